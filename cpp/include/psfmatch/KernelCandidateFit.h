@@ -1,0 +1,84 @@
+// Kernels of single candidates (a star's stamp in both images), and how well a kernel serves each candidate.
+// All candidates of a pass are handled in one call, on all threads; results do not depend on their number.
+#pragma once
+
+#include <Eigen/Core>
+#include <string>
+#include <vector>
+
+#include "psfmatch/LinearCombinationKernel.h"
+#include "psfmatch/LinearSolver.h"
+#include "psfmatch/NormalEquations.h"
+#include "psfmatch/parallel.h"
+#include "psfmatch/statistics.h"
+#include "psfmatch/types.h"
+
+namespace psfmatch {
+
+// Both images of one candidate, of one shape. Their mask planes may be numbered differently.
+struct CandidateStamp {
+    MaskedImageView templateStamp;  // the image to convolve
+    MaskedImageView scienceStamp;   // the image to match
+    MaskPixel templateBadBits = 0;
+    MaskPixel scienceBadBits = 0;
+};
+
+struct CandidateFitControl {
+    bool fitBackground = false;
+    // One variance for the whole stamp (the median of both images' sum), else each pixel its own.
+    bool constantVariance = true;
+    // Fit again with the variance of the first difference (only with variances of their own).
+    bool iterate = false;
+    // Bad pixels get weight zero and are left out of the statistics; the template's are filled from their
+    // neighbours and grown by `growTemplateBad`. Off: masks are not consulted in the fit, and the statistics
+    // leave out every pixel with a bad one of the template in its kernel footprint.
+    bool zeroWeightBadPixels = true;
+    Index growTemplateBad = 2;  // pixels
+    Index coreRadius = 3;       // pixels; the core is the (2r+1)^2 pixels about the stamp's middle
+    bool checkConditionNumber = false;
+    double maxConditionNumber = 5e7;
+    ConditionNumberType conditionNumberType = ConditionNumberType::eigenvalue;
+    SolverControl solver = {};
+};
+
+enum class CandidateOutcome {
+    solved,
+    illConditioned,  // condition number above the limit, not solved
+    failed           // no solution; `message` says why
+};
+
+struct CandidateFit {
+    CandidateOutcome outcome = CandidateOutcome::failed;
+    std::string message;
+    NormalEquations equations;     // (n [+ 1]) unknowns, the background last
+    Eigen::VectorXd coefficients;  // (n)
+    double background = 0.0;       // image units
+    double kernelSum = 0.0;
+    double conditionNumber = 0.0;  // as Solution::conditionNumber, or by the type checked
+    SolverMethod method = SolverMethod::none;
+    double lostFraction = 0.0;  // of the fitted pixels, for being bad
+    ResidualStatistics whole;   // residual / sqrt(var_S + sum K^2 var_T) over the fitted pixels
+    ResidualStatistics core;
+};
+
+[[nodiscard]] std::vector<CandidateFit> fitCandidates(std::vector<CandidateStamp> const& stamps,
+                                                      PreparedBasis const& basis,
+                                                      CandidateFitControl const& control,
+                                                      Execution const& execution);
+
+struct CandidateAssessment {
+    bool valid = false;  // else `message` says why
+    std::string message;
+    ResidualStatistics whole;
+    ResidualStatistics core;
+};
+
+// Residuals of each candidate under a kernel image and a background of its own (those of a spatial model at its
+// position, say). Of the control only the handling of bad pixels and the core radius are used.
+[[nodiscard]] std::vector<CandidateAssessment> assessCandidates(
+    std::vector<CandidateStamp> const& stamps,
+    std::vector<OwnedImage<double>> const& kernels,  // one per candidate
+    std::vector<double> const& backgrounds,          // one per candidate, image units
+    CandidateFitControl const& control, Execution const& execution);
+
+}  // namespace psfmatch

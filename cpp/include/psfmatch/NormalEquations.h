@@ -1,0 +1,37 @@
+// Normal equations of one stamp: science ~ sum_i a_i (K_i (x) template) + b, weighted by 1 / variance
+// (Alard & Lupton 1998, eq. 3-6). (x) is correlation; only pixels whose kernel footprint lies inside the stamp
+// enter, a region of (height - kernelHeight + 1) x (width - kernelWidth + 1) pixels.
+#pragma once
+
+#include <Eigen/Core>
+#include <optional>
+
+#include "psfmatch/KernelBasis.h"
+#include "psfmatch/types.h"
+
+namespace psfmatch {
+
+// A basis together with its one-dimensional factors, found once and used for every stamp.
+struct PreparedBasis {
+    KernelBasis basis;
+    std::optional<SeparableBasis> separable;
+};
+
+[[nodiscard]] PreparedBasis prepare(KernelBasis basis);
+
+// The stamp convolved by every basis image, one image a row: (n, fitted pixels). Throws std::invalid_argument
+// if the stamp is smaller than the kernel. `columns` is resized; `scratch` keeps its memory between calls.
+void convolveStamp(PreparedBasis const& basis, ConstImageView<float> const& stamp, RowMatrix& scratch,
+                   RowMatrix& columns);
+
+struct NormalEquations {
+    Eigen::MatrixXd matrix;         // (m, m), 1/variance weighted, m = number of columns
+    Eigen::VectorXd rightHandSide;  // (m)
+};
+
+// Sums over pixels of w c_i c_j and w c_i d. Pixels of weight zero do not count, whatever finite value they have.
+[[nodiscard]] NormalEquations makeNormalEquations(RowMatrix const& columns,        // (m, pixels)
+                                                  Eigen::VectorXd const& weights,  // (pixels), 1/variance
+                                                  Eigen::VectorXd const& data);    // (pixels)
+
+}  // namespace psfmatch

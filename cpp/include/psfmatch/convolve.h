@@ -1,0 +1,59 @@
+// Convolution of image, variance and mask with a kernel that may vary over the image:
+//   out(x, y) = sum over j, i of K(x, y)[j, i] in(x - cx + i, y - cy + j),  cx = (width - 1) / 2, cy likewise,
+// a correlation, the kernel taken at the output pixel exactly. Direct sums in float32, good to 1e-5 of the largest
+// result within a kernel box; the variance is the sum of K^2 var, to 1e-3. Covariance between output pixels is
+// left out.
+#pragma once
+
+#include "psfmatch/LinearCombinationKernel.h"
+#include "psfmatch/parallel.h"
+#include "psfmatch/types.h"
+
+namespace psfmatch {
+
+enum class InstructionSet { automatic, baseline, avx2 };
+
+// Whether this build holds code for the set and this processor can run it.
+[[nodiscard]] bool isSupported(InstructionSet instructionSet);
+
+struct ConvolutionControl {
+    // Pixels too near the edge for the kernel: copied from the input with edgeBit, else NaN with infinite variance
+    // and noDataBit alone.
+    bool copyEdge = false;
+    bool normalize = false;  // divide by the kernel's sum at each pixel
+
+    // Bad pixels (badPixels.h) are filled from their neighbours first. An output pixel receives a plane of badBits
+    // only where filled pixels of that plane hold more than this fraction of the sum of |K|, in [0, 1), and
+    // interpolatedBit where all filled pixels together do. Pixels bad for their values alone count as noDataBit.
+    // With 0 every plane spreads over the whole footprint, as planes outside badBits always do: the rectangle of
+    // a varying kernel, the non-zero pixels of a fixed one.
+    double maskedKernelFraction = 0.01;
+    MaskPixel badBits = 0;
+    // false: pixels are used as they are, NaN spreads, and so do all planes.
+    bool fillBad = true;
+
+    MaskPixel interpolatedBit = 1 << 2;
+    MaskPixel edgeBit = 1 << 4;
+    MaskPixel noDataBit = 1 << 8;
+
+    InstructionSet instructionSet = InstructionSet::automatic;
+};
+
+// Where the result goes. All of the input's shape, and apart from the input in memory.
+struct MaskedImageTarget {
+    ImageView<float> image;
+    ImageView<float> variance;
+    ImageView<MaskPixel> mask;
+};
+
+// Throws std::invalid_argument for shapes that do not belong together, an image smaller than the kernel or an
+// impossible option; NumericalError for a kernel that is not finite, or a kernel sum of 0 to divide by.
+void convolve(MaskedImageView const& input, LinearCombinationKernel const& kernel,
+              Index x0, Index y0,  // position of input pixel [0, 0] in the parent frame
+              ConvolutionControl const& control, Execution const& execution, MaskedImageTarget const& output);
+
+// The image alone: only non-finite pixels are bad, and the mask options have no meaning.
+void convolve(ConstImageView<float> const& image, LinearCombinationKernel const& kernel, Index x0, Index y0,
+              ConvolutionControl const& control, Execution const& execution, ImageView<float> const& output);
+
+}  // namespace psfmatch

@@ -1,0 +1,193 @@
+#include "psfmatch/KernelBasis.h"
+
+
+#include <Eigen/SVD>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+
+#include "psfmatch/exceptions.h"
+
+namespace psfmatch {
+
+namespace {
+
+using Eigen::MatrixXd;
+using Eigen::RowVectorXd;
+using Eigen::VectorXd;
+
+// Largest part of an image's norm that separate() may lose; sums over images then agree to 1e-12 as well.
+constexpr double separabilityTolerance = 1e-12;
+
+Eigen::Map<RowMatrix const> imageOf(KernelBasis const& basis, Index i) {
+    return {basis.images.row(i).data(), basis.height, basis.width};
+}
+
+struct RankOne {
+    VectorXd column;  // carries the scale
+    RowVectorXd row;  // unit norm, its largest element positive, so that equal factors compare equal
+    double residual;  // norm of what the product misses
+};
+
+RankOne rankOne(MatrixXd const& image) {
+    Eigen::JacobiSVD<MatrixXd> const svd(image, Eigen::ComputeThinU | Eigen::ComputeThinV);
+    VectorXd const& values = svd.singularValues();
+    RankOne result{svd.matrixU().col(0) * values[0], svd.matrixV().col(0).transpose(),
+                   values.tail(values.size() - 1).norm()};
+    Index largest = 0;
+    // A shade in favour of earlier elements keeps the choice stable for (anti)symmetric factors.
+    (result.row.cwiseAbs().array() *
+     RowVectorXd::LinSpaced(result.row.size(), 1.0, 1.0 - 1e-6).array()).maxCoeff(&largest);
+    if (result.row[largest] < 0.0) {
+        result.row = -result.row;
+        result.column = -result.column;
+    }
+    return result;
+}
+
+// The multiple t of `first` (= column x row) for which image - t first has rank one, if the image has rank two.
+// In the two leading singular directions the determinant of (S - t a b^T) is linear in t.
+std::optional<double> weightOfFirst(MatrixXd const& image, RankOne const& first) {
+    Eigen::JacobiSVD<MatrixXd> const svd(image, Eigen::ComputeThinU | Eigen::ComputeThinV);
+    if (svd.singularValues().size() < 2) {
+        return std::nullopt;
+    }
+    Eigen::Vector2d const a = svd.matrixU().leftCols<2>().transpose() * first.column;
+    Eigen::Vector2d const b = svd.matrixV().leftCols<2>().transpose() * first.row.transpose();
+    Eigen::Array2d const s = svd.singularValues().head<2>();
+    double const slope = a[0] * b[0] / s[0] + a[1] * b[1] / s[1];
+    if (!std::isfinite(slope) || slope == 0.0) {
+        return std::nullopt;
+    }
+    return 1.0 / slope;
+}
+
+}  // namespace
+
+void validate(KernelBasis const& basis) {
+    if (basis.size() < 1 || basis.height < 1 || basis.width < 1) {
+        throw std::invalid_argument("a kernel basis needs at least one image of at least 1x1 pixel");
+    }
+    if (basis.height % 2 == 0 || basis.width % 2 == 0) {
+        throw std::invalid_argument("kernel sides must be odd so that a kernel has a middle pixel, not " +
+                                    std::to_string(basis.height) + "x" + std::to_string(basis.width));
+    }
+    if (basis.images.cols() != basis.height * basis.width) {
+        throw std::invalid_argument("basis images hold " + std::to_string(basis.images.cols()) + " pixels, not " +
+                                    std::to_string(basis.height) + "x" + std::to_string(basis.width));
+    }
+    if (!basis.images.allFinite()) {
+        throw std::invalid_argument("a kernel basis must not hold NaN or infinity");
+    }
+}
+
+KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sigmas,
+                                 std::vector<int> const& degrees) {
+    if (halfWidth < 1) {
+        throw std::invalid_argument("half width of the kernel is " + std::to_string(halfWidth) +
+                                    " pixels, must be at least 1");
+    }
+    if (sigmas.empty() || sigmas.size() != degrees.size()) {
+        throw std::invalid_argument(std::to_string(sigmas.size()) + " sigmas for " +
+                                    std::to_string(degrees.size()) + " degrees; each Gaussian needs one of both");
+    }
+    Index count = 0;
+    for (std::size_t g = 0; g < sigmas.size(); ++g) {
+        if (!(sigmas[g] > 0.0) || !std::isfinite(sigmas[g]) || degrees[g] < 0) {
+            throw std::invalid_argument("Gaussian " + std::to_string(g) + " has sigma " +
+                                        std::to_string(sigmas[g]) + " px and degree " +
+                                        std::to_string(degrees[g]) + "; need sigma > 0 and degree >= 0");
+        }
+        count += (degrees[g] + 1) * (degrees[g] + 2) / 2;
+    }
+    Index const side = 2 * halfWidth + 1;
+    KernelBasis basis{RowMatrix(count, side * side), side, side};
+    Eigen::ArrayXd const offset =
+        Eigen::ArrayXd::LinSpaced(side, -static_cast<double>(halfWidth), static_cast<double>(halfWidth));
+    Eigen::ArrayXd const unit = offset / static_cast<double>(halfWidth);
+    Index next = 0;
+    for (std::size_t g = 0; g < sigmas.size(); ++g) {
+        Eigen::ArrayXd profile = (-0.5 * (offset / sigmas[g]).square()).exp();
+        profile /= profile.sum();
+        for (int degree = 0; degree <= degrees[g]; ++degree) {
+            for (int yPower = 0; yPower <= degree; ++yPower) {
+                VectorXd const alongX = profile * unit.pow(degree - yPower);
+                VectorXd const alongY = profile * unit.pow(yPower);
+                Eigen::Map<RowMatrix>(basis.images.row(next).data(), side, side) = alongY * alongX.transpose();
+                ++next;
+            }
+        }
+    }
+    return basis;
+}
+
+KernelBasis renormalize(KernelBasis basis) {
+    if (basis.size() == 0) {
+        return basis;
+    }
+    double const firstSum = basis.images.row(0).sum();
+    if (firstSum == 0.0) {
+        throw NumericalError("the first basis image sums to zero and cannot carry the flux ratio");
+    }
+    basis.images.row(0) /= firstSum;
+    // The threshold is the float epsilon although pixels are doubles: smaller sums are rounding (spec 2.3).
+    constexpr double negligible = std::numeric_limits<float>::epsilon();
+    for (Index i = 1; i < basis.size(); ++i) {
+        double const sum = basis.images.row(i).sum();
+        if (std::abs(sum) > negligible) {
+            basis.images.row(i) = basis.images.row(i) / sum - basis.images.row(0);
+        }
+        double const norm = basis.images.row(i).norm();
+        if (norm == 0.0) {
+            throw NumericalError("basis image " + std::to_string(i) +
+                                 " is a multiple of the first one: the basis holds it twice");
+        }
+        basis.images.row(i) /= norm;
+    }
+    return basis;
+}
+
+std::optional<SeparableBasis> separate(KernelBasis const& basis) {
+    validate(basis);
+    RankOne const first = rankOne(imageOf(basis, 0));
+    SeparableBasis result;
+    result.columnFactors.resize(basis.size(), basis.height);
+    result.firstImageWeight = VectorXd::Zero(basis.size());
+    std::vector<RowVectorXd> distinctRows;
+    for (Index i = 0; i < basis.size(); ++i) {
+        MatrixXd const image = imageOf(basis, i);
+        double const allowed = separabilityTolerance * image.norm();
+        RankOne factors = rankOne(image);
+        if (factors.residual > allowed) {
+            auto const weight = i == 0 ? std::nullopt : weightOfFirst(image, first);
+            if (!weight) {
+                return std::nullopt;
+            }
+            factors = rankOne(image - *weight * (first.column * first.row));
+            // Rounding grows with the multiple of the first image that was taken off.
+            if (factors.residual > allowed + separabilityTolerance * std::abs(*weight) * first.column.norm()) {
+                return std::nullopt;
+            }
+            result.firstImageWeight[i] = *weight;
+        }
+        result.columnFactors.row(i) = factors.column.transpose();
+        std::size_t match = 0;
+        while (match < distinctRows.size() &&
+               (distinctRows[match] - factors.row).norm() > 10.0 * separabilityTolerance) {
+            ++match;
+        }
+        if (match == distinctRows.size()) {
+            distinctRows.push_back(factors.row);
+        }
+        result.rowOf.push_back(static_cast<Index>(match));
+    }
+    result.rowFactors.resize(static_cast<Index>(distinctRows.size()), basis.width);
+    for (std::size_t r = 0; r < distinctRows.size(); ++r) {
+        result.rowFactors.row(static_cast<Index>(r)) = distinctRows[r];
+    }
+    return result;
+}
+
+}  // namespace psfmatch

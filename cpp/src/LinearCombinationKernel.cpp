@@ -1,0 +1,35 @@
+#include "psfmatch/LinearCombinationKernel.h"
+
+#include <stdexcept>
+#include <string>
+
+namespace psfmatch {
+
+void validate(LinearCombinationKernel const& kernel) {
+    validate(kernel.basis);
+    if (kernel.parameters.rows() != kernel.basis.size() || kernel.parameters.cols() != kernel.spatial.size()) {
+        throw std::invalid_argument("a kernel of " + std::to_string(kernel.basis.size()) +
+                                    " basis images and spatial order " + std::to_string(kernel.spatial.order) +
+                                    " needs parameters of shape (" + std::to_string(kernel.basis.size()) + ", " +
+                                    std::to_string(kernel.spatial.size()) + "), not (" +
+                                    std::to_string(kernel.parameters.rows()) + ", " +
+                                    std::to_string(kernel.parameters.cols()) + ")");
+    }
+}
+
+RowMatrix termImages(LinearCombinationKernel const& kernel) {
+    return kernel.parameters.transpose() * kernel.basis.images;
+}
+
+OwnedImage<double> kernelImage(LinearCombinationKernel const& kernel, double x, double y) {
+    Eigen::VectorXd const coefficients = kernel.parameters * kernel.spatial.evaluate(x, y);
+    OwnedImage<double> image(kernel.basis.height, kernel.basis.width);
+    Eigen::Map<Eigen::VectorXd>(image.data(), image.size()) = kernel.basis.images.transpose() * coefficients;
+    return image;
+}
+
+double kernelSum(LinearCombinationKernel const& kernel, double x, double y) {
+    return kernelImage(kernel, x, y).sum();
+}
+
+}  // namespace psfmatch

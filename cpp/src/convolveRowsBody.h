@@ -1,0 +1,205 @@
+// The one implementation behind convolveRows.h. Each file that includes it has declared `laneCount` and
+// `vectorsFor(nTerms)` in an unnamed namespace, so that everything here has internal linkage.
+// The accumulators of a block, nTerms times nVectors of them, stay in registers over the whole kernel.
+#pragma once
+
+#include "convolveRows.h"
+
+namespace psfmatch::detail {
+
+namespace {
+
+#if defined(__GNUC__)
+
+using Lanes [[gnu::vector_size(laneCount * sizeof(float))]] = float;
+using IntLanes [[gnu::vector_size(laneCount * sizeof(int))]] = int;
+
+[[gnu::always_inline]] inline Lanes load(float const* from) {
+    Lanes lanes;
+    __builtin_memcpy(&lanes, from, sizeof lanes);
+    return lanes;
+}
+
+[[gnu::always_inline]] inline void store(float* to, Lanes lanes) { __builtin_memcpy(to, &lanes, sizeof lanes); }
+
+[[gnu::always_inline]] inline Lanes splat(float value) { return value - Lanes{}; }
+
+[[gnu::always_inline]] inline Lanes multiplyAdd(Lanes sum, Lanes a, Lanes b) { return sum + a * b; }
+
+[[gnu::always_inline]] inline Lanes absolute(Lanes lanes) {
+    return reinterpret_cast<Lanes>(reinterpret_cast<IntLanes>(lanes) & 0x7fffffff);
+}
+
+#else
+
+struct Lanes {
+    float values[laneCount];
+};
+
+inline Lanes load(float const* from) {
+    Lanes lanes;
+    for (int i = 0; i < laneCount; ++i) {
+        lanes.values[i] = from[i];
+    }
+    return lanes;
+}
+
+inline void store(float* to, Lanes const& lanes) {
+    for (int i = 0; i < laneCount; ++i) {
+        to[i] = lanes.values[i];
+    }
+}
+
+inline Lanes splat(float value) {
+    Lanes lanes;
+    for (int i = 0; i < laneCount; ++i) {
+        lanes.values[i] = value;
+    }
+    return lanes;
+}
+
+inline Lanes multiplyAdd(Lanes sum, Lanes const& a, Lanes const& b) {
+    for (int i = 0; i < laneCount; ++i) {
+        sum.values[i] += a.values[i] * b.values[i];
+    }
+    return sum;
+}
+
+inline Lanes absolute(Lanes lanes) {
+    for (int i = 0; i < laneCount; ++i) {
+        lanes.values[i] = lanes.values[i] < 0.0F ? -lanes.values[i] : lanes.values[i];
+    }
+    return lanes;
+}
+
+#endif
+
+struct Taps {
+    FloatRows rows;
+    int stride;
+    int height;
+    int width;
+};
+
+template <int nTerms, int nVectors>
+void accumulateBlock(Taps const& taps, FloatRows input, float* sums, int sumStride) {
+    Lanes sum[nTerms][nVectors];
+    for (int t = 0; t < nTerms; ++t) {
+        for (int k = 0; k < nVectors; ++k) {
+            sum[t][k] = load(sums + t * sumStride + k * laneCount);
+        }
+    }
+    for (int v = 0; v < taps.height; ++v) {
+        float const* const row = input.data + static_cast<long>(v) * input.stride;
+        float const* const tap = taps.rows.data + v * taps.stride;
+        for (int u = 0; u < taps.width; ++u) {
+            // The shorter side of the block is held in registers beside the sums: never more than 16 in all.
+            if constexpr (nTerms <= nVectors) {
+                Lanes factor[nTerms];
+                for (int t = 0; t < nTerms; ++t) {
+                    factor[t] = splat(tap[t * taps.rows.stride + u]);
+                }
+                for (int k = 0; k < nVectors; ++k) {
+                    Lanes const pixels = load(row + u + k * laneCount);
+                    for (int t = 0; t < nTerms; ++t) {
+                        sum[t][k] = multiplyAdd(sum[t][k], factor[t], pixels);
+                    }
+                }
+            } else {
+                Lanes pixels[nVectors];
+                for (int k = 0; k < nVectors; ++k) {
+                    pixels[k] = load(row + u + k * laneCount);
+                }
+                for (int t = 0; t < nTerms; ++t) {
+                    Lanes const factor = splat(tap[t * taps.rows.stride + u]);
+                    for (int k = 0; k < nVectors; ++k) {
+                        sum[t][k] = multiplyAdd(sum[t][k], factor, pixels[k]);
+                    }
+                }
+            }
+        }
+    }
+    for (int t = 0; t < nTerms; ++t) {
+        for (int k = 0; k < nVectors; ++k) {
+            store(sums + t * sumStride + k * laneCount, sum[t][k]);
+        }
+    }
+}
+
+// Blocks of nVectors as long as there are so many, then of half as many, down to one.
+template <int nTerms, int nVectors>
+void accumulateTerms(Taps const& taps, FloatRows input, int count, float* sums, int sumStride) {
+    int x = 0;
+    for (; x + nVectors * laneCount <= count; x += nVectors * laneCount) {
+        accumulateBlock<nTerms, nVectors>(taps, {input.data + x, input.stride}, sums + x, sumStride);
+    }
+    if constexpr (nVectors > 1) {
+        if (x < count) {
+            accumulateTerms<nTerms, nVectors / 2>(taps, {input.data + x, input.stride}, count - x, sums + x,
+                                                  sumStride);
+        }
+    }
+}
+
+void accumulate(FloatRows taps, int nTerms, int tapStride, int height, int width, FloatRows input, int count,
+                float* sums, int sumStride) {
+    Taps const all{taps, tapStride, height, width};
+    switch (nTerms) {
+        case 1: accumulateTerms<1, vectorsFor(1)>(all, input, count, sums, sumStride); break;
+        case 2: accumulateTerms<2, vectorsFor(2)>(all, input, count, sums, sumStride); break;
+        case 3: accumulateTerms<3, vectorsFor(3)>(all, input, count, sums, sumStride); break;
+        default: accumulateTerms<maxTerms, vectorsFor(maxTerms)>(all, input, count, sums, sumStride); break;
+    }
+}
+
+void combine(FloatRows rows, float const* weights, int nRows, int count, float* result) {
+    for (int x = 0; x < count; x += laneCount) {
+        Lanes sum = splat(0.0F);
+        for (int i = 0; i < nRows; ++i) {
+            sum = multiplyAdd(sum, splat(weights[i]), load(rows.data + i * rows.stride + x));
+        }
+        store(result + x, sum);
+    }
+}
+
+[[nodiscard]] inline Lanes productSum(FloatRows rows, FloatRows factors, int nRows, int x) {
+    Lanes sum = splat(0.0F);
+    for (int i = 0; i < nRows; ++i) {
+        sum = multiplyAdd(sum, load(factors.data + i * factors.stride + x), load(rows.data + i * rows.stride + x));
+    }
+    return sum;
+}
+
+void combineProducts(FloatRows rows, FloatRows factors, int nRows, int count, float* result) {
+    for (int x = 0; x < count; x += laneCount) {
+        store(result + x, productSum(rows, factors, nRows, x));
+    }
+}
+
+void addAbsolute(FloatRows rows, FloatRows factors, int nRows, int count, float* result) {
+    for (int x = 0; x < count; x += laneCount) {
+        store(result + x, multiplyAdd(load(result + x), splat(1.0F), absolute(productSum(rows, factors, nRows, x))));
+    }
+}
+
+float absoluteSum(FloatRows rows, float const* weights, int nRows, int count) {
+    Lanes total = splat(0.0F);
+    for (int x = 0; x < count; x += laneCount) {
+        Lanes sum = splat(0.0F);
+        for (int i = 0; i < nRows; ++i) {
+            sum = multiplyAdd(sum, splat(weights[i]), load(rows.data + i * rows.stride + x));
+        }
+        total = multiplyAdd(total, splat(1.0F), absolute(sum));
+    }
+    float lanes[laneCount];
+    store(lanes, total);
+    float result = 0.0F;
+    for (float const lane : lanes) {
+        result += lane;
+    }
+    return result;
+}
+
+}  // namespace
+
+}  // namespace psfmatch::detail

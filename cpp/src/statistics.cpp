@@ -1,0 +1,131 @@
+#include "psfmatch/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "psfmatch/exceptions.h"
+
+namespace psfmatch {
+
+namespace {
+
+// Standard deviation of a Gaussian in units of its interquartile range.
+constexpr double sigmaPerInterquartileRange = 0.741301109252802;
+
+double sortedQuantile(std::vector<double> const& sorted, double fraction) {
+    double const position = fraction * static_cast<double>(sorted.size() - 1);
+    auto const lower = static_cast<std::size_t>(position);
+    std::size_t const upper = std::min(lower + 1, sorted.size() - 1);
+    return sorted[lower] + (position - static_cast<double>(lower)) * (sorted[upper] - sorted[lower]);
+}
+
+void requireValues(std::vector<double> const& values, char const* what) {
+    if (values.empty()) {
+        throw NumericalError(std::string(what) + " of no values");
+    }
+    if (!std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); })) {
+        throw NumericalError(std::string(what) + " of values that are not all finite");
+    }
+}
+
+}  // namespace
+
+double quantile(std::vector<double> values, double fraction) {
+    requireValues(values, "quantile");
+    if (!(fraction >= 0.0 && fraction <= 1.0)) {
+        throw std::invalid_argument("quantile fraction " + std::to_string(fraction) + " is outside [0, 1]");
+    }
+    std::sort(values.begin(), values.end());
+    return sortedQuantile(values, fraction);
+}
+
+double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
+
+ClippedStatistics clippedStatistics(std::vector<double> const& values, ClippingControl const& control) {
+    requireValues(values, "clipped statistics");
+    std::vector<double> sorted = values;
+    std::sort(sorted.begin(), sorted.end());
+    ClippedStatistics result;
+    result.median = sortedQuantile(sorted, 0.5);
+    double const range = sortedQuantile(sorted, 0.75) - sortedQuantile(sorted, 0.25);
+
+    double centre = result.median;
+    double halfWidth = control.nSigma * sigmaPerInterquartileRange * range;
+    result.mean = centre;
+    for (int iteration = 0; iteration < control.nIterations; ++iteration) {
+        double sum = 0.0;
+        Index count = 0;
+        for (double const v : sorted) {
+            if (std::abs(v - centre) <= halfWidth) {
+                sum += v;
+                ++count;
+            }
+        }
+        if (count == 0) {
+            break;
+        }
+        double const mean = sum / static_cast<double>(count);
+        double squares = 0.0;
+        for (double const v : sorted) {
+            if (std::abs(v - centre) <= halfWidth) {
+                squares += (v - mean) * (v - mean);
+            }
+        }
+        result.mean = mean;
+        result.count = count;
+        result.stdev = count > 1 ? std::sqrt(squares / static_cast<double>(count - 1)) : 0.0;
+        centre = result.mean;
+        halfWidth = control.nSigma * result.stdev;
+    }
+    return result;
+}
+
+ResidualStatistics residualStatistics(MaskedImageView const& residual, MaskPixel badBits, Index coreRadius) {
+    Index const height = residual.image.rows();
+    Index const width = residual.image.cols();
+    Box region{0, 0, width, height};
+    if (coreRadius >= 0) {
+        region.x0 = std::max<Index>(0, width / 2 - coreRadius);
+        region.y0 = std::max<Index>(0, height / 2 - coreRadius);
+        region.width = std::min(width, width / 2 + coreRadius + 1) - region.x0;
+        region.height = std::min(height, height / 2 + coreRadius + 1) - region.y0;
+    }
+    double sum = 0.0;
+    double squares = 0.0;
+    Index count = 0;
+    for (Index y = region.y0; y < region.y0 + region.height; ++y) {
+        for (Index x = region.x0; x < region.x0 + region.width; ++x) {
+            double const inverse = 1.0 / static_cast<double>(residual.variance(y, x));
+            if ((residual.mask(y, x) & badBits) != 0 || !std::isfinite(inverse)) {
+                continue;
+            }
+            double const value = residual.image(y, x);
+            sum += value * std::sqrt(inverse);
+            squares += value * value * inverse;
+            ++count;
+        }
+    }
+    if (!std::isfinite(sum) || !std::isfinite(squares)) {
+        throw NumericalError("residuals of " + std::to_string(count) +
+                             " pixels hold NaN, infinity or a negative variance that no bad mask plane marks");
+    }
+    return residualStatistics(sum, squares, count);
+}
+
+ResidualStatistics residualStatistics(double sum, double squares, Index count) {
+    constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+    auto const n = static_cast<double>(count);
+    ResidualStatistics result{nan, nan, count};
+    if (count > 0) {
+        result.mean = sum / n;
+    }
+    if (count > 1) {
+        result.rms = std::sqrt(std::max(0.0, (squares / n - result.mean * result.mean) * n / (n - 1.0)));
+    }
+    return result;
+}
+
+}  // namespace psfmatch

@@ -1,0 +1,125 @@
+// The only place where arrays cross between numpy and the core. Images are viewed, never copied or converted:
+// the Python layer owns dtype, byte order and contiguity, and a wrong array is a TypeError or ValueError here.
+// Small double arrays (matrices, kernels) are copied.
+#pragma once
+
+#include <pybind11/native_enum.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <vector>
+
+#include "psfmatch/KernelBasis.h"
+#include "psfmatch/types.h"
+
+namespace psfmatch::python {
+
+namespace py = pybind11;
+
+using DoubleArray = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+template <typename Pixel>
+Index checkedStride(py::array const& array, char const* name) {
+    if (!array.dtype().equal(py::dtype::of<Pixel>())) {
+        throw py::type_error(std::string(name) + " has dtype " + std::string(py::str(array.dtype())) +
+                             ", must be native " + std::string(py::str(py::dtype::of<Pixel>())));
+    }
+    if (array.ndim() != 2) {
+        throw py::value_error(std::string(name) + " has " + std::to_string(array.ndim()) +
+                              " dimensions, must have 2");
+    }
+    // numpy gives empty arrays strides that mean nothing.
+    if (array.size() == 0) {
+        throw py::value_error(std::string(name) + " is empty");
+    }
+    auto const pixelSize = static_cast<py::ssize_t>(sizeof(Pixel));
+    bool const rowsContiguous = array.shape(1) == 1 || array.strides(1) == pixelSize;
+    bool const rowsApart = array.shape(0) == 1 || (array.strides(0) >= array.shape(1) * pixelSize &&
+                                                   array.strides(0) % pixelSize == 0);
+    if (!rowsContiguous || !rowsApart) {
+        throw py::value_error(std::string(name) + " must have contiguous rows");
+    }
+    return array.shape(0) == 1 ? array.shape(1) : array.strides(0) / pixelSize;
+}
+
+template <typename Pixel>
+ConstImageView<Pixel> viewOf(py::array const& array, char const* name) {
+    Index const stride = checkedStride<Pixel>(array, name);
+    return {static_cast<Pixel const*>(array.data()), array.shape(0), array.shape(1), Eigen::OuterStride<>(stride)};
+}
+
+template <typename Pixel>
+ImageView<Pixel> mutableViewOf(py::array& array, char const* name) {
+    Index const stride = checkedStride<Pixel>(array, name);
+    return {static_cast<Pixel*>(array.mutable_data()), array.shape(0), array.shape(1),
+            Eigen::OuterStride<>(stride)};
+}
+
+inline MaskedImageView maskedViewOf(py::array const& image, py::array const& variance, py::array const& mask) {
+    MaskedImageView const view{viewOf<float>(image, "image"), viewOf<float>(variance, "variance"),
+                               viewOf<MaskPixel>(mask, "mask")};
+    bool const sameShape = view.image.rows() == view.variance.rows() && view.image.cols() == view.variance.cols() &&
+                           view.image.rows() == view.mask.rows() && view.image.cols() == view.mask.cols();
+    if (!sameShape) {
+        throw py::value_error("image, variance and mask differ in shape");
+    }
+    return view;
+}
+
+// (n, height, width), or one kernel (height, width)
+inline KernelBasis basisOf(DoubleArray const& array) {
+    if (array.ndim() != 2 && array.ndim() != 3) {
+        throw py::value_error("a kernel basis has shape (n, height, width), not " + std::to_string(array.ndim()) +
+                              " dimensions");
+    }
+    py::ssize_t const d = array.ndim() - 2;
+    KernelBasis basis;
+    basis.height = array.shape(d);
+    basis.width = array.shape(d + 1);
+    Index const count = d == 1 ? array.shape(0) : 1;
+    basis.images = Eigen::Map<RowMatrix const>(array.data(), count, basis.height * basis.width);
+    return basis;
+}
+
+inline py::array_t<double> arrayOf(KernelBasis const& basis) {
+    py::array_t<double> array({basis.size(), basis.height, basis.width});
+    Eigen::Map<RowMatrix>(array.mutable_data(), basis.size(), basis.height * basis.width) = basis.images;
+    return array;
+}
+
+inline py::array_t<double> arrayOf(Eigen::MatrixXd const& matrix) {
+    py::array_t<double> array({matrix.rows(), matrix.cols()});
+    Eigen::Map<RowMatrix>(array.mutable_data(), matrix.rows(), matrix.cols()) = matrix;
+    return array;
+}
+
+inline py::array_t<double> arrayOf(Eigen::VectorXd const& vector) {
+    py::array_t<double> array(vector.size());
+    Eigen::Map<Eigen::VectorXd>(array.mutable_data(), vector.size()) = vector;
+    return array;
+}
+
+inline py::array_t<double> arrayOf(OwnedImage<double> const& image) {
+    py::array_t<double> array({image.rows(), image.cols()});
+    Eigen::Map<OwnedImage<double>>(array.mutable_data(), image.rows(), image.cols()) = image;
+    return array;
+}
+
+inline Eigen::MatrixXd matrixOf(DoubleArray const& array, char const* name) {
+    if (array.ndim() != 2) {
+        throw py::value_error(std::string(name) + " has " + std::to_string(array.ndim()) +
+                              " dimensions, must have 2");
+    }
+    return Eigen::Map<RowMatrix const>(array.data(), array.shape(0), array.shape(1));
+}
+
+inline Eigen::VectorXd vectorOf(DoubleArray const& array, char const* name) {
+    if (array.ndim() != 1) {
+        throw py::value_error(std::string(name) + " has " + std::to_string(array.ndim()) +
+                              " dimensions, must have 1");
+    }
+    return Eigen::Map<Eigen::VectorXd const>(array.data(), array.shape(0));
+}
+
+}  // namespace psfmatch::python

@@ -1,0 +1,52 @@
+#include "arrays.h"
+#include "module.h"
+#include "psfmatch/LinearCombinationKernel.h"
+#include "psfmatch/convolve.h"
+
+namespace psfmatch::python {
+
+void bindConvolve(py::module_& module) {
+    py::native_enum<InstructionSet>(module, "InstructionSet", "enum.Enum")
+        .value("automatic", InstructionSet::automatic)
+        .value("baseline", InstructionSet::baseline)
+        .value("avx2", InstructionSet::avx2)
+        .finalize();
+    module.def("isSupported", &isSupported, py::arg("instructionSet"));
+    module.def(
+        "convolve",
+        [](py::array const& image, py::array const& variance, py::array const& mask, DoubleArray const& basis,
+           DoubleArray const& parameters, SpatialFunction const& spatial, Index x0, Index y0, bool copyEdge,
+           bool normalize, double maskedKernelFraction, MaskPixel badBits, MaskPixel edgeBit, MaskPixel noDataBit,
+           MaskPixel interpolatedBit, InstructionSet instructionSet, int nThreads) {
+            MaskedImageView const input = maskedViewOf(image, variance, mask);
+            LinearCombinationKernel const kernel{basisOf(basis), spatial, matrixOf(parameters, "parameters")};
+            ConvolutionControl control;
+            control.copyEdge = copyEdge;
+            control.normalize = normalize;
+            control.maskedKernelFraction = maskedKernelFraction;
+            control.badBits = badBits;
+            control.edgeBit = edgeBit;
+            control.noDataBit = noDataBit;
+            control.interpolatedBit = interpolatedBit;
+            control.instructionSet = instructionSet;
+            std::vector<py::ssize_t> const shape{input.image.rows(), input.image.cols()};
+            py::array outImage = py::array_t<float>(shape);
+            py::array outVariance = py::array_t<float>(shape);
+            py::array outMask = py::array_t<MaskPixel>(shape);
+            MaskedImageTarget const target{mutableViewOf<float>(outImage, "image"),
+                                           mutableViewOf<float>(outVariance, "variance"),
+                                           mutableViewOf<MaskPixel>(outMask, "mask")};
+            auto const execution = interruptible(nThreads);
+            {
+                py::gil_scoped_release const release;
+                convolve(input, kernel, x0, y0, control, execution, target);
+            }
+            return py::make_tuple(outImage, outVariance, outMask);
+        },
+        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("basis"), py::arg("parameters"),
+        py::arg("spatial"), py::arg("x0"), py::arg("y0"), py::kw_only(), py::arg("copyEdge"), py::arg("normalize"),
+        py::arg("maskedKernelFraction"), py::arg("badBits"), py::arg("edgeBit"), py::arg("noDataBit"),
+        py::arg("interpolatedBit"), py::arg("instructionSet"), py::arg("nThreads"));
+}
+
+}  // namespace psfmatch::python

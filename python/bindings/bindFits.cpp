@@ -1,0 +1,148 @@
+#include <pybind11/stl.h>
+
+#include <tuple>
+
+#include "arrays.h"
+#include "module.h"
+#include "psfmatch/KernelCandidateFit.h"
+#include "psfmatch/SpatialKernelSolution.h"
+
+namespace psfmatch::python {
+
+namespace {
+
+// image, variance, mask, bits of the bad planes in that mask
+using StampTuple = std::tuple<py::array, py::array, py::array, MaskPixel>;
+
+std::vector<CandidateStamp> stampsOf(std::vector<StampTuple> const& templates,
+                                     std::vector<StampTuple> const& sciences) {
+    if (templates.size() != sciences.size()) {
+        throw py::value_error(std::to_string(templates.size()) + " template and " +
+                              std::to_string(sciences.size()) + " science stamps");
+    }
+    std::vector<CandidateStamp> stamps;
+    stamps.reserve(templates.size());
+    for (std::size_t i = 0; i < templates.size(); ++i) {
+        auto const& [tImage, tVariance, tMask, tBits] = templates[i];
+        auto const& [sImage, sVariance, sMask, sBits] = sciences[i];
+        stamps.push_back(
+            {maskedViewOf(tImage, tVariance, tMask), maskedViewOf(sImage, sVariance, sMask), tBits, sBits});
+    }
+    return stamps;
+}
+
+}  // namespace
+
+void bindFits(py::module_& module) {
+    py::class_<CandidateFitControl>(module, "CandidateFitControl")
+        .def(py::init([](bool fitBackground, bool constantVariance, bool iterate, bool zeroWeightBadPixels,
+                         Index coreRadius, bool checkConditionNumber, double maxConditionNumber,
+                         ConditionNumberType conditionNumberType) {
+                 CandidateFitControl control;
+                 control.fitBackground = fitBackground;
+                 control.constantVariance = constantVariance;
+                 control.iterate = iterate;
+                 control.zeroWeightBadPixels = zeroWeightBadPixels;
+                 control.coreRadius = coreRadius;
+                 control.checkConditionNumber = checkConditionNumber;
+                 control.maxConditionNumber = maxConditionNumber;
+                 control.conditionNumberType = conditionNumberType;
+                 return control;
+             }),
+             py::kw_only(), py::arg("fitBackground"), py::arg("constantVariance"), py::arg("iterate"),
+             py::arg("zeroWeightBadPixels"), py::arg("coreRadius"), py::arg("checkConditionNumber"),
+             py::arg("maxConditionNumber"), py::arg("conditionNumberType"));
+
+    py::native_enum<CandidateOutcome>(module, "CandidateOutcome", "enum.Enum")
+        .value("solved", CandidateOutcome::solved)
+        .value("illConditioned", CandidateOutcome::illConditioned)
+        .value("failed", CandidateOutcome::failed)
+        .finalize();
+    py::class_<CandidateFit>(module, "CandidateFit")
+        .def_readonly("outcome", &CandidateFit::outcome)
+        .def_readonly("message", &CandidateFit::message)
+        .def_property_readonly("matrix", [](CandidateFit const& fit) { return arrayOf(fit.equations.matrix); })
+        .def_property_readonly("rightHandSide",
+                               [](CandidateFit const& fit) { return arrayOf(fit.equations.rightHandSide); })
+        .def_property_readonly("coefficients", [](CandidateFit const& fit) { return arrayOf(fit.coefficients); })
+        .def_readonly("background", &CandidateFit::background)
+        .def_readonly("kernelSum", &CandidateFit::kernelSum)
+        .def_readonly("conditionNumber", &CandidateFit::conditionNumber)
+        .def_readonly("method", &CandidateFit::method)
+        .def_readonly("lostFraction", &CandidateFit::lostFraction)
+        .def_readonly("whole", &CandidateFit::whole)
+        .def_readonly("core", &CandidateFit::core);
+    module.def(
+        "fitCandidates",
+        [](std::vector<StampTuple> const& templates, std::vector<StampTuple> const& sciences,
+           PreparedBasis const& basis, CandidateFitControl const& control, int nThreads) {
+            auto const stamps = stampsOf(templates, sciences);
+            auto const execution = interruptible(nThreads);
+            py::gil_scoped_release const release;
+            return fitCandidates(stamps, basis, control, execution);
+        },
+        py::arg("templates"), py::arg("sciences"), py::arg("basis"), py::arg("control"), py::kw_only(),
+        py::arg("nThreads") = 1);
+
+    py::class_<CandidateAssessment>(module, "CandidateAssessment")
+        .def_readonly("valid", &CandidateAssessment::valid)
+        .def_readonly("message", &CandidateAssessment::message)
+        .def_readonly("whole", &CandidateAssessment::whole)
+        .def_readonly("core", &CandidateAssessment::core);
+    module.def(
+        "assessCandidates",
+        [](std::vector<StampTuple> const& templates, std::vector<StampTuple> const& sciences,
+           DoubleArray const& kernels, std::vector<double> const& backgrounds, CandidateFitControl const& control,
+           int nThreads) {
+            auto const stamps = stampsOf(templates, sciences);
+            KernelBasis const stack = basisOf(kernels);
+            std::vector<OwnedImage<double>> images;
+            for (Index i = 0; i < stack.size(); ++i) {
+                images.emplace_back(Eigen::Map<OwnedImage<double> const>(stack.images.row(i).data(), stack.height,
+                                                                         stack.width));
+            }
+            auto const execution = interruptible(nThreads);
+            py::gil_scoped_release const release;
+            return assessCandidates(stamps, images, backgrounds, control, execution);
+        },
+        py::arg("templates"), py::arg("sciences"), py::arg("kernels"), py::arg("backgrounds"), py::arg("control"),
+        py::kw_only(), py::arg("nThreads") = 1);
+
+    py::class_<SpatialKernelSolution>(module, "SpatialKernelSolution")
+        .def_property_readonly(
+            "kernelParameters", [](SpatialKernelSolution const& s) { return arrayOf(s.kernelParameters); })
+        .def_property_readonly(
+            "backgroundParameters", [](SpatialKernelSolution const& s) { return arrayOf(s.backgroundParameters); })
+        .def_readonly("conditionNumber", &SpatialKernelSolution::conditionNumber)
+        .def_readonly("method", &SpatialKernelSolution::method)
+        .def_readonly("nUnknowns", &SpatialKernelSolution::nUnknowns);
+    module.def(
+        "solveSpatialKernel",
+        [](std::vector<DoubleArray> const& matrices, std::vector<DoubleArray> const& rightHandSides,
+           std::vector<double> const& x, std::vector<double> const& y, Index nBasis,
+           SpatialFunction const& kernelFunction, std::optional<SpatialFunction> const& backgroundFunction,
+           bool constantFirstTerm, ConditionNumberType conditionNumberType) {
+            if (matrices.size() != rightHandSides.size() || matrices.size() != x.size() ||
+                matrices.size() != y.size()) {
+                throw py::value_error("matrices, right-hand sides and positions differ in number");
+            }
+            std::vector<NormalEquations> equations;
+            equations.reserve(matrices.size());
+            std::vector<CandidateEquations> candidates;
+            for (std::size_t i = 0; i < matrices.size(); ++i) {
+                equations.push_back(
+                    {matrixOf(matrices[i], "matrix"), vectorOf(rightHandSides[i], "rightHandSide")});
+                candidates.push_back({x[i], y[i], &equations.back()});
+            }
+            SpatialKernelControl control;
+            control.constantFirstTerm = constantFirstTerm;
+            control.conditionNumberType = conditionNumberType;
+            py::gil_scoped_release const release;
+            return solveSpatialKernel(candidates, nBasis, kernelFunction, backgroundFunction, control);
+        },
+        py::arg("matrices"), py::arg("rightHandSides"), py::arg("x"), py::arg("y"), py::arg("nBasis"),
+        py::arg("kernelFunction"), py::arg("backgroundFunction"), py::kw_only(), py::arg("constantFirstTerm"),
+        py::arg("conditionNumberType"));
+}
+
+}  // namespace psfmatch::python

@@ -1,0 +1,80 @@
+#include <pybind11/stl.h>
+
+#include "arrays.h"
+#include "module.h"
+#include "psfmatch/KernelBasis.h"
+#include "psfmatch/LinearCombinationKernel.h"
+#include "psfmatch/NormalEquations.h"
+#include "psfmatch/SpatialFunction.h"
+
+namespace psfmatch::python {
+
+void bindKernels(py::module_& module) {
+    py::native_enum<SpatialModel>(module, "SpatialModel", "enum.Enum")
+        .value("chebyshev1", SpatialModel::chebyshev1)
+        .value("polynomial", SpatialModel::polynomial)
+        .finalize();
+    py::class_<Frame>(module, "Frame")
+        .def(py::init<double, double, double, double>(), py::arg("xCentre") = 0.0, py::arg("yCentre") = 0.0,
+             py::arg("xScale") = 1.0, py::arg("yScale") = 1.0)
+        .def_readonly("xCentre", &Frame::xCentre)
+        .def_readonly("yCentre", &Frame::yCentre)
+        .def_readonly("xScale", &Frame::xScale)
+        .def_readonly("yScale", &Frame::yScale);
+    module.def(
+        "frameOf", [](Index x0, Index y0, Index width, Index height) { return frameOf({x0, y0, width, height}); },
+        py::arg("x0"), py::arg("y0"), py::arg("width"), py::arg("height"));
+
+    py::class_<SpatialFunction>(module, "SpatialFunction")
+        .def(py::init([](SpatialModel model, int order, Frame const& frame) {
+                 if (order < 0) {
+                     throw py::value_error("spatial order is " + std::to_string(order) + ", must be >= 0");
+                 }
+                 return SpatialFunction{model, order, frame};
+             }),
+             py::arg("model"), py::arg("order"), py::arg("frame"))
+        .def_readonly("model", &SpatialFunction::model)
+        .def_readonly("order", &SpatialFunction::order)
+        .def_readonly("frame", &SpatialFunction::frame)
+        .def_property_readonly("size", &SpatialFunction::size)
+        .def(
+            "evaluate",
+            [](SpatialFunction const& function, DoubleArray const& x, DoubleArray const& y) {
+                Eigen::VectorXd const xs = vectorOf(x, "x");
+                Eigen::VectorXd const ys = vectorOf(y, "y");
+                if (xs.size() != ys.size()) {
+                    throw py::value_error(std::to_string(xs.size()) + " x for " + std::to_string(ys.size()) +
+                                          " y positions");
+                }
+                Eigen::MatrixXd values(xs.size(), function.size());
+                for (Index i = 0; i < xs.size(); ++i) {
+                    values.row(i) = function.evaluate(xs[i], ys[i]).transpose();
+                }
+                return arrayOf(values);
+            },
+            py::arg("x"), py::arg("y"));
+    module.def(
+        "changeFrame",
+        [](DoubleArray const& coefficients, SpatialFunction const& from, Frame const& to) {
+            return arrayOf(changeFrame(matrixOf(coefficients, "coefficients"), from, to));
+        },
+        py::arg("coefficients"), py::arg("function"), py::arg("frame"));
+
+    module.def(
+        "makeAlardLuptonBasis",
+        [](Index halfWidth, std::vector<double> const& sigmas, std::vector<int> const& degrees) {
+            return arrayOf(makeAlardLuptonBasis(halfWidth, sigmas, degrees));
+        },
+        py::arg("halfWidth"), py::arg("sigmas"), py::arg("degrees"));
+    module.def(
+        "renormalizeBasis", [](DoubleArray const& basis) { return arrayOf(renormalize(basisOf(basis))); },
+        py::arg("basis"));
+
+    py::class_<PreparedBasis>(module, "PreparedBasis")
+        .def(py::init([](DoubleArray const& basis) { return prepare(basisOf(basis)); }), py::arg("basis"))
+        .def_property_readonly("size", [](PreparedBasis const& self) { return self.basis.size(); })
+        .def_property_readonly("isSeparable",
+                               [](PreparedBasis const& self) { return self.separable.has_value(); });
+}
+
+}  // namespace psfmatch::python

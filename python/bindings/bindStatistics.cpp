@@ -1,0 +1,71 @@
+#include <pybind11/stl.h>
+
+#include "arrays.h"
+#include "module.h"
+#include "psfmatch/LinearSolver.h"
+#include "psfmatch/statistics.h"
+
+namespace psfmatch::python {
+
+namespace {
+
+std::vector<double> listOf(DoubleArray const& values) {
+    return {values.data(), values.data() + values.size()};
+}
+
+}  // namespace
+
+void bindStatistics(py::module_& module) {
+    py::class_<ClippedStatistics>(module, "ClippedStatistics")
+        .def_readonly("mean", &ClippedStatistics::mean)
+        .def_readonly("median", &ClippedStatistics::median)
+        .def_readonly("stdev", &ClippedStatistics::stdev)
+        .def_readonly("count", &ClippedStatistics::count);
+    module.def(
+        "clippedStatistics",
+        [](DoubleArray const& values, double nSigma, int nIterations) {
+            return clippedStatistics(listOf(values), {nSigma, nIterations});
+        },
+        py::arg("values"), py::kw_only(), py::arg("nSigma") = 3.0, py::arg("nIterations") = 3);
+
+    py::class_<ResidualStatistics>(module, "ResidualStatistics")
+        .def_readonly("mean", &ResidualStatistics::mean)
+        .def_readonly("rms", &ResidualStatistics::rms)
+        .def_readonly("count", &ResidualStatistics::count);
+    module.def(
+        "residualStatistics",
+        [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,
+           Index coreRadius) {
+            return residualStatistics(maskedViewOf(image, variance, mask), badBits, coreRadius);
+        },
+        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::kw_only(),
+        py::arg("coreRadius") = -1);
+
+    py::native_enum<SolverMethod>(module, "SolverMethod", "enum.Enum")
+        .value("none", SolverMethod::none)
+        .value("ldlt", SolverMethod::ldlt)
+        .value("eigenvector", SolverMethod::eigenvector)
+        .finalize();
+    py::native_enum<ConditionNumberType>(module, "ConditionNumberType", "enum.Enum")
+        .value("eigenvalue", ConditionNumberType::eigenvalue)
+        .value("svd", ConditionNumberType::svd)
+        .finalize();
+    py::class_<Solution>(module, "Solution")
+        .def_property_readonly("coefficients", [](Solution const& s) { return arrayOf(s.coefficients); })
+        .def_readonly("method", &Solution::method)
+        .def_readonly("conditionNumber", &Solution::conditionNumber);
+    module.def(
+        "solveSymmetric",
+        [](DoubleArray const& matrix, DoubleArray const& rightHandSide) {
+            return solveSymmetric(matrixOf(matrix, "matrix"), vectorOf(rightHandSide, "rightHandSide"));
+        },
+        py::arg("matrix"), py::arg("rightHandSide"));
+    module.def(
+        "conditionNumber",
+        [](DoubleArray const& matrix, ConditionNumberType type) {
+            return conditionNumber(matrixOf(matrix, "matrix"), type);
+        },
+        py::arg("matrix"), py::arg("type"));
+}
+
+}  // namespace psfmatch::python

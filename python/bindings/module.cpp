@@ -1,0 +1,40 @@
+// The extension module psfmatch._core: arrays and options in, arrays out, nothing of science.
+#include "module.h"
+
+#include <chrono>
+
+#include "psfmatch/exceptions.h"
+
+namespace py = pybind11;
+
+namespace psfmatch::python {
+
+Execution interruptible(int nThreads) {
+    using Clock = std::chrono::steady_clock;
+    return {nThreads, [last = Clock::now()]() mutable {
+                auto const now = Clock::now();
+                if (now - last < std::chrono::milliseconds(100)) {
+                    return;
+                }
+                last = now;
+                py::gil_scoped_acquire const lock;
+                if (PyErr_CheckSignals() != 0) {
+                    throw py::error_already_set();
+                }
+            }};
+}
+
+}  // namespace psfmatch::python
+
+PYBIND11_MODULE(_core, module) {
+    using namespace psfmatch::python;
+    module.doc() = "Compiled core of psfmatch; see the modules that import it for meaning and units.";
+    module.attr("__version__") = PSFMATCH_VERSION;
+    auto const numericalError =
+        py::register_exception<psfmatch::NumericalError>(module, "NumericalError", PyExc_RuntimeError);
+    py::register_exception<psfmatch::SolutionError>(module, "SolutionError", numericalError);
+    bindStatistics(module);
+    bindKernels(module);
+    bindFits(module);
+    bindConvolve(module);
+}

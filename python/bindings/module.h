@@ -1,0 +1,18 @@
+// What the files of the extension share: one bind function per noun, and how a call runs.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include "psfmatch/parallel.h"
+
+namespace psfmatch::python {
+
+void bindStatistics(pybind11::module_& module);
+void bindKernels(pybind11::module_& module);
+void bindFits(pybind11::module_& module);
+void bindConvolve(pybind11::module_& module);
+
+// Execution of a call that has released the interpreter lock: Ctrl-C is looked for ten times a second.
+[[nodiscard]] Execution interruptible(int nThreads);
+
+}  // namespace psfmatch::python

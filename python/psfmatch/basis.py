@@ -1,0 +1,177 @@
+"""The kernel basis from a configuration and two PSF sizes.
+
+Alard-Lupton basis (Alard & Lupton 1998, ApJ 503, 325): Gaussians times polynomials. The widths follow from the
+Gaussian that would turn one PSF into the other, sigma_K^2 = sigma_reference^2 - sigma_target^2. Two rules choose
+them: "continuous" changes smoothly with the PSF sizes; "classic" is the older rule with its jump where the
+smallest Gaussian falls below the minimum, and its own set for deconvolution (Ulmer 2010, Inverse Problems 26,
+085002, eq. 40).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch import _core
+
+__all__ = ["GaussianSet", "chooseGaussians", "makeKernelBasisList", "renormalizeBasis"]
+
+log = logging.getLogger("psfmatch.basis")
+
+SIGMA_TO_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+
+@dataclass(frozen=True)
+class GaussianSet:
+    """Gaussians of a basis: widths (pixels), polynomial degrees, side of the kernel (pixels), and how chosen.
+
+    `mode` is "config", "convolution" (the image to convolve is the sharper one) or "deconvolution".
+    """
+
+    mode: str
+    sigmas: tuple[float, ...]
+    degrees: tuple[int, ...]
+    kernelSize: int
+
+
+def makeKernelBasisList(
+    config: Any,
+    targetFwhmPix: float | None = None,
+    referenceFwhmPix: float | None = None,
+    basisDegGauss: Sequence[int] | None = None,
+    basisSigmaGauss: Sequence[float] | None = None,
+    metadata: MutableMapping[str, Any] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Return the basis images of the matching kernel.
+
+    Parameters
+    ----------
+    config
+        Active kernel configuration, a `PsfMatchConfigAL`.
+    targetFwhmPix, referenceFwhmPix
+        FWHM in pixels of the image to convolve and of the image to match; without either, or with
+        ``scaleByFwhm`` off, or if they are equal, the configured widths and kernel size are used as they are.
+    basisDegGauss, basisSigmaGauss
+        Degrees and widths (pixels) instead of the configured ones.
+    metadata
+        Receives ALBasisNGauss, ALBasisDegGauss, ALBasisSigGauss, ALKernelSize and ALBasisMode.
+
+    Returns
+    -------
+    basis : (n, side, side) float64
+        The first image sums to 1; all others sum to 0 and have a sum of squares of 1.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of Gaussians, degrees and widths differ, or the kernel size is even.
+    """
+    if config.kernelBasisSet != "alard-lupton":
+        raise ValueError(
+            f"kernelBasisSet {config.kernelBasisSet!r} is not available; choose config.kernel.name = 'AL'"
+        )
+    gaussians = chooseGaussians(config, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss)
+    log.info(
+        "Basis mode %s: sigmas %s px, degrees %s, kernel %d px",
+        gaussians.mode,
+        " ".join(f"{s:.3f}" for s in gaussians.sigmas),
+        " ".join(str(d) for d in gaussians.degrees),
+        2 * (gaussians.kernelSize // 2) + 1,
+    )
+    if metadata is not None:
+        metadata["ALBasisNGauss"] = len(gaussians.sigmas)
+        metadata["ALBasisDegGauss"] = list(gaussians.degrees)
+        metadata["ALBasisSigGauss"] = list(gaussians.sigmas)
+        metadata["ALKernelSize"] = gaussians.kernelSize
+        metadata["ALBasisMode"] = gaussians.mode
+    raw = _core.makeAlardLuptonBasis(gaussians.kernelSize // 2, list(gaussians.sigmas), list(gaussians.degrees))
+    return _core.renormalizeBasis(raw)
+
+
+def renormalizeBasis(basis: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Give the first of (n, h, w) kernel images the sum 1, every other the sum 0 and a sum of squares of 1."""
+    return _core.renormalizeBasis(np.asarray(basis, dtype=np.float64))
+
+
+def chooseGaussians(
+    config: Any,
+    targetFwhmPix: float | None = None,
+    referenceFwhmPix: float | None = None,
+    basisDegGauss: Sequence[int] | None = None,
+    basisSigmaGauss: Sequence[float] | None = None,
+) -> GaussianSet:
+    """Choose widths, degrees and kernel size; arguments and errors as `makeKernelBasisList`."""
+    degrees = tuple(int(d) for d in (config.alardDegGauss if basisDegGauss is None else basisDegGauss))
+    sigmas = tuple(float(s) for s in (config.alardSigGauss if basisSigmaGauss is None else basisSigmaGauss))
+    if len(degrees) != config.alardNGauss or len(sigmas) != config.alardNGauss:
+        raise ValueError(
+            f"alardNGauss is {config.alardNGauss} but there are {len(degrees)} degrees and {len(sigmas)} sigmas; "
+            "give one of each per Gaussian"
+        )
+    if config.kernelSize % 2 == 0:
+        raise ValueError(f"kernelSize is {config.kernelSize}; it must be odd so that the kernel has a middle pixel")
+
+    unknown = targetFwhmPix is None or referenceFwhmPix is None
+    if unknown or not config.scaleByFwhm or targetFwhmPix == referenceFwhmPix:
+        return GaussianSet("config", sigmas, degrees, config.kernelSize)
+    assert targetFwhmPix is not None  # for mypy: excluded by `unknown`
+    assert referenceFwhmPix is not None
+    for name, fwhm in (("targetFwhmPix", targetFwhmPix), ("referenceFwhmPix", referenceFwhmPix)):
+        if not (math.isfinite(fwhm) and fwhm > 0.0):
+            raise ValueError(f"{name} is {fwhm}; a FWHM must be a positive number of pixels, or None if unknown")
+
+    difference = (referenceFwhmPix**2 - targetFwhmPix**2) / SIGMA_TO_FWHM**2
+    deconvolve = difference < 0.0
+    width = math.sqrt(abs(difference))
+    if config.alardWidthRule == "classic":
+        return _classicGaussians(config, width, deconvolve, degrees)
+    minSigma = config.alardMinSigDeconv if deconvolve else config.alardMinSig
+    count = config.alardNGauss
+    first = max(minSigma, width / config.alardGaussBeta if count > 1 else width)
+    chosen = tuple(first * config.alardGaussBeta**i for i in range(count))
+    mode = "deconvolution" if deconvolve else "convolution"
+    return GaussianSet(mode, chosen, degrees, _automaticKernelSize(config, chosen[-1]))
+
+
+def _classicGaussians(config: Any, width: float, deconvolve: bool, degrees: tuple[int, ...]) -> GaussianSet:
+    minSigma = config.alardMinSigDeconv if deconvolve else config.alardMinSig
+    count = config.alardNGaussDeconv if deconvolve else config.alardNGauss
+    beta = config.alardGaussBeta
+    width = max(width, minSigma)
+    sigmas = [width / beta, width] if width / beta > minSigma else [width]
+    if not deconvolve and count == 1:
+        sigmas = [width]
+    while len(sigmas) < count:
+        sigmas.append(beta * sigmas[-1])
+    sigmas = sigmas[: max(count, 2) if deconvolve else count]
+    kernelSize = _automaticKernelSize(config, sigmas[-1])
+    if not deconvolve:
+        return GaussianSet("convolution", tuple(sigmas), degrees, kernelSize)
+    if len(sigmas) < 3:
+        raise ValueError(
+            f"alardNGaussDeconv is {count}; the classic rule for deconvolution needs 3 Gaussians "
+            "(or set alardWidthRule = 'continuous')"
+        )
+    s0, s1, s2 = sigmas[:3]
+    squares = [
+        (n - j) * s1**2 + j * s2**2 - (n + 1) * s0**2 for n in (1, 2) for j in range(n)
+    ]
+    if min(squares) <= 0.0:
+        raise ValueError(
+            f"alardGaussBeta = {beta} is too small for the classic deconvolution set; use 2, or alardWidthRule = "
+            "'continuous'"
+        )
+    chosen = tuple(sorted(math.sqrt(s) for s in squares))
+    return GaussianSet("deconvolution", chosen, (config.alardDegGaussDeconv,) * 3, kernelSize)
+
+
+def _automaticKernelSize(config: Any, largestSigma: float) -> int:
+    size = int(config.kernelSizeFwhmScaling * largestSigma)
+    size += 1 - size % 2
+    return int(min(max(size, config.kernelSizeMin), config.kernelSizeMax))

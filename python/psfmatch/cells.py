@@ -1,0 +1,302 @@
+"""Kernel candidates and the grid of cells that spreads them evenly over the image.
+
+A candidate is a star cut out of both images. Cells tile the bounding box; each keeps its candidates sorted by
+rating, and a pass of the solution uses the best few that have not been rejected, so that when one fails the
+next in its cell takes its place.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch.exposure import Box, MaskedImage
+
+__all__ = [
+    "CandidateStatus",
+    "KernelCandidate",
+    "KernelSolution",
+    "ResidualSummary",
+    "SolutionSlot",
+    "SpatialCell",
+    "SpatialCellSet",
+]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class CandidateStatus(enum.Enum):
+    """Standing of a candidate; BAD is final."""
+
+    BAD = 0
+    GOOD = 1
+    UNKNOWN = 2
+
+
+class SolutionSlot(enum.Enum):
+    """Which solution of a candidate: on the original basis, on principal components, or the latest of them."""
+
+    ORIG = "orig"
+    PCA = "pca"
+    RECENT = "recent"
+
+
+@dataclass(frozen=True)
+class ResidualSummary:
+    """Mean and rms of residual / sqrt(variance) over `count` pixels of a stamp; ideally 0 and 1."""
+
+    mean: float
+    rms: float
+    count: int
+
+
+@dataclass(frozen=True)
+class KernelSolution:
+    """The kernel fitted to one candidate.
+
+    basis : (n, h, w), coefficients : (n,), background : image units, kernelSum : flux ratio,
+    matrix, rightHandSide : normal equations of n (+ 1 with background) unknowns, 1/variance weighted,
+    conditionNumber : of the scaled matrix, method : how it was solved, lostFraction : of fitted pixels, for
+    being bad.
+    """
+
+    basis: FloatArray
+    coefficients: FloatArray
+    background: float
+    kernelSum: float
+    matrix: FloatArray
+    rightHandSide: FloatArray
+    conditionNumber: float = math.nan
+    method: str = "none"
+    lostFraction: float = 0.0
+
+    def computeImage(self) -> FloatArray:
+        """Return the kernel, (h, w)."""
+        return np.tensordot(self.coefficients, self.basis, axes=1)
+
+
+class KernelCandidate:
+    """A star in both images, and what the solution learns about it.
+
+    Parameters
+    ----------
+    x, y
+        Position in pixels of the parent frame.
+    templateMaskedImage, scienceMaskedImage
+        Stamps of the image to convolve and of the image to match, of one shape.
+    config
+        Active kernel configuration (``candidateCoreRadius`` and ``badMaskPlanes`` are used here).
+    source
+        The catalogue entry it came from.
+    rating
+        Rank in its cell; by default the mean signal-to-noise ratio of the science stamp's core.
+
+    Raises
+    ------
+    ValueError
+        If the stamps differ in shape.
+    """
+
+    def __init__(
+        self,
+        x: float,
+        y: float,
+        templateMaskedImage: MaskedImage,
+        scienceMaskedImage: MaskedImage,
+        config: Any,
+        *,
+        source: Any = None,
+        rating: float | None = None,
+    ) -> None:
+        if templateMaskedImage.shape != scienceMaskedImage.shape:
+            raise ValueError(
+                f"stamps of the candidate at ({x:.1f}, {y:.1f}) differ in shape: template "
+                f"{templateMaskedImage.shape}, science {scienceMaskedImage.shape}"
+            )
+        self.x = float(x)
+        self.y = float(y)
+        self.templateMaskedImage = templateMaskedImage
+        self.scienceMaskedImage = scienceMaskedImage
+        self.config = config
+        self.source = source
+        self.id = 0
+        self.status = CandidateStatus.UNKNOWN
+        self.reason: str | None = None
+        self.chi2 = math.inf
+        self.residual: ResidualSummary | None = None
+        self.spatialResidual: ResidualSummary | None = None
+        self._solutions: dict[SolutionSlot, KernelSolution] = {}
+        self.rating = self._coreSignalToNoise() if rating is None else float(rating)
+
+    def _coreSignalToNoise(self) -> float:
+        stamp = self.scienceMaskedImage
+        radius = self.config.candidateCoreRadius
+        middleY, middleX = stamp.height // 2, stamp.width // 2
+        core = (
+            slice(max(0, middleY - radius), middleY + radius + 1),
+            slice(max(0, middleX - radius), middleX + radius + 1),
+        )
+        good = ~stamp.badPixels(self.config.badMaskPlanes)[core] & (stamp.variance[core] > 0.0)
+        if not good.any():
+            # The lowest rank rather than NaN, which would spoil the order of the whole cell.
+            return -math.inf
+        signal = stamp.image[core][good].astype(np.float64)
+        return float(np.mean(signal / np.sqrt(stamp.variance[core][good].astype(np.float64))))
+
+    @property
+    def isInitialized(self) -> bool:
+        """True once a kernel has been fitted."""
+        return bool(self._solutions)
+
+    @property
+    def kernelSolution(self) -> KernelSolution:
+        """The most recent solution; RuntimeError before the first."""
+        return self.getKernelSolution(SolutionSlot.RECENT)
+
+    def getKernelSolution(self, slot: SolutionSlot = SolutionSlot.RECENT) -> KernelSolution:
+        """Return the solution in a slot; RuntimeError if there is none."""
+        if slot is SolutionSlot.RECENT:
+            slot = SolutionSlot.PCA if SolutionSlot.PCA in self._solutions else SolutionSlot.ORIG
+        if slot not in self._solutions:
+            raise RuntimeError(
+                f"candidate {self.id} at ({self.x:.1f}, {self.y:.1f}) has no {slot.name} solution; it must be "
+                "visited by a BuildSingleKernelVisitor first"
+            )
+        return self._solutions[slot]
+
+    def setKernelSolution(self, solution: KernelSolution, slot: SolutionSlot = SolutionSlot.ORIG) -> None:
+        """Keep a solution."""
+        if slot is SolutionSlot.RECENT:
+            raise ValueError("RECENT names whichever slot is filled; choose ORIG or PCA")
+        self._solutions[slot] = solution
+
+    def reject(self, reason: str) -> None:
+        """Mark as BAD, for good, and say why."""
+        self.status = CandidateStatus.BAD
+        self.reason = reason
+
+    def accept(self) -> None:
+        """Mark as GOOD."""
+        self.status = CandidateStatus.GOOD
+        self.reason = None
+
+    def __repr__(self) -> str:
+        return f"KernelCandidate({self.id}, x={self.x:.1f}, y={self.y:.1f}, {self.status.name})"
+
+
+class CandidateVisitor(Protocol):
+    """What `SpatialCellSet.visitCandidates` asks of a visitor."""
+
+    def reset(self) -> None:
+        """Set the counters of a visit to zero."""
+
+    def processCandidates(self, candidates: Sequence[KernelCandidate]) -> None:
+        """Handle all candidates of one pass."""
+
+
+@dataclass
+class SpatialCell:
+    """One cell: its box and its candidates, best rating first."""
+
+    label: str
+    bbox: Box
+    candidates: list[KernelCandidate] = field(default_factory=list)
+
+    def insertCandidate(self, candidate: KernelCandidate) -> None:
+        """Insert by rating; a newcomer stands before its equals."""
+        index = 0
+        while index < len(self.candidates) and self.candidates[index].rating > candidate.rating:
+            index += 1
+        self.candidates.insert(index, candidate)
+
+    def activeCandidates(self, nMax: int) -> list[KernelCandidate]:
+        """Return the best `nMax` candidates that are not BAD (all of them for nMax <= 0)."""
+        active = [c for c in self.candidates if c.status is not CandidateStatus.BAD]
+        return active if nMax <= 0 else active[:nMax]
+
+
+class SpatialCellSet:
+    """A grid of cells over `bbox`, row by row; the last column and row are cut at its edge.
+
+    Parameters
+    ----------
+    bbox
+        Area to tile, parent pixels.
+    sizeCellX, sizeCellY
+        Size of a cell in pixels; `sizeCellY` defaults to `sizeCellX`.
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive or the box is empty.
+    """
+
+    def __init__(self, bbox: Box, sizeCellX: int, sizeCellY: int | None = None) -> None:
+        sizeCellY = sizeCellX if sizeCellY is None else sizeCellY
+        if sizeCellX <= 0 or sizeCellY <= 0:
+            raise ValueError(f"cells of {sizeCellX}x{sizeCellY} pixels: both sides must be positive")
+        if bbox.isEmpty:
+            raise ValueError("the box to divide into cells is empty")
+        self.bbox = bbox
+        self.sizeCellX = sizeCellX
+        self.sizeCellY = sizeCellY
+        self._nx = -(-bbox.width // sizeCellX)
+        self._ny = -(-bbox.height // sizeCellY)
+        self.cells = tuple(self._makeCell(ix, iy) for iy in range(self._ny) for ix in range(self._nx))
+        self._count = 0
+
+    def _makeCell(self, ix: int, iy: int) -> SpatialCell:
+        x0 = self.bbox.x0 + ix * self.sizeCellX
+        y0 = self.bbox.y0 + iy * self.sizeCellY
+        width = min(self.sizeCellX, self.bbox.x1 - x0)
+        height = min(self.sizeCellY, self.bbox.y1 - y0)
+        return SpatialCell(f"Cell {ix}x{iy}", Box(x0, y0, width, height))
+
+    def insertCandidate(self, candidate: KernelCandidate) -> None:
+        """Put a candidate into the cell that holds its nearest pixel; ValueError if it lies outside the box."""
+        if not self.bbox.contains(candidate.x, candidate.y):
+            raise ValueError(
+                f"candidate at ({candidate.x:.1f}, {candidate.y:.1f}) lies outside the box {self.bbox}"
+            )
+        ix = (math.floor(candidate.x + 0.5) - self.bbox.x0) // self.sizeCellX
+        iy = (math.floor(candidate.y + 0.5) - self.bbox.y0) // self.sizeCellY
+        self._count += 1
+        candidate.id = self._count
+        self.cells[iy * self._nx + ix].insertCandidate(candidate)
+
+    def activeCandidates(self, nMax: int) -> list[KernelCandidate]:
+        """Return the best `nMax` candidates of each cell that are not BAD, cell by cell."""
+        return [candidate for cell in self.cells for candidate in cell.activeCandidates(nMax)]
+
+    def visitCandidates(self, visitor: CandidateVisitor, nMax: int = 0) -> None:
+        """Reset the visitor and hand it the active candidates of one pass."""
+        visitor.reset()
+        visitor.processCandidates(self.activeCandidates(nMax))
+
+    def __iter__(self) -> Iterator[KernelCandidate]:
+        return (candidate for cell in self.cells for candidate in cell.candidates)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def countByStatus(self) -> dict[CandidateStatus, int]:
+        """Return how many candidates have each status."""
+        counts = dict.fromkeys(CandidateStatus, 0)
+        for candidate in self:
+            counts[candidate.status] += 1
+        return counts
+
+    def countReasons(self) -> dict[str, int]:
+        """Return how many candidates were rejected for each kind of reason (its text up to the first colon)."""
+        counts: dict[str, int] = {}
+        for candidate in self:
+            if candidate.reason is not None:
+                kind = candidate.reason.split(":", 1)[0]
+                counts[kind] = counts.get(kind, 0) + 1
+        return counts

@@ -1,0 +1,31 @@
+"""Configuration of psfmatch, in classes of ``lsst.pex.config``.
+
+`matching`, `kernel`, `detection` and `warping` hold the fields; `overrides` sets one from a string;
+`serialization` turns a configuration into plain data for JSON and back. Files that a user writes are Python
+and go through ``load`` and ``save`` of the classes; what psfmatch writes is JSON and is never executed.
+"""
+
+from .detection import (
+    DetectionConfig,
+    SourceDetectionConfig,
+    SourceMeasurementConfig,
+    SubtractBackgroundConfig,
+)
+from .kernel import PsfMatchConfig, PsfMatchConfigAL, PsfMatchConfigDF
+from .overrides import applyOverride
+from .serialization import configFromDict, configToDict
+from .warping import WarperConfig
+
+__all__ = [
+    "DetectionConfig",
+    "PsfMatchConfig",
+    "PsfMatchConfigAL",
+    "PsfMatchConfigDF",
+    "SourceDetectionConfig",
+    "SourceMeasurementConfig",
+    "SubtractBackgroundConfig",
+    "WarperConfig",
+    "applyOverride",
+    "configFromDict",
+    "configToDict",
+]

@@ -1,0 +1,256 @@
+"""The front door: two images in, a difference with everything that belongs to it out.
+
+`subtract` reads what it is given, chooses the direction of convolution by the PSF sizes, selects isolated stars
+of useful signal-to-noise, and runs the task. It differs from the task's defaults where a user who sets nothing is
+better served: the differential background is fitted, and borders keep their pixels (EDGE).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+from astropy.table import Table
+
+from psfmatch.config import configToDict
+from psfmatch.diagnostics import DifferenceNoise, candidateTable, differenceNoise
+from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.registration import requireRegistered
+
+__all__ = ["MODES", "SubtractionResult", "chooseStars", "frontDoorConfig", "subtract"]
+
+log = logging.getLogger("psfmatch.differencing")
+
+Mode = Literal["auto", "convolveTemplate", "convolveScience"]
+MODES: tuple[Mode, ...] = ("auto", "convolveTemplate", "convolveScience")
+
+MIN_SNR = 20.0
+"""Fainter stars constrain the kernel too little to be worth their noise in the kernel sum."""
+
+MAX_NEIGHBOUR_FLUX = 0.1
+"""A neighbour in the stamp with more than this share of a star's flux makes it a blend."""
+
+
+@dataclass(frozen=True)
+class SubtractionResult:
+    """A difference image and what it was made from.
+
+    difference : science - matched - background, on the science image's flux scale;
+    matched : the convolved image; convolved : "template" or "science";
+    kernel, background : the spatial model; candidates : one row per star, with its fate;
+    noise : scatter of the difference against its variance plane; metadata : numbers of the run;
+    config : the configuration that was used.
+    """
+
+    difference: Exposure
+    matched: Exposure
+    convolved: Literal["template", "science"]
+    kernel: LinearCombinationKernel
+    background: SpatialFunction2D
+    candidates: Table
+    noise: DifferenceNoise
+    metadata: Mapping[str, Any]
+    config: ImagePsfMatchConfig
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers of the run, ready for JSON."""
+        mask = self.difference.mask
+        box = self.difference.getBBox()
+        bad = mask.hasAny(("NO_DATA", "BAD", "SAT", "EDGE"))
+        status = np.asarray(self.candidates["status"])
+        numbers = {
+            "shape": [box.height, box.width],
+            "convolved": self.convolved,
+            "templateFwhmPix": self.metadata.get("templateFwhmPix"),
+            "scienceFwhmPix": self.metadata.get("scienceFwhmPix"),
+            "basisMode": self.metadata.get("ALBasisMode"),
+            "basisSigmas": self.metadata.get("ALBasisSigGauss"),
+            "kernelSize": self.kernel.shape[1],
+            "nBasis": len(self.kernel.scaledParameters),
+            "spatialKernelOrder": self.kernel.order,
+            "nSources": self.metadata.get("nDetectedSources"),
+            "nCandidates": len(self.candidates),
+            "nGood": int((status == "GOOD").sum()),
+            "nRejected": int((status == "BAD").sum()),
+            "rejectedSources": dict(self.metadata.get("rejectedSources", {})),
+            "rejectionReasons": dict(self.metadata.get("rejectionReasons", {})),
+            "kernelSum": self.kernel.kernelSum(*box.centre),
+            "backgroundAtCentre": float(self.background(*box.centre)),
+            "conditionNumber": self.metadata.get("spatialConditionNum"),
+            "noiseRobustStdev": self.noise.robustStdev,
+            "noiseMedian": self.noise.median,
+            "badFraction": float(bad.mean()),
+        }
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in numbers.items()
+        }
+
+    def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
+        """Write difference, mask, variance, matched image, kernel, background, stars and configuration to one file."""
+        self.difference.writeFits(
+            path,
+            overwrite=overwrite,
+            matched=self.matched.image,
+            kernel=self.kernel.toTables(self.background),
+            stamps=self.candidates,
+            config=configToDict(self.config),
+        )
+
+
+def frontDoorConfig() -> ImagePsfMatchConfig:
+    """Return the configuration that `subtract` starts from."""
+    config = ImagePsfMatchConfig()
+    kernel = config.kernel["AL"]
+    kernel.fitForBackground = True
+    kernel.doCopyEdge = True
+    return config
+
+
+def subtract(
+    template: Any,
+    science: Any,
+    *,
+    config: ImagePsfMatchConfig | None = None,
+    mode: Mode = "auto",
+    candidateList: Any = None,
+    templateFwhmPix: float | None = None,
+    scienceFwhmPix: float | None = None,
+    threads: int | None = None,
+) -> SubtractionResult:
+    """Subtract a template from a science image after matching their PSFs.
+
+    Parameters
+    ----------
+    template, science
+        Exposure, MaskedImage, path of a FITS file, CCDData, or 2-D array; on one pixel grid. Not changed.
+    config
+        Configuration of the task; `frontDoorConfig` by default.
+    mode
+        Which image is convolved; "auto" takes the one with the narrower PSF.
+    candidateList
+        Stars to use (Table or (N, 2) array of pixel positions); by default they are found.
+    templateFwhmPix, scienceFwhmPix
+        FWHM of the PSFs in pixels; by default from the PSF model or measured from the stars.
+    threads
+        Number of threads; the result does not depend on it.
+
+    Returns
+    -------
+    result : SubtractionResult
+
+    Raises
+    ------
+    ExposureReadError
+        If a file cannot be read.
+    InputImagesError
+        If the images differ in shape or are not registered.
+    NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError
+        If there are no, or too few, stars, or no solution.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
+    templateExposure = toExposure(template)
+    scienceExposure = toExposure(science)
+    requireRegistered(templateExposure, scienceExposure)
+    task = ImagePsfMatchTask(config=frontDoorConfig() if config is None else config, threads=threads)
+    with task.timer("select"):
+        sources = candidateList
+        if sources is None:
+            sources = chooseStars(task.getSelectSources(scienceExposure), task.kConfig.kernelSize)
+    with task.timer("measurePsf"):
+        fwhms = task.measureFwhms(
+            templateExposure, scienceExposure, sources, templateFwhmPix, scienceFwhmPix
+        )
+    convolveTemplate = mode == "convolveTemplate" or (mode == "auto" and _templateIsSharper(*fwhms))
+    result = task.subtractExposures(
+        templateExposure, scienceExposure, *fwhms, candidateList=sources, convolveTemplate=convolveTemplate
+    )
+    noise = differenceNoise(result.subtractedExposure.maskedImage)
+    log.info(
+        "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels", noise.robustStdev, noise.nPixels
+    )
+    return SubtractionResult(
+        difference=result.subtractedExposure,
+        matched=result.matchedExposure,
+        convolved="template" if convolveTemplate else "science",
+        kernel=result.psfMatchingKernel,
+        background=result.backgroundModel,
+        candidates=candidateTable(result.kernelCellSet),
+        noise=noise,
+        metadata=dict(task.metadata),
+        config=task.config,
+    )
+
+
+def toExposure(source: Any) -> Exposure:
+    """Return an Exposure from an Exposure, MaskedImage, path, CCDData/NDData or array; TypeError for anything else."""
+    if isinstance(source, Exposure):
+        return source
+    if isinstance(source, MaskedImage):
+        return Exposure(source)
+    if isinstance(source, str | PathLike):
+        return Exposure.readFits(source)
+    if hasattr(source, "uncertainty"):
+        return Exposure.fromCCDData(source)
+    if isinstance(source, np.ndarray):
+        return Exposure.fromArray(source)
+    raise TypeError(
+        f"cannot make an Exposure of a {type(source).__name__}; give an Exposure, a path, a CCDData or a 2-D array"
+    )
+
+
+def chooseStars(sources: Table, kernelSize: int) -> Table:
+    """Return the isolated sources of useful signal-to-noise, or all of them if that would leave fewer than ten.
+
+    Parameters
+    ----------
+    sources
+        Table of `getSelectSources`, brightest first.
+    kernelSize
+        Pixels; neighbours nearer than this are blends.
+    """
+    x, y, flux = (np.asarray(sources[name], dtype=float) for name in ("x", "y", "flux"))
+    bright = (np.asarray(sources["snr"]) >= MIN_SNR) & ~np.asarray(sources["badCentre"])
+    isolated = bright & ~_hasNeighbour(x, y, flux, float(kernelSize))
+    for what, chosen in (("isolated", isolated), ("bright", bright)):
+        if chosen.sum() >= 10:
+            log.info("Using %d %s sources of %d above S/N %.0f", chosen.sum(), what, len(sources), MIN_SNR)
+            return sources[chosen]
+    log.info("Only %d sources above S/N %.0f: all %d are used", bright.sum(), MIN_SNR, len(sources))
+    return sources
+
+
+def _hasNeighbour(x: Any, y: Any, flux: Any, distance: float) -> Any:
+    """Return which sources have another within `distance` (pixels) that is not much fainter."""
+    order = np.argsort(y, kind="stable")
+    found = np.zeros(x.size, dtype=bool)
+    for position, i in enumerate(order):
+        for j in order[position + 1 :]:
+            if y[j] - y[i] > distance:
+                break
+            if abs(x[j] - x[i]) <= distance and math.hypot(x[j] - x[i], y[j] - y[i]) <= distance:
+                found[i] |= flux[j] > MAX_NEIGHBOUR_FLUX * flux[i]
+                found[j] |= flux[i] > MAX_NEIGHBOUR_FLUX * flux[j]
+    return found
+
+
+def _templateIsSharper(templateFwhmPix: float | None, scienceFwhmPix: float | None) -> bool:
+    if templateFwhmPix is None or scienceFwhmPix is None:
+        log.info("PSF sizes unknown: convolving the template")
+        return True
+    sharper = templateFwhmPix <= scienceFwhmPix
+    log.info(
+        "Convolving the %s: PSF FWHM %.2f px of the template, %.2f px of the science image",
+        "template" if sharper else "science image",
+        templateFwhmPix,
+        scienceFwhmPix,
+    )
+    return sharper

@@ -1,0 +1,175 @@
+"""astropy's CCDData in and out, as plain arrays.
+
+CCDData turns an integer mask into booleans and drops flags in arithmetic, so bit planes travel in ``flags``
+with their names in ``meta``.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from astropy import units
+from astropy.nddata import CCDData, FlagCollection, NDUncertainty, VarianceUncertainty
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from ..io import (
+    DEFAULT_MASK_PLANES,
+    ImagePlanes,
+    decodeMask,
+    estimateVariance,
+    readMetadata,
+    shiftWcs,
+    xy0FromCards,
+)
+from .mask import Mask
+
+__all__ = ["DEFAULT_BAD_PLANES", "ccdFromPlanes", "planesFromCcd"]
+
+log = logging.getLogger("psfmatch.exposure")
+
+DEFAULT_BAD_PLANES = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
+
+
+def planesFromCcd(
+    ccd: CCDData, gain: float | None = None, readNoise: float | None = None, useXY0: bool = False
+) -> ImagePlanes:
+    """Copy a CCDData into plain arrays.
+
+    Parameters
+    ----------
+    ccd : `astropy.nddata.CCDData`
+        The data; not changed.
+    gain, readNoise : `float`, optional
+        Used where there is no uncertainty, e-/count and e-.
+    useXY0 : `bool`, optional
+        Whether LTV1 and LTV2 of ``meta`` give the parent coordinates.
+
+    Returns
+    -------
+    planes : `ImagePlanes`
+        New arrays.
+
+    Raises
+    ------
+    TypeError
+        If the uncertainty is of an unknown kind.
+    """
+    with np.errstate(over="ignore"):
+        image = np.array(ccd.data, dtype=np.float32, order="C")
+    metadata = readMetadata(ccd.meta)
+    metadata.setdefault("BUNIT", ccd.unit.to_string())
+    if ccd.uncertainty is None:
+        variance, source = estimateVariance(image, gain, readNoise, "CCDData")
+        metadata["VARSRC"] = source
+    else:
+        variance, source = _variance(ccd.uncertainty, ccd.unit), type(ccd.uncertainty).__name__
+    mask = _mask(ccd)
+    xy0 = xy0FromCards(ccd.meta) if useXY0 else (0, 0)
+    filterName = metadata.pop("FILTER", None)
+    return ImagePlanes(
+        image=image,
+        mask=None if mask is None else np.asarray(mask),
+        maskPlanes=None if mask is None else mask.planes,
+        variance=variance,
+        xy0=xy0,
+        wcs=_wcs(ccd, xy0),
+        metadata=metadata,
+        filter=None if filterName is None else str(filterName),
+        varianceSource=source,
+    )
+
+
+def ccdFromPlanes(planes: ImagePlanes, bad: NDArray[np.bool_], psf: NDArray[Any] | None) -> CCDData:
+    """Copy plain arrays into a CCDData.
+
+    Parameters
+    ----------
+    planes : `ImagePlanes`
+        The arrays; not changed.
+    bad : `numpy.ndarray` of `bool`
+        Its mask, (h, w).
+    psf : `numpy.ndarray` or None
+        Image of the PSF.
+
+    Returns
+    -------
+    ccd : `astropy.nddata.CCDData`
+        New arrays.
+    """
+    meta = {key: value for key, value in planes.metadata.items() if key != "BUNIT"}
+    meta |= {f"MP_{name}": bit for name, bit in (planes.maskPlanes or {}).items()}
+    if planes.filter is not None:
+        meta["FILTER"] = planes.filter
+    if planes.xy0 != (0, 0):
+        meta |= {"LTV1": -planes.xy0[0], "LTV2": -planes.xy0[1]}
+    return CCDData(
+        planes.image.copy(),
+        unit=_unit(planes.metadata.get("BUNIT")),
+        uncertainty=None if planes.variance is None else VarianceUncertainty(planes.variance.copy()),
+        mask=bad,
+        flags=None if planes.mask is None else planes.mask.copy(),
+        wcs=None if planes.wcs is None else shiftWcs(planes.wcs, -planes.xy0[0], -planes.xy0[1]),
+        meta=meta,
+        psf=psf,
+    )
+
+
+def _variance(uncertainty: NDUncertainty, unit: units.Unit) -> NDArray[np.float32]:
+    try:
+        with np.errstate(divide="ignore"):
+            # An inverse variance of 0 becomes an infinite, that is bad, variance.
+            represented = uncertainty.represent_as(VarianceUncertainty)
+    except TypeError as error:
+        kind = type(uncertainty).__name__
+        raise TypeError(
+            f"an uncertainty of kind {kind} has no variance; use StdDevUncertainty, VarianceUncertainty "
+            "or InverseVariance"
+        ) from error
+    values = represented.array
+    if represented.unit is not None and represented.unit != unit**2:
+        values = (values * represented.unit).to_value(unit**2)
+    with np.errstate(over="ignore"):
+        return np.array(values, dtype=np.float32, order="C")
+
+
+def _mask(ccd: CCDData) -> Mask | None:
+    masks = []
+    if ccd.mask is not None:
+        masks.append(Mask(np.broadcast_to(np.asarray(ccd.mask, dtype=bool), ccd.data.shape)))
+    if isinstance(ccd.flags, FlagCollection):
+        for name, flag in ccd.flags.items():
+            plane = Mask(np.zeros(ccd.data.shape, dtype=np.int32))
+            plane[np.asarray(flag) != 0] = 1 << plane.addPlane(str(name))
+            masks.append(plane)
+    elif ccd.flags is not None:
+        bits, planes = decodeMask(
+            np.asarray(ccd.flags), ccd.meta, str(ccd.meta.get("TELESCOP", "")), "CCDData"
+        )
+        masks.append(Mask(bits, planes))
+    if not masks:
+        return None
+    merged = Mask(np.zeros(ccd.data.shape, dtype=np.int32), {**DEFAULT_MASK_PLANES, **masks[-1].planes})
+    for mask in masks:
+        merged.merge(mask)
+    return merged
+
+
+def _wcs(ccd: CCDData, xy0: tuple[int, int]) -> WCS | None:
+    wcs = ccd.wcs
+    if wcs is None:
+        return None
+    if not isinstance(wcs, WCS) or not wcs.has_celestial or wcs.naxis != 2:
+        log.warning("the WCS of the CCDData is no celestial astropy.wcs.WCS; going on without it")
+        return None
+    return shiftWcs(wcs, *xy0)
+
+
+def _unit(text: str | None) -> units.UnitBase:
+    try:
+        return units.Unit(text) if text else units.adu
+    except ValueError:
+        log.warning("unit %r is not known to astropy; adu is used instead", text)
+        return units.adu

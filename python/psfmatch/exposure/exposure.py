@@ -1,0 +1,272 @@
+"""A masked image with what is known about it: sky coordinates, PSF, flux scale, filter and header cards."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from ..io import ImagePlanes, ReadOptions, Source, readPlanes, writePlanes
+from .box import Box
+from .ccd import DEFAULT_BAD_PLANES, ccdFromPlanes, planesFromCcd
+from .image import MaskedImage
+from .mask import Mask
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+
+__all__ = ["Exposure"]
+
+
+class Exposure:
+    """Masked image, coordinates, PSF and metadata.
+
+    Parameters
+    ----------
+    maskedImage : `MaskedImage`
+        The pixels; not copied.
+    wcs : `astropy.wcs.WCS`, optional
+        Coordinates; its pixel (0, 0) is parent pixel (0, 0), so it holds for every `subset` too.
+    psf : object, optional
+        Anything with ``computeKernelImage(x, y)``, parent coordinates.
+    photoCalib : `float`, optional
+        Flux of one count, nJy.
+    filter : `str`, optional
+        Name of the filter.
+    metadata : `dict`, optional
+        Header cards and the like.
+
+    Raises
+    ------
+    TypeError
+        If ``maskedImage`` is not a `MaskedImage`, or ``wcs`` is not an astropy WCS.
+    """
+
+    def __init__(
+        self,
+        maskedImage: MaskedImage,
+        wcs: WCS | None = None,
+        psf: Any = None,
+        photoCalib: float | None = None,
+        filter: str | None = None,  # noqa: A002 - the name that users of LSST know
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(maskedImage, MaskedImage):
+            raise TypeError(
+                f"an Exposure is made from a MaskedImage, not from {type(maskedImage).__name__}; "
+                "write Exposure(MaskedImage(array))"
+            )
+        if wcs is not None and not isinstance(wcs, WCS):
+            raise TypeError(f"wcs is an astropy.wcs.WCS or None, not {type(wcs).__name__}")
+        self.maskedImage = maskedImage
+        self.wcs = wcs
+        self.psf = psf
+        self.photoCalib = photoCalib
+        self.filter = filter
+        self.metadata: dict[str, Any] = {} if metadata is None else metadata
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """Pixel values, (h, w); assignment copies into the existing array."""
+        return self.maskedImage.image
+
+    @image.setter
+    def image(self, values: NDArray[Any]) -> None:
+        self.maskedImage.image = values
+
+    @property
+    def mask(self) -> Mask:
+        """Bit planes, (h, w); assignment copies into the existing array, planes matched by name."""
+        return self.maskedImage.mask
+
+    @mask.setter
+    def mask(self, values: NDArray[Any]) -> None:
+        self.maskedImage.mask = values
+
+    @property
+    def variance(self) -> NDArray[np.float32]:
+        """Variance, (h, w); assignment copies into the existing array."""
+        return self.maskedImage.variance
+
+    @variance.setter
+    def variance(self, values: NDArray[Any]) -> None:
+        self.maskedImage.variance = values
+
+    @property
+    def xy0(self) -> tuple[int, int]:
+        """Parent coordinates of the first pixel."""
+        return self.maskedImage.xy0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (h, w)."""
+        return self.maskedImage.shape
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.maskedImage.width
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.maskedImage.height
+
+    @property
+    def hasWcs(self) -> bool:
+        """Whether there are celestial coordinates."""
+        return self.wcs is not None and bool(self.wcs.has_celestial)
+
+    def getBBox(self) -> Box:
+        """Box of the pixels, parent coordinates."""
+        return self.maskedImage.getBBox()
+
+    def subset(self, box: Box) -> Exposure:
+        """View of a part: shares the pixels, the WCS and the PSF, and copies the metadata.
+
+        Parameters
+        ----------
+        box : `Box`
+            The part, parent coordinates.
+
+        Returns
+        -------
+        part : `Exposure`
+            With ``xy0`` set to the corner of the box.
+
+        Raises
+        ------
+        InputImagesError
+            If the box is empty or reaches beyond the image.
+        """
+        return self._with(self.maskedImage.subset(box), self.wcs)
+
+    def copy(self) -> Exposure:
+        """Copy everything but the PSF, which is never changed."""
+        return self._with(self.maskedImage.copy(), None if self.wcs is None else self.wcs.deepcopy())
+
+    @classmethod
+    def readFits(cls, path: Source, **options: Unpack[ReadOptions]) -> Exposure:
+        """Read a FITS file of any of the layouts that `psfmatch.io.readPlanes` knows.
+
+        Parameters
+        ----------
+        path : `str`, `os.PathLike` or `astropy.io.fits.HDUList`
+            The file; brackets choose an HDU, as in ``file.fits[SCI]``.
+        **options
+            ``noise variance weight mask gain readNoise useXY0`` of `psfmatch.io.readPlanes`.
+
+        Returns
+        -------
+        exposure : `Exposure`
+            New arrays.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a file does not exist.
+        ExposureReadError
+            If a file cannot be read.
+        """
+        return cls._fromPlanes(readPlanes(path, **options))
+
+    def writeFits(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Write image, mask, variance, coordinates and metadata; the PSF is left out.
+
+        Parameters
+        ----------
+        path : `str` or `os.PathLike`
+            Destination.
+        overwrite : `bool`, optional
+            Whether an existing file may be replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists and ``overwrite`` is false.
+        """
+        writePlanes(path, self.toPlanes(), overwrite=overwrite)
+
+    @classmethod
+    def fromCCDData(
+        cls, ccd: CCDData, gain: float | None = None, readNoise: float | None = None, useXY0: bool = False
+    ) -> Exposure:
+        """Make an exposure from astropy's `~astropy.nddata.CCDData`.
+
+        Parameters
+        ----------
+        ccd : `astropy.nddata.CCDData`
+            Data; uncertainty of any kind; a mask, which becomes BAD; flags, whose planes ``MP_name`` cards of
+            ``meta`` may name; coordinates. Never changed.
+        gain, readNoise : `float`, optional
+            Used where there is no uncertainty; without them the variance is estimated from the sky.
+        useXY0 : `bool`, optional
+            Whether LTV1 and LTV2 of ``meta`` give the parent coordinates.
+
+        Returns
+        -------
+        exposure : `Exposure`
+            New arrays.
+
+        Raises
+        ------
+        TypeError
+            If the uncertainty is of an unknown kind.
+        """
+        return cls._fromPlanes(planesFromCcd(ccd, gain, readNoise, useXY0))
+
+    def toCCDData(self, badPlanes: tuple[str, ...] = DEFAULT_BAD_PLANES) -> CCDData:
+        """Make an astropy `~astropy.nddata.CCDData`.
+
+        Parameters
+        ----------
+        badPlanes : `tuple` of `str`, optional
+            Mask planes that make a pixel masked, besides values that are not finite and negative variances.
+
+        Returns
+        -------
+        ccd : `astropy.nddata.CCDData`
+            Copies of the data, with `~astropy.nddata.VarianceUncertainty`, boolean mask, the bit planes as
+            ``flags`` (named by ``MP_name`` in ``meta``), coordinates of the array itself, and the unit BUNIT,
+            else adu.
+        """
+        psf = None
+        if self.psf is not None:
+            psf = np.asarray(self.psf.computeKernelImage(*self.getBBox().centre))
+        return ccdFromPlanes(self.toPlanes(), np.asarray(self.maskedImage.badPixels(badPlanes)), psf)
+
+    def toPlanes(self) -> ImagePlanes:
+        """Plain arrays and values for the writers; arrays are shared."""
+        return ImagePlanes(
+            image=self.image,
+            mask=np.asarray(self.mask),
+            maskPlanes=dict(self.mask.planes),
+            variance=self.variance,
+            xy0=self.xy0,
+            wcs=self.wcs,
+            metadata=self.metadata,
+            filter=self.filter,
+            photoCalib=self.photoCalib,
+        )
+
+    def __repr__(self) -> str:
+        name = "" if self.filter is None else f", filter {self.filter}"
+        return f"Exposure({self.getBBox()}{name}, {'with' if self.hasWcs else 'without'} WCS)"
+
+    @classmethod
+    def _fromPlanes(cls, planes: ImagePlanes) -> Exposure:
+        mask = None if planes.mask is None else Mask(planes.mask, planes.maskPlanes)
+        return cls(
+            MaskedImage(planes.image, mask, planes.variance, planes.xy0),
+            planes.wcs,
+            None,
+            planes.photoCalib,
+            planes.filter,
+            planes.metadata,
+        )
+
+    def _with(self, maskedImage: MaskedImage, wcs: WCS | None) -> Exposure:
+        return type(self)(maskedImage, wcs, self.psf, self.photoCalib, self.filter, dict(self.metadata))

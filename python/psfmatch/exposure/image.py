@@ -1,0 +1,316 @@
+"""An image with mask and variance, and the arithmetic that keeps the three consistent (LSST's MaskedImage).
+
+Variances add under subtraction, correlations between the operands are left out; masks are combined by plane
+name.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputImagesError
+from .box import Box
+from .mask import Mask
+
+__all__ = ["MaskedImage"]
+
+Function = Callable[[NDArray[np.float64], NDArray[np.float64]], ArrayLike]
+
+
+class MaskedImage:
+    """Image, mask and variance on the same pixels.
+
+    Parameters
+    ----------
+    image : array_like
+        Pixel values, (h, w). Native float32 with contiguous rows is kept without a copy, everything else is
+        converted once.
+    mask : `Mask` or array_like, optional
+        Bit planes, (h, w), or booleans that mean BAD; without it no bit is set.
+    variance : array_like, optional
+        Variance, (h, w), in squared units of the image; without it the image is noiseless. Values are kept as
+        given: zero is noiseless, a negative or infinite one marks a bad pixel.
+    xy0 : `tuple` [`int`, `int`], optional
+        Parent coordinates of the first pixel.
+
+    Raises
+    ------
+    InputImagesError
+        If a plane is not two-dimensional, is empty or has another shape than the image.
+    TypeError
+        If a plane is complex, not numeric or a `numpy.ma.MaskedArray` (pass its data and its mask).
+    """
+
+    def __init__(
+        self,
+        image: ArrayLike,
+        mask: ArrayLike | None = None,
+        variance: ArrayLike | None = None,
+        xy0: tuple[int, int] = (0, 0),
+    ) -> None:
+        self._image = _floatPlane(image, "image")
+        shape = self._image.shape
+        if len(shape) != 2 or self._image.size == 0:
+            raise InputImagesError(
+                f"the image has shape {shape}; two dimensions with at least one pixel are needed", shape=shape
+            )
+        self._mask = _maskPlane(np.zeros(shape, dtype=np.int32) if mask is None else mask)
+        self._variance = (
+            np.zeros(shape, dtype=np.float32) if variance is None else _floatPlane(variance, "variance")
+        )
+        for name, plane in (("mask", self._mask), ("variance", self._variance)):
+            if plane.shape != shape:
+                raise InputImagesError(
+                    f"the {name} has shape {plane.shape}, but the image {shape}",
+                    shape=shape,
+                    otherShape=plane.shape,
+                )
+        self._xy0 = operator.index(xy0[0]), operator.index(xy0[1])
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """Pixel values, (h, w); assignment copies into the existing array."""
+        return self._image
+
+    @image.setter
+    def image(self, values: ArrayLike) -> None:
+        _assign(self._image, values)
+
+    @property
+    def mask(self) -> Mask:
+        """Bit planes, (h, w); assignment copies into the existing array, planes matched by name."""
+        return self._mask
+
+    @mask.setter
+    def mask(self, values: ArrayLike) -> None:
+        if values is not self._mask:
+            # Planes of another mask may sit at other bits, so they are taken over by name.
+            other = values.copy() if isinstance(values, Mask) else Mask(values, self._mask.planes)
+            self._checkMaskShape(other)
+            self._mask[...] = 0
+            self._mask.merge(other)
+
+    @property
+    def variance(self) -> NDArray[np.float32]:
+        """Variance, (h, w); assignment copies into the existing array."""
+        return self._variance
+
+    @variance.setter
+    def variance(self, values: ArrayLike) -> None:
+        _assign(self._variance, values)
+
+    @property
+    def xy0(self) -> tuple[int, int]:
+        """Parent coordinates of the first pixel."""
+        return self._xy0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (h, w)."""
+        return self._image.shape[0], self._image.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return self.shape[0]
+
+    def getBBox(self) -> Box:
+        """Box of the pixels, parent coordinates."""
+        return Box(*self._xy0, self.width, self.height)
+
+    def subset(self, box: Box) -> MaskedImage:
+        """View of a part; shares the pixels.
+
+        Parameters
+        ----------
+        box : `Box`
+            The part, parent coordinates.
+
+        Returns
+        -------
+        part : `MaskedImage`
+            With ``xy0`` set to the corner of the box.
+
+        Raises
+        ------
+        InputImagesError
+            If the box is empty or reaches beyond the image.
+        """
+        bbox = self.getBBox()
+        if box.isEmpty or not bbox.containsBox(box):
+            raise InputImagesError(f"the box of {box} is no part of the image of {bbox}", box=box, bbox=bbox)
+        x, y = box.x0 - bbox.x0, box.y0 - bbox.y0
+        part = np.s_[y : y + box.height, x : x + box.width]
+        view = MaskedImage.__new__(type(self))
+        view._image, view._variance = self._image[part], self._variance[part]
+        view._mask = self._mask[part].view(Mask)
+        view._xy0 = box.x0, box.y0
+        return view
+
+    def copy(self) -> MaskedImage:
+        """Copy all three planes."""
+        return MaskedImage(self._image.copy(), self._mask.copy(), self._variance.copy(), self._xy0)
+
+    def badPixels(self, planes: Iterable[str]) -> NDArray[np.bool_]:
+        """Find the pixels that must not be used.
+
+        Parameters
+        ----------
+        planes : iterable of `str`
+            Mask planes that make a pixel bad; unknown names are ignored.
+
+        Returns
+        -------
+        bad : `numpy.ndarray` of `bool`
+            (h, w); true where a plane is set, image or variance is not finite, or the variance is negative.
+        """
+        bad = ~np.isfinite(self._image)
+        # Written so that NaN is bad too.
+        bad |= ~((self._variance >= 0) & (self._variance < np.inf))
+        bits = self._mask.getPlaneBitMask(planes, ignoreMissing=True)
+        if bits:
+            bad |= np.asarray(self._mask & np.int32(bits) != 0)
+        return bad
+
+    def mergeMask(self, other: Mask) -> None:
+        """OR another mask into this one, planes matched by name.
+
+        Parameters
+        ----------
+        other : `Mask`
+            Mask of the same shape.
+
+        Raises
+        ------
+        InputImagesError
+            If the shapes differ.
+        """
+        self._checkMaskShape(other)
+        self._mask.merge(other)
+
+    def __isub__(self, other: MaskedImage | ArrayLike | Function) -> Self:
+        """Subtract an image with mask and variance; a number, array or function f(x, y) from the values only."""
+        if isinstance(other, MaskedImage):
+            self._checkSameShape(other)
+            self._image -= other.image
+            self._variance += other.variance
+            self._mask.merge(other.mask)
+            return self
+        values = self._evaluate(other) if callable(other) else np.asarray(other)
+        if values.dtype.kind not in "iuf":
+            raise TypeError(f"cannot subtract values of type {values.dtype} from a MaskedImage")
+        if not _isBroadcastable(values.shape, self.shape):
+            raise InputImagesError(
+                f"an array of shape {values.shape} does not fit an image of shape {self.shape}",
+                shape=self.shape,
+                otherShape=values.shape,
+            )
+        # Formed in the wider of the two types and rounded once.
+        np.subtract(self._image, values, out=self._image, casting="same_kind")
+        return self
+
+    def __imul__(self, factor: float) -> Self:
+        """Scale the image, and the variance by the square."""
+        scale = _scalar(factor)
+        # The float64 scalar keeps scale^2 exact; the product is rounded once.
+        np.multiply(self._image, np.float64(scale), out=self._image, casting="same_kind")
+        np.multiply(self._variance, np.float64(scale) ** 2, out=self._variance, casting="same_kind")
+        return self
+
+    def __itruediv__(self, divisor: float) -> Self:
+        """Divide the image, and the variance by the square."""
+        scale = _scalar(divisor)
+        if scale == 0:
+            raise ZeroDivisionError("a MaskedImage cannot be divided by 0")
+        np.divide(self._image, np.float64(scale), out=self._image, casting="same_kind")
+        np.divide(self._variance, np.float64(scale) ** 2, out=self._variance, casting="same_kind")
+        return self
+
+    def __repr__(self) -> str:
+        return f"MaskedImage({self.getBBox()})"
+
+    def _evaluate(self, function: Function) -> NDArray[Any]:
+        x = np.arange(self._xy0[0], self._xy0[0] + self.width, dtype=np.float64)[np.newaxis, :]
+        y = np.arange(self._xy0[1], self._xy0[1] + self.height, dtype=np.float64)[:, np.newaxis]
+        return np.asarray(function(x, y))
+
+    def _checkMaskShape(self, other: Mask) -> None:
+        if other.shape != self.shape:
+            raise InputImagesError(
+                f"a mask of shape {other.shape} does not fit an image of shape {self.shape}",
+                shape=self.shape,
+                otherShape=other.shape,
+            )
+
+    def _checkSameShape(self, other: MaskedImage) -> None:
+        if other.shape != self.shape:
+            raise InputImagesError(
+                f"images of shape {self.shape} and {other.shape} cannot be subtracted; "
+                "warp or cut one to the other's pixels first",
+                shape=self.shape,
+                otherShape=other.shape,
+            )
+
+
+def _scalar(value: float) -> float:
+    if np.ndim(value) != 0 or isinstance(value, complex):
+        raise TypeError(f"a MaskedImage is scaled by one real number, not by {type(value).__name__}")
+    scale = float(value)
+    if not math.isfinite(scale):
+        raise ValueError(f"a MaskedImage cannot be scaled by {scale}")
+    return scale
+
+
+def _floatPlane(values: ArrayLike, name: str) -> NDArray[np.float32]:
+    """Native float32 with contiguous rows; the same memory where it is so already."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a numpy masked array; pass its .data, and its .mask as the mask")
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} has type {array.dtype}; real numbers are needed")
+    if _isKept(array, np.dtype(np.float32)):
+        return array
+    with np.errstate(over="ignore"):
+        # Values beyond float32 become infinite, that is bad.
+        return np.array(array, dtype=np.float32, order="C")
+
+
+def _maskPlane(values: ArrayLike) -> Mask:
+    mask = values if isinstance(values, Mask) else Mask(values)
+    if not _isKept(np.asarray(mask), np.dtype(np.int32)):
+        planes = mask.planes
+        mask = Mask(np.array(mask, order="C", subok=False), planes)
+    return mask
+
+
+def _isKept(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether the core can use the memory as it is: its type, aligned, rows contiguous and apart."""
+    return (
+        array.dtype == dtype
+        and array.flags.aligned
+        and array.ndim == 2
+        and array.strides[1] == dtype.itemsize
+        and array.strides[0] >= dtype.itemsize * array.shape[1]
+        and array.strides[0] % dtype.itemsize == 0
+    )
+
+
+def _isBroadcastable(shape: tuple[int, ...], target: tuple[int, int]) -> bool:
+    return len(shape) <= 2 and all(n in (1, m) for n, m in zip(shape[::-1], target[::-1], strict=False))
+
+
+def _assign(target: NDArray[Any], values: ArrayLike) -> None:
+    # `x.image -= 1` ends with the assignment of the very same array.
+    if values is not target:
+        target[...] = values

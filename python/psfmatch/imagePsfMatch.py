@@ -1,0 +1,486 @@
+"""The task: match the PSF of one image to that of another, and subtract.
+
+The way of the data through `ImagePsfMatchTask.subtractExposures`: registration is checked, PSF sizes are found,
+stars are selected and cut out of both images, the spatially varying kernel and background are solved for, the
+template is convolved and subtracted (Alard & Lupton 1998, ApJ 503, 325; Alard 2000, A&AS 144, 363).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Table
+from lsst.pex.config import ConfigurableField
+
+from psfmatch import psf as psfs
+from psfmatch.basis import makeKernelBasisList
+from psfmatch.cells import KernelCandidate, SpatialCellSet
+from psfmatch.detection import SourceDetectionTask
+from psfmatch.errors import InputImagesError, NoKernelCandidatesError
+from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.kernels import EdgeHandling
+from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.psfMatch import PsfMatchTask, PsfMatchTaskConfig
+from psfmatch.registration import requireRegistered
+from psfmatch.selection import getSelectSources, makeCandidateList, stampRules, toSourceTable
+from psfmatch.task import Struct
+
+__all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
+
+
+class ImagePsfMatchConfig(PsfMatchTaskConfig):
+    """Configuration of `ImagePsfMatchTask`."""
+
+    selectDetection = ConfigurableField(
+        target=SourceDetectionTask, doc="Detection of the sources from which kernel candidates are chosen."
+    )
+    selectMeasurement = ConfigurableField(
+        target=SourceMeasurementTask, doc="Measurement of the sources from which kernel candidates are chosen."
+    )
+
+    def setDefaults(self) -> None:
+        """Set the threshold of kernel stars."""
+        super().setDefaults()
+        self.selectDetection.reEstimateBackground = False
+        self.selectDetection.thresholdValue = 10.0
+
+
+class ImagePsfMatchTask(PsfMatchTask):
+    """PSF-matches and subtracts images.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `PsfMatchTask`: config, name, parentTask, log, threads.
+
+    Examples
+    --------
+    >>> config = ImagePsfMatchTask.ConfigClass()
+    >>> config.kernel.active.spatialKernelOrder = 1
+    >>> task = ImagePsfMatchTask(config=config)
+    """
+
+    ConfigClass = ImagePsfMatchConfig
+    _DefaultName = "imagePsfMatch"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.makeSubtask("selectDetection")
+        self.makeSubtask("selectMeasurement")
+
+    # The four ways in
+
+    def subtractExposures(
+        self,
+        templateExposure: Exposure,
+        scienceExposure: Exposure,
+        templateFwhmPix: float | None = None,
+        scienceFwhmPix: float | None = None,
+        candidateList: Any = None,
+        doWarping: bool = True,
+        convolveTemplate: bool = True,
+    ) -> Struct:
+        """Match and subtract two exposures: D = science - (matched + background).
+
+        Parameters
+        ----------
+        templateExposure, scienceExposure
+            Images of the same sky on one pixel grid; not changed.
+        templateFwhmPix, scienceFwhmPix
+            FWHM of the PSFs in pixels; by default from the exposure's PSF, else measured from its stars.
+        candidateList
+            Stars to use: None detects them on the science image; else a Table or (N, 2) array of positions.
+        doWarping
+            Warp the template if the WCSs differ.
+        convolveTemplate
+            Convolve the template; otherwise the science image, and the difference is scaled back by the kernel
+            sum at the image's centre.
+
+        Returns
+        -------
+        result : Struct
+            As `matchExposures`, and ``subtractedExposure``, with all properties of the science exposure (with the
+            PSF of the image that was not convolved).
+
+        Raises
+        ------
+        InputImagesError
+            If the images differ in shape or are not registered.
+        NoKernelCandidatesError, InsufficientKernelSourcesError
+            If there are no, or too few, stars.
+        KernelSolutionError
+            If the equations have no solution.
+        """
+        result = self.matchExposures(
+            templateExposure,
+            scienceExposure,
+            templateFwhmPix,
+            scienceFwhmPix,
+            candidateList,
+            doWarping,
+            convolveTemplate,
+        )
+        with self.timer("subtract"):
+            difference = scienceExposure.copy()
+            if convolveTemplate:
+                pixels = difference.maskedImage
+                pixels -= result.matchedImage
+                pixels -= result.backgroundModel
+            else:
+                # (matched science + background - template), back on the science image's flux scale.
+                pixels = result.matchedImage.copy()
+                pixels -= _inverted(result.backgroundModel)
+                pixels -= _atOrigin(result.warpedExposure.maskedImage, scienceExposure.maskedImage)
+                pixels /= result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre)
+                difference = Exposure(
+                    pixels,
+                    wcs=scienceExposure.wcs,
+                    psf=result.warpedExposure.psf,
+                    photoCalib=scienceExposure.photoCalib,
+                    filter=scienceExposure.filter,
+                    metadata=dict(scienceExposure.metadata),
+                )
+        result.subtractedExposure = difference
+        return result
+
+    def matchExposures(
+        self,
+        templateExposure: Exposure,
+        scienceExposure: Exposure,
+        templateFwhmPix: float | None = None,
+        scienceFwhmPix: float | None = None,
+        candidateList: Any = None,
+        doWarping: bool = True,
+        convolveTemplate: bool = True,
+    ) -> Struct:
+        """Convolve the template to the PSF of the science image (or the reverse).
+
+        Parameters and errors are those of `subtractExposures`.
+
+        Returns
+        -------
+        result : Struct
+            ``matchedImage`` (MaskedImage), ``matchedExposure`` (the same with the science image's WCS and
+            calibration and the template's filter), ``psfMatchingKernel``, ``backgroundModel``, ``kernelCellSet``,
+            ``warpedExposure`` (the template on the science image's grid), ``kernelFit``.
+        """
+        requireRegistered(templateExposure, scienceExposure, doWarping)
+        template = _atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
+        science = scienceExposure.maskedImage
+
+        with self.timer("select"):
+            if candidateList is None:
+                sources = self.getSelectSources(scienceExposure)
+            else:
+                sources = toSourceTable(candidateList, scienceExposure)
+        with self.timer("measurePsf"):
+            templateFwhmPix, scienceFwhmPix = self.measureFwhms(
+                templateExposure, scienceExposure, sources, templateFwhmPix, scienceFwhmPix
+            )
+
+        if convolveTemplate:
+            result = self.matchMaskedImages(template, science, sources, templateFwhmPix, scienceFwhmPix)
+        else:
+            result = self.matchMaskedImages(science, template, sources, scienceFwhmPix, templateFwhmPix)
+        result.warpedExposure = templateExposure
+        result.matchedExposure = Exposure(
+            result.matchedImage,
+            wcs=scienceExposure.wcs,
+            photoCalib=scienceExposure.photoCalib,
+            filter=templateExposure.filter if convolveTemplate else scienceExposure.filter,
+        )
+        return result
+
+    def subtractMaskedImages(
+        self,
+        templateMaskedImage: MaskedImage,
+        scienceMaskedImage: MaskedImage,
+        candidateList: Any = None,
+        templateFwhmPix: float | None = None,
+        scienceFwhmPix: float | None = None,
+    ) -> Struct:
+        """Match and subtract images that are registered pixel for pixel.
+
+        Parameters, results and errors are those of `matchMaskedImages`; the result also has
+        ``subtractedMaskedImage``.
+        """
+        result = self.matchMaskedImages(
+            templateMaskedImage, scienceMaskedImage, candidateList, templateFwhmPix, scienceFwhmPix
+        )
+        with self.timer("subtract"):
+            difference = scienceMaskedImage.copy()
+            difference -= result.matchedImage
+            difference -= result.backgroundModel
+        result.subtractedMaskedImage = difference
+        return result
+
+    def matchMaskedImages(
+        self,
+        templateMaskedImage: MaskedImage,
+        scienceMaskedImage: MaskedImage,
+        candidateList: Any = None,
+        templateFwhmPix: float | None = None,
+        scienceFwhmPix: float | None = None,
+    ) -> Struct:
+        """Convolve one image to the PSF of another that is registered with it pixel for pixel.
+
+        Parameters
+        ----------
+        templateMaskedImage, scienceMaskedImage
+            The image to convolve and the image to match, of one shape; not changed.
+        candidateList
+            None detects stars on the science image; else a Table or (N, 2) array of positions in the science
+            image's parent pixels, or the list of `makeCandidateList`.
+        templateFwhmPix, scienceFwhmPix
+            FWHM of the PSFs in pixels; without both, the configured Gaussians and kernel size are used.
+
+        Returns
+        -------
+        result : Struct
+            ``matchedImage`` (also as ``psfMatchedMaskedImage``; without the background), ``psfMatchingKernel``,
+            ``backgroundModel``, ``kernelCellSet``, ``kernelFit``.
+
+        Raises
+        ------
+        InputImagesError
+            If the shapes differ.
+        NoKernelCandidatesError, InsufficientKernelSourcesError
+            If there are no, or too few, stars.
+        KernelSolutionError
+            If the equations have no solution.
+        """
+        _requireSameShape(templateMaskedImage, scienceMaskedImage)
+        template = _atOrigin(templateMaskedImage, scienceMaskedImage)
+        if templateFwhmPix and scienceFwhmPix:
+            self.log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
+            if templateFwhmPix > scienceFwhmPix:
+                self.log.warning(
+                    "The image to convolve has the wider PSF (%.2f > %.2f px): its kernel must sharpen, which amplifies "
+                    "noise; convolve the other image instead (convolveTemplate)",
+                    templateFwhmPix,
+                    scienceFwhmPix,
+                )
+        basisList = self.makeKernelBasisList(templateFwhmPix, scienceFwhmPix, metadata=self.metadata)
+        with self.timer("stamps"):
+            candidates = self._candidates(template, scienceMaskedImage, basisList.shape[-1], candidateList)
+            cellSet = self._buildCellSet(template, scienceMaskedImage, candidates)
+        fit = self._solve(cellSet, basisList)
+        with self.timer("convolve"):
+            matched = fit.kernel.convolve(template, self._edgeHandling(), threads=self.threads)
+        return Struct(
+            matchedImage=matched,
+            psfMatchedMaskedImage=matched,
+            psfMatchingKernel=fit.kernel,
+            backgroundModel=fit.background,
+            kernelCellSet=cellSet,
+            kernelFit=fit,
+        )
+
+    # Parts
+
+    def getFwhmPix(self, psf: psfs.Psf, position: tuple[float, float] | None = None) -> float:
+        """Return the FWHM in pixels of a PSF at a position (x, y); see `psfmatch.psf.getFwhmPix`."""
+        return psfs.getFwhmPix(psf, (0.0, 0.0) if position is None else position)
+
+    def getSelectSources(
+        self, exposure: Exposure, sigma: float | None = None, doSmooth: bool = True, idFactory: Any = None
+    ) -> Table:
+        """Detect and measure sources; the exposure is not changed.
+
+        Parameters
+        ----------
+        exposure
+            Image to search.
+        sigma
+            Width of the PSF in pixels, for smoothing; by default that of the exposure's PSF.
+        doSmooth
+            Smooth with the PSF before detection.
+        idFactory
+            Callable that returns the next source id; by default ids count from 1.
+
+        Returns
+        -------
+        sources : Table
+            Brightest first: id, x, y (parent pixels), flux, fluxErr, snr, peak, a, b, npix, flags, ra, dec, badCentre.
+        """
+        if sigma is None:
+            fwhm = psfs.DEFAULT_FWHM_PIX if exposure.psf is None else self._psfFwhm(exposure)
+            sigma = fwhm / psfs.SIGMA_TO_FWHM
+        sources = getSelectSources(
+            exposure,
+            self.selectDetection,
+            self.selectMeasurement,
+            self.kConfig.afwBackgroundConfig,
+            sigma,
+            doSmooth,
+            self.threads,
+        )
+        if idFactory is not None:
+            sources["id"] = [idFactory() for _ in range(len(sources))]
+        self.metadata["nDetectedSources"] = len(sources)
+        return sources
+
+    def makeCandidateList(
+        self,
+        templateExposure: Exposure,
+        scienceExposure: Exposure,
+        kernelSize: int,
+        candidateList: Any = None,
+    ) -> list[dict[str, Any]]:
+        """Accept or find candidates, and keep those whose stamps are good in both images.
+
+        Parameters
+        ----------
+        templateExposure, scienceExposure
+            Images on one grid.
+        kernelSize
+            Side of the kernel in pixels; stamps scale with it.
+        candidateList
+            None detects; else a Table or (N, 2) array of positions.
+
+        Returns
+        -------
+        candidates : list of dict
+            Each with ``source`` and ``footprint``.
+
+        Raises
+        ------
+        NoKernelCandidatesError
+            If none is given, found, or left.
+        """
+        if candidateList is None:
+            sources = self.getSelectSources(scienceExposure)
+        else:
+            sources = toSourceTable(candidateList, scienceExposure)
+        template = _atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
+        candidates, rejected = makeCandidateList(
+            template, scienceExposure.maskedImage, sources, stampRules(self.kConfig, kernelSize)
+        )
+        self.metadata["nSelectedSources"] = len(candidates)
+        self.metadata["rejectedSources"] = rejected
+        return candidates
+
+    def makeKernelBasisList(
+        self,
+        targetFwhmPix: float | None = None,
+        referenceFwhmPix: float | None = None,
+        basisDegGauss: Sequence[int] | None = None,
+        basisSigmaGauss: Sequence[float] | None = None,
+        metadata: Any = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return the basis images (n, h, w); see `psfmatch.basis.makeKernelBasisList`."""
+        return makeKernelBasisList(
+            self.kConfig, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, metadata
+        )
+
+    def _candidates(
+        self, template: MaskedImage, science: MaskedImage, kernelSize: int, candidateList: Any
+    ) -> list[dict[str, Any]]:
+        isFinished = (
+            isinstance(candidateList, list) and candidateList and isinstance(candidateList[0], dict)
+        )
+        if isFinished:
+            return list(candidateList)
+        return self.makeCandidateList(Exposure(template), Exposure(science), kernelSize, candidateList)
+
+    def _buildCellSet(
+        self, template: MaskedImage, science: MaskedImage, candidates: list[dict[str, Any]]
+    ) -> SpatialCellSet:
+        if not candidates:
+            raise NoKernelCandidatesError("Candidate list must be populated by makeCandidateList", nSources=0)
+        cellSet = SpatialCellSet(science.getBBox(), self.kConfig.sizeCellX, self.kConfig.sizeCellY)
+        for candidate in candidates:
+            footprint = candidate["footprint"]
+            cellSet.insertCandidate(
+                KernelCandidate(
+                    *footprint.centroid,
+                    template.subset(footprint.bbox),
+                    science.subset(footprint.bbox),
+                    self.kConfig,
+                    source=candidate["source"],
+                )
+            )
+        return cellSet
+
+    def _edgeHandling(self) -> EdgeHandling:
+        config = self.kConfig
+        return EdgeHandling(
+            copyEdge=config.doCopyEdge,
+            badPlanes=tuple(dict.fromkeys((*config.badPixelMaskPlanes, *config.badMaskPlanes))),
+            maskedKernelFraction=config.maskedKernelFraction,
+        )
+
+    def _psfFwhm(self, exposure: Exposure) -> float:
+        fwhm = self.getFwhmPix(exposure.psf, exposure.getBBox().centre)
+        if not math.isfinite(fwhm):
+            raise ValueError("the PSF of the exposure has no finite width")
+        return fwhm
+
+    def measureFwhms(
+        self,
+        templateExposure: Exposure,
+        scienceExposure: Exposure,
+        sources: Any,
+        templateFwhmPix: float | None = None,
+        scienceFwhmPix: float | None = None,
+    ) -> tuple[float | None, float | None]:
+        """Return the FWHMs (pixels) of template and science image: as given, of the PSF, or of the stars.
+
+        `sources` are positions in the science image's parent pixels; None stands for what cannot be measured.
+        """
+        table = toSourceTable(sources, scienceExposure)
+        template = Exposure(
+            _atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage), psf=templateExposure.psf
+        )
+        return (
+            templateFwhmPix or self._fwhmOf(template, table, "template"),
+            scienceFwhmPix or self._fwhmOf(scienceExposure, table, "science"),
+        )
+
+    def _fwhmOf(self, exposure: Exposure, sources: Table, which: str) -> float | None:
+        """Return the FWHM from the exposure's PSF, else from its stars; None, with a warning, if neither tells."""
+        if exposure.psf is not None:
+            fwhm: float | None = self._psfFwhm(exposure)
+            origin = "its PSF"
+        else:
+            pixels = exposure.maskedImage
+            bad = pixels.badPixels(self.kConfig.badPixelMaskPlanes)
+            x = np.asarray(sources["x"], dtype=float) - pixels.xy0[0]
+            y = np.asarray(sources["y"], dtype=float) - pixels.xy0[1]
+            fwhm = psfs.measureFwhmPix(pixels.image, bad, x, y)
+            origin = "its stars"
+        if fwhm is None:
+            self.log.warning(
+                "No PSF and no measurable star on the %s image: the configured Gaussians are used; give %sFwhmPix",
+                which,
+                which,
+            )
+        else:
+            self.log.info("%sFwhmPix: %.3f, from %s", which, fwhm, origin)
+            self.metadata[f"{which}FwhmPix"] = fwhm
+        return fwhm
+
+
+def _requireSameShape(template: MaskedImage, science: MaskedImage) -> None:
+    if template.shape != science.shape:
+        raise InputImagesError(
+            f"Input images different size: template {template.width}x{template.height}, science "
+            f"{science.width}x{science.height} pixels (width x height); cut or warp the template to the science grid",
+            templateShape=template.shape,
+            scienceShape=science.shape,
+        )
+
+
+def _atOrigin(template: MaskedImage, science: MaskedImage) -> MaskedImage:
+    """Return a view of the template with the science image's xy0: registered means pixel for pixel."""
+    if template.xy0 == science.xy0:
+        return template
+    return MaskedImage(template.image, template.mask, template.variance, xy0=science.xy0)
+
+
+def _inverted(function: Any) -> Any:
+    return lambda x, y: -function(x, y)

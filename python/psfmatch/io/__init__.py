@@ -1,0 +1,41 @@
+"""FITS files in and out.
+
+No other part of psfmatch opens files, and this one knows plain arrays only, not the classes built from them.
+"""
+
+from .files import HduSelector, Source, parseFileName
+from .headers import readMetadata, shiftWcs, xy0FromCards
+from .kernels import readKernelTables, writeKernelTables
+from .layouts import HduEntry, Role, describe
+from .masks import MAX_PLANES, decodeMask
+from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, SpatialField
+from .reading import ReadOptions, readPlanes
+from .variance import estimateVariance, skyScatter
+from .writing import readConfig, readStamps, writePlanes
+
+__all__ = [
+    "DEFAULT_MASK_PLANES",
+    "MAX_PLANES",
+    "HduEntry",
+    "HduSelector",
+    "ImagePlanes",
+    "KernelTables",
+    "ReadOptions",
+    "Role",
+    "Source",
+    "SpatialField",
+    "decodeMask",
+    "describe",
+    "estimateVariance",
+    "parseFileName",
+    "readConfig",
+    "readKernelTables",
+    "readMetadata",
+    "readPlanes",
+    "readStamps",
+    "shiftWcs",
+    "skyScatter",
+    "writeKernelTables",
+    "writePlanes",
+    "xy0FromCards",
+]

@@ -1,0 +1,265 @@
+"""Opening and closing of FITS files: names with HDU brackets, truncation checks, atomic writing.
+
+astropy only warns about a file that ends too early and maps a short data block into an obscure `TypeError`;
+here each data block is compared with the length of the file before it is read. Image sections ([a:b,c:d]) are
+not understood.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import os
+import re
+import secrets
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from ..errors import ExposureReadError
+
+__all__ = ["FitsSource", "HduSelector", "Source", "openFits", "parseFileName", "writeHdus"]
+
+log = logging.getLogger("psfmatch.io")
+
+BLOCK = 2880  # bytes; FITS files consist of blocks of this length
+
+HduSelector: TypeAlias = int | str | tuple[str, int]
+Source: TypeAlias = str | os.PathLike[str] | fits.HDUList
+
+
+def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | None]:
+    """Split ``file.fits[SCI]`` into the path and the HDU.
+
+    Parameters
+    ----------
+    name : `str` or `os.PathLike`
+        A path, optionally followed by ``[index]``, ``[NAME]`` or ``[NAME,version]``. An existing file whose
+        own name ends with brackets is taken as it is.
+
+    Returns
+    -------
+    path : `pathlib.Path`
+        The file.
+    hdu : `int`, `str`, `tuple` [`str`, `int`] or None
+        The HDU asked for; None where the name has no brackets.
+
+    Raises
+    ------
+    ValueError
+        If the brackets hold neither an index nor a name.
+    """
+    text = os.fspath(name)
+    match = re.fullmatch(r"(.+)\[([^\[\]]*)\]", text)
+    if match is None or Path(text).exists():
+        return Path(text), None
+    path, inside = Path(match[1]), match[2].strip()
+    if re.fullmatch(r"\d+", inside):
+        return path, int(inside)
+    selected = re.fullmatch(r"([^,:]+?)\s*(?:,\s*(\d+))?", inside)
+    if selected is None:
+        raise ValueError(
+            f"[{inside}] in {text!r} names no HDU; write [1], [SCI] or [SCI,2] (sections are not supported)"
+        )
+    return path, (selected[1], int(selected[2])) if selected[2] else selected[1]
+
+
+@dataclass(frozen=True)
+class FitsSource:
+    """An open HDU list with what is needed to check and to name it.
+
+    Parameters
+    ----------
+    hdus : `astropy.io.fits.HDUList`
+        The open list.
+    label : `str`
+        The path, or "HDUList" for a list given in memory; used in messages.
+    fileSize : `int` or None
+        Length in bytes; None where it cannot be compared with the headers (compressed files, lists in
+        memory).
+    """
+
+    hdus: fits.HDUList
+    label: str
+    fileSize: int | None
+
+    def error(self, message: str, **counts: Any) -> ExposureReadError:
+        """Make an `ExposureReadError` that names this file."""
+        return ExposureReadError(f"{self.label}: {message}", path=self.label, **counts)
+
+    def readData(self, index: int) -> NDArray[Any]:
+        """Read the pixels of one HDU, as stored (any byte order, perhaps a memory map).
+
+        Parameters
+        ----------
+        index : `int`
+            Position of the HDU.
+
+        Returns
+        -------
+        data : `numpy.ndarray`
+            The pixels with BSCALE, BZERO and BLANK applied.
+
+        Raises
+        ------
+        ExposureReadError
+            If the data block is cut off or cannot be decoded.
+        """
+        hdu = self.hdus[index]
+        self._checkLength(index)
+        try:
+            with quietAstropy():
+                return np.asarray(hdu.data)
+        except MemoryError:
+            raise
+        except Exception as error:
+            # A damaged block surfaces as TypeError, ValueError, OSError, EOFError or zlib.error, as chance
+            # has it.
+            raise self.error(
+                f"the data of HDU {index} ({hdu.name or 'unnamed'}) cannot be read ({error}); "
+                "the file is damaged or truncated"
+            ) from error
+
+    def _checkLength(self, index: int) -> None:
+        hdu = self.hdus[index]
+        place = hdu.fileinfo()
+        if self.fileSize is None or place is None:
+            return
+        # The zeros that fill up the last block may be missing: some writers leave them out.
+        stored = place["datSpan"] - (BLOCK - 1) if isinstance(hdu, fits.CompImageHDU) else hdu.size
+        end = place["datLoc"] + stored
+        if end > self.fileSize:
+            raise self.error(
+                f"truncated: HDU {index} ({hdu.name or 'unnamed'}) needs {end} bytes, but the file has "
+                f"{self.fileSize}; fetch it again",
+                nBytes=self.fileSize,
+                nRequired=end,
+            )
+
+    def checkHeaders(self) -> None:
+        """Raise `ExposureReadError` if the file ends inside a header, which astropy passes over."""
+        place = self.hdus[-1].fileinfo()
+        if self.fileSize is None or place is None:
+            return
+        end = place["datLoc"] + place["datSpan"]
+        with Path(self.label).open("rb") as file:
+            file.seek(end)
+            following = file.read(8)
+        if following == b"XTENSION":
+            raise self.error(f"truncated inside the header of HDU {len(self.hdus)}; fetch the file again")
+        if following.strip(b"\0 "):
+            log.warning("%s: bytes that belong to no HDU follow after byte %d", self.label, end)
+
+
+@contextmanager
+def quietAstropy() -> Iterator[None]:
+    """Turn warnings of astropy about odd headers into log lines of level DEBUG."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        log.debug("%s", warning.message)
+
+
+@contextmanager
+def openFits(source: Source) -> Iterator[FitsSource]:
+    """Open a FITS file for reading and check its headers; a list in memory is passed through and not closed.
+
+    Parameters
+    ----------
+    source : `str`, `os.PathLike` or `astropy.io.fits.HDUList`
+        Path without brackets, or an open list.
+
+    Yields
+    ------
+    fitsSource : `FitsSource`
+        The open file. Its data must be copied before it is closed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ExposureReadError
+        If the file is not FITS, cannot be opened or ends inside a header.
+    """
+    if isinstance(source, fits.HDUList):
+        yield FitsSource(source, source.filename() or "HDUList", None)
+        return
+    path = Path(source)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if path.is_dir():
+        raise ExposureReadError(f"{path}: is a directory, not a FITS file", path=path)
+    try:
+        with path.open("rb") as file:
+            plain = file.read(6) == b"SIMPLE"
+        with quietAstropy():
+            hdus = fits.open(path, mode="readonly")
+    except Exception as error:
+        raise ExposureReadError(f"{path}: cannot be opened as FITS ({error})", path=path) from error
+    try:
+        opened = FitsSource(hdus, str(path), path.stat().st_size if plain else None)
+        try:
+            with quietAstropy():
+                nHdus = len(hdus)
+        except Exception as error:
+            raise opened.error(
+                f"the headers cannot be read ({error}); the file is damaged or truncated"
+            ) from error
+        if nHdus == 0:
+            raise opened.error("holds no HDU")
+        opened.checkHeaders()
+        yield opened
+    finally:
+        hdus.close()
+
+
+def writeHdus(path: str | os.PathLike[str], hdus: Sequence[Any], overwrite: bool) -> None:
+    """Write HDUs so that a reader sees the whole file or none of it.
+
+    The file is written under a temporary name in the same directory and then renamed.
+
+    Parameters
+    ----------
+    path : `str` or `os.PathLike`
+        Destination; ``.gz`` is compressed.
+    hdus : sequence of HDUs
+        The primary HDU first.
+    overwrite : `bool`
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and ``overwrite`` is false.
+    FileNotFoundError
+        If the directory does not exist.
+    ValueError
+        If the name ends with ``.fz``.
+    """
+    path = Path(path)
+    if path.suffix == ".fz":
+        raise ValueError(f"{path}: fpacked files are read, not written; use .fits or .fits.gz")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the directory {path.parent} does not exist")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path}: exists already; pass overwrite=True to replace it")
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}"
+    try:
+        with temporary.open("xb") as file:
+            if path.suffix == ".gz":
+                # No time and no name in the gzip header: equal content gives equal files.
+                with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=4, mtime=0) as packed:
+                    fits.HDUList(list(hdus)).writeto(packed)
+            else:
+                fits.HDUList(list(hdus)).writeto(file)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,136 @@
+"""Kernels in FITS: basis images as a cube, spatial coefficients as tables, the functions as header cards.
+
+KBASIS (n, h, w) and KCOEF (one row per basis image, column COEF) give K(x, y) = sum_i f_i(x, y) B_i, BCOEF
+(one row) the differential background. The cards say which functions f are: K- or B- MODEL, ORDER, XCEN, YCEN,
+XSCALE, YSCALE. All numbers are float64 and come back bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from .files import FitsSource, openFits, parseFileName, writeHdus
+from .headers import FORMAT_CARD, appendMetadata, exactCard, readMetadata
+from .layouts import Role, listHdus
+from .planes import KernelTables, SpatialField
+
+__all__ = ["kernelHdus", "readKernelTables", "writeKernelTables"]
+
+FORMAT = 1
+FIELD_CARDS = {
+    "MODEL": ("model", "spatial function"),
+    "ORDER": ("order", "total order"),
+    "XCEN": ("xCentre", "[pix] parent x of the function's origin"),
+    "YCEN": ("yCentre", "[pix] parent y of the function's origin"),
+    "XSCALE": ("xScale", "[pix] parent pixels per unit of the function in x"),
+    "YSCALE": ("yScale", "[pix] parent pixels per unit of the function in y"),
+}
+
+
+def writeKernelTables(path: str | os.PathLike[str], tables: KernelTables, overwrite: bool = True) -> None:
+    """Write a kernel alone.
+
+    Parameters
+    ----------
+    path : `str` or `os.PathLike`
+        Destination.
+    tables : `KernelTables`
+        The kernel.
+    overwrite : `bool`, optional
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and ``overwrite`` is false.
+    """
+    hdus = kernelHdus(tables)
+    primary = fits.PrimaryHDU()
+    primary.header["NEXTEND"] = (len(hdus), "number of extensions")
+    primary.header[FORMAT_CARD] = (FORMAT, "layout of a psfmatch file")
+    writeHdus(path, [primary, *hdus], overwrite)
+
+
+def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:
+    """Read the kernel from a file of `writeKernelTables` or of `writePlanes`.
+
+    Parameters
+    ----------
+    path : `str` or `os.PathLike`
+        The file.
+
+    Returns
+    -------
+    tables : `KernelTables`
+        New arrays in native byte order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ExposureReadError
+        If it holds no kernel, or one that is damaged or contradicts itself.
+    """
+    with openFits(parseFileName(path)[0]) as source:
+        entries = listHdus(source)
+        found = {entry.role: entry.index for entry in entries}
+        if Role.KERNEL_BASIS not in found or Role.KERNEL_COEFFICIENTS not in found:
+            held = "; ".join(str(entry) for entry in entries)
+            raise source.error(f"holds no kernel (HDUs KBASIS and KCOEF); it holds {held}")
+        basis = np.array(source.readData(found[Role.KERNEL_BASIS]), dtype=np.float64, order="C")
+        basisHeader = source.hdus[found[Role.KERNEL_BASIS]].header
+        coefficients = _column(source, found[Role.KERNEL_COEFFICIENTS])
+        background = None
+        try:
+            backgroundField = None
+            spatialField = _field(source.hdus[found[Role.KERNEL_COEFFICIENTS]].header, "K")
+            if Role.BACKGROUND_COEFFICIENTS in found:
+                background = _column(source, found[Role.BACKGROUND_COEFFICIENTS])[0]
+                backgroundField = _field(source.hdus[found[Role.BACKGROUND_COEFFICIENTS]].header, "B")
+            return KernelTables(
+                basis, coefficients, spatialField, background, backgroundField, readMetadata(basisHeader)
+            )
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise source.error(f"the kernel tables do not fit together: {error}") from error
+
+
+def kernelHdus(tables: KernelTables) -> list[Any]:
+    """HDUs of a kernel: KBASIS, KCOEF and, with a background, BCOEF."""
+    basis = np.asarray(tables.basis, dtype=np.float64).view()
+    basis.flags.writeable = False
+    image = fits.ImageHDU(basis, name="KBASIS")
+    image.header["EXTTYPE"] = "KBASIS"
+    appendMetadata(image.header, tables.metadata)
+    hdus = [image, _coefficientHdu(tables.coefficients, "KCOEF", tables.spatialField, "K")]
+    if tables.background is not None and tables.backgroundField is not None:
+        hdus.append(_coefficientHdu(tables.background[np.newaxis], "BCOEF", tables.backgroundField, "B"))
+    return hdus
+
+
+def _coefficientHdu(
+    rows: NDArray[np.float64], name: str, spatialField: SpatialField, prefix: str
+) -> fits.BinTableHDU:
+    column = fits.Column(name="COEF", format=f"{rows.shape[1]}D", array=np.array(rows, dtype=np.float64))
+    hdu = fits.BinTableHDU.from_columns([column], name=name)
+    hdu.header["EXTTYPE"] = name
+    for key, (attribute, comment) in FIELD_CARDS.items():
+        hdu.header.append(exactCard(prefix + key, getattr(spatialField, attribute), comment), end=True)
+    return hdu
+
+
+def _field(header: fits.Header, prefix: str) -> SpatialField:
+    return SpatialField(**{attribute: header[prefix + key] for key, (attribute, _) in FIELD_CARDS.items()})
+
+
+def _column(source: FitsSource, index: int) -> NDArray[np.float64]:
+    rows = source.readData(index)
+    try:
+        column = np.array(rows["COEF"], dtype=np.float64, order="C")
+    except (IndexError, KeyError, ValueError) as error:
+        raise source.error(f"HDU {index} has no column COEF of numbers") from error
+    return column.reshape(len(rows), -1)

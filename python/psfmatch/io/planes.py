@@ -1,0 +1,166 @@
+"""What passes between FITS files and the rest of the package: plain arrays with their names and numbers.
+
+`ImagePlanes` is one image with mask, variance and coordinates; `KernelTables` is a matching kernel and a
+differential background as K(x, y) = sum_i f_i(x, y) B_i. Neither opens a file, and neither knows the classes
+built from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+__all__ = ["DEFAULT_MASK_PLANES", "ImagePlanes", "KernelTables", "SpatialField"]
+
+DEFAULT_MASK_PLANES: Mapping[str, int] = {
+    "BAD": 0,
+    "SAT": 1,
+    "INTRP": 2,
+    "CR": 3,
+    "EDGE": 4,
+    "DETECTED": 5,
+    "DETECTED_NEGATIVE": 6,
+    "SUSPECT": 7,
+    "NO_DATA": 8,
+}
+
+SPATIAL_MODELS = ("chebyshev1", "polynomial")
+
+
+@dataclass(frozen=True)
+class ImagePlanes:
+    """One image as read from, or to be written to, a file.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`
+        Pixel values, (h, w), float32.
+    mask : `numpy.ndarray` or None
+        Bit planes, (h, w), int32.
+    maskPlanes : `dict` [`str`, `int`] or None
+        Bit index of each named plane of ``mask``.
+    variance : `numpy.ndarray` or None
+        Variance, (h, w), float32, in squared units of the image.
+    xy0 : `tuple` [`int`, `int`]
+        Parent coordinates of the first pixel.
+    wcs : `astropy.wcs.WCS` or None
+        Celestial coordinates; its pixel (0, 0) is parent pixel (0, 0).
+    metadata : `dict`
+        Header cards other than those of structure and coordinates.
+    filter : `str` or None
+        Name of the filter.
+    photoCalib : `float` or None
+        Flux of one count, nJy.
+    varianceSource : `str`
+        Where the variance came from, in words.
+    """
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.int32] | None = None
+    maskPlanes: dict[str, int] | None = None
+    variance: NDArray[np.float32] | None = None
+    xy0: tuple[int, int] = (0, 0)
+    wcs: WCS | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    filter: str | None = None
+    photoCalib: float | None = None
+    varianceSource: str = ""
+
+
+@dataclass(frozen=True)
+class SpatialField:
+    """Which spatial function a set of coefficients belongs to.
+
+    Parameters
+    ----------
+    model : `str`
+        "chebyshev1" or "polynomial".
+    order : `int`
+        Total order k; there are (k+1)(k+2)/2 coefficients.
+    xCentre, yCentre : `float`
+        Parent position that is 0 in the function's own coordinates, pixels.
+    xScale, yScale : `float`
+        Pixels per unit of the function's own coordinates.
+
+    Raises
+    ------
+    ValueError
+        If the model is unknown, the order negative or a scale not positive.
+    """
+
+    model: str
+    order: int
+    xCentre: float = 0.0
+    yCentre: float = 0.0
+    xScale: float = 1.0
+    yScale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.model not in SPATIAL_MODELS:
+            raise ValueError(f"spatial model {self.model!r} is none of {', '.join(SPATIAL_MODELS)}")
+        if self.order < 0:
+            raise ValueError(f"spatial order {self.order} is negative")
+        if not (self.xScale > 0 and self.yScale > 0):
+            raise ValueError(f"scales ({self.xScale}, {self.yScale}) are not both positive")
+
+    @property
+    def nTerms(self) -> int:
+        """Number of coefficients."""
+        return (self.order + 1) * (self.order + 2) // 2
+
+
+@dataclass(frozen=True)
+class KernelTables:
+    """A spatially varying kernel, and the background that goes with it, as numbers.
+
+    Parameters
+    ----------
+    basis : `numpy.ndarray`
+        Basis images, (n, h, w), float64.
+    coefficients : `numpy.ndarray`
+        Coefficients of each basis image's spatial function, (n, p), float64.
+    spatialField : `SpatialField`
+        The functions that the coefficients multiply.
+    background : `numpy.ndarray` or None
+        Background coefficients, (q,), float64.
+    backgroundField : `SpatialField` or None
+        The functions that ``background`` multiplies.
+    metadata : `dict`
+        Further cards, kept in the header of the basis.
+
+    Raises
+    ------
+    ValueError
+        If shapes and orders do not fit together.
+    """
+
+    basis: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
+    spatialField: SpatialField
+    background: NDArray[np.float64] | None = None
+    backgroundField: SpatialField | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.basis.ndim != 3 or self.basis.size == 0:
+            raise ValueError(f"the basis is an (n, h, w) array, but this one has shape {self.basis.shape}")
+        expected = (len(self.basis), self.spatialField.nTerms)
+        if self.coefficients.shape != expected:
+            raise ValueError(
+                f"{len(self.basis)} basis images of spatial order {self.spatialField.order} need coefficients "
+                f"of shape {expected}, not {self.coefficients.shape}"
+            )
+        if (self.background is None) != (self.backgroundField is None):
+            raise ValueError("background coefficients and backgroundField come together or not at all")
+        if self.background is None or self.backgroundField is None:
+            return
+        if self.background.shape != (self.backgroundField.nTerms,):
+            raise ValueError(
+                f"a background of order {self.backgroundField.order} has {self.backgroundField.nTerms} "
+                f"coefficients, not an array of shape {self.background.shape}"
+            )

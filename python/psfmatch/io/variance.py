@@ -1,0 +1,229 @@
+"""The variance of an image from what its owner has: noise, weights, gain and read noise, or the sky itself.
+
+From gain g (e-/count) and read noise r (e-) the variance is max(image, 0)/g + (r/g)^2; this needs an image
+from which the sky has not been subtracted, and a warning says when the scatter of the sky contradicts it. The
+sky estimate is one number for the whole image: it leaves out the photon noise of the stars.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "estimateVariance",
+    "skyScatter",
+    "varianceFromInverse",
+    "varianceFromSigma",
+    "varianceFromWeight",
+]
+
+log = logging.getLogger("psfmatch.io")
+
+BLOCK_SIZE = 64  # pixels; small against gradients of the sky, large against stars
+MAX_BLOCKS = 256  # a million pixels give the scatter to 0.1 per cent
+CLIP = 3.0  # sigma
+# Standard deviation of a normal distribution cut off at 3 sigma: 1 - 2*3*phi(3)/erf(3/sqrt 2) = 0.97334 is
+# its variance.
+CLIPPED_SIGMA = 0.98658
+MAD_TO_SIGMA = 1.4826
+SMALLEST = 1e-35  # near the smallest normal float32, 1.2e-38
+
+ADVICE = (
+    "better: noise= (1 sigma plane), variance= or gain= and readNoise=; "
+    "on the command line --template-noise and --science-noise"
+)
+
+
+def varianceFromSigma(sigma: NDArray[np.float32], label: str) -> NDArray[np.float32]:
+    """Square a noise plane; negative noise, which marks bad pixels, becomes a negative variance.
+
+    Parameters
+    ----------
+    sigma : `numpy.ndarray`
+        Standard deviation, (h, w).
+    label : `str`
+        Name of the file for messages.
+
+    Returns
+    -------
+    variance : `numpy.ndarray`
+        A new array, (h, w), float32.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        variance = sigma * np.abs(sigma)
+    largest = float(np.fmax.reduce(sigma, axis=None))
+    if 0 < largest < math.sqrt(SMALLEST):
+        log.warning(
+            "%s: the noise is below %.1e everywhere, its square vanishes in float32; "
+            "multiply image and noise by about %.0e",
+            label,
+            largest,
+            1 / largest,
+        )
+    return variance
+
+
+def varianceFromInverse(inverse: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn 1/variance into a variance; infinite (bad) where the inverse is not positive."""
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.where(inverse > 0, np.float32(1) / inverse, np.float32(np.inf))
+
+
+def varianceFromWeight(
+    weight: NDArray[np.float32], image: NDArray[np.float32], label: str
+) -> NDArray[np.float32]:
+    """Scale a relative weight map to the scatter of the sky.
+
+    Parameters
+    ----------
+    weight : `numpy.ndarray`
+        Proportional to 1/variance, (h, w); 0 or less means no data.
+    image : `numpy.ndarray`
+        The image, (h, w).
+    label : `str`
+        Name of the file for messages.
+
+    Returns
+    -------
+    variance : `numpy.ndarray`
+        skyScatter^2 median(weight)/weight, (h, w), float32; infinite where the weight is not positive.
+    """
+    positive = weight[weight > 0]
+    typical = float(np.median(positive)) if positive.size else 0.0
+    sigma = skyScatter(np.where(weight > 0, image, np.float32(np.nan)))
+    log.warning("%s: weights taken as relative, scaled to a sky scatter of %.4g; %s", label, sigma, ADVICE)
+    return varianceFromInverse(weight / np.float32(typical * sigma**2)) if sigma > 0 else np.zeros_like(image)
+
+
+def estimateVariance(
+    image: NDArray[np.float32],
+    gain: float | None = None,
+    readNoise: float | None = None,
+    label: str = "image",
+) -> tuple[NDArray[np.float32], str]:
+    """Make a variance for an image that came without one, and say so in the log.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`
+        The image, (h, w), counts; not changed.
+    gain : `float` or None
+        Gain, e-/count. Without it the variance is constant, from the scatter of the sky.
+    readNoise : `float` or None
+        Read noise, e-; taken as 0 if only the gain is given.
+    label : `str`
+        Name of the image for messages.
+
+    Returns
+    -------
+    variance : `numpy.ndarray`
+        A new array, (h, w), float32.
+    source : `str`
+        What it was made from.
+
+    Raises
+    ------
+    ValueError
+        If the gain is not positive, the read noise negative, or a read noise comes without a gain.
+    """
+    checkGain(gain, readNoise)
+    sigma = skyScatter(image)
+    if gain is None:
+        variance = np.full(image.shape, sigma**2, dtype=np.float32)
+        log.warning(
+            "%s: no noise plane, variance taken as constant from the sky's scatter of %.4g; %s",
+            label,
+            sigma,
+            ADVICE,
+        )
+        return variance, "estimated from the sky"
+    readNoise = readNoise or 0.0
+    variance = np.maximum(image, np.float32(0))
+    variance *= np.float32(1 / gain)
+    variance += np.float32((readNoise / gain) ** 2)
+    source = f"gain {gain:g} e-/count, read noise {readNoise:g} e-"
+    log.warning("%s: no noise plane, variance made from %s", label, source)
+    sampled = variance[:: max(1, image.shape[0] // 512), :: max(1, image.shape[1] // 512)]
+    good = sampled[np.isfinite(sampled)]
+    expected = math.sqrt(float(np.median(good))) if good.size else 0.0
+    # 20 per cent in the variance; small images measure their own scatter no better than 1/sqrt(2 N).
+    tolerance = 0.2 + 4 * math.sqrt(2 / image.size)
+    if sigma > 0 and abs(sigma**2 - expected**2) > tolerance * sigma**2:
+        log.warning(
+            "%s: the sky scatters by %.4g, but %s gives %.4g; "
+            "was the sky subtracted, or the image resampled or scaled? %s",
+            label,
+            sigma,
+            source,
+            expected,
+            ADVICE,
+        )
+    return variance, source
+
+
+def checkGain(gain: float | None, readNoise: float | None) -> None:
+    """Raise `ValueError` unless gain and read noise make sense together."""
+    if gain is not None and not (math.isfinite(gain) and gain > 0):
+        raise ValueError(f"gain={gain} e-/count is not a positive number")
+    if readNoise is not None and not (math.isfinite(readNoise) and readNoise >= 0):
+        raise ValueError(f"readNoise={readNoise} e- is not a number from 0 up")
+    if readNoise is not None and gain is None:
+        raise ValueError(
+            f"readNoise={readNoise} e- was given without gain (e-/count), which turns it into counts"
+        )
+
+
+def skyScatter(image: NDArray[np.float32]) -> float:
+    """Estimate the scatter of the sky from pixel to pixel, whatever the stars, gradients, NaN and borders.
+
+    In up to 256 blocks of 64x64 pixels spread over the image, pixels farther than 3 sigma from the median are
+    clipped, starting from 1.4826 times the median absolute deviation; the result is the median of the blocks'
+    clipped standard deviations. Differences of neighbouring pixels are not used: they are biased where the
+    noise is correlated.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`
+        The image, (h, w); pixels that are not finite are ignored.
+
+    Returns
+    -------
+    sigma : `float`
+        Standard deviation in the image's units; 0 where the sky is constant or no pixel is finite.
+    """
+    blocks = _sampleBlocks(image)
+    if blocks.size == 0:
+        return 0.0
+    median = np.nanmedian(blocks, axis=1, keepdims=True)
+    sigma = MAD_TO_SIGMA * np.nanmedian(np.abs(blocks - median), axis=1, keepdims=True)
+    # Integer counts of low noise have a median deviation of 0 without being constant.
+    sigma = np.where(sigma > 0, sigma, np.nanstd(blocks, axis=1, keepdims=True))
+    for _ in range(3):
+        kept = np.where(np.abs(blocks - median) <= CLIP * sigma, blocks, np.nan)
+        median = np.nanmedian(kept, axis=1, keepdims=True)
+        sigma = np.nanstd(kept, axis=1, keepdims=True) / CLIPPED_SIGMA
+    positive = sigma[sigma > 0]
+    return float(np.median(positive)) if positive.size else 0.0
+
+
+def _sampleBlocks(image: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Blocks as rows, (nBlocks, pixels), float64; only those with at least half their pixels finite."""
+    height, width = image.shape
+    size = min(BLOCK_SIZE, height), min(BLOCK_SIZE, width)
+    counts = height // size[0], width // size[1]
+    stride = max(1, math.ceil(math.sqrt(counts[0] * counts[1] / MAX_BLOCKS)))
+    rows = []
+    for j in range((counts[0] - 1) % stride // 2, counts[0], stride):
+        for i in range((counts[1] - 1) % stride // 2, counts[1], stride):
+            block = image[j * size[0] : (j + 1) * size[0], i * size[1] : (i + 1) * size[1]].astype(np.float64)
+            block[~np.isfinite(block)] = np.nan
+            if np.count_nonzero(np.isfinite(block)) * 2 >= block.size:
+                rows.append(block.ravel())
+    if rows:
+        return np.stack(rows)
+    finite = image[np.isfinite(image)].astype(np.float64)
+    return finite[np.newaxis, :: max(1, finite.size // 2**20)] if finite.size else np.empty((0, 0))

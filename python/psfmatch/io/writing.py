@@ -1,0 +1,181 @@
+"""Write our own file: IMAGE, MASK, VARIANCE, on request matched template, kernel, stamps, configuration.
+
+Every image HDU carries EXTNAME and EXTTYPE, the WCS, and XY0 as LTV and as WCS "A"; MASK names its planes for
+both LSST readers, VARIANCE says by UTYPE that it is one, without which astropy's CCDData takes it for a
+standard deviation. Nothing is compressed or quantised.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from .files import FitsSource, openFits, parseFileName, writeHdus
+from .headers import FORMAT_CARD, PHOTOCALIB_CARD, appendMetadata, exactCard, wcsHeader, xy0Cards
+from .kernels import kernelHdus
+from .layouts import Role, listHdus
+from .masks import maskCards
+from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables
+
+__all__ = ["readConfig", "readStamps", "writePlanes"]
+
+FORMAT = 1
+
+
+def writePlanes(
+    path: str | os.PathLike[str],
+    planes: ImagePlanes,
+    *,
+    matched: NDArray[np.float32] | None = None,
+    kernel: KernelTables | None = None,
+    stamps: Table | None = None,
+    config: str | None = None,
+    overwrite: bool = True,
+) -> None:
+    """Write an image with all that belongs to it; the file appears complete or not at all.
+
+    Parameters
+    ----------
+    path : `str` or `os.PathLike`
+        Destination, ``.fits`` or ``.fits.gz``.
+    planes : `ImagePlanes`
+        Image, mask, variance, coordinates and metadata; not changed.
+    matched : `numpy.ndarray`, optional
+        Matched template, (h, w), on the same pixels.
+    kernel : `KernelTables`, optional
+        Matching kernel and background.
+    stamps : `astropy.table.Table`, optional
+        One row per candidate star.
+    config : `str`, optional
+        JSON text.
+    overwrite : `bool`, optional
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If the planes differ in shape or are not two-dimensional.
+    FileExistsError
+        If the file exists and ``overwrite`` is false.
+    OSError
+        If the file cannot be written; nothing is left behind.
+    """
+    shape = planes.image.shape
+    if planes.image.ndim != 2 or planes.image.size == 0:
+        raise ValueError(
+            f"the image has shape {shape}; only two-dimensional images with pixels can be written"
+        )
+    for name, plane in (("mask", planes.mask), ("variance", planes.variance), ("matched", matched)):
+        if plane is not None and plane.shape != shape:
+            raise ValueError(f"{name} has shape {plane.shape}, but the image {shape}")
+    wcsCards, tables = wcsHeader(planes.wcs, planes.xy0)
+    coordinates = [*wcsCards.cards, *xy0Cards(planes.xy0).cards]
+    unit = planes.metadata.get("BUNIT")
+    imageCards = [fits.Card("BUNIT", str(unit))] if unit is not None else []
+    hdus = [_imageHdu(planes.image, "IMAGE", [*imageCards, *coordinates])]
+    if planes.mask is not None:
+        bits = DEFAULT_MASK_PLANES if planes.maskPlanes is None else planes.maskPlanes
+        hdus.append(_imageHdu(planes.mask, "MASK", [*maskCards(bits).cards, *coordinates]))
+    if planes.variance is not None:
+        uncertainty = fits.Card("UTYPE", "VarianceUncertainty", "for astropy.nddata.CCDData")
+        hdus.append(_imageHdu(planes.variance, "VARIANCE", [uncertainty, *coordinates]))
+    if matched is not None:
+        hdus.append(_imageHdu(matched, "MATCHED", [*imageCards, *coordinates]))
+    if kernel is not None:
+        hdus += kernelHdus(kernel)
+    if stamps is not None:
+        hdus.append(_tableHdu(stamps, "STAMPS"))
+    if config is not None:
+        hdus.append(_tableHdu(Table({"CONFIG": [config.encode("utf-8")]}), "CONFIG"))
+    hdus += tables
+    writeHdus(path, [_primaryHdu(planes, len(hdus)), *hdus], overwrite)
+
+
+def readStamps(path: str | os.PathLike[str]) -> Table | None:
+    """Read the table of stamps.
+
+    Parameters
+    ----------
+    path : `str` or `os.PathLike`
+        A file of `writePlanes`.
+
+    Returns
+    -------
+    stamps : `astropy.table.Table` or None
+        None if the file has no such table.
+    """
+    with openFits(parseFileName(path)[0]) as source:
+        index = _find(source, Role.STAMPS)
+        if index is None:
+            return None
+        # Bytes of FITS become text, as they were before writing.
+        stamps = Table.read(source.hdus[index])
+        stamps.convert_bytestring_to_unicode()
+        for card in ("EXTNAME", "EXTTYPE"):
+            stamps.meta.pop(card, None)
+        return stamps.copy()
+
+
+def readConfig(path: str | os.PathLike[str]) -> str | None:
+    """Read the JSON text of the configuration.
+
+    Parameters
+    ----------
+    path : `str` or `os.PathLike`
+        A file of `writePlanes`.
+
+    Returns
+    -------
+    config : `str` or None
+        None if the file has none.
+    """
+    with openFits(parseFileName(path)[0]) as source:
+        index = _find(source, Role.CONFIG)
+        if index is None:
+            return None
+        text = Table.read(source.hdus[index])["CONFIG"][0]
+        return text.decode("utf-8") if isinstance(text, bytes) else str(text)
+
+
+def _find(source: FitsSource, role: Role) -> int | None:
+    return next((entry.index for entry in listHdus(source) if entry.role is role), None)
+
+
+def _primaryHdu(planes: ImagePlanes, nExtensions: int) -> fits.PrimaryHDU:
+    primary = fits.PrimaryHDU()
+    primary.header["NEXTEND"] = (nExtensions, "number of extensions")
+    primary.header[FORMAT_CARD] = (FORMAT, "layout of a psfmatch file")
+    metadata: Mapping[str, Any] = {key: value for key, value in planes.metadata.items() if key != "BUNIT"}
+    if planes.filter is not None:
+        metadata = {**metadata, "FILTER": planes.filter}
+    appendMetadata(primary.header, metadata)
+    if planes.photoCalib is not None:
+        primary.header.append(
+            exactCard(PHOTOCALIB_CARD, planes.photoCalib, "[nJy] flux of one count"), end=True
+        )
+    return primary
+
+
+def _imageHdu(data: NDArray[Any], name: str, cards: list[fits.Card]) -> fits.ImageHDU:
+    # Of a read-only array astropy makes a byte-swapped copy; a writeable one it would swap in place while
+    # writing.
+    view = np.asarray(data).view()
+    view.flags.writeable = False
+    hdu = fits.ImageHDU(view, name=name)
+    hdu.header["EXTTYPE"] = name
+    hdu.header["INHERIT"] = True
+    hdu.header.extend(cards, unique=False, end=True)
+    return hdu
+
+
+def _tableHdu(table: Table, name: str) -> fits.BinTableHDU:
+    hdu = fits.table_to_hdu(table)
+    hdu.name = name
+    hdu.header["EXTTYPE"] = name
+    return hdu

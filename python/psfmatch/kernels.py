@@ -1,0 +1,329 @@
+"""The matching kernel and the differential background as functions of position.
+
+``K(x, y; u, v) = sum_i a_i(x, y) K_i(u, v)``, with ``a_i`` Chebyshev or plain polynomials of the pixel position
+(parent frame, pixel centres at integers). Kernels act as correlations:
+``out[y, x] = sum_vu K[v, u] in[y + v - cy, x + u - cx]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch import _core, io
+from psfmatch.exposure import Box, MaskedImage
+from psfmatch.threads import resolveThreads
+
+__all__ = ["Chebyshev2D", "LinearCombinationKernel", "Polynomial2D", "SpatialFunction2D", "makeSpatialFunction"]
+
+FloatArray = npt.NDArray[np.float64]
+ModelName = Literal["chebyshev1", "polynomial"]
+RAW_PIXELS = (0.0, 0.0, 1.0, 1.0)
+"""The frame of raw pixel coordinates: (xCentre, yCentre, xScale, yScale)."""
+
+
+def frameOf(bbox: Box) -> tuple[float, float, float, float]:
+    """Return (xCentre, yCentre, xScale, yScale) of the frame in which the area of `bbox` is [-1, 1] squared."""
+    frame = _core.frameOf(bbox.x0, bbox.y0, bbox.width, bbox.height)
+    return (frame.xCentre, frame.yCentre, frame.xScale, frame.yScale)
+
+
+def _coreFunction(model: str, order: int, frame: tuple[float, float, float, float]) -> _core.SpatialFunction:
+    return _core.SpatialFunction(_core.SpatialModel[model], order, _core.Frame(*frame))
+
+
+def orderOf(nParameters: int) -> int:
+    """Return the order whose (order + 1)(order + 2) / 2 terms are `nParameters`; ValueError if there is none."""
+    order = 0
+    while (order + 1) * (order + 2) // 2 < nParameters:
+        order += 1
+    if (order + 1) * (order + 2) // 2 != nParameters:
+        raise ValueError(f"{nParameters} parameters: a two-dimensional function has 1, 3, 6, 10, 15, ... of them")
+    return order
+
+
+class SpatialFunction2D:
+    """A sum of two-dimensional functions of position; `f(x, y)` evaluates it with broadcasting.
+
+    Parameters
+    ----------
+    parameters : (q,)
+        Coefficients in the sequence 1; x, y; x^2, xy, y^2; ... (Chebyshev: T_i(x') T_j(y') likewise).
+    frame
+        (xCentre, yCentre, xScale, yScale) of the scaled coordinates in which `parameters` are meant.
+    """
+
+    model: ModelName
+
+    def __init__(self, parameters: npt.ArrayLike, frame: tuple[float, float, float, float]) -> None:
+        self._scaledParameters = np.array(parameters, dtype=np.float64).ravel()
+        self.order = orderOf(self._scaledParameters.size)
+        self.frame = frame
+
+    @property
+    def parameters(self) -> FloatArray:
+        """Coefficients as reported, (q,): of raw pixel coordinates for polynomials."""
+        return self._scaledParameters.copy()
+
+    @property
+    def scaledParameters(self) -> FloatArray:
+        """Coefficients of the scaled coordinates of `frame`, (q,)."""
+        return self._scaledParameters.copy()
+
+    def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray | float:
+        x = np.asarray(x, dtype=np.float64)
+        y = np.asarray(y, dtype=np.float64)
+        # f = sum_i X_i(x) c_i(y): on a grid (x a row, y a column) this is one small matrix product.
+        alongX = self._axisValues((x - self.frame[0]) / self.frame[2])
+        alongY = self._axisValues((y - self.frame[1]) / self.frame[3])
+        rows = np.zeros((self.order + 1, *y.shape))
+        term = 0
+        for degree in range(self.order + 1):
+            for j in range(degree + 1):
+                rows[degree - j] += self._scaledParameters[term] * alongY[j]
+                term += 1
+        if x.ndim == 2 and y.ndim == 2 and x.shape[0] == 1 and y.shape[1] == 1:
+            return np.matmul(rows[:, :, 0].T, alongX[:, 0, :])
+        value = sum(rows[i] * alongX[i] for i in range(self.order + 1))
+        return float(value) if np.ndim(value) == 0 else np.asarray(value)
+
+    def _axisValues(self, u: FloatArray) -> FloatArray:
+        values = np.ones((self.order + 1, *u.shape))
+        for degree in range(1, self.order + 1):
+            values[degree] = u * values[degree - 1]
+            if self.model == "chebyshev1" and degree > 1:
+                values[degree] = 2.0 * values[degree] - values[degree - 2]
+        return values
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(order={self.order}, parameters={self.parameters})"
+
+
+class Chebyshev2D(SpatialFunction2D):
+    """Chebyshev polynomials of the first kind over a box, from half a pixel before to half a pixel after it."""
+
+    model: ModelName = "chebyshev1"
+
+
+class Polynomial2D(SpatialFunction2D):
+    """A plain polynomial; kept in scaled coordinates, reported in raw pixels."""
+
+    model: ModelName = "polynomial"
+
+    def __init__(
+        self, parameters: npt.ArrayLike, frame: tuple[float, float, float, float] = RAW_PIXELS
+    ) -> None:
+        super().__init__(parameters, frame)
+
+    @property
+    def parameters(self) -> FloatArray:
+        """Coefficients of the monomials of raw pixel coordinates, (q,)."""
+        function = _coreFunction(self.model, self.order, self.frame)
+        return _core.changeFrame(self._scaledParameters[np.newaxis], function, _core.Frame(*RAW_PIXELS))[0]
+
+
+def makeSpatialFunction(
+    model: str, parameters: npt.ArrayLike, frame: tuple[float, float, float, float]
+) -> SpatialFunction2D:
+    """Return the `Chebyshev2D` or `Polynomial2D` with these scaled parameters; ValueError for another model."""
+    if model == "chebyshev1":
+        return Chebyshev2D(parameters, frame)
+    if model == "polynomial":
+        return Polynomial2D(parameters, frame)
+    raise ValueError(f"spatial model {model!r} is unknown; choose 'chebyshev1' or 'polynomial'")
+
+
+@dataclass(frozen=True)
+class EdgeHandling:
+    """What a convolution does where pixels cannot be computed, and how bad pixels spread.
+
+    copyEdge : the border of half a kernel copies the input and gets EDGE; else NaN, infinite variance, NO_DATA.
+    badPlanes : planes whose pixels are filled before convolving and spread by fraction.
+    maskedKernelFraction : share of sum |K| that pixels of a bad plane must hold for the output to get the plane;
+        0 spreads every plane over the whole footprint.
+    """
+
+    copyEdge: bool = False
+    badPlanes: tuple[str, ...] = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
+    maskedKernelFraction: float = 0.01
+
+
+class LinearCombinationKernel:
+    """A kernel that is a sum of basis images whose coefficients are functions of position.
+
+    Parameters
+    ----------
+    basis : (n, h, w) float64
+        Basis images of odd sides.
+    parameters : (n, p)
+        Coefficients of each basis image: for polynomials those of `frame`'s scaled coordinates (raw pixels unless
+        a frame is given), for Chebyshev functions those over `bbox`.
+    model : "chebyshev1" or "polynomial"
+    bbox
+        The box over which Chebyshev functions are defined (or pass `frame`); not needed for one parameter each.
+    frame
+        (xCentre, yCentre, xScale, yScale) of the scaled coordinates.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not belong together, a side is even, or Chebyshev functions lack their box.
+    """
+
+    def __init__(
+        self,
+        basis: npt.ArrayLike,
+        parameters: npt.ArrayLike,
+        model: str = "chebyshev1",
+        bbox: Box | None = None,
+        frame: tuple[float, float, float, float] | None = None,
+    ) -> None:
+        self._basis = np.array(basis, dtype=np.float64, order="C")
+        if self._basis.ndim != 3:
+            raise ValueError(f"basis has shape {self._basis.shape}, must be (n, height, width)")
+        self._parameters = np.atleast_2d(np.array(parameters, dtype=np.float64))
+        if self._parameters.shape[0] != self._basis.shape[0]:
+            raise ValueError(
+                f"{self._parameters.shape[0]} rows of parameters for {self._basis.shape[0]} basis images"
+            )
+        if model not in ("chebyshev1", "polynomial"):
+            raise ValueError(f"spatial model {model!r} is unknown; choose 'chebyshev1' or 'polynomial'")
+        self.model: str = model
+        self.order = orderOf(self._parameters.shape[1])
+        if frame is None:
+            if bbox is not None and model == "chebyshev1":
+                frame = frameOf(bbox)
+            elif model == "polynomial" or self.order == 0:
+                frame = RAW_PIXELS
+            else:
+                raise ValueError("Chebyshev functions need the bbox (or frame) over which they are defined")
+        self.frame = frame
+        self._function = _coreFunction(model, self.order, frame)
+
+    @property
+    def basis(self) -> FloatArray:
+        """Basis images, (n, h, w)."""
+        return self._basis.copy()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the kernel in pixels."""
+        return (self._basis.shape[1], self._basis.shape[2])
+
+    @property
+    def isVarying(self) -> bool:
+        """True if the kernel depends on position."""
+        return self.order > 0
+
+    @property
+    def spatialParameters(self) -> FloatArray:
+        """Coefficients (n, p) as reported: of raw pixel coordinates for polynomials."""
+        if self.model == "polynomial":
+            return _core.changeFrame(self._parameters, self._function, _core.Frame(*RAW_PIXELS))
+        return self._parameters.copy()
+
+    @property
+    def scaledParameters(self) -> FloatArray:
+        """Coefficients (n, p) of the scaled coordinates of `frame`."""
+        return self._parameters.copy()
+
+    def coefficients(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
+        """Return the coefficients a_i at N positions (pixels) as an (N, n) array."""
+        return self._function.evaluate(np.atleast_1d(x), np.atleast_1d(y)) @ self._parameters.T
+
+    def computeImage(self, x: float, y: float) -> FloatArray:
+        """Return the kernel (h, w) that belongs to the output pixel at (x, y), parent pixels."""
+        return self.computeImages([x], [y])[0]
+
+    def computeImages(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
+        """Return the kernels (N, h, w) at N positions."""
+        return np.tensordot(self.coefficients(x, y), self._basis, axes=1)
+
+    def kernelSum(self, x: float, y: float) -> float:
+        """Return the sum of the kernel at (x, y): the ratio of fluxes after and before the convolution."""
+        return float(self.computeImage(x, y).sum())
+
+    def convolve(
+        self,
+        maskedImage: MaskedImage,
+        edges: EdgeHandling | None = None,
+        *,
+        normalize: bool = False,
+        instructionSet: str = "automatic",
+        threads: int | None = None,
+    ) -> MaskedImage:
+        """Convolve image, variance (with K squared) and mask; the kernel is exact at every output pixel.
+
+        Parameters
+        ----------
+        maskedImage
+            Input; not changed. Its bad pixels are filled from their neighbours first.
+        edges
+            Border and bad pixels.
+        normalize
+            Divide by the kernel sum at every pixel.
+        instructionSet
+            "automatic", "baseline" or "avx2".
+        threads
+            Number of threads; the result does not depend on it.
+
+        Raises
+        ------
+        ValueError
+            If the image is smaller than the kernel.
+        """
+        edges = edges or EdgeHandling()
+        planes = maskedImage.mask.planes
+        image, variance, mask = _core.convolve(
+            maskedImage.image,
+            maskedImage.variance,
+            np.asarray(maskedImage.mask),
+            self._basis,
+            self._parameters,
+            self._function,
+            maskedImage.xy0[0],
+            maskedImage.xy0[1],
+            copyEdge=edges.copyEdge,
+            normalize=normalize,
+            maskedKernelFraction=edges.maskedKernelFraction,
+            badBits=maskedImage.mask.getPlaneBitMask(edges.badPlanes, ignoreMissing=True),
+            edgeBit=1 << planes["EDGE"],
+            noDataBit=1 << planes["NO_DATA"],
+            interpolatedBit=1 << planes["INTRP"],
+            instructionSet=_core.InstructionSet[instructionSet],
+            nThreads=resolveThreads(threads),
+        )
+        result = MaskedImage(image, mask, variance, xy0=maskedImage.xy0)
+        result.mask.planes.clear()
+        result.mask.planes.update(planes)
+        return result
+
+    def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
+        """Write the kernel as FITS tables (KBASIS, KCOEF), exactly."""
+        io.writeKernelTables(path, self.toTables(), overwrite=overwrite)
+
+    @classmethod
+    def readFits(cls, path: str | PathLike[str]) -> LinearCombinationKernel:
+        """Read a kernel from a file of `writeFits` or from a difference image of psfmatch."""
+        tables = io.readKernelTables(path)
+        return cls(tables.basis, tables.kernelParameters, tables.kernelModel, frame=tables.kernelFrame)
+
+    def toTables(self, background: SpatialFunction2D | None = None) -> io.KernelTables:
+        """Return what goes to disk: the kernel and, if given, the differential background."""
+        return io.KernelTables(
+            basis=self._basis,
+            kernelParameters=self._parameters,
+            kernelModel=self.model,
+            kernelFrame=self.frame,
+            backgroundParameters=None if background is None else background.scaledParameters,
+            backgroundModel=None if background is None else background.model,
+            backgroundFrame=None if background is None else background.frame,
+        )
+
+    def __repr__(self) -> str:
+        n, h, w = self._basis.shape
+        return f"LinearCombinationKernel({n} functions, {w}x{h} px, {self.model} order {self.order})"

@@ -1,0 +1,242 @@
+"""The solution for the matching kernel: a loop that fits, compares and rejects candidates until all agree."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+from lsst.pex.config import Config, ConfigChoiceField
+
+from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
+from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
+from psfmatch.diagnostics import PassSummary, reportSolution
+from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError, PsfMatchError
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.task import Task
+from psfmatch.threads import resolveThreads
+from psfmatch.visitors import (
+    AssessSpatialKernelVisitor,
+    BuildSingleKernelVisitor,
+    BuildSpatialKernelVisitor,
+    KernelSumVisitor,
+)
+
+__all__ = ["KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"]
+
+
+class PsfMatchTaskConfig(Config):
+    """Which kernel basis a PSF-matching task uses."""
+
+    kernel = ConfigChoiceField(
+        doc="Kernel basis and all that belongs to its fit: AL (Alard-Lupton) or DF (delta functions).",
+        typemap={"AL": PsfMatchConfigAL, "DF": PsfMatchConfigDF},
+        default="AL",
+    )
+
+
+@dataclass(frozen=True)
+class KernelFit:
+    """Result of the solve loop.
+
+    kernel, background : the spatial model, passes : one summary per pass, conditionNumber : of the spatial system.
+    """
+
+    kernel: LinearCombinationKernel
+    background: SpatialFunction2D
+    passes: tuple[PassSummary, ...]
+    conditionNumber: float
+
+
+class PsfMatchTask(Task):
+    """Base of the tasks that match PSFs: it knows how to solve for a kernel, not where candidates come from.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `Task`.
+    threads
+        Number of threads of the core; None: ``PSFMATCH_NUM_THREADS`` or the CPUs of this process.
+
+    Raises
+    ------
+    ValueError
+        If the configuration asks for something that does not exist yet.
+    """
+
+    ConfigClass = PsfMatchTaskConfig
+    _DefaultName = "psfMatch"
+
+    def __init__(self, *args: Any, threads: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kConfig: Any = self.config.kernel.active
+        self.threads = resolveThreads(threads)
+        _requireAvailable(self.kConfig, self.config.kernel.name)
+
+    def _solve(self, kernelCellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
+        """Find the spatially varying kernel and background from all candidates.
+
+        Each pass fits the best candidates of every cell, rejects by residuals and by kernel sum until none is
+        rejected any more, fits the spatial model and rejects by the residuals under it. A rejected candidate makes
+        room for the next of its cell. After ``maxSpatialIterations`` passes with rejections the model is
+        fitted once more to those that are left.
+
+        Raises
+        ------
+        NoKernelCandidatesError, InsufficientKernelSourcesError
+            If no candidate, or fewer than ``minKernelSources``, survive.
+        KernelSolutionError
+            If the equations have no solution.
+        """
+        try:
+            with self.timer("solve"):
+                fit = self._iterate(kernelCellSet, basisList)
+        except PsfMatchError:
+            self.log.error("Unable to calculate psf matching kernel")
+            raise
+        reportSolution(
+            self.log,
+            self.metadata,
+            kernelCellSet,
+            fit.kernel,
+            fit.background,
+            fit.conditionNumber,
+            self.kConfig.maxSpatialConditionNumber,
+        )
+        return fit
+
+    def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
+        config = self.kConfig
+        nStar = config.nStarPerCell
+        single = BuildSingleKernelVisitor(basisList, config, threads=self.threads)
+        kernelSums = KernelSumVisitor(config)
+        passes: list[PassSummary] = []
+        iteration = 0
+        while iteration < config.maxSpatialIterations:
+            nRejectedSingle = self._fitUntilStable(cellSet, single)
+            active = cellSet.activeCandidates(nStar)
+            self._requireCandidates(cellSet, active)
+
+            kernelSums.reset()
+            kernelSums.resetKernelSum()
+            kernelSums.aggregate(active)
+            kernelSums.processKsumDistribution()
+            kernelSums.processCandidates(active)
+            if kernelSums.nRejected > 0:
+                passes.append(_summary(iteration, nRejectedSingle, kernelSums, 0, len(active)))
+                self._logPass(passes[-1])
+                continue
+
+            spatial = self._fitSpatial(cellSet, basisList, active)
+            kernel, background = spatial.getSolutionPair()
+            assess = AssessSpatialKernelVisitor(kernel, background, config, threads=self.threads)
+            assess.processCandidates(active)
+            passes.append(
+                _summary(iteration, nRejectedSingle, kernelSums, assess.nRejected, len(active), spatial.conditionNumber)
+            )
+            self._logPass(passes[-1])
+            if assess.nRejected == 0:
+                return KernelFit(kernel, background, tuple(passes), spatial.conditionNumber)
+            iteration += 1
+
+        # Candidates promoted by the last rejections were never fitted: they take no part.
+        fitted = [c for c in cellSet.activeCandidates(nStar) if c.isInitialized]
+        self._requireCandidates(cellSet, fitted)
+        spatial = self._fitSpatial(cellSet, basisList, fitted)
+        passes.append(_summary(iteration, 0, kernelSums, 0, len(fitted), spatial.conditionNumber))
+        self._logPass(passes[-1])
+        return KernelFit(*spatial.getSolutionPair(), tuple(passes), spatial.conditionNumber)
+
+    def _fitUntilStable(self, cellSet: SpatialCellSet, single: BuildSingleKernelVisitor) -> int:
+        """Fit the active candidates, and those that take the place of rejected ones; return how many were rejected."""
+        nRejected = 0
+        while True:
+            cellSet.visitCandidates(single, self.kConfig.nStarPerCell)
+            if single.nRejected == 0:
+                return nRejected
+            nRejected += single.nRejected
+
+    def _fitSpatial(
+        self, cellSet: SpatialCellSet, basisList: npt.ArrayLike, candidates: list[KernelCandidate]
+    ) -> BuildSpatialKernelVisitor:
+        visitor = BuildSpatialKernelVisitor(basisList, cellSet.bbox, self.kConfig)
+        visitor.processCandidates(candidates)
+        visitor.solveLinearEquation()
+        return visitor
+
+    def _requireCandidates(self, cellSet: SpatialCellSet, candidates: list[KernelCandidate]) -> None:
+        nLeft, nRequired = len(candidates), self.kConfig.minKernelSources
+        if nLeft >= nRequired:
+            return
+        reasons = cellSet.countReasons()
+        told = ", ".join(f"{count} for {reason}" for reason, count in reasons.items()) or "none"
+        advice = (
+            "Give more stars (lower selectDetection.thresholdValue, or a candidateList), check the variance planes, "
+            "relax candidateResidualStdMax, or lower minKernelSources and the spatial orders."
+        )
+        counts = {
+            "nSources": nLeft,
+            "nRequired": nRequired,
+            "nCandidates": len(cellSet),
+            "nBad": cellSet.countByStatus()[CandidateStatus.BAD],
+            "rejected": reasons,
+        }
+        if nLeft == 0:
+            raise NoKernelCandidatesError(
+                f"No kernel candidate is left of {len(cellSet)}; rejected: {told}. {advice}", **counts
+            )
+        raise InsufficientKernelSourcesError(
+            f"{nLeft} kernel candidates are left of {len(cellSet)}, minKernelSources is {nRequired}; rejected: "
+            f"{told}. {advice}",
+            **counts,
+        )
+
+    def _logPass(self, summary: PassSummary) -> None:
+        self.log.log(
+            logging.DEBUG,
+            "Pass %d: rejected %d by own residuals, %d by kernel sum, %d by spatial residuals; %d candidates, "
+            "kernel sum %.4f +/- %.4f",
+            summary.iteration,
+            summary.nRejectedSingle,
+            summary.nRejectedKernelSum,
+            summary.nRejectedSpatial,
+            summary.nUsed,
+            summary.kernelSumMean,
+            summary.kernelSumStd,
+        )
+
+
+def _summary(
+    iteration: int,
+    nRejectedSingle: int,
+    kernelSums: KernelSumVisitor,
+    nRejectedSpatial: int,
+    nUsed: int,
+    conditionNumber: float = float("nan"),
+) -> PassSummary:
+    return PassSummary(
+        iteration=iteration,
+        nRejectedSingle=nRejectedSingle,
+        nRejectedKernelSum=kernelSums.nRejected,
+        nRejectedSpatial=nRejectedSpatial,
+        nUsed=nUsed,
+        kernelSumMean=kernelSums.kSumMean,
+        kernelSumStd=kernelSums.kSumStd,
+        conditionNumber=conditionNumber,
+    )
+
+
+def _requireAvailable(config: Any, name: str) -> None:
+    """Refuse what the configuration can express but the solution cannot do, rather than ignore it."""
+    asked = [
+        field
+        for field in ("usePcaForSpatialKernel", "useBicForKernelBasis", "calculateKernelUncertainty")
+        if getattr(config, field)
+    ]
+    if name != "AL":
+        asked.insert(0, f"kernel.name = {name!r}")
+    if asked:
+        raise ValueError(
+            f"not available: {', '.join(asked)}. Use kernel.name = 'AL' and leave the others at their defaults."
+        )

@@ -1,0 +1,87 @@
+"""Whether two exposures lie on one pixel grid."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch.errors import InputImagesError
+from psfmatch.exposure import Exposure
+
+__all__ = ["cornerOffsetPix", "requireRegistered"]
+
+log = logging.getLogger("psfmatch.registration")
+
+MAX_OFFSET_PIX = 0.01
+"""Corners that agree to this many pixels count as equal: far below what a fit of the kernel notices."""
+
+
+def requireRegistered(template: Exposure, science: Exposure, doWarping: bool = True) -> None:
+    """Check that the template's pixels lie on those of the science image.
+
+    Two exposures of one shape are registered if their WCSs agree, or if one of them has none: then their pixels are
+    taken to correspond one by one.
+
+    Raises
+    ------
+    InputImagesError
+        If the shapes differ, the WCSs differ, or the images do not overlap on the sky.
+    """
+    if template.maskedImage.shape != science.maskedImage.shape:
+        raise InputImagesError(
+            f"Input images different size: template {template.maskedImage.width}x{template.maskedImage.height}, "
+            f"science {science.maskedImage.width}x{science.maskedImage.height} pixels (width x height); cut or warp "
+            "the template to the science grid",
+            templateShape=template.maskedImage.shape,
+            scienceShape=science.maskedImage.shape,
+        )
+    if not (template.hasWcs and science.hasWcs):
+        missing = "either image" if not (template.hasWcs or science.hasWcs) else (
+            "the template" if science.hasWcs else "the science image"
+        )
+        log.info("No celestial WCS on %s: equal shapes are taken as registered pixel for pixel", missing)
+        if template.xy0 != science.xy0:
+            log.warning(
+                "xy0 of template %s and science image %s differ without a WCS to tell what that means; ignored, the "
+                "images are taken as registered pixel for pixel",
+                template.xy0,
+                science.xy0,
+            )
+        return
+    offset = cornerOffsetPix(template, science)
+    if offset <= MAX_OFFSET_PIX:
+        return
+    size = max(science.maskedImage.shape)
+    counts = {"offsetPix": offset}
+    if offset > 2 * size:
+        raise InputImagesError(
+            f"Input images do not overlap at all: their corners are {offset:.0f} pixels apart on the sky", **counts
+        )
+    advice = (
+        "warp the template onto the science image's grid first, or, if the pixels are registered and a WCS is wrong, "
+        "drop the WCS (Exposure(..., wcs=None); --ignore-wcs on the command line)"
+    )
+    reason = "" if doWarping else " and doWarping is False"
+    raise InputImagesError(
+        f"Input images not registered: their corners differ by up to {offset:.2f} pixels{reason}; {advice}", **counts
+    )
+
+
+def cornerOffsetPix(template: Exposure, science: Exposure) -> float:
+    """Return the largest distance (science pixels) between equal pixels at the corners of both images; inf if unknown."""
+    x, y = _corners(template)
+    ra, dec = template.wcs.celestial.all_pix2world(x, y, 0)
+    scienceX, scienceY = science.wcs.celestial.all_world2pix(ra, dec, 0, quiet=True)
+    expectedX, expectedY = _corners(science)
+    distance = np.hypot(scienceX - expectedX, scienceY - expectedY)
+    return float(distance.max()) if np.isfinite(distance).all() else math.inf
+
+
+def _corners(exposure: Exposure) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    box = exposure.getBBox()
+    x = np.array([box.x0, box.x1, box.x0, box.x1], dtype=np.float64) - 0.5
+    y = np.array([box.y0, box.y0, box.y1, box.y1], dtype=np.float64) - 0.5
+    return x, y

@@ -1,0 +1,282 @@
+"""Tasks: named, configured, logged steps that hold other tasks, and the `Struct` that they return.
+
+The members are those that the LSST pipelines document for their tasks, so that one of ours can be a subtask
+of one of theirs and the other way round. What serves to run pipelines (graphs, repositories) is left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import types
+import weakref
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from lsst.pex.config import Config, ConfigurableField
+
+__all__ = ["Struct", "Task", "TaskMetadata"]
+
+
+class Struct(types.SimpleNamespace):
+    """What a method of a task returns: named values.
+
+    Examples
+    --------
+    >>> result = Struct(kernel=1, background=2)
+    >>> result.kernel, "background" in result, result.getDict()
+    (1, True, {'kernel': 1, 'background': 2})
+    """
+
+    def getDict(self) -> dict[str, Any]:
+        """Return the values by name, as a shallow copy."""
+        return dict(vars(self))
+
+    def __contains__(self, name: object) -> bool:
+        return name in vars(self)
+
+
+class TaskMetadata(MutableMapping[str, Any]):
+    """Values by name, in the order in which they came.
+
+    Assigning replaces a value, `add` keeps the earlier ones. Where a value is itself a mapping, its items can
+    be read by ``"name.item"``.
+    """
+
+    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        self._values: dict[str, Any] = dict(values or {})
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._values:
+            return self._values[name]
+        outer, separator, inner = name.partition(".")
+        group = self._values.get(outer)
+        if separator and isinstance(group, Mapping) and inner in group:
+            return group[inner]
+        raise KeyError(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._values[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._values!r})"
+
+    def add(self, name: str, value: Any) -> None:
+        """Append a value to those under a name; a single value becomes a list with its second."""
+        if name in self._values:
+            self._values[name] = [*self.getArray(name), value]
+        else:
+            self._values[name] = value
+
+    def getArray(self, name: str) -> list[Any]:
+        """Return all values under a name as a list."""
+        value = self[name]
+        return list(value) if isinstance(value, list) else [value]
+
+
+class Task:
+    """A named and configured step of processing.
+
+    Parameters
+    ----------
+    config : `lsst.pex.config.Config`, optional
+        Configuration, an instance of `ConfigClass`. The task validates it and keeps a frozen copy; the
+        caller's own stays as it is. By default that of the parent's field called ``name``, or a new one.
+    name : `str`, optional
+        Name of the task, by default ``_DefaultName``; a subtask needs one.
+    parentTask : `Task` or an LSST task, optional
+        Task that holds this one.
+    log : `logging.Logger`, optional
+        Logger of which the task's is a child, by default ``psfmatch``, or the parent's.
+
+    Attributes
+    ----------
+    config : `lsst.pex.config.Config`
+        Configuration; frozen.
+    log : `logging.Logger`
+        Logger called ``psfmatch.`` and the full name of the task.
+    metadata : `TaskMetadata`
+        Numbers that the task leaves behind, its timing among them.
+
+    Raises
+    ------
+    ValueError
+        Raised if the configuration is not valid (`lsst.pex.config.FieldValidationError`), or without a name.
+    TypeError
+        Raised if ``config`` is not a `ConfigClass`.
+    """
+
+    ConfigClass: ClassVar[type[Config]] = Config
+    _DefaultName: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        name: str | None = None,
+        parentTask: Any = None,
+        log: logging.Logger | None = None,
+    ) -> None:
+        name = name or (self._DefaultName if parentTask is None else None)
+        if name is None:
+            kind = "task" if parentTask is None else "subtask"
+            raise ValueError(f"this {type(self).__name__} is a {kind} without a name; give name=")
+        if config is None and parentTask is not None:
+            config = getattr(parentTask.config, name).value
+        self._name = name
+        self._fullName = name
+        self._taskDict: dict[str, weakref.ref[Any]] = {}
+        if parentTask is not None:
+            # A foreign parent may lack any of these: the task then counts as the top of its own hierarchy.
+            if hasattr(parentTask, "getFullName"):
+                self._fullName = f"{parentTask.getFullName()}.{name}"
+            self._taskDict = getattr(parentTask, "_taskDict", self._taskDict)
+        if log is not None:
+            self.log = log.getChild(self._fullName)
+        elif isinstance(parentTask, Task):
+            self.log = parentTask.log.getChild(name)
+        else:
+            self.log = logging.getLogger("psfmatch").getChild(self._fullName)
+        self.config: Any = _frozenCopy(self.ConfigClass() if config is None else config, type(self))
+        self.metadata = TaskMetadata()
+        self._taskDict[self._fullName] = weakref.ref(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process gets a task of its own, without the parent: weak references cannot travel.
+        return _remake, (type(self), self.config, self._name)
+
+    def getName(self) -> str:
+        """Return the name of the task."""
+        return self._name
+
+    def getFullName(self) -> str:
+        """Return the names of all parents and of the task, joined by periods."""
+        return self._fullName
+
+    def _computeFullName(self, name: str) -> str:
+        # LSST tasks ask their parent for this.
+        return f"{self._fullName}.{name}"
+
+    def getTaskDict(self) -> dict[str, weakref.ref[Any]]:
+        """Return weak references to the top-level task and all tasks below it, by full name."""
+        return dict(self._taskDict)
+
+    def makeSubtask(self, name: str, **keyArgs: Any) -> None:
+        """Make a task that the configuration names, and keep it as the attribute ``name``.
+
+        Parameters
+        ----------
+        name : `str`
+            Field of the configuration, a ``ConfigurableField`` or ``RegistryField``; also the subtask's name.
+        **keyArgs
+            Further arguments of the subtask; ``config`` and ``parentTask`` are given by themselves.
+
+        Raises
+        ------
+        ValueError
+            Raised if the configuration has no such field.
+        """
+        target: Any = getattr(self.config, name, None)
+        if not hasattr(target, "apply"):
+            known = [key for key, value in self.config.items() if hasattr(value, "apply")]
+            raise ValueError(
+                f"the configuration of {self._fullName} has no subtask {name!r}; it has: "
+                f"{', '.join(known) or 'none'}"
+            )
+        setattr(self, name, target.apply(name=name, parentTask=self, **keyArgs))
+
+    @classmethod
+    def makeField(cls, doc: str) -> ConfigurableField[Any]:
+        """Make a configuration field that holds a task of this class.
+
+        Parameters
+        ----------
+        doc : `str`
+            What the task does for the one that holds it.
+        """
+        return ConfigurableField(doc=doc, target=cls)
+
+    def getFullMetadata(self) -> TaskMetadata:
+        """Return the metadata of all tasks of the hierarchy.
+
+        Returns
+        -------
+        metadata : `TaskMetadata`
+            Metadata by full task name with ``:`` for the periods; an item is
+            ``metadata["topLevelTaskName:subtaskName.itemName"]``.
+        """
+        tasks = self._liveTasks()
+        return TaskMetadata({name.replace(".", ":"): task.metadata for name, task in tasks.items()})
+
+    def emptyMetadata(self) -> None:
+        """Give the task and all tasks below it new, empty metadata."""
+        for name, task in self._liveTasks().items():
+            if name == self._fullName or name.startswith(self._fullName + "."):
+                task.metadata = TaskMetadata()
+
+    def getSchemaCatalogs(self) -> dict[str, Any]:
+        """Return the empty catalogues that show what this task writes, by name; none by default."""
+        return {}
+
+    def getAllSchemaCatalogs(self) -> dict[str, Any]:
+        """Return the empty catalogues of all tasks of the hierarchy, by name."""
+        catalogs: dict[str, Any] = {}
+        for task in self._liveTasks().values():
+            catalogs.update(task.getSchemaCatalogs())
+        return catalogs
+
+    @contextmanager
+    def timer(self, name: str, logLevel: int = logging.DEBUG) -> Iterator[None]:
+        """Log and record when a block of code starts and ends.
+
+        Parameters
+        ----------
+        name : `str`
+            Name of the block. ``<name>StartUtc``, ``<name>EndUtc`` (ISO 8601) and ``<name>StartCpuTime``,
+            ``<name>EndCpuTime`` (s, of the process with all its threads) are added to `metadata`.
+        logLevel : `int`
+            Level of the two log lines.
+        """
+        start = time.perf_counter()
+        self._recordTime(name + "Start")
+        self.log.log(logLevel, "%s: start", name)
+        try:
+            yield
+        finally:
+            self._recordTime(name + "End")
+            self.log.log(logLevel, "%s: end after %.3f s", name, time.perf_counter() - start)
+
+    def _recordTime(self, name: str) -> None:
+        self.metadata.add(name + "Utc", datetime.now(UTC).isoformat())
+        self.metadata.add(name + "CpuTime", time.process_time())
+
+    def _liveTasks(self) -> dict[str, Any]:
+        tasks = {name: reference() for name, reference in self._taskDict.items()}
+        return {name: task for name, task in tasks.items() if task is not None}
+
+
+def _frozenCopy(config: Config, TaskClass: type[Task]) -> Config:
+    if not isinstance(config, TaskClass.ConfigClass):
+        found = config.__name__ + " (the class itself)" if isinstance(config, type) else type(config).__name__
+        raise TypeError(
+            f"{TaskClass.__name__} needs a {TaskClass.ConfigClass.__name__} as config, got {found}"
+        )
+    if not config._frozen:
+        config = type(config)(**dict(config.items()))
+    config.validate()
+    config.freeze()
+    return config
+
+
+def _remake(TaskClass: type[Task], config: Config, name: str) -> Task:
+    return TaskClass(config=config, name=name)

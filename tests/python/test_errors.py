@@ -1,0 +1,72 @@
+"""Errors: their family tree, the counts they carry, and their way through worker processes."""
+
+import copy
+import pickle
+from pathlib import Path
+
+import pytest
+
+from psfmatch.errors import (
+    ExposureReadError,
+    InputImagesError,
+    InsufficientKernelSourcesError,
+    KernelSolutionError,
+    NoKernelCandidatesError,
+    PsfMatchError,
+    PsfMatchWarning,
+)
+
+dataErrors = [
+    ExposureReadError,
+    InputImagesError,
+    InsufficientKernelSourcesError,
+    KernelSolutionError,
+    NoKernelCandidatesError,
+]
+
+
+@pytest.mark.parametrize("ErrorClass", dataErrors)
+def test_everyDataErrorIsAPsfMatchErrorAndARuntimeError(ErrorClass):
+    with pytest.raises(PsfMatchError, match=r"^3 of 5 stars$"):
+        raise ErrorClass("3 of 5 stars")
+    assert issubclass(ErrorClass, RuntimeError)
+    assert not issubclass(ErrorClass, ValueError), "a ValueError is a caller's slip"
+
+
+def test_warningIsAUserWarning():
+    assert issubclass(PsfMatchWarning, UserWarning)
+
+
+def test_countsAreAttributes():
+    error = InsufficientKernelSourcesError("2 of 3 stars", nSources=2, nRequired=3)
+    assert (error.nSources, error.nRequired) == (2, 3)
+    assert error.counts == {"nSources": 2, "nRequired": 3}
+
+
+def test_countsThatAreNotThereAreNamed():
+    error = InsufficientKernelSourcesError("2 of 3 stars", nSources=2, nRequired=3)
+    with pytest.raises(AttributeError, match="no attribute 'nStars'; its counts: nRequired, nSources"):
+        _ = error.nStars
+    with pytest.raises(AttributeError, match="its counts: none"):
+        _ = PsfMatchError("bare").nStars
+
+
+@pytest.mark.parametrize("path", ["field.fits", Path("field.fits")])
+def test_readErrorHoldsItsPathAndIsAnOSError(path):
+    with pytest.raises(OSError, match="no 2-D image") as caught:
+        raise ExposureReadError("no 2-D image", path=path, nHdus=3)
+    assert caught.value.path == "field.fits"
+    assert caught.value.nHdus == 3
+
+
+@pytest.mark.parametrize("transport", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy])
+@pytest.mark.parametrize("ErrorClass", dataErrors)
+def test_errorsSurvivePicklingAndCopying(ErrorClass, transport):
+    error = ErrorClass("1 of 3", nSources=1, nRequired=3)
+    if ErrorClass is ExposureReadError:
+        error.path = "field.fits"
+    arrived = transport(error)
+    assert type(arrived) is ErrorClass
+    assert str(arrived) == "1 of 3"
+    assert arrived.counts == {"nSources": 1, "nRequired": 3}
+    assert getattr(arrived, "path", None) == getattr(error, "path", None)
