@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core, io
-from psfmatch.exposure import Box, MaskedImage
+from psfmatch.exposure import Box, Mask, MaskedImage
 from psfmatch.threads import resolveThreads
 
 __all__ = ["Chebyshev2D", "LinearCombinationKernel", "Polynomial2D", "SpatialFunction2D", "makeSpatialFunction"]
@@ -30,6 +30,10 @@ def frameOf(bbox: Box) -> tuple[float, float, float, float]:
     """Return (xCentre, yCentre, xScale, yScale) of the frame in which the area of `bbox` is [-1, 1] squared."""
     frame = _core.frameOf(bbox.x0, bbox.y0, bbox.width, bbox.height)
     return (frame.xCentre, frame.yCentre, frame.xScale, frame.yScale)
+
+
+def _frameOfField(field: io.SpatialField) -> tuple[float, float, float, float]:
+    return (field.xCentre, field.yCentre, field.xScale, field.yScale)
 
 
 def _coreFunction(model: str, order: int, frame: tuple[float, float, float, float]) -> _core.SpatialFunction:
@@ -297,10 +301,7 @@ class LinearCombinationKernel:
             instructionSet=_core.InstructionSet[instructionSet],
             nThreads=resolveThreads(threads),
         )
-        result = MaskedImage(image, mask, variance, xy0=maskedImage.xy0)
-        result.mask.planes.clear()
-        result.mask.planes.update(planes)
-        return result
+        return MaskedImage(image, Mask(mask, planes), variance, xy0=maskedImage.xy0)
 
     def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
         """Write the kernel as FITS tables (KBASIS, KCOEF), exactly."""
@@ -310,18 +311,21 @@ class LinearCombinationKernel:
     def readFits(cls, path: str | PathLike[str]) -> LinearCombinationKernel:
         """Read a kernel from a file of `writeFits` or from a difference image of psfmatch."""
         tables = io.readKernelTables(path)
-        return cls(tables.basis, tables.kernelParameters, tables.kernelModel, frame=tables.kernelFrame)
+        field = tables.spatialField
+        return cls(tables.basis, tables.coefficients, field.model, frame=_frameOfField(field))
 
     def toTables(self, background: SpatialFunction2D | None = None) -> io.KernelTables:
         """Return what goes to disk: the kernel and, if given, the differential background."""
         return io.KernelTables(
             basis=self._basis,
-            kernelParameters=self._parameters,
-            kernelModel=self.model,
-            kernelFrame=self.frame,
-            backgroundParameters=None if background is None else background.scaledParameters,
-            backgroundModel=None if background is None else background.model,
-            backgroundFrame=None if background is None else background.frame,
+            coefficients=self._parameters,
+            spatialField=io.SpatialField(self.model, self.order, *self.frame),
+            background=None if background is None else background.scaledParameters,
+            backgroundField=(
+                None
+                if background is None
+                else io.SpatialField(background.model, background.order, *background.frame)
+            ),
         )
 
     def __repr__(self) -> str:

@@ -21,6 +21,7 @@ from psfmatch.exposure import Exposure, MaskedImage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
@@ -34,6 +35,7 @@ SHOWN_SIDE = 700  # px, of a binned panel at most: about what a panel has on pap
 PANEL = 6.2  # inches, width of a panel
 LEFT, BETWEEN, BOTTOM, TOP, ROWS = 0.85, 1.65, 1.2, 1.0, 0.8  # inches, margins and gaps
 SIGMA_RANGE = 6.0  # of the difference
+BRIGHT_PERCENT = 99.95  # of the pixels are drawn below black
 MOST_LABELS = 60  # more would cover the image
 MASK_COLOUR = "#3f8f86"
 DIFFERENCE_MASK_COLOUR = "#c3ccca"
@@ -88,21 +90,18 @@ def differenceFigure(
     if len(set(shapes.values())) > 1:
         found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise InputImagesError(f"the images differ in shape: {found}; cut them to common pixels first")
-    height, width = difference.image.shape
-    bins = -(-max(height, width) // SHOWN_SIDE)
-    binned = {name: _binned(image, bins) for name, image in images.items()}
-
+    planes = {name: _binned(image) for name, image in images.items()}
     figure = Figure(dpi=100)
-    axes = _panels(figure, height / width)
-    shared = max(_noise(binned[name][0]) for name in ("Matched template", "Science"))
-    for axis, name in zip(axes[:3], images, strict=False):
-        noise = _noise(binned[name][0]) if name == "Template" else shared
-        brightest = max(
-            _percentile(binned[other][0], 99.95)
-            for other in (("Template",) if name == "Template" else ("Matched template", "Science"))
-        )
-        _drawCounts(axis, binned[name][0], images[name], bins, noise, brightest, name)
-    _drawDifference(axes[3], binned["Difference"], difference, bins)
+    axes = _panels(figure, difference.image.shape[0] / difference.image.shape[1])
+    counts = ["Template", "Matched template", "Science"]
+    for axis, name in zip(axes, counts, strict=False):
+        like = [planes[other] for other in (counts[1:] if name != "Template" else counts[:1])]
+        noise = max(_noise(plane.values) for plane in like)
+        brightest = max(_percentile(plane.values - plane.sky, BRIGHT_PERCENT) for plane in like)
+        _drawCounts(axis, planes[name], noise, max(brightest, 50 * noise))
+        axis.set_title(name, fontsize=15)
+    _drawDifference(axes[3], planes["Difference"])
+    axes[3].set_title("Difference", fontsize=15)
     for index, axis in enumerate(axes):
         axis.tick_params(labelsize=11)
         if index >= 2:
@@ -113,10 +112,10 @@ def differenceFigure(
     top = 1 - 0.35 / figure.get_figheight()
     if title:
         figure.suptitle(title, fontsize=19, y=top, va="center")
+    bins = planes["Difference"].bins
     if bins > 1:
-        figure.text(
-            0.99, top, f"binned {bins} × {bins}", fontsize=12, color="#555555", ha="right", va="center"
-        )
+        note = f"binned {bins} × {bins}"
+        figure.text(0.99, top, note, fontsize=12, color="#555555", ha="right", va="center")
     return figure
 
 
@@ -156,115 +155,94 @@ def _panels(figure: Figure, aspect: float) -> list[Axes]:
     ]
 
 
-def _binned(image: MaskedImage | Exposure, bins: int) -> tuple[FloatArray, FloatArray]:
-    """Mean of the shown pixels of each bin and its variance; NaN where none is shown."""
+@dataclass(frozen=True)
+class _Plane:
+    """A binned image; values and variance are NaN where no pixel is shown."""
+
+    values: FloatArray  # (ny, nx), mean counts
+    variance: FloatArray  # (ny, nx), of the mean
+    bins: int
+    limits: tuple[float, float, float, float]  # left, right, bottom, top of the image in parent pixels
+
+    @property
+    def sky(self) -> float:
+        return _percentile(self.values, 50)
+
+    def show(self, axis: Axes, values: FloatArray, **style: Any) -> AxesImage:
+        """Draw `values` on the plane's pixels; bins may reach beyond the image, the axes do not."""
+        left, right, bottom, top = self.limits
+        height, width = values.shape
+        extent = (left, left + width * self.bins, bottom, bottom + height * self.bins)
+        shown = axis.imshow(values, origin="lower", extent=extent, interpolation="nearest", **style)
+        axis.set(xlim=(left, right), ylim=(bottom, top))
+        return shown
+
+
+def _binned(image: MaskedImage | Exposure) -> _Plane:
     masked = image.maskedImage if isinstance(image, Exposure) else image
     shown = ~masked.badPixels(HIDDEN_PLANES)
-    if bins == 1:
-        values = np.where(shown, masked.image, np.nan).astype(np.float64)
-        return values, np.where(shown, masked.variance, np.nan).astype(np.float64)
     height, width = shown.shape
+    bins = -(-max(height, width) // SHOWN_SIDE)
     padding = ((0, -height % bins), (0, -width % bins))
 
     def summed(plane: NDArray[Any]) -> FloatArray:
         padded = np.pad(np.where(shown, plane, 0).astype(np.float32), padding)
-        rows, columns = padded.shape
-        blocks = padded.reshape(rows // bins, bins, columns // bins, bins)
+        blocks = padded.reshape(padded.shape[0] // bins, bins, padded.shape[1] // bins, bins)
         total: FloatArray = blocks.sum(axis=(1, 3), dtype=np.float64)
         return total
 
     number = summed(np.ones(shown.shape, dtype=np.float32))
     number[number == 0] = np.nan
-    return summed(masked.image) / number, summed(masked.variance) / number**2
+    x0, y0 = image.xy0
+    limits = (x0 - 0.5, x0 + width - 0.5, y0 - 0.5, y0 + height - 0.5)
+    return _Plane(summed(masked.image) / number, summed(masked.variance) / number**2, bins, limits)
+
+
+def _percentile(values: FloatArray, percent: float) -> float:
+    """Percentile of the finite values; 0 for none."""
+    finite = values[np.isfinite(values)]
+    return float(np.percentile(finite, percent)) if finite.size else 0.0
 
 
 def _noise(values: FloatArray) -> float:
     """Robust spread about the median; a thousandth of the range where that is zero."""
-    if np.all(np.isnan(values)):
-        return 1.0
-    spread = 1.4826 * float(np.nanmedian(np.abs(values - np.nanmedian(values))))
-    return spread or float(np.nanmax(values) - np.nanmin(values)) / 1000 or 1.0
+    spread = 1.4826 * _percentile(np.abs(values - _percentile(values, 50)), 50)
+    return spread or (_percentile(values, 100) - _percentile(values, 0)) / 1000 or 1.0
 
 
-def _percentile(values: FloatArray, percent: float) -> float:
-    """Percentile above the median; 0 for no values."""
-    if np.all(np.isnan(values)):
-        return 0.0
-    high, median = np.nanpercentile(values, [percent, 50])
-    return float(high - median)
-
-
-def _extent(
-    image: MaskedImage | Exposure, values: FloatArray, bins: int
-) -> tuple[float, float, float, float]:
-    x0, y0 = image.xy0
-    height, width = values.shape
-    return (x0 - 0.5, x0 - 0.5 + width * bins, y0 - 0.5, y0 - 0.5 + height * bins)
-
-
-def _show(
-    axis: Axes, image: MaskedImage | Exposure, values: FloatArray, bins: int, **style: Any
-) -> AxesImage:
-    shown = axis.imshow(
-        values, origin="lower", extent=_extent(image, values, bins), interpolation="nearest", **style
-    )
-    height, width = image.image.shape
-    x0, y0 = image.xy0
-    axis.set_xlim(x0 - 0.5, x0 + width - 0.5)
-    axis.set_ylim(y0 - 0.5, y0 + height - 0.5)
-    return shown
-
-
-def _drawCounts(
-    axis: Axes,
-    values: FloatArray,
-    image: MaskedImage | Exposure,
-    bins: int,
-    noise: float,  # counts
-    brightest: float,  # counts above the sky
-    name: str,
-) -> None:
+def _drawCounts(axis: Axes, plane: _Plane, noise: float, brightest: float) -> None:
     """Draw counts above the sky, linear within a few times the noise and logarithmic beyond."""
     from matplotlib import colormaps
     from matplotlib.colors import AsinhNorm
 
-    sky = 0.0 if np.all(np.isnan(values)) else float(np.nanmedian(values))
-    norm = AsinhNorm(linear_width=3 * noise, vmin=-2.5 * noise, vmax=max(brightest, 50 * noise))
-    style = {"cmap": colormaps["gray_r"].with_extremes(bad=MASK_COLOUR), "norm": norm}
-    shown = _show(axis, image, values - sky, bins, **style)
-    axis.set_title(name, fontsize=15)
-    powers = 10.0 ** np.arange(np.ceil(np.log10(3 * noise)), np.ceil(np.log10(norm.vmax)))
-    _addBar(axis, shown, f"counts above {sky:.4g}", [0.0, *powers])
+    norm = AsinhNorm(linear_width=3 * noise, vmin=-2.5 * noise, vmax=brightest)
+    colours = colormaps["gray_r"].with_extremes(bad=MASK_COLOUR)
+    shown = plane.show(axis, plane.values - plane.sky, norm=norm, cmap=colours)
+    powers = 10.0 ** np.arange(np.ceil(np.log10(3 * noise)), np.ceil(np.log10(brightest)))
+    bar = _addBar(axis, shown, f"counts above {plane.sky:.4g}")
+    bar.set_ticks([0.0, *powers], labels=["0", *(f"{power:.10g}" for power in powers)])
+    bar.minorticks_off()
 
 
-def _drawDifference(
-    axis: Axes, binned: tuple[FloatArray, FloatArray], image: MaskedImage | Exposure, bins: int
-) -> None:
+def _drawDifference(axis: Axes, plane: _Plane) -> None:
+    """Draw the difference on a symmetric linear scale."""
     from matplotlib import colormaps
 
-    values, variance = binned
-    hasVariance = bool(np.any(variance > 0))
-    if hasVariance:
-        values = np.divide(values, np.sqrt(variance), out=np.full_like(values, np.nan), where=variance > 0)
-    limit = SIGMA_RANGE if hasVariance else SIGMA_RANGE * _noise(values)
-    style = {
-        "cmap": colormaps["RdBu_r"].with_extremes(bad=DIFFERENCE_MASK_COLOUR),
-        "vmin": -limit,
-        "vmax": limit,
-    }
-    shown = _show(axis, image, values, bins, **style)
-    axis.set_title("Difference", fontsize=15)
-    _addBar(axis, shown, "difference / noise" if hasVariance else "counts", None)
+    hasNoise = bool(np.any(plane.variance > 0))
+    noise = np.sqrt(np.where(plane.variance > 0, plane.variance, np.nan)) if hasNoise else 1.0
+    values = plane.values / noise
+    limit = SIGMA_RANGE * (1.0 if hasNoise else _noise(values))
+    colours = colormaps["RdBu_r"].with_extremes(bad=DIFFERENCE_MASK_COLOUR)
+    shown = plane.show(axis, values, vmin=-limit, vmax=limit, cmap=colours)
+    _addBar(axis, shown, "difference / noise" if hasNoise else "counts")
 
 
-def _addBar(axis: Axes, shown: AxesImage, label: str, ticks: list[float] | None) -> None:
-    """Colour bar of the panel's own height; `ticks` None leaves their choice to matplotlib."""
-    bar = axis.figure.colorbar(shown, cax=axis.inset_axes((1.015, 0.0, 0.028, 1.0)))
-    if ticks is not None:
-        bar.set_ticks(ticks, labels=[f"{tick:.0f}" if tick >= 1 else f"{tick:.3g}" for tick in ticks])
-        bar.minorticks_off()
+def _addBar(axis: Axes, shown: AxesImage, label: str) -> Colorbar:
+    """Colour bar of the panel's own height."""
+    bar: Colorbar = axis.figure.colorbar(shown, cax=axis.inset_axes((1.015, 0.0, 0.028, 1.0)))
     bar.ax.tick_params(labelsize=11)
     bar.set_label(label, fontsize=12)
+    return bar
 
 
 @dataclass(frozen=True)
@@ -277,43 +255,38 @@ class _Places:
 
 
 def _places(places: Table | ArrayLike | None, what: str) -> _Places:
-    if isinstance(places, Table):
-        if not {"x", "y"} <= set(places.colnames):
-            raise ValueError(
-                f"the table of {what} has columns {', '.join(places.colnames)}: it needs x and y"
-            )
-        signs, labels = None, []
-        for name in ("signalToNoise", "flux"):
-            if name in places.colnames:
-                signs = np.sign(np.asarray(places[name], dtype=np.float64))
-        if "label" in places.colnames:
-            labels = [str(label) for label in places["label"]]
-        elif "signalToNoise" in places.colnames:
-            labels = [f"{ratio:+.0f}σ".replace("-", "−") for ratio in places["signalToNoise"]]
-        return _Places(np.column_stack([places["x"], places["y"]]).astype(np.float64), signs, labels)
-    positions = np.asarray([] if places is None else places, dtype=np.float64)
-    if positions.size == 0:
-        return _Places(np.empty((0, 2)), None, [])
-    if positions.ndim != 2 or positions.shape[1] != 2:
-        raise ValueError(f"{what} has shape {positions.shape}: give (n, 2) pixel positions or a table")
-    return _Places(positions, None, [])
+    if not isinstance(places, Table):
+        positions = np.asarray([] if places is None else places, dtype=np.float64)
+        positions = positions.reshape(0, 2) if positions.size == 0 else positions
+        if positions.ndim != 2 or positions.shape[1] != 2:
+            raise ValueError(f"{what} has shape {positions.shape}: give (n, 2) pixel positions or a table")
+        return _Places(positions, None, [])
+    names = places.colnames
+    if not {"x", "y"} <= set(names):
+        raise ValueError(f"the table of {what} has columns {', '.join(names)}: it needs x and y")
+    signed = next((name for name in ("flux", "signalToNoise") if name in names), None)
+    signs = None if signed is None else np.sign(np.asarray(places[signed], dtype=np.float64))
+    labels: list[str] = []
+    if "label" in names:
+        labels = [str(label) for label in places["label"]]
+    elif "signalToNoise" in names:
+        labels = [f"{ratio:+.0f}σ".replace("-", "\N{MINUS SIGN}") for ratio in places["signalToNoise"]]
+    return _Places(np.column_stack([places["x"], places["y"]]).astype(np.float64), signs, labels)
 
 
 def _mark(
     figure: Figure, axes: list[Axes], transients: Table | ArrayLike | None, stars: Table | ArrayLike | None
 ) -> None:
-    """Circle the transients on every panel, label them on the difference, mark the stars, and say so below."""
+    """Circle the transients everywhere, label them on the difference, mark the stars, and say so below."""
     from matplotlib.patches import Patch
     from matplotlib.patheffects import withStroke
 
     found, used = _places(transients, "transients"), _places(stars, "stars")
     signs = np.ones(len(found.positions)) if found.signs is None else found.signs
     kinds = [
-        (signs >= 0, BRIGHTER_COLOUR, "brighter in science"),
+        (signs >= 0, BRIGHTER_COLOUR, "transient" if found.signs is None else "brighter in science"),
         (signs < 0, FAINTER_COLOUR, "fainter in science"),
     ]
-    if found.signs is None:
-        kinds = [(signs > 0, BRIGHTER_COLOUR, "transient")]
     handles: list[Line2D | Patch] = []
     for chosen, colour, name in kinds:
         if chosen.any():

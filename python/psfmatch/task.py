@@ -132,7 +132,8 @@ class Task:
             kind = "task" if parentTask is None else "subtask"
             raise ValueError(f"this {type(self).__name__} is a {kind} without a name; give name=")
         if config is None and parentTask is not None:
-            config = getattr(parentTask.config, name).value
+            field = getattr(parentTask.config, name)
+            config = getattr(field, "value", field)
         self._name = name
         self._fullName = name
         self._taskDict: dict[str, weakref.ref[Any]] = {}

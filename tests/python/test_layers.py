@@ -86,7 +86,7 @@ def importsOf(path: Path, package: Path) -> Iterator[str]:
 
 def ownImports(paths: list[Path], package: Path) -> set[str]:
     """Names of the package's modules that some files import."""
-    known = {*modulesOf(package), coreName}
+    known = {*modulesOf(package), coreName}.union(*pythonRows)
     names = set()
     for path in paths:
         for imported in importsOf(path, package):

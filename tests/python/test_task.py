@@ -6,7 +6,7 @@ import time
 from datetime import datetime
 
 import pytest
-from lsst.pex.config import Config, ConfigurableField, Field, FieldValidationError, makeRegistry
+from lsst.pex.config import Config, ConfigField, ConfigurableField, Field, FieldValidationError, makeRegistry
 
 from psfmatch.task import Struct, Task, TaskMetadata
 
@@ -183,6 +183,12 @@ class TestConfiguration:
         config.detect.threshold = 9.0
         match = MatchTask(config=config)
         assert DetectTask(name="detect", parentTask=match).config is match.config.detect.value
+
+        class PlainConfig(Config):
+            detect = ConfigField[DetectConfig](doc="Not a subtask, but what a task needs.")
+
+        plain = Task(config=PlainConfig(), name="plain")
+        assert DetectTask(name="detect", parentTask=plain).config is plain.config.detect
 
     def test_wrongConfigurations(self):
         with pytest.raises(TypeError, match=r"MatchTask needs a MatchConfig as config, got DetectConfig$"):

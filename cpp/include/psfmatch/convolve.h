@@ -50,10 +50,10 @@ struct MaskedImageTarget {
 // impossible option; NumericalError for a kernel that is not finite, or a kernel sum of 0 to divide by.
 void convolve(MaskedImageView const& input, LinearCombinationKernel const& kernel,
               Index x0, Index y0,  // position of input pixel [0, 0] in the parent frame
-              ConvolutionControl const& control, Execution const& execution, MaskedImageTarget const& output);
+              ConvolutionControl const& control, Execution const& execution, MaskedImageTarget output);
 
 // The image alone: only non-finite pixels are bad, and the mask options have no meaning.
 void convolve(ConstImageView<float> const& image, LinearCombinationKernel const& kernel, Index x0, Index y0,
-              ConvolutionControl const& control, Execution const& execution, ImageView<float> const& output);
+              ConvolutionControl const& control, Execution const& execution, ImageView<float> output);
 
 }  // namespace psfmatch

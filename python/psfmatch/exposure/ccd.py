@@ -15,7 +15,7 @@ from astropy.nddata import CCDData, FlagCollection, NDUncertainty, VarianceUncer
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from ..io import (
+from psfmatch.io import (
     DEFAULT_MASK_PLANES,
     ImagePlanes,
     decodeMask,
@@ -24,13 +24,12 @@ from ..io import (
     shiftWcs,
     xy0FromCards,
 )
+
 from .mask import Mask
 
-__all__ = ["DEFAULT_BAD_PLANES", "ccdFromPlanes", "planesFromCcd"]
+__all__ = ["ccdFromPlanes", "planesFromCcd"]
 
 log = logging.getLogger("psfmatch.exposure")
-
-DEFAULT_BAD_PLANES = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
 
 
 def planesFromCcd(
@@ -60,7 +59,8 @@ def planesFromCcd(
     with np.errstate(over="ignore"):
         image = np.array(ccd.data, dtype=np.float32, order="C")
     metadata = readMetadata(ccd.meta)
-    metadata.setdefault("BUNIT", ccd.unit.to_string())
+    if ccd.unit is not None:
+        metadata.setdefault("BUNIT", ccd.unit.to_string())
     if ccd.uncertainty is None:
         variance, source = estimateVariance(image, gain, readNoise, "CCDData")
         metadata["VARSRC"] = source
@@ -117,7 +117,7 @@ def ccdFromPlanes(planes: ImagePlanes, bad: NDArray[np.bool_], psf: NDArray[Any]
     )
 
 
-def _variance(uncertainty: NDUncertainty, unit: units.Unit) -> NDArray[np.float32]:
+def _variance(uncertainty: NDUncertainty, unit: units.UnitBase | None) -> NDArray[np.float32]:
     try:
         with np.errstate(divide="ignore"):
             # An inverse variance of 0 becomes an infinite, that is bad, variance.
@@ -129,7 +129,7 @@ def _variance(uncertainty: NDUncertainty, unit: units.Unit) -> NDArray[np.float3
             "or InverseVariance"
         ) from error
     values = represented.array
-    if represented.unit is not None and represented.unit != unit**2:
+    if represented.unit is not None and unit is not None and represented.unit != unit**2:
         values = (values * represented.unit).to_value(unit**2)
     with np.errstate(over="ignore"):
         return np.array(values, dtype=np.float32, order="C")
@@ -137,17 +137,17 @@ def _variance(uncertainty: NDUncertainty, unit: units.Unit) -> NDArray[np.float3
 
 def _mask(ccd: CCDData) -> Mask | None:
     masks = []
+    # A plain NDData has no flags.
+    flags = getattr(ccd, "flags", None)
     if ccd.mask is not None:
         masks.append(Mask(np.broadcast_to(np.asarray(ccd.mask, dtype=bool), ccd.data.shape)))
-    if isinstance(ccd.flags, FlagCollection):
-        for name, flag in ccd.flags.items():
+    if isinstance(flags, FlagCollection):
+        for name, flag in flags.items():
             plane = Mask(np.zeros(ccd.data.shape, dtype=np.int32))
             plane[np.asarray(flag) != 0] = 1 << plane.addPlane(str(name))
             masks.append(plane)
-    elif ccd.flags is not None:
-        bits, planes = decodeMask(
-            np.asarray(ccd.flags), ccd.meta, str(ccd.meta.get("TELESCOP", "")), "CCDData"
-        )
+    elif flags is not None:
+        bits, planes = decodeMask(np.asarray(flags), ccd.meta, str(ccd.meta.get("TELESCOP", "")), "CCDData")
         masks.append(Mask(bits, planes))
     if not masks:
         return None

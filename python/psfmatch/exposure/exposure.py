@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from astropy.wcs import WCS
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..io import ImagePlanes, ReadOptions, Source, readPlanes, writePlanes
+from psfmatch.io import (
+    ImagePlanes,
+    KernelTables,
+    ReadOptions,
+    Source,
+    estimateVariance,
+    readPlanes,
+    writePlanes,
+)
+
 from .box import Box
-from .ccd import DEFAULT_BAD_PLANES, ccdFromPlanes, planesFromCcd
 from .image import MaskedImage
-from .mask import Mask
+from .mask import DEFAULT_BAD_PLANES, Mask
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
+    from astropy.table import Table
 
 __all__ = ["Exposure"]
 
@@ -173,7 +183,16 @@ class Exposure:
         """
         return cls._fromPlanes(readPlanes(path, **options))
 
-    def writeFits(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+    def writeFits(
+        self,
+        path: str | os.PathLike[str],
+        overwrite: bool = True,
+        *,
+        matched: NDArray[np.float32] | None = None,
+        kernel: KernelTables | None = None,
+        stamps: Table | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write image, mask, variance, coordinates and metadata; the PSF is left out.
 
         Parameters
@@ -182,13 +201,45 @@ class Exposure:
             Destination.
         overwrite : `bool`, optional
             Whether an existing file may be replaced.
+        matched, kernel, stamps, config : optional
+            What else goes into the file, see `psfmatch.io.writePlanes`.
 
         Raises
         ------
         FileExistsError
             If the file exists and ``overwrite`` is false.
         """
-        writePlanes(path, self.toPlanes(), overwrite=overwrite)
+        writePlanes(
+            path,
+            self.toPlanes(),
+            matched=matched,
+            kernel=kernel,
+            stamps=stamps,
+            config=config,
+            overwrite=overwrite,
+        )
+
+    @classmethod
+    def fromArray(
+        cls, image: ArrayLike, gain: float | None = None, readNoise: float | None = None
+    ) -> Exposure:
+        """Make an exposure from pixel values alone, with a variance as the file readers make it.
+
+        Parameters
+        ----------
+        image : array_like
+            Pixel values, (h, w); native float32 is kept, not copied.
+        gain, readNoise : `float`, optional
+            Gain, e-/count, and read noise, e-; without them the variance is estimated from the sky.
+
+        Returns
+        -------
+        exposure : `Exposure`
+            Without coordinates.
+        """
+        maskedImage = MaskedImage(image)
+        maskedImage.variance, source = estimateVariance(maskedImage.image, gain, readNoise, "array")
+        return cls(maskedImage, metadata={"VARSRC": source})
 
     @classmethod
     def fromCCDData(
@@ -216,6 +267,8 @@ class Exposure:
         TypeError
             If the uncertainty is of an unknown kind.
         """
+        from .ccd import planesFromCcd  # astropy.nddata takes a quarter of a second to import
+
         return cls._fromPlanes(planesFromCcd(ccd, gain, readNoise, useXY0))
 
     def toCCDData(self, badPlanes: tuple[str, ...] = DEFAULT_BAD_PLANES) -> CCDData:
@@ -233,6 +286,8 @@ class Exposure:
             ``flags`` (named by ``MP_name`` in ``meta``), coordinates of the array itself, and the unit BUNIT,
             else adu.
         """
+        from .ccd import ccdFromPlanes
+
         psf = None
         if self.psf is not None:
             psf = np.asarray(self.psf.computeKernelImage(*self.getBBox().centre))

@@ -14,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InputImagesError
+from psfmatch.errors import InputImagesError
+
 from .box import Box
 from .mask import Mask
 
@@ -200,7 +201,7 @@ class MaskedImage:
         self._mask.merge(other)
 
     def __isub__(self, other: MaskedImage | ArrayLike | Function) -> Self:
-        """Subtract an image with mask and variance; a number, array or function f(x, y) from the values only."""
+        """Subtract a MaskedImage; or a number, array or function f(x, y) from the values only."""
         if isinstance(other, MaskedImage):
             self._checkSameShape(other)
             self._image -= other.image

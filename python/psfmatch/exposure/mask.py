@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..io import DEFAULT_MASK_PLANES, MAX_PLANES
+from psfmatch.io import DEFAULT_MASK_PLANES, MAX_PLANES
 
-__all__ = ["DEFAULT_MASK_PLANES", "Mask"]
+__all__ = ["DEFAULT_BAD_PLANES", "DEFAULT_MASK_PLANES", "Mask"]
+
+# Planes whose pixels hold no measurement of the sky.
+DEFAULT_BAD_PLANES = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
 
 
 class Mask(np.ndarray[tuple[int, ...], np.dtype[np.int32]]):

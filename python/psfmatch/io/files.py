@@ -23,7 +23,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..errors import ExposureReadError
+from psfmatch.errors import ExposureReadError
 
 __all__ = ["FitsSource", "HduSelector", "Source", "openFits", "parseFileName", "writeHdus"]
 
@@ -253,7 +253,7 @@ def writeHdus(path: str | os.PathLike[str], hdus: Sequence[Any], overwrite: bool
         raise FileExistsError(f"{path}: exists already; pass overwrite=True to replace it")
     temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("wb") as file:
             if path.suffix == ".gz":
                 # No time and no name in the gzip header: equal content gives equal files.
                 with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=4, mtime=0) as packed:

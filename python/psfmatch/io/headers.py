@@ -246,8 +246,10 @@ def wcsHeader(wcs: WCS | None, xy0: tuple[int, int]) -> tuple[fits.Header, list[
         warnings.simplefilter("ignore")
         hdus = local.to_fits(relax=True)
     header = hdus[0].header
-    for key in ("SIMPLE", "BITPIX", "NAXIS", "EXTEND"):
-        header.remove(key, ignore_missing=True)
+    for key in list(header):
+        # Structure, and what is no coordinate (time, place), which the metadata hold.
+        if not COORDINATES.fullmatch(key):
+            header.remove(key, ignore_missing=True, remove_all=True)
     core = local.wcs
     matrix = core.cd if core.has_cd() else core.get_pc()
     scale = np.ones(2) if core.has_cd() else core.get_cdelt()
@@ -292,12 +294,13 @@ def xy0FromCards(cards: Mapping[str, Any]) -> tuple[int, int]:
     xy0 : `tuple` [`int`, `int`]
         Whole pixels; fractions are rounded, with a warning in the log.
     """
-    origin = []
-    for axis in (1, 2):
-        if str(cards.get(f"CTYPE{axis}A", "")).strip().upper() == "LINEAR":
-            origin.append(float(cards.get(f"CRVAL{axis}A", 0)) + 1 - float(cards.get(f"CRPIX{axis}A", 1)))
-        else:
-            origin.append(-float(cards.get(f"LTV{axis}", 0)))
+    # LSST writes CTYPE1A only.
+    if str(cards.get("CTYPE1A", "")).strip().upper() == "LINEAR":
+        origin = [
+            float(cards.get(f"CRVAL{axis}A", 0)) + 1 - float(cards.get(f"CRPIX{axis}A", 1)) for axis in (1, 2)
+        ]
+    else:
+        origin = [-float(cards.get(f"LTV{axis}", 0)) for axis in (1, 2)]
     rounded = round(origin[0]), round(origin[1])
     if tuple(origin) != rounded:
         log.warning("the first pixel is at (%g, %g) of its parent; rounded to (%d, %d)", *origin, *rounded)
@@ -310,8 +313,8 @@ def photoCalibFromCards(cards: Mapping[str, Any]) -> float | None:
     Parameters
     ----------
     cards : `astropy.io.fits.Header` or mapping
-        Looked at in this order: our own card, FLUXMAG0 (counts of AB magnitude 0), a flux unit in BUNIT, a surface
-        brightness in BUNIT with the pixel's area PIXAR_SR.
+        Looked at in this order: our own card, FLUXMAG0 (counts of AB magnitude 0), a flux unit in BUNIT, a
+        surface brightness in BUNIT with the pixel's area PIXAR_SR.
 
     Returns
     -------
@@ -325,10 +328,11 @@ def photoCalibFromCards(cards: Mapping[str, Any]) -> float | None:
     if value is None:
         try:
             unit = units.Unit(str(cards.get("BUNIT", "")).strip())
-            area = cards.get("PIXAR_SR")
-            if unit.is_equivalent(units.Jy / units.sr) and _positive(area):
-                unit = unit * area * units.sr
-            value = unit.to(units.nJy) if unit.is_equivalent(units.nJy) else None
+            area = cards.get("PIXAR_SR")  # sr per pixel
+            if unit.is_equivalent(units.nJy):
+                value = unit.to(units.nJy)
+            elif unit.is_equivalent(units.nJy / units.sr) and _positive(area):
+                value = unit.to(units.nJy / units.sr) * area
         except (ValueError, TypeError):
             return None  # not a unit known to astropy: counts
     return float(value) if _positive(value) else None

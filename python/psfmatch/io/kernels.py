@@ -23,12 +23,12 @@ __all__ = ["kernelHdus", "readKernelTables", "writeKernelTables"]
 
 FORMAT = 1
 FIELD_CARDS = {
-    "MODEL": ("model", "spatial function"),
+    "MODEL": ("model", "functions of position"),
     "ORDER": ("order", "total order"),
-    "XCEN": ("xCentre", "[pix] parent x of the function's origin"),
-    "YCEN": ("yCentre", "[pix] parent y of the function's origin"),
-    "XSCALE": ("xScale", "[pix] parent pixels per unit of the function in x"),
-    "YSCALE": ("yScale", "[pix] parent pixels per unit of the function in y"),
+    "XCEN": ("xCentre", "[pix] parent x of the functions' origin"),
+    "YCEN": ("yCentre", "[pix] parent y of the functions' origin"),
+    "XSCALE": ("xScale", "[pix] parent pixels per unit of x"),
+    "YSCALE": ("yScale", "[pix] parent pixels per unit of y"),
 }
 
 
@@ -85,13 +85,15 @@ def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:
         basis = np.array(source.readData(found[Role.KERNEL_BASIS]), dtype=np.float64, order="C")
         basisHeader = source.hdus[found[Role.KERNEL_BASIS]].header
         coefficients = _column(source, found[Role.KERNEL_COEFFICIENTS])
-        background = None
         try:
-            backgroundField = None
-            spatialField = _field(source.hdus[found[Role.KERNEL_COEFFICIENTS]].header, "K")
+            background = backgroundField = None
             if Role.BACKGROUND_COEFFICIENTS in found:
-                background = _column(source, found[Role.BACKGROUND_COEFFICIENTS])[0]
-                backgroundField = _field(source.hdus[found[Role.BACKGROUND_COEFFICIENTS]].header, "B")
+                index = found[Role.BACKGROUND_COEFFICIENTS]
+                background, backgroundField = (
+                    _column(source, index)[0],
+                    _field(source.hdus[index].header, "B"),
+                )
+            spatialField = _field(source.hdus[found[Role.KERNEL_COEFFICIENTS]].header, "K")
             return KernelTables(
                 basis, coefficients, spatialField, background, backgroundField, readMetadata(basisHeader)
             )
@@ -106,20 +108,18 @@ def kernelHdus(tables: KernelTables) -> list[Any]:
     image = fits.ImageHDU(basis, name="KBASIS")
     image.header["EXTTYPE"] = "KBASIS"
     appendMetadata(image.header, tables.metadata)
-    hdus = [image, _coefficientHdu(tables.coefficients, "KCOEF", tables.spatialField, "K")]
+    hdus = [image, _coefficientHdu("KCOEF", tables.coefficients, tables.spatialField)]
     if tables.background is not None and tables.backgroundField is not None:
-        hdus.append(_coefficientHdu(tables.background[np.newaxis], "BCOEF", tables.backgroundField, "B"))
+        hdus.append(_coefficientHdu("BCOEF", tables.background[np.newaxis], tables.backgroundField))
     return hdus
 
 
-def _coefficientHdu(
-    rows: NDArray[np.float64], name: str, spatialField: SpatialField, prefix: str
-) -> fits.BinTableHDU:
+def _coefficientHdu(name: str, rows: NDArray[np.float64], spatialField: SpatialField) -> fits.BinTableHDU:
     column = fits.Column(name="COEF", format=f"{rows.shape[1]}D", array=np.array(rows, dtype=np.float64))
     hdu = fits.BinTableHDU.from_columns([column], name=name)
     hdu.header["EXTTYPE"] = name
     for key, (attribute, comment) in FIELD_CARDS.items():
-        hdu.header.append(exactCard(prefix + key, getattr(spatialField, attribute), comment), end=True)
+        hdu.header.append(exactCard(name[0] + key, getattr(spatialField, attribute), comment), end=True)
     return hdu
 
 

@@ -143,7 +143,9 @@ def _named(
     if len(kept) < len(planes) or used >> MAX_PLANES:
         lost = sorted(set(planes) - set(kept)) or "without names"
         log.warning("%s: mask planes beyond bit %d are left out: %s", label, MAX_PLANES - 1, lost)
-    mask = stored.astype(np.int32) & np.int32(2**MAX_PLANES - 1)
+    mask = stored.astype(np.int32)
+    if used >> MAX_PLANES:
+        mask &= np.int32(2**MAX_PLANES - 1)
     # A bit in use but without a name must not be given to another plane later.
     for bit in range(MAX_PLANES):
         if used >> bit & 1 and bit not in kept.values():

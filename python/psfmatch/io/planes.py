@@ -74,7 +74,10 @@ class ImagePlanes:
 
 @dataclass(frozen=True)
 class SpatialField:
-    """Which spatial function a set of coefficients belongs to.
+    """Which functions of position a set of coefficients belongs to.
+
+    The functions are 1; x, y; x^2, xy, y^2; ... (or T_i(x) T_j(y) likewise) of the scaled coordinates
+    x = (X - xCentre)/xScale, y = (Y - yCentre)/yScale of a parent position (X, Y).
 
     Parameters
     ----------
@@ -83,9 +86,9 @@ class SpatialField:
     order : `int`
         Total order k; there are (k+1)(k+2)/2 coefficients.
     xCentre, yCentre : `float`
-        Parent position that is 0 in the function's own coordinates, pixels.
+        Origin of the scaled coordinates, parent pixels.
     xScale, yScale : `float`
-        Pixels per unit of the function's own coordinates.
+        Pixels per unit of the scaled coordinates.
 
     Raises
     ------
@@ -123,9 +126,9 @@ class KernelTables:
     basis : `numpy.ndarray`
         Basis images, (n, h, w), float64.
     coefficients : `numpy.ndarray`
-        Coefficients of each basis image's spatial function, (n, p), float64.
+        Coefficients of each basis image's functions, (n, p), float64.
     spatialField : `SpatialField`
-        The functions that the coefficients multiply.
+        The functions that ``coefficients`` multiply.
     background : `numpy.ndarray` or None
         Background coefficients, (q,), float64.
     backgroundField : `SpatialField` or None
@@ -152,8 +155,8 @@ class KernelTables:
         expected = (len(self.basis), self.spatialField.nTerms)
         if self.coefficients.shape != expected:
             raise ValueError(
-                f"{len(self.basis)} basis images of spatial order {self.spatialField.order} need coefficients "
-                f"of shape {expected}, not {self.coefficients.shape}"
+                f"{len(self.basis)} basis images of spatial order {self.spatialField.order} need "
+                f"coefficients of shape {expected}, not {self.coefficients.shape}"
             )
         if (self.background is None) != (self.backgroundField is None):
             raise ValueError("background coefficients and backgroundField come together or not at all")

@@ -24,7 +24,7 @@ __all__ = [
 log = logging.getLogger("psfmatch.io")
 
 BLOCK_SIZE = 64  # pixels; small against gradients of the sky, large against stars
-MAX_BLOCKS = 256  # a million pixels give the scatter to 0.1 per cent
+MAX_BLOCKS = 100  # 400 000 pixels give the scatter to 0.1 per cent
 CLIP = 3.0  # sigma
 # Standard deviation of a normal distribution cut off at 3 sigma: 1 - 2*3*phi(3)/erf(3/sqrt 2) = 0.97334 is
 # its variance.
@@ -180,7 +180,7 @@ def checkGain(gain: float | None, readNoise: float | None) -> None:
 def skyScatter(image: NDArray[np.float32]) -> float:
     """Estimate the scatter of the sky from pixel to pixel, whatever the stars, gradients, NaN and borders.
 
-    In up to 256 blocks of 64x64 pixels spread over the image, pixels farther than 3 sigma from the median are
+    In up to 100 blocks of 64x64 pixels spread over the image, pixels farther than 3 sigma from the median are
     clipped, starting from 1.4826 times the median absolute deviation; the result is the median of the blocks'
     clipped standard deviations. Differences of neighbouring pixels are not used: they are biased where the
     noise is correlated.
@@ -198,16 +198,23 @@ def skyScatter(image: NDArray[np.float32]) -> float:
     blocks = _sampleBlocks(image)
     if blocks.size == 0:
         return 0.0
-    median = np.nanmedian(blocks, axis=1, keepdims=True)
-    sigma = MAD_TO_SIGMA * np.nanmedian(np.abs(blocks - median), axis=1, keepdims=True)
+    # Where nothing is missing, the plain median is many times faster.
+    median = np.nanmedian if np.isnan(blocks).any() else np.median
+    centre = median(blocks, axis=1, keepdims=True)
+    sigma = MAD_TO_SIGMA * median(np.abs(blocks - centre), axis=1, keepdims=True)
     # Integer counts of low noise have a median deviation of 0 without being constant.
     sigma = np.where(sigma > 0, sigma, np.nanstd(blocks, axis=1, keepdims=True))
     for _ in range(3):
-        kept = np.where(np.abs(blocks - median) <= CLIP * sigma, blocks, np.nan)
-        median = np.nanmedian(kept, axis=1, keepdims=True)
-        sigma = np.nanstd(kept, axis=1, keepdims=True) / CLIPPED_SIGMA
-    positive = sigma[sigma > 0]
-    return float(np.median(positive)) if positive.size else 0.0
+        kept = np.abs(blocks - centre) <= CLIP * sigma
+        n = np.maximum(np.count_nonzero(kept, axis=1, keepdims=True), 1)
+        centre = np.where(kept, blocks, 0.0).sum(axis=1, keepdims=True) / n
+        sigma = (
+            np.sqrt(np.where(kept, (blocks - centre) ** 2, 0.0).sum(axis=1, keepdims=True) / n)
+            / CLIPPED_SIGMA
+        )
+    # A scatter below the spacing of float32 numbers is a constant with rounding errors.
+    real = sigma[sigma > np.finfo(np.float32).eps * np.abs(centre)]
+    return float(np.median(real)) if real.size else 0.0
 
 
 def _sampleBlocks(image: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ standard deviation. Nothing is compressed or quantised.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +36,7 @@ def writePlanes(
     matched: NDArray[np.float32] | None = None,
     kernel: KernelTables | None = None,
     stamps: Table | None = None,
-    config: str | None = None,
+    config: Mapping[str, Any] | None = None,
     overwrite: bool = True,
 ) -> None:
     """Write an image with all that belongs to it; the file appears complete or not at all.
@@ -52,8 +53,8 @@ def writePlanes(
         Matching kernel and background.
     stamps : `astropy.table.Table`, optional
         One row per candidate star.
-    config : `str`, optional
-        JSON text.
+    config : mapping, optional
+        Configuration; must be fit for JSON.
     overwrite : `bool`, optional
         Whether an existing file may be replaced.
 
@@ -92,7 +93,7 @@ def writePlanes(
     if stamps is not None:
         hdus.append(_tableHdu(stamps, "STAMPS"))
     if config is not None:
-        hdus.append(_tableHdu(Table({"CONFIG": [config.encode("utf-8")]}), "CONFIG"))
+        hdus.append(_tableHdu(Table({"CONFIG": [json.dumps(dict(config))]}), "CONFIG"))
     hdus += tables
     writeHdus(path, [_primaryHdu(planes, len(hdus)), *hdus], overwrite)
 
@@ -122,8 +123,8 @@ def readStamps(path: str | os.PathLike[str]) -> Table | None:
         return stamps.copy()
 
 
-def readConfig(path: str | os.PathLike[str]) -> str | None:
-    """Read the JSON text of the configuration.
+def readConfig(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Read the configuration.
 
     Parameters
     ----------
@@ -132,15 +133,24 @@ def readConfig(path: str | os.PathLike[str]) -> str | None:
 
     Returns
     -------
-    config : `str` or None
+    config : `dict` or None
         None if the file has none.
+
+    Raises
+    ------
+    ExposureReadError
+        If the text is not JSON.
     """
     with openFits(parseFileName(path)[0]) as source:
         index = _find(source, Role.CONFIG)
         if index is None:
             return None
-        text = Table.read(source.hdus[index])["CONFIG"][0]
-        return text.decode("utf-8") if isinstance(text, bytes) else str(text)
+        try:
+            text = source.readData(index)["CONFIG"][0]
+            config: dict[str, Any] = json.loads(text)
+        except (ValueError, KeyError, IndexError) as error:
+            raise source.error(f"HDU CONFIG holds no JSON: {error}") from error
+        return config
 
 
 def _find(source: FitsSource, role: Role) -> int | None:

@@ -13,22 +13,21 @@ BoolArray = NDArray[np.bool_]
 def drawDefects(generator: np.random.Generator, shape: tuple[int, int], fraction: float) -> BoolArray:
     """Draw a map of defects: half of them single pixels, a quarter pieces of columns, a quarter clusters."""
     height, width = shape
-    total = round(fraction * height * width)
+    total: int = round(fraction * height * width)
     defects = np.zeros(shape, dtype=bool)
     defects.ravel()[generator.choice(defects.size, total // 2, replace=False, shuffle=False)] = True
     count = total // 2
     while count < (3 * total) // 4:
         length = min(int(generator.integers(height // 16 + 1, height // 4 + 2)), total - count)
-        x, y = generator.integers(width), generator.integers(height - length + 1)
+        x, y = int(generator.integers(width)), int(generator.integers(height - length + 1))
         piece = defects[y : y + length, x]
         count += length - int(np.count_nonzero(piece))
         piece[:] = True
     while count < total:
         radius = generator.uniform(1.0, 4.0)
         x, y = int(generator.integers(width)), int(generator.integers(height))
-        reach = int(radius)
-        x0, y0 = max(x - reach, 0), max(y - reach, 0)
-        piece = defects[y0 : y + reach + 1, x0 : x + reach + 1]
+        y0, x0 = max(y - int(radius), 0), max(x - int(radius), 0)
+        piece = defects[y0 : y + int(radius) + 1, x0 : x + int(radius) + 1]
         rows, columns = np.indices(piece.shape)
         disc = (rows + y0 - y) ** 2 + (columns + x0 - x) ** 2 <= radius**2
         count += int(np.count_nonzero(disc & ~piece))

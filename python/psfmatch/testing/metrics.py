@@ -187,12 +187,13 @@ def falseDetections(
     information = correlateVarying(weight, truth.box, lambda x, y: psfAt(x, y) ** 2)
     ratio = correlateVarying(signal, truth.box, psfAt)
     # Far from any usable pixel the transforms leave rounding noise instead of zero.
-    ratio /= np.sqrt(np.maximum(information, np.float32(1e-6) * information.max() + np.finfo(np.float32).tiny))
+    floor = np.float32(1e-6) * information.max() + np.finfo(np.float32).tiny
+    ratio /= np.sqrt(np.maximum(information, floor))
     counted = _interior(difference, planes) & ~_near(truth.transients, truth, SOURCE_RADIUS)
     counted &= ~_near(truth.stars[np.asarray(truth.stars["isVariable"])], truth, SOURCE_RADIUS)
-    megapixels = max(np.count_nonzero(counted), 1) / 1e6
-    positive, negative = (int(np.count_nonzero(_peaks(sign * ratio, threshold) & counted)) for sign in (1, -1))
-    return positive / megapixels, negative / megapixels
+    megapixels = max(int(np.count_nonzero(counted)), 1) / 1e6
+    positive, negative = (_peaks(image, threshold) & counted for image in (ratio, -ratio))
+    return float(np.count_nonzero(positive) / megapixels), float(np.count_nonzero(negative) / megapixels)
 
 
 def _masked(difference: MaskedImage | Exposure) -> MaskedImage:

@@ -71,7 +71,7 @@ class FieldOptions:
     transientMargin : float
         Least distance of a transient from the edges, pixels.
     avoidBad : bool
-        Keep transients 8 px away from defects and saturated pixels and 10 px from bright and variable stars.
+        Keep transients 5 px away from defects and saturated pixels and 10 px from bright and variable stars.
     xy0 : (int, int)
         Parent coordinates of the first pixel; all positions of the truth are parent coordinates.
     withWcs, withPsf : bool

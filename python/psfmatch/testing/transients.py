@@ -21,9 +21,9 @@ __all__ = ["NoiseModel", "drawTransients"]
 
 STAMP_SIDE = 31
 SEPARATION = 20.0  # px, between transients
-CLEARANCE = 8  # px, from defects and saturation
+CLEARANCE = 5  # px, from defects and saturation
 STAR_CLEARANCE = 10.0  # px, from bright and variable stars
-TRIES = 200  # places tried per transient
+TRIES = 500  # places tried per transient; after a tenth of them a galaxy is given up
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def _drawPlaces(
 
     for hostDraw in hostDraws:
         inGalaxy = hostDraw < options.hostFraction and len(hosts) > 0
-        for _ in range(TRIES):
-            if inGalaxy:
+        for attempt in range(TRIES):
+            if inGalaxy and attempt < TRIES // 10:
                 host = hosts[generator.integers(len(hosts))]
                 place = host[:2] + host[2] * generator.normal(size=2)
             else:

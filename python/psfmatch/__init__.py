@@ -1,0 +1,120 @@
+"""PSF-matched difference imaging: one image's PSF is matched to another's by a kernel that varies over the field.
+
+``psfmatch.subtract(template, science)`` is the front door, `ImagePsfMatchTask` the documented task; the parts work
+alone. Names are imported when they are first used, so that importing the package costs little.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+__version__ = version("psfmatch")
+
+_HOMES = {
+    "basis": ("makeKernelBasisList", "renormalizeBasis"),
+    "cells": (
+        "CandidateStatus",
+        "KernelCandidate",
+        "KernelSolution",
+        "SolutionSlot",
+        "SpatialCell",
+        "SpatialCellSet",
+    ),
+    "config": (
+        "DetectionConfig",
+        "PsfMatchConfig",
+        "PsfMatchConfigAL",
+        "PsfMatchConfigDF",
+        "SourceDetectionConfig",
+        "SourceMeasurementConfig",
+        "SubtractBackgroundConfig",
+        "WarperConfig",
+    ),
+    "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
+    "errors": (
+        "ExposureReadError",
+        "InputImagesError",
+        "InsufficientKernelSourcesError",
+        "KernelSolutionError",
+        "NoKernelCandidatesError",
+        "PsfMatchError",
+        "PsfMatchWarning",
+    ),
+    "exposure": ("Box", "Exposure", "Mask", "MaskedImage"),
+    "imagePsfMatch": ("ImagePsfMatchConfig", "ImagePsfMatchTask"),
+    "kernels": (
+        "Chebyshev2D",
+        "EdgeHandling",
+        "LinearCombinationKernel",
+        "Polynomial2D",
+    ),
+    "psf": ("DoubleGaussianPsf", "GaussianPsf", "ImagePsf", "Psf", "getFwhmPix"),
+    "psfMatch": ("PsfMatchTask",),
+    "selection": ("Footprint",),
+    "task": ("Struct", "Task"),
+    "visitors": (
+        "AssessSpatialKernelVisitor",
+        "BuildSingleKernelVisitor",
+        "BuildSpatialKernelVisitor",
+        "KernelSumVisitor",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_MODULE_OF]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from psfmatch.basis import makeKernelBasisList, renormalizeBasis
+    from psfmatch.cells import (
+        CandidateStatus,
+        KernelCandidate,
+        KernelSolution,
+        SolutionSlot,
+        SpatialCell,
+        SpatialCellSet,
+    )
+    from psfmatch.config import (
+        DetectionConfig,
+        PsfMatchConfig,
+        PsfMatchConfigAL,
+        PsfMatchConfigDF,
+        SourceDetectionConfig,
+        SourceMeasurementConfig,
+        SubtractBackgroundConfig,
+        WarperConfig,
+    )
+    from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
+    from psfmatch.errors import (
+        ExposureReadError,
+        InputImagesError,
+        InsufficientKernelSourcesError,
+        KernelSolutionError,
+        NoKernelCandidatesError,
+        PsfMatchError,
+        PsfMatchWarning,
+    )
+    from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
+    from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
+    from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D
+    from psfmatch.psf import DoubleGaussianPsf, GaussianPsf, ImagePsf, Psf, getFwhmPix
+    from psfmatch.psfMatch import PsfMatchTask
+    from psfmatch.selection import Footprint
+    from psfmatch.task import Struct, Task
+    from psfmatch.visitors import (
+        AssessSpatialKernelVisitor,
+        BuildSingleKernelVisitor,
+        BuildSpatialKernelVisitor,
+        KernelSumVisitor,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'psfmatch' has no attribute {name!r}")
+    return getattr(import_module(f"psfmatch.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF})
