@@ -31,9 +31,10 @@ def test_convolutionOnThePixelGrid(narrow, wide, phase):
     star, kernel = gaussian(narrow), gaussian(wide)
     sampled = correlated(star.image(45, *phase), kernel.reflected().image(31))
     exact = star.convolved(kernel).image(45, *phase)
-    # Aliasing of the two sampled functions, see the module; 1e-9 for the truncation at 15 px >= 8 sigma.
+    # Aliasing of the two sampled functions, see the module, one per cent more for higher orders; 1e-9 for the
+    # truncation at 15 px or more than 8 sigma.
     harmonic = 1 / (1 / narrow**2 + 1 / wide**2)
-    tolerance = 4 * math.exp(-2 * math.pi**2 * harmonic) + 1e-9
+    tolerance = 4.04 * math.exp(-2 * math.pi**2 * harmonic) + 1e-9
     assert np.abs(sampled - exact).max() < tolerance * exact.max()
 
 
