@@ -34,8 +34,10 @@ KERNEL_ORDER = (0, 2, 5, 9, 1, 4, 8, 3, 7, 6)
 SPATIAL_ORDER = {0: (0,), 1: (0, 2, 1), 2: (0, 2, 5, 1, 4, 3)}
 # Its basis functions differ from ours by these factors and signs (the last sign is the background's).
 BASIS_SCALE = np.array(
-    [1.0, 8.866037e-02, 1.218095e01, 5.099318e-03, 8.866037e-02, 4.179772e-02, 1.138120e-02, 1.218095e01]
-    + [1.138120e-02, 5.099318e-03]
+    [
+        *(1.0, 8.866037e-02, 1.218095e01, 5.099318e-03, 8.866037e-02),
+        *(4.179772e-02, 1.138120e-02, 1.218095e01, 1.138120e-02, 5.099318e-03),
+    ]
 )
 PARITY = np.array([1, -1, 1, -1, -1, 1, -1, 1, -1, -1, 1])
 
@@ -86,9 +88,7 @@ def solve(case: Case, template: Exposure, science: Exposure) -> tuple[np.ndarray
     basis = makeKernelBasisList(config)[list(KERNEL_ORDER)] / BASIS_SCALE[:, np.newaxis, np.newaxis]
     candidates = []
     for x, y in case.stars:
-        box = Box(
-            x - STAMP_HALF_WIDTH, y - STAMP_HALF_WIDTH, 2 * STAMP_HALF_WIDTH + 1, 2 * STAMP_HALF_WIDTH + 1
-        )
+        box = Box(x - STAMP_HALF_WIDTH, y - STAMP_HALF_WIDTH, 2 * STAMP_HALF_WIDTH + 1, 2 * STAMP_HALF_WIDTH + 1)
         candidates.append(
             KernelCandidate(
                 (x - CENTRE) / CENTRE,

@@ -14,10 +14,10 @@ using FloatRow = Eigen::Array<float, 1, Eigen::Dynamic>;
 // Taps of an image kernel may lose this fraction of the largest tap.
 constexpr float kernelTolerance = 3e-9F;
 
-// Taps of a squared kernel may lose this fraction of themselves, or of the floor: this fraction of the sum of all,
-// which bounds what a single pixel of very large variance can do to a result that the rest of the sky dominates.
-constexpr float squareTolerance = 5e-4F;
-constexpr float squareFloor = 1e-4F;
+// Taps of a squared kernel may lose this fraction of themselves, or of the floor: this fraction of the sum of all.
+// The floor spares terms for taps that matter only under a pixel of 1000 times the sky's variance.
+constexpr float squareTolerance = 9e-4F;
+constexpr float squareFloor = 1e-3F;
 
 constexpr int termIndex(int xDegree, int yDegree) {
     int const degree = xDegree + yDegree;

@@ -75,7 +75,7 @@ public:
     // The kernel itself, without terms below the rounding of float32.
     [[nodiscard]] TileKernel kernel(RowMatrix const& expansion) const;
 
-    // Its square, for the variance, with as few terms as keep every tap to 5e-4.
+    // Its square, for the variance, with as few terms as keep the result to 1e-3.
     [[nodiscard]] TileKernel squaredKernel(RowMatrix const& expansion) const;
 
     [[nodiscard]] int maxTerms() const { return 2 * spatial_.order + 1; }

@@ -65,7 +65,7 @@ void bindStatistics(py::module_& module) {
         [](DoubleArray const& matrix, ConditionNumberType type) {
             return conditionNumber(matrixOf(matrix, "matrix"), type);
         },
-        py::arg("matrix"), py::arg("type"));
+        py::arg("matrix"), py::arg("kind"));
 }
 
 }  // namespace psfmatch::python

@@ -63,7 +63,7 @@ _HOMES = {
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *_MODULE_OF]  # noqa: PLE0604
+__all__ = ["__version__", *_MODULE_OF]
 
 if TYPE_CHECKING:
     from psfmatch.basis import makeKernelBasisList, renormalizeBasis

@@ -73,9 +73,7 @@ def makeKernelBasisList(
         If the numbers of Gaussians, degrees and widths differ, or the kernel size is even.
     """
     if config.kernelBasisSet != "alard-lupton":
-        raise ValueError(
-            f"kernelBasisSet {config.kernelBasisSet!r} is not available; choose config.kernel.name = 'AL'"
-        )
+        raise ValueError(f"kernelBasisSet {config.kernelBasisSet!r} is not available; choose config.kernel.name = 'AL'")
     gaussians = chooseGaussians(config, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss)
     log.info(
         "Basis mode %s: sigmas %s px, degrees %s, kernel %d px",
@@ -159,9 +157,7 @@ def _classicGaussians(config: Any, width: float, deconvolve: bool, degrees: tupl
             "(or set alardWidthRule = 'continuous')"
         )
     s0, s1, s2 = sigmas[:3]
-    squares = [
-        (n - j) * s1**2 + j * s2**2 - (n + 1) * s0**2 for n in (1, 2) for j in range(n)
-    ]
+    squares = [(n - j) * s1**2 + j * s2**2 - (n + 1) * s0**2 for n in (1, 2) for j in range(n)]
     if min(squares) <= 0.0:
         raise ValueError(
             f"alardGaussBeta = {beta} is too small for the classic deconvolution set; use 2, or alardWidthRule = "

@@ -261,9 +261,7 @@ class SpatialCellSet:
     def insertCandidate(self, candidate: KernelCandidate) -> None:
         """Put a candidate into the cell that holds its nearest pixel; ValueError if it lies outside the box."""
         if not self.bbox.contains(candidate.x, candidate.y):
-            raise ValueError(
-                f"candidate at ({candidate.x:.1f}, {candidate.y:.1f}) lies outside the box {self.bbox}"
-            )
+            raise ValueError(f"candidate at ({candidate.x:.1f}, {candidate.y:.1f}) lies outside the box {self.bbox}")
         ix = (math.floor(candidate.x + 0.5) - self.bbox.x0) // self.sizeCellX
         iy = (math.floor(candidate.y + 0.5) - self.bbox.y0) // self.sizeCellY
         self._count += 1

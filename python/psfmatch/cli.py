@@ -137,9 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     subtract.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
     subtract.set_defaults(run=_subtract)
 
-    info = commands.add_parser(
-        "info", parents=[common], help="show what a FITS file holds and how it would be read"
-    )
+    info = commands.add_parser("info", parents=[common], help="show what a FITS file holds and how it would be read")
     info.add_argument("file", metavar="FILE")
     info.set_defaults(run=_info)
 
@@ -221,7 +219,7 @@ def _read(options: argparse.Namespace, which: str) -> Exposure:
         mask=getattr(options, f"{which}_mask"),
         gain=options.gain,
         readNoise=options.read_noise,
-        useXY0=options.use_xy0,
+        useXY0=options.use_xy0 or None,
     )
     if options.ignore_wcs:
         exposure.wcs = None
@@ -279,24 +277,29 @@ def _inWords(summary: dict[str, Any]) -> list[str]:
         value = summary[name]
         return "unknown" if value is None else format(value, form)
 
-    reasons = "; ".join(f"{count} for {reason}" for reason, count in summary["rejectionReasons"].items())
-    lines = [
-        f"PSF FWHM          template {number('templateFwhmPix', '.2f')} px, science {number('scienceFwhmPix', '.2f')} px; "
-        f"{summary['convolved']} convolved",
-        f"kernel            {summary['kernelSize']}x{summary['kernelSize']} px, {summary['nBasis']} functions of order "
-        f"{summary['spatialKernelOrder']}, sum {number('kernelSum', '.4f')}",
-        f"stars             {number('nSources', 'd')} found, {summary['nCandidates']} usable, {summary['nGood']} good, "
-        f"{summary['nRejected']} rejected{' (' + reasons + ')' if reasons else ''}",
-        f"noise             difference / sqrt(variance) has a robust standard deviation of "
-        f"{number('noiseRobustStdev', '.3f')} (1 is ideal)",
-        f"flagged pixels    {summary['badFraction']:.2%}",
-    ]
+    def told(name: str) -> str:
+        return "; ".join(f"{count} for {reason}" for reason, count in summary[name].items())
+
+    templateFwhm, scienceFwhm = number("templateFwhmPix", ".2f"), number("scienceFwhmPix", ".2f")
+    kernel = f"{summary['kernelSize']}x{summary['kernelSize']} px, {summary['nBasis']} functions"
+    unusable, rejected = told("rejectedSources"), told("rejectionReasons")
+    rows = {
+        "PSF FWHM": f"template {templateFwhm} px, science {scienceFwhm} px; {summary['convolved']} convolved",
+        "kernel": f"{kernel} of order {summary['spatialKernelOrder']}, sum {number('kernelSum', '.4f')}",
+        "stars": f"{number('nSources', 'd')} found, {summary['nCandidates']} cut out, {summary['nGood']} good",
+        "not cut out": unusable or "none",
+        "rejected": rejected or "none",
+        "noise": f"difference / sqrt(variance) scatters by {number('noiseRobustStdev', '.3f')} (1 is ideal)",
+        "flagged pixels": f"{summary['badFraction']:.2%}",
+    }
     if "nInjected" in summary:
-        lines.append(
-            f"transients        {summary['nDetected']} of {summary['nInjected']} injected above 8 sigma stand out above 5"
-        )
-    lines.append(f"written           {summary['output']} in {summary['seconds']:.1f} s")
-    return lines
+        found = f"{summary['nDetected']} of {summary['nInjected']}"
+        rows["transients"] = f"{found} injected above 8 sigma stand out above 5"
+        rows["true kernel sum"] = format(summary["trueKernelSum"], ".4f")
+    rows["written"] = f"{summary['output']} in {summary['seconds']:.1f} s"
+    if "picture" in summary:
+        rows["picture"] = summary["picture"]
+    return [f"{name:<17} {text}" for name, text in rows.items()]
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -321,7 +324,8 @@ def _info(options: argparse.Namespace) -> int:
     print(f"{'HDU':>3}  {'name':<12} {'kind':<6} {'shape':<16} {'dtype':<10} read as")
     for e in entries:
         shape = "x".join(str(n) for n in e.shape)
-        print(f"{e.index:>3}  {e.name or '-':<12} {e.kind:<6} {shape or '-':<16} {e.dtype or '-':<10} {e.role.name.lower()}")
+        columns = f"{e.index:>3}  {e.name or '-':<12} {e.kind:<6} {shape or '-':<16} {e.dtype or '-':<10}"
+        print(columns, e.role.name.lower())
     return 0
 
 
@@ -361,8 +365,4 @@ def _demo(options: argparse.Namespace) -> int:
     except ModuleNotFoundError:
         log.warning("No picture: matplotlib is not installed (pip install 'psfmatch[plot]')")
     _report(result, options, extra, time.perf_counter() - start)
-    if not options.json:
-        print(f"true kernel sum   {extra['trueKernelSum']:.4f}")
-        if "picture" in extra:
-            print(f"picture           {extra['picture']}")
     return 0

@@ -50,7 +50,8 @@ def estimateBackground(
     width = min(config.binSizeX or config.binSize, maskedImage.width)
     height = min(config.binSizeY or config.binSize, maskedImage.height)
     pixels = np.where(bad, np.float32(0.0), maskedImage.image)
-    background = sep.Background(pixels, mask=bad, bw=width, bh=height).back(dtype=np.float32)
+    mesh = sep.Background(pixels, mask=bad, bw=width, bh=height)
+    background: npt.NDArray[np.float32] = mesh.back(dtype=np.float32)
     if not np.isfinite(background).all():
         raise ValueError("the mesh of the background holds cells without a good pixel")
     return background
@@ -95,6 +96,8 @@ class SourceDetectionTask(Task):
         if doSmooth:
             smoothed = self._smooth(maskedImage, sigma, threads)
             image, variance = smoothed.image, smoothed.variance
+            # The border was not smoothed: its noise would pass the threshold.
+            bad = bad | smoothed.mask.hasAny("EDGE")
         threshold = self._threshold(image, variance, bad)
         if threshold is None:
             return self._tableOf(np.zeros(0, dtype=np.dtype([(n, "f8") for n in _COLUMNS])), maskedImage)
@@ -143,7 +146,7 @@ class SourceDetectionTask(Task):
                 unit = math.sqrt(max(0.0, float(np.median(variance[::step, ::step][good]))))
         if unit <= 0.0:
             # A noiseless image: any signal above rounding is a source.
-            unit = max(1e-6 * float(np.abs(pixels).max()), np.finfo(np.float32).tiny)
+            unit = max(1e-6 * float(np.abs(pixels).max()), float(np.finfo(np.float32).tiny))
         return float(value * unit)
 
     def _tableOf(self, objects: npt.NDArray[np.void], maskedImage: MaskedImage) -> Table:

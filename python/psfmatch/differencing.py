@@ -38,6 +38,10 @@ MAX_NEIGHBOUR_FLUX = 0.1
 """A neighbour in the stamp with more than this share of a star's flux makes it a blend."""
 
 
+FWHM_TOLERANCE = 0.02
+"""PSFs equal within this are not told apart by a few stars; the template, the deeper image, is convolved."""
+
+
 @dataclass(frozen=True)
 class SubtractionResult:
     """A difference image and what it was made from.
@@ -166,16 +170,16 @@ def subtract(
         if sources is None:
             sources = chooseStars(task.getSelectSources(scienceExposure), task.kConfig.kernelSize)
     with task.timer("measurePsf"):
-        fwhms = task.measureFwhms(
-            templateExposure, scienceExposure, sources, templateFwhmPix, scienceFwhmPix
-        )
+        fwhms = task.measureFwhms(templateExposure, scienceExposure, sources, templateFwhmPix, scienceFwhmPix)
     convolveTemplate = mode == "convolveTemplate" or (mode == "auto" and _templateIsSharper(*fwhms))
     result = task.subtractExposures(
         templateExposure, scienceExposure, *fwhms, candidateList=sources, convolveTemplate=convolveTemplate
     )
     noise = differenceNoise(result.subtractedExposure.maskedImage)
     log.info(
-        "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels", noise.robustStdev, noise.nPixels
+        "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
+        noise.robustStdev,
+        noise.nPixels,
     )
     return SubtractionResult(
         difference=result.subtractedExposure,
@@ -246,7 +250,7 @@ def _templateIsSharper(templateFwhmPix: float | None, scienceFwhmPix: float | No
     if templateFwhmPix is None or scienceFwhmPix is None:
         log.info("PSF sizes unknown: convolving the template")
         return True
-    sharper = templateFwhmPix <= scienceFwhmPix
+    sharper = templateFwhmPix <= scienceFwhmPix * (1.0 + FWHM_TOLERANCE)
     log.info(
         "Convolving the %s: PSF FWHM %.2f px of the template, %.2f px of the science image",
         "template" if sharper else "science image",

@@ -14,32 +14,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
-from lsst.pex.config import ConfigurableField
 
 from psfmatch import psf as psfs
 from psfmatch.basis import makeKernelBasisList
-from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.detection import SourceDetectionTask
-from psfmatch.errors import InputImagesError, NoKernelCandidatesError
+from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import EdgeHandling
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psfMatch import PsfMatchTask, PsfMatchTaskConfig
-from psfmatch.registration import requireRegistered
-from psfmatch.selection import getSelectSources, makeCandidateList, stampRules, toSourceTable
+from psfmatch.registration import logAssumptions, requireRegistered
+from psfmatch.selection import buildCellSet, getSelectSources, makeCandidateList, stampRules, toSourceTable
 from psfmatch.task import Struct
 
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
+
+MAX_MEASURED_SOURCES = 300
+"""The brightest sources tell the PSF's width; more would only take time."""
 
 
 class ImagePsfMatchConfig(PsfMatchTaskConfig):
     """Configuration of `ImagePsfMatchTask`."""
 
-    selectDetection = ConfigurableField(
-        target=SourceDetectionTask, doc="Detection of the sources from which kernel candidates are chosen."
-    )
-    selectMeasurement = ConfigurableField(
-        target=SourceMeasurementTask, doc="Measurement of the sources from which kernel candidates are chosen."
+    selectDetection = SourceDetectionTask.makeField("Detection of the sources from which kernel candidates are chosen.")
+    selectMeasurement = SourceMeasurementTask.makeField(
+        "Measurement of the sources from which kernel candidates are chosen."
     )
 
     def setDefaults(self) -> None:
@@ -66,6 +65,9 @@ class ImagePsfMatchTask(PsfMatchTask):
 
     ConfigClass = ImagePsfMatchConfig
     _DefaultName = "imagePsfMatch"
+
+    selectDetection: SourceDetectionTask
+    selectMeasurement: SourceMeasurementTask
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -169,6 +171,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             ``warpedExposure`` (the template on the science image's grid), ``kernelFit``.
         """
         requireRegistered(templateExposure, scienceExposure, doWarping)
+        logAssumptions(templateExposure, scienceExposure)
         template = _atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
         science = scienceExposure.maskedImage
 
@@ -259,15 +262,15 @@ class ImagePsfMatchTask(PsfMatchTask):
             self.log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
             if templateFwhmPix > scienceFwhmPix:
                 self.log.warning(
-                    "The image to convolve has the wider PSF (%.2f > %.2f px): its kernel must sharpen, which amplifies "
-                    "noise; convolve the other image instead (convolveTemplate)",
+                    "The image to convolve has the wider PSF (%.2f > %.2f px): its kernel must sharpen, which "
+                    "amplifies noise; convolve the other image instead (convolveTemplate)",
                     templateFwhmPix,
                     scienceFwhmPix,
                 )
         basisList = self.makeKernelBasisList(templateFwhmPix, scienceFwhmPix, metadata=self.metadata)
         with self.timer("stamps"):
             candidates = self._candidates(template, scienceMaskedImage, basisList.shape[-1], candidateList)
-            cellSet = self._buildCellSet(template, scienceMaskedImage, candidates)
+            cellSet = buildCellSet(template, scienceMaskedImage, candidates, self.kConfig)
         fit = self._solve(cellSet, basisList)
         with self.timer("convolve"):
             matched = fit.kernel.convolve(template, self._edgeHandling(), threads=self.threads)
@@ -380,31 +383,10 @@ class ImagePsfMatchTask(PsfMatchTask):
     def _candidates(
         self, template: MaskedImage, science: MaskedImage, kernelSize: int, candidateList: Any
     ) -> list[dict[str, Any]]:
-        isFinished = (
-            isinstance(candidateList, list) and candidateList and isinstance(candidateList[0], dict)
-        )
+        isFinished = isinstance(candidateList, list) and candidateList and isinstance(candidateList[0], dict)
         if isFinished:
             return list(candidateList)
         return self.makeCandidateList(Exposure(template), Exposure(science), kernelSize, candidateList)
-
-    def _buildCellSet(
-        self, template: MaskedImage, science: MaskedImage, candidates: list[dict[str, Any]]
-    ) -> SpatialCellSet:
-        if not candidates:
-            raise NoKernelCandidatesError("Candidate list must be populated by makeCandidateList", nSources=0)
-        cellSet = SpatialCellSet(science.getBBox(), self.kConfig.sizeCellX, self.kConfig.sizeCellY)
-        for candidate in candidates:
-            footprint = candidate["footprint"]
-            cellSet.insertCandidate(
-                KernelCandidate(
-                    *footprint.centroid,
-                    template.subset(footprint.bbox),
-                    science.subset(footprint.bbox),
-                    self.kConfig,
-                    source=candidate["source"],
-                )
-            )
-        return cellSet
 
     def _edgeHandling(self) -> EdgeHandling:
         config = self.kConfig
@@ -430,39 +412,39 @@ class ImagePsfMatchTask(PsfMatchTask):
     ) -> tuple[float | None, float | None]:
         """Return the FWHMs (pixels) of template and science image: as given, of the PSF, or of the stars.
 
-        `sources` are positions in the science image's parent pixels; None stands for what cannot be measured.
+        Stars are told from galaxies and artefacts by both images together. `sources` are positions in the science
+        image's parent pixels; None stands for what cannot be measured, and a warning says so.
         """
-        table = toSourceTable(sources, scienceExposure)
-        template = Exposure(
-            _atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage), psf=templateExposure.psf
-        )
-        return (
-            templateFwhmPix or self._fwhmOf(template, table, "template"),
-            scienceFwhmPix or self._fwhmOf(scienceExposure, table, "science"),
-        )
-
-    def _fwhmOf(self, exposure: Exposure, sources: Table, which: str) -> float | None:
-        """Return the FWHM from the exposure's PSF, else from its stars; None, with a warning, if neither tells."""
-        if exposure.psf is not None:
-            fwhm: float | None = self._psfFwhm(exposure)
-            origin = "its PSF"
-        else:
-            pixels = exposure.maskedImage
-            bad = pixels.badPixels(self.kConfig.badPixelMaskPlanes)
-            x = np.asarray(sources["x"], dtype=float) - pixels.xy0[0]
-            y = np.asarray(sources["y"], dtype=float) - pixels.xy0[1]
-            fwhm = psfs.measureFwhmPix(pixels.image, bad, x, y)
-            origin = "its stars"
-        if fwhm is None:
-            self.log.warning(
-                "No PSF and no measurable star on the %s image: the configured Gaussians are used; give %sFwhmPix",
-                which,
-                which,
+        given = {"template": templateFwhmPix, "science": scienceFwhmPix}
+        exposures = {"template": templateExposure, "science": scienceExposure}
+        fwhms = {
+            which: self._psfFwhm(exposure) if given[which] is None and exposure.psf is not None else given[which]
+            for which, exposure in exposures.items()
+        }
+        if None in fwhms.values():
+            table = toSourceTable(sources, scienceExposure)[:MAX_MEASURED_SOURCES]
+            positions = np.column_stack([table["x"], table["y"]]).astype(float) - scienceExposure.xy0
+            measured = psfs.starFwhms(
+                *(
+                    (exposure.image, exposure.maskedImage.badPixels(self.kConfig.badPixelMaskPlanes))
+                    for exposure in exposures.values()
+                ),
+                positions=positions,
             )
-        else:
-            self.log.info("%sFwhmPix: %.3f, from %s", which, fwhm, origin)
+            fwhms = {which: fwhms[which] or measured[i] for i, which in enumerate(fwhms)}
+        for which, fwhm in fwhms.items():
+            if fwhm is None:
+                self.log.warning(
+                    "No PSF and no measurable star on the %s image: the configured Gaussians are used; give %sFwhmPix",
+                    which,
+                    which,
+                )
+                continue
             self.metadata[f"{which}FwhmPix"] = fwhm
-        return fwhm
+            if given[which] is None:
+                source = "its PSF" if exposures[which].psf is not None else "its stars"
+                self.log.info("%sFwhmPix: %.3f, from %s", which, fwhm, source)
+        return fwhms["template"], fwhms["science"]
 
 
 def _requireSameShape(template: MaskedImage, science: MaskedImage) -> None:

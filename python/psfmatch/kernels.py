@@ -79,6 +79,7 @@ class SpatialFunction2D:
         return self._scaledParameters.copy()
 
     def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray | float:
+        """Return the value at (x, y), parent pixels, with broadcasting."""
         x = np.asarray(x, dtype=np.float64)
         y = np.asarray(y, dtype=np.float64)
         # f = sum_i X_i(x) c_i(y): on a grid (x a row, y a column) this is one small matrix product.
@@ -91,7 +92,8 @@ class SpatialFunction2D:
                 rows[degree - j] += self._scaledParameters[term] * alongY[j]
                 term += 1
         if x.ndim == 2 and y.ndim == 2 and x.shape[0] == 1 and y.shape[1] == 1:
-            return np.matmul(rows[:, :, 0].T, alongX[:, 0, :])
+            onGrid: FloatArray = rows[:, :, 0].T @ alongX[:, 0, :]
+            return onGrid
         value = sum(rows[i] * alongX[i] for i in range(self.order + 1))
         return float(value) if np.ndim(value) == 0 else np.asarray(value)
 
@@ -118,16 +120,15 @@ class Polynomial2D(SpatialFunction2D):
 
     model: ModelName = "polynomial"
 
-    def __init__(
-        self, parameters: npt.ArrayLike, frame: tuple[float, float, float, float] = RAW_PIXELS
-    ) -> None:
+    def __init__(self, parameters: npt.ArrayLike, frame: tuple[float, float, float, float] = RAW_PIXELS) -> None:
         super().__init__(parameters, frame)
 
     @property
     def parameters(self) -> FloatArray:
         """Coefficients of the monomials of raw pixel coordinates, (q,)."""
         function = _coreFunction(self.model, self.order, self.frame)
-        return _core.changeFrame(self._scaledParameters[np.newaxis], function, _core.Frame(*RAW_PIXELS))[0]
+        raw: FloatArray = _core.changeFrame(self._scaledParameters[np.newaxis], function, _core.Frame(*RAW_PIXELS))
+        return raw.reshape(-1)
 
 
 def makeSpatialFunction(
@@ -191,9 +192,7 @@ class LinearCombinationKernel:
             raise ValueError(f"basis has shape {self._basis.shape}, must be (n, height, width)")
         self._parameters = np.atleast_2d(np.array(parameters, dtype=np.float64))
         if self._parameters.shape[0] != self._basis.shape[0]:
-            raise ValueError(
-                f"{self._parameters.shape[0]} rows of parameters for {self._basis.shape[0]} basis images"
-            )
+            raise ValueError(f"{self._parameters.shape[0]} rows of parameters for {self._basis.shape[0]} basis images")
         if model not in ("chebyshev1", "polynomial"):
             raise ValueError(f"spatial model {model!r} is unknown; choose 'chebyshev1' or 'polynomial'")
         self.model: str = model
@@ -241,7 +240,7 @@ class LinearCombinationKernel:
 
     def computeImage(self, x: float, y: float) -> FloatArray:
         """Return the kernel (h, w) that belongs to the output pixel at (x, y), parent pixels."""
-        return self.computeImages([x], [y])[0]
+        return self.computeImages([x], [y]).reshape(self.shape)
 
     def computeImages(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
         """Return the kernels (N, h, w) at N positions."""
@@ -322,9 +321,7 @@ class LinearCombinationKernel:
             spatialField=io.SpatialField(self.model, self.order, *self.frame),
             background=None if background is None else background.scaledParameters,
             backgroundField=(
-                None
-                if background is None
-                else io.SpatialField(background.model, background.order, *background.frame)
+                None if background is None else io.SpatialField(background.model, background.order, *background.frame)
             ),
         )
 

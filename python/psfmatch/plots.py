@@ -32,7 +32,7 @@ FloatArray = NDArray[np.float64]
 
 HIDDEN_PLANES = ("BAD", "SAT", "NO_DATA")
 SHOWN_SIDE = 700  # px, of a binned panel at most: about what a panel has on paper
-PANEL = 6.2  # inches, width of a panel
+PANEL = 6.15  # inches, width of a panel
 LEFT, BETWEEN, BOTTOM, TOP, ROWS = 0.85, 1.65, 1.2, 1.0, 0.8  # inches, margins and gaps
 SIGMA_RANGE = 6.0  # of the difference
 BRIGHT_PERCENT = 99.95  # of the pixels are drawn below black

@@ -15,12 +15,23 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DoubleGaussianPsf", "GaussianPsf", "ImagePsf", "Psf", "adaptiveMoments", "getFwhmPix", "measureFwhmPix"]
+__all__ = [
+    "DoubleGaussianPsf",
+    "GaussianPsf",
+    "ImagePsf",
+    "Psf",
+    "adaptiveMoments",
+    "getFwhmPix",
+    "measureWidths",
+    "selectStarWidths",
+]
 
 log = logging.getLogger("psfmatch.psf")
 
 FloatArray = npt.NDArray[np.float64]
 SIGMA_TO_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
+MIN_FWHM_PIX = 1.2
+"""Narrower than this (pixels) are hot pixels and cosmic rays, not stars."""
 DEFAULT_FWHM_PIX = 3.0
 """FWHM (pixels) assumed for smoothing where nothing is known yet; well-sampled images have 2 to 5."""
 
@@ -50,7 +61,7 @@ class ImagePsf:
             raise ValueError("a PSF image must be finite and have a positive sum")
         self._image = pixels / pixels.sum()
 
-    def computeKernelImage(self, x: float, y: float) -> FloatArray:  # noqa: ARG002
+    def computeKernelImage(self, x: float, y: float) -> FloatArray:
         """Return the image; it does not depend on the position."""
         return self._image.copy()
 
@@ -60,7 +71,8 @@ def _gaussian(sigma: float, size: int) -> FloatArray:
         raise ValueError(f"sigma of a PSF is {sigma} pixels, must be positive")
     offset = np.arange(size) - size // 2
     profile = np.exp(-0.5 * (offset / sigma) ** 2)
-    return np.outer(profile, profile)
+    image: FloatArray = profile[:, np.newaxis] * profile
+    return image
 
 
 def _oddSize(sigma: float, size: int | None) -> int:
@@ -145,69 +157,98 @@ def getFwhmPix(psf: Psf, position: tuple[float, float] = (0.0, 0.0)) -> float:
     return fwhm
 
 
-def measureFwhmPix(
+def starFwhms(
+    *images: tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]], positions: FloatArray
+) -> list[float | None]:
+    """Measure the FWHM of the stars of one or several registered images.
+
+    Parameters
+    ----------
+    *images
+        Pixels and bad pixels of each image, both [y, x].
+    positions : (N, 2)
+        x and y of sources in array coordinates. Which of them are stars is judged by all images together.
+
+    Returns
+    -------
+    fwhms
+        Median over the stars, in pixels, for each image; None where no source could be measured.
+    """
+    widths = [measureWidths(image, bad, positions[:, 0], positions[:, 1]) for image, bad in images]
+    stars = selectStarWidths(np.exp(np.mean(np.log(widths), axis=0)))
+    if not stars.any():
+        # No source can be measured in all of them: each image for itself.
+        return [float(np.median(own[selectStarWidths(own)])) if selectStarWidths(own).any() else None for own in widths]
+    return [float(np.median(own[stars])) for own in widths]
+
+
+def measureWidths(
     image: npt.NDArray[np.float32],
     bad: npt.NDArray[np.bool_],
     x: npt.ArrayLike,
     y: npt.ArrayLike,
     radius: int = 15,
-    maxStars: int = 100,
-) -> float | None:
-    """Measure the FWHM of the stars of an image.
-
-    The widths of the sources are taken one by one; stars share one width and galaxies do not, so the mode of the
-    widths (half-sample mode) is theirs.
+) -> FloatArray:
+    """Measure the FWHM of every source of a list.
 
     Parameters
     ----------
     image
         Pixels, [y, x].
     bad
-        Pixels not to be used, same shape; a source with one within its core (3 pixels) is left out.
+        Pixels not to be used, same shape; a source with one within its core (3 pixels) is not measured.
     x, y
-        Positions of sources in array coordinates, the best ones first.
+        Positions of N sources in array coordinates.
     radius
         Half width in pixels of the stamps.
-    maxStars
-        Number of sources to measure.
 
     Returns
     -------
-    fwhm : float or None
-        In pixels; None if no source could be measured.
+    widths : (N,)
+        In pixels; NaN where a source cannot be measured.
     """
-    widths: list[float] = []
+    xs, ys = np.atleast_1d(np.asarray(x, dtype=float)), np.atleast_1d(np.asarray(y, dtype=float))
+    return np.array([_widthOf(image, bad, sx, sy, radius) for sx, sy in zip(xs, ys, strict=True)])
+
+
+def _widthOf(image: npt.NDArray[np.float32], bad: npt.NDArray[np.bool_], x: float, y: float, radius: int) -> float:
+    if not (math.isfinite(x) and math.isfinite(y)):
+        return math.nan
     height, width = image.shape
-    for sourceX, sourceY in zip(np.atleast_1d(x), np.atleast_1d(y), strict=True):
-        px, py = round(float(sourceX)), round(float(sourceY))
-        r = min(radius, px, py, width - 1 - px, height - 1 - py)
-        if r < 5:
-            continue
-        box = (slice(py - r, py + r + 1), slice(px - r, px + r + 1))
-        stampBad = bad[box]
-        if stampBad[r - 3 : r + 4, r - 3 : r + 4].any():
-            continue
-        stamp = image[box].astype(np.float64)
-        rim = np.ones(stamp.shape, dtype=bool)
-        rim[2:-2, 2:-2] = False
-        rim &= ~stampBad
-        if not rim.any():
-            continue
-        stamp -= np.median(stamp[rim])
-        stamp[stampBad] = 0.0
-        fwhm = _fwhmOfMoments(adaptiveMoments(stamp, r + float(sourceX) - px, r + float(sourceY) - py))
-        if math.isfinite(fwhm):
-            widths.append(fwhm)
-        if len(widths) == maxStars:
-            break
-    return _halfSampleMode(sorted(widths)) if widths else None
+    px, py = math.floor(x + 0.5), math.floor(y + 0.5)
+    r = min(radius, px, py, width - 1 - px, height - 1 - py)
+    if r < 5:
+        return math.nan
+    box = (slice(py - r, py + r + 1), slice(px - r, px + r + 1))
+    stampBad = bad[box]
+    rim = np.ones(stampBad.shape, dtype=bool)
+    rim[2:-2, 2:-2] = False
+    rim &= ~stampBad
+    if stampBad[r - 3 : r + 4, r - 3 : r + 4].any() or not rim.any():
+        return math.nan
+    stamp = image[box].astype(np.float64)
+    stamp -= np.median(stamp[rim])
+    stamp[stampBad] = 0.0
+    return _fwhmOfMoments(adaptiveMoments(stamp, r + x - px, r + y - py))
 
 
-def _halfSampleMode(values: list[float]) -> float:
-    """Return the mode of sorted values: the densest half of the densest half of ... of them."""
-    while len(values) > 3:
-        half = (len(values) + 1) // 2
-        starts = range(len(values) - half + 1)
-        best = min(starts, key=lambda i: values[i + half - 1] - values[i])
-        values = values[best : best + half]
-    return float(np.median(values))
+def selectStarWidths(widths: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Return which of N widths belong to stars: the narrowest width that many sources share.
+
+    Stars have one width; galaxies have many, all larger; artefacts are narrower but few. So of all groups of widths
+    that agree within 6 % the narrowest one is taken that has at least three members and a quarter of those of
+    the largest group (or the largest group, where none has three).
+    """
+    values = np.asarray(widths, dtype=np.float64)
+    usable = np.isfinite(values) & (values > MIN_FWHM_PIX)
+    if not usable.any():
+        return usable
+    logs = np.where(usable, np.log(np.where(usable, values, 1.0)), np.inf)
+    ordered = np.sort(logs[usable])
+    counts = np.searchsorted(ordered, ordered + 0.06, "right") - np.searchsorted(ordered, ordered - 0.06, "left")
+    enough = counts >= min(counts.max(), max(3, 0.25 * counts.max()))
+    first = int(np.argmax(enough))
+    # From the edge of the group to its middle: the fullest window that begins inside the first.
+    nearby = (ordered <= ordered[first] + 0.12) & enough
+    centre = ordered[nearby][np.argmax(counts[nearby])]
+    return np.asarray(usable & (np.abs(logs - centre) <= 0.06))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
 
-__all__ = ["cornerOffsetPix", "requireRegistered"]
+__all__ = ["cornerOffsetPix", "logAssumptions", "requireRegistered"]
 
 log = logging.getLogger("psfmatch.registration")
 
@@ -39,17 +39,6 @@ def requireRegistered(template: Exposure, science: Exposure, doWarping: bool = T
             scienceShape=science.maskedImage.shape,
         )
     if not (template.hasWcs and science.hasWcs):
-        missing = "either image" if not (template.hasWcs or science.hasWcs) else (
-            "the template" if science.hasWcs else "the science image"
-        )
-        log.info("No celestial WCS on %s: equal shapes are taken as registered pixel for pixel", missing)
-        if template.xy0 != science.xy0:
-            log.warning(
-                "xy0 of template %s and science image %s differ without a WCS to tell what that means; ignored, the "
-                "images are taken as registered pixel for pixel",
-                template.xy0,
-                science.xy0,
-            )
         return
     offset = cornerOffsetPix(template, science)
     if offset <= MAX_OFFSET_PIX:
@@ -70,8 +59,25 @@ def requireRegistered(template: Exposure, science: Exposure, doWarping: bool = T
     )
 
 
+def logAssumptions(template: Exposure, science: Exposure) -> None:
+    """Say in the log what is taken for granted when a WCS is missing."""
+    if template.hasWcs and science.hasWcs:
+        return
+    missing = "the template" if science.hasWcs else "the science image" if template.hasWcs else "either image"
+    log.info("No celestial WCS on %s: equal shapes are taken as registered pixel for pixel", missing)
+    if template.xy0 != science.xy0:
+        log.warning(
+            "xy0 of template %s and science image %s differ without a WCS to tell what that means: ignored, the "
+            "images are taken as registered pixel for pixel",
+            template.xy0,
+            science.xy0,
+        )
+
+
 def cornerOffsetPix(template: Exposure, science: Exposure) -> float:
-    """Return the largest distance (science pixels) between equal pixels at the corners of both images; inf if unknown."""
+    """Return the largest distance (science pixels) of equal pixels at the corners of both images; inf if unknown."""
+    if template.wcs is None or science.wcs is None:
+        raise ValueError("corners can be compared on the sky only if both exposures have a WCS")
     x, y = _corners(template)
     ra, dec = template.wcs.celestial.all_pix2world(x, y, 0)
     scienceX, scienceY = science.wcs.celestial.all_world2pix(ra, dec, 0, quiet=True)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Row, Table
 
+from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import SubtractBackgroundConfig
 from psfmatch.detection import SourceDetectionTask, estimateBackground
 from psfmatch.errors import NoKernelCandidatesError
@@ -19,7 +20,7 @@ from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.visitors import badPlanesOf
 
-__all__ = ["Footprint", "StampRules", "getSelectSources", "makeCandidateList", "toSourceTable"]
+__all__ = ["Footprint", "StampRules", "buildCellSet", "getSelectSources", "makeCandidateList", "toSourceTable"]
 
 log = logging.getLogger("psfmatch.selection")
 
@@ -99,9 +100,7 @@ def getSelectSources(
     except ValueError as error:
         background = float(np.median(maskedImage.image[~bad]))
         log.warning("Background failed (%s); using the median %.4g for detection", error, background)
-    skyless = MaskedImage(
-        maskedImage.image - background, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0
-    )
+    skyless = MaskedImage(maskedImage.image - background, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
     sources = detection.run(skyless, bad, sigma, doSmooth, threads)
     return measurement.run(sources, exposure)
 
@@ -146,9 +145,7 @@ def toSourceTable(candidates: Any, exposure: Exposure) -> Table:
         if positions.ndim != 2 or positions.shape[1] != 2:
             raise ValueError(f"candidateList has shape {positions.shape}; an array of positions must be (N, 2)")
         return Table({"x": positions[:, 0], "y": positions[:, 1]})
-    raise TypeError(
-        f"candidateList is a {type(candidates).__name__}; give None, a Table, or an (N, 2) array of x, y"
-    )
+    raise TypeError(f"candidateList is a {type(candidates).__name__}; give None, a Table, or an (N, 2) array of x, y")
 
 
 def makeCandidateList(
@@ -216,6 +213,36 @@ def makeCandidateList(
             rejected=rejected,
         )
     return candidates, rejected
+
+
+def buildCellSet(
+    template: MaskedImage, science: MaskedImage, candidates: Sequence[dict[str, Any]], config: Any
+) -> SpatialCellSet:
+    """Cut the candidates' stamps out of both images, as views, and put them into cells.
+
+    Parameters
+    ----------
+    template, science
+        The image to convolve and the image to match, of one shape and one xy0.
+    candidates
+        The list of `makeCandidateList`.
+    config
+        Active kernel configuration.
+
+    Raises
+    ------
+    NoKernelCandidatesError
+        If the list is empty.
+    """
+    if not candidates:
+        raise NoKernelCandidatesError("Candidate list must be populated by makeCandidateList", nSources=0)
+    cellSet = SpatialCellSet(science.getBBox(), config.sizeCellX, config.sizeCellY)
+    for candidate in candidates:
+        footprint: Footprint = candidate["footprint"]
+        x, y = footprint.centroid
+        stamps = template.subset(footprint.bbox), science.subset(footprint.bbox)
+        cellSet.insertCandidate(KernelCandidate(x, y, *stamps, config=config, source=candidate["source"]))
+    return cellSet
 
 
 def _centredBox(x: float, y: float, halfWidth: int, bbox: Box) -> Box | None:

@@ -191,8 +191,7 @@ class Task:
         if not hasattr(target, "apply"):
             known = [key for key, value in self.config.items() if hasattr(value, "apply")]
             raise ValueError(
-                f"the configuration of {self._fullName} has no subtask {name!r}; it has: "
-                f"{', '.join(known) or 'none'}"
+                f"the configuration of {self._fullName} has no subtask {name!r}; it has: {', '.join(known) or 'none'}"
             )
         setattr(self, name, target.apply(name=name, parentTask=self, **keyArgs))
 
@@ -269,9 +268,7 @@ class Task:
 def _frozenCopy(config: Config, TaskClass: type[Task]) -> Config:
     if not isinstance(config, TaskClass.ConfigClass):
         found = config.__name__ + " (the class itself)" if isinstance(config, type) else type(config).__name__
-        raise TypeError(
-            f"{TaskClass.__name__} needs a {TaskClass.ConfigClass.__name__} as config, got {found}"
-        )
+        raise TypeError(f"{TaskClass.__name__} needs a {TaskClass.ConfigClass.__name__} as config, got {found}")
     if not config._frozen:
         config = type(config)(**dict(config.items()))
     config.validate()

@@ -1,4 +1,4 @@
-"""How many threads the compiled core may use: an argument, else ``PSFMATCH_NUM_THREADS``, else the CPUs of this process."""
+"""How many threads the core may use: as told, else ``PSFMATCH_NUM_THREADS``, else the CPUs of this process."""
 
 from __future__ import annotations
 

@@ -175,10 +175,7 @@ def test_pythonModules():
 
 def test_headersAndSources():
     assert headers.is_dir()
-    assert (
-        headerViolations(sorted(headers.glob("*.h")), sorted([*sources.glob("*.cpp"), *sources.glob("*.h")]))
-        == []
-    )
+    assert headerViolations(sorted(headers.glob("*.h")), sorted([*sources.glob("*.cpp"), *sources.glob("*.h")])) == []
 
 
 def test_coreKnowsNothingOfPython():

@@ -94,7 +94,14 @@ def test_picklingKeepsNames():
 
 @pytest.mark.parametrize(
     "compute",
-    [lambda m: m & 1, lambda m: m == 0, lambda m: ~m, lambda m: m | m, lambda m: 1 << m, lambda m: np.add(m, m)],
+    [
+        lambda m: m & 1,
+        lambda m: m == 0,
+        lambda m: ~m,
+        lambda m: m | m,
+        lambda m: 1 << m,
+        lambda m: np.add(m, m),
+    ],
 )
 def test_resultsArePlainArrays(compute):
     mask = makeMask(((0, 1), (2, 3)))
@@ -110,7 +117,8 @@ def test_inPlaceOperatorsKeepTheType():
     mask[0] &= ~4
     assert mask is original
     np.testing.assert_array_equal(np.asarray(mask), [[0, 1], [6, 260]])
-    assert mask.any() and int(mask.max()) == 260
+    assert mask.any()
+    assert int(mask.max()) == 260
 
 
 names = st.sampled_from(["BAD", "SAT", "STREAK", "GHOST", "SAT_TEMPLATE", "NO_DATA"])

@@ -1,4 +1,4 @@
-"""MaskedImage: what is kept and what is converted, and the arithmetic of image, mask and variance together."""
+"""MaskedImage: what is kept and what is converted, and arithmetic with mask and variance."""
 
 import pickle
 
@@ -81,8 +81,16 @@ def test_defaults():
         ({"image": np.zeros(5)}, InputImagesError, r"shape \(5,\); two dimensions"),
         ({"image": np.zeros((0, 4))}, InputImagesError, r"shape \(0, 4\); two dimensions with at least one"),
         ({"image": np.zeros((2, 3, 4))}, InputImagesError, r"shape \(2, 3, 4\)"),
-        ({"variance": np.zeros((3, 2))}, InputImagesError, r"variance has shape \(3, 2\), but the image \(2, 3\)"),
-        ({"mask": np.zeros((2, 2), int)}, InputImagesError, r"mask has shape \(2, 2\), but the image \(2, 3\)"),
+        (
+            {"variance": np.zeros((3, 2))},
+            InputImagesError,
+            r"variance has shape \(3, 2\), but the image \(2, 3\)",
+        ),
+        (
+            {"mask": np.zeros((2, 2), int)},
+            InputImagesError,
+            r"mask has shape \(2, 2\), but the image \(2, 3\)",
+        ),
         ({"image": np.zeros((2, 3), complex)}, TypeError, "image has type complex128; real numbers"),
         ({"image": np.zeros((2, 3), bool)}, TypeError, "image has type bool"),
         ({"variance": np.full((2, 3), "a")}, TypeError, "variance has type <U1"),
@@ -110,9 +118,7 @@ def test_differenceAgainstPixelByPixel(seed):
             assert a.image[y, x] == before.image[y, x] - b.image[y, x]
             assert a.variance[y, x] == before.variance[y, x] + b.variance[y, x]
             for name in ("SAT", "BAD", "EDGE"):
-                assert a.mask.hasAny(name)[y, x] == (
-                    before.mask.hasAny(name)[y, x] or b.mask.hasAny(name)[y, x]
-                )
+                assert a.mask.hasAny(name)[y, x] == (before.mask.hasAny(name)[y, x] or b.mask.hasAny(name)[y, x])
     if b.mask.hasAny("GHOST").any():
         np.testing.assert_array_equal(a.mask.hasAny("GHOST"), b.mask.hasAny("GHOST"))
     np.testing.assert_array_equal(b.image, other.image)

@@ -1,4 +1,4 @@
-"""The four-panel figure: what each panel shows and marks, odd inputs, and files that are whole or not there."""
+"""The four-panel figure: what each panel shows and marks, odd inputs, files that are whole or not there."""
 
 import warnings
 
@@ -82,9 +82,7 @@ def test_maskedPixelsAreColoured():
     images[2].mask[50, 60] |= images[2].mask.getPlaneBitMask("DETECTED")
     images[3].image[5, 6] = np.nan
     figure = differenceFigure(*images)
-    science, difference = (
-        np.ma.getmaskarray(np.ma.masked_invalid(pixelsOf(axis))) for axis in panels(figure)[2:]
-    )
+    science, difference = (np.ma.getmaskarray(np.ma.masked_invalid(pixelsOf(axis))) for axis in panels(figure)[2:])
     assert science.sum() == 10
     assert science[10:20, 30].all()
     assert difference.sum() == 1
@@ -129,9 +127,18 @@ def test_manyTransientsAreNotLabelled():
     assert not panels(differenceFigure(*fourImages(), transients=table))[3].texts
 
 
-@pytest.mark.parametrize("shape", [(90, 120), (40, 400), (400, 40)])
-@pytest.mark.parametrize("kind", ["all masked", "no variance", "constant", "infinite"])
-def test_oddImages(tmp_path, shape, kind):
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("plain", (40, 400)),
+        ("plain", (400, 40)),
+        ("all masked", (90, 120)),
+        ("no variance", (90, 120)),
+        ("constant", (90, 120)),
+        ("infinite", (90, 120)),
+    ],
+)
+def test_oddImages(kind, shape):
     images = fourImages(shape=shape)
     for image in images:
         if kind == "all masked":
@@ -140,12 +147,13 @@ def test_oddImages(tmp_path, shape, kind):
             image.variance[...] = 0
         elif kind == "constant":
             image.image[...] = 7
-        else:
+        elif kind == "infinite":
             image.image[::2] = np.inf
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        savePng(differenceFigure(*images), tmp_path / "odd.png")
-    assert pngSize(tmp_path / "odd.png")[0] == 1600
+        figure = differenceFigure(*images)
+        figure.draw_without_rendering()
+    assert figure.get_figwidth() == 16
 
 
 def test_withoutVarianceInCounts():

@@ -106,9 +106,7 @@ class TestMetadata:
         assert repr(metadata) == "TaskMetadata({'first': 1, 'rejected': [3, 4, 5]})"
 
     def test_groupsAreReadByPath(self):
-        metadata = TaskMetadata(
-            {"top:sub": TaskMetadata({"item": 1, "a.b": 2}), "plain": 3, "dotted.name": 4}
-        )
+        metadata = TaskMetadata({"top:sub": TaskMetadata({"item": 1, "a.b": 2}), "plain": 3, "dotted.name": 4})
         assert metadata["top:sub.item"] == 1
         assert metadata["top:sub.a.b"] == 2
         assert metadata["dotted.name"] == 4
@@ -329,9 +327,7 @@ class TestTimer:
         assert list(task.metadata) == ["solveStartUtc", "solveStartCpuTime", "solveEndUtc", "solveEndCpuTime"]
         # The loop runs for 0.01 s of CPU time between the two readings.
         assert task.metadata["solveEndCpuTime"] - task.metadata["solveStartCpuTime"] >= 0.01
-        start, end = (
-            datetime.fromisoformat(task.metadata[name]) for name in ("solveStartUtc", "solveEndUtc")
-        )
+        start, end = (datetime.fromisoformat(task.metadata[name]) for name in ("solveStartUtc", "solveEndUtc"))
         assert start.utcoffset().total_seconds() == 0
         assert end >= start
         assert [record.name for record in caplog.records] == ["psfmatch.detect"] * 2

@@ -16,18 +16,14 @@ def convolvedPixelByPixel(fakes):
     for row in range(result.shape[0]):
         for column in range(result.shape[1]):
             kernel = fakes.kernelImage(column + fakes.box.x0, row + fakes.box.y0)
-            result[row, column] = np.sum(
-                kernel * template[row : row + 2 * half + 1, column : column + 2 * half + 1]
-            )
+            result[row, column] = np.sum(kernel * template[row : row + 2 * half + 1, column : column + 2 * half + 1])
     return result
 
 
 @pytest.mark.parametrize("spatialModelType", ["polynomial", "chebyshev1"])
 @pytest.mark.parametrize("xy0", [(0, 0), (700, -90)])
 def test_everyPixelHasItsOwnKernel(spatialModelType, xy0):
-    fakes = makeFakeKernelSet(
-        sizeCell=40, nCell=2, addNoise=False, spatialModelType=spatialModelType, xy0=xy0
-    )
+    fakes = makeFakeKernelSet(sizeCell=40, nCell=2, addNoise=False, spatialModelType=spatialModelType, xy0=xy0)
     # float32 pixels of up to 1600 counts times kernels below 0.03 over many pixels.
     np.testing.assert_allclose(fakes.science.image - 100, convolvedPixelByPixel(fakes), atol=2e-4)
 
@@ -41,9 +37,7 @@ def test_familiesDescribeTheSamePixels():
     for other in sets[1:]:
         np.testing.assert_array_equal(other.science.image, sets[0].science.image)
         x0, y0 = other.box.x0, other.box.y0
-        np.testing.assert_allclose(
-            other.kernelImage(x0 + 17, y0 + 300), sets[0].kernelImage(17, 300), atol=1e-12
-        )
+        np.testing.assert_allclose(other.kernelImage(x0 + 17, y0 + 300), sets[0].kernelImage(17, 300), atol=1e-12)
     here, there = sets[0].coefficients, sets[1].coefficients
     np.testing.assert_array_equal(here[:, 1:], there[:, 1:])
     assert not np.allclose(here[1:, 0], there[1:, 0])
@@ -119,9 +113,9 @@ def test_nineStars():
     template, science, centres = makeNineStars(seed=None)
     assert template.image.shape == science.image.shape == (193, 193)
     assert centres.shape == (9, 2)
-    # The published pixels of the comparison data: centre and one pixel beside a star.
+    # Values known from the data of the comparison: a star's centre, and one pixel beside another.
     assert template.image[32, 32] == pytest.approx(1591.5494, rel=1e-6)
-    assert template.image[96, 95] == pytest.approx(965.3235, rel=1e-6)
+    assert template.image[96, 96] == pytest.approx(965.3235, rel=1e-6)
     assert science.image[32, 32] == pytest.approx(1e4 / (2 * math.pi * 7.25), rel=1e-6)
     assert science.variance.min() == pytest.approx(100)
     noisy = makeNineStars(seed=1)[1]

@@ -1,4 +1,4 @@
-"""Gaussian mixtures of the simulator: against brute-force sums over pixels, and conserving flux wherever they lie."""
+"""Gaussian mixtures of the simulator: against brute-force sums over pixels, conserving flux everywhere."""
 
 import math
 

@@ -63,9 +63,7 @@ class DetectionConfig(Config):
         default=["NO_DATA", "EDGE", "SAT"],
         itemCheck=isPlaneName,
     )
-    fpNpixMin = RangeField(
-        doc="Fewest pixels of a footprint, before it is grown.", dtype=int, default=5, min=5
-    )
+    fpNpixMin = RangeField(doc="Fewest pixels of a footprint, before it is grown.", dtype=int, default=5, min=5)
     fpNpixMax = RangeField(
         doc="Most pixels of a footprint, up to 500; a larger one is reduced to its centre, then grown.",
         dtype=int,
@@ -80,9 +78,7 @@ class DetectionConfig(Config):
         default=1.0,
         min=1.0,
     )
-    fpGrowPix = RangeField(
-        doc="Without scaleByFwhm: half width of a stamp (px).", dtype=int, default=30, min=10
-    )
+    fpGrowPix = RangeField(doc="Without scaleByFwhm: half width of a stamp (px).", dtype=int, default=30, min=10)
     scaleByFwhm = Field[bool](
         doc="Scale the stamps with the kernel (fpGrowKernelScaling), or give them fpGrowPix.",
         default=True,
@@ -182,9 +178,7 @@ class SourceDetectionConfig(Config):
         default=2.4,
         min=0.0,
     )
-    returnOriginalFootprints = Field[bool](
-        doc="Return the footprints as they were before growing.", default=False
-    )
+    returnOriginalFootprints = Field[bool](doc="Return the footprints as they were before growing.", default=False)
     thresholdValue = RangeField(
         doc="Detection threshold, in the unit that thresholdType names.", dtype=float, default=5.0, min=0.0
     )
@@ -226,9 +220,7 @@ class SourceDetectionConfig(Config):
         doc="Take off a local background while peaks are counted, so that haloes do not make peaks.",
         default=True,
     )
-    tempLocalBackground = ConfigField[SubtractBackgroundConfig](
-        doc="The background of doTempLocalBackground."
-    )
+    tempLocalBackground = ConfigField[SubtractBackgroundConfig](doc="The background of doTempLocalBackground.")
     doTempWideBackground = Field[bool](
         doc="Take off a background of large scale before detection and put it back afterwards.",
         default=False,

@@ -25,12 +25,8 @@ __all__ = ["PsfMatchConfig"]
 class PsfMatchConfig(Config):
     """What both families of kernels have in common."""
 
-    warpingConfig = ConfigField[WarperConfig](
-        doc="How the template is brought onto the science image's pixels."
-    )
-    detectionConfig = ConfigField[DetectionConfig](
-        doc="How stars become the stamps that the kernel is fitted to."
-    )
+    warpingConfig = ConfigField[WarperConfig](doc="How the template is brought onto the science image's pixels.")
+    detectionConfig = ConfigField[DetectionConfig](doc="How stars become the stamps that the kernel is fitted to.")
     afwBackgroundConfig = ConfigField[SubtractBackgroundConfig](
         doc="The background that is taken off while sources are searched."
     )
@@ -120,9 +116,7 @@ class PsfMatchConfig(Config):
         default=5,
         min=3,
     )
-    singleKernelClipping = Field[bool](
-        doc="Reject candidates by the residuals of their own fit.", default=True
-    )
+    singleKernelClipping = Field[bool](doc="Reject candidates by the residuals of their own fit.", default=True)
     kernelSumClipping = Field[bool](
         doc="Reject candidates whose kernel sum is an outlier (maxKsumSigma).", default=True
     )

@@ -58,9 +58,7 @@ def applyOverride(config: Config, assignment: str) -> None:
     value = _enter(owner, last, config, path)
     field = None if _isChoice(owner) else owner._fields[last]
     if field is None or isinstance(field, (ConfigField, ConfigurableField)):
-        raise ValueError(
-            f"cannot set {path}: it is a group; set one of its fields: {', '.join(value.keys())}"
-        )
+        raise ValueError(f"cannot set {path}: it is a group; set one of its fields: {', '.join(value.keys())}")
     try:
         setattr(owner, last, _parseValue(field, text))
     except (FieldValidationError, TypeError) as error:

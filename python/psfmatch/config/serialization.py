@@ -131,9 +131,7 @@ def _fillChoice(choices: Any, data: Mapping[str, Any], path: str) -> None:
             choices.name = data["name"]
     except FieldValidationError as error:
         known = ", ".join(choices)
-        raise ValueError(
-            f"{path} cannot be {data.get('names', data.get('name'))!r}; it has {known}"
-        ) from error
+        raise ValueError(f"{path} cannot be {data.get('names', data.get('name'))!r}; it has {known}") from error
 
 
 def _requireMapping(data: Any, path: str) -> None:

@@ -72,9 +72,7 @@ class Box:
     def contains(self, x: float, y: float) -> bool: ...
     @overload
     def contains(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.bool_]: ...
-    def contains(
-        self, x: float | NDArray[np.floating], y: float | NDArray[np.floating]
-    ) -> bool | NDArray[np.bool_]:
+    def contains(self, x: float | NDArray[np.floating], y: float | NDArray[np.floating]) -> bool | NDArray[np.bool_]:
         """Whether the pixel nearest to a position lies in the box.
 
         Parameters

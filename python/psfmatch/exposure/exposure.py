@@ -220,9 +220,7 @@ class Exposure:
         )
 
     @classmethod
-    def fromArray(
-        cls, image: ArrayLike, gain: float | None = None, readNoise: float | None = None
-    ) -> Exposure:
+    def fromArray(cls, image: ArrayLike, gain: float | None = None, readNoise: float | None = None) -> Exposure:
         """Make an exposure from pixel values alone, with a variance as the file readers make it.
 
         Parameters

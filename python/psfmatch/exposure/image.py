@@ -62,9 +62,7 @@ class MaskedImage:
                 f"the image has shape {shape}; two dimensions with at least one pixel are needed", shape=shape
             )
         self._mask = _maskPlane(np.zeros(shape, dtype=np.int32) if mask is None else mask)
-        self._variance = (
-            np.zeros(shape, dtype=np.float32) if variance is None else _floatPlane(variance, "variance")
-        )
+        self._variance = np.zeros(shape, dtype=np.float32) if variance is None else _floatPlane(variance, "variance")
         for name, plane in (("mask", self._mask), ("variance", self._variance)):
             if plane.shape != shape:
                 raise InputImagesError(

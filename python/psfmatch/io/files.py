@@ -7,17 +7,21 @@ not understood.
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
 import logging
+import lzma
 import os
 import re
 import secrets
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from astropy.io import fits
@@ -30,6 +34,7 @@ __all__ = ["FitsSource", "HduSelector", "Source", "openFits", "parseFileName", "
 log = logging.getLogger("psfmatch.io")
 
 BLOCK = 2880  # bytes; FITS files consist of blocks of this length
+PACKERS = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\0": lzma.decompress}
 
 HduSelector: TypeAlias = int | str | tuple[str, int]
 Source: TypeAlias = str | os.PathLike[str] | fits.HDUList
@@ -81,14 +86,13 @@ class FitsSource:
         The open list.
     label : `str`
         The path, or "HDUList" for a list given in memory; used in messages.
-    fileSize : `int` or None
-        Length in bytes; None where it cannot be compared with the headers (compressed files, lists in
-        memory).
+    stream : binary file or None
+        The bytes of the file, unpacked; None for a list in memory, whose data are there already.
     """
 
     hdus: fits.HDUList
     label: str
-    fileSize: int | None
+    stream: BinaryIO | None
 
     def error(self, message: str, **counts: Any) -> ExposureReadError:
         """Make an `ExposureReadError` that names this file."""
@@ -130,28 +134,28 @@ class FitsSource:
     def _checkLength(self, index: int) -> None:
         hdu = self.hdus[index]
         place = hdu.fileinfo()
-        if self.fileSize is None or place is None:
+        if self.stream is None or place is None:
             return
         # The zeros that fill up the last block may be missing: some writers leave them out.
         stored = place["datSpan"] - (BLOCK - 1) if isinstance(hdu, fits.CompImageHDU) else hdu.size
         end = place["datLoc"] + stored
-        if end > self.fileSize:
+        length = self.stream.seek(0, os.SEEK_END)
+        if end > length:
             raise self.error(
                 f"truncated: HDU {index} ({hdu.name or 'unnamed'}) needs {end} bytes, but the file has "
-                f"{self.fileSize}; fetch it again",
-                nBytes=self.fileSize,
+                f"{length}; fetch it again",
+                nBytes=length,
                 nRequired=end,
             )
 
     def checkHeaders(self) -> None:
         """Raise `ExposureReadError` if the file ends inside a header, which astropy passes over."""
         place = self.hdus[-1].fileinfo()
-        if self.fileSize is None or place is None:
+        if self.stream is None or place is None:
             return
         end = place["datLoc"] + place["datSpan"]
-        with Path(self.label).open("rb") as file:
-            file.seek(end)
-            following = file.read(8)
+        self.stream.seek(end)
+        following = self.stream.read(8)
         if following == b"XTENSION":
             raise self.error(f"truncated inside the header of HDU {len(self.hdus)}; fetch the file again")
         if following.strip(b"\0 "):
@@ -197,28 +201,46 @@ def openFits(source: Source) -> Iterator[FitsSource]:
         raise FileNotFoundError(f"{path}: no such file")
     if path.is_dir():
         raise ExposureReadError(f"{path}: is a directory, not a FITS file", path=path)
+    stream = _unpacked(path)
     try:
-        with path.open("rb") as file:
-            plain = file.read(6) == b"SIMPLE"
-        with quietAstropy():
-            hdus = fits.open(path, mode="readonly")
-    except Exception as error:
-        raise ExposureReadError(f"{path}: cannot be opened as FITS ({error})", path=path) from error
-    try:
-        opened = FitsSource(hdus, str(path), path.stat().st_size if plain else None)
+        opened = _openStream(stream, str(path))
         try:
-            with quietAstropy():
-                nHdus = len(hdus)
-        except Exception as error:
-            raise opened.error(
-                f"the headers cannot be read ({error}); the file is damaged or truncated"
-            ) from error
-        if nHdus == 0:
-            raise opened.error("holds no HDU")
-        opened.checkHeaders()
-        yield opened
+            yield opened
+        finally:
+            opened.hdus.close()
     finally:
-        hdus.close()
+        stream.close()
+
+
+def _unpacked(path: Path) -> BinaryIO:
+    """Open a file; one that is compressed as a whole is unpacked in memory, where astropy needs it anyway."""
+    try:
+        file = path.open("rb")
+        start = file.read(6)
+        file.seek(0)
+        for magic, unpack in PACKERS.items():
+            if start.startswith(magic):
+                with file:
+                    return io.BytesIO(unpack(file.read()))
+        return file
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise ExposureReadError(f"{path}: cannot be read ({error})", path=path) from error
+
+
+def _openStream(stream: BinaryIO, label: str) -> FitsSource:
+    try:
+        with quietAstropy():
+            hdus = fits.open(stream, mode="readonly")
+            nHdus = len(hdus)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ExposureReadError(f"{label}: cannot be opened as FITS ({error})", path=label) from error
+    opened = FitsSource(hdus, label, stream)
+    if nHdus == 0:
+        raise opened.error("holds no HDU")
+    opened.checkHeaders()
+    return opened
 
 
 def writeHdus(path: str | os.PathLike[str], hdus: Sequence[Any], overwrite: bool) -> None:

@@ -218,7 +218,8 @@ def shiftWcs(wcs: WCS, dx: int, dy: int) -> WCS:
         shifted.sip = Sip(sip.a, sip.b, sip.ap, sip.bp, sip.crpix + shift)
     for table in (shifted.cpdis1, shifted.cpdis2, shifted.det2im1, shifted.det2im2):
         if table is not None:
-            table.crpix = tuple(np.asarray(table.crpix) + shift)
+            # Of a table CRPIX counts its own cells; CRVAL is the image position.
+            table.crval = tuple(np.asarray(table.crval) + shift)
     return shifted
 
 
@@ -296,9 +297,7 @@ def xy0FromCards(cards: Mapping[str, Any]) -> tuple[int, int]:
     """
     # LSST writes CTYPE1A only.
     if str(cards.get("CTYPE1A", "")).strip().upper() == "LINEAR":
-        origin = [
-            float(cards.get(f"CRVAL{axis}A", 0)) + 1 - float(cards.get(f"CRPIX{axis}A", 1)) for axis in (1, 2)
-        ]
+        origin = [float(cards.get(f"CRVAL{axis}A", 0)) + 1 - float(cards.get(f"CRPIX{axis}A", 1)) for axis in (1, 2)]
     else:
         origin = [-float(cards.get(f"LTV{axis}", 0)) for axis in (1, 2)]
     rounded = round(origin[0]), round(origin[1])

@@ -264,9 +264,7 @@ def _entry(index: int, hdu: fits.hdu.base._BaseHDU) -> HduEntry:
 
 
 def _role(name: str, header: fits.Header) -> Role:
-    role = ROLE_OF_NAME.get(str(header.get("EXTTYPE", "")).strip().upper()) or ROLE_OF_NAME.get(
-        name, Role.NONE
-    )
+    role = ROLE_OF_NAME.get(str(header.get("EXTTYPE", "")).strip().upper()) or ROLE_OF_NAME.get(name, Role.NONE)
     if role in NOISE_ROLES:
         return ROLE_OF_UTYPE.get(str(header.get("UTYPE", "")).strip().upper(), role)
     return role

@@ -135,9 +135,7 @@ def maskCards(planes: Mapping[str, int]) -> fits.Header:
     return header
 
 
-def _named(
-    stored: NDArray[Any], planes: dict[str, int], label: str
-) -> tuple[NDArray[np.int32], dict[str, int]]:
+def _named(stored: NDArray[Any], planes: dict[str, int], label: str) -> tuple[NDArray[np.int32], dict[str, int]]:
     used = int(np.bitwise_or.reduce(stored, axis=None)) & 0xFFFFFFFFFFFFFFFF
     kept = {name: bit for name, bit in planes.items() if 0 <= bit < MAX_PLANES}
     if len(kept) < len(planes) or used >> MAX_PLANES:

@@ -12,6 +12,7 @@ import os
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -154,6 +155,9 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
         variance, varianceSource = _givenVariance(image.shape, source.label, options) or _ownVariance(
             opened, image, gain, readNoise
         )
+        if not (opened.isOurs and varianceSource.startswith("HDU")):
+            # Our own files say already where their variance came from in the first place.
+            metadata["VARSRC"] = varianceSource
         useXY0 = opened.isOurs if options.get("useXY0") is None else bool(options["useXY0"])
         xy0 = xy0FromCards(opened.header) if useXY0 else (0, 0)
         return ImagePlanes(
@@ -198,17 +202,15 @@ def _mask(
         return other.bits(other.image)
 
 
-def _givenVariance(
-    shape: tuple[int, ...], label: str, options: ReadOptions
-) -> tuple[NDArray[np.float32], str] | None:
+def _givenVariance(shape: tuple[int, ...], label: str, options: ReadOptions) -> tuple[NDArray[np.float32], str] | None:
     """Variance from the file that the caller named; None if there is none."""
     if (path := options.get("noise")) is not None:
-        return varianceFromSigma(_plane(path, Role.SIGMA, shape, label), str(path)), f"noise file {path}"
+        return varianceFromSigma(_plane(path, Role.SIGMA, shape, label), str(path)), f"noise file {Path(path).name}"
     if (path := options.get("variance")) is not None:
-        return _plane(path, Role.VARIANCE, shape, label), f"variance file {path}"
+        return _plane(path, Role.VARIANCE, shape, label), f"variance file {Path(path).name}"
     if (path := options.get("weight")) is not None:
         inverse = _plane(path, Role.INVERSE_VARIANCE, shape, label)
-        return varianceFromInverse(inverse), f"weight file {path}"
+        return varianceFromInverse(inverse), f"weight file {Path(path).name}"
     return None
 
 
@@ -236,9 +238,7 @@ def _ownVariance(
     return estimateVariance(image, gain, readNoise, label)
 
 
-def _plane(
-    path: str | os.PathLike[str], role: Role, shape: tuple[int, ...], label: str
-) -> NDArray[np.float32]:
+def _plane(path: str | os.PathLike[str], role: Role, shape: tuple[int, ...], label: str) -> NDArray[np.float32]:
     name, selector = parseFileName(path)
     with openFits(name) as source:
         other = _choose(source, selector, (role,))

@@ -73,9 +73,7 @@ def varianceFromInverse(inverse: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.where(inverse > 0, np.float32(1) / inverse, np.float32(np.inf))
 
 
-def varianceFromWeight(
-    weight: NDArray[np.float32], image: NDArray[np.float32], label: str
-) -> NDArray[np.float32]:
+def varianceFromWeight(weight: NDArray[np.float32], image: NDArray[np.float32], label: str) -> NDArray[np.float32]:
     """Scale a relative weight map to the scatter of the sky.
 
     Parameters
@@ -172,9 +170,7 @@ def checkGain(gain: float | None, readNoise: float | None) -> None:
     if readNoise is not None and not (math.isfinite(readNoise) and readNoise >= 0):
         raise ValueError(f"readNoise={readNoise} e- is not a number from 0 up")
     if readNoise is not None and gain is None:
-        raise ValueError(
-            f"readNoise={readNoise} e- was given without gain (e-/count), which turns it into counts"
-        )
+        raise ValueError(f"readNoise={readNoise} e- was given without gain (e-/count), which turns it into counts")
 
 
 def skyScatter(image: NDArray[np.float32]) -> float:
@@ -208,10 +204,7 @@ def skyScatter(image: NDArray[np.float32]) -> float:
         kept = np.abs(blocks - centre) <= CLIP * sigma
         n = np.maximum(np.count_nonzero(kept, axis=1, keepdims=True), 1)
         centre = np.where(kept, blocks, 0.0).sum(axis=1, keepdims=True) / n
-        sigma = (
-            np.sqrt(np.where(kept, (blocks - centre) ** 2, 0.0).sum(axis=1, keepdims=True) / n)
-            / CLIPPED_SIGMA
-        )
+        sigma = np.sqrt(np.where(kept, (blocks - centre) ** 2, 0.0).sum(axis=1, keepdims=True) / n) / CLIPPED_SIGMA
     # A scatter below the spacing of float32 numbers is a constant with rounding errors.
     real = sigma[sigma > np.finfo(np.float32).eps * np.abs(centre)]
     return float(np.median(real)) if real.size else 0.0

@@ -69,9 +69,7 @@ def writePlanes(
     """
     shape = planes.image.shape
     if planes.image.ndim != 2 or planes.image.size == 0:
-        raise ValueError(
-            f"the image has shape {shape}; only two-dimensional images with pixels can be written"
-        )
+        raise ValueError(f"the image has shape {shape}; only two-dimensional images with pixels can be written")
     for name, plane in (("mask", planes.mask), ("variance", planes.variance), ("matched", matched)):
         if plane is not None and plane.shape != shape:
             raise ValueError(f"{name} has shape {plane.shape}, but the image {shape}")
@@ -166,9 +164,7 @@ def _primaryHdu(planes: ImagePlanes, nExtensions: int) -> fits.PrimaryHDU:
         metadata = {**metadata, "FILTER": planes.filter}
     appendMetadata(primary.header, metadata)
     if planes.photoCalib is not None:
-        primary.header.append(
-            exactCard(PHOTOCALIB_CARD, planes.photoCalib, "[nJy] flux of one count"), end=True
-        )
+        primary.header.append(exactCard(PHOTOCALIB_CARD, planes.photoCalib, "[nJy] flux of one count"), end=True)
     return primary
 
 

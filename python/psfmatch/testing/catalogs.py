@@ -32,9 +32,7 @@ def makeStreams(seed: int) -> dict[str, np.random.Generator]:
     return {name: np.random.default_rng(child) for name, child in zip(STREAMS, children, strict=True)}
 
 
-def drawStars(
-    options: FieldOptions, box: Box, optics: Optics, streams: dict[str, np.random.Generator]
-) -> Table:
+def drawStars(options: FieldOptions, box: Box, optics: Optics, streams: dict[str, np.random.Generator]) -> Table:
     """Draw the stars.
 
     Returns
@@ -55,9 +53,7 @@ def drawStars(
         flux = constantFlux * np.where(isVariable, 1 + change, 1.0)
         isBright = np.full(len(draws), name == "brightStars")
         parts.append((*_positions(draws, box), flux, constantFlux, isBright, isVariable))
-    x, y, flux, constantFlux, isBright, isVariable = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
+    x, y, flux, constantFlux, isBright, isVariable = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Table(
         {
             "x": x,
@@ -71,9 +67,7 @@ def drawStars(
     )
 
 
-def drawGalaxies(
-    options: FieldOptions, box: Box, optics: Optics, streams: dict[str, np.random.Generator]
-) -> Table:
+def drawGalaxies(options: FieldOptions, box: Box, optics: Optics, streams: dict[str, np.random.Generator]) -> Table:
     """Draw the galaxies.
 
     Returns

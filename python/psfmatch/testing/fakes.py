@@ -31,7 +31,7 @@ FAKE_COEFFICIENTS = np.array(
 NINE_STARS = ((32, 32), (96, 32), (160, 32), (96, 95), (31, 96), (160, 96), (96, 160), (160, 160), (32, 160))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FakeKernelSet:
     """A science image that is its template through a known varying kernel, plus a known constant.
 

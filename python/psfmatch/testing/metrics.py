@@ -30,7 +30,7 @@ __all__ = [
     "usableFraction",
 ]
 
-UNUSABLE_PLANES = ("BAD", "SAT", "EDGE", "NO_DATA")
+UNUSABLE_PLANES = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
 EDGE_MARGIN = 32  # px
 SOURCE_RADIUS = 15.0  # px, of light that a background pixel must not have
 STAR_RADIUS = 4.0  # px, of the core of a star
@@ -49,9 +49,7 @@ def usableFraction(difference: MaskedImage | Exposure, planes: Iterable[str] = U
     return float(1 - np.mean(_masked(difference).badPixels(planes)))
 
 
-def backgroundPull(
-    difference: MaskedImage | Exposure, truth: Truth, planes: Iterable[str] = UNUSABLE_PLANES
-) -> float:
+def backgroundPull(difference: MaskedImage | Exposure, truth: Truth, planes: Iterable[str] = UNUSABLE_PLANES) -> float:
     """Robust width of the pull of empty sky: 1 for a perfect difference and variance plane.
 
     Pixels count that are usable, 32 px from the edges and 15 px from every source and transient.
@@ -72,27 +70,24 @@ def starPull(
     Pixels within 15 px of transients and of variable or saturated stars do not count.
     """
     steady = ~np.asarray(truth.stars["isVariable"]) & ~np.asarray(truth.stars["isSaturated"])
-    pixels = _interior(difference, planes) & _near(
-        truth.stars[steady & truth.stars["isBright"]], truth, STAR_RADIUS
-    )
-    pixels &= ~_near(truth.stars[~steady], truth, SOURCE_RADIUS) & ~_near(
-        truth.transients, truth, SOURCE_RADIUS
-    )
+    pixels = _interior(difference, planes) & _near(truth.stars[steady & truth.stars["isBright"]], truth, STAR_RADIUS)
+    pixels &= ~_near(truth.stars[~steady], truth, SOURCE_RADIUS) & ~_near(truth.transients, truth, SOURCE_RADIUS)
     pulls = _pulls(difference, pixels)
     return robustSigma(pulls), float(np.std(pulls)) if pulls.size else float("nan")
 
 
 def matchedFilter(
-    difference: FloatArray | NDArray[np.float32] | MaskedImage | Exposure,
+    difference: NDArray[Any] | MaskedImage | Exposure,
     variance: NDArray[Any] | float | None,
     psfImage: FloatArray,
     x: float,
     y: float,
+    planes: Iterable[str] = UNUSABLE_PLANES,
 ) -> tuple[float, float]:
     """Flux of a point source at a known place by inverse-variance weighting.
 
     flux = sum(psf d / var) / sum(psf^2 / var), error = sum(psf^2 / var)^(-1/2) (Horne 1986, PASP 98, 609).
-    Pixels that are not finite, have no positive variance, or fall off the image do not count.
+    Pixels that are masked, not finite, without positive variance or off the image do not count.
 
     Parameters
     ----------
@@ -106,6 +101,8 @@ def matchedFilter(
         `Truth.sciencePsfImage` gives it.
     x, y : float
         Place of the source, pixels.
+    planes : iterable of str
+        Mask planes whose pixels do not count; an array has none.
 
     Returns
     -------
@@ -113,9 +110,9 @@ def matchedFilter(
         Counts; (nan, inf) when no pixel counts.
     """
     if isinstance(difference, np.ndarray):
-        image, x0, y0 = difference, 0, 0
+        image, (x0, y0), masked = difference, (0, 0), None
     else:
-        image, (x0, y0) = difference.image, difference.xy0
+        image, (x0, y0), masked = difference.image, difference.xy0, difference.mask
         variance = difference.variance if variance is None else variance
     if variance is None:
         raise ValueError("a plain array has no variance plane: give the variance of the difference")
@@ -125,8 +122,10 @@ def matchedFilter(
     columns = slice(max(left, 0), max(min(left + psfImage.shape[1], image.shape[1]), 0))
     psf = psfImage[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     pixels = np.asarray(image[rows, columns], dtype=np.float64)
-    noise = np.broadcast_to(np.asarray(variance, dtype=np.float64), image.shape)[rows, columns]
+    noise = np.broadcast_to(np.asarray(variance), image.shape)[rows, columns].astype(np.float64)
     counts = np.isfinite(pixels) & np.isfinite(noise) & (noise > 0)
+    if masked is not None:
+        counts &= np.asarray(masked[rows, columns] & masked.getPlaneBitMask(planes, ignoreMissing=True)) == 0
     weighted = psf[counts] / noise[counts]
     information = float(np.sum(weighted * psf[counts]))
     if information <= 0:

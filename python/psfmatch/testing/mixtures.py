@@ -20,7 +20,7 @@ RENDER_RADIUS = 6.0
 """Half width of a rendered source in units of its widest component; beyond it lie 2e-8 of the light."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GaussianMixture:
     """A sum of elliptical Gaussians.
 

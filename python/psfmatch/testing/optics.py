@@ -1,8 +1,8 @@
 """Point-spread functions and matching kernel of a simulated pair, varying smoothly over the field.
 
-The template's function is a three-Gaussian fit to a Moffat profile of beta 3.5 (within 2 % of it out to twice
-its width); the kernel has a core and a wing; the science function is their convolution. Size and ellipticity
-of each are polynomials of order 2 in position.
+The template's function is a three-Gaussian fit to a Moffat profile of beta 3.5 (of the same width, within 3 %
+of it out to twice that); the kernel has a core and a wing; the science function is their convolution. Size
+and ellipticity of each are polynomials of order 2 in position.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from psfmatch.testing.options import FieldOptions
 
 __all__ = ["FieldPsf", "Optics", "SmoothField", "makeOptics", "randomField"]
 
-MOFFAT_WEIGHTS = np.array([0.432, 0.473, 0.095])
-MOFFAT_SIGMAS = np.array([0.38, 0.62, 1.12])  # in units of the full width at half maximum
+MOFFAT_WEIGHTS = np.array([0.3963, 0.4999, 0.1038])
+MOFFAT_SIGMAS = np.array([0.365, 0.61, 1.09])  # in units of the full width at half maximum
 KERNEL_WEIGHTS = np.array([0.92, 0.08])
 KERNEL_VARIANCES = np.array([1.0, 4.0])  # relative to the core
-LEAST_SIGMA = 0.8  # px; below it the pixel grid no longer holds a Gaussian's integral to 1e-5
+LEAST_SIGMA = 0.8  # px; below it the pixel grid no longer holds a Gaussian's integral to 2e-5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SmoothField:
     """Polynomial c . (1, u, v, u^2, u v, v^2) of positions u and v that run from -1 to 1 across a box."""
 
@@ -141,9 +141,7 @@ def makeOptics(options: FieldOptions, box: Box, generator: np.random.Generator) 
     templateSize = randomField(
         generator, box, options.templateFwhm**2, 2 * options.templateVariation * options.templateFwhm**2
     )
-    e1, e2, kernelE1, kernelE2 = (
-        randomField(generator, box, 0.0, np.sqrt(2) * options.ellipticity) for _ in range(4)
-    )
+    e1, e2, kernelE1, kernelE2 = (randomField(generator, box, 0.0, np.sqrt(2) * options.ellipticity) for _ in range(4))
     kernelSize = randomField(generator, box, sum(sizes) / 2, sizes[1] - sizes[0])
     kernelSum = randomField(generator, box, options.fluxRatio, options.fluxRatio * options.fluxRatioVariation)
     optics = Optics(templateSize, e1, e2, kernelSize, kernelE1, kernelE2, kernelSum, options.offset)

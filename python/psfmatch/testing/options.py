@@ -59,8 +59,9 @@ class FieldOptions:
         Full well in counts of either image; infinity for none. Excess bleeds along the column, flagged SAT.
     badFraction, templateBadFraction : float
         Part of the pixels that are defects, flagged BAD: half of them single, half in columns and clusters.
-    transients : int or tuple of float
-        Number of transients in the image, or the signed signal-to-noise ratio of each.
+    transients : int, tuple of float or None
+        Number of transients in the image, or the signed signal-to-noise ratio of each; None for 20 per
+        megapixel, at least one.
     transientFluxes : tuple of float or None
         Signed fluxes in counts; overrides `transients`. A negative one is a star that only the template
         shows.
@@ -69,7 +70,7 @@ class FieldOptions:
     negativeFraction, hostFraction : float
         Part of the drawn transients that are negative, and part of all that sit in a galaxy.
     transientMargin : float
-        Least distance of a transient from the edges, pixels.
+        Least distance of a transient from the edges, pixels; on small images at most a quarter of the side.
     avoidBad : bool
         Keep transients 5 px away from defects and saturated pixels and 10 px from bright and variable stars.
     xy0 : (int, int)
@@ -109,7 +110,7 @@ class FieldOptions:
     saturation: float = 5e4
     badFraction: float = 0.01
     templateBadFraction: float = 0.0
-    transients: int | tuple[float, ...] = 20
+    transients: int | tuple[float, ...] | None = None
     transientFluxes: tuple[float, ...] | None = None
     transientSignalToNoise: tuple[float, float] = (6.0, 40.0)
     negativeFraction: float = 0.3

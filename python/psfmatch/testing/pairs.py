@@ -8,7 +8,7 @@ resampled coadd are left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,13 @@ FloatImage = NDArray[np.float32]
 SIMULATED_POSITION = (215.604, 53.1595)  # degrees, of the image centre
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SimulatedPair:
     """A simulated template and science exposure, and the truth about them."""
 
     template: Exposure
     science: Exposure
-    truth: Truth
+    truth: Truth = field(repr=False)
     options: FieldOptions
     seed: int
 
@@ -101,9 +101,9 @@ def simulatePair(
 
     Examples
     --------
-    >>> pair = simulatePair(seed=1, size=256)
+    >>> pair = simulatePair(seed=1, size=256, transients=(8.0, -12.0))
     >>> pair.science.image.shape, len(pair.truth.transients)
-    ((256, 256), 20)
+    ((256, 256), 2)
     """
     options = replace(options or FieldOptions(), **changes)
     height, width = (size, size) if isinstance(size, int) else size
@@ -133,17 +133,13 @@ def simulatePair(
     spoiled = saturated[0] | saturated[1] | defects[0] | defects[1]
     transients = drawTransients(options, box, optics, streams, (template, science), spoiled, stars, galaxies)
 
-    truth = Truth(
-        box, stars, galaxies, transients, template, science, matched, optics, sky, options.templateSky
-    )
+    truth = Truth(box, stars, galaxies, transients, template, science, matched, optics, sky, options.templateSky)
     expected = template + truth.templateTransientImage(), science.copy()
     for x, y, flux in transients[transients["flux"] > 0].iterrows("x", "y", "flux"):
         addSource(expected[1], options.xy0, x, y, optics.sciencePsf(x, y).scaled(flux))
     exposures = [
         _expose(options, box, scene, isSaturated, isBad, streams, name, optics)
-        for scene, isSaturated, isBad, name in zip(
-            expected, saturated, defects, ("template", "science"), strict=True
-        )
+        for scene, isSaturated, isBad, name in zip(expected, saturated, defects, ("template", "science"), strict=True)
     ]
     if options.skySubtracted:
         truth = _takeSkyOff(options, truth, exposures)

@@ -45,9 +45,7 @@ def drawTransients(
     box: Box,
     optics: Optics,
     streams: dict[str, np.random.Generator],
-    scenes: tuple[
-        NDArray[np.float32], NDArray[np.float32]
-    ],  # template, science: expected counts, sky included
+    scenes: tuple[NDArray[np.float32], NDArray[np.float32]],  # template, science: expected counts, sky included
     spoiled: NDArray[np.bool_],  # defects and saturation of either image
     stars: Table,
     galaxies: Table,
@@ -66,6 +64,8 @@ def drawTransients(
         When the image has no room for them.
     """
     fluxes, ratios = options.transientFluxes, options.transients
+    if ratios is None:
+        ratios = max(round(20 * box.width * box.height / 1e6), 1)
     number = len(fluxes) if fluxes is not None else ratios if isinstance(ratios, int) else len(ratios)
     draws = streams["transients"].random((number, 3))
     places = _drawPlaces(options, box, streams["places"], draws[:, 2], spoiled, stars, galaxies)
@@ -86,9 +86,7 @@ def drawTransients(
             (
                 x,
                 y,
-                *_fluxAndRatio(
-                    x, y, wanted[index] if flux is None else None, flux, box, optics, scenes, models
-                ),
+                *_fluxAndRatio(x, y, wanted[index] if flux is None else None, flux, box, optics, scenes, models),
             )
         )
     return Table(rows=rows or None, names=("x", "y", "flux", "signalToNoise"), dtype=(float,) * 4)
@@ -103,7 +101,7 @@ def _drawPlaces(
     stars: Table,
     galaxies: Table,
 ) -> list[tuple[float, float]]:
-    margin = options.transientMargin
+    margin = min(options.transientMargin, min(box.width, box.height) / 4)
     low = np.array([box.x0, box.y0]) - 0.5 + margin
     high = np.array([box.x1, box.y1]) - 0.5 - margin
     avoided = stars[stars["isBright"] | stars["isVariable"]]
@@ -177,8 +175,6 @@ def _fluxAndRatio(
     if flux is None:
         assert wanted is not None
         flux = 0.0
-        for _ in range(
-            6
-        ):  # its own noise changes the error by little: converges to 1e-4 for ratios up to some hundred
+        for _ in range(6):  # its own noise changes the error by little: converges to 1e-4 for ratios up to some hundred
             flux = wanted * error(flux)
     return flux, flux / error(flux)

@@ -15,7 +15,7 @@ from psfmatch.testing.optics import Optics, SmoothField
 __all__ = ["Truth"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Truth:
     """The exact contents of a simulated pair. Positions are parent pixel coordinates of the science image.
 

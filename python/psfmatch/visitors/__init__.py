@@ -1,0 +1,19 @@
+"""The four visitors of the solution: fit each candidate, compare kernel sums, fit the spatial model, assess it.
+
+Each handles all candidates of a pass in one call of the compiled core, which uses all threads and releases the
+interpreter. The thresholds are policy and live here; the arithmetic over pixels does not.
+"""
+
+from psfmatch.visitors.assessSpatialKernel import AssessSpatialKernelVisitor
+from psfmatch.visitors.buildSingleKernel import BuildSingleKernelVisitor
+from psfmatch.visitors.buildSpatialKernel import BuildSpatialKernelVisitor
+from psfmatch.visitors.judging import badPlanesOf
+from psfmatch.visitors.kernelSum import KernelSumVisitor
+
+__all__ = [
+    "AssessSpatialKernelVisitor",
+    "BuildSingleKernelVisitor",
+    "BuildSpatialKernelVisitor",
+    "KernelSumVisitor",
+    "badPlanesOf",
+]

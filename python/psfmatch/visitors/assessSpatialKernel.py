@@ -1,0 +1,92 @@
+"""The fourth visitor: how well the spatial model subtracts each candidate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from psfmatch import _core
+from psfmatch.cells import CandidateStatus, KernelCandidate
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.threads import resolveThreads
+from psfmatch.visitors.judging import chosenStatistics, fitControl, reasonAgainst, stampTuples
+
+__all__ = ["AssessSpatialKernelVisitor"]
+
+log = logging.getLogger("psfmatch.visitors")
+
+
+class AssessSpatialKernelVisitor:
+    """Judges every candidate under the spatial model and rejects those it does not subtract.
+
+    Attributes
+    ----------
+    nGood, nRejected, nProcessed
+        Counters since the last `reset`.
+    """
+
+    def __init__(
+        self,
+        kernel: LinearCombinationKernel,
+        background: SpatialFunction2D,
+        config: Any,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        self.kernel = kernel
+        self.background = background
+        self.config = config
+        self.threads = resolveThreads(threads)
+        self.reset()
+
+    def reset(self) -> None:
+        """Set the counters to zero."""
+        self.nGood = 0
+        self.nRejected = 0
+        self.nProcessed = 0
+
+    def processCandidate(self, candidate: KernelCandidate) -> None:
+        """Handle one candidate."""
+        self.processCandidates([candidate])
+
+    def processCandidates(self, candidates: Sequence[KernelCandidate]) -> None:
+        """Assess all candidates that have a solution; one without is rejected."""
+        pending = []
+        for candidate in candidates:
+            if candidate.isInitialized:
+                pending.append(candidate)
+            elif candidate.status is not CandidateStatus.BAD:
+                candidate.reject("not fitted: it has no kernel of its own")
+                self.nRejected += 1
+        if not pending:
+            return
+        x = np.array([c.x for c in pending])
+        y = np.array([c.y for c in pending])
+        templates, sciences = stampTuples(pending, self.config)
+        assessments = _core.assessCandidates(
+            templates,
+            sciences,
+            self.kernel.computeImages(x, y),
+            list(np.atleast_1d(self.background(x, y))),
+            fitControl(self.config),
+            nThreads=self.threads,
+        )
+        for candidate, assessment in zip(pending, assessments, strict=True):
+            self.nProcessed += 1
+            if not assessment.valid:
+                reason: str | None = f"spatial assessment failed: {assessment.message}"
+            else:
+                residual = chosenStatistics(assessment, self.config)
+                candidate.spatialResidual = residual
+                found = reasonAgainst(residual, self.config.spatialKernelClipping, self.config)
+                reason = None if found is None else f"spatial {found}"
+            if reason is None:
+                candidate.accept()
+                self.nGood += 1
+            else:
+                candidate.reject(reason)
+                self.nRejected += 1
+                log.debug("Rejecting candidate %d: %s", candidate.id, reason)

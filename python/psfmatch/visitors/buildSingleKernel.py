@@ -1,0 +1,120 @@
+"""The first visitor: a kernel of its own for every candidate (Alard & Lupton 1998, ApJ 503, 325)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch import _core
+from psfmatch.cells import KernelCandidate, KernelSolution, SolutionSlot
+from psfmatch.threads import resolveThreads
+from psfmatch.visitors.judging import chosenStatistics, fitControl, reasonAgainst, stampTuples
+
+__all__ = ["BuildSingleKernelVisitor"]
+
+log = logging.getLogger("psfmatch.visitors")
+
+
+class BuildSingleKernelVisitor:
+    """Fits a kernel (and background) to each candidate and rejects those it does not subtract.
+
+    Parameters
+    ----------
+    basisList : (n, h, w)
+        Basis images.
+    config
+        Active kernel configuration.
+    skipBuilt
+        Leave candidates alone that already have a solution.
+    slot
+        Where the solution goes.
+    threads
+        Number of threads of the core.
+
+    Attributes
+    ----------
+    nProcessed, nRejected
+        Candidates fitted and judged, and candidates rejected, since the last `reset`.
+    """
+
+    def __init__(
+        self,
+        basisList: npt.ArrayLike,
+        config: Any,
+        *,
+        skipBuilt: bool = True,
+        slot: SolutionSlot = SolutionSlot.ORIG,
+        threads: int | None = None,
+    ) -> None:
+        self.basisList = np.ascontiguousarray(basisList, dtype=np.float64)
+        self.config = config
+        self.skipBuilt = skipBuilt
+        self.slot = slot
+        self.threads = resolveThreads(threads)
+        self._prepared = _core.PreparedBasis(self.basisList)
+        self.reset()
+
+    def reset(self) -> None:
+        """Set the counters to zero."""
+        self.nProcessed = 0
+        self.nRejected = 0
+
+    def processCandidate(self, candidate: KernelCandidate) -> None:
+        """Handle one candidate."""
+        self.processCandidates([candidate])
+
+    def processCandidates(self, candidates: Sequence[KernelCandidate]) -> None:
+        """Fit all candidates that need it."""
+        pending = [c for c in candidates if not (self.skipBuilt and c.isInitialized)]
+        if not pending:
+            return
+        templates, sciences = stampTuples(pending, self.config)
+        fits = _core.fitCandidates(templates, sciences, self._prepared, fitControl(self.config), nThreads=self.threads)
+        for candidate, fit in zip(pending, fits, strict=True):
+            self._judge(candidate, fit)
+
+    def _judge(self, candidate: KernelCandidate, fit: _core.CandidateFit) -> None:
+        if fit.outcome is not _core.CandidateOutcome.solved:
+            kind = "condition number" if fit.outcome is _core.CandidateOutcome.illConditioned else "fit failed"
+            self._reject(candidate, f"{kind}: {fit.message}")
+            return
+        candidate.setKernelSolution(
+            KernelSolution(
+                basis=self.basisList,
+                coefficients=fit.coefficients,
+                background=fit.background,
+                kernelSum=fit.kernelSum,
+                matrix=fit.matrix,
+                rightHandSide=fit.rightHandSide,
+                conditionNumber=fit.conditionNumber,
+                method=fit.method.name,
+                lostFraction=fit.lostFraction,
+            ),
+            self.slot,
+        )
+        self.nProcessed += 1
+        residual = chosenStatistics(fit, self.config)
+        candidate.residual = residual
+        candidate.chi2 = residual.rms**2
+        log.debug(
+            "Candidate %d at (%.1f, %.1f): residual %.3f +/- %.3f sigma (%d pixels), kernel sum %.4f, background %.4g",
+            candidate.id, candidate.x, candidate.y, residual.mean, residual.rms, residual.count,
+            fit.kernelSum, fit.background,
+        )  # fmt: skip
+        maxLost = self.config.maskedStampFraction
+        reason = reasonAgainst(residual, self.config.singleKernelClipping, self.config)
+        if reason is None and self.config.zeroWeightBadPixels and maxLost > 0.0 and fit.lostFraction > maxLost:
+            reason = f"bad pixels in stamp: {fit.lostFraction:.1%} of the fit, limit {maxLost:.1%}"
+        if reason is None:
+            candidate.accept()
+        else:
+            self._reject(candidate, reason)
+
+    def _reject(self, candidate: KernelCandidate, reason: str) -> None:
+        candidate.reject(reason)
+        self.nRejected += 1
+        log.debug("Rejecting candidate %d at (%.1f, %.1f): %s", candidate.id, candidate.x, candidate.y, reason)

@@ -1,0 +1,150 @@
+"""The third visitor: one kernel and background for the whole field (Alard 2000, A&AS 144, 363)."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch import _core
+from psfmatch.cells import KernelCandidate
+from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
+from psfmatch.exposure import Box
+from psfmatch.kernels import RAW_PIXELS, LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
+
+__all__ = ["BuildSpatialKernelVisitor"]
+
+log = logging.getLogger("psfmatch.visitors")
+
+
+class BuildSpatialKernelVisitor:
+    """Collects the equations of all candidates and solves for the kernel and background over the field.
+
+    Parameters
+    ----------
+    basisList : (n, h, w)
+        Basis images of the candidates' solutions.
+    bbox
+        Area on which Chebyshev functions are defined.
+    config
+        Active kernel configuration.
+    constantFirstTerm
+        The coefficient of the first image does not vary; by default so for Alard-Lupton and PCA bases.
+    """
+
+    def __init__(
+        self, basisList: npt.ArrayLike, bbox: Box, config: Any, *, constantFirstTerm: bool | None = None
+    ) -> None:
+        self.basisList = np.ascontiguousarray(basisList, dtype=np.float64)
+        self.bbox = bbox
+        self.config = config
+        if config.spatialModelType not in ("chebyshev1", "polynomial"):
+            raise ValueError(
+                f"spatialModelType {config.spatialModelType!r} is unknown; choose 'chebyshev1' or 'polynomial'"
+            )
+        if constantFirstTerm is None:
+            constantFirstTerm = config.kernelBasisSet == "alard-lupton" or config.usePcaForSpatialKernel
+        self.constantFirstTerm = constantFirstTerm
+        self.candidates: list[KernelCandidate] = []
+        self.nRejected = 0
+        self.conditionNumber = math.nan
+        self.nUnknowns = 0
+        self._solution: tuple[LinearCombinationKernel, SpatialFunction2D] | None = None
+
+    def reset(self) -> None:
+        """Set the counter to zero; candidates already collected are kept."""
+        self.nRejected = 0
+
+    def processCandidate(self, candidate: KernelCandidate) -> None:
+        """Collect one candidate."""
+        self.processCandidates([candidate])
+
+    def processCandidates(self, candidates: Sequence[KernelCandidate]) -> None:
+        """Collect candidates; one without a solution is rejected and left out."""
+        for candidate in candidates:
+            if candidate.isInitialized:
+                self.candidates.append(candidate)
+            else:
+                candidate.reject("not fitted: it reached the spatial fit without a kernel of its own")
+                self.nRejected += 1
+
+    def _frame(self) -> tuple[float, float, float, float]:
+        """Return the scaled coordinates of the fit.
+
+        Chebyshev functions are defined over the box. Polynomials have no frame of their own, so the rectangle of
+        the candidates conditions them best, wherever it lies.
+        """
+        frame = frameOf(self.bbox)
+        if self.config.spatialModelType == "chebyshev1":
+            return frame
+        centres, scales = [], []
+        for axis, positions in enumerate(([c.x for c in self.candidates], [c.y for c in self.candidates])):
+            low, high = min(positions), max(positions)
+            isPoint = high <= low
+            centres.append(low if isPoint else 0.5 * (low + high))
+            scales.append(frame[2 + axis] if isPoint else 0.5 * (high - low))
+        return (centres[0], centres[1], scales[0], scales[1])
+
+    def solveLinearEquation(self) -> None:
+        """Solve for the spatial parameters.
+
+        Raises
+        ------
+        NoKernelCandidatesError
+            If no candidate was collected.
+        KernelSolutionError
+            If the equations have no finite solution.
+        """
+        if not self.candidates:
+            raise NoKernelCandidatesError("No kernel candidates for spatial fit", nCandidates=0)
+        config = self.config
+        frame = self._frame()
+        model = _core.SpatialModel[config.spatialModelType]
+        kernelFunction = _core.SpatialFunction(model, config.spatialKernelOrder, _core.Frame(*frame))
+        backgroundFunction = (
+            _core.SpatialFunction(model, config.spatialBgOrder, _core.Frame(*frame))
+            if config.fitForBackground
+            else None
+        )
+        solutions = [c.kernelSolution for c in self.candidates]
+        try:
+            result = _core.solveSpatialKernel(
+                [s.matrix for s in solutions],
+                [s.rightHandSide for s in solutions],
+                [c.x for c in self.candidates],
+                [c.y for c in self.candidates],
+                len(self.basisList),
+                kernelFunction,
+                backgroundFunction,
+                constantFirstTerm=self.constantFirstTerm,
+                conditionNumberType=_core.ConditionNumberType[config.conditionNumberType.lower()],
+            )
+        except _core.SolutionError as error:
+            raise KernelSolutionError(
+                f"the spatial kernel of order {config.spatialKernelOrder} could not be solved from "
+                f"{len(self.candidates)} candidates: {error}. Try a lower spatialKernelOrder or spatialBgOrder.",
+                nCandidates=len(self.candidates),
+            ) from error
+        self.conditionNumber = result.conditionNumber
+        self.nUnknowns = result.nUnknowns
+        kernel = LinearCombinationKernel(self.basisList, result.kernelParameters, config.spatialModelType, frame=frame)
+        background = makeSpatialFunction(
+            config.spatialModelType,
+            result.backgroundParameters,
+            frame if config.spatialModelType == "chebyshev1" or config.fitForBackground else RAW_PIXELS,
+        )
+        log.debug(
+            "Spatial solution: %d unknowns, %d candidates, condition number %.3g, solved by %s",
+            result.nUnknowns, len(self.candidates), result.conditionNumber, result.method.name,
+        )  # fmt: skip
+        self._solution = (kernel, background)
+
+    def getSolutionPair(self) -> tuple[LinearCombinationKernel, SpatialFunction2D]:
+        """Return kernel and differential background; RuntimeError before `solveLinearEquation`."""
+        if self._solution is None:
+            raise RuntimeError("no spatial solution yet: call solveLinearEquation first")
+        return self._solution
