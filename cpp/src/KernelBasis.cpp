@@ -134,15 +134,20 @@ KernelBasis renormalize(KernelBasis basis) {
     basis.images.row(0) /= firstSum;
     // The threshold is the float epsilon although pixels are doubles: smaller sums are rounding (spec 2.3).
     constexpr double negligible = std::numeric_limits<float>::epsilon();
+    // What taking the first image off one of its multiples leaves, relative to the first image.
+    constexpr double roundingLevel = 1e-14;
     for (Index i = 1; i < basis.size(); ++i) {
         double const sum = basis.images.row(i).sum();
         if (std::abs(sum) > negligible) {
             basis.images.row(i) = basis.images.row(i) / sum - basis.images.row(0);
+            if (basis.images.row(i).norm() <= roundingLevel * basis.images.row(0).norm()) {
+                throw NumericalError("basis image " + std::to_string(i) +
+                                     " is a multiple of the first one: the basis holds it twice");
+            }
         }
         double const norm = basis.images.row(i).norm();
         if (norm == 0.0) {
-            throw NumericalError("basis image " + std::to_string(i) +
-                                 " is a multiple of the first one: the basis holds it twice");
+            throw NumericalError("basis image " + std::to_string(i) + " is zero everywhere");
         }
         basis.images.row(i) /= norm;
     }

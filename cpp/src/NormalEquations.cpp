@@ -4,58 +4,47 @@
 #include <string>
 #include <utility>
 
+#include "rowFunctions.h"
+
 namespace psfmatch {
 
 namespace {
 
 // Along x with every distinct row factor, then along y with each image's column factor: for 27 functions of
-// side 21 about a twelfth of the work of the two-dimensional sums.
-void convolveSeparable(SeparableBasis const& factors, ConstImageView<float> const& stamp, Index outHeight,
-                       Index outWidth, RowMatrix& scratch, RowMatrix& columns) {
-    Index const nRow = factors.rowFactors.rows();
-    Index const kernelWidth = factors.rowFactors.cols();
-    Index const kernelHeight = factors.columnFactors.cols();
-    Index const height = stamp.rows();
-    scratch.setZero(nRow * height, outWidth);
-    Eigen::RowVectorXd line(stamp.cols());
-    for (Index y = 0; y < height; ++y) {
-        line = stamp.row(y).matrix().cast<double>();
-        for (Index r = 0; r < nRow; ++r) {
-            auto sums = scratch.row(r * height + y);
-            for (Index u = 0; u < kernelWidth; ++u) {
-                sums.noalias() += factors.rowFactors(r, u) * line.segment(u, outWidth);
-            }
+// side 21 about a twelfth of the work of the two-dimensional sums. The rows of a pass along x stand one after
+// the other, so that a pass along y is one correlation of the whole image with a step of one row.
+void convolveSeparable(detail::RowFunctions const& functions, SeparableBasis const& factors,
+                       RowMatrix const& pixels, Index outHeight, Index outWidth, RowMatrix& scratch,
+                       RowMatrix& columns) {
+    auto const kernelWidth = static_cast<int>(factors.rowFactors.cols());
+    auto const kernelHeight = static_cast<int>(factors.columnFactors.cols());
+    auto const width = static_cast<int>(outWidth);
+    Index const height = pixels.rows();
+    scratch.setZero(factors.rowFactors.rows(), height * outWidth);
+    for (Index r = 0; r < scratch.rows(); ++r) {
+        for (Index y = 0; y < height; ++y) {
+            functions.correlate(factors.rowFactors.row(r).data(), kernelWidth, pixels.row(y).data(), 1, width,
+                                scratch.row(r).data() + y * outWidth);
         }
     }
-    columns.setZero();
     for (Index i = 0; i < factors.columnFactors.rows(); ++i) {
-        Index const first = factors.rowOf[static_cast<std::size_t>(i)] * height;
-        for (Index y = 0; y < outHeight; ++y) {
-            auto sums = columns.row(i).segment(y * outWidth, outWidth);
-            for (Index v = 0; v < kernelHeight; ++v) {
-                sums.noalias() += factors.columnFactors(i, v) * scratch.row(first + y + v);
-            }
-        }
+        Index const r = factors.rowOf[static_cast<std::size_t>(i)];
+        functions.correlate(factors.columnFactors.row(i).data(), kernelHeight, scratch.row(r).data(), width,
+                            static_cast<int>(outHeight * outWidth), columns.row(i).data());
         if (factors.firstImageWeight[i] != 0.0) {
             columns.row(i) += factors.firstImageWeight[i] * columns.row(0);
         }
     }
 }
 
-void convolveDirect(KernelBasis const& basis, ConstImageView<float> const& stamp, Index outHeight, Index outWidth,
-                    RowMatrix& columns) {
-    RowMatrix const pixels = stamp.matrix().cast<double>();
-    columns.setZero();
+void convolveDirect(detail::RowFunctions const& functions, KernelBasis const& basis, RowMatrix const& pixels,
+                    Index outHeight, Index outWidth, RowMatrix& columns) {
     for (Index i = 0; i < basis.size(); ++i) {
         for (Index y = 0; y < outHeight; ++y) {
-            auto sums = columns.row(i).segment(y * outWidth, outWidth);
             for (Index v = 0; v < basis.height; ++v) {
-                for (Index u = 0; u < basis.width; ++u) {
-                    double const k = basis.images(i, v * basis.width + u);
-                    if (k != 0.0) {
-                        sums.noalias() += k * pixels.row(y + v).segment(u, outWidth);
-                    }
-                }
+                functions.correlate(basis.images.row(i).data() + v * basis.width,
+                                    static_cast<int>(basis.width), pixels.row(y + v).data(), 1,
+                                    static_cast<int>(outWidth), columns.row(i).data() + y * outWidth);
             }
         }
     }
@@ -69,7 +58,7 @@ PreparedBasis prepare(KernelBasis basis) {
 }
 
 void convolveStamp(PreparedBasis const& basis, ConstImageView<float> const& stamp, RowMatrix& scratch,
-                   RowMatrix& columns) {
+                   RowMatrix& columns, InstructionSet instructionSet) {
     Index const outHeight = stamp.rows() - basis.basis.height + 1;
     Index const outWidth = stamp.cols() - basis.basis.width + 1;
     if (outHeight < 1 || outWidth < 1) {
@@ -78,11 +67,13 @@ void convolveStamp(PreparedBasis const& basis, ConstImageView<float> const& stam
                                     std::to_string(basis.basis.width) + "x" +
                                     std::to_string(basis.basis.height));
     }
-    columns.resize(basis.basis.size(), outHeight * outWidth);
+    detail::RowFunctions const functions = detail::chooseRowFunctions(instructionSet);
+    RowMatrix const pixels = stamp.matrix().cast<double>();
+    columns.setZero(basis.basis.size(), outHeight * outWidth);
     if (basis.separable) {
-        convolveSeparable(*basis.separable, stamp, outHeight, outWidth, scratch, columns);
+        convolveSeparable(functions, *basis.separable, pixels, outHeight, outWidth, scratch, columns);
     } else {
-        convolveDirect(basis.basis, stamp, outHeight, outWidth, columns);
+        convolveDirect(functions, basis.basis, pixels, outHeight, outWidth, columns);
     }
 }
 

@@ -24,6 +24,10 @@ SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& 
     if (candidates.empty()) {
         throw SolutionError("the spatial kernel has no candidate to be fitted to");
     }
+    if (nBasis < 1) {
+        throw std::invalid_argument("the spatial kernel has " + std::to_string(nBasis) +
+                                    " basis images, needs at least 1");
+    }
     Index const p = kernelFunction.size();
     Index const q = backgroundFunction ? backgroundFunction->size() : 0;
     Index const nCoefficients = nBasis + (backgroundFunction ? 1 : 0);

@@ -10,6 +10,7 @@
 #include "convolveMask.h"
 #include "convolveRows.h"
 #include "convolveTile.h"
+#include "rowFunctions.h"
 #include "psfmatch/badPixels.h"
 #include "psfmatch/exceptions.h"
 
@@ -86,23 +87,6 @@ void validate(Planes const& planes, LinearCombinationKernel const& kernel, Convo
         requireApart(planes.variance, planes.variance, planes.height, planes.width);
         requireApart(planes.mask, planes.mask, planes.height, planes.width);
     }
-}
-
-bool canRunAvx2() {
-#if defined(__x86_64__) && defined(__GNUC__)
-    return rowFunctionsAvx2().accumulate != nullptr && __builtin_cpu_supports("avx2") != 0 &&
-           __builtin_cpu_supports("fma") != 0;
-#else
-    return false;
-#endif
-}
-
-RowFunctions chooseRowFunctions(InstructionSet instructionSet) {
-    if (!isSupported(instructionSet)) {
-        throw std::invalid_argument("AVX2 with FMA was asked for, but this processor or this build lacks it");
-    }
-    bool const avx2 = instructionSet != InstructionSet::baseline && canRunAvx2();
-    return avx2 ? rowFunctionsAvx2() : rowFunctionsBaseline();
 }
 
 // Output pixels around which the kernel fits.
@@ -309,10 +293,6 @@ void convolvePlanes(Planes const& planes, LinearCombinationKernel const& kernel,
 }  // namespace
 
 }  // namespace detail
-
-bool isSupported(InstructionSet instructionSet) {
-    return instructionSet != InstructionSet::avx2 || detail::canRunAvx2();
-}
 
 void convolve(MaskedImageView const& input, LinearCombinationKernel const& kernel, Index x0, Index y0,
               ConvolutionControl const& control, Execution const& execution, MaskedImageTarget output) {

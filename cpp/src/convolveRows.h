@@ -1,6 +1,6 @@
-// The inner loops of a convolution, built once for every instruction set and chosen at run time. Plain pointers
-// only: whatever these files instantiated from the standard library or Eigen could be merged by the linker with
-// the copies for older processors.
+// The inner loops of a convolution, built once for every instruction set and chosen at run time. Plain
+// pointers only: whatever these files instantiated from the standard library or Eigen could be merged by the
+// linker with the copies for older processors.
 #pragma once
 
 namespace psfmatch::detail {
@@ -18,8 +18,8 @@ inline constexpr int rowPadding = 8;
 inline constexpr int maxTerms = 4;
 
 struct RowFunctions {
-    // sums[t][x] += sum over v < height, u < width of taps[t][v * tapStride + u] * input[v][x + u], for x < count
-    // and t < nTerms. Each sum runs over v, then u, so that splitting the work never changes a bit.
+    // sums[t][x] += sum over v < height, u < width of taps[t][v * tapStride + u] * input[v][x + u], for x <
+    // count and t < nTerms. Each sum runs over v, then u, so that splitting the work never changes a bit.
     void (*accumulate)(FloatRows taps, int nTerms, int tapStride, int height, int width, FloatRows input,
                        int count, float* sums, int sumStride);
 
@@ -34,6 +34,9 @@ struct RowFunctions {
 
     // sum over x < count of |sum over i < nRows of weights[i] * rows[i][x]|
     float (*absoluteSum)(FloatRows rows, float const* weights, int nRows, int count);
+
+    // sums[x] += sum over k < nTaps of taps[k] * input[k * step + x], for x < count, which need not be padded
+    void (*correlate)(double const* taps, int nTaps, double const* input, int step, int count, double* sums);
 };
 
 [[nodiscard]] RowFunctions rowFunctionsBaseline();

@@ -19,7 +19,7 @@ constexpr int vectorsFor(int nTerms) { return nTerms == 1 ? 12 : nTerms == 2 ? 6
 namespace psfmatch::detail {
 
 RowFunctions rowFunctionsAvx2() {
-    return {accumulate, combine, combineProducts, addAbsolute, absoluteSum};
+    return {accumulate, combine, combineProducts, addAbsolute, absoluteSum, correlate};
 }
 
 }  // namespace psfmatch::detail

@@ -17,7 +17,7 @@ constexpr int vectorsFor(int nTerms) { return nTerms == 1 ? 12 : nTerms == 2 ? 6
 namespace psfmatch::detail {
 
 RowFunctions rowFunctionsBaseline() {
-    return {accumulate, combine, combineProducts, addAbsolute, absoluteSum};
+    return {accumulate, combine, combineProducts, addAbsolute, absoluteSum, correlate};
 }
 
 }  // namespace psfmatch::detail

@@ -20,11 +20,17 @@ using IntLanes [[gnu::vector_size(laneCount * sizeof(int))]] = int;
     return lanes;
 }
 
-[[gnu::always_inline]] inline void store(float* to, Lanes lanes) { __builtin_memcpy(to, &lanes, sizeof lanes); }
+[[gnu::always_inline]] inline void store(float* to, Lanes lanes) {
+    __builtin_memcpy(to, &lanes, sizeof lanes);
+}
 
-[[gnu::always_inline]] inline Lanes splat(float value) { return value - Lanes{}; }
+[[gnu::always_inline]] inline Lanes splat(float value) {
+    return value - Lanes{};
+}
 
-[[gnu::always_inline]] inline Lanes multiplyAdd(Lanes sum, Lanes a, Lanes b) { return sum + a * b; }
+[[gnu::always_inline]] inline Lanes multiplyAdd(Lanes sum, Lanes a, Lanes b) {
+    return sum + a * b;
+}
 
 [[gnu::always_inline]] inline Lanes absolute(Lanes lanes) {
     return reinterpret_cast<Lanes>(reinterpret_cast<IntLanes>(lanes) & 0x7fffffff);
@@ -145,10 +151,18 @@ void accumulate(FloatRows taps, int nTerms, int tapStride, int height, int width
                 float* sums, int sumStride) {
     Taps const all{taps, tapStride, height, width};
     switch (nTerms) {
-        case 1: accumulateTerms<1, vectorsFor(1)>(all, input, count, sums, sumStride); break;
-        case 2: accumulateTerms<2, vectorsFor(2)>(all, input, count, sums, sumStride); break;
-        case 3: accumulateTerms<3, vectorsFor(3)>(all, input, count, sums, sumStride); break;
-        default: accumulateTerms<maxTerms, vectorsFor(maxTerms)>(all, input, count, sums, sumStride); break;
+        case 1:
+            accumulateTerms<1, vectorsFor(1)>(all, input, count, sums, sumStride);
+            break;
+        case 2:
+            accumulateTerms<2, vectorsFor(2)>(all, input, count, sums, sumStride);
+            break;
+        case 3:
+            accumulateTerms<3, vectorsFor(3)>(all, input, count, sums, sumStride);
+            break;
+        default:
+            accumulateTerms<maxTerms, vectorsFor(maxTerms)>(all, input, count, sums, sumStride);
+            break;
     }
 }
 
@@ -165,7 +179,8 @@ void combine(FloatRows rows, float const* weights, int nRows, int count, float* 
 [[nodiscard]] inline Lanes productSum(FloatRows rows, FloatRows factors, int nRows, int x) {
     Lanes sum = splat(0.0F);
     for (int i = 0; i < nRows; ++i) {
-        sum = multiplyAdd(sum, load(factors.data + i * factors.stride + x), load(rows.data + i * rows.stride + x));
+        sum = multiplyAdd(sum, load(factors.data + i * factors.stride + x),
+                          load(rows.data + i * rows.stride + x));
     }
     return sum;
 }
@@ -178,7 +193,8 @@ void combineProducts(FloatRows rows, FloatRows factors, int nRows, int count, fl
 
 void addAbsolute(FloatRows rows, FloatRows factors, int nRows, int count, float* result) {
     for (int x = 0; x < count; x += laneCount) {
-        store(result + x, multiplyAdd(load(result + x), splat(1.0F), absolute(productSum(rows, factors, nRows, x))));
+        store(result + x,
+              multiplyAdd(load(result + x), splat(1.0F), absolute(productSum(rows, factors, nRows, x))));
     }
 }
 
@@ -198,6 +214,39 @@ float absoluteSum(FloatRows rows, float const* weights, int nRows, int count) {
         result += lane;
     }
     return result;
+}
+
+template <int blockSize>
+void correlateBlock(double const* taps, int nTaps, double const* input, int step, double* sums) {
+    double sum[blockSize];
+    for (int i = 0; i < blockSize; ++i) {
+        sum[i] = sums[i];
+    }
+    for (int k = 0; k < nTaps; ++k) {
+        double const tap = taps[k];
+        double const* const pixels = input + static_cast<long>(k) * step;
+        for (int i = 0; i < blockSize; ++i) {
+            sum[i] += tap * pixels[i];
+        }
+    }
+    for (int i = 0; i < blockSize; ++i) {
+        sums[i] = sum[i];
+    }
+}
+
+void correlate(double const* taps, int nTaps, double const* input, int step, int count, double* sums) {
+    constexpr int large = 2 * laneCount;
+    constexpr int small = laneCount / 2;
+    int x = 0;
+    for (; x + large <= count; x += large) {
+        correlateBlock<large>(taps, nTaps, input + x, step, sums + x);
+    }
+    for (; x + small <= count; x += small) {
+        correlateBlock<small>(taps, nTaps, input + x, step, sums + x);
+    }
+    for (; x < count; ++x) {
+        correlateBlock<1>(taps, nTaps, input + x, step, sums + x);
+    }
 }
 
 }  // namespace

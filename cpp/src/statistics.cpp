@@ -42,7 +42,15 @@ double quantile(std::vector<double> values, double fraction) {
     return sortedQuantile(values, fraction);
 }
 
-double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
+double median(std::vector<double> values) {
+    requireValues(values, "median");
+    auto const middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    std::nth_element(values.begin(), middle, values.end());
+    if (values.size() % 2 == 1) {
+        return *middle;
+    }
+    return 0.5 * (*middle + *std::max_element(values.begin(), middle));
+}
 
 ClippedStatistics clippedStatistics(std::vector<double> const& values, ClippingControl const& control) {
     requireValues(values, "clipped statistics");
@@ -86,6 +94,11 @@ ClippedStatistics clippedStatistics(std::vector<double> const& values, ClippingC
 ResidualStatistics residualStatistics(MaskedImageView const& residual, MaskPixel badBits, Index coreRadius) {
     Index const height = residual.image.rows();
     Index const width = residual.image.cols();
+    if (residual.variance.rows() != height || residual.variance.cols() != width ||
+        residual.mask.rows() != height || residual.mask.cols() != width) {
+        throw std::invalid_argument("residuals of " + std::to_string(width) + "x" + std::to_string(height) +
+                                    " pixels with a variance or mask of another shape");
+    }
     Box region{0, 0, width, height};
     if (coreRadius >= 0) {
         region.x0 = std::max<Index>(0, width / 2 - coreRadius);
@@ -109,8 +122,9 @@ ResidualStatistics residualStatistics(MaskedImageView const& residual, MaskPixel
         }
     }
     if (!std::isfinite(sum) || !std::isfinite(squares)) {
-        throw NumericalError("residuals of " + std::to_string(count) +
-                             " pixels hold NaN, infinity or a negative variance that no bad mask plane marks");
+        throw NumericalError(
+            "residuals of " + std::to_string(count) +
+            " pixels hold NaN, infinity or a negative variance that no bad mask plane marks");
     }
     return residualStatistics(sum, squares, count);
 }
@@ -123,7 +137,9 @@ ResidualStatistics residualStatistics(double sum, double squares, Index count) {
         result.mean = sum / n;
     }
     if (count > 1) {
-        result.rms = std::sqrt(std::max(0.0, (squares / n - result.mean * result.mean) * n / (n - 1.0)));
+        double const variance = (squares / n - result.mean * result.mean) * n / (n - 1.0);
+        // Rounding may leave a shade below zero; NaN must stay NaN.
+        result.rms = std::sqrt(variance < 0.0 ? 0.0 : variance);
     }
     return result;
 }

@@ -59,7 +59,7 @@ class ImagePsf:
             raise ValueError(f"a PSF image must be 2-D with odd sides, not of shape {pixels.shape}")
         if not np.isfinite(pixels).all() or pixels.sum() <= 0.0:
             raise ValueError("a PSF image must be finite and have a positive sum")
-        self._image = pixels / pixels.sum()
+        self._image: FloatArray = pixels / pixels.sum()
 
     def computeKernelImage(self, x: float, y: float) -> FloatArray:
         """Return the image; it does not depend on the position."""

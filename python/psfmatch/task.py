@@ -242,8 +242,9 @@ class Task:
         Parameters
         ----------
         name : `str`
-            Name of the block. ``<name>StartUtc``, ``<name>EndUtc`` (ISO 8601) and ``<name>StartCpuTime``,
-            ``<name>EndCpuTime`` (s, of the process with all its threads) are added to `metadata`.
+            Name of the block. ``<name>StartUtc``, ``<name>EndUtc`` (ISO 8601), ``<name>StartCpuTime``,
+            ``<name>EndCpuTime`` (s, of the process with all its threads) and ``<name>StartWallTime``,
+            ``<name>EndWallTime`` (s, of a clock without a zero point) are added to `metadata`.
         logLevel : `int`
             Level of the two log lines.
         """
@@ -259,6 +260,7 @@ class Task:
     def _recordTime(self, name: str) -> None:
         self.metadata.add(name + "Utc", datetime.now(UTC).isoformat())
         self.metadata.add(name + "CpuTime", time.process_time())
+        self.metadata.add(name + "WallTime", time.perf_counter())
 
     def _liveTasks(self) -> dict[str, Any]:
         tasks = {name: reference() for name, reference in self._taskDict.items()}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psfmatch.exposure import Box
@@ -23,6 +23,7 @@ def test_propertiesOfAKnownBox():
     assert str(box) == "4x3 pixels from (10, -20)"
 
 
+@settings(deadline=None)
 @given(boxes, boxes)
 def test_intersectionHoldsTheCommonPixels(first, second):
     common = first.intersection(second)
@@ -31,6 +32,7 @@ def test_intersectionHoldsTheCommonPixels(first, second):
     assert first.containsBox(second) or second.isEmpty or not pixels(second) <= pixels(first)
 
 
+@settings(deadline=None)
 @given(boxes, st.integers(0, 5))
 def test_grownAndShrunkAreInverse(box, n):
     grown = box.grown(n)

@@ -3,6 +3,8 @@
 import bz2
 import gzip
 import lzma
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -198,3 +200,13 @@ def test_equalContentGivesEqualFiles(tmp_path):
     assert contents[0] == contents[1] == gzip.decompress(contents[2])
     assert contents[2] == contents[3]
     np.testing.assert_array_equal(readPlanes(tmp_path / "d.fits.gz").image, IMAGE)
+
+
+def test_threadsLeaveTheWarningsAlone(threeHdus):
+    before = warnings.filters[:], warnings.showwarning
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(lambda _: readPlanes(threeHdus).image, range(32)))
+    assert all(np.array_equal(image, IMAGE) for image in images)
+    assert (warnings.filters[:], warnings.showwarning) == before
+    with pytest.warns(UserWarning, match="still seen"):
+        warnings.warn("still seen", stacklevel=1)

@@ -84,6 +84,13 @@ def test_ztfMeaningsAreInTheComments():
     np.testing.assert_array_equal(mask, [[1, 32, 0, 8, 2, 33]])
 
 
+def test_namesThatNoKeywordCanHold():
+    planes = {"bad = odd": 3, "cosmic ray": 4, "µ": 5}
+    header = maskCards(planes)
+    assert not any(key.startswith("MP_") for key in header)
+    assert planesFromCards(header) == {"bad = odd": 3, "cosmic ray": 4, "\\xb5": 5}
+
+
 def test_cardsNameEveryPlaneTwice():
     planes = {**DEFAULT_MASK_PLANES, "lowerCase": 12, "TOP": 30}
     header = maskCards(planes)

@@ -268,7 +268,9 @@ def test_wcsInParentCoordinates(tmp_path):
     expected = wcs.all_pix2world(positions, 0)
     np.testing.assert_array_equal(plain.wcs.all_pix2world(positions, 0), expected)
     # CRPIX 125 is whole, so nothing is rounded but the sky itself.
-    np.testing.assert_allclose(shifted.wcs.all_pix2world(positions + [100, 200], 0), expected, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        shifted.wcs.all_pix2world(positions + np.array([100, 200]), 0), expected, rtol=0, atol=1e-13
+    )
 
 
 def test_hduWithAnotherRoleHasNoCompanions(tmp_path):
@@ -331,6 +333,18 @@ def test_planesOfOtherShapes(tmp_path):
         with pytest.raises(ExposureReadError, match=r"small\.fits: HDU .* 9x40 .*does not fit") as raised:
             readPlanes(path, **{option: small})
         assert raised.value.path == str(small)
+
+
+def test_noiseIsNotGuessedAmongSeveralHdus(tmp_path, caplog):
+    path = write(tmp_path / "a.fits", fits.PrimaryHDU(IMAGE))
+    whole = write(tmp_path / "whole.fits", imageHdu(IMAGE, "SCI"), imageHdu(SIGMA, "VARIANCE"))
+    match = r"whole\.fits: no HDU is known to be noise \(1 sigma\); name one in brackets, the file holds \[0\]"
+    with pytest.raises(ExposureReadError, match=match):
+        readPlanes(path, noise=whole)
+    np.testing.assert_array_equal(readPlanes(path, noise=f"{whole}[VARIANCE]").variance, 9)
+    copied = write(tmp_path / "copied.fits", imageHdu(SIGMA, "SCI"))
+    np.testing.assert_array_equal(readPlanes(path, noise=copied).variance, 9)
+    assert "HDU [1] SCI image 50x40 float32 is taken for the noise (1 sigma)" in caplog.text
 
 
 def test_optionsThatContradictEachOther(tmp_path):

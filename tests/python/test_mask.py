@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psfmatch.exposure import DEFAULT_MASK_PLANES, Mask
@@ -125,6 +125,7 @@ names = st.sampled_from(["BAD", "SAT", "STREAK", "GHOST", "SAT_TEMPLATE", "NO_DA
 planeTables = st.dictionaries(names, st.integers(0, 20)).filter(lambda p: len(set(p.values())) == len(p))
 
 
+@settings(deadline=None)
 @given(planeTables, planeTables, st.integers(0, 2**32 - 1))
 def test_mergeIsTheUnionPerName(firstPlanes, secondPlanes, seed):
     rng = np.random.default_rng(seed)

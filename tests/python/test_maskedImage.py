@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psfmatch.errors import InputImagesError
@@ -104,6 +104,7 @@ def test_badInputs(planes, Error, match):
         MaskedImage(**{"image": np.zeros((2, 3)), **planes})
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_differenceAgainstPixelByPixel(seed):
     a = makeImage(seed, planes={"STREAK": 9, "SAT": 1})
@@ -259,3 +260,11 @@ def test_pickling():
     assert back.getBBox() == masked.getBBox()
     np.testing.assert_array_equal(back.image, masked.image)
     assert back.mask.planes == masked.mask.planes
+
+
+def test_infinitePixelsAreQuiet():
+    masked = MaskedImage(np.full((2, 2), np.inf), variance=np.full((2, 2), np.inf))
+    masked -= masked.copy()
+    masked *= 0
+    assert np.isnan(masked.image).all()
+    assert masked.badPixels([]).all()

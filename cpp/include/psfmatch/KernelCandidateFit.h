@@ -39,6 +39,7 @@ struct CandidateFitControl {
     double maxConditionNumber = 5e7;
     ConditionNumberType conditionNumberType = ConditionNumberType::eigenvalue;
     SolverControl solver = {};
+    InstructionSet instructionSet = InstructionSet::automatic;
 };
 
 enum class CandidateOutcome {

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "psfmatch/KernelBasis.h"
+#include "psfmatch/instructionSet.h"
 #include "psfmatch/types.h"
 
 namespace psfmatch {
@@ -22,7 +23,7 @@ struct PreparedBasis {
 // The stamp convolved by every basis image, one image a row: (n, fitted pixels). Throws std::invalid_argument
 // if the stamp is smaller than the kernel. `columns` is resized; `scratch` keeps its memory between calls.
 void convolveStamp(PreparedBasis const& basis, ConstImageView<float> const& stamp, RowMatrix& scratch,
-                   RowMatrix& columns);
+                   RowMatrix& columns, InstructionSet instructionSet = InstructionSet::automatic);
 
 struct NormalEquations {
     Eigen::MatrixXd matrix;         // (m, m), 1/variance weighted, m = number of columns

@@ -6,15 +6,11 @@
 #pragma once
 
 #include "psfmatch/LinearCombinationKernel.h"
+#include "psfmatch/instructionSet.h"
 #include "psfmatch/parallel.h"
 #include "psfmatch/types.h"
 
 namespace psfmatch {
-
-enum class InstructionSet { automatic, baseline, avx2 };
-
-// Whether this build holds code for the set and this processor can run it.
-[[nodiscard]] bool isSupported(InstructionSet instructionSet);
 
 struct ConvolutionControl {
     // Pixels too near the edge for the kernel: copied from the input with edgeBit, else NaN with infinite variance

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from astropy import units
+from astropy.io import fits
 from astropy.nddata import CCDData, FlagCollection, NDUncertainty, VarianceUncertainty
 from astropy.wcs import WCS
 from numpy.typing import NDArray
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from psfmatch.io import (
     DEFAULT_MASK_PLANES,
     ImagePlanes,
+    appendMetadata,
     decodeMask,
     estimateVariance,
+    maskCards,
     readMetadata,
     shiftWcs,
     xy0FromCards,
@@ -99,12 +102,14 @@ def ccdFromPlanes(planes: ImagePlanes, bad: NDArray[np.bool_], psf: NDArray[Any]
     ccd : `astropy.nddata.CCDData`
         New arrays.
     """
-    meta = {key: value for key, value in planes.metadata.items() if key != "BUNIT"}
-    meta |= {f"MP_{name}": bit for name, bit in (planes.maskPlanes or {}).items()}
+    # A FITS header: of a dict astropy cannot write long keywords that hold numbers.
+    meta = fits.Header()
+    appendMetadata(meta, {key: value for key, value in planes.metadata.items() if key != "BUNIT"})
+    meta.extend(maskCards(planes.maskPlanes or {}))
     if planes.filter is not None:
         meta["FILTER"] = planes.filter
     if planes.xy0 != (0, 0):
-        meta |= {"LTV1": -planes.xy0[0], "LTV2": -planes.xy0[1]}
+        meta["LTV1"], meta["LTV2"] = -planes.xy0[0], -planes.xy0[1]
     return CCDData(
         planes.image.copy(),
         unit=_unit(planes.metadata.get("BUNIT")),

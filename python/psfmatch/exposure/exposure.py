@@ -281,7 +281,7 @@ class Exposure:
         -------
         ccd : `astropy.nddata.CCDData`
             Copies of the data, with `~astropy.nddata.VarianceUncertainty`, boolean mask, the bit planes as
-            ``flags`` (named by ``MP_name`` in ``meta``), coordinates of the array itself, and the unit BUNIT,
+            ``flags`` (named in ``meta``, which is a FITS header), coordinates of the array itself, and the unit BUNIT,
             else adu.
         """
         from .ccd import ccdFromPlanes

@@ -198,6 +198,7 @@ class MaskedImage:
         self._checkMaskShape(other)
         self._mask.merge(other)
 
+    @np.errstate(invalid="ignore", over="ignore")
     def __isub__(self, other: MaskedImage | ArrayLike | Function) -> Self:
         """Subtract a MaskedImage; or a number, array or function f(x, y) from the values only."""
         if isinstance(other, MaskedImage):
@@ -219,6 +220,7 @@ class MaskedImage:
         np.subtract(self._image, values, out=self._image, casting="same_kind")
         return self
 
+    @np.errstate(invalid="ignore", over="ignore")
     def __imul__(self, factor: float) -> Self:
         """Scale the image, and the variance by the square."""
         scale = _scalar(factor)
@@ -227,6 +229,7 @@ class MaskedImage:
         np.multiply(self._variance, np.float64(scale) ** 2, out=self._variance, casting="same_kind")
         return self
 
+    @np.errstate(invalid="ignore", over="ignore")
     def __itruediv__(self, divisor: float) -> Self:
         """Divide the image, and the variance by the square."""
         scale = _scalar(divisor)

@@ -3,11 +3,12 @@
 No other part of psfmatch opens files, and this one knows plain arrays only, not the classes built from them.
 """
 
+from .coordinates import shiftWcs, xy0FromCards
 from .files import HduSelector, Source, parseFileName
-from .headers import readMetadata, shiftWcs, xy0FromCards
+from .headers import appendMetadata, readMetadata
 from .kernels import readKernelTables, writeKernelTables
 from .layouts import HduEntry, Role, describe
-from .masks import MAX_PLANES, decodeMask
+from .masks import MAX_PLANES, decodeMask, maskCards
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, SpatialField
 from .reading import ReadOptions, readPlanes
 from .variance import estimateVariance, skyScatter
@@ -24,9 +25,11 @@ __all__ = [
     "Role",
     "Source",
     "SpatialField",
+    "appendMetadata",
     "decodeMask",
     "describe",
     "estimateVariance",
+    "maskCards",
     "parseFileName",
     "readConfig",
     "readKernelTables",

@@ -15,6 +15,7 @@ import lzma
 import os
 import re
 import secrets
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -29,12 +30,27 @@ from numpy.typing import NDArray
 
 from psfmatch.errors import ExposureReadError
 
-__all__ = ["FitsSource", "HduSelector", "Source", "openFits", "parseFileName", "writeHdus"]
+__all__ = ["FitsSource", "HduSelector", "Source", "openFits", "parseFileName", "quietAstropy", "writeHdus"]
 
 log = logging.getLogger("psfmatch.io")
 
 BLOCK = 2880  # bytes; FITS files consist of blocks of this length
 PACKERS = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\0": lzma.decompress}
+
+
+class _ForkableLock:
+    """A lock that a forked process finds open, whichever thread of its parent held it."""
+
+    def __init__(self) -> None:
+        self.current = threading.RLock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self.current = threading.RLock()
+
+
+warningsLock = _ForkableLock()
 
 HduSelector: TypeAlias = int | str | tuple[str, int]
 Source: TypeAlias = str | os.PathLike[str] | fits.HDUList
@@ -165,11 +181,12 @@ class FitsSource:
 @contextmanager
 def quietAstropy() -> Iterator[None]:
     """Turn warnings of astropy about odd headers into log lines of level DEBUG."""
-    with warnings.catch_warnings(record=True) as caught:
+    # Two threads that catch warnings at a time would leave the process without any.
+    with warningsLock.current, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
     for warning in caught:
-        log.debug("%s", warning.message)
+        log.debug("%s", " ".join(str(warning.message).split()))
 
 
 @contextmanager

@@ -15,13 +15,12 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from .files import FitsSource, openFits, parseFileName, writeHdus
-from .headers import FORMAT_CARD, appendMetadata, exactCard, readMetadata
+from .headers import appendMetadata, exactCard, ownPrimaryHdu, readMetadata
 from .layouts import Role, listHdus
 from .planes import KernelTables, SpatialField
 
 __all__ = ["kernelHdus", "readKernelTables", "writeKernelTables"]
 
-FORMAT = 1
 FIELD_CARDS = {
     "MODEL": ("model", "functions of position"),
     "ORDER": ("order", "total order"),
@@ -50,10 +49,7 @@ def writeKernelTables(path: str | os.PathLike[str], tables: KernelTables, overwr
         If the file exists and ``overwrite`` is false.
     """
     hdus = kernelHdus(tables)
-    primary = fits.PrimaryHDU()
-    primary.header["NEXTEND"] = (len(hdus), "number of extensions")
-    primary.header[FORMAT_CARD] = (FORMAT, "layout of a psfmatch file")
-    writeHdus(path, [primary, *hdus], overwrite)
+    writeHdus(path, [ownPrimaryHdu(len(hdus)), *hdus], overwrite)
 
 
 def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:

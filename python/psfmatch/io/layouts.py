@@ -189,7 +189,8 @@ def chooseImage(
         HDU that the user asked for.
     wanted : sequence of `Role`
         Roles looked for when the user did not ask, best first. Where none is found the first two-dimensional
-        image without a role is taken, then the first two-dimensional image.
+        image without a role is taken; then the first of any role, unless a mask or noise is wanted and there
+        are several.
 
     Returns
     -------
@@ -199,7 +200,7 @@ def chooseImage(
     Raises
     ------
     ExposureReadError
-        If there is no two-dimensional image; the message lists the HDUs.
+        If there is no two-dimensional image, or none that can be told from others; the message lists the HDUs.
     """
     if selector is not None:
         entry = chooseHdu(source, entries, selector)
@@ -224,6 +225,13 @@ def chooseImage(
             return found[0]
     if not planes:
         raise source.error(f"no two-dimensional image with pixels; the file holds {_listing(entries)}")
+    if Role.IMAGE not in wanted:
+        what = " or ".join(wanted)
+        if len(planes) > 1:
+            raise source.error(
+                f"no HDU is known to be {what}; name one in brackets, the file holds {_listing(entries)}"
+            )
+        log.warning("%s: HDU %s is taken for the %s", source.label, planes[0], what)
     return planes[0]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from .headers import exactCard
 from .planes import DEFAULT_MASK_PLANES
 
 __all__ = ["MAX_PLANES", "decodeMask", "maskCards", "planesFromCards"]
@@ -126,10 +127,11 @@ def maskCards(planes: Mapping[str, int]) -> fits.Header:
     """
     header = fits.Header()
     for name, bit in sorted(planes.items(), key=lambda item: item[1]):
-        key = f"MP_{name}"
-        header[key if len(key) <= 8 else f"HIERARCH {key}"] = bit
+        # Names that no keyword can hold are in the MSKN cards alone.
+        if re.fullmatch(r"[\w.-]+", name, re.ASCII):
+            header[f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
     for name, bit in sorted(planes.items(), key=lambda item: item[1]):
-        header[f"MSKN{bit:04d}"] = name
+        header.append(exactCard(f"MSKN{bit:04d}", name), end=True)
         header[f"MSKM{bit:04d}"] = 1 << bit
         header[f"MSKD{bit:04d}"] = DESCRIPTIONS.get(name, "")
     return header

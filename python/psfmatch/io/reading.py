@@ -19,14 +19,9 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from .coordinates import readWcs, xy0FromCards
 from .files import FitsSource, HduSelector, Source, openFits, parseFileName
-from .headers import (
-    FORMAT_CARD,
-    photoCalibFromCards,
-    readMetadata,
-    readWcs,
-    xy0FromCards,
-)
+from .headers import FORMAT_CARD, photoCalibFromCards, readMetadata
 from .layouts import HduEntry, Role, chooseImage, companion, listHdus, planeShape
 from .masks import decodeMask
 from .planes import ImagePlanes

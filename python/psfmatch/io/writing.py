@@ -17,16 +17,15 @@ from astropy.io import fits
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from .coordinates import wcsHeader, xy0Cards
 from .files import FitsSource, openFits, parseFileName, writeHdus
-from .headers import FORMAT_CARD, PHOTOCALIB_CARD, appendMetadata, exactCard, wcsHeader, xy0Cards
+from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
 from .kernels import kernelHdus
 from .layouts import Role, listHdus
 from .masks import maskCards
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables
 
 __all__ = ["readConfig", "readStamps", "writePlanes"]
-
-FORMAT = 1
 
 
 def writePlanes(
@@ -156,9 +155,7 @@ def _find(source: FitsSource, role: Role) -> int | None:
 
 
 def _primaryHdu(planes: ImagePlanes, nExtensions: int) -> fits.PrimaryHDU:
-    primary = fits.PrimaryHDU()
-    primary.header["NEXTEND"] = (nExtensions, "number of extensions")
-    primary.header[FORMAT_CARD] = (FORMAT, "layout of a psfmatch file")
+    primary = ownPrimaryHdu(nExtensions)
     metadata: Mapping[str, Any] = {key: value for key, value in planes.metadata.items() if key != "BUNIT"}
     if planes.filter is not None:
         metadata = {**metadata, "FILTER": planes.filter}

@@ -1,0 +1,172 @@
+"""Coordinates in headers: the celestial WCS in parent coordinates, and XY0, the parent position of the first pixel.
+
+`astropy.wcs.WCS.to_header` rounds to 14 digits, so the numbers are set again from the WCS itself. A WCS with distortion
+tables keeps them in HDUs of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, Sip
+
+from .files import quietAstropy
+from .headers import COORDINATES, exactCard
+
+__all__ = ["readWcs", "shiftWcs", "wcsHeader", "xy0Cards", "xy0FromCards"]
+
+log = logging.getLogger("psfmatch.io")
+
+
+def readWcs(header: fits.Header, hdus: fits.HDUList | None, xy0: tuple[int, int]) -> WCS | None:
+    """Build the celestial WCS of an image.
+
+    Parameters
+    ----------
+    header : `astropy.io.fits.Header`
+        Header of the image.
+    hdus : `astropy.io.fits.HDUList` or None
+        The file, for distortion tables.
+    xy0 : `tuple` [`int`, `int`]
+        Parent coordinates of the first pixel.
+
+    Returns
+    -------
+    wcs : `astropy.wcs.WCS` or None
+        In parent coordinates; None where the header has no celestial axes, or (with a warning in the log) no
+        usable ones.
+    """
+    if not any(re.fullmatch(r"CTYPE\d", key) for key in header):
+        return None
+    try:
+        with quietAstropy():
+            wcs = WCS(header, fobj=hdus)
+            if not wcs.has_celestial:
+                return None
+            if wcs.naxis != 2:
+                wcs = wcs.celestial
+            wcs.wcs.set()
+    except MemoryError:
+        raise
+    except Exception as error:
+        # wcslib reports through a dozen exception types; a bad WCS must not make the pixels unreadable.
+        log.warning("the WCS cannot be used, going on without it: %s", " ".join(str(error).split()))
+        return None
+    return shiftWcs(wcs, *xy0)
+
+
+def shiftWcs(wcs: WCS, dx: int, dy: int) -> WCS:
+    """Copy a WCS with its pixel origin moved, so that what was pixel (0, 0) is (dx, dy).
+
+    Parameters
+    ----------
+    wcs : `astropy.wcs.WCS`
+        WCS with two axes; not changed.
+    dx, dy : `int`
+        Shift, pixels.
+
+    Returns
+    -------
+    shifted : `astropy.wcs.WCS`
+        The copy.
+    """
+    shifted = wcs.deepcopy()
+    if (dx, dy) == (0, 0):
+        return shifted
+    shift = np.array([dx, dy], dtype=float)
+    shifted.wcs.crpix = shifted.wcs.crpix + shift
+    if shifted.sip is not None:
+        sip = shifted.sip
+        shifted.sip = Sip(sip.a, sip.b, sip.ap, sip.bp, sip.crpix + shift)
+    for table in (shifted.cpdis1, shifted.cpdis2, shifted.det2im1, shifted.det2im2):
+        if table is not None:
+            # Of a table CRPIX counts its own cells; CRVAL is the image position.
+            table.crval = tuple(np.asarray(table.crval) + shift)
+    return shifted
+
+
+def wcsHeader(wcs: WCS | None, xy0: tuple[int, int]) -> tuple[fits.Header, list[fits.ImageHDU]]:
+    """Cards of a WCS for the image whose first pixel is ``xy0``.
+
+    Parameters
+    ----------
+    wcs : `astropy.wcs.WCS` or None
+        In parent coordinates.
+    xy0 : `tuple` [`int`, `int`]
+        Parent coordinates of the first pixel.
+
+    Returns
+    -------
+    header : `astropy.io.fits.Header`
+        The cards.
+    tables : `list` [`astropy.io.fits.ImageHDU`]
+        Distortion tables to store in the same file; mostly none.
+    """
+    if wcs is None:
+        return fits.Header(), []
+    local = shiftWcs(wcs, -xy0[0], -xy0[1])
+    with quietAstropy():
+        hdus = local.to_fits(relax=True)
+    header = hdus[0].header
+    for key in list(header):
+        # Structure, and what is no coordinate (time, place), which the metadata hold.
+        if not COORDINATES.fullmatch(key):
+            header.remove(key, ignore_missing=True, remove_all=True)
+    core = local.wcs
+    matrix = core.cd if core.has_cd() else core.get_pc()
+    scale = np.ones(2) if core.has_cd() else core.get_cdelt()
+    exact: dict[str, float] = {}
+    for i in range(2):
+        exact |= {f"CRPIX{i + 1}": core.crpix[i], f"CRVAL{i + 1}": core.crval[i], f"CDELT{i + 1}": scale[i]}
+        exact |= {f"PC{i + 1}_{j + 1}": matrix[i, j] for j in range(2)}
+    exact |= {f"PV{i}_{m}": value for i, m, value in core.get_pv()}
+    for key, value in exact.items():
+        card = exactCard(key, float(value))
+        if key in header:
+            position = header.index(key)
+            del header[position]
+            header.insert(position, card)
+        elif value != (1.0 if key in ("PC1_1", "PC2_2") else 0.0):
+            header.append(card, end=True)
+    return header, list(hdus[1:])
+
+
+def xy0Cards(xy0: tuple[int, int]) -> fits.Header:
+    """Cards that hold XY0: IRAF's LTV and the linear WCS "A", as LSST writes them."""
+    header = fits.Header()
+    for axis, origin in enumerate(xy0, start=1):
+        header[f"LTV{axis}"] = (-float(origin), "parent to image pixels")
+        header[f"CTYPE{axis}A"] = ("LINEAR", "parent pixel coordinates, from 0")
+        header[f"CRPIX{axis}A"] = 1.0
+        header[f"CRVAL{axis}A"] = float(origin)
+        header[f"CUNIT{axis}A"] = "pixel"
+    return header
+
+
+def xy0FromCards(cards: Mapping[str, Any]) -> tuple[int, int]:
+    """Parent coordinates of the first pixel: from the linear WCS "A", else from LTV1 and LTV2, else (0, 0).
+
+    Parameters
+    ----------
+    cards : `astropy.io.fits.Header` or mapping
+        Header of the image.
+
+    Returns
+    -------
+    xy0 : `tuple` [`int`, `int`]
+        Whole pixels; fractions are rounded, with a warning in the log.
+    """
+    # LSST writes CTYPE1A only.
+    if str(cards.get("CTYPE1A", "")).strip().upper() == "LINEAR":
+        origin = [float(cards.get(f"CRVAL{axis}A", 0)) + 1 - float(cards.get(f"CRPIX{axis}A", 1)) for axis in (1, 2)]
+    else:
+        origin = [-float(cards.get(f"LTV{axis}", 0)) for axis in (1, 2)]
+    rounded = round(origin[0]), round(origin[1])
+    if tuple(origin) != rounded:
+        log.warning("the first pixel is at (%g, %g) of its parent; rounded to (%d, %d)", *origin, *rounded)
+    return rounded

@@ -1,0 +1,224 @@
+// Stamps convolved with basis images, and the sums of products over their pixels.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "psfmatch/NormalEquations.h"
+#include "simulate.h"
+
+using Eigen::MatrixXd;
+using Eigen::VectorXd;
+using psfmatch::convolveStamp;
+using psfmatch::makeNormalEquations;
+using psfmatch::NormalEquations;
+using psfmatch::prepare;
+using psfmatch::PreparedBasis;
+using namespace simulate;
+
+namespace {
+
+Image<float> randomStamp(Index height, Index width, unsigned seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> noise(100.0F, 30.0F);
+    Image<float> stamp(height, width);
+    for (Index i = 0; i < stamp.size(); ++i) {
+        stamp(i) = noise(random);
+    }
+    return stamp;
+}
+
+RowMatrix columnsOf(PreparedBasis const& basis, Image<float> const& stamp) {
+    RowMatrix scratch;
+    RowMatrix columns;
+    convolveStamp(basis, view(stamp), scratch, columns);
+    return columns;
+}
+
+// Columns, weights and data without structure.
+struct Problem {
+    RowMatrix columns;
+    VectorXd weights;
+    VectorXd data;
+};
+
+Problem randomProblem(Index n, Index pixels, unsigned seed) {
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<double> uniform(-1.0, 1.0);
+    auto const draw = [&] { return uniform(random); };
+    Problem problem{RowMatrix::NullaryExpr(n, pixels, draw), VectorXd::NullaryExpr(pixels, draw).cwiseAbs(),
+                    VectorXd::NullaryExpr(pixels, draw)};
+    return problem;
+}
+
+}  // namespace
+
+TEST_CASE("a single bright pixel turns into the kernel, turned round") {
+    // Correlation: output (y, x) sees the pixel at (7, 8) through kernel element (7 - y, 8 - x).
+    KernelBasis const basis = randomBasis(2, 5, 3, 1);
+    Image<float> stamp = Image<float>::Zero(15, 17);
+    stamp(7, 8) = 4.0F;
+    RowMatrix const columns = columnsOf(prepare(basis), stamp);
+    REQUIRE(columns.rows() == 2);
+    REQUIRE(columns.cols() == 11 * 15);
+    for (Index i = 0; i < 2; ++i) {
+        for (Index y = 0; y < 11; ++y) {
+            for (Index x = 0; x < 15; ++x) {
+                bool const seen = 7 - y >= 0 && 7 - y < 5 && 8 - x >= 0 && 8 - x < 3;
+                double const expected = seen ? 4.0 * basis.images(i, (7 - y) * 3 + 8 - x) : 0.0;
+                CHECK(columns(i, y * 15 + x) == expected);
+            }
+        }
+    }
+}
+
+TEST_CASE("a constant stamp gives the sums of the images") {
+    PreparedBasis const basis = prepare(smallBasis());
+    RowMatrix const columns = columnsOf(basis, Image<float>::Constant(12, 14, 8.0F));
+    CHECK(columns.cols() == 4 * 6);
+    CHECK((columns.row(0).array() - 8.0).abs().maxCoeff() < 1e-13);
+    CHECK(columns.bottomRows(8).cwiseAbs().maxCoeff() < 1e-12);
+}
+
+TEST_CASE("convolved stamps agree with the quadruple loop") {
+    struct Case {
+        KernelBasis basis;
+        bool separable;
+    };
+    std::vector<Case> const cases{
+        {smallBasis(), true},
+        {psfmatch::renormalize(psfmatch::makeAlardLuptonBasis(10, {0.7, 1.5, 3.0}, {4, 2, 2})), true},
+        {psfmatch::makeAlardLuptonBasis(3, {1.0}, {3}), true},
+        {deltaBasis(3, 5), true},
+        {randomBasis(3, 1, 7, 2), true},
+        {randomBasis(3, 7, 5, 2), false},
+        {deltaBasis(1, 1), true}};
+    for (Case const& testCase : cases) {
+        PreparedBasis const basis = prepare(testCase.basis);
+        CAPTURE(basis.basis.height);
+        CAPTURE(basis.basis.width);
+        REQUIRE(basis.separable.has_value() == testCase.separable);
+        PreparedBasis const direct{testCase.basis, std::nullopt};
+        for (auto const& [extraHeight, extraWidth] : {std::pair<Index, Index>{0, 0}, {8, 13}}) {
+            Image<float> const stamp = randomStamp(basis.basis.height + extraHeight, basis.basis.width + extraWidth, 7);
+            RowMatrix const columns = columnsOf(basis, stamp);
+            RowMatrix const directColumns = columnsOf(direct, stamp);
+            for (Index i = 0; i < basis.basis.size(); ++i) {
+                Image<double> const kernel = imageOf(basis.basis, i);
+                Image<double> const expected = correlate(stamp, kernel);
+                Eigen::Map<Eigen::RowVectorXd const> const row(expected.data(), expected.size());
+                // The factors reproduce an image to 1e-14; sums of |K| times 130 or so bound the rest.
+                double const scale = kernel.abs().sum() * 130.0;
+                CHECK((columns.row(i) - row).cwiseAbs().maxCoeff() < 1e-12 * scale);
+                CHECK((directColumns.row(i) - row).cwiseAbs().maxCoeff() < 1e-14 * scale);
+            }
+        }
+    }
+}
+
+TEST_CASE("convolved stamps are linear and do not depend on strides or old scratch") {
+    for (KernelBasis const& images : {smallBasis(), randomBasis(3, 9, 9, 4)}) {
+        PreparedBasis const basis = prepare(images);
+        Image<float> const field = randomStamp(50, 60, 3);
+        Image<float> const stamp = field.block(11, 13, 20, 21);
+        RowMatrix const columns = columnsOf(basis, stamp);
+        CHECK(columnsOf(basis, 4.0F * stamp) == 4.0 * columns);
+
+        psfmatch::ConstImageView<float> const cut(&field(11, 13), 20, 21, Eigen::OuterStride<>(60));
+        RowMatrix scratch = RowMatrix::Constant(7, 900, std::nan(""));
+        RowMatrix strided = RowMatrix::Constant(50, 3, std::nan(""));
+        convolveStamp(basis, cut, scratch, strided);
+        CHECK(strided == columns);
+        convolveStamp(basis, view(field), scratch, strided);
+        convolveStamp(basis, cut, scratch, strided);
+        CHECK(strided == columns);
+    }
+}
+
+TEST_CASE("a stamp smaller than the kernel is refused") {
+    PreparedBasis const basis = prepare(deltaBasis(5, 3));
+    CHECK(columnsOf(basis, randomStamp(5, 3, 1)).cols() == 1);
+    CHECK_THROWS_WITH_AS((void)columnsOf(basis, randomStamp(4, 30, 1)),
+                         "stamp of 30x4 pixels is smaller than the kernel of 3x5", std::invalid_argument);
+    CHECK_THROWS_WITH_AS((void)columnsOf(basis, randomStamp(40, 2, 1)), doctest::Contains("stamp of 2x40 pixels"),
+                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS((void)prepare(deltaBasis(4, 4)), doctest::Contains("must be odd"), std::invalid_argument);
+}
+
+TEST_CASE("normal equations by hand") {
+    RowMatrix columns(2, 3);
+    columns << 1.0, 2.0, 3.0,  //
+        1.0, 1.0, 1.0;
+    NormalEquations const equations =
+        makeNormalEquations(columns, Eigen::Vector3d(1.0, 4.0, 0.25), Eigen::Vector3d(2.0, 1.0, 8.0));
+    MatrixXd expected(2, 2);
+    expected << 19.25, 9.75, 9.75, 5.25;
+    CHECK((equations.matrix - expected).cwiseAbs().maxCoeff() < 1e-14);
+    CHECK((equations.rightHandSide - Eigen::Vector2d(16.0, 8.0)).cwiseAbs().maxCoeff() < 1e-14);
+}
+
+TEST_CASE("normal equations agree with sums over the pixels") {
+    for (auto const& [n, pixels] : {std::pair<Index, Index>{1, 1}, {3, 2}, {28, 529}, {50, 60}}) {
+        Problem const problem = randomProblem(n, pixels, 5);
+        NormalEquations const equations = makeNormalEquations(problem.columns, problem.weights, problem.data);
+        MatrixXd matrix = MatrixXd::Zero(n, n);
+        VectorXd side = VectorXd::Zero(n);
+        for (Index k = 0; k < pixels; ++k) {
+            for (Index i = 0; i < n; ++i) {
+                side[i] += problem.weights[k] * problem.columns(i, k) * problem.data[k];
+                for (Index j = 0; j < n; ++j) {
+                    matrix(i, j) += problem.weights[k] * problem.columns(i, k) * problem.columns(j, k);
+                }
+            }
+        }
+        // Products are below 1: rounding of 1e-16 each.
+        double const tolerance = 1e-15 * static_cast<double>(pixels);
+        CHECK((equations.matrix - matrix).cwiseAbs().maxCoeff() < tolerance);
+        CHECK((equations.rightHandSide - side).cwiseAbs().maxCoeff() < tolerance);
+        CHECK(equations.matrix == equations.matrix.transpose());
+    }
+}
+
+TEST_CASE("a pixel of weight zero counts as if it were not there") {
+    Problem problem = randomProblem(5, 40, 6);
+    Problem fewer = randomProblem(5, 30, 6);
+    for (Index k = 0, kept = 0; k < 40; ++k) {
+        if (k % 4 == 1) {
+            problem.weights[k] = 0.0;
+        } else {
+            fewer.columns.col(kept) = problem.columns.col(k);
+            fewer.weights[kept] = problem.weights[k];
+            fewer.data[kept] = problem.data[k];
+            ++kept;
+        }
+    }
+    NormalEquations const expected = makeNormalEquations(fewer.columns, fewer.weights, fewer.data);
+    NormalEquations const with = makeNormalEquations(problem.columns, problem.weights, problem.data);
+    CHECK((with.matrix - expected.matrix).cwiseAbs().maxCoeff() < 1e-13);
+    CHECK((with.rightHandSide - expected.rightHandSide).cwiseAbs().maxCoeff() < 1e-13);
+    for (Index k = 1; k < 40; k += 4) {
+        problem.columns.col(k).setConstant(1e30);
+        problem.data[k] = -1e30;
+    }
+    NormalEquations const huge = makeNormalEquations(problem.columns, problem.weights, problem.data);
+    CHECK(huge.matrix == with.matrix);
+    CHECK(huge.rightHandSide == with.rightHandSide);
+}
+
+TEST_CASE("normal equations are linear in weights and data") {
+    Problem const problem = randomProblem(6, 50, 9);
+    NormalEquations const one = makeNormalEquations(problem.columns, problem.weights, problem.data);
+    NormalEquations const scaled = makeNormalEquations(problem.columns, 4.0 * problem.weights, 8.0 * problem.data);
+    CHECK(scaled.matrix == 4.0 * one.matrix);
+    CHECK(scaled.rightHandSide == 32.0 * one.rightHandSide);
+}
+
+TEST_CASE("numbers of pixels that differ are refused") {
+    Problem const problem = randomProblem(2, 5, 1);
+    CHECK_THROWS_WITH_AS((void)makeNormalEquations(problem.columns, VectorXd::Ones(4), problem.data),
+                         "5 pixels in the columns, 4 weights and 5 data", std::invalid_argument);
+    CHECK_THROWS_WITH_AS((void)makeNormalEquations(problem.columns, problem.weights, VectorXd::Ones(6)),
+                         doctest::Contains("5 weights and 6 data"), std::invalid_argument);
+}

@@ -1,0 +1,430 @@
+"""What must not change the difference: threads, memory layout, types, garbage under masks, direction, order, mirrors."""
+
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from psfmatch import (
+    Box,
+    Exposure,
+    GaussianPsf,
+    ImagePsfMatchTask,
+    InputImagesError,
+    Mask,
+    MaskedImage,
+    NoKernelCandidatesError,
+    frontDoorConfig,
+    subtract,
+)
+from psfmatch.testing import simulatePair
+
+DIRECTIONS = ("convolveTemplate", "convolveScience")
+METHODS = ("subtractExposures", "matchExposures", "subtractMaskedImages", "matchMaskedImages")
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Not square, so that mixed-up axes show; defects in both images; enough stars for order 2."""
+    return simulatePair(
+        seed=5, size=(256, 320), brightStars=300, faintStars=100, badFraction=0.003, templateBadFraction=0.001
+    )
+
+
+@pytest.fixture(scope="module")
+def positions(pair):
+    stars = pair.truth.stars[pair.truth.stars["isBright"] & ~pair.truth.stars["isSaturated"]]
+    return np.column_stack([stars["x"], stars["y"]])
+
+
+def bits(array):
+    """Bytes of an array, so that NaN equals NaN and 0.0 is not -0.0."""
+    array = np.asarray(array)
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def stateOf(image):
+    maskedImage = getattr(image, "maskedImage", image)
+    state = [bits(maskedImage.image), bits(maskedImage.variance), bits(maskedImage.mask)]
+    state += [dict(maskedImage.mask.planes), maskedImage.xy0]
+    if isinstance(image, Exposure):
+        state += [image.photoCalib, image.filter, dict(image.metadata), image.psf]
+        state += [None if image.wcs is None else image.wcs.to_header_string()]
+    return state
+
+
+def assertSameResult(first, second):
+    assert stateOf(first.difference) == stateOf(second.difference)
+    assert stateOf(first.matched) == stateOf(second.matched)
+    assert bits(first.kernel.scaledParameters) == bits(second.kernel.scaledParameters)
+    assert bits(first.background.scaledParameters) == bits(second.background.scaledParameters)
+    assert first.convolved == second.convolved
+    for name in ("x", "y", "rating", "status", "reason", "kernelSum", "residualRms", "spatialRms"):
+        assert bits(first.candidates[name]) == bits(second.candidates[name])
+
+
+@pytest.mark.parametrize("mode", DIRECTIONS)
+def test_threads(pair, mode):
+    results = [subtract(pair.template, pair.science, mode=mode, threads=n) for n in (1, 2, 7)]
+    assertSameResult(results[0], results[1])
+    assertSameResult(results[0], results[2])
+
+
+def test_threadsFromTheEnvironment(pair, monkeypatch):
+    expected = subtract(pair.template, pair.science, threads=1)
+    monkeypatch.setenv("PSFMATCH_NUM_THREADS", "3")
+    assertSameResult(expected, subtract(pair.template, pair.science))
+    monkeypatch.setenv("PSFMATCH_NUM_THREADS", "many")
+    with pytest.raises(ValueError, match="PSFMATCH_NUM_THREADS='many'"):
+        subtract(pair.template, pair.science)
+
+
+def test_again(pair):
+    """A task keeps nothing from one pair to the next."""
+    task = ImagePsfMatchTask(config=frontDoorConfig())
+    first = task.subtractExposures(pair.template, pair.science)
+    with pytest.raises(InputImagesError):
+        task.subtractExposures(pair.template, pair.science.subset(Box(0, 0, 100, 100)))
+    second = task.subtractExposures(pair.template, pair.science)
+    assert stateOf(first.subtractedExposure) == stateOf(second.subtractedExposure)
+
+
+def test_manyAtATime(pair):
+    """Python threads and sep's globals do not disturb one another."""
+    expected = subtract(pair.template, pair.science, threads=1)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: subtract(pair.template, pair.science, threads=2), range(4)))
+    for result in results:
+        assertSameResult(expected, result)
+
+
+def _subtractInChild(pair, connection):
+    connection.send(stateOf(subtract(pair.template, pair.science, threads=2).difference)[:3])
+    connection.close()
+
+
+def test_forkAfterThreads(pair):
+    """Survey pipelines fork after work has been done; a pool of threads left behind would hang the child."""
+    expected = stateOf(subtract(pair.template, pair.science, threads=2).difference)[:3]
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_subtractInChild, args=(pair, sender))
+    child.start()
+    try:
+        assert receiver.poll(60), "the forked child hangs"
+        assert receiver.recv() == expected
+    finally:
+        child.join(10)
+        child.kill()
+
+
+# Inputs
+
+
+def callMethod(method, template, science, candidates, convolveTemplate):
+    task = ImagePsfMatchTask(config=frontDoorConfig())
+    if method.endswith("Exposures"):
+        return getattr(task, method)(template, science, candidateList=candidates, convolveTemplate=convolveTemplate)
+    pixels = template.maskedImage, science.maskedImage
+    return getattr(task, method)(*(pixels if convolveTemplate else pixels[::-1]), candidateList=candidates)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("convolveTemplate", [True, False])
+@pytest.mark.parametrize("detect", [True, False])
+def test_inputsStayAsTheyAre(pair, positions, method, convolveTemplate, detect):
+    template, science = pair.template.copy(), pair.science.copy()
+    template.mask.addPlane("TEMPLATE_ONLY")
+    science.metadata["NIGHT"] = 3
+    science.filter, template.filter, science.photoCalib = "r", "R", 2.5
+    template.psf = GaussianPsf(1.2)
+    candidates = None if detect else Table({"x": positions[:, 0], "y": positions[:, 1]})
+    before = stateOf(template), stateOf(science)
+    listBefore = None if detect else candidates.as_array().tobytes()
+    result = callMethod(method, template, science, candidates, convolveTemplate)
+    assert (stateOf(template), stateOf(science)) == before
+    if not detect:
+        assert candidates.as_array().tobytes() == listBefore
+        assert candidates.colnames == ["x", "y"]
+    # What is returned is new memory: writing to it does not reach the inputs either.
+    for name in ("matchedImage", "subtractedExposure", "subtractedMaskedImage"):
+        if name in result:
+            output = getattr(result, name)
+            output.image[...] = -1
+            output.variance[...] = -1
+            output.mask[...] = 1
+    assert (stateOf(template), stateOf(science)) == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_inputsStayAsTheyAreOnFailure(pair, method):
+    template, science = pair.template.copy(), pair.science.copy()
+    template.image[...] = np.nan
+    before = stateOf(template), stateOf(science)
+    with pytest.raises(NoKernelCandidatesError):
+        callMethod(method, template, science, None, True)
+    assert (stateOf(template), stateOf(science)) == before
+
+
+def test_readOnlyInputs(pair):
+    """Arrays mapped from a file may not be writeable."""
+    template, science = pair.template.copy(), pair.science.copy()
+    expected = subtract(template, science)
+    for exposure in (template, science):
+        for plane in (exposure.image, exposure.variance, exposure.mask):
+            plane.flags.writeable = False
+    for mode in DIRECTIONS:
+        result = subtract(template, science, mode=mode)
+        assert np.isfinite(result.noise.robustStdev)
+    assertSameResult(expected, subtract(template, science))
+
+
+def test_frontDoorLeavesArraysAlone(pair):
+    template, science = pair.template.image.copy(), pair.science.image.copy()
+    before = bits(template), bits(science)
+    subtract(template, science)
+    assert (bits(template), bits(science)) == before
+
+
+# Types and layout
+
+
+@pytest.mark.parametrize("dtype", ["f8", ">f8", ">f4", "<f4", "longdouble"])
+def test_floatingTypes(pair, dtype):
+    template, science = pair.template.image, pair.science.image
+    expected = subtract(template, science)
+    assertSameResult(expected, subtract(template.astype(dtype), science.astype(dtype)))
+
+
+@pytest.mark.parametrize("dtype", ["i2", ">i2", "u2", "i4", ">u4", "i8"])
+def test_integerTypes(pair, dtype):
+    # Whole counts that 16 bits hold.
+    template, science = (np.rint(np.clip(np.nan_to_num(e.image), 0, 32000)) for e in (pair.template, pair.science))
+    expected = subtract(template.astype("f4"), science.astype("f4"))
+    assertSameResult(expected, subtract(template.astype(dtype), science.astype(dtype)))
+
+
+def layouts(array):
+    wide = np.zeros((array.shape[0], array.shape[1] + 13), dtype=array.dtype)
+    wide[:, 5:-8] = array
+    everySecond = np.zeros((array.shape[0], 2 * array.shape[1]), dtype=array.dtype)
+    everySecond[:, ::2] = array
+    return {
+        "rows apart": wide[:, 5:-8],
+        "every second": everySecond[:, ::2],
+        "Fortran": np.asfortranarray(array),
+        "reversed": np.ascontiguousarray(array[::-1, ::-1])[::-1, ::-1],
+        "unaligned": np.frombuffer(b"x" + array.tobytes(), dtype=np.uint8)[1:].view(array.dtype).reshape(array.shape),
+    }
+
+
+@pytest.mark.parametrize("layout", ["rows apart", "every second", "Fortran", "reversed", "unaligned"])
+def test_memoryLayouts(pair, layout):
+    def laidOut(exposure):
+        image, variance, mask = (
+            layouts(np.asarray(plane))[layout] for plane in (exposure.image, exposure.variance, exposure.mask)
+        )
+        return Exposure(MaskedImage(image, Mask(mask, exposure.mask.planes), variance), wcs=exposure.wcs)
+
+    for mode in DIRECTIONS:
+        expected = subtract(pair.template, pair.science, mode=mode)
+        assertSameResult(expected, subtract(laidOut(pair.template), laidOut(pair.science), mode=mode))
+
+
+def test_cutOut(pair):
+    """A view into a larger image is as good as a copy of it, at its own xy0."""
+    box = Box(20, 10, 280, 230)
+    views = pair.template.subset(box), pair.science.subset(box)
+    first, second = subtract(*views), subtract(*(view.copy() for view in views))
+    assertSameResult(first, second)
+    assert first.difference.xy0 == (20, 10)
+
+
+def test_maskPlanesByName(pair):
+    """Planes count by name, not by number."""
+    template = pair.template.copy()
+    swapped = {**template.mask.planes, "BAD": 20, "SAT": 0}
+    numbers = np.zeros(template.shape, dtype=np.int32)
+    for name, bit in swapped.items():
+        numbers[template.mask.hasAny(name)] |= 1 << bit
+    renamed = Exposure(MaskedImage(template.image, Mask(numbers, swapped), template.variance), wcs=template.wcs)
+    for mode in DIRECTIONS:
+        expected = subtract(template, pair.science, mode=mode).difference
+        result = subtract(renamed, pair.science, mode=mode).difference
+        assert bits(result.image) == bits(expected.image)
+        assert bits(result.variance) == bits(expected.variance)
+        for name in ("BAD", "SAT", "INTRP", "EDGE", "NO_DATA"):
+            np.testing.assert_array_equal(result.mask.hasAny(name), expected.mask.hasAny(name))
+
+
+# Bad pixels
+
+
+def withGarbage(exposure, value, plane):
+    result = exposure.copy()
+    bad = result.mask.hasAny("BAD")
+    result.image[bad] = value
+    getattr(result, plane)[bad] = value
+    return result, bad
+
+
+@pytest.mark.parametrize("mode", DIRECTIONS)
+@pytest.mark.parametrize("plane", ["image", "variance"])
+@pytest.mark.parametrize("value", [0.0, -1e4, 1e30, np.nan, np.inf])
+def test_garbageUnderTheMask(pair, mode, plane, value):
+    """A masked pixel does not exist: whatever is in it, all other pixels come out the same, bit for bit."""
+    expected = subtract(pair.template, pair.science, mode=mode)
+    science, bad = withGarbage(pair.science, value, plane)
+    template, templateBad = withGarbage(pair.template, value, plane)
+    result = subtract(template, science, mode=mode)
+    assert bits(result.kernel.scaledParameters) == bits(expected.kernel.scaledParameters)
+    assert bits(result.background.scaledParameters) == bits(expected.background.scaledParameters)
+    # The image that is not convolved keeps its own garbage in place, under its mask.
+    inPlace = bad if mode == "convolveTemplate" else templateBad
+    for name in ("image", "variance"):
+        ours, theirs = getattr(result.difference, name), getattr(expected.difference, name)
+        assert bits(ours[~inPlace]) == bits(theirs[~inPlace])
+    assert result.difference.mask.hasAny("BAD")[inPlace].all()
+    masks = np.asarray(result.difference.mask), np.asarray(expected.difference.mask)
+    np.testing.assert_array_equal(masks[0][~inPlace], masks[1][~inPlace])
+
+
+@pytest.mark.parametrize("mode", DIRECTIONS)
+@pytest.mark.parametrize("marker", ["NaN", "infinity", "variance NaN", "variance negative", "variance infinite"])
+def test_badByValueIsBadByMask(pair, mode, marker):
+    """Pixels may be marked by a plane or by their value; the result knows which pixels are lost either way."""
+    masked, marked = pair.science.copy(), pair.science.copy()
+    bad = pair.science.mask.hasAny("BAD")
+    marked.mask[bad] = 0
+    marked.image[bad] = 100.0
+    if marker.startswith("variance"):
+        marked.variance[bad] = {"NaN": np.nan, "negative": -1.0, "infinite": np.inf}[marker.split()[1]]
+    else:
+        marked.image[bad] = {"NaN": np.nan, "infinity": np.inf}[marker]
+    expected, result = subtract(pair.template, masked, mode=mode), subtract(pair.template, marked, mode=mode)
+    assert bits(result.kernel.scaledParameters) == bits(expected.kernel.scaledParameters)
+    difference = result.difference
+    flagged = difference.mask.hasAny(("BAD", "SAT", "EDGE", "NO_DATA"))
+    wanted = expected.difference.mask.hasAny(("BAD", "SAT", "EDGE", "NO_DATA"))
+    np.testing.assert_array_equal(flagged, wanted)
+    assert np.isfinite(difference.image[~flagged]).all()
+    assert np.isfinite(difference.variance[~flagged]).all()
+    assert (difference.variance[~flagged] > 0).all()
+    clean = ~flagged & ~difference.mask.hasAny("INTRP")
+    assert bits(difference.image[clean]) == bits(expected.difference.image[clean])
+
+
+# Symmetries
+
+
+def test_swappedRoles(pair, positions):
+    """Template and science exchanged, the same image is convolved: D' = -D / kernel sum, pixel by pixel."""
+    fwhms = {"templateFwhmPix": 2.7, "scienceFwhmPix": 3.9}
+    forward = subtract(pair.template, pair.science, candidateList=positions, **fwhms)
+    backward = subtract(
+        pair.science, pair.template, candidateList=positions, templateFwhmPix=3.9, scienceFwhmPix=2.7
+    )
+    assert (forward.convolved, backward.convolved) == ("template", "science")
+    assert bits(forward.kernel.scaledParameters) == bits(backward.kernel.scaledParameters)
+    kernelSum = forward.kernel.kernelSum(*forward.difference.getBBox().centre)
+    good = ~forward.difference.mask.hasAny(("BAD", "SAT", "EDGE", "NO_DATA"))
+    np.testing.assert_array_equal(good, ~backward.difference.mask.hasAny(("BAD", "SAT", "EDGE", "NO_DATA")))
+    # float32 rounds images of up to 5e4 counts by 0.004, in three steps.
+    np.testing.assert_allclose(
+        -backward.difference.image[good] * kernelSum, forward.difference.image[good], rtol=0, atol=0.02
+    )
+    np.testing.assert_allclose(
+        backward.difference.variance[good] * kernelSum**2, forward.difference.variance[good], rtol=1e-5
+    )
+
+
+def test_bothDirectionsAgree(pair, positions):
+    """The pull of empty sky is one in both directions, and a difference of opposite sign in neither."""
+    for mode in DIRECTIONS:
+        result = subtract(pair.template, pair.science, mode=mode, candidateList=positions)
+        difference = result.difference
+        good = ~difference.mask.hasAny(("BAD", "SAT", "EDGE", "NO_DATA", "INTRP"))
+        pull = difference.image[good] / np.sqrt(difference.variance[good])
+        median = np.median(pull)
+        # 5e4 pixels: 1 +- 0.004; faint sources that subtract imperfectly widen it.
+        assert 1.4826 * np.median(abs(pull - median)) == pytest.approx(1.0, abs=0.1)
+        assert abs(median) < 0.1
+
+
+def flipped(exposure, how):
+    planes = (how(np.asarray(plane)).copy() for plane in (exposure.image, exposure.mask, exposure.variance))
+    image, mask, variance = planes
+    return Exposure(MaskedImage(image, Mask(mask, exposure.mask.planes), variance))
+
+
+@pytest.mark.parametrize("mode", DIRECTIONS)
+@pytest.mark.parametrize("name", ["left-right", "up-down", "transposed"])
+def test_mirrors(pair, positions, mode, name):
+    """A mirrored sky gives the mirrored difference. Cells are as large as the image, or mirrors would move them."""
+    height, width = pair.template.shape
+    how, moved = {
+        "left-right": (lambda a: a[:, ::-1], positions * (-1, 1) + (width - 1, 0)),
+        "up-down": (lambda a: a[::-1], positions * (1, -1) + (0, height - 1)),
+        "transposed": (lambda a: a.T, positions[:, ::-1]),
+    }[name]
+    config = frontDoorConfig()
+    config.kernel.active.update(sizeCellX=512, sizeCellY=512, nStarPerCell=-1, spatialKernelOrder=1)
+    settings = {"config": config, "mode": mode, "templateFwhmPix": 2.7, "scienceFwhmPix": 3.9}
+    expected = subtract(pair.template, pair.science, candidateList=positions, **settings).difference
+    result = subtract(
+        flipped(pair.template, how), flipped(pair.science, how), candidateList=moved, **settings
+    ).difference
+    np.testing.assert_array_equal(np.asarray(result.mask), how(np.asarray(expected.mask)))
+    good = ~result.mask.hasAny(("BAD", "SAT", "EDGE", "NO_DATA"))
+    # Sums in another sequence, systems of condition number up to 1e10 (1e-6 of the kernel), stars of 5e4 counts.
+    deviation = (result.image - how(expected.image)) / np.sqrt(result.variance)
+    assert abs(deviation[good]).max() < 0.02
+    np.testing.assert_allclose(result.variance[good], how(expected.variance)[good], rtol=2e-3)
+
+
+@pytest.mark.parametrize("mode", DIRECTIONS)
+@pytest.mark.parametrize("exponent", [20, -30])
+def test_unitsOfTheImages(pair, mode, exponent):
+    """Counts or janskys: a power of two in front of both images is a power of two in front of the difference."""
+
+    def scaled(exposure):
+        result = exposure.copy()
+        result.image *= np.float32(2.0**exponent)
+        result.variance *= np.float32(4.0**exponent)
+        return result
+
+    expected = subtract(pair.template, pair.science, mode=mode)
+    result = subtract(scaled(pair.template), scaled(pair.science), mode=mode)
+    np.testing.assert_array_equal(result.candidates["status"], expected.candidates["status"])
+    centre = expected.difference.getBBox().centre
+    assert result.kernel.kernelSum(*centre) == pytest.approx(expected.kernel.kernelSum(*centre), rel=1e-6)
+    good = ~expected.difference.mask.hasAny(("BAD", "SAT", "EDGE", "NO_DATA"))
+    np.testing.assert_array_equal(np.asarray(result.difference.mask), np.asarray(expected.difference.mask))
+    deviation = result.difference.image * np.float32(2.0**-exponent) - expected.difference.image
+    assert abs(deviation[good] / np.sqrt(expected.difference.variance[good])).max() < 0.01
+
+
+def test_orderOfCandidates(pair, positions):
+    expected = subtract(pair.template, pair.science, candidateList=positions)
+    shuffled = positions[np.random.default_rng(0).permutation(len(positions))]
+    result = subtract(pair.template, pair.science, candidateList=shuffled)
+    assert stateOf(result.difference) == stateOf(expected.difference)
+    assert bits(result.kernel.scaledParameters) == bits(expected.kernel.scaledParameters)
+
+
+def test_formsOfCandidates(pair, positions):
+    """Pixels as array, list or table, and sky positions, are the same stars."""
+    expected = subtract(pair.template, pair.science, candidateList=positions)
+    ra, dec = pair.science.wcs.all_pix2world(*positions.T, 0)
+    for form in (
+        [tuple(p) for p in positions],
+        Table({"x": positions[:, 0], "y": positions[:, 1]}),
+        Table({"x": positions[:, 0], "y": positions[:, 1], "flux": np.ones(len(positions))}),
+    ):
+        assertSameResult(expected, subtract(pair.template, pair.science, candidateList=form))
+    sky = subtract(pair.template, pair.science, candidateList=Table({"ra": ra, "dec": dec}))
+    # Positions agree to 1e-9 px, which moves no stamp.
+    deviation = sky.difference.image - expected.difference.image
+    assert np.nanmax(abs(deviation)) < 0.01
