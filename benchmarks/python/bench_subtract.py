@@ -57,7 +57,9 @@ def main() -> None:
 
     records = []
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; seconds, medians")
-    print(f"{'size':>5} {'threads':>7} {'stars':>6} {'total':>8} " + " ".join(f"{p:>9}" for p in PHASES) + f" {'MiB':>7}")
+    print(
+        f"{'size':>5} {'threads':>7} {'stars':>6} {'total':>8} " + " ".join(f"{p:>9}" for p in PHASES) + f" {'MiB':>7}"
+    )
     for size in options.sizes:
         pair = simulatePair(seed=0, size=size)
         images = pair.template.maskedImage, pair.science.maskedImage

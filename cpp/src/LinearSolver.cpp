@@ -51,7 +51,11 @@ Solution solveSymmetric(Eigen::MatrixXd const& matrix, Eigen::VectorXd const& ri
 
     Solution solution;
     Eigen::LDLT<Eigen::MatrixXd> const ldlt(scaled);
-    if (ldlt.info() == Eigen::Success && ldlt.isPositive()) {
+    // rcond() passes over pivots that are exactly zero. The smallest eigenvalue is below the smallest pivot and, the
+    // diagonal being 1, the largest is at least 1: such a pivot alone tells of a bad condition.
+    bool const regular = ldlt.info() == Eigen::Success && ldlt.isPositive() &&
+                         ldlt.vectorD().minCoeff() > control.minReciprocalCondition;
+    if (regular) {
         double const reciprocal = ldlt.rcond();
         if (reciprocal > control.minReciprocalCondition) {
             solution.method = SolverMethod::ldlt;

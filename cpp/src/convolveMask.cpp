@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <iterator>
 
 namespace psfmatch::detail {
 
@@ -95,20 +96,19 @@ public:
     FractionRule(MaskContext const& context, TileKernel const& kernel, Tile const& tile,
                  TileFactors const& factors, std::vector<std::span<FilledPixel const>> const& filled)
             : context_(context),
-              kernel_(kernel),
               tile_(tile),
               factors_(factors),
               filled_(filled),
               height_(static_cast<int>(context.kernel.basis.height)),
               width_(static_cast<int>(context.kernel.basis.width)),
               firstColumn_(tile.x0 - (width_ - 1) / 2),
-              tapStride_(kernel.tapStride),
-              reversedStride_(padded(width_)),
+              rowStride_(padded(width_)),
+              tapStride_(height_ * rowStride_),
               sumStride_(padded(tile.width + 2 * (width_ - 1)) + rowPadding),
               taps_(static_cast<std::size_t>(kernel.xTerms() * tapStride_)),
               weights_(static_cast<std::size_t>(kernel.xTerms())),
-              reversed_(static_cast<std::size_t>(kernel.xTerms() * height_ * reversedStride_), 0.0F),
               columnFactors_(static_cast<std::size_t>(kernel.xTerms() * sumStride_), 0.0F) {
+        reverseKernel(kernel);
         for (int a = 0; a < kernel.xTerms(); ++a) {
             std::copy_n(factors.x.data() + a * factors.xStride, tile.width,
                         columnFactors_.data() + a * sumStride_ + width_ - 1);
@@ -131,23 +131,16 @@ public:
         }
         prepareTaps(row);
         sumWeights(row);
-        // How fast sum |K| can change with t: |T_a'| <= a^2.
-        float slope = 0.0F;
-        for (int a = 1; a < kernel_.xTerms(); ++a) {
-            float const one = 1.0F;
-            slope += static_cast<float>(a * a) *
-                     context_.functions.absoluteSum({taps_.data() + a * tapStride_, 0}, &one, 1, tapStride_);
-        }
         float const columnStep = 2.0F / static_cast<float>(std::max(tile_.width - 1, 1));
         for (int begin = 0; begin < tile_.width; begin += chunkWidth) {
             int const end = std::min(begin + chunkWidth, tile_.width);
             int const middle = (begin + end) / 2;
             float const total = absoluteSum(middle);
-            float const spread = slope * columnStep * static_cast<float>(middle - begin);
+            float const spread = slope_ * columnStep * static_cast<float>(middle - begin);
             for (std::size_t g = 0; g < groups_.size(); ++g) {
                 float const* const sums = sums_.data() + g * static_cast<std::size_t>(sumStride_) + width_ - 1;
                 for (int x = begin; x < end; ++x) {
-                    if (sums[x] > 0.0F && outweighs(groups_[g], row, x, sums[x], total, spread, slope)) {
+                    if (sums[x] > 0.0F && outweighs(groups_[g], row, x, sums[x], total, spread)) {
                         output[x] |= groups_[g].marks;
                     }
                 }
@@ -198,14 +191,28 @@ private:
         return groups_.size() == 1 ? Coverage::complete : Coverage::partial;
     }
 
-    void prepareTaps(int row) {
-        kernel_.collapse(context_.functions, factors_.yRow(row), taps_.data(), tapStride_);
-        for (int a = 0; a < kernel_.xTerms(); ++a) {
-            for (int v = 0; v < height_; ++v) {
-                float const* const from = taps_.data() + a * tapStride_ + v * width_;
-                std::reverse_copy(from, from + width_, reversed_.data() + (a * height_ + v) * reversedStride_);
+    // Each row of taps backwards and padded. How fast sum |K| can change with t follows from |T_a'| <= a^2.
+    void reverseKernel(TileKernel const& kernel) {
+        kernel_.tapStride = tapStride_;
+        kernel_.yTerms = kernel.yTerms;
+        float const* from = kernel.coefficients.data();
+        for (int a = 0; a < kernel.xTerms(); ++a) {
+            for (int b = 0; b < kernel.yTerms[static_cast<std::size_t>(a)]; ++b, from += kernel.tapStride) {
+                for (int v = 0; v < height_; ++v) {
+                    std::reverse_copy(from + v * width_, from + (v + 1) * width_,
+                                      std::back_inserter(kernel_.coefficients));
+                    kernel_.coefficients.insert(kernel_.coefficients.end(),
+                                                static_cast<std::size_t>(rowStride_ - width_), 0.0F);
+                }
+                for (int k = 0; k < height_ * width_; ++k) {
+                    slope_ += static_cast<float>(a * a) * std::abs(from[k]);
+                }
             }
         }
+    }
+
+    void prepareTaps(int row) {
+        kernel_.collapse(context_.functions, factors_.yRow(row), taps_.data(), tapStride_);
     }
 
     // For each group: sum of |K| over its pixels under the kernel, for every output pixel of the row. A pixel in
@@ -213,14 +220,14 @@ private:
     void sumWeights(int row) {
         std::fill(sums_.begin(), sums_.end(), 0.0F);
         for (int v = 0; v < height_; ++v) {
-            FloatRows const taps{reversed_.data() + v * reversedStride_, height_ * reversedStride_};
+            FloatRows const taps{taps_.data() + v * rowStride_, tapStride_};
             for (FilledPixel const& pixel : filled_[static_cast<std::size_t>(row + v)]) {
                 auto const column = static_cast<int>(pixel.x - firstColumn_);
                 FloatRows const factors{columnFactors_.data() + column, sumStride_};
                 for (std::size_t g = 0; g < groups_.size(); ++g) {
                     if (groups_[g].holds(context_.planesOf(pixel))) {
                         context_.functions.addAbsolute(
-                            taps, factors, kernel_.xTerms(), reversedStride_,
+                            taps, factors, kernel_.xTerms(), rowStride_,
                             sums_.data() + g * static_cast<std::size_t>(sumStride_) + column);
                     }
                 }
@@ -237,11 +244,11 @@ private:
                                               tapStride_);
     }
 
-    bool outweighs(Group const& group, int row, int x, float weight, float total, float spread, float slope) {
+    bool outweighs(Group const& group, int row, int x, float weight, float total, float spread) {
         auto const fraction = static_cast<float>(context_.control.maskedKernelFraction);
         // Rounding of the two sums: 1e-4 of each is more than the 441 additions of a 21x21 kernel can lose, and
         // taps near a change of sign are uncertain by 1e-7 of their terms.
-        float const rounding = (2e-4F * fraction + 2e-7F) * (total + spread + slope);
+        float const rounding = (2e-4F * fraction + 2e-7F) * (total + spread + slope_);
         if (weight > fraction * (total + spread) + rounding) {
             return true;
         }
@@ -273,19 +280,19 @@ private:
     }
 
     MaskContext const& context_;
-    TileKernel const& kernel_;
     Tile const& tile_;
     TileFactors const& factors_;
     std::vector<std::span<FilledPixel const>> const& filled_;
     int height_;
     int width_;
     Index firstColumn_;
+    int rowStride_;
     int tapStride_;
-    int reversedStride_;
     int sumStride_;
+    TileKernel kernel_;                 // every row of taps backwards, in rowStride floats
+    float slope_ = 0.0F;                // bounds |d sum |K| / dt| over the tile
     std::vector<float> taps_;           // (terms, tapStride): the kernels of the row
     std::vector<float> weights_;        // (terms)
-    std::vector<float> reversed_;       // (terms, height, reversedStride): each of their rows backwards
     std::vector<float> columnFactors_;  // (terms, sumStride), width - 1 zeros before the first column
     std::vector<float> sums_;           // (groups, sumStride), likewise
     std::vector<Group> groups_;

@@ -1,6 +1,6 @@
 // The only place where arrays cross between numpy and the core. Images are viewed, never copied or converted:
-// the Python layer owns dtype, byte order and contiguity, and a wrong array is a TypeError or ValueError here.
-// Small double arrays (matrices, kernels) are copied.
+// the Python layer owns dtype, byte order and contiguity, and a wrong array is a TypeError or ValueError
+// here. Small double arrays (matrices, kernels) are copied.
 #pragma once
 
 #include <pybind11/native_enum.h>
@@ -46,7 +46,8 @@ Index checkedStride(py::array const& array, char const* name) {
 template <typename Pixel>
 ConstImageView<Pixel> viewOf(py::array const& array, char const* name) {
     Index const stride = checkedStride<Pixel>(array, name);
-    return {static_cast<Pixel const*>(array.data()), array.shape(0), array.shape(1), Eigen::OuterStride<>(stride)};
+    return {static_cast<Pixel const*>(array.data()), array.shape(0), array.shape(1),
+            Eigen::OuterStride<>(stride)};
 }
 
 template <typename Pixel>
@@ -56,10 +57,12 @@ ImageView<Pixel> mutableViewOf(py::array& array, char const* name) {
             Eigen::OuterStride<>(stride)};
 }
 
-inline MaskedImageView maskedViewOf(py::array const& image, py::array const& variance, py::array const& mask) {
+inline MaskedImageView maskedViewOf(py::array const& image, py::array const& variance,
+                                    py::array const& mask) {
     MaskedImageView const view{viewOf<float>(image, "image"), viewOf<float>(variance, "variance"),
                                viewOf<MaskPixel>(mask, "mask")};
-    bool const sameShape = view.image.rows() == view.variance.rows() && view.image.cols() == view.variance.cols() &&
+    bool const sameShape = view.image.rows() == view.variance.rows() &&
+                           view.image.cols() == view.variance.cols() &&
                            view.image.rows() == view.mask.rows() && view.image.cols() == view.mask.cols();
     if (!sameShape) {
         throw py::value_error("image, variance and mask differ in shape");
@@ -70,8 +73,8 @@ inline MaskedImageView maskedViewOf(py::array const& image, py::array const& var
 // (n, height, width), or one kernel (height, width)
 inline KernelBasis basisOf(DoubleArray const& array) {
     if (array.ndim() != 2 && array.ndim() != 3) {
-        throw py::value_error("a kernel basis has shape (n, height, width), not " + std::to_string(array.ndim()) +
-                              " dimensions");
+        throw py::value_error("a kernel basis has shape (n, height, width), not " +
+                              std::to_string(array.ndim()) + " dimensions");
     }
     py::ssize_t const d = array.ndim() - 2;
     KernelBasis basis;

@@ -6,6 +6,7 @@
 #include "module.h"
 #include "psfmatch/KernelCandidateFit.h"
 #include "psfmatch/SpatialKernelSolution.h"
+#include "psfmatch/StampQuality.h"
 
 namespace psfmatch::python {
 
@@ -13,6 +14,20 @@ namespace {
 
 // image, variance, mask, bits of the bad planes in that mask
 using StampTuple = std::tuple<py::array, py::array, py::array, MaskPixel>;
+
+using IndexArray = py::array_t<Index, py::array::c_style | py::array::forcecast>;
+
+// (n, 4): x0, y0, width, height
+std::vector<Box> boxesOf(IndexArray const& array) {
+    if (array.ndim() != 2 || array.shape(1) != 4) {
+        throw py::value_error("boxes must have shape (n, 4): x0, y0, width, height");
+    }
+    std::vector<Box> boxes;
+    for (py::ssize_t i = 0; i < array.shape(0); ++i) {
+        boxes.push_back({array.at(i, 0), array.at(i, 1), array.at(i, 2), array.at(i, 3)});
+    }
+    return boxes;
+}
 
 std::vector<CandidateStamp> stampsOf(std::vector<StampTuple> const& templates,
                                      std::vector<StampTuple> const& sciences) {
@@ -34,6 +49,29 @@ std::vector<CandidateStamp> stampsOf(std::vector<StampTuple> const& templates,
 }  // namespace
 
 void bindFits(py::module_& module) {
+    module.def(
+        "lostWeights",
+        [](StampTuple const& templateImage, StampTuple const& scienceImage, IndexArray const& boxes,
+           int nThreads) {
+            auto const& [tImage, tVariance, tMask, tBits] = templateImage;
+            auto const& [sImage, sVariance, sMask, sBits] = scienceImage;
+            auto const templateView = maskedViewOf(tImage, tVariance, tMask);
+            auto const scienceView = maskedViewOf(sImage, sVariance, sMask);
+            auto const list = boxesOf(boxes);
+            auto const execution = interruptible(nThreads);
+            py::gil_scoped_release const release;
+            return lostWeights(templateView, tBits, scienceView, sBits, list, execution);
+        },
+        py::arg("template"), py::arg("science"), py::arg("boxes"), py::kw_only(), py::arg("nThreads") = 1);
+    module.def(
+        "coreSignalToNoise",
+        [](StampTuple const& image, IndexArray const& boxes, Index coreRadius) {
+            auto const& [pixels, variance, mask, badBits] = image;
+            return coreSignalToNoise(maskedViewOf(pixels, variance, mask), badBits, boxesOf(boxes),
+                                     coreRadius);
+        },
+        py::arg("image"), py::arg("boxes"), py::kw_only(), py::arg("coreRadius"));
+
     py::class_<CandidateFitControl>(module, "CandidateFitControl")
         .def(py::init([](bool fitBackground, bool constantVariance, bool iterate, bool zeroWeightBadPixels,
                          Index coreRadius, bool checkConditionNumber, double maxConditionNumber,
@@ -61,10 +99,12 @@ void bindFits(py::module_& module) {
     py::class_<CandidateFit>(module, "CandidateFit")
         .def_readonly("outcome", &CandidateFit::outcome)
         .def_readonly("message", &CandidateFit::message)
-        .def_property_readonly("matrix", [](CandidateFit const& fit) { return arrayOf(fit.equations.matrix); })
+        .def_property_readonly("matrix",
+                               [](CandidateFit const& fit) { return arrayOf(fit.equations.matrix); })
         .def_property_readonly("rightHandSide",
                                [](CandidateFit const& fit) { return arrayOf(fit.equations.rightHandSide); })
-        .def_property_readonly("coefficients", [](CandidateFit const& fit) { return arrayOf(fit.coefficients); })
+        .def_property_readonly("coefficients",
+                               [](CandidateFit const& fit) { return arrayOf(fit.coefficients); })
         .def_readonly("background", &CandidateFit::background)
         .def_readonly("kernelSum", &CandidateFit::kernelSum)
         .def_readonly("conditionNumber", &CandidateFit::conditionNumber)
@@ -92,27 +132,27 @@ void bindFits(py::module_& module) {
     module.def(
         "assessCandidates",
         [](std::vector<StampTuple> const& templates, std::vector<StampTuple> const& sciences,
-           DoubleArray const& kernels, std::vector<double> const& backgrounds, CandidateFitControl const& control,
-           int nThreads) {
+           DoubleArray const& kernels, std::vector<double> const& backgrounds,
+           CandidateFitControl const& control, int nThreads) {
             auto const stamps = stampsOf(templates, sciences);
             KernelBasis const stack = basisOf(kernels);
             std::vector<OwnedImage<double>> images;
             for (Index i = 0; i < stack.size(); ++i) {
-                images.emplace_back(Eigen::Map<OwnedImage<double> const>(stack.images.row(i).data(), stack.height,
-                                                                         stack.width));
+                images.emplace_back(Eigen::Map<OwnedImage<double> const>(stack.images.row(i).data(),
+                                                                         stack.height, stack.width));
             }
             auto const execution = interruptible(nThreads);
             py::gil_scoped_release const release;
             return assessCandidates(stamps, images, backgrounds, control, execution);
         },
-        py::arg("templates"), py::arg("sciences"), py::arg("kernels"), py::arg("backgrounds"), py::arg("control"),
-        py::kw_only(), py::arg("nThreads") = 1);
+        py::arg("templates"), py::arg("sciences"), py::arg("kernels"), py::arg("backgrounds"),
+        py::arg("control"), py::kw_only(), py::arg("nThreads") = 1);
 
     py::class_<SpatialKernelSolution>(module, "SpatialKernelSolution")
-        .def_property_readonly(
-            "kernelParameters", [](SpatialKernelSolution const& s) { return arrayOf(s.kernelParameters); })
-        .def_property_readonly(
-            "backgroundParameters", [](SpatialKernelSolution const& s) { return arrayOf(s.backgroundParameters); })
+        .def_property_readonly("kernelParameters",
+                               [](SpatialKernelSolution const& s) { return arrayOf(s.kernelParameters); })
+        .def_property_readonly("backgroundParameters",
+                               [](SpatialKernelSolution const& s) { return arrayOf(s.backgroundParameters); })
         .def_readonly("conditionNumber", &SpatialKernelSolution::conditionNumber)
         .def_readonly("method", &SpatialKernelSolution::method)
         .def_readonly("nUnknowns", &SpatialKernelSolution::nUnknowns);

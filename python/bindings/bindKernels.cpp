@@ -22,7 +22,8 @@ void bindKernels(py::module_& module) {
         .def_readonly("xScale", &Frame::xScale)
         .def_readonly("yScale", &Frame::yScale);
     module.def(
-        "frameOf", [](Index x0, Index y0, Index width, Index height) { return frameOf({x0, y0, width, height}); },
+        "frameOf",
+        [](Index x0, Index y0, Index width, Index height) { return frameOf({x0, y0, width, height}); },
         py::arg("x0"), py::arg("y0"), py::arg("width"), py::arg("height"));
 
     py::class_<SpatialFunction>(module, "SpatialFunction")

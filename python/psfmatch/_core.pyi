@@ -103,6 +103,11 @@ class PreparedBasis:
     @property
     def isSeparable(self) -> bool: ...
 
+def lostWeights(
+    template: StampTuple, science: StampTuple, boxes: npt.NDArray[np.int64], *, nThreads: int = 1
+) -> list[float]: ...
+def coreSignalToNoise(image: StampTuple, boxes: npt.NDArray[np.int64], *, coreRadius: int) -> list[float]: ...
+
 class CandidateFitControl:
     def __init__(
         self,
@@ -208,6 +213,9 @@ class InstructionSet(enum.Enum):
     avx2 = ...
 
 def isSupported(instructionSet: InstructionSet) -> bool: ...
+def convolveImage(
+    image: npt.NDArray[np.float32], kernel: npt.ArrayLike, *, nThreads: int = 1
+) -> npt.NDArray[np.float32]: ...
 def convolve(
     image: npt.NDArray[np.float32],
     variance: npt.NDArray[np.float32],

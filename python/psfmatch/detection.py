@@ -1,7 +1,8 @@
 """Sky background and detection of sources, by ``sep`` (Barbary 2016; SExtractor, Bertin & Arnouts 1996).
 
 The image is smoothed with a Gaussian of the PSF's width first, so that a threshold in sigma means the same for
-point sources whatever the seeing. Bad pixels are filled for the smoothing and never detected.
+point sources whatever the seeing. Bad pixels are filled for the smoothing and never detected; the border of half a
+smoothing kernel is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from astropy.table import Table
 from psfmatch import _core
 from psfmatch.config import SourceDetectionConfig, SubtractBackgroundConfig
 from psfmatch.exposure import MaskedImage
-from psfmatch.kernels import EdgeHandling, LinearCombinationKernel
 from psfmatch.psf import GaussianPsf
 from psfmatch.task import Task
 
@@ -69,7 +69,7 @@ class SourceDetectionTask(Task):
         bad: npt.NDArray[np.bool_],
         sigma: float,
         doSmooth: bool = True,
-        threads: int | None = None,
+        threads: int = 1,
     ) -> Table:
         """Detect sources.
 
@@ -92,15 +92,20 @@ class SourceDetectionTask(Task):
             Brightest first: x, y (parent pixels), flux, fluxErr (isophotal, image units), snr, peak, a, b
             (pixels, of the smoothed image), npix, flags (sep's).
         """
-        image, variance = maskedImage.image, maskedImage.variance
+        image = maskedImage.image
+        noise = math.nan
+        if self.config.thresholdType == "pixel_stdev":
+            noise = self._medianNoise(maskedImage, bad)
         if doSmooth:
-            smoothed = self._smooth(maskedImage, sigma, threads)
-            image, variance = smoothed.image, smoothed.variance
+            kernel = self._smoothingKernel(sigma, maskedImage)
+            # NaN makes a pixel bad: it is filled for the smoothing.
+            image = _core.convolveImage(np.where(bad, np.float32(np.nan), image), kernel, nThreads=threads)
+            noise *= math.sqrt(float((kernel**2).sum()))
             # The border was not smoothed: its noise would pass the threshold.
-            bad = bad | smoothed.mask.hasAny("EDGE")
-        threshold = self._threshold(image, variance, bad)
+            bad = _withBorder(bad, kernel.shape)
+        threshold = self._threshold(image, bad, noise)
         if threshold is None:
-            return self._tableOf(np.zeros(0, dtype=np.dtype([(n, "f8") for n in _COLUMNS])), maskedImage)
+            return self._tableOf(np.zeros(0, dtype=[(name, "f8") for name in _COLUMNS]), maskedImage)
         # One object per three pixels at the threshold is more than any field has.
         sep.set_extract_pixstack(max(1_000_000, image.size // 3))
         sep.set_sub_object_limit(4096)
@@ -113,25 +118,21 @@ class SourceDetectionTask(Task):
             )
         return self._tableOf(objects, maskedImage)
 
-    def _smooth(self, maskedImage: MaskedImage, sigma: float, threads: int | None) -> MaskedImage:
+    def _smoothingKernel(self, sigma: float, maskedImage: MaskedImage) -> npt.NDArray[np.float64]:
         size = int(self.config.nSigmaForKernel * sigma + 0.5) // 2 * 2 + 1
         size = min(size, *(side - 1 + side % 2 for side in maskedImage.shape))
-        profile = GaussianPsf(sigma, size).computeKernelImage(0.0, 0.0)
-        kernel = LinearCombinationKernel(profile[np.newaxis], [[1.0]])
-        return kernel.convolve(
-            maskedImage, EdgeHandling(copyEdge=True, badPlanes=tuple(self.config.statsMask)), threads=threads
-        )
+        return GaussianPsf(sigma, size).computeKernelImage(0.0, 0.0)
 
-    def _threshold(
-        self,
-        image: npt.NDArray[np.float32],
-        variance: npt.NDArray[np.float32],
-        bad: npt.NDArray[np.bool_],
-    ) -> float | None:
+    def _medianNoise(self, maskedImage: MaskedImage, bad: npt.NDArray[np.bool_]) -> float:
+        """Return the typical noise of a pixel by the variance plane, in image units; 0 if no pixel can be used."""
+        step = _stepOf(maskedImage.image)
+        variance = maskedImage.variance[::step, ::step][~bad[::step, ::step]]
+        return math.sqrt(max(0.0, float(np.median(variance)))) if variance.size else 0.0
+
+    def _threshold(self, image: npt.NDArray[np.float32], bad: npt.NDArray[np.bool_], noise: float) -> float | None:
         """Return the detection threshold in image units, or None if no pixel can be used."""
-        step = max(1, math.isqrt(image.size // MAX_CLIPPING_PIXELS))
-        good = ~bad[::step, ::step]
-        pixels = image[::step, ::step][good]
+        step = _stepOf(image)
+        pixels = image[::step, ::step][~bad[::step, ::step]]
         if pixels.size == 0:
             return None
         value = self.config.thresholdValue * self.config.includeThresholdMultiplier
@@ -143,7 +144,7 @@ class SourceDetectionTask(Task):
             case "variance":
                 unit = _core.clippedStatistics(pixels.astype(np.float64)).stdev ** 2
             case _:
-                unit = math.sqrt(max(0.0, float(np.median(variance[::step, ::step][good]))))
+                unit = noise
         if unit <= 0.0:
             # A noiseless image: any signal above rounding is a source.
             unit = max(1e-6 * float(np.abs(pixels).max()), float(np.finfo(np.float32).tiny))
@@ -175,3 +176,18 @@ class SourceDetectionTask(Task):
 
 
 _COLUMNS = ("x", "y", "flux", "peak", "a", "b", "npix", "flag")
+
+
+def _stepOf(image: npt.NDArray[np.float32]) -> int:
+    return max(1, math.isqrt(image.size // MAX_CLIPPING_PIXELS))
+
+
+def _withBorder(bad: npt.NDArray[np.bool_], kernelShape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Return `bad` with the border of half a kernel added."""
+    grown = bad.copy()
+    halfY, halfX = kernelShape[0] // 2, kernelShape[1] // 2
+    if halfY:
+        grown[:halfY] = grown[-halfY:] = True
+    if halfX:
+        grown[:, :halfX] = grown[:, -halfX:] = True
+    return grown

@@ -361,7 +361,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             sources = toSourceTable(candidateList, scienceExposure)
         template = _atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
         candidates, rejected = makeCandidateList(
-            template, scienceExposure.maskedImage, sources, stampRules(self.kConfig, kernelSize)
+            template, scienceExposure.maskedImage, sources, stampRules(self.kConfig, kernelSize), self.threads
         )
         self.metadata["nSelectedSources"] = len(candidates)
         self.metadata["rejectedSources"] = rejected

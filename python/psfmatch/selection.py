@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Row, Table
 
+from psfmatch import _core
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import SubtractBackgroundConfig
 from psfmatch.detection import SourceDetectionTask, estimateBackground
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.visitors import badPlanesOf
+from psfmatch.visitors import badPlanesOf, stampTuple
 
 __all__ = ["Footprint", "StampRules", "buildCellSet", "getSelectSources", "makeCandidateList", "toSourceTable"]
 
@@ -67,7 +67,7 @@ def getSelectSources(
     backgroundConfig: SubtractBackgroundConfig,
     sigma: float,
     doSmooth: bool = True,
-    threads: int | None = None,
+    threads: int = 1,
 ) -> Table:
     """Detect and measure the sources of an exposure, which is not changed.
 
@@ -149,18 +149,20 @@ def toSourceTable(candidates: Any, exposure: Exposure) -> Table:
 
 
 def makeCandidateList(
-    template: MaskedImage, science: MaskedImage, sources: Table, rules: StampRules
+    template: MaskedImage, science: MaskedImage, sources: Table, rules: StampRules, threads: int = 1
 ) -> tuple[list[dict[str, Row | Footprint]], dict[str, int]]:
     """Turn sources into stamps and keep those that are good in both images.
 
     Parameters
     ----------
     template, science
-        Images of one shape, registered pixel for pixel; positions are in parent pixels of the science image.
+        Images of one shape and one xy0, registered pixel for pixel.
     sources
-        Table with x and y.
+        Table with x and y, parent pixels.
     rules
         Size of the stamps and what disqualifies one.
+    threads
+        Number of threads.
 
     Returns
     -------
@@ -181,27 +183,24 @@ def makeCandidateList(
             nSources=0,
         )
     log.info("Growing %d kernel candidate stars by %d pixels", len(sources), rules.halfWidth)
-    rejected: dict[str, int] = {}
-    candidates: list[dict[str, Row | Footprint]] = []
-    bbox = science.getBBox()
-    offset = (template.xy0[0] - science.xy0[0], template.xy0[1] - science.xy0[1])
-    for source in sources:
-        x, y = float(source["x"]), float(source["y"])
-        box = _centredBox(x, y, rules.halfWidth, bbox) if math.isfinite(x) and math.isfinite(y) else None
-        if box is None:
-            reason: str | None = "outside the image"
-        elif min(box.width, box.height) < rules.kernelSize:
-            reason = "too close to the edge"
-        else:
-            templateBox = Box(box.x0 + offset[0], box.y0 + offset[1], box.width, box.height)
-            bad = science.subset(box).badPixels(rules.badPlanes)
-            bad = bad | template.subset(templateBox).badPixels(rules.badPlanes)
-            reason = "bad pixels in the stamp" if _lostWeight(bad) > rules.maxLostFraction else None
-        if reason is None:
-            assert box is not None
-            candidates.append({"source": source, "footprint": Footprint(box, (x, y))})
-        else:
-            rejected[reason] = rejected.get(reason, 0) + 1
+    x, y = np.asarray(sources["x"], dtype=np.float64), np.asarray(sources["y"], dtype=np.float64)
+    boxes = _centredBoxes(x, y, rules.halfWidth, science.getBBox())
+    isInside = boxes[:, 2] > 0
+    isLarge = np.minimum(boxes[:, 2], boxes[:, 3]) >= rules.kernelSize
+    local = boxes[isLarge] - (*science.xy0, 0, 0)
+    images = stampTuple(template, rules.badPlanes), stampTuple(science, rules.badPlanes)
+    isGood = isLarge.copy()
+    isGood[isLarge] = np.array(_core.lostWeights(*images, local, nThreads=threads)) <= rules.maxLostFraction
+    candidates: list[dict[str, Row | Footprint]] = [
+        {"source": sources[int(i)], "footprint": Footprint(Box(*boxes[i].tolist()), (float(x[i]), float(y[i])))}
+        for i in np.flatnonzero(isGood)
+    ]
+    counts = {
+        "outside the image": int(np.count_nonzero(~isInside)),
+        "too close to the edge": int(np.count_nonzero(isInside & ~isLarge)),
+        "bad pixels in the stamp": int(np.count_nonzero(isLarge & ~isGood)),
+    }
+    rejected = {reason: count for reason, count in counts.items() if count}
     log.info("Selected %d / %d sources for KernelCandidacy", len(candidates), len(sources))
     if not candidates:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
@@ -237,35 +236,33 @@ def buildCellSet(
     if not candidates:
         raise NoKernelCandidatesError("Candidate list must be populated by makeCandidateList", nSources=0)
     cellSet = SpatialCellSet(science.getBBox(), config.sizeCellX, config.sizeCellY)
-    for candidate in candidates:
-        footprint: Footprint = candidate["footprint"]
-        x, y = footprint.centroid
-        stamps = template.subset(footprint.bbox), science.subset(footprint.bbox)
-        cellSet.insertCandidate(KernelCandidate(x, y, *stamps, config=config, source=candidate["source"]))
+    boxes = [candidate["footprint"].bbox for candidate in candidates]
+    ratings = _core.coreSignalToNoise(
+        stampTuple(science, config.badMaskPlanes),
+        np.array([(box.x0 - science.xy0[0], box.y0 - science.xy0[1], box.width, box.height) for box in boxes]),
+        coreRadius=config.candidateCoreRadius,
+    )
+    for candidate, box, rating in zip(candidates, boxes, ratings, strict=True):
+        x, y = candidate["footprint"].centroid
+        stamps = template.subset(box), science.subset(box)
+        cellSet.insertCandidate(
+            KernelCandidate(x, y, *stamps, config=config, source=candidate["source"], rating=rating)
+        )
     return cellSet
 
 
-def _centredBox(x: float, y: float, halfWidth: int, bbox: Box) -> Box | None:
-    """Return the box about the nearest pixel, shrunk on both sides where the image ends; None if outside."""
-    if not bbox.contains(x, y):
-        return None
-    px, py = math.floor(x + 0.5), math.floor(y + 0.5)
-    rx = min(halfWidth, px - bbox.x0, bbox.x1 - 1 - px)
-    ry = min(halfWidth, py - bbox.y0, bbox.y1 - 1 - py)
-    return Box(px - rx, py - ry, 2 * rx + 1, 2 * ry + 1)
+def _centredBoxes(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], halfWidth: int, bbox: Box
+) -> npt.NDArray[np.int64]:
+    """Return x0, y0, width, height of boxes about the nearest pixels, (N, 4), parent pixels.
 
-
-def _lostWeight(bad: npt.NDArray[np.bool_]) -> float:
-    """Return the share of a stamp's weight in bad pixels: by area, or by light of a star in its middle.
-
-    The larger of both counts: many lost sky pixels or few in the core spoil a fit alike. The star is taken as a
-    Gaussian whose sigma is a tenth of the stamp, 4 pixels for the usual 43.
+    A box shrinks on both sides alike where the image ends; its width is 0 for positions outside, or not finite.
     """
-    if not bad.any():
-        return 0.0
-    height, width = bad.shape
-    sigma = 0.1 * max(height, width)
-    profileY = np.exp(-0.5 * ((np.arange(height) - height // 2) / sigma) ** 2)
-    profileX = np.exp(-0.5 * ((np.arange(width) - width // 2) / sigma) ** 2)
-    light = float(profileY @ bad @ profileX / (profileY.sum() * profileX.sum()))
-    return max(float(bad.mean()), light)
+    inside = bbox.contains(x, y)
+    px = np.floor(np.where(inside, x, bbox.x0) + 0.5).astype(np.int64)
+    py = np.floor(np.where(inside, y, bbox.y0) + 0.5).astype(np.int64)
+    rx = np.minimum(halfWidth, np.minimum(px - bbox.x0, bbox.x1 - 1 - px))
+    ry = np.minimum(halfWidth, np.minimum(py - bbox.y0, bbox.y1 - 1 - py))
+    boxes = np.stack([px - rx, py - ry, 2 * rx + 1, 2 * ry + 1], axis=1)
+    boxes[~inside] = 0
+    return boxes

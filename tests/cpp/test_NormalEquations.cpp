@@ -30,10 +30,11 @@ Image<float> randomStamp(Index height, Index width, unsigned seed) {
     return stamp;
 }
 
-RowMatrix columnsOf(PreparedBasis const& basis, Image<float> const& stamp) {
+RowMatrix columnsOf(PreparedBasis const& basis, Image<float> const& stamp,
+                    psfmatch::InstructionSet instructionSet = psfmatch::InstructionSet::automatic) {
     RowMatrix scratch;
     RowMatrix columns;
-    convolveStamp(basis, view(stamp), scratch, columns);
+    convolveStamp(basis, view(stamp), scratch, columns, instructionSet);
     return columns;
 }
 

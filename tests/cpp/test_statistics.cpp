@@ -179,7 +179,7 @@ TEST_CASE("clipped statistics ignore the order and follow scale and offset") {
 }
 
 TEST_CASE("lists without statistics are refused") {
-    CHECK_THROWS_WITH_AS((void)psfmatch::median({}), "quantile of no values", NumericalError);
+    CHECK_THROWS_WITH_AS((void)psfmatch::median({}), doctest::Contains("of no values"), NumericalError);
     CHECK_THROWS_WITH_AS((void)clippedStatistics({}), "clipped statistics of no values", NumericalError);
     CHECK_THROWS_WITH_AS((void)clippedStatistics({1.0, std::nan("")}),
                          "clipped statistics of values that are not all finite", NumericalError);

@@ -1,4 +1,4 @@
-"""What must not change the difference: threads, memory layout, types, garbage under masks, direction, order, mirrors."""
+"""What must not change a difference: threads, types, memory layout, garbage under masks, direction, order, mirrors."""
 
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +39,12 @@ def positions(pair):
     return np.column_stack([stars["x"], stars["y"]])
 
 
+@pytest.fixture(scope="module")
+def differences(pair):
+    """The result in either direction, to compare with."""
+    return {mode: subtract(pair.template, pair.science, mode=mode) for mode in DIRECTIONS}
+
+
 def bits(array):
     """Bytes of an array, so that NaN equals NaN and 0.0 is not -0.0."""
     array = np.asarray(array)
@@ -70,12 +76,12 @@ def test_threads(pair, mode):
     results = [subtract(pair.template, pair.science, mode=mode, threads=n) for n in (1, 2, 7)]
     assertSameResult(results[0], results[1])
     assertSameResult(results[0], results[2])
+    assert len(np.unique(results[0].candidates["status"])) > 1
 
 
-def test_threadsFromTheEnvironment(pair, monkeypatch):
-    expected = subtract(pair.template, pair.science, threads=1)
+def test_threadsFromTheEnvironment(pair, differences, monkeypatch):
     monkeypatch.setenv("PSFMATCH_NUM_THREADS", "3")
-    assertSameResult(expected, subtract(pair.template, pair.science))
+    assertSameResult(differences["convolveTemplate"], subtract(pair.template, pair.science))
     monkeypatch.setenv("PSFMATCH_NUM_THREADS", "many")
     with pytest.raises(ValueError, match="PSFMATCH_NUM_THREADS='many'"):
         subtract(pair.template, pair.science)
@@ -91,13 +97,12 @@ def test_again(pair):
     assert stateOf(first.subtractedExposure) == stateOf(second.subtractedExposure)
 
 
-def test_manyAtATime(pair):
+def test_manyAtATime(pair, differences):
     """Python threads and sep's globals do not disturb one another."""
-    expected = subtract(pair.template, pair.science, threads=1)
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: subtract(pair.template, pair.science, threads=2), range(4)))
     for result in results:
-        assertSameResult(expected, result)
+        assertSameResult(differences["convolveTemplate"], result)
 
 
 def _subtractInChild(pair, connection):
@@ -105,9 +110,9 @@ def _subtractInChild(pair, connection):
     connection.close()
 
 
-def test_forkAfterThreads(pair):
+def test_forkAfterThreads(pair, differences):
     """Survey pipelines fork after work has been done; a pool of threads left behind would hang the child."""
-    expected = stateOf(subtract(pair.template, pair.science, threads=2).difference)[:3]
+    expected = stateOf(differences["convolveTemplate"].difference)[:3]
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_subtractInChild, args=(pair, sender))
@@ -168,17 +173,14 @@ def test_inputsStayAsTheyAreOnFailure(pair, method):
     assert (stateOf(template), stateOf(science)) == before
 
 
-def test_readOnlyInputs(pair):
+def test_readOnlyInputs(pair, differences):
     """Arrays mapped from a file may not be writeable."""
     template, science = pair.template.copy(), pair.science.copy()
-    expected = subtract(template, science)
     for exposure in (template, science):
         for plane in (exposure.image, exposure.variance, exposure.mask):
             plane.flags.writeable = False
     for mode in DIRECTIONS:
-        result = subtract(template, science, mode=mode)
-        assert np.isfinite(result.noise.robustStdev)
-    assertSameResult(expected, subtract(template, science))
+        assertSameResult(differences[mode], subtract(template, science, mode=mode))
 
 
 def test_frontDoorLeavesArraysAlone(pair):
@@ -191,19 +193,31 @@ def test_frontDoorLeavesArraysAlone(pair):
 # Types and layout
 
 
-@pytest.mark.parametrize("dtype", ["f8", ">f8", ">f4", "<f4", "longdouble"])
-def test_floatingTypes(pair, dtype):
+def test_floatingTypes(pair):
     template, science = pair.template.image, pair.science.image
     expected = subtract(template, science)
-    assertSameResult(expected, subtract(template.astype(dtype), science.astype(dtype)))
+    for dtype in ("f8", ">f8", ">f4", "longdouble"):
+        assertSameResult(expected, subtract(template.astype(dtype), science.astype(dtype)))
 
 
-@pytest.mark.parametrize("dtype", ["i2", ">i2", "u2", "i4", ">u4", "i8"])
-def test_integerTypes(pair, dtype):
+def test_integerTypes(pair):
     # Whole counts that 16 bits hold.
     template, science = (np.rint(np.clip(np.nan_to_num(e.image), 0, 32000)) for e in (pair.template, pair.science))
     expected = subtract(template.astype("f4"), science.astype("f4"))
-    assertSameResult(expected, subtract(template.astype(dtype), science.astype(dtype)))
+    for dtype in ("i2", ">i2", "u2", ">i4", "u8"):
+        assertSameResult(expected, subtract(template.astype(dtype), science.astype(dtype)))
+
+
+def test_typesOfPlanes(pair, differences):
+    """Variance and mask may come in other types too."""
+
+    def converted(exposure):
+        planes = np.asarray(exposure.mask).astype(">i2"), exposure.variance.astype(">f8")
+        maskedImage = MaskedImage(exposure.image.astype("f8"), Mask(planes[0], exposure.mask.planes), planes[1])
+        return Exposure(maskedImage, wcs=exposure.wcs)
+
+    for mode in DIRECTIONS:
+        assertSameResult(differences[mode], subtract(converted(pair.template), converted(pair.science), mode=mode))
 
 
 def layouts(array):
@@ -221,7 +235,7 @@ def layouts(array):
 
 
 @pytest.mark.parametrize("layout", ["rows apart", "every second", "Fortran", "reversed", "unaligned"])
-def test_memoryLayouts(pair, layout):
+def test_memoryLayouts(pair, differences, layout):
     def laidOut(exposure):
         image, variance, mask = (
             layouts(np.asarray(plane))[layout] for plane in (exposure.image, exposure.variance, exposure.mask)
@@ -229,8 +243,7 @@ def test_memoryLayouts(pair, layout):
         return Exposure(MaskedImage(image, Mask(mask, exposure.mask.planes), variance), wcs=exposure.wcs)
 
     for mode in DIRECTIONS:
-        expected = subtract(pair.template, pair.science, mode=mode)
-        assertSameResult(expected, subtract(laidOut(pair.template), laidOut(pair.science), mode=mode))
+        assertSameResult(differences[mode], subtract(laidOut(pair.template), laidOut(pair.science), mode=mode))
 
 
 def test_cutOut(pair):
@@ -242,7 +255,7 @@ def test_cutOut(pair):
     assert first.difference.xy0 == (20, 10)
 
 
-def test_maskPlanesByName(pair):
+def test_maskPlanesByName(pair, differences):
     """Planes count by name, not by number."""
     template = pair.template.copy()
     swapped = {**template.mask.planes, "BAD": 20, "SAT": 0}
@@ -251,7 +264,7 @@ def test_maskPlanesByName(pair):
         numbers[template.mask.hasAny(name)] |= 1 << bit
     renamed = Exposure(MaskedImage(template.image, Mask(numbers, swapped), template.variance), wcs=template.wcs)
     for mode in DIRECTIONS:
-        expected = subtract(template, pair.science, mode=mode).difference
+        expected = differences[mode].difference
         result = subtract(renamed, pair.science, mode=mode).difference
         assert bits(result.image) == bits(expected.image)
         assert bits(result.variance) == bits(expected.variance)
@@ -265,55 +278,57 @@ def test_maskPlanesByName(pair):
 def withGarbage(exposure, value, plane):
     result = exposure.copy()
     bad = result.mask.hasAny("BAD")
-    result.image[bad] = value
     getattr(result, plane)[bad] = value
     return result, bad
 
 
 @pytest.mark.parametrize("mode", DIRECTIONS)
 @pytest.mark.parametrize("plane", ["image", "variance"])
-@pytest.mark.parametrize("value", [0.0, -1e4, 1e30, np.nan, np.inf])
-def test_garbageUnderTheMask(pair, mode, plane, value):
+@pytest.mark.parametrize("value", [0.0, -1e4, 1e30, np.nan])
+def test_garbageUnderTheMask(pair, differences, mode, plane, value):
     """A masked pixel does not exist: whatever is in it, all other pixels come out the same, bit for bit."""
-    expected = subtract(pair.template, pair.science, mode=mode)
-    science, bad = withGarbage(pair.science, value, plane)
-    template, templateBad = withGarbage(pair.template, value, plane)
+    expected = differences[mode]
+    (template, templateBad), (science, scienceBad) = (
+        withGarbage(exposure, value, plane) for exposure in (pair.template, pair.science)
+    )
     result = subtract(template, science, mode=mode)
     assert bits(result.kernel.scaledParameters) == bits(expected.kernel.scaledParameters)
     assert bits(result.background.scaledParameters) == bits(expected.background.scaledParameters)
-    # The image that is not convolved keeps its own garbage in place, under its mask.
-    inPlace = bad if mode == "convolveTemplate" else templateBad
+    # Garbage stays in place, under its mask, in the image that is not convolved and in copied borders.
+    convolved, other = (templateBad, scienceBad) if mode == "convolveTemplate" else (scienceBad, templateBad)
+    inPlace = other | (convolved & result.difference.mask.hasAny("EDGE"))
+    assert result.difference.mask.hasAny("BAD")[inPlace].all()
     for name in ("image", "variance"):
         ours, theirs = getattr(result.difference, name), getattr(expected.difference, name)
         assert bits(ours[~inPlace]) == bits(theirs[~inPlace])
-    assert result.difference.mask.hasAny("BAD")[inPlace].all()
     masks = np.asarray(result.difference.mask), np.asarray(expected.difference.mask)
     np.testing.assert_array_equal(masks[0][~inPlace], masks[1][~inPlace])
 
 
 @pytest.mark.parametrize("mode", DIRECTIONS)
 @pytest.mark.parametrize("marker", ["NaN", "infinity", "variance NaN", "variance negative", "variance infinite"])
-def test_badByValueIsBadByMask(pair, mode, marker):
+def test_badByValueIsBadByMask(pair, differences, mode, marker):
     """Pixels may be marked by a plane or by their value; the result knows which pixels are lost either way."""
-    masked, marked = pair.science.copy(), pair.science.copy()
-    bad = pair.science.mask.hasAny("BAD")
-    marked.mask[bad] = 0
-    marked.image[bad] = 100.0
-    if marker.startswith("variance"):
-        marked.variance[bad] = {"NaN": np.nan, "negative": -1.0, "infinite": np.inf}[marker.split()[1]]
-    else:
-        marked.image[bad] = {"NaN": np.nan, "infinity": np.inf}[marker]
-    expected, result = subtract(pair.template, masked, mode=mode), subtract(pair.template, marked, mode=mode)
+
+    def marked(exposure):
+        result = exposure.copy()
+        bad = result.mask.hasAny("BAD")
+        result.mask[bad] = 0
+        result.image[bad] = {"NaN": np.nan, "infinity": np.inf}.get(marker, 100.0)
+        if marker.startswith("variance"):
+            result.variance[bad] = {"NaN": np.nan, "negative": -1.0, "infinite": np.inf}[marker.split()[1]]
+        return result
+
+    result = subtract(marked(pair.template), marked(pair.science), mode=mode)
+    expected, difference = differences[mode], result.difference
     assert bits(result.kernel.scaledParameters) == bits(expected.kernel.scaledParameters)
-    difference = result.difference
-    flagged = difference.mask.hasAny(("BAD", "SAT", "EDGE", "NO_DATA"))
-    wanted = expected.difference.mask.hasAny(("BAD", "SAT", "EDGE", "NO_DATA"))
-    np.testing.assert_array_equal(flagged, wanted)
+    planes = ("BAD", "SAT", "EDGE", "NO_DATA")
+    flagged = difference.mask.hasAny(planes)
     assert np.isfinite(difference.image[~flagged]).all()
     assert np.isfinite(difference.variance[~flagged]).all()
     assert (difference.variance[~flagged] > 0).all()
-    clean = ~flagged & ~difference.mask.hasAny("INTRP")
-    assert bits(difference.image[clean]) == bits(expected.difference.image[clean])
+    np.testing.assert_array_equal(flagged, expected.difference.mask.hasAny(planes))
+    assert bits(difference.image[~flagged]) == bits(expected.difference.image[~flagged])
 
 
 # Symmetries
@@ -323,9 +338,7 @@ def test_swappedRoles(pair, positions):
     """Template and science exchanged, the same image is convolved: D' = -D / kernel sum, pixel by pixel."""
     fwhms = {"templateFwhmPix": 2.7, "scienceFwhmPix": 3.9}
     forward = subtract(pair.template, pair.science, candidateList=positions, **fwhms)
-    backward = subtract(
-        pair.science, pair.template, candidateList=positions, templateFwhmPix=3.9, scienceFwhmPix=2.7
-    )
+    backward = subtract(pair.science, pair.template, candidateList=positions, templateFwhmPix=3.9, scienceFwhmPix=2.7)
     assert (forward.convolved, backward.convolved) == ("template", "science")
     assert bits(forward.kernel.scaledParameters) == bits(backward.kernel.scaledParameters)
     kernelSum = forward.kernel.kernelSum(*forward.difference.getBBox().centre)
@@ -338,19 +351,6 @@ def test_swappedRoles(pair, positions):
     np.testing.assert_allclose(
         backward.difference.variance[good] * kernelSum**2, forward.difference.variance[good], rtol=1e-5
     )
-
-
-def test_bothDirectionsAgree(pair, positions):
-    """The pull of empty sky is one in both directions, and a difference of opposite sign in neither."""
-    for mode in DIRECTIONS:
-        result = subtract(pair.template, pair.science, mode=mode, candidateList=positions)
-        difference = result.difference
-        good = ~difference.mask.hasAny(("BAD", "SAT", "EDGE", "NO_DATA", "INTRP"))
-        pull = difference.image[good] / np.sqrt(difference.variance[good])
-        median = np.median(pull)
-        # 5e4 pixels: 1 +- 0.004; faint sources that subtract imperfectly widen it.
-        assert 1.4826 * np.median(abs(pull - median)) == pytest.approx(1.0, abs=0.1)
-        assert abs(median) < 0.1
 
 
 def flipped(exposure, how):
@@ -386,7 +386,7 @@ def test_mirrors(pair, positions, mode, name):
 
 @pytest.mark.parametrize("mode", DIRECTIONS)
 @pytest.mark.parametrize("exponent", [20, -30])
-def test_unitsOfTheImages(pair, mode, exponent):
+def test_unitsOfTheImages(pair, differences, mode, exponent):
     """Counts or janskys: a power of two in front of both images is a power of two in front of the difference."""
 
     def scaled(exposure):
@@ -395,7 +395,7 @@ def test_unitsOfTheImages(pair, mode, exponent):
         result.variance *= np.float32(4.0**exponent)
         return result
 
-    expected = subtract(pair.template, pair.science, mode=mode)
+    expected = differences[mode]
     result = subtract(scaled(pair.template), scaled(pair.science), mode=mode)
     np.testing.assert_array_equal(result.candidates["status"], expected.candidates["status"])
     centre = expected.difference.getBBox().centre

@@ -277,7 +277,9 @@ def test_stampsOfDifferentShapes():
 def test_solutionSlots():
     candidate = makeCandidate()
     for slot in SolutionSlot:
-        with pytest.raises(RuntimeError, match=r"candidate 0 at \(5\.0, 5\.0\) has no \w+ solution; it must be visited"):
+        with pytest.raises(
+            RuntimeError, match=r"candidate 0 at \(5\.0, 5\.0\) has no \w+ solution; it must be visited"
+        ):
             candidate.getKernelSolution(slot)
     with pytest.raises(RuntimeError, match="no ORIG solution"):
         _ = candidate.kernelSolution

@@ -229,9 +229,7 @@ def test_parametersAsReported():
 def test_shiftOfTheOriginLeavesChebyshevKernelsAlone(dx, dy, order):
     here, there = (makeKernel(order=order, box=Box(x, y, 40, 30)) for x, y in ((0, 0), (dx, dy)))
     # Positions of 1e6 carry 1e-10 of rounding, over 15 px.
-    np.testing.assert_allclose(
-        there.computeImage(7.5 + dx, 11.0 + dy), here.computeImage(7.5, 11.0), rtol=0, atol=1e-9
-    )
+    np.testing.assert_allclose(there.computeImage(7.5 + dx, 11.0 + dy), here.computeImage(7.5, 11.0), rtol=0, atol=1e-9)
 
 
 def test_kernelDoesNotShareMemory():
@@ -261,9 +259,7 @@ def test_convolveAgainstBruteForce(model, order, shape):
     # Sums in float32 are promised to 1e-5 of the largest result, variances to 1e-3.
     largest = np.abs(expected[inside]).max()
     np.testing.assert_allclose(result.image[inside], expected[inside], rtol=0, atol=1e-5 * largest)
-    np.testing.assert_allclose(
-        result.variance[inside], variance[inside], rtol=1e-3, atol=1e-4 * variance[inside].max()
-    )
+    np.testing.assert_allclose(result.variance[inside], variance[inside], rtol=1e-3, atol=1e-4 * variance[inside].max())
     assert (np.asarray(result.mask)[inside] == 0).all()
     assert np.isnan(result.image[~inside]).all()
     assert np.isposinf(result.variance[~inside]).all()
@@ -433,7 +429,7 @@ def test_imageOfTheKernelsSize():
     assert result.image[2, 3] == pytest.approx((kernel.computeImage(3, 2) * image.image).sum(), abs=1e-3)
 
 
-awkward = [1.0 / 3.0, -0.0, 1e-300, 1e300, np.pi, -2.0**-1074, np.nextafter(1.0, 2.0)]
+awkward = [1.0 / 3.0, -0.0, 1e-300, 1e300, np.pi, -(2.0**-1074), np.nextafter(1.0, 2.0)]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -459,9 +455,7 @@ def test_fitsRoundTripIsExact(tmp_path, model, order):
 def test_fitsRoundTripOfAConvolution(tmp_path):
     kernel, image = makeKernel(order=2), makeImage()
     kernel.writeFits(tmp_path / "k.fits")
-    expected, result = (
-        k.convolve(image) for k in (kernel, LinearCombinationKernel.readFits(tmp_path / "k.fits"))
-    )
+    expected, result = (k.convolve(image) for k in (kernel, LinearCombinationKernel.readFits(tmp_path / "k.fits")))
     assert result.image.tobytes() == expected.image.tobytes()
     assert result.variance.tobytes() == expected.variance.tobytes()
 

@@ -255,8 +255,7 @@ def test_widthsHaveTheNoiseTheyMust():
     rng = np.random.default_rng(4)
     truth, bad = starOn(flux=2e4)
     widths = [
-        measureWidths(truth + rng.normal(0, 5.0, truth.shape).astype(np.float32), bad, 30.0, 25.0)[0]
-        for _ in range(50)
+        measureWidths(truth + rng.normal(0, 5.0, truth.shape).astype(np.float32), bad, 30.0, 25.0)[0] for _ in range(50)
     ]
     # S/N = 2e4 / (5 sqrt(4 pi) 2) = 560: sigma(width) / width is about 1 / (S/N) times sqrt(2).
     assert np.std(widths) / np.mean(widths) < 5e-3
@@ -287,9 +286,7 @@ def test_starsOfSimulatedFields(seed, contents):
     # As the task does: stars are narrow in both images.
     chosen = selectStarWidths(np.sqrt(widths[0] * widths[1]))
     assert np.count_nonzero(chosen & isStar) >= 0.9 * np.count_nonzero(chosen) >= 8
-    for measured, psfImage in zip(
-        widths, (pair.truth.templatePsfImage, pair.truth.sciencePsfImage), strict=True
-    ):
+    for measured, psfImage in zip(widths, (pair.truth.templatePsfImage, pair.truth.sciencePsfImage), strict=True):
         images = [psfImage(round(a), round(b)) for a, b in zip(x[isStar], y[isStar], strict=True)]
         truth = np.median([getFwhmPix(ImagePsf(image)) for image in images])
         # The science PSF varies by 15 % peak to peak over the field, and not all stars are chosen.

@@ -13,7 +13,7 @@ from psfmatch import _core
 from psfmatch.cells import KernelCandidate, ResidualSummary
 from psfmatch.exposure import MaskedImage
 
-__all__ = ["badPlanesOf", "chosenStatistics", "fitControl", "reasonAgainst", "stampTuples"]
+__all__ = ["badPlanesOf", "chosenStatistics", "fitControl", "reasonAgainst", "stampTuple", "stampTuples"]
 
 StampTuple = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32], int]
 
@@ -26,7 +26,8 @@ def badPlanesOf(config: Any) -> tuple[str, ...]:
     return tuple(planes)
 
 
-def _stampTuple(stamp: MaskedImage, planes: Sequence[str]) -> StampTuple:
+def stampTuple(stamp: MaskedImage, planes: Sequence[str]) -> StampTuple:
+    """Return image, variance, mask and the bits of the planes that are bad in it, as the core takes them."""
     bits = stamp.mask.getPlaneBitMask(planes, ignoreMissing=True)
     return (stamp.image, stamp.variance, np.asarray(stamp.mask), bits)
 
@@ -35,8 +36,8 @@ def stampTuples(candidates: Sequence[KernelCandidate], config: Any) -> tuple[lis
     """Return image, variance, mask and bad bits of all template stamps, and of all science stamps."""
     planes = badPlanesOf(config)
     return (
-        [_stampTuple(c.templateMaskedImage, planes) for c in candidates],
-        [_stampTuple(c.scienceMaskedImage, planes) for c in candidates],
+        [stampTuple(c.templateMaskedImage, planes) for c in candidates],
+        [stampTuple(c.scienceMaskedImage, planes) for c in candidates],
     )
 
 

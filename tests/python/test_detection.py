@@ -1,0 +1,384 @@
+"""The sky and the sources on it."""
+
+import logging
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from psfmatch.config import SourceDetectionConfig, SourceMeasurementConfig, SubtractBackgroundConfig
+from psfmatch.detection import SourceDetectionTask, estimateBackground
+from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.selection import getSelectSources
+from psfmatch.testing import simulatePair
+
+COLUMNS = ["id", "x", "y", "flux", "fluxErr", "snr", "peak", "a", "b", "npix", "flags"]
+
+
+def makeTask(thresholdValue=10.0, **fields):
+    config = SourceDetectionConfig()
+    config.thresholdValue = thresholdValue
+    for name, value in fields.items():
+        setattr(config, name, value)
+    return SourceDetectionTask(config=config)
+
+
+def detect(image, variance=1.0, bad=None, sigma=1.6, doSmooth=True, xy0=(0, 0), **fields):
+    """Detect on a background-free image."""
+    image = np.asarray(image, dtype=np.float32)
+    planes = MaskedImage(image, variance=np.broadcast_to(np.float32(variance), image.shape), xy0=xy0)
+    bad = np.zeros(image.shape, dtype=bool) if bad is None else bad
+    return makeTask(**fields).run(planes, bad, sigma, doSmooth=doSmooth)
+
+
+def select(image, variance=1.0, mask=None, sigma=1.6, **fields):
+    """Detect as the task does: sky, sources, measurement."""
+    image = np.asarray(image, dtype=np.float32)
+    planes = MaskedImage(image, mask, np.broadcast_to(np.float32(variance), image.shape))
+    measurement = SourceMeasurementTask(config=SourceMeasurementConfig())
+    return getSelectSources(Exposure(planes), makeTask(**fields), measurement, SubtractBackgroundConfig(), sigma)
+
+
+def addStar(image, x, y, flux, sigma=1.6):
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    profile = np.exp(-0.5 * ((columns - x) ** 2 + (rows - y) ** 2) / sigma**2)
+    image += flux / (2.0 * math.pi * sigma**2) * profile
+
+
+def noise(shape, sky=100.0, seed=0, sigma=1.0):
+    return np.random.default_rng(seed).normal(sky, sigma, shape).astype(np.float32)
+
+
+def background(image, bad=None, **fields):
+    config = SubtractBackgroundConfig()
+    for name, value in fields.items():
+        setattr(config, name, value)
+    bad = ~np.isfinite(image) if bad is None else bad
+    return estimateBackground(MaskedImage(image), bad, config)
+
+
+@pytest.mark.parametrize("value", [0.0, 100.0, -7.25, 1e5])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 5), (1, 300), (128, 128), (300, 200)])
+def test_backgroundOfAConstant(value, shape):
+    sky = background(np.full(shape, value))
+    assert sky.shape == shape
+    assert sky.dtype == np.float32
+    # Splines in float32.
+    np.testing.assert_allclose(sky, value, rtol=1e-6)
+
+
+def test_backgroundOfANoisyRamp():
+    y, x = np.mgrid[:512, :512]
+    ramp = 50.0 + 0.02 * x - 0.01 * y
+    sky = background(noise((512, 512), 0.0) + ramp)
+    # Each mesh of 128^2 pixels has 1 % of the noise; the spline cannot follow a slope of 0.02 in the outer half
+    # meshes of 64 px.
+    assert np.abs(sky - ramp)[64:-64, 64:-64].max() < 0.3
+    assert np.abs(sky - ramp).max() < 64 * 0.03
+
+
+def test_starsHardlyRaiseTheBackground():
+    pair = simulatePair(seed=2, size=256, transients=0, backgroundVariation=0)
+    bad = pair.science.maskedImage.badPixels(("BAD", "SAT"))
+    sky = estimateBackground(pair.science.maskedImage, bad, SubtractBackgroundConfig())
+    # Faint wings stay within the clipping: a quarter of the noise, which is 17 counts.
+    assert np.abs(sky - 400.0).max() < 5.0
+
+
+def test_badPixelsDoNotCountInTheBackground():
+    image = noise((256, 300))
+    bad = np.zeros(image.shape, dtype=bool)
+    bad[:, :140] = True
+    image[:, :100] = 1e6
+    image[:, 100:140] = np.nan
+    before = image.copy()
+    sky = background(image, bad)
+    assert np.isfinite(sky).all()
+    assert np.abs(sky - 100.0).max() < 0.5
+    np.testing.assert_array_equal(image, before)
+
+
+def test_sizeOfTheMesh():
+    y, x = np.mgrid[:256, :256]
+    wave = (10.0 * np.sin(2.0 * np.pi * x / 128.0)).astype(np.float32)
+    coarse, fine = background(wave), background(wave, binSizeX=16)
+    assert np.abs(coarse).max() < 3.0
+    assert np.abs(fine - wave).max() < 1.0
+    alongY = background(wave.T, binSizeX=128, binSizeY=16)
+    np.testing.assert_allclose(alongY, fine.T, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(129, 129), (257, 130), (257, 257), (300, 257)])
+def test_backgroundOfASizeThatLeavesARest(shape):
+    # The mesh must not end in cells of a single pixel. Cells of 64 pixels and more have 0.12 of noise.
+    assert np.abs(background(noise(shape)) - 100.0).max() < 0.7
+
+
+def test_backgroundOfAnImageThatIsMostlyBad():
+    # No cell has half its pixels left, yet 26000 good pixels say what the sky is.
+    image = noise((256, 256))
+    bad = np.random.default_rng(1).random(image.shape) < 0.6
+    image[bad] = 0.0
+    assert np.abs(background(image, bad) - 100.0).max() < 0.5
+
+
+def test_backgroundWithoutAGoodPixel():
+    with pytest.raises(ValueError, match="no good pixel to estimate a background from"):
+        background(np.full((50, 50), np.nan))
+
+
+def test_pixelsAboveAValue():
+    image = np.zeros((60, 70))
+    image[10:13, 20:24] = 7.0
+    image[30, 40] = 4.9
+    image[45, 60] = 6.0
+    sources = detect(image, doSmooth=False, thresholdValue=5.0, thresholdType="value", xy0=(100, -50))
+    assert sources.colnames == COLUMNS
+    assert sources["id"].tolist() == [1, 2]
+    # Brightest first; the middle of columns 20..23 and rows 10..12.
+    np.testing.assert_allclose(sources["x"], [121.5, 160.0], atol=1e-6)
+    np.testing.assert_allclose(sources["y"], [-39.0, -5.0], atol=1e-6)
+    np.testing.assert_allclose(sources["flux"], [84.0, 6.0], rtol=1e-6)
+    np.testing.assert_allclose(sources["peak"], [7.0, 6.0], rtol=1e-6)
+    assert sources["npix"].tolist() == [12, 1]
+    # Variance 1 in each pixel.
+    np.testing.assert_allclose(sources["fluxErr"], np.sqrt([12.0, 1.0]), rtol=1e-6)
+    np.testing.assert_allclose(sources["snr"], [84.0 / math.sqrt(12.0), 6.0], rtol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5))
+def test_footprintsAgainstFloodFill(seed, minPixels):
+    # Flat blocks, so that nothing can be taken apart.
+    rng = np.random.default_rng(seed)
+    image = np.zeros((40, 50))
+    for _ in range(12):
+        y, x, h, w = rng.integers(0, 36), rng.integers(0, 46), *rng.integers(1, 5, 2)
+        image[y : y + h, x : x + w] = 10.0
+    sources = detect(image, doSmooth=False, thresholdValue=5.0, thresholdType="value", minPixels=minPixels)
+    remaining = {(y, x) for y, x in np.argwhere(image > 5.0).tolist()}
+    expected = []
+    while remaining:
+        group, border = set(), [remaining.pop()]
+        while border:
+            y, x = border.pop()
+            group.add((y, x))
+            near = {(y + j, x + i) for j in (-1, 0, 1) for i in (-1, 0, 1)} & remaining
+            remaining -= near
+            border += near
+        if len(group) >= minPixels:
+            expected.append((len(group), *np.mean(list(group), axis=0)))
+    found = [(row["npix"], row["y"], row["x"]) for row in sources]
+    np.testing.assert_allclose(sorted(found), np.reshape(sorted(expected), (-1, 3)) if expected else found, atol=1e-5)
+    assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("thresholdType", "unit"), [("value", 1.0), ("stdev", 3.0), ("variance", 9.0), ("pixel_stdev", 2.0)]
+)
+def test_unitsOfTheThreshold(thresholdType, unit):
+    # Scatter 3, but a variance plane of 2^2.
+    image = noise((200, 200), 0.0, sigma=3.0)
+    for x, peak in ((50, 4.8), (150, 5.2)):
+        image[100, x] = peak * unit
+    settings_ = {"thresholdType": thresholdType, "thresholdValue": 5.0, "doSmooth": False}
+    sources = detect(image, 4.0, **settings_)
+    # 40 000 normal values of 3 exceed 5 units of 2 now and then; no other pixel is as bright as the second one.
+    places = [(int(x), int(y)) for x, y in zip(sources["x"] + 0.5, sources["y"] + 0.5, strict=True)]
+    if unit >= 3.0:
+        assert places == [(150, 100)]
+    else:
+        assert (image > 5.0 * unit).any()
+        # Neighbours merge, so there are not more sources than pixels.
+        assert 0 < len(places) <= np.count_nonzero(image > 5.0 * unit)
+        assert sources["npix"].sum() == np.count_nonzero(image > 5.0 * unit)
+
+
+def test_pixelThresholdFollowsTheVariancePixelByPixel():
+    # A quarter of the image is ten times as noisy.
+    variance = np.ones((200, 200), dtype=np.float32)
+    variance[:, 150:] = 100.0
+    image = noise((200, 200), 0.0) * np.sqrt(variance)
+    addStar(image, 50.0, 100.0, 200.0)
+    addStar(image, 175.0, 100.0, 2000.0)
+    sources = detect(image, variance, thresholdType="pixel_stdev", thresholdValue=6.0)
+    assert sorted(np.round(sources["x"]).astype(int)) == [50, 175]
+
+
+def test_thresholdMultiplier():
+    image = noise((200, 200), 0.0)
+    # Peaks of 15 and 25 sigma of the smoothed image, whose noise is 1 / (sqrt(4 pi) sigma).
+    for x, snr in ((50.0, 15.0), (150.0, 25.0)):
+        addStar(image, x, 100.0, snr * math.sqrt(4.0 * math.pi) * 1.6)
+    assert len(detect(image)) == 2
+    assert len(detect(image, includeThresholdMultiplier=2.0)) == 1
+
+
+def test_smoothingFindsFaintStars():
+    image = noise((200, 200), 0.0)
+    # S/N 20: a peak of 20 sqrt(4 pi) / (2 pi 1.6) = 7 sigma in one pixel.
+    addStar(image, 80.3, 120.6, 20.0 * math.sqrt(4.0 * math.pi) * 1.6)
+    (source,) = detect(image)
+    # Error of a position: sigma / (S/N) = 0.08 px, times 1.4 for isophotal moments of a smoothed image.
+    assert source["x"] == pytest.approx(80.3, abs=0.4)
+    assert source["y"] == pytest.approx(120.6, abs=0.4)
+    assert len(detect(image, doSmooth=False)) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("sigma", [1.0, 1.6, 3.0])
+def test_noiseHoldsNoSource(seed, sigma):
+    # Ten sigma do not happen, at the edges neither.
+    assert len(select(noise((200, 220), seed=seed), sigma=sigma)) == 0
+
+
+def test_simulatedStars():
+    options = {"galaxies": 0, "brightStars": 150, "faintStars": 300, "badFraction": 0, "transients": 0}
+    nBright = 0
+    for seed in (0, 1):
+        pair = simulatePair(seed=seed, size=320, saturation=math.inf, **options)
+        sources = select(pair.science.image, pair.science.variance)
+        stars = pair.truth.stars
+        distance = np.hypot(*(sources[c][:, np.newaxis] - stars[c] for c in ("x", "y")))
+        separation = np.hypot(*(np.subtract.outer(stars[c], stars[c]) for c in ("x", "y")))
+        np.fill_diagonal(separation, np.inf)
+        inside = np.minimum(np.minimum(stars["x"], stars["y"]), 319 - np.maximum(stars["x"], stars["y"])) > 12
+        # S/N = flux / (sqrt(4 pi) 1.7 px * 17.5 counts) > 75; 15 px are 9 sigma.
+        isBright = inside & (separation.min(axis=1) > 15.0) & (stars["flux"] > 8e3)
+        nBright += np.count_nonzero(isBright)
+        # Positions have sigma / (S/N) = 0.03 px of noise, sampling and neighbours add their share.
+        assert distance[:, isBright].min(axis=0).max() < 0.2
+        # Every source is at a star; blends may lie between two.
+        assert np.mean(distance.min(axis=1) < 2.0) > 0.9
+        assert (distance.min(axis=1) < 6.0).all()
+    assert nBright > 15
+
+
+def test_maskedPixelsAreNotDetected():
+    image = noise((200, 200))
+    addStar(image, 60.0, 60.0, 5e3)
+    addStar(image, 140.0, 140.0, 5e3)
+    mask = np.zeros(image.shape, dtype=bool)
+    mask[132:149, 132:149] = True
+    image[20, 100], image[100, 20], mask[20, 100] = 6e4, np.nan, True
+    image[180, :] = 1e5
+    mask[180, :] = True
+    (source,) = select(image, mask=mask)
+    assert source["x"] == pytest.approx(60.0, abs=0.1)
+    assert source["y"] == pytest.approx(60.0, abs=0.1)
+
+
+def test_variancesThatCannotBe():
+    image, variance = noise((100, 100)), np.ones((100, 100))
+    addStar(image, 50.0, 50.0, 5e3)
+    variance[20:30, 20:30], variance[70, 70], variance[80, 20] = np.inf, np.nan, -1.0
+    assert len(select(image, variance)) == 1
+
+
+def test_noiselessImage():
+    image = np.zeros((150, 150), dtype=np.float32)
+    stars = [(40.25, 50.5, 1e4), (100.0, 45.75, 2e3), (70.0, 110.0, 500.0)]
+    for x, y, flux in stars:
+        addStar(image, x, y, flux)
+    for variance in (0.0, 1.0):
+        for sources in (detect(image, variance), select(image + 100.0, variance)):
+            assert len(sources) == 3
+            np.testing.assert_allclose(sources["x"], [x for x, _, _ in stars], atol=0.05)
+            np.testing.assert_allclose(sources["y"], [y for _, y, _ in stars], atol=0.05)
+            if variance == 0.0:
+                assert np.isinf(sources["snr"]).all()
+
+
+@pytest.mark.parametrize("variance", [0.0, 1.0])
+def test_constantImage(variance):
+    # Rounding of the sky is no source.
+    for value in (0.0, 1.0, 100.0, 236.4325, -7116.8076, 8972.98894, 762.86627, 1e12):
+        assert len(select(np.full((150, 170), value), variance)) == 0, value
+
+
+@pytest.mark.parametrize("kind", ["nan", "masked", "variance"])
+def test_imageWithoutAGoodPixel(kind):
+    image, variance, mask = np.zeros((40, 50)), np.ones((40, 50)), np.zeros((40, 50), dtype=bool)
+    if kind == "nan":
+        image[:] = np.nan
+    elif kind == "masked":
+        mask[:] = True
+    else:
+        variance[:] = np.nan
+    sources = select(image, variance, mask)
+    assert len(sources) == 0
+    assert sources.colnames == [*COLUMNS, "ra", "dec", "badCentre"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 2), (3, 3), (5, 5), (5, 1), (7, 300), (8, 8)])
+def test_tinyImages(shape):
+    assert len(select(np.full(shape, 7.0))) == 0
+    assert len(select(np.full(shape, np.nan))) == 0
+    # Few pixels do not show their noise, but their variance does.
+    for seed in range(10):
+        assert len(select(noise(shape, seed=seed))) == 0, seed
+
+
+def test_mostlyBadImageHoldsNoSource():
+    mask = np.random.default_rng(1).random((256, 256)) < 0.6
+    assert len(select(noise((256, 256)), mask=mask)) == 0
+
+
+def test_oneGoodPixel():
+    mask = np.ones((50, 60), dtype=bool)
+    mask[20, 30] = False
+    assert len(select(noise((50, 60)), mask=mask)) == 0
+
+
+@pytest.mark.parametrize("doSmooth", [True, False])
+def test_viewsOfALargerImage(doSmooth):
+    image = noise((120, 130), 0.0)
+    addStar(image, 60.0, 50.0, 5e3)
+    whole = MaskedImage(image, variance=np.ones(image.shape))
+    part = whole.subset(Box(20, 10, 90, 95))
+    bad = np.zeros(part.shape, dtype=bool)
+    (expected,) = makeTask().run(part.copy(), bad, 1.6, doSmooth=doSmooth)
+    (found,) = makeTask().run(part, bad, 1.6, doSmooth=doSmooth)
+    assert (found["x"], found["y"], found["flux"]) == (expected["x"], expected["y"], expected["flux"])
+    assert found["x"] == pytest.approx(60.0, abs=0.1)
+
+
+def test_imageIsNotChanged():
+    image = noise((100, 100), 0.0)
+    addStar(image, 50.0, 50.0, 1e4)
+    planes = MaskedImage(image, variance=np.ones(image.shape))
+    before = planes.copy()
+    makeTask().run(planes, np.zeros(image.shape, dtype=bool), 1.6)
+    for plane in ("image", "variance", "mask"):
+        np.testing.assert_array_equal(np.asarray(getattr(planes, plane)), np.asarray(getattr(before, plane)))
+
+
+def test_crowdThatOverflowsTheDeblending(caplog, monkeypatch):
+    import sep
+
+    extract, calls = sep.extract, []
+
+    def failOnce(*args, **kwargs):
+        calls.append(kwargs)
+        if len(calls) == 1:
+            raise Exception("object deblending overflow")  # noqa: TRY002 - as sep does
+        return extract(*args, **kwargs)
+
+    monkeypatch.setattr("sep.extract", failOnce)
+    image = noise((100, 100), 0.0)
+    addStar(image, 50.0, 50.0, 1e4)
+    with caplog.at_level(logging.WARNING, "psfmatch"):
+        assert len(detect(image)) == 1
+    assert "Deblending failed (object deblending overflow); detecting without it" in caplog.text
+    assert calls[1]["deblend_cont"] == 1.0
+
+
+def test_thousandsOfSources():
+    # More than sep's own limits would take.
+    image = noise((600, 600), 0.0)
+    image[10::12, 10::12] += 300.0
+    sources = detect(image, sigma=1.0)
+    assert len(sources) == len(range(10, 600, 12)) ** 2 - 0

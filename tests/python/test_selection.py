@@ -1,0 +1,461 @@
+"""From sources to the stamps that the kernel is fitted to."""
+
+import logging
+import math
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from astropy.wcs import WCS, Sip
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from psfmatch.config import (
+    PsfMatchConfigAL,
+    SourceDetectionConfig,
+    SourceMeasurementConfig,
+    SubtractBackgroundConfig,
+)
+from psfmatch.detection import SourceDetectionTask
+from psfmatch.errors import InputImagesError, NoKernelCandidatesError
+from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.selection import (
+    Footprint,
+    StampRules,
+    getSelectSources,
+    makeCandidateList,
+    stampRules,
+    toSourceTable,
+)
+from psfmatch.testing import simulatePair
+
+PLANES = ("BAD", "SAT", "NO_DATA")
+
+
+def makeWcs(x=100.0, y=80.0, scale=0.2 / 3600.0):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.crval = [215.0, 53.0]
+    wcs.wcs.crpix = [x + 1, y + 1]
+    wcs.wcs.cdelt = [-scale, scale]
+    wcs.wcs.set()
+    return wcs
+
+
+def makeImage(shape=(120, 150), xy0=(0, 0)):
+    return MaskedImage(np.zeros(shape), variance=np.ones(shape), xy0=xy0)
+
+
+def positions(*xy):
+    return Table(rows=[tuple(map(float, pair)) for pair in xy], names=("x", "y"))
+
+
+def rules(halfWidth=10, kernelSize=11, badPlanes=PLANES, maxLostFraction=0.1):
+    return StampRules(halfWidth, kernelSize, badPlanes, maxLostFraction)
+
+
+def isKept(template, science, x, y, *, which=None):
+    """Whether one source passes; the reason must be `which` if not."""
+    try:
+        candidates, rejected = makeCandidateList(template, science, positions((x, y)), which or rules())
+    except NoKernelCandidatesError as error:
+        assert error.rejected == {"bad pixels in the stamp": 1}
+        return False
+    assert len(candidates) == 1
+    assert rejected == {}
+    return True
+
+
+def test_stampsScaleWithTheKernel():
+    config = PsfMatchConfigAL()
+    found = stampRules(config, 21)
+    assert (found.halfWidth, found.kernelSize, found.maxLostFraction) == (21, 21, 0.1)
+    assert set(found.badPlanes) == {"BAD", "SAT", "CR", "EDGE", "NO_DATA"}
+    config.detectionConfig.fpGrowKernelScaling = 1.5
+    # 31.5 + 0.5, truncated.
+    assert stampRules(config, 21).halfWidth == 32
+    config.detectionConfig.scaleByFwhm = False
+    assert stampRules(config, 21).halfWidth == 30
+
+
+def test_rulesOfTheReference():
+    config = PsfMatchConfigAL()
+    config.zeroWeightBadPixels = False
+    config.maskedStampFraction = 0.3
+    found = stampRules(config, 25)
+    assert found.maxLostFraction == 0.0
+    assert set(found.badPlanes) == {"NO_DATA", "EDGE", "SAT"}
+    config.zeroWeightBadPixels = True
+    config.detectionConfig.badMaskPlanes = ["STREAK"]
+    found = stampRules(config, 25)
+    assert found.maxLostFraction == 0.3
+    assert set(found.badPlanes) == {"STREAK", "BAD", "SAT", "CR", "EDGE", "NO_DATA"}
+
+
+def test_stampsAboutTheNearestPixels():
+    image = makeImage(xy0=(1000, -500))
+    table = positions((1050.4, -440.6), (1060.5, -430.5))
+    candidates, rejected = makeCandidateList(image, image, table, rules())
+    assert rejected == {}
+    assert [c["footprint"] for c in candidates] == [
+        Footprint(Box(1040, -451, 21, 21), (1050.4, -440.6)),
+        Footprint(Box(1051, -440, 21, 21), (1060.5, -430.5)),
+    ]
+    assert [float(c["source"]["x"]) for c in candidates] == [1050.4, 1060.5]
+
+
+@settings(max_examples=60)
+@given(st.floats(-5.0, 155.0), st.floats(-5.0, 125.0), st.integers(0, 40), st.integers(1, 15))
+def test_boxesShrinkAtTheEdgesOnBothSides(x, y, halfWidth, kernelSize):
+    image = makeImage(xy0=(0, 0))
+    px, py = math.floor(x + 0.5), math.floor(y + 0.5)
+
+    def largest(p, size):
+        return max((r for r in range(halfWidth + 1) if p - r >= 0 and p + r < size), default=None)
+
+    rx, ry = largest(px, 150), largest(py, 120)
+    # A second source in the middle, so that the list never ends up empty.
+    table = positions((75.0, 60.0), (x, y))
+    which = rules(halfWidth, min(kernelSize, 2 * halfWidth + 1))
+    candidates, rejected = makeCandidateList(image, image, table, which)
+    if rx is None or ry is None:
+        assert rejected == {"outside the image": 1}
+    elif 2 * min(rx, ry) + 1 < which.kernelSize:
+        assert rejected == {"too close to the edge": 1}
+    else:
+        assert rejected == {}
+        assert candidates[1]["footprint"].bbox == Box(px - rx, py - ry, 2 * rx + 1, 2 * ry + 1)
+
+
+def test_reasonsAreCounted():
+    template, science = makeImage(), makeImage()
+    science.image[60, 70] = np.nan
+    template.mask[30:50, 30:50] = template.mask.getPlaneBitMask("SAT")
+    table = positions(
+        (100, 60),  # good
+        (75, 62),  # one pixel of 441 lost: good
+        (40, 40),  # saturated in the template
+        (45, 30),  # half saturated
+        (-1, 60),
+        (np.nan, 60),
+        (60, np.inf),
+        (150, 119),
+        (3, 60),  # 7 px wide
+        (100, 116),
+    )
+    candidates, rejected = makeCandidateList(template, science, table, rules())
+    assert [int(c["footprint"].centroid[0]) for c in candidates] == [100, 75]
+    assert rejected == {"bad pixels in the stamp": 2, "outside the image": 4, "too close to the edge": 2}
+
+
+def test_templateWithAnotherOrigin():
+    template, science = makeImage(xy0=(500, 300)), makeImage(xy0=(-20, 7))
+    template.mask[60, 70] = template.mask.getPlaneBitMask("BAD")
+    strict = rules(maxLostFraction=0.0)
+    # Pixel (70, 60) of the array is (50, 67) of the science image.
+    assert not isKept(template, science, 50, 67, which=strict)
+    assert not isKept(template, science, 60, 77, which=strict)
+    assert isKept(template, science, 61, 67, which=strict)
+    assert isKept(template, science, 39, 67, which=strict)
+
+
+@pytest.mark.parametrize("side", ["template", "science"])
+@pytest.mark.parametrize("kind", ["BAD", "NO_DATA", "nan", "variance"])
+def test_strictRuleTakesNoBadPixel(side, kind):
+    images = {"template": makeImage(), "science": makeImage()}
+    image = images[side]
+    strict = rules(maxLostFraction=0.0)
+    assert isKept(images["template"], images["science"], 60, 60, which=strict)
+    if kind == "nan":
+        image.image[70, 70] = np.nan
+    elif kind == "variance":
+        image.variance[70, 70] = -1.0
+    else:
+        image.mask[70, 70] = image.mask.getPlaneBitMask(kind)
+    assert not isKept(images["template"], images["science"], 60, 60, which=strict)
+    # The stamp of the next pixel to the left ends at column 69.
+    assert isKept(images["template"], images["science"], 59, 60, which=strict)
+    # By weight one corner of 441 pixels does not count.
+    assert isKept(images["template"], images["science"], 60, 60)
+
+
+def test_planesThatDoNotCount():
+    science = makeImage()
+    science.mask[:] = science.mask.getPlaneBitMask(["DETECTED", "INTRP", "CR"])
+    assert isKept(makeImage(), science, 60, 60, which=rules(maxLostFraction=0.0))
+    assert isKept(makeImage(), science, 60, 60, which=rules(badPlanes=("STREAK",), maxLostFraction=0.0))
+
+
+def test_tenPercentOfTheArea():
+    # The border of a stamp of 43 x 43 = 1849 pixels holds 168, the next ring the rest. 10 % are 184.9 pixels; the
+    # star's light there, beyond 4.6 sigma of 4.3 px, is nothing.
+    for nBad, kept in ((184, True), (185, False)):
+        science = makeImage()
+        stamp = np.zeros((43, 43), dtype=bool)
+        stamp[:] = True
+        stamp[1:-1, 1:-1] = False
+        ring = np.flatnonzero(np.pad(np.ones((41, 41), bool), 1) & ~np.pad(np.ones((39, 39), bool), 2))
+        stamp.flat[ring[: nBad - 168]] = True
+        assert np.count_nonzero(stamp) == nBad
+        science.mask[60 - 21 : 60 + 22, 70 - 21 : 70 + 22] = stamp
+        assert isKept(makeImage(), science, 70, 60, which=rules(21, 21)) == kept
+
+
+def test_tenPercentOfTheLight():
+    # A Gaussian of sigma 4.3 px: a square of 7 px about its centre holds erf(3.5 / (4.3 sqrt(2)))^2 = 34 %, one of
+    # 3 px erf(1.5 / 6.08)^2 = 7.4 %, one of 5 px 19 %; 49 of 1849 pixels are 3 % of the area.
+    for half, kept in ((0, True), (1, True), (2, False), (3, False)):
+        science = makeImage()
+        science.mask[60 - half : 61 + half, 70 - half : 71 + half] = science.mask.getPlaneBitMask("SAT")
+        assert isKept(makeImage(), science, 70, 60, which=rules(21, 21)) == kept
+        # The same pixels in a corner of the stamp do not matter.
+        assert isKept(makeImage(), science, 88, 78, which=rules(21, 21))
+
+
+def test_lostPixelsOfBothImagesAddUp():
+    template, science = makeImage(), makeImage()
+    # 1 / 21 of the stamp in each: 4.8 % and 9.5 %; the same row twice counts once.
+    template.mask[50, :] = 1
+    science.mask[50, :] = 1
+    assert isKept(template, science, 60, 60)
+    science.mask[51, :] = 1
+    assert isKept(template, science, 60, 60)
+    science.mask[70, :] = 1
+    assert not isKept(template, science, 60, 60)
+
+
+def test_neitherImageChanges():
+    template, science = makeImage(), makeImage()
+    science.mask[5, 5] = 1
+    copies = template.copy(), science.copy()
+    makeCandidateList(template, science, positions((60, 60)), rules())
+    for image, copy in zip((template, science), copies, strict=True):
+        for plane in ("image", "variance", "mask"):
+            np.testing.assert_array_equal(np.asarray(getattr(image, plane)), np.asarray(getattr(copy, plane)))
+
+
+def test_noSource():
+    with pytest.raises(NoKernelCandidatesError, match="No candidates in candidateList.*thresholdValue") as caught:
+        makeCandidateList(makeImage(), makeImage(), positions()[:0], rules())
+    assert caught.value.nSources == 0
+
+
+def test_noSourceIsLeft():
+    table = positions((-10, 0), (2, 2), (300, 300))
+    with pytest.raises(
+        NoKernelCandidatesError,
+        match=r"Cannot find any objects suitable for KernelCandidacy: of 3 sources 2 outside the image, "
+        r"1 too close to the edge\. Stamps are 21 pixels wide",
+    ) as caught:
+        makeCandidateList(makeImage(), makeImage(), table, rules())
+    assert caught.value.nSources == 3
+    assert caught.value.rejected == {"outside the image": 2, "too close to the edge": 1}
+
+
+def test_imageSmallerThanAKernel():
+    image = makeImage((9, 9))
+    with pytest.raises(NoKernelCandidatesError, match="of 1 sources 1 too close to the edge"):
+        makeCandidateList(image, image, positions((4, 4)), rules())
+
+
+def test_templateOfAnotherSize():
+    with pytest.raises(InputImagesError, match="no part of the image"):
+        makeCandidateList(makeImage((50, 50)), makeImage(), positions((100, 100)), rules())
+
+
+def test_logTellsHowMany(caplog):
+    with caplog.at_level(logging.INFO, "psfmatch.selection"):
+        makeCandidateList(makeImage(), makeImage(), positions((60, 60), (-5, 0)), rules())
+    assert "Growing 2 kernel candidate stars by 10 pixels" in caplog.text
+    assert "Selected 1 / 2 sources for KernelCandidacy" in caplog.text
+
+
+def makeExposure(wcs=None, xy0=(0, 0)):
+    return Exposure(makeImage(xy0=xy0), wcs=wcs)
+
+
+def test_tableOfPixelsIsTakenAsItIs():
+    table = Table({"x": [1, 2], "y": [3.0, 4.0], "flux": [5.0, 6.0], "ra": [0.0, 0.0], "dec": [0.0, 0.0]})
+    assert toSourceTable(table, makeExposure()) is table
+
+
+def test_skyPositionsBecomeParentPixels():
+    wcs = makeWcs()
+    x, y = np.array([10.0, 75.5, 149.0]), np.array([3.25, 60.0, 118.0])
+    ra, dec = wcs.all_pix2world(x, y, 0)
+    table = Table({"ra": ra, "dec": dec, "name": ["a", "b", "c"]})
+    found = toSourceTable(table, makeExposure(wcs, xy0=(7, 9)))
+    # All of the WCS is in parent pixels; 1e-12 degrees of rounding are 1e-8 px of 0.2 arcsec.
+    np.testing.assert_allclose(found["x"], x, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found["y"], y, rtol=0, atol=1e-6)
+    assert list(found["name"]) == ["a", "b", "c"]
+    assert table.colnames == ["ra", "dec", "name"]
+
+
+def makeSipWcs():
+    wcs = makeWcs()
+    wcs.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
+    a, b = np.zeros((4, 4)), np.zeros((4, 4))
+    a[2, 0], a[0, 2], b[1, 1] = 1e-5, 2e-6, 5e-6
+    wcs.sip = Sip(a, b, None, None, wcs.wcs.crpix)
+    wcs.wcs.set()
+    return wcs
+
+
+@pytest.mark.parametrize("wcs", [makeWcs(), makeSipWcs()], ids=["TAN", "SIP"])
+@pytest.mark.filterwarnings("ignore:All-NaN")
+def test_skyPositionsFarOutsideTheField(wcs):
+    # A catalogue may reach far beyond the image, where distortions have no inverse.
+    ra, dec = wcs.all_pix2world([60.0], [70.0], 0)
+    table = Table({"ra": [*ra, 216.5, 220.0, 35.0, np.nan], "dec": [*dec, 53.5, 50.0, -53.0, 0.0]})
+    exposure = makeExposure(wcs)
+    found = toSourceTable(table, exposure)
+    assert found["x"][0] == pytest.approx(60.0, abs=1e-3)
+    assert found["y"][0] == pytest.approx(70.0, abs=1e-3)
+    candidates, rejected = makeCandidateList(exposure.maskedImage, exposure.maskedImage, found, rules())
+    assert len(candidates) == 1
+    assert rejected == {"outside the image": 4}
+
+
+@pytest.mark.parametrize(
+    "given", [np.array([[1.0, 2.0], [3.0, 4.0]]), [[1, 2], [3, 4]], [(1, 2), (3, 4)], ((1.0, 2.0), [3, 4])]
+)
+def test_arraysOfPositions(given):
+    table = toSourceTable(given, makeExposure())
+    assert table.colnames == ["x", "y"]
+    assert table["x"].tolist() == [1.0, 3.0]
+    assert table["y"].tolist() == [2.0, 4.0]
+
+
+@pytest.mark.parametrize("given", [[], (), np.zeros((0, 2)), np.zeros(0)])
+def test_emptyListOfPositions(given):
+    table = toSourceTable(given, makeExposure())
+    assert table.colnames == ["x", "y"]
+    assert len(table) == 0
+
+
+def test_footprintsAsCandidates():
+    footprints = [Footprint(Box(40, 50, 21, 21), (50.2, 60.7)), Footprint(Box(0, 0, 5, 5), (2.0, 2.5))]
+    table = toSourceTable(footprints, makeExposure())
+    assert table["x"].tolist() == [50.2, 2.0]
+    assert table["y"].tolist() == [60.7, 2.5]
+
+
+def test_objectsWithASourceAsCandidates():
+    class Match:
+        def __init__(self, row):
+            self.row = row
+
+        def getSource(self):
+            return self.row
+
+    rows = positions((50, 60), (70, 80))
+    table = toSourceTable([Match(row) for row in rows], makeExposure())
+    assert table["x"].tolist() == [50.0, 70.0]
+    assert table["y"].tolist() == [60.0, 80.0]
+
+
+def test_errorsOfTables():
+    sky = Table({"ra": [215.0], "dec": [53.0]})
+    with pytest.raises(ValueError, match="sky positions but the science image has no celestial WCS"):
+        toSourceTable(sky, makeExposure())
+    with pytest.raises(ValueError, match="sky positions but the science image has no celestial WCS"):
+        toSourceTable(sky, makeExposure(WCS(naxis=2)))
+    with pytest.raises(ValueError, match=r"has the columns x, mag; it needs x and y \(pixels\) or ra and dec"):
+        toSourceTable(Table({"x": [1.0], "mag": [20.0]}), makeExposure())
+
+
+def test_errorsOfArrays():
+    for given in (np.zeros(4), np.zeros((2, 3)), np.zeros((2, 2, 2)), [1.0, 2.0]):
+        with pytest.raises(ValueError, match=r"candidateList has shape .*; an array of positions must be \(N, 2\)"):
+            toSourceTable(given, makeExposure())
+
+
+@pytest.mark.parametrize("given", ["stars.csv", 7, {"x": [1], "y": [2]}, {1, 2}, object(), ["a", "b"], [object()]])
+def test_errorsOfOtherTypes(given):
+    with pytest.raises(TypeError, match="candidateList.*give None, a Table, or an"):
+        toSourceTable(given, makeExposure())
+
+
+@pytest.fixture(scope="module")
+def field():
+    return simulatePair(seed=4, size=256, transients=0, brightStars=300, faintStars=0, galaxies=0).science
+
+
+def findSources(exposure, **options):
+    detectionConfig = SourceDetectionConfig()
+    detectionConfig.thresholdValue = 10.0
+    return getSelectSources(
+        exposure,
+        SourceDetectionTask(config=detectionConfig),
+        SourceMeasurementTask(config=SourceMeasurementConfig()),
+        SubtractBackgroundConfig(),
+        sigma=1.6,
+        **options,
+    )
+
+
+def test_sourcesOfAnExposure(field):
+    before = field.copy()
+    sources = findSources(field)
+    for plane in ("image", "variance", "mask"):
+        assert np.asarray(getattr(field, plane)).tobytes() == np.asarray(getattr(before, plane)).tobytes()
+    assert len(sources) > 10
+    assert (np.diff(sources["flux"]) <= 0.0).all()
+    assert sources["id"].tolist() == list(range(1, len(sources) + 1))
+    ra, dec = field.wcs.all_pix2world(sources["x"], sources["y"], 0)
+    np.testing.assert_array_equal(sources["ra"], ra)
+    np.testing.assert_array_equal(sources["dec"], dec)
+    assert not sources["badCentre"].all()
+
+
+def test_sourcesWithoutAWcs(field):
+    with_ = findSources(field)
+    without = findSources(Exposure(field.maskedImage))
+    assert np.isnan(without["ra"]).all()
+    assert np.isnan(without["dec"]).all()
+    np.testing.assert_array_equal(without["x"], with_["x"])
+
+
+def test_sourcesDoNotDependOnThreadsNorOnTheOrigin(field):
+    expected = findSources(field, threads=1)
+    image = field.maskedImage
+    moved = MaskedImage(image.image, image.mask, image.variance, xy0=(1000, -2000))
+    for sources, shift in ((findSources(field, threads=3), (0, 0)), (findSources(Exposure(moved)), (1000, -2000))):
+        # Whole pixels of 1e3 leave 1e-13 of rounding.
+        np.testing.assert_allclose(sources["x"] - shift[0], expected["x"], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(sources["y"] - shift[1], expected["y"], rtol=0, atol=1e-9)
+        np.testing.assert_array_equal(sources["flux"], expected["flux"])
+        np.testing.assert_array_equal(sources["badCentre"], expected["badCentre"])
+
+
+def test_smoothingCanBeLeftOut(field):
+    # Smoothing lowers the noise of 1.6 px stars by sqrt(4 pi) 1.6 = 5.7: more are found.
+    assert 5 < len(findSources(field, doSmooth=False)) <= len(findSources(field))
+
+
+def test_flagOfABadCentre(field):
+    exposure = field.copy()
+    sources = findSources(exposure)
+    good = sources[~sources["badCentre"]][0]
+    x, y = math.floor(good["x"] + 0.5), math.floor(good["y"] + 0.5)
+    exposure.mask[y, x] |= exposure.mask.getPlaneBitMask("CR")
+    measurement = SourceMeasurementTask(config=SourceMeasurementConfig())
+    flags = measurement.run(Table([good]), exposure)["badCentre"]
+    assert flags.tolist() == [True]
+    exposure.mask[y, x] = exposure.mask.getPlaneBitMask("DETECTED")
+    assert measurement.run(Table([good]), exposure)["badCentre"].tolist() == [False]
+
+
+def test_medianStandsInForABackgroundThatFails(caplog, monkeypatch, field):
+    def fail(*args):
+        raise ValueError("the mesh of the background holds cells without a good pixel")
+
+    monkeypatch.setattr("psfmatch.selection.estimateBackground", fail)
+    with caplog.at_level(logging.WARNING, "psfmatch.selection"):
+        sources = findSources(field)
+    assert "Background failed (the mesh of the background" in caplog.text
+    assert "using the median" in caplog.text
+    assert len(sources) > 10

@@ -1,0 +1,68 @@
+"""The number of threads: argument, environment, CPUs of the process."""
+
+import os
+
+import numpy as np
+import pytest
+
+from psfmatch.threads import resolveThreads
+
+
+@pytest.fixture(autouse=True)
+def _noEnvironment(monkeypatch):
+    monkeypatch.delenv("PSFMATCH_NUM_THREADS", raising=False)
+
+
+@pytest.mark.parametrize("threads", [1, 7, 1000, np.int64(3), 2.0])
+def test_argumentComesFirst(monkeypatch, threads):
+    monkeypatch.setenv("PSFMATCH_NUM_THREADS", "5")
+    found = resolveThreads(threads)
+    assert found == threads
+    assert type(found) is int
+
+
+@pytest.mark.parametrize("text", ["1", "5", "064"])
+def test_environmentComesNext(monkeypatch, text):
+    monkeypatch.setenv("PSFMATCH_NUM_THREADS", text)
+    assert resolveThreads() == resolveThreads(None) == int(text)
+
+
+def test_emptyEnvironmentMeansNone(monkeypatch):
+    monkeypatch.setenv("PSFMATCH_NUM_THREADS", "")
+    assert resolveThreads() >= 1
+
+
+def test_cpusOfThisProcessComeLast(monkeypatch):
+    # Not the machine's: a batch system may have given the process two of 64.
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 11} if pid == 0 else set(), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert resolveThreads() == 2
+
+
+@pytest.mark.parametrize(("count", "expected"), [(12, 12), (None, 1)])
+def test_systemsWithoutAffinity(monkeypatch, count, expected):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    assert resolveThreads() == expected
+
+
+def test_environmentIsReadAtEachCall(monkeypatch):
+    for text in ("2", "3"):
+        monkeypatch.setenv("PSFMATCH_NUM_THREADS", text)
+        assert resolveThreads() == int(text)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, float("nan"), float("inf"), "4", "many"])
+def test_argumentThatIsNoNumberOfThreads(threads):
+    with pytest.raises(ValueError, match=rf"^threads={threads}: must be a whole number of at least 1$"):
+        resolveThreads(threads)
+
+
+@pytest.mark.parametrize("text", ["0", "-2", "1.5", "all", " 4", "²"])
+def test_environmentThatIsNoNumberOfThreads(monkeypatch, text):
+    monkeypatch.setenv("PSFMATCH_NUM_THREADS", text)
+    with pytest.raises(
+        ValueError, match=rf"PSFMATCH_NUM_THREADS='{text}': must be a whole number of at least 1; unset it"
+    ):
+        resolveThreads()
+    assert resolveThreads(3) == 3
