@@ -13,24 +13,30 @@ namespace {
 // Along x with every distinct row factor, then along y with each image's column factor: for 27 functions of
 // side 21 about a twelfth of the work of the two-dimensional sums. The rows of a pass along x stand one after
 // the other, so that a pass along y is one correlation of the whole image with a step of one row.
-void convolveSeparable(detail::RowFunctions const& functions, SeparableBasis const& factors,
-                       RowMatrix const& pixels, Index outHeight, Index outWidth, RowMatrix& scratch,
-                       RowMatrix& columns) {
+void convolveSeparable(detail::RowFunctions const& functions, SeparableBasis const& factors, RowMatrix const& pixels,
+                       Index outHeight, Index outWidth, RowMatrix& scratch, RowMatrix& columns) {
     auto const kernelWidth = static_cast<int>(factors.rowFactors.cols());
     auto const kernelHeight = static_cast<int>(factors.columnFactors.cols());
-    auto const width = static_cast<int>(outWidth);
     Index const height = pixels.rows();
-    scratch.setZero(factors.rowFactors.rows(), height * outWidth);
-    for (Index r = 0; r < scratch.rows(); ++r) {
+    // Rows of whole vectors: what lies beyond outWidth is computed from the padding, and dropped.
+    Index const paddedWidth = (outWidth + detail::rowPadding - 1) / detail::rowPadding * detail::rowPadding;
+    RowMatrix padded = RowMatrix::Zero(height, paddedWidth + factors.rowFactors.cols() - 1);
+    padded.leftCols(pixels.cols()) = pixels;
+    scratch.setZero(factors.rowFactors.rows() + 1, height * paddedWidth);
+    for (Index r = 0; r < factors.rowFactors.rows(); ++r) {
         for (Index y = 0; y < height; ++y) {
-            functions.correlate(factors.rowFactors.row(r).data(), kernelWidth, pixels.row(y).data(), 1, width,
-                                scratch.row(r).data() + y * outWidth);
+            functions.correlate(factors.rowFactors.row(r).data(), kernelWidth, padded.row(y).data(), 1,
+                                static_cast<int>(paddedWidth), scratch.row(r).data() + y * paddedWidth);
         }
     }
+    auto result = scratch.bottomRows<1>();
     for (Index i = 0; i < factors.columnFactors.rows(); ++i) {
         Index const r = factors.rowOf[static_cast<std::size_t>(i)];
-        functions.correlate(factors.columnFactors.row(i).data(), kernelHeight, scratch.row(r).data(), width,
-                            static_cast<int>(outHeight * outWidth), columns.row(i).data());
+        result.setZero();
+        functions.correlate(factors.columnFactors.row(i).data(), kernelHeight, scratch.row(r).data(),
+                            static_cast<int>(paddedWidth), static_cast<int>(outHeight * paddedWidth), result.data());
+        Eigen::Map<RowMatrix>(columns.row(i).data(), outHeight, outWidth) =
+            Eigen::Map<RowMatrix const>(result.data(), outHeight, paddedWidth).leftCols(outWidth);
         if (factors.firstImageWeight[i] != 0.0) {
             columns.row(i) += factors.firstImageWeight[i] * columns.row(0);
         }

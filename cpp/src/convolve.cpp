@@ -95,15 +95,32 @@ Box goodRegion(Planes const& planes, KernelBasis const& basis) {
             planes.height - basis.height + 1};
 }
 
+// A copied pixel that is bad for its values alone carries noDataBit, as everywhere in the result.
+void copyEdgePixel(Planes const& planes, ConvolutionControl const& control, Index y, Index x) {
+    float const image = *planes.image.inputAt(y, x);
+    *planes.image.outputAt(y, x) = image;
+    if (planes.mask.input != nullptr) {
+        float const variance = *planes.variance.inputAt(y, x);
+        MaskPixel const noData = isBad(image, variance, 0, 0) ? control.noDataBit : 0;
+        *planes.variance.outputAt(y, x) = variance;
+        *planes.mask.outputAt(y, x) = *planes.mask.inputAt(y, x) | control.edgeBit | noData;
+    }
+}
+
+void blankEdgePixel(Planes const& planes, ConvolutionControl const& control, Index y, Index x) {
+    *planes.image.outputAt(y, x) = std::numeric_limits<float>::quiet_NaN();
+    if (planes.mask.input != nullptr) {
+        *planes.variance.outputAt(y, x) = std::numeric_limits<float>::infinity();
+        *planes.mask.outputAt(y, x) = control.noDataBit;
+    }
+}
+
 void writeEdgePixels(Planes const& planes, ConvolutionControl const& control, Index y, Index xBegin, Index xEnd) {
     for (Index x = xBegin; x < xEnd; ++x) {
-        *planes.image.outputAt(y, x) =
-            control.copyEdge ? *planes.image.inputAt(y, x) : std::numeric_limits<float>::quiet_NaN();
-        if (planes.mask.input != nullptr) {
-            *planes.variance.outputAt(y, x) =
-                control.copyEdge ? *planes.variance.inputAt(y, x) : std::numeric_limits<float>::infinity();
-            *planes.mask.outputAt(y, x) =
-                control.copyEdge ? *planes.mask.inputAt(y, x) | control.edgeBit : control.noDataBit;
+        if (control.copyEdge) {
+            copyEdgePixel(planes, control, y, x);
+        } else {
+            blankEdgePixel(planes, control, y, x);
         }
     }
 }

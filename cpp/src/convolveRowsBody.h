@@ -235,14 +235,18 @@ void correlateBlock(double const* taps, int nTaps, double const* input, int step
 }
 
 void correlate(double const* taps, int nTaps, double const* input, int step, int count, double* sums) {
-    constexpr int large = 2 * laneCount;
-    constexpr int small = laneCount / 2;
+    // Chains of sums enough to hide the latency of the multiply-add; the usual stamp has rows of 24.
+    constexpr int large = 4 * laneCount;
+    constexpr int medium = 3 * laneCount;
     int x = 0;
     for (; x + large <= count; x += large) {
         correlateBlock<large>(taps, nTaps, input + x, step, sums + x);
     }
-    for (; x + small <= count; x += small) {
-        correlateBlock<small>(taps, nTaps, input + x, step, sums + x);
+    for (; x + medium <= count; x += medium) {
+        correlateBlock<medium>(taps, nTaps, input + x, step, sums + x);
+    }
+    for (; x + laneCount <= count; x += laneCount) {
+        correlateBlock<laneCount>(taps, nTaps, input + x, step, sums + x);
     }
     for (; x < count; ++x) {
         correlateBlock<1>(taps, nTaps, input + x, step, sums + x);

@@ -259,6 +259,7 @@ def _draw(template: Exposure, science: Exposure, result: SubtractionResult, path
         result.difference.maskedImage,
         transients=transients,
         title=title,
+        matchedName="Matched template" if result.convolved == "template" else "Matched science",
     )
     savePng(figure, path)
 

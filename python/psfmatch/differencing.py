@@ -15,6 +15,7 @@ from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import Table
 
 from psfmatch.config import configToDict
@@ -36,10 +37,6 @@ MIN_SNR = 20.0
 
 MAX_NEIGHBOUR_FLUX = 0.1
 """A neighbour in the stamp with more than this share of a star's flux makes it a blend."""
-
-
-FWHM_TOLERANCE = 0.02
-"""PSFs equal within this are not told apart by a few stars; the template, the deeper image, is convolved."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ def subtract(
     Parameters
     ----------
     template, science
-        Exposure, MaskedImage, path of a FITS file, CCDData, or 2-D array; on one pixel grid. Not changed.
+        Exposure, MaskedImage, path of a FITS file, HDUList, CCDData, or 2-D array; on one pixel grid. Not changed.
     config
         Configuration of the task; `frontDoorConfig` by default.
     mode
@@ -195,19 +192,19 @@ def subtract(
 
 
 def toExposure(source: Any) -> Exposure:
-    """Return an Exposure from an Exposure, MaskedImage, path, CCDData/NDData or array; TypeError for anything else."""
+    """Return an Exposure from an Exposure, MaskedImage, path, HDUList, CCDData or array; TypeError otherwise."""
     if isinstance(source, Exposure):
         return source
     if isinstance(source, MaskedImage):
         return Exposure(source)
-    if isinstance(source, str | PathLike):
+    if isinstance(source, str | PathLike | fits.HDUList):
         return Exposure.readFits(source)
     if hasattr(source, "uncertainty"):
         return Exposure.fromCCDData(source)
     if isinstance(source, np.ndarray):
         return Exposure.fromArray(source)
     raise TypeError(
-        f"cannot make an Exposure of a {type(source).__name__}; give an Exposure, a path, a CCDData or a 2-D array"
+        f"cannot make an Exposure of a {type(source).__name__}; give an Exposure, a path, an HDUList, a CCDData or a 2-D array"
     )
 
 
@@ -250,7 +247,7 @@ def _templateIsSharper(templateFwhmPix: float | None, scienceFwhmPix: float | No
     if templateFwhmPix is None or scienceFwhmPix is None:
         log.info("PSF sizes unknown: convolving the template")
         return True
-    sharper = templateFwhmPix <= scienceFwhmPix * (1.0 + FWHM_TOLERANCE)
+    sharper = templateFwhmPix <= scienceFwhmPix
     log.info(
         "Convolving the %s: PSF FWHM %.2f px of the template, %.2f px of the science image",
         "template" if sharper else "science image",

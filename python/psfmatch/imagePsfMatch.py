@@ -146,6 +146,7 @@ class ImagePsfMatchTask(PsfMatchTask):
                     filter=scienceExposure.filter,
                     metadata=dict(scienceExposure.metadata),
                 )
+            difference.maskedImage.flagBadValues()
         result.subtractedExposure = difference
         return result
 
@@ -218,6 +219,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             difference = scienceMaskedImage.copy()
             difference -= result.matchedImage
             difference -= result.backgroundModel
+            difference.flagBadValues()
         result.subtractedMaskedImage = difference
         return result
 

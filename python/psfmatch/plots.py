@@ -30,7 +30,7 @@ __all__ = ["differenceFigure", "savePng"]
 
 FloatArray = NDArray[np.float64]
 
-HIDDEN_PLANES = ("BAD", "SAT", "NO_DATA")
+HIDDEN_PLANES = ("BAD", "SAT", "EDGE", "NO_DATA")
 SHOWN_SIDE = 700  # px, of a binned panel at most: about what a panel has on paper
 PANEL = 6.15  # inches, width of a panel
 LEFT, BETWEEN, BOTTOM, TOP, ROWS = 0.85, 1.65, 1.2, 1.0, 0.8  # inches, margins and gaps
@@ -52,12 +52,13 @@ def differenceFigure(
     transients: Table | ArrayLike | None = None,
     stars: Table | ArrayLike | None = None,
     title: str | None = None,
+    matchedName: str = "Matched template",
 ) -> Figure:
     """Draw the four images of a subtraction.
 
     Each has its median sky taken off; matched template and science share one scale. The difference is in
-    units of its noise when it has a variance plane, else in counts. Pixels that are BAD, SAT, NO_DATA or not
-    finite are coloured.
+    units of its noise when it has a variance plane, else in counts. Pixels that are BAD, SAT, EDGE, NO_DATA or
+    not finite are coloured.
 
     Parameters
     ----------
@@ -70,6 +71,8 @@ def differenceFigure(
         Places of the stars that the kernel came from, marked on the template and the science image.
     title : str, optional
         Heading of the figure.
+    matchedName : str
+        Heading of the matched image, for when the science image was convolved.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def differenceFigure(
     """
     from matplotlib.figure import Figure
 
-    images = {"Template": template, "Matched template": matched, "Science": science, "Difference": difference}
+    images = {"Template": template, matchedName: matched, "Science": science, "Difference": difference}
     shapes = {name: image.image.shape for name, image in images.items()}
     if len(set(shapes.values())) > 1:
         found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
@@ -93,7 +96,7 @@ def differenceFigure(
     planes = {name: _binned(image) for name, image in images.items()}
     figure = Figure(dpi=100)
     axes = _panels(figure, difference.image.shape[0] / difference.image.shape[1])
-    counts = ["Template", "Matched template", "Science"]
+    counts = ["Template", matchedName, "Science"]
     for axis, name in zip(axes, counts, strict=False):
         like = [planes[other] for other in (counts[1:] if name != "Template" else counts[:1])]
         noise = max(_noise(plane.values) for plane in like)

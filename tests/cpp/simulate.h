@@ -105,8 +105,8 @@ struct StarControl {
 };
 
 // A star off the middle of the stamp, its science image made with the given kernel. Variances are those of the
-// noise plus the star's, a count being an electron. The science stamp's edge, where the kernel does not fit, holds
-// background and noise only.
+// noise plus the star's, a count being an electron; noise 0 is an image without noise and variance. The science
+// stamp's edge, where the kernel does not fit, holds background and noise only.
 inline StampPair makeStar(Image<double> const& kernel, StarControl const& control, unsigned seed) {
     StampPair pair{{control.height, control.width}, {control.height, control.width}};
     std::mt19937 random(seed);
@@ -120,9 +120,8 @@ inline StampPair makeStar(Image<double> const& kernel, StarControl const& contro
                   control.width - kernel.cols() + 1) = correlate(star, kernel);
     auto const expose = [&](MaskedImage& stamp, Image<double> const& signal, double sky, double sigma) {
         for (Index i = 0; i < signal.size(); ++i) {
-            double const variance = sigma * sigma + (sigma > 0.0 ? std::abs(signal(i)) : 1.0);
-            double const scatter = sigma > 0.0 ? std::sqrt(variance) * noise(random) : 0.0;
-            stamp.image(i) = static_cast<float>(signal(i) + sky + scatter);
+            double const variance = sigma > 0.0 ? sigma * sigma + std::abs(signal(i)) : 0.0;
+            stamp.image(i) = static_cast<float>(signal(i) + sky + std::sqrt(variance) * noise(random));
             stamp.variance(i) = static_cast<float>(variance);
         }
     };

@@ -140,8 +140,8 @@ def test_rankingAgainstASort(ratings):
     candidates = [makeCandidate(rating=rating) for rating in ratings]
     for candidate in candidates:
         cell.insertCandidate(candidate)
-    # A stable sort of the latest first puts newcomers before their equals.
-    assert cell.candidates == sorted(reversed(candidates), key=lambda c: -c.rating)
+    order = sorted(range(len(ratings)), key=lambda i: (-ratings[i], -i))
+    assert cell.candidates == [candidates[i] for i in order]
 
 
 def test_ratingThatIsNotANumberIsTheLowest():
@@ -263,10 +263,10 @@ def test_newCandidate():
 
 def test_rejectAndAccept():
     candidate = makeCandidate()
-    candidate.reject("kernel sum: 3.1")
-    assert (candidate.status, candidate.reason) == (CandidateStatus.BAD, "kernel sum: 3.1")
     candidate.accept()
     assert (candidate.status, candidate.reason) == (CandidateStatus.GOOD, None)
+    candidate.reject("kernel sum: 3.1")
+    assert (candidate.status, candidate.reason) == (CandidateStatus.BAD, "kernel sum: 3.1")
 
 
 def test_stampsOfDifferentShapes():

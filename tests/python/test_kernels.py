@@ -1,14 +1,17 @@
 """Kernels and backgrounds as functions of position, and the convolution with them."""
 
+import contextlib
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lsst.pex.config import FieldValidationError
 from numpy.polynomial import chebyshev, polynomial
 
 from psfmatch._core import InstructionSet, NumericalError, isSupported
+from psfmatch.config import PsfMatchConfigAL
 from psfmatch.errors import ExposureReadError
 from psfmatch.exposure import Box, Mask, MaskedImage
 from psfmatch.kernels import (
@@ -516,7 +519,7 @@ def test_unknownModelAndMissingBox():
 
 @pytest.mark.parametrize("shape", [(1, 4, 3), (1, 3, 4), (1, 0, 3), (0, 3, 3)])
 def test_basisWithoutAMiddlePixel(shape):
-    with pytest.raises(ValueError, match="odd|at least one"):
+    with pytest.raises(ValueError, match=r"odd|at least one"):
         LinearCombinationKernel(np.ones(shape), np.ones((shape[0], 1)))
 
 
@@ -537,16 +540,22 @@ def test_convolveErrors():
 
 
 def test_unknownInstructionSetIsACallersSlip():
-    with pytest.raises(ValueError, match="sse9.*automatic"):
+    with pytest.raises(ValueError, match=r"sse9.*automatic"):
         makeKernel().convolve(makeImage(), instructionSet="sse9")
 
 
-def test_allOfTheKernelIsALegalFraction():
-    # The configuration allows maskedKernelFraction = 1: no output pixel receives a bad plane.
+def test_everyFractionOfTheConfigurationIsLegal():
+    legal = []
+    for fraction in (0.0, 0.5, 0.999, 1.0):
+        with contextlib.suppress(FieldValidationError):
+            PsfMatchConfigAL().maskedKernelFraction = fraction
+            legal.append(fraction)
+    assert legal[:3] == [0.0, 0.5, 0.999]
     image = makeImage()
     image.mask[10, 10] = 1
-    result = makeKernel(order=0, shape=(3, 3)).convolve(image, EdgeHandling(maskedKernelFraction=1.0))
-    assert not result.mask.hasAny("BAD").any()
+    for fraction in legal:
+        result = makeKernel(order=0, shape=(3, 3)).convolve(image, EdgeHandling(maskedKernelFraction=fraction))
+        assert result.mask.hasAny("BAD")[10, 10] == (fraction < 0.5)
 
 
 def test_repr():

@@ -10,6 +10,7 @@ from astropy.wcs import WCS, Sip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from psfmatch.cells import KernelCandidate
 from psfmatch.config import (
     PsfMatchConfigAL,
     SourceDetectionConfig,
@@ -23,6 +24,7 @@ from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.selection import (
     Footprint,
     StampRules,
+    buildCellSet,
     getSelectSources,
     makeCandidateList,
     stampRules,
@@ -61,11 +63,9 @@ def isKept(template, science, x, y, *, which=None):
     try:
         candidates, rejected = makeCandidateList(template, science, positions((x, y)), which or rules())
     except NoKernelCandidatesError as error:
-        assert error.rejected == {"bad pixels in the stamp": 1}
-        return False
-    assert len(candidates) == 1
-    assert rejected == {}
-    return True
+        candidates, rejected = [], error.rejected
+    assert rejected == ({} if candidates else {"bad pixels in the stamp": 1})
+    return len(candidates) == 1
 
 
 def test_stampsScaleWithTheKernel():
@@ -150,11 +150,11 @@ def test_reasonsAreCounted():
     assert rejected == {"bad pixels in the stamp": 2, "outside the image": 4, "too close to the edge": 2}
 
 
-def test_templateWithAnotherOrigin():
-    template, science = makeImage(xy0=(500, 300)), makeImage(xy0=(-20, 7))
+def test_positionsAreThoseOfTheParent():
+    template, science = makeImage(xy0=(-20, 7)), makeImage(xy0=(-20, 7))
     template.mask[60, 70] = template.mask.getPlaneBitMask("BAD")
     strict = rules(maxLostFraction=0.0)
-    # Pixel (70, 60) of the array is (50, 67) of the science image.
+    # Pixel (70, 60) of the array is (50, 67) of the parent.
     assert not isKept(template, science, 50, 67, which=strict)
     assert not isKept(template, science, 60, 77, which=strict)
     assert isKept(template, science, 61, 67, which=strict)
@@ -237,7 +237,7 @@ def test_neitherImageChanges():
 
 
 def test_noSource():
-    with pytest.raises(NoKernelCandidatesError, match="No candidates in candidateList.*thresholdValue") as caught:
+    with pytest.raises(NoKernelCandidatesError, match=r"No candidates in candidateList.*thresholdValue") as caught:
         makeCandidateList(makeImage(), makeImage(), positions()[:0], rules())
     assert caught.value.nSources == 0
 
@@ -261,7 +261,7 @@ def test_imageSmallerThanAKernel():
 
 
 def test_templateOfAnotherSize():
-    with pytest.raises(InputImagesError, match="no part of the image"):
+    with pytest.raises(InputImagesError, match=r"differ in shape|different size"):
         makeCandidateList(makeImage((50, 50)), makeImage(), positions((100, 100)), rules())
 
 
@@ -270,6 +270,65 @@ def test_logTellsHowMany(caplog):
         makeCandidateList(makeImage(), makeImage(), positions((60, 60), (-5, 0)), rules())
     assert "Growing 2 kernel candidate stars by 10 pixels" in caplog.text
     assert "Selected 1 / 2 sources for KernelCandidacy" in caplog.text
+
+
+def makeCandidates(*xy, template=None, science=None):
+    template, science = template or makeImage(), science or makeImage()
+    return template, science, makeCandidateList(template, science, positions(*xy), rules())[0]
+
+
+def test_cellSetOfCandidates():
+    config = PsfMatchConfigAL()
+    config.sizeCellX, config.sizeCellY = 64, 40
+    images = makeImage(xy0=(1000, 500)), makeImage(xy0=(1000, 500))
+    rng = np.random.default_rng(7)
+    images[1].image[:] = rng.normal(20.0, 5.0, images[1].shape)
+    images[1].variance[:] = rng.uniform(1.0, 3.0, images[1].shape)
+    template, science, candidates = makeCandidates(
+        (1030.25, 520.0), (1100.5, 560.75), (1032.0, 518.0), template=images[0], science=images[1]
+    )
+    cellSet = buildCellSet(template, science, candidates, config)
+    assert cellSet.bbox == science.getBBox()
+    assert [cell.bbox.shape for cell in cellSet.cells] == [(40, 64), (40, 64), (40, 22)] * 3
+    found = sorted(cellSet, key=lambda candidate: candidate.id)
+    assert [(c.x, c.y) for c in found] == [(1030.25, 520.0), (1100.5, 560.75), (1032.0, 518.0)]
+    for candidate, given_ in zip(found, candidates, strict=True):
+        assert candidate.source is given_["source"]
+        for stamp, image in (
+            (candidate.templateMaskedImage, template),
+            (candidate.scienceMaskedImage, science),
+        ):
+            assert stamp.getBBox() == given_["footprint"].bbox
+            assert np.shares_memory(stamp.image, image.image)
+        alone = KernelCandidate(
+            candidate.x, candidate.y, candidate.templateMaskedImage, candidate.scienceMaskedImage, config
+        )
+        # 49 pixels in another sequence.
+        assert candidate.rating == pytest.approx(alone.rating, rel=1e-12)
+
+
+@pytest.mark.parametrize("plane", ["SAT", "NO_DATA", "BAD", "CR"])
+def test_defectsDoNotRaiseTheRating(plane):
+    science = makeImage()
+    science.image[:] = 2.0
+    science.image[60, 70] = 6e4
+    science.mask[60, 70] = science.mask.getPlaneBitMask(plane)
+    template, science, candidates = makeCandidates((70, 60), science=science)
+    (candidate,) = buildCellSet(template, science, candidates, PsfMatchConfigAL())
+    assert candidate.rating == pytest.approx(2.0)
+
+
+def test_coreWithoutAGoodPixelRanksLast():
+    science = makeImage()
+    science.variance[:] = 0.0
+    template, science, candidates = makeCandidates((70, 60), science=science)
+    (candidate,) = buildCellSet(template, science, candidates, PsfMatchConfigAL())
+    assert candidate.rating == -math.inf
+
+
+def test_cellSetOfNothing():
+    with pytest.raises(NoKernelCandidatesError, match="must be populated by makeCandidateList"):
+        buildCellSet(makeImage(), makeImage(), [], PsfMatchConfigAL())
 
 
 def makeExposure(wcs=None, xy0=(0, 0)):
@@ -368,14 +427,14 @@ def test_errorsOfTables():
 
 
 def test_errorsOfArrays():
-    for given in (np.zeros(4), np.zeros((2, 3)), np.zeros((2, 2, 2)), [1.0, 2.0]):
+    for wrong in (np.zeros(4), np.zeros((2, 3)), np.zeros((2, 2, 2)), [1.0, 2.0]):
         with pytest.raises(ValueError, match=r"candidateList has shape .*; an array of positions must be \(N, 2\)"):
-            toSourceTable(given, makeExposure())
+            toSourceTable(wrong, makeExposure())
 
 
 @pytest.mark.parametrize("given", ["stars.csv", 7, {"x": [1], "y": [2]}, {1, 2}, object(), ["a", "b"], [object()]])
 def test_errorsOfOtherTypes(given):
-    with pytest.raises(TypeError, match="candidateList.*give None, a Table, or an"):
+    with pytest.raises(TypeError, match=r"candidateList.*give None, a Table, or an"):
         toSourceTable(given, makeExposure())
 
 

@@ -13,8 +13,8 @@
 namespace psfmatch {
 
 struct ConvolutionControl {
-    // Pixels too near the edge for the kernel: copied from the input with edgeBit, else NaN with infinite variance
-    // and noDataBit alone.
+    // Pixels too near the edge for the kernel: copied from the input with edgeBit (and noDataBit where their values
+    // are bad), else NaN with infinite variance and noDataBit alone.
     bool copyEdge = false;
     bool normalize = false;  // divide by the kernel's sum at each pixel
 

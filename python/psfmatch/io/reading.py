@@ -154,7 +154,7 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
             # Our own files say already where their variance came from in the first place.
             metadata["VARSRC"] = varianceSource
         useXY0 = opened.isOurs if options.get("useXY0") is None else bool(options["useXY0"])
-        xy0 = xy0FromCards(opened.header) if useXY0 else (0, 0)
+        xy0 = _origin(opened, useXY0)
         return ImagePlanes(
             image=image,
             mask=mask,
@@ -167,6 +167,21 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
             photoCalib=photoCalibFromCards(ChainMap(opened.header, opened.primary)),
             varianceSource=varianceSource,
         )
+
+
+def _origin(opened: _Opened, useXY0: bool) -> tuple[int, int]:
+    """Parent coordinates of the first pixel; those that a file gives count only if asked for."""
+    given = xy0FromCards(opened.header)
+    if useXY0:
+        return given
+    if given != (0, 0):
+        log.warning(
+            "%s: the pixel origin xy0 = %s that it gives is ignored, pixels count from (0, 0); to use it: useXY0=True, "
+            "on the command line --use-xy0",
+            opened.source.label,
+            given,
+        )
+    return (0, 0)
 
 
 def _checkComplete(opened: _Opened) -> None:

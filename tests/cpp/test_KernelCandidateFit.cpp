@@ -1,0 +1,587 @@
+// Kernels of single candidates against a fit by definition; bad pixels, variances, conditions, assessments.
+#include <doctest/doctest.h>
+
+#include <Eigen/LU>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "simulate.h"
+
+using Eigen::MatrixXd;
+using Eigen::VectorXd;
+using psfmatch::assessCandidates;
+using psfmatch::CandidateAssessment;
+using psfmatch::CandidateFit;
+using psfmatch::CandidateFitControl;
+using psfmatch::CandidateOutcome;
+using psfmatch::CandidateStamp;
+using psfmatch::fitCandidates;
+using psfmatch::prepare;
+using psfmatch::PreparedBasis;
+using psfmatch::ResidualStatistics;
+using namespace simulate;
+
+namespace {
+
+constexpr float notANumber = std::numeric_limits<float>::quiet_NaN();
+
+CandidateFit fitOne(StampPair const& pair, PreparedBasis const& basis, CandidateFitControl const& control = {}) {
+    return fitCandidates({pair.views()}, basis, control, {}).front();
+}
+
+CandidateAssessment assessOne(StampPair const& pair, Image<double> const& kernel, double background,
+                              CandidateFitControl const& control) {
+    return assessCandidates({pair.views()}, {kernel}, {background}, control, {}).front();
+}
+
+// The kernel that makes the science star of most tests: flux ratio 1.6, wider, lopsided.
+VectorXd trueCoefficients() {
+    VectorXd coefficients(9);
+    coefficients << 1.6, 0.1, -0.05, 0.02, 0.03, -0.02, 0.8, -0.04, 0.06;
+    return coefficients;
+}
+
+StampPair star(unsigned seed, double background = 0.0, double templateNoise = 3.0) {
+    StarControl control;
+    control.templateNoise = templateNoise;
+    control.background = background;
+    return makeStar(combine(smallBasis(), trueCoefficients()), control, seed);
+}
+
+// Masked pixels of both stamps, some in the star's wings, that hold the given value.
+void damage(StampPair& pair, float value) {
+    for (auto const& [y, x] : {std::pair<Index, Index>{3, 4}, {9, 22}, {10, 22}, {20, 9}, {17, 19}}) {
+        pair.templateStamp.image(y, x) = value;
+        pair.templateStamp.mask(y, x) |= pair.templateBadBits;
+    }
+    for (auto const& [y, x] : {std::pair<Index, Index>{6, 6}, {11, 11}, {18, 13}, {24, 5}, {5, 20}}) {
+        pair.scienceStamp.image(y, x) = value;
+        pair.scienceStamp.mask(y, x) |= pair.scienceBadBits;
+    }
+}
+
+struct Reference {
+    MatrixXd matrix;
+    VectorXd rightHandSide;
+    VectorXd coefficients;  // the background last
+    double lostFraction = 0.0;
+    ResidualStatistics whole;
+    ResidualStatistics core;
+};
+
+ResidualStatistics statisticsOf(std::vector<double> const& chi) {
+    VectorXd const values = Eigen::Map<VectorXd const>(chi.data(), static_cast<Index>(chi.size()));
+    auto const n = static_cast<double>(chi.size());
+    return {values.mean(), (values.array() - values.mean()).matrix().norm() / std::sqrt(n - 1.0), values.size()};
+}
+
+// The fit by definition: a list of equations, one a pixel, solved by orthogonal decomposition.
+Reference fitExactly(StampPair const& pair, KernelBasis const& basis, CandidateFitControl const& control) {
+    auto const bad = [](MaskedImage const& stamp, MaskPixel bits, Index y, Index x) {
+        return psfmatch::isBad(stamp.image(y, x), stamp.variance(y, x), stamp.mask(y, x), bits);
+    };
+    auto const anyTemplateBad = [&](Index y0, Index y1, Index x0, Index x1) {
+        for (Index y = std::max<Index>(0, y0); y <= std::min(y1, pair.templateStamp.mask.rows() - 1); ++y) {
+            for (Index x = std::max<Index>(0, x0); x <= std::min(x1, pair.templateStamp.mask.cols() - 1); ++x) {
+                if (bad(pair.templateStamp, pair.templateBadBits, y, x)) {
+                    return true;
+                }
+            }
+        }
+        return false;
+    };
+    Index const g = control.growTemplateBad;
+    auto const usable = [&](Index y, Index x) {
+        return !control.zeroWeightBadPixels || !(bad(pair.scienceStamp, pair.scienceBadBits, y, x) ||
+                                                 anyTemplateBad(y - g, y + g, x - g, x + g));
+    };
+    MaskedImage filled = pair.templateStamp;
+    if (control.zeroWeightBadPixels) {
+        writeFill(psfmatch::fillBadPixels(pair.templateStamp.views(), pair.templateBadBits), view(filled.image),
+                  view(filled.variance));
+    }
+    Image<float> const& scienceVariance = pair.scienceStamp.variance;
+    Index const left = basis.width / 2;
+    Index const bottom = basis.height / 2;
+    Index const height = filled.image.rows() - basis.height + 1;
+    Index const width = filled.image.cols() - basis.width + 1;
+
+    std::vector<double> variances;
+    for (Index y = 0; y < filled.image.rows(); ++y) {
+        for (Index x = 0; x < filled.image.cols(); ++x) {
+            if (usable(y, x)) {
+                variances.push_back(static_cast<double>(scienceVariance(y, x)) +
+                                    static_cast<double>(pair.templateStamp.variance(y, x)));
+            }
+        }
+    }
+    std::vector<std::pair<Index, Index>> pixels;  // of the fitted region
+    for (Index y = 0; y < height; ++y) {
+        for (Index x = 0; x < width; ++x) {
+            if (usable(y + bottom, x + left)) {
+                pixels.emplace_back(y, x);
+            }
+        }
+    }
+    auto const count = static_cast<Index>(pixels.size());
+    MatrixXd design = MatrixXd::Ones(count, basis.size() + (control.fitBackground ? 1 : 0));
+    VectorXd data(count);
+    VectorXd weights(count);
+    for (Index i = 0; i < basis.size(); ++i) {
+        Image<double> const column = correlate(filled.image, imageOf(basis, i));
+        for (Index k = 0; k < count; ++k) {
+            auto const& [y, x] = pixels[static_cast<std::size_t>(k)];
+            design(k, i) = column(y, x);
+            data[k] = static_cast<double>(pair.scienceStamp.image(y + bottom, x + left));
+            double const own = static_cast<double>(scienceVariance(y + bottom, x + left)) +
+                               static_cast<double>(filled.variance(y + bottom, x + left));
+            weights[k] = 1.0 / (control.constantVariance ? psfmatch::median(variances) : own);
+        }
+    }
+    Reference result;
+    VectorXd differenceVariance(count);
+    for (int pass = 0; pass < (control.iterate && !control.constantVariance ? 2 : 1); ++pass) {
+        if (pass == 1) {
+            weights = differenceVariance.cwiseInverse();
+        }
+        result.matrix = design.transpose() * weights.asDiagonal() * design;
+        result.rightHandSide = design.transpose() * weights.cwiseProduct(data);
+        result.coefficients = leastSquares(design, weights, data);
+        Image<double> const kernel = combine(basis, result.coefficients.head(basis.size()));
+        Image<double> const propagated = correlate(filled.variance, kernel.square());
+        for (Index k = 0; k < count; ++k) {
+            auto const& [y, x] = pixels[static_cast<std::size_t>(k)];
+            differenceVariance[k] = static_cast<double>(scienceVariance(y + bottom, x + left)) + propagated(y, x);
+        }
+    }
+    VectorXd const chi = (data - design * result.coefficients).cwiseQuotient(differenceVariance.cwiseSqrt());
+    std::vector<double> whole;
+    std::vector<double> core;
+    for (Index k = 0; k < count; ++k) {
+        auto const& [y, x] = pixels[static_cast<std::size_t>(k)];
+        bool const judged = !bad(pair.scienceStamp, pair.scienceBadBits, y + bottom, x + left) &&
+                            (control.zeroWeightBadPixels ||
+                             !anyTemplateBad(y, y + basis.height - 1, x, x + basis.width - 1));
+        if (judged) {
+            whole.push_back(chi[k]);
+            if (std::abs(y + bottom - filled.image.rows() / 2) <= control.coreRadius &&
+                std::abs(x + left - filled.image.cols() / 2) <= control.coreRadius) {
+                core.push_back(chi[k]);
+            }
+        }
+    }
+    result.lostFraction = 1.0 - static_cast<double>(count) / static_cast<double>(height * width);
+    result.whole = statisticsOf(whole);
+    result.core = statisticsOf(core);
+    return result;
+}
+
+void checkStatistics(ResidualStatistics const& found, ResidualStatistics const& expected, double tolerance) {
+    CHECK(found.count == expected.count);
+    CHECK(std::abs(found.mean - expected.mean) < tolerance);
+    CHECK(std::abs(found.rms - expected.rms) < tolerance);
+}
+
+bool sameBits(CandidateFit const& a, CandidateFit const& b) {
+    auto const same = [](auto const& x, auto const& y) {
+        return x.size() == y.size() &&
+               std::memcmp(x.data(), y.data(), static_cast<std::size_t>(x.size()) * sizeof(double)) == 0;
+    };
+    return a.outcome == b.outcome && a.message == b.message && same(a.equations.matrix, b.equations.matrix) &&
+           same(a.equations.rightHandSide, b.equations.rightHandSide) && same(a.coefficients, b.coefficients) &&
+           a.background == b.background && a.kernelSum == b.kernelSum && a.whole.mean == b.whole.mean &&
+           a.whole.rms == b.whole.rms && a.core.mean == b.core.mean && a.core.rms == b.core.rms;
+}
+
+CandidateFitControl ownVariances() {
+    CandidateFitControl control;
+    control.constantVariance = false;
+    return control;
+}
+
+}  // namespace
+
+TEST_CASE("a delta-like stamp gives the kernel it was convolved with") {
+    // One pixel of 1024 = 2^10 and a kernel in multiples of 2^-12: all products are exact, the equations diagonal.
+    Image<double> const kernel = (gaussian(7, 9, 1.5, 2048.0, 0.4, -0.2).round() / 4096.0).eval();
+    StampPair pair{{7 + 20, 9 + 20}, {7 + 20, 9 + 20}};
+    pair.templateStamp.image(13, 14) = 1024.0F;
+    pair.templateStamp.variance.setConstant(1e-4F);
+    pair.scienceStamp.variance.setConstant(1e-4F);
+    pair.scienceStamp.image.block(3, 4, 21, 21) = correlate(pair.templateStamp.image, kernel).cast<float>();
+    CandidateFit const fit = fitOne(pair, prepare(deltaBasis(7, 9)));
+    CHECK(fit.outcome == CandidateOutcome::solved);
+    CHECK((combine(deltaBasis(7, 9), fit.coefficients) - kernel).abs().maxCoeff() < 1e-15);
+    CHECK(fit.kernelSum == doctest::Approx(kernel.sum()).epsilon(1e-14));
+    CHECK(fit.background == 0.0);
+    CHECK(fit.conditionNumber == doctest::Approx(1.0).epsilon(1e-12));
+    CHECK(fit.whole.count == 21 * 21);
+    CHECK(std::abs(fit.whole.rms) < 1e-9);
+    CHECK(fit.core.count == 49);
+}
+
+TEST_CASE("scaled and offset stamps") {
+    StampPair const original = star(1);
+    auto const matchedTo = [&](float scale, float offset) {
+        StampPair pair = original;
+        pair.scienceStamp = pair.templateStamp;
+        pair.scienceStamp.image = pair.scienceStamp.image * scale + offset;
+        return pair;
+    };
+    CandidateFitControl control;
+    control.fitBackground = true;
+    for (auto const& [scale, offset] : {std::pair<float, float>{1.0F, 0.0F}, {2.7F, 0.0F}, {1.0F, 11.3F}}) {
+        // The star's peak of 1600 is rounded to 6e-5 in float32, its sky of 3 noise to 1e-7: with weights from a
+        // common variance the least certain pixel of a delta-function kernel is uncertain by about 1e-5.
+        CandidateFit const fit = fitOne(matchedTo(scale, offset), prepare(deltaBasis(5, 5)), control);
+        Image<double> kernel = combine(deltaBasis(5, 5), fit.coefficients);
+        CHECK(fit.kernelSum == doctest::Approx(static_cast<double>(scale)).epsilon(1e-5));
+        CHECK(std::abs(fit.background - static_cast<double>(offset)) < 1e-4);
+        kernel(2, 2) -= static_cast<double>(scale);
+        CHECK(kernel.abs().maxCoeff() < 1e-5);
+    }
+}
+
+TEST_CASE("fits agree with the least squares of a list of pixels") {
+    PreparedBasis const separable = prepare(smallBasis());
+    REQUIRE(separable.separable.has_value());
+    PreparedBasis const direct{smallBasis(), std::nullopt};
+    for (int const options : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}) {
+        CandidateFitControl control;
+        control.fitBackground = options % 2 == 1;
+        control.zeroWeightBadPixels = options % 4 < 2;
+        control.constantVariance = options < 4;
+        control.iterate = options >= 8;
+        CAPTURE(options);
+        StampPair pair = star(2, control.fitBackground ? 50.0 : 0.0);
+        damage(pair, 300.0F);
+        Reference const expected = fitExactly(pair, smallBasis(), control);
+        for (PreparedBasis const* const basis : {&separable, &direct}) {
+            CandidateFit const fit = fitOne(pair, *basis, control);
+            REQUIRE(fit.outcome == CandidateOutcome::solved);
+            // Variances of the difference, which weight the second pass and the residuals, are summed in float32.
+            double const precision = control.iterate ? 1e-6 : 1e-12;
+            CHECK(relativeError(fit.equations.matrix, expected.matrix) < precision);
+            CHECK(relativeError(fit.equations.rightHandSide, expected.rightHandSide) < precision);
+            // The scaled equations have a condition number of some 1e3.
+            VectorXd coefficients = expected.coefficients.head(9);
+            CHECK(relativeError(fit.coefficients, coefficients) < 1e3 * precision);
+            CHECK(fit.kernelSum == doctest::Approx(coefficients[0]).epsilon(1e3 * precision));
+            double const background = control.fitBackground ? expected.coefficients[9] : 0.0;
+            CHECK(std::abs(fit.background - background) < 1e5 * precision);
+            CHECK(fit.lostFraction == doctest::Approx(expected.lostFraction).epsilon(1e-12));
+            checkStatistics(fit.whole, expected.whole, 1e-5);
+            checkStatistics(fit.core, expected.core, 1e-5);
+        }
+    }
+}
+
+TEST_CASE("noise is judged as noise, and the kernel found within its errors") {
+    CandidateFitControl control = ownVariances();
+    control.fitBackground = true;
+    control.iterate = true;
+    for (double const templateNoise : {0.0, 3.0}) {
+        double rms = 0.0;
+        double mean = 0.0;
+        double pull = 0.0;
+        for (unsigned seed = 0; seed < 20; ++seed) {
+            CandidateFit const fit = fitOne(star(100 + seed, 40.0, templateNoise), prepare(smallBasis()), control);
+            rms += fit.whole.rms / 20.0;
+            mean += fit.whole.mean / 20.0;
+            MatrixXd const covariance = fit.equations.matrix.inverse();
+            pull += std::pow((fit.coefficients[0] - 1.6) / std::sqrt(covariance(0, 0)), 2) / 20.0;
+            CHECK(std::abs(fit.background - 40.0) < 5.0 * std::sqrt(covariance(9, 9)));
+        }
+        CAPTURE(templateNoise);
+        // 20 stamps of 483 pixels: scatter 0.7 %, 1 % taken up by ten coefficients.
+        CHECK(rms == doctest::Approx(1.0).epsilon(0.03));
+        CHECK(std::abs(mean) < 0.03);
+        // chi square of 20 has a scatter of 0.32. Noise of the template, correlated by the kernel of sum 1.6, has
+        // up to 1.6^2 times its variance at low frequencies, which the errors of the fit do not know.
+        CHECK(pull < (templateNoise > 0.0 ? 5.0 : 2.0));
+        CHECK(pull > 0.3);
+    }
+}
+
+TEST_CASE("what a bad pixel holds does not matter, nor does it bias the fit") {
+    CandidateFitControl control = ownVariances();
+    control.fitBackground = true;
+    PreparedBasis const basis = prepare(smallBasis());
+    StampPair const clean = star(3, 20.0);
+    CandidateFit const expected = fitOne(clean, basis, control);
+    StampPair damaged = clean;
+    damage(damaged, notANumber);
+    CandidateFit const fit = fitOne(damaged, basis, control);
+    REQUIRE(fit.outcome == CandidateOutcome::solved);
+    CHECK(fit.lostFraction > 0.15);
+    MatrixXd const covariance = fit.equations.matrix.inverse();
+    CHECK(std::abs(fit.coefficients[0] - expected.coefficients[0]) < 3.0 * std::sqrt(covariance(0, 0)));
+    CHECK(std::abs(fit.background - expected.background) < 3.0 * std::sqrt(covariance(9, 9)));
+    CHECK(fit.whole.rms == doctest::Approx(expected.whole.rms).epsilon(0.1));
+
+    for (float const value : {1e30F, -5.0F, std::numeric_limits<float>::infinity()}) {
+        StampPair other = clean;
+        damage(other, value);
+        CHECK(sameBits(fitOne(other, basis, control), fit));
+    }
+    StampPair unmasked = damaged;  // NaN alone makes a pixel bad
+    unmasked.templateStamp.mask.setZero();
+    unmasked.scienceStamp.mask.setZero();
+    CHECK(sameBits(fitOne(unmasked, basis, control), fit));
+    StampPair variance = clean;
+    damage(variance, 5.0F);
+    variance.scienceStamp.variance(6, 6) = -1.0F;
+    variance.scienceStamp.mask(6, 6) = 0;
+    variance.templateStamp.variance(3, 4) = notANumber;
+    CHECK(sameBits(fitOne(variance, basis, control), fit));
+}
+
+TEST_CASE("without weight zero the fit does not look at masks") {
+    CandidateFitControl control;
+    control.zeroWeightBadPixels = false;
+    PreparedBasis const basis = prepare(smallBasis());
+    StampPair pair = star(4);
+    CandidateFit const clean = fitOne(pair, basis, control);
+    damage(pair, 300.0F);
+    CandidateFit const masked = fitOne(pair, basis, control);
+    pair.templateStamp.mask.setZero();
+    pair.scienceStamp.mask.setZero();
+    CandidateFit const unmasked = fitOne(pair, basis, control);
+    CHECK(masked.coefficients == unmasked.coefficients);
+    CHECK(masked.lostFraction == 0.0);
+    CHECK(masked.whole.count < unmasked.whole.count);
+    CHECK(unmasked.whole.count == 21 * 23);
+    // The defects of 60 noise sigmas in the science stamp are what the option is for.
+    CHECK(unmasked.whole.rms > 3.0 * clean.whole.rms);
+
+    for (MaskedImage StampPair::* const stamp : {&StampPair::templateStamp, &StampPair::scienceStamp}) {
+        StampPair spoilt = star(4);
+        (spoilt.*stamp).image(14, 15) = notANumber;
+        (spoilt.*stamp).mask(14, 15) = 3;
+        CandidateFit const fit = fitOne(spoilt, basis, control);
+        CHECK(fit.outcome == CandidateOutcome::failed);
+        CHECK(fit.message == "normal equations of 9 unknowns hold NaN or infinity: bad pixels entered the fit");
+    }
+}
+
+TEST_CASE("variances that cannot be inverted") {
+    CandidateFitControl control = ownVariances();
+    control.zeroWeightBadPixels = false;
+    PreparedBasis const basis = prepare(smallBasis());
+    auto const fitWith = [&](float variance) {
+        StampPair pair = star(5);
+        pair.scienceStamp.variance(10, 10) = variance;
+        pair.templateStamp.variance(10, 10) = 0.0F;
+        return fitOne(pair, basis, control);
+    };
+    CHECK(fitWith(0.0F).outcome == CandidateOutcome::failed);
+    CHECK(fitWith(0.0F).message == "variance equals 0.0, cannot invert variance weight");
+    CHECK(fitWith(-1.0F).message == "variance less than 0.0");
+    CHECK(fitWith(notANumber).message ==
+          "normal equations of 9 unknowns hold NaN or infinity: bad pixels entered the fit");
+    CHECK(fitWith(4.0F).outcome == CandidateOutcome::solved);
+
+    control.zeroWeightBadPixels = true;  // then such a pixel has no weight
+    CHECK(fitWith(0.0F).outcome == CandidateOutcome::solved);
+    CHECK(fitWith(0.0F).whole.count == 21 * 23 - 1);
+    control.constantVariance = true;  // and with one variance for all it is as good as any
+    CHECK(fitWith(0.0F).outcome == CandidateOutcome::solved);
+    CHECK(fitWith(0.0F).lostFraction == 0.0);
+
+    StampPair noiseless = star(5);
+    noiseless.templateStamp.variance.setZero();
+    noiseless.scienceStamp.variance.setZero();
+    CandidateFit const fit = fitOne(noiseless, basis, control);  // weights of 1
+    CHECK(fit.outcome == CandidateOutcome::solved);
+    CHECK(fit.coefficients[0] == doctest::Approx(1.6).epsilon(0.05));
+    CHECK(fit.whole.count == 0);
+    CHECK(std::isnan(fit.whole.mean));
+}
+
+TEST_CASE("stamps that cannot be fitted say why") {
+    PreparedBasis const basis = prepare(smallBasis());
+    StarControl small;
+    small.height = 9;
+    small.width = 9;
+    CandidateFitControl control;
+    control.fitBackground = true;
+    StampPair const single = makeStar(Image<double>::Ones(1, 1), small, 1);
+    CHECK(fitOne(single, basis, control).message == "1 good pixels for 10 coefficients");
+    StampPair const low{{8, 31}, {8, 31}};
+    CHECK(fitOne(low, basis).outcome == CandidateOutcome::failed);
+    CHECK(fitOne(low, basis).message == "stamp of 31x8 pixels is smaller than the kernel of 9x9");
+    CHECK(assessOne(low, Image<double>::Ones(9, 9), 0.0, control).message == fitOne(low, basis).message);
+
+    StampPair masked = star(6);
+    masked.scienceStamp.mask.setConstant(masked.scienceBadBits);
+    masked.scienceStamp.mask.block(10, 10, 3, 3).setZero();
+    CandidateFit const fit = fitOne(masked, basis, control);
+    CHECK(fit.outcome == CandidateOutcome::failed);
+    CHECK(fit.message == "9 good pixels for 10 coefficients");
+    CHECK(fit.lostFraction == doctest::Approx(1.0 - 9.0 / 483.0).epsilon(1e-12));
+
+    StampPair empty = star(6);
+    empty.templateStamp.image.setZero();
+    CHECK(fitOne(empty, basis).message ==
+          "normal equations of 9 unknowns are zero: no pixel with weight constrains them");
+
+    StampPair uneven = star(6);
+    uneven.templateStamp.variance.resize(29, 30);
+    CHECK_THROWS_WITH_AS((void)fitOne(uneven, basis), "the planes of a candidate's two stamps differ in shape",
+                         std::invalid_argument);
+}
+
+TEST_CASE("the condition number is checked before solving") {
+    StampPair const pair = star(7);
+    PreparedBasis const basis = prepare(smallBasis());
+    CandidateFitControl control;
+    control.checkConditionNumber = true;
+    for (auto const type : {psfmatch::ConditionNumberType::eigenvalue, psfmatch::ConditionNumberType::svd}) {
+        control.conditionNumberType = type;
+        control.maxConditionNumber = 1e12;
+        CandidateFit const good = fitOne(pair, basis, control);
+        REQUIRE(good.outcome == CandidateOutcome::solved);
+        CHECK(good.conditionNumber == psfmatch::conditionNumber(good.equations.matrix, type));
+        control.maxConditionNumber = 0.99 * good.conditionNumber;
+        CandidateFit const refused = fitOne(pair, basis, control);
+        CHECK(refused.outcome == CandidateOutcome::illConditioned);
+        CHECK(refused.message == "condition number " + std::to_string(good.conditionNumber) + " above " +
+                                     std::to_string(control.maxConditionNumber));
+        CHECK(refused.coefficients.size() == 0);
+        CHECK(refused.conditionNumber == good.conditionNumber);
+    }
+}
+
+TEST_CASE("a kernel of one's own is assessed as it was fitted") {
+    for (int const options : {0, 1, 2, 3, 4, 5, 6, 7}) {
+        CandidateFitControl control;
+        control.fitBackground = options % 2 == 1;
+        control.zeroWeightBadPixels = options % 4 < 2;
+        control.constantVariance = options < 4;
+        control.coreRadius = 2;
+        CAPTURE(options);
+        StampPair pair = star(8, 30.0);
+        damage(pair, 300.0F);
+        CandidateFit const fit = fitOne(pair, prepare(smallBasis()), control);
+        CandidateAssessment const own =
+            assessOne(pair, combine(smallBasis(), fit.coefficients), fit.background, control);
+        REQUIRE(own.valid);
+        // Convolved in float32, the star's peak of 2000 is good to 1e-3 at 2 to 50 of noise.
+        checkStatistics(own.whole, fit.whole, 1e-4);
+        checkStatistics(own.core, fit.core, 1e-4);
+        CandidateAssessment const wrong =
+            assessOne(pair, 2.0 * combine(smallBasis(), fit.coefficients), fit.background + 10.0, control);
+        if (control.zeroWeightBadPixels) {
+            CHECK(wrong.core.rms > 4.0 * own.core.rms);
+        }
+    }
+}
+
+TEST_CASE("assessments of impossible kernels") {
+    StampPair const pair = star(9);
+    Image<double> kernel = combine(smallBasis(), trueCoefficients());
+    CHECK_THROWS_WITH_AS((void)assessCandidates({pair.views()}, {kernel, kernel}, {0.0}, {}, {}),
+                         "1 candidates, 2 kernels and 1 backgrounds", std::invalid_argument);
+    CHECK_THROWS_WITH_AS((void)assessCandidates({pair.views()}, {kernel}, {}, {}, {}),
+                         doctest::Contains("and 0 backgrounds"), std::invalid_argument);
+    CandidateAssessment const spoilt = assessOne(pair, kernel, std::nan(""), {});
+    CHECK_FALSE(spoilt.valid);
+    CHECK(spoilt.message == "residuals of 483 pixels hold NaN or infinity: kernel or background is not finite");
+    kernel(4, 4) = std::nan("");  // the variance is then NaN everywhere, and no pixel counts
+    CHECK(assessOne(pair, kernel, 0.0, {}).whole.count == 0);
+    CHECK(std::isnan(assessOne(pair, kernel, 0.0, {}).whole.rms));
+    CHECK(fitCandidates({}, prepare(smallBasis()), {}, {}).empty());
+}
+
+TEST_CASE("fits follow the units of the images") {
+    // Powers of two scale exactly: counts of 1/8, variances of 1/64.
+    CandidateFitControl control;
+    control.fitBackground = true;
+    PreparedBasis const basis = prepare(smallBasis());
+    StampPair pair = star(10, 16.0);
+    CandidateFit const fit = fitOne(pair, basis, control);
+    pair.scienceStamp.image *= 8.0F;
+    pair.scienceStamp.variance *= 64.0F;
+    pair.templateStamp.variance *= 64.0F;
+    CandidateFit const science = fitOne(pair, basis, control);
+    CHECK(relativeError(science.coefficients, VectorXd(8.0 * fit.coefficients)) < 1e-12);
+    CHECK(science.background == doctest::Approx(8.0 * fit.background).epsilon(1e-10));
+    pair.templateStamp.image *= 8.0F;
+    CandidateFit const both = fitOne(pair, basis, control);
+    CHECK(relativeError(both.coefficients, fit.coefficients) < 1e-12);
+    CHECK(both.background == doctest::Approx(8.0 * fit.background).epsilon(1e-10));
+    CHECK(both.whole.rms == doctest::Approx(fit.whole.rms).epsilon(1e-6));
+}
+
+TEST_CASE("neither threads nor strides nor company change a bit") {
+    std::vector<StampPair> pairs;
+    for (unsigned seed = 0; seed < 11; ++seed) {
+        pairs.push_back(star(20 + seed, 10.0));
+        if (seed % 3 == 1) {
+            damage(pairs.back(), notANumber);
+        }
+    }
+    pairs[4] = StampPair{{5, 5}, {5, 5}};
+    StarControl large;
+    large.height = 40;
+    large.width = 33;
+    pairs[6] = makeStar(combine(smallBasis(), trueCoefficients()), large, 3);
+    std::vector<CandidateStamp> stamps;
+    std::vector<Image<double>> kernels;
+    for (StampPair const& pair : pairs) {
+        stamps.push_back(pair.views());
+        kernels.push_back(combine(smallBasis(), trueCoefficients()));
+    }
+    std::vector<double> const backgrounds(pairs.size(), 10.0);
+    CandidateFitControl control = ownVariances();
+    control.fitBackground = true;
+    control.iterate = true;
+    for (PreparedBasis const& basis : {prepare(smallBasis()), PreparedBasis{smallBasis(), std::nullopt}}) {
+        for (int const nThreads : {1, 2, 7}) {
+            auto const fits = fitCandidates(stamps, basis, control, {nThreads, {}});
+            auto const assessments = assessCandidates(stamps, kernels, backgrounds, control, {nThreads, {}});
+            for (std::size_t i = 0; i < pairs.size(); ++i) {
+                CAPTURE(i);
+                CHECK(sameBits(fits[i], fitOne(pairs[i], basis, control)));
+                CandidateAssessment const alone = assessOne(pairs[i], kernels[i], 10.0, control);
+                CHECK(assessments[i].valid == (i != 4));
+                CHECK(assessments[i].valid == alone.valid);
+                CHECK(assessments[i].whole.rms == alone.whole.rms);
+                CHECK(assessments[i].core.mean == alone.core.mean);
+            }
+        }
+    }
+
+    StampPair field{{60, 70}, {60, 70}};
+    auto const place = [](MaskedImage& into, MaskedImage const& stamp) {
+        into.image.setConstant(notANumber);
+        into.image.block(17, 19, 29, 31) = stamp.image;
+        into.variance.block(17, 19, 29, 31) = stamp.variance;
+        into.mask.block(17, 19, 29, 31) = stamp.mask;
+    };
+    auto const cut = [](MaskedImage const& image) {
+        auto const block = [](auto const& plane) {
+            return psfmatch::ConstImageView<typename std::decay_t<decltype(plane)>::Scalar>(
+                &plane(17, 19), 29, 31, Eigen::OuterStride<>(plane.cols()));
+        };
+        return psfmatch::MaskedImageView{block(image.image), block(image.variance), block(image.mask)};
+    };
+    place(field.templateStamp, pairs[1].templateStamp);
+    place(field.scienceStamp, pairs[1].scienceStamp);
+    CandidateStamp const strided{cut(field.templateStamp), cut(field.scienceStamp), field.templateBadBits,
+                                 field.scienceBadBits};
+    PreparedBasis const basis = prepare(smallBasis());
+    CHECK(sameBits(fitCandidates({strided}, basis, control, {}).front(), fitOne(pairs[1], basis, control)));
+}
+
+TEST_CASE("a poll that throws ends the work") {
+    StampPair const pair = star(40);
+    std::vector<CandidateStamp> const stamps(50, pair.views());
+    auto const interrupt = [] { throw std::runtime_error("interrupted"); };
+    CHECK_THROWS_WITH_AS((void)fitCandidates(stamps, prepare(smallBasis()), {}, {2, interrupt}), "interrupted",
+                         std::runtime_error);
+}
