@@ -163,34 +163,53 @@ def _version() -> str:
 
 def _startLogging(options: argparse.Namespace) -> None:
     level = logging.DEBUG if options.verbose else logging.WARNING if options.quiet else logging.INFO
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)-7s %(message)s"))
-    handler.setLevel(level)
     logger = logging.getLogger("psfmatch")
     for old in list(logger.handlers):
         logger.removeHandler(old)
-    logger.addHandler(handler)
-    logger.setLevel(level)
     logger.propagate = False
+    logger.setLevel(level)
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if sys.stderr.isatty() and not options.verbose and hasattr(options, "threads"):
+        handler = _AboveBar()
         logger.setLevel(logging.DEBUG)
-        logger.addHandler(_ProgressLine())
+        logger.addHandler(_ProgressBar())
+    handler.setFormatter(logging.Formatter("%(levelname)-7s %(message)s"))
+    handler.setLevel(level)
+    logger.addHandler(handler)
 
 
-class _ProgressLine(logging.Handler):
-    """Shows the step that runs, on the last line of a terminal, from the tasks' timing messages."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.start = time.perf_counter()
+class _AboveBar(logging.Handler):
+    """Writes log lines above the progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        name, _, rest = message.partition(": ")
-        if rest == "start" and name in PHASES:
-            print(f"\r\033[K{time.perf_counter() - self.start:6.1f} s  {PHASES[name]}...", end="", file=sys.stderr)
-        elif rest.startswith("end after") and name in PHASES:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        """Write one line."""
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+class _ProgressBar(logging.Handler):
+    """Shows on the last line of a terminal which step runs, from the tasks' timing messages."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        super().__init__(logging.DEBUG)
+        form = "{desc:<24} {bar:30} {n_fmt}/{total_fmt} steps, {elapsed}"
+        self._bar = tqdm(total=len(PHASES), leave=False, bar_format=form, file=sys.stderr)
+        self._begun: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Advance when a step begins, and leave the terminal clean after the last one."""
+        phase, _, event = record.getMessage().partition(": ")
+        if phase not in PHASES:
+            return
+        if event == "start" and phase not in self._begun:
+            self._begun.add(phase)
+            self._bar.set_description_str(PHASES[phase])
+            self._bar.update(1)
+        elif event.startswith("end after") and phase == "subtract":
+            self._bar.close()
 
 
 def _configuration(options: argparse.Namespace) -> ImagePsfMatchConfig:

@@ -204,7 +204,8 @@ def toExposure(source: Any) -> Exposure:
     if isinstance(source, np.ndarray):
         return Exposure.fromArray(source)
     raise TypeError(
-        f"cannot make an Exposure of a {type(source).__name__}; give an Exposure, a path, an HDUList, a CCDData or a 2-D array"
+        f"cannot make an Exposure of a {type(source).__name__}; give an Exposure, a path, an HDUList, a CCDData or "
+        "a 2-D array"
     )
 
 

@@ -146,7 +146,7 @@ class ImagePsfMatchTask(PsfMatchTask):
                     filter=scienceExposure.filter,
                     metadata=dict(scienceExposure.metadata),
                 )
-            difference.maskedImage.flagBadValues()
+            _flagUnusable(difference.maskedImage)
         result.subtractedExposure = difference
         return result
 
@@ -219,7 +219,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             difference = scienceMaskedImage.copy()
             difference -= result.matchedImage
             difference -= result.backgroundModel
-            difference.flagBadValues()
+            _flagUnusable(difference)
         result.subtractedMaskedImage = difference
         return result
 
@@ -464,6 +464,17 @@ def _atOrigin(template: MaskedImage, science: MaskedImage) -> MaskedImage:
     if template.xy0 == science.xy0:
         return template
     return MaskedImage(template.image, template.mask, template.variance, xy0=science.xy0)
+
+
+def _flagUnusable(difference: MaskedImage) -> None:
+    """Set NO_DATA where a value is not finite or the variance not positive.
+
+    A difference of images that have no variance at all is left as it is: nothing tells its pixels apart.
+    """
+    difference.flagBadValues()
+    hasNoVariance = np.asarray(difference.variance <= 0.0)
+    if not hasNoVariance.all():
+        difference.mask[hasNoVariance] |= np.int32(difference.mask.getPlaneBitMask("NO_DATA"))
 
 
 def _inverted(function: Any) -> Any:

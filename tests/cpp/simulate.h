@@ -23,8 +23,7 @@ using psfmatch::RowMatrix;
 // (height - kernelHeight + 1, width - kernelWidth + 1)
 template <typename Pixel>
 Image<double> correlate(Image<Pixel> const& image, Image<double> const& kernel) {
-    Image<double> sums =
-        Image<double>::Zero(image.rows() - kernel.rows() + 1, image.cols() - kernel.cols() + 1);
+    Image<double> sums = Image<double>::Zero(image.rows() - kernel.rows() + 1, image.cols() - kernel.cols() + 1);
     for (Index y = 0; y < sums.rows(); ++y) {
         for (Index x = 0; x < sums.cols(); ++x) {
             for (Index v = 0; v < kernel.rows(); ++v) {
@@ -97,7 +96,7 @@ struct StampPair {
 struct StarControl {
     Index height = 29;
     Index width = 31;
-    double sigma = 1.3;   // of the template's star, pixels
+    double sigma = 1.3;  // of the template's star, pixels
     double flux = 2e4;
     double background = 0.0;
     double templateNoise = 3.0;

@@ -13,8 +13,8 @@ using Eigen::VectorXd;
 using psfmatch::makeAlardLuptonBasis;
 using psfmatch::NumericalError;
 using psfmatch::renormalize;
-using psfmatch::separate;
 using psfmatch::SeparableBasis;
+using psfmatch::separate;
 using namespace simulate;
 
 namespace {
@@ -91,10 +91,9 @@ TEST_CASE("Alard-Lupton images are Gaussians times monomials, pixel by pixel") {
         Image<double> expected(2 * h + 1, 2 * h + 1);
         for (Index y = -h; y <= h; ++y) {
             for (Index x = -h; x <= h; ++x) {
-                expected(y + h, x + h) =
-                    profile(y + h, x + h) *
-                    std::pow(static_cast<double>(x) / static_cast<double>(h), powers[i].first) *
-                    std::pow(static_cast<double>(y) / static_cast<double>(h), powers[i].second);
+                expected(y + h, x + h) = profile(y + h, x + h) *
+                                         std::pow(static_cast<double>(x) / static_cast<double>(h), powers[i].first) *
+                                         std::pow(static_cast<double>(y) / static_cast<double>(h), powers[i].second);
             }
         }
         CAPTURE(i);
@@ -122,9 +121,9 @@ TEST_CASE("renormalised: first image of sum 1, others of sum 0 and norm 1") {
 }
 
 TEST_CASE("renormalised images are (image / sum - first) / norm, or image / norm without a sum") {
-    KernelBasis const raw = basisOf({5.0 * elliptical(19, 2.0, 2.0), -3.0 * elliptical(19, 3.0, 4.0),
-                                     elliptical(19, 0.2, 0.25), Image<double>(gaussian(19, 19, 2.0, 7.0, 1.0) -
-                                                                              gaussian(19, 19, 2.0, 7.0, -1.0))});
+    KernelBasis const raw =
+        basisOf({5.0 * elliptical(19, 2.0, 2.0), -3.0 * elliptical(19, 3.0, 4.0), elliptical(19, 0.2, 0.25),
+                 Image<double>(gaussian(19, 19, 2.0, 7.0, 1.0) - gaussian(19, 19, 2.0, 7.0, -1.0))});
     KernelBasis const basis = renormalize(raw);
     Image<double> const first = elliptical(19, 2.0, 2.0);
     CHECK((imageOf(basis, 0) - first).abs().maxCoeff() < 1e-15);
@@ -269,8 +268,7 @@ TEST_CASE("stacks of wrong shape are refused") {
     CHECK_NOTHROW(psfmatch::validate(basis));
     CHECK_THROWS_WITH_AS(psfmatch::validate(KernelBasis{}), doctest::Contains("at least one image"),
                          std::invalid_argument);
-    CHECK_THROWS_WITH_AS(psfmatch::validate(deltaBasis(4, 3)), doctest::Contains("must be odd"),
-                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS(psfmatch::validate(deltaBasis(4, 3)), doctest::Contains("must be odd"), std::invalid_argument);
     CHECK_THROWS_WITH_AS((void)separate(deltaBasis(3, 4)), doctest::Contains("not 3x4"), std::invalid_argument);
     basis.height = 3;
     CHECK_THROWS_WITH_AS(psfmatch::validate(basis), doctest::Contains("hold 15 pixels, not 3x3"),

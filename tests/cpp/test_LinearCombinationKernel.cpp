@@ -27,8 +27,7 @@ LinearCombinationKernel makeVarying(KernelBasis const& basis, SpatialModel model
     LinearCombinationKernel kernel{basis, {model, order, psfmatch::frameOf({0, 0, 1024, 700})}, {}};
     std::mt19937 random(seed);
     std::uniform_real_distribution<double> uniform(-1.0, 1.0);
-    kernel.parameters =
-        MatrixXd::NullaryExpr(basis.size(), kernel.spatial.size(), [&] { return uniform(random); });
+    kernel.parameters = MatrixXd::NullaryExpr(basis.size(), kernel.spatial.size(), [&] { return uniform(random); });
     return kernel;
 }
 
@@ -72,8 +71,8 @@ TEST_CASE("kernel images agree with the double sum") {
                         for (Index i = 0; i < basis.size(); ++i) {
                             expected += kernel.parameters(i, s) * f[s] * imageOf(basis, i);
                         }
-                        fromTerms += f[s] * Eigen::Map<Image<double> const>(terms.row(s).data(), basis.height,
-                                                                            basis.width);
+                        fromTerms +=
+                            f[s] * Eigen::Map<Image<double> const>(terms.row(s).data(), basis.height, basis.width);
                     }
                     // Some hundred terms of order one.
                     CHECK((kernelImage(kernel, x, y) - expected).abs().maxCoeff() < 1e-13);
@@ -133,10 +132,9 @@ TEST_CASE("polynomials and Chebyshev sums describe the same kernels") {
 TEST_CASE("parts that do not belong together are refused") {
     LinearCombinationKernel kernel = makeVarying(smallBasis(), SpatialModel::chebyshev1, 1, 9);
     kernel.parameters.conservativeResize(9, 6);
-    CHECK_THROWS_WITH_AS(
-        psfmatch::validate(kernel),
-        "a kernel of 9 basis images and spatial order 1 needs parameters of shape (9, 3), not (9, 6)",
-        std::invalid_argument);
+    CHECK_THROWS_WITH_AS(psfmatch::validate(kernel),
+                         "a kernel of 9 basis images and spatial order 1 needs parameters of shape (9, 3), not (9, 6)",
+                         std::invalid_argument);
     kernel.parameters = MatrixXd::Zero(8, 3);
     CHECK_THROWS_WITH_AS(psfmatch::validate(kernel), doctest::Contains("not (8, 3)"), std::invalid_argument);
     kernel.parameters = MatrixXd::Zero(9, 3);

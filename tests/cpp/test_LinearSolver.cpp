@@ -36,11 +36,13 @@ MatrixXd normalMatrix(Eigen::Index pixels, Eigen::Index n, unsigned seed) {
 }
 
 MatrixXd hilbert(Eigen::Index n) {
-    return MatrixXd::NullaryExpr(
-        n, n, [](Eigen::Index i, Eigen::Index j) { return 1.0 / static_cast<double>(i + j + 1); });
+    return MatrixXd::NullaryExpr(n, n,
+                                 [](Eigen::Index i, Eigen::Index j) { return 1.0 / static_cast<double>(i + j + 1); });
 }
 
-double largest(VectorXd const& difference) { return difference.cwiseAbs().maxCoeff(); }
+double largest(VectorXd const& difference) {
+    return difference.cwiseAbs().maxCoeff();
+}
 
 }  // namespace
 
@@ -64,8 +66,7 @@ TEST_CASE("well-posed systems agree with elimination in long double") {
     for (Eigen::Index const n : {1, 2, 5, 20, 60}) {
         MatrixXd const matrix = normalMatrix(4 * n, n, 3);
         VectorXd const side = randomMatrix(n, 1, 4);
-        LongMatrix const exact =
-            matrix.cast<long double>().fullPivLu().solve(LongMatrix(side.cast<long double>()));
+        LongMatrix const exact = matrix.cast<long double>().fullPivLu().solve(LongMatrix(side.cast<long double>()));
         Solution const solution = solveSymmetric(matrix, side);
         CHECK(solution.method == SolverMethod::ldlt);
         // Condition numbers are of order ten.
@@ -157,8 +158,8 @@ TEST_CASE("the limits of the control decide what is left out") {
     coarse.minEigenvalueFraction = 0.5;
     MatrixXd matrix(2, 2);  // eigenvalues 1.5 along (1, 1) and 0.5 along (1, -1)
     matrix << 1.0, 0.5, 0.5, 1.0;
-    CHECK(largest(solveSymmetric(matrix, Eigen::Vector2d(3.0, 0.0), coarse).coefficients -
-                  Eigen::Vector2d(1.0, 1.0)) < 1e-14);
+    CHECK(largest(solveSymmetric(matrix, Eigen::Vector2d(3.0, 0.0), coarse).coefficients - Eigen::Vector2d(1.0, 1.0)) <
+          1e-14);
 }
 
 TEST_CASE("a negative eigenvalue is left out, not inverted") {

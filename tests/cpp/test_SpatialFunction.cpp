@@ -187,8 +187,7 @@ TEST_CASE("raw coefficients at xy0 = 1e5 and back") {
 }
 
 TEST_CASE("boxes and coefficients that do not fit are refused") {
-    CHECK_THROWS_WITH_AS((void)frameOf({0, 0, 0, 5}), doctest::Contains("at least 1x1 pixel"),
-                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS((void)frameOf({0, 0, 0, 5}), doctest::Contains("at least 1x1 pixel"), std::invalid_argument);
     CHECK_THROWS_AS((void)frameOf({0, 0, 5, -1}), std::invalid_argument);
     SpatialFunction const chebyshev{SpatialModel::chebyshev1, 1, rawPixels};
     CHECK_THROWS_WITH_AS((void)changeFrame(MatrixXd::Zero(1, 3), chebyshev, rawPixels),

@@ -13,10 +13,11 @@
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 using psfmatch::CandidateEquations;
+using psfmatch::makeNormalEquations;
 using psfmatch::NormalEquations;
 using psfmatch::SolutionError;
-using psfmatch::solveSpatialKernel;
 using psfmatch::SolverMethod;
+using psfmatch::solveSpatialKernel;
 using psfmatch::SpatialFunction;
 using psfmatch::SpatialKernelControl;
 using psfmatch::SpatialKernelSolution;
@@ -75,8 +76,7 @@ std::vector<CandidateEquations> equationsOf(std::vector<Candidate> const& candid
                                             double xShift = 0.0, double yShift = 0.0) {
     std::vector<CandidateEquations> equations;
     for (Candidate const& c : candidates) {
-        equations.push_back(
-            {c.x + xShift, c.y + yShift, fitBackground ? &c.withBackground : &c.withoutBackground});
+        equations.push_back({c.x + xShift, c.y + yShift, fitBackground ? &c.withBackground : &c.withoutBackground});
     }
     return equations;
 }
@@ -188,11 +188,9 @@ TEST_CASE("assembled systems agree with least squares pixel by pixel") {
                     Index const nFirst = constantFirstTerm ? 1 : p;
                     SpatialKernelControl control;
                     control.constantFirstTerm = constantFirstTerm;
-                    SpatialKernelSolution const solution =
-                        solveSpatialKernel(equationsOf(candidates, fitBackground), nBasis, kernelFunction,
-                                           backgroundFunction, control);
-                    Dense const dense =
-                        solveDensely(candidates, kernelFunction, backgroundFunction, constantFirstTerm);
+                    SpatialKernelSolution const solution = solveSpatialKernel(
+                        equationsOf(candidates, fitBackground), nBasis, kernelFunction, backgroundFunction, control);
+                    Dense const dense = solveDensely(candidates, kernelFunction, backgroundFunction, constantFirstTerm);
 
                     CHECK(solution.nUnknowns == dense.solution.size());
                     CHECK(solution.method == SolverMethod::ldlt);
@@ -212,9 +210,9 @@ TEST_CASE("assembled systems agree with least squares pixel by pixel") {
                         CHECK(solution.backgroundParameters == VectorXd::Zero(1));
                     }
                     MatrixXd const matrix = dense.design.transpose() * dense.weights.asDiagonal() * dense.design;
-                    CHECK(solution.conditionNumber ==
-                          doctest::Approx(psfmatch::conditionNumber(matrix, control.conditionNumberType))
-                              .epsilon(1e-9));
+                    CHECK(
+                        solution.conditionNumber ==
+                        doctest::Approx(psfmatch::conditionNumber(matrix, control.conditionNumberType)).epsilon(1e-9));
                 }
             }
         }
@@ -228,9 +226,8 @@ TEST_CASE("polynomials and Chebyshev sums give the same model") {
         std::optional<SpatialFunction> const polynomialBackground = function(2, SpatialModel::polynomial);
         auto const chebyshev =
             solveSpatialKernel(equationsOf(candidates, true), nBasis, function(order), chebyshevBackground);
-        auto const polynomial =
-            solveSpatialKernel(equationsOf(candidates, true), nBasis, function(order, SpatialModel::polynomial),
-                               polynomialBackground);
+        auto const polynomial = solveSpatialKernel(equationsOf(candidates, true), nBasis,
+                                                   function(order, SpatialModel::polynomial), polynomialBackground);
         for (auto const& [x, y] : positions) {
             VectorXd const expected = valuesAt(chebyshev, function(order), chebyshevBackground, x, y);
             VectorXd const found =
@@ -244,11 +241,10 @@ TEST_CASE("the solution moves with xy0, bit by bit, and has raw coefficients the
     auto const candidates = makeCandidates(14, 5);
     psfmatch::Box const moved{100000, -70000, field.width, field.height};
     for (SpatialModel const model : {SpatialModel::chebyshev1, SpatialModel::polynomial}) {
-        auto const here = solveSpatialKernel(equationsOf(candidates, true), nBasis, function(2, model),
-                                             function(1, model));
-        auto const there =
-            solveSpatialKernel(equationsOf(candidates, true, 1e5, -7e4), nBasis, function(2, model, moved),
-                               function(1, model, moved));
+        auto const here =
+            solveSpatialKernel(equationsOf(candidates, true), nBasis, function(2, model), function(1, model));
+        auto const there = solveSpatialKernel(equationsOf(candidates, true, 1e5, -7e4), nBasis,
+                                              function(2, model, moved), function(1, model, moved));
         CHECK(there.kernelParameters == here.kernelParameters);
         CHECK(there.backgroundParameters == here.backgroundParameters);
         CHECK(there.conditionNumber == here.conditionNumber);
@@ -288,16 +284,16 @@ TEST_CASE("fewer candidates than terms give a finite model that serves every can
             SpatialKernelControl control;
             control.constantFirstTerm = false;
             std::optional<SpatialFunction> const background = function(2, model);
-            auto const solution = solveSpatialKernel(equationsOf(candidates, true), nBasis, function(2, model),
-                                                     background, control);
+            auto const solution =
+                solveSpatialKernel(equationsOf(candidates, true), nBasis, function(2, model), background, control);
             CHECK(solution.method == SolverMethod::eigenvector);
             CHECK(solution.kernelParameters.allFinite());
             CHECK(solution.kernelParameters.cwiseAbs().maxCoeff() < 10.0);
             CHECK(std::abs(solution.conditionNumber) > 1e12);
             // Six functions can take any value at up to six positions.
             for (Candidate const& candidate : candidates) {
-                psfmatch::Solution const own = psfmatch::solveSymmetric(candidate.withBackground.matrix,
-                                                                        candidate.withBackground.rightHandSide);
+                psfmatch::Solution const own =
+                    psfmatch::solveSymmetric(candidate.withBackground.matrix, candidate.withBackground.rightHandSide);
                 VectorXd const values = valuesAt(solution, function(2, model), background, candidate.x, candidate.y);
                 CHECK((values - own.coefficients).cwiseAbs().maxCoeff() < 1e-9);
             }
@@ -321,9 +317,8 @@ TEST_CASE("spatial systems that cannot be made are refused") {
     auto candidates = makeCandidates(3, 9);
     CHECK_THROWS_WITH_AS((void)solveSpatialKernel({}, nBasis, function(1), std::nullopt),
                          "the spatial kernel has no candidate to be fitted to", SolutionError);
-    CHECK_THROWS_WITH_AS(
-        (void)solveSpatialKernel(equationsOf(candidates, false), nBasis, function(1), function(1)),
-        "a candidate has equations of 4 unknowns, the spatial model wants 5", std::invalid_argument);
+    CHECK_THROWS_WITH_AS((void)solveSpatialKernel(equationsOf(candidates, false), nBasis, function(1), function(1)),
+                         "a candidate has equations of 4 unknowns, the spatial model wants 5", std::invalid_argument);
     CHECK_THROWS_WITH_AS((void)solveSpatialKernel(equationsOf(candidates, true), nBasis, function(1), std::nullopt),
                          doctest::Contains("of 5 unknowns, the spatial model wants 4"), std::invalid_argument);
     CHECK_THROWS_WITH_AS((void)solveSpatialKernel(equationsOf(candidates, true), 0, function(1), function(1)),

@@ -183,8 +183,8 @@ TEST_CASE("lists without statistics are refused") {
     CHECK_THROWS_WITH_AS((void)clippedStatistics({}), "clipped statistics of no values", NumericalError);
     CHECK_THROWS_WITH_AS((void)clippedStatistics({1.0, std::nan("")}),
                          "clipped statistics of values that are not all finite", NumericalError);
-    CHECK_THROWS_WITH_AS((void)psfmatch::quantile({1.0, HUGE_VAL}, 0.5),
-                         "quantile of values that are not all finite", NumericalError);
+    CHECK_THROWS_WITH_AS((void)psfmatch::quantile({1.0, HUGE_VAL}, 0.5), "quantile of values that are not all finite",
+                         NumericalError);
     CHECK_THROWS_WITH_AS((void)psfmatch::quantile({1.0}, 1.5), doctest::Contains("1.500000 is outside [0, 1]"),
                          std::invalid_argument);
     CHECK_THROWS_AS((void)psfmatch::quantile({1.0}, std::nan("")), std::invalid_argument);
@@ -321,9 +321,8 @@ TEST_CASE("residuals that are not numbers are an error") {
                          NumericalError);
     CHECK(residualStatistics(stamp.views(), 0, 1).count == 9);  // outside the core it does no harm
     MaskedImage const other(4, 5);
-    CHECK_THROWS_WITH_AS(
-        (void)residualStatistics({stamp.views().image, other.views().variance, stamp.views().mask}, 0),
-        "residuals of 4x5 pixels with a variance or mask of another shape", std::invalid_argument);
+    CHECK_THROWS_WITH_AS((void)residualStatistics({stamp.views().image, other.views().variance, stamp.views().mask}, 0),
+                         "residuals of 4x5 pixels with a variance or mask of another shape", std::invalid_argument);
     CHECK_THROWS_AS((void)residualStatistics({stamp.views().image, stamp.views().variance, other.views().mask}, 0),
                     std::invalid_argument);
 }
