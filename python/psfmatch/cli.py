@@ -72,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: BaseException, status: int) -> int:
+    for handler in logging.getLogger("psfmatch").handlers:
+        handler.close()
     print(f"psfmatch: error: {error}", file=sys.stderr)
     return status
 
@@ -198,6 +200,11 @@ class _ProgressBar(logging.Handler):
         form = "{desc:<24} {bar:30} {n_fmt}/{total_fmt} steps, {elapsed}"
         self._bar = tqdm(total=len(PHASES), leave=False, bar_format=form, file=sys.stderr)
         self._begun: set[str] = set()
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        self._bar.close()
+        super().close()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Advance when a step begins, and leave the terminal clean after the last one."""

@@ -143,6 +143,7 @@ def test_shapesOfTheValues():
 frames = st.tuples(st.floats(-500, 500), st.floats(-500, 500), st.floats(10, 300), st.floats(10, 300))
 
 
+@settings(max_examples=40)
 @given(frames, st.integers(0, 3), st.integers(0, 2**32 - 1))
 def test_polynomialReportsRawPixels(frame, order, seed):
     scaled = np.random.default_rng(seed).normal(size=(order + 1) * (order + 2) // 2)
@@ -228,6 +229,7 @@ def test_parametersAsReported():
     np.testing.assert_array_equal(chebyshevKernel.spatialParameters, scaled)
 
 
+@settings(max_examples=40)
 @given(st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6), st.integers(0, 2))
 def test_shiftOfTheOriginLeavesChebyshevKernelsAlone(dx, dy, order):
     here, there = (makeKernel(order=order, box=Box(x, y, 40, 30)) for x, y in ((0, 0), (dx, dy)))

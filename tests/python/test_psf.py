@@ -52,6 +52,7 @@ def samplingError(sigma):
 sigmas = st.floats(1.0, 5.0)
 
 
+@settings(max_examples=40)
 @given(sigmas, sigmas, st.floats(0.0, math.pi), st.floats(-0.5, 0.5), st.floats(-0.5, 0.5))
 def test_adaptiveMomentsOfEllipticalGaussians(first, second, angle, dx, dy):
     expected = covarianceOf(max(first, second), min(first, second), angle)
@@ -73,7 +74,7 @@ def test_adaptiveMomentsFromAnyGuess(sigma, guess):
     assert ixy == pytest.approx(0.0, abs=1e-5 * ixx)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.floats(1.2, 3.0), st.floats(1.2, 3.0), st.floats(0.0, math.pi), st.floats(1e-3, 1e6))
 def test_adaptiveMomentsTurnAndScaleWithTheImage(first, second, angle, flux):
     image = ellipse(covarianceOf(first, second, angle), (20.3, 19.8), (41, 41))
@@ -275,11 +276,11 @@ def sourcesOf(pair):
 
 @pytest.mark.parametrize(
     ("seed", "contents"),
-    [(0, {}), (1, {}), (2, {"galaxies": 300}), (3, {"brightStars": 300, "faintStars": 1200})],
-    ids=["sparse", "sparse too", "galaxies", "dense"],
+    [(0, {}), (2, {"galaxies": 300}), (3, {"brightStars": 300, "faintStars": 1200})],
+    ids=["sparse", "galaxies", "dense"],
 )
 def test_starsOfSimulatedFields(seed, contents):
-    pair = simulatePair(seed=seed, size=450, transients=0, badFraction=0.002, **contents)
+    pair = simulatePair(seed=seed, size=400, transients=0, badFraction=0.002, **contents)
     x, y, isStar = (values[:60] for values in sourcesOf(pair))
     exposures = (pair.template, pair.science)
     widths = [measureWidths(e.image, e.maskedImage.badPixels(("BAD", "SAT")), x, y) for e in exposures]
