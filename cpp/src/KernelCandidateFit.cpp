@@ -41,12 +41,12 @@ struct PreparedStamp {
     VectorXd templateVarianceHere;  // at the same pixels, unconvolved
     OwnedImage<bool> unusable;      // of the whole stamp
     Index nGood = 0;
+    Index nBad = 0;  // bad in either image themselves, not by growing
 };
 
 void requireShapes(CandidateStamp const& stamp) {
     auto const shapeIs = [&stamp](auto const& view) {
-        return view.rows() == stamp.scienceStamp.image.rows() &&
-               view.cols() == stamp.scienceStamp.image.cols();
+        return view.rows() == stamp.scienceStamp.image.rows() && view.cols() == stamp.scienceStamp.image.cols();
     };
     if (!shapeIs(stamp.templateStamp.image) || !shapeIs(stamp.templateStamp.variance) ||
         !shapeIs(stamp.templateStamp.mask) || !shapeIs(stamp.scienceStamp.variance) ||
@@ -77,9 +77,7 @@ BoolImage grow(BoolImage const& bad, Index left, Index right, Index below, Index
             if (bad(y, x)) {
                 Index const x0 = std::max<Index>(0, x - right);
                 Index const y0 = std::max<Index>(0, y - above);
-                grown
-                    .block(y0, x0, std::min(bad.rows(), y + below + 1) - y0,
-                           std::min(bad.cols(), x + left + 1) - x0)
+                grown.block(y0, x0, std::min(bad.rows(), y + below + 1) - y0, std::min(bad.cols(), x + left + 1) - x0)
                     .setConstant(true);
             }
         }
@@ -141,6 +139,7 @@ PreparedStamp prepareStamp(CandidateStamp const& stamp, Index kernelHeight, Inde
             result.good[static_cast<std::size_t>(i)] = good;
             result.judged[static_cast<std::size_t>(i)] = good && !unjudged(row, column);
             result.nGood += good ? 1 : 0;
+            result.nBad += scienceBad(row, column) || templateBad(row, column) ? 1 : 0;
             result.science[i] = good ? static_cast<double>(stamp.scienceStamp.image(row, column)) : 0.0;
             result.scienceVariance[i] = stamp.scienceStamp.variance(row, column);
             result.templateVarianceHere[i] = result.templateVariance(row, column);
@@ -163,9 +162,8 @@ VectorXd correlated(detail::RowFunctions const& functions, OwnedImage<float> con
     for (Index y = 0; y < height; ++y) {
         functions.accumulate({taps.data(), static_cast<int>(taps.cols())}, 1, static_cast<int>(taps.cols()),
                              static_cast<int>(taps.rows()), static_cast<int>(taps.cols()),
-                             {input.row(y).data(), static_cast<int>(input.cols())},
-                             static_cast<int>(paddedWidth), sums.row(y).data(),
-                             static_cast<int>(paddedWidth));
+                             {input.row(y).data(), static_cast<int>(input.cols())}, static_cast<int>(paddedWidth),
+                             sums.row(y).data(), static_cast<int>(paddedWidth));
     }
     VectorXd result(height * width);
     Eigen::Map<OwnedImage<double>>(result.data(), height, width) = sums.leftCols(width).cast<double>();
@@ -241,9 +239,8 @@ VectorXd weightsOf(PreparedStamp const& stamp, VectorXd const& variance) {
         if (stamp.good[static_cast<std::size_t>(i)]) {
             // NaN passes: the solver reports it with all else that is not finite.
             if (variance[i] <= 0.0) {
-                throw NumericalError(variance[i] < 0.0
-                                         ? "variance less than 0.0"
-                                         : "variance equals 0.0, cannot invert variance weight");
+                throw NumericalError(variance[i] < 0.0 ? "variance less than 0.0"
+                                                       : "variance equals 0.0, cannot invert variance weight");
             }
             weights[i] = 1.0 / variance[i];
         }
@@ -264,8 +261,7 @@ bool solve(PreparedStamp const& stamp, Workspace const& workspace, VectorXd cons
             return false;
         }
     }
-    Solution const solution =
-        solveSymmetric(fit.equations.matrix, fit.equations.rightHandSide, control.solver);
+    Solution const solution = solveSymmetric(fit.equations.matrix, fit.equations.rightHandSide, control.solver);
     if (!control.checkConditionNumber) {
         fit.conditionNumber = solution.conditionNumber;
     }
@@ -281,13 +277,13 @@ OwnedImage<double> kernelOf(KernelBasis const& basis, VectorXd const& coefficien
     return kernel;
 }
 
-void fitCandidate(CandidateStamp const& candidate, PreparedBasis const& basis,
-                  CandidateFitControl const& control, Workspace& workspace, CandidateFit& fit) {
+void fitCandidate(CandidateStamp const& candidate, PreparedBasis const& basis, CandidateFitControl const& control,
+                  Workspace& workspace, CandidateFit& fit) {
     Index const nBasis = basis.basis.size();
     detail::RowFunctions const functions = detail::chooseRowFunctions(control.instructionSet);
     PreparedStamp const stamp = prepareStamp(candidate, basis.basis.height, basis.basis.width, control);
     Index const nUnknowns = nBasis + (control.fitBackground ? 1 : 0);
-    fit.lostFraction = 1.0 - static_cast<double>(stamp.nGood) / static_cast<double>(stamp.good.size());
+    fit.lostFraction = static_cast<double>(stamp.nBad) / static_cast<double>(stamp.good.size());
     if (stamp.nGood < nUnknowns) {
         throw NumericalError(std::to_string(stamp.nGood) + " good pixels for " + std::to_string(nUnknowns) +
                              " coefficients");
@@ -349,12 +345,10 @@ std::vector<CandidateFit> fitCandidates(std::vector<CandidateStamp> const& stamp
 std::vector<CandidateAssessment> assessCandidates(std::vector<CandidateStamp> const& stamps,
                                                   std::vector<OwnedImage<double>> const& kernels,
                                                   std::vector<double> const& backgrounds,
-                                                  CandidateFitControl const& control,
-                                                  Execution const& execution) {
+                                                  CandidateFitControl const& control, Execution const& execution) {
     if (kernels.size() != stamps.size() || backgrounds.size() != stamps.size()) {
-        throw std::invalid_argument(std::to_string(stamps.size()) + " candidates, " +
-                                    std::to_string(kernels.size()) + " kernels and " +
-                                    std::to_string(backgrounds.size()) + " backgrounds");
+        throw std::invalid_argument(std::to_string(stamps.size()) + " candidates, " + std::to_string(kernels.size()) +
+                                    " kernels and " + std::to_string(backgrounds.size()) + " backgrounds");
     }
     std::vector<CandidateAssessment> assessments(stamps.size());
     detail::RowFunctions const functions = detail::chooseRowFunctions(control.instructionSet);
@@ -362,14 +356,11 @@ std::vector<CandidateAssessment> assessCandidates(std::vector<CandidateStamp> co
         auto const i = static_cast<std::size_t>(item);
         CandidateAssessment& assessment = assessments[i];
         try {
-            PreparedStamp const stamp =
-                prepareStamp(stamps[i], kernels[i].rows(), kernels[i].cols(), control);
+            PreparedStamp const stamp = prepareStamp(stamps[i], kernels[i].rows(), kernels[i].cols(), control);
             VectorXd const residual =
-                (stamp.science - correlated(functions, stamp.templateImage, kernels[i])).array() -
-                backgrounds[i];
+                (stamp.science - correlated(functions, stamp.templateImage, kernels[i])).array() - backgrounds[i];
             VectorXd const variance = differenceVarianceOf(functions, stamp, kernels[i]);
-            std::tie(assessment.whole, assessment.core) =
-                judge(stamp, residual, variance, control.coreRadius);
+            std::tie(assessment.whole, assessment.core) = judge(stamp, residual, variance, control.coreRadius);
             assessment.valid = true;
         } catch (NumericalError const& error) {
             assessment.message = error.what();

@@ -1,9 +1,10 @@
-// The fit of one candidate by definition, a list of equations with one a pixel, for the tests of KernelCandidateFit.
-// Only the fill of bad template pixels and their definition are taken from the library.
+// Candidates for the tests of KernelCandidateFit, and their fit by definition: a list of equations, one a pixel. Only
+// the fill of bad template pixels and the definition of bad are taken from the library.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,8 @@ namespace fitReference {
 
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
+using psfmatch::CandidateAssessment;
+using psfmatch::CandidateFit;
 using psfmatch::CandidateFitControl;
 using psfmatch::ResidualStatistics;
 using simulate::combine;
@@ -24,10 +27,67 @@ using simulate::imageOf;
 using simulate::Index;
 using simulate::KernelBasis;
 using simulate::leastSquares;
+using simulate::makeStar;
 using simulate::MaskedImage;
 using simulate::MaskPixel;
+using simulate::smallBasis;
 using simulate::StampPair;
+using simulate::StarControl;
 using simulate::view;
+
+inline CandidateFit fitOne(StampPair const& pair, psfmatch::PreparedBasis const& basis,
+                           CandidateFitControl const& control = {}) {
+    return fitCandidates({pair.views()}, basis, control, {}).front();
+}
+
+inline CandidateAssessment assessOne(StampPair const& pair, Image<double> const& kernel, double background,
+                                     CandidateFitControl const& control) {
+    return assessCandidates({pair.views()}, {kernel}, {background}, control, {}).front();
+}
+
+// The kernel that makes the science star of most tests: flux ratio 1.6, wider, lopsided.
+inline VectorXd trueCoefficients() {
+    VectorXd coefficients(9);
+    coefficients << 1.6, 0.1, -0.05, 0.02, 0.03, -0.02, 0.8, -0.04, 0.06;
+    return coefficients;
+}
+
+inline StampPair star(unsigned seed, double background = 0.0, double templateNoise = 3.0) {
+    StarControl control;
+    control.templateNoise = templateNoise;
+    control.background = background;
+    return makeStar(combine(smallBasis(), trueCoefficients()), control, seed);
+}
+
+// Masked pixels of both stamps, some in the star's wings, that hold the given value.
+inline void damage(StampPair& pair, float value) {
+    for (auto const& [y, x] : {std::pair<Index, Index>{3, 4}, {9, 22}, {10, 22}, {20, 9}, {17, 19}}) {
+        pair.templateStamp.image(y, x) = value;
+        pair.templateStamp.mask(y, x) |= pair.templateBadBits;
+    }
+    for (auto const& [y, x] : {std::pair<Index, Index>{6, 6}, {11, 11}, {18, 13}, {24, 5}, {5, 20}}) {
+        pair.scienceStamp.image(y, x) = value;
+        pair.scienceStamp.mask(y, x) |= pair.scienceBadBits;
+    }
+}
+
+inline bool sameBits(CandidateFit const& a, CandidateFit const& b) {
+    auto const same = [](auto const& x, auto const& y) {
+        return x.size() == y.size() &&
+               (x.size() == 0 ||
+                std::memcmp(x.data(), y.data(), static_cast<std::size_t>(x.size()) * sizeof(double)) == 0);
+    };
+    return a.outcome == b.outcome && a.message == b.message && same(a.equations.matrix, b.equations.matrix) &&
+           same(a.equations.rightHandSide, b.equations.rightHandSide) && same(a.coefficients, b.coefficients) &&
+           a.background == b.background && a.kernelSum == b.kernelSum && a.whole.mean == b.whole.mean &&
+           a.whole.rms == b.whole.rms && a.core.mean == b.core.mean && a.core.rms == b.core.rms;
+}
+
+inline CandidateFitControl ownVariances() {
+    CandidateFitControl control;
+    control.constantVariance = false;
+    return control;
+}
 
 struct Reference {
     MatrixXd matrix;
@@ -85,10 +145,15 @@ inline Reference fitExactly(StampPair const& pair, KernelBasis const& basis, Can
         }
     }
     std::vector<std::pair<Index, Index>> pixels;  // of the fitted region
+    Reference result;
     for (Index y = 0; y < height; ++y) {
         for (Index x = 0; x < width; ++x) {
             if (usable(y + bottom, x + left)) {
                 pixels.emplace_back(y, x);
+            }
+            if (bad(pair.scienceStamp, pair.scienceBadBits, y + bottom, x + left) ||
+                bad(pair.templateStamp, pair.templateBadBits, y + bottom, x + left)) {
+                result.lostFraction += 1.0 / static_cast<double>(height * width);
             }
         }
     }
@@ -107,7 +172,6 @@ inline Reference fitExactly(StampPair const& pair, KernelBasis const& basis, Can
             weights[k] = 1.0 / (control.constantVariance ? psfmatch::median(variances) : own);
         }
     }
-    Reference result;
     VectorXd differenceVariance(count);
     for (int pass = 0; pass < (control.iterate && !control.constantVariance ? 2 : 1); ++pass) {
         if (pass == 1) {
@@ -139,7 +203,6 @@ inline Reference fitExactly(StampPair const& pair, KernelBasis const& basis, Can
             }
         }
     }
-    result.lostFraction = 1.0 - static_cast<double>(count) / static_cast<double>(height * width);
     result.whole = statisticsOf(whole);
     result.core = statisticsOf(core);
     return result;

@@ -1,9 +1,8 @@
-// Kernels of single candidates against a fit by definition; bad pixels, variances, conditions, assessments.
+// Kernels of single candidates against a fit by definition, and their assessment. Bad pixels have a file of their own.
 #include <doctest/doctest.h>
 
 #include <Eigen/LU>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -11,82 +10,25 @@
 
 #include "fitReference.h"
 
-using Eigen::MatrixXd;
-using Eigen::VectorXd;
-using fitReference::fitExactly;
-using fitReference::Reference;
+using namespace fitReference;
 using psfmatch::assessCandidates;
-using psfmatch::CandidateAssessment;
-using psfmatch::CandidateFit;
-using psfmatch::CandidateFitControl;
 using psfmatch::CandidateOutcome;
 using psfmatch::CandidateStamp;
 using psfmatch::fitCandidates;
 using psfmatch::prepare;
 using psfmatch::PreparedBasis;
-using psfmatch::ResidualStatistics;
-using namespace simulate;
+using simulate::deltaBasis;
+using simulate::gaussian;
+using simulate::relativeError;
 
 namespace {
 
 constexpr float notANumber = std::numeric_limits<float>::quiet_NaN();
 
-CandidateFit fitOne(StampPair const& pair, PreparedBasis const& basis, CandidateFitControl const& control = {}) {
-    return fitCandidates({pair.views()}, basis, control, {}).front();
-}
-
-CandidateAssessment assessOne(StampPair const& pair, Image<double> const& kernel, double background,
-                              CandidateFitControl const& control) {
-    return assessCandidates({pair.views()}, {kernel}, {background}, control, {}).front();
-}
-
-// The kernel that makes the science star of most tests: flux ratio 1.6, wider, lopsided.
-VectorXd trueCoefficients() {
-    VectorXd coefficients(9);
-    coefficients << 1.6, 0.1, -0.05, 0.02, 0.03, -0.02, 0.8, -0.04, 0.06;
-    return coefficients;
-}
-
-StampPair star(unsigned seed, double background = 0.0, double templateNoise = 3.0) {
-    StarControl control;
-    control.templateNoise = templateNoise;
-    control.background = background;
-    return makeStar(combine(smallBasis(), trueCoefficients()), control, seed);
-}
-
-// Masked pixels of both stamps, some in the star's wings, that hold the given value.
-void damage(StampPair& pair, float value) {
-    for (auto const& [y, x] : {std::pair<Index, Index>{3, 4}, {9, 22}, {10, 22}, {20, 9}, {17, 19}}) {
-        pair.templateStamp.image(y, x) = value;
-        pair.templateStamp.mask(y, x) |= pair.templateBadBits;
-    }
-    for (auto const& [y, x] : {std::pair<Index, Index>{6, 6}, {11, 11}, {18, 13}, {24, 5}, {5, 20}}) {
-        pair.scienceStamp.image(y, x) = value;
-        pair.scienceStamp.mask(y, x) |= pair.scienceBadBits;
-    }
-}
-
 void checkStatistics(ResidualStatistics const& found, ResidualStatistics const& expected, double tolerance) {
     CHECK(found.count == expected.count);
     CHECK(std::abs(found.mean - expected.mean) < tolerance);
     CHECK(std::abs(found.rms - expected.rms) < tolerance);
-}
-
-bool sameBits(CandidateFit const& a, CandidateFit const& b) {
-    auto const same = [](auto const& x, auto const& y) {
-        return x.size() == y.size() &&
-               std::memcmp(x.data(), y.data(), static_cast<std::size_t>(x.size()) * sizeof(double)) == 0;
-    };
-    return a.outcome == b.outcome && a.message == b.message && same(a.equations.matrix, b.equations.matrix) &&
-           same(a.equations.rightHandSide, b.equations.rightHandSide) && same(a.coefficients, b.coefficients) &&
-           a.background == b.background && a.kernelSum == b.kernelSum && a.whole.mean == b.whole.mean &&
-           a.whole.rms == b.whole.rms && a.core.mean == b.core.mean && a.core.rms == b.core.rms;
-}
-
-CandidateFitControl ownVariances() {
-    CandidateFitControl control;
-    control.constantVariance = false;
-    return control;
 }
 
 }  // namespace
@@ -193,134 +135,6 @@ TEST_CASE("noise is judged as noise, and the kernel found within its errors") {
         CHECK(pull < (templateNoise > 0.0 ? 5.0 : 2.0));
         CHECK(pull > 0.3);
     }
-}
-
-TEST_CASE("what a bad pixel holds does not matter, nor does it bias the fit") {
-    CandidateFitControl control = ownVariances();
-    control.fitBackground = true;
-    PreparedBasis const basis = prepare(smallBasis());
-    StampPair const clean = star(3, 20.0);
-    CandidateFit const expected = fitOne(clean, basis, control);
-    StampPair damaged = clean;
-    damage(damaged, notANumber);
-    CandidateFit const fit = fitOne(damaged, basis, control);
-    REQUIRE(fit.outcome == CandidateOutcome::solved);
-    CHECK(fit.lostFraction > 0.15);
-    MatrixXd const covariance = fit.equations.matrix.inverse();
-    CHECK(std::abs(fit.coefficients[0] - expected.coefficients[0]) < 3.0 * std::sqrt(covariance(0, 0)));
-    CHECK(std::abs(fit.background - expected.background) < 3.0 * std::sqrt(covariance(9, 9)));
-    CHECK(fit.whole.rms == doctest::Approx(expected.whole.rms).epsilon(0.1));
-
-    for (float const value : {1e30F, -5.0F, std::numeric_limits<float>::infinity()}) {
-        StampPair other = clean;
-        damage(other, value);
-        CHECK(sameBits(fitOne(other, basis, control), fit));
-    }
-    StampPair unmasked = damaged;  // NaN alone makes a pixel bad
-    unmasked.templateStamp.mask.setZero();
-    unmasked.scienceStamp.mask.setZero();
-    CHECK(sameBits(fitOne(unmasked, basis, control), fit));
-    StampPair variance = clean;
-    damage(variance, 5.0F);
-    variance.scienceStamp.variance(6, 6) = -1.0F;
-    variance.scienceStamp.mask(6, 6) = 0;
-    variance.templateStamp.variance(3, 4) = notANumber;
-    CHECK(sameBits(fitOne(variance, basis, control), fit));
-}
-
-TEST_CASE("without weight zero the fit does not look at masks") {
-    CandidateFitControl control;
-    control.zeroWeightBadPixels = false;
-    PreparedBasis const basis = prepare(smallBasis());
-    StampPair pair = star(4);
-    CandidateFit const clean = fitOne(pair, basis, control);
-    damage(pair, 300.0F);
-    CandidateFit const masked = fitOne(pair, basis, control);
-    pair.templateStamp.mask.setZero();
-    pair.scienceStamp.mask.setZero();
-    CandidateFit const unmasked = fitOne(pair, basis, control);
-    CHECK(masked.coefficients == unmasked.coefficients);
-    CHECK(masked.lostFraction == 0.0);
-    CHECK(masked.whole.count < unmasked.whole.count);
-    CHECK(unmasked.whole.count == 21 * 23);
-    // The defects of 60 noise sigmas in the science stamp are what the option is for.
-    CHECK(unmasked.whole.rms > 3.0 * clean.whole.rms);
-
-    for (MaskedImage StampPair::* const stamp : {&StampPair::templateStamp, &StampPair::scienceStamp}) {
-        StampPair spoilt = star(4);
-        (spoilt.*stamp).image(14, 15) = notANumber;
-        (spoilt.*stamp).mask(14, 15) = 3;
-        CandidateFit const fit = fitOne(spoilt, basis, control);
-        CHECK(fit.outcome == CandidateOutcome::failed);
-        CHECK(fit.message == "normal equations of 9 unknowns hold NaN or infinity: bad pixels entered the fit");
-    }
-}
-
-TEST_CASE("variances that cannot be inverted") {
-    CandidateFitControl control = ownVariances();
-    control.zeroWeightBadPixels = false;
-    PreparedBasis const basis = prepare(smallBasis());
-    auto const fitWith = [&](float variance) {
-        StampPair pair = star(5);
-        pair.scienceStamp.variance(10, 10) = variance;
-        pair.templateStamp.variance(10, 10) = 0.0F;
-        return fitOne(pair, basis, control);
-    };
-    CHECK(fitWith(0.0F).outcome == CandidateOutcome::failed);
-    CHECK(fitWith(0.0F).message == "variance equals 0.0, cannot invert variance weight");
-    CHECK(fitWith(-1.0F).message == "variance less than 0.0");
-    CHECK(fitWith(notANumber).message ==
-          "normal equations of 9 unknowns hold NaN or infinity: bad pixels entered the fit");
-    CHECK(fitWith(4.0F).outcome == CandidateOutcome::solved);
-
-    control.zeroWeightBadPixels = true;  // then such a pixel has no weight
-    CHECK(fitWith(0.0F).outcome == CandidateOutcome::solved);
-    CHECK(fitWith(0.0F).whole.count == 21 * 23 - 1);
-    control.constantVariance = true;  // and with one variance for all it is as good as any
-    CHECK(fitWith(0.0F).outcome == CandidateOutcome::solved);
-    CHECK(fitWith(0.0F).lostFraction == 0.0);
-
-    StampPair noiseless = star(5);
-    noiseless.templateStamp.variance.setZero();
-    noiseless.scienceStamp.variance.setZero();
-    CandidateFit const fit = fitOne(noiseless, basis, control);  // weights of 1
-    CHECK(fit.outcome == CandidateOutcome::solved);
-    CHECK(fit.coefficients[0] == doctest::Approx(1.6).epsilon(0.05));
-    CHECK(fit.whole.count == 0);
-    CHECK(std::isnan(fit.whole.mean));
-}
-
-TEST_CASE("stamps that cannot be fitted say why") {
-    PreparedBasis const basis = prepare(smallBasis());
-    StarControl small;
-    small.height = 9;
-    small.width = 9;
-    CandidateFitControl control;
-    control.fitBackground = true;
-    StampPair const single = makeStar(Image<double>::Ones(1, 1), small, 1);
-    CHECK(fitOne(single, basis, control).message == "1 good pixels for 10 coefficients");
-    StampPair const low{{8, 31}, {8, 31}};
-    CHECK(fitOne(low, basis).outcome == CandidateOutcome::failed);
-    CHECK(fitOne(low, basis).message == "stamp of 31x8 pixels is smaller than the kernel of 9x9");
-    CHECK(assessOne(low, Image<double>::Ones(9, 9), 0.0, control).message == fitOne(low, basis).message);
-
-    StampPair masked = star(6);
-    masked.scienceStamp.mask.setConstant(masked.scienceBadBits);
-    masked.scienceStamp.mask.block(10, 10, 3, 3).setZero();
-    CandidateFit const fit = fitOne(masked, basis, control);
-    CHECK(fit.outcome == CandidateOutcome::failed);
-    CHECK(fit.message == "9 good pixels for 10 coefficients");
-    CHECK(fit.lostFraction == doctest::Approx(1.0 - 9.0 / 483.0).epsilon(1e-12));
-
-    StampPair empty = star(6);
-    empty.templateStamp.image.setZero();
-    CHECK(fitOne(empty, basis).message ==
-          "normal equations of 9 unknowns are zero: no pixel with weight constrains them");
-
-    StampPair uneven = star(6);
-    uneven.templateStamp.variance.resize(29, 30);
-    CHECK_THROWS_WITH_AS((void)fitOne(uneven, basis), "the planes of a candidate's two stamps differ in shape",
-                         std::invalid_argument);
 }
 
 TEST_CASE("the condition number is checked before solving") {

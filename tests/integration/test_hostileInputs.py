@@ -233,6 +233,17 @@ def test_galaxiesAndNothingElse():
     honestOrTyped(lambda: subtract(pair.template, pair.science))
 
 
+@pytest.mark.parametrize("badFraction", [0.002, 0.01])
+def test_hotPixelsWithoutMask(badFraction):
+    """Raw images: hot and dead pixels that nobody marked outnumber the stars, and look like stars to a detection."""
+    pair = simulatePair(seed=4, size=256, brightStars=300, faintStars=100, badFraction=badFraction)
+    template, science = (MaskedImage(e.image, None, e.variance) for e in (pair.template, pair.science))
+    result = honestOrTyped(lambda: subtract(template, science))
+    if result is not None:
+        centre = pair.truth.box.centre
+        assert result.kernel.kernelSum(*centre) == pytest.approx(pair.truth.kernelSum(*centre), rel=0.05)
+
+
 # Shapes
 
 

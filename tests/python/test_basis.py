@@ -13,6 +13,8 @@ from psfmatch._core import NumericalError
 from psfmatch.basis import GaussianSet, chooseGaussians, makeKernelBasisList, renormalizeBasis
 from psfmatch.config import PsfMatchConfigAL
 
+quick = settings(max_examples=30, deadline=None, derandomize=True)
+
 SIGMA_TO_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
@@ -60,6 +62,7 @@ fwhmRange = st.floats(1.0, 12.0)
 defaults = makeConfig()
 
 
+@quick
 @given(fwhmRange, fwhmRange)
 def test_continuousRuleAgainstItsDefinition(target, reference):
     if target == reference:
@@ -200,7 +203,7 @@ def test_basisAgainstItsDefinition(target, reference):
     np.testing.assert_allclose(basis, expected, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=20)
+@quick
 @given(st.floats(1.5, 6.0), st.floats(1.5, 6.0), st.sampled_from(["continuous", "classic"]))
 def test_basisSumsAndNorms(target, reference, rule):
     basis = makeKernelBasisList(makeConfig(alardWidthRule=rule), target, reference)
@@ -272,6 +275,7 @@ def test_renormalizeKeepsSmallSums():
     assert basis[2].sum() == pytest.approx(0.0, abs=1e-9)
 
 
+@quick
 @given(st.floats(0.1, 10.0), st.integers(0, 2**32 - 1))
 def test_renormalizeDoesNotSeeTheScale(scale, seed):
     images = np.random.default_rng(seed).uniform(0.5, 1.0, (3, 3, 5))

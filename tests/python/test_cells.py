@@ -18,6 +18,8 @@ from psfmatch.cells import (
 from psfmatch.config import PsfMatchConfigAL
 from psfmatch.exposure import Box, MaskedImage
 
+quick = settings(max_examples=30, deadline=None, derandomize=True)
+
 config = PsfMatchConfigAL()
 
 
@@ -60,7 +62,7 @@ def test_tilingOfAKnownBox():
     ]
 
 
-@settings(max_examples=40)
+@quick
 @given(
     st.builds(Box, st.integers(-999, 999), st.integers(-999, 999), st.integers(1, 60), st.integers(1, 60)),
     st.integers(1, 70),
@@ -96,7 +98,7 @@ def test_emptyBox(box):
         SpatialCellSet(box, 32)
 
 
-@settings(max_examples=40)
+@quick
 @given(st.floats(-20.5, 79.4), st.floats(9.5, 69.4), st.integers(1, 50), st.integers(1, 50))
 def test_candidateGoesToTheCellOfItsNearestPixel(x, y, sizeX, sizeY):
     cellSet = SpatialCellSet(Box(-20, 10, 100, 60), sizeX, sizeY)
@@ -105,6 +107,15 @@ def test_candidateGoesToTheCellOfItsNearestPixel(x, y, sizeX, sizeY):
     (holder,) = [cell for cell in cellSet.cells if cell.candidates]
     assert holder.candidates == [candidate]
     assert holder.bbox.contains(x, y)
+
+
+def test_positionsHalfwayBelongToTheNextPixel():
+    # Pixel 33 is the first one of the second cell; 32.5 does not round to the even 32.
+    cellSet = SpatialCellSet(Box(0, 0, 66, 66), 33)
+    for x, y, label in ((32.5, 32.5, "Cell 1x1"), (32.49, 32.5, "Cell 0x1"), (32.5, 32.49, "Cell 1x0")):
+        candidate = makeCandidate(x, y)
+        cellSet.insertCandidate(candidate)
+        assert [cell.label for cell in cellSet.cells if candidate in cell.candidates] == [label]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +145,7 @@ def test_newcomerStandsBeforeItsEquals():
     assert cell.candidates == [better, third, second, first, worse]
 
 
+@quick
 @given(st.lists(st.integers(0, 5), max_size=15))
 def test_rankingAgainstASort(ratings):
     cell = SpatialCell("Cell 0x0", Box(0, 0, 10, 10))

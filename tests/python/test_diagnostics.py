@@ -14,6 +14,8 @@ from psfmatch.diagnostics import PassSummary, candidateTable, differenceNoise, r
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.kernels import Chebyshev2D, LinearCombinationKernel, frameOf
 
+quick = settings(max_examples=30, deadline=None, derandomize=True)
+
 config = PsfMatchConfigAL()
 BOX = Box(100, 200, 64, 32)
 
@@ -268,7 +270,7 @@ def test_noiseOfOnePixel():
     assert (noise.robustStdev, noise.median, noise.nPixels) == (0.0, 3.0, 1)
 
 
-@settings(max_examples=20)
+@quick
 @given(st.integers(1, 90_000))
 def test_regularGridOfPixels(maxPixels):
     noise = differenceNoise(makeDifference(), maxPixels=maxPixels)
@@ -278,7 +280,7 @@ def test_regularGridOfPixels(maxPixels):
     assert noise.nPixels <= 4 * maxPixels + 4 * math.sqrt(maxPixels) + 1
 
 
-@settings(max_examples=20)
+@quick
 @given(st.floats(1e-3, 1e3), st.integers(0, 2**32 - 1))
 def test_noiseHasNoUnit(scale, seed):
     difference = makeDifference(1.2, 0.3, shape=(20, 20), seed=seed)

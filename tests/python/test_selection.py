@@ -32,6 +32,8 @@ from psfmatch.selection import (
 )
 from psfmatch.testing import simulatePair
 
+quick = settings(max_examples=30, deadline=None, derandomize=True)
+
 PLANES = ("BAD", "SAT", "NO_DATA")
 
 
@@ -106,7 +108,7 @@ def test_stampsAboutTheNearestPixels():
     assert [float(c["source"]["x"]) for c in candidates] == [1050.4, 1060.5]
 
 
-@settings(max_examples=60)
+@quick
 @given(st.floats(-5.0, 155.0), st.floats(-5.0, 125.0), st.integers(0, 40), st.integers(1, 15))
 def test_boxesShrinkAtTheEdgesOnBothSides(x, y, halfWidth, kernelSize):
     image = makeImage(xy0=(0, 0))

@@ -57,7 +57,7 @@ struct CandidateFit {
     double kernelSum = 0.0;
     double conditionNumber = 0.0;  // as Solution::conditionNumber, or by the type checked
     SolverMethod method = SolverMethod::none;
-    double lostFraction = 0.0;  // of the fitted pixels, for being bad
+    double lostFraction = 0.0;  // of the fitted pixels that are bad in either image
     ResidualStatistics whole;   // residual / sqrt(var_S + sum K^2 var_T) over the fitted pixels
     ResidualStatistics core;
 };

@@ -1,0 +1,320 @@
+"""The front door: what it takes, how it chooses direction and stars, what it hands back and writes."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
+from astropy.table import Table
+
+from psfmatch import (
+    Exposure,
+    GaussianPsf,
+    ImagePsfMatchTask,
+    LinearCombinationKernel,
+    MaskedImage,
+    SubtractionResult,
+    frontDoorConfig,
+    subtract,
+)
+from psfmatch.config import configFromDict, configToDict
+from psfmatch.differencing import MODES, chooseStars, toExposure
+from psfmatch.testing import simulatePair
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return simulatePair(seed=4, size=256, brightStars=300, faintStars=100)
+
+
+@pytest.fixture(scope="module")
+def result(pair):
+    return subtract(pair.template, pair.science)
+
+
+def same(first, second):
+    return np.array_equal(np.asarray(first), np.asarray(second), equal_nan=np.asarray(first).dtype.kind == "f")
+
+
+# What it takes
+
+
+def test_formsOfImages(pair, result, tmp_path):
+    """Exposure, MaskedImage, path, open file, CCDData: the same pixels give the same difference."""
+    pair.template.writeFits(tmp_path / "template.fits")
+    pair.science.writeFits(tmp_path / "science.fits")
+    forms = {
+        "masked image": (pair.template.maskedImage, pair.science.maskedImage),
+        "path": (tmp_path / "template.fits", tmp_path / "science.fits"),
+        "string": (str(tmp_path / "template.fits"), str(tmp_path / "science.fits")),
+        "mixed": (pair.template, str(tmp_path / "science.fits") + "[IMAGE]"),
+    }
+    for template, science in forms.values():
+        assert same(subtract(template, science).difference.image, result.difference.image)
+    with fits.open(tmp_path / "template.fits") as template, fits.open(tmp_path / "science.fits") as science:
+        assert same(subtract(template, science).difference.image, result.difference.image)
+
+
+def test_ccdData(pair, result):
+    def ccdOf(exposure):
+        return CCDData(
+            exposure.image,
+            uncertainty=StdDevUncertainty(np.sqrt(exposure.variance)),
+            mask=exposure.mask.hasAny(("BAD", "SAT")),
+            unit="adu",
+            wcs=exposure.wcs,
+        )
+
+    difference = subtract(ccdOf(pair.template), ccdOf(pair.science)).difference
+    good = ~difference.mask.hasAny(("BAD", "SAT", "EDGE", "NO_DATA"))
+    # The square of a float32 root is the variance to 1e-7; the saturated pixels are BAD here.
+    deviation = difference.image[good] - result.difference.image[good]
+    assert abs(deviation).max() < 0.05
+
+
+def test_toExposure(pair, tmp_path):
+    assert toExposure(pair.science) is pair.science
+    assert toExposure(pair.science.maskedImage).maskedImage is pair.science.maskedImage
+    array = toExposure(pair.science.image)
+    assert same(array.image, pair.science.image)
+    # The sky of 400 counts and 6 e- of read noise at 1.5 e-/count scatter by sqrt(400 / 1.5 + 16) = 16.8.
+    assert math.sqrt(np.median(array.variance)) == pytest.approx(16.8, rel=0.05)
+    for thing in (None, 3.5, {"image": 1}, object()):
+        with pytest.raises(TypeError, match=f"cannot make an Exposure of a {type(thing).__name__}"):
+            toExposure(thing)
+    with pytest.raises(FileNotFoundError):
+        toExposure(tmp_path / "nowhere.fits")
+
+
+def test_arraysAlone(pair, result):
+    """Without noise planes the variance is estimated from the sky, and the difference still comes out."""
+    clean = simulatePair(seed=4, size=256, brightStars=300, faintStars=100, badFraction=0)
+    fromArrays = subtract(clean.template.image, clean.science.image)
+    centre = clean.truth.box.centre
+    assert fromArrays.kernel.kernelSum(*centre) == pytest.approx(1.25, rel=0.03)
+    assert fromArrays.noise.robustStdev == pytest.approx(1.0, abs=0.1)
+
+
+# Direction
+
+
+@pytest.mark.parametrize(
+    ("templateFwhm", "scienceFwhm", "convolved"),
+    [(2.6, 3.8, "template"), (3.8, 2.6, "science"), (3.0, 3.0, "template")],
+)
+def test_directionByFwhm(pair, templateFwhm, scienceFwhm, convolved):
+    """The sharper image is convolved; the template, usually the deeper one, where they are alike."""
+    images = (pair.template, pair.science) if templateFwhm <= scienceFwhm else (pair.science, pair.template)
+    result = subtract(*images, templateFwhmPix=templateFwhm, scienceFwhmPix=scienceFwhm)
+    assert result.convolved == convolved
+
+
+def test_directionByPsf(pair):
+    """A PSF model goes before a measurement on stars, and a given FWHM before both."""
+    template, science = pair.template.copy(), pair.science.copy()
+    template.psf, science.psf = GaussianPsf(1.6), GaussianPsf(1.2)
+    assert subtract(template, science).convolved == "science"
+    assert subtract(template, science, templateFwhmPix=2.6, scienceFwhmPix=3.8).convolved == "template"
+
+
+def test_directionByStars(pair, result):
+    assert result.convolved == "template"
+    assert subtract(pair.science, pair.template).convolved == "science"
+
+
+def test_givenDirection(pair, result):
+    assert same(
+        subtract(pair.template, pair.science, mode="convolveTemplate").difference.image, result.difference.image
+    )
+    other = subtract(pair.template, pair.science, mode="convolveScience")
+    assert other.convolved == "science"
+    assert other.metadata["ALBasisMode"] == "deconvolution"
+    assert MODES == ("auto", "convolveTemplate", "convolveScience")
+    with pytest.raises(ValueError, match="mode 'template' is unknown; choose one of auto, convolveTemplate"):
+        subtract(pair.template, pair.science, mode="template")
+
+
+# Configuration
+
+
+def test_frontDoorConfig(pair, result):
+    """It fits the background and keeps the border; all else are the task's own defaults."""
+    config, plain = frontDoorConfig(), ImagePsfMatchTask.ConfigClass()
+    differing = {
+        name: value for name, value in config.kernel.active.items() if value != getattr(plain.kernel.active, name)
+    }
+    assert differing["fitForBackground"] is True
+    assert differing["doCopyEdge"] is True
+    assert configToDict(result.config) == configToDict(config)
+    border = result.difference.mask.hasAny("EDGE")
+    assert border[:10].all()
+    assert border[:, -10:].all()
+    assert not border[10:-10, 10:-10].any()
+    assert np.isfinite(result.difference.image[border & ~result.difference.mask.hasAny("BAD")]).all()
+
+
+def test_configIsUsedAndKept(pair):
+    config = frontDoorConfig()
+    config.kernel.active.update(spatialKernelOrder=1, spatialBgOrder=0, spatialModelType="polynomial")
+    before = configToDict(config)
+    result = subtract(pair.template, pair.science, config=config)
+    assert configToDict(config) == before
+    config.kernel.active.spatialKernelOrder = 0  # the caller's own is not frozen
+    assert result.kernel.order == 1
+    assert result.kernel.model == "polynomial"
+    assert result.background.order == 0
+    assert result.config.kernel.active.spatialKernelOrder == 1
+
+
+# Stars
+
+
+def sources(x, y, flux, snr=100.0, bad=False):
+    n = len(x)
+    return Table(
+        {
+            "x": np.asarray(x, dtype=float),
+            "y": np.asarray(y, dtype=float),
+            "flux": np.asarray(flux, dtype=float),
+            "snr": np.broadcast_to(np.asarray(snr, dtype=float), n),
+            "badCentre": np.broadcast_to(bad, n),
+        }
+    )
+
+
+def test_isolatedStars():
+    """Of two neighbours within a kernel the fainter always falls, the brighter if the other has a tenth of its flux."""
+    grid = np.arange(12) * 100.0
+    x = np.concatenate([grid, grid[:3] + np.array([5, 20.9, 21.1])])
+    y = np.zeros(15)
+    flux = np.concatenate([np.full(12, 1000.0), [50.0, 200.0, 500.0]])
+    chosen = chooseStars(sources(x, y, flux), 21)
+    # The first star keeps its faint neighbour's company, the second does not, the third's is too far away.
+    assert set(chosen["x"]) == {0.0, *grid[2:], 221.1}
+    reversedRows = chooseStars(sources(x[::-1], y[::-1], flux[::-1]), 21)
+    assert set(reversedRows["x"]) == set(chosen["x"])
+
+
+def test_neighboursBruteForce():
+    generator = np.random.default_rng(0)
+    x, y = generator.uniform(0, 300, (2, 200))
+    flux = 10 ** generator.uniform(2, 5, 200)
+    chosen = chooseStars(sources(x, y, flux), 21)
+    distance = np.hypot(x - x[:, None], y - y[:, None])
+    np.fill_diagonal(distance, np.inf)
+    blended = ((distance <= 21) & (flux > 0.1 * flux[:, None])).any(axis=1)
+    assert sorted(chosen["x"]) == sorted(x[~blended])
+
+
+def test_faintAndBadStars():
+    x = np.arange(30) * 100.0
+    snr = np.where(np.arange(30) % 2, 5.0, 50.0)
+    bad = np.arange(30) == 4
+    chosen = chooseStars(sources(x, x * 0, np.full(30, 1e3), snr, bad), 21)
+    assert set(chosen["x"]) == {100.0 * i for i in range(0, 30, 2) if i != 4}
+
+
+def test_rulesYieldToNeed():
+    """With fewer than ten left the isolation is waived, then the brightness: few stars are better than none."""
+    x = np.repeat(np.arange(8) * 100.0, 2) + np.tile([0, 5], 8)
+    crowded = sources(x, x * 0, np.full(16, 1e3))
+    assert len(chooseStars(crowded, 21)) == 16
+    few = sources(np.arange(5) * 100.0, np.zeros(5), np.full(5, 1e3), snr=[50, 50, 5, 5, 5])
+    assert len(chooseStars(few, 21)) == 5
+    assert len(chooseStars(few[:0], 21)) == 0
+
+
+# What it hands back
+
+
+def test_result(pair, result):
+    assert isinstance(result, SubtractionResult)
+    assert result.difference.getBBox() == result.matched.getBBox() == pair.science.getBBox()
+    assert result.noise.robustStdev == pytest.approx(1.0, abs=0.1)
+    assert abs(result.noise.median) < 0.2
+    status = list(result.candidates["status"])
+    assert status.count("GOOD") >= 3
+    assert all(
+        bool(row["reason"]) == (row["status"] == "BAD") and pair.truth.box.contains(row["x"], row["y"])
+        for row in result.candidates
+    )
+    with pytest.raises(AttributeError):
+        result.convolved = "science"
+
+
+def test_summaryIsJson(result):
+    summary = json.loads(json.dumps(result.summary(), allow_nan=False))
+    assert summary["shape"] == [256, 256]
+    assert summary["convolved"] == "template"
+    assert summary["kernelSum"] == result.kernel.kernelSum(*result.difference.getBBox().centre)
+    assert summary["nCandidates"] == len(result.candidates)
+    assert summary["nRejected"] == sum(summary["rejectionReasons"].values())
+    assert summary["nBasis"] == 27
+    assert 0 < summary["badFraction"] < 0.3
+    assert summary["templateFwhmPix"] < summary["scienceFwhmPix"]
+
+
+def test_summaryTellsGivenWidths(pair):
+    """The widths that chose direction and basis belong to the result, measured or given."""
+    result = subtract(pair.template, pair.science, templateFwhmPix=2.7, scienceFwhmPix=3.9)
+    summary = result.summary()
+    assert (summary["templateFwhmPix"], summary["scienceFwhmPix"]) == (2.7, 3.9)
+
+
+def test_writeAndRead(result, tmp_path):
+    path = tmp_path / "difference.fits"
+    result.writeFits(path)
+    difference = Exposure.readFits(path)
+    assert same(difference.image, result.difference.image)
+    assert same(difference.variance, result.difference.variance)
+    assert same(difference.mask, result.difference.mask)
+    kernel = LinearCombinationKernel.readFits(path)
+    for x, y in ((0.0, 0.0), (200.0, 31.0)):
+        assert same(kernel.computeImage(x, y), result.kernel.computeImage(x, y))
+    with fits.open(path) as hdus:
+        assert same(hdus["MATCHED"].data, result.matched.image)
+        stamps = Table(hdus["STAMPS"].data)
+        text = hdus["CONFIG"].data["CONFIG"][0]
+    assert list(stamps["status"]) == list(result.candidates["status"])
+    restored = configFromDict(type(result.config), json.loads(text))
+    assert configToDict(restored) == configToDict(result.config)
+    with pytest.raises(FileExistsError, match=r"difference\.fits"):
+        result.writeFits(path, overwrite=False)
+
+
+def test_kernelReproducesTheMatchedImage(pair, result, tmp_path):
+    """The kernel on disk, put to the template again, gives the matched image."""
+    result.writeFits(tmp_path / "difference.fits")
+    kernel = LinearCombinationKernel.readFits(tmp_path / "difference.fits")
+    matched = kernel.convolve(pair.template.maskedImage)
+    inner = np.s_[10:-10, 10:-10]
+    assert same(matched.image[inner], result.matched.image[inner])
+
+
+def test_difference(pair, result):
+    """science - matched - background, pixel by pixel."""
+    x, y = np.arange(256)[np.newaxis], np.arange(256)[:, np.newaxis]
+    expected = pair.science.image - result.matched.image - result.background(x, y)
+    good = ~result.difference.mask.hasAny(("BAD", "NO_DATA"))
+    np.testing.assert_allclose(result.difference.image[good], expected[good], rtol=0, atol=0.012)
+
+
+def test_sameAsTheTask(pair):
+    """The front door is the task with another configuration and list of stars, nothing else."""
+    stars = pair.truth.stars[pair.truth.stars["isBright"]]
+    positions = np.column_stack([stars["x"], stars["y"]])
+    task = ImagePsfMatchTask(config=frontDoorConfig())
+    expected = task.subtractExposures(pair.template, pair.science, 2.7, 3.9, positions)
+    result = subtract(pair.template, pair.science, candidateList=positions, templateFwhmPix=2.7, scienceFwhmPix=3.9)
+    assert same(result.difference.image, expected.subtractedExposure.image)
+
+
+def test_maskedImagesInPixels(pair):
+    """Nothing but arrays and pixels: no WCS, no PSF, xy0 kept."""
+    images = [MaskedImage(e.image, e.mask, e.variance, xy0=(40, 50)) for e in (pair.template, pair.science)]
+    result = subtract(*images)
+    assert result.difference.xy0 == (40, 50)
+    assert result.difference.wcs is None
+    assert (np.asarray(result.candidates["x"]) >= 40).all()
