@@ -139,7 +139,7 @@ PreparedStamp prepareStamp(CandidateStamp const& stamp, Index kernelHeight, Inde
             result.good[static_cast<std::size_t>(i)] = good;
             result.judged[static_cast<std::size_t>(i)] = good && !unjudged(row, column);
             result.nGood += good ? 1 : 0;
-            result.nBad += scienceBad(row, column) || templateBad(row, column) ? 1 : 0;
+            result.nBad += scienceBad(row, column) || templateBad(row, column) || weightless ? 1 : 0;
             result.science[i] = good ? static_cast<double>(stamp.scienceStamp.image(row, column)) : 0.0;
             result.scienceVariance[i] = stamp.scienceStamp.variance(row, column);
             result.templateVarianceHere[i] = result.templateVariance(row, column);

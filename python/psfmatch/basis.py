@@ -112,6 +112,10 @@ def chooseGaussians(
             f"alardNGauss is {config.alardNGauss} but there are {len(degrees)} degrees and {len(sigmas)} sigmas; "
             "give one of each per Gaussian"
         )
+    if not config.alardGaussBeta > 0.0:
+        raise ValueError(
+            f"alardGaussBeta is {config.alardGaussBeta}; the ratio of successive widths must be above 0, usually 2"
+        )
     if config.kernelSize % 2 == 0:
         raise ValueError(f"kernelSize is {config.kernelSize}; it must be odd so that the kernel has a middle pixel")
 

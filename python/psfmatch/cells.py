@@ -132,22 +132,23 @@ class KernelCandidate:
         self.residual: ResidualSummary | None = None
         self.spatialResidual: ResidualSummary | None = None
         self._solutions: dict[SolutionSlot, KernelSolution] = {}
-        self.rating = self._coreSignalToNoise() if rating is None else float(rating)
+        rating = self._coreSignalToNoise() if rating is None else float(rating)
+        # The lowest rank rather than NaN, which would spoil the order of the whole cell.
+        self.rating = -math.inf if math.isnan(rating) else rating
 
     def _coreSignalToNoise(self) -> float:
-        stamp = self.scienceMaskedImage
         radius = self.config.candidateCoreRadius
-        middleY, middleX = stamp.height // 2, stamp.width // 2
-        core = (
-            slice(max(0, middleY - radius), middleY + radius + 1),
-            slice(max(0, middleX - radius), middleX + radius + 1),
+        stamp = self.scienceMaskedImage
+        box = stamp.getBBox()
+        middle = Box(
+            box.x0 + box.width // 2 - radius, box.y0 + box.height // 2 - radius, 2 * radius + 1, 2 * radius + 1
         )
-        good = ~stamp.badPixels(self.config.badMaskPlanes)[core] & (stamp.variance[core] > 0.0)
+        core = stamp.subset(middle.intersection(box))
+        good = ~core.badPixels(self.config.badPlanes()) & (core.variance > 0.0)
         if not good.any():
-            # The lowest rank rather than NaN, which would spoil the order of the whole cell.
             return -math.inf
-        signal = stamp.image[core][good].astype(np.float64)
-        return float(np.mean(signal / np.sqrt(stamp.variance[core][good].astype(np.float64))))
+        signal = core.image[good].astype(np.float64)
+        return float(np.mean(signal / np.sqrt(core.variance[good].astype(np.float64))))
 
     @property
     def isInitialized(self) -> bool:

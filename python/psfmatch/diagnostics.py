@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from astropy.table import Table
 
 from psfmatch import _core
@@ -105,32 +106,29 @@ def candidateTable(cellSet: SpatialCellSet) -> Table:
     Columns: id, x, y (parent pixels), rating, status, reason, kernelSum, background, residualMean, residualRms (own
     kernel), spatialMean, spatialRms (spatial model), both in sigma; NaN where a step was not reached.
     """
-    rows = []
-    for candidate in cellSet:
-        solution = candidate.kernelSolution if candidate.isInitialized else None
-        own, spatial = candidate.residual, candidate.spatialResidual
-        rows.append(
-            (
-                candidate.id,
-                candidate.x,
-                candidate.y,
-                candidate.rating,
-                candidate.status.name,
-                candidate.reason or "",
-                math.nan if solution is None else solution.kernelSum,
-                math.nan if solution is None else solution.background,
-                math.nan if own is None else own.mean,
-                math.nan if own is None else own.rms,
-                math.nan if spatial is None else spatial.mean,
-                math.nan if spatial is None else spatial.rms,
-            )
-        )
-    names = (
-        "id", "x", "y", "rating", "status", "reason", "kernelSum", "background",
-        "residualMean", "residualRms", "spatialMean", "spatialRms",
-    )  # fmt: skip
-    dtypes = ("i8", "f8", "f8", "f8", "U8", "U80", "f8", "f8", "f8", "f8", "f8", "f8")
-    return Table(rows=rows, names=names, dtype=dtypes)
+    candidates = list(cellSet)
+    solutions = [c.kernelSolution if c.isInitialized else None for c in candidates]
+    own, spatial = [c.residual for c in candidates], [c.spatialResidual for c in candidates]
+
+    def numbers(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
+        return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+    return Table(
+        {
+            "id": np.array([c.id for c in candidates], dtype=np.int64),
+            "x": numbers(c.x for c in candidates),
+            "y": numbers(c.y for c in candidates),
+            "rating": numbers(c.rating for c in candidates),
+            "status": np.array([c.status.name for c in candidates], dtype=np.str_),
+            "reason": np.array([c.reason or "" for c in candidates], dtype=np.str_),
+            "kernelSum": numbers(None if s is None else s.kernelSum for s in solutions),
+            "background": numbers(None if s is None else s.background for s in solutions),
+            "residualMean": numbers(None if r is None else r.mean for r in own),
+            "residualRms": numbers(None if r is None else r.rms for r in own),
+            "spatialMean": numbers(None if r is None else r.mean for r in spatial),
+            "spatialRms": numbers(None if r is None else r.rms for r in spatial),
+        }
+    )
 
 
 def differenceNoise(

@@ -18,12 +18,13 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from psfmatch.config import configToDict
+from psfmatch.config import configFromDict, configToDict
 from psfmatch.diagnostics import DifferenceNoise, candidateTable, differenceNoise
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.registration import requireRegistered
+from psfmatch.selection import requireSources
 
 __all__ = ["MODES", "SubtractionResult", "chooseStars", "frontDoorConfig", "subtract"]
 
@@ -37,6 +38,10 @@ MIN_SNR = 20.0
 
 MAX_NEIGHBOUR_FLUX = 0.1
 """A neighbour in the stamp with more than this share of a star's flux makes it a blend."""
+
+
+CARRIED_METADATA = ("nDetectedSources", "templateFwhmPix", "scienceFwhmPix")
+"""What is known before the kernel is solved, and stays true when it is solved again with a simpler model."""
 
 
 @dataclass(frozen=True)
@@ -162,16 +167,26 @@ def subtract(
     scienceExposure = toExposure(science)
     requireRegistered(templateExposure, scienceExposure)
     task = ImagePsfMatchTask(config=frontDoorConfig() if config is None else config, threads=threads)
+    task.requireKernelFits(scienceExposure.maskedImage)
     with task.timer("select"):
         sources = candidateList
         if sources is None:
-            sources = chooseStars(task.getSelectSources(scienceExposure), task.kConfig.kernelSize)
+            found = task.getSelectSources(scienceExposure)
+            requireSources(found, scienceExposure, task.selectDetection.config.statsMask)
+            sources = chooseStars(found, task.kConfig.kernelSize)
     with task.timer("measurePsf"):
         fwhms = task.measureFwhms(templateExposure, scienceExposure, sources, templateFwhmPix, scienceFwhmPix)
     convolveTemplate = mode == "convolveTemplate" or (mode == "auto" and _templateIsSharper(*fwhms))
-    result = task.subtractExposures(
-        templateExposure, scienceExposure, *fwhms, candidateList=sources, convolveTemplate=convolveTemplate
-    )
+    while True:
+        result = task.subtractExposures(
+            templateExposure, scienceExposure, *fwhms, candidateList=sources, convolveTemplate=convolveTemplate
+        )
+        simpler = _simplerConfig(task.config, result.kernelFit.passes[-1].nUsed)
+        if simpler is None:
+            break
+        metadata = task.metadata
+        task = ImagePsfMatchTask(config=simpler, threads=threads)
+        task.metadata.update({name: metadata[name] for name in CARRIED_METADATA if name in metadata})
     noise = differenceNoise(result.subtractedExposure.maskedImage)
     log.info(
         "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
@@ -189,6 +204,31 @@ def subtract(
         metadata=dict(task.metadata),
         config=task.config,
     )
+
+
+def _simplerConfig(config: ImagePsfMatchConfig, nCandidates: int) -> ImagePsfMatchConfig | None:
+    """Return the configuration with spatial orders that the candidates can constrain, or None if they can already.
+
+    A function of order n has (n + 1)(n + 2) / 2 terms, and every candidate gives one equation for each of them.
+    """
+    largest = 0
+    while (largest + 2) * (largest + 3) // 2 <= nCandidates:
+        largest += 1
+    kernel = config.kernel.active
+    orders = {
+        "spatialKernelOrder": kernel.spatialKernelOrder,
+        "spatialBgOrder": kernel.spatialBgOrder if kernel.fitForBackground else 0,
+    }
+    lower = {name: largest for name, order in orders.items() if order > largest}
+    if not lower:
+        return None
+    for name in lower:
+        log.warning(
+            "%d candidates cannot constrain %s %d: solving again with %d", nCandidates, name, orders[name], largest
+        )
+    simpler: ImagePsfMatchConfig = configFromDict(type(config), configToDict(config))
+    simpler.kernel.active.update(**lower)
+    return simpler
 
 
 def toExposure(source: Any) -> Exposure:

@@ -24,7 +24,15 @@ from psfmatch.kernels import EdgeHandling
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psfMatch import PsfMatchTask, PsfMatchTaskConfig
 from psfmatch.registration import logAssumptions, requireRegistered
-from psfmatch.selection import buildCellSet, getSelectSources, makeCandidateList, stampRules, toSourceTable
+from psfmatch.selection import (
+    buildCellSet,
+    getSelectSources,
+    isFinishedList,
+    makeCandidateList,
+    requireSources,
+    stampRules,
+    toSourceTable,
+)
 from psfmatch.task import Struct
 
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
@@ -146,7 +154,8 @@ class ImagePsfMatchTask(PsfMatchTask):
                     filter=scienceExposure.filter,
                     metadata=dict(scienceExposure.metadata),
                 )
-            _flagUnusable(difference.maskedImage)
+            unconvolved = scienceExposure if convolveTemplate else result.warpedExposure
+            _flagUnusable(difference.maskedImage, unconvolved.maskedImage)
         result.subtractedExposure = difference
         return result
 
@@ -176,11 +185,10 @@ class ImagePsfMatchTask(PsfMatchTask):
         template = _atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
         science = scienceExposure.maskedImage
 
+        self.requireKernelFits(scienceExposure.maskedImage)
         with self.timer("select"):
-            if candidateList is None:
-                sources = self.getSelectSources(scienceExposure)
-            else:
-                sources = toSourceTable(candidateList, scienceExposure)
+            isFinished = isFinishedList(candidateList)
+            sources = candidateList if isFinished else self._sources(candidateList, scienceExposure)
         with self.timer("measurePsf"):
             templateFwhmPix, scienceFwhmPix = self.measureFwhms(
                 templateExposure, scienceExposure, sources, templateFwhmPix, scienceFwhmPix
@@ -219,7 +227,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             difference = scienceMaskedImage.copy()
             difference -= result.matchedImage
             difference -= result.backgroundModel
-            _flagUnusable(difference)
+            _flagUnusable(difference, scienceMaskedImage)
         result.subtractedMaskedImage = difference
         return result
 
@@ -259,8 +267,9 @@ class ImagePsfMatchTask(PsfMatchTask):
             If the equations have no solution.
         """
         _requireSameShape(templateMaskedImage, scienceMaskedImage)
+        self.requireKernelFits(scienceMaskedImage)
         template = _atOrigin(templateMaskedImage, scienceMaskedImage)
-        if templateFwhmPix and scienceFwhmPix:
+        if templateFwhmPix is not None and scienceFwhmPix is not None:
             self.log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
             if templateFwhmPix > scienceFwhmPix:
                 self.log.warning(
@@ -357,10 +366,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         NoKernelCandidatesError
             If none is given, found, or left.
         """
-        if candidateList is None:
-            sources = self.getSelectSources(scienceExposure)
-        else:
-            sources = toSourceTable(candidateList, scienceExposure)
+        sources = self._sources(candidateList, scienceExposure)
         template = _atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
         candidates, rejected = makeCandidateList(
             template, scienceExposure.maskedImage, sources, stampRules(self.kConfig, kernelSize), self.threads
@@ -382,11 +388,30 @@ class ImagePsfMatchTask(PsfMatchTask):
             self.kConfig, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, metadata
         )
 
+    def requireKernelFits(self, maskedImage: MaskedImage) -> None:
+        """Raise InputImagesError if an image is smaller than the smallest kernel that may be chosen for it."""
+        size = self.kConfig.kernelSizeMin if self.kConfig.scaleByFwhm else self.kConfig.kernelSize
+        size = min(size, self.kConfig.kernelSize)
+        if min(maskedImage.shape) < size:
+            raise InputImagesError(
+                f"Input images of {maskedImage.width}x{maskedImage.height} pixels are smaller than the kernel of "
+                f"{size}x{size}; use larger cut-outs, or a smaller kernelSize with scaleByFwhm off",
+                shape=maskedImage.shape,
+                kernelSize=size,
+            )
+
+    def _sources(self, candidateList: Any, exposure: Exposure) -> Table:
+        """Return the caller's candidates as a table with x and y, or detect them."""
+        if candidateList is not None:
+            return toSourceTable(candidateList, exposure)
+        sources = self.getSelectSources(exposure)
+        requireSources(sources, exposure, self.selectDetection.config.statsMask)
+        return sources
+
     def _candidates(
         self, template: MaskedImage, science: MaskedImage, kernelSize: int, candidateList: Any
     ) -> list[dict[str, Any]]:
-        isFinished = isinstance(candidateList, list) and candidateList and isinstance(candidateList[0], dict)
-        if isFinished:
+        if isFinishedList(candidateList):
             return list(candidateList)
         return self.makeCandidateList(Exposure(template), Exposure(science), kernelSize, candidateList)
 
@@ -418,6 +443,9 @@ class ImagePsfMatchTask(PsfMatchTask):
         image's parent pixels; None stands for what cannot be measured, and a warning says so.
         """
         given = {"template": templateFwhmPix, "science": scienceFwhmPix}
+        for which, fwhm in given.items():
+            if fwhm is not None and not (math.isfinite(fwhm) and fwhm > 0.0):
+                raise ValueError(f"{which}FwhmPix is {fwhm}; a FWHM must be a positive number of pixels, or None")
         exposures = {"template": templateExposure, "science": scienceExposure}
         fwhms = {
             which: self._psfFwhm(exposure) if given[which] is None and exposure.psf is not None else given[which]
@@ -433,7 +461,7 @@ class ImagePsfMatchTask(PsfMatchTask):
                 ),
                 positions=positions,
             )
-            fwhms = {which: fwhms[which] or measured[i] for i, which in enumerate(fwhms)}
+            fwhms = {which: measured[i] if fwhms[which] is None else fwhms[which] for i, which in enumerate(fwhms)}
         for which, fwhm in fwhms.items():
             if fwhm is None:
                 self.log.warning(
@@ -466,15 +494,16 @@ def _atOrigin(template: MaskedImage, science: MaskedImage) -> MaskedImage:
     return MaskedImage(template.image, template.mask, template.variance, xy0=science.xy0)
 
 
-def _flagUnusable(difference: MaskedImage) -> None:
-    """Set NO_DATA where a value is not finite or the variance not positive.
+def _flagUnusable(difference: MaskedImage, unconvolved: MaskedImage) -> None:
+    """Set NO_DATA where a value is not finite or the variance not positive, in the difference or the plain image.
 
     A difference of images that have no variance at all is left as it is: nothing tells its pixels apart.
     """
-    difference.flagBadValues()
+    unusable = unconvolved.badPixels(()) | difference.badPixels(())
     hasNoVariance = np.asarray(difference.variance <= 0.0)
     if not hasNoVariance.all():
-        difference.mask[hasNoVariance] |= np.int32(difference.mask.getPlaneBitMask("NO_DATA"))
+        unusable |= hasNoVariance
+    difference.mask[unusable] |= np.int32(difference.mask.getPlaneBitMask("NO_DATA"))
 
 
 def _inverted(function: Any) -> Any:

@@ -190,7 +190,11 @@ class LinearCombinationKernel:
         self._basis = np.array(basis, dtype=np.float64, order="C")
         if self._basis.ndim != 3:
             raise ValueError(f"basis has shape {self._basis.shape}, must be (n, height, width)")
+        if self._basis.size == 0 or self._basis.shape[1] % 2 == 0 or self._basis.shape[2] % 2 == 0:
+            raise ValueError(f"basis has shape {self._basis.shape}, must hold at least one image of odd sides")
         self._parameters = np.atleast_2d(np.array(parameters, dtype=np.float64))
+        if self._parameters.ndim != 2:
+            raise ValueError(f"parameters have shape {self._parameters.shape}, must be (n, p)")
         if self._parameters.shape[0] != self._basis.shape[0]:
             raise ValueError(f"{self._parameters.shape[0]} rows of parameters for {self._basis.shape[0]} basis images")
         if model not in ("chebyshev1", "polynomial"):
@@ -280,6 +284,8 @@ class LinearCombinationKernel:
             If the image is smaller than the kernel.
         """
         edges = edges or EdgeHandling()
+        if instructionSet not in ("automatic", "baseline", "avx2"):
+            raise ValueError(f"instruction set {instructionSet!r} is unknown; choose automatic, baseline or avx2")
         planes = maskedImage.mask.planes
         image, variance, mask = _core.convolve(
             maskedImage.image,

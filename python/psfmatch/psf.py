@@ -67,8 +67,6 @@ class ImagePsf:
 
 
 def _gaussian(sigma: float, size: int) -> FloatArray:
-    if not (sigma > 0.0 and math.isfinite(sigma)):
-        raise ValueError(f"sigma of a PSF is {sigma} pixels, must be positive")
     offset = np.arange(size) - size // 2
     profile = np.exp(-0.5 * (offset / sigma) ** 2)
     image: FloatArray = profile[:, np.newaxis] * profile
@@ -76,6 +74,8 @@ def _gaussian(sigma: float, size: int) -> FloatArray:
 
 
 def _oddSize(sigma: float, size: int | None) -> int:
+    if not (sigma > 0.0 and math.isfinite(sigma)):
+        raise ValueError(f"sigma of a PSF is {sigma} pixels, must be positive")
     return 2 * math.ceil(5.0 * sigma) + 1 if size is None else size
 
 
@@ -136,6 +136,16 @@ def adaptiveMoments(
     return (math.nan, math.nan, math.nan)
 
 
+def _coreMoments(image: FloatArray, x: int, y: int, radius: int = 3) -> tuple[float, float, float]:
+    core = image[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
+    gridY, gridX = np.mgrid[: core.shape[0], : core.shape[1]]
+    total = core.sum()
+    if not total > 0.0:
+        return (math.nan, math.nan, math.nan)
+    dx, dy = gridX - (core * gridX).sum() / total, gridY - (core * gridY).sum() / total
+    return tuple(float((core * q).sum() / total) for q in (dx * dx, dy * dy, dx * dy))  # type: ignore[return-value]
+
+
 def _fwhmOfMoments(moments: tuple[float, float, float]) -> float:
     determinant = moments[0] * moments[1] - moments[2] ** 2
     return SIGMA_TO_FWHM * determinant**0.25 if determinant > 0.0 else math.nan
@@ -152,6 +162,9 @@ def getFwhmPix(psf: Psf, position: tuple[float, float] = (0.0, 0.0)) -> float:
     image = np.asarray(psf.computeKernelImage(*position), dtype=np.float64)
     peakY, peakX = np.unravel_index(np.argmax(image), image.shape)
     fwhm = _fwhmOfMoments(adaptiveMoments(image, float(peakX), float(peakY)))
+    if not math.isfinite(fwhm):
+        # Too few pixels for the weight to settle: plain moments of the core serve an undersampled PSF.
+        fwhm = _fwhmOfMoments(_coreMoments(image, int(peakX), int(peakY)))
     if not math.isfinite(fwhm):
         raise ValueError(f"the PSF at {position} has no measurable width; check its image of shape {image.shape}")
     return fwhm

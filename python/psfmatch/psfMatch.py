@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from lsst.pex.config import Config, ConfigChoiceField
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
 from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
 from psfmatch.diagnostics import PassSummary, reportSolution
-from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError, PsfMatchError
+from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError, PsfMatchError
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.task import Task
 from psfmatch.threads import resolveThreads
@@ -34,6 +35,10 @@ class PsfMatchTaskConfig(Config):
         typemap={"AL": PsfMatchConfigAL, "DF": PsfMatchConfigDF},
         default="AL",
     )
+
+
+MIN_SUM_SIGNIFICANCE = 5.0
+"""The mean kernel sum must be this many times its error above zero."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,9 @@ class PsfMatchTask(Task):
         self.threads = resolveThreads(threads)
         _requireAvailable(self.kConfig, self.config.kernel.name)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remake, (type(self), self.config, self.getName(), self.threads)
+
     def _solve(self, kernelCellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
         """Find the spatially varying kernel and background from all candidates.
 
@@ -92,6 +100,7 @@ class PsfMatchTask(Task):
         try:
             with self.timer("solve"):
                 fit = self._iterate(kernelCellSet, basisList)
+                _requireLight(fit, kernelCellSet)
         except PsfMatchError:
             self.log.error("Unable to calculate psf matching kernel")
             raise
@@ -205,6 +214,29 @@ class PsfMatchTask(Task):
             summary.kernelSumMean,
             summary.kernelSumStd,
         )
+
+
+def _requireLight(fit: KernelFit, cellSet: SpatialCellSet) -> None:
+    """Raise KernelSolutionError unless the kernel makes light of the template's light.
+
+    Where the template does not show the stars of the science image, kernel sums scatter about zero.
+    """
+    last = fit.passes[-1]
+    kernelSum = fit.kernel.kernelSum(*cellSet.bbox.centre)
+    error = last.kernelSumStd / math.sqrt(max(1, last.nUsed))
+    if kernelSum > 0.0 and last.kernelSumMean > MIN_SUM_SIGNIFICANCE * error:
+        return
+    raise KernelSolutionError(
+        f"the kernel sum is {kernelSum:.4g} at the centre and {last.kernelSumMean:.4g} +/- {error:.2g} from "
+        f"{last.nUsed} candidates, not significantly positive: the image to convolve does not show the stars of the "
+        "other. Check that both show the same sky, registered, with the right sign.",
+        kernelSum=kernelSum,
+        nCandidates=last.nUsed,
+    )
+
+
+def _remake(TaskClass: type[PsfMatchTask], config: Config, name: str, threads: int) -> PsfMatchTask:
+    return TaskClass(config=config, name=name, threads=threads)
 
 
 def _summary(

@@ -40,12 +40,12 @@ def requireRegistered(template: Exposure, science: Exposure, doWarping: bool = T
         )
     if not (template.hasWcs and science.hasWcs):
         return
-    offset = cornerOffsetPix(template, science)
+    positions = _templateCorners(template, science)
+    offset = float(np.hypot(*(positions - np.array(_corners(science)))).max())
     if offset <= MAX_OFFSET_PIX:
         return
-    size = max(science.maskedImage.shape)
     counts = {"offsetPix": offset}
-    if offset > 2 * size:
+    if not _overlaps(positions, science):
         raise InputImagesError(
             f"Input images do not overlap at all: their corners are {offset:.0f} pixels apart on the sky", **counts
         )
@@ -76,14 +76,38 @@ def logAssumptions(template: Exposure, science: Exposure) -> None:
 
 def cornerOffsetPix(template: Exposure, science: Exposure) -> float:
     """Return the largest distance (science pixels) of equal pixels at the corners of both images; inf if unknown."""
+    distance = np.hypot(*(_templateCorners(template, science) - np.array(_corners(science))))
+    return float(distance.max()) if np.isfinite(distance).all() else math.inf
+
+
+def _templateCorners(template: Exposure, science: Exposure) -> npt.NDArray[np.float64]:
+    """Return the template's corners, (2, 4), in parent pixels of the science image; inf where they have no place there.
+
+    Raises
+    ------
+    InputImagesError
+        If a WCS cannot be used.
+    """
     if template.wcs is None or science.wcs is None:
         raise ValueError("corners can be compared on the sky only if both exposures have a WCS")
-    x, y = _corners(template)
-    ra, dec = template.wcs.celestial.all_pix2world(x, y, 0)
-    scienceX, scienceY = science.wcs.celestial.all_world2pix(ra, dec, 0, quiet=True)
-    expectedX, expectedY = _corners(science)
-    distance = np.hypot(scienceX - expectedX, scienceY - expectedY)
-    return float(distance.max()) if np.isfinite(distance).all() else math.inf
+    try:
+        ra, dec = template.wcs.celestial.all_pix2world(*_corners(template), 0)
+        positions = np.array(science.wcs.celestial.all_world2pix(ra, dec, 0, quiet=True))
+    except (ValueError, RuntimeError) as error:
+        raise InputImagesError(
+            f"Input images not registered: a WCS cannot be used ({str(error).splitlines()[0]}); if the pixels are "
+            "registered, drop it (Exposure(..., wcs=None); --ignore-wcs on the command line)"
+        ) from error
+    return np.where(np.isfinite(positions), positions, np.inf)
+
+
+def _overlaps(corners: npt.NDArray[np.float64], science: Exposure) -> bool:
+    """Whether the rectangle about corners (2, 4) meets the science image."""
+    box = science.getBBox()
+    if not np.isfinite(corners).all():
+        return False
+    (xMin, yMin), (xMax, yMax) = corners.min(axis=1), corners.max(axis=1)
+    return bool(xMin < box.x1 - 0.5 and xMax > box.x0 - 0.5 and yMin < box.y1 - 0.5 and yMax > box.y0 - 0.5)
 
 
 def _corners(exposure: Exposure) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,10 @@ from psfmatch import _core
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import SubtractBackgroundConfig
 from psfmatch.detection import SourceDetectionTask, estimateBackground
-from psfmatch.errors import NoKernelCandidatesError
+from psfmatch.errors import InputImagesError, NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.visitors import badPlanesOf, stampTuple
+from psfmatch.visitors import stampTuple
 
 __all__ = ["Footprint", "StampRules", "buildCellSet", "getSelectSources", "makeCandidateList", "toSourceTable"]
 
@@ -51,7 +51,7 @@ def stampRules(config: Any, kernelSize: int) -> StampRules:
     """Return the rules of an active kernel configuration for a kernel of `kernelSize` pixels."""
     detection = config.detectionConfig
     grow = int(detection.fpGrowKernelScaling * kernelSize + 0.5) if detection.scaleByFwhm else detection.fpGrowPix
-    planes = dict.fromkeys((*detection.badMaskPlanes, *badPlanesOf(config)))
+    planes = dict.fromkeys((*detection.badMaskPlanes, *config.badPlanes()))
     return StampRules(
         halfWidth=grow,
         kernelSize=kernelSize,
@@ -92,7 +92,8 @@ def getSelectSources(
         As `SourceMeasurementTask.run`, brightest first.
     """
     maskedImage = exposure.maskedImage
-    bad = maskedImage.badPixels((*backgroundConfig.ignoredPixelMask, *detection.config.statsMask))
+    planes = (*backgroundConfig.ignoredPixelMask, *detection.config.statsMask)
+    bad = maskedImage.badPixels(planes)
     if bad.all():
         return measurement.run(detection.run(maskedImage, bad, sigma, doSmooth=False), exposure)
     try:
@@ -101,8 +102,24 @@ def getSelectSources(
         background = float(np.median(maskedImage.image[~bad]))
         log.warning("Background failed (%s); using the median %.4g for detection", error, background)
     skyless = MaskedImage(maskedImage.image - background, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
-    sources = detection.run(skyless, bad, sigma, doSmooth, threads)
+    rounding = 4.0 * float(np.finfo(np.float32).eps) * float(np.abs(maskedImage.image[~bad]).max())
+    sources = detection.run(skyless, bad, sigma, doSmooth, threads, rounding)
     return measurement.run(sources, exposure)
+
+
+def requireSources(sources: Table, exposure: Exposure, planes: Iterable[str]) -> None:
+    """Raise NoKernelCandidatesError, with what the pixels are like, if detection found nothing."""
+    if len(sources):
+        return
+    planes = tuple(planes)
+    usable = int(np.count_nonzero(~exposure.maskedImage.badPixels(planes)))
+    if usable:
+        message = (
+            "no source was found on the science image. Lower selectDetection.thresholdValue or give a candidateList."
+        )
+    else:
+        message = f"no usable pixel on the science image: {describeBadPixels(exposure.maskedImage, planes)}."
+    raise NoKernelCandidatesError(f"No kernel candidates: {message}", nSources=0, nUsablePixels=usable)
 
 
 def toSourceTable(candidates: Any, exposure: Exposure) -> Table:
@@ -131,21 +148,70 @@ def toSourceTable(candidates: Any, exposure: Exposure) -> Table:
                 raise ValueError("candidateList has sky positions but the science image has no celestial WCS")
             table = candidates.copy()
             table["x"], table["y"] = exposure.wcs.celestial.all_world2pix(
-                np.asarray(table["ra"], dtype=float), np.asarray(table["dec"], dtype=float), 0
+                np.asarray(table["ra"], dtype=float), np.asarray(table["dec"], dtype=float), 0, quiet=True
             )
             return table
         raise ValueError(
             f"candidateList has the columns {', '.join(candidates.colnames)}; it needs x and y (pixels) or ra and "
             "dec (degrees)"
         )
+    problem = f"candidateList is a {type(candidates).__name__}"
     if isinstance(candidates, np.ndarray) or (isinstance(candidates, Sequence) and not isinstance(candidates, str)):
-        positions = np.asarray(candidates, dtype=np.float64)
-        if positions.size == 0:
-            return Table({"x": np.zeros(0), "y": np.zeros(0)})
-        if positions.ndim != 2 or positions.shape[1] != 2:
-            raise ValueError(f"candidateList has shape {positions.shape}; an array of positions must be (N, 2)")
-        return Table({"x": positions[:, 0], "y": positions[:, 1]})
-    raise TypeError(f"candidateList is a {type(candidates).__name__}; give None, a Table, or an (N, 2) array of x, y")
+        if len(candidates) and all(_positionOf(item) is not None for item in candidates):
+            positions = np.array([_positionOf(item) for item in candidates], dtype=np.float64)
+        else:
+            try:
+                positions = np.asarray(candidates, dtype=np.float64)
+            except (TypeError, ValueError):
+                problem = f"candidateList is a list of {type(candidates[0]).__name__}"
+                positions = None
+        if positions is not None:
+            if positions.size == 0:
+                return Table({"x": np.zeros(0), "y": np.zeros(0)})
+            if positions.ndim != 2 or positions.shape[1] != 2:
+                raise ValueError(f"candidateList has shape {positions.shape}; an array of positions must be (N, 2)")
+            return Table({"x": positions[:, 0], "y": positions[:, 1]})
+    raise TypeError(
+        f"{problem}; give None, a Table, or an (N, 2) array of x, y, or a list of table rows, Footprints or objects "
+        "with getSource()"
+    )
+
+
+def isFinishedList(candidates: Any) -> bool:
+    """Whether a candidate list is one of `makeCandidateList`, whose stamps are chosen already."""
+    return (
+        isinstance(candidates, list)
+        and bool(candidates)
+        and all(isinstance(item, dict) and isinstance(item.get("footprint"), Footprint) for item in candidates)
+    )
+
+
+def _positionOf(item: Any) -> tuple[float, float] | None:
+    """Return x, y of an entry that is a table row, a Footprint or wraps one (`getSource`); None for anything else."""
+    if hasattr(item, "getSource"):
+        return _positionOf(item.getSource())
+    if isinstance(item, dict):
+        item = item.get("footprint")
+    if isinstance(item, Footprint):
+        return item.centroid
+    if isinstance(item, Row) and {"x", "y"} <= set(item.colnames):
+        return float(item["x"]), float(item["y"])
+    return None
+
+
+def describeBadPixels(maskedImage: MaskedImage, planes: Iterable[str]) -> str:
+    """Say in words why pixels of an image cannot be used, kind by kind."""
+    planes = tuple(dict.fromkeys(planes))
+    image, variance = maskedImage.image, maskedImage.variance
+    counts = {
+        f"have a bad mask plane ({', '.join(planes)})": np.asarray(maskedImage.mask)
+        & maskedImage.mask.getPlaneBitMask(planes, ignoreMissing=True)
+        != 0,
+        "are not finite": ~np.isfinite(image),
+        "have a variance that is negative or not finite": ~(np.isfinite(variance) & (variance >= 0.0)),
+    }
+    told = [f"{np.count_nonzero(found)} {what}" for what, found in counts.items() if found.any()]
+    return f"of {image.size} pixels " + (", ".join(told) or "none is bad")
 
 
 def makeCandidateList(
@@ -176,12 +242,14 @@ def makeCandidateList(
     NoKernelCandidatesError
         If there is no source, or none is left.
     """
-    if len(sources) < 1:
-        raise NoKernelCandidatesError(
-            "No candidates in candidateList: no source was found on the science image. Lower "
-            "selectDetection.thresholdValue or give a candidateList.",
-            nSources=0,
+    if template.shape != science.shape:
+        raise InputImagesError(
+            f"Input images differ in shape: template {template.shape}, science {science.shape}",
+            templateShape=template.shape,
+            scienceShape=science.shape,
         )
+    if len(sources) < 1:
+        raise NoKernelCandidatesError("No candidates in candidateList: it is empty", nSources=0)
     log.info("Growing %d kernel candidate stars by %d pixels", len(sources), rules.halfWidth)
     x, y = np.asarray(sources["x"], dtype=np.float64), np.asarray(sources["y"], dtype=np.float64)
     boxes = _centredBoxes(x, y, rules.halfWidth, science.getBBox())
@@ -189,29 +257,45 @@ def makeCandidateList(
     isLarge = np.minimum(boxes[:, 2], boxes[:, 3]) >= rules.kernelSize
     local = boxes[isLarge] - (*science.xy0, 0, 0)
     images = stampTuple(template, rules.badPlanes), stampTuple(science, rules.badPlanes)
+    isNew = _firstOfEachPixel(boxes)
     isGood = isLarge.copy()
     isGood[isLarge] = np.array(_core.lostWeights(*images, local, nThreads=threads)) <= rules.maxLostFraction
     candidates: list[dict[str, Row | Footprint]] = [
         {"source": sources[int(i)], "footprint": Footprint(Box(*boxes[i].tolist()), (float(x[i]), float(y[i])))}
-        for i in np.flatnonzero(isGood)
+        for i in np.flatnonzero(isGood & isNew)
     ]
     counts = {
         "outside the image": int(np.count_nonzero(~isInside)),
         "too close to the edge": int(np.count_nonzero(isInside & ~isLarge)),
         "bad pixels in the stamp": int(np.count_nonzero(isLarge & ~isGood)),
+        "named twice": int(np.count_nonzero(isGood & ~isNew)),
     }
     rejected = {reason: count for reason, count in counts.items() if count}
     log.info("Selected %d / %d sources for KernelCandidacy", len(candidates), len(sources))
     if not candidates:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
+        width = 2 * rules.halfWidth + 1
+        advice = (
+            f"Stamps of {width} pixels are smaller than the kernel of {rules.kernelSize}: raise "
+            "detectionConfig.fpGrowPix, or set detectionConfig.scaleByFwhm."
+            if width < rules.kernelSize
+            else f"Stamps are {width} pixels wide; try a smaller kernelSize or a higher maskedStampFraction. "
+            f"Science image: {describeBadPixels(science, rules.badPlanes)}; template: "
+            f"{describeBadPixels(template, rules.badPlanes)}."
+        )
         raise NoKernelCandidatesError(
-            f"Cannot find any objects suitable for KernelCandidacy: of {len(sources)} sources {reasons}. "
-            f"Stamps are {2 * rules.halfWidth + 1} pixels wide; try a smaller kernelSize, a higher "
-            "maskedStampFraction, or check the masks.",
+            f"Cannot find any objects suitable for KernelCandidacy: of {len(sources)} sources {reasons}. {advice}",
             nSources=len(sources),
             rejected=rejected,
         )
     return candidates, rejected
+
+
+def _firstOfEachPixel(boxes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return which boxes (N, 4) come first among those of the same place: one star counts once."""
+    first = np.zeros(len(boxes), dtype=bool)
+    first[np.unique(boxes, axis=0, return_index=True)[1]] = True
+    return first
 
 
 def buildCellSet(
@@ -238,7 +322,7 @@ def buildCellSet(
     cellSet = SpatialCellSet(science.getBBox(), config.sizeCellX, config.sizeCellY)
     boxes = [candidate["footprint"].bbox for candidate in candidates]
     ratings = _core.coreSignalToNoise(
-        stampTuple(science, config.badMaskPlanes),
+        stampTuple(science, config.badPlanes()),
         np.array([(box.x0 - science.xy0[0], box.y0 - science.xy0[1], box.width, box.height) for box in boxes]),
         coreRadius=config.candidateCoreRadius,
     )

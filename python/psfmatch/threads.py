@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 import os
+import re
 
 __all__ = ["resolveThreads"]
 
@@ -22,12 +24,13 @@ def resolveThreads(threads: int | None = None) -> int:
         If the number, given or from the environment, is not a whole number of at least 1.
     """
     if threads is not None:
-        if threads != int(threads) or threads < 1:
+        isWhole = isinstance(threads, numbers.Integral) and not isinstance(threads, bool)
+        if not isWhole or threads < 1:
             raise ValueError(f"threads={threads}: must be a whole number of at least 1")
         return int(threads)
     fromEnvironment = os.environ.get("PSFMATCH_NUM_THREADS")
     if fromEnvironment:
-        if not fromEnvironment.isdigit() or int(fromEnvironment) < 1:
+        if not re.fullmatch("[0-9]+", fromEnvironment) or int(fromEnvironment) < 1:
             raise ValueError(
                 f"PSFMATCH_NUM_THREADS={fromEnvironment!r}: must be a whole number of at least 1; unset it to use "
                 "all CPUs of this process"

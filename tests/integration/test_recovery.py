@@ -293,11 +293,13 @@ def test_demoKernelStars(demo):
 
 
 def test_demoUsablePixels(demo):
-    """1 % bad science pixels cost at most 5 % of the difference, whichever image is convolved.
+    """1 % bad science pixels cost at most 5 % of the difference when the template is convolved.
 
-    Half a kernel of border is left out: 8 % of so small an image.
+    When the science image itself is convolved, a bad pixel costs every output pixel in which it holds more than 1 % of
+    the kernel: for a kernel of sigma 1.3 px (peak 0.09) those within 2.7 px, 23 of them; half of the bad pixels stand
+    alone, 0.5 % times 23 is 12 %. Half a kernel of border is left out: 8 % of so small an image.
     """
-    _, result, _, _ = demo
+    _, result, sign, _ = demo
     half = result.kernel.shape[0] // 2
     inside = result.difference.maskedImage.subset(result.difference.getBBox().shrunk(half))
-    assert usableFraction(inside) >= 0.95
+    assert usableFraction(inside) >= (0.95 if sign > 0 else 0.86)

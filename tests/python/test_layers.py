@@ -41,9 +41,9 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 
 # C++ headers, lowest group first: a header includes its own group or lower ones, without cycles.
 headerGroups = [
-    {"types", "exceptions", "parallel"},
+    {"types", "exceptions", "parallel", "instructionSet"},
     {"statistics", "SpatialFunction", "KernelBasis", "LinearSolver"},
-    {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "warp"},
+    {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "StampQuality", "warp"},
     {"KernelCandidateFit", "SpatialKernelSolution", "KernelPca"},
 ]
 

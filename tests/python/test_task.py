@@ -324,7 +324,8 @@ class TestTimer:
             busyUntil = time.process_time() + 0.01
             while time.process_time() < busyUntil:
                 pass
-        assert list(task.metadata) == ["solveStartUtc", "solveStartCpuTime", "solveEndUtc", "solveEndCpuTime"]
+        clocks = ("Utc", "CpuTime", "WallTime")
+        assert list(task.metadata) == [f"solve{event}{clock}" for event in ("Start", "End") for clock in clocks]
         # The loop runs for 0.01 s of CPU time between the two readings.
         assert task.metadata["solveEndCpuTime"] - task.metadata["solveStartCpuTime"] >= 0.01
         start, end = (datetime.fromisoformat(task.metadata[name]) for name in ("solveStartUtc", "solveEndUtc"))

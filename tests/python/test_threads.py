@@ -13,7 +13,7 @@ def _noEnvironment(monkeypatch):
     monkeypatch.delenv("PSFMATCH_NUM_THREADS", raising=False)
 
 
-@pytest.mark.parametrize("threads", [1, 7, 1000, np.int64(3), 2.0])
+@pytest.mark.parametrize("threads", [1, 7, 1000, np.int64(3)])
 def test_argumentComesFirst(monkeypatch, threads):
     monkeypatch.setenv("PSFMATCH_NUM_THREADS", "5")
     found = resolveThreads(threads)

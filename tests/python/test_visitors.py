@@ -303,7 +303,7 @@ def test_zeroVarianceInThePixelWeights(fakes):
         BuildSingleKernelVisitor(fakes.basis, config).processCandidate(candidate)
         if zeroWeight:
             assert candidate.status is GOOD
-            assert candidate.kernelSolution.lostFraction == pytest.approx(1 / 65**2)
+            assert candidate.residual.count == 65**2 - 1
         else:
             assert candidate.status is BAD
             assert candidate.reason.startswith("fit failed: variance equals 0.0, cannot inver")
@@ -619,9 +619,9 @@ def test_assessIsTheDifferenceOfTheStamp(fakes, config):
     windows = np.lib.stride_tricks.sliding_window_view(template.variance.astype(np.float64), (21, 21))
     variance = covered(science.variance) + np.tensordot(windows, kernel.computeImage(x, y) ** 2, axes=2).ravel()
     pull = (covered(science.image) - matched - background(x, y)) / np.sqrt(variance)
-    # Float64 sums over float32 pixels, on both sides.
-    assert candidate.spatialResidual.mean == pytest.approx(pull.mean(), abs=1e-9)
-    assert candidate.spatialResidual.rms == pytest.approx(pull.std(ddof=1), abs=1e-9)
+    # Sums in float32 are good to 1e-5 of a star's 300 counts, over a sigma of 10.
+    assert candidate.spatialResidual.mean == pytest.approx(pull.mean(), abs=3e-4)
+    assert candidate.spatialResidual.rms == pytest.approx(pull.std(ddof=1), abs=3e-4)
 
 
 def test_assessTheUnfitted(fakes, config):

@@ -156,7 +156,7 @@ class PsfMatchConfig(Config):
         default=0.01,
         min=0.0,
         max=1.0,
-        inclusiveMax=True,
+        inclusiveMax=False,
     )
     maskedStampFraction = RangeField(
         doc=(
@@ -237,6 +237,13 @@ class PsfMatchConfig(Config):
         doc="Choose the polynomial degrees by the Bayesian information criterion; Gaussians only.",
         default=False,
     )
+
+    def badPlanes(self) -> tuple[str, ...]:
+        """Return the mask planes whose pixels are left out of fits, ratings and residual statistics."""
+        planes = dict.fromkeys(self.badMaskPlanes)
+        if self.zeroWeightBadPixels:
+            planes |= dict.fromkeys(self.badPixelMaskPlanes)
+        return tuple(planes)
 
     def validate(self) -> None:
         """Check the fields, the range of kernel sizes, and that the BIC has degrees to choose."""

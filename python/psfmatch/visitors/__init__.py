@@ -7,7 +7,7 @@ interpreter. The thresholds are policy and live here; the arithmetic over pixels
 from psfmatch.visitors.assessSpatialKernel import AssessSpatialKernelVisitor
 from psfmatch.visitors.buildSingleKernel import BuildSingleKernelVisitor
 from psfmatch.visitors.buildSpatialKernel import BuildSpatialKernelVisitor
-from psfmatch.visitors.judging import badPlanesOf, stampTuple
+from psfmatch.visitors.judging import stampTuple
 from psfmatch.visitors.kernelSum import KernelSumVisitor
 
 __all__ = [
@@ -15,6 +15,5 @@ __all__ = [
     "BuildSingleKernelVisitor",
     "BuildSpatialKernelVisitor",
     "KernelSumVisitor",
-    "badPlanesOf",
     "stampTuple",
 ]

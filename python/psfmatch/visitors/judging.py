@@ -13,17 +13,9 @@ from psfmatch import _core
 from psfmatch.cells import KernelCandidate, ResidualSummary
 from psfmatch.exposure import MaskedImage
 
-__all__ = ["badPlanesOf", "chosenStatistics", "fitControl", "reasonAgainst", "stampTuple", "stampTuples"]
+__all__ = ["chosenStatistics", "fitControl", "reasonAgainst", "stampTuple", "stampTuples"]
 
 StampTuple = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32], int]
-
-
-def badPlanesOf(config: Any) -> tuple[str, ...]:
-    """Return the planes whose pixels are left out of fits and statistics."""
-    planes = list(config.badMaskPlanes)
-    if config.zeroWeightBadPixels:
-        planes += [plane for plane in config.badPixelMaskPlanes if plane not in planes]
-    return tuple(planes)
 
 
 def stampTuple(stamp: MaskedImage, planes: Sequence[str]) -> StampTuple:
@@ -34,7 +26,7 @@ def stampTuple(stamp: MaskedImage, planes: Sequence[str]) -> StampTuple:
 
 def stampTuples(candidates: Sequence[KernelCandidate], config: Any) -> tuple[list[StampTuple], list[StampTuple]]:
     """Return image, variance, mask and bad bits of all template stamps, and of all science stamps."""
-    planes = badPlanesOf(config)
+    planes = config.badPlanes()
     return (
         [stampTuple(c.templateMaskedImage, planes) for c in candidates],
         [stampTuple(c.scienceMaskedImage, planes) for c in candidates],

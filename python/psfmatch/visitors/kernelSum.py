@@ -10,7 +10,7 @@ import numpy as np
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate, SolutionSlot
-from psfmatch.errors import NoKernelCandidatesError
+from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 
 __all__ = ["KernelSumVisitor"]
 
@@ -54,6 +54,11 @@ class KernelSumVisitor:
         """Compute mean, deviation and limit of the collected sums; NoKernelCandidatesError without any."""
         if not self._sums:
             raise NoKernelCandidatesError("Unable to determine kernel sum; 0 candidates", nCandidates=0)
+        if not np.isfinite(self._sums).all():
+            raise KernelSolutionError(
+                f"{np.count_nonzero(~np.isfinite(self._sums))} of {len(self._sums)} kernel sums are not finite",
+                nCandidates=len(self._sums),
+            )
         statistics = _core.clippedStatistics(np.array(self._sums))
         self.kSumNpts = len(self._sums)
         self.kSumMean = statistics.mean
