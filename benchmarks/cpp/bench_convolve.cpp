@@ -61,9 +61,13 @@ template <typename Lanes>
     return total;
 }
 
-[[gnu::noinline]] float chainsBaseline() { return runChains<FourLanes>(); }
+[[gnu::noinline]] float chainsBaseline() {
+    return runChains<FourLanes>();
+}
 #if defined(__x86_64__)
-[[gnu::noinline, gnu::target("avx2,fma")]] float chainsAvx2() { return runChains<EightLanes>(); }
+[[gnu::noinline, gnu::target("avx2,fma")]] float chainsAvx2() {
+    return runChains<EightLanes>();
+}
 #endif
 
 // GFLOP/s of independent multiply-adds that touch no memory, the best of several tries.
@@ -121,8 +125,7 @@ Planes makeInput(Index size) {
 // The 27 functions of the default Alard-Lupton basis, each varying by some per cent of the first over the image.
 psfmatch::LinearCombinationKernel makeKernel(Index side, int order, Index size) {
     psfmatch::LinearCombinationKernel kernel;
-    kernel.basis =
-        psfmatch::renormalize(psfmatch::makeAlardLuptonBasis((side - 1) / 2, {0.7, 1.5, 3.0}, {4, 2, 2}));
+    kernel.basis = psfmatch::renormalize(psfmatch::makeAlardLuptonBasis((side - 1) / 2, {0.7, 1.5, 3.0}, {4, 2, 2}));
     kernel.spatial = {psfmatch::SpatialModel::chebyshev1, order, psfmatch::frameOf({0, 0, size, size})};
     kernel.parameters = Eigen::MatrixXd::Zero(kernel.basis.size(), kernel.spatial.size());
     std::mt19937 random(2);
@@ -181,8 +184,7 @@ void measure(Planes& input, Index side, int order, int nRuns, bool full, double 
                      {viewOf(output.image), viewOf(output.variance), viewOf(output.mask)});
         };
         double const image = medianTime(nRuns, [&] {
-            convolve(viewOf(std::as_const(input.image)), kernel, 0, 0, control, {nThreads, {}},
-                     viewOf(output.image));
+            convolve(viewOf(std::as_const(input.image)), kernel, 0, 0, control, {nThreads, {}}, viewOf(output.image));
         });
         input.mask.setZero();
         double const withoutMask = medianTime(nRuns, all);
@@ -195,13 +197,13 @@ void measure(Planes& input, Index side, int order, int nRuns, bool full, double 
         double const withBad = medianTime(nRuns, all);
         input.mask.setZero();
 
-        auto const products = static_cast<double>(size) * static_cast<double>(size) *
-                              static_cast<double>(side * side) * 2.0 * (order + 1) * 1e-9;
+        auto const products = static_cast<double>(size) * static_cast<double>(size) * static_cast<double>(side * side) *
+                              2.0 * (order + 1) * 1e-9;
         double const rate = products / image;
         std::printf("%5d %3d %5d %7d %9.1f %8.1f %6.0f %% %9.1f %7.1f %8.1f %8.1f %9.1f\n", static_cast<int>(size),
-                    static_cast<int>(side), order, nThreads, image * 1e3, rate,
-                    100.0 * rate / ceilings[nThreads - 1], (withoutMask - image) * 1e3,
-                    (total - withoutMask) * 1e3, total * 1e3, withBad * 1e3, plain / total);
+                    static_cast<int>(side), order, nThreads, image * 1e3, rate, 100.0 * rate / ceilings[nThreads - 1],
+                    (withoutMask - image) * 1e3, (total - withoutMask) * 1e3, total * 1e3, withBad * 1e3,
+                    plain / total);
         std::fflush(stdout);
     }
 }

@@ -39,8 +39,7 @@ Stamp makeStar(double sigma, std::mt19937& random) {
         for (Index x = 0; x < stampSide; ++x) {
             auto const dx = static_cast<double>(x - stampSide / 2);
             auto const dy = static_cast<double>(y - stampSide / 2);
-            double const star =
-                5e4 / (6.2832 * sigma * sigma) * std::exp(-0.5 * (dx * dx + dy * dy) / (sigma * sigma));
+            double const star = 5e4 / (6.2832 * sigma * sigma) * std::exp(-0.5 * (dx * dx + dy * dy) / (sigma * sigma));
             stamp.image(y, x) = static_cast<float>(star) + noise(random);
         }
     }
@@ -103,8 +102,7 @@ int main(int argc, char** argv) {
     std::vector<CandidateFit> fits;
     std::vector<double> fitSeconds;
     for (int const nThreads : {1, 2}) {
-        fitSeconds.push_back(
-            medianSeconds([&] { fits = fitCandidates(stamps, basis, control, {nThreads}); }));
+        fitSeconds.push_back(medianSeconds([&] { fits = fitCandidates(stamps, basis, control, {nThreads}); }));
         report(nThreads == 1 ? "fit candidates, 1 thread" : "fit candidates, 2 threads", fitSeconds.back());
     }
     std::vector<OwnedImage<double>> kernels(stamps.size(), OwnedImage<double>(21, 21));
@@ -115,10 +113,9 @@ int main(int argc, char** argv) {
     std::vector<double> const backgrounds(stamps.size(), 0.0);
     std::vector<double> assessSeconds;
     for (int const nThreads : {1, 2}) {
-        assessSeconds.push_back(medianSeconds(
-            [&] { (void)assessCandidates(stamps, kernels, backgrounds, control, {nThreads}); }));
-        report(nThreads == 1 ? "assess candidates, 1 thread" : "assess candidates, 2 threads",
-               assessSeconds.back());
+        assessSeconds.push_back(
+            medianSeconds([&] { (void)assessCandidates(stamps, kernels, backgrounds, control, {nThreads}); }));
+        report(nThreads == 1 ? "assess candidates, 1 thread" : "assess candidates, 2 threads", assessSeconds.back());
     }
     std::printf("1 to 2 threads: fit %.2f, assess %.2f\n", fitSeconds[0] / fitSeconds[1],
                 assessSeconds[0] / assessSeconds[1]);

@@ -1,6 +1,5 @@
 #include "psfmatch/KernelBasis.h"
 
-
 #include <Eigen/SVD>
 #include <cmath>
 #include <limits>
@@ -38,8 +37,8 @@ RankOne rankOne(MatrixXd const& image) {
                    values.tail(values.size() - 1).norm()};
     Index largest = 0;
     // A shade in favour of earlier elements keeps the choice stable for (anti)symmetric factors.
-    (result.row.cwiseAbs().array() *
-     RowVectorXd::LinSpaced(result.row.size(), 1.0, 1.0 - 1e-6).array()).maxCoeff(&largest);
+    (result.row.cwiseAbs().array() * RowVectorXd::LinSpaced(result.row.size(), 1.0, 1.0 - 1e-6).array())
+        .maxCoeff(&largest);
     if (result.row[largest] < 0.0) {
         result.row = -result.row;
         result.column = -result.column;
@@ -83,22 +82,21 @@ void validate(KernelBasis const& basis) {
     }
 }
 
-KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sigmas,
-                                 std::vector<int> const& degrees) {
+KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sigmas, std::vector<int> const& degrees) {
     if (halfWidth < 1) {
         throw std::invalid_argument("half width of the kernel is " + std::to_string(halfWidth) +
                                     " pixels, must be at least 1");
     }
     if (sigmas.empty() || sigmas.size() != degrees.size()) {
-        throw std::invalid_argument(std::to_string(sigmas.size()) + " sigmas for " +
-                                    std::to_string(degrees.size()) + " degrees; each Gaussian needs one of both");
+        throw std::invalid_argument(std::to_string(sigmas.size()) + " sigmas for " + std::to_string(degrees.size()) +
+                                    " degrees; each Gaussian needs one of both");
     }
     Index count = 0;
     for (std::size_t g = 0; g < sigmas.size(); ++g) {
         if (!(sigmas[g] > 0.0) || !std::isfinite(sigmas[g]) || degrees[g] < 0) {
-            throw std::invalid_argument("Gaussian " + std::to_string(g) + " has sigma " +
-                                        std::to_string(sigmas[g]) + " px and degree " +
-                                        std::to_string(degrees[g]) + "; need sigma > 0 and degree >= 0");
+            throw std::invalid_argument("Gaussian " + std::to_string(g) + " has sigma " + std::to_string(sigmas[g]) +
+                                        " px and degree " + std::to_string(degrees[g]) +
+                                        "; need sigma > 0 and degree >= 0");
         }
         count += (degrees[g] + 1) * (degrees[g] + 2) / 2;
     }

@@ -15,16 +15,16 @@ namespace {
 
 void requireSquare(Eigen::MatrixXd const& matrix) {
     if (matrix.rows() != matrix.cols() || matrix.rows() == 0) {
-        throw std::invalid_argument("a symmetric system needs a square matrix, not " +
-                                    std::to_string(matrix.rows()) + "x" + std::to_string(matrix.cols()));
+        throw std::invalid_argument("a symmetric system needs a square matrix, not " + std::to_string(matrix.rows()) +
+                                    "x" + std::to_string(matrix.cols()));
     }
 }
 
 Eigen::VectorXd eigenvalues(Eigen::MatrixXd const& matrix) {
     Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> const solver(matrix, Eigen::EigenvaluesOnly);
     if (solver.info() != Eigen::Success) {
-        throw SolutionError("eigenvalues of a " + std::to_string(matrix.rows()) + "x" +
-                            std::to_string(matrix.rows()) + " matrix did not converge");
+        throw SolutionError("eigenvalues of a " + std::to_string(matrix.rows()) + "x" + std::to_string(matrix.rows()) +
+                            " matrix did not converge");
     }
     return solver.eigenvalues();
 }
@@ -44,8 +44,8 @@ Solution solveSymmetric(Eigen::MatrixXd const& matrix, Eigen::VectorXd const& ri
                             " unknowns hold NaN or infinity: bad pixels entered the fit");
     }
     // An unknown that no pixel constrains has a zero on the diagonal; it stays unscaled and comes out as zero.
-    Eigen::VectorXd const scale = matrix.diagonal().unaryExpr(
-        [](double d) { return d > 0.0 ? 1.0 / std::sqrt(d) : 1.0; });
+    Eigen::VectorXd const scale =
+        matrix.diagonal().unaryExpr([](double d) { return d > 0.0 ? 1.0 / std::sqrt(d) : 1.0; });
     Eigen::MatrixXd const scaled = scale.asDiagonal() * matrix * scale.asDiagonal();
     Eigen::VectorXd const scaledSide = scale.cwiseProduct(rightHandSide);
 
@@ -78,11 +78,9 @@ Solution solveSymmetric(Eigen::MatrixXd const& matrix, Eigen::VectorXd const& ri
         Eigen::VectorXd const inverse =
             values.unaryExpr([threshold](double v) { return v > threshold ? 1.0 / v : 0.0; });
         solution.method = SolverMethod::eigenvector;
-        solution.conditionNumber =
-            values[0] > 0.0 ? largest / values[0] : std::numeric_limits<double>::infinity();
+        solution.conditionNumber = values[0] > 0.0 ? largest / values[0] : std::numeric_limits<double>::infinity();
         solution.coefficients = scale.cwiseProduct(
-            solver.eigenvectors() *
-            inverse.cwiseProduct(solver.eigenvectors().transpose() * scaledSide));
+            solver.eigenvectors() * inverse.cwiseProduct(solver.eigenvectors().transpose() * scaledSide));
     }
     if (!solution.coefficients.allFinite()) {
         Eigen::Index bad = 0;

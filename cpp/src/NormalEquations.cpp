@@ -48,9 +48,9 @@ void convolveDirect(detail::RowFunctions const& functions, KernelBasis const& ba
     for (Index i = 0; i < basis.size(); ++i) {
         for (Index y = 0; y < outHeight; ++y) {
             for (Index v = 0; v < basis.height; ++v) {
-                functions.correlate(basis.images.row(i).data() + v * basis.width,
-                                    static_cast<int>(basis.width), pixels.row(y + v).data(), 1,
-                                    static_cast<int>(outWidth), columns.row(i).data() + y * outWidth);
+                functions.correlate(basis.images.row(i).data() + v * basis.width, static_cast<int>(basis.width),
+                                    pixels.row(y + v).data(), 1, static_cast<int>(outWidth),
+                                    columns.row(i).data() + y * outWidth);
             }
         }
     }
@@ -68,9 +68,8 @@ void convolveStamp(PreparedBasis const& basis, ConstImageView<float> const& stam
     Index const outHeight = stamp.rows() - basis.basis.height + 1;
     Index const outWidth = stamp.cols() - basis.basis.width + 1;
     if (outHeight < 1 || outWidth < 1) {
-        throw std::invalid_argument("stamp of " + std::to_string(stamp.cols()) + "x" +
-                                    std::to_string(stamp.rows()) + " pixels is smaller than the kernel of " +
-                                    std::to_string(basis.basis.width) + "x" +
+        throw std::invalid_argument("stamp of " + std::to_string(stamp.cols()) + "x" + std::to_string(stamp.rows()) +
+                                    " pixels is smaller than the kernel of " + std::to_string(basis.basis.width) + "x" +
                                     std::to_string(basis.basis.height));
     }
     detail::RowFunctions const functions = detail::chooseRowFunctions(instructionSet);
@@ -87,8 +86,8 @@ NormalEquations makeNormalEquations(RowMatrix const& columns, Eigen::VectorXd co
                                     Eigen::VectorXd const& data) {
     if (weights.size() != columns.cols() || data.size() != columns.cols()) {
         throw std::invalid_argument(std::to_string(columns.cols()) + " pixels in the columns, " +
-                                    std::to_string(weights.size()) + " weights and " +
-                                    std::to_string(data.size()) + " data");
+                                    std::to_string(weights.size()) + " weights and " + std::to_string(data.size()) +
+                                    " data");
     }
     Eigen::MatrixXd const weighted = columns * weights.cwiseSqrt().asDiagonal();
     NormalEquations equations;

@@ -28,7 +28,7 @@ int totalDegree(int term) {
 
 // Row d: the d-th power of the old scaled coordinate, written in powers of the new one.
 Eigen::MatrixXd powersInNewAxis(int order, double centreFrom, double scaleFrom, double centreTo, double scaleTo) {
-    double const a = scaleTo / scaleFrom;                    // u_from = a u_to + b
+    double const a = scaleTo / scaleFrom;  // u_from = a u_to + b
     double const b = (centreTo - centreFrom) / scaleFrom;
     Eigen::MatrixXd powers = Eigen::MatrixXd::Zero(order + 1, order + 1);
     powers(0, 0) = 1.0;
@@ -58,7 +58,9 @@ int SpatialFunction::yDegree(int term) {
     return term - degree * (degree + 1) / 2;
 }
 
-int SpatialFunction::xDegree(int term) { return totalDegree(term) - yDegree(term); }
+int SpatialFunction::xDegree(int term) {
+    return totalDegree(term) - yDegree(term);
+}
 
 Eigen::VectorXd SpatialFunction::xValues(double x) const {
     return axisValues(model, order, (x - frame.xCentre) / frame.xScale);

@@ -81,8 +81,8 @@ SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& 
         result.kernelParameters.row(i).head(block.functions.size()) =
             solution.coefficients.segment(block.start, block.functions.size()).transpose();
     }
-    result.backgroundParameters = backgroundFunction ? Eigen::VectorXd(solution.coefficients.tail(q))
-                                                     : Eigen::VectorXd(Eigen::VectorXd::Zero(1));
+    result.backgroundParameters =
+        backgroundFunction ? Eigen::VectorXd(solution.coefficients.tail(q)) : Eigen::VectorXd(Eigen::VectorXd::Zero(1));
     return result;
 }
 

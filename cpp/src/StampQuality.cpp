@@ -16,12 +16,12 @@ constexpr double starSigmaPerSide = 0.1;
 constexpr Index boxesPerItem = 64;  // a fraction of a millisecond of work
 
 void requireInside(Box const& box, MaskedImageView const& image) {
-    if (box.width < 1 || box.height < 1 || box.x0 < 0 || box.y0 < 0 ||
-        box.x0 + box.width > image.image.cols() || box.y0 + box.height > image.image.rows()) {
-        throw std::invalid_argument(
-            "a stamp of " + std::to_string(box.width) + "x" + std::to_string(box.height) + " pixels at (" +
-            std::to_string(box.x0) + ", " + std::to_string(box.y0) + ") does not lie inside the image of " +
-            std::to_string(image.image.cols()) + "x" + std::to_string(image.image.rows()));
+    if (box.width < 1 || box.height < 1 || box.x0 < 0 || box.y0 < 0 || box.x0 + box.width > image.image.cols() ||
+        box.y0 + box.height > image.image.rows()) {
+        throw std::invalid_argument("a stamp of " + std::to_string(box.width) + "x" + std::to_string(box.height) +
+                                    " pixels at (" + std::to_string(box.x0) + ", " + std::to_string(box.y0) +
+                                    ") does not lie inside the image of " + std::to_string(image.image.cols()) + "x" +
+                                    std::to_string(image.image.rows()));
     }
 }
 
@@ -62,8 +62,7 @@ std::vector<double> lostWeights(MaskedImageView const& templateImage, MaskPixel 
                     continue;
                 }
                 if (area == 0.0) {
-                    double const sigma =
-                        starSigmaPerSide * static_cast<double>(std::max(box.width, box.height));
+                    double const sigma = starSigmaPerSide * static_cast<double>(std::max(box.width, box.height));
                     alongX = starProfile(box.width, sigma);
                     alongY = starProfile(box.height, sigma);
                 }
@@ -74,8 +73,7 @@ std::vector<double> lostWeights(MaskedImageView const& templateImage, MaskPixel 
         if (area == 0.0) {
             return 0.0;
         }
-        return std::max(area / static_cast<double>(box.width * box.height),
-                        light / (alongX.sum() * alongY.sum()));
+        return std::max(area / static_cast<double>(box.width * box.height), light / (alongX.sum() * alongY.sum()));
     };
     auto const count = static_cast<Index>(boxes.size());
     parallelFor((count + boxesPerItem - 1) / boxesPerItem, execution, [&](Index item, int) {
@@ -87,8 +85,8 @@ std::vector<double> lostWeights(MaskedImageView const& templateImage, MaskPixel 
     return lost;
 }
 
-std::vector<double> coreSignalToNoise(MaskedImageView const& image, MaskPixel badBits,
-                                      std::vector<Box> const& boxes, Index coreRadius) {
+std::vector<double> coreSignalToNoise(MaskedImageView const& image, MaskPixel badBits, std::vector<Box> const& boxes,
+                                      Index coreRadius) {
     std::vector<double> result;
     result.reserve(boxes.size());
     for (Box const& box : boxes) {
@@ -102,14 +100,13 @@ std::vector<double> coreSignalToNoise(MaskedImageView const& image, MaskPixel ba
             for (Index x = std::max(box.x0, middleX - coreRadius);
                  x < std::min(box.x0 + box.width, middleX + coreRadius + 1); ++x) {
                 if (!isBadAt(image, badBits, y, x) && image.variance(y, x) > 0.0F) {
-                    sum += static_cast<double>(image.image(y, x)) /
-                           std::sqrt(static_cast<double>(image.variance(y, x)));
+                    sum +=
+                        static_cast<double>(image.image(y, x)) / std::sqrt(static_cast<double>(image.variance(y, x)));
                     ++count;
                 }
             }
         }
-        result.push_back(count > 0 ? sum / static_cast<double>(count)
-                                   : -std::numeric_limits<double>::infinity());
+        result.push_back(count > 0 ? sum / static_cast<double>(count) : -std::numeric_limits<double>::infinity());
     }
     return result;
 }

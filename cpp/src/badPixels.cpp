@@ -262,10 +262,10 @@ FilledPixels fillBadPixels(MaskedImageView const& input, MaskPixel badBits, Exec
         input.mask.rows() != input.image.rows() || input.mask.cols() != input.image.cols()) {
         throw std::invalid_argument("image, variance and mask must have one shape");
     }
-    return fillPlanes({input.image.data(), input.variance.data(), input.mask.data(), input.image.outerStride(),
-                       input.variance.outerStride(), input.mask.outerStride(), input.image.rows(),
-                       input.image.cols(), badBits},
-                      execution);
+    return fillPlanes(
+        {input.image.data(), input.variance.data(), input.mask.data(), input.image.outerStride(),
+         input.variance.outerStride(), input.mask.outerStride(), input.image.rows(), input.image.cols(), badBits},
+        execution);
 }
 
 FilledPixels fillBadPixels(ConstImageView<float> const& image, Execution const& execution) {
@@ -277,8 +277,7 @@ void writeFill(FilledPixels const& fill, ImageView<float> image, ImageView<float
     auto const height = static_cast<Index>(fill.rowStart.size()) - 1;
     if (image.rows() != height || variance.rows() != height || image.cols() != variance.cols()) {
         throw std::invalid_argument("the fill of " + std::to_string(height) + " rows does not belong to images of " +
-                                    std::to_string(image.rows()) + " and " + std::to_string(variance.rows()) +
-                                    " rows");
+                                    std::to_string(image.rows()) + " and " + std::to_string(variance.rows()) + " rows");
     }
     for (Index y = 0; y < height; ++y) {
         for (FilledPixel const& pixel : fill.row(y)) {

@@ -8,11 +8,10 @@
 #include <vector>
 
 #include "convolveMask.h"
-#include "convolveRows.h"
 #include "convolveTile.h"
-#include "rowFunctions.h"
 #include "psfmatch/badPixels.h"
 #include "psfmatch/exceptions.h"
+#include "rowFunctions.h"
 
 namespace psfmatch {
 
@@ -49,8 +48,7 @@ Plane<Pixel> planeOf(ConstImageView<Pixel> const& input, ImageView<Pixel>& outpu
     auto const check = [&](Index rows, Index cols, char const* role) {
         if (rows != height || cols != width) {
             throw std::invalid_argument("the " + std::string(role) + " " + name + " has shape " +
-                                        shapeText(rows, cols) + ", the image to convolve " +
-                                        shapeText(height, width));
+                                        shapeText(rows, cols) + ", the image to convolve " + shapeText(height, width));
         }
     };
     check(input.rows(), input.cols(), "input");
@@ -140,9 +138,9 @@ void writeEdges(Planes const& planes, ConvolutionControl const& control, Box con
 class Tiling {
 public:
     explicit Tiling(Box const& good)
-            : good_(good),
-              nx_((good.width + tileWidth - 1) / tileWidth),
-              ny_((good.height + tileHeight - 1) / tileHeight) {}
+        : good_(good),
+          nx_((good.width + tileWidth - 1) / tileWidth),
+          ny_((good.height + tileHeight - 1) / tileHeight) {}
 
     [[nodiscard]] Index size() const { return nx_ * ny_; }
 
@@ -173,15 +171,15 @@ class Convolution {
 public:
     Convolution(Planes const& planes, LinearCombinationKernel const& kernel, Index x0, Index y0,
                 ConvolutionControl const& control, FilledPixels const& fill)
-            : planes_(planes),
-              control_(control),
-              fill_(fill),
-              kernelHeight_(static_cast<int>(kernel.basis.height)),
-              kernelWidth_(static_cast<int>(kernel.basis.width)),
-              functions_(chooseRowFunctions(control.instructionSet)),
-              footprint_(footprintOf(kernel)),
-              expansion_(kernel, x0, y0),
-              mask_{kernel, footprint_, functions_, control, fill, x0, y0} {}
+        : planes_(planes),
+          control_(control),
+          fill_(fill),
+          kernelHeight_(static_cast<int>(kernel.basis.height)),
+          kernelWidth_(static_cast<int>(kernel.basis.width)),
+          functions_(chooseRowFunctions(control.instructionSet)),
+          footprint_(footprintOf(kernel)),
+          expansion_(kernel, x0, y0),
+          mask_{kernel, footprint_, functions_, control, fill, x0, y0} {}
 
     void convolve(Tile const& tile, Workspace& work) const {
         RowMatrix const expansion = expansion_.expand(tile);
@@ -224,13 +222,13 @@ private:
         }
     }
 
-    void copyInput(Plane<float> const& plane, float FilledPixel::*fillValue, Tile const& tile,
-                   Workspace& work) const {
+    void copyInput(Plane<float> const& plane, float FilledPixel::* fillValue, Tile const& tile, Workspace& work) const {
         int const stride = inputStride(tile);
-        work.input.assign(static_cast<std::size_t>(stride * inputHeight(tile)), 0.0F);
+        work.input.resize(static_cast<std::size_t>(stride * inputHeight(tile)));
         for (int i = 0; i < inputHeight(tile); ++i) {
             float* const row = work.input.data() + i * stride;
             std::copy_n(plane.inputAt(inputY(tile) + i, inputX(tile)), inputWidth(tile), row);
+            std::fill(row + inputWidth(tile), row + stride, 0.0F);
             for (FilledPixel const& pixel : work.filled[static_cast<std::size_t>(i)]) {
                 row[pixel.x - inputX(tile)] = pixel.*fillValue;
             }
@@ -243,8 +241,7 @@ private:
                      factors, plane.outputAt(tile.y0, tile.x0), plane.outputStride, work.rows);
     }
 
-    void convolveMask(TileKernel const& kernel, Tile const& tile, TileFactors const& factors,
-                      Workspace& work) const {
+    void convolveMask(TileKernel const& kernel, Tile const& tile, TileFactors const& factors, Workspace& work) const {
         int const width = inputWidth(tile);
         work.mask.resize(static_cast<std::size_t>(width * inputHeight(tile)));
         for (int i = 0; i < inputHeight(tile); ++i) {
@@ -315,13 +312,11 @@ void convolve(MaskedImageView const& input, LinearCombinationKernel const& kerne
               ConvolutionControl const& control, Execution const& execution, MaskedImageTarget output) {
     Index const height = input.image.rows();
     Index const width = input.image.cols();
-    detail::Planes const planes{height, width,
-                                detail::planeOf(input.image, output.image, height, width, "image"),
+    detail::Planes const planes{height, width, detail::planeOf(input.image, output.image, height, width, "image"),
                                 detail::planeOf(input.variance, output.variance, height, width, "variance"),
                                 detail::planeOf(input.mask, output.mask, height, width, "mask")};
     detail::validate(planes, kernel, control);
-    FilledPixels const fill =
-        control.fillBad ? fillBadPixels(input, control.badBits, execution) : FilledPixels{};
+    FilledPixels const fill = control.fillBad ? fillBadPixels(input, control.badBits, execution) : FilledPixels{};
     detail::convolvePlanes(planes, kernel, x0, y0, control, execution, fill);
 }
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <iterator>
+#include <limits>
 
 namespace psfmatch::detail {
 
@@ -93,21 +94,21 @@ struct Group {
 
 class FractionRule {
 public:
-    FractionRule(MaskContext const& context, TileKernel const& kernel, Tile const& tile,
-                 TileFactors const& factors, std::vector<std::span<FilledPixel const>> const& filled)
-            : context_(context),
-              tile_(tile),
-              factors_(factors),
-              filled_(filled),
-              height_(static_cast<int>(context.kernel.basis.height)),
-              width_(static_cast<int>(context.kernel.basis.width)),
-              firstColumn_(tile.x0 - (width_ - 1) / 2),
-              rowStride_(padded(width_)),
-              tapStride_(height_ * rowStride_),
-              sumStride_(padded(tile.width + 2 * (width_ - 1)) + rowPadding),
-              taps_(static_cast<std::size_t>(kernel.xTerms() * tapStride_)),
-              weights_(static_cast<std::size_t>(kernel.xTerms())),
-              columnFactors_(static_cast<std::size_t>(kernel.xTerms() * sumStride_), 0.0F) {
+    FractionRule(MaskContext const& context, TileKernel const& kernel, Tile const& tile, TileFactors const& factors,
+                 std::vector<std::span<FilledPixel const>> const& filled)
+        : context_(context),
+          tile_(tile),
+          factors_(factors),
+          filled_(filled),
+          height_(static_cast<int>(context.kernel.basis.height)),
+          width_(static_cast<int>(context.kernel.basis.width)),
+          firstColumn_(tile.x0 - (width_ - 1) / 2),
+          rowStride_(padded(width_)),
+          tapStride_(height_ * rowStride_),
+          sumStride_(padded(tile.width + 2 * (width_ - 1)) + rowPadding),
+          taps_(static_cast<std::size_t>(kernel.xTerms() * tapStride_)),
+          weights_(static_cast<std::size_t>(kernel.xTerms())),
+          columnFactors_(static_cast<std::size_t>(kernel.xTerms() * sumStride_), 0.0F) {
         reverseKernel(kernel);
         for (int a = 0; a < kernel.xTerms(); ++a) {
             std::copy_n(factors.x.data() + a * factors.xStride, tile.width,
@@ -120,14 +121,16 @@ public:
     void markRow(int row, MaskPixel* output) {
         MaskPixel covering = 0;
         switch (coverage(row, covering)) {
-            case Coverage::none: return;
+            case Coverage::none:
+                return;
             case Coverage::complete:
                 prepareTaps(row);
                 if (absoluteSum(0) > 0.0F) {
                     std::for_each(output, output + tile_.width, [&](MaskPixel& pixel) { pixel |= covering; });
                 }
                 return;
-            case Coverage::partial: break;
+            case Coverage::partial:
+                break;
         }
         prepareTaps(row);
         sumWeights(row);
@@ -136,11 +139,12 @@ public:
             int const end = std::min(begin + chunkWidth, tile_.width);
             int const middle = (begin + end) / 2;
             float const total = absoluteSum(middle);
-            float const spread = slope_ * columnStep * static_cast<float>(middle - begin);
+            Bounds const bounds = boundsOf(total, slope_ * columnStep * static_cast<float>(middle - begin));
             for (std::size_t g = 0; g < groups_.size(); ++g) {
                 float const* const sums = sums_.data() + g * static_cast<std::size_t>(sumStride_) + width_ - 1;
                 for (int x = begin; x < end; ++x) {
-                    if (sums[x] > 0.0F && outweighs(groups_[g], row, x, sums[x], total, spread)) {
+                    if (sums[x] >= bounds.lower &&
+                        (sums[x] > bounds.upper || outweighs(groups_[g], row, x, sums[x], bounds))) {
                         output[x] |= groups_[g].marks;
                     }
                 }
@@ -211,9 +215,7 @@ private:
         }
     }
 
-    void prepareTaps(int row) {
-        kernel_.collapse(context_.functions, factors_.yRow(row), taps_.data(), tapStride_);
-    }
+    void prepareTaps(int row) { kernel_.collapse(context_.functions, factors_.yRow(row), taps_.data(), tapStride_); }
 
     // For each group: sum of |K| over its pixels under the kernel, for every output pixel of the row. A pixel in
     // column c of the tile's input lies under the kernels of the output pixels c - width + 1 .. c.
@@ -244,29 +246,36 @@ private:
                                               tapStride_);
     }
 
-    bool outweighs(Group const& group, int row, int x, float weight, float total, float spread) {
-        auto const fraction = static_cast<float>(context_.control.maskedKernelFraction);
+    // What the weight of filled pixels is compared with, where sum |K| = total +- spread.
+    struct Bounds {
+        float lower;
+        float upper;
+        float rounding;
+    };
+
+    [[nodiscard]] float fraction() const { return static_cast<float>(context_.control.maskedKernelFraction); }
+
+    [[nodiscard]] Bounds boundsOf(float total, float spread) const {
         // Rounding of the two sums: 1e-4 of each is more than the 441 additions of a 21x21 kernel can lose, and
         // taps near a change of sign are uncertain by 1e-7 of their terms.
-        float const rounding = (2e-4F * fraction + 2e-7F) * (total + spread + slope_);
-        if (weight > fraction * (total + spread) + rounding) {
-            return true;
-        }
-        if (weight < fraction * (total - spread) - rounding) {
-            return false;
-        }
-        float const exactTotal = absoluteSum(x);
-        if (std::abs(weight - fraction * exactTotal) > rounding) {
-            return weight > fraction * exactTotal;
+        float const rounding = (2e-4F * fraction() + 2e-7F) * (total + spread + slope_);
+        return {std::max(fraction() * (total - spread) - rounding, std::numeric_limits<float>::min()),
+                fraction() * (total + spread) + rounding, rounding};
+    }
+
+    // For a weight between the bounds.
+    bool outweighs(Group const& group, int row, int x, float weight, Bounds const& bounds) {
+        float const limit = fraction() * absoluteSum(x);
+        if (std::abs(weight - limit) > bounds.rounding) {
+            return weight > limit;
         }
         return outweighsExactly(group, row, x);
     }
 
     bool outweighsExactly(Group const& group, int row, int x) const {
-        OwnedImage<double> const taps =
-            kernelImage(context_.kernel, static_cast<double>(context_.x0 + tile_.x0 + x),
-                        static_cast<double>(context_.y0 + tile_.y0 + row))
-                .abs();
+        OwnedImage<double> const taps = kernelImage(context_.kernel, static_cast<double>(context_.x0 + tile_.x0 + x),
+                                                    static_cast<double>(context_.y0 + tile_.y0 + row))
+                                            .abs();
         double weight = 0.0;
         for (int v = 0; v < height_; ++v) {
             for (FilledPixel const& pixel : filled_[static_cast<std::size_t>(row + v)]) {

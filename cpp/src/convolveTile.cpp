@@ -24,7 +24,9 @@ constexpr int termIndex(int xDegree, int yDegree) {
     return degree * (degree + 1) / 2 + yDegree;
 }
 
-double halfExtent(int count) { return std::max(0.5 * (count - 1), 0.5); }
+double halfExtent(int count) {
+    return std::max(0.5 * (count - 1), 0.5);
+}
 
 // Row i: coefficients of T_0(t) .. T_order(t) of the one-dimensional function of degree i, from its values at the
 // Chebyshev nodes (exact for polynomials). `valuesAt(position)` returns all functions' values.
@@ -139,10 +141,10 @@ void TileKernel::collapse(RowFunctions const& functions, float const* yFactors, 
 }
 
 TileFactors::TileFactors(Tile const& tile, int nTerms_)
-        : nTerms(nTerms_),
-          xStride(padded(tile.width)),
-          x(static_cast<std::size_t>(nTerms * xStride), 0.0F),
-          y(static_cast<std::size_t>(nTerms * tile.height)) {
+    : nTerms(nTerms_),
+      xStride(padded(tile.width)),
+      x(static_cast<std::size_t>(nTerms * xStride), 0.0F),
+      y(static_cast<std::size_t>(nTerms * tile.height)) {
     auto const fill = [&](int count, float* values, int positionStride, int degreeStride) {
         for (int i = 0; i < count; ++i) {
             double const t = (i - 0.5 * (count - 1)) / halfExtent(count);
@@ -161,10 +163,10 @@ TileFactors::TileFactors(Tile const& tile, int nTerms_)
 }
 
 KernelExpansion::KernelExpansion(LinearCombinationKernel const& kernel, Index x0, Index y0)
-        : spatial_(kernel.spatial),
-          terms_(termImages(kernel)),
-          x0_(static_cast<double>(x0)),
-          y0_(static_cast<double>(y0)) {}
+    : spatial_(kernel.spatial),
+      terms_(termImages(kernel)),
+      x0_(static_cast<double>(x0)),
+      y0_(static_cast<double>(y0)) {}
 
 RowMatrix KernelExpansion::expand(Tile const& tile) const {
     double const xCentre = x0_ + static_cast<double>(tile.x0) + 0.5 * (tile.width - 1);
@@ -236,8 +238,8 @@ struct RowBlock {
         int const v = inputRow + footprint.v0;
         functions.accumulate(
             {taps.data + firstPair * taps.stride + v * kernelWidth + footprint.u0, pairStep * taps.stride}, nPairs,
-            kernelWidth, height, footprint.width, {input.data + v * input.stride + footprint.u0, input.stride},
-            count, sums + firstPair * count, pairStep * count);
+            kernelWidth, height, footprint.width, {input.data + v * input.stride + footprint.u0, input.stride}, count,
+            sums + firstPair * count, pairStep * count);
     }
 
     // Terms [firstTerm, firstTerm + nTerms) of rows [firstRow, endRow): at most maxTerms pairs, and all rows of
@@ -266,8 +268,8 @@ struct RowBlock {
             for (Footprint::Span const& span : footprint.spans) {
                 int const inputRow = row + span.v;
                 functions.accumulate({taps.data + row * taps.stride + inputRow * kernelWidth + span.u, 0}, 1, 0, 1,
-                                     span.width, {input.data + inputRow * input.stride + span.u, input.stride},
-                                     count, sums + row * count, count);
+                                     span.width, {input.data + inputRow * input.stride + span.u, input.stride}, count,
+                                     sums + row * count, count);
             }
         }
     }
@@ -294,9 +296,9 @@ struct RowBlock {
 
 }  // namespace
 
-void convolveTile(RowFunctions const& functions, TileKernel const& kernel, Footprint const& footprint,
-                  int kernelWidth, FloatRows input, Tile const& tile, TileFactors const& factors, float* output,
-                  Index outputStride, std::vector<float>& scratch) {
+void convolveTile(RowFunctions const& functions, TileKernel const& kernel, Footprint const& footprint, int kernelWidth,
+                  FloatRows input, Tile const& tile, TileFactors const& factors, float* output, Index outputStride,
+                  std::vector<float>& scratch) {
     int const nTerms = kernel.xTerms();
     int const rowsPerBlock = nTerms == 1 ? maxTerms : 2;
     int const count = padded(tile.width);
@@ -310,12 +312,17 @@ void convolveTile(RowFunctions const& functions, TileKernel const& kernel, Footp
     for (int row = 0; row < tile.height; row += rowsPerBlock) {
         int const nRows = std::min(rowsPerBlock, tile.height - row);
         for (int i = 0; i < nRows; ++i) {
-            kernel.collapse(functions, factors.yRow(row + i), taps + i * (tapStride + kernelWidth),
-                            nRows * tapStride);
+            kernel.collapse(functions, factors.yRow(row + i), taps + i * (tapStride + kernelWidth), nRows * tapStride);
         }
         std::fill(sums, sums + nTerms * nRows * count, 0.0F);
-        RowBlock const block{functions,           footprint, kernelWidth, nRows, {taps, tapStride},
-                             {input.data + row * input.stride, input.stride}, count, sums};
+        RowBlock const block{functions,
+                             footprint,
+                             kernelWidth,
+                             nRows,
+                             {taps, tapStride},
+                             {input.data + row * input.stride, input.stride},
+                             count,
+                             sums};
         block.accumulate(nTerms);
         for (int i = 0; i < nRows; ++i) {
             functions.combineProducts({sums + i * count, nRows * count}, factors.xRows(), nTerms, count, result);

@@ -6,8 +6,8 @@
 
 #include <vector>
 
-#include "convolveRows.h"
 #include "psfmatch/LinearCombinationKernel.h"
+#include "rowFunctions.h"
 
 namespace psfmatch::detail {
 
@@ -15,7 +15,9 @@ namespace psfmatch::detail {
 inline constexpr int tileWidth = 96;
 inline constexpr int tileHeight = 128;
 
-[[nodiscard]] constexpr int padded(int count) { return (count + rowPadding - 1) / rowPadding * rowPadding; }
+[[nodiscard]] constexpr int padded(int count) {
+    return (count + rowPadding - 1) / rowPadding * rowPadding;
+}
 
 struct Tile {
     Index x0 = 0;  // first output pixel, counted from the corner of the image
@@ -89,8 +91,8 @@ private:
 
 // Convolves one plane of a tile. `input` starts at the pixel under tap [0, 0] of the tile's first output pixel and
 // is readable, rows and padding, for padded(tile.width) + kernel width - 1 floats a row. `scratch` is reused.
-void convolveTile(RowFunctions const& functions, TileKernel const& kernel, Footprint const& footprint,
-                  int kernelWidth, FloatRows input, Tile const& tile, TileFactors const& factors, float* output,
-                  Index outputStride, std::vector<float>& scratch);
+void convolveTile(RowFunctions const& functions, TileKernel const& kernel, Footprint const& footprint, int kernelWidth,
+                  FloatRows input, Tile const& tile, TileFactors const& factors, float* output, Index outputStride,
+                  std::vector<float>& scratch);
 
 }  // namespace psfmatch::detail

@@ -1,12 +1,53 @@
-// The choice between the inner loops of convolveRows.h, made at run time.
+// The inner loops of convolutions and correlations, built once for every instruction set and chosen at run time. Plain
+// pointers only: whatever these files instantiated from the standard library or Eigen could be merged by the
+// linker with the copies for older processors.
 #pragma once
 
-#include "convolveRows.h"
 #include "psfmatch/instructionSet.h"
 
 namespace psfmatch::detail {
 
-// Throws std::invalid_argument for a set that this processor or this build lacks.
+// Rows of floats, `stride` floats apart.
+struct FloatRows {
+    float const* data;
+    int stride;
+};
+
+// Every count below is a multiple of this.
+inline constexpr int rowPadding = 8;
+
+// The largest number of terms of one call of accumulate.
+inline constexpr int maxTerms = 4;
+
+struct RowFunctions {
+    // sums[t][x] += sum over v < height, u < width of taps[t][v * tapStride + u] * input[v][x + u], for x <
+    // count and t < nTerms. Each sum runs over v, then u, so that splitting the work never changes a bit.
+    void (*accumulate)(FloatRows taps, int nTerms, int tapStride, int height, int width, FloatRows input, int count,
+                       float* sums, int sumStride);
+
+    // result[x] = sum over i < nRows of weights[i] * rows[i][x]
+    void (*combine)(FloatRows rows, float const* weights, int nRows, int count, float* result);
+
+    // result[x] = sum over i < nRows of factors[i][x] * rows[i][x]
+    void (*combineProducts)(FloatRows rows, FloatRows factors, int nRows, int count, float* result);
+
+    // result[x] += |sum over i < nRows of factors[i][x] * rows[i][x]|
+    void (*addAbsolute)(FloatRows rows, FloatRows factors, int nRows, int count, float* result);
+
+    // sum over x < count of |sum over i < nRows of weights[i] * rows[i][x]|
+    float (*absoluteSum)(FloatRows rows, float const* weights, int nRows, int count);
+
+    // sums[x] += sum over k < nTaps of taps[k] * input[k * step + x], for x < count, which need not be padded
+    void (*correlate)(double const* taps, int nTaps, double const* input, int step, int count, double* sums);
+};
+
+[[nodiscard]] RowFunctions rowFunctionsBaseline();
+
+// Null pointers where the compiler could not build them.
+[[nodiscard]] RowFunctions rowFunctionsAvx2();
+
+// The functions that this processor runs fastest, or those of a given set; std::invalid_argument for a set that this
+// processor or this build lacks.
 [[nodiscard]] RowFunctions chooseRowFunctions(InstructionSet instructionSet);
 
 }  // namespace psfmatch::detail

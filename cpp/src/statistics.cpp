@@ -94,8 +94,8 @@ ClippedStatistics clippedStatistics(std::vector<double> const& values, ClippingC
 ResidualStatistics residualStatistics(MaskedImageView const& residual, MaskPixel badBits, Index coreRadius) {
     Index const height = residual.image.rows();
     Index const width = residual.image.cols();
-    if (residual.variance.rows() != height || residual.variance.cols() != width ||
-        residual.mask.rows() != height || residual.mask.cols() != width) {
+    if (residual.variance.rows() != height || residual.variance.cols() != width || residual.mask.rows() != height ||
+        residual.mask.cols() != width) {
         throw std::invalid_argument("residuals of " + std::to_string(width) + "x" + std::to_string(height) +
                                     " pixels with a variance or mask of another shape");
     }
@@ -122,9 +122,8 @@ ResidualStatistics residualStatistics(MaskedImageView const& residual, MaskPixel
         }
     }
     if (!std::isfinite(sum) || !std::isfinite(squares)) {
-        throw NumericalError(
-            "residuals of " + std::to_string(count) +
-            " pixels hold NaN, infinity or a negative variance that no bad mask plane marks");
+        throw NumericalError("residuals of " + std::to_string(count) +
+                             " pixels hold NaN, infinity or a negative variance that no bad mask plane marks");
     }
     return residualStatistics(sum, squares, count);
 }

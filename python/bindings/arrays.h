@@ -26,8 +26,7 @@ Index checkedStride(py::array const& array, char const* name) {
                              ", must be native " + std::string(py::str(py::dtype::of<Pixel>())));
     }
     if (array.ndim() != 2) {
-        throw py::value_error(std::string(name) + " has " + std::to_string(array.ndim()) +
-                              " dimensions, must have 2");
+        throw py::value_error(std::string(name) + " has " + std::to_string(array.ndim()) + " dimensions, must have 2");
     }
     // numpy gives empty arrays strides that mean nothing.
     if (array.size() == 0) {
@@ -35,8 +34,8 @@ Index checkedStride(py::array const& array, char const* name) {
     }
     auto const pixelSize = static_cast<py::ssize_t>(sizeof(Pixel));
     bool const rowsContiguous = array.shape(1) == 1 || array.strides(1) == pixelSize;
-    bool const rowsApart = array.shape(0) == 1 || (array.strides(0) >= array.shape(1) * pixelSize &&
-                                                   array.strides(0) % pixelSize == 0);
+    bool const rowsApart =
+        array.shape(0) == 1 || (array.strides(0) >= array.shape(1) * pixelSize && array.strides(0) % pixelSize == 0);
     if (!rowsContiguous || !rowsApart) {
         throw py::value_error(std::string(name) + " must have contiguous rows");
     }
@@ -46,23 +45,19 @@ Index checkedStride(py::array const& array, char const* name) {
 template <typename Pixel>
 ConstImageView<Pixel> viewOf(py::array const& array, char const* name) {
     Index const stride = checkedStride<Pixel>(array, name);
-    return {static_cast<Pixel const*>(array.data()), array.shape(0), array.shape(1),
-            Eigen::OuterStride<>(stride)};
+    return {static_cast<Pixel const*>(array.data()), array.shape(0), array.shape(1), Eigen::OuterStride<>(stride)};
 }
 
 template <typename Pixel>
 ImageView<Pixel> mutableViewOf(py::array& array, char const* name) {
     Index const stride = checkedStride<Pixel>(array, name);
-    return {static_cast<Pixel*>(array.mutable_data()), array.shape(0), array.shape(1),
-            Eigen::OuterStride<>(stride)};
+    return {static_cast<Pixel*>(array.mutable_data()), array.shape(0), array.shape(1), Eigen::OuterStride<>(stride)};
 }
 
-inline MaskedImageView maskedViewOf(py::array const& image, py::array const& variance,
-                                    py::array const& mask) {
+inline MaskedImageView maskedViewOf(py::array const& image, py::array const& variance, py::array const& mask) {
     MaskedImageView const view{viewOf<float>(image, "image"), viewOf<float>(variance, "variance"),
                                viewOf<MaskPixel>(mask, "mask")};
-    bool const sameShape = view.image.rows() == view.variance.rows() &&
-                           view.image.cols() == view.variance.cols() &&
+    bool const sameShape = view.image.rows() == view.variance.rows() && view.image.cols() == view.variance.cols() &&
                            view.image.rows() == view.mask.rows() && view.image.cols() == view.mask.cols();
     if (!sameShape) {
         throw py::value_error("image, variance and mask differ in shape");
@@ -73,8 +68,8 @@ inline MaskedImageView maskedViewOf(py::array const& image, py::array const& var
 // (n, height, width), or one kernel (height, width)
 inline KernelBasis basisOf(DoubleArray const& array) {
     if (array.ndim() != 2 && array.ndim() != 3) {
-        throw py::value_error("a kernel basis has shape (n, height, width), not " +
-                              std::to_string(array.ndim()) + " dimensions");
+        throw py::value_error("a kernel basis has shape (n, height, width), not " + std::to_string(array.ndim()) +
+                              " dimensions");
     }
     py::ssize_t const d = array.ndim() - 2;
     KernelBasis basis;
@@ -111,16 +106,14 @@ inline py::array_t<double> arrayOf(OwnedImage<double> const& image) {
 
 inline Eigen::MatrixXd matrixOf(DoubleArray const& array, char const* name) {
     if (array.ndim() != 2) {
-        throw py::value_error(std::string(name) + " has " + std::to_string(array.ndim()) +
-                              " dimensions, must have 2");
+        throw py::value_error(std::string(name) + " has " + std::to_string(array.ndim()) + " dimensions, must have 2");
     }
     return Eigen::Map<RowMatrix const>(array.data(), array.shape(0), array.shape(1));
 }
 
 inline Eigen::VectorXd vectorOf(DoubleArray const& array, char const* name) {
     if (array.ndim() != 1) {
-        throw py::value_error(std::string(name) + " has " + std::to_string(array.ndim()) +
-                              " dimensions, must have 1");
+        throw py::value_error(std::string(name) + " has " + std::to_string(array.ndim()) + " dimensions, must have 1");
     }
     return Eigen::Map<Eigen::VectorXd const>(array.data(), array.shape(0));
 }

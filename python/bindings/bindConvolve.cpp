@@ -19,8 +19,7 @@ void bindConvolve(py::module_& module) {
             if (basis.size() != 1) {
                 throw py::value_error("one kernel is needed, not " + std::to_string(basis.size()));
             }
-            LinearCombinationKernel const fixed{std::move(basis), SpatialFunction{},
-                                                Eigen::MatrixXd::Ones(1, 1)};
+            LinearCombinationKernel const fixed{std::move(basis), SpatialFunction{}, Eigen::MatrixXd::Ones(1, 1)};
             ConvolutionControl control;
             control.copyEdge = true;
             py::array output = py::array_t<float>(std::vector<py::ssize_t>{input.rows(), input.cols()});
@@ -38,8 +37,8 @@ void bindConvolve(py::module_& module) {
         "convolve",
         [](py::array const& image, py::array const& variance, py::array const& mask, DoubleArray const& basis,
            DoubleArray const& parameters, SpatialFunction const& spatial, Index x0, Index y0, bool copyEdge,
-           bool normalize, double maskedKernelFraction, MaskPixel badBits, MaskPixel edgeBit,
-           MaskPixel noDataBit, MaskPixel interpolatedBit, InstructionSet instructionSet, int nThreads) {
+           bool normalize, double maskedKernelFraction, MaskPixel badBits, MaskPixel edgeBit, MaskPixel noDataBit,
+           MaskPixel interpolatedBit, InstructionSet instructionSet, int nThreads) {
             MaskedImageView const input = maskedViewOf(image, variance, mask);
             LinearCombinationKernel const kernel{basisOf(basis), spatial, matrixOf(parameters, "parameters")};
             ConvolutionControl control;
@@ -66,9 +65,9 @@ void bindConvolve(py::module_& module) {
             return py::make_tuple(outImage, outVariance, outMask);
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("basis"), py::arg("parameters"),
-        py::arg("spatial"), py::arg("x0"), py::arg("y0"), py::kw_only(), py::arg("copyEdge"),
-        py::arg("normalize"), py::arg("maskedKernelFraction"), py::arg("badBits"), py::arg("edgeBit"),
-        py::arg("noDataBit"), py::arg("interpolatedBit"), py::arg("instructionSet"), py::arg("nThreads"));
+        py::arg("spatial"), py::arg("x0"), py::arg("y0"), py::kw_only(), py::arg("copyEdge"), py::arg("normalize"),
+        py::arg("maskedKernelFraction"), py::arg("badBits"), py::arg("edgeBit"), py::arg("noDataBit"),
+        py::arg("interpolatedBit"), py::arg("instructionSet"), py::arg("nThreads"));
 }
 
 }  // namespace psfmatch::python

@@ -32,8 +32,8 @@ std::vector<Box> boxesOf(IndexArray const& array) {
 std::vector<CandidateStamp> stampsOf(std::vector<StampTuple> const& templates,
                                      std::vector<StampTuple> const& sciences) {
     if (templates.size() != sciences.size()) {
-        throw py::value_error(std::to_string(templates.size()) + " template and " +
-                              std::to_string(sciences.size()) + " science stamps");
+        throw py::value_error(std::to_string(templates.size()) + " template and " + std::to_string(sciences.size()) +
+                              " science stamps");
     }
     std::vector<CandidateStamp> stamps;
     stamps.reserve(templates.size());
@@ -51,8 +51,7 @@ std::vector<CandidateStamp> stampsOf(std::vector<StampTuple> const& templates,
 void bindFits(py::module_& module) {
     module.def(
         "lostWeights",
-        [](StampTuple const& templateImage, StampTuple const& scienceImage, IndexArray const& boxes,
-           int nThreads) {
+        [](StampTuple const& templateImage, StampTuple const& scienceImage, IndexArray const& boxes, int nThreads) {
             auto const& [tImage, tVariance, tMask, tBits] = templateImage;
             auto const& [sImage, sVariance, sMask, sBits] = scienceImage;
             auto const templateView = maskedViewOf(tImage, tVariance, tMask);
@@ -67,8 +66,7 @@ void bindFits(py::module_& module) {
         "coreSignalToNoise",
         [](StampTuple const& image, IndexArray const& boxes, Index coreRadius) {
             auto const& [pixels, variance, mask, badBits] = image;
-            return coreSignalToNoise(maskedViewOf(pixels, variance, mask), badBits, boxesOf(boxes),
-                                     coreRadius);
+            return coreSignalToNoise(maskedViewOf(pixels, variance, mask), badBits, boxesOf(boxes), coreRadius);
         },
         py::arg("image"), py::arg("boxes"), py::kw_only(), py::arg("coreRadius"));
 
@@ -99,12 +97,10 @@ void bindFits(py::module_& module) {
     py::class_<CandidateFit>(module, "CandidateFit")
         .def_readonly("outcome", &CandidateFit::outcome)
         .def_readonly("message", &CandidateFit::message)
-        .def_property_readonly("matrix",
-                               [](CandidateFit const& fit) { return arrayOf(fit.equations.matrix); })
+        .def_property_readonly("matrix", [](CandidateFit const& fit) { return arrayOf(fit.equations.matrix); })
         .def_property_readonly("rightHandSide",
                                [](CandidateFit const& fit) { return arrayOf(fit.equations.rightHandSide); })
-        .def_property_readonly("coefficients",
-                               [](CandidateFit const& fit) { return arrayOf(fit.coefficients); })
+        .def_property_readonly("coefficients", [](CandidateFit const& fit) { return arrayOf(fit.coefficients); })
         .def_readonly("background", &CandidateFit::background)
         .def_readonly("kernelSum", &CandidateFit::kernelSum)
         .def_readonly("conditionNumber", &CandidateFit::conditionNumber)
@@ -132,21 +128,21 @@ void bindFits(py::module_& module) {
     module.def(
         "assessCandidates",
         [](std::vector<StampTuple> const& templates, std::vector<StampTuple> const& sciences,
-           DoubleArray const& kernels, std::vector<double> const& backgrounds,
-           CandidateFitControl const& control, int nThreads) {
+           DoubleArray const& kernels, std::vector<double> const& backgrounds, CandidateFitControl const& control,
+           int nThreads) {
             auto const stamps = stampsOf(templates, sciences);
             KernelBasis const stack = basisOf(kernels);
             std::vector<OwnedImage<double>> images;
             for (Index i = 0; i < stack.size(); ++i) {
-                images.emplace_back(Eigen::Map<OwnedImage<double> const>(stack.images.row(i).data(),
-                                                                         stack.height, stack.width));
+                images.emplace_back(
+                    Eigen::Map<OwnedImage<double> const>(stack.images.row(i).data(), stack.height, stack.width));
             }
             auto const execution = interruptible(nThreads);
             py::gil_scoped_release const release;
             return assessCandidates(stamps, images, backgrounds, control, execution);
         },
-        py::arg("templates"), py::arg("sciences"), py::arg("kernels"), py::arg("backgrounds"),
-        py::arg("control"), py::kw_only(), py::arg("nThreads") = 1);
+        py::arg("templates"), py::arg("sciences"), py::arg("kernels"), py::arg("backgrounds"), py::arg("control"),
+        py::kw_only(), py::arg("nThreads") = 1);
 
     py::class_<SpatialKernelSolution>(module, "SpatialKernelSolution")
         .def_property_readonly("kernelParameters",
@@ -170,8 +166,7 @@ void bindFits(py::module_& module) {
             equations.reserve(matrices.size());
             std::vector<CandidateEquations> candidates;
             for (std::size_t i = 0; i < matrices.size(); ++i) {
-                equations.push_back(
-                    {matrixOf(matrices[i], "matrix"), vectorOf(rightHandSides[i], "rightHandSide")});
+                equations.push_back({matrixOf(matrices[i], "matrix"), vectorOf(rightHandSides[i], "rightHandSide")});
                 candidates.push_back({x[i], y[i], &equations.back()});
             }
             SpatialKernelControl control;

@@ -22,8 +22,7 @@ void bindKernels(py::module_& module) {
         .def_readonly("xScale", &Frame::xScale)
         .def_readonly("yScale", &Frame::yScale);
     module.def(
-        "frameOf",
-        [](Index x0, Index y0, Index width, Index height) { return frameOf({x0, y0, width, height}); },
+        "frameOf", [](Index x0, Index y0, Index width, Index height) { return frameOf({x0, y0, width, height}); },
         py::arg("x0"), py::arg("y0"), py::arg("width"), py::arg("height"));
 
     py::class_<SpatialFunction>(module, "SpatialFunction")
@@ -74,8 +73,7 @@ void bindKernels(py::module_& module) {
     py::class_<PreparedBasis>(module, "PreparedBasis")
         .def(py::init([](DoubleArray const& basis) { return prepare(basisOf(basis)); }), py::arg("basis"))
         .def_property_readonly("size", [](PreparedBasis const& self) { return self.basis.size(); })
-        .def_property_readonly("isSeparable",
-                               [](PreparedBasis const& self) { return self.separable.has_value(); });
+        .def_property_readonly("isSeparable", [](PreparedBasis const& self) { return self.separable.has_value(); });
 }
 
 }  // namespace psfmatch::python

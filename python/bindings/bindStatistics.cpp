@@ -35,9 +35,7 @@ void bindStatistics(py::module_& module) {
     module.def(
         "residualStatistics",
         [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,
-           Index coreRadius) {
-            return residualStatistics(maskedViewOf(image, variance, mask), badBits, coreRadius);
-        },
+           Index coreRadius) { return residualStatistics(maskedViewOf(image, variance, mask), badBits, coreRadius); },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::kw_only(),
         py::arg("coreRadius") = -1);
 

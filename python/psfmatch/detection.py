@@ -53,7 +53,9 @@ def estimateBackground(
     """
     if bad.all():
         raise ValueError("no good pixel to estimate a background from")
-    median = np.float32(np.median(maskedImage.image[~bad]))
+    step = max(1, math.isqrt(bad.size // MAX_CLIPPING_PIXELS))
+    sample = maskedImage.image[::step, ::step][~bad[::step, ::step]]
+    median = np.float32(np.median(sample if sample.size else maskedImage.image[~bad]))
     if min(maskedImage.shape) < MIN_MESH_PIX:
         return np.full(maskedImage.shape, median)
     pixels = np.where(bad, median, maskedImage.image)

@@ -91,7 +91,7 @@ class DoubleGaussianPsf(ImagePsf):
     """Two round Gaussians: a core of width `sigma1` and wings of `sigma2` (pixels) with `ratio` of its peak."""
 
     def __init__(self, sigma1: float, sigma2: float, ratio: float = 0.1, size: int | None = None) -> None:
-        side = _oddSize(max(sigma1, sigma2), size)
+        side = max(_oddSize(sigma, size) for sigma in (sigma1, sigma2))
         super().__init__(_gaussian(sigma1, side) + ratio * _gaussian(sigma2, side))
 
 

@@ -38,7 +38,7 @@ def requireRegistered(template: Exposure, science: Exposure, doWarping: bool = T
             templateShape=template.maskedImage.shape,
             scienceShape=science.maskedImage.shape,
         )
-    if not (template.hasWcs and science.hasWcs):
+    if not (_hasUsableWcs(template) and _hasUsableWcs(science)):
         return
     positions = _templateCorners(template, science)
     offset = float(np.hypot(*(positions - np.array(_corners(science)))).max())
@@ -94,11 +94,22 @@ def _templateCorners(template: Exposure, science: Exposure) -> npt.NDArray[np.fl
         ra, dec = template.wcs.celestial.all_pix2world(*_corners(template), 0)
         positions = np.array(science.wcs.celestial.all_world2pix(ra, dec, 0, quiet=True))
     except (ValueError, RuntimeError) as error:
-        raise InputImagesError(
-            f"Input images not registered: a WCS cannot be used ({str(error).splitlines()[0]}); if the pixels are "
-            "registered, drop it (Exposure(..., wcs=None); --ignore-wcs on the command line)"
-        ) from error
+        raise _unusableWcs(error) from error
     return np.where(np.isfinite(positions), positions, np.inf)
+
+
+def _hasUsableWcs(exposure: Exposure) -> bool:
+    try:
+        return exposure.hasWcs
+    except (ValueError, RuntimeError) as error:
+        raise _unusableWcs(error) from error
+
+
+def _unusableWcs(error: Exception) -> InputImagesError:
+    return InputImagesError(
+        f"Input images not registered: a WCS cannot be used ({str(error).splitlines()[0]}); if the pixels are "
+        "registered, drop it (Exposure(..., wcs=None); --ignore-wcs on the command line)"
+    )
 
 
 def _overlaps(corners: npt.NDArray[np.float64], science: Exposure) -> bool:

@@ -250,6 +250,7 @@ def makeCandidateList(
         )
     if len(sources) < 1:
         raise NoKernelCandidatesError("No candidates in candidateList: it is empty", nSources=0)
+    width = 2 * rules.halfWidth + 1
     log.info("Growing %d kernel candidate stars by %d pixels", len(sources), rules.halfWidth)
     x, y = np.asarray(sources["x"], dtype=np.float64), np.asarray(sources["y"], dtype=np.float64)
     boxes = _centredBoxes(x, y, rules.halfWidth, science.getBBox())
@@ -264,9 +265,10 @@ def makeCandidateList(
         {"source": sources[int(i)], "footprint": Footprint(Box(*boxes[i].tolist()), (float(x[i]), float(y[i])))}
         for i in np.flatnonzero(isGood & isNew)
     ]
+    tooSmall = "too close to the edge" if width >= rules.kernelSize else "in stamps smaller than the kernel"
     counts = {
         "outside the image": int(np.count_nonzero(~isInside)),
-        "too close to the edge": int(np.count_nonzero(isInside & ~isLarge)),
+        tooSmall: int(np.count_nonzero(isInside & ~isLarge)),
         "bad pixels in the stamp": int(np.count_nonzero(isLarge & ~isGood)),
         "named twice": int(np.count_nonzero(isGood & ~isNew)),
     }
@@ -274,9 +276,8 @@ def makeCandidateList(
     log.info("Selected %d / %d sources for KernelCandidacy", len(candidates), len(sources))
     if not candidates:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
-        width = 2 * rules.halfWidth + 1
         advice = (
-            f"Stamps of {width} pixels are smaller than the kernel of {rules.kernelSize}: raise "
+            f"Stamps are {width} pixels wide, the kernel {rules.kernelSize}: raise "
             "detectionConfig.fpGrowPix, or set detectionConfig.scaleByFwhm."
             if width < rules.kernelSize
             else f"Stamps are {width} pixels wide; try a smaller kernelSize or a higher maskedStampFraction. "

@@ -31,13 +31,11 @@ psfmatch::ImageView<Pixel> view(Image<Pixel>& image) {
 
 struct MaskedImage {
     MaskedImage(Index height, Index width)
-            : image(Image<float>::Zero(height, width)),
-              variance(Image<float>::Ones(height, width)),
-              mask(Image<MaskPixel>::Zero(height, width)) {}
+        : image(Image<float>::Zero(height, width)),
+          variance(Image<float>::Ones(height, width)),
+          mask(Image<MaskPixel>::Zero(height, width)) {}
 
-    [[nodiscard]] psfmatch::MaskedImageView views() const {
-        return {view(image), view(variance), view(mask)};
-    }
+    [[nodiscard]] psfmatch::MaskedImageView views() const { return {view(image), view(variance), view(mask)}; }
     [[nodiscard]] psfmatch::MaskedImageTarget targets() { return {view(image), view(variance), view(mask)}; }
 
     Image<float> image;
@@ -174,9 +172,9 @@ inline Image<MaskPixel> spreadExactly(MaskedImage const& input, LinearCombinatio
                     Index const column = x - (w - 1) / 2 + u;
                     MaskPixel spreads = input.mask(row, column);
                     MaskPixel planes = spreads & control.badBits;
-                    bool const bad = control.fillBad && psfmatch::isBad(input.image(row, column),
-                                                                        input.variance(row, column), spreads,
-                                                                        control.badBits);
+                    bool const bad =
+                        control.fillBad && psfmatch::isBad(input.image(row, column), input.variance(row, column),
+                                                           spreads, control.badBits);
                     if (bad) {
                         planes = planes != 0 ? planes : control.noDataBit;
                     }

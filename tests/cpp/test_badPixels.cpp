@@ -85,9 +85,8 @@ TEST_CASE("weights are 1 / distance to the nearest good pixel in each direction"
     double const sum = 0.25 + 1.0 + 0.5;
     double const mean = (0.25 * 10.0 + 1.0 * 2.0 + 0.5 * 6.0) / sum;
     double const propagated = (0.0625 + 4.0 + 0.25) / (sum * sum);
-    double const scatter = (0.25 * (10.0 - mean) * (10.0 - mean) + (2.0 - mean) * (2.0 - mean) +
-                            0.5 * (6.0 - mean) * (6.0 - mean)) /
-                           sum;
+    double const scatter =
+        (0.25 * (10.0 - mean) * (10.0 - mean) + (2.0 - mean) * (2.0 - mean) + 0.5 * (6.0 - mean) * (6.0 - mean)) / sum;
     CHECK(result.image(2, 4) == doctest::Approx(mean).epsilon(1e-6));
     CHECK(result.variance(2, 4) == doctest::Approx(propagated + scatter).epsilon(1e-6));
 }
@@ -160,8 +159,8 @@ TEST_CASE("the number of threads changes nothing") {
         FilledPixels const other = fillBadPixels(input.views(), 0, {nThreads, {}});
         CHECK(other.rowStart == one.rowStart);
         REQUIRE(other.pixels.size() == one.pixels.size());
-        CHECK(std::memcmp(other.pixels.data(), one.pixels.data(),
-                          one.pixels.size() * sizeof(psfmatch::FilledPixel)) == 0);
+        CHECK(std::memcmp(other.pixels.data(), one.pixels.data(), one.pixels.size() * sizeof(psfmatch::FilledPixel)) ==
+              0);
     }
 }
 

@@ -136,8 +136,8 @@ TEST_CASE("the variance of a strongly varying kernel is good to 1e-3") {
                 CAPTURE(order);
                 CAPTURE(variation);
                 auto const input = makeField(size.height, size.width, 100.0F, 11);
-                auto const kernel = makeKernel(13, 13, order, SpatialModel::chebyshev1,
-                                               {0, 0, size.width, size.height}, variation, 13);
+                auto const kernel =
+                    makeKernel(13, 13, order, SpatialModel::chebyshev1, {0, 0, size.width, size.height}, variation, 13);
                 Sums const exact = convolveExactly(input.image, input.variance, kernel, 0, 0);
                 CHECK(errorsOf(convolved(input, kernel, 0, 0), exact, kernel).variance < 1e-3);
             }
@@ -224,8 +224,7 @@ TEST_CASE("the edge is NaN and NO_DATA, or a copy and EDGE") {
         auto const output = convolved(input, kernel, 0, 0, control);
         for (Index y = 0; y < 31; ++y) {
             for (Index x = 0; x < 45; ++x) {
-                bool const isInside =
-                    y >= box.y0 && y < box.y0 + box.height && x >= box.x0 && x < box.x0 + box.width;
+                bool const isInside = y >= box.y0 && y < box.y0 + box.height && x >= box.x0 && x < box.x0 + box.width;
                 if (isInside) {
                     CHECK(std::isfinite(output.image(y, x)));
                     CHECK((output.mask(y, x) & (control.edgeBit | control.noDataBit)) == 0);
@@ -320,8 +319,8 @@ TEST_CASE("the result is linear in the image") {
     MaskedImage sum(50, 120);
     sum.image = 2.0F * a.image + b.image;
     auto const box = interior(sum.image, kernel);
-    Image<double> const expected = 2.0 * convolved(a, kernel, 0, 0).image.cast<double>() +
-                                   convolved(b, kernel, 0, 0).image.cast<double>();
+    Image<double> const expected =
+        2.0 * convolved(a, kernel, 0, 0).image.cast<double>() + convolved(b, kernel, 0, 0).image.cast<double>();
     Image<double> const error = convolved(sum, kernel, 0, 0).image.cast<double>() - expected;
     // Three results, each within 1e-5 of the largest pixel, 2e5.
     CHECK(inside(error, box).abs().maxCoeff() < 3e-5 * inside(expected, box).abs().maxCoeff());
@@ -357,8 +356,7 @@ TEST_CASE("a caller's slips are named") {
     }
     CHECK_THROWS_AS(convolved(input, kernel, 0, 0, {}, 0), std::invalid_argument);
     kernel.parameters(1, 1) = std::numeric_limits<double>::infinity();
-    CHECK_THROWS_WITH_AS(convolved(input, kernel, 0, 0), doctest::Contains("not all finite"),
-                         psfmatch::NumericalError);
+    CHECK_THROWS_WITH_AS(convolved(input, kernel, 0, 0), doctest::Contains("not all finite"), psfmatch::NumericalError);
 }
 
 TEST_CASE("non-finite pixels spread only when they are not filled") {

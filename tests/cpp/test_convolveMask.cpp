@@ -24,8 +24,7 @@ constexpr MaskPixel highest = static_cast<MaskPixel>(1U << 31);
 constexpr MaskPixel noData = 1 << 8;
 
 // Number of pixels the kernel fits around whose mask differs from the rule.
-Index differences(MaskedImage const& input, LinearCombinationKernel const& kernel,
-                  ConvolutionControl const& control) {
+Index differences(MaskedImage const& input, LinearCombinationKernel const& kernel, ConvolutionControl const& control) {
     MaskedImage output(input.mask.rows(), input.mask.cols());
     convolve(input.views(), kernel, 70, 80, control, {2, {}}, output.targets());
     Image<MaskPixel> const expected = spreadExactly(input, kernel, 70, 80, control);
@@ -139,8 +138,7 @@ TEST_CASE("masks follow the rule exactly") {
         paint(input);
         for (int const order : {0, 2}) {
             for (Index const side : {Index{1}, Index{5}, Index{7}}) {
-                auto const kernel =
-                    makeKernel(side, side, order, SpatialModel::chebyshev1, {70, 80, 120, 110}, 0.5, 3);
+                auto const kernel = makeKernel(side, side, order, SpatialModel::chebyshev1, {70, 80, 120, 110}, 0.5, 3);
                 for (ConvolutionControl const& control : controls()) {
                     CAPTURE(name);
                     CAPTURE(order);

@@ -96,8 +96,7 @@ def test_fakeKernelSetWithNoise(model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("road", ["visitors", "task"])
-@pytest.mark.parametrize("xy0", FAR_CORNERS)
+@pytest.mark.parametrize(("road", "xy0"), [("visitors", FAR_CORNERS[0]), ("task", FAR_CORNERS[1])])
 def test_fakeKernelSetFarFromTheOrigin(model, road, xy0):
     near = makeFakeKernelSet(addNoise=False, spatialModelType=model)
     far = makeFakeKernelSet(addNoise=False, spatialModelType=model, xy0=xy0)
@@ -136,8 +135,7 @@ def fieldConfig(model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("xy0", FAR_CORNERS)
-@pytest.mark.parametrize("detect", [False, True])
+@pytest.mark.parametrize(("xy0", "detect"), [(FAR_CORNERS[0], True), (FAR_CORNERS[1], False)])
 def test_fieldFarFromTheOrigin(field, model, xy0, detect):
     stars = field.truth.stars
     positions = np.column_stack([stars["x"], stars["y"]])

@@ -41,7 +41,7 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 
 # C++ headers, lowest group first: a header includes its own group or lower ones, without cycles.
 headerGroups = [
-    {"types", "exceptions", "parallel", "instructionSet"},
+    {"types", "exceptions", "parallel", "instructionSet", "rowFunctions"},
     {"statistics", "SpatialFunction", "KernelBasis", "LinearSolver"},
     {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "StampQuality", "warp"},
     {"KernelCandidateFit", "SpatialKernelSolution", "KernelPca"},
@@ -233,7 +233,7 @@ def test_headerCheckFindsWhatIsWrong(tmp_path):
         return path
 
     good = write("convolve.h", "types", "KernelBasis", "LinearCombinationKernel")
-    rows = write("convolveRowsAvx2.cpp", "types")
+    rows = write("rowFunctionsAvx2.cpp", "types")
     assert headerViolations([good], [rows]) == []
     assert headerViolations([write("types.h", "warp")], []) == ["types includes warp.h, from above"]
     high = write("statistics.cpp", "KernelPca")

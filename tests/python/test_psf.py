@@ -16,6 +16,7 @@ from psfmatch.psf import (
     getFwhmPix,
     measureWidths,
     selectStarWidths,
+    starFwhms,
 )
 from psfmatch.testing import simulatePair
 
@@ -284,17 +285,40 @@ def sourcesOf(pair):
 def test_starsOfSimulatedFields(seed, contents):
     pair = simulatePair(seed=seed, size=400, transients=0, badFraction=0.002, **contents)
     x, y, isStar = (values[:60] for values in sourcesOf(pair))
-    exposures = (pair.template, pair.science)
-    widths = [measureWidths(e.image, e.maskedImage.badPixels(("BAD", "SAT")), x, y) for e in exposures]
-    # As the task does: stars are narrow in both images.
+    images = [(e.image, e.maskedImage.badPixels(("BAD", "SAT"))) for e in (pair.template, pair.science)]
+    fwhms = starFwhms(*images, positions=np.column_stack([x, y]))
+    widths = [measureWidths(image, bad, x, y) for image, bad in images]
+    # Stars are narrow in both images.
     chosen = selectStarWidths(np.sqrt(widths[0] * widths[1]))
     assert np.count_nonzero(chosen) >= 5
     assert isStar[chosen].mean() >= 0.9
-    for measured, psfImage in zip(widths, (pair.truth.templatePsfImage, pair.truth.sciencePsfImage), strict=True):
-        images = [psfImage(round(a), round(b)) for a, b in zip(x[isStar], y[isStar], strict=True)]
-        truth = np.median([getFwhmPix(ImagePsf(image)) for image in images])
+    assert fwhms == pytest.approx([np.median(own[chosen]) for own in widths], rel=1e-12)
+    for measured, psfImage in zip(fwhms, (pair.truth.templatePsfImage, pair.truth.sciencePsfImage), strict=True):
+        psfs = [psfImage(round(a), round(b)) for a, b in zip(x[isStar], y[isStar], strict=True)]
+        truth = np.median([getFwhmPix(ImagePsf(image)) for image in psfs])
         # The science PSF varies by +-7.5 % over the field, and not all stars are chosen.
-        assert np.median(measured[chosen]) == pytest.approx(truth, rel=0.07)
+        assert measured == pytest.approx(truth, rel=0.07)
+
+
+def test_starsThatOnlyOneImageShows():
+    sharp, bad = starOn(sigma=1.5)
+    broad, _ = starOn(sigma=2.5)
+    positions = np.array([[30.0, 25.0], [60.0, 50.0]])
+    one, other = SIGMA_TO_FWHM * 1.5, SIGMA_TO_FWHM * 2.5
+    assert starFwhms((sharp, bad), positions=positions) == pytest.approx([one], rel=1e-3)
+    assert starFwhms((sharp, bad), (broad, bad), positions=positions) == pytest.approx([one, other], rel=1e-3)
+    # The second image's only star is spoiled: the first one is measured by itself.
+    spoiled = bad.copy()
+    spoiled[25, 30] = True
+    first, second = starFwhms((sharp, bad), (broad, spoiled), positions=positions)
+    assert first == pytest.approx(one, rel=1e-3)
+    assert second is None
+
+
+def test_noStarAtAll():
+    blank, bad = np.zeros((60, 70), dtype=np.float32), np.zeros((60, 70), dtype=bool)
+    for positions in (np.zeros((0, 2)), np.array([[30.0, 25.0], [np.nan, 5.0]])):
+        assert starFwhms((blank, bad), (blank, bad), positions=positions) == [None, None]
 
 
 def test_narrowestCommonWidthIsThatOfStars():

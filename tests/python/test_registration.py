@@ -166,3 +166,19 @@ def test_nothingToSayWithBothWcs(caplog):
         requireRegistered(template, science)
         logAssumptions(template, science)
     assert caplog.records == []
+
+
+def test_wcsThatCannotBeUsed():
+    broken = makeWcs()
+    broken.wcs.cd = np.zeros((2, 2))
+    for pair in (
+        (makeExposure(broken), makeExposure(makeWcs())),
+        (makeExposure(makeWcs()), makeExposure(broken)),
+    ):
+        with pytest.raises(InputImagesError, match=r"a WCS cannot be used \(.*--ignore-wcs"):
+            requireRegistered(*pair)
+
+
+def test_cornersNeedBothWcs():
+    with pytest.raises(ValueError, match="only if both exposures have a WCS"):
+        cornerOffsetPix(makeExposure(), makeExposure(makeWcs()))

@@ -63,8 +63,7 @@ struct CandidateFit {
 };
 
 [[nodiscard]] std::vector<CandidateFit> fitCandidates(std::vector<CandidateStamp> const& stamps,
-                                                      PreparedBasis const& basis,
-                                                      CandidateFitControl const& control,
+                                                      PreparedBasis const& basis, CandidateFitControl const& control,
                                                       Execution const& execution);
 
 struct CandidateAssessment {

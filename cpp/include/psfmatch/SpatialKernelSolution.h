@@ -35,8 +35,8 @@ struct SpatialKernelSolution {
 
 // The equations have as many unknowns as basis images, plus one when a background function is given.
 // No candidate is a SolutionError.
-[[nodiscard]] SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& candidates,
-                                                       Index nBasis, SpatialFunction const& kernelFunction,
+[[nodiscard]] SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& candidates, Index nBasis,
+                                                       SpatialFunction const& kernelFunction,
                                                        std::optional<SpatialFunction> const& backgroundFunction,
                                                        SpatialKernelControl const& control = {});
 

@@ -44,8 +44,8 @@ struct MaskedImageTarget {
 
 // Throws std::invalid_argument for shapes that do not belong together, an image smaller than the kernel or an
 // impossible option; NumericalError for a kernel that is not finite, or a kernel sum of 0 to divide by.
-void convolve(MaskedImageView const& input, LinearCombinationKernel const& kernel,
-              Index x0, Index y0,  // position of input pixel [0, 0] in the parent frame
+void convolve(MaskedImageView const& input, LinearCombinationKernel const& kernel, Index x0,
+              Index y0,  // position of input pixel [0, 0] in the parent frame
               ConvolutionControl const& control, Execution const& execution, MaskedImageTarget output);
 
 // The image alone: only non-finite pixels are bad, and the mask options have no meaning.

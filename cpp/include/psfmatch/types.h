@@ -11,8 +11,8 @@ using Index = Eigen::Index;
 using MaskPixel = std::int32_t;
 
 template <typename Pixel>
-using ImageView = Eigen::Map<Eigen::Array<Pixel, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>,
-                             Eigen::Unaligned, Eigen::OuterStride<>>;
+using ImageView = Eigen::Map<Eigen::Array<Pixel, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, Eigen::Unaligned,
+                             Eigen::OuterStride<>>;
 
 template <typename Pixel>
 using ConstImageView = Eigen::Map<Eigen::Array<Pixel, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> const,

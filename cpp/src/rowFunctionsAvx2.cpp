@@ -8,13 +8,15 @@ namespace {
 constexpr int laneCount = 8;
 
 // Twelve sums, besides what a step needs, in sixteen registers: enough to hide the latency of the multiply-add.
-constexpr int vectorsFor(int nTerms) { return nTerms == 1 ? 12 : nTerms == 2 ? 6 : nTerms == 3 ? 4 : 3; }
+constexpr int vectorsFor(int nTerms) {
+    return nTerms == 1 ? 12 : nTerms == 2 ? 6 : nTerms == 3 ? 4 : 3;
+}
 
 }  // namespace
 
 }  // namespace psfmatch::detail
 
-#include "convolveRowsBody.h"
+#include "rowFunctionsBody.h"
 
 namespace psfmatch::detail {
 
@@ -26,11 +28,13 @@ RowFunctions rowFunctionsAvx2() {
 
 #else
 
-#include "convolveRows.h"
+#include "rowFunctions.h"
 
 namespace psfmatch::detail {
 
-RowFunctions rowFunctionsAvx2() { return {}; }
+RowFunctions rowFunctionsAvx2() {
+    return {};
+}
 
 }  // namespace psfmatch::detail
 

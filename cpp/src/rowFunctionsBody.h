@@ -1,9 +1,9 @@
-// The one implementation behind convolveRows.h. Each file that includes it has declared `laneCount` and
+// The one implementation behind rowFunctions.h. Each file that includes it has declared `laneCount` and
 // `vectorsFor(nTerms)` in an unnamed namespace, so that everything here has internal linkage.
 // The accumulators of a block, nTerms times nVectors of them, stay in registers over the whole kernel.
 #pragma once
 
-#include "convolveRows.h"
+#include "rowFunctions.h"
 
 namespace psfmatch::detail {
 
@@ -141,8 +141,7 @@ void accumulateTerms(Taps const& taps, FloatRows input, int count, float* sums, 
     }
     if constexpr (nVectors > 1) {
         if (x < count) {
-            accumulateTerms<nTerms, nVectors / 2>(taps, {input.data + x, input.stride}, count - x, sums + x,
-                                                  sumStride);
+            accumulateTerms<nTerms, nVectors / 2>(taps, {input.data + x, input.stride}, count - x, sums + x, sumStride);
         }
     }
 }
@@ -166,21 +165,38 @@ void accumulate(FloatRows taps, int nTerms, int tapStride, int height, int width
     }
 }
 
-void combine(FloatRows rows, float const* weights, int nRows, int count, float* result) {
-    for (int x = 0; x < count; x += laneCount) {
-        Lanes sum = splat(0.0F);
-        for (int i = 0; i < nRows; ++i) {
-            sum = multiplyAdd(sum, splat(weights[i]), load(rows.data + i * rows.stride + x));
+template <int nVectors>
+void combineBlock(FloatRows rows, float const* weights, int nRows, float* result) {
+    Lanes sum[nVectors];
+    for (int k = 0; k < nVectors; ++k) {
+        sum[k] = splat(0.0F);
+    }
+    for (int i = 0; i < nRows; ++i) {
+        Lanes const weight = splat(weights[i]);
+        for (int k = 0; k < nVectors; ++k) {
+            sum[k] = multiplyAdd(sum[k], weight, load(rows.data + i * rows.stride + k * laneCount));
         }
-        store(result + x, sum);
+    }
+    for (int k = 0; k < nVectors; ++k) {
+        store(result + k * laneCount, sum[k]);
+    }
+}
+
+void combine(FloatRows rows, float const* weights, int nRows, int count, float* result) {
+    constexpr int nVectors = 8;
+    int x = 0;
+    for (; x + nVectors * laneCount <= count; x += nVectors * laneCount) {
+        combineBlock<nVectors>({rows.data + x, rows.stride}, weights, nRows, result + x);
+    }
+    for (; x < count; x += laneCount) {
+        combineBlock<1>({rows.data + x, rows.stride}, weights, nRows, result + x);
     }
 }
 
 [[nodiscard]] inline Lanes productSum(FloatRows rows, FloatRows factors, int nRows, int x) {
     Lanes sum = splat(0.0F);
     for (int i = 0; i < nRows; ++i) {
-        sum = multiplyAdd(sum, load(factors.data + i * factors.stride + x),
-                          load(rows.data + i * rows.stride + x));
+        sum = multiplyAdd(sum, load(factors.data + i * factors.stride + x), load(rows.data + i * rows.stride + x));
     }
     return sum;
 }
@@ -193,8 +209,7 @@ void combineProducts(FloatRows rows, FloatRows factors, int nRows, int count, fl
 
 void addAbsolute(FloatRows rows, FloatRows factors, int nRows, int count, float* result) {
     for (int x = 0; x < count; x += laneCount) {
-        store(result + x,
-              multiplyAdd(load(result + x), splat(1.0F), absolute(productSum(rows, factors, nRows, x))));
+        store(result + x, multiplyAdd(load(result + x), splat(1.0F), absolute(productSum(rows, factors, nRows, x))));
     }
 }
 

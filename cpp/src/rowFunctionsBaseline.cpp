@@ -6,13 +6,15 @@ namespace {
 constexpr int laneCount = 4;
 
 // Sixteen registers without a fused multiply-add: one is lost to the product.
-constexpr int vectorsFor(int nTerms) { return nTerms == 1 ? 12 : nTerms == 2 ? 6 : nTerms == 3 ? 3 : 2; }
+constexpr int vectorsFor(int nTerms) {
+    return nTerms == 1 ? 12 : nTerms == 2 ? 6 : nTerms == 3 ? 3 : 2;
+}
 
 }  // namespace
 
 }  // namespace psfmatch::detail
 
-#include "convolveRowsBody.h"
+#include "rowFunctionsBody.h"
 
 namespace psfmatch::detail {
 
