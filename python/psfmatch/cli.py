@@ -226,10 +226,14 @@ def _configuration(options: argparse.Namespace) -> ImagePsfMatchConfig:
     config = frontDoorConfig()
     if options.config is not None:
         path = Path(options.config)
-        if path.suffix == ".json":
-            config = configFromDict(type(config), json.loads(path.read_text()))
-        else:
-            config.load(os.fspath(path))
+        text = path.read_text()
+        try:
+            if path.suffix == ".json":
+                config = configFromDict(type(config), json.loads(text))
+            else:
+                config.loadFromString(text, filename=os.fspath(path))
+        except Exception as error:  # a .py configuration is a program: anything can go wrong in it
+            raise ValueError(f"configuration {path}: {type(error).__name__}: {error}") from error
     for override in options.overrides:
         applyOverride(config, override)
     return config
@@ -253,9 +257,13 @@ def _read(options: argparse.Namespace, which: str) -> Exposure:
 
 
 def _subtract(options: argparse.Namespace) -> int:
+    from psfmatch import io
     from psfmatch.differencing import subtract
 
     start = time.perf_counter()
+    for name in (options.template, options.science):
+        if Path(options.output).exists() and io.parseFileName(name)[0].resolve() == Path(options.output).resolve():
+            raise ValueError(f"the output {options.output} is one of the inputs; choose another name")
     config = _configuration(options)
     template, science = _read(options, "template"), _read(options, "science")
     result = subtract(

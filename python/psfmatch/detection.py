@@ -183,8 +183,9 @@ class SourceDetectionTask(Task):
         if pixels.size < MIN_NOISE_PIXELS:
             typical = max(0.0, float(np.median(variance[::step, ::step][good])))
             stdev = max(stdev, math.sqrt(typical) * shrink)
-        # Without noise any signal above rounding is a source.
-        stdev = max(stdev, rounding, 1e-6 * float(np.abs(pixels).max()), float(np.finfo(np.float32).tiny))
+        if stdev <= rounding:
+            # Without noise any signal above rounding is a source.
+            stdev = max(rounding, 1e-6 * float(np.abs(pixels).max()), float(np.finfo(np.float32).tiny))
         return stdev**2 if self.config.thresholdType == "variance" else stdev
 
     def _tableOf(self, objects: npt.NDArray[np.void], maskedImage: MaskedImage) -> Table:

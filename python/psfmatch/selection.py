@@ -102,7 +102,7 @@ def getSelectSources(
         background = float(np.median(maskedImage.image[~bad]))
         log.warning("Background failed (%s); using the median %.4g for detection", error, background)
     skyless = MaskedImage(maskedImage.image - background, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
-    rounding = 4.0 * float(np.finfo(np.float32).eps) * float(np.abs(maskedImage.image[~bad]).max())
+    rounding = 4.0 * float(np.finfo(np.float32).eps) * float(np.median(np.abs(background)))
     sources = detection.run(skyless, bad, sigma, doSmooth, threads, rounding)
     return measurement.run(sources, exposure)
 

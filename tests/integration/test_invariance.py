@@ -415,7 +415,10 @@ def test_formsOfCandidates(pair, positions):
     """Pixels as array, list or table, and sky positions, are the same stars."""
     expected = subtract(pair.template, pair.science, candidateList=positions)
     ra, dec = pair.science.wcs.all_pix2world(*positions.T, 0)
-    for form in ([tuple(p) for p in positions], Table({"x": positions[:, 0], "y": positions[:, 1], "flux": 1.0})):
+    for form in (
+        [tuple(p) for p in positions],
+        Table({"x": positions[:, 0], "y": positions[:, 1], "flux": np.ones(len(positions))}),
+    ):
         assertSameResult(expected, subtract(pair.template, pair.science, candidateList=form))
     sky = subtract(pair.template, pair.science, candidateList=Table({"ra": ra, "dec": dec}))
     # Positions agree to 1e-9 px, which moves no stamp.

@@ -260,7 +260,7 @@ def test_subConfigurations():
         (PsfMatchConfig, "maxConditionNumber", 0.0, -1.0),
         (PsfMatchConfig, "maxSpatialConditionNumber", 0.0, -1.0),
         (PsfMatchConfig, "maskedKernelFraction", 0.0, -0.01),
-        (PsfMatchConfig, "maskedKernelFraction", 1.0, 1.01),
+        (PsfMatchConfig, "maskedKernelFraction", 0.99, 1.0),
         (PsfMatchConfig, "maskedStampFraction", 1.0, 1.01),
         (PsfMatchConfig, "minKernelSources", 1, 0),
         (PsfMatchConfigAL, "alardNGauss", 1, 0),
