@@ -131,7 +131,8 @@ class KernelCandidate:
         self.chi2 = math.inf
         self.residual: ResidualSummary | None = None
         self.spatialResidual: ResidualSummary | None = None
-        self._solutions: dict[SolutionSlot, KernelSolution] = {}
+        self._orig: KernelSolution | None = None
+        self._pca: KernelSolution | None = None
         rating = self._coreSignalToNoise() if rating is None else float(rating)
         # The lowest rank rather than NaN, which would spoil the order of the whole cell.
         self.rating = -math.inf if math.isnan(rating) else rating
@@ -153,7 +154,7 @@ class KernelCandidate:
     @property
     def isInitialized(self) -> bool:
         """True once a kernel has been fitted."""
-        return bool(self._solutions)
+        return self._orig is not None or self._pca is not None
 
     @property
     def kernelSolution(self) -> KernelSolution:
@@ -162,20 +163,27 @@ class KernelCandidate:
 
     def getKernelSolution(self, slot: SolutionSlot = SolutionSlot.RECENT) -> KernelSolution:
         """Return the solution in a slot; RuntimeError if there is none."""
-        if slot is SolutionSlot.RECENT:
-            slot = SolutionSlot.PCA if SolutionSlot.PCA in self._solutions else SolutionSlot.ORIG
-        if slot not in self._solutions:
+        if slot is SolutionSlot.ORIG:
+            solution = self._orig
+        elif slot is SolutionSlot.PCA:
+            solution = self._pca
+        else:
+            solution = self._pca or self._orig
+        if solution is None:
             raise RuntimeError(
                 f"candidate {self.id} at ({self.x:.1f}, {self.y:.1f}) has no {slot.name} solution; it must be "
                 "visited by a BuildSingleKernelVisitor first"
             )
-        return self._solutions[slot]
+        return solution
 
     def setKernelSolution(self, solution: KernelSolution, slot: SolutionSlot = SolutionSlot.ORIG) -> None:
         """Keep a solution."""
         if slot is SolutionSlot.RECENT:
             raise ValueError("RECENT names whichever slot is filled; choose ORIG or PCA")
-        self._solutions[slot] = solution
+        if slot is SolutionSlot.ORIG:
+            self._orig = solution
+        else:
+            self._pca = solution
 
     def reject(self, reason: str) -> None:
         """Mark as BAD, for good, and say why."""

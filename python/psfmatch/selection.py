@@ -102,7 +102,8 @@ def getSelectSources(
         background = float(np.median(maskedImage.image[~bad]))
         log.warning("Background failed (%s); using the median %.4g for detection", error, background)
     skyless = MaskedImage(maskedImage.image - background, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
-    rounding = 4.0 * float(np.finfo(np.float32).eps) * float(np.median(np.abs(background)))
+    level = float(np.median(np.abs(np.atleast_2d(background)[::64, ::64])))
+    rounding = 4.0 * float(np.finfo(np.float32).eps) * level
     sources = detection.run(skyless, bad, sigma, doSmooth, threads, rounding)
     return measurement.run(sources, exposure)
 
