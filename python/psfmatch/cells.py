@@ -170,8 +170,9 @@ class KernelCandidate:
         else:
             solution = self._pca or self._orig
         if solution is None:
+            missing = SolutionSlot.PCA if slot is SolutionSlot.PCA else SolutionSlot.ORIG
             raise RuntimeError(
-                f"candidate {self.id} at ({self.x:.1f}, {self.y:.1f}) has no {slot.name} solution; it must be "
+                f"candidate {self.id} at ({self.x:.1f}, {self.y:.1f}) has no {missing.name} solution; it must be "
                 "visited by a BuildSingleKernelVisitor first"
             )
         return solution
