@@ -7,7 +7,9 @@ next in its cell takes its place.
 
 from __future__ import annotations
 
+import bisect
 import enum
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -220,15 +222,12 @@ class SpatialCell:
 
     def insertCandidate(self, candidate: KernelCandidate) -> None:
         """Insert by rating; a newcomer stands before its equals."""
-        index = 0
-        while index < len(self.candidates) and self.candidates[index].rating > candidate.rating:
-            index += 1
-        self.candidates.insert(index, candidate)
+        bisect.insort_left(self.candidates, candidate, key=lambda other: -other.rating)
 
     def activeCandidates(self, nMax: int) -> list[KernelCandidate]:
         """Return the best `nMax` candidates that are not BAD (all of them for nMax <= 0)."""
-        active = [c for c in self.candidates if c.status is not CandidateStatus.BAD]
-        return active if nMax <= 0 else active[:nMax]
+        active = (c for c in self.candidates if c.status is not CandidateStatus.BAD)
+        return list(active if nMax <= 0 else itertools.islice(active, nMax))
 
 
 class SpatialCellSet:
