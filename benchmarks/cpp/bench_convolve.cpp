@@ -1,16 +1,17 @@
 // Time of the convolution of image, variance and mask, beside the multiply-add ceiling of the same machine and a
-// plain double loop. Usage: bench_convolve [--runs N] [--full] [size ...]; sizes 1024 2048 4096 by default. The
-// plain loop runs on 512x512 and is scaled by the number of pixels; with --full it runs on the whole image.
-// Times are medians. Image: the image alone. Variance: image and variance with an empty mask, less the image.
-// Mask: what a mask with planes everywhere adds to that. 1 % bad: all planes, one pixel in a hundred bad.
+// plain double loop. Usage: bench_convolve [--runs N] [--full] [--side K] [--order N] [size ...]; by default sizes
+// 1024 2048 4096, sides 21 35 and orders 0 2 4. The plain loop runs on 512x512 and is scaled by the number of
+// pixels; with --full it runs on the whole image. Times are medians over runs that take turns. Image: the image
+// alone. Variance: image and variance with an empty mask, less the image. Mask: what a mask with planes everywhere
+// adds to that. All: the three. 1 % bad: the same with one pixel in a hundred bad.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <random>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "psfmatch/convolve.h"
@@ -24,16 +25,25 @@ double seconds() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-double medianTime(int nRuns, std::function<void()> const& work) {
-    work();
-    std::vector<double> times;
-    for (int run = 0; run < nRuns; ++run) {
-        double const start = seconds();
-        work();
-        times.push_back(seconds() - start);
+// Medians of the times of several pieces of work, which take turns, so that all meet the same load.
+template <std::size_t count>
+std::array<double, count> medianTimes(int nRuns, std::array<std::function<void()>, count> const& works) {
+    std::array<std::vector<double>, count> times;
+    for (int run = 0; run <= nRuns; ++run) {
+        for (std::size_t i = 0; i < count; ++i) {
+            double const start = seconds();
+            works[i]();
+            if (run > 0) {
+                times[i].push_back(seconds() - start);
+            }
+        }
     }
-    std::nth_element(times.begin(), times.begin() + nRuns / 2, times.end());
-    return times[static_cast<std::size_t>(nRuns / 2)];
+    std::array<double, count> medians;
+    for (std::size_t i = 0; i < count; ++i) {
+        std::nth_element(times[i].begin(), times[i].begin() + nRuns / 2, times[i].end());
+        medians[i] = times[i][static_cast<std::size_t>(nRuns / 2)];
+    }
+    return medians;
 }
 
 constexpr int nChains = 10;
@@ -166,44 +176,34 @@ double plainTime(Planes const& whole, psfmatch::LinearCombinationKernel const& k
     Planes output(size);
     Image<float> const taps = kernelImage(kernel, 0.0, 0.0).cast<float>();
     double const scale = static_cast<double>(whole.image.size()) / static_cast<double>(input.image.size());
-    return scale * medianTime(full ? 1 : 3, [&] { plainLoop(input, taps, output); });
+    return scale * medianTimes<1>(full ? 1 : 3, {[&] { plainLoop(input, taps, output); }})[0];
 }
 
-void measure(Planes& input, Index side, int order, int nRuns, bool full, double const* ceilings) {
+void measure(Planes const& input, Index side, int order, int nRuns, bool full, double const* ceilings) {
     Index const size = input.image.rows();
     auto const kernel = makeKernel(side, order, size);
     double const plain = plainTime(input, kernel, full);
     Planes output(size);
+    Image<MaskPixel> const planesEverywhere = Image<MaskPixel>::Constant(size, size, 32);
+    Image<MaskPixel> withBad = planesEverywhere;
+    std::mt19937 random(3);
+    for (Index n = 0; n < withBad.size() / 100; ++n) {
+        withBad(static_cast<Index>(random() % static_cast<unsigned>(withBad.size()))) = 1;
+    }
     for (int const nThreads : {1, 2}) {
         psfmatch::ConvolutionControl control;
         control.badBits = 1;
-        auto const all = [&] {
-            convolve({viewOf(std::as_const(input.image)), viewOf(std::as_const(input.variance)),
-                      viewOf(std::as_const(input.mask))},
-                     kernel, 0, 0, control, {nThreads, {}},
+        auto const allPlanes = [&](Image<MaskPixel> const& mask) {
+            convolve({viewOf(input.image), viewOf(input.variance), viewOf(mask)}, kernel, 0, 0, control, {nThreads, {}},
                      {viewOf(output.image), viewOf(output.variance), viewOf(output.mask)});
         };
-        double const image = medianTime(nRuns, [&] {
-            convolve(viewOf(std::as_const(input.image)), kernel, 0, 0, control, {nThreads, {}}, viewOf(output.image));
-        });
-        input.mask.setZero();
-        double const withoutMask = medianTime(nRuns, all);
-        input.mask.setConstant(32);
-        double const total = medianTime(nRuns, all);
-        std::mt19937 random(3);
-        for (Index n = 0; n < input.mask.size() / 100; ++n) {
-            input.mask(static_cast<Index>(random() % static_cast<unsigned>(input.mask.size()))) = 1;
-        }
-        double const withBad = medianTime(nRuns, all);
-        input.mask.setZero();
-
-        auto const products = static_cast<double>(size) * static_cast<double>(size) * static_cast<double>(side * side) *
-                              2.0 * (order + 1) * 1e-9;
-        double const rate = products / image;
+        auto const [image, emptyMask, all, bad] = medianTimes<4>(
+            nRuns, {[&] { convolve(viewOf(input.image), kernel, 0, 0, control, {nThreads, {}}, viewOf(output.image)); },
+                    [&] { allPlanes(input.mask); }, [&] { allPlanes(planesEverywhere); }, [&] { allPlanes(withBad); }});
+        double const rate = static_cast<double>(size * size * side * side) * 2.0 * (order + 1) * 1e-9 / image;
         std::printf("%5d %3d %5d %7d %9.1f %8.1f %6.0f %% %9.1f %7.1f %8.1f %8.1f %9.1f\n", static_cast<int>(size),
                     static_cast<int>(side), order, nThreads, image * 1e3, rate, 100.0 * rate / ceilings[nThreads - 1],
-                    (withoutMask - image) * 1e3, (total - withoutMask) * 1e3, total * 1e3, withBad * 1e3,
-                    plain / total);
+                    (emptyMask - image) * 1e3, (all - emptyMask) * 1e3, all * 1e3, bad * 1e3, plain / all);
         std::fflush(stdout);
     }
 }
@@ -212,6 +212,8 @@ void measure(Planes& input, Index side, int order, int nRuns, bool full, double 
 
 int main(int argc, char** argv) {
     std::vector<Index> sizes;
+    std::vector<Index> sides = {21, 35};
+    std::vector<int> orders = {0, 2, 4};
     int nRuns = 5;
     bool full = false;
     for (int i = 1; i < argc; ++i) {
@@ -220,6 +222,10 @@ int main(int argc, char** argv) {
             full = true;
         } else if (argument == "--runs" && i + 1 < argc) {
             nRuns = std::max(1, std::atoi(argv[++i]));
+        } else if (argument == "--side" && i + 1 < argc) {
+            sides = {std::atol(argv[++i])};
+        } else if (argument == "--order" && i + 1 < argc) {
+            orders = {std::atoi(argv[++i])};
         } else {
             sizes.push_back(std::atol(argv[i]));
         }
@@ -236,9 +242,9 @@ int main(int argc, char** argv) {
             std::fprintf(stderr, "a size must be at least 64 pixels\n");
             return 2;
         }
-        Planes input = makeInput(size);
-        for (Index const side : {Index{21}, Index{35}}) {
-            for (int const order : {0, 2, 4}) {
+        Planes const input = makeInput(size);
+        for (Index const side : sides) {
+            for (int const order : orders) {
                 measure(input, side, order, nRuns, full, ceilings);
             }
         }

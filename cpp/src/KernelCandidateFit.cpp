@@ -251,7 +251,7 @@ VectorXd weightsOf(PreparedStamp const& stamp, VectorXd const& variance) {
 // Fits coefficients (and background); false when the condition number forbids it.
 bool solve(PreparedStamp const& stamp, Workspace const& workspace, VectorXd const& weights, Index nBasis,
            CandidateFitControl const& control, CandidateFit& fit) {
-    fit.equations = makeNormalEquations(workspace.columns, weights, stamp.science);
+    fit.equations = makeNormalEquations(workspace.columns, weights, stamp.science, control.instructionSet);
     if (control.checkConditionNumber) {
         fit.conditionNumber = conditionNumber(fit.equations.matrix, control.conditionNumberType);
         if (fit.conditionNumber > control.maxConditionNumber) {

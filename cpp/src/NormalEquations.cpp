@@ -83,17 +83,20 @@ void convolveStamp(PreparedBasis const& basis, ConstImageView<float> const& stam
 }
 
 NormalEquations makeNormalEquations(RowMatrix const& columns, Eigen::VectorXd const& weights,
-                                    Eigen::VectorXd const& data) {
+                                    Eigen::VectorXd const& data, InstructionSet instructionSet) {
     if (weights.size() != columns.cols() || data.size() != columns.cols()) {
         throw std::invalid_argument(std::to_string(columns.cols()) + " pixels in the columns, " +
                                     std::to_string(weights.size()) + " weights and " + std::to_string(data.size()) +
                                     " data");
     }
-    Eigen::MatrixXd const weighted = columns * weights.cwiseSqrt().asDiagonal();
+    RowMatrix const weighted = columns * weights.cwiseSqrt().asDiagonal();
     NormalEquations equations;
     equations.matrix = Eigen::MatrixXd::Zero(columns.rows(), columns.rows());
-    equations.matrix.selfadjointView<Eigen::Lower>().rankUpdate(weighted);
-    equations.matrix.triangularView<Eigen::StrictlyUpper>() = equations.matrix.transpose();
+    // The rows of the lower triangle are the columns of the upper one in Eigen's order.
+    detail::chooseRowFunctions(instructionSet)
+        .symmetricProduct(weighted.data(), static_cast<int>(weighted.rows()), static_cast<int>(weighted.cols()),
+                          static_cast<int>(weighted.cols()), equations.matrix.data());
+    equations.matrix.triangularView<Eigen::StrictlyLower>() = equations.matrix.transpose();
     equations.rightHandSide.noalias() = columns * weights.cwiseProduct(data);
     return equations;
 }

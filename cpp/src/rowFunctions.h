@@ -39,6 +39,9 @@ struct RowFunctions {
 
     // sums[x] += sum over k < nTaps of taps[k] * input[k * step + x], for x < count, which need not be padded
     void (*correlate)(double const* taps, int nTaps, double const* input, int step, int count, double* sums);
+
+    // result[i * nRows + j] = sum over x < count of rows[i][x] * rows[j][x], for j <= i; rows `stride` doubles apart
+    void (*symmetricProduct)(double const* rows, int nRows, int stride, int count, double* result);
 };
 
 [[nodiscard]] RowFunctions rowFunctionsBaseline();

@@ -21,7 +21,7 @@ constexpr int vectorsFor(int nTerms) {
 namespace psfmatch::detail {
 
 RowFunctions rowFunctionsAvx2() {
-    return {accumulate, combine, combineProducts, addAbsolute, absoluteSum, correlate};
+    return {accumulate, combine, combineProducts, addAbsolute, absoluteSum, correlate, symmetricProduct};
 }
 
 }  // namespace psfmatch::detail

@@ -19,7 +19,7 @@ constexpr int vectorsFor(int nTerms) {
 namespace psfmatch::detail {
 
 RowFunctions rowFunctionsBaseline() {
-    return {accumulate, combine, combineProducts, addAbsolute, absoluteSum, correlate};
+    return {accumulate, combine, combineProducts, addAbsolute, absoluteSum, correlate, symmetricProduct};
 }
 
 }  // namespace psfmatch::detail

@@ -36,7 +36,49 @@ using IntLanes [[gnu::vector_size(laneCount * sizeof(int))]] = int;
     return reinterpret_cast<Lanes>(reinterpret_cast<IntLanes>(lanes) & 0x7fffffff);
 }
 
+constexpr int doubleLaneCount = laneCount / 2;
+
+using DoubleLanes [[gnu::vector_size(doubleLaneCount * sizeof(double))]] = double;
+
+[[gnu::always_inline]] inline DoubleLanes load(double const* from) {
+    DoubleLanes lanes;
+    __builtin_memcpy(&lanes, from, sizeof lanes);
+    return lanes;
+}
+
+[[gnu::always_inline]] inline void store(double* to, DoubleLanes lanes) {
+    __builtin_memcpy(to, &lanes, sizeof lanes);
+}
+
+[[gnu::always_inline]] inline DoubleLanes splat(double value) {
+    return value - DoubleLanes{};
+}
+
+[[gnu::always_inline]] inline DoubleLanes multiplyAdd(DoubleLanes sum, DoubleLanes a, DoubleLanes b) {
+    return sum + a * b;
+}
+
 #else
+
+constexpr int doubleLaneCount = 1;
+
+using DoubleLanes = double;
+
+inline DoubleLanes load(double const* from) {
+    return *from;
+}
+
+inline void store(double* to, DoubleLanes lanes) {
+    *to = lanes;
+}
+
+inline DoubleLanes splat(double value) {
+    return value;
+}
+
+inline DoubleLanes multiplyAdd(DoubleLanes sum, DoubleLanes a, DoubleLanes b) {
+    return sum + a * b;
+}
 
 struct Lanes {
     float values[laneCount];
@@ -231,40 +273,97 @@ float absoluteSum(FloatRows rows, float const* weights, int nRows, int count) {
     return result;
 }
 
-template <int blockSize>
+template <int nVectors>
 void correlateBlock(double const* taps, int nTaps, double const* input, int step, double* sums) {
-    double sum[blockSize];
-    for (int i = 0; i < blockSize; ++i) {
-        sum[i] = sums[i];
+    DoubleLanes sum[nVectors];
+    for (int i = 0; i < nVectors; ++i) {
+        sum[i] = load(sums + i * doubleLaneCount);
     }
     for (int k = 0; k < nTaps; ++k) {
-        double const tap = taps[k];
+        DoubleLanes const tap = splat(taps[k]);
         double const* const pixels = input + static_cast<long>(k) * step;
-        for (int i = 0; i < blockSize; ++i) {
-            sum[i] += tap * pixels[i];
+        for (int i = 0; i < nVectors; ++i) {
+            sum[i] = multiplyAdd(sum[i], tap, load(pixels + i * doubleLaneCount));
         }
     }
-    for (int i = 0; i < blockSize; ++i) {
-        sums[i] = sum[i];
+    for (int i = 0; i < nVectors; ++i) {
+        store(sums + i * doubleLaneCount, sum[i]);
     }
 }
 
 void correlate(double const* taps, int nTaps, double const* input, int step, int count, double* sums) {
     // Chains of sums enough to hide the latency of the multiply-add; the usual stamp has rows of 24.
-    constexpr int large = 4 * laneCount;
-    constexpr int medium = 3 * laneCount;
+    constexpr int large = 8 * doubleLaneCount;
+    constexpr int medium = 6 * doubleLaneCount;
     int x = 0;
     for (; x + large <= count; x += large) {
-        correlateBlock<large>(taps, nTaps, input + x, step, sums + x);
+        correlateBlock<8>(taps, nTaps, input + x, step, sums + x);
     }
     for (; x + medium <= count; x += medium) {
-        correlateBlock<medium>(taps, nTaps, input + x, step, sums + x);
+        correlateBlock<6>(taps, nTaps, input + x, step, sums + x);
     }
-    for (; x + laneCount <= count; x += laneCount) {
-        correlateBlock<laneCount>(taps, nTaps, input + x, step, sums + x);
+    for (; x + doubleLaneCount <= count; x += doubleLaneCount) {
+        correlateBlock<1>(taps, nTaps, input + x, step, sums + x);
     }
     for (; x < count; ++x) {
-        correlateBlock<1>(taps, nTaps, input + x, step, sums + x);
+        for (int k = 0; k < nTaps; ++k) {
+            sums[x] += taps[k] * input[x + static_cast<long>(k) * step];
+        }
+    }
+}
+
+double sumOf(DoubleLanes lanes) {
+    double values[doubleLaneCount];
+    store(values, lanes);
+    double sum = 0.0;
+    for (double const value : values) {
+        sum += value;
+    }
+    return sum;
+}
+
+// Products of rows firstRow .. firstRow + 3 with firstColumn and firstColumn + 1; rows beyond the last are the last.
+void productBlock(double const* rows, int nRows, int stride, int count, int firstRow, int firstColumn, double* result) {
+    constexpr int height = 4;
+    constexpr int width = 2;
+    double const* a[height];
+    double const* b[width];
+    for (int i = 0; i < height; ++i) {
+        a[i] = rows + static_cast<long>(firstRow + i < nRows ? firstRow + i : nRows - 1) * stride;
+    }
+    for (int j = 0; j < width; ++j) {
+        b[j] = rows + static_cast<long>(firstColumn + j < nRows ? firstColumn + j : nRows - 1) * stride;
+    }
+    DoubleLanes sum[height][width] = {};
+    int x = 0;
+    for (; x + doubleLaneCount <= count; x += doubleLaneCount) {
+        DoubleLanes right[width];
+        for (int j = 0; j < width; ++j) {
+            right[j] = load(b[j] + x);
+        }
+        for (int i = 0; i < height; ++i) {
+            DoubleLanes const left = load(a[i] + x);
+            for (int j = 0; j < width; ++j) {
+                sum[i][j] = multiplyAdd(sum[i][j], left, right[j]);
+            }
+        }
+    }
+    for (int i = 0; i < height && firstRow + i < nRows; ++i) {
+        for (int j = 0; j < width && firstColumn + j <= firstRow + i; ++j) {
+            double total = sumOf(sum[i][j]);
+            for (int rest = x; rest < count; ++rest) {
+                total += a[i][rest] * b[j][rest];
+            }
+            result[(firstRow + i) * nRows + firstColumn + j] = total;
+        }
+    }
+}
+
+void symmetricProduct(double const* rows, int nRows, int stride, int count, double* result) {
+    for (int i = 0; i < nRows; i += 4) {
+        for (int j = 0; j < nRows && j <= i + 3; j += 2) {
+            productBlock(rows, nRows, stride, count, i, j, result);
+        }
     }
 }
 

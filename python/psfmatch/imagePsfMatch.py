@@ -499,10 +499,11 @@ def _flagUnusable(difference: MaskedImage, unconvolved: MaskedImage) -> None:
 
     A difference of images that have no variance at all is left as it is: nothing tells its pixels apart.
     """
-    unusable = unconvolved.badPixels(()) | difference.badPixels(())
-    hasNoVariance = np.asarray(difference.variance <= 0.0)
-    if not hasNoVariance.all():
-        unusable |= hasNoVariance
+    unusable = unconvolved.badPixels(())
+    unusable |= ~np.isfinite(difference.image)
+    isPositive = np.asarray((difference.variance > 0.0) & (difference.variance < np.inf))
+    if isPositive.any():
+        unusable |= ~isPositive
     difference.mask[unusable] |= np.int32(difference.mask.getPlaneBitMask("NO_DATA"))
 
 

@@ -33,6 +33,7 @@ struct NormalEquations {
 // Sums over pixels of w c_i c_j and w c_i d. Pixels of weight zero do not count, whatever finite value they have.
 [[nodiscard]] NormalEquations makeNormalEquations(RowMatrix const& columns,        // (m, pixels)
                                                   Eigen::VectorXd const& weights,  // (pixels), 1/variance
-                                                  Eigen::VectorXd const& data);    // (pixels)
+                                                  Eigen::VectorXd const& data,     // (pixels)
+                                                  InstructionSet instructionSet = InstructionSet::automatic);
 
 }  // namespace psfmatch
