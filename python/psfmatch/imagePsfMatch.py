@@ -7,7 +7,6 @@ template is convolved and subtracted (Alard & Lupton 1998, ApJ 503, 325; Alard 2
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import EdgeHandling
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psfMatch import PsfMatchTask, PsfMatchTaskConfig
-from psfmatch.registration import logAssumptions, requireRegistered
+from psfmatch.registration import atOrigin, logAssumptions, requireRegistered, requireSameShape
 from psfmatch.selection import (
     buildCellSet,
     getSelectSources,
@@ -33,6 +32,7 @@ from psfmatch.selection import (
     stampRules,
     toSourceTable,
 )
+from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
 from psfmatch.task import Struct
 
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
@@ -135,28 +135,22 @@ class ImagePsfMatchTask(PsfMatchTask):
             convolveTemplate,
         )
         with self.timer("subtract"):
-            difference = scienceExposure.copy()
+            template = atOrigin(result.warpedExposure.maskedImage, scienceExposure.maskedImage)
             if convolveTemplate:
-                pixels = difference.maskedImage
-                pixels -= result.matchedImage
-                pixels -= result.backgroundModel
-            else:
-                # (matched science + background - template), back on the science image's flux scale.
-                pixels = result.matchedImage.copy()
-                pixels -= _inverted(result.backgroundModel)
-                pixels -= _atOrigin(result.warpedExposure.maskedImage, scienceExposure.maskedImage)
-                pixels /= result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre)
-                difference = Exposure(
-                    pixels,
-                    wcs=scienceExposure.wcs,
-                    psf=result.warpedExposure.psf,
-                    photoCalib=scienceExposure.photoCalib,
-                    filter=scienceExposure.filter,
-                    metadata=dict(scienceExposure.metadata),
+                pixels = subtractMatchedTemplate(
+                    scienceExposure.maskedImage, result.matchedImage, result.backgroundModel
                 )
-            unconvolved = scienceExposure if convolveTemplate else result.warpedExposure
-            _flagUnusable(difference.maskedImage, unconvolved.maskedImage)
-        result.subtractedExposure = difference
+            else:
+                kernelSum = result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre)
+                pixels = subtractMatchedScience(result.matchedImage, template, result.backgroundModel, kernelSum)
+        result.subtractedExposure = Exposure(
+            pixels,
+            wcs=scienceExposure.wcs,
+            psf=scienceExposure.psf if convolveTemplate else result.warpedExposure.psf,
+            photoCalib=scienceExposure.photoCalib,
+            filter=scienceExposure.filter,
+            metadata=dict(scienceExposure.metadata),
+        )
         return result
 
     def matchExposures(
@@ -182,7 +176,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         """
         requireRegistered(templateExposure, scienceExposure, doWarping)
         logAssumptions(templateExposure, scienceExposure)
-        template = _atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
+        template = atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
         science = scienceExposure.maskedImage
 
         self.requireKernelFits(scienceExposure.maskedImage)
@@ -224,11 +218,9 @@ class ImagePsfMatchTask(PsfMatchTask):
             templateMaskedImage, scienceMaskedImage, candidateList, templateFwhmPix, scienceFwhmPix
         )
         with self.timer("subtract"):
-            difference = scienceMaskedImage.copy()
-            difference -= result.matchedImage
-            difference -= result.backgroundModel
-            _flagUnusable(difference, scienceMaskedImage)
-        result.subtractedMaskedImage = difference
+            result.subtractedMaskedImage = subtractMatchedTemplate(
+                scienceMaskedImage, result.matchedImage, result.backgroundModel
+            )
         return result
 
     def matchMaskedImages(
@@ -266,9 +258,9 @@ class ImagePsfMatchTask(PsfMatchTask):
         KernelSolutionError
             If the equations have no solution.
         """
-        _requireSameShape(templateMaskedImage, scienceMaskedImage)
+        requireSameShape(templateMaskedImage, scienceMaskedImage)
         self.requireKernelFits(scienceMaskedImage)
-        template = _atOrigin(templateMaskedImage, scienceMaskedImage)
+        template = atOrigin(templateMaskedImage, scienceMaskedImage)
         if templateFwhmPix is not None and scienceFwhmPix is not None:
             self.log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
             if templateFwhmPix > scienceFwhmPix:
@@ -322,7 +314,11 @@ class ImagePsfMatchTask(PsfMatchTask):
             Brightest first: id, x, y (parent pixels), flux, fluxErr, snr, peak, a, b, npix, flags, ra, dec, badCentre.
         """
         if sigma is None:
-            fwhm = psfs.DEFAULT_FWHM_PIX if exposure.psf is None else self._psfFwhm(exposure)
+            fwhm = (
+                psfs.DEFAULT_FWHM_PIX
+                if exposure.psf is None
+                else psfs.getFwhmPix(exposure.psf, exposure.getBBox().centre)
+            )
             sigma = fwhm / psfs.SIGMA_TO_FWHM
         sources = getSelectSources(
             exposure,
@@ -367,7 +363,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             If none is given, found, or left.
         """
         sources = self._sources(candidateList, scienceExposure)
-        template = _atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
+        template = atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
         candidates, rejected = makeCandidateList(
             template, scienceExposure.maskedImage, sources, stampRules(self.kConfig, kernelSize), self.threads
         )
@@ -423,12 +419,6 @@ class ImagePsfMatchTask(PsfMatchTask):
             maskedKernelFraction=config.maskedKernelFraction,
         )
 
-    def _psfFwhm(self, exposure: Exposure) -> float:
-        fwhm = self.getFwhmPix(exposure.psf, exposure.getBBox().centre)
-        if not math.isfinite(fwhm):
-            raise ValueError("the PSF of the exposure has no finite width")
-        return fwhm
-
     def measureFwhms(
         self,
         templateExposure: Exposure,
@@ -443,25 +433,12 @@ class ImagePsfMatchTask(PsfMatchTask):
         image's parent pixels; None stands for what cannot be measured, and a warning says so.
         """
         given = {"template": templateFwhmPix, "science": scienceFwhmPix}
-        for which, fwhm in given.items():
-            if fwhm is not None and not (math.isfinite(fwhm) and fwhm > 0.0):
-                raise ValueError(f"{which}FwhmPix is {fwhm}; a FWHM must be a positive number of pixels, or None")
         exposures = {"template": templateExposure, "science": scienceExposure}
-        fwhms = {
-            which: self._psfFwhm(exposure) if given[which] is None and exposure.psf is not None else given[which]
-            for which, exposure in exposures.items()
-        }
-        if None in fwhms.values():
+        positions = None
+        if None in given.values():
             table = toSourceTable(sources, scienceExposure)[:MAX_MEASURED_SOURCES]
             positions = np.column_stack([table["x"], table["y"]]).astype(float) - scienceExposure.xy0
-            measured = psfs.starFwhms(
-                *(
-                    (exposure.image, exposure.maskedImage.badPixels(self.kConfig.badPixelMaskPlanes))
-                    for exposure in exposures.values()
-                ),
-                positions=positions,
-            )
-            fwhms = {which: measured[i] if fwhms[which] is None else fwhms[which] for i, which in enumerate(fwhms)}
+        fwhms = psfs.findFwhms(exposures, given, positions, self.kConfig.badPixelMaskPlanes)
         for which, fwhm in fwhms.items():
             if fwhm is None:
                 self.log.warning(
@@ -472,40 +449,6 @@ class ImagePsfMatchTask(PsfMatchTask):
                 continue
             self.metadata[f"{which}FwhmPix"] = fwhm
             if given[which] is None:
-                source = "its PSF" if exposures[which].psf is not None else "its stars"
-                self.log.info("%sFwhmPix: %.3f, from %s", which, fwhm, source)
+                origin = "its PSF" if exposures[which].psf is not None else "its stars"
+                self.log.info("%sFwhmPix: %.3f, from %s", which, fwhm, origin)
         return fwhms["template"], fwhms["science"]
-
-
-def _requireSameShape(template: MaskedImage, science: MaskedImage) -> None:
-    if template.shape != science.shape:
-        raise InputImagesError(
-            f"Input images different size: template {template.width}x{template.height}, science "
-            f"{science.width}x{science.height} pixels (width x height); cut or warp the template to the science grid",
-            templateShape=template.shape,
-            scienceShape=science.shape,
-        )
-
-
-def _atOrigin(template: MaskedImage, science: MaskedImage) -> MaskedImage:
-    """Return a view of the template with the science image's xy0: registered means pixel for pixel."""
-    if template.xy0 == science.xy0:
-        return template
-    return MaskedImage(template.image, template.mask, template.variance, xy0=science.xy0)
-
-
-def _flagUnusable(difference: MaskedImage, unconvolved: MaskedImage) -> None:
-    """Set NO_DATA where a value is not finite or the variance not positive, in the difference or the plain image.
-
-    A difference of images that have no variance at all is left as it is: nothing tells its pixels apart.
-    """
-    unusable = unconvolved.badPixels(())
-    unusable |= ~np.isfinite(difference.image)
-    isPositive = np.asarray((difference.variance > 0.0) & (difference.variance < np.inf))
-    if isPositive.any():
-        unusable |= ~isPositive
-    difference.mask[unusable] |= np.int32(difference.mask.getPlaneBitMask("NO_DATA"))
-
-
-def _inverted(function: Any) -> Any:
-    return lambda x, y: -function(x, y)

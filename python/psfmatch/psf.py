@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from psfmatch.exposure import Exposure
 
 __all__ = [
     "DoubleGaussianPsf",
@@ -168,6 +171,44 @@ def getFwhmPix(psf: Psf, position: tuple[float, float] = (0.0, 0.0)) -> float:
     if not math.isfinite(fwhm):
         raise ValueError(f"the PSF at {position} has no measurable width; check its image of shape {image.shape}")
     return fwhm
+
+
+def findFwhms(
+    exposures: Mapping[str, Exposure],
+    given: Mapping[str, float | None],
+    positions: FloatArray | None,
+    badPlanes: Iterable[str],
+) -> dict[str, float | None]:
+    """Return the FWHM (pixels) of each exposure: as given, of its PSF, or of its stars; None where nothing tells.
+
+    Parameters
+    ----------
+    exposures, given
+        Registered images, and what is known of their widths, by name.
+    positions : (N, 2)
+        x and y of sources in array coordinates.
+    badPlanes
+        Mask planes of pixels that are not to be used.
+
+    Raises
+    ------
+    ValueError
+        If a given width is not a positive number, or a PSF has no width.
+    """
+    fwhms: dict[str, float | None] = {}
+    for which, exposure in exposures.items():
+        fwhm = given[which]
+        if fwhm is not None and not (math.isfinite(fwhm) and fwhm > 0.0):
+            raise ValueError(f"{which}FwhmPix is {fwhm}; a FWHM must be a positive number of pixels, or None")
+        if fwhm is None and exposure.psf is not None:
+            fwhm = getFwhmPix(exposure.psf, exposure.getBBox().centre)
+        fwhms[which] = fwhm
+    if None in fwhms.values() and positions is not None:
+        planes = tuple(badPlanes)
+        images = [(exposure.image, exposure.maskedImage.badPixels(planes)) for exposure in exposures.values()]
+        measured = starFwhms(*images, positions=positions)
+        fwhms = {which: measured[i] if fwhms[which] is None else fwhms[which] for i, which in enumerate(fwhms)}
+    return fwhms
 
 
 def starFwhms(

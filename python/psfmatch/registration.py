@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure
+from psfmatch.exposure import Exposure, MaskedImage
 
-__all__ = ["cornerOffsetPix", "logAssumptions", "requireRegistered"]
+__all__ = ["atOrigin", "cornerOffsetPix", "logAssumptions", "requireRegistered", "requireSameShape"]
 
 log = logging.getLogger("psfmatch.registration")
 
@@ -30,14 +30,7 @@ def requireRegistered(template: Exposure, science: Exposure, doWarping: bool = T
     InputImagesError
         If the shapes differ, the WCSs differ, or the images do not overlap on the sky.
     """
-    if template.maskedImage.shape != science.maskedImage.shape:
-        raise InputImagesError(
-            f"Input images different size: template {template.maskedImage.width}x{template.maskedImage.height}, "
-            f"science {science.maskedImage.width}x{science.maskedImage.height} pixels (width x height); cut or warp "
-            "the template to the science grid",
-            templateShape=template.maskedImage.shape,
-            scienceShape=science.maskedImage.shape,
-        )
+    requireSameShape(template.maskedImage, science.maskedImage)
     if not (_hasUsableWcs(template) and _hasUsableWcs(science)):
         return
     positions = _templateCorners(template, science)
@@ -57,6 +50,24 @@ def requireRegistered(template: Exposure, science: Exposure, doWarping: bool = T
     raise InputImagesError(
         f"Input images not registered: their corners differ by up to {offset:.2f} pixels{reason}; {advice}", **counts
     )
+
+
+def requireSameShape(template: MaskedImage, science: MaskedImage) -> None:
+    """Raise InputImagesError unless both images have one shape."""
+    if template.shape != science.shape:
+        raise InputImagesError(
+            f"Input images different size: template {template.width}x{template.height}, science "
+            f"{science.width}x{science.height} pixels (width x height); cut or warp the template to the science grid",
+            templateShape=template.shape,
+            scienceShape=science.shape,
+        )
+
+
+def atOrigin(template: MaskedImage, science: MaskedImage) -> MaskedImage:
+    """Return a view of the template with the science image's xy0: registered means pixel for pixel."""
+    if template.xy0 == science.xy0:
+        return template
+    return MaskedImage(template.image, template.mask, template.variance, xy0=science.xy0)
 
 
 def logAssumptions(template: Exposure, science: Exposure) -> None:

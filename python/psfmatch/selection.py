@@ -15,9 +15,10 @@ from psfmatch import _core
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import SubtractBackgroundConfig
 from psfmatch.detection import SourceDetectionTask, estimateBackground
-from psfmatch.errors import InputImagesError, NoKernelCandidatesError
+from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.registration import requireSameShape
 from psfmatch.visitors import stampTuple
 
 __all__ = ["Footprint", "StampRules", "buildCellSet", "getSelectSources", "makeCandidateList", "toSourceTable"]
@@ -243,12 +244,7 @@ def makeCandidateList(
     NoKernelCandidatesError
         If there is no source, or none is left.
     """
-    if template.shape != science.shape:
-        raise InputImagesError(
-            f"Input images differ in shape: template {template.shape}, science {science.shape}",
-            templateShape=template.shape,
-            scienceShape=science.shape,
-        )
+    requireSameShape(template, science)
     if len(sources) < 1:
         raise NoKernelCandidatesError("No candidates in candidateList: it is empty", nSources=0)
     width = 2 * rules.halfWidth + 1

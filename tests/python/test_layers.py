@@ -27,6 +27,7 @@ pythonRows = [
         "measurement",
         "diagnostics",
         "registration",
+        "subtraction",
     },
     {"psfMatch", "imagePsfMatch", "differencing"},
     {"plots", "reporting", "batch", "cli", "__main__", "testing"},
