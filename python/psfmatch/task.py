@@ -148,7 +148,7 @@ class Task:
             self.log = parentTask.log.getChild(name)
         else:
             self.log = logging.getLogger("psfmatch").getChild(self._fullName)
-        self.config: Any = _frozenCopy(self.ConfigClass() if config is None else config, type(self))
+        self.config: Any = _frozen(self.ConfigClass()) if config is None else _frozenCopy(config, type(self))
         self.metadata = TaskMetadata()
         self._taskDict[self._fullName] = weakref.ref(self)
 
@@ -273,6 +273,10 @@ def _frozenCopy(config: Config, TaskClass: type[Task]) -> Config:
         raise TypeError(f"{TaskClass.__name__} needs a {TaskClass.ConfigClass.__name__} as config, got {found}")
     if not config._frozen:
         config = type(config)(**dict(config.items()))
+    return _frozen(config)
+
+
+def _frozen(config: Config) -> Config:
     config.validate()
     config.freeze()
     return config
