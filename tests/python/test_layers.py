@@ -18,6 +18,7 @@ pythonRows = [
     {
         "psf",
         "basis",
+        "degrees",
         "detection",
         "selection",
         "visitors",
