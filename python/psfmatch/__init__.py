@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = version("psfmatch")
 
 _HOMES = {
-    "basis": ("makeKernelBasisList", "renormalizeBasis"),
+    "basis": ("makeKernelBasisList", "makeRegularizationMatrix", "renormalizeBasis"),
     "cells": (
         "CandidateStatus",
         "KernelCandidate",
@@ -58,6 +58,7 @@ _HOMES = {
         "AssessSpatialKernelVisitor",
         "BuildSingleKernelVisitor",
         "BuildSpatialKernelVisitor",
+        "KernelPcaVisitor",
         "KernelSumVisitor",
     ),
 }
@@ -66,7 +67,7 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 __all__ = ["__version__", *_MODULE_OF]
 
 if TYPE_CHECKING:
-    from psfmatch.basis import makeKernelBasisList, renormalizeBasis
+    from psfmatch.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
     from psfmatch.cells import (
         CandidateStatus,
         KernelCandidate,
