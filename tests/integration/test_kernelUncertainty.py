@@ -73,7 +73,7 @@ def test_uncertaintyIsTheScatterOfTheDraws(scene, constantVariance, templateVari
         typical = np.sqrt(np.mean(np.square(told[name]), axis=0))
         # Kernel pixels: over all of them, weighted by what matters, the square root of summed variances.
         ratio = np.sqrt((typical**2).sum() / (scatter**2).sum())
-        print(f"constantVariance {constantVariance}, template variance {templateVariance}: {name} {ratio:.3f}")
+        print(f"constantVariance {constantVariance}, template variance {templateVariance}: {name} {ratio:.3f}")  # noqa: T201
         # A standard deviation from 120 draws is known to 1 / sqrt(2 * 119) = 6.5 %; three times that.
         assert ratio == pytest.approx(1.0, abs=0.2), name
 

@@ -44,7 +44,7 @@ def starField(seed=3, half=20, nStars=12):
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
     image = np.full(x.shape, 10.0)
-    for starX, starY, flux in zip(*generator.uniform(-half, half, (2, nStars)), generator.uniform(5e2, 5e3, nStars)):
+    for starX, starY, flux in generator.uniform((-half, -half, 5e2), (half, half, 5e3), (nStars, 3)):
         image += flux * np.exp(-0.5 * ((x - starX) ** 2 + (y - starY) ** 2) / 1.1**2)
     return image
 
@@ -263,7 +263,7 @@ def test_strengthByRule(lambdaType):
 
 
 @pytest.mark.parametrize("stepType", ["log", "linear"])
-def test_gridOfStrengths(stepType, monkeypatch):
+def test_gridOfStrengths(stepType):
     """The scan reads lambdaMin, lambdaMax and lambdaStep, with both ends."""
     config = makeConfig(
         useRegularization=True,
