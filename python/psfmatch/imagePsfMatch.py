@@ -32,7 +32,7 @@ from psfmatch.selection import (
     toSourceTable,
 )
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
-from psfmatch.task import Struct
+from psfmatch.task import Struct, timeMethod
 
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
 
@@ -94,6 +94,7 @@ class ImagePsfMatchTask(PsfMatchTask):
 
     # The four ways in
 
+    @timeMethod
     def subtractExposures(
         self,
         templateExposure: Exposure,
@@ -163,6 +164,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         )
         return result
 
+    @timeMethod
     def matchExposures(
         self,
         templateExposure: Exposure,
@@ -211,6 +213,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         )
         return result
 
+    @timeMethod
     def subtractMaskedImages(
         self,
         templateMaskedImage: MaskedImage,
@@ -233,6 +236,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             )
         return result
 
+    @timeMethod
     def matchMaskedImages(
         self,
         templateMaskedImage: MaskedImage,
@@ -298,6 +302,7 @@ class ImagePsfMatchTask(PsfMatchTask):
 
     # Parts
 
+    @timeMethod
     def getFwhmPix(self, psf: Any, position: tuple[float, float] | None = None) -> float:
         """Return the FWHM in pixels of a PSF at a position (x, y), by default its average one.
 
@@ -305,6 +310,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         """
         return psfs.getFwhmPix(psf, position, self.config.fwhmDefinition)
 
+    @timeMethod
     def getSelectSources(
         self, exposure: Exposure, sigma: float | None = None, doSmooth: bool = True, idFactory: Any = None
     ) -> Table:
@@ -343,6 +349,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         self.metadata["nDetectedSources"] = len(sources)
         return sources
 
+    @timeMethod
     def makeCandidateList(
         self,
         templateExposure: Exposure,
@@ -380,6 +387,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         self.metadata["rejectedSources"] = rejected
         return candidates
 
+    @timeMethod
     def makeKernelBasisList(
         self,
         targetFwhmPix: float | None = None,

@@ -7,7 +7,7 @@ from astropy.table import Table
 
 from psfmatch.config import SourceMeasurementConfig
 from psfmatch.exposure import Exposure
-from psfmatch.task import Task
+from psfmatch.task import Task, timeMethod
 
 __all__ = ["SourceMeasurementTask"]
 
@@ -18,6 +18,7 @@ class SourceMeasurementTask(Task):
     ConfigClass = SourceMeasurementConfig
     _DefaultName = "sourceMeasurement"
 
+    @timeMethod
     def run(self, sources: Table, exposure: Exposure) -> Table:
         """Return the catalogue with ``ra``, ``dec`` (degrees; NaN without a WCS) and ``badCentre`` added.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +14,11 @@ from psfmatch.cells import KernelCandidate
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.exposure import Box
 from psfmatch.kernels import RAW_PIXELS, LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
+from psfmatch.tracing import getLogger
 
 __all__ = ["BuildSpatialKernelVisitor"]
 
-log = logging.getLogger("psfmatch.visitors")
+log = getLogger("psfmatch.visitors")
 
 
 class BuildSpatialKernelVisitor:
