@@ -8,6 +8,7 @@ template is convolved and subtracted (Alard & Lupton 1998, ApJ 503, 325; Alard 2
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -301,6 +302,13 @@ class ImagePsfMatchTask(PsfMatchTask):
         )
 
     # Parts
+
+    def getSchemaCatalogs(self) -> dict[str, Table]:
+        """Return the empty catalogue of the sources that `getSelectSources` measures, under the task's name."""
+        nothing = Exposure(MaskedImage(np.full((1, 1), np.nan)))
+        # Of copies: asking for the columns leaves no trace in the subtasks' metadata.
+        subtasks = copy(self.selectDetection), copy(self.selectMeasurement)
+        return {self.getName(): getSelectSources(nothing, *subtasks, self.kConfig.afwBackgroundConfig, 1.0)}
 
     @timeMethod
     def getFwhmPix(self, psf: Any, position: tuple[float, float] | None = None) -> float:

@@ -11,6 +11,9 @@ from psfmatch.task import Task, timeMethod
 
 __all__ = ["SourceMeasurementTask"]
 
+UNITS = {"x": "pix", "y": "pix", "a": "pix", "b": "pix", "ra": "deg", "dec": "deg"}
+"""Units of the columns that have one; fluxes are in the unit of the image, which may have no name."""
+
 
 class SourceMeasurementTask(Task):
     """Adds sky positions and a flag for sources whose centre is bad."""
@@ -40,4 +43,6 @@ class SourceMeasurementTask(Task):
         row = np.clip(np.floor(y + 0.5).astype(int) - exposure.xy0[1], 0, exposure.maskedImage.height - 1)
         bits = exposure.mask.getPlaneBitMask(self.config.badMaskPlanes, ignoreMissing=True)
         measured["badCentre"] = (np.asarray(exposure.mask)[row, column] & bits) != 0
+        for name in UNITS.keys() & set(measured.colnames):
+            measured[name].unit = UNITS[name]
         return measured
