@@ -7,7 +7,6 @@ each of them, and every star votes for the degrees that suit it best.
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -18,11 +17,12 @@ import numpy.typing as npt
 
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
 from psfmatch.errors import NoKernelCandidatesError
+from psfmatch.tracing import getLogger
 from psfmatch.visitors import BuildSingleKernelVisitor
 
 __all__ = ["chooseDegrees"]
 
-log = logging.getLogger("psfmatch.degrees")
+log = getLogger("psfmatch.degrees")
 
 Degrees = tuple[int, ...]
 

@@ -18,7 +18,7 @@ from psfmatch import _core
 from psfmatch.config import SourceDetectionConfig, SubtractBackgroundConfig
 from psfmatch.exposure import MaskedImage
 from psfmatch.psf import GaussianPsf
-from psfmatch.task import Task
+from psfmatch.task import Task, timeMethod
 
 __all__ = ["SourceDetectionTask", "estimateBackground"]
 
@@ -85,6 +85,7 @@ class SourceDetectionTask(Task):
     ConfigClass = SourceDetectionConfig
     _DefaultName = "sourceDetection"
 
+    @timeMethod
     def run(
         self,
         maskedImage: MaskedImage,

@@ -8,20 +8,20 @@ template is convolved and subtracted (Alard & Lupton 1998, ApJ 503, 325; Alard 2
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
+from lsst.pex.config import ChoiceField
 
 from psfmatch import psf as psfs
 from psfmatch.basis import makeKernelBasisList
 from psfmatch.cells import SpatialCellSet
 from psfmatch.degrees import chooseDegrees
 from psfmatch.detection import SourceDetectionTask
-from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.kernels import EdgeHandling
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psfMatch import PsfMatchTask, PsfMatchTaskConfig
 from psfmatch.registration import atOrigin, logAssumptions, requireRegistered, requireSameShape
@@ -35,7 +35,7 @@ from psfmatch.selection import (
     toSourceTable,
 )
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
-from psfmatch.task import Struct
+from psfmatch.task import Struct, timeMethod
 
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
 
@@ -49,6 +49,17 @@ class ImagePsfMatchConfig(PsfMatchTaskConfig):
     selectDetection = SourceDetectionTask.makeField("Detection of the sources from which kernel candidates are chosen.")
     selectMeasurement = SourceMeasurementTask.makeField(
         "Measurement of the sources from which kernel candidates are chosen."
+    )
+
+    fwhmDefinition = ChoiceField[str](
+        doc="What the FWHM of a PSF is, from which kernel and smoothing follow.",
+        allowed={
+            "determinantRadius": "2.3548 (Ixx Iyy - Ixy^2)^(1/4), of adaptive moments",
+            "traceRadius": "2.3548 ((Ixx + Iyy) / 2)^(1/2), of adaptive moments",
+            "halfMaximum": "mean width of the brightest row and column at half maximum",
+        },
+        default="determinantRadius",
+        optional=False,
     )
 
     def setDefaults(self) -> None:
@@ -86,6 +97,7 @@ class ImagePsfMatchTask(PsfMatchTask):
 
     # The four ways in
 
+    @timeMethod
     def subtractExposures(
         self,
         templateExposure: Exposure,
@@ -155,6 +167,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         )
         return result
 
+    @timeMethod
     def matchExposures(
         self,
         templateExposure: Exposure,
@@ -203,6 +216,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         )
         return result
 
+    @timeMethod
     def subtractMaskedImages(
         self,
         templateMaskedImage: MaskedImage,
@@ -225,6 +239,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             )
         return result
 
+    @timeMethod
     def matchMaskedImages(
         self,
         templateMaskedImage: MaskedImage,
@@ -293,10 +308,22 @@ class ImagePsfMatchTask(PsfMatchTask):
 
     # Parts
 
-    def getFwhmPix(self, psf: psfs.Psf, position: tuple[float, float] | None = None) -> float:
-        """Return the FWHM in pixels of a PSF at a position (x, y); see `psfmatch.psf.getFwhmPix`."""
-        return psfs.getFwhmPix(psf, (0.0, 0.0) if position is None else position)
+    def getSchemaCatalogs(self) -> dict[str, Table]:
+        """Return the empty catalogue of the sources that `getSelectSources` measures, under the task's name."""
+        nothing = Exposure(MaskedImage(np.full((1, 1), np.nan)))
+        # Of copies: asking for the columns leaves no trace in the subtasks' metadata.
+        subtasks = copy(self.selectDetection), copy(self.selectMeasurement)
+        return {self.getName(): getSelectSources(nothing, *subtasks, self.kConfig.afwBackgroundConfig, 1.0)}
 
+    @timeMethod
+    def getFwhmPix(self, psf: Any, position: tuple[float, float] | None = None) -> float:
+        """Return the FWHM in pixels of a PSF at a position (x, y), by default its average one.
+
+        ``config.fwhmDefinition`` says what a FWHM is; see `psfmatch.psf.getFwhmPix`.
+        """
+        return psfs.getFwhmPix(psf, position, self.config.fwhmDefinition)
+
+    @timeMethod
     def getSelectSources(
         self, exposure: Exposure, sigma: float | None = None, doSmooth: bool = True, idFactory: Any = None
     ) -> Table:
@@ -319,11 +346,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             Brightest first: id, x, y (parent pixels), flux, fluxErr, snr, peak, a, b, npix, flags, ra, dec, badCentre.
         """
         if sigma is None:
-            fwhm = (
-                psfs.DEFAULT_FWHM_PIX
-                if exposure.psf is None
-                else psfs.getFwhmPix(exposure.psf, exposure.getBBox().centre)
-            )
+            fwhm = psfs.exposureFwhmPix(exposure, self.config.fwhmDefinition) or psfs.DEFAULT_FWHM_PIX
             sigma = fwhm / psfs.SIGMA_TO_FWHM
         sources = getSelectSources(
             exposure,
@@ -339,6 +362,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         self.metadata["nDetectedSources"] = len(sources)
         return sources
 
+    @timeMethod
     def makeCandidateList(
         self,
         templateExposure: Exposure,
@@ -376,6 +400,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         self.metadata["rejectedSources"] = rejected
         return candidates
 
+    @timeMethod
     def makeKernelBasisList(
         self,
         targetFwhmPix: float | None = None,
@@ -417,18 +442,6 @@ class ImagePsfMatchTask(PsfMatchTask):
         )
         return self.makeKernelBasisList(targetFwhmPix, referenceFwhmPix, degrees, metadata=self.metadata)
 
-    def requireKernelFits(self, maskedImage: MaskedImage) -> None:
-        """Raise InputImagesError if an image is smaller than the smallest kernel that may be chosen for it."""
-        size = self.kConfig.kernelSizeMin if self.kConfig.scaleByFwhm else self.kConfig.kernelSize
-        size = min(size, self.kConfig.kernelSize)
-        if min(maskedImage.shape) < size:
-            raise InputImagesError(
-                f"Input images of {maskedImage.width}x{maskedImage.height} pixels are smaller than the kernel of "
-                f"{size}x{size}; use larger cut-outs, or a smaller kernelSize with scaleByFwhm off",
-                shape=maskedImage.shape,
-                kernelSize=size,
-            )
-
     def _sources(self, candidateList: Any, exposure: Exposure) -> Table:
         """Return the caller's candidates as a table with x and y, or detect them."""
         if candidateList is not None:
@@ -444,14 +457,6 @@ class ImagePsfMatchTask(PsfMatchTask):
             return list(candidateList)
         return self.makeCandidateList(Exposure(template), Exposure(science), kernelSize, candidateList)
 
-    def _edgeHandling(self) -> EdgeHandling:
-        config = self.kConfig
-        return EdgeHandling(
-            copyEdge=config.doCopyEdge,
-            badPlanes=tuple(dict.fromkeys((*config.badPixelMaskPlanes, *config.badMaskPlanes))),
-            maskedKernelFraction=config.maskedKernelFraction,
-        )
-
     def measureFwhms(
         self,
         templateExposure: Exposure,
@@ -465,23 +470,13 @@ class ImagePsfMatchTask(PsfMatchTask):
         Stars are told from galaxies and artefacts by both images together. `sources` are positions in the science
         image's parent pixels; None stands for what cannot be measured, and a warning says so.
         """
-        given = {"template": templateFwhmPix, "science": scienceFwhmPix}
         exposures = {"template": templateExposure, "science": scienceExposure}
+        given = {"template": templateFwhmPix, "science": scienceFwhmPix}
         positions = None
         if None in given.values():
             table = toSourceTable(sources, scienceExposure)[:MAX_MEASURED_SOURCES]
             positions = np.column_stack([table["x"], table["y"]]).astype(float) - scienceExposure.xy0
-        fwhms = psfs.findFwhms(exposures, given, positions, self.kConfig.badPixelMaskPlanes)
-        for which, fwhm in fwhms.items():
-            if fwhm is None:
-                self.log.warning(
-                    "No PSF and no measurable star on the %s image: the configured Gaussians are used; give %sFwhmPix",
-                    which,
-                    which,
-                )
-                continue
-            self.metadata[f"{which}FwhmPix"] = fwhm
-            if given[which] is None:
-                origin = "its PSF" if exposures[which].psf is not None else "its stars"
-                self.log.info("%sFwhmPix: %.3f, from %s", which, fwhm, origin)
-        return fwhms["template"], fwhms["science"]
+        planes, definition = self.kConfig.badPixelMaskPlanes, self.config.fwhmDefinition
+        fwhms = psfs.findFwhms(exposures, given, positions, planes, definition)
+        psfs.recordFwhms(fwhms, self.log, self.metadata)
+        return fwhms["template"][0], fwhms["science"][0]

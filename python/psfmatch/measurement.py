@@ -7,9 +7,12 @@ from astropy.table import Table
 
 from psfmatch.config import SourceMeasurementConfig
 from psfmatch.exposure import Exposure
-from psfmatch.task import Task
+from psfmatch.task import Task, timeMethod
 
 __all__ = ["SourceMeasurementTask"]
+
+UNITS = {"x": "pix", "y": "pix", "a": "pix", "b": "pix", "ra": "deg", "dec": "deg"}
+"""Units of the columns that have one; fluxes are in the unit of the image, which may have no name."""
 
 
 class SourceMeasurementTask(Task):
@@ -18,6 +21,7 @@ class SourceMeasurementTask(Task):
     ConfigClass = SourceMeasurementConfig
     _DefaultName = "sourceMeasurement"
 
+    @timeMethod
     def run(self, sources: Table, exposure: Exposure) -> Table:
         """Return the catalogue with ``ra``, ``dec`` (degrees; NaN without a WCS) and ``badCentre`` added.
 
@@ -39,4 +43,6 @@ class SourceMeasurementTask(Task):
         row = np.clip(np.floor(y + 0.5).astype(int) - exposure.xy0[1], 0, exposure.maskedImage.height - 1)
         bits = exposure.mask.getPlaneBitMask(self.config.badMaskPlanes, ignoreMissing=True)
         measured["badCentre"] = (np.asarray(exposure.mask)[row, column] & bits) != 0
+        for name in UNITS.keys() & set(measured.colnames):
+            measured[name].unit = UNITS[name]
         return measured

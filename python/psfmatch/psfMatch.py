@@ -14,8 +14,15 @@ from psfmatch.basis import makeRegularizationMatrix
 from psfmatch.cells import CandidateStatus, KernelCandidate, SolutionSlot, SpatialCellSet
 from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
 from psfmatch.diagnostics import PassSummary, reportSolution
-from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError, PsfMatchError
-from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.errors import (
+    InputImagesError,
+    InsufficientKernelSourcesError,
+    KernelSolutionError,
+    NoKernelCandidatesError,
+    PsfMatchError,
+)
+from psfmatch.exposure import MaskedImage
+from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
 from psfmatch.task import Task
 from psfmatch.threads import resolveThreads
 from psfmatch.visitors import (
@@ -88,6 +95,26 @@ class PsfMatchTask(Task):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _remake, (type(self), self.config, self.getName(), self.threads)
+
+    def requireKernelFits(self, maskedImage: MaskedImage) -> None:
+        """Raise InputImagesError if an image is smaller than the smallest kernel that may be chosen for it."""
+        size = self.kConfig.kernelSizeMin if self.kConfig.scaleByFwhm else self.kConfig.kernelSize
+        size = min(size, self.kConfig.kernelSize)
+        if min(maskedImage.shape) < size:
+            raise InputImagesError(
+                f"Input images of {maskedImage.width}x{maskedImage.height} pixels are smaller than the kernel of "
+                f"{size}x{size}; use larger cut-outs, or a smaller kernelSize with scaleByFwhm off",
+                shape=maskedImage.shape,
+                kernelSize=size,
+            )
+
+    def _edgeHandling(self) -> EdgeHandling:
+        config = self.kConfig
+        return EdgeHandling(
+            copyEdge=config.doCopyEdge,
+            badPlanes=tuple(dict.fromkeys((*config.badPixelMaskPlanes, *config.badMaskPlanes))),
+            maskedKernelFraction=config.maskedKernelFraction,
+        )
 
     def _solve(self, kernelCellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
         """Find the spatially varying kernel and background from all candidates.

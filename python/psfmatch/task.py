@@ -6,18 +6,25 @@ of one of theirs and the other way round. What serves to run pipelines (graphs, 
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 import types
 import weakref
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from lsst.pex.config import Config, ConfigurableField
 
-__all__ = ["Struct", "Task", "TaskMetadata"]
+from psfmatch.tracing import getLogger, writingFor
+
+__all__ = ["Struct", "Task", "TaskMetadata", "timeMethod"]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+AnyTask = TypeVar("AnyTask", bound="Task")
 
 
 class Struct(types.SimpleNamespace):
@@ -97,15 +104,16 @@ class Task:
         Name of the task, by default ``_DefaultName``; a subtask needs one.
     parentTask : `Task` or an LSST task, optional
         Task that holds this one.
-    log : `logging.Logger`, optional
-        Logger of which the task's is a child, by default ``psfmatch``, or the parent's.
+    log : `logging.Logger` or `lsst.utils.logging.LsstLogAdapter`, optional
+        Logger of which the task's is a child, by default the parent's, or ``psfmatch``.
 
     Attributes
     ----------
     config : `lsst.pex.config.Config`
         Configuration; frozen.
-    log : `logging.Logger`
-        Logger called ``psfmatch.`` and the full name of the task.
+    log : `lsst.utils.logging.LsstLogAdapter`
+        Logger called ``psfmatch.`` and the full name of the task, or by the parent's logger and its name; a plain
+        logger with ``verbose`` and ``trace`` besides, see `psfmatch.tracing`.
     metadata : `TaskMetadata`
         Numbers that the task leaves behind, its timing among them.
 
@@ -142,12 +150,14 @@ class Task:
             if hasattr(parentTask, "getFullName"):
                 self._fullName = f"{parentTask.getFullName()}.{name}"
             self._taskDict = getattr(parentTask, "_taskDict", self._taskDict)
+        parentLog = getattr(parentTask, "log", None)
         if log is not None:
-            self.log = log.getChild(self._fullName)
-        elif isinstance(parentTask, Task):
-            self.log = parentTask.log.getChild(name)
+            logName = f"{log.name}.{self._fullName}"
+        elif parentLog is not None:
+            logName = f"{parentLog.name}.{name}"
         else:
-            self.log = logging.getLogger("psfmatch").getChild(self._fullName)
+            logName = f"psfmatch.{self._fullName}"
+        self.log: Any = getLogger(logName)
         self.config: Any = _frozen(self.ConfigClass()) if config is None else _frozenCopy(config, type(self))
         self.metadata = TaskMetadata()
         self._taskDict[self._fullName] = weakref.ref(self)
@@ -222,17 +232,19 @@ class Task:
         """Give the task and all tasks below it new, empty metadata."""
         for name, task in self._liveTasks().items():
             if name == self._fullName or name.startswith(self._fullName + "."):
-                task.metadata = TaskMetadata()
+                # A task of another framework keeps its own kind.
+                task.metadata = type(task.metadata)()
 
     def getSchemaCatalogs(self) -> dict[str, Any]:
         """Return the empty catalogues that show what this task writes, by name; none by default."""
         return {}
 
     def getAllSchemaCatalogs(self) -> dict[str, Any]:
-        """Return the empty catalogues of all tasks of the hierarchy, by name."""
+        """Return the empty catalogues of all tasks of the hierarchy, by name: the same from any of them."""
         catalogs: dict[str, Any] = {}
         for task in self._liveTasks().values():
-            catalogs.update(task.getSchemaCatalogs())
+            # Tasks of another framework may know none.
+            catalogs.update(getattr(task, "getSchemaCatalogs", dict)())
         return catalogs
 
     @contextmanager
@@ -252,7 +264,8 @@ class Task:
         self._recordTime(name + "Start")
         self.log.log(logLevel, "%s: start", name)
         try:
-            yield
+            with writingFor(self.log.name):
+                yield
         finally:
             self._recordTime(name + "End")
             self.log.log(logLevel, "%s: end after %.3f s", name, time.perf_counter() - start)
@@ -265,6 +278,19 @@ class Task:
     def _liveTasks(self) -> dict[str, Any]:
         tasks = {name: reference() for name, reference in self._taskDict.items()}
         return {name: task for name, task in tasks.items() if task is not None}
+
+
+def timeMethod(
+    method: Callable[Concatenate[AnyTask, Arguments], Result],
+) -> Callable[Concatenate[AnyTask, Arguments], Result]:
+    """Decorate a method of a task: it is timed under its own name, see `Task.timer`."""
+
+    @functools.wraps(method)
+    def timed(self: AnyTask, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with self.timer(method.__name__):
+            return method(self, *args, **kwargs)
+
+    return timed
 
 
 def _frozenCopy(config: Config, TaskClass: type[Task]) -> Config:

@@ -250,7 +250,7 @@ class TestForeignTasks:
         match = parent.config.match.apply(name="match", parentTask=parent)
         assert match.getFullName() == "pipeline.foreign.match"
         assert match.detect.getFullName() == "pipeline.foreign.match.detect"
-        assert match.detect.log.name == "psfmatch.pipeline.foreign.match.detect"
+        assert match.detect.log.name == "foreign.match.detect"
         assert list(parent._taskDict) == [
             "pipeline.foreign.match",
             "pipeline.foreign.match.detect",

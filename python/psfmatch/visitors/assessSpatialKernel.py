@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +11,12 @@ from psfmatch import _core
 from psfmatch.cells import CandidateStatus, KernelCandidate
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.threads import resolveThreads
+from psfmatch.tracing import getLogger
 from psfmatch.visitors.judging import chosenStatistics, fitControl, reasonAgainst, stampTuples
 
 __all__ = ["AssessSpatialKernelVisitor"]
 
-log = logging.getLogger("psfmatch.visitors")
+log = getLogger("psfmatch.visitors")
 
 
 class AssessSpatialKernelVisitor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +11,12 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate, KernelSolution, SolutionSlot
 from psfmatch.threads import resolveThreads
+from psfmatch.tracing import getLogger
 from psfmatch.visitors.judging import chosenStatistics, fitControl, reasonAgainst, regularizationOf, stampTuples
 
 __all__ = ["BuildSingleKernelVisitor"]
 
-log = logging.getLogger("psfmatch.visitors")
+log = getLogger("psfmatch.visitors")
 
 
 class BuildSingleKernelVisitor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +15,12 @@ from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.exposure import Box
 from psfmatch.kernels import RAW_PIXELS, LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
 from psfmatch.threads import resolveThreads
+from psfmatch.tracing import getLogger
 from psfmatch.visitors.judging import MAX_KEPT_UNKNOWNS, fitControl, regularizationOf, stampTuples
 
 __all__ = ["BuildSpatialKernelVisitor"]
 
-log = logging.getLogger("psfmatch.visitors")
+log = getLogger("psfmatch.visitors")
 
 FloatArray = npt.NDArray[np.float64]
 

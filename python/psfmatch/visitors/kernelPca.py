@@ -6,7 +6,6 @@ has few unknowns (Becker et al. 2012, MNRAS 425, 1341, section 3).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +16,11 @@ from psfmatch import _core
 from psfmatch.basis import renormalizeBasis
 from psfmatch.cells import KernelCandidate, SolutionSlot
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
+from psfmatch.tracing import getLogger
 
 __all__ = ["KernelPcaVisitor"]
 
-log = logging.getLogger("psfmatch.visitors")
+log = getLogger("psfmatch.visitors")
 
 FloatArray = npt.NDArray[np.float64]
 

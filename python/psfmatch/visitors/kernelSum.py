@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +10,11 @@ import numpy as np
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate, SolutionSlot
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
+from psfmatch.tracing import getLogger
 
 __all__ = ["KernelSumVisitor"]
 
-log = logging.getLogger("psfmatch.visitors")
+log = getLogger("psfmatch.visitors")
 
 
 class KernelSumVisitor:

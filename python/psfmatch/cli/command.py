@@ -1,0 +1,76 @@
+"""The command as a whole: its parser, and what becomes of an error."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from psfmatch.cli import demo, info, options, progress, subtract
+
+__all__ = ["main"]
+
+log = logging.getLogger("psfmatch.cli")
+
+EXIT_USAGE = 2
+EXIT_BAD_INPUT = 3
+EXIT_TOO_FEW_STARS = 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.command is None:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    progress.startLogging(chosen)
+    from psfmatch.errors import (
+        InsufficientKernelSourcesError,
+        KernelSolutionError,
+        NoKernelCandidatesError,
+        PsfMatchError,
+    )
+
+    try:
+        return int(chosen.run(chosen))
+    except (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError) as error:
+        return _fail(error, EXIT_TOO_FEW_STARS)
+    except (PsfMatchError, OSError) as error:
+        return _fail(error, EXIT_BAD_INPUT)
+    except (ValueError, TypeError, ModuleNotFoundError) as error:
+        if chosen.verbose:
+            log.exception("internal traceback")
+        return _fail(error, EXIT_USAGE)
+    except KeyboardInterrupt:
+        print("psfmatch: interrupted", file=sys.stderr)
+        return 130
+
+
+def _fail(error: BaseException, status: int) -> int:
+    for handler in logging.getLogger("psfmatch").handlers:
+        handler.close()
+    print(f"psfmatch: error: {error}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="psfmatch",
+        description="Subtract astronomical images after matching their point-spread functions.",
+        epilog="Exit status: 0 done, 2 usage, 3 bad input, 4 too few stars or no solution.",
+    )
+    parser.add_argument("--version", action="version", version=f"psfmatch {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    common, run = options.common(), options.ofTheRun()
+    subtract.addCommand(commands, [common, run])
+    info.addCommand(commands, [common])
+    demo.addCommand(commands, [common, run])
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("psfmatch")

@@ -1,0 +1,74 @@
+"""``psfmatch demo``: simulate a pair with transients, subtract it, draw it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from psfmatch.cli.options import configuration
+from psfmatch.cli.reporting import draw, report
+
+if TYPE_CHECKING:
+    from psfmatch.exposure import Exposure
+    from psfmatch.testing import Truth
+
+__all__ = ["addCommand"]
+
+log = logging.getLogger("psfmatch.cli")
+
+
+def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "demo",
+        parents=parents,
+        help="simulate a pair with transients, subtract it, draw it",
+        description="Simulate a pair with a varying PSF and injected transients, subtract it, and write template.fits, "
+        "science.fits, difference.fits and difference.png.",
+    )
+    parser.add_argument("-o", "--output", metavar="DIR", default="psfmatch-demo", help="folder (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=1024, help="side of the images in pixels (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulation (default: %(default)s)")
+    parser.set_defaults(run=_demo)
+
+
+def _countTransients(difference: Exposure, truth: Truth) -> dict[str, Any]:
+    """Return how many transients should stand out (true signal-to-noise above 8) and how many do (above 5)."""
+    import numpy as np
+
+    from psfmatch.testing import transientFluxes
+
+    fluxes = transientFluxes(difference, truth)
+    injected = fluxes[np.abs(fluxes["predictedSignalToNoise"]) > 8.0]
+    found = injected["flux"] * np.sign(injected["trueFlux"]) > 5.0 * injected["error"]
+    return {"nInjected": len(injected), "nDetected": int(np.count_nonzero(found))}
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from psfmatch.differencing import subtract
+    from psfmatch.testing import simulatePair
+
+    start = time.perf_counter()
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    log.info("Simulating a pair of %dx%d pixels", options.size, options.size)
+    pair = simulatePair(seed=options.seed, size=options.size)
+    pair.template.writeFits(folder / "template.fits")
+    pair.science.writeFits(folder / "science.fits")
+    result = subtract(
+        pair.template, pair.science, config=configuration(options), mode=options.mode, threads=options.threads
+    )
+    result.writeFits(folder / "difference.fits")
+    extra: dict[str, Any] = {"output": str(folder / "difference.fits")}
+    extra["trueKernelSum"] = pair.truth.kernelSum(*pair.truth.box.centre)
+    extra |= _countTransients(result.difference, pair.truth)
+    try:
+        draw(pair.template, pair.science, result, str(folder / "difference.png"), pair.truth.transients)
+        extra["picture"] = str(folder / "difference.png")
+    except ModuleNotFoundError:
+        log.warning("No picture: matplotlib is not installed (pip install 'psfmatch[plot]')")
+    report(result, options, extra, time.perf_counter() - start)
+    return 0

@@ -1,0 +1,43 @@
+"""``psfmatch info``: what a FITS file holds and how it would be read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+__all__ = ["addCommand"]
+
+
+def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser("info", parents=parents, help="show what a FITS file holds and how it would be read")
+    parser.add_argument("file", metavar="FILE")
+    parser.set_defaults(run=_info)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from psfmatch import io
+
+    entries = io.describe(options.file)
+    if options.json:
+        rows = [
+            {
+                "index": e.index,
+                "name": e.name,
+                "version": e.version,
+                "kind": e.kind,
+                "shape": list(e.shape),
+                "dtype": e.dtype,
+                "role": e.role.name.lower(),
+            }
+            for e in entries
+        ]
+        print(json.dumps(rows, indent=2))
+        return 0
+    print(f"{'HDU':>3}  {'name':<12} {'kind':<6} {'shape':<16} {'dtype':<10} read as")
+    for e in entries:
+        shape = "x".join(str(n) for n in e.shape)
+        columns = f"{e.index:>3}  {e.name or '-':<12} {e.kind:<6} {shape or '-':<16} {e.dtype or '-':<10}"
+        print(columns, e.role.name.lower())
+    return 0

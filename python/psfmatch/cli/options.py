@@ -1,0 +1,71 @@
+"""Options that several commands share, and the configuration that they make."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psfmatch.imagePsfMatch import ImagePsfMatchConfig
+
+__all__ = ["common", "configuration", "ofTheRun"]
+
+MODES = ("auto", "convolveTemplate", "convolveScience")
+
+
+def common() -> argparse.ArgumentParser:
+    """Return the options of every command."""
+    common = argparse.ArgumentParser(add_help=False)
+    verbosity = common.add_mutually_exclusive_group()
+    verbosity.add_argument("-v", "--verbose", action="store_true", help="log every candidate and step")
+    verbosity.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
+    common.add_argument("--json", action="store_true", help="print the result as JSON")
+    return common
+
+
+def ofTheRun() -> argparse.ArgumentParser:
+    """Return the options of the commands that subtract."""
+    run = argparse.ArgumentParser(add_help=False)
+    run.add_argument(
+        "--threads", type=int, help="threads to use (default: PSFMATCH_NUM_THREADS, or all CPUs of this process)"
+    )
+    run.add_argument(
+        "--mode",
+        choices=MODES,
+        default="auto",
+        help="which image is convolved; auto takes the one with the narrower PSF (default)",
+    )
+    run.add_argument("--config", metavar="FILE", help="configuration: a saved .py, or a .json as results hold it")
+    run.add_argument(
+        "-c",
+        dest="overrides",
+        metavar="FIELD=VALUE",
+        action="append",
+        default=[],
+        help="set one field, e.g. -c kernel.active.spatialKernelOrder=1; may be repeated",
+    )
+    return run
+
+
+def configuration(options: argparse.Namespace) -> ImagePsfMatchConfig:
+    """Return the front door's configuration, changed by ``--config`` and then by ``-c``."""
+    from psfmatch.config import applyOverride, configFromDict
+    from psfmatch.differencing import frontDoorConfig
+
+    config = frontDoorConfig()
+    if options.config is not None:
+        path = Path(options.config)
+        text = path.read_text()
+        try:
+            if path.suffix == ".json":
+                config = configFromDict(type(config), json.loads(text))
+            else:
+                config.loadFromString(text, filename=os.fspath(path))
+        except Exception as error:  # a .py configuration is a program: anything can go wrong in it
+            raise ValueError(f"configuration {path}: {type(error).__name__}: {error}") from error
+    for override in options.overrides:
+        applyOverride(config, override)
+    return config

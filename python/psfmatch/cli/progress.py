@@ -1,0 +1,76 @@
+"""The log on standard error and, on a terminal, a line that shows which step runs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+__all__ = ["startLogging"]
+
+PHASES = {
+    "select": "finding stars",
+    "measurePsf": "measuring PSFs",
+    "stamps": "cutting stamps",
+    "solve": "solving for the kernel",
+    "convolve": "convolving",
+    "subtract": "subtracting",
+}
+"""Timed blocks of the task in an astronomer's words, for the progress line."""
+
+
+def startLogging(options: argparse.Namespace) -> None:
+    """Send the package's log to standard error, at the level asked for."""
+    level = logging.DEBUG if options.verbose else logging.WARNING if options.quiet else logging.INFO
+    logger = logging.getLogger("psfmatch")
+    for old in list(logger.handlers):
+        logger.removeHandler(old)
+    logger.propagate = False
+    logger.setLevel(level)
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if sys.stderr.isatty() and not options.verbose and hasattr(options, "threads"):
+        handler = _AboveBar()
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(_ProgressBar())
+    handler.setFormatter(logging.Formatter("%(levelname)-7s %(message)s"))
+    handler.setLevel(level)
+    logger.addHandler(handler)
+
+
+class _AboveBar(logging.Handler):
+    """Writes log lines above the progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+class _ProgressBar(logging.Handler):
+    """Shows on the last line of a terminal which step runs, from the tasks' timing messages."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        super().__init__(logging.DEBUG)
+        form = "{desc:<24} {bar:30} {n_fmt}/{total_fmt} steps, {elapsed}"
+        self._bar = tqdm(total=len(PHASES), leave=False, bar_format=form, file=sys.stderr)
+        self._begun: set[str] = set()
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        self._bar.close()
+        super().close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Advance when a step begins, and leave the terminal clean after the last one."""
+        phase, _, event = record.getMessage().partition(": ")
+        if phase not in PHASES:
+            return
+        if event == "start" and phase not in self._begun:
+            self._begun.add(phase)
+            self._bar.set_description_str(PHASES[phase])
+            self._bar.update(1)
+        elif event.startswith("end after") and phase == "subtract":
+            self._bar.close()

@@ -1,0 +1,70 @@
+"""What a subtraction came to: words or JSON on standard output, and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from psfmatch.differencing import SubtractionResult
+    from psfmatch.exposure import Exposure
+
+__all__ = ["draw", "report"]
+
+
+def draw(template: Exposure, science: Exposure, result: SubtractionResult, path: str, transients: Any) -> None:
+    """Write the picture of template, matched, science and difference as PNG; ModuleNotFoundError without matplotlib."""
+    from psfmatch.plots import differenceFigure, savePng
+
+    title = f"{result.convolved} convolved, kernel sum {result.kernel.kernelSum(*science.getBBox().centre):.4f}"
+    figure = differenceFigure(
+        template.maskedImage,
+        result.matched.maskedImage,
+        science.maskedImage,
+        result.difference.maskedImage,
+        transients=transients,
+        title=title,
+        matchedName="Matched template" if result.convolved == "template" else "Matched science",
+    )
+    savePng(figure, path)
+
+
+def report(result: SubtractionResult, options: argparse.Namespace, extra: dict[str, Any], seconds: float) -> None:
+    """Print the summary of a result with what the command adds to it."""
+    summary = {**extra, **result.summary(), "seconds": round(seconds, 3)}
+    if options.json:
+        print(json.dumps(summary, indent=2))
+        return
+    for line in _inWords(summary):
+        print(line)
+
+
+def _inWords(summary: dict[str, Any]) -> list[str]:
+    def number(name: str, form: str = ".4g") -> str:
+        value = summary[name]
+        return "unknown" if value is None else format(value, form)
+
+    def told(name: str) -> str:
+        return "; ".join(f"{count} for {reason}" for reason, count in summary[name].items())
+
+    templateFwhm, scienceFwhm = number("templateFwhmPix", ".2f"), number("scienceFwhmPix", ".2f")
+    kernel = f"{summary['kernelSize']}x{summary['kernelSize']} px, {summary['nBasis']} functions"
+    unusable, rejected = told("rejectedSources"), told("rejectionReasons")
+    rows = {
+        "PSF FWHM": f"template {templateFwhm} px, science {scienceFwhm} px; {summary['convolved']} convolved",
+        "kernel": f"{kernel} of order {summary['spatialKernelOrder']}, sum {number('kernelSum', '.4f')}",
+        "stars": f"{number('nSources', 'd')} found, {summary['nCandidates']} cut out, {summary['nGood']} good",
+        "not cut out": unusable or "none",
+        "rejected": rejected or "none",
+        "noise": f"difference / sqrt(variance) scatters by {number('noiseRobustStdev', '.3f')} (1 is ideal)",
+        "flagged pixels": f"{summary['badFraction']:.2%}",
+    }
+    if "nInjected" in summary:
+        found = f"{summary['nDetected']} of {summary['nInjected']}"
+        rows["transients"] = f"{found} injected above 8 sigma stand out above 5"
+        rows["true kernel sum"] = format(summary["trueKernelSum"], ".4f")
+    rows["written"] = f"{summary['output']} in {summary['seconds']:.1f} s"
+    if "picture" in summary:
+        rows["picture"] = summary["picture"]
+    return [f"{name:<17} {text}" for name, text in rows.items()]

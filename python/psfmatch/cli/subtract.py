@@ -1,0 +1,86 @@
+"""``psfmatch subtract``: two files in, the difference out."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from psfmatch.cli.options import configuration
+from psfmatch.cli.reporting import draw, report
+
+if TYPE_CHECKING:
+    from psfmatch.exposure import Exposure
+
+__all__ = ["addCommand"]
+
+
+def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "subtract",
+        parents=parents,
+        help="subtract a template from a science image",
+        description="Match the PSFs of two images on one pixel grid and subtract. Files are FITS (also .fz and .gz); "
+        "brackets choose an HDU: 'file.fits[SCI]'.",
+    )
+    parser.add_argument("template", metavar="TEMPLATE", help="image of the same sky, usually deeper and sharper")
+    parser.add_argument("science", metavar="SCIENCE", help="image in which to look for changes")
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="difference image to write")
+    for which in ("template", "science"):
+        parser.add_argument(f"--{which}-noise", metavar="FILE", help=f"1 sigma noise of the {which} image")
+        parser.add_argument(f"--{which}-variance", metavar="FILE", help=f"variance of the {which} image")
+        parser.add_argument(f"--{which}-mask", metavar="FILE", help=f"mask of the {which} image")
+        parser.add_argument(f"--{which}-fwhm", metavar="PIX", type=float, help=f"PSF FWHM of the {which} image")
+    parser.add_argument("--gain", type=float, help="e-/count of both images, for a variance where the files have none")
+    parser.add_argument("--read-noise", type=float, metavar="E", help="read noise in e-, with --gain")
+    parser.add_argument("--use-xy0", action="store_true", help="honour the pixel origins (LTV, WCS A) in the files")
+    parser.add_argument(
+        "--ignore-wcs", action="store_true", help="take the images as registered whatever their WCSs say"
+    )
+    parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
+    parser.set_defaults(run=_subtract)
+
+
+def _read(options: argparse.Namespace, which: str) -> Exposure:
+    from psfmatch.exposure import Exposure
+
+    exposure = Exposure.readFits(
+        getattr(options, which),
+        noise=getattr(options, f"{which}_noise"),
+        variance=getattr(options, f"{which}_variance"),
+        mask=getattr(options, f"{which}_mask"),
+        gain=options.gain,
+        readNoise=options.read_noise,
+        useXY0=options.use_xy0 or None,
+    )
+    if options.ignore_wcs:
+        exposure.wcs = None
+    return exposure
+
+
+def _subtract(options: argparse.Namespace) -> int:
+    from psfmatch import io
+    from psfmatch.differencing import subtract
+
+    start = time.perf_counter()
+    for name in (options.template, options.science):
+        if Path(options.output).exists() and io.parseFileName(name)[0].resolve() == Path(options.output).resolve():
+            raise ValueError(f"the output {options.output} is one of the inputs; choose another name")
+    config = configuration(options)
+    template, science = _read(options, "template"), _read(options, "science")
+    result = subtract(
+        template,
+        science,
+        config=config,
+        mode=options.mode,
+        templateFwhmPix=options.template_fwhm,
+        scienceFwhmPix=options.science_fwhm,
+        threads=options.threads,
+    )
+    result.writeFits(options.output)
+    if options.picture is not None:
+        draw(template, science, result, options.picture, None)
+    report(result, options, {"output": options.output}, time.perf_counter() - start)
+    return 0

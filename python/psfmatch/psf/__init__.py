@@ -1,0 +1,38 @@
+"""Point-spread functions as images, and their sizes.
+
+A PSF is anything with ``computeKernelImage(x, y) -> 2-D array``: its image, centred on the middle pixel, at a
+position in parent pixels. Sizes are FWHM in pixels; which of three definitions is meant has a name, see
+`psfmatch.psf.widths`.
+"""
+
+from psfmatch.psf.adapted import ModelPsf, asPsf, averagePosition
+from psfmatch.psf.exposures import evaluateMeanPsfFwhm, exposureFwhmPix, findFwhms, recordFwhms
+from psfmatch.psf.grid import GridPsf
+from psfmatch.psf.models import DoubleGaussianPsf, GaussianPsf, ImagePsf, Psf
+from psfmatch.psf.moments import SIGMA_TO_FWHM, adaptiveMoments
+from psfmatch.psf.stars import measureWidths, selectStarWidths, starFwhms
+from psfmatch.psf.widths import DEFAULT_FWHM_PIX, FWHM_DEFINITIONS, getFwhmPix, getFwhmPixXY
+
+__all__ = [
+    "DEFAULT_FWHM_PIX",
+    "FWHM_DEFINITIONS",
+    "SIGMA_TO_FWHM",
+    "DoubleGaussianPsf",
+    "GaussianPsf",
+    "GridPsf",
+    "ImagePsf",
+    "ModelPsf",
+    "Psf",
+    "adaptiveMoments",
+    "asPsf",
+    "averagePosition",
+    "evaluateMeanPsfFwhm",
+    "exposureFwhmPix",
+    "findFwhms",
+    "getFwhmPix",
+    "getFwhmPixXY",
+    "measureWidths",
+    "recordFwhms",
+    "selectStarWidths",
+    "starFwhms",
+]

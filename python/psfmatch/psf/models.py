@@ -1,0 +1,78 @@
+"""What a PSF is, and models that are the same everywhere: an image, one or two Gaussians."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["DoubleGaussianPsf", "GaussianPsf", "ImagePsf", "Psf", "normalizedImage"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@runtime_checkable
+class Psf(Protocol):
+    """What a PSF offers."""
+
+    def computeKernelImage(self, x: float, y: float) -> npt.NDArray[Any]:
+        """Return the PSF at (x, y), parent pixels, centred on the middle pixel, with sum 1."""
+
+
+def normalizedImage(image: npt.ArrayLike) -> FloatArray:
+    """Return the image of a PSF with sum 1, as float64; ValueError unless it is one."""
+    pixels = np.array(image, dtype=np.float64)
+    if pixels.ndim != 2 or pixels.shape[0] % 2 == 0 or pixels.shape[1] % 2 == 0:
+        raise ValueError(f"a PSF image must be 2-D with odd sides, not of shape {pixels.shape}")
+    if not np.isfinite(pixels).all() or pixels.sum() <= 0.0:
+        raise ValueError("a PSF image must be finite and have a positive sum")
+    pixels /= pixels.sum()
+    return pixels
+
+
+class ImagePsf:
+    """A PSF given by one image of odd sides, the same everywhere.
+
+    Raises
+    ------
+    ValueError
+        If the image is not 2-D of odd sides, not finite, or does not have a positive sum.
+    """
+
+    def __init__(self, image: npt.ArrayLike) -> None:
+        self._image = normalizedImage(image)
+
+    def computeKernelImage(self, x: float, y: float) -> FloatArray:
+        """Return the image; it does not depend on the position."""
+        return self._image.copy()
+
+
+def _gaussian(sigma: float, size: int) -> FloatArray:
+    offset = np.arange(size) - size // 2
+    profile = np.exp(-0.5 * (offset / sigma) ** 2)
+    image: FloatArray = profile[:, np.newaxis] * profile
+    return image
+
+
+def _oddSize(sigma: float, size: int | None) -> int:
+    if not (sigma > 0.0 and math.isfinite(sigma)):
+        raise ValueError(f"sigma of a PSF is {sigma} pixels, must be positive")
+    return 2 * math.ceil(5.0 * sigma) + 1 if size is None else size
+
+
+class GaussianPsf(ImagePsf):
+    """A round Gaussian of width `sigma` (pixels); `size` (pixels, odd) defaults to 10 sigma."""
+
+    def __init__(self, sigma: float, size: int | None = None) -> None:
+        super().__init__(_gaussian(sigma, _oddSize(sigma, size)))
+        self.sigma = sigma
+
+
+class DoubleGaussianPsf(ImagePsf):
+    """Two round Gaussians: a core of width `sigma1` and wings of `sigma2` (pixels) with `ratio` of its peak."""
+
+    def __init__(self, sigma1: float, sigma2: float, ratio: float = 0.1, size: int | None = None) -> None:
+        side = max(_oddSize(sigma, size) for sigma in (sigma1, sigma2))
+        super().__init__(_gaussian(sigma1, side) + ratio * _gaussian(sigma2, side))

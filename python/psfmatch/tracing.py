@@ -1,0 +1,82 @@
+"""Loggers whose debugging lines can be asked for by a trace number, as ``lsst.utils.logging`` does it.
+
+They are plain loggers of `logging`, with the methods ``verbose`` and ``trace`` besides. A line below INFO comes out
+in one of two ways: through its own logger, if that is set to the line's level; or else through the logger
+``TRACE<number>.<name>``, at DEBUG, if ``lsst.utils.logging.trace_set_at(name, number)`` has set that one. The number
+is 2 for ``verbose``, 4 for ``debug`` and 5 for ``trace``.
+
+``psfmatch.X`` also answers to ``lsst.ip.diffim.X``, the name in configurations written for the reference. Lines that
+helpers of a task write while it runs answer to the names of the task, too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from lsst.utils.logging import VERBOSE, LsstLogAdapter
+
+__all__ = ["TraceLog", "getLogger", "writingFor"]
+
+OWN_ROOT = "psfmatch"
+REFERENCE_ROOT = "lsst.ip.diffim"
+
+_taskName: ContextVar[str | None] = ContextVar("psfmatchTaskName", default=None)
+"""Name of the logger of the task that runs, in this thread."""
+
+
+class TraceLog(LsstLogAdapter):
+    """A logger that also writes what a trace number asks for; made by `getLogger`."""
+
+    def getChild(self, name: str) -> TraceLog:
+        """Return the logger called ``<own name>.<name>``."""
+        return TraceLog(self.logger.getChild(name), {})
+
+    def isEnabledFor(self, level: int) -> bool:
+        """Whether a line of this level comes out."""
+        return self.logger.isEnabledFor(level) or self._tracer(level) is not None
+
+    def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
+        """Write a line, if its level or its trace number is asked for."""
+        # The caller's place in the source is one frame further up.
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        tracer = None if self.logger.isEnabledFor(level) else self._tracer(level)
+        if tracer is None:
+            self.logger.log(level, msg, *args, **kwargs)
+        else:
+            tracer.log(logging.DEBUG, msg, *args, **kwargs)
+
+    def _tracer(self, level: int) -> logging.Logger | None:
+        if level >= logging.INFO:
+            return None
+        number = 2 if level >= VERBOSE else 4 if level >= logging.DEBUG else 5
+        for name in dict.fromkeys((self.logger.name, _taskName.get() or self.logger.name)):
+            for known in _namesOf(name):
+                tracer = logging.getLogger(f"TRACE{number}.{known}")
+                if tracer.isEnabledFor(logging.DEBUG):
+                    return tracer
+        return None
+
+
+def getLogger(name: str) -> TraceLog:
+    """Return the logger of a name."""
+    return TraceLog(logging.getLogger(name), {})
+
+
+@contextmanager
+def writingFor(name: str) -> Iterator[None]:
+    """Let lines of other loggers answer to a task's name, too, in this block and thread."""
+    token = _taskName.set(name)
+    try:
+        yield
+    finally:
+        _taskName.reset(token)
+
+
+def _namesOf(name: str) -> tuple[str, ...]:
+    if name == OWN_ROOT or name.startswith(OWN_ROOT + "."):
+        return name, REFERENCE_ROOT + name.removeprefix(OWN_ROOT)
+    return (name,)
