@@ -127,8 +127,8 @@ def nUsed(result):
     return result.kernelFit.passes[-1].nUsed
 
 
-def nPasses(result):
-    return len(result.kernelFit.passes)
+def spatialResiduals(result):
+    return tuple(c.spatialResidual.rms for c in result.kernelCellSet if c.status is CandidateStatus.GOOD)
 
 
 def statuses(result):
@@ -172,8 +172,8 @@ def degrees(result):
 
 
 AUTO = {"scaleByFwhm": True, "kernelSizeMin": 5, "widths": True}
-SHARPEN = AUTO | {"widths": "sharpen", "singleKernelClipping": False, "kernelSumClipping": False}
-SHARPEN |= {"spatialKernelClipping": False, "kernelSizeMin": 21, "alardWidthRule": "classic"}
+UNCLIPPED = {"singleKernelClipping": False, "kernelSumClipping": False, "spatialKernelClipping": False}
+SHARPEN = AUTO | UNCLIPPED | {"widths": "sharpen", "kernelSizeMin": 21, "alardWidthRule": "classic"}
 THREE = {"alardNGauss": 3, "alardSigGauss": [1.0, 2.0, 4.0], "alardDegGauss": [1, 1, 0]}
 PCA = {"usePcaForSpatialKernel": True}
 OWN = {"constantVarianceWeighting": False}
@@ -182,7 +182,7 @@ SCAN = {"lambdaType": "minimizeUnbiasedRisk", "lambdaMin": -2.0, "lambdaMax": 0.
 
 # Field: (settings without, settings with, what must differ, kernel.name)
 EFFECTS = {
-    "fitForBackground": ({"fitForBackground": False}, {}, sky, "AL"),
+    "fitForBackground": (UNCLIPPED | {"fitForBackground": False}, UNCLIPPED, sky, "AL"),
     "kernelSize": ({}, {"kernelSize": 17}, kernelShape, "AL"),
     "scaleByFwhm": ({"widths": True}, AUTO, kernelShape, "AL"),
     "kernelSizeFwhmScaling": (AUTO, AUTO | {"kernelSizeFwhmScaling": 4.0}, kernelShape, "AL"),
@@ -194,14 +194,15 @@ EFFECTS = {
     "sizeCellX": ({}, {"sizeCellX": 128}, nCells, "AL"),
     "sizeCellY": ({}, {"sizeCellY": 128}, nCells, "AL"),
     "nStarPerCell": ({"sizeCellX": 128}, {"sizeCellX": 128, "nStarPerCell": 1}, nUsed, "AL"),
-    "maxSpatialIterations": ({}, {"maxSpatialIterations": 1}, nPasses, "AL"),
+    # The first pass rejects: the model without those stars is judged only if another pass is allowed.
+    "maxSpatialIterations": ({}, {"maxSpatialIterations": 1}, spatialResiduals, "AL"),
     "usePcaForSpatialKernel": ({}, PCA, nBasis, "AL"),
     "subtractMeanForPca": (PCA, PCA | {"subtractMeanForPca": False}, firstKernel, "AL"),
     "numPrincipalComponents": (PCA, PCA | {"numPrincipalComponents": 3}, nBasis, "AL"),
     "singleKernelClipping": ({}, {"singleKernelClipping": False}, reasons, "AL"),
     "kernelSumClipping": ({}, {"kernelSumClipping": False}, reasons, "AL"),
     "spatialKernelClipping": ({}, {"spatialKernelClipping": False}, reasons, "AL"),
-    "candidateResidualMeanMax": ({}, {"candidateResidualMeanMax": 0.001}, reasons, "AL"),
+    "candidateResidualMeanMax": ({}, {"candidateResidualMeanMax": 0.095}, reasons, "AL"),
     "candidateResidualStdMax": ({}, {"candidateResidualStdMax": 10.0}, reasons, "AL"),
     "useCoreStats": ({}, {"useCoreStats": True}, pixelsJudged, "AL"),
     "candidateCoreRadius": (
@@ -226,7 +227,7 @@ EFFECTS = {
     "minKernelSources": ({}, {"minKernelSources": 17}, "raises", "AL"),
     "badMaskPlanes": ({}, {"badMaskPlanes": ["NO_DATA", "EDGE", "SAT", "SUSPECT"]}, pixelsJudged, "AL"),
     "badPixelMaskPlanes": ({}, {"badPixelMaskPlanes": ["BAD", "SAT", "EDGE", "NO_DATA"]}, pixelsFitted, "AL"),
-    "zeroWeightBadPixels": ({}, {"zeroWeightBadPixels": False}, nCandidates, "AL"),
+    "zeroWeightBadPixels": ({}, {"zeroWeightBadPixels": False}, statuses, "AL"),
     "maskedKernelFraction": ({}, {"maskedKernelFraction": 0.0}, flagged, "AL"),
     "maskedStampFraction": ({}, {"maskedStampFraction": 0.0}, nCandidates, "AL"),
     "doCopyEdge": ({}, {"doCopyEdge": True}, flagged, "AL"),
@@ -252,7 +253,8 @@ EFFECTS = {
     ),
     "alardDegGaussDeconv": (SHARPEN, SHARPEN | {"alardDegGaussDeconv": 1}, degrees, "AL"),
     "alardMinSigDeconv": (SHARPEN, SHARPEN | {"alardMinSigDeconv": 2.0}, sigmas, "AL"),
-    "alardNGaussDeconv": (SHARPEN, SHARPEN | {"alardNGaussDeconv": 4}, kernelShape, "AL"),
+    # A fifth Gaussian of twice the fourth sigma makes the kernel wider.
+    "alardNGaussDeconv": (SHARPEN, SHARPEN | {"alardNGaussDeconv": 5}, kernelShape, "AL"),
     "useRegularization": ({"useRegularization": False}, SMOOTH, kernelPixels, "DF"),
     "regularizationType": (SMOOTH, SMOOTH | {"regularizationType": "forwardDifference"}, kernelPixels, "DF"),
     "centralRegularizationStencil": (SMOOTH, SMOOTH | {"centralRegularizationStencil": 5}, kernelPixels, "DF"),
@@ -277,7 +279,7 @@ EFFECTS = {
         strength,
         "DF",
     ),
-    "lambdaMin": (SCAN | {"lambdaMax": -1.0}, SCAN | {"lambdaMin": -1.0, "lambdaMax": -1.0}, strength, "DF"),
+    "lambdaMin": (SCAN | {"lambdaStep": 5.0}, SCAN | {"lambdaStep": 5.0, "lambdaMin": -1.0}, strength, "DF"),
     "lambdaMax": (SCAN | {"lambdaMin": -3.0, "lambdaMax": -3.0}, SCAN | {"lambdaMin": -3.0}, strength, "DF"),
     "lambdaStep": (SCAN | {"lambdaMin": -2.3}, SCAN | {"lambdaMin": -2.3, "lambdaStep": 0.7}, strength, "DF"),
 }
@@ -319,7 +321,7 @@ def test_effectOfAField(runs, field):
     if look == "raises":
         assert run(without).kernelFit.passes
         error = InsufficientKernelSourcesError if field == "minKernelSources" else NoKernelCandidatesError
-        with pytest.raises(error, match="candidates"):
+        with pytest.raises(error, match="candidate"):
             run(with_)
     else:
         assert look(run(without)) != look(run(with_))
