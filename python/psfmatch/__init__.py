@@ -50,7 +50,18 @@ _HOMES = {
         "LinearCombinationKernel",
         "Polynomial2D",
     ),
-    "psf": ("DoubleGaussianPsf", "GaussianPsf", "ImagePsf", "Psf", "getFwhmPix"),
+    "modelPsfMatch": ("ModelPsfMatchConfig", "ModelPsfMatchTask"),
+    "psf": (
+        "DoubleGaussianPsf",
+        "GaussianPsf",
+        "GridPsf",
+        "ImagePsf",
+        "ModelPsf",
+        "Psf",
+        "evaluateMeanPsfFwhm",
+        "getFwhmPix",
+        "getFwhmPixXY",
+    ),
     "psfMatch": ("PsfMatchTask",),
     "selection": ("Footprint",),
     "task": ("Struct", "Task"),
@@ -98,7 +109,18 @@ if TYPE_CHECKING:
     from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
     from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D
-    from psfmatch.psf import DoubleGaussianPsf, GaussianPsf, ImagePsf, Psf, getFwhmPix
+    from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
+    from psfmatch.psf import (
+        DoubleGaussianPsf,
+        GaussianPsf,
+        GridPsf,
+        ImagePsf,
+        ModelPsf,
+        Psf,
+        evaluateMeanPsfFwhm,
+        getFwhmPix,
+        getFwhmPixXY,
+    )
     from psfmatch.psfMatch import PsfMatchTask
     from psfmatch.selection import Footprint
     from psfmatch.task import Struct, Task

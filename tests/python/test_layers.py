@@ -29,7 +29,7 @@ pythonRows = [
         "registration",
         "subtraction",
     },
-    {"psfMatch", "imagePsfMatch", "differencing"},
+    {"psfMatch", "imagePsfMatch", "modelPsfMatch", "differencing"},
     {"plots", "reporting", "batch", "cli", "__main__", "testing"},
     {"__init__"},
 ]
