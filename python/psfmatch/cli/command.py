@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 done, 2 usage, 3 bad input, 4 too few stars or no solution.",
     )
     parser.add_argument("--version", action="version", version=f"psfmatch {_version()}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     common, run = options.common(), options.ofTheRun()
     subtract.addCommand(commands, [common, run])
     info.addCommand(commands, [common])
