@@ -16,7 +16,8 @@ from psfmatch import (
     getFwhmPix,
     getFwhmPixXY,
 )
-from psfmatch.psf import FWHM_DEFINITIONS, SIGMA_TO_FWHM, exposureFwhmPix, findFwhms, measureWidths
+from psfmatch.psf import FWHM_DEFINITIONS, SIGMA_TO_FWHM, adaptiveMoments, exposureFwhmPix, findFwhms, measureWidths
+from psfmatch.psf.moments import adaptiveMomentsOfStamps
 from psfmatch.testing import simulatePair
 
 
@@ -291,3 +292,28 @@ def test_centreDoesNotDriftToABrighterNeighbour():
     # A position that is 2 px off is still the star's.
     assert measureWidths(image, bad, 38.0, 30.0)[0] == pytest.approx(bright, rel=1e-3)
     assert math.isnan(measureWidths(image, bad, 40.0, 30.0)[0])
+
+
+def test_objectsDoNotDependOnTheirCompany():
+    """Moments of many stamps are those of each alone, whatever converges when, and whatever fails."""
+    rng = np.random.default_rng(3)
+    stamps, x, y = [], rng.uniform(14.0, 16.0, 40), rng.uniform(14.0, 16.0, 40)
+    for i in range(40):
+        stamp = gaussian((31, 31), rng.uniform(1.0, 4.0), rng.uniform(1.0, 4.0), rng.uniform(0.0, math.pi))
+        stamps.append({7: 0.0 * stamp, 8: -stamp, 9: np.nan * stamp}.get(i, stamp + rng.normal(0.0, 1e-3, stamp.shape)))
+    together = adaptiveMomentsOfStamps(np.array(stamps), x, y, maxShift=3.0)
+    alone = [
+        adaptiveMoments(stamp, *place, maxShift=3.0)
+        for stamp, place in zip(stamps, zip(x, y, strict=True), strict=True)
+    ]
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+    assert np.isnan(together).all(axis=1).nonzero()[0].tolist() == [7, 8, 9]
+    assert adaptiveMomentsOfStamps(np.zeros((0, 31, 31)), np.zeros(0), np.zeros(0)).shape == (0, 3)
+
+
+def test_maxShift():
+    image = gaussian((41, 41), 2.0)
+    # The star stands at (20, 20).
+    assert adaptiveMoments(image, 22.0, 20.0, maxShift=2.01) == pytest.approx((4.0, 4.0, 0.0), abs=1e-3)
+    assert np.isnan(adaptiveMoments(image, 22.0, 20.0, maxShift=1.9)).all()
+    assert adaptiveMoments(image, 22.0, 20.0) == pytest.approx((4.0, 4.0, 0.0), abs=1e-3)
