@@ -33,6 +33,8 @@ FAR_OUTLIERS = 100.0
 """Distances between the quartiles, beyond which clipping never looks."""
 IQR_TO_SIGMA = 0.741301109252801
 """Standard deviations of a Gaussian per distance between its quartiles."""
+HOLE_WEIGHT = 1e-3
+"""Weight in a fit of a super-pixel without a good pixel, which has its value from its neighbours."""
 MIN_POINTS = {"AKIMA_SPLINE": 5, "NATURAL_SPLINE": 3, "LINEAR": 2, "CONSTANT": 1}
 """Super-pixels along an axis that a way to interpolate needs, the best first."""
 
@@ -119,19 +121,21 @@ class BackgroundGrid:
             for edges in (self.edgesX, self.edgesY)
         )
         good = np.isfinite(self.values)
-        weights = good.astype(np.float64)
+        values, weights = _filled(self.values), good.astype(np.float64)
         if self.config.weighting:
             # Without scatter in any super-pixel all count alike; else the few without it as the best of the others.
             positive = self.variances[good & (self.variances > 0.0)]
             if positive.size:
                 weights[good] = 1.0 / np.maximum(self.variances[good], positive.min())
                 weights /= weights.max()
+        # A polynomial runs wild where nothing holds it.
+        weights[~good] = HOLE_WEIGHT * weights[good].mean()
         # The sums over the grid factor into products along x and along y.
         n = order + 1
         pairsX = (gridX[:, :, np.newaxis] * gridX[:, np.newaxis, :]).reshape(-1, n * n)
         pairsY = (gridY[:, :, np.newaxis] * gridY[:, np.newaxis, :]).reshape(-1, n * n)
         matrix = (pairsY.T @ weights @ pairsX).reshape(n, n, n, n).transpose(0, 2, 1, 3).reshape(n * n, n * n)
-        moments = (gridY.T @ (weights * np.where(good, self.values, 0.0)) @ gridX).reshape(n * n)
+        moments = (gridY.T @ (weights * values) @ gridX).reshape(n * n)
         isUsed = np.add.outer(np.arange(n), np.arange(n)).reshape(-1) <= order
         coefficients = np.zeros(n * n)
         coefficients[isUsed] = np.linalg.lstsq(matrix[np.ix_(isUsed, isUsed)], moments[isUsed], rcond=1e-12)[0]

@@ -178,7 +178,8 @@ def _ofPairs(pairs: Any) -> Table:
 
 def _ofList(items: list[Any], exposure: Exposure) -> Table:
     """Return a table of a list whose elements have one type."""
-    if all(isinstance(item, Sequence | np.ndarray | np.number | float | int) for item in items):
+    isPlain = all(isinstance(item, Sequence | np.ndarray | np.number | float | int) for item in items)
+    if isPlain and not any(isinstance(item, Row) for item in items):
         if any(isinstance(item, str | bytes) for item in items):
             raise TypeError(f"candidateList is a list of {type(items[0]).__name__}; {FORMS}")
         return _ofPairs(items)

@@ -153,7 +153,7 @@ class SubtractBackgroundConfig(Config):
     weighting = Field[bool](doc="Weight super-pixels by their inverse variance in the fit.", default=True)
 
     def validate(self) -> None:
-        """Check the fields, that none asks for what there is not, and that the polynomial has one order for both axes."""
+        """Check the fields, that the polynomial has one order for both axes, and that isNanSafe is left alone."""
         super().validate()
         if self.isNanSafe:
             raise FieldValidationError(
