@@ -1,4 +1,4 @@
-"""Build a task of your own on `ImagePsfMatchTask`: one with a `run`, a configuration field and a subtask more.
+"""Build a task of your own on `ImagePsfMatchTask`: one with a `run`, a configuration field and two subtasks more.
 
     python examples/subclassedTask.py [--size PIX] [-c FIELD=VALUE ...]
 
@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import sep
-from astropy.table import Table, vstack
+from astropy.table import Table
 from lsst.pex.config import RangeField
 
-from psfmatch import Exposure, ImagePsfMatchConfig, ImagePsfMatchTask, MaskedImage, Struct
+from psfmatch import Exposure, GaussianPsf, ImagePsfMatchConfig, ImagePsfMatchTask, Struct
 from psfmatch.config import applyOverride
 from psfmatch.detection import SourceDetectionTask
+from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
 from psfmatch.task import timeMethod
 from psfmatch.testing import simulatePair
@@ -32,6 +32,7 @@ class TransientConfig(ImagePsfMatchConfig):
     """Configuration of `TransientTask`: that of the subtraction, and of the search."""
 
     detection = SourceDetectionTask.makeField("Search of the difference image.")
+    measurement = SourceMeasurementTask.makeField("Fluxes on the difference image.")
     maxElongation = RangeField(
         doc="Detections whose axes differ by more than this factor are residuals, not stars.",
         dtype=float,
@@ -47,6 +48,7 @@ class TransientConfig(ImagePsfMatchConfig):
         self.kernel.active.spatialBgOrder = 2
         self.detection.minPixels = 3
         self.detection.thresholdType = "pixel_stdev"
+        self.detection.thresholdPolarity = "both"
         self.detection.thresholdValue = 5.0
         self.detection.reEstimateBackground = False
 
@@ -58,27 +60,23 @@ class TransientTask(ImagePsfMatchTask):
     _DefaultName = "transient"
 
     detection: SourceDetectionTask
+    measurement: SourceMeasurementTask
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.makeSubtask("detection")
+        self.makeSubtask("measurement")
 
     @timeMethod
     def run(self, templateExposure: Exposure, scienceExposure: Exposure) -> Struct:
-        """Return what `subtractExposures` returns, and ``transients``: a Table with x, y, flux and fluxErr (counts)."""
+        """Return what `subtractExposures` returns, and ``transients``: a Table with x, y, psfFlux and psfFluxErr."""
         result = self.subtractExposures(templateExposure, scienceExposure)
-        difference = result.subtractedExposure.maskedImage
-        fwhm = self.metadata.get("scienceFwhmPix", DEFAULT_FWHM_PIX)
-        bad = difference.badPixels(("BAD", "SAT", "EDGE", "NO_DATA"))
-        found = []
-        for sign in (1, -1):
-            image = MaskedImage(sign * difference.image, difference.mask, difference.variance, xy0=difference.xy0)
-            found.append(self.detection.run(image, bad, fwhm / SIGMA_TO_FWHM))
-        transients = vstack(found)
-        # In apertures of 1.5 FWHM, which hold nearly all the light: detection adds up what lies above its threshold.
-        x, y = (np.asarray(transients[name]) - zero for name, zero in zip("xy", difference.xy0, strict=True))
-        clean, noise = np.where(bad, 0.0, difference.image), np.sqrt(np.where(bad, 0.0, difference.variance))
-        transients["flux"], transients["fluxErr"], _ = sep.sum_circle(clean, x, y, 1.5 * fwhm, err=noise, mask=bad)
+        difference = result.subtractedExposure
+        sigma = self.metadata.get("scienceFwhmPix", DEFAULT_FWHM_PIX) / SIGMA_TO_FWHM
+        # Fluxes are those of the PSF; without a model of it, those of a Gaussian as wide as the stars.
+        psf = GaussianPsf(sigma) if difference.psf is None else difference.psf
+        found = self.detection.run(difference.maskedImage, sigma).sources
+        transients = self.measurement.run(found, Exposure(difference.maskedImage, wcs=difference.wcs, psf=psf))
         isRound = np.asarray(transients["a"]) <= self.config.maxElongation * np.asarray(transients["b"])
         self.metadata["nElongated"] = int(np.count_nonzero(~isRound))
         self.log.info("Found %d transients, left out %d elongated ones", np.sum(isRound), np.sum(~isRound))
@@ -113,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         distance, row = nearest(result.transients, x, y)
         measured = "  missed"
         if distance < MATCH_RADIUS:
-            measured = f"{result.transients['flux'][row]:8.0f} +/- {result.transients['fluxErr'][row]:.0f}"
+            measured = f"{result.transients['psfFlux'][row]:8.0f} +/- {result.transients['psfFluxErr'][row]:.0f}"
         print(f"{x:7.1f} {y:7.1f} {signalToNoise:9.1f} {flux:10.0f} {measured}")
     known = [nearest(pair.truth.transients, x, y)[0] < MATCH_RADIUS for x, y in result.transients.iterrows("x", "y")]
     print(f"{len(known) - sum(known)} detections besides, {task.metadata['nElongated']} elongated ones left out")

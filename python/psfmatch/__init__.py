@@ -14,6 +14,7 @@ __version__ = version("psfmatch")
 
 _HOMES = {
     "basis": ("makeKernelBasisList", "renormalizeBasis"),
+    "candidateDetection": ("KernelCandidateDetection",),
     "cells": (
         "CandidateStatus",
         "KernelCandidate",
@@ -32,6 +33,7 @@ _HOMES = {
         "SubtractBackgroundConfig",
         "WarperConfig",
     ),
+    "detection": ("SourceDetectionTask",),
     "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
     "errors": (
         "ExposureReadError",
@@ -43,6 +45,7 @@ _HOMES = {
         "PsfMatchWarning",
     ),
     "exposure": ("Box", "Exposure", "Mask", "MaskedImage"),
+    "footprints": ("Footprint", "FootprintSet"),
     "imagePsfMatch": ("ImagePsfMatchConfig", "ImagePsfMatchTask"),
     "kernels": (
         "Chebyshev2D",
@@ -50,6 +53,7 @@ _HOMES = {
         "LinearCombinationKernel",
         "Polynomial2D",
     ),
+    "measurement": ("SourceMeasurementTask",),
     "modelPsfMatch": ("ModelPsfMatchConfig", "ModelPsfMatchTask"),
     "psf": (
         "DoubleGaussianPsf",
@@ -63,7 +67,6 @@ _HOMES = {
         "getFwhmPixXY",
     ),
     "psfMatch": ("PsfMatchTask",),
-    "selection": ("Footprint",),
     "task": ("Struct", "Task"),
     "visitors": (
         "AssessSpatialKernelVisitor",
@@ -78,6 +81,7 @@ __all__ = ["__version__", *_MODULE_OF]
 
 if TYPE_CHECKING:
     from psfmatch.basis import makeKernelBasisList, renormalizeBasis
+    from psfmatch.candidateDetection import KernelCandidateDetection
     from psfmatch.cells import (
         CandidateStatus,
         KernelCandidate,
@@ -96,6 +100,7 @@ if TYPE_CHECKING:
         SubtractBackgroundConfig,
         WarperConfig,
     )
+    from psfmatch.detection import SourceDetectionTask
     from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
     from psfmatch.errors import (
         ExposureReadError,
@@ -107,8 +112,10 @@ if TYPE_CHECKING:
         PsfMatchWarning,
     )
     from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
+    from psfmatch.footprints import Footprint, FootprintSet
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
     from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D
+    from psfmatch.measurement import SourceMeasurementTask
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
     from psfmatch.psf import (
         DoubleGaussianPsf,
@@ -122,7 +129,6 @@ if TYPE_CHECKING:
         getFwhmPixXY,
     )
     from psfmatch.psfMatch import PsfMatchTask
-    from psfmatch.selection import Footprint
     from psfmatch.task import Struct, Task
     from psfmatch.visitors import (
         AssessSpatialKernelVisitor,

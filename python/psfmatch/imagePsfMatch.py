@@ -7,7 +7,7 @@ template is convolved and subtracted (Alard & Lupton 1998, ApJ 503, 325; Alard 2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
@@ -18,20 +18,13 @@ from lsst.pex.config import ChoiceField
 
 from psfmatch import psf as psfs
 from psfmatch.basis import makeKernelBasisList
+from psfmatch.candidates import isFinishedList, toSourceTable
 from psfmatch.detection import SourceDetectionTask
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psfMatch import PsfMatchTask, PsfMatchTaskConfig
 from psfmatch.registration import atOrigin, logAssumptions, requireRegistered, requireSameShape
-from psfmatch.selection import (
-    buildCellSet,
-    getSelectSources,
-    isFinishedList,
-    makeCandidateList,
-    requireSources,
-    stampRules,
-    toSourceTable,
-)
+from psfmatch.selection import buildCellSet, getSelectSources, makeCandidateList, requireSources, stampRules
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
 from psfmatch.task import Struct, timeMethod
 
@@ -320,7 +313,13 @@ class ImagePsfMatchTask(PsfMatchTask):
 
     @timeMethod
     def getSelectSources(
-        self, exposure: Exposure, sigma: float | None = None, doSmooth: bool = True, idFactory: Any = None
+        self,
+        exposure: Exposure,
+        sigma: float | None = None,
+        doSmooth: bool = True,
+        idFactory: Callable[[], int] | None = None,
+        *,
+        detectedMask: Mask | None = None,
     ) -> Table:
         """Detect and measure sources; the exposure is not changed.
 
@@ -329,19 +328,33 @@ class ImagePsfMatchTask(PsfMatchTask):
         exposure
             Image to search.
         sigma
-            Width of the PSF in pixels, for smoothing; by default that of the exposure's PSF.
+            Width of the PSF in pixels, for smoothing; by default that of the exposure's PSF, without one a usual width.
         doSmooth
             Smooth with the PSF before detection.
         idFactory
-            Callable that returns the next source id; by default ids count from 1.
+            Callable that returns the next source id, each different; by default ids count from 1.
+        detectedMask
+            Mask of the exposure's shape in which the planes DETECTED and DETECTED_NEGATIVE are set anew, in place:
+            ``exposure.mask`` to have them where the reference puts them.
 
         Returns
         -------
         sources : Table
-            Brightest first: id, x, y (parent pixels), flux, fluxErr, snr, peak, a, b, npix, flags, ra, dec, badCentre.
+            Brightest first. id; x, y (pixels of the parent); flux, fluxErr (image units, isophotal), snr, peak; a, b
+            (pixels), npix, flags (of sep), isNegative, footprint (its number); ra, dec (degrees; NaN without a WCS);
+            ixx, iyy, ixy (square pixels); psfFlux, psfFluxErr, gaussianFlux, gaussianFluxErr (image units);
+            badCentre and the pixel flags (see `SourceMeasurementTask.run`).
+
+        Raises
+        ------
+        ValueError
+            If sigma is not positive, or ids repeat.
         """
         if sigma is None:
-            fwhm = psfs.exposureFwhmPix(exposure, self.config.fwhmDefinition) or psfs.DEFAULT_FWHM_PIX
+            fwhm = psfs.exposureFwhmPix(exposure, self.config.fwhmDefinition)
+            if fwhm is None:
+                fwhm = psfs.DEFAULT_FWHM_PIX
+                self.log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels", fwhm)
             sigma = fwhm / psfs.SIGMA_TO_FWHM
         sources = getSelectSources(
             exposure,
@@ -351,9 +364,13 @@ class ImagePsfMatchTask(PsfMatchTask):
             sigma,
             doSmooth,
             self.threads,
+            detectedMask,
         )
         if idFactory is not None:
-            sources["id"] = [idFactory() for _ in range(len(sources))]
+            ids = [idFactory() for _ in range(len(sources))]
+            if len(set(ids)) < len(ids):
+                raise ValueError(f"idFactory gave {len(set(ids))} different ids for {len(ids)} sources")
+            sources["id"] = ids
         self.metadata["nDetectedSources"] = len(sources)
         return sources
 
@@ -374,12 +391,13 @@ class ImagePsfMatchTask(PsfMatchTask):
         kernelSize
             Side of the kernel in pixels; stamps scale with it.
         candidateList
-            None detects; else a Table or (N, 2) array of positions.
+            None detects on the science image; else any form of `psfmatch.candidates.toSourceTable`. Sky positions
+            are turned into pixels by the science image's WCS.
 
         Returns
         -------
         candidates : list of dict
-            Each with ``source`` and ``footprint``.
+            Each with ``source``, a table row, and ``footprint``.
 
         Raises
         ------
@@ -414,7 +432,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         if candidateList is not None:
             return toSourceTable(candidateList, exposure)
         sources = self.getSelectSources(exposure)
-        requireSources(sources, exposure, self.selectDetection.config.statsMask)
+        requireSources(sources, exposure, getattr(self.selectDetection.config, "statsMask", ()))
         return sources
 
     def _candidates(

@@ -19,7 +19,7 @@ from psfmatch.basis import makeKernelBasisList
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.psf import Psf, asPsf, averagePosition, exposureFwhmPix, getFwhmPix
+from psfmatch.psf import NOT_THERE, Psf, asPsf, averagePosition, exposureFwhmPix, getFwhmPix
 from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
 from psfmatch.task import Struct, timeMethod
 
@@ -172,7 +172,7 @@ class ModelPsfMatchTask(PsfMatchTask):
             x, y = cell.bbox.centre
             try:
                 drawn = psf.computeKernelImage(x, y), reference.computeKernelImage(x, y)
-            except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
+            except NOT_THERE as error:
                 self.log.debug("No candidate at (%.1f, %.1f): %s", x, y, error)
                 continue
             places.append((x, y))

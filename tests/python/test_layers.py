@@ -18,8 +18,13 @@ pythonRows = [
     {
         "psf",
         "basis",
+        "background",
+        "candidateDetection",
+        "candidates",
         "detection",
+        "footprints",
         "selection",
+        "sky",
         "visitors",
         "kernels",
         "warping",
