@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return EXIT_USAGE
     _startLogging(options)
+    from psfmatch.displays import debugging
     from psfmatch.errors import (
         InsufficientKernelSourcesError,
         KernelSolutionError,
@@ -57,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
     try:
-        return int(options.run(options))
+        with debugging(getattr(options, "debug", False)):
+            return int(options.run(options))
     except (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError) as error:
         return _fail(error, EXIT_TOO_FEW_STARS)
     except (PsfMatchError, OSError) as error:
@@ -102,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=MODES,
         default="auto",
         help="which image is convolved; auto takes the one with the narrower PSF (default)",
+    )
+    run.add_argument(
+        "--debug", action="store_true", help="draw debug views as debug.py of this directory says, or all of them"
     )
     run.add_argument("--config", metavar="FILE", help="configuration: a saved .py, or a .json as results hold it")
     run.add_argument(

@@ -26,6 +26,7 @@ pythonRows = [
         "decorrelation",
         "measurement",
         "diagnostics",
+        "displays",
         "registration",
         "subtraction",
     },
