@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
-from psfmatch.displays.drawing import COLOURS, Tile, drawMosaic, noiseOf, percentile, styleOf, titleFigure
+from psfmatch.displays.drawing import (
+    COLOURS,
+    addLowBar,
+    asinhNorm,
+    noiseOf,
+    percentile,
+    titleFigure,
+)
+from psfmatch.displays.mosaic import MASKED_COLOUR, Tile, drawMosaic, layOutMosaic, styleOf
 from psfmatch.displays.output import newFigure
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
@@ -39,8 +47,12 @@ MOST_CANDIDATES = 40  # more would be too small to see
 RESIDUAL_LIMIT = 10.0  # of residual stamps, times the noise of the sky
 CHI_LIMIT = 5.0  # of chi stamps
 
-WIDTH, HEIGHT = 16.0, 11.0  # inches
-AREA = (0.4, 0.8, 15.2, 8.95)  # of the mosaic: left, bottom, width, height in inches
+WIDTH = 16.0  # inches
+MOSAIC = (15.2, 9.0)  # inches, the most that a mosaic takes
+ABOVE, BELOW = 1.5, 1.1  # inches, for headings and for the colour bar
+
+
+Panel = tuple[NDArray[Any], Any, NDArray[np.bool_] | None]
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,16 @@ class CandidateStamps:
     spatial: MaskedImage | None
     kernel: NDArray[np.float64]
     model: NDArray[np.float64] | None
+
+    @property
+    def bad(self) -> NDArray[np.bool_]:
+        """Pixels that have no weight in the fit."""
+        return self.own.badPixels(self.candidate.config.badPlanes())
+
+    @property
+    def residuals(self) -> list[MaskedImage]:
+        """The residual of its own kernel, and that of the model if there is one."""
+        return [self.own] if self.spatial is None else [self.own, self.spatial]
 
     @property
     def label(self) -> str:
@@ -122,39 +144,37 @@ def chosenCandidates(
     return [fitted[i] for i in ranks], f"{len(ranks)} of {len(fitted)} candidates, at even steps of the rank in χ²"
 
 
-def _legend(shown: Iterable[CandidateStamps]) -> list[Any]:
+def _legend(shown: Iterable[CandidateStamps], hasMask: bool) -> list[Any]:
     from matplotlib.patches import Patch
 
     present = {stamps.candidate.status for stamps in shown}
     names = {CandidateStatus.GOOD: "good", CandidateStatus.BAD: "bad", CandidateStatus.UNKNOWN: "not judged"}
-    return [Patch(color=COLOURS[status.name], label=name) for status, name in names.items() if status in present]
-
-
-def _bar(figure: Figure, style: Any, label: str, left: float = 4.0) -> None:
-    """Colour bar along the bottom, places in inches."""
-    axis = figure.add_axes((left / WIDTH, 0.52 / HEIGHT, 8.0 / WIDTH, 0.14 / HEIGHT))
-    bar = figure.colorbar(style, cax=axis, orientation="horizontal")
-    bar.ax.tick_params(labelsize=9)
-    bar.set_label(label, fontsize=10)
+    handles = [Patch(color=COLOURS[status.name], label=name) for status, name in names.items() if status in present]
+    return [*handles, *([Patch(color=MASKED_COLOUR, label="bad pixel")] if hasMask else [])]
 
 
 def _mosaic(
     shown: Sequence[CandidateStamps],
-    panels: Sequence[Sequence[tuple[NDArray[Any], Any]]],
+    panels: Sequence[Sequence[Panel]],
     headings: Sequence[str],
     title: str,
     note: str,
+    bar: tuple[Any, str],
+    opacity: float = 1.0,
 ) -> Figure:
-    figure = newFigure(WIDTH, HEIGHT)
+    """Figure of one tile per candidate, with the colour bar (style, label) along the bottom."""
     tiles = [
         Tile(stamps.label, images, stamps.colour, stamps.colour) for stamps, images in zip(shown, panels, strict=True)
     ]
-    drawMosaic(figure, AREA, tiles, headings)
-    titleFigure(figure, title, note, _legend(shown))
+    layout = layOutMosaic(tiles, *MOSAIC)
+    figure = newFigure(WIDTH, ABOVE + layout.height + BELOW)
+    drawMosaic(figure, (0.4, BELOW + layout.height), tiles, layout, headings, opacity)
+    titleFigure(figure, title, note, _legend(shown, any(bad is not None for *_, bad in panels[0])))
+    addLowBar(figure, *bar, (4.0, 0.55, 8.0))
     return figure
 
 
-def stampsMosaic(shown: Sequence[CandidateStamps], which: str) -> Figure:
+def stampsMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -> Figure:
     """Draw science, matched template, and both residuals of every candidate, in counts.
 
     Star images have a scale of their own: their sky is white, their peak black. Residuals are in units of the sky
@@ -162,34 +182,32 @@ def stampsMosaic(shown: Sequence[CandidateStamps], which: str) -> Figure:
     """
     from matplotlib.colors import Normalize
 
-    from psfmatch.displays.drawing import asinhNorm
-
     scale = styleOf("RdBu_r", Normalize(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))
     panels = []
     for stamps in shown:
         science, matched = stamps.science.image, stamps.matched.image
-        sky = percentile(science, 25)
-        variance = percentile(stamps.own.variance, 25)
-        noise = math.sqrt(variance) if variance > 0 else noiseOf(science)
-        star = styleOf("gray_r", asinhNorm(noise, percentile(science, 100) - sky))
-        images = [(science - sky, star), (matched - sky, star), (stamps.own.image / noise, scale)]
-        if stamps.spatial is not None:
-            images.append((stamps.spatial.image / noise, scale))
+        bad = stamps.bad
+        sky = percentile(science[~bad], 25)
+        variance = percentile(stamps.own.variance[~bad], 25)
+        noise = math.sqrt(variance) if variance > 0 else noiseOf(science[~bad])
+        star = styleOf("gray_r", asinhNorm(noise, percentile(science[~bad], 100) - sky))
+        images: list[Panel] = [(science - sky, star, bad), (matched - sky, star, None)]
+        images += [(np.where(bad, np.nan, residual.image) / noise, scale, bad) for residual in stamps.residuals]
         panels.append(images)
     headings = ["science", "matched", "residual", *(["of model"] if shown[0].spatial is not None else [])]
-    figure = _mosaic(
+    return _mosaic(
         shown,
         panels,
         headings,
         "Candidates: science, matched template, residuals",
         f"{which}; label: id, χ² per pixel. Stars: asinh from sky to own peak. Residuals of the candidate's own kernel "
         "and of the spatial model, in counts over the sky noise of the stamp",
+        (scale, "residual / sky noise"),
+        opacity,
     )
-    _bar(figure, scale, "residual / sky noise")
-    return figure
 
 
-def kernelsMosaic(shown: Sequence[CandidateStamps], which: str) -> Figure:
+def kernelsMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -> Figure:
     """Draw each candidate's own kernel, the spatial model at its place, and their difference, on one scale."""
     from matplotlib.colors import AsinhNorm
 
@@ -197,45 +215,44 @@ def kernelsMosaic(shown: Sequence[CandidateStamps], which: str) -> Figure:
     scale = styleOf("RdBu_r", AsinhNorm(linear_width=peak / 20, vmin=-peak, vmax=peak))
     panels = []
     for stamps in shown:
-        images = [(stamps.kernel, scale)]
+        images: list[Panel] = [(stamps.kernel, scale, None)]
         if stamps.model is not None:
-            images += [(stamps.model, scale), (stamps.kernel - stamps.model, scale)]
+            images += [(stamps.model, scale, None), (stamps.kernel - stamps.model, scale, None)]
         panels.append(images)
-    figure = _mosaic(
+    return _mosaic(
         shown,
         panels,
         ["own", "model", "own - model"] if shown[0].model is not None else ["own"],
         "Candidates: kernels",
         f"{which}; label: id, χ² per pixel. The kernel of the candidate alone and the spatial model at its place, per "
         "pixel, asinh",
+        (scale, "kernel, per pixel"),
+        opacity,
     )
-    _bar(figure, scale, "kernel, per pixel")
-    return figure
 
 
-def chiMosaic(shown: Sequence[CandidateStamps], which: str) -> Figure:
+def chiMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -> Figure:
     """Draw residual / sqrt(variance) of the candidate's own kernel and of the spatial model."""
     from matplotlib.colors import Normalize
 
     scale = styleOf("RdBu_r", Normalize(-CHI_LIMIT, CHI_LIMIT))
     panels = []
     for stamps in shown:
-        residuals = [stamps.own, *([stamps.spatial] if stamps.spatial is not None else [])]
-        panels.append([(_chi(residual), scale) for residual in residuals])
-    figure = _mosaic(
+        panels.append([(_chi(residual, stamps.bad), scale, stamps.bad) for residual in stamps.residuals])
+    return _mosaic(
         shown,
         panels,
         ["own", "model"] if shown[0].spatial is not None else ["own"],
         "Candidates: residuals in units of their noise",
         f"{which}; label: id, χ² per pixel. Residual / √variance of the candidate's own kernel and of the spatial "
         "model; ideally noise of 1",
+        (scale, "residual / √variance"),
+        opacity,
     )
-    _bar(figure, scale, "residual / √variance")
-    return figure
 
 
-def _chi(residual: MaskedImage) -> NDArray[np.float64]:
-    variance = np.where(residual.variance > 0, residual.variance, np.nan).astype(np.float64)
+def _chi(residual: MaskedImage, bad: NDArray[np.bool_]) -> NDArray[np.float64]:
+    variance = np.where((residual.variance > 0) & ~bad, residual.variance, np.nan).astype(np.float64)
     return residual.image / np.sqrt(variance)
 
 

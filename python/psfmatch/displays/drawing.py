@@ -1,4 +1,4 @@
-"""Drawing primitives: robust scales, binned planes, mask overlays, mosaics of small images.
+"""Drawing primitives: robust scales, binned planes, mask overlays, colour bars, headings.
 
 Numbers in, matplotlib artists out; nothing here knows what a picture means. matplotlib is imported inside functions.
 """
@@ -6,8 +6,9 @@ Numbers in, matplotlib artists out; nothing here knows what a picture means. mat
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,15 +26,16 @@ if TYPE_CHECKING:
 __all__ = [
     "COLOURS",
     "Plane",
-    "Tile",
     "addBar",
+    "addLowBar",
     "asinhNorm",
+    "asinhTicks",
     "binned",
-    "drawMosaic",
+    "drawCounts",
+    "drawDifference",
     "noiseOf",
     "overlayMask",
     "percentile",
-    "styleOf",
     "titleFigure",
 ]
 
@@ -55,7 +57,6 @@ PLANE_COLOURS = {
     "NO_DATA": "#b39ddb",
 }
 OTHER_PLANE_COLOUR = "#008080"
-UNSEEN_COLOUR = "#e4e4e4"  # of tiles where there is no value
 
 
 def percentile(values: NDArray[Any], percent: float) -> float:
@@ -131,6 +132,63 @@ def addBar(axis: Axes, shown: ScalarMappable, label: str, fontsize: float = 12) 
     return bar
 
 
+def addLowBar(figure: Figure, style: ScalarMappable, label: str, place: tuple[float, float, float]) -> None:
+    """Colour bar along the bottom; left, bottom and width of `place` in inches."""
+    from matplotlib.colors import AsinhNorm
+
+    left, bottom, length = place
+    width, height = figure.get_size_inches()
+    bar = figure.colorbar(
+        style,
+        cax=figure.add_axes((left / width, bottom / height, length / width, 0.14 / height)),
+        orientation="horizontal",
+    )
+    if isinstance(style.norm, AsinhNorm):
+        ticks = asinhTicks(style.norm.linear_width, float(style.norm.vmin or 0), float(style.norm.vmax or 0))
+        bar.set_ticks(ticks, labels=[f"{tick:.4g}" for tick in ticks])
+        bar.minorticks_off()
+    bar.ax.tick_params(labelsize=9)
+    bar.set_label(label, fontsize=10)
+
+
+def drawCounts(
+    axis: Axes, plane: Plane, noise: float, brightest: float, unseen: str | None = None, fontsize: float = 10
+) -> None:
+    """Draw counts above the median sky, linear within three times the noise and logarithmic beyond."""
+    from matplotlib import colormaps
+
+    norm = asinhNorm(noise, brightest)
+    colours = colormaps["gray_r"]
+    if unseen is not None:
+        colours = colours.with_extremes(bad=unseen)
+    shown = plane.show(axis, plane.values - plane.sky, norm=norm, cmap=colours)
+    powers = 10.0 ** np.arange(math.ceil(math.log10(3 * noise)), math.ceil(math.log10(norm.vmax)))
+    bar = addBar(axis, shown, f"counts above {plane.sky:.4g}", fontsize)
+    bar.set_ticks([0.0, *powers], labels=["0", *(f"{power:.10g}" for power in powers)])
+    bar.minorticks_off()
+
+
+def drawDifference(
+    axis: Axes, plane: Plane, sigmas: float, unseen: str | None = None, fontsize: float = 10
+) -> FloatArray:
+    """Draw a difference on a symmetric scale of so many times its noise, and return what is drawn.
+
+    In units of the noise where it has a variance, else in counts.
+    """
+    from matplotlib import colormaps
+
+    hasNoise = bool(np.any(plane.variance > 0))
+    noise = np.sqrt(np.where(plane.variance > 0, plane.variance, np.nan)) if hasNoise else 1.0
+    values = plane.values / noise
+    limit = sigmas * (1.0 if hasNoise else noiseOf(values))
+    colours = colormaps["RdBu_r"]
+    if unseen is not None:
+        colours = colours.with_extremes(bad=unseen)
+    shown = plane.show(axis, values, vmin=-limit, vmax=limit, cmap=colours)
+    addBar(axis, shown, "difference / noise" if hasNoise else "counts", fontsize)
+    return values
+
+
 def overlayMask(axis: Axes, plane: Plane, image: MaskedImage, opacity: float) -> list[Any]:
     """Draw mask planes over an image, in one colour each.
 
@@ -163,121 +221,22 @@ def overlayMask(axis: Axes, plane: Plane, image: MaskedImage, opacity: float) ->
     return handles
 
 
-def styleOf(name: str, norm: Any, unseen: str = UNSEEN_COLOUR) -> ScalarMappable:
-    """Return a colour map with its scale; values that are not finite get the colour `unseen`."""
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-
-    return ScalarMappable(norm=norm, cmap=colormaps[name].with_extremes(bad=unseen))
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Small images side by side under one label, in a coloured frame.
-
-    panels : (values (h, w), colour map and scale) of each.
-    """
-
-    label: str
-    panels: Sequence[tuple[NDArray[Any], ScalarMappable]]
-    colour: str = "#ffffff"
-    labelColour: str = field(default="#000000")
-
-    @property
-    def side(self) -> tuple[int, int]:
-        """Largest height and width of a panel."""
-        return max(v.shape[0] for v, _ in self.panels), max(v.shape[1] for v, _ in self.panels)
-
-
-def drawMosaic(
-    figure: Figure,
-    area: tuple[float, float, float, float],
-    tiles: Sequence[Tile],
-    headings: Sequence[str] = (),
-    columns: int | None = None,
-    fontsize: float = 9.0,
-) -> Axes:
-    """Draw tiles in rows, from the top left.
-
-    Parameters
-    ----------
-    figure
-        Where to draw.
-    area
-        Left, bottom, width, height in inches.
-    tiles
-        What to draw, all with as many panels.
-    headings
-        Names of a tile's panels, written over the first row.
-    columns
-        Tiles in a row; by default as many as fill the area best.
-    fontsize
-        Of the labels, points.
-    """
-    from matplotlib.colors import to_rgb
-
-    height, width = (max(tile.side[i] for tile in tiles) for i in (0, 1))
-    nPanels = len(tiles[0].panels)
-    edge = max(1, round(0.03 * max(height, width)))
-    gap = 3 * edge
-    tileWidth = nPanels * (width + edge) + edge
-    left, bottom, areaWidth, areaHeight = area
-    shape = (areaWidth, areaHeight, (tileWidth + gap, height + 2 * edge))
-    columns = columns or _bestColumns(len(tiles), *shape, fontsize)
-    rows = -(-len(tiles) // columns)
-    scale, strip = _scaleOf(columns, rows, *shape, fontsize)
-    stripPixels = math.ceil(strip / scale)
-    tileHeight = height + 2 * edge
-    pitchY = tileHeight + stripPixels
-    canvas = np.ones((rows * pitchY, columns * (tileWidth + gap) - gap, 3))
-    axis = figure.add_axes((0, 0, 1, 1))
-    for number, tile in enumerate(tiles):
-        top = (number // columns) * pitchY + stripPixels
-        start = (number % columns) * (tileWidth + gap)
-        canvas[top : top + tileHeight, start : start + tileWidth] = to_rgb(tile.colour)
-        for index, (values, style) in enumerate(tile.panels):
-            y = top + edge + (height - values.shape[0]) // 2
-            x = start + edge + index * (width + edge) + (width - values.shape[1]) // 2
-            # Upside down: the canvas begins at its top, images at their bottom.
-            colours = np.asarray(style.to_rgba(np.ma.masked_invalid(values[::-1])))[..., :3]
-            canvas[y : y + values.shape[0], x : x + values.shape[1]] = colours
-        line: dict[str, Any] = {"fontsize": fontsize, "color": tile.labelColour, "va": "bottom"}
-        axis.text(start - 0.5, top - 0.5 - 0.12 * stripPixels, tile.label, ha="left", **line)
-        if number < columns:
-            for index, heading in enumerate(headings):
-                x = start + edge + (index + 0.5) * (width + edge)
-                axis.text(x, -0.2 * stripPixels, heading, ha="center", va="bottom", fontsize=fontsize, color="#555555")
-    axis.imshow(canvas, interpolation="nearest", origin="upper", aspect="equal")
-    drawn = canvas.shape[1] * scale, canvas.shape[0] * scale
-    inches = figure.get_size_inches()
-    place = (left + (areaWidth - drawn[0]) / 2, bottom + areaHeight - drawn[1], *drawn)
-    axis.set_position(tuple(value / inches[i % 2] for i, value in enumerate(place)))
-    axis.set_axis_off()
-    return axis
-
-
-def _scaleOf(
-    columns: int, rows: int, width: float, height: float, pitch: tuple[int, int], fontsize: float
-) -> tuple[float, float]:
-    """Return inches per canvas pixel with which the tiles fit, and the inches that a label takes."""
-    strip = 1.7 * fontsize / 72
-    return max(1e-3, min(width / (columns * pitch[0]), (height / rows - strip) / pitch[1])), strip
-
-
-def _bestColumns(n: int, width: float, height: float, pitch: tuple[int, int], fontsize: float) -> int:
-    """Return the number of columns that lets the tiles be drawn largest."""
-
-    def scale(columns: int) -> float:
-        return _scaleOf(columns, -(-n // columns), width, height, pitch, fontsize)[0]
-
-    return max(range(1, n + 1), key=scale)
+def asinhTicks(linearWidth: float, low: float, high: float) -> list[float]:
+    """Return zero and 1, 3, 10, ... times a power of ten, of both signs, that can be told apart on an asinh scale."""
+    largest = max(abs(low), abs(high))
+    exponents = range(math.floor(math.log10(linearWidth)), math.floor(math.log10(largest)) + 1)
+    steps = (first * 10.0**exponent for exponent in exponents for first in (1, 3))
+    powers = [step for step in steps if 1.5 * linearWidth <= step <= largest]
+    return [tick for tick in (*(-power for power in reversed(powers)), 0.0, *powers) if low <= tick <= high]
 
 
 def titleFigure(figure: Figure, title: str, note: str = "", handles: Sequence[Any] = ()) -> None:
     """Write a heading, a line below it about contents and units, and a legend at its right."""
     width, height = figure.get_size_inches()
     figure.text(0.4 / width, 1 - 0.3 / height, title, fontsize=18, va="center")
-    figure.text(0.4 / width, 1 - 0.66 / height, note, fontsize=11, color="#444444", va="center")
+    # Two lines at most, of about this many characters per inch.
+    wrapped = "\n".join(textwrap.wrap(note, int(11 * width)))
+    figure.text(0.4 / width, 1 - 0.54 / height, wrapped, fontsize=11, color="#444444", va="top", linespacing=1.3)
     if handles:
         figure.legend(
             handles=list(handles),

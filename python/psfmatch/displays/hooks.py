@@ -60,17 +60,17 @@ def showSolution(
         return
     views: list[View] = []
     if switches.isOn("displayCandidates"):
-        views += _candidateViews(cellSet, kernel, background, switches.isOn("showBadCandidates"))
+        views += _candidateViews(switches, cellSet, kernel, background)
     if kernel is not None and background is not None:
         views += _kernelViews(switches, cellSet, kernel, background)
     _show("psfMatch", *views)
 
 
 def _candidateViews(
+    switches: Switches,
     cellSet: SpatialCellSet,
     kernel: LinearCombinationKernel | None,
     background: SpatialFunction2D | None,
-    showBad: bool,
 ) -> list[View]:
     stamps: list[Any] = []
 
@@ -78,13 +78,13 @@ def _candidateViews(
         def draw() -> Figure | None:
             from psfmatch.displays import candidates
 
-            chosen, which = candidates.chosenCandidates(cellSet, showBad)
+            chosen, which = candidates.chosenCandidates(cellSet, switches.isOn("showBadCandidates"))
             if not chosen:
                 log.info("No candidate has a kernel to show")
                 return None
             if not stamps:
                 stamps.extend(candidates.candidateStamps(c, kernel, background) for c in chosen)
-            figure: Figure = getattr(candidates, name)(stamps, which)
+            figure: Figure = getattr(candidates, name)(stamps, which, switches.maskOpacity)
             return figure
 
         return draw

@@ -12,9 +12,9 @@ from psfmatch.cells import CandidateStatus, SpatialCellSet
 from psfmatch.displays.drawing import (
     COLOURS,
     Plane,
-    addBar,
-    asinhNorm,
     binned,
+    drawCounts,
+    drawDifference,
     noiseOf,
     overlayMask,
     percentile,
@@ -31,6 +31,7 @@ __all__ = ["cellsFigure", "differencePanels", "imageFigure", "selectionFigure"]
 
 LARGE_SIDE = 1000  # px, of a binned image that has a figure to itself
 SIGMA_RANGE = 6.0  # of differences
+HIDDEN_PLANES = ("BAD", "SAT", "NO_DATA")  # of a difference, where such pixels would look like detections
 BRIGHT_PERCENT = 99.9  # of the pixels are drawn below black
 DOT_COLOURS = {CandidateStatus.GOOD: "#00c8d7", CandidateStatus.UNKNOWN: "#e6c800", CandidateStatus.BAD: "#e31a1c"}
 """Good cyan, unused yellow, bad red."""
@@ -53,16 +54,6 @@ def _axisFor(figure: Figure, shape: tuple[int, int], area: tuple[float, float, f
     )
 
 
-def _drawCounts(axis: Axes, plane: Plane, noise: float, brightest: float, colours: str = "gray_r") -> None:
-    """Draw counts above the median sky, linear within three times the noise and logarithmic beyond."""
-    norm = asinhNorm(noise, brightest)
-    shown = plane.show(axis, plane.values - plane.sky, norm=norm, cmap=colours)
-    bar = addBar(axis, shown, f"counts above {plane.sky:.4g}", fontsize=10)
-    powers = 10.0 ** np.arange(np.ceil(np.log10(3 * noise)), np.floor(np.log10(norm.vmax)) + 1)
-    bar.set_ticks([0.0, *powers], labels=["0", *(f"{power:.10g}" for power in powers)])
-    bar.minorticks_off()
-
-
 def _scale(plane: Plane) -> tuple[float, float]:
     noise = noiseOf(plane.values)
     return noise, max(percentile(plane.values - plane.sky, BRIGHT_PERCENT), 20 * noise)
@@ -82,7 +73,7 @@ def _describe(image: MaskedImage, plane: Plane) -> str:
 def imageFigure(image: MaskedImage | Exposure, title: str, opacity: float) -> Figure:
     """Draw one image with its mask planes over it."""
     figure, axis, plane = _single(image, opacity, title)
-    _drawCounts(axis, plane, *_scale(plane))
+    drawCounts(axis, plane, *_scale(plane))
     return figure
 
 
@@ -90,7 +81,7 @@ def _single(image: MaskedImage | Exposure, opacity: float, title: str) -> tuple[
     """Return a figure with axes for an image, its masks drawn; the image itself is to be drawn below them."""
     masked = _masked(image)
     figure = newFigure(12.0, 11.5)
-    axis = _axisFor(figure, masked.shape, (0.9, 0.75, 9.7, 9.7))
+    axis = _axisFor(figure, masked.shape, (0.9, 0.95, 9.7, 9.5))
     plane = binned(masked, (), LARGE_SIDE)
     handles = overlayMask(axis, plane, masked, opacity)
     for layer in axis.images:
@@ -104,9 +95,10 @@ def cellsFigure(science: MaskedImage, cellSet: SpatialCellSet, opacity: float, s
     """Draw the cells and what became of their candidates over the image that was not convolved."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
 
     figure, axis, plane = _single(science, opacity, "Spatial cells and candidates")
-    _drawCounts(axis, plane, *_scale(plane))
+    drawCounts(axis, plane, *_scale(plane))
     for cell in cellSet.cells:
         box = cell.bbox
         axis.add_patch(
@@ -129,9 +121,10 @@ def cellsFigure(science: MaskedImage, cellSet: SpatialCellSet, opacity: float, s
                     (candidate.x, candidate.y),
                     (7, 5),
                     textcoords="offset points",
-                    fontsize=8,
+                    fontsize=9,
                     color=DOT_COLOURS[status],
                     zorder=3,
+                    path_effects=[withStroke(linewidth=1.5, foreground="black")],
                     annotation_clip=True,
                 )
     _addLegend(figure, handles)
@@ -163,7 +156,7 @@ def selectionFigure(
     from matplotlib.lines import Line2D
 
     figure, axis, plane = _single(science, opacity, "Selection of candidates")
-    _drawCounts(axis, plane, *_scale(plane))
+    drawCounts(axis, plane, *_scale(plane))
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     chosen = np.ones(x.shape, dtype=bool)
     for met in fates.values():
@@ -192,18 +185,20 @@ def differencePanels(images: Mapping[str, MaskedImage | Exposure], opacity: floa
     masked = [_masked(image) for image in images.values()]
     aspect = masked[-1].height / masked[-1].width
     tall = 6.15 * min(max(aspect, 0.3), 2.0)
-    figure = newFigure(16.0, 2 * tall + 3.0)
-    planes = [binned(image, ()) for image in masked]
+    figure = newFigure(16.0, 2 * tall + 3.1)
+    planes = [*(binned(image, ()) for image in masked[:-1]), binned(masked[-1], HIDDEN_PLANES)]
     handles: dict[str, Any] = {}
+    told = ""
     scales = [_scale(plane) for plane in planes]
     shared = max(s[0] for s in scales[1:3]), max(s[1] for s in scales[1:3])
     for i, (name, image, plane) in enumerate(zip(names, masked, planes, strict=True)):
-        place = (0.85 + (i % 2) * 7.85, 0.75 + (1 - i // 2) * (tall + 0.7), 6.15, tall)
+        place = (0.85 + (i % 2) * 7.85, 0.75 + (1 - i // 2) * (tall + 0.95), 6.15, tall)
         axis = _axisFor(figure, image.shape, place)
         if name == names[-1]:
-            _drawDifference(axis, plane)
+            scatter = noiseOf(drawDifference(axis, plane, SIGMA_RANGE))
+            told = f"the difference scatters by {scatter:.3g} of its unit"
         else:
-            _drawCounts(axis, plane, *(scales[0] if i == 0 else shared))
+            drawCounts(axis, plane, *(scales[0] if i == 0 else shared))
         for handle in overlayMask(axis, plane, image, opacity):
             plain = handle.get_label().split()[0]
             handle.set_label(plain)
@@ -211,16 +206,5 @@ def differencePanels(images: Mapping[str, MaskedImage | Exposure], opacity: floa
         axis.set_title(name, fontsize=13)
         _label(axis)
     bins = f"binned {planes[-1].bins} × {planes[-1].bins}" if planes[-1].bins > 1 else ""
-    titleFigure(figure, "Subtraction", "; ".join(filter(None, (note, bins))), list(handles.values()))
+    titleFigure(figure, "Subtraction", "; ".join(filter(None, (note, told, bins))), list(handles.values()))
     return figure
-
-
-def _drawDifference(axis: Axes, plane: Plane) -> None:
-    """Draw a difference on a symmetric scale."""
-    hasNoise = bool(np.any(plane.variance > 0))
-    noise = np.sqrt(np.where(plane.variance > 0, plane.variance, np.nan)) if hasNoise else 1.0
-    values = plane.values / noise
-    limit = SIGMA_RANGE * (1.0 if hasNoise else noiseOf(values))
-    shown = plane.show(axis, values, vmin=-limit, vmax=limit, cmap="RdBu_r")
-    what = f"difference / noise, scatter {noiseOf(values):.2f}" if hasNoise else "counts"
-    addBar(axis, shown, what, fontsize=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
-from psfmatch.displays.drawing import COLOURS, Tile, addBar, drawMosaic, noiseOf, styleOf, titleFigure
+from psfmatch.displays.drawing import (
+    COLOURS,
+    addBar,
+    addLowBar,
+    asinhTicks,
+    noiseOf,
+    titleFigure,
+)
+from psfmatch.displays.mosaic import Tile, drawMosaic, layOutMosaic, styleOf
 from psfmatch.displays.output import newFigure
 from psfmatch.exposure import Box
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
@@ -47,9 +56,12 @@ def basisMosaic(kernel: LinearCombinationKernel) -> Figure:
         peak = float(np.abs(image).max()) or 1.0
         style = styleOf("RdBu_r", AsinhNorm(linear_width=peak / 10, vmin=-peak, vmax=peak))
         total = image.sum()
-        tiles.append(Tile(f"{number}: sum {0.0 if abs(total) < 1e-6 else total:.3g}", [(image, style)], "#bbbbbb"))
-    figure = newFigure(WIDTH, HEIGHT)
-    drawMosaic(figure, (0.4, 0.3, 15.2, 9.6), tiles)
+        tiles.append(
+            Tile(f"{number}: sum {0.0 if abs(total) < 1e-6 else total:.3g}", [(image, style, None)], "#bbbbbb")
+        )
+    layout = layOutMosaic(tiles, 15.2, 9.6)
+    figure = newFigure(WIDTH, layout.height + 1.4)
+    drawMosaic(figure, (0.4, 0.3 + layout.height), tiles, layout)
     many = f"the first {len(tiles)} of " if len(tiles) < len(basis) else ""
     size = f"{kernel.shape[1]} × {kernel.shape[0]} px"
     titleFigure(
@@ -72,23 +84,24 @@ def fieldMosaic(kernel: LinearCombinationKernel, bbox: Box) -> Figure:
     images = kernel.computeImages(x, y)
     changes = images - kernel.computeImage(*bbox.centre)
     sums = images.sum(axis=(1, 2))
-    figure = newFigure(WIDTH, HEIGHT)
-    for left, what, shown, name in (
-        (0.4, images, "kernel", "K(x, y)"),
-        (8.3, changes, "kernel - kernel at the centre", "K(x, y) - K(centre)"),
-    ):
+    labels = [f"{total:.4g}" for total in sums], [f"({px:.0f}, {py:.0f})" for px, py in zip(x, y, strict=True)]
+    pictures = (
+        (0.4, images, labels[0], "K(x, y)", "kernel, per pixel"),
+        (8.3, changes, labels[1], "K(x, y) - K(centre)", "kernel - kernel at the centre, per pixel"),
+    )
+    mosaics = []
+    for left, what, names, heading, label in pictures:
         peak = float(np.abs(what).max()) or 1.0
         style = styleOf("RdBu_r", AsinhNorm(linear_width=peak / 20, vmin=-peak, vmax=peak))
-        labels = [f"({px:.0f}, {py:.0f})" for px, py in zip(x, y, strict=True)]
-        if what is images:
-            labels = [f"{total:.4g}" for total in sums]
-        tiles = [Tile(label, [(image, style)], "#bbbbbb") for label, image in zip(labels, what, strict=True)]
-        drawMosaic(figure, (left, 1.1, 7.3, 8.5), tiles, columns=nx, fontsize=8)
-        figure.text((left + 3.65) / WIDTH, 9.75 / HEIGHT, name, ha="center", fontsize=13)
-        axis = figure.add_axes(((left + 0.8) / WIDTH, 0.65 / HEIGHT, 5.7 / WIDTH, 0.14 / HEIGHT))
-        bar = figure.colorbar(style, cax=axis, orientation="horizontal")
-        bar.ax.tick_params(labelsize=9)
-        bar.set_label(f"{shown}, per pixel", fontsize=10)
+        tiles = [Tile(name, [(image, style, None)], "#bbbbbb") for name, image in zip(names, what, strict=True)]
+        mosaics.append((left, tiles, style, heading, label))
+    layout = layOutMosaic(mosaics[0][1], 7.3, 9.0, nx, fontsize=8)
+    height = layout.height + 2.5
+    figure = newFigure(WIDTH, height)
+    for left, tiles, style, heading, label in mosaics:
+        drawMosaic(figure, (left, layout.height + 1.1), tiles, layout, fontsize=8)
+        figure.text((left + 3.65) / WIDTH, (layout.height + 1.3) / height, heading, ha="center", fontsize=13)
+        addLowBar(figure, style, label, (left + 0.8, 0.6, 5.7))
     titleFigure(
         figure,
         "Kernel over the field",
@@ -102,15 +115,16 @@ def fieldMosaic(kernel: LinearCombinationKernel, bbox: Box) -> Figure:
 class Coefficients:
     """Coefficients of N candidates' own kernels and of the spatial model at their places.
 
-    x, y : (N,) parent pixels; isGood, kernelSums : (N,); own, model : (N, n); names : of the n columns, the last of
-    which is the background where one was fitted; nFunctions : number of basis functions, of which the first may be
-    shown alone.
+    x, y : (N,) parent pixels; isGood, kernelSums, ratings : (N,); own, model : (N, n); names : of the n columns, the
+    last of which is the background where one was fitted; nFunctions : number of basis functions, of which the first
+    may be shown alone.
     """
 
     x: FloatArray
     y: FloatArray
     isGood: NDArray[np.bool_]
     kernelSums: FloatArray
+    ratings: FloatArray
     own: FloatArray
     model: FloatArray
     names: list[str]
@@ -152,30 +166,36 @@ def tabulateCoefficients(
         names.append("background")
     isGood = np.array([c.status is not CandidateStatus.BAD for c in fitted])
     sums = np.array([c.kernelSolution.kernelSum for c in fitted])
-    return Coefficients(x, y, isGood, sums, own, model, names, len(basis))
+    ratings = np.array([c.rating for c in fitted])
+    return Coefficients(x, y, isGood, sums, ratings, own, model, names, len(basis))
 
 
-def _panels(figure: Figure, n: int, right: float, bottom: float = 0.65, height: float = 9.3) -> list[Axes]:
-    """Panels in a grid that fills the figure, `right` inches apart for what stands beside each."""
-    columns = max(1, int(np.ceil(np.sqrt(n * 1.5))))
+def _columns(n: int) -> int:
+    return max(1, math.ceil(math.sqrt(n * 1.5)))
+
+
+def _panels(figure: Figure, n: int, right: float, bottom: float, height: float) -> list[Axes]:
+    """Panels in a grid over the width of the figure; `right` inches beside each, 0.5 above; all in inches."""
+    columns = _columns(n)
     rows = -(-n // columns)
     width, tall = (WIDTH - 0.9) / columns, height / rows
+    total = figure.get_figheight()
     return [
         figure.add_axes(
             (
                 (0.75 + (i % columns) * width) / WIDTH,
-                (bottom + (rows - 1 - i // columns) * tall + 0.12) / HEIGHT,
+                (bottom + (rows - 1 - i // columns) * tall) / total,
                 (width - right) / WIDTH,
-                (tall - 0.5) / HEIGHT,
+                (tall - 0.5) / total,
             )
         )
         for i in range(n)
     ]
 
 
-def _limits(good: FloatArray, model: FloatArray) -> tuple[float, float]:
-    """Range that shows the model whole and the candidates within five times their scatter."""
-    middle, spread = float(np.median(good)), 5 * noiseOf(good)
+def _limits(good: FloatArray, model: FloatArray, nSigma: float = 5.0) -> tuple[float, float]:
+    """Range that shows the model whole and the candidates within some times their scatter."""
+    middle, spread = float(np.median(good)), nSigma * noiseOf(good)
     low, high = min(model.min(), max(good.min(), middle - spread)), max(model.max(), min(good.max(), middle + spread))
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     return float(low - margin), float(high + margin)
@@ -190,16 +210,24 @@ def coefficientMaps(
     values = kernel.coefficients(gridX, gridY)[:, :MOST_COEFFICIENTS]
     if "background" in table.names:
         values = np.column_stack([values, background(gridX, gridY)])
-    figure = newFigure(WIDTH, HEIGHT)
+    n = len(table.names)
+    beside = 0.68
+    # Faint stars scatter most: the area of a dot grows with the rank of its star.
+    sizes = 6.0 + 45.0 * (np.argsort(np.argsort(table.ratings)) + 1) / len(table.ratings)
+    panel = ((WIDTH - 0.9) / _columns(n) - beside) * min(max(bbox.height / bbox.width, 0.3), 2.0)
+    height = -(-n // _columns(n)) * (panel + 0.5)
+    figure = newFigure(WIDTH, height + 1.4)
     good = table.isGood
     extent = (bbox.x0 - 0.5, bbox.x1 - 0.5, bbox.y0 - 0.5, bbox.y1 - 0.5)
-    for i, axis in enumerate(_panels(figure, len(table.names), 0.75)):
-        low, high = _limits(table.own[good, i] if good.any() else table.own[:, i], values[:, i])
+    for i, axis in enumerate(_panels(figure, n, beside, 0.3, height)):
+        low, high = _limits(table.own[good, i] if good.any() else table.own[:, i], values[:, i], 1.5)
         image = values[:, i].reshape(MAP_POINTS, MAP_POINTS)
         style: dict[str, Any] = {"vmin": low, "vmax": high, "cmap": "viridis"}
         shown = axis.imshow(image, origin="lower", extent=extent, aspect="equal", **style)
         for chosen, colour in ((good, "white"), (~good, COLOURS["BAD"])):
-            dots: dict[str, Any] = dict(c=table.own[chosen, i], s=22, edgecolors=colour, linewidths=0.8, **style)
+            dots: dict[str, Any] = dict(
+                c=table.own[chosen, i], s=sizes[chosen], edgecolors=colour, linewidths=0.8, **style
+            )
             axis.scatter(table.x[chosen], table.y[chosen], **dots)
         axis.set(xticks=[], yticks=[], xlim=extent[:2], ylim=extent[2:])
         axis.set_title(table.names[i], fontsize=10, pad=3)
@@ -207,8 +235,8 @@ def coefficientMaps(
     titleFigure(
         figure,
         "Spatial model: coefficient maps",
-        f"{table.note} over the {bbox}. Areas: the model; dots: each candidate's own fit on the same scale (rim white "
-        "good, red bad). Dots that fade into the map agree",
+        f"{table.note} over the {bbox}. Areas: the model; dots: each candidate's own fit on the same scale, larger "
+        "for brighter stars (rim white good, red bad). Dots that fade into the map agree with the model.",
     )
     return figure
 
@@ -224,7 +252,7 @@ def coefficientResiduals(table: Coefficients, bbox: Box) -> Figure:
         "x": ((table.x - bbox.x0) / bbox.width, "o", "#1f77b4"),
         "y": ((table.y - bbox.y0) / bbox.height, "^", "#ff7f0e"),
     }
-    for i, axis in enumerate(_panels(figure, len(table.names), 0.62)):
+    for i, axis in enumerate(_panels(figure, len(table.names), 0.62, 0.6, 9.3)):
         values = residual[good, i] if good.any() else residual[:, i]
         limit = max(map(abs, _limits(values, np.zeros(1))))
         for position, marker, colour in places.values():
@@ -264,7 +292,11 @@ def coefficientsFigure(table: Coefficients) -> Figure:
     model = table.model[:, :nKernel]
     axis.vlines(np.arange(nKernel), model.min(axis=0), model.max(axis=0), color="black", lw=2)
     # Linear about zero as far as the typical coefficient reaches, so that small ones are seen beside large ones.
-    axis.set_yscale("asinh", linear_width=float(np.median(np.abs(table.own[:, :nKernel]))) or 1e-3)
+    linearWidth = float(np.median(np.abs(table.own[:, :nKernel]))) or 1e-3
+    axis.set_yscale("asinh", linear_width=linearWidth)
+    ticks = asinhTicks(linearWidth, *axis.get_ylim())
+    axis.set_yticks(ticks, labels=[f"{tick:.4g}" for tick in ticks])
+    axis.minorticks_off()
     axis.axhline(0.0, color="#999999", lw=0.6, zorder=0)
     axis.set(xlim=(-0.7, nKernel - 0.3), xticks=np.arange(nKernel), xticklabels=table.names[:nKernel])
     axis.tick_params(labelsize=8)
@@ -272,7 +304,7 @@ def coefficientsFigure(table: Coefficients) -> Figure:
 
     columns = {"kernel sum": table.kernelSums}
     columns |= {name: table.own[:, i] for i, name in enumerate(table.names)}
-    for panel, (name, values) in zip(_panels(figure, len(columns), 0.3, 0.25, 7.1), columns.items(), strict=True):
+    for panel, (name, values) in zip(_panels(figure, len(columns), 0.3, 0.45, 6.9), columns.items(), strict=True):
         shown = values[good] if good.any() else values
         ofModel = table.model[:, table.names.index(name)] if name in table.names else shown
         low, high = _limits(shown, ofModel)
@@ -281,7 +313,8 @@ def coefficientsFigure(table: Coefficients) -> Figure:
         if not good.all():
             panel.hist(np.clip(values[~good], low, high), bins, histtype="step", color=COLOURS["BAD"], lw=1.3)  # type: ignore[arg-type]
         if name in table.names:
-            panel.axvspan(ofModel.min(), ofModel.max(), color="black", alpha=0.15, lw=0)
+            panel.axvspan(ofModel.min(), ofModel.max(), color="black", alpha=0.15, lw=0, zorder=0)
+            panel.axvline(float(np.median(ofModel)), color="black", lw=1.0)
         panel.set_yticks([])
         panel.locator_params(axis="x", nbins=3)
         panel.tick_params(labelsize=7, pad=1)
@@ -295,7 +328,8 @@ def coefficientsFigure(table: Coefficients) -> Figure:
         figure,
         "Kernel coefficients of the candidates",
         f"{table.note}. Above: own coefficients, and in black the range of the model; below: histograms (values "
-        "beyond the range in the outer bins), with the model's range shaded",
+        "beyond the range in the outer bins), with the model's range shaded "
+        "and its median as a line",
         handles,
     )
     return figure
