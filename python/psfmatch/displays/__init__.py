@@ -5,7 +5,6 @@ Three channels, as documented for the LSST pipelines: ``psfMatch`` (candidates, 
 debug module nothing is drawn and matplotlib is not imported.
 """
 
-from psfmatch.displays.debugging import debugging, serveLsstDebug
 from psfmatch.displays.hooks import (
     showDifference,
     showExposure,
@@ -14,6 +13,7 @@ from psfmatch.displays.hooks import (
     showSolution,
     showSpatialCells,
 )
+from psfmatch.displays.switches import debugging, serveLsstDebug
 
 __all__ = [
     "debugging",

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.displays.debugging import Switches, switchesOf
+from psfmatch.displays.switches import Switches, switchesOf
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

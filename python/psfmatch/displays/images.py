@@ -31,10 +31,12 @@ __all__ = ["cellsFigure", "differencePanels", "imageFigure", "selectionFigure"]
 
 LARGE_SIDE = 1000  # px, of a binned image that has a figure to itself
 SIGMA_RANGE = 6.0  # of differences
-HIDDEN_PLANES = ("BAD", "SAT", "NO_DATA")  # of a difference, where such pixels would look like detections
+HIDDEN_PLANES = ("BAD", "SAT", "EDGE", "NO_DATA")  # of a difference: such pixels would look like detections
 BRIGHT_PERCENT = 99.9  # of the pixels are drawn below black
 DOT_COLOURS = {CandidateStatus.GOOD: "#00c8d7", CandidateStatus.UNKNOWN: "#e6c800", CandidateStatus.BAD: "#e31a1c"}
 """Good cyan, unused yellow, bad red."""
+
+LABEL_COLOURS = {CandidateStatus.GOOD: "#00707c", CandidateStatus.UNKNOWN: "#7a6a00", CandidateStatus.BAD: "#b00000"}
 
 FATE_COLOURS = ("#e31a1c", "#ff7f00", "#984ea3", "#8a8a8a", "#a65628")
 
@@ -121,10 +123,10 @@ def cellsFigure(science: MaskedImage, cellSet: SpatialCellSet, opacity: float, s
                     (candidate.x, candidate.y),
                     (7, 5),
                     textcoords="offset points",
-                    fontsize=9,
-                    color=DOT_COLOURS[status],
+                    fontsize=10,
+                    color=LABEL_COLOURS[status],
                     zorder=3,
-                    path_effects=[withStroke(linewidth=1.5, foreground="black")],
+                    path_effects=[withStroke(linewidth=2.0, foreground="white")],
                     annotation_clip=True,
                 )
     _addLegend(figure, handles)
@@ -196,7 +198,8 @@ def differencePanels(images: Mapping[str, MaskedImage | Exposure], opacity: floa
         axis = _axisFor(figure, image.shape, place)
         if name == names[-1]:
             scatter = noiseOf(drawDifference(axis, plane, SIGMA_RANGE))
-            told = f"the difference scatters by {scatter:.3g} of its unit"
+            unit = "of its noise" if np.any(plane.variance > 0) else "counts"
+            told = f"the difference scatters by {scatter:.3g} {unit}"
         else:
             drawCounts(axis, plane, *(scales[0] if i == 0 else shared))
         for handle in overlayMask(axis, plane, image, opacity):
