@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ __all__ = ["MASKED_COLOUR", "MosaicLayout", "Tile", "drawMosaic", "layOutMosaic"
 
 UNSEEN_COLOUR = "#e4e4e4"  # where there is no value
 MASKED_COLOUR = "#009e73"  # where a pixel is bad
-ZOOMED_SIDE = 160  # canvas pixels of a panel at least, so that frames can be thin
+ZOOMED_SIDE = 80  # canvas pixels of a panel at least, so that frames can be thin
 
 
 def styleOf(name: str, norm: Any, unseen: str = UNSEEN_COLOUR) -> ScalarMappable:
@@ -145,20 +145,20 @@ def drawMosaic(
 
     height, width = layout.panel
     edge, strip = layout.edge, layout.stripPixels
-    canvas = np.ones((*layout.shape, 3))
+    canvas = np.full((*layout.shape, 3), 255, dtype=np.uint8)
     axis = figure.add_axes((0, 0, 1, 1))
     for number, tile in enumerate(tiles):
         top = (number // layout.columns) * (layout.tileHeight + strip) + strip
         start = (number % layout.columns) * (layout.tileWidth + layout.gap)
-        canvas[top : top + layout.tileHeight, start : start + layout.tileWidth] = to_rgb(tile.colour)
+        canvas[top : top + layout.tileHeight, start : start + layout.tileWidth] = _bytes(to_rgb(tile.colour))
         for index, (values, style, bad) in enumerate(tile.panels):
             y, x = top + edge, start + edge + index * (width + edge)
-            canvas[y : y + height, x : x + width] = to_rgb(UNSEEN_COLOUR)
+            canvas[y : y + height, x : x + width] = _bytes(to_rgb(UNSEEN_COLOUR))
             colours = np.asarray(style.to_rgba(np.ma.masked_invalid(values)))[..., :3]
             if bad is not None:
                 colours[bad] = (1 - opacity) * colours[bad] + opacity * np.array(to_rgb(MASKED_COLOUR))
             # Upside down: the canvas begins at its top, images at their bottom.
-            colours = colours[::-1].repeat(layout.zoom, axis=0).repeat(layout.zoom, axis=1)
+            colours = _bytes(colours)[::-1].repeat(layout.zoom, axis=0).repeat(layout.zoom, axis=1)
             y += (height - colours.shape[0]) // 2
             x += (width - colours.shape[1]) // 2
             canvas[y : y + colours.shape[0], x : x + colours.shape[1]] = colours
@@ -174,3 +174,8 @@ def drawMosaic(
     axis.set_position((corner[0] / across, corner[1] / up - size[1], *size))
     axis.set_axis_off()
     return axis
+
+
+def _bytes(colours: ArrayLike) -> NDArray[np.uint8]:
+    """Colours from 0 to 1 as whole numbers from 0 to 255."""
+    return np.round(255 * np.asarray(colours)).astype(np.uint8)
