@@ -10,7 +10,11 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from psfmatch.displays.switches import serveLsstDebug as _serveLsstDebug
+
 __version__ = version("psfmatch")
+# A debug module may be imported any time after this, and imports lsstDebug.
+_serveLsstDebug()
 
 _HOMES = {
     "basis": ("makeKernelBasisList", "renormalizeBasis"),

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from astropy.table import Table
 from lsst.pex.config import ChoiceField
 
+from psfmatch import displays
 from psfmatch import psf as psfs
 from psfmatch.basis import makeKernelBasisList
 from psfmatch.candidates import isFinishedList, toSourceTable
@@ -148,6 +149,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             else:
                 kernelSum = result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre)
                 pixels = subtractMatchedScience(result.matchedImage, template, result.backgroundModel, kernelSum)
+        displays.showDifference(template, result.matchedImage, scienceExposure, pixels, convolveTemplate)
         result.subtractedExposure = Exposure(
             pixels,
             wcs=scienceExposure.wcs,
@@ -228,6 +230,9 @@ class ImagePsfMatchTask(PsfMatchTask):
             result.subtractedMaskedImage = subtractMatchedTemplate(
                 scienceMaskedImage, result.matchedImage, result.backgroundModel
             )
+        displays.showDifference(
+            templateMaskedImage, result.matchedImage, scienceMaskedImage, result.subtractedMaskedImage
+        )
         return result
 
     @timeMethod
@@ -269,6 +274,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         requireSameShape(templateMaskedImage, scienceMaskedImage)
         self.requireKernelFits(scienceMaskedImage)
         template = atOrigin(templateMaskedImage, scienceMaskedImage)
+        displays.showInputs(template, scienceMaskedImage)
         if templateFwhmPix is not None and scienceFwhmPix is not None:
             self.log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
             if templateFwhmPix > scienceFwhmPix:
@@ -283,6 +289,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             candidates = self._candidates(template, scienceMaskedImage, basisList.shape[-1], candidateList)
             cellSet = buildCellSet(template, scienceMaskedImage, candidates, self.kConfig)
         fit = self._solve(cellSet, basisList)
+        displays.showSpatialCells(scienceMaskedImage, cellSet)
         with self.timer("convolve"):
             matched = fit.kernel.convolve(template, self._edgeHandling(), threads=self.threads)
         return Struct(

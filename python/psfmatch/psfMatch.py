@@ -10,6 +10,7 @@ from typing import Any
 import numpy.typing as npt
 from lsst.pex.config import Config, ConfigChoiceField
 
+from psfmatch import displays
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
 from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
 from psfmatch.diagnostics import PassSummary, reportSolution
@@ -130,6 +131,7 @@ class PsfMatchTask(Task):
                 _requireLight(fit, kernelCellSet)
         except PsfMatchError:
             self.log.error("Unable to calculate psf matching kernel")
+            displays.showSolution(kernelCellSet)
             raise
         reportSolution(
             self.log,
@@ -140,6 +142,7 @@ class PsfMatchTask(Task):
             fit.conditionNumber,
             self.kConfig.maxSpatialConditionNumber,
         )
+        displays.showSolution(kernelCellSet, fit.kernel, fit.background)
         return fit
 
     def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:

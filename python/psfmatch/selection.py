@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Row, Table
 
-from psfmatch import _core
+from psfmatch import _core, displays
 from psfmatch.background import estimateBackground
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import SubtractBackgroundConfig
@@ -201,6 +201,17 @@ def makeCandidateList(
         "named twice": int(np.count_nonzero(isGood & ~isNew)),
     }
     rejected = {reason: count for reason, count in counts.items() if count}
+    displays.showSelection(
+        science,
+        x,
+        y,
+        {
+            tooSmall: isInside & ~isLarge,
+            "bad pixels in the stamp": isLarge & ~isGood,
+            "named twice": isGood & ~isNew,
+            "outside the image": ~isInside,
+        },
+    )
     log.info("Selected %d / %d sources for KernelCandidacy", len(candidates), len(sources))
     if not candidates:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())

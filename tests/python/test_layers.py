@@ -31,6 +31,7 @@ pythonRows = [
         "decorrelation",
         "measurement",
         "diagnostics",
+        "displays",
         "registration",
         "subtraction",
     },

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return EXIT_USAGE
     progress.startLogging(chosen)
+    from psfmatch.displays import debugging
     from psfmatch.errors import (
         InsufficientKernelSourcesError,
         KernelSolutionError,
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
     try:
-        return int(chosen.run(chosen))
+        with debugging(getattr(chosen, "debug", False)):
+            return int(chosen.run(chosen))
     except (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError) as error:
         return _fail(error, EXIT_TOO_FEW_STARS)
     except (PsfMatchError, OSError) as error:

@@ -42,6 +42,9 @@ def ofTheRun() -> argparse.ArgumentParser:
         default="auto",
         help="which image is convolved; auto takes the one with the narrower PSF (default)",
     )
+    group.add_argument(
+        "--debug", action="store_true", help="draw debug views as debug.py of this directory says, or all of them"
+    )
     group.add_argument("--config", metavar="FILE", help="configuration: a saved .py, or a .json as results hold it")
     group.add_argument(
         "-c",
