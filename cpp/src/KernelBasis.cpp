@@ -121,6 +121,27 @@ KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sig
     return basis;
 }
 
+KernelBasis makeDeltaFunctionBasis(Index width, Index height) {
+    if (width < 1 || height < 1) {
+        throw std::invalid_argument("a delta-function basis of " + std::to_string(width) + "x" +
+                                    std::to_string(height) + " pixels; both sides must be at least 1");
+    }
+    return {RowMatrix::Identity(width * height, width * height), height, width};
+}
+
+std::optional<std::vector<Index>> deltaPixels(KernelBasis const& basis) {
+    std::vector<Index> pixels;
+    for (Index i = 0; i < basis.size(); ++i) {
+        auto const image = basis.images.row(i);
+        Index pixel = 0;
+        if (image.maxCoeff(&pixel) != 1.0 || (image.array() != 0.0).count() != 1) {
+            return std::nullopt;
+        }
+        pixels.push_back(pixel);
+    }
+    return pixels;
+}
+
 KernelBasis renormalize(KernelBasis basis) {
     if (basis.size() == 0) {
         return basis;

@@ -56,15 +56,28 @@ void convolveDirect(detail::RowFunctions const& functions, KernelBasis const& ba
     }
 }
 
+// A shift: every row of the fitted region is a piece of a row of the stamp.
+void copyShifted(std::vector<Index> const& deltas, Index kernelWidth, RowMatrix const& pixels, Index outHeight,
+                 Index outWidth, RowMatrix& columns) {
+    for (std::size_t i = 0; i < deltas.size(); ++i) {
+        Eigen::Map<RowMatrix>(columns.row(static_cast<Index>(i)).data(), outHeight, outWidth) =
+            pixels.block(deltas[i] / kernelWidth, deltas[i] % kernelWidth, outHeight, outWidth);
+    }
+}
+
 }  // namespace
 
 PreparedBasis prepare(KernelBasis basis) {
+    validate(basis);
+    if (auto deltas = deltaPixels(basis)) {
+        return {std::move(basis), std::nullopt, std::move(deltas)};
+    }
     auto factors = separate(basis);
     return {std::move(basis), std::move(factors)};
 }
 
 void convolveStamp(PreparedBasis const& basis, ConstImageView<float> const& stamp, RowMatrix& scratch,
-                   RowMatrix& columns, InstructionSet instructionSet) {
+                   RowMatrix& columns, InstructionSet instructionSet, bool withBackground) {
     Index const outHeight = stamp.rows() - basis.basis.height + 1;
     Index const outWidth = stamp.cols() - basis.basis.width + 1;
     if (outHeight < 1 || outWidth < 1) {
@@ -74,12 +87,30 @@ void convolveStamp(PreparedBasis const& basis, ConstImageView<float> const& stam
     }
     detail::RowFunctions const functions = detail::chooseRowFunctions(instructionSet);
     RowMatrix const pixels = stamp.matrix().cast<double>();
-    columns.setZero(basis.basis.size(), outHeight * outWidth);
-    if (basis.separable) {
+    columns.resize(basis.basis.size() + (withBackground ? 1 : 0), outHeight * outWidth);
+    if (withBackground) {
+        columns.bottomRows<1>().setOnes();
+    }
+    if (basis.deltas) {
+        copyShifted(*basis.deltas, basis.basis.width, pixels, outHeight, outWidth, columns);
+    } else if (basis.separable) {
         convolveSeparable(functions, *basis.separable, pixels, outHeight, outWidth, scratch, columns);
     } else {
+        columns.topRows(basis.basis.size()).setZero();
         convolveDirect(functions, basis.basis, pixels, outHeight, outWidth, columns);
     }
+}
+
+Eigen::MatrixXd weightedProducts(RowMatrix const& columns, Eigen::VectorXd const& weights,
+                                 InstructionSet instructionSet) {
+    RowMatrix const weighted = columns * weights.cwiseSqrt().asDiagonal();
+    Eigen::MatrixXd products(columns.rows(), columns.rows());
+    // The rows of the lower triangle are the columns of the upper one in Eigen's order.
+    detail::chooseRowFunctions(instructionSet)
+        .symmetricProduct(weighted.data(), static_cast<int>(weighted.rows()), static_cast<int>(weighted.cols()),
+                          static_cast<int>(weighted.cols()), products.data());
+    products.triangularView<Eigen::StrictlyLower>() = products.transpose();
+    return products;
 }
 
 NormalEquations makeNormalEquations(RowMatrix const& columns, Eigen::VectorXd const& weights,
@@ -89,14 +120,8 @@ NormalEquations makeNormalEquations(RowMatrix const& columns, Eigen::VectorXd co
                                     std::to_string(weights.size()) + " weights and " + std::to_string(data.size()) +
                                     " data");
     }
-    RowMatrix const weighted = columns * weights.cwiseSqrt().asDiagonal();
     NormalEquations equations;
-    equations.matrix = Eigen::MatrixXd::Zero(columns.rows(), columns.rows());
-    // The rows of the lower triangle are the columns of the upper one in Eigen's order.
-    detail::chooseRowFunctions(instructionSet)
-        .symmetricProduct(weighted.data(), static_cast<int>(weighted.rows()), static_cast<int>(weighted.cols()),
-                          static_cast<int>(weighted.cols()), equations.matrix.data());
-    equations.matrix.triangularView<Eigen::StrictlyLower>() = equations.matrix.transpose();
+    equations.matrix = weightedProducts(columns, weights, instructionSet);
     equations.rightHandSide.noalias() = columns * weights.cwiseProduct(data);
     return equations;
 }

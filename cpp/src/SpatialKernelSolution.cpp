@@ -1,19 +1,67 @@
 #include "psfmatch/SpatialKernelSolution.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
+#include "KernelCandidateFitEquations.h"
+#include "SpatialKernelSolutionSums.h"
 #include "psfmatch/exceptions.h"
 
 namespace psfmatch {
 
 namespace {
 
-// The unknowns of coefficient i (or of the background) stand together: this is where, and how many.
-struct Block {
-    Index start = 0;
-    Eigen::VectorXd functions;  // values at a candidate's centre
-};
+using detail::SpatialLayout;
+using detail::SpatialSums;
+using detail::SpatialTerm;
+using Eigen::MatrixXd;
+using Eigen::VectorXd;
+
+// Candidates whose equations are in memory at the same time: 25 MB of 441 basis functions. Fixed, so that the
+// sequence of additions is.
+constexpr std::size_t batchSize = 16;
+
+SpatialLayout layoutOf(std::size_t nCandidates, Index nBasis, SpatialFunction const& kernelFunction,
+                       std::optional<SpatialFunction> const& backgroundFunction, SpatialKernelControl const& control) {
+    if (nCandidates == 0) {
+        throw SolutionError("the spatial kernel has no candidate to be fitted to");
+    }
+    if (nBasis < 1) {
+        throw std::invalid_argument("the spatial kernel has " + std::to_string(nBasis) +
+                                    " basis images, needs at least 1");
+    }
+    return {nBasis, kernelFunction.size(), backgroundFunction ? backgroundFunction->size() : 0,
+            control.constantFirstTerm};
+}
+
+SpatialTerm termAt(double x, double y, SpatialFunction const& kernelFunction,
+                   std::optional<SpatialFunction> const& backgroundFunction) {
+    return {kernelFunction.evaluate(x, y), backgroundFunction ? backgroundFunction->evaluate(x, y) : VectorXd(),
+            nullptr, nullptr};
+}
+
+SpatialKernelSolution solveSystem(SpatialSums const& sums, VectorXd const& rightHandSide, SpatialSums const* noise,
+                                  SpatialKernelControl const& control) {
+    SpatialLayout const& layout = sums.layout;
+    MatrixXd const matrix = assemble(sums);
+    SymmetricFactor const factor = factorize(matrix, control.solver);
+    Solution const solution = solveSymmetric(factor, rightHandSide);
+    SpatialKernelSolution result;
+    result.method = solution.method;
+    result.conditionNumber = conditionNumber(matrix, control.conditionNumberType, factor);
+    result.nUnknowns = layout.nUnknowns();
+    result.kernelParameters = MatrixXd::Zero(layout.nBasis, layout.p);
+    for (Index i = 0; i < layout.nBasis; ++i) {
+        result.kernelParameters.row(i).head(layout.size(i)) =
+            solution.coefficients.segment(layout.start(i), layout.size(i)).transpose();
+    }
+    result.backgroundParameters = layout.q > 0 ? VectorXd(solution.coefficients.tail(layout.q)) : VectorXd::Zero(1);
+    if (noise != nullptr) {
+        result.covariance = sandwich(factor, assemble(*noise));
+    }
+    return result;
+}
 
 }  // namespace
 
@@ -21,69 +69,101 @@ SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& 
                                          SpatialFunction const& kernelFunction,
                                          std::optional<SpatialFunction> const& backgroundFunction,
                                          SpatialKernelControl const& control) {
-    if (candidates.empty()) {
-        throw SolutionError("the spatial kernel has no candidate to be fitted to");
+    SpatialLayout const layout = layoutOf(candidates.size(), nBasis, kernelFunction, backgroundFunction, control);
+    Index const m = layout.nCoefficients();
+    bool const withNoise = candidates.front().noiseMatrix != nullptr;
+    SpatialSums sums(layout);
+    std::optional<SpatialSums> noise;
+    if (withNoise) {
+        noise.emplace(layout);
     }
-    if (nBasis < 1) {
-        throw std::invalid_argument("the spatial kernel has " + std::to_string(nBasis) +
-                                    " basis images, needs at least 1");
-    }
-    Index const p = kernelFunction.size();
-    Index const q = backgroundFunction ? backgroundFunction->size() : 0;
-    Index const nCoefficients = nBasis + (backgroundFunction ? 1 : 0);
-    Index const nFirst = control.constantFirstTerm ? 1 : p;
-    Index const nUnknowns = nFirst + (nBasis - 1) * p + q;
-
-    Eigen::MatrixXd matrix = Eigen::MatrixXd::Zero(nUnknowns, nUnknowns);
-    Eigen::VectorXd rightHandSide = Eigen::VectorXd::Zero(nUnknowns);
-    std::vector<Block> blocks(static_cast<std::size_t>(nCoefficients));
+    VectorXd rightHandSide = VectorXd::Zero(layout.nUnknowns());
+    std::vector<SpatialTerm> terms;
+    std::vector<SpatialTerm> noiseTerms;
     for (CandidateEquations const& candidate : candidates) {
         NormalEquations const& equations = *candidate.equations;
-        if (equations.matrix.rows() != nCoefficients || equations.matrix.cols() != nCoefficients ||
-            equations.rightHandSide.size() != nCoefficients) {
+        if (equations.matrix.rows() != m || equations.matrix.cols() != m || equations.rightHandSide.size() != m) {
             throw std::invalid_argument("a candidate has equations of " + std::to_string(equations.matrix.rows()) +
-                                        " unknowns, the spatial model wants " + std::to_string(nCoefficients));
+                                        " unknowns, the spatial model wants " + std::to_string(m));
         }
-        Eigen::VectorXd const kernelValues = kernelFunction.evaluate(candidate.x, candidate.y);
-        Index start = 0;
-        for (Index i = 0; i < nCoefficients; ++i) {
-            Block& block = blocks[static_cast<std::size_t>(i)];
-            block.start = start;
-            if (i == nBasis) {
-                block.functions = backgroundFunction->evaluate(candidate.x, candidate.y);
-            } else if (i == 0 && control.constantFirstTerm) {
-                block.functions = Eigen::VectorXd::Ones(1);
-            } else {
-                block.functions = kernelValues;
-            }
-            start += block.functions.size();
+        if ((candidate.noiseMatrix != nullptr) != withNoise) {
+            throw std::invalid_argument("some candidates have a noise matrix and some have none");
         }
-        for (Index i = 0; i < nCoefficients; ++i) {
-            Block const& row = blocks[static_cast<std::size_t>(i)];
-            rightHandSide.segment(row.start, row.functions.size()) += equations.rightHandSide[i] * row.functions;
-            for (Index j = 0; j <= i; ++j) {
-                Block const& column = blocks[static_cast<std::size_t>(j)];
-                matrix.block(row.start, column.start, row.functions.size(), column.functions.size()).noalias() +=
-                    (equations.matrix(i, j) * row.functions) * column.functions.transpose();
+        terms.push_back(termAt(candidate.x, candidate.y, kernelFunction, backgroundFunction));
+        terms.back().matrix = &equations.matrix;
+        terms.back().rightHandSide = &equations.rightHandSide;
+        addRightHandSide(layout, terms.back(), rightHandSide);
+        if (withNoise) {
+            if (candidate.noiseMatrix->rows() != m || candidate.noiseMatrix->cols() != m) {
+                throw std::invalid_argument("a candidate has a noise matrix of " +
+                                            std::to_string(candidate.noiseMatrix->rows()) +
+                                            " unknowns, the spatial model wants " + std::to_string(m));
             }
+            noiseTerms.push_back(terms.back());
+            noiseTerms.back().matrix = candidate.noiseMatrix;
         }
     }
-    matrix.triangularView<Eigen::StrictlyUpper>() = matrix.transpose();
+    addTerms(terms, {}, sums);
+    if (noise) {
+        addTerms(noiseTerms, {}, *noise);
+    }
+    return solveSystem(sums, rightHandSide, noise ? &*noise : nullptr, control);
+}
 
-    Solution const solution = solveSymmetric(matrix, rightHandSide, control.solver);
-    SpatialKernelSolution result;
-    result.method = solution.method;
-    result.conditionNumber = conditionNumber(matrix, control.conditionNumberType);
-    result.nUnknowns = nUnknowns;
-    result.kernelParameters = Eigen::MatrixXd::Zero(nBasis, p);
-    for (Index i = 0; i < nBasis; ++i) {
-        Block const& block = blocks[static_cast<std::size_t>(i)];
-        result.kernelParameters.row(i).head(block.functions.size()) =
-            solution.coefficients.segment(block.start, block.functions.size()).transpose();
+SpatialKernelSolution solveSpatialKernelFromStamps(
+    std::vector<CandidateStamp> const& stamps, std::vector<double> const& x, std::vector<double> const& y,
+    PreparedBasis const& basis, CandidateFitControl const& fitControl, SpatialFunction const& kernelFunction,
+    std::optional<SpatialFunction> const& backgroundFunction, SpatialKernelControl const& control,
+    Regularization const* regularization, std::vector<double> const& strengths, Execution const& execution) {
+    if (x.size() != stamps.size() || y.size() != stamps.size() ||
+        (!strengths.empty() && strengths.size() != stamps.size())) {
+        throw std::invalid_argument(std::to_string(stamps.size()) + " candidates, " + std::to_string(x.size()) +
+                                    " x, " + std::to_string(y.size()) + " y and " + std::to_string(strengths.size()) +
+                                    " strengths of the regularisation");
     }
-    result.backgroundParameters =
-        backgroundFunction ? Eigen::VectorXd(solution.coefficients.tail(q)) : Eigen::VectorXd(Eigen::VectorXd::Zero(1));
-    return result;
+    if (!strengths.empty() && regularization == nullptr) {
+        throw std::invalid_argument("strengths of a regularisation that is not given");
+    }
+    if (fitControl.fitBackground != backgroundFunction.has_value()) {
+        throw std::invalid_argument("a background function goes with candidates fitted with a background");
+    }
+    SpatialLayout const layout =
+        layoutOf(stamps.size(), basis.basis.size(), kernelFunction, backgroundFunction, control);
+    detail::FitSetup const setup = detail::setupFit(basis, fitControl, regularization);
+    SpatialSums sums(layout);
+    std::optional<SpatialSums> noise;
+    if (fitControl.covariance) {
+        noise.emplace(layout);
+    }
+    VectorXd rightHandSide = VectorXd::Zero(layout.nUnknowns());
+    std::vector<detail::RebuiltEquations> rebuilt(std::min(batchSize, stamps.size()));
+    auto const nWorkers = workerCount(static_cast<Index>(rebuilt.size()), execution);
+    std::vector<detail::Workspace> workspaces(static_cast<std::size_t>(nWorkers));
+    for (std::size_t first = 0; first < stamps.size(); first += batchSize) {
+        std::size_t const count = std::min(batchSize, stamps.size() - first);
+        parallelFor(static_cast<Index>(count), execution, [&](Index item, int worker) {
+            auto const k = static_cast<std::size_t>(item);
+            std::optional<double> const strength =
+                strengths.empty() ? std::nullopt : std::optional<double>(strengths[first + k]);
+            rebuilt[k] =
+                rebuildEquations(stamps[first + k], setup, strength, workspaces[static_cast<std::size_t>(worker)]);
+        });
+        std::vector<SpatialTerm> terms;
+        for (std::size_t k = 0; k < count; ++k) {
+            terms.push_back(termAt(x[first + k], y[first + k], kernelFunction, backgroundFunction));
+            terms.back().matrix = &rebuilt[k].equations.matrix;
+            terms.back().rightHandSide = &rebuilt[k].equations.rightHandSide;
+            addRightHandSide(layout, terms.back(), rightHandSide);
+        }
+        addTerms(terms, execution, sums);
+        if (noise) {
+            for (std::size_t k = 0; k < count; ++k) {
+                terms[k].matrix = &rebuilt[k].noiseMatrix;
+            }
+            addTerms(terms, execution, *noise);
+        }
+    }
+    return solveSystem(sums, rightHandSide, noise ? &*noise : nullptr, control);
 }
 
 }  // namespace psfmatch

@@ -5,6 +5,7 @@
 #include "arrays.h"
 #include "module.h"
 #include "psfmatch/KernelCandidateFit.h"
+#include "psfmatch/KernelPca.h"
 #include "psfmatch/SpatialKernelSolution.h"
 #include "psfmatch/StampQuality.h"
 
@@ -73,7 +74,7 @@ void bindFits(py::module_& module) {
     py::class_<CandidateFitControl>(module, "CandidateFitControl")
         .def(py::init([](bool fitBackground, bool constantVariance, bool iterate, bool zeroWeightBadPixels,
                          Index coreRadius, bool checkConditionNumber, double maxConditionNumber,
-                         ConditionNumberType conditionNumberType) {
+                         ConditionNumberType conditionNumberType, bool keepEquations, bool covariance) {
                  CandidateFitControl control;
                  control.fitBackground = fitBackground;
                  control.constantVariance = constantVariance;
@@ -83,11 +84,14 @@ void bindFits(py::module_& module) {
                  control.checkConditionNumber = checkConditionNumber;
                  control.maxConditionNumber = maxConditionNumber;
                  control.conditionNumberType = conditionNumberType;
+                 control.keepEquations = keepEquations;
+                 control.covariance = covariance;
                  return control;
              }),
              py::kw_only(), py::arg("fitBackground"), py::arg("constantVariance"), py::arg("iterate"),
              py::arg("zeroWeightBadPixels"), py::arg("coreRadius"), py::arg("checkConditionNumber"),
-             py::arg("maxConditionNumber"), py::arg("conditionNumberType"));
+             py::arg("maxConditionNumber"), py::arg("conditionNumberType"), py::arg("keepEquations") = true,
+             py::arg("covariance") = false);
 
     py::native_enum<CandidateOutcome>(module, "CandidateOutcome", "enum.Enum")
         .value("solved", CandidateOutcome::solved)
@@ -105,20 +109,24 @@ void bindFits(py::module_& module) {
         .def_readonly("kernelSum", &CandidateFit::kernelSum)
         .def_readonly("conditionNumber", &CandidateFit::conditionNumber)
         .def_readonly("method", &CandidateFit::method)
+        .def_readonly("regularizationStrength", &CandidateFit::regularizationStrength)
+        .def_property_readonly("covariance", [](CandidateFit const& fit) { return arrayOf(fit.covariance); })
+        .def_property_readonly("noiseMatrix", [](CandidateFit const& fit) { return arrayOf(fit.noiseMatrix); })
         .def_readonly("lostFraction", &CandidateFit::lostFraction)
         .def_readonly("whole", &CandidateFit::whole)
         .def_readonly("core", &CandidateFit::core);
     module.def(
         "fitCandidates",
         [](std::vector<StampTuple> const& templates, std::vector<StampTuple> const& sciences,
-           PreparedBasis const& basis, CandidateFitControl const& control, int nThreads) {
+           PreparedBasis const& basis, CandidateFitControl const& control, Regularization const* regularization,
+           int nThreads) {
             auto const stamps = stampsOf(templates, sciences);
             auto const execution = interruptible(nThreads);
             py::gil_scoped_release const release;
-            return fitCandidates(stamps, basis, control, execution);
+            return fitCandidates(stamps, basis, control, execution, regularization);
         },
         py::arg("templates"), py::arg("sciences"), py::arg("basis"), py::arg("control"), py::kw_only(),
-        py::arg("nThreads") = 1);
+        py::arg("regularization") = py::none(), py::arg("nThreads") = 1);
 
     py::class_<CandidateAssessment>(module, "CandidateAssessment")
         .def_readonly("valid", &CandidateAssessment::valid)
@@ -151,23 +159,35 @@ void bindFits(py::module_& module) {
                                [](SpatialKernelSolution const& s) { return arrayOf(s.backgroundParameters); })
         .def_readonly("conditionNumber", &SpatialKernelSolution::conditionNumber)
         .def_readonly("method", &SpatialKernelSolution::method)
+        .def_property_readonly("covariance", [](SpatialKernelSolution const& s) { return arrayOf(s.covariance); })
         .def_readonly("nUnknowns", &SpatialKernelSolution::nUnknowns);
     module.def(
         "solveSpatialKernel",
         [](std::vector<DoubleArray> const& matrices, std::vector<DoubleArray> const& rightHandSides,
            std::vector<double> const& x, std::vector<double> const& y, Index nBasis,
            SpatialFunction const& kernelFunction, std::optional<SpatialFunction> const& backgroundFunction,
-           bool constantFirstTerm, ConditionNumberType conditionNumberType) {
+           bool constantFirstTerm, ConditionNumberType conditionNumberType,
+           std::optional<std::vector<DoubleArray>> const& noiseMatrices) {
             if (matrices.size() != rightHandSides.size() || matrices.size() != x.size() ||
                 matrices.size() != y.size()) {
                 throw py::value_error("matrices, right-hand sides and positions differ in number");
             }
+            if (noiseMatrices && noiseMatrices->size() != matrices.size()) {
+                throw py::value_error(std::to_string(matrices.size()) + " matrices and " +
+                                      std::to_string(noiseMatrices->size()) + " noise matrices");
+            }
             std::vector<NormalEquations> equations;
             equations.reserve(matrices.size());
+            std::vector<Eigen::MatrixXd> noise;
+            noise.reserve(matrices.size());
             std::vector<CandidateEquations> candidates;
             for (std::size_t i = 0; i < matrices.size(); ++i) {
                 equations.push_back({matrixOf(matrices[i], "matrix"), vectorOf(rightHandSides[i], "rightHandSide")});
                 candidates.push_back({x[i], y[i], &equations.back()});
+                if (noiseMatrices) {
+                    noise.push_back(matrixOf((*noiseMatrices)[i], "noiseMatrix"));
+                    candidates.back().noiseMatrix = &noise.back();
+                }
             }
             SpatialKernelControl control;
             control.constantFirstTerm = constantFirstTerm;
@@ -177,7 +197,43 @@ void bindFits(py::module_& module) {
         },
         py::arg("matrices"), py::arg("rightHandSides"), py::arg("x"), py::arg("y"), py::arg("nBasis"),
         py::arg("kernelFunction"), py::arg("backgroundFunction"), py::kw_only(), py::arg("constantFirstTerm"),
-        py::arg("conditionNumberType"));
+        py::arg("conditionNumberType"), py::arg("noiseMatrices") = py::none());
+    module.def(
+        "solveSpatialKernelFromStamps",
+        [](std::vector<StampTuple> const& templates, std::vector<StampTuple> const& sciences,
+           PreparedBasis const& basis, CandidateFitControl const& fitControl, std::vector<double> const& x,
+           std::vector<double> const& y, SpatialFunction const& kernelFunction,
+           std::optional<SpatialFunction> const& backgroundFunction, bool constantFirstTerm,
+           ConditionNumberType conditionNumberType, Regularization const* regularization,
+           std::optional<std::vector<double>> const& strengths, int nThreads) {
+            auto const stamps = stampsOf(templates, sciences);
+            SpatialKernelControl control;
+            control.constantFirstTerm = constantFirstTerm;
+            control.conditionNumberType = conditionNumberType;
+            auto const given = strengths.value_or(std::vector<double>());
+            auto const execution = interruptible(nThreads);
+            py::gil_scoped_release const release;
+            return solveSpatialKernelFromStamps(stamps, x, y, basis, fitControl, kernelFunction, backgroundFunction,
+                                                control, regularization, given, execution);
+        },
+        py::arg("templates"), py::arg("sciences"), py::arg("basis"), py::arg("control"), py::arg("x"), py::arg("y"),
+        py::arg("kernelFunction"), py::arg("backgroundFunction"), py::kw_only(), py::arg("constantFirstTerm"),
+        py::arg("conditionNumberType"), py::arg("regularization") = py::none(), py::arg("strengths") = py::none(),
+        py::arg("nThreads") = 1);
+
+    module.def(
+        "principalComponents",
+        [](DoubleArray const& images) {
+            if (images.ndim() != 3) {
+                throw py::value_error("images have shape (n, height, width), not " + std::to_string(images.ndim()) +
+                                      " dimensions");
+            }
+            KernelBasis stack = basisOf(images);
+            PrincipalComponents components = principalComponents(stack.images);
+            stack.images = std::move(components.images);
+            return py::make_tuple(arrayOf(components.values), arrayOf(stack));
+        },
+        py::arg("images"));
 }
 
 }  // namespace psfmatch::python

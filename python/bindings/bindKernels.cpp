@@ -5,6 +5,7 @@
 #include "psfmatch/KernelBasis.h"
 #include "psfmatch/LinearCombinationKernel.h"
 #include "psfmatch/NormalEquations.h"
+#include "psfmatch/Regularization.h"
 #include "psfmatch/SpatialFunction.h"
 
 namespace psfmatch::python {
@@ -70,10 +71,52 @@ void bindKernels(py::module_& module) {
         "renormalizeBasis", [](DoubleArray const& basis) { return arrayOf(renormalize(basisOf(basis))); },
         py::arg("basis"));
 
+    module.def(
+        "makeDeltaFunctionBasis",
+        [](Index width, Index height) { return arrayOf(makeDeltaFunctionBasis(width, height)); }, py::arg("width"),
+        py::arg("height"));
+
+    py::native_enum<RegularizationKind>(module, "RegularizationKind", "enum.Enum")
+        .value("centralDifference", RegularizationKind::centralDifference)
+        .value("forwardDifference", RegularizationKind::forwardDifference)
+        .finalize();
+    module.def(
+        "makeRegularizationMatrix",
+        [](Index width, Index height, RegularizationKind kind, int stencil, std::vector<int> const& orders,
+           double borderPenalty) {
+            return arrayOf(makeRegularizationMatrix(width, height, {kind, stencil, orders, borderPenalty}));
+        },
+        py::arg("width"), py::arg("height"), py::kw_only(), py::arg("kind"), py::arg("stencil") = 9,
+        py::arg("orders") = std::vector<int>{1, 2}, py::arg("borderPenalty") = 3.0);
+    py::native_enum<LambdaType>(module, "LambdaType", "enum.Enum")
+        .value("absolute", LambdaType::absolute)
+        .value("relative", LambdaType::relative)
+        .value("minimizeBiasedRisk", LambdaType::minimizeBiasedRisk)
+        .value("minimizeUnbiasedRisk", LambdaType::minimizeUnbiasedRisk)
+        .finalize();
+    py::class_<Regularization>(module, "Regularization")
+        .def(py::init([](DoubleArray const& matrix, LambdaType lambdaType, double lambdaValue, double lambdaScaling,
+                         std::vector<double> const& lambdas, double maxConditionNumber) {
+                 Regularization regularization{
+                     matrixOf(matrix, "matrix"), lambdaType, lambdaValue, lambdaScaling, lambdas, maxConditionNumber};
+                 validate(regularization, regularization.matrix.rows());
+                 return regularization;
+             }),
+             py::arg("matrix"), py::kw_only(), py::arg("lambdaType") = LambdaType::absolute,
+             py::arg("lambdaValue") = 0.2, py::arg("lambdaScaling") = 1e-4, py::arg("lambdas") = std::vector<double>(),
+             py::arg("maxConditionNumber") = 5e6)
+        .def_property_readonly("matrix", [](Regularization const& self) { return arrayOf(self.matrix); })
+        .def_readonly("lambdaType", &Regularization::lambdaType)
+        .def_readonly("lambdaValue", &Regularization::lambdaValue)
+        .def_readonly("lambdaScaling", &Regularization::lambdaScaling)
+        .def_readonly("lambdas", &Regularization::lambdas)
+        .def_readonly("maxConditionNumber", &Regularization::maxConditionNumber);
+
     py::class_<PreparedBasis>(module, "PreparedBasis")
         .def(py::init([](DoubleArray const& basis) { return prepare(basisOf(basis)); }), py::arg("basis"))
         .def_property_readonly("size", [](PreparedBasis const& self) { return self.basis.size(); })
-        .def_property_readonly("isSeparable", [](PreparedBasis const& self) { return self.separable.has_value(); });
+        .def_property_readonly("isSeparable", [](PreparedBasis const& self) { return self.separable.has_value(); })
+        .def_property_readonly("isDeltaFunction", [](PreparedBasis const& self) { return self.deltas.has_value(); });
 }
 
 }  // namespace psfmatch::python

@@ -42,6 +42,7 @@ void bindStatistics(py::module_& module) {
     py::native_enum<SolverMethod>(module, "SolverMethod", "enum.Enum")
         .value("none", SolverMethod::none)
         .value("ldlt", SolverMethod::ldlt)
+        .value("llt", SolverMethod::llt)
         .value("eigenvector", SolverMethod::eigenvector)
         .finalize();
     py::native_enum<ConditionNumberType>(module, "ConditionNumberType", "enum.Enum")

@@ -17,7 +17,7 @@ __version__ = version("psfmatch")
 _serveLsstDebug()
 
 _HOMES = {
-    "basis": ("makeKernelBasisList", "renormalizeBasis"),
+    "basis": ("makeKernelBasisList", "makeRegularizationMatrix", "renormalizeBasis"),
     "candidateDetection": ("KernelCandidateDetection",),
     "cells": (
         "CandidateStatus",
@@ -76,6 +76,7 @@ _HOMES = {
         "AssessSpatialKernelVisitor",
         "BuildSingleKernelVisitor",
         "BuildSpatialKernelVisitor",
+        "KernelPcaVisitor",
         "KernelSumVisitor",
     ),
 }
@@ -84,7 +85,7 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 __all__ = ["__version__", *_MODULE_OF]
 
 if TYPE_CHECKING:
-    from psfmatch.basis import makeKernelBasisList, renormalizeBasis
+    from psfmatch.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
     from psfmatch.candidateDetection import KernelCandidateDetection
     from psfmatch.cells import (
         CandidateStatus,

@@ -1,4 +1,7 @@
-"""The kernel basis from a configuration and two PSF sizes.
+"""The kernel basis from a configuration and two PSF sizes, and what keeps a delta-function kernel smooth.
+
+Delta-function basis: one free value for each pixel of the kernel, with a penalty on its roughness (Becker et al.
+2012, MNRAS 425, 1341).
 
 Alard-Lupton basis (Alard & Lupton 1998, ApJ 503, 325): Gaussians times polynomials. The widths follow from the
 Gaussian that would turn one PSF into the other, sigma_K^2 = sigma_reference^2 - sigma_target^2. Two rules choose
@@ -20,7 +23,13 @@ import numpy.typing as npt
 
 from psfmatch import _core
 
-__all__ = ["GaussianSet", "chooseGaussians", "makeKernelBasisList", "renormalizeBasis"]
+__all__ = [
+    "GaussianSet",
+    "chooseGaussians",
+    "makeKernelBasisList",
+    "makeRegularizationMatrix",
+    "renormalizeBasis",
+]
 
 log = logging.getLogger("psfmatch.basis")
 
@@ -53,29 +62,33 @@ def makeKernelBasisList(
     Parameters
     ----------
     config
-        Active kernel configuration, a `PsfMatchConfigAL`.
+        Active kernel configuration, a `PsfMatchConfigAL` or `PsfMatchConfigDF`.
     targetFwhmPix, referenceFwhmPix
         FWHM in pixels of the image to convolve and of the image to match; without either, or with
         ``scaleByFwhm`` off, or if they are equal, the configured widths and kernel size are used as they are.
+        Delta functions do not depend on them: their kernel has the configured size.
     basisDegGauss, basisSigmaGauss
-        Degrees and widths (pixels) instead of the configured ones.
+        Degrees and widths (pixels) instead of the configured ones; for Gaussians only.
     metadata
-        Receives ALBasisNGauss, ALBasisDegGauss, ALBasisSigGauss, ALKernelSize and ALBasisMode.
+        Receives ALBasisNGauss, ALBasisDegGauss, ALBasisSigGauss, ALKernelSize and ALBasisMode from Gaussians.
 
     Returns
     -------
     basis : (n, side, side) float64
-        The first image sums to 1; all others sum to 0 and have a sum of squares of 1.
+        Gaussians: the first image sums to 1; all others sum to 0 and have a sum of squares of 1. Delta functions:
+        image k has its one at column k % side of row k // side.
 
     Raises
     ------
     ValueError
         If the numbers of Gaussians, degrees and widths differ, or the kernel size is even.
     """
-    if config.kernelBasisSet != "alard-lupton":
-        raise ValueError(f"kernelBasisSet {config.kernelBasisSet!r} is not available; choose config.kernel.name = 'AL'")
+    if config.kernelBasisSet == "delta-function":
+        _requireOdd(config.kernelSize)
+        log.debug("Basis of delta functions: kernel %d px, %d functions", config.kernelSize, config.kernelSize**2)
+        return _core.makeDeltaFunctionBasis(config.kernelSize, config.kernelSize)
     gaussians = chooseGaussians(config, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss)
-    log.info(
+    log.debug(
         "Basis mode %s: sigmas %s px, degrees %s, kernel %d px",
         gaussians.mode,
         " ".join(f"{s:.3f}" for s in gaussians.sigmas),
@@ -90,6 +103,34 @@ def makeKernelBasisList(
         metadata["ALBasisMode"] = gaussians.mode
     raw = _core.makeAlardLuptonBasis(gaussians.kernelSize // 2, list(gaussians.sigmas), list(gaussians.degrees))
     return _core.renormalizeBasis(raw)
+
+
+def makeRegularizationMatrix(config: Any) -> npt.NDArray[np.float64] | None:
+    """Return the penalty H = B^T B on the roughness of a delta-function kernel, or None where there is none.
+
+    Parameters
+    ----------
+    config
+        Active kernel configuration. Only a `PsfMatchConfigDF` with ``useRegularization`` has a penalty: the
+        differences of neighbouring pixels that ``regularizationType`` names, and ``regularizationBorderPenalty``.
+
+    Returns
+    -------
+    hMat : (m, m) float64 or None
+        Of the kernel's pixels, and of the differential background, whose last row and column are zero, if
+        ``fitForBackground`` is set.
+    """
+    if config.kernelBasisSet != "delta-function" or not config.useRegularization:
+        return None
+    penalty = _core.makeRegularizationMatrix(
+        config.kernelSize,
+        config.kernelSize,
+        kind=_core.RegularizationKind[config.regularizationType],
+        stencil=config.centralRegularizationStencil,
+        orders=list(config.forwardRegularizationOrders),
+        borderPenalty=config.regularizationBorderPenalty,
+    )
+    return np.pad(penalty, (0, 1)) if config.fitForBackground else penalty
 
 
 def renormalizeBasis(basis: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -116,8 +157,7 @@ def chooseGaussians(
         raise ValueError(
             f"alardGaussBeta is {config.alardGaussBeta}; the ratio of successive widths must be above 0, usually 2"
         )
-    if config.kernelSize % 2 == 0:
-        raise ValueError(f"kernelSize is {config.kernelSize}; it must be odd so that the kernel has a middle pixel")
+    _requireOdd(config.kernelSize)
 
     unknown = targetFwhmPix is None or referenceFwhmPix is None
     if unknown or not config.scaleByFwhm or targetFwhmPix == referenceFwhmPix:
@@ -139,6 +179,11 @@ def chooseGaussians(
     chosen = tuple(first * config.alardGaussBeta**i for i in range(count))
     mode = "deconvolution" if deconvolve else "convolution"
     return GaussianSet(mode, chosen, degrees, _automaticKernelSize(config, chosen[-1]))
+
+
+def _requireOdd(kernelSize: int) -> None:
+    if kernelSize % 2 == 0:
+        raise ValueError(f"kernelSize is {kernelSize}; it must be odd so that the kernel has a middle pixel")
 
 
 def _classicGaussians(config: Any, width: float, deconvolve: bool, degrees: tuple[int, ...]) -> GaussianSet:

@@ -30,6 +30,7 @@ class PassSummary:
     iteration: int
     nRejectedSingle: int
     nRejectedKernelSum: int
+    nRejectedPca: int
     nRejectedSpatial: int
     nUsed: int
     kernelSumMean: float

@@ -20,6 +20,8 @@ from psfmatch import displays
 from psfmatch import psf as psfs
 from psfmatch.basis import makeKernelBasisList
 from psfmatch.candidates import isFinishedList, toSourceTable
+from psfmatch.cells import SpatialCellSet
+from psfmatch.degrees import chooseDegrees
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
@@ -288,6 +290,9 @@ class ImagePsfMatchTask(PsfMatchTask):
         with self.timer("stamps"):
             candidates = self._candidates(template, scienceMaskedImage, basisList.shape[-1], candidateList)
             cellSet = buildCellSet(template, scienceMaskedImage, candidates, self.kConfig)
+        if self.kConfig.useBicForKernelBasis:
+            with self.timer("chooseDegrees"):
+                basisList = self._basisByBic(cellSet, templateFwhmPix, scienceFwhmPix)
         fit = self._solve(cellSet, basisList)
         displays.showSpatialCells(scienceMaskedImage, cellSet)
         with self.timer("convolve"):
@@ -429,10 +434,38 @@ class ImagePsfMatchTask(PsfMatchTask):
         basisSigmaGauss: Sequence[float] | None = None,
         metadata: Any = None,
     ) -> npt.NDArray[np.float64]:
-        """Return the basis images (n, h, w); see `psfmatch.basis.makeKernelBasisList`."""
-        return makeKernelBasisList(
-            self.kConfig, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, metadata
+        """Return the basis images (n, h, w) and log how they were chosen; see `psfmatch.basis.makeKernelBasisList`."""
+        chosen: dict[str, Any] = {}
+        basisList = makeKernelBasisList(
+            self.kConfig, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, chosen
         )
+        n, height, width = basisList.shape
+        if chosen:
+            self.log.info(
+                "Basis mode %s: sigmas %s px, degrees %s, kernel %dx%d px",
+                chosen["ALBasisMode"],
+                " ".join(f"{sigma:.3f}" for sigma in chosen["ALBasisSigGauss"]),
+                " ".join(str(degree) for degree in chosen["ALBasisDegGauss"]),
+                width,
+                height,
+            )
+        else:
+            self.log.info("Basis of %d delta functions: kernel %dx%d px", n, width, height)
+        if metadata is not None:
+            metadata.update(chosen)
+        return basisList
+
+    def _basisByBic(
+        self, cellSet: SpatialCellSet, targetFwhmPix: float | None, referenceFwhmPix: float | None
+    ) -> npt.NDArray[np.float64]:
+        """Return the basis of the degrees that most candidates prefer."""
+        degrees = chooseDegrees(
+            cellSet,
+            self.kConfig,
+            lambda tried: makeKernelBasisList(self.kConfig, targetFwhmPix, referenceFwhmPix, tried),
+            self.threads,
+        )
+        return self.makeKernelBasisList(targetFwhmPix, referenceFwhmPix, degrees, metadata=self.metadata)
 
     def _sources(self, candidateList: Any, exposure: Exposure) -> Table:
         """Return the caller's candidates as a table with x and y, or detect them."""

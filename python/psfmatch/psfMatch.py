@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from lsst.pex.config import Config, ConfigChoiceField
 
 from psfmatch import displays
-from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
+from psfmatch.basis import makeRegularizationMatrix
+from psfmatch.cells import CandidateStatus, KernelCandidate, SolutionSlot, SpatialCellSet
 from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
 from psfmatch.diagnostics import PassSummary, reportSolution
 from psfmatch.errors import (
@@ -29,6 +30,7 @@ from psfmatch.visitors import (
     AssessSpatialKernelVisitor,
     BuildSingleKernelVisitor,
     BuildSpatialKernelVisitor,
+    KernelPcaVisitor,
     KernelSumVisitor,
 )
 
@@ -62,6 +64,16 @@ class KernelFit:
     conditionNumber: float
 
 
+@dataclass
+class Rejections:
+    """How many candidates each step of one pass has rejected."""
+
+    single: int = 0
+    kernelSum: int = 0
+    pca: int = 0
+    spatial: int = 0
+
+
 class PsfMatchTask(Task):
     """Base of the tasks that match PSFs: it knows how to solve for a kernel, not where candidates come from.
 
@@ -72,10 +84,6 @@ class PsfMatchTask(Task):
     threads
         Number of threads of the core; None: ``PSFMATCH_NUM_THREADS`` or the CPUs of this process.
 
-    Raises
-    ------
-    ValueError
-        If the configuration asks for something that does not exist yet.
     """
 
     ConfigClass = PsfMatchTaskConfig
@@ -85,7 +93,6 @@ class PsfMatchTask(Task):
         super().__init__(*args, **kwargs)
         self.kConfig: Any = self.config.kernel.active
         self.threads = resolveThreads(threads)
-        _requireAvailable(self.kConfig, self.config.kernel.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _remake, (type(self), self.config, self.getName(), self.threads)
@@ -114,9 +121,9 @@ class PsfMatchTask(Task):
         """Find the spatially varying kernel and background from all candidates.
 
         Each pass fits the best candidates of every cell, rejects by residuals and by kernel sum until none is
-        rejected any more, fits the spatial model and rejects by the residuals under it. A rejected candidate makes
-        room for the next of its cell. After ``maxSpatialIterations`` passes with rejections the model is
-        fitted once more to those that are left.
+        rejected any more, takes the principal components of their kernels as a basis if asked, fits the spatial
+        model and rejects by the residuals under it. A rejected candidate makes room for the next of its cell. After
+        ``maxSpatialIterations`` passes with rejections the model is fitted once more to those that are left.
 
         Raises
         ------
@@ -148,12 +155,13 @@ class PsfMatchTask(Task):
     def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
         config = self.kConfig
         nStar = config.nStarPerCell
-        single = BuildSingleKernelVisitor(basisList, config, threads=self.threads)
+        hMat = makeRegularizationMatrix(config)
+        single = BuildSingleKernelVisitor(basisList, config, hMat, threads=self.threads)
         kernelSums = KernelSumVisitor(config)
         passes: list[PassSummary] = []
         iteration = 0
         while iteration < config.maxSpatialIterations:
-            nRejectedSingle = self._fitUntilStable(cellSet, single)
+            rejected = Rejections(single=self._fitUntilStable(cellSet, single))
             active = cellSet.activeCandidates(nStar)
             self._requireCandidates(cellSet, active)
 
@@ -162,29 +170,40 @@ class PsfMatchTask(Task):
             kernelSums.aggregate(active)
             kernelSums.processKsumDistribution()
             kernelSums.processCandidates(active)
-            if kernelSums.nRejected > 0:
-                passes.append(_summary(iteration, nRejectedSingle, kernelSums, 0, len(active)))
-                self._logPass(passes[-1])
+            rejected.kernelSum = kernelSums.nRejected
+            if rejected.kernelSum > 0:
+                self._endPass(passes, iteration, rejected, kernelSums, len(active))
                 continue
 
-            spatial = self._fitSpatial(cellSet, basisList, active)
+            spatialBasis, spatialHMat = basisList, hMat
+            if config.usePcaForSpatialKernel:
+                spatialBasis, rejected.pca = self._fitPrincipalComponents(active)
+                spatialHMat = None
+                if rejected.pca > 0:
+                    self._endPass(passes, iteration, rejected, kernelSums, len(active))
+                    continue
+
+            spatial = self._fitSpatial(cellSet, spatialBasis, spatialHMat, active)
             kernel, background = spatial.getSolutionPair()
             assess = AssessSpatialKernelVisitor(kernel, background, config, threads=self.threads)
             assess.processCandidates(active)
-            passes.append(
-                _summary(iteration, nRejectedSingle, kernelSums, assess.nRejected, len(active), spatial.conditionNumber)
-            )
-            self._logPass(passes[-1])
-            if assess.nRejected == 0:
+            rejected.spatial = assess.nRejected
+            self._endPass(passes, iteration, rejected, kernelSums, len(active), spatial.conditionNumber)
+            if rejected.spatial == 0:
                 return KernelFit(kernel, background, tuple(passes), spatial.conditionNumber)
             iteration += 1
 
         # Candidates promoted by the last rejections were never fitted: they take no part.
         fitted = [c for c in cellSet.activeCandidates(nStar) if c.isInitialized]
         self._requireCandidates(cellSet, fitted)
-        spatial = self._fitSpatial(cellSet, basisList, fitted)
-        passes.append(_summary(iteration, 0, kernelSums, 0, len(fitted), spatial.conditionNumber))
-        self._logPass(passes[-1])
+        if config.usePcaForSpatialKernel:
+            basisList, nRejected = self._fitPrincipalComponents(fitted)
+            hMat = None
+            if nRejected:
+                fitted = [c for c in fitted if c.status is not CandidateStatus.BAD]
+                self._requireCandidates(cellSet, fitted)
+        spatial = self._fitSpatial(cellSet, basisList, hMat, fitted)
+        self._endPass(passes, iteration, Rejections(), kernelSums, len(fitted), spatial.conditionNumber)
         return KernelFit(*spatial.getSolutionPair(), tuple(passes), spatial.conditionNumber)
 
     def _fitUntilStable(self, cellSet: SpatialCellSet, single: BuildSingleKernelVisitor) -> int:
@@ -196,10 +215,35 @@ class PsfMatchTask(Task):
                 return nRejected
             nRejected += single.nRejected
 
+    def _fitPrincipalComponents(self, candidates: list[KernelCandidate]) -> tuple[npt.NDArray[np.float64], int]:
+        """Fit the candidates again on the principal components of their kernels.
+
+        Returns
+        -------
+        basisList : (n, h, w)
+            The components, renormalised.
+        nRejected
+            Candidates that this smaller basis cannot subtract.
+        """
+        pca = KernelPcaVisitor(self.kConfig)
+        pca.processCandidates(candidates)
+        pca.analyze()
+        basisList = pca.basisList()
+        # No penalty: few components of many kernels are smooth already.
+        single = BuildSingleKernelVisitor(
+            basisList, self.kConfig, skipBuilt=False, slot=SolutionSlot.PCA, threads=self.threads
+        )
+        single.processCandidates(candidates)
+        return basisList, single.nRejected
+
     def _fitSpatial(
-        self, cellSet: SpatialCellSet, basisList: npt.ArrayLike, candidates: list[KernelCandidate]
+        self,
+        cellSet: SpatialCellSet,
+        basisList: npt.ArrayLike,
+        hMat: npt.NDArray[np.float64] | None,
+        candidates: list[KernelCandidate],
     ) -> BuildSpatialKernelVisitor:
-        visitor = BuildSpatialKernelVisitor(basisList, cellSet.bbox, self.kConfig)
+        visitor = BuildSpatialKernelVisitor(basisList, cellSet.bbox, self.kConfig, hMat, threads=self.threads)
         visitor.processCandidates(candidates)
         visitor.solveLinearEquation()
         return visitor
@@ -231,19 +275,35 @@ class PsfMatchTask(Task):
             **counts,
         )
 
-    def _logPass(self, summary: PassSummary) -> None:
-        self.log.log(
-            logging.DEBUG,
-            "Pass %d: rejected %d by own residuals, %d by kernel sum, %d by spatial residuals; %d candidates, "
-            "kernel sum %.4f +/- %.4f",
-            summary.iteration,
-            summary.nRejectedSingle,
-            summary.nRejectedKernelSum,
-            summary.nRejectedSpatial,
-            summary.nUsed,
-            summary.kernelSumMean,
-            summary.kernelSumStd,
+    def _endPass(
+        self,
+        passes: list[PassSummary],
+        iteration: int,
+        rejected: Rejections,
+        kernelSums: KernelSumVisitor,
+        nUsed: int,
+        conditionNumber: float = math.nan,
+    ) -> None:
+        """Keep and log what a pass has done."""
+        passes.append(
+            PassSummary(
+                iteration=iteration,
+                nRejectedSingle=rejected.single,
+                nRejectedKernelSum=rejected.kernelSum,
+                nRejectedPca=rejected.pca,
+                nRejectedSpatial=rejected.spatial,
+                nUsed=nUsed,
+                kernelSumMean=kernelSums.kSumMean,
+                kernelSumStd=kernelSums.kSumStd,
+                conditionNumber=conditionNumber,
+            )
         )
+        self.log.debug(
+            "Pass %d: rejected %d by own residuals, %d by kernel sum, %d by principal components, %d by spatial "
+            "residuals; %d candidates, kernel sum %.4f +/- %.4f",
+            iteration, rejected.single, rejected.kernelSum, rejected.pca, rejected.spatial, nUsed,
+            kernelSums.kSumMean, kernelSums.kSumStd,
+        )  # fmt: skip
 
 
 def _requireLight(fit: KernelFit, cellSet: SpatialCellSet) -> None:
@@ -267,38 +327,3 @@ def _requireLight(fit: KernelFit, cellSet: SpatialCellSet) -> None:
 
 def _remake(TaskClass: type[PsfMatchTask], config: Config, name: str, threads: int) -> PsfMatchTask:
     return TaskClass(config=config, name=name, threads=threads)
-
-
-def _summary(
-    iteration: int,
-    nRejectedSingle: int,
-    kernelSums: KernelSumVisitor,
-    nRejectedSpatial: int,
-    nUsed: int,
-    conditionNumber: float = float("nan"),
-) -> PassSummary:
-    return PassSummary(
-        iteration=iteration,
-        nRejectedSingle=nRejectedSingle,
-        nRejectedKernelSum=kernelSums.nRejected,
-        nRejectedSpatial=nRejectedSpatial,
-        nUsed=nUsed,
-        kernelSumMean=kernelSums.kSumMean,
-        kernelSumStd=kernelSums.kSumStd,
-        conditionNumber=conditionNumber,
-    )
-
-
-def _requireAvailable(config: Any, name: str) -> None:
-    """Refuse what the configuration can express but the solution cannot do, rather than ignore it."""
-    asked = [
-        field
-        for field in ("usePcaForSpatialKernel", "useBicForKernelBasis", "calculateKernelUncertainty")
-        if getattr(config, field)
-    ]
-    if name != "AL":
-        asked.insert(0, f"kernel.name = {name!r}")
-    if asked:
-        raise ValueError(
-            f"not available: {', '.join(asked)}. Use kernel.name = 'AL' and leave the others at their defaults."
-        )

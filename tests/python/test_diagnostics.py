@@ -293,5 +293,5 @@ def test_noiseHasNoUnit(scale, seed):
 
 
 def test_summaryOfAPassWithoutASolution():
-    summary = PassSummary(1, 2, 3, 0, 5, 1.0, 0.1)
+    summary = PassSummary(1, 2, 3, 0, 0, 5, 1.0, 0.1)
     assert math.isnan(summary.conditionNumber)

@@ -1,6 +1,6 @@
 // Stacks of basis images from which matching kernels are made. Alard-Lupton basis: Gaussians times polynomials
-// (Alard & Lupton 1998, ApJ 503, 325), renormalised so that only the first image has a sum. Any other stack of
-// odd-sided images serves as well.
+// (Alard & Lupton 1998, ApJ 503, 325), renormalised so that only the first image has a sum. Delta functions: one
+// image for every pixel of the kernel. Any other stack of odd-sided images serves as well.
 #pragma once
 
 #include <Eigen/Core>
@@ -29,6 +29,12 @@ void validate(KernelBasis const& basis);
 // + 1. Not yet renormalised.
 [[nodiscard]] KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sigmas,
                                                std::vector<int> const& degrees);
+
+// One image for every pixel of the kernel, row by row: image k is 1 at column k % width of row k / width, else 0.
+[[nodiscard]] KernelBasis makeDeltaFunctionBasis(Index width, Index height);
+
+// Which pixel of each image is the 1, if every image is one pixel of exactly 1 among zeros; else nothing.
+[[nodiscard]] std::optional<std::vector<Index>> deltaPixels(KernelBasis const& basis);
 
 // First image: sum 1. Every other: sum 0 (its multiple of the first taken off), sum of squares 1.
 [[nodiscard]] KernelBasis renormalize(KernelBasis basis);

@@ -9,6 +9,7 @@
 #include "psfmatch/LinearCombinationKernel.h"
 #include "psfmatch/LinearSolver.h"
 #include "psfmatch/NormalEquations.h"
+#include "psfmatch/Regularization.h"
 #include "psfmatch/parallel.h"
 #include "psfmatch/statistics.h"
 #include "psfmatch/types.h"
@@ -38,6 +39,10 @@ struct CandidateFitControl {
     bool checkConditionNumber = false;
     double maxConditionNumber = 5e7;
     ConditionNumberType conditionNumberType = ConditionNumberType::eigenvalue;
+    // Equations and noise matrix are returned; large bases build them again when they are needed.
+    bool keepEquations = true;
+    // Covariances of coefficients and background are computed.
+    bool covariance = false;
     SolverControl solver = {};
     InstructionSet instructionSet = InstructionSet::automatic;
 };
@@ -51,20 +56,26 @@ enum class CandidateOutcome {
 struct CandidateFit {
     CandidateOutcome outcome = CandidateOutcome::failed;
     std::string message;
-    NormalEquations equations;     // (n [+ 1]) unknowns, the background last
+    NormalEquations equations;     // m = n [+ 1] unknowns, the background last; without regularisation
     Eigen::VectorXd coefficients;  // (n)
     double background = 0.0;       // image units
     double kernelSum = 0.0;
     double conditionNumber = 0.0;  // as Solution::conditionNumber, or by the type checked
     SolverMethod method = SolverMethod::none;
-    double lostFraction = 0.0;  // of the fitted pixels that are bad in either image
-    ResidualStatistics whole;   // residual / sqrt(var_S + sum K^2 var_T) over the fitted pixels
+    double regularizationStrength = 0.0;  // the lambda used
+    // (m, m), where asked for: of coefficients and background, (M + lambda H)^-1 N (M + lambda H)^-1 with N the
+    // covariance of the equations' right-hand side. To first order in the noise of both images, for any weights.
+    Eigen::MatrixXd covariance;
+    Eigen::MatrixXd noiseMatrix;  // (m, m): N
+    double lostFraction = 0.0;    // of the fitted pixels that are bad in either image
+    ResidualStatistics whole;     // residual / sqrt(var_S + sum K^2 var_T) over the fitted pixels
     ResidualStatistics core;
 };
 
 [[nodiscard]] std::vector<CandidateFit> fitCandidates(std::vector<CandidateStamp> const& stamps,
                                                       PreparedBasis const& basis, CandidateFitControl const& control,
-                                                      Execution const& execution);
+                                                      Execution const& execution,
+                                                      Regularization const* regularization = nullptr);
 
 struct CandidateAssessment {
     bool valid = false;  // else `message` says why

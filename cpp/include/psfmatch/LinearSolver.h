@@ -1,36 +1,69 @@
 // Solution of symmetric positive (semi)definite systems, the normal equations of the fits. The matrix is scaled
-// to a unit diagonal first; LDLT solves what is well posed, otherwise eigenvectors with negligible eigenvalues
-// are left out, which gives the smallest solution in the scaled unknowns.
+// to a unit diagonal first; a Cholesky factorisation (LDLT, for larger systems the blocked LLT) solves what is well
+// posed, otherwise eigenvectors with negligible eigenvalues are left out, which gives the smallest solution in the
+// scaled unknowns.
 #pragma once
 
+#include <Eigen/Cholesky>
 #include <Eigen/Core>
+
+#include "psfmatch/instructionSet.h"
 
 namespace psfmatch {
 
-enum class SolverMethod { none, ldlt, eigenvector };
+enum class SolverMethod { none, ldlt, llt, eigenvector };
 
 enum class ConditionNumberType { eigenvalue, svd };
 
 struct Solution {
     Eigen::VectorXd coefficients;
     SolverMethod method = SolverMethod::none;
-    double conditionNumber = 0.0;  // of the scaled matrix, estimated in the 1-norm (LDLT) or by eigenvalues
+    double conditionNumber = 0.0;  // of the scaled matrix, estimated in the 1-norm (Cholesky) or by eigenvalues
 };
 
 struct SolverControl {
-    // LDLT is accepted while its reciprocal condition estimate of the scaled matrix is above this.
+    // Cholesky is accepted while its reciprocal condition estimate of the scaled matrix is above this.
     double minReciprocalCondition = 1e-13;
     // Eigenvalues of the scaled matrix below this fraction of the largest are left out.
     double minEigenvalueFraction = 1e-12;
+    InstructionSet instructionSet = InstructionSet::automatic;
 };
+
+// A matrix made ready to be solved with: that of one method is filled.
+struct SymmetricFactor {
+    SolverMethod method = SolverMethod::none;
+    double conditionNumber = 0.0;  // as Solution::conditionNumber
+    Eigen::VectorXd scale;         // (n): the matrix that is factored is scale M scale
+    Eigen::LDLT<Eigen::MatrixXd> ldlt;
+    Eigen::LLT<Eigen::MatrixXd> llt;
+    Eigen::MatrixXd vectors;        // (n, n): eigenvectors
+    Eigen::VectorXd inverseValues;  // (n): of the eigenvalues, 0 where negligible
+};
+
+// Throws SolutionError for a matrix that is zero or not finite.
+[[nodiscard]] SymmetricFactor factorize(Eigen::MatrixXd const& matrix,  // (n, n), both triangles filled
+                                        SolverControl const& control = {});
+
+// X of matrix X = rightHandSides: (n, k)
+[[nodiscard]] Eigen::MatrixXd solve(SymmetricFactor const& factor, Eigen::MatrixXd const& rightHandSides);
+
+// matrix^-1 inner matrix^-1, the covariance of a solution whose right-hand side has the covariance `inner`.
+[[nodiscard]] Eigen::MatrixXd sandwich(SymmetricFactor const& factor, Eigen::MatrixXd const& inner);
 
 // Solves matrix x = rightHandSide; throws SolutionError if no finite solution exists.
 [[nodiscard]] Solution solveSymmetric(Eigen::MatrixXd const& matrix,         // (n, n), both triangles filled
                                       Eigen::VectorXd const& rightHandSide,  // (n)
                                       SolverControl const& control = {});
 
+// The same with a factor already at hand.
+[[nodiscard]] Solution solveSymmetric(SymmetricFactor const& factor, Eigen::VectorXd const& rightHandSide);
+
 // Largest over smallest eigenvalue (signed: negative for a matrix that is numerically indefinite) or singular
-// value of the matrix as it is.
+// value of the matrix as it is. Of well-posed systems of more than 256 unknowns to a few per cent, by iteration.
 [[nodiscard]] double conditionNumber(Eigen::MatrixXd const& matrix, ConditionNumberType type);
+
+// The same with a factor already at hand.
+[[nodiscard]] double conditionNumber(Eigen::MatrixXd const& matrix, ConditionNumberType type,
+                                     SymmetricFactor const& factor);
 
 }  // namespace psfmatch

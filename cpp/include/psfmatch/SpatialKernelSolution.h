@@ -6,9 +6,12 @@
 #include <optional>
 #include <vector>
 
+#include "psfmatch/KernelCandidateFit.h"
 #include "psfmatch/LinearSolver.h"
 #include "psfmatch/NormalEquations.h"
+#include "psfmatch/Regularization.h"
 #include "psfmatch/SpatialFunction.h"
+#include "psfmatch/parallel.h"
 
 namespace psfmatch {
 
@@ -16,6 +19,7 @@ struct CandidateEquations {
     double x = 0.0;  // centre, pixels
     double y = 0.0;
     NormalEquations const* equations = nullptr;
+    Eigen::MatrixXd const* noiseMatrix = nullptr;  // of CandidateFit; given for all candidates or for none
 };
 
 struct SpatialKernelControl {
@@ -28,7 +32,10 @@ struct SpatialKernelControl {
 struct SpatialKernelSolution {
     Eigen::MatrixXd kernelParameters;      // (n, p); row 0 is (a_0, 0, ...) with a constant first term
     Eigen::VectorXd backgroundParameters;  // (q), or (1) of zero when no background is fitted
-    double conditionNumber = 0.0;          // of the assembled matrix as it is
+    double conditionNumber = 0.0;          // of the assembled matrix as it is (see conditionNumber())
+    // (nUnknowns, nUnknowns) where noise matrices are given: of [a_0 (1 or p values); a_1 (p values); ...; background
+    // (q values)]
+    Eigen::MatrixXd covariance;
     SolverMethod method = SolverMethod::none;
     Index nUnknowns = 0;
 };
@@ -39,5 +46,16 @@ struct SpatialKernelSolution {
                                                        SpatialFunction const& kernelFunction,
                                                        std::optional<SpatialFunction> const& backgroundFunction,
                                                        SpatialKernelControl const& control = {});
+
+// The same for a basis whose equations are too large to be kept: those of each candidate's own fit with the same
+// control are built again from its stamps, a few candidates at a time, each with its own strength of the
+// regularisation (an empty list: chosen by its rule). With control.covariance the covariance is computed too. Results
+// do not depend on the number of threads.
+[[nodiscard]] SpatialKernelSolution solveSpatialKernelFromStamps(
+    std::vector<CandidateStamp> const& stamps, std::vector<double> const& x,  // centres, pixels
+    std::vector<double> const& y, PreparedBasis const& basis, CandidateFitControl const& fitControl,
+    SpatialFunction const& kernelFunction, std::optional<SpatialFunction> const& backgroundFunction,
+    SpatialKernelControl const& control, Regularization const* regularization, std::vector<double> const& strengths,
+    Execution const& execution);
 
 }  // namespace psfmatch

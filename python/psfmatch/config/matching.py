@@ -31,7 +31,7 @@ class PsfMatchConfig(Config):
         doc="The background that is taken off while sources are searched."
     )
     useAfwBackground = Field[bool](
-        doc="Kept for configurations written for the reference, which does not read it either.", default=False
+        doc="Declared by the reference, which never reads it; True is refused: set fitForBackground.", default=False
     )
     fitForBackground = Field[bool](
         doc="Fit a differential background: a constant in each stamp, a polynomial over the field.",
@@ -231,7 +231,11 @@ class PsfMatchConfig(Config):
         default=True,
     )
     calculateKernelUncertainty = Field[bool](
-        doc="Kept for configurations written for the reference, where it has no effect either.", default=False
+        doc=(
+            "Compute the covariance of the coefficients of kernel and background, from the variance planes of both "
+            "images: the sigma of every kernel pixel and of the kernel sum."
+        ),
+        default=False,
     )
     useBicForKernelBasis = Field[bool](
         doc="Choose the polynomial degrees by the Bayesian information criterion; Gaussians only.",
@@ -248,6 +252,13 @@ class PsfMatchConfig(Config):
     def validate(self) -> None:
         """Check the fields, the range of kernel sizes, and that the BIC has degrees to choose."""
         super().validate()
+        if self.useAfwBackground:
+            raise FieldValidationError(
+                type(self).useAfwBackground,
+                self,
+                "no background but the differential one is fitted; set fitForBackground to True for that, and "
+                "useAfwBackground to False",
+            )
         if self.kernelSizeMin > self.kernelSizeMax:
             raise FieldValidationError(
                 type(self).kernelSizeMin,

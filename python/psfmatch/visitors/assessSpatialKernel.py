@@ -71,7 +71,7 @@ class AssessSpatialKernelVisitor:
             sciences,
             self.kernel.computeImages(x, y),
             list(np.atleast_1d(self.background(x, y))),
-            fitControl(self.config),
+            fitControl(self.config, len(self.kernel.scaledParameters)),
             nThreads=self.threads,
         )
         for candidate, assessment in zip(pending, assessments, strict=True):

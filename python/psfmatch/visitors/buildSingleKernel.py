@@ -12,7 +12,7 @@ from psfmatch import _core
 from psfmatch.cells import KernelCandidate, KernelSolution, SolutionSlot
 from psfmatch.threads import resolveThreads
 from psfmatch.tracing import getLogger
-from psfmatch.visitors.judging import chosenStatistics, fitControl, reasonAgainst, stampTuples
+from psfmatch.visitors.judging import chosenStatistics, fitControl, reasonAgainst, regularizationOf, stampTuples
 
 __all__ = ["BuildSingleKernelVisitor"]
 
@@ -28,6 +28,9 @@ class BuildSingleKernelVisitor:
         Basis images.
     config
         Active kernel configuration.
+    hMat : (m, m), optional
+        Penalty of `makeRegularizationMatrix`, for n basis images or n + 1 unknowns with a background, whose last
+        row and column are zero. Its strength is found by ``lambdaType``.
     skipBuilt
         Leave candidates alone that already have a solution.
     slot
@@ -45,6 +48,7 @@ class BuildSingleKernelVisitor:
         self,
         basisList: npt.ArrayLike,
         config: Any,
+        hMat: npt.ArrayLike | None = None,
         *,
         skipBuilt: bool = True,
         slot: SolutionSlot = SolutionSlot.ORIG,
@@ -56,6 +60,7 @@ class BuildSingleKernelVisitor:
         self.slot = slot
         self.threads = resolveThreads(threads)
         self._prepared = _core.PreparedBasis(self.basisList)
+        self._regularization = None if hMat is None else regularizationOf(hMat, len(self.basisList), config)
         self.reset()
 
     def reset(self) -> None:
@@ -73,7 +78,14 @@ class BuildSingleKernelVisitor:
         if not pending:
             return
         templates, sciences = stampTuples(pending, self.config)
-        fits = _core.fitCandidates(templates, sciences, self._prepared, fitControl(self.config), nThreads=self.threads)
+        fits = _core.fitCandidates(
+            templates,
+            sciences,
+            self._prepared,
+            fitControl(self.config, len(self.basisList)),
+            regularization=self._regularization,
+            nThreads=self.threads,
+        )
         for candidate, fit in zip(pending, fits, strict=True):
             self._judge(candidate, fit)
 
@@ -93,6 +105,11 @@ class BuildSingleKernelVisitor:
                 conditionNumber=fit.conditionNumber,
                 method=fit.method.name,
                 lostFraction=fit.lostFraction,
+                chiSquare=_chiSquare(fit.whole),
+                nPixels=fit.whole.count,
+                regularizationStrength=fit.regularizationStrength,
+                covariance=fit.covariance if self.config.calculateKernelUncertainty else None,
+                noiseMatrix=fit.noiseMatrix if self.config.calculateKernelUncertainty else None,
             ),
             self.slot,
         )
@@ -118,3 +135,8 @@ class BuildSingleKernelVisitor:
         candidate.reject(reason)
         self.nRejected += 1
         log.debug("Rejecting candidate %d at (%.1f, %.1f): %s", candidate.id, candidate.x, candidate.y, reason)
+
+
+def _chiSquare(statistics: _core.ResidualStatistics) -> float:
+    """Return the sum of squares that an unbiased rms and a mean stand for."""
+    return (statistics.count - 1) * statistics.rms**2 + statistics.count * statistics.mean**2

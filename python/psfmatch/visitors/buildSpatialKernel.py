@@ -14,11 +14,15 @@ from psfmatch.cells import KernelCandidate
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.exposure import Box
 from psfmatch.kernels import RAW_PIXELS, LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
+from psfmatch.threads import resolveThreads
 from psfmatch.tracing import getLogger
+from psfmatch.visitors.judging import MAX_KEPT_UNKNOWNS, fitControl, regularizationOf, stampTuples
 
 __all__ = ["BuildSpatialKernelVisitor"]
 
 log = getLogger("psfmatch.visitors")
+
+FloatArray = npt.NDArray[np.float64]
 
 
 class BuildSpatialKernelVisitor:
@@ -32,12 +36,24 @@ class BuildSpatialKernelVisitor:
         Area on which Chebyshev functions are defined.
     config
         Active kernel configuration.
+    hMat : (m, m), optional
+        Penalty with which the candidates were fitted, see `BuildSingleKernelVisitor`. Each candidate's equations
+        enter with its own strength of it.
     constantFirstTerm
         The coefficient of the first image does not vary; by default so for Alard-Lupton and PCA bases.
+    threads
+        Number of threads, where equations must be made again because they were too large to keep.
     """
 
     def __init__(
-        self, basisList: npt.ArrayLike, bbox: Box, config: Any, *, constantFirstTerm: bool | None = None
+        self,
+        basisList: npt.ArrayLike,
+        bbox: Box,
+        config: Any,
+        hMat: npt.ArrayLike | None = None,
+        *,
+        constantFirstTerm: bool | None = None,
+        threads: int | None = None,
     ) -> None:
         self.basisList = np.ascontiguousarray(basisList, dtype=np.float64)
         self.bbox = bbox
@@ -49,6 +65,8 @@ class BuildSpatialKernelVisitor:
         if constantFirstTerm is None:
             constantFirstTerm = config.kernelBasisSet == "alard-lupton" or config.usePcaForSpatialKernel
         self.constantFirstTerm = constantFirstTerm
+        self.threads = resolveThreads(threads)
+        self._regularization = None if hMat is None else regularizationOf(hMat, len(self.basisList), config)
         self.candidates: list[KernelCandidate] = []
         self.nRejected = 0
         self.conditionNumber = math.nan
@@ -110,19 +128,8 @@ class BuildSpatialKernelVisitor:
             if config.fitForBackground
             else None
         )
-        solutions = [c.kernelSolution for c in self.candidates]
         try:
-            result = _core.solveSpatialKernel(
-                [s.matrix for s in solutions],
-                [s.rightHandSide for s in solutions],
-                [c.x for c in self.candidates],
-                [c.y for c in self.candidates],
-                len(self.basisList),
-                kernelFunction,
-                backgroundFunction,
-                constantFirstTerm=self.constantFirstTerm,
-                conditionNumberType=_core.ConditionNumberType[config.conditionNumberType.lower()],
-            )
+            result = self._solve(kernelFunction, backgroundFunction)
         except _core.SolutionError as error:
             raise KernelSolutionError(
                 f"the spatial kernel of order {config.spatialKernelOrder} could not be solved from "
@@ -131,17 +138,76 @@ class BuildSpatialKernelVisitor:
             ) from error
         self.conditionNumber = result.conditionNumber
         self.nUnknowns = result.nUnknowns
-        kernel = LinearCombinationKernel(self.basisList, result.kernelParameters, config.spatialModelType, frame=frame)
+        kernelCovariance, backgroundCovariance = self._covariances(result)
+        kernel = LinearCombinationKernel(
+            self.basisList, result.kernelParameters, config.spatialModelType, frame=frame, covariance=kernelCovariance
+        )
         background = makeSpatialFunction(
             config.spatialModelType,
             result.backgroundParameters,
             frame if config.spatialModelType == "chebyshev1" or config.fitForBackground else RAW_PIXELS,
+            backgroundCovariance,
         )
         log.debug(
             "Spatial solution: %d unknowns, %d candidates, condition number %.3g, solved by %s",
             result.nUnknowns, len(self.candidates), result.conditionNumber, result.method.name,
         )  # fmt: skip
         self._solution = (kernel, background)
+
+    def _solve(
+        self, kernelFunction: _core.SpatialFunction, backgroundFunction: _core.SpatialFunction | None
+    ) -> _core.SpatialKernelSolution:
+        """Solve the equations of all candidates; those that were not kept are made again from the stamps."""
+        config = self.config
+        solutions = [c.kernelSolution for c in self.candidates]
+        x, y = [c.x for c in self.candidates], [c.y for c in self.candidates]
+        conditionNumberType = _core.ConditionNumberType[config.conditionNumberType.lower()]
+        if self._regularization is None and len(self.basisList) <= MAX_KEPT_UNKNOWNS:
+            noise = [s.noiseMatrix for s in solutions if s.noiseMatrix is not None]
+            return _core.solveSpatialKernel(
+                [s.matrix for s in solutions],
+                [s.rightHandSide for s in solutions],
+                x,
+                y,
+                len(self.basisList),
+                kernelFunction,
+                backgroundFunction,
+                constantFirstTerm=self.constantFirstTerm,
+                conditionNumberType=conditionNumberType,
+                noiseMatrices=noise if config.calculateKernelUncertainty else None,
+            )
+        templates, sciences = stampTuples(self.candidates, config)
+        return _core.solveSpatialKernelFromStamps(
+            templates,
+            sciences,
+            _core.PreparedBasis(self.basisList),
+            fitControl(config, len(self.basisList)),
+            x,
+            y,
+            kernelFunction,
+            backgroundFunction,
+            constantFirstTerm=self.constantFirstTerm,
+            conditionNumberType=conditionNumberType,
+            regularization=self._regularization,
+            strengths=[s.regularizationStrength for s in solutions] if self._regularization is not None else None,
+            nThreads=self.threads,
+        )
+
+    def _covariances(self, result: _core.SpatialKernelSolution) -> tuple[FloatArray | None, FloatArray | None]:
+        """Return the covariances of all kernel parameters, row by row, and of the background's."""
+        if not self.config.calculateKernelUncertainty:
+            return None, None
+        n, p = result.kernelParameters.shape
+        q = result.backgroundParameters.size
+        rows = np.arange(n * p)
+        if self.constantFirstTerm:
+            # The first coefficient has one parameter, not p; the others of its row are zero, without error.
+            rows = np.concatenate([[0], rows[p:]])
+        kernel, background = np.zeros((n * p, n * p)), np.zeros((q, q))
+        kernel[np.ix_(rows, rows)] = result.covariance[: rows.size, : rows.size]
+        if self.config.fitForBackground:
+            background[:] = result.covariance[rows.size :, rows.size :]
+        return kernel, background
 
     def getSolutionPair(self) -> tuple[LinearCombinationKernel, SpatialFunction2D]:
         """Return kernel and differential background; RuntimeError before `solveLinearEquation`."""

@@ -13,7 +13,10 @@ from psfmatch import _core
 from psfmatch.cells import KernelCandidate, ResidualSummary
 from psfmatch.exposure import MaskedImage
 
-__all__ = ["chosenStatistics", "fitControl", "reasonAgainst", "stampTuple", "stampTuples"]
+__all__ = ["chosenStatistics", "fitControl", "reasonAgainst", "regularizationOf", "stampTuple", "stampTuples"]
+
+MAX_KEPT_UNKNOWNS = 64
+"""Normal equations of larger bases take megabytes for each candidate: they are made again when they are needed."""
 
 StampTuple = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32], int]
 
@@ -33,8 +36,8 @@ def stampTuples(candidates: Sequence[KernelCandidate], config: Any) -> tuple[lis
     )
 
 
-def fitControl(config: Any) -> _core.CandidateFitControl:
-    """Return the core's options for an active kernel configuration."""
+def fitControl(config: Any, nBasis: int) -> _core.CandidateFitControl:
+    """Return the core's options for an active kernel configuration and a number of basis images."""
     return _core.CandidateFitControl(
         fitBackground=config.fitForBackground,
         constantVariance=config.constantVarianceWeighting,
@@ -44,7 +47,45 @@ def fitControl(config: Any) -> _core.CandidateFitControl:
         checkConditionNumber=config.checkConditionNumber,
         maxConditionNumber=config.maxConditionNumber,
         conditionNumberType=_core.ConditionNumberType[config.conditionNumberType.lower()],
+        keepEquations=nBasis <= MAX_KEPT_UNKNOWNS,
+        covariance=config.calculateKernelUncertainty,
     )
+
+
+def regularizationOf(hMat: npt.ArrayLike, nBasis: int, config: Any) -> _core.Regularization:
+    """Return what the core needs to penalise rough kernels.
+
+    Raises
+    ------
+    ValueError
+        If the matrix has the wrong size, or would penalise the background.
+    """
+    penalty = np.asarray(hMat, dtype=np.float64)
+    nUnknowns = nBasis + (1 if config.fitForBackground else 0)
+    if penalty.shape == (nBasis + 1, nBasis + 1) and config.fitForBackground:
+        if np.any(penalty[-1]) or np.any(penalty[:, -1]):
+            raise ValueError("the last row and column of hMat belong to the background and must be zero")
+        penalty = penalty[:-1, :-1]
+    if penalty.shape != (nBasis, nBasis):
+        raise ValueError(
+            f"hMat has shape {penalty.shape}, must be ({nUnknowns}, {nUnknowns}) for {nBasis} basis images"
+        )
+    return _core.Regularization(
+        penalty,
+        lambdaType=_core.LambdaType[config.lambdaType],
+        lambdaValue=config.lambdaValue,
+        lambdaScaling=config.lambdaScaling,
+        lambdas=_lambdaGrid(config),
+        maxConditionNumber=config.maxConditionNumber,
+    )
+
+
+def _lambdaGrid(config: Any) -> list[float]:
+    """Return the strengths of which the one of least risk is taken: lambdaMin to lambdaMax, both included."""
+    # Half a thousandth of a step: 0.1 thirty times is not exactly 3.
+    count = int((config.lambdaMax - config.lambdaMin) / config.lambdaStep + 5e-4) + 1
+    grid = [config.lambdaMin + i * config.lambdaStep for i in range(count)]
+    return [10.0**value for value in grid] if config.lambdaStepType == "log" else grid
 
 
 def chosenStatistics(result: _core.CandidateFit | _core.CandidateAssessment, config: Any) -> ResidualSummary:

@@ -1,4 +1,4 @@
-"""The matching kernel and the differential background as functions of position.
+"""The matching kernel as a function of position.
 
 ``K(x, y; u, v) = sum_i a_i(x, y) K_i(u, v)``, with ``a_i`` Chebyshev or plain polynomials of the pixel position
 (parent frame, pixel centres at integers). Kernels act as correlations:
@@ -7,139 +7,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from os import PathLike
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core, io
+from psfmatch.cells import kernelVariance
 from psfmatch.exposure import Box, Mask, MaskedImage
+from psfmatch.kernels.spatialFunction import RAW_PIXELS, SpatialFunction2D, coreFunction, frameOf, orderOf
 from psfmatch.threads import resolveThreads
 
-__all__ = ["Chebyshev2D", "LinearCombinationKernel", "Polynomial2D", "SpatialFunction2D", "makeSpatialFunction"]
+__all__ = ["EdgeHandling", "LinearCombinationKernel"]
 
 FloatArray = npt.NDArray[np.float64]
-ModelName = Literal["chebyshev1", "polynomial"]
-RAW_PIXELS = (0.0, 0.0, 1.0, 1.0)
-"""The frame of raw pixel coordinates: (xCentre, yCentre, xScale, yScale)."""
-
-
-def frameOf(bbox: Box) -> tuple[float, float, float, float]:
-    """Return (xCentre, yCentre, xScale, yScale) of the frame in which the area of `bbox` is [-1, 1] squared."""
-    frame = _core.frameOf(bbox.x0, bbox.y0, bbox.width, bbox.height)
-    return (frame.xCentre, frame.yCentre, frame.xScale, frame.yScale)
-
-
-def _frameOfField(field: io.SpatialField) -> tuple[float, float, float, float]:
-    return (field.xCentre, field.yCentre, field.xScale, field.yScale)
-
-
-def _coreFunction(model: str, order: int, frame: tuple[float, float, float, float]) -> _core.SpatialFunction:
-    return _core.SpatialFunction(_core.SpatialModel[model], order, _core.Frame(*frame))
-
-
-def orderOf(nParameters: int) -> int:
-    """Return the order whose (order + 1)(order + 2) / 2 terms are `nParameters`; ValueError if there is none."""
-    order = 0
-    while (order + 1) * (order + 2) // 2 < nParameters:
-        order += 1
-    if (order + 1) * (order + 2) // 2 != nParameters:
-        raise ValueError(f"{nParameters} parameters: a two-dimensional function has 1, 3, 6, 10, 15, ... of them")
-    return order
-
-
-class SpatialFunction2D:
-    """A sum of two-dimensional functions of position; `f(x, y)` evaluates it with broadcasting.
-
-    Parameters
-    ----------
-    parameters : (q,)
-        Coefficients in the sequence 1; x, y; x^2, xy, y^2; ... (Chebyshev: T_i(x') T_j(y') likewise).
-    frame
-        (xCentre, yCentre, xScale, yScale) of the scaled coordinates in which `parameters` are meant.
-    """
-
-    model: ModelName
-
-    def __init__(self, parameters: npt.ArrayLike, frame: tuple[float, float, float, float]) -> None:
-        self._scaledParameters = np.array(parameters, dtype=np.float64).ravel()
-        self.order = orderOf(self._scaledParameters.size)
-        self.frame = frame
-
-    @property
-    def parameters(self) -> FloatArray:
-        """Coefficients as reported, (q,): of raw pixel coordinates for polynomials."""
-        return self._scaledParameters.copy()
-
-    @property
-    def scaledParameters(self) -> FloatArray:
-        """Coefficients of the scaled coordinates of `frame`, (q,)."""
-        return self._scaledParameters.copy()
-
-    def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray | float:
-        """Return the value at (x, y), parent pixels, with broadcasting."""
-        x = np.asarray(x, dtype=np.float64)
-        y = np.asarray(y, dtype=np.float64)
-        # f = sum_i X_i(x) c_i(y): on a grid (x a row, y a column) this is one small matrix product.
-        alongX = self._axisValues((x - self.frame[0]) / self.frame[2])
-        alongY = self._axisValues((y - self.frame[1]) / self.frame[3])
-        rows = np.zeros((self.order + 1, *y.shape))
-        term = 0
-        for degree in range(self.order + 1):
-            for j in range(degree + 1):
-                rows[degree - j] += self._scaledParameters[term] * alongY[j]
-                term += 1
-        if x.ndim == 2 and y.ndim == 2 and x.shape[0] == 1 and y.shape[1] == 1:
-            onGrid: FloatArray = rows[:, :, 0].T @ alongX[:, 0, :]
-            return onGrid
-        value = sum(rows[i] * alongX[i] for i in range(self.order + 1))
-        return float(value) if np.ndim(value) == 0 else np.asarray(value)
-
-    def _axisValues(self, u: FloatArray) -> FloatArray:
-        values = np.ones((self.order + 1, *u.shape))
-        for degree in range(1, self.order + 1):
-            values[degree] = u * values[degree - 1]
-            if self.model == "chebyshev1" and degree > 1:
-                values[degree] = 2.0 * values[degree] - values[degree - 2]
-        return values
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(order={self.order}, parameters={self.parameters})"
-
-
-class Chebyshev2D(SpatialFunction2D):
-    """Chebyshev polynomials of the first kind over a box, from half a pixel before to half a pixel after it."""
-
-    model: ModelName = "chebyshev1"
-
-
-class Polynomial2D(SpatialFunction2D):
-    """A plain polynomial; kept in scaled coordinates, reported in raw pixels."""
-
-    model: ModelName = "polynomial"
-
-    def __init__(self, parameters: npt.ArrayLike, frame: tuple[float, float, float, float] = RAW_PIXELS) -> None:
-        super().__init__(parameters, frame)
-
-    @property
-    def parameters(self) -> FloatArray:
-        """Coefficients of the monomials of raw pixel coordinates, (q,)."""
-        function = _coreFunction(self.model, self.order, self.frame)
-        raw: FloatArray = _core.changeFrame(self._scaledParameters[np.newaxis], function, _core.Frame(*RAW_PIXELS))
-        return raw.reshape(-1)
-
-
-def makeSpatialFunction(
-    model: str, parameters: npt.ArrayLike, frame: tuple[float, float, float, float]
-) -> SpatialFunction2D:
-    """Return the `Chebyshev2D` or `Polynomial2D` with these scaled parameters; ValueError for another model."""
-    if model == "chebyshev1":
-        return Chebyshev2D(parameters, frame)
-    if model == "polynomial":
-        return Polynomial2D(parameters, frame)
-    raise ValueError(f"spatial model {model!r} is unknown; choose 'chebyshev1' or 'polynomial'")
 
 
 @dataclass(frozen=True)
@@ -172,6 +55,9 @@ class LinearCombinationKernel:
         The box over which Chebyshev functions are defined (or pass `frame`); not needed for one parameter each.
     frame
         (xCentre, yCentre, xScale, yScale) of the scaled coordinates.
+    covariance : (n p, n p), optional
+        Covariance of the parameters of the scaled coordinates, row by row of `parameters`. It is not written to
+        files.
 
     Raises
     ------
@@ -186,6 +72,7 @@ class LinearCombinationKernel:
         model: str = "chebyshev1",
         bbox: Box | None = None,
         frame: tuple[float, float, float, float] | None = None,
+        covariance: npt.ArrayLike | None = None,
     ) -> None:
         self._basis = np.array(basis, dtype=np.float64, order="C")
         if self._basis.ndim != 3:
@@ -209,7 +96,13 @@ class LinearCombinationKernel:
             else:
                 raise ValueError("Chebyshev functions need the bbox (or frame) over which they are defined")
         self.frame = frame
-        self._function = _coreFunction(model, self.order, frame)
+        self._function = coreFunction(model, self.order, frame)
+        self._covariance = None if covariance is None else np.array(covariance, dtype=np.float64)
+        if self._covariance is not None and self._covariance.shape != (self._parameters.size,) * 2:
+            raise ValueError(
+                f"covariance has shape {self._covariance.shape}, must be square with a row for each of the "
+                f"{self._parameters.size} parameters"
+            )
 
     @property
     def basis(self) -> FloatArray:
@@ -220,6 +113,11 @@ class LinearCombinationKernel:
     def shape(self) -> tuple[int, int]:
         """Height and width of the kernel in pixels."""
         return (self._basis.shape[1], self._basis.shape[2])
+
+    @property
+    def covariance(self) -> FloatArray | None:
+        """Covariance (n p, n p) of `scaledParameters`, row by row; None unless it was asked for."""
+        return None if self._covariance is None else self._covariance.copy()
 
     @property
     def isVarying(self) -> bool:
@@ -253,6 +151,30 @@ class LinearCombinationKernel:
     def kernelSum(self, x: float, y: float) -> float:
         """Return the sum of the kernel at (x, y): the ratio of fluxes after and before the convolution."""
         return float(self.computeImage(x, y).sum())
+
+    def computeSigmaImage(self, x: float, y: float) -> FloatArray:
+        """Return the standard deviation of every pixel of the kernel at (x, y), (h, w).
+
+        Raises
+        ------
+        RuntimeError
+            If the kernel has no covariance: set ``calculateKernelUncertainty``.
+        """
+        return np.sqrt(kernelVariance(self._basis, self._coefficientCovariance(x, y)))
+
+    def kernelSumSigma(self, x: float, y: float) -> float:
+        """Return the standard deviation of the kernel sum at (x, y); errors as `computeSigmaImage`."""
+        sums = self._basis.sum(axis=(1, 2))
+        return math.sqrt(max(0.0, float(sums @ self._coefficientCovariance(x, y) @ sums)))
+
+    def _coefficientCovariance(self, x: float, y: float) -> FloatArray:
+        """Return the covariance (n, n) of the coefficients a_i(x, y)."""
+        if self._covariance is None:
+            raise RuntimeError("the kernel has no covariance; set calculateKernelUncertainty before it is fitted")
+        terms = self._function.evaluate(np.atleast_1d(x), np.atleast_1d(y))[0]
+        n, p = self._parameters.shape
+        covariance: FloatArray = np.einsum("isjt,s,t->ij", self._covariance.reshape(n, p, n, p), terms, terms)
+        return covariance
 
     def convolve(
         self,
@@ -334,3 +256,7 @@ class LinearCombinationKernel:
     def __repr__(self) -> str:
         n, h, w = self._basis.shape
         return f"LinearCombinationKernel({n} functions, {w}x{h} px, {self.model} order {self.order})"
+
+
+def _frameOfField(field: io.SpatialField) -> tuple[float, float, float, float]:
+    return (field.xCentre, field.yCentre, field.xScale, field.yScale)

@@ -1,0 +1,22 @@
+"""The matching kernel and the differential background as functions of position."""
+
+from psfmatch.kernels.linearCombination import EdgeHandling, LinearCombinationKernel
+from psfmatch.kernels.spatialFunction import (
+    RAW_PIXELS,
+    Chebyshev2D,
+    Polynomial2D,
+    SpatialFunction2D,
+    frameOf,
+    makeSpatialFunction,
+)
+
+__all__ = [
+    "RAW_PIXELS",
+    "Chebyshev2D",
+    "EdgeHandling",
+    "LinearCombinationKernel",
+    "Polynomial2D",
+    "SpatialFunction2D",
+    "frameOf",
+    "makeSpatialFunction",
+]

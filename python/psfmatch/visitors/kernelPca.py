@@ -1,0 +1,109 @@
+"""The visitor between fit and spatial fit: principal components of the candidates' own kernels as a smaller basis.
+
+Few components carry all that a field's kernels have in common, so that the spatial fit of a delta-function kernel
+has few unknowns (Becker et al. 2012, MNRAS 425, 1341, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch import _core
+from psfmatch.basis import renormalizeBasis
+from psfmatch.cells import KernelCandidate, SolutionSlot
+from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
+from psfmatch.tracing import getLogger
+
+__all__ = ["KernelPcaVisitor"]
+
+log = getLogger("psfmatch.visitors")
+
+FloatArray = npt.NDArray[np.float64]
+
+NEGLIGIBLE = 1e-20
+"""Of the largest variance, or of the mean kernel's squares: below this a component is rounding of float64."""
+
+
+class KernelPcaVisitor:
+    """Collects the kernels of the candidates' first solutions and finds their principal components.
+
+    Parameters
+    ----------
+    config
+        Active kernel configuration: ``subtractMeanForPca`` and ``numPrincipalComponents`` are used.
+
+    Attributes
+    ----------
+    eigenValues : (N,)
+        Variance along each component, falling; of N kernels. Empty before `analyze`.
+    eigenKernels
+        The mean kernel, if it is subtracted, and the components, each scaled to an extreme value of 1.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.eigenValues: FloatArray = np.zeros(0)
+        self.eigenKernels: list[FloatArray] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all kernels."""
+        self._images: list[FloatArray] = []
+
+    def processCandidate(self, candidate: KernelCandidate) -> None:
+        """Collect one kernel."""
+        self.processCandidates([candidate])
+
+    def processCandidates(self, candidates: Sequence[KernelCandidate]) -> None:
+        """Collect the kernels, each divided by its sum; a candidate without one is left out."""
+        for candidate in candidates:
+            if candidate.isInitialized:
+                solution = candidate.getKernelSolution(SolutionSlot.ORIG)
+                self._images.append(solution.computeImage() / solution.kernelSum)
+
+    def analyze(self) -> None:
+        """Find the principal components.
+
+        Raises
+        ------
+        NoKernelCandidatesError
+            If no kernel was collected.
+        """
+        if not self._images:
+            raise NoKernelCandidatesError("No kernels for the principal components", nCandidates=0)
+        images = np.stack(self._images)
+        mean = images.mean(axis=0)
+        if self.config.subtractMeanForPca:
+            images = images - mean
+        self.eigenValues, components = _core.principalComponents(images)
+        total = max(float(self.eigenValues.sum()), np.finfo(float).tiny)
+        fractions = " ".join(f"{value / total:.4f}" for value in self.eigenValues[: self.config.numPrincipalComponents])
+        log.debug("Principal components of %d kernels; fractions of the variance: %s", len(images), fractions)
+        self.eigenKernels = ([mean] if self.config.subtractMeanForPca else []) + list(components)
+
+    def basisList(self) -> FloatArray:
+        """Return the basis (n, h, w) of the first ``numPrincipalComponents`` components, the mean included.
+
+        The first image sums to 1, all others to 0 with a sum of squares of 1. Components that explain nothing are
+        left out: their shape is rounding.
+
+        Raises
+        ------
+        KernelSolutionError
+            If all eigenvalues are zero: the kernels do not differ, and leave no component.
+        """
+        count = min(self.config.numPrincipalComponents, len(self.eigenValues))
+        if not self.eigenValues.any():
+            raise KernelSolutionError(
+                f"Eigenvalues sum to zero: {len(self.eigenValues)} kernels are all alike and have no principal "
+                "components; set usePcaForSpatialKernel to False",
+                nCandidates=len(self.eigenValues),
+            )
+        nMean = len(self.eigenKernels) - len(self.eigenValues)
+        scale = max(self.eigenValues[0], float((self.eigenKernels[0] ** 2).sum()) if nMean else 0.0)
+        nUseful = int(np.count_nonzero(self.eigenValues > NEGLIGIBLE * scale))
+        return renormalizeBasis(np.stack(self.eigenKernels[: min(count, nMean + nUseful)]))
