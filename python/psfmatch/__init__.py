@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = version("psfmatch")
 
 _HOMES = {
+    "astrometry": ("PixelTransform",),
     "basis": ("makeKernelBasisList", "renormalizeBasis"),
     "cells": (
         "CandidateStatus",
@@ -60,12 +61,14 @@ _HOMES = {
         "BuildSpatialKernelVisitor",
         "KernelSumVisitor",
     ),
+    "warping": ("WarpedPsf", "Warper"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *_MODULE_OF]
 
 if TYPE_CHECKING:
+    from psfmatch.astrometry import PixelTransform
     from psfmatch.basis import makeKernelBasisList, renormalizeBasis
     from psfmatch.cells import (
         CandidateStatus,
@@ -108,6 +111,7 @@ if TYPE_CHECKING:
         BuildSpatialKernelVisitor,
         KernelSumVisitor,
     )
+    from psfmatch.warping import WarpedPsf, Warper
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ pythonRows = [
     {"errors", "config", "threads"},
     {"exposure", "io", "cells", "task"},
     {
+        "astrometry",
         "psf",
         "basis",
         "detection",
