@@ -17,6 +17,7 @@ __version__ = version("psfmatch")
 _serveLsstDebug()
 
 _HOMES = {
+    "astrometry": ("PixelTransform",),
     "basis": ("makeKernelBasisList", "makeRegularizationMatrix", "renormalizeBasis"),
     "candidateDetection": ("KernelCandidateDetection",),
     "cells": (
@@ -79,12 +80,14 @@ _HOMES = {
         "KernelPcaVisitor",
         "KernelSumVisitor",
     ),
+    "warping": ("WarpedPsf", "Warper"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *_MODULE_OF]
 
 if TYPE_CHECKING:
+    from psfmatch.astrometry import PixelTransform
     from psfmatch.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
     from psfmatch.candidateDetection import KernelCandidateDetection
     from psfmatch.cells import (
@@ -141,6 +144,7 @@ if TYPE_CHECKING:
         BuildSpatialKernelVisitor,
         KernelSumVisitor,
     )
+    from psfmatch.warping import WarpedPsf, Warper
 
 
 def __getattr__(name: str) -> Any:

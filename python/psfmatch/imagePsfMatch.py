@@ -26,10 +26,11 @@ from psfmatch.detection import SourceDetectionTask
 from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psfMatch import PsfMatchTask, PsfMatchTaskConfig
-from psfmatch.registration import atOrigin, logAssumptions, requireRegistered, requireSameShape
+from psfmatch.registration import atOrigin, registerTemplate, requireSameShape
 from psfmatch.selection import buildCellSet, getSelectSources, makeCandidateList, requireSources, stampRules
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
 from psfmatch.task import Struct, timeMethod
+from psfmatch.warping import Warper
 
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
 
@@ -107,13 +108,14 @@ class ImagePsfMatchTask(PsfMatchTask):
         Parameters
         ----------
         templateExposure, scienceExposure
-            Images of the same sky on one pixel grid; not changed.
+            Images of the same sky; not changed. The template may have any size, orientation and pixel scale if both
+            have a WCS.
         templateFwhmPix, scienceFwhmPix
             FWHM of the PSFs in pixels; by default from the exposure's PSF, else measured from its stars.
         candidateList
             Stars to use: None detects them on the science image; else a Table or (N, 2) array of positions.
         doWarping
-            Warp the template if the WCSs differ.
+            Warp the template if its pixels are not those of the science image; False raises then.
         convolveTemplate
             Convolve the template; otherwise the science image, and the difference is scaled back by the kernel
             sum at the image's centre.
@@ -127,7 +129,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         Raises
         ------
         InputImagesError
-            If the images differ in shape or are not registered.
+            If the images do not overlap, or the template's grid differs and cannot or may not be warped.
         NoKernelCandidatesError, InsufficientKernelSourcesError
             If there are no, or too few, stars.
         KernelSolutionError
@@ -184,8 +186,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             calibration and the template's filter), ``psfMatchingKernel``, ``backgroundModel``, ``kernelCellSet``,
             ``warpedExposure`` (the template on the science image's grid), ``kernelFit``.
         """
-        requireRegistered(templateExposure, scienceExposure, doWarping)
-        logAssumptions(templateExposure, scienceExposure)
+        templateExposure = self.registerTemplate(templateExposure, scienceExposure, doWarping)
         template = atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
         science = scienceExposure.maskedImage
 
@@ -314,6 +315,22 @@ class ImagePsfMatchTask(PsfMatchTask):
         # Of copies: asking for the columns leaves no trace in the subtasks' metadata.
         subtasks = copy(self.selectDetection), copy(self.selectMeasurement)
         return {self.getName(): getSelectSources(nothing, *subtasks, self.kConfig.afwBackgroundConfig, 1.0)}
+
+    def registerTemplate(
+        self, templateExposure: Exposure, scienceExposure: Exposure, doWarping: bool = True
+    ) -> Exposure:
+        """Return the template on the science image's pixels; itself if it lies there already.
+
+        Errors are those of `psfmatch.warping.registerTemplate`.
+        """
+        warper = Warper(
+            self.kConfig.warpingConfig,
+            badPlanes=[plane for plane in self.kConfig.badPixelMaskPlanes if plane != "EDGE"],
+            maskedKernelFraction=self.kConfig.maskedKernelFraction,
+            threads=self.threads,
+        )
+        with self.timer("warp"):
+            return registerTemplate(templateExposure, scienceExposure, warper, doWarping)
 
     @timeMethod
     def getFwhmPix(self, psf: Any, position: tuple[float, float] | None = None) -> float:

@@ -16,6 +16,7 @@ pythonRows = [
     {"errors", "config", "threads", "tracing"},
     {"exposure", "io", "cells", "task"},
     {
+        "astrometry",
         "psf",
         "basis",
         "background",
