@@ -37,4 +37,5 @@ PYBIND11_MODULE(_core, module) {
     bindKernels(module);
     bindFits(module);
     bindConvolve(module);
+    bindWarp(module);
 }

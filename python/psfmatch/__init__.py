@@ -10,10 +10,16 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from psfmatch.displays.switches import serveLsstDebug as _serveLsstDebug
+
 __version__ = version("psfmatch")
+# A debug module may be imported any time after this, and imports lsstDebug.
+_serveLsstDebug()
 
 _HOMES = {
+    "astrometry": ("PixelTransform",),
     "basis": ("makeKernelBasisList", "makeRegularizationMatrix", "renormalizeBasis"),
+    "candidateDetection": ("KernelCandidateDetection",),
     "cells": (
         "CandidateStatus",
         "KernelCandidate",
@@ -32,6 +38,7 @@ _HOMES = {
         "SubtractBackgroundConfig",
         "WarperConfig",
     ),
+    "detection": ("SourceDetectionTask",),
     "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
     "errors": (
         "ExposureReadError",
@@ -43,6 +50,7 @@ _HOMES = {
         "PsfMatchWarning",
     ),
     "exposure": ("Box", "Exposure", "Mask", "MaskedImage"),
+    "footprints": ("Footprint", "FootprintSet"),
     "imagePsfMatch": ("ImagePsfMatchConfig", "ImagePsfMatchTask"),
     "kernels": (
         "Chebyshev2D",
@@ -50,9 +58,20 @@ _HOMES = {
         "LinearCombinationKernel",
         "Polynomial2D",
     ),
-    "psf": ("DoubleGaussianPsf", "GaussianPsf", "ImagePsf", "Psf", "getFwhmPix"),
+    "measurement": ("SourceMeasurementTask",),
+    "modelPsfMatch": ("ModelPsfMatchConfig", "ModelPsfMatchTask"),
+    "psf": (
+        "DoubleGaussianPsf",
+        "GaussianPsf",
+        "GridPsf",
+        "ImagePsf",
+        "ModelPsf",
+        "Psf",
+        "evaluateMeanPsfFwhm",
+        "getFwhmPix",
+        "getFwhmPixXY",
+    ),
     "psfMatch": ("PsfMatchTask",),
-    "selection": ("Footprint",),
     "task": ("Struct", "Task"),
     "visitors": (
         "AssessSpatialKernelVisitor",
@@ -61,13 +80,16 @@ _HOMES = {
         "KernelPcaVisitor",
         "KernelSumVisitor",
     ),
+    "warping": ("WarpedPsf", "Warper"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *_MODULE_OF]
 
 if TYPE_CHECKING:
+    from psfmatch.astrometry import PixelTransform
     from psfmatch.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
+    from psfmatch.candidateDetection import KernelCandidateDetection
     from psfmatch.cells import (
         CandidateStatus,
         KernelCandidate,
@@ -86,6 +108,7 @@ if TYPE_CHECKING:
         SubtractBackgroundConfig,
         WarperConfig,
     )
+    from psfmatch.detection import SourceDetectionTask
     from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
     from psfmatch.errors import (
         ExposureReadError,
@@ -97,11 +120,23 @@ if TYPE_CHECKING:
         PsfMatchWarning,
     )
     from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
+    from psfmatch.footprints import Footprint, FootprintSet
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
     from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D
-    from psfmatch.psf import DoubleGaussianPsf, GaussianPsf, ImagePsf, Psf, getFwhmPix
+    from psfmatch.measurement import SourceMeasurementTask
+    from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
+    from psfmatch.psf import (
+        DoubleGaussianPsf,
+        GaussianPsf,
+        GridPsf,
+        ImagePsf,
+        ModelPsf,
+        Psf,
+        evaluateMeanPsfFwhm,
+        getFwhmPix,
+        getFwhmPixXY,
+    )
     from psfmatch.psfMatch import PsfMatchTask
-    from psfmatch.selection import Footprint
     from psfmatch.task import Struct, Task
     from psfmatch.visitors import (
         AssessSpatialKernelVisitor,
@@ -109,6 +144,7 @@ if TYPE_CHECKING:
         BuildSpatialKernelVisitor,
         KernelSumVisitor,
     )
+    from psfmatch.warping import WarpedPsf, Warper
 
 
 def __getattr__(name: str) -> Any:

@@ -313,3 +313,34 @@ def convolve(
     instructionSet: InstructionSet,
     nThreads: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]: ...
+
+maxAreaWidth: float
+
+class WarpingKernel(enum.Enum):
+    bilinear = ...
+    lanczos3 = ...
+    lanczos4 = ...
+    lanczos5 = ...
+
+def warp(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    x: FloatArray,
+    y: FloatArray,
+    *,
+    spacing: int,
+    height: int,
+    width: int,
+    kernel: WarpingKernel,
+    maskKernel: WarpingKernel,
+    growBits: int,
+    cacheSize: int,
+    keepCentroids: bool,
+    areaWidth: float,
+    badBits: int,
+    maskedKernelFraction: float,
+    noDataBit: int,
+    instructionSet: InstructionSet,
+    nThreads: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]: ...

@@ -24,7 +24,6 @@ from psfmatch.diagnostics import DifferenceNoise, candidateTable, differenceNois
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
-from psfmatch.registration import requireRegistered
 from psfmatch.selection import requireSources
 
 __all__ = ["MODES", "SubtractionResult", "chooseStars", "frontDoorConfig", "subtract"]
@@ -118,6 +117,8 @@ def frontDoorConfig() -> ImagePsfMatchConfig:
     kernel = config.kernel["AL"]
     kernel.fitForBackground = True
     kernel.doCopyEdge = True
+    for name in ("AL", "DF"):
+        config.kernel[name].warpingConfig.keepCentroids = True
     return config
 
 
@@ -145,7 +146,8 @@ def subtract(
     Parameters
     ----------
     template, science
-        Exposure, MaskedImage, path of a FITS file, HDUList, CCDData, or 2-D array; on one pixel grid. Not changed.
+        Exposure, MaskedImage, path of a FITS file, HDUList, CCDData, or 2-D array. Not changed. The template
+        is warped to the science image's pixels; without a WCS on both they must have one pixel grid.
     config
         Configuration of the task; `frontDoorConfig` by default.
     mode
@@ -166,7 +168,7 @@ def subtract(
     ExposureReadError
         If a file cannot be read.
     InputImagesError
-        If the images differ in shape or are not registered.
+        If the images do not overlap, or differ in shape without a WCS to tell how they lie.
     NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError
         If there are no, or too few, stars, or no solution.
     """
@@ -174,8 +176,8 @@ def subtract(
         raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
     templateExposure = toExposure(template)
     scienceExposure = toExposure(science)
-    requireRegistered(templateExposure, scienceExposure)
     task = ImagePsfMatchTask(config=_frozenFrontDoorConfig() if config is None else config, threads=threads)
+    templateExposure = task.registerTemplate(templateExposure, scienceExposure)
     task.requireKernelFits(scienceExposure.maskedImage)
     with task.timer("select"):
         sources = candidateList

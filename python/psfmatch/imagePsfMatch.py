@@ -7,7 +7,7 @@ template is convolved and subtracted (Alard & Lupton 1998, ApJ 503, 325; Alard 2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
@@ -16,26 +16,21 @@ import numpy.typing as npt
 from astropy.table import Table
 from lsst.pex.config import ChoiceField
 
+from psfmatch import displays
 from psfmatch import psf as psfs
 from psfmatch.basis import makeKernelBasisList
+from psfmatch.candidates import isFinishedList, toSourceTable
 from psfmatch.cells import SpatialCellSet
 from psfmatch.degrees import chooseDegrees
 from psfmatch.detection import SourceDetectionTask
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psfMatch import PsfMatchTask, PsfMatchTaskConfig
-from psfmatch.registration import atOrigin, logAssumptions, requireRegistered, requireSameShape
-from psfmatch.selection import (
-    buildCellSet,
-    getSelectSources,
-    isFinishedList,
-    makeCandidateList,
-    requireSources,
-    stampRules,
-    toSourceTable,
-)
+from psfmatch.registration import atOrigin, registerTemplate, requireSameShape
+from psfmatch.selection import buildCellSet, getSelectSources, makeCandidateList, requireSources, stampRules
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
 from psfmatch.task import Struct, timeMethod
+from psfmatch.warping import Warper
 
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
 
@@ -113,13 +108,14 @@ class ImagePsfMatchTask(PsfMatchTask):
         Parameters
         ----------
         templateExposure, scienceExposure
-            Images of the same sky on one pixel grid; not changed.
+            Images of the same sky; not changed. The template may have any size, orientation and pixel scale if both
+            have a WCS.
         templateFwhmPix, scienceFwhmPix
             FWHM of the PSFs in pixels; by default from the exposure's PSF, else measured from its stars.
         candidateList
             Stars to use: None detects them on the science image; else a Table or (N, 2) array of positions.
         doWarping
-            Warp the template if the WCSs differ.
+            Warp the template if its pixels are not those of the science image; False raises then.
         convolveTemplate
             Convolve the template; otherwise the science image, and the difference is scaled back by the kernel
             sum at the image's centre.
@@ -133,7 +129,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         Raises
         ------
         InputImagesError
-            If the images differ in shape or are not registered.
+            If the images do not overlap, or the template's grid differs and cannot or may not be warped.
         NoKernelCandidatesError, InsufficientKernelSourcesError
             If there are no, or too few, stars.
         KernelSolutionError
@@ -157,6 +153,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             else:
                 kernelSum = result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre)
                 pixels = subtractMatchedScience(result.matchedImage, template, result.backgroundModel, kernelSum)
+        displays.showDifference(template, result.matchedImage, scienceExposure, pixels, convolveTemplate)
         result.subtractedExposure = Exposure(
             pixels,
             wcs=scienceExposure.wcs,
@@ -189,8 +186,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             calibration and the template's filter), ``psfMatchingKernel``, ``backgroundModel``, ``kernelCellSet``,
             ``warpedExposure`` (the template on the science image's grid), ``kernelFit``.
         """
-        requireRegistered(templateExposure, scienceExposure, doWarping)
-        logAssumptions(templateExposure, scienceExposure)
+        templateExposure = self.registerTemplate(templateExposure, scienceExposure, doWarping)
         template = atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
         science = scienceExposure.maskedImage
 
@@ -237,6 +233,9 @@ class ImagePsfMatchTask(PsfMatchTask):
             result.subtractedMaskedImage = subtractMatchedTemplate(
                 scienceMaskedImage, result.matchedImage, result.backgroundModel
             )
+        displays.showDifference(
+            templateMaskedImage, result.matchedImage, scienceMaskedImage, result.subtractedMaskedImage
+        )
         return result
 
     @timeMethod
@@ -278,6 +277,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         requireSameShape(templateMaskedImage, scienceMaskedImage)
         self.requireKernelFits(scienceMaskedImage)
         template = atOrigin(templateMaskedImage, scienceMaskedImage)
+        displays.showInputs(template, scienceMaskedImage)
         if templateFwhmPix is not None and scienceFwhmPix is not None:
             self.log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
             if templateFwhmPix > scienceFwhmPix:
@@ -295,6 +295,7 @@ class ImagePsfMatchTask(PsfMatchTask):
             with self.timer("chooseDegrees"):
                 basisList = self._basisByBic(cellSet, templateFwhmPix, scienceFwhmPix)
         fit = self._solve(cellSet, basisList)
+        displays.showSpatialCells(scienceMaskedImage, cellSet)
         with self.timer("convolve"):
             matched = fit.kernel.convolve(template, self._edgeHandling(), threads=self.threads)
         return Struct(
@@ -315,6 +316,22 @@ class ImagePsfMatchTask(PsfMatchTask):
         subtasks = copy(self.selectDetection), copy(self.selectMeasurement)
         return {self.getName(): getSelectSources(nothing, *subtasks, self.kConfig.afwBackgroundConfig, 1.0)}
 
+    def registerTemplate(
+        self, templateExposure: Exposure, scienceExposure: Exposure, doWarping: bool = True
+    ) -> Exposure:
+        """Return the template on the science image's pixels; itself if it lies there already.
+
+        Errors are those of `psfmatch.warping.registerTemplate`.
+        """
+        warper = Warper(
+            self.kConfig.warpingConfig,
+            badPlanes=[plane for plane in self.kConfig.badPixelMaskPlanes if plane != "EDGE"],
+            maskedKernelFraction=self.kConfig.maskedKernelFraction,
+            threads=self.threads,
+        )
+        with self.timer("warp"):
+            return registerTemplate(templateExposure, scienceExposure, warper, doWarping)
+
     @timeMethod
     def getFwhmPix(self, psf: Any, position: tuple[float, float] | None = None) -> float:
         """Return the FWHM in pixels of a PSF at a position (x, y), by default its average one.
@@ -325,7 +342,13 @@ class ImagePsfMatchTask(PsfMatchTask):
 
     @timeMethod
     def getSelectSources(
-        self, exposure: Exposure, sigma: float | None = None, doSmooth: bool = True, idFactory: Any = None
+        self,
+        exposure: Exposure,
+        sigma: float | None = None,
+        doSmooth: bool = True,
+        idFactory: Callable[[], int] | None = None,
+        *,
+        detectedMask: Mask | None = None,
     ) -> Table:
         """Detect and measure sources; the exposure is not changed.
 
@@ -334,19 +357,33 @@ class ImagePsfMatchTask(PsfMatchTask):
         exposure
             Image to search.
         sigma
-            Width of the PSF in pixels, for smoothing; by default that of the exposure's PSF.
+            Width of the PSF in pixels, for smoothing; by default that of the exposure's PSF, without one a usual width.
         doSmooth
             Smooth with the PSF before detection.
         idFactory
-            Callable that returns the next source id; by default ids count from 1.
+            Callable that returns the next source id, each different; by default ids count from 1.
+        detectedMask
+            Mask of the exposure's shape in which the planes DETECTED and DETECTED_NEGATIVE are set anew, in place:
+            ``exposure.mask`` to have them where the reference puts them.
 
         Returns
         -------
         sources : Table
-            Brightest first: id, x, y (parent pixels), flux, fluxErr, snr, peak, a, b, npix, flags, ra, dec, badCentre.
+            Brightest first. id; x, y (pixels of the parent); flux, fluxErr (image units, isophotal), snr, peak; a, b
+            (pixels), npix, flags (of sep), isNegative, footprint (its number); ra, dec (degrees; NaN without a WCS);
+            ixx, iyy, ixy (square pixels); psfFlux, psfFluxErr, gaussianFlux, gaussianFluxErr (image units);
+            badCentre and the pixel flags (see `SourceMeasurementTask.run`).
+
+        Raises
+        ------
+        ValueError
+            If sigma is not positive, or ids repeat.
         """
         if sigma is None:
-            fwhm = psfs.exposureFwhmPix(exposure, self.config.fwhmDefinition) or psfs.DEFAULT_FWHM_PIX
+            fwhm = psfs.exposureFwhmPix(exposure, self.config.fwhmDefinition)
+            if fwhm is None:
+                fwhm = psfs.DEFAULT_FWHM_PIX
+                self.log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels", fwhm)
             sigma = fwhm / psfs.SIGMA_TO_FWHM
         sources = getSelectSources(
             exposure,
@@ -356,9 +393,13 @@ class ImagePsfMatchTask(PsfMatchTask):
             sigma,
             doSmooth,
             self.threads,
+            detectedMask,
         )
         if idFactory is not None:
-            sources["id"] = [idFactory() for _ in range(len(sources))]
+            ids = [idFactory() for _ in range(len(sources))]
+            if len(set(ids)) < len(ids):
+                raise ValueError(f"idFactory gave {len(set(ids))} different ids for {len(ids)} sources")
+            sources["id"] = ids
         self.metadata["nDetectedSources"] = len(sources)
         return sources
 
@@ -379,12 +420,13 @@ class ImagePsfMatchTask(PsfMatchTask):
         kernelSize
             Side of the kernel in pixels; stamps scale with it.
         candidateList
-            None detects; else a Table or (N, 2) array of positions.
+            None detects on the science image; else any form of `psfmatch.candidates.toSourceTable`. Sky positions
+            are turned into pixels by the science image's WCS.
 
         Returns
         -------
         candidates : list of dict
-            Each with ``source`` and ``footprint``.
+            Each with ``source``, a table row, and ``footprint``.
 
         Raises
         ------
@@ -447,7 +489,7 @@ class ImagePsfMatchTask(PsfMatchTask):
         if candidateList is not None:
             return toSourceTable(candidateList, exposure)
         sources = self.getSelectSources(exposure)
-        requireSources(sources, exposure, self.selectDetection.config.statsMask)
+        requireSources(sources, exposure, getattr(self.selectDetection.config, "statsMask", ()))
         return sources
 
     def _candidates(

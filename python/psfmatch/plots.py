@@ -6,24 +6,21 @@ binning leaves at one. Figures are made without pyplot: they need no display and
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
+from psfmatch.displays.drawing import binned, drawCounts, drawDifference, noiseOf, percentile
+from psfmatch.displays.output import savePng
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
 
 __all__ = ["differenceFigure", "savePng"]
@@ -31,7 +28,6 @@ __all__ = ["differenceFigure", "savePng"]
 FloatArray = NDArray[np.float64]
 
 HIDDEN_PLANES = ("BAD", "SAT", "EDGE", "NO_DATA")
-SHOWN_SIDE = 700  # px, of a binned panel at most: about what a panel has on paper
 PANEL = 6.15  # inches, width of a panel
 LEFT, BETWEEN, BOTTOM, TOP, ROWS = 0.85, 1.65, 1.2, 1.0, 0.8  # inches, margins and gaps
 SIGMA_RANGE = 6.0  # of the difference
@@ -93,17 +89,17 @@ def differenceFigure(
     if len(set(shapes.values())) > 1:
         found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise InputImagesError(f"the images differ in shape: {found}; cut them to common pixels first")
-    planes = {name: _binned(image) for name, image in images.items()}
+    planes = {name: binned(image, HIDDEN_PLANES) for name, image in images.items()}
     figure = Figure(dpi=100)
     axes = _panels(figure, difference.image.shape[0] / difference.image.shape[1])
     counts = ["Template", matchedName, "Science"]
     for axis, name in zip(axes, counts, strict=False):
         like = [planes[other] for other in (counts[1:] if name != "Template" else counts[:1])]
-        noise = max(_noise(plane.values) for plane in like)
-        brightest = max(_percentile(plane.values - plane.sky, BRIGHT_PERCENT) for plane in like)
-        _drawCounts(axis, planes[name], noise, max(brightest, 50 * noise))
+        noise = max(noiseOf(plane.values) for plane in like)
+        brightest = max(percentile(plane.values - plane.sky, BRIGHT_PERCENT) for plane in like)
+        drawCounts(axis, planes[name], noise, max(brightest, 50 * noise), MASK_COLOUR, 12)
         axis.set_title(name, fontsize=15)
-    _drawDifference(axes[3], planes["Difference"])
+    drawDifference(axes[3], planes["Difference"], SIGMA_RANGE, DIFFERENCE_MASK_COLOUR, 12)
     axes[3].set_title("Difference", fontsize=15)
     for index, axis in enumerate(axes):
         axis.tick_params(labelsize=11)
@@ -122,30 +118,6 @@ def differenceFigure(
     return figure
 
 
-def savePng(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG at its own resolution; a failure leaves neither a new nor a damaged file.
-
-    Raises
-    ------
-    OSError
-        When the directory does not exist or cannot be written.
-    """
-    target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".png", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            # Without the name and version of the software the same figure gives the same bytes.
-            figure.savefig(stream, format="png", dpi=figure.dpi, metadata={"Software": None})
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 def _panels(figure: Figure, aspect: float) -> list[Axes]:
     """Two rows of two panels, the figure sized to their `aspect`, height over width."""
     height = PANEL * min(max(aspect, 0.3), 2.0)
@@ -156,96 +128,6 @@ def _panels(figure: Figure, aspect: float) -> list[Axes]:
         for bottom in (BOTTOM + height + ROWS, BOTTOM)
         for left in (LEFT, LEFT + PANEL + BETWEEN)
     ]
-
-
-@dataclass(frozen=True)
-class _Plane:
-    """A binned image; values and variance are NaN where no pixel is shown."""
-
-    values: FloatArray  # (ny, nx), mean counts
-    variance: FloatArray  # (ny, nx), of the mean
-    bins: int
-    limits: tuple[float, float, float, float]  # left, right, bottom, top of the image in parent pixels
-
-    @property
-    def sky(self) -> float:
-        return _percentile(self.values, 50)
-
-    def show(self, axis: Axes, values: FloatArray, **style: Any) -> AxesImage:
-        """Draw `values` on the plane's pixels; bins may reach beyond the image, the axes do not."""
-        left, right, bottom, top = self.limits
-        height, width = values.shape
-        extent = (left, left + width * self.bins, bottom, bottom + height * self.bins)
-        shown = axis.imshow(values, origin="lower", extent=extent, interpolation="nearest", **style)
-        axis.set(xlim=(left, right), ylim=(bottom, top))
-        return shown
-
-
-def _binned(image: MaskedImage | Exposure) -> _Plane:
-    masked = image.maskedImage if isinstance(image, Exposure) else image
-    shown = ~masked.badPixels(HIDDEN_PLANES)
-    height, width = shown.shape
-    bins = -(-max(height, width) // SHOWN_SIDE)
-    padding = ((0, -height % bins), (0, -width % bins))
-
-    def summed(plane: NDArray[Any]) -> FloatArray:
-        padded = np.pad(np.where(shown, plane, 0).astype(np.float32), padding)
-        blocks = padded.reshape(padded.shape[0] // bins, bins, padded.shape[1] // bins, bins)
-        total: FloatArray = blocks.sum(axis=(1, 3), dtype=np.float64)
-        return total
-
-    number = summed(np.ones(shown.shape, dtype=np.float32))
-    number[number == 0] = np.nan
-    x0, y0 = image.xy0
-    limits = (x0 - 0.5, x0 + width - 0.5, y0 - 0.5, y0 + height - 0.5)
-    return _Plane(summed(masked.image) / number, summed(masked.variance) / number**2, bins, limits)
-
-
-def _percentile(values: FloatArray, percent: float) -> float:
-    """Percentile of the finite values; 0 for none."""
-    finite = values[np.isfinite(values)]
-    return float(np.percentile(finite, percent)) if finite.size else 0.0
-
-
-def _noise(values: FloatArray) -> float:
-    """Robust spread about the median; a thousandth of the range where that is zero."""
-    spread = 1.4826 * _percentile(np.abs(values - _percentile(values, 50)), 50)
-    return spread or (_percentile(values, 100) - _percentile(values, 0)) / 1000 or 1.0
-
-
-def _drawCounts(axis: Axes, plane: _Plane, noise: float, brightest: float) -> None:
-    """Draw counts above the sky, linear within a few times the noise and logarithmic beyond."""
-    from matplotlib import colormaps
-    from matplotlib.colors import AsinhNorm
-
-    norm = AsinhNorm(linear_width=3 * noise, vmin=-2.5 * noise, vmax=brightest)
-    colours = colormaps["gray_r"].with_extremes(bad=MASK_COLOUR)
-    shown = plane.show(axis, plane.values - plane.sky, norm=norm, cmap=colours)
-    powers = 10.0 ** np.arange(np.ceil(np.log10(3 * noise)), np.ceil(np.log10(brightest)))
-    bar = _addBar(axis, shown, f"counts above {plane.sky:.4g}")
-    bar.set_ticks([0.0, *powers], labels=["0", *(f"{power:.10g}" for power in powers)])
-    bar.minorticks_off()
-
-
-def _drawDifference(axis: Axes, plane: _Plane) -> None:
-    """Draw the difference on a symmetric linear scale."""
-    from matplotlib import colormaps
-
-    hasNoise = bool(np.any(plane.variance > 0))
-    noise = np.sqrt(np.where(plane.variance > 0, plane.variance, np.nan)) if hasNoise else 1.0
-    values = plane.values / noise
-    limit = SIGMA_RANGE * (1.0 if hasNoise else _noise(values))
-    colours = colormaps["RdBu_r"].with_extremes(bad=DIFFERENCE_MASK_COLOUR)
-    shown = plane.show(axis, values, vmin=-limit, vmax=limit, cmap=colours)
-    _addBar(axis, shown, "difference / noise" if hasNoise else "counts")
-
-
-def _addBar(axis: Axes, shown: AxesImage, label: str) -> Colorbar:
-    """Colour bar of the panel's own height."""
-    bar: Colorbar = axis.figure.colorbar(shown, cax=axis.inset_axes((1.015, 0.0, 0.028, 1.0)))
-    bar.ax.tick_params(labelsize=11)
-    bar.set_label(label, fontsize=12)
-    return bar
 
 
 @dataclass(frozen=True)

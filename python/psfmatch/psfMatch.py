@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from lsst.pex.config import Config, ConfigChoiceField
 
+from psfmatch import displays
 from psfmatch.basis import makeRegularizationMatrix
 from psfmatch.cells import CandidateStatus, KernelCandidate, SolutionSlot, SpatialCellSet
 from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
@@ -137,6 +138,7 @@ class PsfMatchTask(Task):
                 _requireLight(fit, kernelCellSet)
         except PsfMatchError:
             self.log.error("Unable to calculate psf matching kernel")
+            displays.showSolution(kernelCellSet)
             raise
         reportSolution(
             self.log,
@@ -147,6 +149,7 @@ class PsfMatchTask(Task):
             fit.conditionNumber,
             self.kConfig.maxSpatialConditionNumber,
         )
+        displays.showSolution(kernelCellSet, fit.kernel, fit.background)
         return fit
 
     def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:

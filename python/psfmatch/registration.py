@@ -1,55 +1,144 @@
-"""Whether two exposures lie on one pixel grid."""
+"""Whether two exposures have one pixel grid, and the template brought onto that of the science image.
+
+Two exposures of one shape are registered if their WCSs put equal pixels on one place of the sky, or if one of
+them has none: then their pixels are taken to correspond one by one.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.astrometry import DROP_ADVICE, PixelTransform, hasUsableWcs
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.warping import Warper
 
-__all__ = ["atOrigin", "cornerOffsetPix", "logAssumptions", "requireRegistered", "requireSameShape"]
+__all__ = [
+    "GridComparison",
+    "atOrigin",
+    "compareGrids",
+    "logAssumptions",
+    "registerTemplate",
+    "requireSameShape",
+]
 
 log = logging.getLogger("psfmatch.registration")
 
+FloatArray = npt.NDArray[np.float64]
+
 MAX_OFFSET_PIX = 0.01
-"""Corners that agree to this many pixels count as equal: far below what a fit of the kernel notices."""
+"""Pixels that agree to this many pixels count as equal: far below what a fit of the kernel notices."""
+
+MIN_COVERAGE = 0.99
+"""A template with data for less than this fraction of the science image is worth a warning."""
+
+GRID_SIDE = 9
+"""Grids are compared at so many positions along each axis, borders included."""
 
 
-def requireRegistered(template: Exposure, science: Exposure, doWarping: bool = True) -> None:
-    """Check that the template's pixels lie on those of the science image.
+@dataclass(frozen=True)
+class GridComparison:
+    """How the pixels of a template lie on those of a science image.
 
-    Two exposures of one shape are registered if their WCSs agree, or if one of them has none: then their pixels are
-    taken to correspond one by one.
+    maxOffsetPix : largest distance (template pixels) between pixels of equal array index; inf if unknown;
+    shift : whole pixels (x, y) from the science image's array index to the template's, if the grids differ by nothing
+        else; None otherwise;
+    sameShape : whether the arrays have one shape; overlap : whether the images have sky in common.
+    """
+
+    maxOffsetPix: float
+    shift: tuple[int, int] | None
+    sameShape: bool
+    overlap: bool
+
+    @property
+    def isRegistered(self) -> bool:
+        """Whether the images correspond pixel by pixel."""
+        return self.sameShape and self.shift == (0, 0)
+
+
+def compareGrids(template: Exposure, science: Exposure) -> GridComparison | None:
+    """Compare the pixel grids of two exposures on the sky; None if one of them has no celestial WCS.
 
     Raises
     ------
     InputImagesError
-        If the shapes differ, the WCSs differ, or the images do not overlap on the sky.
+        If a WCS cannot be used.
     """
-    requireSameShape(template.maskedImage, science.maskedImage)
-    if not (_hasUsableWcs(template) and _hasUsableWcs(science)):
-        return
-    positions = _templateCorners(template, science)
-    offset = float(np.hypot(*(positions - np.array(_corners(science)))).max())
-    if offset <= MAX_OFFSET_PIX:
-        return
-    counts = {"offsetPix": offset}
-    if not _overlaps(positions, science):
+    if not (hasUsableWcs(template) and hasUsableWcs(science)):
+        return None
+    x, y = _gridOver(science.getBBox())
+    columns, rows = PixelTransform(science.wcs, template.wcs)(x, y)
+    back = PixelTransform(template.wcs, science.wcs)(*_gridOver(template.getBBox()))
+    dx = (columns - template.xy0[0]) - (x - science.xy0[0])
+    dy = (rows - template.xy0[1]) - (y - science.xy0[1])
+    distance = np.hypot(dx, dy)
+    shift = None
+    if np.isfinite(distance).all():
+        whole = round(float(dx.mean())), round(float(dy.mean()))
+        if float(np.hypot(dx - whole[0], dy - whole[1]).max()) <= MAX_OFFSET_PIX:
+            shift = whole
+    return GridComparison(
+        maxOffsetPix=float(distance.max()) if np.isfinite(distance).all() else math.inf,
+        shift=shift,
+        sameShape=template.shape == science.shape,
+        overlap=_meets(columns, rows, template.getBBox()) and _meets(*back, science.getBBox()),
+    )
+
+
+def registerTemplate(template: Exposure, science: Exposure, warper: Warper, doWarping: bool = True) -> Exposure:
+    """Return the template on the science image's pixels: as it is, cut, or warped.
+
+    Parameters
+    ----------
+    template, science
+        Not changed. Without a celestial WCS on both, equal shapes count as registered.
+    warper
+        Resamples the template if the grids differ by more than whole pixels.
+    doWarping
+        False raises if anything must be done.
+
+    Raises
+    ------
+    InputImagesError
+        If the images do not overlap, the template has no usable pixel there, the shapes differ without coordinates, a
+        WCS cannot be used, or the images are not registered and `doWarping` is False.
+    """
+    comparison = compareGrids(template, science)
+    if comparison is None:
+        requireSameShape(template.maskedImage, science.maskedImage)
+        logAssumptions(template, science)
+        return template
+    offset = comparison.maxOffsetPix
+    if not comparison.overlap:
         raise InputImagesError(
-            f"Input images do not overlap at all: their corners are {offset:.0f} pixels apart on the sky", **counts
+            f"Input images do not overlap at all: their pixels are up to {offset:.0f} pixels apart on the sky; "
+            f"check the WCSs, or, {DROP_ADVICE}",
+            offsetPix=offset,
         )
-    advice = (
-        "warp the template onto the science image's grid first, or, if the pixels are registered and a WCS is wrong, "
-        "drop the WCS (Exposure(..., wcs=None); --ignore-wcs on the command line)"
-    )
-    reason = "" if doWarping else " and doWarping is False"
-    raise InputImagesError(
-        f"Input images not registered: their corners differ by up to {offset:.2f} pixels{reason}; {advice}", **counts
-    )
+    if comparison.isRegistered:
+        return template
+    if not doWarping:
+        what = (
+            f"their pixels differ by up to {offset:.2f} pixels"
+            if comparison.sameShape
+            else f"template {template.width}x{template.height}, science {science.width}x{science.height} pixels"
+        )
+        message = f"Input images not registered: {what} and doWarping is False; allow warping, or, {DROP_ADVICE}"
+        log.error(message)
+        raise InputImagesError(message, offsetPix=offset, templateShape=template.shape, scienceShape=science.shape)
+    log.info("Astrometrically registering template to science image")
+    if comparison.shift is not None:
+        warped = warper.cropExposure(science.wcs, template, science.getBBox(), comparison.shift)
+    else:
+        warped = warper.warpExposure(science.wcs, template, science.getBBox())
+    _checkCoverage(warped, template)
+    return warped
 
 
 def requireSameShape(template: MaskedImage, science: MaskedImage) -> None:
@@ -57,7 +146,8 @@ def requireSameShape(template: MaskedImage, science: MaskedImage) -> None:
     if template.shape != science.shape:
         raise InputImagesError(
             f"Input images different size: template {template.width}x{template.height}, science "
-            f"{science.width}x{science.height} pixels (width x height); cut or warp the template to the science grid",
+            f"{science.width}x{science.height} pixels (width x height); give both exposures a WCS, or cut the template "
+            "to the science grid",
             templateShape=template.shape,
             scienceShape=science.shape,
         )
@@ -85,55 +175,39 @@ def logAssumptions(template: Exposure, science: Exposure) -> None:
         )
 
 
-def cornerOffsetPix(template: Exposure, science: Exposure) -> float:
-    """Return the largest distance (science pixels) of equal pixels at the corners of both images; inf if unknown."""
-    distance = np.hypot(*(_templateCorners(template, science) - np.array(_corners(science))))
-    return float(distance.max()) if np.isfinite(distance).all() else math.inf
+def _checkCoverage(warped: Exposure, template: Exposure) -> None:
+    nPixels = warped.image.size
+    nUsable = int(np.isfinite(warped.image).sum())
+    if nUsable == 0:
+        raise InputImagesError(
+            f"Input images do not overlap in usable pixels: none of {nPixels} science pixels lies on a finite pixel of "
+            f"the template of {template.width}x{template.height} pixels; check its values and the WCSs",
+            nUsable=0,
+            nPixels=nPixels,
+            nTemplateFinite=int(np.isfinite(template.image).sum()),
+        )
+    if nUsable < MIN_COVERAGE * nPixels:
+        log.warning(
+            "The template covers only %.1f %% of the science image (%d of %d pixels); the rest carries NO_DATA",
+            100.0 * nUsable / nPixels,
+            nUsable,
+            nPixels,
+        )
 
 
-def _templateCorners(template: Exposure, science: Exposure) -> npt.NDArray[np.float64]:
-    """Return the template's corners, (2, 4), in parent pixels of the science image; inf where they have no place there.
-
-    Raises
-    ------
-    InputImagesError
-        If a WCS cannot be used.
-    """
-    if template.wcs is None or science.wcs is None:
-        raise ValueError("corners can be compared on the sky only if both exposures have a WCS")
-    try:
-        ra, dec = template.wcs.celestial.all_pix2world(*_corners(template), 0)
-        positions = np.array(science.wcs.celestial.all_world2pix(ra, dec, 0, quiet=True))
-    except (ValueError, RuntimeError) as error:
-        raise _unusableWcs(error) from error
-    return np.where(np.isfinite(positions), positions, np.inf)
+def _gridOver(box: Box) -> tuple[FloatArray, FloatArray]:
+    """Return positions (x, y) on a grid from border to border of a box."""
+    x = np.linspace(box.x0 - 0.5, box.x1 - 0.5, GRID_SIDE)
+    y = np.linspace(box.y0 - 0.5, box.y1 - 0.5, GRID_SIDE)
+    columns, rows = np.meshgrid(x, y)
+    return columns, rows
 
 
-def _hasUsableWcs(exposure: Exposure) -> bool:
-    try:
-        return exposure.hasWcs
-    except (ValueError, RuntimeError) as error:
-        raise _unusableWcs(error) from error
-
-
-def _unusableWcs(error: Exception) -> InputImagesError:
-    return InputImagesError(
-        f"Input images not registered: a WCS cannot be used ({str(error).splitlines()[0]}); if the pixels are "
-        "registered, drop it (Exposure(..., wcs=None); --ignore-wcs on the command line)"
-    )
-
-
-def _overlaps(corners: npt.NDArray[np.float64], science: Exposure) -> bool:
-    """Whether the rectangle about corners (2, 4) meets the science image."""
-    box = science.getBBox()
-    if not np.isfinite(corners).all():
+def _meets(x: FloatArray, y: FloatArray, box: Box) -> bool:
+    """Whether the rectangle about those positions that are finite meets a box."""
+    isFinite = np.isfinite(x) & np.isfinite(y)
+    if not isFinite.any():
         return False
-    (xMin, yMin), (xMax, yMax) = corners.min(axis=1), corners.max(axis=1)
-    return bool(xMin < box.x1 - 0.5 and xMax > box.x0 - 0.5 and yMin < box.y1 - 0.5 and yMax > box.y0 - 0.5)
-
-
-def _corners(exposure: Exposure) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    box = exposure.getBBox()
-    x = np.array([box.x0, box.x1, box.x0, box.x1], dtype=np.float64) - 0.5
-    y = np.array([box.y0, box.y0, box.y1, box.y1], dtype=np.float64) - 0.5
-    return x, y
+    x, y = x[isFinite], y[isFinite]
+    inX = x.min() < box.x1 - 0.5 and x.max() > box.x0 - 0.5
+    return bool(inX and y.min() < box.y1 - 0.5 and y.max() > box.y0 - 0.5)

@@ -11,27 +11,21 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Row, Table
 
-from psfmatch import _core
+from psfmatch import _core, displays
+from psfmatch.background import estimateBackground
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import SubtractBackgroundConfig
-from psfmatch.detection import SourceDetectionTask, estimateBackground
+from psfmatch.detection import setDetectedPlanes
 from psfmatch.errors import NoKernelCandidatesError
-from psfmatch.exposure import Box, Exposure, MaskedImage
-from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
+from psfmatch.footprints import Footprint
+from psfmatch.psf import GaussianPsf
 from psfmatch.registration import requireSameShape
 from psfmatch.visitors import stampTuple
 
-__all__ = ["Footprint", "StampRules", "buildCellSet", "getSelectSources", "makeCandidateList", "toSourceTable"]
+__all__ = ["StampRules", "buildCellSet", "getSelectSources", "makeCandidateList", "requireSources", "stampRules"]
 
 log = logging.getLogger("psfmatch.selection")
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """The pixels that one source contributes: its box and centroid (x, y), parent pixels."""
-
-    bbox: Box
-    centroid: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -63,12 +57,13 @@ def stampRules(config: Any, kernelSize: int) -> StampRules:
 
 def getSelectSources(
     exposure: Exposure,
-    detection: SourceDetectionTask,
-    measurement: SourceMeasurementTask,
+    detection: Any,
+    measurement: Any,
     backgroundConfig: SubtractBackgroundConfig,
     sigma: float,
     doSmooth: bool = True,
     threads: int = 1,
+    detectedMask: Mask | None = None,
 ) -> Table:
     """Detect and measure the sources of an exposure, which is not changed.
 
@@ -77,15 +72,17 @@ def getSelectSources(
     exposure
         Image to search.
     detection, measurement
-        The subtasks.
+        The subtasks, `SourceDetectionTask` and `SourceMeasurementTask` or what stands in for them.
     backgroundConfig
-        Mesh of the temporary background.
+        The temporary background.
     sigma
         Width of the PSF in pixels.
     doSmooth
         Smooth with a Gaussian of that width before detection.
     threads
         Number of threads.
+    detectedMask
+        Mask of the exposure's shape in which DETECTED and DETECTED_NEGATIVE are set anew.
 
     Returns
     -------
@@ -93,20 +90,29 @@ def getSelectSources(
         As `SourceMeasurementTask.run`, brightest first.
     """
     maskedImage = exposure.maskedImage
-    planes = (*backgroundConfig.ignoredPixelMask, *detection.config.statsMask)
-    bad = maskedImage.badPixels(planes)
-    if bad.all():
-        return measurement.run(detection.run(maskedImage, bad, sigma, doSmooth=False), exposure)
+    planes = tuple(getattr(detection.config, "statsMask", backgroundConfig.ignoredPixelMask))
+    background: npt.NDArray[np.float32] | float = 0.0
     try:
-        background: npt.NDArray[np.float32] | float = estimateBackground(maskedImage, bad, backgroundConfig)
+        background = estimateBackground(maskedImage, backgroundConfig, planes)
     except ValueError as error:
-        background = float(np.median(maskedImage.image[~bad]))
-        log.warning("Background failed (%s); using the median %.4g for detection", error, background)
+        bad = maskedImage.badPixels((*planes, "BAD"))
+        if not bad.all():
+            background = float(np.median(maskedImage.image[~bad]))
+            log.warning("Background failed (%s); using the median %.4g for detection", error, background)
     skyless = MaskedImage(maskedImage.image - background, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
     level = float(np.median(np.abs(np.atleast_2d(background)[::64, ::64])))
     rounding = 4.0 * float(np.finfo(np.float32).eps) * level
-    sources = detection.run(skyless, bad, sigma, doSmooth, threads, rounding)
-    return measurement.run(sources, exposure)
+    found = detection.run(skyless, sigma=sigma, doSmooth=doSmooth, threads=threads, rounding=rounding)
+    if detectedMask is not None:
+        if not hasattr(found, "detected"):
+            raise ValueError(f"detectedMask: {type(detection).__name__}.run returns no detected footprints")
+        setDetectedPlanes(detectedMask, found.detected)
+    left = getattr(found, "background", 0.0)
+    if np.any(left):
+        skyless.image -= left
+    found = getattr(found, "sources", found)
+    psf = GaussianPsf(sigma) if exposure.psf is None else exposure.psf
+    return measurement.run(found, Exposure(skyless, wcs=exposure.wcs, psf=psf))
 
 
 def requireSources(sources: Table, exposure: Exposure, planes: Iterable[str]) -> None:
@@ -122,83 +128,6 @@ def requireSources(sources: Table, exposure: Exposure, planes: Iterable[str]) ->
     else:
         message = f"no usable pixel on the science image: {describeBadPixels(exposure.maskedImage, planes)}."
     raise NoKernelCandidatesError(f"No kernel candidates: {message}", nSources=0, nUsablePixels=usable)
-
-
-def toSourceTable(candidates: Any, exposure: Exposure) -> Table:
-    """Return a table with columns x and y (parent pixels) from what a caller gave.
-
-    Parameters
-    ----------
-    candidates
-        A Table with x and y, or with ra and dec (degrees) if the exposure has a WCS; or an (N, 2) array of x, y.
-    exposure
-        Gives the WCS.
-
-    Raises
-    ------
-    TypeError
-        For anything else.
-    ValueError
-        For sky positions without a WCS, or an array of another shape.
-    """
-    if isinstance(candidates, Table):
-        names = set(candidates.colnames)
-        if {"x", "y"} <= names:
-            return candidates
-        if {"ra", "dec"} <= names:
-            if exposure.wcs is None or not exposure.wcs.has_celestial:
-                raise ValueError("candidateList has sky positions but the science image has no celestial WCS")
-            table = candidates.copy()
-            table["x"], table["y"] = exposure.wcs.celestial.all_world2pix(
-                np.asarray(table["ra"], dtype=float), np.asarray(table["dec"], dtype=float), 0, quiet=True
-            )
-            return table
-        raise ValueError(
-            f"candidateList has the columns {', '.join(candidates.colnames)}; it needs x and y (pixels) or ra and "
-            "dec (degrees)"
-        )
-    problem = f"candidateList is a {type(candidates).__name__}"
-    if isinstance(candidates, np.ndarray) or (isinstance(candidates, Sequence) and not isinstance(candidates, str)):
-        if len(candidates) and all(_positionOf(item) is not None for item in candidates):
-            positions = np.array([_positionOf(item) for item in candidates], dtype=np.float64)
-        else:
-            try:
-                positions = np.asarray(candidates, dtype=np.float64)
-            except (TypeError, ValueError):
-                problem = f"candidateList is a list of {type(candidates[0]).__name__}"
-                positions = None
-        if positions is not None:
-            if positions.size == 0:
-                return Table({"x": np.zeros(0), "y": np.zeros(0)})
-            if positions.ndim != 2 or positions.shape[1] != 2:
-                raise ValueError(f"candidateList has shape {positions.shape}; an array of positions must be (N, 2)")
-            return Table({"x": positions[:, 0], "y": positions[:, 1]})
-    raise TypeError(
-        f"{problem}; give None, a Table, or an (N, 2) array of x, y, or a list of table rows, Footprints or objects "
-        "with getSource()"
-    )
-
-
-def isFinishedList(candidates: Any) -> bool:
-    """Whether a candidate list is one of `makeCandidateList`, whose stamps are chosen already."""
-    return (
-        isinstance(candidates, list)
-        and bool(candidates)
-        and all(isinstance(item, dict) and isinstance(item.get("footprint"), Footprint) for item in candidates)
-    )
-
-
-def _positionOf(item: Any) -> tuple[float, float] | None:
-    """Return x, y of an entry that is a table row, a Footprint or wraps one (`getSource`); None for anything else."""
-    if hasattr(item, "getSource"):
-        return _positionOf(item.getSource())
-    if isinstance(item, dict):
-        item = item.get("footprint")
-    if isinstance(item, Footprint):
-        return item.centroid
-    if isinstance(item, Row) and {"x", "y"} <= set(item.colnames):
-        return float(item["x"]), float(item["y"])
-    return None
 
 
 def describeBadPixels(maskedImage: MaskedImage, planes: Iterable[str]) -> str:
@@ -252,6 +181,7 @@ def makeCandidateList(
     x, y = np.asarray(sources["x"], dtype=np.float64), np.asarray(sources["y"], dtype=np.float64)
     boxes = _centredBoxes(x, y, rules.halfWidth, science.getBBox())
     isInside = boxes[:, 2] > 0
+    isFinite = np.isfinite(x) & np.isfinite(y)
     isLarge = np.minimum(boxes[:, 2], boxes[:, 3]) >= rules.kernelSize
     local = boxes[isLarge] - (*science.xy0, 0, 0)
     images = stampTuple(template, rules.badPlanes), stampTuple(science, rules.badPlanes)
@@ -264,12 +194,24 @@ def makeCandidateList(
     ]
     tooSmall = "too close to the edge" if width >= rules.kernelSize else "in stamps smaller than the kernel"
     counts = {
-        "outside the image": int(np.count_nonzero(~isInside)),
+        "without a finite position": int(np.count_nonzero(~isFinite)),
+        "outside the image": int(np.count_nonzero(isFinite & ~isInside)),
         tooSmall: int(np.count_nonzero(isInside & ~isLarge)),
         "bad pixels in the stamp": int(np.count_nonzero(isLarge & ~isGood)),
         "named twice": int(np.count_nonzero(isGood & ~isNew)),
     }
     rejected = {reason: count for reason, count in counts.items() if count}
+    displays.showSelection(
+        science,
+        x,
+        y,
+        {
+            tooSmall: isInside & ~isLarge,
+            "bad pixels in the stamp": isLarge & ~isGood,
+            "named twice": isGood & ~isNew,
+            "outside the image": ~isInside,
+        },
+    )
     log.info("Selected %d / %d sources for KernelCandidacy", len(candidates), len(sources))
     if not candidates:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())

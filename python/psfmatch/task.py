@@ -59,8 +59,9 @@ class TaskMetadata(MutableMapping[str, Any]):
         if name in self._values:
             return self._values[name]
         outer, separator, inner = name.partition(".")
-        group = self._values.get(outer)
-        if separator and isinstance(group, Mapping) and inner in group:
+        group: Any = self._values.get(outer)
+        # The metadata of other frameworks are mappings in all but name.
+        if separator and hasattr(group, "keys") and inner in group:
             return group[inner]
         raise KeyError(name)
 

@@ -1,4 +1,4 @@
-"""The sky and the sources on it."""
+"""The sources on an image."""
 
 import functools
 import logging
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from psfmatch.config import SourceDetectionConfig, SourceMeasurementConfig, SubtractBackgroundConfig
-from psfmatch.detection import SourceDetectionTask, estimateBackground
+from psfmatch.detection import SourceDetectionTask
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.selection import getSelectSources
@@ -16,7 +16,7 @@ from psfmatch.testing import simulatePair
 
 measurement = SourceMeasurementTask(config=SourceMeasurementConfig())
 backgroundConfig = SubtractBackgroundConfig()
-COLUMNS = ["id", "x", "y", "flux", "fluxErr", "snr", "peak", "a", "b", "npix", "flags"]
+COLUMNS = ["id", "x", "y", "flux", "fluxErr", "snr", "peak", "a", "b", "npix", "flags", "isNegative", "footprint"]
 
 
 @functools.cache
@@ -31,17 +31,15 @@ def makeTask(thresholdValue=10.0, **fields):
 def detect(image, variance=1.0, bad=None, sigma=1.6, doSmooth=True, xy0=(0, 0), **fields):
     """Detect on a background-free image."""
     image = np.asarray(image, dtype=np.float32)
-    planes = MaskedImage(image, variance=np.broadcast_to(np.float32(variance), image.shape), xy0=xy0)
-    bad = np.zeros(image.shape, dtype=bool) if bad is None else bad
-    return makeTask(**fields).run(planes, bad, sigma, doSmooth=doSmooth)
+    planes = MaskedImage(image, bad, np.broadcast_to(np.float32(variance), image.shape), xy0=xy0)
+    return makeTask(**fields).run(planes, sigma, doSmooth=doSmooth).sources
 
 
 def select(image, variance=1.0, mask=None, sigma=1.6, **fields):
     """Detect as the task does: sky, sources, measurement."""
     image = np.asarray(image, dtype=np.float32)
     planes = MaskedImage(image, mask, np.broadcast_to(np.float32(variance), image.shape))
-    measurement = SourceMeasurementTask(config=SourceMeasurementConfig())
-    return getSelectSources(Exposure(planes), makeTask(**fields), measurement, SubtractBackgroundConfig(), sigma)
+    return getSelectSources(Exposure(planes), makeTask(**fields), measurement, backgroundConfig, sigma)
 
 
 def addStar(image, x, y, flux, sigma=1.6):
@@ -52,87 +50,6 @@ def addStar(image, x, y, flux, sigma=1.6):
 
 def noise(shape, sky=100.0, seed=0, sigma=1.0):
     return np.random.default_rng(seed).normal(sky, sigma, shape).astype(np.float32)
-
-
-def background(image, bad=None, **fields):
-    config = SubtractBackgroundConfig()
-    for name, value in fields.items():
-        setattr(config, name, value)
-    bad = np.ascontiguousarray(~np.isfinite(image)) if bad is None else bad
-    return estimateBackground(MaskedImage(image), bad, config)
-
-
-@pytest.mark.parametrize("value", [0.0, 100.0, -7.25, 1e5])
-@pytest.mark.parametrize("shape", [(1, 1), (5, 5), (1, 300), (128, 128), (300, 200)])
-def test_backgroundOfAConstant(value, shape):
-    sky = background(np.full(shape, value))
-    assert sky.shape == shape
-    assert sky.dtype == np.float32
-    # Splines in float32.
-    np.testing.assert_allclose(sky, value, rtol=1e-6)
-
-
-def test_backgroundOfANoisyRamp():
-    y, x = np.mgrid[:512, :512]
-    ramp = 50.0 + 0.02 * x - 0.01 * y
-    sky = background(noise((512, 512), 0.0) + ramp)
-    # Each mesh of 128^2 pixels has 1 % of the noise; the spline cannot follow a slope of 0.02 in the outer half
-    # meshes of 64 px.
-    assert np.abs(sky - ramp)[64:-64, 64:-64].max() < 0.3
-    assert np.abs(sky - ramp).max() < 64 * 0.03
-
-
-def test_starsHardlyRaiseTheBackground():
-    pair = simulatePair(seed=2, size=256, transients=0, backgroundVariation=0)
-    bad = pair.science.maskedImage.badPixels(("BAD", "SAT"))
-    sky = estimateBackground(pair.science.maskedImage, bad, SubtractBackgroundConfig())
-    # Faint wings stay within the clipping: a quarter of the noise, which is 17 counts.
-    assert np.abs(sky - 400.0).max() < 5.0
-
-
-def test_badPixelsDoNotCountInTheBackground():
-    image = noise((256, 300))
-    bad = np.zeros(image.shape, dtype=bool)
-    bad[:, :140] = True
-    image[:, :100] = 1e6
-    image[:, 100:140] = np.nan
-    before = image.copy()
-    sky = background(image, bad)
-    assert np.isfinite(sky).all()
-    assert np.abs(sky - 100.0).max() < 0.5
-    np.testing.assert_array_equal(image, before)
-
-
-def test_sizeOfTheMesh():
-    x = np.mgrid[:256, :256][1]
-    wave = (10.0 * np.sin(2.0 * np.pi * x / 128.0)).astype(np.float32)
-    coarse, fine = background(wave), background(wave, binSizeX=16)
-    # A spline through the means of 16 px, which are 3 % below the crests, has nothing to hold on to at the edges.
-    assert np.abs(coarse).max() < 3.0
-    assert np.abs(fine - wave)[:, 8:-8].max() < 1.0
-    assert np.abs(fine - wave).max() < 3.0
-    alongY = background(wave.T, binSizeX=128, binSizeY=16)
-    # The spline is not quite the same along both axes.
-    np.testing.assert_allclose(alongY, fine.T, atol=0.5)
-
-
-@pytest.mark.parametrize("shape", [(129, 129), (257, 130), (257, 257), (300, 257)])
-def test_backgroundOfASizeThatLeavesARest(shape):
-    # The mesh must not end in cells of a single pixel. Cells of 64 pixels and more have 0.12 of noise.
-    assert np.abs(background(noise(shape)) - 100.0).max() < 0.7
-
-
-def test_backgroundOfAnImageThatIsMostlyBad():
-    # No cell has half its pixels left, yet 26000 good pixels say what the sky is.
-    image = noise((256, 256))
-    bad = np.random.default_rng(1).random(image.shape) < 0.6
-    image[bad] = 0.0
-    assert np.abs(background(image, bad) - 100.0).max() < 0.5
-
-
-def test_backgroundWithoutAGoodPixel():
-    with pytest.raises(ValueError, match="no good pixel to estimate a background from"):
-        background(np.full((50, 50), np.nan))
 
 
 def test_pixelsAboveAValue():
@@ -307,7 +224,8 @@ def test_imageWithoutAGoodPixel(kind):
         variance[:] = np.nan
     sources = select(image, variance, mask)
     assert len(sources) == 0
-    assert sources.colnames == [*COLUMNS, "ra", "dec", "badCentre"]
+    assert sources.colnames[: len(COLUMNS)] == COLUMNS
+    assert {"ra", "dec", "badCentre", "psfFlux", "ixx", "flagSaturated"} <= set(sources.colnames)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 2), (3, 3), (5, 5), (5, 1), (7, 300), (8, 8)])
@@ -336,9 +254,8 @@ def test_viewsOfALargerImage(doSmooth):
     addStar(image, 60.0, 50.0, 5e3)
     whole = MaskedImage(image, variance=np.ones(image.shape))
     part = whole.subset(Box(20, 10, 90, 95))
-    bad = np.zeros(part.shape, dtype=bool)
-    (expected,) = makeTask().run(part.copy(), bad, 1.6, doSmooth=doSmooth)
-    (found,) = makeTask().run(part, bad, 1.6, doSmooth=doSmooth)
+    (expected,) = makeTask().run(part.copy(), 1.6, doSmooth=doSmooth).sources
+    (found,) = makeTask().run(part, 1.6, doSmooth=doSmooth).sources
     assert (found["x"], found["y"], found["flux"]) == (expected["x"], expected["y"], expected["flux"])
     assert found["x"] == pytest.approx(60.0, abs=0.1)
 
@@ -348,7 +265,7 @@ def test_imageIsNotChanged():
     addStar(image, 50.0, 50.0, 1e4)
     planes = MaskedImage(image, variance=np.ones(image.shape))
     before = planes.copy()
-    makeTask().run(planes, np.zeros(image.shape, dtype=bool), 1.6)
+    makeTask().run(planes, 1.6)
     for plane in ("image", "variance", "mask"):
         np.testing.assert_array_equal(np.asarray(getattr(planes, plane)), np.asarray(getattr(before, plane)))
 

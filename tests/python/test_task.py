@@ -5,10 +5,16 @@ import pickle
 import time
 from datetime import datetime
 
+import numpy as np
 import pytest
+from astropy.table import Table
 from lsst.pex.config import Config, ConfigField, ConfigurableField, Field, FieldValidationError, makeRegistry
 
-from psfmatch.task import Struct, Task, TaskMetadata
+from psfmatch import ImagePsfMatchTask, ModelPsfMatchTask, PsfMatchTask
+from psfmatch.detection import SourceDetectionTask
+from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.task import Struct, Task, TaskMetadata, timeMethod
+from psfmatch.testing import simulatePair
 
 
 class DetectConfig(Config):
@@ -316,6 +322,41 @@ class TestMetadataOfTasks:
         assert survey.match.detect.getSchemaCatalogs() == {"sources": []}
         assert survey.match.choice.getAllSchemaCatalogs() == survey.getAllSchemaCatalogs() == {"sources": []}
 
+    def test_foreignMetadataAreReadByPath(self):
+        # Not a Mapping, but the members that count.
+        class ForeignMetadata:
+            def keys(self):
+                return ["n"]
+
+            def __contains__(self, name):
+                return name == "n"
+
+            def __getitem__(self, name):
+                return 3
+
+        metadata = TaskMetadata({"top:sub": ForeignMetadata()})
+        assert metadata["top:sub.n"] == 3
+        assert "top:sub.m" not in metadata
+
+    def test_emptyMetadataKeepsTheKind(self):
+        class OtherMetadata(TaskMetadata):
+            pass
+
+        task = DetectTask()
+        task.metadata = OtherMetadata({"n": 1})
+        task.emptyMetadata()
+        assert type(task.metadata) is OtherMetadata
+        assert not task.metadata
+
+    def test_schemasOfTasksThatKnowNone(self):
+        class ForeignSubtask:
+            metadata = TaskMetadata()
+
+        task = MatchTask()
+        foreign = ForeignSubtask()
+        task._taskDict["match.foreign"] = lambda: foreign
+        assert task.getAllSchemaCatalogs() == {"sources": []}
+
 
 class TestTimer:
     def test_recordsAndLogs(self, caplog):
@@ -349,6 +390,130 @@ class TestTimer:
         with pytest.raises(RuntimeError, match="broken"), task.timer("solve"):
             raise RuntimeError("broken")
         assert "solveEndUtc" in task.metadata
+
+    def test_methodsAreTimedUnderTheirNames(self):
+        class CountTask(DetectTask):
+            @timeMethod
+            def count(self, first: int, *, last: int) -> int:
+                """Count."""
+                return last - first
+
+        task = CountTask()
+        assert task.count(2, last=5) == 3
+        assert CountTask.count.__doc__ == "Count."
+        assert [name for name in task.metadata if name.endswith("Utc")] == ["countStartUtc", "countEndUtc"]
+        with pytest.raises(TypeError, match="last"):
+            task.count(2)
+        assert len(task.metadata.getArray("countEndUtc")) == 2
+
+
+# The tasks of the package
+
+
+@pytest.fixture(scope="module")
+def defaultTasks():
+    return {
+        Class: Class()
+        for Class in (ImagePsfMatchTask, ModelPsfMatchTask, PsfMatchTask, SourceDetectionTask, SourceMeasurementTask)
+    }
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return simulatePair(seed=4, size=224, brightStars=300, faintStars=100, transients=0)
+
+
+@pytest.fixture(scope="module")
+def imageTask(pair):
+    """A task after all four ways in."""
+    config = ImagePsfMatchTask.ConfigClass()
+    config.kernel.active.update(spatialKernelOrder=0, fitForBackground=True)
+    task = ImagePsfMatchTask(config=config, threads=1)
+    sources = task.getSelectSources(pair.science)
+    for name in ("matchExposures", "subtractExposures"):
+        getattr(task, name)(pair.template, pair.science, 2.7, 3.9, candidateList=sources)
+    for name in ("matchMaskedImages", "subtractMaskedImages"):
+        getattr(task, name)(pair.template.maskedImage, pair.science.maskedImage, sources, 2.7, 3.9)
+    return task
+
+
+class TestOurTasks:
+    def test_defaultConfigurationsAreValid(self, defaultTasks):
+        for Class, task in defaultTasks.items():
+            Class.ConfigClass().validate()
+            assert task.getName() == Class._DefaultName
+            assert hasattr(task, "run") == (Class not in (ImagePsfMatchTask, PsfMatchTask))
+
+    def test_fpGrowPixTenIsLegal(self):
+        config = ImagePsfMatchTask.ConfigClass()
+        for name in ("AL", "DF"):
+            config.kernel[name].detectionConfig.fpGrowPix = 10
+            with pytest.raises(FieldValidationError, match="fpGrowPix"):
+                config.kernel[name].detectionConfig.fpGrowPix = 9
+        config.validate()
+
+    def test_everyDocumentedMethodIsTimed(self, imageTask):
+        full = imageTask.selectDetection.getFullMetadata()
+        timed = (
+            "matchExposures subtractExposures matchMaskedImages subtractMaskedImages getSelectSources "
+            "makeCandidateList makeKernelBasisList select measurePsf stamps solve convolve subtract"
+        )
+        for name in timed.split():
+            for clock in ("CpuTime", "WallTime"):
+                # The first beginning comes before the last end.
+                start, end = (full[f"imagePsfMatch.{name}{event}{clock}"] for event in ("Start", "End"))
+                assert np.min(start) <= np.max(end)
+        assert full["imagePsfMatch:selectDetection.runStartUtc"] <= full["imagePsfMatch:selectMeasurement.runEndUtc"]
+        # subtractExposures calls matchExposures: it was called twice, and subtractExposures once.
+        assert len(imageTask.metadata.getArray("matchExposuresEndUtc")) == 2
+        assert len(imageTask.metadata.getArray("subtractExposuresEndUtc")) == 1
+
+    def test_documentedMetadata(self, imageTask):
+        metadata = imageTask.getFullMetadata()
+        assert metadata["imagePsfMatch.ALBasisMode"] == "convolution"
+        assert metadata["imagePsfMatch.ALBasisNGauss"] == 3
+        assert metadata["imagePsfMatch.ALBasisDegGauss"] == [4, 2, 2]
+        assert len(metadata["imagePsfMatch.ALBasisSigGauss"]) == 3
+        assert metadata["imagePsfMatch.ALKernelSize"] == 21
+        assert metadata["imagePsfMatch.spatialConditionNum"] > 1.0
+        assert metadata["imagePsfMatch.spatialKernelSum"] == pytest.approx(1.25, rel=0.05)
+
+    def test_schemaIsThatOfTheSelection(self, pair, imageTask):
+        before = len(imageTask.selectDetection.metadata.getArray("runEndUtc"))
+        catalogs = imageTask.selectMeasurement.getAllSchemaCatalogs()
+        assert list(catalogs) == ["imagePsfMatch"]
+        assert list(imageTask.getAllSchemaCatalogs()) == list(imageTask.getSchemaCatalogs()) == ["imagePsfMatch"]
+        # Asking leaves no trace in the subtasks.
+        assert len(imageTask.selectDetection.metadata.getArray("runEndUtc")) == before
+        schema, sources = catalogs["imagePsfMatch"], imageTask.getSelectSources(pair.science)
+        assert isinstance(schema, Table)
+        assert len(schema) == 0 < len(sources)
+        assert schema.dtype == sources.dtype
+        units = {name: str(sources[name].unit or "") for name in sources.colnames}
+        assert units == {name: str(schema[name].unit or "") for name in schema.colnames}
+        assert units["x"] == units["b"] == "pix"
+        assert units["ra"] == "deg"
+
+    def test_schemaHasTheNameOfTheSubtask(self):
+        class HolderConfig(Config):
+            subtract = ImagePsfMatchTask.makeField("Subtracts.")
+
+        class HolderTask(Task):
+            ConfigClass = HolderConfig
+            _DefaultName = "holder"
+
+        holder = HolderTask()
+        holder.makeSubtask("subtract", threads=1)
+        assert list(holder.getAllSchemaCatalogs()) == ["subtract"]
+        assert holder.subtract.selectDetection.getFullName() == "holder.subtract.selectDetection"
+
+    def test_pickling(self, pair, imageTask):
+        for task in (imageTask, imageTask.selectDetection):
+            arrived = pickle.loads(pickle.dumps(task))
+            assert arrived.config.toDict() == task.config.toDict()
+            assert not arrived.metadata
+        model = pickle.loads(pickle.dumps(ModelPsfMatchTask(threads=3)))
+        assert model.threads == 3
 
 
 def test_tasksReachOtherProcesses():

@@ -35,13 +35,7 @@ struct ConvolutionControl {
     InstructionSet instructionSet = InstructionSet::automatic;
 };
 
-// Where the result goes. All of the input's shape, and apart from the input in memory.
-struct MaskedImageTarget {
-    ImageView<float> image;
-    ImageView<float> variance;
-    ImageView<MaskPixel> mask;
-};
-
+// The output has the input's shape and lies apart from it in memory.
 // Throws std::invalid_argument for shapes that do not belong together, an image smaller than the kernel or an
 // impossible option; NumericalError for a kernel that is not finite, or a kernel sum of 0 to divide by.
 void convolve(MaskedImageView const& input, LinearCombinationKernel const& kernel, Index x0,

@@ -36,4 +36,11 @@ struct MaskedImageView {
     ConstImageView<MaskPixel> mask;  // bit planes
 };
 
+// Where a result goes: planes of one shape, apart from the input in memory.
+struct MaskedImageTarget {
+    ImageView<float> image;
+    ImageView<float> variance;
+    ImageView<MaskPixel> mask;
+};
+
 }  // namespace psfmatch

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return EXIT_USAGE
     progress.startLogging(chosen)
+    from psfmatch.displays import debugging
     from psfmatch.errors import (
         InsufficientKernelSourcesError,
         KernelSolutionError,
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
     try:
-        return int(chosen.run(chosen))
+        with debugging(getattr(chosen, "debug", False)):
+            return int(chosen.run(chosen))
     except (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError) as error:
         return _fail(error, EXIT_TOO_FEW_STARS)
     except (PsfMatchError, OSError) as error:
@@ -62,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 done, 2 usage, 3 bad input, 4 too few stars or no solution.",
     )
     parser.add_argument("--version", action="version", version=f"psfmatch {_version()}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     common, run = options.common(), options.ofTheRun()
     subtract.addCommand(commands, [common, run])
     info.addCommand(commands, [common])

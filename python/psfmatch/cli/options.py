@@ -29,17 +29,24 @@ def common() -> argparse.ArgumentParser:
 def ofTheRun() -> argparse.ArgumentParser:
     """Return the options of the commands that subtract."""
     run = argparse.ArgumentParser(add_help=False)
-    run.add_argument(
-        "--threads", type=int, help="threads to use (default: PSFMATCH_NUM_THREADS, or all CPUs of this process)"
+    group = run.add_argument_group("the subtraction")
+    group.add_argument(
+        "--threads",
+        metavar="N",
+        type=int,
+        help="threads to use (default: PSFMATCH_NUM_THREADS, or all CPUs of this process)",
     )
-    run.add_argument(
+    group.add_argument(
         "--mode",
         choices=MODES,
         default="auto",
         help="which image is convolved; auto takes the one with the narrower PSF (default)",
     )
-    run.add_argument("--config", metavar="FILE", help="configuration: a saved .py, or a .json as results hold it")
-    run.add_argument(
+    group.add_argument(
+        "--debug", action="store_true", help="draw debug views as debug.py of this directory says, or all of them"
+    )
+    group.add_argument("--config", metavar="FILE", help="configuration: a saved .py, or a .json as results hold it")
+    group.add_argument(
         "-c",
         dest="overrides",
         metavar="FIELD=VALUE",

@@ -28,18 +28,21 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("template", metavar="TEMPLATE", help="image of the same sky, usually deeper and sharper")
     parser.add_argument("science", metavar="SCIENCE", help="image in which to look for changes")
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="difference image to write")
+    parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
+    files = parser.add_argument_group("what the files do not say")
     for which in ("template", "science"):
-        parser.add_argument(f"--{which}-noise", metavar="FILE", help=f"1 sigma noise of the {which} image")
-        parser.add_argument(f"--{which}-variance", metavar="FILE", help=f"variance of the {which} image")
-        parser.add_argument(f"--{which}-mask", metavar="FILE", help=f"mask of the {which} image")
-        parser.add_argument(f"--{which}-fwhm", metavar="PIX", type=float, help=f"PSF FWHM of the {which} image")
-    parser.add_argument("--gain", type=float, help="e-/count of both images, for a variance where the files have none")
-    parser.add_argument("--read-noise", type=float, metavar="E", help="read noise in e-, with --gain")
-    parser.add_argument("--use-xy0", action="store_true", help="honour the pixel origins (LTV, WCS A) in the files")
-    parser.add_argument(
+        files.add_argument(f"--{which}-noise", metavar="FILE", help=f"1 sigma noise of the {which} image")
+        files.add_argument(f"--{which}-variance", metavar="FILE", help=f"variance of the {which} image")
+        files.add_argument(f"--{which}-mask", metavar="FILE", help=f"mask of the {which} image")
+        files.add_argument(f"--{which}-fwhm", metavar="PIX", type=float, help=f"PSF FWHM of the {which} image")
+    files.add_argument(
+        "--gain", metavar="G", type=float, help="e-/count of both images, for a variance where the files have none"
+    )
+    files.add_argument("--read-noise", type=float, metavar="E", help="read noise in e-, with --gain")
+    files.add_argument("--use-xy0", action="store_true", help="honour the pixel origins (LTV, WCS A) in the files")
+    files.add_argument(
         "--ignore-wcs", action="store_true", help="take the images as registered whatever their WCSs say"
     )
-    parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
     parser.set_defaults(run=_subtract)
 
 

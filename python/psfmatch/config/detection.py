@@ -120,11 +120,11 @@ class SubtractBackgroundConfig(Config):
     algorithm = ChoiceField[str](
         doc="How the grid is interpolated when useApprox is False.",
         allowed={
-            "CONSTANT": "one constant",
+            "CONSTANT": "one constant, the weighted mean",
             "LINEAR": "linear interpolation",
             "NATURAL_SPLINE": "cubic spline with zero second derivative at the ends",
             "AKIMA_SPLINE": "Akima spline, which does not overshoot at outliers",
-            "NONE": "no background is estimated",
+            "NONE": "no background is estimated, with useApprox neither",
         },
         default="AKIMA_SPLINE",
         optional=False,
@@ -134,7 +134,9 @@ class SubtractBackgroundConfig(Config):
         default=["BAD", "EDGE", "DETECTED", "DETECTED_NEGATIVE", "NO_DATA"],
         itemCheck=isPlaneName,
     )
-    isNanSafe = Field[bool](doc="Leave pixels that are not finite out of the statistics.", default=False)
+    isNanSafe = Field[bool](
+        doc="Not used: pixels that are not finite are always left out of the statistics.", default=False
+    )
     useApprox = Field[bool](
         doc="Fit a 2-D Chebyshev polynomial to the grid (True) instead of interpolating it (False).",
         default=True,
@@ -151,8 +153,15 @@ class SubtractBackgroundConfig(Config):
     weighting = Field[bool](doc="Weight super-pixels by their inverse variance in the fit.", default=True)
 
     def validate(self) -> None:
-        """Check the fields, and that the polynomial has one order for both axes."""
+        """Check the fields, that the polynomial has one order for both axes, and that isNanSafe is left alone."""
         super().validate()
+        if self.isNanSafe:
+            raise FieldValidationError(
+                type(self).isNanSafe,
+                self,
+                "isNanSafe=True asks for what is always done: pixels that are not finite are left out of the "
+                "statistics, masked or not; leave it False",
+            )
         if self.approxOrderY not in (-1, self.approxOrderX):
             raise FieldValidationError(
                 type(self).approxOrderY,
@@ -210,14 +219,15 @@ class SourceDetectionConfig(Config):
         optional=False,
     )
     adjustBackground = Field[float](
-        doc="Counts that are added to the background after it has been estimated.", default=0.0
+        doc="Counts that are added to the background before sources are searched and measured.", default=0.0
     )
     reEstimateBackground = Field[bool](
-        doc="Estimate the background once more after detection, without the sources.", default=True
+        doc="Estimate the background once more after detection, without the sources, for their measurement.",
+        default=True,
     )
     background = ConfigField[SubtractBackgroundConfig](doc="The background of reEstimateBackground.")
     doTempLocalBackground = Field[bool](
-        doc="Take off a local background while peaks are counted, so that haloes do not make peaks.",
+        doc="Count as peaks of a blend only what is above the threshold over a local background, not lumps of a halo.",
         default=True,
     )
     tempLocalBackground = ConfigField[SubtractBackgroundConfig](doc="The background of doTempLocalBackground.")
@@ -227,7 +237,7 @@ class SourceDetectionConfig(Config):
     )
     tempWideBackground = ConfigField[SubtractBackgroundConfig](doc="The background of doTempWideBackground.")
     nPeaksMaxSimple = RangeField(
-        doc="Footprints with more peaks than this have them found again above the local background.",
+        doc="Footprints with more peaks than this have them judged against the local background.",
         dtype=int,
         default=1,
         min=1,

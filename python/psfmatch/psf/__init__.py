@@ -6,7 +6,7 @@ position in parent pixels. Sizes are FWHM in pixels; which of three definitions 
 """
 
 from psfmatch.psf.adapted import ModelPsf, asPsf, averagePosition
-from psfmatch.psf.exposures import evaluateMeanPsfFwhm, exposureFwhmPix, findFwhms, recordFwhms
+from psfmatch.psf.exposures import NOT_THERE, evaluateMeanPsfFwhm, exposureFwhmPix, findFwhms, recordFwhms
 from psfmatch.psf.grid import GridPsf
 from psfmatch.psf.models import DoubleGaussianPsf, GaussianPsf, ImagePsf, Psf
 from psfmatch.psf.moments import SIGMA_TO_FWHM, adaptiveMoments
@@ -16,6 +16,7 @@ from psfmatch.psf.widths import DEFAULT_FWHM_PIX, FWHM_DEFINITIONS, getFwhmPix, 
 __all__ = [
     "DEFAULT_FWHM_PIX",
     "FWHM_DEFINITIONS",
+    "NOT_THERE",
     "SIGMA_TO_FWHM",
     "DoubleGaussianPsf",
     "GaussianPsf",

@@ -15,7 +15,7 @@ from psfmatch.psf.adapted import asPsf, averagePosition
 from psfmatch.psf.stars import starFwhms
 from psfmatch.psf.widths import DEFAULT_DEFINITION, getFwhmPix
 
-__all__ = ["evaluateMeanPsfFwhm", "exposureFwhmPix", "findFwhms", "recordFwhms"]
+__all__ = ["NOT_THERE", "evaluateMeanPsfFwhm", "exposureFwhmPix", "findFwhms", "recordFwhms"]
 
 log = logging.getLogger("psfmatch.psf")
 

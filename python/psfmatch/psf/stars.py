@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.psf.moments import adaptiveMoments, determinantFwhm
+from psfmatch.psf.moments import adaptiveMomentsOfStamps, determinantFwhm
 
 __all__ = ["measureWidths", "selectStarWidths", "starFwhms"]
 
@@ -69,17 +69,28 @@ def measureWidths(
         In pixels; NaN where a source cannot be measured.
     """
     xs, ys = np.atleast_1d(np.asarray(x, dtype=float)), np.atleast_1d(np.asarray(y, dtype=float))
-    return np.array([_widthOf(image, bad, sx, sy, radius) for sx, sy in zip(xs, ys, strict=True)])
+    widths = np.full(xs.shape, math.nan)
+    found = [_stampOf(image, bad, sx, sy, radius) for sx, sy in zip(xs, ys, strict=True)]
+    number = [i for i, stamp in enumerate(found) if stamp is not None]
+    if number:
+        stamps = np.array([stamp for stamp in found if stamp is not None])
+        x, y = (values[number] - np.floor(values[number] + 0.5) + radius for values in (xs, ys))
+        moments = adaptiveMomentsOfStamps(stamps, x, y, maxShift=CORE_RADIUS_PIX)
+        widths[number] = [determinantFwhm((ixx, iyy, ixy)) for ixx, iyy, ixy in moments.tolist()]
+    return widths
 
 
-def _widthOf(image: npt.NDArray[np.float32], bad: npt.NDArray[np.bool_], x: float, y: float, radius: int) -> float:
+def _stampOf(
+    image: npt.NDArray[np.float32], bad: npt.NDArray[np.bool_], x: float, y: float, radius: int
+) -> FloatArray | None:
+    """Return the background-free pixels about a source, zero where bad or outside; None if it cannot be measured."""
     if not (math.isfinite(x) and math.isfinite(y)):
-        return math.nan
+        return None
     height, width = image.shape
     px, py = math.floor(x + 0.5), math.floor(y + 0.5)
     r = min(radius, px, py, width - 1 - px, height - 1 - py)
     if r < 5:
-        return math.nan
+        return None
     box = (slice(py - r, py + r + 1), slice(px - r, px + r + 1))
     stampBad = bad[box]
     rim = np.ones(stampBad.shape, dtype=bool)
@@ -87,11 +98,13 @@ def _widthOf(image: npt.NDArray[np.float32], bad: npt.NDArray[np.bool_], x: floa
     rim &= ~stampBad
     core = slice(r - CORE_RADIUS_PIX, r + CORE_RADIUS_PIX + 1)
     if stampBad[core, core].any() or not rim.any():
-        return math.nan
-    stamp = image[box].astype(np.float64)
-    stamp -= np.median(stamp[rim])
-    stamp[stampBad] = 0.0
-    return determinantFwhm(adaptiveMoments(stamp, r + x - px, r + y - py, maxShift=CORE_RADIUS_PIX))
+        return None
+    inner = image[box].astype(np.float64)
+    inner -= np.median(inner[rim])
+    inner[stampBad] = 0.0
+    stamp = np.zeros((2 * radius + 1, 2 * radius + 1))
+    stamp[radius - r : radius + r + 1, radius - r : radius + r + 1] = inner
+    return stamp
 
 
 def selectStarWidths(widths: npt.ArrayLike) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,413 @@
+#include "psfmatch/warp.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "psfmatch/badPixels.h"
+#include "warpFunctions.h"
+#include "warpWeights.h"
+
+namespace psfmatch {
+
+namespace {
+
+// Output pixels are worked on in squares of this side, so that the source pixels under one stay in the cache.
+constexpr Index tileSide = 64;
+constexpr Index tileSize = tileSide * tileSide;
+// A tile that needs more source pixels than this is halved: the transform tears it apart or is very coarse.
+constexpr Index maxRegionSize = 256 * 256;
+
+static_assert(2 * (5 + maxAreaWidth / 2) <= detail::maxWarpLanes);
+
+template <typename Number>
+using TileArray = std::array<Number, tileSize>;
+
+// What one thread needs: the state of one tile, pixel by pixel, and the source pixels under it.
+struct Scratch {
+    TileArray<int> column;  // floor of the source position
+    TileArray<int> row;
+    TileArray<int> offset;
+    TileArray<int> xNode;
+    TileArray<int> yNode;
+    TileArray<float> xRest;
+    TileArray<float> yRest;
+    TileArray<float> area;
+    TileArray<bool> valid;
+    TileArray<float> image;
+    TileArray<float> variance;
+    TileArray<float> badShare;
+    TileArray<float> missingShare;
+    std::vector<float> imagePlane;
+    std::vector<float> variancePlane;
+    std::vector<float> badPlane;
+    std::vector<float> missingPlane;
+};
+
+template <typename Pixel>
+Pixel const* pixelAt(ConstImageView<Pixel> const& plane, Index y, Index x) {
+    return plane.data() + y * plane.outerStride() + x;
+}
+
+// How the fraction of a position becomes a place in the table.
+struct Fractions {
+    explicit Fractions(int cacheSize) : steps(cacheSize), stepSize(cacheSize > 0 ? 1.0 / cacheSize : 0.0) {}
+    double steps;
+    double stepSize;
+
+    [[nodiscard]] double tablePosition(double fraction) const {
+        double const cached = steps > 0.0 ? std::trunc(fraction * steps) * stepSize : fraction;
+        return cached * detail::WeightTable::nodes;
+    }
+};
+
+class Warper {
+public:
+    Warper(MaskedImageView const& source, PositionLattice const& positions, WarpControl const& control,
+           Execution const& execution, MaskedImageTarget const& output)
+        : source_(source),
+          positions_(positions),
+          control_(control),
+          output_(output),
+          table_(detail::makeWeightTable(control.kernel, control.keepCentroids, control.areaWidth)),
+          functions_(control.instructionSet != InstructionSet::baseline && isSupported(InstructionSet::avx2)
+                         ? detail::warpFunctionsAvx2()
+                         : detail::warpFunctionsBaseline()),
+          fractions_(control.cacheSize),
+          fill_(fillBadPixels(source, control.badBits, execution)),
+          half_(table_.nTaps / 2),
+          maskHalf_(detail::tapCount(control.maskKernel, control.areaWidth) / 2) {}
+
+    void warpTile(Box const& tile, Scratch& scratch) const {
+        for (Index y = 0; y < tile.height; ++y) {
+            locateRow(tile, y, scratch);
+        }
+        Box const region = regionUnder(tile.width * tile.height, scratch);
+        if (region.width * region.height > maxRegionSize) {
+            halve(tile, scratch);
+            return;
+        }
+        if (region.width > 0) {
+            resample(tile, region, scratch);
+        }
+        for (Index y = 0; y < tile.height; ++y) {
+            writeRow(tile, y, scratch);
+        }
+        if (region.width > 0) {
+            writeMask(tile, region, scratch);
+        }
+    }
+
+private:
+    // Positions of row y of the tile, piece by piece between the columns of the lattice.
+    void locateRow(Box const& tile, Index y, Scratch& scratch) const {
+        Index const spacing = positions_.spacing;
+        Index const r = (tile.y0 + y) / spacing;
+        double const step = 1.0 / static_cast<double>(spacing);
+        double const v = static_cast<double>(tile.y0 + y - r * spacing) * step;
+        Index i = y * tile.width;
+        for (Index x = tile.x0; x < tile.x0 + tile.width;) {
+            Index const c = x / spacing;
+            Index const end = std::min((c + 1) * spacing, tile.x0 + tile.width);
+            auto const u = static_cast<double>(x - c * spacing);
+            auto const piece = [&](ConstImageView<double> const& p) {
+                double const left = p(r, c) + v * (p(r + 1, c) - p(r, c));
+                double const right = p(r, c + 1) + v * (p(r + 1, c + 1) - p(r, c + 1));
+                double const slope = (right - left) * step;
+                double const rise = (p(r + 1, c) - p(r, c)) * step;
+                double const twist = ((p(r + 1, c + 1) - p(r, c + 1)) * step - rise) * step;
+                return Piece{left + u * slope, slope, rise + u * twist, twist};
+            };
+            Index const count = end - x;
+            locatePiece(piece(positions_.x), piece(positions_.y), i, count, scratch);
+            i += count;
+            x = end;
+        }
+    }
+
+    // A coordinate along a row: its first value and change from pixel to pixel, and how much it changes to the next
+    // row.
+    struct Piece {
+        double first;
+        double slope;
+        double rise;
+        double twist;
+    };
+
+    void locatePiece(Piece const& px, Piece const& py, Index first, Index count, Scratch& scratch) const {
+        double const low = half_ - 1;
+        auto const xEnd = static_cast<double>(source_.image.cols() - half_);
+        auto const yEnd = static_cast<double>(source_.image.rows() - half_);
+        for (Index k = 0; k < count; ++k) {
+            auto const i = static_cast<std::size_t>(first + k);
+            auto const n = static_cast<double>(k);
+            double const x = px.first + n * px.slope;
+            double const y = py.first + n * py.slope;
+            double const area = px.slope * (py.rise + n * py.twist) - py.slope * (px.rise + n * px.twist);
+            // Written so that NaN is outside.
+            bool const valid = (x >= low) & (x < xEnd) & (y >= low) & (y < yEnd) & std::isfinite(area);
+            double const safeX = valid ? x : 0.0;
+            double const safeY = valid ? y : 0.0;
+            scratch.valid[i] = valid;
+            scratch.area[i] = static_cast<float>(std::abs(area));
+            scratch.column[i] = static_cast<int>(safeX);
+            scratch.row[i] = static_cast<int>(safeY);
+            double const tableX = fractions_.tablePosition(safeX - scratch.column[i]);
+            double const tableY = fractions_.tablePosition(safeY - scratch.row[i]);
+            scratch.xNode[i] = static_cast<int>(tableX);
+            scratch.yNode[i] = static_cast<int>(tableY);
+            scratch.xRest[i] = static_cast<float>(tableX - scratch.xNode[i]);
+            scratch.yRest[i] = static_cast<float>(tableY - scratch.yNode[i]);
+        }
+    }
+
+    // The source pixels under the kernels of all valid pixels of a tile, empty if there are none.
+    [[nodiscard]] Box regionUnder(Index count, Scratch const& scratch) const {
+        int xMin = std::numeric_limits<int>::max();
+        int yMin = xMin;
+        int xMax = -1;
+        int yMax = -1;
+        for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+            if (scratch.valid[i]) {
+                xMin = std::min(xMin, scratch.column[i]);
+                xMax = std::max(xMax, scratch.column[i]);
+                yMin = std::min(yMin, scratch.row[i]);
+                yMax = std::max(yMax, scratch.row[i]);
+            }
+        }
+        if (xMax < 0) {
+            return {};
+        }
+        return {xMin - half_ + 1, yMin - half_ + 1, xMax - xMin + 2 * half_, yMax - yMin + 2 * half_};
+    }
+
+    void halve(Box const& tile, Scratch& scratch) const {
+        bool const wide = tile.width >= tile.height;
+        Index const width = wide ? tile.width / 2 : tile.width;
+        Index const height = wide ? tile.height : tile.height / 2;
+        warpTile({tile.x0, tile.y0, width, height}, scratch);
+        if (wide) {
+            warpTile({tile.x0 + width, tile.y0, tile.width - width, height}, scratch);
+        } else {
+            warpTile({tile.x0, tile.y0 + height, width, tile.height - height}, scratch);
+        }
+    }
+
+    void resample(Box const& tile, Box const& region, Scratch& scratch) const {
+        auto const stride = static_cast<int>(region.width) + table_.lanes;
+        auto const size = static_cast<std::size_t>(stride) * static_cast<std::size_t>(region.height);
+        scratch.imagePlane.resize(size);
+        scratch.variancePlane.resize(size);
+        scratch.badPlane.clear();
+        scratch.missingPlane.clear();
+        for (Index y = 0; y < region.height; ++y) {
+            copyRow(source_.image, region, y, stride, scratch.imagePlane);
+            copyRow(source_.variance, region, y, stride, scratch.variancePlane);
+            writeFilledRow(region, y, stride, scratch);
+        }
+        Index const count = tile.width * tile.height;
+        for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+            auto const x = static_cast<int>(scratch.column[i] - half_ + 1 - region.x0);
+            auto const y = static_cast<int>(scratch.row[i] - half_ + 1 - region.y0);
+            scratch.offset[i] = scratch.valid[i] ? y * stride + x : 0;
+        }
+        detail::WarpWeights const weights{table_.coefficients.data(), table_.nTaps, table_.lanes};
+        detail::WarpPositions const positions{scratch.offset.data(), scratch.xNode.data(), scratch.yNode.data(),
+                                              scratch.xRest.data(),  scratch.yRest.data(), static_cast<int>(count)};
+        functions_.resample(weights, positions, scratch.imagePlane.data(), scratch.variancePlane.data(), stride,
+                            scratch.image.data(), scratch.variance.data());
+        if (!scratch.badPlane.empty()) {
+            functions_.absoluteShare(weights, positions, scratch.badPlane.data(), stride, scratch.badShare.data());
+        }
+        if (!scratch.missingPlane.empty()) {
+            functions_.absoluteShare(weights, positions, scratch.missingPlane.data(), stride,
+                                     scratch.missingShare.data());
+        }
+    }
+
+    static void copyRow(ConstImageView<float> const& plane, Box const& region, Index y, int stride,
+                        std::vector<float>& to) {
+        float const* const from = pixelAt(plane, region.y0 + y, region.x0);
+        float* const end = std::copy(from, from + region.width, to.data() + y * stride);
+        std::fill(end, to.data() + (y + 1) * stride, 0.0F);
+    }
+
+    void writeFilledRow(Box const& region, Index y, int stride, Scratch& scratch) const {
+        auto const filled = fill_.row(region.y0 + y);
+        auto pixel = std::lower_bound(filled.begin(), filled.end(), region.x0,
+                                      [](FilledPixel const& p, Index x) { return p.x < x; });
+        for (; pixel != filled.end() && pixel->x < region.x0 + region.width; ++pixel) {
+            auto const i = static_cast<std::size_t>(y * stride + pixel->x - region.x0);
+            std::size_t const size = scratch.imagePlane.size();
+            scratch.imagePlane[i] = pixel->value;
+            scratch.variancePlane[i] = pixel->variance;
+            scratch.badPlane.resize(size, 0.0F);
+            scratch.badPlane[i] = 1.0F;
+            if (pixel->planes == 0 || (pixel->planes & control_.noDataBit) != 0) {
+                scratch.missingPlane.resize(size, 0.0F);
+                scratch.missingPlane[i] = 1.0F;
+            }
+        }
+    }
+
+    void writeRow(Box const& tile, Index y, Scratch const& scratch) const {
+        auto i = static_cast<std::size_t>(y * tile.width);
+        auto const fraction = static_cast<float>(control_.maskedKernelFraction);
+        for (Index x = tile.x0; x < tile.x0 + tile.width; ++x, ++i) {
+            bool const known =
+                scratch.valid[i] && (scratch.missingPlane.empty() || !(scratch.missingShare[i] > fraction));
+            float const area = scratch.area[i];
+            output_.image(tile.y0 + y, x) = known ? scratch.image[i] * area : std::numeric_limits<float>::quiet_NaN();
+            output_.variance(tile.y0 + y, x) =
+                known ? scratch.variance[i] * (area * area) : std::numeric_limits<float>::infinity();
+            output_.mask(tile.y0 + y, x) = known ? 0 : control_.noDataBit;
+        }
+    }
+
+    void writeMask(Box const& tile, Box const& region, Scratch const& scratch) const {
+        MaskPixel const bits = bitsIn(region);
+        bool const anyBad = !scratch.badPlane.empty();
+        if (bits == 0 && !anyBad) {
+            return;
+        }
+        auto const fraction = static_cast<float>(control_.maskedKernelFraction);
+        std::size_t i = 0;
+        for (Index y = tile.y0; y < tile.y0 + tile.height; ++y) {
+            for (Index x = tile.x0; x < tile.x0 + tile.width; ++x, ++i) {
+                if (!scratch.valid[i]) {
+                    continue;
+                }
+                MaskPixel grown = bits & control_.growBits;
+                if (anyBad && scratch.badShare[i] > fraction) {
+                    grown |= bits & control_.badBits;
+                }
+                output_.mask(y, x) |= collect(scratch, i, maskHalf_) | (grown == 0 ? 0 : grown & boxOf(scratch, i));
+            }
+        }
+    }
+
+    [[nodiscard]] MaskPixel bitsIn(Box const& region) const {
+        MaskPixel bits = 0;
+        for (Index y = region.y0; y < region.y0 + region.height; ++y) {
+            MaskPixel const* const row = pixelAt(source_.mask, y, region.x0);
+            for (Index x = 0; x < region.width; ++x) {
+                bits |= row[x];
+            }
+        }
+        return bits;
+    }
+
+    // All planes under the pixels from -half + 1 to half about position i; of a kernel that is not averaged, only
+    // pixels with weight: a whole position needs no neighbour.
+    [[nodiscard]] MaskPixel collect(Scratch const& scratch, std::size_t i, Index half) const {
+        bool const plain = control_.areaWidth == 0.0;
+        bool const wholeX = plain && scratch.xNode[i] == 0 && scratch.xRest[i] == 0.0F;
+        bool const wholeY = plain && scratch.yNode[i] == 0 && scratch.yRest[i] == 0.0F;
+        Index const left = wholeX ? 0 : 1 - half;
+        Index const right = wholeX ? 0 : half;
+        Index const bottom = wholeY ? 0 : 1 - half;
+        Index const top = wholeY ? 0 : half;
+        MaskPixel bits = 0;
+        for (Index y = bottom; y <= top; ++y) {
+            MaskPixel const* const row = pixelAt(source_.mask, scratch.row[i] + y, scratch.column[i] + left);
+            for (Index x = 0; x <= right - left; ++x) {
+                bits |= row[x];
+            }
+        }
+        return bits;
+    }
+
+    // All planes in the box of the image kernel about position i, pixels without weight included.
+    [[nodiscard]] MaskPixel boxOf(Scratch const& scratch, std::size_t i) const {
+        return bitsIn({scratch.column[i] - half_ + 1, scratch.row[i] - half_ + 1, 2 * half_, 2 * half_});
+    }
+
+    MaskedImageView source_;
+    PositionLattice positions_;
+    WarpControl control_;
+    // Writing through a view changes the pixels, not the view.
+    mutable MaskedImageTarget output_;
+    detail::WeightTable table_;
+    detail::WarpFunctions functions_;
+    Fractions fractions_;
+    FilledPixels fill_;
+    Index half_;
+    Index maskHalf_;
+};
+
+template <typename A, typename B>
+bool sameShape(A const& a, B const& b) {
+    return a.rows() == b.rows() && a.cols() == b.cols();
+}
+
+void requireShapes(MaskedImageView const& source, PositionLattice const& positions, MaskedImageTarget const& output) {
+    if (!sameShape(source.image, source.variance) || !sameShape(source.image, source.mask)) {
+        throw std::invalid_argument("image, variance and mask must have one shape");
+    }
+    if (!sameShape(output.image, output.variance) || !sameShape(output.image, output.mask)) {
+        throw std::invalid_argument("the output's image, variance and mask must have one shape");
+    }
+    if (positions.spacing < 1) {
+        throw std::invalid_argument("spacing of the lattice is " + std::to_string(positions.spacing) +
+                                    ", must be at least 1");
+    }
+    Index const rows = (output.image.rows() - 1) / positions.spacing + 2;
+    Index const columns = (output.image.cols() - 1) / positions.spacing + 2;
+    for (auto const* plane : {&positions.x, &positions.y}) {
+        if (plane->rows() != rows || plane->cols() != columns) {
+            throw std::invalid_argument("the lattice has " + std::to_string(plane->rows()) + " rows and " +
+                                        std::to_string(plane->cols()) + " columns, must have " + std::to_string(rows) +
+                                        " and " + std::to_string(columns));
+        }
+    }
+}
+
+void requireOptions(WarpControl const& control) {
+    if (order(control.maskKernel) > order(control.kernel)) {
+        throw std::invalid_argument("the mask kernel is larger than the image kernel");
+    }
+    if (control.cacheSize < 0) {
+        throw std::invalid_argument("cacheSize is " + std::to_string(control.cacheSize) + ", must not be negative");
+    }
+    double const width = control.areaWidth;
+    if (!(width == 0.0 || (width >= 1.0 && width <= maxAreaWidth))) {
+        throw std::invalid_argument("areaWidth is " + std::to_string(width) + ", must be 0 or from 1 to " +
+                                    std::to_string(maxAreaWidth));
+    }
+    if (!(control.maskedKernelFraction >= 0.0 && control.maskedKernelFraction < 1.0)) {
+        throw std::invalid_argument("maskedKernelFraction must be in [0, 1)");
+    }
+    if (!isSupported(control.instructionSet)) {
+        throw std::invalid_argument("AVX2 with FMA was asked for, but this processor or this build lacks it");
+    }
+}
+
+}  // namespace
+
+void warp(MaskedImageView const& source, PositionLattice const& positions, WarpControl const& control,
+          Execution const& execution, MaskedImageTarget output) {
+    requireShapes(source, positions, output);
+    requireOptions(control);
+    if (output.image.size() == 0) {
+        return;
+    }
+    Warper const warper(source, positions, control, execution, output);
+    Index const height = output.image.rows();
+    Index const width = output.image.cols();
+    Index const nColumns = (width + tileSide - 1) / tileSide;
+    Index const nRows = (height + tileSide - 1) / tileSide;
+    Index const nTiles = nColumns * nRows;
+    std::vector<Scratch> scratch(static_cast<std::size_t>(workerCount(nTiles, execution)));
+    parallelFor(nTiles, execution, [&](Index item, int worker) {
+        Index const x0 = item % nColumns * tileSide;
+        Index const y0 = item / nColumns * tileSide;
+        warper.warpTile({x0, y0, std::min(tileSide, width - x0), std::min(tileSide, height - y0)},
+                        scratch[static_cast<std::size_t>(worker)]);
+    });
+}
+
+}  // namespace psfmatch

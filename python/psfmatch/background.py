@@ -1,0 +1,352 @@
+"""The sky: clipped statistics in super-pixels of a coarse grid, and a smooth surface through them.
+
+The surface is either a two-dimensional Chebyshev polynomial fitted to the grid, or piecewise cubic in x and y
+(Akima 1970, J. ACM 17, 589; natural spline) or linear. Beyond the centres of the outer super-pixels interpolation goes
+on straight. Pixels that are masked or not finite take no part.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numpy.polynomial import chebyshev
+
+from psfmatch.config import SubtractBackgroundConfig
+from psfmatch.exposure import MaskedImage
+
+__all__ = ["BackgroundGrid", "estimateBackground", "gridOf", "measureBackground"]
+
+FloatArray = npt.NDArray[np.float64]
+
+MIN_GRID_PIX = 16
+"""Images with a shorter side (pixels) have one value for the sky: a grid would follow their noise."""
+MAX_SAMPLE_PIX = 1024
+"""Pixels of a super-pixel, on a regular lattice, that its statistic is made from: the error is 3 % of the noise."""
+CLIPPING_SIGMA = 3.0
+CLIPPING_PASSES = 3
+FAR_OUTLIERS = 100.0
+"""Distances between the quartiles, beyond which clipping never looks."""
+IQR_TO_SIGMA = 0.741301109252801
+"""Standard deviations of a Gaussian per distance between its quartiles."""
+HOLE_WEIGHT = 1e-3
+"""Weight in a fit of a super-pixel without a good pixel, which has its value from its neighbours."""
+MIN_POINTS = {"AKIMA_SPLINE": 5, "NATURAL_SPLINE": 3, "LINEAR": 2, "CONSTANT": 1}
+"""Super-pixels along an axis that a way to interpolate needs, the best first."""
+
+
+@dataclass(frozen=True)
+class BackgroundGrid:
+    """The sky in super-pixels, and how to go from there to pixels.
+
+    values, variances : (ny, nx), image units; NaN where no pixel was good, edgesX (nx + 1,), edgesY (ny + 1,) :
+    borders of the super-pixels, config : how to interpolate.
+    """
+
+    values: FloatArray
+    variances: FloatArray
+    edgesX: npt.NDArray[np.int64]
+    edgesY: npt.NDArray[np.int64]
+    config: SubtractBackgroundConfig
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return int(self.edgesY[-1]), int(self.edgesX[-1])
+
+    def image(self) -> npt.NDArray[np.float32]:
+        """Return the sky in every pixel, (h, w), image units.
+
+        Raises
+        ------
+        ValueError
+            If the grid is too coarse and ``undersampleStyle`` forbids to lower the order.
+        """
+        x, y = (np.arange(size, dtype=np.float64) for size in reversed(self.shape))
+        if self._isFit():
+            basisX, basisY, coefficients = self._fit(x, y)
+            return (basisY @ coefficients).astype(np.float32) @ basisX.T.astype(np.float32)
+        rows, slopes, valueX, slopeX = self._interpolation(x, y)
+        image: npt.NDArray[np.float32] = rows.astype(np.float32) @ valueX.T.astype(np.float32)
+        image += slopes.astype(np.float32) @ slopeX.T.astype(np.float32)
+        return image
+
+    def at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
+        """Return the sky at positions x and y (n,), array coordinates, image units."""
+        xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        if self._isFit():
+            basisX, basisY, coefficients = self._fit(xs, ys)
+            return np.asarray(((basisY @ coefficients) * basisX).sum(axis=1))
+        rows, slopes, valueX, slopeX = self._interpolation(xs, ys)
+        return np.asarray((rows * valueX).sum(axis=1) + (slopes * slopeX).sum(axis=1))
+
+    def _isFit(self) -> bool:
+        return bool(self.config.useApprox) or self.config.algorithm == "CONSTANT"
+
+    def _interpolation(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Return values and slopes (y.size, nx) at y in the columns of super-pixels, and their weights at x."""
+        styleX, styleY = self._style(1), self._style(0)
+        values = _filled(self.values)
+        valueY, slopeY = _weights(self.edgesY, y, styleY)
+        rows = valueY @ values + slopeY @ _slopes(values.T, _centres(self.edgesY), styleY).T
+        return rows, _slopes(rows, _centres(self.edgesX), styleX), *_weights(self.edgesX, x, styleX)
+
+    def _style(self, axis: int) -> str:
+        """Return how to interpolate along an axis, given the number of super-pixels there."""
+        count = self.values.shape[axis]
+        wanted = self.config.algorithm
+        if count >= MIN_POINTS[wanted]:
+            return str(wanted)
+        if self.config.undersampleStyle == "THROW_EXCEPTION":
+            raise ValueError(f"algorithm {wanted} needs {MIN_POINTS[wanted]} super-pixels along each axis, not {count}")
+        return next(style for style, least in MIN_POINTS.items() if count >= least)
+
+    def _fit(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Fit Chebyshev polynomials of total order n; return those of x, of y, and the (n + 1, n + 1) coefficients."""
+        order = self.config.approxOrderX if self.config.useApprox else 0
+        if min(self.values.shape) <= order:
+            if self.config.undersampleStyle == "THROW_EXCEPTION":
+                raise ValueError(
+                    f"approxOrderX={order} needs more than {order} super-pixels along each axis, not "
+                    f"{min(self.values.shape)}"
+                )
+            order = min(self.values.shape) - 1
+        height, width = self.shape
+        gridX, gridY = (
+            chebyshev.chebvander((2.0 * _centres(edges) + 1.0) / edges[-1] - 1.0, order)
+            for edges in (self.edgesX, self.edgesY)
+        )
+        good = np.isfinite(self.values)
+        values, weights = _filled(self.values), good.astype(np.float64)
+        if self.config.weighting:
+            # Without scatter in any super-pixel all count alike; else the few without it as the best of the others.
+            positive = self.variances[good & (self.variances > 0.0)]
+            if positive.size:
+                weights[good] = 1.0 / np.maximum(self.variances[good], positive.min())
+                weights /= weights.max()
+        # A polynomial runs wild where nothing holds it.
+        weights[~good] = HOLE_WEIGHT * weights[good].mean()
+        # The sums over the grid factor into products along x and along y.
+        n = order + 1
+        pairsX = (gridX[:, :, np.newaxis] * gridX[:, np.newaxis, :]).reshape(-1, n * n)
+        pairsY = (gridY[:, :, np.newaxis] * gridY[:, np.newaxis, :]).reshape(-1, n * n)
+        matrix = (pairsY.T @ weights @ pairsX).reshape(n, n, n, n).transpose(0, 2, 1, 3).reshape(n * n, n * n)
+        moments = (gridY.T @ (weights * values) @ gridX).reshape(n * n)
+        isUsed = np.add.outer(np.arange(n), np.arange(n)).reshape(-1) <= order
+        coefficients = np.zeros(n * n)
+        coefficients[isUsed] = np.linalg.lstsq(matrix[np.ix_(isUsed, isUsed)], moments[isUsed], rcond=1e-12)[0]
+        basisX = chebyshev.chebvander((2.0 * x + 1.0) / width - 1.0, order)
+        basisY = chebyshev.chebvander((2.0 * y + 1.0) / height - 1.0, order)
+        return np.asarray(basisX), np.asarray(basisY), coefficients.reshape(n, n)
+
+
+def estimateBackground(
+    maskedImage: MaskedImage, config: SubtractBackgroundConfig, planes: Iterable[str] = ()
+) -> npt.NDArray[np.float32]:
+    """Return a smooth model of the sky, (h, w) in image units.
+
+    Parameters
+    ----------
+    maskedImage
+        Image, not changed.
+    config
+        All of its fields count; algorithm NONE gives zero everywhere.
+    planes
+        Mask planes whose pixels are left out, besides those of ``ignoredPixelMask``.
+
+    Raises
+    ------
+    ValueError
+        If there is no good pixel, or the grid is too coarse for the order under THROW_EXCEPTION.
+    """
+    if config.algorithm == "NONE":
+        return np.zeros(maskedImage.shape, dtype=np.float32)
+    return measureBackground(maskedImage, config, planes).image()
+
+
+def measureBackground(
+    maskedImage: MaskedImage, config: SubtractBackgroundConfig, planes: Iterable[str] = ()
+) -> BackgroundGrid:
+    """Measure the sky in super-pixels; parameters and errors are those of `estimateBackground`."""
+    bits = np.int32(maskedImage.mask.getPlaneBitMask((*config.ignoredPixelMask, *planes), ignoreMissing=True))
+    mask, variance = np.asarray(maskedImage.mask), maskedImage.variance
+
+    def isBad(strip: slice) -> npt.NDArray[np.bool_]:
+        return np.asarray(~((variance[strip] >= 0.0) & (variance[strip] < np.inf)) | ((mask[strip] & bits) != 0))
+
+    return gridOf(maskedImage.image, isBad, config)
+
+
+def gridOf(
+    image: npt.NDArray[np.float32],
+    isBad: Callable[[slice], npt.NDArray[np.bool_]],
+    config: SubtractBackgroundConfig,
+    samplePix: int = MAX_SAMPLE_PIX,
+) -> BackgroundGrid:
+    """Measure the sky of an image in super-pixels.
+
+    Parameters
+    ----------
+    image
+        (h, w), not changed; pixels that are not finite are left out.
+    isBad
+        Which pixels of some rows, a slice, are left out too.
+    config
+        Size of the super-pixels and statistic.
+    samplePix
+        Number of pixels, at most, that a super-pixel is made from.
+
+    Raises
+    ------
+    ValueError
+        If there is no good pixel.
+    """
+    height, width = image.shape
+    nx, ny = _gridSize(width, height, config)
+    edgesX = np.linspace(0, width, nx + 1).round().astype(np.int64)
+    edgesY = np.linspace(0, height, ny + 1).round().astype(np.int64)
+    step = max(1, math.isqrt(int(width / nx * height / ny / samplePix)))
+    # A step leaves every super-pixel, however narrow, a column and a row.
+    stepX, stepY = min(step, max(1, width // nx)), min(step, max(1, height // ny))
+    values, variances = np.full((ny, nx), np.nan), np.full((ny, nx), np.nan)
+    # Columns of each super-pixel; the shorter ones repeat their last column, which then does not count.
+    columns = edgesX[:-1, np.newaxis] + np.arange(0, np.diff(edgesX).max(), stepX)
+    isOwn = columns < edgesX[1:, np.newaxis]
+    columns = np.minimum(columns, width - 1)
+    for row, (top, bottom) in enumerate(itertools.pairwise(edgesY)):
+        strip = slice(top, bottom, stepY)
+        samples = np.where(isOwn & ~isBad(strip)[:, columns], image[strip][:, columns], np.float32(np.nan))
+        flat = samples.transpose(1, 0, 2).reshape(nx, -1)
+        with np.errstate(all="ignore"):
+            values[row], variances[row] = _statistics(flat, str(config.statisticsProperty))
+    if not np.isfinite(values).any():
+        raise ValueError("no good pixel to estimate a background from")
+    return BackgroundGrid(values, variances, edgesX, edgesY, config)
+
+
+def _gridSize(width: int, height: int, config: SubtractBackgroundConfig) -> tuple[int, int]:
+    """Return the number of super-pixels along x and y."""
+    if min(width, height) < MIN_GRID_PIX:
+        return 1, 1
+    nx, ny = width // (config.binSizeX or config.binSize) + 1, height // (config.binSizeY or config.binSize) + 1
+    if config.undersampleStyle == "INCREASE_NXNYSAMPLE":
+        least = config.approxOrderX + 1 if config.useApprox else MIN_POINTS[config.algorithm]
+        nx, ny = max(nx, least), max(ny, least)
+    return min(nx, width), min(ny, height)
+
+
+def _statistics(samples: npt.NDArray[np.float32], statistic: str) -> tuple[FloatArray, FloatArray]:
+    """Return the statistic of each row of samples (n, m), not finite where bad, and its variance; NaN without any."""
+    ordered = np.sort(np.where(np.isfinite(samples), samples, np.float32(np.inf)), axis=1)
+    counts = np.count_nonzero(np.isfinite(ordered), axis=1)
+    median, low, high = (_quantile(ordered, counts, fraction) for fraction in (0.5, 0.25, 0.75))
+    if statistic == "MEANCLIP":
+        # Far outliers would take the digits of the running sums.
+        reach = FAR_OUTLIERS * (high - low) + np.spacing(np.abs(median).astype(np.float32))
+    else:
+        reach = np.full(len(ordered), np.inf)
+    offsets = ordered - np.where(counts > 0, median, 0.0).astype(np.float32)[:, np.newaxis]
+    isGood = np.arange(ordered.shape[1]) < counts[:, np.newaxis]
+    limited = np.clip(np.where(isGood, offsets, np.float32(0.0)), *(sign * reach[:, np.newaxis] for sign in (-1, 1)))
+    sums, squares = (
+        np.pad(np.cumsum(power, axis=1, dtype=np.float64), ((0, 0), (1, 0))) for power in (limited, np.square(limited))
+    )
+    rows = np.arange(len(ordered))
+    first, last = np.zeros_like(counts), counts
+    shift, sigma = np.zeros(len(ordered)), IQR_TO_SIGMA * (high - low)
+    for _ in range(CLIPPING_PASSES if statistic == "MEANCLIP" else 1):
+        if statistic == "MEANCLIP":
+            # The values are in order: those that stay are a range. One rounding keeps what equals the median.
+            width = CLIPPING_SIGMA * sigma + np.spacing(np.abs(median).astype(np.float32))
+            first = np.count_nonzero(offsets < (shift - width).astype(np.float32)[:, np.newaxis], axis=1)
+            last = np.count_nonzero(offsets <= (shift + width).astype(np.float32)[:, np.newaxis], axis=1)
+        used = last - first
+        shift = (sums[rows, last] - sums[rows, first]) / used
+        variance = np.maximum((squares[rows, last] - squares[rows, first]) / used - shift**2, 0.0)
+        sigma = np.sqrt(variance)
+    return (median if statistic == "MEDIAN" else median + shift), variance / used
+
+
+def _quantile(ordered: npt.NDArray[np.float32], counts: npt.NDArray[np.int64], fraction: float) -> FloatArray:
+    """Return a quantile of the first `counts` (n,) values of each ordered row (n, m); NaN where there is none."""
+    last = np.maximum(counts - 1, 0)
+    place = fraction * last
+    floor = place.astype(np.int64)
+    rows = np.arange(len(ordered))
+    low, high = (ordered[rows, np.minimum(index, last)].astype(np.float64) for index in (floor, floor + 1))
+    return np.where(counts > 0, low + (place - floor) * (high - low), np.nan)
+
+
+def _centres(edges: npt.NDArray[np.int64]) -> FloatArray:
+    """Return the centres of super-pixels in pixels."""
+    return np.asarray(0.5 * (edges[:-1] + edges[1:]) - 0.5)
+
+
+def _filled(values: FloatArray) -> FloatArray:
+    """Give super-pixels without a value the mean of their neighbours that have one, from without inwards."""
+    values = values.copy()
+    while not (known := np.isfinite(values)).all():
+        padded = np.pad(np.where(known, values, 0.0), 1)
+        counts = np.pad(known.astype(np.float64), 1)
+        window = [np.s_[j : j + values.shape[0], i : i + values.shape[1]] for j in range(3) for i in range(3)]
+        count = sum(counts[part] for part in window)
+        total = sum(padded[part] for part in window)
+        fill = ~known & (count > 0.0)
+        values[fill] = (total / np.maximum(count, 1.0))[fill]
+    return values
+
+
+def _weights(edges: npt.NDArray[np.int64], x: FloatArray, style: str) -> tuple[FloatArray, FloatArray]:
+    """Return the weights (x.size, n) at x of the values and of the slopes at n centres: piecewise cubic or linear."""
+    knots = _centres(edges)
+    n = knots.size
+    values, slopes = np.zeros((x.size, n)), np.zeros((x.size, n))
+    if n == 1:
+        values[:] = 1.0
+        return values, slopes
+    left = np.clip(np.searchsorted(knots, x, "right") - 1, 0, n - 2)
+    step = knots[left + 1] - knots[left]
+    row = np.arange(x.size)
+    if style == "LINEAR":
+        t = (x - knots[left]) / step
+        values[row, left], values[row, left + 1] = 1.0 - t, t
+        return values, slopes
+    t = (np.clip(x, knots[0], knots[-1]) - knots[left]) / step
+    values[row, left], values[row, left + 1] = (1.0 + 2.0 * t) * (1.0 - t) ** 2, t**2 * (3.0 - 2.0 * t)
+    slopes[row, left], slopes[row, left + 1] = step * t * (1.0 - t) ** 2, step * t**2 * (t - 1.0)
+    # Straight on beyond the ends.
+    slopes[:, 0] += np.minimum(x - knots[0], 0.0)
+    slopes[:, -1] += np.maximum(x - knots[-1], 0.0)
+    return values, slopes
+
+
+def _slopes(values: FloatArray, knots: FloatArray, style: str) -> FloatArray:
+    """Return the slopes at n knots of curves through values (m, n)."""
+    n = knots.size
+    if n == 1 or style == "LINEAR":
+        return np.zeros_like(values)
+    step = np.diff(knots)
+    secants = np.diff(values, axis=1) / step
+    if style == "NATURAL_SPLINE":
+        # Continuous second derivatives, zero at both ends.
+        system, right = np.zeros((n, n)), np.zeros((n, len(values)))
+        system[0, :2], right[0] = (2.0, 1.0), 3.0 * secants[:, 0]
+        system[-1, -2:], right[-1] = (1.0, 2.0), 3.0 * secants[:, -1]
+        for i in range(1, n - 1):
+            system[i, i - 1 : i + 2] = 1.0 / step[i - 1], 2.0 / step[i - 1] + 2.0 / step[i], 1.0 / step[i]
+            right[i] = 3.0 * (secants[:, i - 1] / step[i - 1] + secants[:, i] / step[i])
+        return np.asarray(np.linalg.solve(system, right).T)
+    # Akima: two more secants at each end, by parabolas.
+    first = 2.0 * secants[:, :1] - secants[:, 1:2]
+    last = 2.0 * secants[:, -1:] - secants[:, -2:-1]
+    padded = np.hstack([2.0 * first - secants[:, :1], first, secants, last, 2.0 * last - secants[:, -1:]])
+    before = np.abs(padded[:, 1 : n + 1] - padded[:, :n])
+    after = np.abs(padded[:, 3:] - padded[:, 2:-1])
+    total = before + after
+    inner, outer = padded[:, 1 : n + 1], padded[:, 2 : n + 2]
+    weight = np.divide(after, total, out=np.full_like(total, 0.5), where=total > 0.0)
+    return np.asarray(weight * inner + (1.0 - weight) * outer)

@@ -1,0 +1,301 @@
+"""Candidates in pictures: stamps with their residuals, kernels, and residuals in units of the noise.
+
+The residual of a candidate is science - (kernel * template + background), with its own kernel or with the spatial
+model at its place, over the pixels that the kernel reaches.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
+from psfmatch.displays.drawing import (
+    COLOURS,
+    addLowBar,
+    asinhNorm,
+    noiseOf,
+    percentile,
+    titleFigure,
+)
+from psfmatch.displays.mosaic import MASKED_COLOUR, Tile, drawMosaic, layOutMosaic, styleOf
+from psfmatch.displays.output import newFigure
+from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "CandidateStamps",
+    "candidateStamps",
+    "chiMosaic",
+    "chosenCandidates",
+    "kernelsMosaic",
+    "stampsMosaic",
+    "writeKernelCandidates",
+]
+
+MOST_CANDIDATES = 40  # more would be too small to see
+RESIDUAL_LIMIT = 10.0  # of residual stamps, times the noise of the sky
+CHI_LIMIT = 5.0  # of chi stamps
+
+WIDTH = 16.0  # inches
+MOSAIC = (15.2, 9.0)  # inches, the most that a mosaic takes
+ABOVE, BELOW = 1.5, 1.1  # inches, for headings and for the colour bar
+
+
+Panel = tuple[NDArray[Any], Any, NDArray[np.bool_] | None]
+
+
+@dataclass(frozen=True)
+class CandidateStamps:
+    """What is drawn of one candidate, over the pixels that the kernel reaches.
+
+    science, matched : counts (template through its own kernel, with the background); own, spatial : residual of its own
+    kernel and of the spatial model (None without one); kernel, model : kernel images.
+    """
+
+    candidate: KernelCandidate
+    science: MaskedImage
+    matched: MaskedImage
+    own: MaskedImage
+    spatial: MaskedImage | None
+    kernel: NDArray[np.float64]
+    model: NDArray[np.float64] | None
+
+    @property
+    def bad(self) -> NDArray[np.bool_]:
+        """Pixels that have no weight in the fit."""
+        return self.own.badPixels(self.candidate.config.badPlanes())
+
+    @property
+    def residuals(self) -> list[MaskedImage]:
+        """The residual of its own kernel, and that of the model if there is one."""
+        return [self.own] if self.spatial is None else [self.own, self.spatial]
+
+    @property
+    def label(self) -> str:
+        """The id and chi^2 of a pixel, of its own kernel and of the model."""
+        spatial = self.candidate.spatialResidual
+        ofModel = "" if spatial is None else f", model {spatial.rms**2:.2f}"
+        return f"{self.candidate.id}  χ² {self.candidate.chi2:.2f}{ofModel}"
+
+    @property
+    def colour(self) -> str:
+        """Colour of the status."""
+        return COLOURS[self.candidate.status.name]
+
+
+def _residual(
+    candidate: KernelCandidate, kernelImage: NDArray[np.float64], background: float
+) -> tuple[MaskedImage, MaskedImage]:
+    """Return kernel * template + background, and science minus that, over the pixels that the kernel reaches."""
+    edges = EdgeHandling(badPlanes=tuple(candidate.config.badPlanes()))
+    matched = LinearCombinationKernel(kernelImage[np.newaxis], [[1.0]]).convolve(
+        candidate.templateMaskedImage, edges, threads=1
+    )
+    matched -= -background
+    residual = candidate.scienceMaskedImage.copy()
+    residual -= matched
+    height, width = kernelImage.shape
+    box = residual.getBBox()
+    inner = Box(box.x0 + width // 2, box.y0 + height // 2, box.width - width + 1, box.height - height + 1)
+    return matched.subset(inner), residual.subset(inner)
+
+
+def candidateStamps(
+    candidate: KernelCandidate,
+    kernel: LinearCombinationKernel | None = None,
+    background: SpatialFunction2D | None = None,
+) -> CandidateStamps:
+    """Return the stamps and kernels of a candidate that has a solution; of the spatial model too if there is one."""
+    solution = candidate.kernelSolution
+    own = solution.computeImage()
+    matched, residual = _residual(candidate, own, solution.background)
+    model = spatial = None
+    if kernel is not None:
+        place = candidate.x, candidate.y
+        model = kernel.computeImage(*place)
+        spatial = _residual(candidate, model, 0.0 if background is None else float(background(*place)))[1]
+    science = candidate.scienceMaskedImage.subset(residual.getBBox())
+    return CandidateStamps(candidate, science, matched, residual, spatial, own, model)
+
+
+def chosenCandidates(
+    cellSet: SpatialCellSet, showBad: bool, most: int = MOST_CANDIDATES
+) -> tuple[list[KernelCandidate], str]:
+    """Return the fitted candidates to draw, lowest chi^2 first, and a sentence about which they are.
+
+    Of more than `most`, as many are taken at even steps of chi^2's rank, best and worst among them.
+    """
+    fitted = [c for c in cellSet if c.isInitialized and (showBad or c.status is not CandidateStatus.BAD)]
+    fitted.sort(key=lambda c: (c.status is CandidateStatus.BAD, c.chi2))
+    if len(fitted) <= most:
+        return fitted, f"all {len(fitted)} fitted candidates" if showBad else f"{len(fitted)} good candidates"
+    ranks = np.unique(np.linspace(0, len(fitted) - 1, most).round().astype(int))
+    return [fitted[i] for i in ranks], f"{len(ranks)} of {len(fitted)} candidates, at even steps of the rank in χ²"
+
+
+def _legend(shown: Iterable[CandidateStamps], hasMask: bool) -> list[Any]:
+    from matplotlib.patches import Patch
+
+    present = {stamps.candidate.status for stamps in shown}
+    names = {CandidateStatus.GOOD: "good", CandidateStatus.BAD: "bad", CandidateStatus.UNKNOWN: "not judged"}
+    handles = [Patch(color=COLOURS[status.name], label=name) for status, name in names.items() if status in present]
+    return [*handles, *([Patch(color=MASKED_COLOUR, label="bad pixel")] if hasMask else [])]
+
+
+def _mosaic(
+    shown: Sequence[CandidateStamps],
+    panels: Sequence[Sequence[Panel]],
+    headings: Sequence[str],
+    title: str,
+    note: str,
+    bar: tuple[Any, str],
+    opacity: float = 1.0,
+) -> Figure:
+    """Figure of one tile per candidate, with the colour bar (style, label) along the bottom."""
+    tiles = [
+        Tile(stamps.label, images, stamps.colour, stamps.colour) for stamps, images in zip(shown, panels, strict=True)
+    ]
+    layout = layOutMosaic(tiles, *MOSAIC)
+    figure = newFigure(WIDTH, ABOVE + layout.height + BELOW)
+    drawMosaic(figure, (0.4, BELOW + layout.height), tiles, layout, headings, opacity)
+    titleFigure(figure, title, note, _legend(shown, any(bad is not None for *_, bad in panels[0])))
+    addLowBar(figure, *bar, (4.0, 0.55, 8.0))
+    return figure
+
+
+def stampsMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -> Figure:
+    """Draw science, matched template, and both residuals of every candidate, in counts.
+
+    Star images have a scale of their own: their sky is white, their peak black. Residuals are in units of the sky
+    noise of the stamp, one number for all of its pixels, so that they keep their shape.
+    """
+    from matplotlib.colors import Normalize
+
+    scale = styleOf("RdBu_r", Normalize(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))
+    panels = []
+    for stamps in shown:
+        science, matched = stamps.science.image, stamps.matched.image
+        bad = stamps.bad
+        sky = percentile(science[~bad], 25)
+        variance = percentile(stamps.own.variance[~bad], 25)
+        noise = math.sqrt(variance) if variance > 0 else noiseOf(science[~bad])
+        star = styleOf("gray_r", asinhNorm(noise, percentile(science[~bad], 100) - sky))
+        images: list[Panel] = [(science - sky, star, bad), (matched - sky, star, None)]
+        images += [(np.where(bad, np.nan, residual.image) / noise, scale, bad) for residual in stamps.residuals]
+        panels.append(images)
+    headings = ["science", "matched", "residual", *(["of model"] if shown[0].spatial is not None else [])]
+    return _mosaic(
+        shown,
+        panels,
+        headings,
+        "Candidates: science, matched template, residuals",
+        f"{which}; label: id, χ² per pixel. Stars: asinh from sky to own peak. Residuals of the candidate's own kernel "
+        "and of the spatial model, in counts over the sky noise of the stamp",
+        (scale, "residual / sky noise"),
+        opacity,
+    )
+
+
+def kernelsMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -> Figure:
+    """Draw each candidate's own kernel, the spatial model at its place, and their difference, on one scale."""
+    from matplotlib.colors import AsinhNorm
+
+    peak = float(np.median([np.abs(stamps.kernel).max() for stamps in shown])) or 1.0
+    scale = styleOf("RdBu_r", AsinhNorm(linear_width=peak / 20, vmin=-peak, vmax=peak))
+    panels = []
+    for stamps in shown:
+        images: list[Panel] = [(stamps.kernel, scale, None)]
+        if stamps.model is not None:
+            images += [(stamps.model, scale, None), (stamps.kernel - stamps.model, scale, None)]
+        panels.append(images)
+    return _mosaic(
+        shown,
+        panels,
+        ["own", "model", "own - model"] if shown[0].model is not None else ["own"],
+        "Candidates: kernels",
+        f"{which}; label: id, χ² per pixel. The kernel of the candidate alone and the spatial model at its place, per "
+        "pixel, asinh",
+        (scale, "kernel, per pixel"),
+        opacity,
+    )
+
+
+def chiMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -> Figure:
+    """Draw residual / sqrt(variance) of the candidate's own kernel and of the spatial model."""
+    from matplotlib.colors import Normalize
+
+    scale = styleOf("RdBu_r", Normalize(-CHI_LIMIT, CHI_LIMIT))
+    panels = []
+    for stamps in shown:
+        panels.append([(_chi(residual, stamps.bad), scale, stamps.bad) for residual in stamps.residuals])
+    return _mosaic(
+        shown,
+        panels,
+        ["own", "model"] if shown[0].spatial is not None else ["own"],
+        "Candidates: residuals in units of their noise",
+        f"{which}; label: id, χ² per pixel. Residual / √variance of the candidate's own kernel and of the spatial "
+        "model; ideally noise of 1",
+        (scale, "residual / √variance"),
+        opacity,
+    )
+
+
+def _chi(residual: MaskedImage, bad: NDArray[np.bool_]) -> NDArray[np.float64]:
+    variance = np.where((residual.variance > 0) & ~bad, residual.variance, np.nan).astype(np.float64)
+    return residual.image / np.sqrt(variance)
+
+
+def writeKernelCandidates(
+    cellSet: SpatialCellSet,
+    kernel: LinearCombinationKernel,
+    background: SpatialFunction2D,
+    folder: str | os.PathLike[str],
+) -> list[Path]:
+    """Write what belongs to every good candidate to FITS files.
+
+    Parameters
+    ----------
+    cellSet
+        Candidates after a solution.
+    kernel, background
+        The spatial model.
+    folder
+        Where to write; made if need be.
+
+    Returns
+    -------
+    paths
+        For each candidate ``diffim_c{id}_x{x}_y{y}.fits`` (residual of its own kernel, image, mask and variance),
+        ``kernel_...`` (its own kernel) and ``sdiffim_...`` (residual of the spatial model); x and y are those of the
+        nearest pixel.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for candidate in cellSet:
+        if candidate.status is not CandidateStatus.GOOD or not candidate.isInitialized:
+            continue
+        stamps = candidateStamps(candidate, kernel, background)
+        assert stamps.spatial is not None
+        x, y = math.floor(candidate.x + 0.5), math.floor(candidate.y + 0.5)
+        images = {"diffim": stamps.own, "kernel": MaskedImage(stamps.kernel), "sdiffim": stamps.spatial}
+        for what, image in images.items():
+            paths.append(folder / f"{what}_c{candidate.id}_x{x}_y{y}.fits")
+            Exposure(image).writeFits(paths[-1])
+    return paths

@@ -1,0 +1,131 @@
+"""Where pictures go: PNG files with a frame number and a title in their names, or windows."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["folderOf", "isScreenWanted", "newFigure", "nextFrame", "pause", "publish", "savePng"]
+
+log = logging.getLogger("psfmatch.displays")
+
+DEFAULT_FOLDER = "psfmatch-debug"
+DEFAULT_DPI = 100.0
+
+
+def folderOf(module: ModuleType | None) -> Path:
+    """Return the folder of the pictures: ``lsstDebug.directory``, PSFMATCH_DEBUG_DIR, or psfmatch-debug."""
+    return Path(getattr(module, "directory", None) or os.environ.get("PSFMATCH_DEBUG_DIR") or DEFAULT_FOLDER)
+
+
+def isScreenWanted(module: ModuleType | None) -> bool:
+    """Whether ``lsstDebug.screen`` or PSFMATCH_DEBUG_SCREEN ask for windows."""
+    return bool(getattr(module, "screen", False)) or os.environ.get("PSFMATCH_DEBUG_SCREEN", "0") not in ("", "0")
+
+
+def nextFrame(module: ModuleType | None) -> int:
+    """Return the number of the next picture."""
+    frame = getattr(module, "frame", None)
+    return frame if isinstance(frame, int) and not isinstance(frame, bool) else 1
+
+
+def newFigure(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches, at the resolution of ``lsstDebug.dpi``; in a window if wanted."""
+    from matplotlib.figure import Figure
+
+    module = sys.modules.get("lsstDebug")
+    dpi = float(getattr(module, "dpi", None) or DEFAULT_DPI)
+    if not isScreenWanted(module):
+        return Figure(figsize=(width, height), dpi=dpi)
+    from matplotlib import pyplot
+
+    figure = pyplot.figure(figsize=(width, height), dpi=dpi)
+    if not _hasWindow(figure):
+        log.warning("matplotlib's backend %s opens no windows: debug views go to files", pyplot.get_backend())
+        pyplot.close(figure)
+    return figure
+
+
+def publish(figure: Figure, name: str, title: str) -> Path | None:
+    """Write or show a picture and count its frame.
+
+    Parameters
+    ----------
+    figure
+        The picture, of `newFigure`.
+    name, title
+        Of the channel and of the picture; both go into the name of the file.
+
+    Returns
+    -------
+    path
+        Of the file, also at the end of ``lsstDebug.pictures``; None for a window.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
+    module: Any = sys.modules.get("lsstDebug")
+    frame = nextFrame(module)
+    path = None
+    if _hasWindow(figure):
+        manager: Any = figure.canvas.manager
+        manager.set_window_title(f"{frame} {name}: {title}")
+        manager.show()
+        figure.canvas.draw_idle()
+        figure.canvas.flush_events()
+    else:
+        folder = folderOf(module)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{frame:03d}-{name}-{re.sub(r'[^A-Za-z0-9]+', '-', title).strip('-')}.png"
+        savePng(figure, path)
+        log.debug("Debug view %s", path)
+    if module is not None:
+        module.frame = frame + 1
+        module.pictures = [*getattr(module, "pictures", []), *([path] if path else [])]
+    return path
+
+
+def pause() -> None:
+    """Wait for the return key, where there are windows to look at and a terminal to answer."""
+    if isScreenWanted(sys.modules.get("lsstDebug")) and sys.stdin is not None and sys.stdin.isatty():
+        input("psfmatch: debug views shown; press return to go on ")
+
+
+def _hasWindow(figure: Figure) -> bool:
+    """Whether a figure's backend runs an event loop; the others only write files."""
+    return figure.canvas.required_interactive_framework is not None
+
+
+def savePng(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG at its own resolution; a failure leaves neither a new nor a damaged file.
+
+    Raises
+    ------
+    OSError
+        When the directory does not exist or cannot be written.
+    """
+    target = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".png", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            # Without the name and version of the software the same figure gives the same bytes.
+            figure.savefig(stream, format="png", dpi=figure.dpi, metadata={"Software": None})
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

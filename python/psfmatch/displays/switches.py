@@ -1,0 +1,181 @@
+"""Who asks for debug views: the module ``lsstDebug``, the user's ``debug`` module, and the switches of a channel."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+__all__ = ["DEFAULT_SWITCHES", "Switches", "debugging", "serveLsstDebug", "switchesOf"]
+
+log = logging.getLogger("psfmatch.displays")
+
+MODULE = "lsstDebug"
+FAMILIES = ("lsst.ip.diffim", "psfmatch")
+"""A channel answers to its name behind either of these."""
+
+DEFAULT_TRANSPARENCY = 50.0  # percent, of mask planes drawn over an image where nothing is set
+
+DEFAULT_SWITCHES: dict[str, dict[str, bool | int]] = {
+    "psfMatch": {
+        "display": True,
+        "maskTransparency": 60,
+        "displayCandidates": True,
+        "displayKernelBasis": True,
+        "displayKernelMosaic": True,
+        "plotKernelSpatialModel": True,
+        "plotKernelCoefficients": True,
+        "showBadCandidates": True,
+    },
+    "imagePsfMatch": {
+        "display": True,
+        "maskTransparency": 60,
+        "displayTemplate": True,
+        "displaySciIm": True,
+        "displaySpatialCells": True,
+        "displayDiffIm": True,
+        "showBadCandidates": True,
+    },
+    "diaCatalogSourceSelector": {"display": True, "maskTransparency": 60, "displayExposure": True},
+}
+"""What is on when debugging is asked for without a debug module."""
+
+
+class _Finder:
+    """Finds ``lsstDebug`` in this package; it stands last, so that an installed one is found before."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return the specification of our module, for its name only."""
+        if name != MODULE:
+            return None
+        return importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{MODULE}.py"))
+
+
+def serveLsstDebug() -> None:
+    """Let ``import lsstDebug`` find ours where nothing else provides it."""
+    if _Finder not in sys.meta_path:
+        sys.meta_path.append(_Finder)
+
+
+class Switches:
+    """The switches of a channel, from the information objects of all its names that have ``display`` on."""
+
+    def __init__(self, infos: Sequence[Any]) -> None:
+        self._infos = infos
+
+    def isOn(self, name: str) -> bool:
+        """Whether any of the objects has a switch on."""
+        return any(bool(getattr(info, name, False)) for info in self._infos)
+
+    @property
+    def maskOpacity(self) -> float:
+        """Opacity of the mask planes, 0 to 1, from ``maskTransparency`` in percent."""
+        for info in self._infos:
+            value = getattr(info, "maskTransparency", False)
+            if value is not False and value is not None:
+                return 1.0 - min(max(float(value), 0.0), 100.0) / 100.0
+        return 1.0 - DEFAULT_TRANSPARENCY / 100.0
+
+
+def switchesOf(channel: str) -> Switches | None:
+    """Return the switches of a channel, or None if it is off: without a debug module that costs one look-up."""
+    module = sys.modules.get(MODULE)
+    if module is None:
+        return None
+    infos = []
+    for family in FAMILIES:
+        try:
+            info = module.Info(f"{family}.{channel}")
+            if info.display:
+                infos.append(info)
+        except KeyError:
+            # An installed lsstDebug keeps switches in the module of that name, which need not be loaded.
+            log.debug("lsstDebug knows no %s.%s", family, channel)
+        except Exception as error:  # the function is the user's
+            log.warning("No debug views: lsstDebug.Info('%s.%s') raised %r", family, channel, error)
+    return Switches(infos) if infos else None
+
+
+@contextmanager
+def debugging(isOn: bool = True, folder: str | os.PathLike[str] | None = None) -> Iterator[ModuleType | None]:
+    """Draw debug views inside a with block.
+
+    The user's module ``debug`` says which: ``debug.py`` in `folder`, else on the path; without one every channel shows
+    what is useful. Afterwards everything is as before, and the log says where the pictures are.
+
+    Parameters
+    ----------
+    isOn
+        False does nothing.
+    folder
+        Where to look for ``debug.py`` first, by default the working directory.
+
+    Yields
+    ------
+    module
+        ``lsstDebug``, whose ``frame``, ``directory``, ``screen`` and ``dpi`` may be set; None if not on.
+
+    Raises
+    ------
+    ValueError
+        If the debug module raises when it is imported.
+    """
+    if not isOn:
+        yield None
+        return
+    serveLsstDebug()
+    module: Any = importlib.import_module(MODULE)
+    before, previous = dict(vars(module)), sys.modules.get("debug")
+    nBefore = len(getattr(module, "pictures", []))
+    try:
+        spec = PathFinder.find_spec("debug", [os.fspath(folder or Path.cwd()), *sys.path])
+        if spec is not None and Path(spec.origin or "").name == "debug.py":
+            _execute(spec)
+            log.info("Debug views as %s says", spec.origin)
+            nBefore = len(getattr(module, "pictures", []))
+        elif isinstance(module.Info, type):
+            module.Info = _defaultInfo
+        yield module
+    finally:
+        _tell(module, nBefore)
+        vars(module).clear()
+        vars(module).update(before)
+        if previous is None:
+            sys.modules.pop("debug", None)
+        else:
+            sys.modules["debug"] = previous
+
+
+def _execute(spec: ModuleSpec) -> None:
+    """Run the user's debug module, afresh."""
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["debug"] = module
+    assert spec.loader is not None
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the module is a program: anything can go wrong in it
+        raise ValueError(f"debug module {spec.origin}: {type(error).__name__}: {error}") from error
+
+
+def _tell(module: Any, nBefore: int) -> None:
+    from psfmatch.displays.output import folderOf
+
+    nWritten = len(getattr(module, "pictures", [])) - nBefore
+    if nWritten:
+        log.info("%d debug views written to %s", nWritten, folderOf(module))
+
+
+def _defaultInfo(name: str) -> Any:
+    info: Any = importlib.import_module(MODULE).getInfo(name)
+    for switch, value in DEFAULT_SWITCHES.get(name.rpartition(".")[2], {}).items():
+        setattr(info, switch, value)
+    return info

@@ -1,0 +1,60 @@
+"""Pixels to sky and back, for catalogues: right ascension and declination whatever the WCS is written in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.coordinates import FK5, ICRS, SkyCoord
+from astropy.wcs import WCS
+from astropy.wcs.utils import wcs_to_celestial_frame
+
+__all__ = ["pixelsToSky", "skyToPixels"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def pixelsToSky(wcs: WCS, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return right ascension and declination (degrees) of positions x and y (parent pixels).
+
+    They are of the WCS's own equatorial frame, or ICRS where it has another.
+    """
+    first, second = wcs.celestial.all_pix2world(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), 0)
+    frame = _foreignFrame(wcs)
+    if frame is None:
+        return first, second
+    sky = SkyCoord(first, second, unit="deg", frame=frame).icrs
+    return np.asarray(sky.ra.deg), np.asarray(sky.dec.deg)
+
+
+def skyToPixels(wcs: WCS, sky: Any) -> tuple[FloatArray, FloatArray]:
+    """Return x and y (parent pixels) of sky positions.
+
+    Parameters
+    ----------
+    wcs
+        With a celestial part.
+    sky
+        A SkyCoord, of any frame; or right ascension and declination (degrees) as of `pixelsToSky`. Positions that
+        the WCS has no pixel for become NaN or lie far outside any image.
+    """
+    celestial = wcs.celestial
+    frame = _foreignFrame(wcs)
+    if isinstance(sky, SkyCoord):
+        coordinate = sky.transform_to(wcs_to_celestial_frame(celestial)).spherical
+        longitude, latitude = coordinate.lon.deg, coordinate.lat.deg
+    elif frame is not None:
+        coordinate = SkyCoord(*sky, unit="deg", frame="icrs").transform_to(frame).spherical
+        longitude, latitude = coordinate.lon.deg, coordinate.lat.deg
+    else:
+        longitude, latitude = sky
+    x, y = celestial.all_world2pix(np.atleast_1d(longitude), np.atleast_1d(latitude), 0, quiet=True)
+    return x, y
+
+
+def _foreignFrame(wcs: WCS) -> Any:
+    """Return the celestial frame of a WCS unless it is equatorial as of 2000."""
+    frame = wcs_to_celestial_frame(wcs.celestial)
+    isOwn = isinstance(frame, ICRS) or (isinstance(frame, FK5) and frame.equinox.jyear == 2000.0)
+    return None if isOwn else frame

@@ -1,0 +1,99 @@
+"""The examples run as their texts say, on small fields, and print what they promise."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from psfmatch.testing import simulatePair
+
+folder = Path(__file__).resolve().parents[2] / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", folder / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_customBasis(capsys):
+    example = load("customBasis")
+    example.main(["--size", "300", "--degree", "4"])
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line[:22].strip(): [float(text) for text in line[22:].split()] for line in lines[1:3]}
+    assert rows.keys() == {"Gaussians, default", "shapelets, degree 4"}
+    assert [row[0] for row in rows.values()] == [27, 15]
+    for _, stars, kernelSum, skyScatter, starScatter in rows.values():
+        assert stars >= 3
+        # The sum of the kernel is that of the simulation, known from stars of 1 % and better.
+        assert kernelSum == pytest.approx(1.25, rel=0.03)
+        assert skyScatter == pytest.approx(1.0, abs=0.05)
+        # A star's noise has what the kernel could not match on top; a wrong basis gives 2 and more.
+        assert starScatter < 1.5
+    assert lines[3].startswith("True kernel sum 1.2500.")
+
+
+def test_shapeletsAreOrthogonal():
+    shapelets = load("customBasis").makeShapelets(41, 2.0, 3).reshape(10, -1)
+    products = shapelets @ shapelets.T
+    norms = np.sqrt(np.diagonal(products))
+    # Hermite functions under the weight exp(-x^2): sums over pixels are integrals to exp(-pi^2 sigma^2).
+    np.testing.assert_allclose(products / np.outer(norms, norms), np.eye(10), atol=1e-9)
+
+
+def test_customBasisNeedsBothWidths():
+    task = load("customBasis").ShapeletMatchTask()
+    with pytest.raises(ValueError, match="needs both FWHMs"):
+        task.makeKernelBasisList(2.5, None)
+
+
+def test_userCatalogue(capsys):
+    load("userCatalogue").main(["--size", "320"])
+    text = capsys.readouterr().out
+    lines = text.splitlines()
+    assert "stars have magnitudes 13.0 to 17.0" in lines[0]
+    assert "2 not cut out: outside the image" in text
+    assert "true kernel sum          1.2500" in lines
+    assert sum(line.endswith("  used") for line in lines) >= 3
+    for name in ("with the catalogue", "with its own detection"):
+        line = next(line for line in lines if line.startswith(name))
+        kernelSum, scatter = float(line[24:].split()[0]), float(line.split()[-1])
+        assert kernelSum == pytest.approx(1.25, rel=0.03)
+        assert scatter == pytest.approx(1.0, abs=0.05)
+        assert f"from {sum(line.endswith('  used') for line in lines)} stars" in line or name != "with the catalogue"
+
+
+def test_subclassedTask(capsys):
+    load("subclassedTask").main(["--size", "256", "-c", "detection.thresholdValue=6"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["x", "y", "true", "S/N", "true", "flux", "measured"]
+    assert "detections besides" in lines[2]
+    assert "seconds spent" in lines
+    assert any(line.split()[0] == "solve" for line in lines[4:])
+
+
+def test_subclassedTaskFindsTransients():
+    example = load("subclassedTask")
+    config = example.TransientTask.ConfigClass()
+    pair = simulatePair(seed=4, size=256, brightStars=300, faintStars=100, transients=(40.0, -30.0), badFraction=0.0)
+    tables, detected = [], []
+    for factor in (2.0, 1.0):
+        config.maxElongation = factor
+        task = example.TransientTask(config=config, threads=1)
+        result = task.run(pair.template, pair.science)
+        tables.append(result.transients)
+        detected.append(task.metadata["nElongated"] + len(result.transients))
+    # Elongated ones are counted, not lost.
+    assert detected[0] == detected[1]
+    for x, y, flux in pair.truth.transients.iterrows("x", "y", "flux"):
+        distance, row = example.nearest(tables[0], x, y)
+        assert distance < 1.0
+        # Four times the noise of 1/30, and a Gaussian in place of the PSF.
+        assert tables[0]["psfFlux"][row] == pytest.approx(flux, rel=0.2)
+    # Nothing is perfectly round.
+    assert len(tables[1]) == 0
+    assert task.metadata["runEndUtc"]
+    assert task.detection.getFullName() == "transient.detection"
+    assert example.nearest(tables[1], 0.0, 0.0) == (np.inf, -1)

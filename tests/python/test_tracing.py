@@ -1,0 +1,132 @@
+"""Debugging lines come out by level or by trace number, once, under our names or those of the reference."""
+
+import logging
+from contextlib import contextmanager
+
+import pytest
+from lsst.utils.logging import TRACE, VERBOSE, LsstLogAdapter, trace_set_at
+
+from psfmatch import ImagePsfMatchTask, Task
+from psfmatch.testing import simulatePair
+from psfmatch.tracing import getLogger, writingFor
+
+
+@contextmanager
+def traced(name, number):
+    """Set the trace loggers of a name, and give them back as they were."""
+    try:
+        trace_set_at(name, number)
+        yield
+    finally:
+        for i in range(6):
+            logging.getLogger(f"TRACE{i}.{name}").setLevel(logging.NOTSET)
+
+
+def write(log):
+    log.verbose("verbose %d", 1)
+    log.debug("debug %d", 2)
+    log.trace("trace %d", 3)
+
+
+def test_byLevelAsAnyLogger(caplog):
+    log = getLogger("psfmatch.test")
+    assert isinstance(log, LsstLogAdapter)
+    for level, expected in (
+        (logging.INFO, []),
+        (VERBOSE, ["verbose 1"]),
+        (logging.DEBUG, ["verbose 1", "debug 2"]),
+        (TRACE, ["verbose 1", "debug 2", "trace 3"]),
+    ):
+        caplog.clear()
+        with caplog.at_level(level, logger="psfmatch"):
+            write(log)
+            assert log.isEnabledFor(logging.DEBUG) == (level <= logging.DEBUG)
+        assert caplog.messages == expected
+        assert {record.name for record in caplog.records} <= {"psfmatch.test"}
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(0, []), (1, []), (2, [2]), (3, [2]), (4, [2, 4]), (5, [2, 4, 5])],
+)
+@pytest.mark.parametrize("name", ["psfmatch.test", "psfmatch", "lsst.ip.diffim.test", "lsst.ip.diffim"])
+def test_byTraceNumber(caplog, name, number, expected):
+    with traced(name, number):
+        write(getLogger("psfmatch.test"))
+    own = "psfmatch.test" if name.startswith("psfmatch") else "lsst.ip.diffim.test"
+    assert [record.name for record in caplog.records] == [f"TRACE{i}.{own}" for i in expected]
+    # Trace loggers write at DEBUG only: that is the level which handlers are set for.
+    assert {record.levelno for record in caplog.records} <= {logging.DEBUG}
+    assert all(record.filename == "test_tracing.py" for record in caplog.records)
+    assert all(record.funcName == "write" for record in caplog.records)
+
+
+def test_eachLineOnce(caplog):
+    with traced("psfmatch.test", 5), caplog.at_level(logging.DEBUG, logger="psfmatch"):
+        write(getLogger("psfmatch.test"))
+    assert sorted(caplog.messages) == ["debug 2", "trace 3", "verbose 1"]
+    assert [record.name for record in caplog.records] == ["psfmatch.test", "psfmatch.test", "TRACE5.psfmatch.test"]
+
+
+def test_higherLevelsAreUntouched(caplog):
+    log = getLogger("psfmatch.test").getChild("child")
+    with traced("psfmatch", 5), caplog.at_level(logging.ERROR, logger="psfmatch"):
+        log.info("info")
+        log.warning("warning")
+        log.error("error")
+    assert caplog.messages == ["error"]
+    assert caplog.records[0].name == "psfmatch.test.child"
+
+
+def test_otherNamesAreLeftAlone(caplog):
+    with traced("psfmatch.other", 5), traced("lsst.ip.diffim.other", 5), traced("psfmatchother", 5):
+        write(getLogger("psfmatch.test"))
+        assert not getLogger("psfmatch.test").isEnabledFor(logging.DEBUG)
+    assert caplog.messages == []
+    with traced("foreign.task", 4):
+        getLogger("foreign.task").debug("of a foreign pipeline")
+    assert [record.name for record in caplog.records] == ["TRACE4.foreign.task"]
+
+
+def test_helpersAnswerToTheTaskThatRuns(caplog):
+    helper = getLogger("psfmatch.helper")
+    with traced("psfmatch.task", 4):
+        helper.debug("before")
+        with writingFor("psfmatch.task"):
+            helper.debug("inside")
+            with writingFor("psfmatch.task.subtask"):
+                helper.debug("below")
+        helper.debug("after")
+    assert caplog.messages == ["inside", "below"]
+
+
+def test_logOfATask(caplog):
+    task = Task(name="plain")
+    with traced("psfmatch.plain", 4), task.timer("block"):
+        task.log.debug("in the block")
+    assert caplog.messages[:2] == ["block: start", "in the block"]
+    with caplog.at_level(logging.DEBUG, logger="psfmatch"), task.log.temporary_log_level(logging.WARNING):
+        task.log.info("hidden")
+    assert "hidden" not in caplog.messages
+
+
+@pytest.mark.parametrize("name", ["psfmatch.imagePsfMatch", "lsst.ip.diffim.imagePsfMatch"])
+def test_traceOfASubtraction(caplog, name):
+    """The candidates, the rejections, the passes and the steps of one run."""
+    pair = simulatePair(seed=4, size=224, brightStars=300, faintStars=100, transients=0)
+    config = ImagePsfMatchTask.ConfigClass()
+    config.kernel.active.update(spatialKernelOrder=0, fitForBackground=True)
+    with traced(name, 4):
+        task = ImagePsfMatchTask(config=config, threads=1)
+        result = task.subtractExposures(pair.template, pair.science, 2.7, 3.9)
+    lines = [record.getMessage() for record in caplog.records if record.name == f"TRACE4.{name}"]
+    fitted = [c for c in result.kernelCellSet if c.isInitialized]
+    assert fitted
+    for candidate in fitted:
+        place = f"Candidate {candidate.id} at ({candidate.x:.1f}, {candidate.y:.1f}): residual"
+        assert any(line.startswith(place) and "kernel sum" in line for line in lines)
+    for candidate in result.kernelCellSet:
+        if candidate.reason is not None:
+            assert any(line.startswith(f"Rejecting candidate {candidate.id}") for line in lines)
+    for start in ("Pass 0: rejected", "Kernel sum", "Spatial solution", "solve: end after"):
+        assert any(line.startswith(start) for line in lines)
