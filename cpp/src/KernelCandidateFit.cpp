@@ -1,5 +1,7 @@
 #include "psfmatch/KernelCandidateFit.h"
 
+#include <algorithm>
+#include <cmath>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -46,6 +48,13 @@ std::optional<KernelFit> trySolving(PreparedStamp const& stamp, Workspace const&
     return solved;
 }
 
+// Standard deviation of sum_i a_i sum(K_i) under the (penalised) normal matrix as the inverse of a covariance.
+double kernelSumErrorOf(SymmetricFactor const& factor, FitSetup const& setup) {
+    VectorXd sums = VectorXd::Zero(factor.scale.size());
+    sums.head(setup.nBasis()) = setup.basis.basis.images.rowwise().sum();
+    return std::sqrt(std::max(0.0, sums.dot(solve(factor, sums).col(0))));
+}
+
 void fitCandidate(CandidateStamp const& candidate, FitSetup const& setup, Workspace& workspace, CandidateFit& fit) {
     CandidateFitControl const& control = setup.control;
     PreparedStamp const stamp = prepareColumns(candidate, setup, workspace);
@@ -72,6 +81,7 @@ void fitCandidate(CandidateStamp const& candidate, FitSetup const& setup, Worksp
         differenceVariance = differenceVarianceOf(setup.functions, stamp, kernel);
     }
     fit.kernelSum = kernel.sum();
+    fit.kernelSumError = kernelSumErrorOf(solved->factor, setup);
     if (control.covariance) {
         fit.noiseMatrix = noiseMatrixOf(stamp, workspace, weights, kernel, setup);
         fit.covariance = sandwich(solved->factor, fit.noiseMatrix);

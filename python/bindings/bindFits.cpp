@@ -107,6 +107,7 @@ void bindFits(py::module_& module) {
         .def_property_readonly("coefficients", [](CandidateFit const& fit) { return arrayOf(fit.coefficients); })
         .def_readonly("background", &CandidateFit::background)
         .def_readonly("kernelSum", &CandidateFit::kernelSum)
+        .def_readonly("kernelSumError", &CandidateFit::kernelSumError)
         .def_readonly("conditionNumber", &CandidateFit::conditionNumber)
         .def_readonly("method", &CandidateFit::method)
         .def_readonly("regularizationStrength", &CandidateFit::regularizationStrength)

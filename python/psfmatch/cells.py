@@ -66,9 +66,10 @@ class KernelSolution:
     basis : (n, h, w), coefficients : (n,), background : image units, kernelSum : flux ratio,
     matrix, rightHandSide : normal equations of n (+ 1 with background) unknowns, 1/variance weighted; empty where
     they are too large to keep, conditionNumber : of the scaled matrix, method : how it was solved, lostFraction : of
-    fitted pixels, for being bad, chiSquare : sum of residual^2 / variance over the nPixels good pixels of the whole
-    stamp, regularizationStrength : lambda of the penalty (0: none), covariance : of the
-    unknowns, noiseMatrix : of the right-hand side; both None unless asked for.
+    fitted pixels, for being bad, kernelSumError : standard deviation of the sum as far as the weights tell it,
+    chiSquare : sum of residual^2 / variance over the nPixels good pixels of the whole stamp, regularizationStrength :
+    lambda of the penalty (0: none), covariance : of the unknowns, noiseMatrix : of the right-hand side; both None
+    unless asked for.
     """
 
     basis: FloatArray
@@ -80,6 +81,7 @@ class KernelSolution:
     conditionNumber: float = math.nan
     method: str = "none"
     lostFraction: float = 0.0
+    kernelSumError: float = math.nan
     chiSquare: float = math.nan
     nPixels: int = 0
     regularizationStrength: float = 0.0

@@ -60,6 +60,7 @@ struct CandidateFit {
     Eigen::VectorXd coefficients;  // (n)
     double background = 0.0;       // image units
     double kernelSum = 0.0;
+    double kernelSumError = 0.0;   // standard deviation, as far as the weights are inverse variances
     double conditionNumber = 0.0;  // as Solution::conditionNumber, or by the type checked
     SolverMethod method = SolverMethod::none;
     double regularizationStrength = 0.0;  // the lambda used

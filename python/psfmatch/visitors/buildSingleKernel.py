@@ -100,6 +100,7 @@ class BuildSingleKernelVisitor:
                 coefficients=fit.coefficients,
                 background=fit.background,
                 kernelSum=fit.kernelSum,
+                kernelSumError=fit.kernelSumError,
                 matrix=fit.matrix,
                 rightHandSide=fit.rightHandSide,
                 conditionNumber=fit.conditionNumber,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.cells import KernelCandidate, SolutionSlot
+from psfmatch.cells import KernelCandidate, KernelSolution, SolutionSlot
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.tracing import getLogger
 
@@ -16,15 +18,25 @@ __all__ = ["KernelSumVisitor"]
 
 log = getLogger("psfmatch.visitors")
 
+FloatArray = npt.NDArray[np.float64]
+
+MIN_WEIGHTED_SUMS = 5
+"""Fewer sums do not tell their common scatter from their own errors: they count alike."""
+
 
 class KernelSumVisitor:
     """Compares the kernel sums, i.e. the flux ratios, of all candidates and rejects outliers.
 
+    A bright star knows its kernel sum far better than a faint one. So where the solutions tell the errors of their
+    sums, each sum is measured in units of its own error, to which the scatter is added that even the best known
+    sums have; a variable star is then an outlier although faint stars scatter more, and a faint star is none
+    because bright ones agree. Without errors all sums count alike.
+
     Attributes
     ----------
     kSumMean, kSumStd, kSumNpts, dkSumMax
-        Clipped mean and standard deviation of the sums, their number, and the largest deviation allowed
-        (``maxKsumSigma`` standard deviations); zero before `processKsumDistribution`.
+        Clipped (weighted) mean and standard deviation of the sums, their number, and the largest deviation allowed
+        (``maxKsumSigma`` standard deviations) for a sum of the typical error; zero before `processKsumDistribution`.
     nRejected
         Candidates rejected since the last `reset`.
     """
@@ -40,43 +52,78 @@ class KernelSumVisitor:
 
     def resetKernelSum(self) -> None:
         """Forget all sums."""
-        self._sums: list[float] = []
+        self._solutions: list[KernelSolution] = []
         self.kSumMean = 0.0
         self.kSumStd = 0.0
         self.kSumNpts = 0
         self.dkSumMax = 0.0
+        self._common = 0.0
+        self._spread = 0.0
 
     def aggregate(self, candidates: Sequence[KernelCandidate]) -> None:
         """Collect the kernel sums; RuntimeError for a candidate without a solution."""
-        self._sums += [c.getKernelSolution(SolutionSlot.ORIG).kernelSum for c in candidates]
+        self._solutions += [c.getKernelSolution(SolutionSlot.ORIG) for c in candidates]
 
     def processKsumDistribution(self) -> None:
         """Compute mean, deviation and limit of the collected sums; NoKernelCandidatesError without any."""
-        if not self._sums:
+        if not self._solutions:
             raise NoKernelCandidatesError("Unable to determine kernel sum; 0 candidates", nCandidates=0)
-        if not np.isfinite(self._sums).all():
+        sums = np.array([s.kernelSum for s in self._solutions])
+        sigmas = np.array([s.kernelSumError for s in self._solutions])
+        if not np.isfinite(sums).all():
             raise KernelSolutionError(
-                f"{np.count_nonzero(~np.isfinite(self._sums))} of {len(self._sums)} kernel sums are not finite",
-                nCandidates=len(self._sums),
+                f"{np.count_nonzero(~np.isfinite(sums))} of {sums.size} kernel sums are not finite",
+                nCandidates=sums.size,
             )
-        statistics = _core.clippedStatistics(np.array(self._sums))
-        self.kSumNpts = len(self._sums)
-        self.kSumMean = statistics.mean
-        self.kSumStd = statistics.stdev
+        self.kSumNpts = sums.size
+        if np.isfinite(sigmas).all() and sums.size >= MIN_WEIGHTED_SUMS:
+            self._processWeighted(sums, sigmas)
+        else:
+            statistics = _core.clippedStatistics(sums)
+            self.kSumMean = statistics.mean
+            self.kSumStd = statistics.stdev
+            self._spread = math.nan
         if self.kSumNpts == 1:
             log.warning("Only 1 candidate for the kernel sum (%.4f): outliers cannot be told", self.kSumMean)
         self.dkSumMax = self.config.maxKsumSigma * self.kSumStd
         log.debug("Kernel sum %.4f +/- %.4f from %d candidates", self.kSumMean, self.kSumStd, self.kSumNpts)
+
+    def _processWeighted(self, sums: FloatArray, sigmas: FloatArray) -> None:
+        """Find the mean by weights, and by how much deviations exceed their errors."""
+        best = np.argsort(sigmas, kind="stable")[: max(MIN_WEIGHTED_SUMS, sums.size // 2)]
+        scatter = _core.clippedStatistics(sums[best]).stdev
+        self._common = math.sqrt(max(0.0, scatter**2 - float(np.median(sigmas[best])) ** 2))
+        errors = np.hypot(sigmas, self._common)
+        if not errors.all():
+            # Sums without noise that agree: any deviation is one.
+            errors = np.maximum(errors, np.finfo(float).eps * np.abs(sums).max())
+        middle = _core.clippedStatistics(sums[best]).mean
+        pulls = _core.clippedStatistics((sums - middle) / errors)
+        self._spread = pulls.stdev
+        kept = np.abs((sums - middle) / errors - pulls.mean) <= 3.0 * pulls.stdev
+        weights = np.where(kept, errors**-2.0, 0.0)
+        self.kSumMean = float(np.average(sums, weights=weights)) if kept.any() else middle
+        self.kSumStd = self._spread * float(np.median(errors))
+
+    def _limitOf(self, solution: KernelSolution) -> float:
+        """Return by how much the sum of a candidate may deviate from the mean."""
+        if math.isnan(self._spread):
+            return self.dkSumMax
+        error = math.hypot(solution.kernelSumError, self._common)
+        # A weighted mean of equal sums may differ from them in the last digit.
+        rounding = 4.0 * np.finfo(float).eps * abs(self.kSumMean)
+        return float(self.config.maxKsumSigma * self._spread * error + rounding)
 
     def processCandidates(self, candidates: Sequence[KernelCandidate]) -> None:
         """Reject candidates whose kernel sum is too far from the mean (if ``kernelSumClipping`` is on)."""
         if not self.config.kernelSumClipping:
             return
         for candidate in candidates:
-            kernelSum = candidate.getKernelSolution(SolutionSlot.ORIG).kernelSum
-            if abs(kernelSum - self.kSumMean) > self.dkSumMax:
+            solution = candidate.getKernelSolution(SolutionSlot.ORIG)
+            limit = self._limitOf(solution)
+            if abs(solution.kernelSum - self.kSumMean) > limit:
                 candidate.reject(
-                    f"kernel sum: {kernelSum:.4f} is not within {self.dkSumMax:.4f} of {self.kSumMean:.4f}"
+                    f"kernel sum: {solution.kernelSum:.4f} is not within {limit:.4f} of {self.kSumMean:.4f}"
                 )
                 self.nRejected += 1
                 log.debug("Rejecting candidate %d: %s", candidate.id, candidate.reason)
