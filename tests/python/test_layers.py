@@ -37,7 +37,7 @@ pythonRows = [
         "registration",
         "subtraction",
     },
-    {"psfMatch", "imagePsfMatch", "modelPsfMatch", "differencing"},
+    {"psfMatch", "imagePsfMatch", "modelPsfMatch", "starMatch", "differencing"},
     {"plots", "reporting", "batch", "cli", "__main__", "testing"},
     {"__init__"},
 ]
