@@ -43,7 +43,7 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 
 # C++ headers, lowest group first: a header includes its own group or lower ones, without cycles.
 headerGroups = [
-    {"types", "exceptions", "parallel", "instructionSet", "rowFunctions"},
+    {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "lanes"},
     {"statistics", "SpatialFunction", "KernelBasis", "LinearSolver"},
     {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "StampQuality", "warp"},
     {"KernelCandidateFit", "SpatialKernelSolution", "KernelPca"},
