@@ -1,4 +1,5 @@
-// Time of fitting and assessing candidates: 43x43 pixel stamps, 27 basis functions of 21x21 with background.
+// Time of fitting and assessing candidates: 43x43 pixel stamps, 27 basis functions of 21x21 with background; and of
+// fits with the 441 delta functions of such a kernel, single and spatial, for every 25th candidate.
 //     bench_fits [number of candidates, default 1000]
 // Prints microseconds a candidate for each step on one thread, and for the batch on one and two threads, all
 // measured in one run; medians of five.
@@ -9,9 +10,12 @@
 #include <cstdlib>
 #include <functional>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "psfmatch/KernelCandidateFit.h"
+#include "psfmatch/Regularization.h"
+#include "psfmatch/SpatialKernelSolution.h"
 
 using namespace psfmatch;
 
@@ -56,6 +60,69 @@ double medianSeconds(std::function<void()> const& work) {
     return median(seconds);
 }
 
+void report(char const* name, double seconds, std::size_t count) {
+    auto const n = static_cast<double>(count);
+    std::printf("%-44s %9.1f us a candidate  (%.3f s in all)\n", name, 1e6 * seconds / n, seconds);
+}
+
+void benchDeltaFunctions(std::vector<CandidateStamp> const& stamps) {
+    std::printf("441 delta functions with background, %zu candidates\n", stamps.size());
+    PreparedBasis const basis = prepare(makeDeltaFunctionBasis(21, 21));
+    CandidateFitControl control;
+    control.fitBackground = true;
+    control.keepEquations = false;
+    Regularization regularization{makeRegularizationMatrix(21, 21), LambdaType::absolute, 0.2, 1e-4, {}, 5e6};
+    for (int step = 0; step <= 30; ++step) {
+        regularization.lambdas.push_back(std::pow(10.0, -1.0 + 0.1 * step));
+    }
+    RowMatrix scratch;
+    RowMatrix columns;
+    report("convolve stamp with the basis", medianSeconds([&] {
+               for (CandidateStamp const& stamp : stamps) {
+                   convolveStamp(basis, stamp.templateStamp.image, scratch, columns, control.instructionSet, true);
+               }
+           }),
+           stamps.size());
+    Eigen::VectorXd const weights = Eigen::VectorXd::Constant(columns.cols(), 0.01);
+    NormalEquations equations;
+    report("normal equations", medianSeconds([&] {
+               for (std::size_t i = 0; i < stamps.size(); ++i) {
+                   equations = makeNormalEquations(columns, weights, columns.row(220).transpose());
+               }
+           }),
+           stamps.size());
+    Eigen::MatrixXd const matrix = regularized(equations.matrix, regularization, 0.2);
+    report("solve", medianSeconds([&] {
+               for (std::size_t i = 0; i < stamps.size(); ++i) {
+                   (void)solveSymmetric(matrix, equations.rightHandSide);
+               }
+           }),
+           stamps.size());
+    for (auto const& [name, type] : {std::pair{"fit, lambda given", LambdaType::absolute},
+                                     std::pair{"fit, lambda of least unbiased risk", LambdaType::minimizeUnbiasedRisk},
+                                     std::pair{"fit, lambda of least biased risk", LambdaType::minimizeBiasedRisk}}) {
+        regularization.lambdaType = type;
+        report(name, medianSeconds([&] { (void)fitCandidates(stamps, basis, control, {1}, &regularization); }),
+               stamps.size());
+    }
+    regularization.lambdaType = LambdaType::absolute;
+    std::vector<double> x;
+    std::vector<double> y;
+    for (std::size_t i = 0; i < stamps.size(); ++i) {
+        x.push_back(static_cast<double>((i * 617) % 2048));
+        y.push_back(static_cast<double>((i * 401) % 2048));
+    }
+    for (int const order : {0, 1, 2}) {
+        SpatialFunction const function{SpatialModel::chebyshev1, order, frameOf({0, 0, 2048, 2048})};
+        SpatialKernelSolution solution;
+        double const seconds = medianSeconds([&] {
+            solution = solveSpatialKernelFromStamps(stamps, x, y, basis, control, function, function, {},
+                                                    &regularization, {}, {2});
+        });
+        std::printf("spatial fit of order %d, 2 threads: %td unknowns in %.3f s\n", order, solution.nUnknowns, seconds);
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -76,7 +143,7 @@ int main(int argc, char** argv) {
     CandidateFitControl control;
     control.fitBackground = true;
     auto const report = [count](char const* name, double seconds) {
-        std::printf("%-44s %9.1f us a candidate  (%.3f s in all)\n", name, 1e6 * seconds / count, seconds);
+        ::report(name, seconds, static_cast<std::size_t>(count));
     };
 
     RowMatrix scratch;
@@ -119,5 +186,10 @@ int main(int argc, char** argv) {
     }
     std::printf("1 to 2 threads: fit %.2f, assess %.2f\n", fitSeconds[0] / fitSeconds[1],
                 assessSeconds[0] / assessSeconds[1]);
+    std::vector<CandidateStamp> few;
+    for (std::size_t i = 0; i < stamps.size(); i += 25) {
+        few.push_back(stamps[i]);
+    }
+    benchDeltaFunctions(few);
     return 0;
 }

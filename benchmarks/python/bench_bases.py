@@ -1,6 +1,6 @@
 """What each kernel basis makes of one field: residuals of stars it has not seen, and its time.
 
-    python benchmarks/python/bench_bases.py [--size 1024] [--threads 2] [--seed 5] [--only AL DF+PCA]
+    python benchmarks/python/bench_bases.py [--size 1024] [--stars 100] [--threads 2] [--only AL "DF + PCA"]
 
 One simulated pair with a varying PSF. Two thirds of the isolated stars are given to the task; the others are judged:
 difference / sqrt(variance) within 4 px of each, robust and plain standard deviation, for all of them together.
@@ -52,7 +52,6 @@ def splitStars(pair: SimulatedPair) -> tuple[Table, Table]:
 
 def residuals(difference, stars: Table) -> np.ndarray:
     """Return difference / sqrt(variance) of all good pixels within `RADIUS` of the stars."""
-    pulls = []
     bits = difference.mask.getPlaneBitMask(("BAD", "SAT", "CR", "EDGE", "NO_DATA"))
     y, x = np.indices(difference.image.shape)
     near = np.zeros(difference.image.shape, dtype=bool)
@@ -69,11 +68,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--stars", type=float, default=100.0, help="bright stars per megapixel")
     parser.add_argument("--order", type=int, default=2, help="spatialKernelOrder")
     parser.add_argument("--only", nargs="+", choices=BASES, default=list(BASES))
     options = parser.parse_args()
 
-    pair = simulatePair(seed=options.seed, size=options.size)
+    pair = simulatePair(seed=options.seed, size=options.size, brightStars=options.stars)
     fitted, withheld = splitStars(pair)
     print(f"{options.size} px, {len(fitted)} stars to fit, {len(withheld)} withheld")
     print("| basis | robust | plain | kernel sum | candidates | seconds |\n|---|---|---|---|---|---|")

@@ -1,12 +1,14 @@
 #include "psfmatch/LinearSolver.h"
 
 #include <Eigen/Eigenvalues>
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
 #include <string>
 
 #include "psfmatch/exceptions.h"
+#include "rowFunctions.h"
 
 namespace psfmatch {
 
@@ -35,6 +37,11 @@ void requireFinite(bool finite, Eigen::Index n) {
     }
 }
 
+// An unknown that no pixel constrains has a zero on the diagonal; it stays unscaled and comes out as zero.
+VectorXd inverseRootOfDiagonal(MatrixXd const& matrix) {
+    return matrix.diagonal().unaryExpr([](double d) { return d > 0.0 ? 1.0 / std::sqrt(d) : 1.0; });
+}
+
 // The condition estimate of Eigen's decompositions passes over pivots that are exactly zero. The smallest eigenvalue
 // is below the smallest pivot and, the diagonal being 1, the largest is at least 1: such a pivot alone tells of a bad
 // condition.
@@ -50,16 +57,86 @@ void tryLdlt(MatrixXd const& scaled, double minReciprocalCondition, SymmetricFac
     }
 }
 
-void tryLlt(MatrixXd const& scaled, double minReciprocalCondition, SymmetricFactor& factor) {
-    factor.llt.compute(scaled);
-    if (factor.llt.info() == Eigen::Success &&
-        factor.llt.matrixLLT().diagonal().cwiseAbs2().minCoeff() > minReciprocalCondition) {
-        double const reciprocal = factor.llt.rcond();
-        if (reciprocal > minReciprocalCondition) {
+using LowerFactor = decltype(SymmetricFactor::llt);
+
+MatrixXd solveCholesky(LowerFactor const& lower, MatrixXd rightHandSides) {
+    lower.triangularView<Eigen::Lower>().solveInPlace(rightHandSides);
+    lower.transpose().triangularView<Eigen::Upper>().solveInPlace(rightHandSides);
+    return rightHandSides;
+}
+
+// Estimate of the 1-norm of the inverse, by a walk over the corners of the unit ball (Hager 1984; Higham 1988).
+double inverseNorm(LowerFactor const& lower) {
+    Eigen::Index const n = lower.rows();
+    VectorXd vector = VectorXd::Constant(n, 1.0 / static_cast<double>(n));
+    double norm = 0.0;
+    Eigen::Index corner = -1;
+    for (int step = 0; step < 5; ++step) {
+        VectorXd const image = solveCholesky(lower, vector);
+        double const reached = image.lpNorm<1>();
+        if (!(reached > norm)) {
+            break;
+        }
+        norm = reached;
+        VectorXd const signs = image.unaryExpr([](double v) { return v < 0.0 ? -1.0 : 1.0; });
+        VectorXd const gradient = solveCholesky(lower, signs);
+        Eigen::Index steepest = 0;
+        double const slope = gradient.cwiseAbs().maxCoeff(&steepest);
+        if (steepest == corner || (corner < 0 && slope <= gradient.dot(vector))) {
+            break;
+        }
+        corner = steepest;
+        vector = VectorXd::Unit(n, corner);
+    }
+    return norm;
+}
+
+void tryLlt(MatrixXd const& scaled, SolverControl const& control, SymmetricFactor& factor) {
+    factor.llt = scaled;
+    if (detail::chooseRowFunctions(control.instructionSet)
+            .factorCholesky(factor.llt.data(), static_cast<int>(scaled.rows()), control.minReciprocalCondition)) {
+        double const norm = scaled.cwiseAbs().colwise().sum().maxCoeff();
+        double const number = norm * inverseNorm(factor.llt);
+        if (1.0 / number > control.minReciprocalCondition) {
             factor.method = SolverMethod::llt;
-            factor.conditionNumber = 1.0 / reciprocal;
+            factor.conditionNumber = number;
+            return;
         }
     }
+    factor.llt.resize(0, 0);
+}
+
+// The largest eigenvalue of a positive symmetric operator, by Lanczos' method.
+template <typename Operator>
+double largestEigenvalue(Eigen::Index n, Operator const& apply) {
+    constexpr Eigen::Index maxSteps = 24;
+    MatrixXd vectors(n, maxSteps);
+    VectorXd diagonal(maxSteps);
+    VectorXd beside(maxSteps);
+    // A start without symmetry, the same in every run.
+    VectorXd vector = VectorXd::NullaryExpr(
+        n, [](Eigen::Index i) { return 1.0 + std::sin(1.7 * static_cast<double>((i * i) % 1009)); });
+    vector.normalize();
+    double value = 0.0;
+    for (Eigen::Index k = 0; k < std::min(n, maxSteps); ++k) {
+        vectors.col(k) = vector;
+        VectorXd next = apply(vector);
+        diagonal[k] = next.dot(vector);
+        auto const basis = vectors.leftCols(k + 1);
+        next -= basis * (basis.transpose() * next);
+        next -= basis * (basis.transpose() * next);
+        beside[k] = next.norm();
+        Eigen::SelfAdjointEigenSolver<MatrixXd> solver;
+        solver.computeFromTridiagonal(diagonal.head(k + 1), beside.head(k), Eigen::EigenvaluesOnly);
+        double const estimate = solver.eigenvalues()[k];
+        bool const settled = k > 3 && estimate - value < 1e-4 * estimate;
+        value = estimate;
+        if (settled || beside[k] <= 1e-14 * estimate) {
+            break;
+        }
+        vector = next / beside[k];
+    }
+    return value;
 }
 
 void useEigenvectors(MatrixXd const& scaled, double minEigenvalueFraction, SymmetricFactor& factor) {
@@ -81,19 +158,33 @@ void useEigenvectors(MatrixXd const& scaled, double minEigenvalueFraction, Symme
     factor.conditionNumber = values[0] > 0.0 ? largest / values[0] : std::numeric_limits<double>::infinity();
 }
 
+double exactConditionNumber(MatrixXd const& matrix, ConditionNumberType type) {
+    Eigen::SelfAdjointEigenSolver<MatrixXd> const solver(matrix, Eigen::EigenvaluesOnly);
+    if (solver.info() != Eigen::Success) {
+        throw SolutionError("eigenvalues of a " + std::to_string(matrix.rows()) + "x" + std::to_string(matrix.rows()) +
+                            " matrix did not converge");
+    }
+    VectorXd const& values = solver.eigenvalues();
+    if (type == ConditionNumberType::eigenvalue) {
+        return values[values.size() - 1] / values[0];
+    }
+    // The singular values of a symmetric matrix are the magnitudes of its eigenvalues.
+    VectorXd const magnitudes = values.cwiseAbs();
+    return magnitudes.maxCoeff() / magnitudes.minCoeff();
+}
+
 }  // namespace
 
 SymmetricFactor factorize(MatrixXd const& matrix, SolverControl const& control) {
     requireSquare(matrix);
     requireFinite(matrix.allFinite(), matrix.rows());
     SymmetricFactor factor;
-    // An unknown that no pixel constrains has a zero on the diagonal; it stays unscaled and comes out as zero.
-    factor.scale = matrix.diagonal().unaryExpr([](double d) { return d > 0.0 ? 1.0 / std::sqrt(d) : 1.0; });
+    factor.scale = inverseRootOfDiagonal(matrix);
     MatrixXd const scaled = factor.scale.asDiagonal() * matrix * factor.scale.asDiagonal();
     if (matrix.rows() <= largestForLdlt) {
         tryLdlt(scaled, control.minReciprocalCondition, factor);
     } else {
-        tryLlt(scaled, control.minReciprocalCondition, factor);
+        tryLlt(scaled, control, factor);
     }
     if (factor.method == SolverMethod::none) {
         useEigenvectors(scaled, control.minEigenvalueFraction, factor);
@@ -107,7 +198,7 @@ MatrixXd solve(SymmetricFactor const& factor, MatrixXd const& rightHandSides) {
         case SolverMethod::ldlt:
             return factor.scale.asDiagonal() * factor.ldlt.solve(scaled);
         case SolverMethod::llt:
-            return factor.scale.asDiagonal() * factor.llt.solve(scaled);
+            return factor.scale.asDiagonal() * solveCholesky(factor.llt, scaled);
         case SolverMethod::eigenvector:
             return factor.scale.asDiagonal() *
                    (factor.vectors * (factor.inverseValues.asDiagonal() * (factor.vectors.transpose() * scaled)));
@@ -150,45 +241,25 @@ double conditionNumber(MatrixXd const& matrix, ConditionNumberType type) {
     if (!matrix.allFinite()) {
         throw SolutionError("condition number of a matrix that holds NaN or infinity");
     }
-    Eigen::SelfAdjointEigenSolver<MatrixXd> const solver(matrix, Eigen::EigenvaluesOnly);
-    if (solver.info() != Eigen::Success) {
-        throw SolutionError("eigenvalues of a " + std::to_string(matrix.rows()) + "x" + std::to_string(matrix.rows()) +
-                            " matrix did not converge");
+    if (matrix.rows() > largestForEigenvalues) {
+        SymmetricFactor factor;
+        factor.scale = inverseRootOfDiagonal(matrix);
+        tryLlt(factor.scale.asDiagonal() * matrix * factor.scale.asDiagonal(), {}, factor);
+        if (factor.method == SolverMethod::llt) {
+            return conditionNumber(matrix, type, factor);
+        }
     }
-    VectorXd const& values = solver.eigenvalues();
-    if (type == ConditionNumberType::eigenvalue) {
-        return values[values.size() - 1] / values[0];
-    }
-    // The singular values of a symmetric matrix are the magnitudes of its eigenvalues.
-    VectorXd const magnitudes = values.cwiseAbs();
-    return magnitudes.maxCoeff() / magnitudes.minCoeff();
+    return exactConditionNumber(matrix, type);
 }
 
 double conditionNumber(MatrixXd const& matrix, ConditionNumberType type, SymmetricFactor const& factor) {
-    bool const factored = factor.method == SolverMethod::ldlt || factor.method == SolverMethod::llt;
-    if (matrix.rows() <= largestForEigenvalues || !factored) {
-        return conditionNumber(matrix, type);
+    if (matrix.rows() <= largestForEigenvalues || factor.method != SolverMethod::llt) {
+        return exactConditionNumber(matrix, type);
     }
-    // Power iteration with the matrix and with its inverse, from a start without symmetry.
-    auto const largestValue = [n = matrix.rows()](auto const& apply) {
-        VectorXd vector = VectorXd::NullaryExpr(
-            n, [](Eigen::Index i) { return 1.0 + 0.5 * std::sin(1.0 + 1.7 * static_cast<double>(i * i % 1009)); });
-        vector.normalize();
-        double value = 0.0;
-        for (int iteration = 0; iteration < 100; ++iteration) {
-            VectorXd const next = apply(vector);
-            double const norm = next.norm();
-            bool const settled = std::abs(norm - value) < 1e-3 * norm;
-            value = norm;
-            vector = next / norm;
-            if (settled) {
-                break;
-            }
-        }
-        return value;
-    };
-    double const largest = largestValue([&](VectorXd const& v) -> VectorXd { return matrix * v; });
-    double const inverseSmallest = largestValue([&](VectorXd const& v) -> VectorXd { return solve(factor, v); });
+    double const largest = largestEigenvalue(
+        matrix.rows(), [&](VectorXd const& v) -> VectorXd { return matrix.selfadjointView<Eigen::Lower>() * v; });
+    double const inverseSmallest =
+        largestEigenvalue(matrix.rows(), [&](VectorXd const& v) -> VectorXd { return solve(factor, v); });
     return largest * inverseSmallest;
 }
 

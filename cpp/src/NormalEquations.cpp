@@ -1,5 +1,6 @@
 #include "psfmatch/NormalEquations.h"
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -103,12 +104,22 @@ void convolveStamp(PreparedBasis const& basis, ConstImageView<float> const& stam
 
 Eigen::MatrixXd weightedProducts(RowMatrix const& columns, Eigen::VectorXd const& weights,
                                  InstructionSet instructionSet) {
-    RowMatrix const weighted = columns * weights.cwiseSqrt().asDiagonal();
+    // Rows of whole cache lines from the beginning of one: no vector of any instruction set lies across two.
+    constexpr Index line = 8;
+    Index const stride = (columns.cols() + line - 1) / line * line;
+    Eigen::VectorXd buffer(columns.rows() * stride + line - 1);
+    double* start = buffer.data();
+    while (reinterpret_cast<std::uintptr_t>(start) % (line * sizeof(double)) != 0) {
+        ++start;
+    }
+    Eigen::Map<RowMatrix> weighted(start, columns.rows(), stride);
+    weighted.leftCols(columns.cols()).noalias() = columns * weights.cwiseSqrt().asDiagonal();
+    weighted.rightCols(stride - columns.cols()).setZero();
     Eigen::MatrixXd products(columns.rows(), columns.rows());
     // The rows of the lower triangle are the columns of the upper one in Eigen's order.
     detail::chooseRowFunctions(instructionSet)
-        .symmetricProduct(weighted.data(), static_cast<int>(weighted.rows()), static_cast<int>(weighted.cols()),
-                          static_cast<int>(weighted.cols()), products.data());
+        .symmetricProduct(weighted.data(), static_cast<int>(weighted.rows()), static_cast<int>(stride),
+                          static_cast<int>(stride), products.data());
     products.triangularView<Eigen::StrictlyLower>() = products.transpose();
     return products;
 }

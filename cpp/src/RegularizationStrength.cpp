@@ -52,30 +52,46 @@ Basis diagonalize(MatrixXd const& matrix, MatrixXd const& total) {
     return {whitener * solver.eigenvectors(), solver.eigenvalues().cwiseMax(0.0).cwiseMin(1.0)};
 }
 
+// Whether all of M^+ is the inverse: no eigenvalue is truncated, none is zero but for rounding.
+bool isWellPosed(MatrixXd const& matrix, double maxConditionNumber) {
+    constexpr double cautious = 1e10;
+    Eigen::LLT<MatrixXd> const cholesky(matrix);
+    if (cholesky.info() != Eigen::Success || !(cholesky.rcond() * cautious > 1.0)) {
+        return false;
+    }
+    // For a symmetric matrix the condition number in the 1-norm, which is estimated, is not below that by eigenvalues.
+    return cholesky.rcond() * maxConditionNumber > 3.0;
+}
+
 double leastRisk(Regularization const& regularization, MatrixXd const& matrix, VectorXd const& rightHandSide) {
     Index const n = matrix.rows();
     MatrixXd penalty = regularized(MatrixXd::Zero(n, n), regularization, 1.0);
     double const balance = penalty.trace() > 0.0 ? matrix.trace() / penalty.trace() : 1.0;
     Basis const basis = diagonalize(matrix, matrix + balance * penalty);
 
-    // The pseudo-inverse M^+ B, and the directions of M's row space.
-    auto const spectrum = decompose(matrix);
-    VectorXd const& values = spectrum.eigenvalues();
-    double const largest = values[n - 1];
-    double const rounding = static_cast<double>(n) * std::numeric_limits<double>::epsilon() * largest;
     bool const biased = regularization.lambdaType == LambdaType::minimizeBiasedRisk;
-    double const threshold = biased ? std::max(rounding, largest / regularization.maxConditionNumber) : rounding;
-    VectorXd const inverse = values.unaryExpr([threshold](double v) { return v > threshold ? 1.0 / v : 0.0; });
-    VectorXd const unpenalized =
-        spectrum.eigenvectors() * inverse.cwiseProduct(spectrum.eigenvectors().transpose() * rightHandSide);
-    Index const rank = (values.array() > rounding).count();
+    double const limit = biased ? regularization.maxConditionNumber : std::numeric_limits<double>::infinity();
+    VectorXd const side = basis.vectors.transpose() * rightHandSide;
     MatrixXd projected = basis.vectors;  // V^T Z, whose products are those of P Z
-    if (rank < n) {
-        projected = spectrum.eigenvectors().rightCols(rank).transpose() * basis.vectors;
+    VectorXd reference(side.size());     // Z^T M^+ B
+    if (isWellPosed(matrix, limit)) {
+        reference = basis.vectors.transpose() * (basis.vectors * side.cwiseQuotient(basis.values));
+    } else {
+        auto const spectrum = decompose(matrix);
+        VectorXd const& values = spectrum.eigenvalues();
+        double const largest = values[n - 1];
+        double const rounding = static_cast<double>(n) * std::numeric_limits<double>::epsilon() * largest;
+        double const threshold = std::max(rounding, largest / limit);
+        VectorXd const inverse = values.unaryExpr([threshold](double v) { return v > threshold ? 1.0 / v : 0.0; });
+        reference =
+            basis.vectors.transpose() *
+            (spectrum.eigenvectors() * inverse.cwiseProduct(spectrum.eigenvectors().transpose() * rightHandSide));
+        Index const rank = (values.array() > rounding).count();
+        if (rank < n) {
+            projected = spectrum.eigenvectors().rightCols(rank).transpose() * basis.vectors;
+        }
     }
 
-    VectorXd const side = basis.vectors.transpose() * rightHandSide;
-    VectorXd const reference = basis.vectors.transpose() * unpenalized;
     VectorXd const norms = projected.colwise().squaredNorm();
     double best = std::numeric_limits<double>::infinity();
     double strength = regularization.lambdas.front();

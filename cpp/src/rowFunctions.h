@@ -42,6 +42,10 @@ struct RowFunctions {
 
     // result[i * nRows + j] = sum over x < count of rows[i][x] * rows[j][x], for j <= i; rows `stride` doubles apart
     void (*symmetricProduct)(double const* rows, int nRows, int stride, int count, double* result);
+
+    // Overwrites the lower triangle of a symmetric matrix, row after row, with its Cholesky factor, reading nothing
+    // above the diagonal but leaving nothing of use there; false as soon as a pivot is not above minPivot.
+    bool (*factorCholesky)(double* matrix, int n, double minPivot);
 };
 
 [[nodiscard]] RowFunctions rowFunctionsBaseline();

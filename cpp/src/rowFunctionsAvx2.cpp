@@ -21,7 +21,8 @@ constexpr int vectorsFor(int nTerms) {
 namespace psfmatch::detail {
 
 RowFunctions rowFunctionsAvx2() {
-    return {accumulate, combine, combineProducts, addAbsolute, absoluteSum, correlate, symmetricProduct};
+    return {accumulate,  combine,   combineProducts,  addAbsolute,
+            absoluteSum, correlate, symmetricProduct, factorCholesky};
 }
 
 }  // namespace psfmatch::detail

@@ -19,7 +19,8 @@ constexpr int vectorsFor(int nTerms) {
 namespace psfmatch::detail {
 
 RowFunctions rowFunctionsBaseline() {
-    return {accumulate, combine, combineProducts, addAbsolute, absoluteSum, correlate, symmetricProduct};
+    return {accumulate,  combine,   combineProducts,  addAbsolute,
+            absoluteSum, correlate, symmetricProduct, factorCholesky};
 }
 
 }  // namespace psfmatch::detail

@@ -200,61 +200,8 @@ void correlate(double const* taps, int nTaps, double const* input, int step, int
     }
 }
 
-double sumOf(DoubleLanes lanes) {
-    double values[doubleLaneCount];
-    store(values, lanes);
-    double sum = 0.0;
-    for (double const value : values) {
-        sum += value;
-    }
-    return sum;
-}
-
-// Products of rows firstRow .. firstRow + 3 with firstColumn and firstColumn + 1; rows beyond the last are the last.
-void productBlock(double const* rows, int nRows, int stride, int count, int firstRow, int firstColumn, double* result) {
-    constexpr int height = 4;
-    constexpr int width = 2;
-    double const* a[height];
-    double const* b[width];
-    for (int i = 0; i < height; ++i) {
-        a[i] = rows + static_cast<long>(firstRow + i < nRows ? firstRow + i : nRows - 1) * stride;
-    }
-    for (int j = 0; j < width; ++j) {
-        b[j] = rows + static_cast<long>(firstColumn + j < nRows ? firstColumn + j : nRows - 1) * stride;
-    }
-    DoubleLanes sum[height][width] = {};
-    int x = 0;
-    for (; x + doubleLaneCount <= count; x += doubleLaneCount) {
-        DoubleLanes right[width];
-        for (int j = 0; j < width; ++j) {
-            right[j] = load(b[j] + x);
-        }
-        for (int i = 0; i < height; ++i) {
-            DoubleLanes const left = load(a[i] + x);
-            for (int j = 0; j < width; ++j) {
-                sum[i][j] = multiplyAdd(sum[i][j], left, right[j]);
-            }
-        }
-    }
-    for (int i = 0; i < height && firstRow + i < nRows; ++i) {
-        for (int j = 0; j < width && firstColumn + j <= firstRow + i; ++j) {
-            double total = sumOf(sum[i][j]);
-            for (int rest = x; rest < count; ++rest) {
-                total += a[i][rest] * b[j][rest];
-            }
-            result[(firstRow + i) * nRows + firstColumn + j] = total;
-        }
-    }
-}
-
-void symmetricProduct(double const* rows, int nRows, int stride, int count, double* result) {
-    for (int i = 0; i < nRows; i += 4) {
-        for (int j = 0; j < nRows && j <= i + 3; j += 2) {
-            productBlock(rows, nRows, stride, count, i, j, result);
-        }
-    }
-}
-
 }  // namespace
 
 }  // namespace psfmatch::detail
+
+#include "rowFunctionsMatrix.h"

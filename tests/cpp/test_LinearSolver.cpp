@@ -1,6 +1,7 @@
 // Symmetric systems: well posed, badly scaled, singular, indefinite; condition numbers.
 #include <doctest/doctest.h>
 
+#include <Eigen/Eigenvalues>
 #include <Eigen/LU>
 #include <Eigen/QR>
 #include <Eigen/SVD>
@@ -78,6 +79,80 @@ TEST_CASE("well-posed systems agree with elimination in long double") {
         CHECK(other.method == SolverMethod::eigenvector);
         CHECK(largest(other.coefficients - exact.cast<double>()) < 1e-12 * exact.cast<double>().norm());
     }
+}
+
+TEST_CASE("large systems are solved by blocks, on every processor") {
+    // Sizes about the edges of the blocks, the last above the limit for exact condition numbers.
+    for (Eigen::Index const n : {65, 66, 67, 95, 96, 97, 147, 300}) {
+        CAPTURE(n);
+        MatrixXd const matrix = normalMatrix(n + 40, n, 21);
+        VectorXd const side = randomMatrix(n, 1, 22);
+        VectorXd const expected = matrix.partialPivLu().solve(side);
+        for (auto const set : {psfmatch::InstructionSet::baseline, psfmatch::InstructionSet::avx2}) {
+            if (!isSupported(set)) {
+                continue;
+            }
+            SolverControl control;
+            control.instructionSet = set;
+            Solution const solution = solveSymmetric(matrix, side, control);
+            CHECK(solution.method == SolverMethod::llt);
+            // Condition numbers of some 1e3.
+            CHECK(largest(solution.coefficients - expected) < 1e-11 * expected.norm());
+        }
+        // The 1-norm is at most sqrt(n) times the 2-norm, and so is its estimate's error.
+        VectorXd const scale = matrix.diagonal().cwiseSqrt().cwiseInverse();
+        MatrixXd const scaled = scale.asDiagonal() * matrix * scale.asDiagonal();
+        double const exact =
+            scaled.cwiseAbs().colwise().sum().maxCoeff() * scaled.inverse().cwiseAbs().colwise().sum().maxCoeff();
+        double const estimate = solveSymmetric(matrix, side).conditionNumber;
+        CHECK(estimate < exact * (1.0 + 1e-9));
+        CHECK(estimate > exact / 3.0);
+    }
+}
+
+TEST_CASE("large singular systems lose what nothing constrains") {
+    MatrixXd matrix = normalMatrix(80, 70, 23);
+    VectorXd side = randomMatrix(70, 1, 24);
+    matrix.row(69).setZero();
+    matrix.col(69).setZero();
+    side[69] = 3.0;
+    Solution const solution = solveSymmetric(matrix, side);
+    CHECK(solution.method == SolverMethod::eigenvector);
+    CHECK(std::abs(solution.coefficients[69]) < 1e-12);
+    CHECK(largest(matrix.topRows(69) * solution.coefficients - side.head(69)) < 1e-9);
+}
+
+TEST_CASE("covariances of solutions") {
+    for (Eigen::Index const n : {5, 80}) {
+        MatrixXd const matrix = normalMatrix(3 * n, n, 25);
+        MatrixXd const inner = normalMatrix(2 * n, n, 26);
+        MatrixXd const expected = matrix.inverse() * inner * matrix.inverse();
+        psfmatch::SymmetricFactor const factor = psfmatch::factorize(matrix);
+        CHECK((sandwich(factor, inner) - expected).cwiseAbs().maxCoeff() < 1e-11 * expected.norm());
+        CHECK((solve(factor, matrix) - MatrixXd::Identity(n, n)).cwiseAbs().maxCoeff() < 1e-11);
+    }
+    CHECK_THROWS_WITH_AS((void)solve(psfmatch::SymmetricFactor{}, MatrixXd()), doctest::Contains("not been factored"),
+                         std::invalid_argument);
+}
+
+TEST_CASE("condition numbers of large matrices are found by iteration") {
+    for (unsigned const seed : {27U, 28U}) {
+        MatrixXd matrix = normalMatrix(340, 300, seed);
+        if (seed == 28U) {
+            VectorXd const units = (randomMatrix(300, 1, 29).array() * 6.0).exp();
+            matrix = (units.asDiagonal() * matrix * units.asDiagonal()).eval();
+        }
+        VectorXd const values = Eigen::SelfAdjointEigenSolver<MatrixXd>(matrix, Eigen::EigenvaluesOnly).eigenvalues();
+        double const exact = values[299] / values[0];
+        for (auto const type : {ConditionNumberType::eigenvalue, ConditionNumberType::svd}) {
+            CHECK(conditionNumber(matrix, type) == doctest::Approx(exact).epsilon(0.05));
+        }
+    }
+    // Without a Cholesky factor there is no inverse to iterate with: exact again.
+    MatrixXd indefinite = MatrixXd::Identity(300, 300);
+    indefinite(7, 7) = -0.25;
+    CHECK(conditionNumber(indefinite, ConditionNumberType::eigenvalue) == doctest::Approx(-4.0).epsilon(1e-12));
+    CHECK(conditionNumber(indefinite, ConditionNumberType::svd) == doctest::Approx(4.0).epsilon(1e-12));
 }
 
 TEST_CASE("the solution is linear in the right-hand side") {

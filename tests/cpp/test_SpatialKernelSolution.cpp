@@ -308,8 +308,9 @@ TEST_CASE("candidates on one line leave the direction across it alone") {
     }
     auto const solution = solveSpatialKernel(equationsOf(candidates, true), nBasis, function(1), function(1));
     CHECK(solution.method == SolverMethod::eigenvector);
-    CHECK(solution.kernelParameters.col(2).cwiseAbs().maxCoeff() < 1e-14);
-    CHECK(std::abs(solution.backgroundParameters[2]) < 1e-14);
+    // Rounding of the eigenvectors of 15 unknowns, a few times 1e-15.
+    CHECK(solution.kernelParameters.col(2).cwiseAbs().maxCoeff() < 1e-13);
+    CHECK(std::abs(solution.backgroundParameters[2]) < 1e-13);
     CHECK(solution.kernelParameters(0, 0) == doctest::Approx(1.5).epsilon(0.05));
 }
 

@@ -198,6 +198,7 @@ EFFECTS = {
     "maxSpatialIterations": ({}, {"maxSpatialIterations": 1}, spatialResiduals, "AL"),
     "usePcaForSpatialKernel": ({}, PCA, nBasis, "AL"),
     "subtractMeanForPca": (PCA, PCA | {"subtractMeanForPca": False}, firstKernel, "AL"),
+    "weightPcaByInformation": (PCA, PCA | {"weightPcaByInformation": False}, firstKernel, "AL"),
     "numPrincipalComponents": (PCA, PCA | {"numPrincipalComponents": 3}, nBasis, "AL"),
     "singleKernelClipping": ({}, {"singleKernelClipping": False}, reasons, "AL"),
     "kernelSumClipping": ({}, {"kernelSumClipping": False}, reasons, "AL"),

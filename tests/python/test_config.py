@@ -62,6 +62,7 @@ commonDefaults = {
     "maxSpatialIterations": 3,
     "usePcaForSpatialKernel": False,
     "subtractMeanForPca": True,
+    "weightPcaByInformation": True,
     "numPrincipalComponents": 5,
     "singleKernelClipping": True,
     "kernelSumClipping": True,

@@ -22,8 +22,10 @@ from psfmatch.testing import makeFakeKernelSet
 SIDE = 15
 
 
-def control(subtractMean=True, count=5):
-    return SimpleNamespace(subtractMeanForPca=subtractMean, numPrincipalComponents=count, candidateCoreRadius=3)
+def control(subtractMean=True, count=5, weighted=False):
+    return SimpleNamespace(
+        subtractMeanForPca=subtractMean, numPrincipalComponents=count, weightPcaByInformation=weighted
+    )
 
 
 def withKernel(image, x=50.0, y=50.0):
@@ -165,3 +167,19 @@ def test_componentsTakeThePlaceOfTheBasis():
         assert len(original.coefficients) == 6
         # Nine kernels of a six-function basis: five components are nearly all of them.
         assert pca.kernelSum == pytest.approx(original.kernelSum, abs=0.02)
+
+
+def test_brightStarsCountMore():
+    """The mean kernel is that of the star whose kernel is known, not half that of the other."""
+    narrow, wide = withKernel(gaussian(1.5)), withKernel(gaussian(3.0))
+    for candidate, light in ((narrow, 1e3), (wide, 1.0)):
+        candidate.templateMaskedImage.image[4, 4] += light
+    means = {}
+    for weighted in (False, True):
+        visitor = KernelPcaVisitor(control(weighted=weighted))
+        visitor.processCandidates([narrow, wide])
+        visitor.analyze()
+        means[weighted] = visitor.eigenKernels[0]
+    np.testing.assert_allclose(means[False], (gaussian(1.5) + gaussian(3.0)) / 2, rtol=0, atol=1e-15)
+    # Light squared: a million to one.
+    np.testing.assert_allclose(means[True], gaussian(1.5), rtol=0, atol=1e-6)

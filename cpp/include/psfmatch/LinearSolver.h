@@ -35,8 +35,8 @@ struct SymmetricFactor {
     double conditionNumber = 0.0;  // as Solution::conditionNumber
     Eigen::VectorXd scale;         // (n): the matrix that is factored is scale M scale
     Eigen::LDLT<Eigen::MatrixXd> ldlt;
-    Eigen::LLT<Eigen::MatrixXd> llt;
-    Eigen::MatrixXd vectors;        // (n, n): eigenvectors
+    Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> llt;  // (n, n): lower triangle
+    Eigen::MatrixXd vectors;                                                     // (n, n): eigenvectors
     Eigen::VectorXd inverseValues;  // (n): of the eigenvalues, 0 where negligible
 };
 

@@ -110,6 +110,13 @@ class PsfMatchConfig(Config):
         doc="Take off the mean kernel before the principal components; it becomes the first basis kernel.",
         default=True,
     )
+    weightPcaByInformation = Field[bool](
+        doc=(
+            "Weight each star's kernel by how well it is known; False: the kernels of faint stars, which are mostly "
+            "noise, count as much as those of bright ones, as in the reference."
+        ),
+        default=True,
+    )
     numPrincipalComponents = RangeField(
         doc="Number of basis kernels kept by the principal components, the mean included.",
         dtype=int,

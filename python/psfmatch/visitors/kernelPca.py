@@ -34,12 +34,13 @@ class KernelPcaVisitor:
     Parameters
     ----------
     config
-        Active kernel configuration: ``subtractMeanForPca`` and ``numPrincipalComponents`` are used.
+        Active kernel configuration: ``subtractMeanForPca``, ``weightPcaByInformation`` and
+        ``numPrincipalComponents`` are used.
 
     Attributes
     ----------
     eigenValues : (N,)
-        Variance along each component, falling; of N kernels. Empty before `analyze`.
+        (Weighted) variance along each component, falling; of N kernels. Empty before `analyze`.
     eigenKernels
         The mean kernel, if it is subtracted, and the components, each scaled to an extreme value of 1.
     """
@@ -53,6 +54,7 @@ class KernelPcaVisitor:
     def reset(self) -> None:
         """Forget all kernels."""
         self._images: list[FloatArray] = []
+        self._weights: list[float] = []
 
     def processCandidate(self, candidate: KernelCandidate) -> None:
         """Collect one kernel."""
@@ -64,6 +66,8 @@ class KernelPcaVisitor:
             if candidate.isInitialized:
                 solution = candidate.getKernelSolution(SolutionSlot.ORIG)
                 self._images.append(solution.computeImage() / solution.kernelSum)
+                weighted = self.config.weightPcaByInformation
+                self._weights.append(_information(candidate, solution.kernelSum) if weighted else 1.0)
 
     def analyze(self) -> None:
         """Find the principal components.
@@ -76,9 +80,12 @@ class KernelPcaVisitor:
         if not self._images:
             raise NoKernelCandidatesError("No kernels for the principal components", nCandidates=0)
         images = np.stack(self._images)
-        mean = images.mean(axis=0)
+        weights = np.array(self._weights)
+        weights = weights / weights.mean() if weights.any() else np.ones(len(images))
+        mean = np.average(images, axis=0, weights=weights)
         if self.config.subtractMeanForPca:
             images = images - mean
+        images = images * np.sqrt(weights)[:, np.newaxis, np.newaxis]
         self.eigenValues, components = _core.principalComponents(images)
         total = max(float(self.eigenValues.sum()), np.finfo(float).tiny)
         fractions = " ".join(f"{value / total:.4f}" for value in self.eigenValues[: self.config.numPrincipalComponents])
@@ -107,3 +114,21 @@ class KernelPcaVisitor:
         scale = max(self.eigenValues[0], float((self.eigenKernels[0] ** 2).sum()) if nMean else 0.0)
         nUseful = int(np.count_nonzero(self.eigenValues > NEGLIGIBLE * scale))
         return renormalizeBasis(np.stack(self.eigenKernels[: min(count, nMean + nUseful)]))
+
+
+def _information(candidate: KernelCandidate, kernelSum: float) -> float:
+    """Return how well a candidate knows its kernel: the inverse variance of a kernel pixel over the kernel sum.
+
+    It is the template's light squared over the noise: without it the kernels of many faint stars, which are mostly
+    noise, would make the components.
+    """
+    template, science = candidate.templateMaskedImage, candidate.scienceMaskedImage
+    planes = candidate.config.badPlanes()
+    good = ~(template.badPixels(planes) | science.badPixels(planes))
+    if not good.any():
+        return 0.0
+    light = template.image[good].astype(np.float64)
+    light -= np.median(light)
+    variance = science.variance[good] + kernelSum**2 * template.variance[good].astype(np.float64)
+    noise = float(np.median(variance))
+    return kernelSum**2 * float((light**2).sum()) / (noise if noise > 0.0 else 1.0)

@@ -1,0 +1,168 @@
+// Products and Cholesky factors of matrices whose rows are contiguous; included by rowFunctionsBody.h for each
+// instruction set.
+#pragma once
+
+#include <cmath>
+
+namespace psfmatch::detail {
+
+namespace {
+
+double sumOf(DoubleLanes lanes) {
+    double values[doubleLaneCount];
+    store(values, lanes);
+    double sum = 0.0;
+    for (double const value : values) {
+        sum += value;
+    }
+    return sum;
+}
+
+// Twelve sums, one row's piece and three of the other side fill sixteen registers.
+constexpr int blockHeight = 4;
+constexpr int blockWidth = 3;
+
+// Products of rows firstRow .. firstRow + 3 with firstColumn .. firstColumn + 2; rows beyond the last are the last.
+// Every product is summed in one sequence, wherever in a block it stands.
+void productBlock(double const* rows, int nRows, int stride, int count, int firstRow, int firstColumn,
+                  double (&products)[blockHeight][blockWidth]) {
+    double const* a[blockHeight];
+    double const* b[blockWidth];
+    for (int i = 0; i < blockHeight; ++i) {
+        a[i] = rows + static_cast<long>(firstRow + i < nRows ? firstRow + i : nRows - 1) * stride;
+    }
+    for (int j = 0; j < blockWidth; ++j) {
+        b[j] = rows + static_cast<long>(firstColumn + j < nRows ? firstColumn + j : nRows - 1) * stride;
+    }
+    DoubleLanes sum[blockHeight][blockWidth] = {};
+    int x = 0;
+    for (; x + doubleLaneCount <= count; x += doubleLaneCount) {
+        DoubleLanes right[blockWidth];
+        for (int j = 0; j < blockWidth; ++j) {
+            right[j] = load(b[j] + x);
+        }
+        for (int i = 0; i < blockHeight; ++i) {
+            DoubleLanes const left = load(a[i] + x);
+            for (int j = 0; j < blockWidth; ++j) {
+                sum[i][j] = multiplyAdd(sum[i][j], left, right[j]);
+            }
+        }
+    }
+    for (int i = 0; i < blockHeight; ++i) {
+        for (int j = 0; j < blockWidth; ++j) {
+            double total = sumOf(sum[i][j]);
+            for (int rest = x; rest < count; ++rest) {
+                total += a[i][rest] * b[j][rest];
+            }
+            products[i][j] = total;
+        }
+    }
+}
+
+// The three rows of the inner loop stay in the cache nearest to the processor.
+void symmetricProduct(double const* rows, int nRows, int stride, int count, double* result) {
+    double products[blockHeight][blockWidth];
+    for (int firstColumn = 0; firstColumn < nRows; firstColumn += blockWidth) {
+        for (int firstRow = firstColumn; firstRow < nRows; firstRow += blockHeight) {
+            productBlock(rows, nRows, stride, count, firstRow, firstColumn, products);
+            for (int i = 0; i < blockHeight && firstRow + i < nRows; ++i) {
+                for (int j = 0; j < blockWidth && firstColumn + j <= firstRow + i; ++j) {
+                    result[static_cast<long>(firstRow + i) * nRows + firstColumn + j] = products[i][j];
+                }
+            }
+        }
+    }
+}
+
+// Columns of a panel of the Cholesky factor: few enough that its rows, however long, stay in the second cache.
+constexpr int panelWidth = 48;
+
+// The panel's own square, column after column; false at a pivot that is not above minPivot.
+bool factorSquare(double* square, int width, int stride, double minPivot) {
+    for (int j = 0; j < width; ++j) {
+        double* const row = square + static_cast<long>(j) * stride;
+        for (int k = 0; k < j; ++k) {
+            double const* const other = square + static_cast<long>(k) * stride;
+            double sum = row[k];
+            for (int x = 0; x < k; ++x) {
+                sum -= row[x] * other[x];
+            }
+            row[k] = sum / other[k];
+        }
+        double pivot = row[j];
+        for (int x = 0; x < j; ++x) {
+            pivot -= row[x] * row[x];
+        }
+        if (!(pivot > minPivot)) {
+            return false;
+        }
+        row[j] = std::sqrt(pivot);
+    }
+    return true;
+}
+
+// Rows below the square, a block of them at a time turned into columns, so that whole vectors are substituted.
+void substituteRows(double const* square, int width, int stride, double* rows, int nRows) {
+    constexpr int nVectors = 6;
+    constexpr int height = nVectors * doubleLaneCount;
+    double turned[panelWidth * height] = {};
+    for (int first = 0; first < nRows; first += height) {
+        int const count = nRows - first < height ? nRows - first : height;
+        double* const block = rows + static_cast<long>(first) * stride;
+        for (int i = 0; i < count; ++i) {
+            for (int j = 0; j < width; ++j) {
+                turned[j * height + i] = block[static_cast<long>(i) * stride + j];
+            }
+        }
+        for (int j = 0; j < width; ++j) {
+            double const* const factors = square + static_cast<long>(j) * stride;
+            DoubleLanes sum[nVectors];
+            for (int v = 0; v < nVectors; ++v) {
+                sum[v] = load(turned + j * height + v * doubleLaneCount);
+            }
+            for (int k = 0; k < j; ++k) {
+                DoubleLanes const factor = splat(-factors[k]);
+                for (int v = 0; v < nVectors; ++v) {
+                    sum[v] = multiplyAdd(sum[v], factor, load(turned + k * height + v * doubleLaneCount));
+                }
+            }
+            DoubleLanes const inverse = splat(1.0 / factors[j]);
+            for (int v = 0; v < nVectors; ++v) {
+                store(turned + j * height + v * doubleLaneCount, sum[v] * inverse);
+            }
+        }
+        for (int i = 0; i < count; ++i) {
+            for (int j = 0; j < width; ++j) {
+                block[static_cast<long>(i) * stride + j] = turned[j * height + i];
+            }
+        }
+    }
+}
+
+bool factorCholesky(double* matrix, int n, double minPivot) {
+    double products[blockHeight][blockWidth];
+    for (int start = 0; start < n; start += panelWidth) {
+        int const width = n - start < panelWidth ? n - start : panelWidth;
+        double* const rows = matrix + static_cast<long>(start) * n;
+        // What the columns before take off the panel.
+        for (int i = 0; start > 0 && i < n - start; i += blockHeight) {
+            for (int j = 0; j < width && j < i + blockHeight; j += blockWidth) {
+                productBlock(rows, n - start, n, start, i, j, products);
+                for (int a = 0; a < blockHeight && i + a < n - start; ++a) {
+                    for (int b = 0; b < blockWidth && j + b < width; ++b) {
+                        rows[static_cast<long>(i + a) * n + start + j + b] -= products[a][b];
+                    }
+                }
+            }
+        }
+        if (!factorSquare(rows + start, width, n, minPivot)) {
+            return false;
+        }
+        substituteRows(rows + start, width, n, rows + static_cast<long>(width) * n + start, n - start - width);
+    }
+    return true;
+}
+
+}  // namespace
+
+}  // namespace psfmatch::detail
