@@ -37,6 +37,8 @@ _HOMES = {
         "WarperConfig",
     ),
     "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
+    "displays": ("debugging",),
+    "displays.candidates": ("writeKernelCandidates",),
     "errors": (
         "ExposureReadError",
         "InputImagesError",
@@ -90,6 +92,8 @@ if TYPE_CHECKING:
         WarperConfig,
     )
     from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
+    from psfmatch.displays import debugging
+    from psfmatch.displays.candidates import writeKernelCandidates
     from psfmatch.errors import (
         ExposureReadError,
         InputImagesError,

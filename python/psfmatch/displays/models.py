@@ -84,10 +84,12 @@ def fieldMosaic(kernel: LinearCombinationKernel, bbox: Box) -> Figure:
     images = kernel.computeImages(x, y)
     changes = images - kernel.computeImage(*bbox.centre)
     sums = images.sum(axis=(1, 2))
-    labels = [f"{total:.4g}" for total in sums], [f"({px:.0f}, {py:.0f})" for px, py in zip(x, y, strict=True)]
+    places = [f"x {px:.0f}" if i < nx else "" for i, px in enumerate(x)]
+    for row in range(ny):
+        places[row * nx] = f"{places[row * nx]} y {y[row * nx]:.0f}".lstrip()
     pictures = (
-        (0.4, images, labels[0], "K(x, y)", "kernel, per pixel"),
-        (8.3, changes, labels[1], "K(x, y) - K(centre)", "kernel - kernel at the centre, per pixel"),
+        (0.4, images, [f"{total:.4g}" for total in sums], "K(x, y)", "kernel, per pixel"),
+        (8.3, changes, places, "K(x, y) - K(centre)", "kernel - kernel at the centre, per pixel"),
     )
     mosaics = []
     for left, what, names, heading, label in pictures:
@@ -106,7 +108,7 @@ def fieldMosaic(kernel: LinearCombinationKernel, bbox: Box) -> Figure:
         figure,
         "Kernel over the field",
         f"at {nx} × {ny} places of the {bbox}; left: labels are kernel sums, from {sums.min():.4g} to "
-        f"{sums.max():.4g}; right: labels are positions",
+        f"{sums.max():.4g}; right: labels are positions in pixels",
     )
     return figure
 
