@@ -379,6 +379,7 @@ def test_coefficientsOnAnotherBasis(solved):
     assert np.count_nonzero(table.isGood) == 8
     first = next(iter(solved.kernelCellSet))
     np.testing.assert_array_equal(table.own[0, :6], first.kernelSolution.coefficients)
+    assert table.note == "8 good, 1 bad candidates"
     # Principal components: another basis of the same space, and candidates that were solved on either.
     mixing = np.random.default_rng(2).normal(size=(6, 6))
     other = LinearCombinationKernel(np.tensordot(mixing, kernel.basis, axes=1), np.ones((6, 1)))
@@ -387,6 +388,16 @@ def test_coefficientsOnAnotherBasis(solved):
     assert onOther.own.shape == (8, 6)
     # a mixing = coefficients; least squares loses some digits of a random 6x6 matrix.
     np.testing.assert_allclose(onOther.own[0] @ mixing, first.kernelSolution.coefficients, rtol=1e-7, atol=1e-9)
+
+
+def test_largestOfManyCoefficients(solved, monkeypatch):
+    monkeypatch.setattr(models, "MOST_COEFFICIENTS", 2)
+    kernel = solved.psfMatchingKernel
+    table = models.tabulateCoefficients(solved.kernelCellSet, kernel, solved.backgroundModel, False)
+    typical = np.median(np.abs(kernel.coefficients(table.x, table.y)), axis=0)
+    assert set(table.functions) == set(np.argsort(typical)[-2:])
+    assert table.names == [f"a{i}" for i in sorted(table.functions)] + ["background"]
+    assert table.note == "8 good, 0 bad candidates, the 2 largest of 6 coefficients"
 
 
 def test_pcaSolutionIsShown(solved, fakes):
