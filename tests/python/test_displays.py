@@ -238,10 +238,18 @@ def test_failedSolutionShowsCandidates(task, fakes, switchOn, recorded):
     assert [title for _, title in recorded] == ["candidates stamps", "candidates kernels", "candidates chi"]
 
 
-def test_candidatesWithoutASolutionAreDrawn(solved, switchOn, tmp_path):
-    switchOn("lsst.ip.diffim.psfMatch", "displayCandidates")
-    displays.showSolution(solved.kernelCellSet)
-    assert len(written(tmp_path)) == 3
+def test_candidatesWithoutASolutionAreDrawn(solved):
+    chosen, which = candidates.chosenCandidates(solved.kernelCellSet, True, most=2)
+    stamps = [candidates.candidateStamps(candidate) for candidate in chosen]
+    for draw, headings in (
+        (candidates.stampsMosaic, ["science", "matched", "residual"]),
+        (candidates.kernelsMosaic, ["own"]),
+        (candidates.chiMosaic, ["own"]),
+    ):
+        axis = draw(stamps, which, 0.5).axes[0]
+        told = [text.get_text() for text in axis.texts]
+        assert [text for text in told if "χ²" in text] == [each.label for each in stamps]
+        assert [text for text in told if "χ²" not in text][: len(headings)] == headings
 
 
 def test_viewsThatFailOnlyWarn(solved, switchOn, lsstDebug, tmp_path, caplog, monkeypatch):
