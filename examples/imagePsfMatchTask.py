@@ -76,7 +76,7 @@ def makeFakeExposures() -> tuple[Exposure, Exposure]:
     wcs.wcs.set()
     exposures = []
     for image, sigma in ((fakes.template, TEMPLATE_SIGMA), (fakes.science, SCIENCE_SIGMA)):
-        psf = DoubleGaussianPsf(sigma, 2 * sigma, size=PSF_SIZE)
+        psf = DoubleGaussianPsf(sigma, 2 * sigma, ratio=0.0, size=PSF_SIZE)  # the fake stars have no wings
         exposures.append(Exposure(image, wcs=wcs.deepcopy(), psf=psf))
     return exposures[0], exposures[1]
 

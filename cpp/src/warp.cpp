@@ -29,6 +29,9 @@ using TileArray = std::array<Number, tileSize>;
 
 // What one thread needs: the state of one tile, pixel by pixel, and the source pixels under it.
 struct Scratch {
+    TileArray<double> x;  // source position
+    TileArray<double> y;
+    TileArray<int> inside;  // whether the kernel fits there
     TileArray<int> column;  // floor of the source position
     TileArray<int> row;
     TileArray<int> offset;
@@ -37,7 +40,6 @@ struct Scratch {
     TileArray<float> xRest;
     TileArray<float> yRest;
     TileArray<float> area;
-    TileArray<bool> valid;
     TileArray<float> image;
     TileArray<float> variance;
     TileArray<float> badShare;
@@ -53,18 +55,6 @@ Pixel const* pixelAt(ConstImageView<Pixel> const& plane, Index y, Index x) {
     return plane.data() + y * plane.outerStride() + x;
 }
 
-// How the fraction of a position becomes a place in the table.
-struct Fractions {
-    explicit Fractions(int cacheSize) : steps(cacheSize), stepSize(cacheSize > 0 ? 1.0 / cacheSize : 0.0) {}
-    double steps;
-    double stepSize;
-
-    [[nodiscard]] double tablePosition(double fraction) const {
-        double const cached = steps > 0.0 ? std::trunc(fraction * steps) * stepSize : fraction;
-        return cached * detail::WeightTable::nodes;
-    }
-};
-
 class Warper {
 public:
     Warper(MaskedImageView const& source, PositionLattice const& positions, WarpControl const& control,
@@ -77,7 +67,6 @@ public:
           functions_(control.instructionSet != InstructionSet::baseline && isSupported(InstructionSet::avx2)
                          ? detail::warpFunctionsAvx2()
                          : detail::warpFunctionsBaseline()),
-          fractions_(control.cacheSize),
           fill_(fillBadPixels(source, control.badBits, execution)),
           half_(table_.nTaps / 2),
           maskHalf_(detail::tapCount(control.maskKernel, control.areaWidth) / 2) {}
@@ -86,6 +75,7 @@ public:
         for (Index y = 0; y < tile.height; ++y) {
             locateRow(tile, y, scratch);
         }
+        locatePixels(static_cast<int>(tile.width * tile.height), scratch);
         Box const region = regionUnder(tile.width * tile.height, scratch);
         if (region.width * region.height > maxRegionSize) {
             halve(tile, scratch);
@@ -114,6 +104,13 @@ private:
             Index const c = x / spacing;
             Index const end = std::min((c + 1) * spacing, tile.x0 + tile.width);
             auto const u = static_cast<double>(x - c * spacing);
+            // Of a coordinate: its first value, change from pixel to pixel and to the next row, and the change of that.
+            struct Piece {
+                double first;
+                double slope;
+                double rise;
+                double twist;
+            };
             auto const piece = [&](ConstImageView<double> const& p) {
                 double const left = p(r, c) + v * (p(r + 1, c) - p(r, c));
                 double const right = p(r, c + 1) + v * (p(r + 1, c + 1) - p(r, c + 1));
@@ -122,62 +119,56 @@ private:
                 double const twist = ((p(r + 1, c + 1) - p(r, c + 1)) * step - rise) * step;
                 return Piece{left + u * slope, slope, rise + u * twist, twist};
             };
+            Piece const px = piece(positions_.x);
+            Piece const py = piece(positions_.y);
             Index const count = end - x;
-            locatePiece(piece(positions_.x), piece(positions_.y), i, count, scratch);
+            double* const xs = scratch.x.data() + i;
+            double* const ys = scratch.y.data() + i;
+            float* const areas = scratch.area.data() + i;
+            for (Index k = 0; k < count; ++k) {
+                auto const n = static_cast<double>(k);
+                xs[k] = px.first + n * px.slope;
+                ys[k] = py.first + n * py.slope;
+                double const area = px.slope * (py.rise + n * py.twist) - py.slope * (px.rise + n * px.twist);
+                areas[k] = static_cast<float>(std::abs(area));
+            }
             i += count;
             x = end;
         }
     }
 
-    // A coordinate along a row: its first value and change from pixel to pixel, and how much it changes to the next
-    // row.
-    struct Piece {
-        double first;
-        double slope;
-        double rise;
-        double twist;
-    };
-
-    void locatePiece(Piece const& px, Piece const& py, Index first, Index count, Scratch& scratch) const {
-        double const low = half_ - 1;
-        auto const xEnd = static_cast<double>(source_.image.cols() - half_);
-        auto const yEnd = static_cast<double>(source_.image.rows() - half_);
-        for (Index k = 0; k < count; ++k) {
-            auto const i = static_cast<std::size_t>(first + k);
-            auto const n = static_cast<double>(k);
-            double const x = px.first + n * px.slope;
-            double const y = py.first + n * py.slope;
-            double const area = px.slope * (py.rise + n * py.twist) - py.slope * (px.rise + n * px.twist);
-            // Written so that NaN is outside.
-            bool const valid = (x >= low) & (x < xEnd) & (y >= low) & (y < yEnd) & std::isfinite(area);
-            double const safeX = valid ? x : 0.0;
-            double const safeY = valid ? y : 0.0;
-            scratch.valid[i] = valid;
-            scratch.area[i] = static_cast<float>(std::abs(area));
-            scratch.column[i] = static_cast<int>(safeX);
-            scratch.row[i] = static_cast<int>(safeY);
-            double const tableX = fractions_.tablePosition(safeX - scratch.column[i]);
-            double const tableY = fractions_.tablePosition(safeY - scratch.row[i]);
-            scratch.xNode[i] = static_cast<int>(tableX);
-            scratch.yNode[i] = static_cast<int>(tableY);
-            scratch.xRest[i] = static_cast<float>(tableX - scratch.xNode[i]);
-            scratch.yRest[i] = static_cast<float>(tableY - scratch.yNode[i]);
+    // Fills in what follows from the positions of the tile's pixels.
+    void locatePixels(int count, Scratch& scratch) const {
+        functions_.locate(axisOf(source_.image.cols()), scratch.x.data(), count, scratch.inside.data(),
+                          scratch.column.data(), scratch.xNode.data(), scratch.xRest.data());
+        // The offsets, not needed yet, lend their space.
+        functions_.locate(axisOf(source_.image.rows()), scratch.y.data(), count, scratch.offset.data(),
+                          scratch.row.data(), scratch.yNode.data(), scratch.yRest.data());
+        for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+            scratch.inside[i] &= scratch.offset[i];
         }
     }
 
-    // The source pixels under the kernels of all valid pixels of a tile, empty if there are none.
+    [[nodiscard]] detail::WarpAxis axisOf(Index size) const {
+        return {static_cast<double>(half_ - 1), static_cast<double>(size - half_),
+                static_cast<double>(control_.cacheSize), control_.cacheSize > 0 ? 1.0 / control_.cacheSize : 0.0,
+                detail::WeightTable::nodes};
+    }
+
+    [[nodiscard]] Box boxAbout(Index x, Index y) const { return {x - half_ + 1, y - half_ + 1, 2 * half_, 2 * half_}; }
+
+    // The source pixels under the kernels of all pixels of a tile that have room, empty if there are none.
     [[nodiscard]] Box regionUnder(Index count, Scratch const& scratch) const {
         int xMin = std::numeric_limits<int>::max();
         int yMin = xMin;
         int xMax = -1;
         int yMax = -1;
         for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-            if (scratch.valid[i]) {
-                xMin = std::min(xMin, scratch.column[i]);
-                xMax = std::max(xMax, scratch.column[i]);
-                yMin = std::min(yMin, scratch.row[i]);
-                yMax = std::max(yMax, scratch.row[i]);
-            }
+            bool const inside = scratch.inside[i] != 0;
+            xMin = std::min(xMin, inside ? scratch.column[i] : xMin);
+            yMin = std::min(yMin, inside ? scratch.row[i] : yMin);
+            xMax = std::max(xMax, inside ? scratch.column[i] : xMax);
+            yMax = std::max(yMax, inside ? scratch.row[i] : yMax);
         }
         if (xMax < 0) {
             return {};
@@ -213,7 +204,7 @@ private:
         for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
             auto const x = static_cast<int>(scratch.column[i] - half_ + 1 - region.x0);
             auto const y = static_cast<int>(scratch.row[i] - half_ + 1 - region.y0);
-            scratch.offset[i] = scratch.valid[i] ? y * stride + x : 0;
+            scratch.offset[i] = scratch.inside[i] != 0 ? y * stride + x : 0;
         }
         detail::WarpWeights const weights{table_.coefficients.data(), table_.nTaps, table_.lanes};
         detail::WarpPositions const positions{scratch.offset.data(), scratch.xNode.data(), scratch.yNode.data(),
@@ -255,16 +246,19 @@ private:
     }
 
     void writeRow(Box const& tile, Index y, Scratch const& scratch) const {
-        auto i = static_cast<std::size_t>(y * tile.width);
+        auto const first = static_cast<std::size_t>(y * tile.width);
         auto const fraction = static_cast<float>(control_.maskedKernelFraction);
-        for (Index x = tile.x0; x < tile.x0 + tile.width; ++x, ++i) {
-            bool const known =
-                scratch.valid[i] && (scratch.missingPlane.empty() || !(scratch.missingShare[i] > fraction));
+        bool const anyMissing = !scratch.missingPlane.empty();
+        float* const image = &output_.image(tile.y0 + y, tile.x0);
+        float* const variance = &output_.variance(tile.y0 + y, tile.x0);
+        MaskPixel* const mask = &output_.mask(tile.y0 + y, tile.x0);
+        for (std::size_t k = 0; k < static_cast<std::size_t>(tile.width); ++k) {
+            std::size_t const i = first + k;
+            bool const known = scratch.inside[i] != 0 && !(anyMissing && scratch.missingShare[i] > fraction);
             float const area = scratch.area[i];
-            output_.image(tile.y0 + y, x) = known ? scratch.image[i] * area : std::numeric_limits<float>::quiet_NaN();
-            output_.variance(tile.y0 + y, x) =
-                known ? scratch.variance[i] * (area * area) : std::numeric_limits<float>::infinity();
-            output_.mask(tile.y0 + y, x) = known ? 0 : control_.noDataBit;
+            image[k] = known ? scratch.image[i] * area : std::numeric_limits<float>::quiet_NaN();
+            variance[k] = known ? scratch.variance[i] * (area * area) : std::numeric_limits<float>::infinity();
+            mask[k] = known ? 0 : control_.noDataBit;
         }
     }
 
@@ -278,14 +272,15 @@ private:
         std::size_t i = 0;
         for (Index y = tile.y0; y < tile.y0 + tile.height; ++y) {
             for (Index x = tile.x0; x < tile.x0 + tile.width; ++x, ++i) {
-                if (!scratch.valid[i]) {
+                if (scratch.inside[i] == 0) {
                     continue;
                 }
                 MaskPixel grown = bits & control_.growBits;
                 if (anyBad && scratch.badShare[i] > fraction) {
                     grown |= bits & control_.badBits;
                 }
-                output_.mask(y, x) |= collect(scratch, i, maskHalf_) | (grown == 0 ? 0 : grown & boxOf(scratch, i));
+                output_.mask(y, x) |= collect(scratch, i, maskHalf_) |
+                                      (grown == 0 ? 0 : grown & bitsIn(boxAbout(scratch.column[i], scratch.row[i])));
             }
         }
     }
@@ -321,11 +316,6 @@ private:
         return bits;
     }
 
-    // All planes in the box of the image kernel about position i, pixels without weight included.
-    [[nodiscard]] MaskPixel boxOf(Scratch const& scratch, std::size_t i) const {
-        return bitsIn({scratch.column[i] - half_ + 1, scratch.row[i] - half_ + 1, 2 * half_, 2 * half_});
-    }
-
     MaskedImageView source_;
     PositionLattice positions_;
     WarpControl control_;
@@ -333,7 +323,6 @@ private:
     mutable MaskedImageTarget output_;
     detail::WeightTable table_;
     detail::WarpFunctions functions_;
-    Fractions fractions_;
     FilledPixels fill_;
     Index half_;
     Index maskHalf_;

@@ -28,9 +28,21 @@ struct WarpPositions {
     int count;
 };
 
+// Which positions along one axis have room for the kernel, and how a fraction becomes a place in the table.
+struct WarpAxis {
+    double begin;     // first position with room
+    double end;       // one beyond the last
+    double steps;     // fractions are rounded down to 1 / steps; 0: used as they are
+    double stepSize;  // 1 / steps
+    double nodes;     // of the table
+};
+
 // Planes of source pixels, all finite, rows `stride` apart. Behind each row up to `lanes` more pixels are read (and get
 // no weight).
 struct WarpFunctions {
+    // inside[i]: whether position i has room (NaN has none); floor and place in the table of those that have, else 0
+    void (*locate)(WarpAxis axis, double const* position, int count, int* inside, int* pixel, int* node, float* rest);
+
     // image[i] = sum of w * imagePlane, variance[i] = sum of w^2 * variancePlane, w = wx * wy
     void (*resample)(WarpWeights weights, WarpPositions positions, float const* imagePlane, float const* variancePlane,
                      int stride, float* image, float* variance);

@@ -16,7 +16,7 @@ constexpr int laneCount = 8;
 namespace psfmatch::detail {
 
 WarpFunctions warpFunctionsAvx2() {
-    return {resample, absoluteShare};
+    return {locate, resample, absoluteShare};
 }
 
 }  // namespace psfmatch::detail

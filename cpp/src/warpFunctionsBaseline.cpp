@@ -14,7 +14,7 @@ constexpr int laneCount = 4;
 namespace psfmatch::detail {
 
 WarpFunctions warpFunctionsBaseline() {
-    return {resample, absoluteShare};
+    return {locate, resample, absoluteShare};
 }
 
 }  // namespace psfmatch::detail

@@ -9,6 +9,23 @@ namespace psfmatch::detail {
 
 namespace {
 
+void locate(WarpAxis axis, double const* position, int count, int* inside, int* pixel, int* node, float* rest) {
+    // Without jumps and calls (conversion to int truncates where std::floor may be a call): this must vectorise.
+    for (int i = 0; i < count; ++i) {
+        int const isInside = (position[i] >= axis.begin) & (position[i] < axis.end);
+        double const safe = isInside != 0 ? position[i] : 0.0;
+        int const whole = static_cast<int>(safe);
+        double const fraction = safe - whole;
+        double const rounded = static_cast<int>(fraction * axis.steps) * axis.stepSize;
+        double const place = (axis.steps > 0.0 ? rounded : fraction) * axis.nodes;
+        int const left = static_cast<int>(place);
+        inside[i] = isInside;
+        pixel[i] = whole;
+        node[i] = left;
+        rest[i] = static_cast<float>(place - left);
+    }
+}
+
 template <int nVectors>
 inline void weightsOf(WarpWeights weights, int node, float rest, Lanes (&result)[nVectors]) {
     constexpr int lanes = nVectors * laneCount;

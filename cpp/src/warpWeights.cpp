@@ -67,16 +67,30 @@ double averagedProfile(WarpingKernel kernel, double areaWidth, double x) {
     return sum / areaWidth;
 }
 
-// Adds u(x) (c0 + c1 x + c2 x^3), u a cosine that ends with the kernel, such that the sum is one and the first and
-// third moments vanish.
-void correctMoments(Eigen::ArrayXd const& x, double reach, Eigen::ArrayXd& weights) {
-    Eigen::Array<double, Eigen::Dynamic, 3> powers(x.size(), 3);
-    powers << Eigen::ArrayXd::Ones(x.size()), x, x.cube();
+// Adds u(x) times a polynomial, u a cosine that ends with the kernel, such that the sum is one and the moments of order
+// 1 to `highest` are those of the area: nothing of a point, and of a square of side r (r/2)^k / (k + 1) for even k.
+Eigen::ArrayXd withMoments(Eigen::ArrayXd const& x, double reach, double areaWidth, int highest,
+                           Eigen::ArrayXd const& weights) {
+    Eigen::ArrayXXd powers(x.size(), highest + 1);
+    Eigen::VectorXd wanted = Eigen::VectorXd::Zero(highest + 1);
+    for (int k = 0; k <= highest; ++k) {
+        powers.col(k) = (x / reach).pow(k);
+        wanted(k) = k % 2 == 0 ? std::pow(0.5 * areaWidth / reach, k) / (k + 1) : 0.0;
+    }
     Eigen::ArrayXd const window = (x.abs() < reach).select((x * (std::numbers::pi / (2.0 * reach))).cos(), 0.0);
-    Eigen::Matrix3d const moments = (powers.colwise() * window).matrix().transpose() * powers.matrix();
-    Eigen::Vector3d const missing = Eigen::Vector3d::UnitX() - powers.matrix().transpose() * weights.matrix();
-    Eigen::Vector3d const coefficients = moments.fullPivLu().solve(missing);
-    weights += window * (powers.matrix() * coefficients).array();
+    Eigen::MatrixXd const moments = (powers.colwise() * window).matrix().transpose() * powers.matrix();
+    Eigen::VectorXd const missing = wanted - powers.matrix().transpose() * weights.matrix();
+    Eigen::VectorXd const coefficients = moments.fullPivLu().solve(missing);
+    return weights + window * (powers.matrix() * coefficients).array();
+}
+
+// Moments 1 to 4 are right, and the fifth nearly. Four of them keep the flux of a star of FWHM 2.6 px to 6e-4 for all
+// ratios of the pixels from 0.9 to 1.1 and its first moment to 0.002 px, but move its core by up to 0.008 px
+// (lanczos3); five move that by 0.005 px, but keep the flux only to 1.2e-3.
+Eigen::ArrayXd corrected(Eigen::ArrayXd const& x, double reach, double areaWidth, Eigen::ArrayXd const& weights) {
+    constexpr double shareOfFive = 0.85;
+    return (1.0 - shareOfFive) * withMoments(x, reach, areaWidth, 4, weights) +
+           shareOfFive * withMoments(x, reach, areaWidth, 5, weights);
 }
 
 }  // namespace
@@ -97,9 +111,9 @@ std::vector<double> resamplingWeights(WarpingKernel kernel, bool keepCentroids, 
                                      : profile(kernel, x(i));
     }
     weights /= weights.sum();
-    bool const isPlain = areaWidth == 0.0 && (kernel == WarpingKernel::bilinear || fraction == 0.0 || fraction == 1.0);
-    if (keepCentroids && !isPlain) {
-        correctMoments(x, order(kernel) + 0.5 * areaWidth, weights);
+    bool const isExact = areaWidth == 0.0 && (fraction == 0.0 || fraction == 1.0);
+    if (keepCentroids && kernel != WarpingKernel::bilinear && !isExact) {
+        weights = corrected(x, order(kernel) + 0.5 * areaWidth, areaWidth, weights);
     }
     return {weights.begin(), weights.end()};
 }

@@ -40,6 +40,8 @@ _HOMES = {
     ),
     "detection": ("SourceDetectionTask",),
     "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
+    "displays": ("debugging",),
+    "displays.candidates": ("writeKernelCandidates",),
     "errors": (
         "ExposureReadError",
         "InputImagesError",
@@ -110,6 +112,8 @@ if TYPE_CHECKING:
     )
     from psfmatch.detection import SourceDetectionTask
     from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
+    from psfmatch.displays import debugging
+    from psfmatch.displays.candidates import writeKernelCandidates
     from psfmatch.errors import (
         ExposureReadError,
         InputImagesError,

@@ -54,7 +54,8 @@ class PixelTransform:
                 positions = _worldToPixels(self._to, world)
         except (ValueError, RuntimeError) as error:
             raise _unusableWcs(error) from error
-        positions[:, ~np.isfinite(positions).all(axis=0)] = np.nan
+        known = np.isfinite(positions).all(axis=0) & np.isfinite(columns.ravel()) & np.isfinite(rows.ravel())
+        positions[:, ~known] = np.nan
         return positions[0].reshape(columns.shape), positions[1].reshape(columns.shape)
 
     def _onOtherFrame(self, world: FloatArray) -> FloatArray:

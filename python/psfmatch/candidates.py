@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy import units
 from astropy.coordinates import SkyCoord
-from astropy.table import Row, Table, vstack
+from astropy.table import Column, Row, Table, vstack
 
 from psfmatch.exposure import Exposure
 from psfmatch.footprints import Footprint, FootprintSet
@@ -88,10 +88,7 @@ def _ofTable(table: Table, exposure: Exposure) -> Table:
     pixels = _findColumns(table, ("x", "y"))
     if pixels is not None:
         x, y = (_numbers(table[name], name, units.pix) for name in pixels)
-        isReady = pixels == ("x", "y") and all(
-            type(table[name]) is not np.ma.MaskedArray and table[name].dtype.kind in "iuf" for name in pixels
-        )
-        if isReady and not any(_isMasked(table[name]) or _isQuantity(table[name]) for name in pixels):
+        if pixels == ("x", "y") and all(isinstance(table[n], Column) and not _isMasked(table[n]) for n in pixels):
             return table
     else:
         sky = _skyOf(table)

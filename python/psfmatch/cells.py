@@ -174,6 +174,25 @@ class KernelCandidate:
         # The lowest rank rather than NaN, which would spoil the order of the whole cell.
         self.rating = -math.inf if math.isnan(rating) else rating
 
+    @classmethod
+    def fromSource(
+        cls, source: Any, templateMaskedImage: MaskedImage, scienceMaskedImage: MaskedImage, config: Any
+    ) -> KernelCandidate:
+        """Return a candidate that is rated by the PSF flux of a catalogue entry instead of its stamp.
+
+        Parameters
+        ----------
+        source
+            A table row with x, y (parent pixels) and psfFlux, or an object with getX(), getY() and getPsfInstFlux().
+        templateMaskedImage, scienceMaskedImage, config
+            As for the class.
+        """
+        if hasattr(source, "getPsfInstFlux"):
+            x, y, flux = source.getX(), source.getY(), source.getPsfInstFlux()
+        else:
+            x, y, flux = source["x"], source["y"], source["psfFlux"]
+        return cls(x, y, templateMaskedImage, scienceMaskedImage, config, source=source, rating=float(flux))
+
     def _coreSignalToNoise(self) -> float:
         radius = self.config.candidateCoreRadius
         stamp = self.scienceMaskedImage

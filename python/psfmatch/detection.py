@@ -45,8 +45,9 @@ _NAMES = ("x", "y", "flux", "peak", "a", "b", "npix", "flag", "xpeak", "ypeak")
 class SourceDetectionTask(Task):
     """Finds sources on a background-subtracted image.
 
-    Any task whose `run` takes these arguments and returns a Table with x, y and flux, or a Struct with such a Table
-    as ``sources``, can stand in for this one (``config.selectDetection.retarget``).
+    Any task whose `run` takes these arguments, by name, and returns a Table with x and y (parent pixels), brightest
+    first, or a Struct with such a Table as ``sources``, can stand in for this one
+    (``config.selectDetection.retarget``). `psfmatch.subtract` also needs flux and snr to choose stars.
     """
 
     ConfigClass = SourceDetectionConfig

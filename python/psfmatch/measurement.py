@@ -65,8 +65,8 @@ class _Stamps:
 class SourceMeasurementTask(Task):
     """Adds fluxes, second moments, sky positions and flags to a catalogue.
 
-    Any task whose `run` takes a Table with x and y and an Exposure and returns the Table with columns added can
-    stand in for this one (``config.selectMeasurement.retarget``).
+    Any task whose `run` takes these arguments, by name, and returns the Table with columns added can stand in for
+    this one (``config.selectMeasurement.retarget``). `psfmatch.subtract` also needs badCentre.
     """
 
     ConfigClass = SourceMeasurementConfig

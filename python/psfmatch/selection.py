@@ -89,6 +89,10 @@ def getSelectSources(
     sources : Table
         As `SourceMeasurementTask.run`, brightest first.
     """
+    if not (sigma > 0.0 and np.isfinite(sigma)):
+        raise ValueError(f"sigma of the PSF is {sigma} pixels, must be positive")
+    if detectedMask is not None and detectedMask.shape != exposure.shape:
+        raise ValueError(f"detectedMask has shape {detectedMask.shape}, the exposure {exposure.shape}")
     maskedImage = exposure.maskedImage
     planes = tuple(getattr(detection.config, "statsMask", backgroundConfig.ignoredPixelMask))
     background: npt.NDArray[np.float32] | float = 0.0
@@ -102,7 +106,7 @@ def getSelectSources(
     skyless = MaskedImage(maskedImage.image - background, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
     level = float(np.median(np.abs(np.atleast_2d(background)[::64, ::64])))
     rounding = 4.0 * float(np.finfo(np.float32).eps) * level
-    found = detection.run(skyless, sigma=sigma, doSmooth=doSmooth, threads=threads, rounding=rounding)
+    found = detection.run(maskedImage=skyless, sigma=sigma, doSmooth=doSmooth, threads=threads, rounding=rounding)
     if detectedMask is not None:
         if not hasattr(found, "detected"):
             raise ValueError(f"detectedMask: {type(detection).__name__}.run returns no detected footprints")
@@ -112,7 +116,7 @@ def getSelectSources(
         skyless.image -= left
     found = getattr(found, "sources", found)
     psf = GaussianPsf(sigma) if exposure.psf is None else exposure.psf
-    return measurement.run(found, Exposure(skyless, wcs=exposure.wcs, psf=psf))
+    return measurement.run(sources=found, exposure=Exposure(skyless, wcs=exposure.wcs, psf=psf))
 
 
 def requireSources(sources: Table, exposure: Exposure, planes: Iterable[str]) -> None:

@@ -173,7 +173,7 @@ class Warper:
         x = destBBox.x0 + spacing * np.arange((destBBox.width - 1) // spacing + 2, dtype=np.float64)
         y = destBBox.y0 + spacing * np.arange((destBBox.height - 1) // spacing + 2, dtype=np.float64)
         columns, rows = _onLattice(transform, x, y)
-        columns, rows = columns - source.xy0[0], rows - source.xy0[1]
+        columns, rows = (_finiteOrNan(v - origin) for v, origin in zip((columns, rows), source.xy0, strict=True))
         ratio = _pixelRatio(columns, rows, spacing, source.shape)
         if ratio > MAX_PLAIN_RATIO:
             log.info("Pixels are %.2f times as large as those of the template: averaging over their area", ratio)
@@ -293,6 +293,10 @@ def _onLattice(transform: Transform, x: FloatArray, y: FloatArray) -> tuple[Floa
         for plane, found in zip(planes, exact, strict=True)
     )
     return (planes[0], planes[1]) if agrees else transform(*np.meshgrid(x, y))
+
+
+def _finiteOrNan(values: FloatArray) -> FloatArray:
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _sparse(nodes: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -172,6 +172,7 @@ documentedDefaults = {
         "interpLength": 10,
         "cacheSize": 1000000,
         "growFullMask": 16,
+        "keepCentroids": False,
     },
 }
 

@@ -3,12 +3,13 @@
 import importlib
 import logging
 import sys
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from psfmatch import Exposure, ImagePsfMatchTask, MaskedImage, NoKernelCandidatesError, displays
+from psfmatch import Exposure, ImagePsfMatchTask, MaskedImage, NoKernelCandidatesError, displays, writeKernelCandidates
 from psfmatch.cells import CandidateStatus, KernelSolution, SolutionSlot
 from psfmatch.displays import candidates, drawing, hooks, images, models, mosaic, output, switches
 from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
@@ -76,6 +77,7 @@ def lsstDebug(tmp_path, monkeypatch):
     module = importlib.import_module("lsstDebug")
     module.directory = str(tmp_path / "pictures")
     module.dpi = 12.0
+    monkeypatch.setattr(models, "GRID", 3)
     yield module
     sys.modules.pop("lsstDebug", None)
 
@@ -125,8 +127,9 @@ def coloursOf(path):
     """The colours of a picture, as a set of (r, g, b)."""
     from matplotlib.image import imread
 
-    pixels = (imread(path)[..., :3] * 255).round().astype(int).reshape(-1, 3)
-    return set(map(tuple, pixels.tolist()))
+    pixels = (imread(path)[..., :3] * 255).round().astype(int)
+    packed = np.unique(pixels @ np.array([65536, 256, 1]))
+    return {(int(value) >> 16, int(value) >> 8 & 255, int(value) & 255) for value in packed}
 
 
 # Switches
@@ -235,10 +238,18 @@ def test_failedSolutionShowsCandidates(task, fakes, switchOn, recorded):
     assert [title for _, title in recorded] == ["candidates stamps", "candidates kernels", "candidates chi"]
 
 
-def test_candidatesWithoutASolutionAreDrawn(solved, switchOn, tmp_path):
-    switchOn("lsst.ip.diffim.psfMatch", "displayCandidates")
-    displays.showSolution(solved.kernelCellSet)
-    assert len(written(tmp_path)) == 3
+def test_candidatesWithoutASolutionAreDrawn(solved):
+    chosen, which = candidates.chosenCandidates(solved.kernelCellSet, True, most=2)
+    stamps = [candidates.candidateStamps(candidate) for candidate in chosen]
+    for draw, headings in (
+        (candidates.stampsMosaic, ["science", "matched", "residual"]),
+        (candidates.kernelsMosaic, ["own"]),
+        (candidates.chiMosaic, ["own"]),
+    ):
+        axis = draw(stamps, which, 0.5).axes[0]
+        told = [text.get_text() for text in axis.texts]
+        assert [text for text in told if "χ²" in text] == [each.label for each in stamps]
+        assert [text for text in told if "χ²" not in text][: len(headings)] == headings
 
 
 def test_viewsThatFailOnlyWarn(solved, switchOn, lsstDebug, tmp_path, caplog, monkeypatch):
@@ -326,7 +337,7 @@ def test_mosaicStandsUpright():
     assert layout.height <= 5.0 + 1e-9
 
 
-@pytest.mark.parametrize("size", [40, 1500])
+@pytest.mark.parametrize("size", [40, 720])
 def test_maskOverlay(size):
     from matplotlib.figure import Figure
 
@@ -376,6 +387,7 @@ def test_coefficientsOnAnotherBasis(solved):
     assert np.count_nonzero(table.isGood) == 8
     first = next(iter(solved.kernelCellSet))
     np.testing.assert_array_equal(table.own[0, :6], first.kernelSolution.coefficients)
+    assert table.note == "8 good, 1 bad candidates"
     # Principal components: another basis of the same space, and candidates that were solved on either.
     mixing = np.random.default_rng(2).normal(size=(6, 6))
     other = LinearCombinationKernel(np.tensordot(mixing, kernel.basis, axes=1), np.ones((6, 1)))
@@ -384,6 +396,16 @@ def test_coefficientsOnAnotherBasis(solved):
     assert onOther.own.shape == (8, 6)
     # a mixing = coefficients; least squares loses some digits of a random 6x6 matrix.
     np.testing.assert_allclose(onOther.own[0] @ mixing, first.kernelSolution.coefficients, rtol=1e-7, atol=1e-9)
+
+
+def test_largestOfManyCoefficients(solved, monkeypatch):
+    monkeypatch.setattr(models, "MOST_COEFFICIENTS", 2)
+    kernel = solved.psfMatchingKernel
+    table = models.tabulateCoefficients(solved.kernelCellSet, kernel, solved.backgroundModel, False)
+    typical = np.median(np.abs(kernel.coefficients(table.x, table.y)), axis=0)
+    assert set(table.functions) == set(np.argsort(typical)[-2:])
+    assert table.names == [f"a{i}" for i in sorted(table.functions)] + ["background"]
+    assert table.note == "8 good, 0 bad candidates, the 2 largest of 6 coefficients"
 
 
 def test_pcaSolutionIsShown(solved, fakes):
@@ -399,7 +421,7 @@ def test_pcaSolutionIsShown(solved, fakes):
 
 def test_writeKernelCandidates(solved, tmp_path):
     kernel = solved.psfMatchingKernel
-    paths = candidates.writeKernelCandidates(solved.kernelCellSet, kernel, solved.backgroundModel, tmp_path / "out")
+    paths = writeKernelCandidates(solved.kernelCellSet, kernel, solved.backgroundModel, tmp_path / "out")
     good = [c for c in solved.kernelCellSet if c.status is CandidateStatus.GOOD]
     assert len(paths) == 3 * len(good) == 24
     name = f"c{good[0].id}_x{good[0].x:.0f}_y{good[0].y:.0f}.fits"
@@ -433,12 +455,38 @@ def test_withoutWindowsFilesAreWritten(lsstDebug, tmp_path, caplog, monkeypatch)
     assert not pyplot.get_fignums()
 
 
-def test_pauseNeedsWindowsAndATerminal(solved, switchOn, lsstDebug, monkeypatch):
-    asked = []
-    monkeypatch.setattr("builtins.input", asked.append)
+def test_pauseNeedsWindows(solved, switchOn, lsstDebug, monkeypatch):
+    from matplotlib import pyplot
+
+    shown = []
+    monkeypatch.setattr(pyplot, "show", lambda block: shown.append(block))
     switchOn("psfmatch.diaCatalogSourceSelector", "pauseAtEnd")
-    for screen, isTerminal in ((False, True), (True, False), (True, True)):
+    for screen, windows in ((False, [1]), (True, []), (True, [1])):
         lsstDebug.screen = screen
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda answer=isTerminal: answer))
+        monkeypatch.setattr(pyplot, "get_fignums", lambda numbers=windows: numbers)
         displays.showSelection(solved.science, np.zeros(1), np.zeros(1), {})
-    assert len(asked) == 1
+    assert shown == [True]
+
+
+def test_windowsInsteadOfFiles(lsstDebug, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    done = []
+    figure = Figure()
+    figure.canvas.manager = SimpleNamespace(set_window_title=done.append, show=lambda: done.append("shown"))
+    monkeypatch.setattr(output, "_hasWindow", lambda figure: True)
+    lsstDebug.frame = 4
+    assert output.publish(figure, "psfMatch", "kernel basis") is None
+    assert done == ["4 psfMatch: kernel basis", "shown"]
+    assert lsstDebug.frame == 5
+    assert written(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_oddImages(value):
+    image = MaskedImage(np.full((30, 200), value), xy0=(-7, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        images.imageFigure(image, "odd", 0.5).draw_without_rendering()
+        names = ("Template", "Matched", "Science", "Difference")
+        images.differencePanels(dict.fromkeys(names, image), 0.5).draw_without_rendering()

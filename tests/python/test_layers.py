@@ -37,7 +37,7 @@ pythonRows = [
         "registration",
         "subtraction",
     },
-    {"psfMatch", "imagePsfMatch", "modelPsfMatch", "differencing"},
+    {"psfMatch", "imagePsfMatch", "modelPsfMatch", "starMatch", "differencing"},
     {"plots", "reporting", "batch", "cli", "__main__", "testing"},
     {"__init__"},
 ]
@@ -50,7 +50,7 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 
 # C++ headers, lowest group first: a header includes its own group or lower ones, without cycles.
 headerGroups = [
-    {"types", "exceptions", "parallel", "instructionSet", "rowFunctions"},
+    {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "lanes"},
     {"statistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
     {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "StampQuality", "warp"},
     {"KernelCandidateFit", "SpatialKernelSolution", "KernelPca"},

@@ -1,15 +1,16 @@
-"""Whether two exposures lie on one pixel grid, and what is said if not."""
+"""Whether two exposures lie on one pixel grid, and what is done and said if not."""
 
 import logging
 import math
 
 import numpy as np
 import pytest
-from astropy.wcs import WCS
+from astropy.wcs import WCS, Sip
 
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.registration import MAX_OFFSET_PIX, cornerOffsetPix, logAssumptions, requireRegistered
+from psfmatch.registration import MAX_OFFSET_PIX, compareGrids, registerTemplate
+from psfmatch.warping import Warper
 
 ARCSEC = 1.0 / 3600.0
 
@@ -31,11 +32,26 @@ def makeExposure(wcs=None, shape=(80, 100), xy0=(0, 0)):
     return Exposure(MaskedImage(np.zeros(shape), xy0=xy0), wcs=wcs)
 
 
+WARPER = Warper()
+
+
+def register(template, science, doWarping=True):
+    return registerTemplate(template, science, WARPER, doWarping)
+
+
+def requireRegistered(template, science):
+    """Nothing to do, so that it may be forbidden."""
+    assert register(template, science, doWarping=False) is template
+
+
 def test_equalWcs():
     exposures = makeExposure(makeWcs()), makeExposure(makeWcs())
     requireRegistered(*exposures)
+    comparison = compareGrids(*exposures)
     # There and back through the projection.
-    assert cornerOffsetPix(*exposures) < 1e-6
+    assert comparison.maxOffsetPix < 1e-6
+    assert comparison.isRegistered
+    assert comparison.overlap
 
 
 def test_equalGridsInOtherWords():
@@ -46,52 +62,114 @@ def test_equalGridsInOtherWords():
     other.wcs.crval = wcs.all_pix2world([[0.0, 0.0]], 0)[0]
     other.wcs.set()
     # 50 px of 0.2 arcsec: the tangent planes differ by rotation of 10 arcsec * tan(53 deg) = 6e-5, over 100 px.
-    assert cornerOffsetPix(makeExposure(wcs), makeExposure(other)) < MAX_OFFSET_PIX
+    assert compareGrids(makeExposure(wcs), makeExposure(other)).maxOffsetPix < MAX_OFFSET_PIX
     requireRegistered(makeExposure(wcs), makeExposure(other))
 
 
 @pytest.mark.parametrize("shift", [(1.0, 0.0), (-3.5, 2.25), (0.0, 0.02), (70.0, 60.0)])
-@pytest.mark.parametrize("doWarping", [True, False])
-def test_shiftedWcsIsMeasuredInPixels(shift, doWarping):
+def test_shiftedWcsIsMeasuredInPixels(shift, caplog):
     template, science = makeExposure(makeWcs(shift)), makeExposure(makeWcs())
     distance = math.hypot(*shift)
-    assert cornerOffsetPix(template, science) == pytest.approx(distance, abs=1e-4)
+    comparison = compareGrids(template, science)
+    assert comparison.maxOffsetPix == pytest.approx(distance, abs=1e-4)
+    assert comparison.shift == ((1, 0) if shift == (1.0, 0.0) else (70, 60) if shift == (70.0, 60.0) else None)
     with pytest.raises(
-        InputImagesError, match=rf"not registered: their corners differ by up to {distance:.2f} pixels.*--ignore-wcs"
+        InputImagesError,
+        match=rf"not registered: their pixels differ by up to {distance:.2f} pixels and doWarping is .*--ignore-wcs",
     ) as caught:
-        requireRegistered(template, science, doWarping)
+        register(template, science, doWarping=False)
     assert caught.value.offsetPix == pytest.approx(distance, abs=1e-4)
-    assert ("doWarping is False" in str(caught.value)) == (not doWarping)
+    assert [r.levelname for r in caplog.records] == ["ERROR"]
 
 
 def test_smallOffsetsDoNotCount():
     requireRegistered(makeExposure(makeWcs((0.008, 0.0))), makeExposure(makeWcs()))
     with pytest.raises(InputImagesError, match=r"0\.01 pixels"):
-        requireRegistered(makeExposure(makeWcs((0.012, 0.0))), makeExposure(makeWcs()))
+        register(makeExposure(makeWcs((0.012, 0.0))), makeExposure(makeWcs()), doWarping=False)
 
 
 def test_scaleAndRotationShowAtTheCorners():
     science = makeExposure(makeWcs(middle=(49.5, 39.5)))
     corner = math.hypot(50.0, 40.0)
-    for fields, expected in (({"scale": 0.201}, 0.005 * corner), ({"angle": 0.01}, 2 * math.sin(0.005) * corner)):
+    # In pixels of the template, the first of which are larger.
+    for fields, expected in (
+        ({"scale": 0.201}, 0.005 / 1.005 * corner),
+        ({"angle": 0.01}, 2 * math.sin(0.005) * corner),
+    ):
         template = makeExposure(makeWcs(middle=(49.5, 39.5), **fields))
         # The projection bends 64 px of 0.2 arcsec by 1e-9.
-        assert cornerOffsetPix(template, science) == pytest.approx(expected, rel=1e-5)
-        with pytest.raises(InputImagesError, match="not registered"):
-            requireRegistered(template, science)
+        assert compareGrids(template, science).maxOffsetPix == pytest.approx(expected, rel=1e-5)
+        assert compareGrids(template, science).shift is None
+
+
+def test_distortionShowsInTheMiddle():
+    """WCSs that agree at the corners but not between them are not equal."""
+    science = makeExposure(makeWcs(middle=(49.5, 39.5)))
+    bent = makeWcs(middle=(49.5, 39.5))
+    bent.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
+    a = np.zeros((3, 3))
+    # No shift along the left and right border, half a pixel in the middle.
+    a[0, 0], a[2, 0] = 0.5, -0.5 / 50.0**2
+    bent.sip = Sip(a, np.zeros((3, 3)), None, None, bent.wcs.crpix)
+    bent.wcs.set()
+    assert compareGrids(makeExposure(bent), science).maxOffsetPix == pytest.approx(0.5, abs=0.01)
 
 
 def test_partsOfOneGrid():
     # One WCS holds for all parts of an image; their origins tell them apart.
     wcs = makeWcs()
     requireRegistered(makeExposure(wcs, xy0=(200, 300)), makeExposure(wcs, xy0=(200, 300)))
-    assert cornerOffsetPix(makeExposure(wcs, xy0=(3, 4)), makeExposure(wcs)) == pytest.approx(5.0, abs=1e-4)
-    with pytest.raises(InputImagesError, match=r"differ by up to 5\.00 pixels"):
-        requireRegistered(makeExposure(wcs, xy0=(3, 4)), makeExposure(wcs))
+    comparison = compareGrids(makeExposure(wcs, xy0=(3, 4)), makeExposure(wcs))
+    assert comparison.maxOffsetPix == pytest.approx(5.0, abs=1e-4)
+    assert comparison.shift == (-3, -4)
+    assert not comparison.isRegistered
     # An origin that the WCS makes up for.
     moved = makeExposure(makeWcs((30.0, -20.0)), xy0=(30, -20))
     requireRegistered(moved, makeExposure(wcs))
-    assert cornerOffsetPix(moved, makeExposure(wcs)) < 1e-6
+
+
+def test_largerTemplateOnOneGridIsCut(caplog):
+    wcs = makeWcs()
+    generator = np.random.default_rng(2)
+    pixels = MaskedImage(generator.normal(size=(120, 150)), variance=generator.random((120, 150)), xy0=(-20, -10))
+    pixels.mask[30, 40] = 3
+    template, science = Exposure(pixels, wcs, filter="R"), makeExposure(makeWcs())
+    with caplog.at_level(logging.INFO):
+        cut = register(template, science)
+    expected = template.subset(science.getBBox())
+    np.testing.assert_array_equal(cut.image, expected.image)
+    np.testing.assert_array_equal(cut.variance, expected.variance)
+    np.testing.assert_array_equal(np.asarray(cut.mask), np.asarray(expected.mask))
+    assert cut.getBBox() == science.getBBox()
+    assert cut.filter == "R"
+    assert "Astrometrically registering template to science image" in caplog.messages
+    with pytest.raises(InputImagesError, match="not registered: template 150x120, science 100x80 pixels and doWarping"):
+        register(template, science, doWarping=False)
+
+
+def test_partialCoverageIsAnnounced(caplog):
+    template = makeExposure(makeWcs((-50.3, 0.2)))
+    with caplog.at_level(logging.WARNING):
+        warped = register(template, makeExposure(makeWcs()))
+    finite = np.isfinite(warped.image)
+    message = (
+        f"The template covers only {100 * finite.mean():.1f} % of the science image ({finite.sum()} of 8000 pixels)"
+    )
+    assert message in caplog.text
+    assert 0.4 < finite.mean() < 0.5
+
+
+@pytest.mark.parametrize("shift", [(0.5, 0.0), (1.0, 0.0)], ids=["warped", "cut"])
+def test_nothingUsable(shift):
+    template = Exposure(MaskedImage(np.full((80, 100), np.nan)), makeWcs(shift))
+    with pytest.raises(InputImagesError, match="none of 8000 science pixels lies on a finite pixel") as caught:
+        register(template, makeExposure(makeWcs()))
+    assert (caught.value.nUsable, caught.value.nPixels, caught.value.nTemplateFinite) == (0, 8000, 0)
+
+
+def test_templateOfOnePixel():
+    with pytest.raises(InputImagesError, match="template of 1x1 pixels"):
+        register(makeExposure(makeWcs((0.5, 0.0)), shape=(1, 1)), makeExposure(makeWcs()))
 
 
 @pytest.mark.parametrize(
@@ -102,13 +180,22 @@ def test_partsOfOneGrid():
         {"centre": (125.0, 0.0)},
         {"shift": (1000.0, 0.0)},
         {"shift": (0.0, 130.0)},
+        {"shift": (100.5, 0.0)},
     ],
-    ids=["a degree away", "the other side of the sky", "90 degrees away", "ten widths away", "a height and a half"],
+    ids=[
+        "a degree away",
+        "the other side of the sky",
+        "90 degrees away",
+        "ten widths away",
+        "a height and a half",
+        "side",
+    ],
 )
-def test_imagesThatDoNotOverlap(fields):
+@pytest.mark.parametrize("doWarping", [True, False])
+def test_imagesThatDoNotOverlap(fields, doWarping):
     template, science = makeExposure(makeWcs(**fields)), makeExposure(makeWcs())
     with pytest.raises(InputImagesError, match="Input images do not overlap at all"):
-        requireRegistered(template, science)
+        register(template, science, doWarping)
 
 
 @pytest.mark.parametrize(
@@ -118,16 +205,15 @@ def test_imagesThatOverlap(fields):
     # A coarse image that holds all of the other one overlaps with it, far apart as their corners are.
     template, science = makeExposure(makeWcs(**fields)), makeExposure(makeWcs())
     for pair in ((template, science), (science, template)):
-        with pytest.raises(InputImagesError, match="Input images not registered"):
-            requireRegistered(*pair)
+        assert np.isfinite(register(*pair).image).any()
 
 
 def test_differentShapes():
-    for wcs in (None, makeWcs()):
+    for pair in ((None, None), (None, makeWcs()), (makeWcs(), WCS(naxis=2))):
         with pytest.raises(
             InputImagesError, match=r"different size: template 100x80, science 90x70 pixels \(width x height\)"
         ) as caught:
-            requireRegistered(makeExposure(wcs), makeExposure(wcs, shape=(70, 90)))
+            register(makeExposure(pair[0]), makeExposure(pair[1], shape=(70, 90)))
         assert caught.value.templateShape == (80, 100)
         assert caught.value.scienceShape == (70, 90)
 
@@ -145,7 +231,7 @@ def test_missingWcsMeansRegistered(caplog, templateWcs, scienceWcs, missing):
     template, science = makeExposure(templateWcs), makeExposure(scienceWcs)
     with caplog.at_level(logging.INFO, "psfmatch.registration"):
         requireRegistered(template, science)
-        logAssumptions(template, science)
+    assert compareGrids(template, science) is None
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
         ("INFO", f"No celestial WCS on {missing}: equal shapes are taken as registered pixel for pixel")
     ]
@@ -155,7 +241,6 @@ def test_originsWithoutAWcs(caplog):
     template, science = makeExposure(xy0=(10, 20)), makeExposure(makeWcs())
     with caplog.at_level(logging.INFO, "psfmatch.registration"):
         requireRegistered(template, science)
-        logAssumptions(template, science)
     assert [r.levelname for r in caplog.records] == ["INFO", "WARNING"]
     assert "xy0 of template (10, 20) and science image (0, 0) differ without a WCS" in caplog.text
 
@@ -164,7 +249,6 @@ def test_nothingToSayWithBothWcs(caplog):
     template, science = makeExposure(makeWcs((10, 20)), xy0=(10, 20)), makeExposure(makeWcs())
     with caplog.at_level(logging.DEBUG, "psfmatch.registration"):
         requireRegistered(template, science)
-        logAssumptions(template, science)
     assert caplog.records == []
 
 
@@ -176,9 +260,4 @@ def test_wcsThatCannotBeUsed():
         (makeExposure(makeWcs()), makeExposure(broken)),
     ):
         with pytest.raises(InputImagesError, match=r"a WCS cannot be used \(.*--ignore-wcs"):
-            requireRegistered(*pair)
-
-
-def test_cornersNeedBothWcs():
-    with pytest.raises(ValueError, match="only if both exposures have a WCS"):
-        cornerOffsetPix(makeExposure(), makeExposure(makeWcs()))
+            register(*pair)

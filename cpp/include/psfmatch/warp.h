@@ -26,9 +26,9 @@ struct WarpControl {
     // Positions within a pixel are rounded down to 1 / cacheSize; 0: used as they are.
     int cacheSize = 1000000;
 
-    // Change the weights as little as needed for their first and third moment about the position to vanish. Plain
-    // Lanczos weights move the centroid of a star by up to 0.02 px (order 3); with the first moment alone the wings
-    // would be right but the core not.
+    // Change Lanczos weights smoothly so that their moments of order 1 to 4 about the position vanish, or are
+    // those of the area. Plain weights
+    // move the centroid of a star by up to 0.02 px (order 3).
     bool keepCentroids = false;
 
     // Side (source pixels) of the square over which the source is averaged, 0 or at least 1 and at most maxAreaWidth.

@@ -59,9 +59,9 @@ class WarperConfig(Config):
     )
     keepCentroids = Field[bool](
         doc=(
-            "Change the weights as little as needed for their first and third moments to vanish, which keeps the "
-            "centroids of stars to 0.005 px; plain Lanczos weights (False, as in the reference) move them by up "
-            "to 0.02 px. Without effect on bilinear interpolation."
+            "Change Lanczos weights so that their first four moments vanish, which keeps the centroids of stars to "
+            "0.005 px and their fluxes to 1e-3; plain weights (False, as in the reference) move centroids by up to "
+            "0.02 px. Without effect on bilinear interpolation."
         ),
         default=False,
     )

@@ -43,7 +43,8 @@ def _show(channel: str, *views: View) -> None:
             log.warning("No debug views: %s", error)
             return
         except Exception as error:
-            log.warning("Debug view %r failed: %s: %s", title, type(error).__name__, error, exc_info=True)
+            log.warning("Debug view %r failed: %s: %s", title, type(error).__name__, error)
+            log.debug("Traceback of %r", title, exc_info=True)
 
 
 def showSolution(

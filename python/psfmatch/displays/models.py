@@ -84,10 +84,12 @@ def fieldMosaic(kernel: LinearCombinationKernel, bbox: Box) -> Figure:
     images = kernel.computeImages(x, y)
     changes = images - kernel.computeImage(*bbox.centre)
     sums = images.sum(axis=(1, 2))
-    labels = [f"{total:.4g}" for total in sums], [f"({px:.0f}, {py:.0f})" for px, py in zip(x, y, strict=True)]
+    places = [f"x {px:.0f}" if i < nx else "" for i, px in enumerate(x)]
+    for row in range(ny):
+        places[row * nx] = f"{places[row * nx]} y {y[row * nx]:.0f}".lstrip()
     pictures = (
-        (0.4, images, labels[0], "K(x, y)", "kernel, per pixel"),
-        (8.3, changes, labels[1], "K(x, y) - K(centre)", "kernel - kernel at the centre, per pixel"),
+        (0.4, images, [f"{total:.4g}" for total in sums], "K(x, y)", "kernel, per pixel"),
+        (8.3, changes, places, "K(x, y) - K(centre)", "kernel - kernel at the centre, per pixel"),
     )
     mosaics = []
     for left, what, names, heading, label in pictures:
@@ -106,7 +108,7 @@ def fieldMosaic(kernel: LinearCombinationKernel, bbox: Box) -> Figure:
         figure,
         "Kernel over the field",
         f"at {nx} × {ny} places of the {bbox}; left: labels are kernel sums, from {sums.min():.4g} to "
-        f"{sums.max():.4g}; right: labels are positions",
+        f"{sums.max():.4g}; right: labels are positions in pixels",
     )
     return figure
 
@@ -116,8 +118,8 @@ class Coefficients:
     """Coefficients of N candidates' own kernels and of the spatial model at their places.
 
     x, y : (N,) parent pixels; isGood, kernelSums, ratings : (N,); own, model : (N, n); names : of the n columns, the
-    last of which is the background where one was fitted; nFunctions : number of basis functions, of which the first
-    may be shown alone.
+    last of which is the background where one was fitted; functions : numbers of the basis functions of the others,
+    out of nFunctions.
     """
 
     x: FloatArray
@@ -128,38 +130,54 @@ class Coefficients:
     own: FloatArray
     model: FloatArray
     names: list[str]
+    functions: NDArray[np.intp]
     nFunctions: int
 
     @property
     def note(self) -> str:
         """How many candidates and coefficients there are."""
-        nShown = sum(name.startswith("a") for name in self.names)
-        first = f", the first {nShown} of {self.nFunctions} coefficients" if nShown < self.nFunctions else ""
-        return f"{np.count_nonzero(self.isGood)} good, {np.count_nonzero(~self.isGood)} bad candidates{first}"
+        nShown = len(self.functions)
+        chosen = f", the {nShown} largest of {self.nFunctions} coefficients" if nShown < self.nFunctions else ""
+        return f"{np.count_nonzero(self.isGood)} good, {np.count_nonzero(~self.isGood)} bad candidates{chosen}"
 
 
-def _onBasis(candidate: KernelCandidate, basis: FloatArray) -> FloatArray:
-    """Coefficients of a candidate's kernel on another basis: its own if that is the same, else by least squares."""
-    solution = candidate.kernelSolution
-    if solution.basis.shape == basis.shape and np.array_equal(solution.basis, basis):
-        return solution.coefficients
-    flat = basis.reshape(len(basis), -1)
-    projected: FloatArray = np.linalg.lstsq(flat.T, solution.computeImage().ravel())[0].astype(np.float64)
-    return projected
+def _onBasis(candidates: list[KernelCandidate], basis: FloatArray) -> FloatArray:
+    """Coefficients (N, n) of the candidates' kernels on a basis: their own if it is theirs, else by least squares."""
+    solutions = [candidate.kernelSolution for candidate in candidates]
+    # Candidates share the array of their basis: it is compared once.
+    bases = {id(solution.basis): solution.basis for solution in solutions}
+    isSame = {key: np.array_equal(other, basis) for key, other in bases.items()}
+    found = np.zeros((len(solutions), len(basis)))
+    others = [i for i, solution in enumerate(solutions) if not isSame[id(solution.basis)]]
+    if others:
+        images = np.array([solutions[i].computeImage().ravel() for i in others])
+        found[others] = np.linalg.lstsq(basis.reshape(len(basis), -1).T, images.T)[0].T
+    for i, solution in enumerate(solutions):
+        if isSame[id(solution.basis)]:
+            found[i] = solution.coefficients
+    return found
 
 
 def tabulateCoefficients(
     cellSet: SpatialCellSet, kernel: LinearCombinationKernel, background: SpatialFunction2D, showBad: bool
 ) -> Coefficients:
-    """Return the coefficients of all fitted candidates, at most `MOST_COEFFICIENTS` of each; ValueError for none."""
+    """Return the coefficients of all fitted candidates, of at most `MOST_COEFFICIENTS` functions.
+
+    Raises
+    ------
+    ValueError
+        If no candidate has a kernel.
+    """
     fitted = [c for c in cellSet if c.isInitialized and (showBad or c.status is not CandidateStatus.BAD)]
     if not fitted:
         raise ValueError("no candidate has a kernel")
     x, y = np.array([c.x for c in fitted]), np.array([c.y for c in fitted])
     basis = kernel.basis
-    own = np.array([_onBasis(c, basis) for c in fitted])[:, :MOST_COEFFICIENTS]
-    model = kernel.coefficients(x, y)[:, :MOST_COEFFICIENTS]
-    names = [f"a{i}" for i in range(own.shape[1])]
+    own, model = _onBasis(fitted, basis), kernel.coefficients(x, y)
+    # Of many, as of delta functions, the largest tell most.
+    largest = np.sort(np.argsort(-np.median(np.abs(model), axis=0), kind="stable")[:MOST_COEFFICIENTS])
+    own, model = own[:, largest], model[:, largest]
+    names = [f"a{i}" for i in largest]
     if np.any(background.scaledParameters):
         own = np.column_stack([own, [c.kernelSolution.background for c in fitted]])
         model = np.column_stack([model, np.atleast_1d(background(x, y))])
@@ -167,7 +185,7 @@ def tabulateCoefficients(
     isGood = np.array([c.status is not CandidateStatus.BAD for c in fitted])
     sums = np.array([c.kernelSolution.kernelSum for c in fitted])
     ratings = np.array([c.rating for c in fitted])
-    return Coefficients(x, y, isGood, sums, ratings, own, model, names, len(basis))
+    return Coefficients(x, y, isGood, sums, ratings, own, model, names, largest, len(basis))
 
 
 def _columns(n: int) -> int:
@@ -207,7 +225,7 @@ def coefficientMaps(
     """Draw every coefficient of the model over the field, and on it those of the candidates on the same scale."""
     x, y = np.linspace(bbox.x0, bbox.x1 - 1, MAP_POINTS), np.linspace(bbox.y0, bbox.y1 - 1, MAP_POINTS)
     gridX, gridY = (axis.ravel() for axis in np.meshgrid(x, y))
-    values = kernel.coefficients(gridX, gridY)[:, :MOST_COEFFICIENTS]
+    values = kernel.coefficients(gridX, gridY)[:, table.functions]
     if "background" in table.names:
         values = np.column_stack([values, background(gridX, gridY)])
     n = len(table.names)

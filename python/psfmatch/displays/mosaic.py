@@ -163,7 +163,8 @@ def drawMosaic(
             x += (width - colours.shape[1]) // 2
             canvas[y : y + colours.shape[0], x : x + colours.shape[1]] = colours
         line: dict[str, Any] = {"fontsize": fontsize, "va": "bottom"}
-        axis.text(start - 0.5, top - 0.5 - 0.12 * strip, tile.label, ha="left", color=tile.labelColour, **line)
+        if tile.label:
+            axis.text(start - 0.5, top - 0.5 - 0.12 * strip, tile.label, ha="left", color=tile.labelColour, **line)
         if number < layout.columns:
             for index, heading in enumerate(headings):
                 middle = start + edge + (index + 0.5) * (width + edge)

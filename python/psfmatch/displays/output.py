@@ -97,9 +97,14 @@ def publish(figure: Figure, name: str, title: str) -> Path | None:
 
 
 def pause() -> None:
-    """Wait for the return key, where there are windows to look at and a terminal to answer."""
-    if isScreenWanted(sys.modules.get("lsstDebug")) and sys.stdin is not None and sys.stdin.isatty():
-        input("psfmatch: debug views shown; press return to go on ")
+    """Wait until the windows are closed, if there are any."""
+    if not isScreenWanted(sys.modules.get("lsstDebug")):
+        return
+    from matplotlib import pyplot
+
+    if pyplot.get_fignums():
+        log.info("Close the windows to go on")
+        pyplot.show(block=True)
 
 
 def _hasWindow(figure: Figure) -> bool:

@@ -110,7 +110,8 @@ def debugging(isOn: bool = True, folder: str | os.PathLike[str] | None = None) -
     """Draw debug views inside a with block.
 
     The user's module ``debug`` says which: ``debug.py`` in `folder`, else on the path; without one every channel shows
-    what is useful. Afterwards everything is as before, and the log says where the pictures are.
+    what is useful. Afterwards everything is as before, and the log says where the pictures are; windows stay until they
+    are closed.
 
     Parameters
     ----------
@@ -167,8 +168,9 @@ def _execute(spec: ModuleSpec) -> None:
 
 
 def _tell(module: Any, nBefore: int) -> None:
-    from psfmatch.displays.output import folderOf
+    from psfmatch.displays.output import folderOf, pause
 
+    pause()
     nWritten = len(getattr(module, "pictures", [])) - nBefore
     if nWritten:
         log.info("%d debug views written to %s", nWritten, folderOf(module))

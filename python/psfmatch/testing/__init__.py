@@ -16,6 +16,7 @@ from psfmatch.testing.metrics import (
 )
 from psfmatch.testing.options import DENSE_FIELD, FieldOptions
 from psfmatch.testing.pairs import SimulatedPair, simulatePair
+from psfmatch.testing.skies import makeTanWcs, renderStars
 from psfmatch.testing.truth import Truth
 
 __all__ = [
@@ -29,7 +30,9 @@ __all__ = [
     "falseDetections",
     "makeFakeKernelSet",
     "makeNineStars",
+    "makeTanWcs",
     "matchedFilter",
+    "renderStars",
     "robustSigma",
     "simulatePair",
     "starPull",

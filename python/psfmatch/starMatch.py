@@ -1,0 +1,277 @@
+"""How a PSF-matching task comes to its stars: PSF sizes, detection and measurement, candidates, and the basis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Table
+from lsst.pex.config import ChoiceField
+
+from psfmatch import psf as psfs
+from psfmatch.basis import makeKernelBasisList
+from psfmatch.candidates import isFinishedList, toSourceTable
+from psfmatch.cells import SpatialCellSet
+from psfmatch.degrees import chooseDegrees
+from psfmatch.detection import SourceDetectionTask
+from psfmatch.exposure import Exposure, Mask, MaskedImage
+from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.psfMatch import PsfMatchTask, PsfMatchTaskConfig
+from psfmatch.registration import atOrigin
+from psfmatch.selection import getSelectSources, makeCandidateList, requireSources, stampRules
+from psfmatch.task import timeMethod
+
+__all__ = ["StarMatchConfig", "StarMatchTask"]
+
+MAX_MEASURED_SOURCES = 300
+"""The brightest sources tell the PSF's width; more would only take time."""
+
+
+class StarMatchConfig(PsfMatchTaskConfig):
+    """Configuration of `StarMatchTask`."""
+
+    selectDetection = SourceDetectionTask.makeField("Detection of the sources from which kernel candidates are chosen.")
+    selectMeasurement = SourceMeasurementTask.makeField(
+        "Measurement of the sources from which kernel candidates are chosen."
+    )
+
+    fwhmDefinition = ChoiceField[str](
+        doc="What the FWHM of a PSF is, from which kernel and smoothing follow.",
+        allowed={
+            "determinantRadius": "2.3548 (Ixx Iyy - Ixy^2)^(1/4), of adaptive moments",
+            "traceRadius": "2.3548 ((Ixx + Iyy) / 2)^(1/2), of adaptive moments",
+            "halfMaximum": "mean width of the brightest row and column at half maximum",
+        },
+        default="determinantRadius",
+        optional=False,
+    )
+
+    def setDefaults(self) -> None:
+        """Set the threshold of kernel stars."""
+        super().setDefaults()
+        self.selectDetection.reEstimateBackground = False
+        self.selectDetection.thresholdValue = 10.0
+
+
+class StarMatchTask(PsfMatchTask):
+    """Base of the tasks that match PSFs by the stars of the images.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `PsfMatchTask`: config, name, parentTask, log, threads.
+    """
+
+    ConfigClass = StarMatchConfig
+    _DefaultName = "starMatch"
+
+    selectDetection: SourceDetectionTask
+    selectMeasurement: SourceMeasurementTask
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.makeSubtask("selectDetection")
+        self.makeSubtask("selectMeasurement")
+
+    def getSchemaCatalogs(self) -> dict[str, Table]:
+        """Return the empty catalogue of the sources that `getSelectSources` measures, under the task's name."""
+        nothing = Exposure(MaskedImage(np.full((1, 1), np.nan)))
+        # Of copies: asking for the columns leaves no trace in the subtasks' metadata.
+        subtasks = copy(self.selectDetection), copy(self.selectMeasurement)
+        return {self.getName(): getSelectSources(nothing, *subtasks, self.kConfig.afwBackgroundConfig, 1.0)}
+
+    @timeMethod
+    def getFwhmPix(self, psf: Any, position: tuple[float, float] | None = None) -> float:
+        """Return the FWHM in pixels of a PSF at a position (x, y), by default its average one.
+
+        ``config.fwhmDefinition`` says what a FWHM is; see `psfmatch.psf.getFwhmPix`.
+        """
+        return psfs.getFwhmPix(psf, position, self.config.fwhmDefinition)
+
+    @timeMethod
+    def getSelectSources(
+        self,
+        exposure: Exposure,
+        sigma: float | None = None,
+        doSmooth: bool = True,
+        idFactory: Callable[[], int] | None = None,
+        *,
+        detectedMask: Mask | None = None,
+    ) -> Table:
+        """Detect and measure sources; the exposure is not changed.
+
+        Parameters
+        ----------
+        exposure
+            Image to search.
+        sigma
+            Width of the PSF in pixels, for smoothing; by default that of the exposure's PSF, without one a usual width.
+        doSmooth
+            Smooth with the PSF before detection.
+        idFactory
+            Callable that returns the next source id, each different; by default ids count from 1.
+        detectedMask
+            Mask of the exposure's shape in which the planes DETECTED and DETECTED_NEGATIVE are set anew, in place:
+            ``exposure.mask`` to have them where the reference puts them.
+
+        Returns
+        -------
+        sources : Table
+            Brightest first. id; x, y (pixels of the parent); flux, fluxErr (image units, isophotal), snr, peak; a, b
+            (pixels), npix, flags (of sep), isNegative, footprint (its number); ra, dec (degrees; NaN without a WCS);
+            ixx, iyy, ixy (square pixels); psfFlux, psfFluxErr, gaussianFlux, gaussianFluxErr (image units);
+            badCentre and the pixel flags (see `SourceMeasurementTask.run`).
+
+        Raises
+        ------
+        ValueError
+            If sigma is not positive, or ids repeat.
+        """
+        if sigma is None:
+            fwhm = psfs.exposureFwhmPix(exposure, self.config.fwhmDefinition)
+            if fwhm is None:
+                fwhm = psfs.DEFAULT_FWHM_PIX
+                self.log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels", fwhm)
+            sigma = fwhm / psfs.SIGMA_TO_FWHM
+        sources = getSelectSources(
+            exposure,
+            self.selectDetection,
+            self.selectMeasurement,
+            self.kConfig.afwBackgroundConfig,
+            sigma,
+            doSmooth,
+            self.threads,
+            detectedMask,
+        )
+        if idFactory is not None:
+            ids = [idFactory() for _ in range(len(sources))]
+            if len(set(ids)) < len(ids):
+                raise ValueError(f"idFactory gave {len(set(ids))} different ids for {len(ids)} sources")
+            sources["id"] = ids
+        self.metadata["nDetectedSources"] = len(sources)
+        return sources
+
+    @timeMethod
+    def makeCandidateList(
+        self,
+        templateExposure: Exposure,
+        scienceExposure: Exposure,
+        kernelSize: int,
+        candidateList: Any = None,
+    ) -> list[dict[str, Any]]:
+        """Accept or find candidates, and keep those whose stamps are good in both images.
+
+        Parameters
+        ----------
+        templateExposure, scienceExposure
+            Images on one grid.
+        kernelSize
+            Side of the kernel in pixels; stamps scale with it.
+        candidateList
+            None detects on the science image; else any form of `psfmatch.candidates.toSourceTable`. Sky positions
+            are turned into pixels by the science image's WCS.
+
+        Returns
+        -------
+        candidates : list of dict
+            Each with ``source``, a table row, and ``footprint``.
+
+        Raises
+        ------
+        NoKernelCandidatesError
+            If none is given, found, or left.
+        """
+        sources = self._sources(candidateList, scienceExposure)
+        template = atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
+        candidates, rejected = makeCandidateList(
+            template, scienceExposure.maskedImage, sources, stampRules(self.kConfig, kernelSize), self.threads
+        )
+        self.metadata["nSelectedSources"] = len(candidates)
+        self.metadata["rejectedSources"] = rejected
+        return candidates
+
+    @timeMethod
+    def makeKernelBasisList(
+        self,
+        targetFwhmPix: float | None = None,
+        referenceFwhmPix: float | None = None,
+        basisDegGauss: Sequence[int] | None = None,
+        basisSigmaGauss: Sequence[float] | None = None,
+        metadata: Any = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return the basis images (n, h, w) and log how they were chosen; see `psfmatch.basis.makeKernelBasisList`."""
+        chosen: dict[str, Any] = {}
+        basisList = makeKernelBasisList(
+            self.kConfig, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, chosen
+        )
+        n, height, width = basisList.shape
+        if chosen:
+            self.log.info(
+                "Basis mode %s: sigmas %s px, degrees %s, kernel %dx%d px",
+                chosen["ALBasisMode"],
+                " ".join(f"{sigma:.3f}" for sigma in chosen["ALBasisSigGauss"]),
+                " ".join(str(degree) for degree in chosen["ALBasisDegGauss"]),
+                width,
+                height,
+            )
+        else:
+            self.log.info("Basis of %d delta functions: kernel %dx%d px", n, width, height)
+        if metadata is not None:
+            # One by one: the metadata of other frameworks know no update().
+            for item, value in chosen.items():
+                metadata[item] = value
+        return basisList
+
+    def _basisByBic(
+        self, cellSet: SpatialCellSet, targetFwhmPix: float | None, referenceFwhmPix: float | None
+    ) -> npt.NDArray[np.float64]:
+        """Return the basis of the degrees that most candidates prefer."""
+        degrees = chooseDegrees(
+            cellSet,
+            self.kConfig,
+            lambda tried: makeKernelBasisList(self.kConfig, targetFwhmPix, referenceFwhmPix, tried),
+            self.threads,
+        )
+        return self.makeKernelBasisList(targetFwhmPix, referenceFwhmPix, degrees, metadata=self.metadata)
+
+    def _sources(self, candidateList: Any, exposure: Exposure) -> Table:
+        """Return the caller's candidates as a table with x and y, or detect them."""
+        if candidateList is not None:
+            return toSourceTable(candidateList, exposure)
+        sources = self.getSelectSources(exposure)
+        requireSources(sources, exposure, getattr(self.selectDetection.config, "statsMask", ()))
+        return sources
+
+    def _candidates(
+        self, template: MaskedImage, science: MaskedImage, kernelSize: int, candidateList: Any
+    ) -> list[dict[str, Any]]:
+        if isFinishedList(candidateList):
+            return list(candidateList)
+        return self.makeCandidateList(Exposure(template), Exposure(science), kernelSize, candidateList)
+
+    def measureFwhms(
+        self,
+        templateExposure: Exposure,
+        scienceExposure: Exposure,
+        sources: Any,
+        templateFwhmPix: float | None = None,
+        scienceFwhmPix: float | None = None,
+    ) -> tuple[float | None, float | None]:
+        """Return the FWHMs (pixels) of template and science image: as given, of the PSF, or of the stars.
+
+        Stars are told from galaxies and artefacts by both images together. `sources` are positions in the science
+        image's parent pixels; None stands for what cannot be measured, and a warning says so.
+        """
+        exposures = {"template": templateExposure, "science": scienceExposure}
+        given = {"template": templateFwhmPix, "science": scienceFwhmPix}
+        positions = None
+        if None in given.values():
+            table = toSourceTable(sources, scienceExposure)[:MAX_MEASURED_SOURCES]
+            positions = np.column_stack([table["x"], table["y"]]).astype(float) - scienceExposure.xy0
+        planes, definition = self.kConfig.badPixelMaskPlanes, self.config.fwhmDefinition
+        fwhms = psfs.findFwhms(exposures, given, positions, planes, definition)
+        psfs.recordFwhms(fwhms, self.log, self.metadata)
+        return fwhms["template"][0], fwhms["science"][0]
