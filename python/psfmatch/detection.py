@@ -302,7 +302,8 @@ def _objects(extracted: Objects | None) -> Objects:
     if extracted is not None:
         for name in _NAMES:
             objects[name] = extracted[name]
-    return objects
+    # Sums over pixels near the end of float32 overflow.
+    return objects[np.isfinite(objects["x"]) & np.isfinite(objects["y"])]
 
 
 def _whole(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
