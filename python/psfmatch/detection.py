@@ -303,7 +303,9 @@ def _objects(extracted: Objects | None) -> Objects:
         for name in _NAMES:
             objects[name] = extracted[name]
     # Sums over pixels near the end of float32 overflow.
-    return objects[np.isfinite(objects["x"]) & np.isfinite(objects["y"])]
+    isFound: BoolImage = np.isfinite(objects["x"]) & np.isfinite(objects["y"])
+    found: Objects = objects[isFound]
+    return found
 
 
 def _whole(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

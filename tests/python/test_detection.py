@@ -239,7 +239,7 @@ def test_tinyImages(shape):
 
 def test_valuesNearTheEndOfFloat32():
     # Sums of such pixels are infinite: no positions come of them, nor warnings.
-    image = noise((64, 64), 0.0) * np.float32(1e38)
+    image = np.clip(noise((64, 64), 0.0), -3.0, 3.0) * np.float32(1e38)
     for doSmooth in (True, False):
         sources = detect(image, doSmooth=doSmooth, thresholdType="pixel_stdev")
         assert np.isfinite(sources["x"]).all()
