@@ -303,7 +303,10 @@ def _objects(extracted: Objects | None) -> Objects:
     if extracted is not None:
         for name in _NAMES:
             objects[name] = extracted[name]
-    return objects
+    # Sums over pixels near the end of float32 overflow.
+    isFound: BoolImage = np.isfinite(objects["x"]) & np.isfinite(objects["y"])
+    found: Objects = objects[isFound]
+    return found
 
 
 def _whole(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

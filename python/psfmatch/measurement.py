@@ -119,7 +119,7 @@ class SourceMeasurementTask(Task):
             measured[name].unit = unit
         for name in ("ra", "dec"):
             measured[name].unit = units.deg
-        for suffix, reach in (("", math.ceil(2.0 * sigma)), ("Centre", 1)):
+        for suffix, reach in (("", min(MAX_RADIUS_PIX, math.ceil(2.0 * sigma))), ("Centre", 1)):
             near = _bitsNear(mask, row, column, reach)
             for name, plane in FLAG_PLANES.items():
                 bit = np.int32(exposure.mask.getPlaneBitMask((plane,), ignoreMissing=True))

@@ -237,6 +237,21 @@ def test_tinyImages(shape):
         assert len(select(noise(shape, seed=seed))) == 0, seed
 
 
+def test_valuesNearTheEndOfFloat32():
+    # Sums of such pixels are infinite: no positions come of them, nor warnings.
+    image = np.clip(noise((64, 64), 0.0), -3.0, 3.0) * np.float32(1e38)
+    for doSmooth in (True, False):
+        sources = detect(image, doSmooth=doSmooth, thresholdType="pixel_stdev")
+        assert np.isfinite(sources["x"]).all()
+
+
+@pytest.mark.parametrize("sigma", [0.05, 60.0])
+def test_widthsBeyondReason(sigma):
+    image = noise((64, 64))
+    addStar(image, 30.0, 30.0, 1e4)
+    assert len(select(image, sigma=sigma)) <= 1
+
+
 def test_mostlyBadImageHoldsNoSource():
     mask = np.random.default_rng(1).random((256, 256)) < 0.6
     assert len(select(noise((256, 256)), mask=mask)) == 0
