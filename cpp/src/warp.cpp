@@ -55,6 +55,11 @@ Pixel const* pixelAt(ConstImageView<Pixel> const& plane, Index y, Index x) {
     return plane.data() + y * plane.outerStride() + x;
 }
 
+detail::WarpFunctions functionsFor(InstructionSet set) {
+    bool const avx2 = set != InstructionSet::baseline && isSupported(InstructionSet::avx2);
+    return avx2 ? detail::warpFunctionsAvx2() : detail::warpFunctionsBaseline();
+}
+
 class Warper {
 public:
     Warper(MaskedImageView const& source, PositionLattice const& positions, WarpControl const& control,
@@ -64,9 +69,7 @@ public:
           control_(control),
           output_(output),
           table_(detail::makeWeightTable(control.kernel, control.keepCentroids, control.areaWidth)),
-          functions_(control.instructionSet != InstructionSet::baseline && isSupported(InstructionSet::avx2)
-                         ? detail::warpFunctionsAvx2()
-                         : detail::warpFunctionsBaseline()),
+          functions_(functionsFor(control.instructionSet)),
           fill_(fillBadPixels(source, control.badBits, execution)),
           half_(table_.nTaps / 2),
           maskHalf_(detail::tapCount(control.maskKernel, control.areaWidth) / 2) {}
@@ -137,7 +140,6 @@ private:
         }
     }
 
-    // Fills in what follows from the positions of the tile's pixels.
     void locatePixels(int count, Scratch& scratch) const {
         functions_.locate(axisOf(source_.image.cols()), scratch.x.data(), count, scratch.inside.data(),
                           scratch.column.data(), scratch.xNode.data(), scratch.xRest.data());

@@ -117,7 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         "subtract",
         parents=[common, run],
         help="subtract a template from a science image",
-        description="Match the PSFs of two images on one pixel grid and subtract. Files are FITS (also .fz and .gz); "
+        description="Warp the template to the science image's pixels, match the PSFs and subtract. Files are FITS "
+        "(also .fz and .gz); "
         "brackets choose an HDU: 'file.fits[SCI]'.",
     )
     subtract.add_argument("template", metavar="TEMPLATE", help="image of the same sky, usually deeper and sharper")
@@ -134,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     subtract.add_argument("--read-noise", type=float, metavar="E", help="read noise in e-, with --gain")
     subtract.add_argument("--use-xy0", action="store_true", help="honour the pixel origins (LTV, WCS A) in the files")
     subtract.add_argument(
-        "--ignore-wcs", action="store_true", help="take the images as registered whatever their WCSs say"
+        "--ignore-wcs", action="store_true", help="take the images as registered whatever their WCSs say: do not warp"
     )
     subtract.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
     subtract.set_defaults(run=_subtract)
