@@ -9,6 +9,7 @@ the rest; `CPU` is processor time of the resampling, which another load on the m
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import time
 
@@ -16,6 +17,14 @@ import numpy as np
 
 from psfmatch import Box, MaskedImage, PixelTransform, Warper, WarperConfig
 from psfmatch.testing import makeTanWcs
+
+
+def timed(transform: PixelTransform, seconds: list[float], x: np.ndarray, y: np.ndarray) -> tuple:
+    """Return positions, and append the time they took."""
+    start = time.perf_counter()
+    positions = transform(x, y)
+    seconds.append(time.perf_counter() - start)
+    return positions
 
 
 def main() -> None:
@@ -41,16 +50,9 @@ def main() -> None:
             warper = Warper(config, threads=threads)
             times: dict[str, list[float]] = {"coordinates": [], "resample": [], "CPU": []}
             for _ in range(options.repeats):
-                lattice = []
-
-                def timed(x, y, lattice=lattice):
-                    start = time.perf_counter()
-                    positions = transform(x, y)
-                    lattice.append(time.perf_counter() - start)
-                    return positions
-
+                lattice: list[float] = []
                 start, cpu = time.perf_counter(), time.process_time()
-                warper.warpMaskedImage(source, timed, Box(0, 0, size, size))
+                warper.warpMaskedImage(source, functools.partial(timed, transform, lattice), Box(0, 0, size, size))
                 times["coordinates"].append(sum(lattice))
                 times["resample"].append(time.perf_counter() - start - sum(lattice))
                 times["CPU"].append(time.process_time() - cpu - sum(lattice))
