@@ -1,7 +1,6 @@
 #include "psfmatch/warp.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
@@ -10,36 +9,25 @@
 
 #include "psfmatch/badPixels.h"
 #include "warpFunctions.h"
+#include "warpPositions.h"
 #include "warpWeights.h"
 
 namespace psfmatch {
 
 namespace {
 
-// Output pixels are worked on in squares of this side, so that the source pixels under one stay in the cache.
-constexpr Index tileSide = 64;
-constexpr Index tileSize = tileSide * tileSide;
+using detail::TileArray;
+using detail::warpTileSide;
+
 // A tile that needs more source pixels than this is halved: the transform tears it apart or is very coarse.
 constexpr Index maxRegionSize = 256 * 256;
 
 static_assert(2 * (5 + maxAreaWidth / 2) <= detail::maxWarpLanes);
 
-template <typename Number>
-using TileArray = std::array<Number, tileSize>;
-
 // What one thread needs: the state of one tile, pixel by pixel, and the source pixels under it.
 struct Scratch {
-    TileArray<double> x;  // source position
-    TileArray<double> y;
-    TileArray<int> inside;  // whether the kernel fits there
-    TileArray<int> column;  // floor of the source position
-    TileArray<int> row;
-    TileArray<int> offset;
-    TileArray<int> xNode;
-    TileArray<int> yNode;
-    TileArray<float> xRest;
-    TileArray<float> yRest;
-    TileArray<float> area;
+    detail::TilePositions at;
+    TileArray<int> offset;  // of the first pixel under the kernel
     TileArray<float> image;
     TileArray<float> variance;
     TileArray<float> badShare;
@@ -48,11 +36,17 @@ struct Scratch {
     std::vector<float> variancePlane;
     std::vector<float> badPlane;
     std::vector<float> missingPlane;
+    std::vector<unsigned char> nearBad;  // whether a kernel that begins at this pixel holds a bad one
 };
 
 template <typename Pixel>
 Pixel const* pixelAt(ConstImageView<Pixel> const& plane, Index y, Index x) {
     return plane.data() + y * plane.outerStride() + x;
+}
+
+detail::WarpFunctions functionsFor(InstructionSet set) {
+    bool const avx2 = set != InstructionSet::baseline && isSupported(InstructionSet::avx2);
+    return avx2 ? detail::warpFunctionsAvx2() : detail::warpFunctionsBaseline();
 }
 
 class Warper {
@@ -64,18 +58,14 @@ public:
           control_(control),
           output_(output),
           table_(detail::makeWeightTable(control.kernel, control.keepCentroids, control.areaWidth)),
-          functions_(control.instructionSet != InstructionSet::baseline && isSupported(InstructionSet::avx2)
-                         ? detail::warpFunctionsAvx2()
-                         : detail::warpFunctionsBaseline()),
+          functions_(functionsFor(control.instructionSet)),
           fill_(fillBadPixels(source, control.badBits, execution)),
           half_(table_.nTaps / 2),
           maskHalf_(detail::tapCount(control.maskKernel, control.areaWidth) / 2) {}
 
     void warpTile(Box const& tile, Scratch& scratch) const {
-        for (Index y = 0; y < tile.height; ++y) {
-            locateRow(tile, y, scratch);
-        }
-        locatePixels(static_cast<int>(tile.width * tile.height), scratch);
+        detail::locateTile(positions_, tile, axisOf(source_.image.cols()), axisOf(source_.image.rows()), functions_,
+                           scratch.at);
         Box const region = regionUnder(tile.width * tile.height, scratch);
         if (region.width * region.height > maxRegionSize) {
             halve(tile, scratch);
@@ -93,62 +83,6 @@ public:
     }
 
 private:
-    // Positions of row y of the tile, piece by piece between the columns of the lattice.
-    void locateRow(Box const& tile, Index y, Scratch& scratch) const {
-        Index const spacing = positions_.spacing;
-        Index const r = (tile.y0 + y) / spacing;
-        double const step = 1.0 / static_cast<double>(spacing);
-        double const v = static_cast<double>(tile.y0 + y - r * spacing) * step;
-        Index i = y * tile.width;
-        for (Index x = tile.x0; x < tile.x0 + tile.width;) {
-            Index const c = x / spacing;
-            Index const end = std::min((c + 1) * spacing, tile.x0 + tile.width);
-            auto const u = static_cast<double>(x - c * spacing);
-            // Of a coordinate: its first value, change from pixel to pixel and to the next row, and the change of that.
-            struct Piece {
-                double first;
-                double slope;
-                double rise;
-                double twist;
-            };
-            auto const piece = [&](ConstImageView<double> const& p) {
-                double const left = p(r, c) + v * (p(r + 1, c) - p(r, c));
-                double const right = p(r, c + 1) + v * (p(r + 1, c + 1) - p(r, c + 1));
-                double const slope = (right - left) * step;
-                double const rise = (p(r + 1, c) - p(r, c)) * step;
-                double const twist = ((p(r + 1, c + 1) - p(r, c + 1)) * step - rise) * step;
-                return Piece{left + u * slope, slope, rise + u * twist, twist};
-            };
-            Piece const px = piece(positions_.x);
-            Piece const py = piece(positions_.y);
-            Index const count = end - x;
-            double* const xs = scratch.x.data() + i;
-            double* const ys = scratch.y.data() + i;
-            float* const areas = scratch.area.data() + i;
-            for (Index k = 0; k < count; ++k) {
-                auto const n = static_cast<double>(k);
-                xs[k] = px.first + n * px.slope;
-                ys[k] = py.first + n * py.slope;
-                double const area = px.slope * (py.rise + n * py.twist) - py.slope * (px.rise + n * px.twist);
-                areas[k] = static_cast<float>(std::abs(area));
-            }
-            i += count;
-            x = end;
-        }
-    }
-
-    // Fills in what follows from the positions of the tile's pixels.
-    void locatePixels(int count, Scratch& scratch) const {
-        functions_.locate(axisOf(source_.image.cols()), scratch.x.data(), count, scratch.inside.data(),
-                          scratch.column.data(), scratch.xNode.data(), scratch.xRest.data());
-        // The offsets, not needed yet, lend their space.
-        functions_.locate(axisOf(source_.image.rows()), scratch.y.data(), count, scratch.offset.data(),
-                          scratch.row.data(), scratch.yNode.data(), scratch.yRest.data());
-        for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-            scratch.inside[i] &= scratch.offset[i];
-        }
-    }
-
     [[nodiscard]] detail::WarpAxis axisOf(Index size) const {
         return {static_cast<double>(half_ - 1), static_cast<double>(size - half_),
                 static_cast<double>(control_.cacheSize), control_.cacheSize > 0 ? 1.0 / control_.cacheSize : 0.0,
@@ -164,11 +98,11 @@ private:
         int xMax = -1;
         int yMax = -1;
         for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-            bool const inside = scratch.inside[i] != 0;
-            xMin = std::min(xMin, inside ? scratch.column[i] : xMin);
-            yMin = std::min(yMin, inside ? scratch.row[i] : yMin);
-            xMax = std::max(xMax, inside ? scratch.column[i] : xMax);
-            yMax = std::max(yMax, inside ? scratch.row[i] : yMax);
+            bool const inside = scratch.at.inside[i] != 0;
+            xMin = std::min(xMin, inside ? scratch.at.column[i] : xMin);
+            yMin = std::min(yMin, inside ? scratch.at.row[i] : yMin);
+            xMax = std::max(xMax, inside ? scratch.at.column[i] : xMax);
+            yMax = std::max(yMax, inside ? scratch.at.row[i] : yMax);
         }
         if (xMax < 0) {
             return {};
@@ -195,6 +129,7 @@ private:
         scratch.variancePlane.resize(size);
         scratch.badPlane.clear();
         scratch.missingPlane.clear();
+        scratch.nearBad.clear();
         for (Index y = 0; y < region.height; ++y) {
             copyRow(source_.image, region, y, stride, scratch.imagePlane);
             copyRow(source_.variance, region, y, stride, scratch.variancePlane);
@@ -202,21 +137,38 @@ private:
         }
         Index const count = tile.width * tile.height;
         for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-            auto const x = static_cast<int>(scratch.column[i] - half_ + 1 - region.x0);
-            auto const y = static_cast<int>(scratch.row[i] - half_ + 1 - region.y0);
-            scratch.offset[i] = scratch.inside[i] != 0 ? y * stride + x : 0;
+            auto const x = static_cast<int>(scratch.at.column[i] - half_ + 1 - region.x0);
+            auto const y = static_cast<int>(scratch.at.row[i] - half_ + 1 - region.y0);
+            scratch.offset[i] = scratch.at.inside[i] != 0 ? y * stride + x : 0;
         }
         detail::WarpWeights const weights{table_.coefficients.data(), table_.nTaps, table_.lanes};
-        detail::WarpPositions const positions{scratch.offset.data(), scratch.xNode.data(), scratch.yNode.data(),
-                                              scratch.xRest.data(),  scratch.yRest.data(), static_cast<int>(count)};
+        detail::WarpPositions const positions{scratch.offset.data(),   scratch.at.xNode.data(),
+                                              scratch.at.yNode.data(), scratch.at.xRest.data(),
+                                              scratch.at.yRest.data(), static_cast<int>(count)};
         functions_.resample(weights, positions, scratch.imagePlane.data(), scratch.variancePlane.data(), stride,
                             scratch.image.data(), scratch.variance.data());
-        if (!scratch.badPlane.empty()) {
-            functions_.absoluteShare(weights, positions, scratch.badPlane.data(), stride, scratch.badShare.data());
+        measureShares(weights, positions, stride, scratch);
+    }
+
+    // Bad pixels are few: only kernels that hold one are looked at.
+    void measureShares(detail::WarpWeights const& weights, detail::WarpPositions const& positions, int stride,
+                       Scratch& scratch) const {
+        if (scratch.badPlane.empty()) {
+            return;
         }
-        if (!scratch.missingPlane.empty()) {
-            functions_.absoluteShare(weights, positions, scratch.missingPlane.data(), stride,
-                                     scratch.missingShare.data());
+        for (int i = 0; i < positions.count; ++i) {
+            auto const k = static_cast<std::size_t>(i);
+            scratch.badShare[k] = 0.0F;
+            scratch.missingShare[k] = 0.0F;
+            if (scratch.nearBad[static_cast<std::size_t>(positions.offset[i])] == 0) {
+                continue;
+            }
+            detail::WarpPositions const one{positions.offset + i, positions.xNode + i, positions.yNode + i,
+                                            positions.xRest + i,  positions.yRest + i, 1};
+            functions_.absoluteShare(weights, one, scratch.badPlane.data(), stride, &scratch.badShare[k]);
+            if (!scratch.missingPlane.empty()) {
+                functions_.absoluteShare(weights, one, scratch.missingPlane.data(), stride, &scratch.missingShare[k]);
+            }
         }
     }
 
@@ -237,11 +189,22 @@ private:
             scratch.imagePlane[i] = pixel->value;
             scratch.variancePlane[i] = pixel->variance;
             scratch.badPlane.resize(size, 0.0F);
+            scratch.nearBad.resize(size, 0);
             scratch.badPlane[i] = 1.0F;
+            markNear(pixel->x - region.x0, y, stride, scratch);
             if (pixel->planes == 0 || (pixel->planes & control_.noDataBit) != 0) {
                 scratch.missingPlane.resize(size, 0.0F);
                 scratch.missingPlane[i] = 1.0F;
             }
+        }
+    }
+
+    // Marks the first pixels of all kernels that hold pixel (x, y) of the region.
+    void markNear(Index x, Index y, int stride, Scratch& scratch) const {
+        Index const left = std::max<Index>(0, x - table_.nTaps + 1);
+        for (Index row = std::max<Index>(0, y - table_.nTaps + 1); row <= y; ++row) {
+            unsigned char* const first = scratch.nearBad.data() + row * stride;
+            std::fill(first + left, first + x + 1, static_cast<unsigned char>(1));
         }
     }
 
@@ -254,8 +217,8 @@ private:
         MaskPixel* const mask = &output_.mask(tile.y0 + y, tile.x0);
         for (std::size_t k = 0; k < static_cast<std::size_t>(tile.width); ++k) {
             std::size_t const i = first + k;
-            bool const known = scratch.inside[i] != 0 && !(anyMissing && scratch.missingShare[i] > fraction);
-            float const area = scratch.area[i];
+            bool const known = scratch.at.inside[i] != 0 && !(anyMissing && scratch.missingShare[i] > fraction);
+            float const area = scratch.at.area[i];
             image[k] = known ? scratch.image[i] * area : std::numeric_limits<float>::quiet_NaN();
             variance[k] = known ? scratch.variance[i] * (area * area) : std::numeric_limits<float>::infinity();
             mask[k] = known ? 0 : control_.noDataBit;
@@ -272,15 +235,16 @@ private:
         std::size_t i = 0;
         for (Index y = tile.y0; y < tile.y0 + tile.height; ++y) {
             for (Index x = tile.x0; x < tile.x0 + tile.width; ++x, ++i) {
-                if (scratch.inside[i] == 0) {
+                if (scratch.at.inside[i] == 0) {
                     continue;
                 }
                 MaskPixel grown = bits & control_.growBits;
                 if (anyBad && scratch.badShare[i] > fraction) {
                     grown |= bits & control_.badBits;
                 }
-                output_.mask(y, x) |= collect(scratch, i, maskHalf_) |
-                                      (grown == 0 ? 0 : grown & bitsIn(boxAbout(scratch.column[i], scratch.row[i])));
+                output_.mask(y, x) |=
+                    collect(scratch, i, maskHalf_) |
+                    (grown == 0 ? 0 : grown & bitsIn(boxAbout(scratch.at.column[i], scratch.at.row[i])));
             }
         }
     }
@@ -300,15 +264,15 @@ private:
     // pixels with weight: a whole position needs no neighbour.
     [[nodiscard]] MaskPixel collect(Scratch const& scratch, std::size_t i, Index half) const {
         bool const plain = control_.areaWidth == 0.0;
-        bool const wholeX = plain && scratch.xNode[i] == 0 && scratch.xRest[i] == 0.0F;
-        bool const wholeY = plain && scratch.yNode[i] == 0 && scratch.yRest[i] == 0.0F;
+        bool const wholeX = plain && scratch.at.xNode[i] == 0 && scratch.at.xRest[i] == 0.0F;
+        bool const wholeY = plain && scratch.at.yNode[i] == 0 && scratch.at.yRest[i] == 0.0F;
         Index const left = wholeX ? 0 : 1 - half;
         Index const right = wholeX ? 0 : half;
         Index const bottom = wholeY ? 0 : 1 - half;
         Index const top = wholeY ? 0 : half;
         MaskPixel bits = 0;
         for (Index y = bottom; y <= top; ++y) {
-            MaskPixel const* const row = pixelAt(source_.mask, scratch.row[i] + y, scratch.column[i] + left);
+            MaskPixel const* const row = pixelAt(source_.mask, scratch.at.row[i] + y, scratch.at.column[i] + left);
             for (Index x = 0; x <= right - left; ++x) {
                 bits |= row[x];
             }
@@ -387,14 +351,14 @@ void warp(MaskedImageView const& source, PositionLattice const& positions, WarpC
     Warper const warper(source, positions, control, execution, output);
     Index const height = output.image.rows();
     Index const width = output.image.cols();
-    Index const nColumns = (width + tileSide - 1) / tileSide;
-    Index const nRows = (height + tileSide - 1) / tileSide;
+    Index const nColumns = (width + warpTileSide - 1) / warpTileSide;
+    Index const nRows = (height + warpTileSide - 1) / warpTileSide;
     Index const nTiles = nColumns * nRows;
     std::vector<Scratch> scratch(static_cast<std::size_t>(workerCount(nTiles, execution)));
     parallelFor(nTiles, execution, [&](Index item, int worker) {
-        Index const x0 = item % nColumns * tileSide;
-        Index const y0 = item / nColumns * tileSide;
-        warper.warpTile({x0, y0, std::min(tileSide, width - x0), std::min(tileSide, height - y0)},
+        Index const x0 = item % nColumns * warpTileSide;
+        Index const y0 = item / nColumns * warpTileSide;
+        warper.warpTile({x0, y0, std::min(warpTileSide, width - x0), std::min(warpTileSide, height - y0)},
                         scratch[static_cast<std::size_t>(worker)]);
     });
 }

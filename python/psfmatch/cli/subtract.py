@@ -22,8 +22,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "subtract",
         parents=parents,
         help="subtract a template from a science image",
-        description="Match the PSFs of two images on one pixel grid and subtract. Files are FITS (also .fz and .gz); "
-        "brackets choose an HDU: 'file.fits[SCI]'.",
+        description="Warp the template to the science image's pixels, match the PSFs and subtract. Files are FITS "
+        "(also .fz and .gz); brackets choose an HDU: 'file.fits[SCI]'.",
     )
     parser.add_argument("template", metavar="TEMPLATE", help="image of the same sky, usually deeper and sharper")
     parser.add_argument("science", metavar="SCIENCE", help="image in which to look for changes")
@@ -41,7 +41,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     files.add_argument("--read-noise", type=float, metavar="E", help="read noise in e-, with --gain")
     files.add_argument("--use-xy0", action="store_true", help="honour the pixel origins (LTV, WCS A) in the files")
     files.add_argument(
-        "--ignore-wcs", action="store_true", help="take the images as registered whatever their WCSs say"
+        "--ignore-wcs", action="store_true", help="take the images as registered whatever their WCSs say: do not warp"
     )
     parser.set_defaults(run=_subtract)
 
