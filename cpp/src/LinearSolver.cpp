@@ -208,9 +208,19 @@ MatrixXd solve(SymmetricFactor const& factor, MatrixXd const& rightHandSides) {
     throw std::invalid_argument("a system is solved with a matrix that has not been factored");
 }
 
-MatrixXd sandwich(SymmetricFactor const& factor, MatrixXd const& inner) {
-    MatrixXd const half = solve(factor, inner);
-    return solve(factor, half.transpose());
+MatrixXd sandwich(SymmetricFactor const& factor, MatrixXd const& inner, Execution const& execution) {
+    constexpr Eigen::Index width = 64;
+    Eigen::Index const n = inner.cols();
+    auto const solveByPieces = [&](MatrixXd const& sides) {
+        MatrixXd result(n, n);
+        parallelFor((n + width - 1) / width, execution, [&](Eigen::Index piece, int) {
+            Eigen::Index const first = piece * width;
+            Eigen::Index const count = std::min(width, n - first);
+            result.middleCols(first, count) = solve(factor, sides.middleCols(first, count));
+        });
+        return result;
+    };
+    return solveByPieces(solveByPieces(inner).transpose());
 }
 
 Solution solveSymmetric(MatrixXd const& matrix, VectorXd const& rightHandSide, SolverControl const& control) {

@@ -42,7 +42,7 @@ SpatialTerm termAt(double x, double y, SpatialFunction const& kernelFunction,
 }
 
 SpatialKernelSolution solveSystem(SpatialSums const& sums, VectorXd const& rightHandSide, SpatialSums const* noise,
-                                  SpatialKernelControl const& control) {
+                                  SpatialKernelControl const& control, Execution const& execution = {}) {
     SpatialLayout const& layout = sums.layout;
     MatrixXd const matrix = assemble(sums);
     SymmetricFactor const factor = factorize(matrix, control.solver);
@@ -58,7 +58,7 @@ SpatialKernelSolution solveSystem(SpatialSums const& sums, VectorXd const& right
     }
     result.backgroundParameters = layout.q > 0 ? VectorXd(solution.coefficients.tail(layout.q)) : VectorXd::Zero(1);
     if (noise != nullptr) {
-        result.covariance = sandwich(factor, assemble(*noise));
+        result.covariance = sandwich(factor, assemble(*noise), execution);
     }
     return result;
 }
@@ -163,7 +163,7 @@ SpatialKernelSolution solveSpatialKernelFromStamps(
             addTerms(terms, execution, *noise);
         }
     }
-    return solveSystem(sums, rightHandSide, noise ? &*noise : nullptr, control);
+    return solveSystem(sums, rightHandSide, noise ? &*noise : nullptr, control, execution);
 }
 
 }  // namespace psfmatch

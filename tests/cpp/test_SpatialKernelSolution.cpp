@@ -1,6 +1,7 @@
 // The spatial system against least squares pixel by pixel; frames, symmetries, singular systems.
 #include <doctest/doctest.h>
 
+#include <Eigen/LU>
 #include <cmath>
 #include <optional>
 #include <stdexcept>
@@ -312,6 +313,36 @@ TEST_CASE("candidates on one line leave the direction across it alone") {
     CHECK(solution.kernelParameters.col(2).cwiseAbs().maxCoeff() < 1e-13);
     CHECK(std::abs(solution.backgroundParameters[2]) < 1e-13);
     CHECK(solution.kernelParameters(0, 0) == doctest::Approx(1.5).epsilon(0.05));
+}
+
+TEST_CASE("covariances of the spatial unknowns follow from those of the pixels") {
+    auto const candidates = makeCandidates(12, 10);
+    VectorXd const variances = VectorXd::LinSpaced(50, 0.5, 3.0);
+    std::vector<MatrixXd> noise;
+    for (Candidate const& candidate : candidates) {
+        VectorXd const squares = candidate.weights.cwiseAbs2().cwiseProduct(variances);
+        noise.push_back(psfmatch::weightedProducts(candidate.columns, squares));
+    }
+    auto equations = equationsOf(candidates, true);
+    for (std::size_t i = 0; i < equations.size(); ++i) {
+        equations[i].noiseMatrix = &noise[i];
+    }
+    for (bool const constantFirstTerm : {true, false}) {
+        SpatialKernelControl control;
+        control.constantFirstTerm = constantFirstTerm;
+        auto const solution = solveSpatialKernel(equations, nBasis, function(1), function(0), control);
+        Dense const dense = solveDensely(candidates, function(1), function(0), constantFirstTerm);
+        MatrixXd const weighted = dense.weights.asDiagonal() * dense.design;
+        MatrixXd const inverse = (dense.design.transpose() * weighted).inverse();
+        MatrixXd const half = inverse * weighted.transpose();
+        MatrixXd const expected = half * variances.replicate(12, 1).asDiagonal() * half.transpose();
+        // Condition numbers are of order ten.
+        CHECK(relativeError(solution.covariance, expected) < 1e-11);
+    }
+    equations[3].noiseMatrix = nullptr;
+    CHECK_THROWS_WITH_AS((void)solveSpatialKernel(equations, nBasis, function(1), function(0)),
+                         "some candidates have a noise matrix and some have none", std::invalid_argument);
+    CHECK(solveSpatialKernel(equationsOf(candidates, true), nBasis, function(1), function(0)).covariance.size() == 0);
 }
 
 TEST_CASE("spatial systems that cannot be made are refused") {

@@ -8,6 +8,7 @@
 #include <Eigen/Core>
 
 #include "psfmatch/instructionSet.h"
+#include "psfmatch/parallel.h"
 
 namespace psfmatch {
 
@@ -48,7 +49,9 @@ struct SymmetricFactor {
 [[nodiscard]] Eigen::MatrixXd solve(SymmetricFactor const& factor, Eigen::MatrixXd const& rightHandSides);
 
 // matrix^-1 inner matrix^-1, the covariance of a solution whose right-hand side has the covariance `inner`.
-[[nodiscard]] Eigen::MatrixXd sandwich(SymmetricFactor const& factor, Eigen::MatrixXd const& inner);
+// Some columns at a time, so that large ones can be shared between threads, and interrupted.
+[[nodiscard]] Eigen::MatrixXd sandwich(SymmetricFactor const& factor, Eigen::MatrixXd const& inner,
+                                       Execution const& execution = {});
 
 // Solves matrix x = rightHandSide; throws SolutionError if no finite solution exists.
 [[nodiscard]] Solution solveSymmetric(Eigen::MatrixXd const& matrix,         // (n, n), both triangles filled
