@@ -21,8 +21,8 @@ from psfmatch.kernels import (
     Polynomial2D,
     frameOf,
     makeSpatialFunction,
-    orderOf,
 )
+from psfmatch.kernels.spatialFunction import orderOf
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 
