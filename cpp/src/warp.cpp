@@ -270,6 +270,12 @@ private:
         Index const right = wholeX ? 0 : half;
         Index const bottom = wholeY ? 0 : 1 - half;
         Index const top = wholeY ? 0 : half;
+        if (half == 1) {
+            // Four pixels, the usual case, without loops.
+            MaskPixel const* const here = pixelAt(source_.mask, scratch.at.row[i], scratch.at.column[i]);
+            MaskPixel const* const above = here + top * source_.mask.outerStride();
+            return here[0] | here[right] | above[0] | above[right];
+        }
         MaskPixel bits = 0;
         for (Index y = bottom; y <= top; ++y) {
             MaskPixel const* const row = pixelAt(source_.mask, scratch.at.row[i] + y, scratch.at.column[i] + left);

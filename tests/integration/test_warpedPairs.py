@@ -92,6 +92,11 @@ def test_frontDoorWarps(science, config, name):
     np.testing.assert_array_equal(science.image, before[1])
 
 
+def test_frontDoorKeepsCentroids(config):
+    assert all(config.kernel[name].warpingConfig.keepCentroids for name in ("AL", "DF"))
+    assert not ImagePsfMatchTask.ConfigClass().kernel.active.warpingConfig.keepCentroids
+
+
 @pytest.mark.parametrize("convolveTemplate", [True, False])
 def test_subtractExposuresWarps(science, config, convolveTemplate, caplog):
     template = makeTemplate(angle=0.4)
