@@ -253,7 +253,9 @@ def _psfProfiles(exposure: Exposure, stamps: _Stamps, x: FloatArray, y: FloatArr
 
 def _fitted(image: FloatArray, size: int) -> FloatArray:
     """Return an image of odd sides and sum 1 cut or padded about its middle to a square."""
-    image = image / image.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # A PSF without light gives NaN: no flux is measured with it.
+        image = image / image.sum()
     for axis in (0, 1):
         excess = (image.shape[axis] - size) // 2
         if excess > 0:

@@ -92,7 +92,7 @@ def test_again(pair):
     task = ImagePsfMatchTask(config=frontDoorConfig())
     first = task.subtractExposures(pair.template, pair.science)
     with pytest.raises(InputImagesError):
-        task.subtractExposures(pair.template, pair.science.subset(Box(0, 0, 100, 100)))
+        task.subtractExposures(pair.template, Exposure(pair.science.maskedImage.subset(Box(0, 0, 100, 100))))
     second = task.subtractExposures(pair.template, pair.science)
     assert stateOf(first.subtractedExposure) == stateOf(second.subtractedExposure)
 
