@@ -27,7 +27,7 @@ WIDTHS = {"templateFwhmPix": 2.3548, "scienceFwhmPix": 6.3}
 
 AL = {"alardNGauss": 1, "alardSigGauss": [2.5], "alardDegGauss": [2], "fitForBackground": True, "scaleByFwhm": False}
 AL |= {"spatialKernelOrder": 1, "spatialBgOrder": 0, "sizeCellX": 64, "sizeCellY": 64}
-DF = {"kernelSize": 15, "fitForBackground": True, "usePcaForSpatialKernel": False, "spatialKernelOrder": 0}
+DF = {"kernelSize": 11, "fitForBackground": True, "usePcaForSpatialKernel": False, "spatialKernelOrder": 0}
 DF |= {"spatialBgOrder": 0, "sizeCellX": 64, "sizeCellY": 64, "lambdaValue": 1e-3}
 
 

@@ -48,8 +48,7 @@ def solve(task, scene, images):
     return task._solve(cellSet, scene.basis), list(cellSet)
 
 
-@pytest.mark.parametrize("constantVariance", [True, False])
-@pytest.mark.parametrize("templateVariance", [1.0, 25.0])
+@pytest.mark.parametrize(("constantVariance", "templateVariance"), [(True, 25.0), (False, 1.0)])
 def test_uncertaintyIsTheScatterOfTheDraws(scene, constantVariance, templateVariance):
     task = makeTask(constantVarianceWeighting=constantVariance)
     generator = np.random.default_rng(11)
