@@ -41,7 +41,7 @@ def chooseDegrees(
         Candidates, of which the best ``nStarPerCell`` of each cell vote; they are not changed.
     config
         Active kernel configuration, a `PsfMatchConfigAL`: degrees from 1 up to ``alardDegGauss`` are tried for each
-        of its Gaussians, whatever their number.
+        of its Gaussians, whatever their number; one of degree 0 keeps it.
     makeBasis
         Returns the basis images (n, h, w) of some degrees.
     threads
@@ -54,7 +54,7 @@ def chooseDegrees(
     """
     active = cellSet.activeCandidates(config.nStarPerCell)
     best: dict[int, tuple[float, Degrees]] = {}
-    for degrees in itertools.product(*(range(1, degree + 1) for degree in config.alardDegGauss)):
+    for degrees in itertools.product(*(range(min(1, degree), degree + 1) for degree in config.alardDegGauss)):
         basisList = makeBasis(degrees)
         # Copies: what happens to them here is no verdict on the candidates.
         copies = [_copyOf(candidate, config) for candidate in active]

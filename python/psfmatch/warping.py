@@ -36,6 +36,9 @@ MAX_PLAIN_RATIO = 1.25
 MIN_SPARSE_NODES = 10000
 """Fewer nodes of a lattice than these take less than 20 ms to evaluate one by one."""
 
+MIN_SPARSE_SIDE = 9
+"""Nodes of a lattice's side of which every fourth, and one beyond, are the four that a cubic needs."""
+
 MAX_LATTICE_ERROR = 1e-4
 """Pixels; what astropy's inverse of a distortion is good to."""
 
@@ -282,7 +285,7 @@ def _onLattice(transform: Transform, x: FloatArray, y: FloatArray) -> tuple[Floa
     A large lattice is interpolated by cubics from every fourth node in x and y, if that agrees with the transform at
     the nodes in the middle between those.
     """
-    if x.size * y.size < MIN_SPARSE_NODES:
+    if x.size * y.size < MIN_SPARSE_NODES or min(x.size, y.size) < MIN_SPARSE_SIDE:
         return transform(*np.meshgrid(x, y))
     (sparseX, weightsX), (sparseY, weightsY) = _sparse(x), _sparse(y)
     planes = tuple(weightsY @ plane @ weightsX.T for plane in transform(*np.meshgrid(sparseX, sparseY)))

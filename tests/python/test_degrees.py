@@ -73,6 +73,13 @@ def test_choiceIsThatOfTheDefinition(fakes, degrees, sigmas):
     assert chosen != tuple(degrees)
 
 
+def test_degreeZeroStays(fakes):
+    """A plain Gaussian leaves nothing to choose for itself, but must not keep the others from their choice."""
+    _, chosen = choose(fakes, makeConfig([2, 0], [2.5, 1.2]))
+    assert chosen[0] in (1, 2)
+    assert chosen[1] == 0
+
+
 def test_candidatesStayAsTheyWere(fakes):
     config = makeConfig([3], [2.5])
     cellSet, _ = choose(fakes, config)

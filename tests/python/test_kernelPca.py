@@ -1,5 +1,6 @@
 """Principal components of kernels: eigenvalues, the mean, the basis they make."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -125,6 +126,34 @@ def test_unfittedAreLeftOut():
     visitor.processCandidate(KernelCandidate(5, 5, stamp, stamp, SHARED))
     with pytest.raises(NoKernelCandidatesError, match="No kernels"):
         visitor.analyze()
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-320, np.inf, np.nan])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_kernelsWithoutASumAreLeftOut(factor, weighted):
+    """A science image without light gives kernels of zeros: they have no shape, and must not make NaN of all."""
+    useless = withKernel(gaussian(2.0))
+    solution = useless.kernelSolution
+    # 1e-320: the quotient of pixels and sum overflows.
+    useless.setKernelSolution(replace(solution, kernelSum=factor))
+    visitor = KernelPcaVisitor(control(weighted=weighted))
+    visitor.processCandidate(useless)
+    with pytest.raises(NoKernelCandidatesError, match="sum is finite and not zero"):
+        visitor.analyze()
+    visitor.processCandidates([useless, withKernel(gaussian(2.0)), withKernel(gaussian(2.5))])
+    visitor.analyze()
+    assert len(visitor.eigenValues) == 2
+    assert np.isfinite(visitor.basisList()).all()
+
+
+def test_firstComponentWithoutASum():
+    """Kernels that differ more than they have in common: what explains most of their squares is their difference."""
+    noise = np.zeros((SIDE, SIDE))
+    noise[0, 0], noise[3, 5] = 10.0, -10.0
+    images = [gaussian(2.0) + noise, gaussian(2.0) - noise]
+    with pytest.raises(KernelSolutionError, match="of 2 kernels make no basis: .*set subtractMeanForPca"):
+        analyzed(images, subtractMean=False).basisList()
+    assert len(analyzed(images).basisList()) == 2
 
 
 def test_oneKernelIsItsOwnComponent():

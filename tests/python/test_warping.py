@@ -220,6 +220,23 @@ def test_sparseLattice(distortion):
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [*range(2, 11), 13])
+@pytest.mark.parametrize("isTall", [False, True])
+def test_latticesOfAnyShape(side, isTall):
+    """A strip may have too few nodes along one side for cubics, however many it has along the other."""
+    x, y = (np.arange(side), np.arange(6000)) if isTall else (np.arange(6000), np.arange(side))
+    calls = []
+
+    def transform(x, y):
+        calls.append(np.size(x))
+        return 1.01 * x + 0.3, y + 1e-4 * x
+
+    found, exact = _onLattice(transform, 1.0 * x, 1.0 * y), transform(*np.meshgrid(x, y))
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-8)
+    # Sides of nine or more are interpolated, in two calls for far fewer nodes.
+    assert (sum(calls[:-1]) < calls[-1] / 4) == (side >= 9)
+
+
 def test_roughTransformIsNotInterpolated():
     def transform(x, y):
         return x + 0.01 * np.sign(np.sin(x)), y

@@ -61,13 +61,18 @@ class KernelPcaVisitor:
         self.processCandidates([candidate])
 
     def processCandidates(self, candidates: Sequence[KernelCandidate]) -> None:
-        """Collect the kernels, each divided by its sum; a candidate without one is left out."""
+        """Collect the kernels, each divided by its sum; one that is missing, sums to zero or overflows is left out."""
         for candidate in candidates:
-            if candidate.isInitialized:
-                solution = candidate.getKernelSolution(SolutionSlot.ORIG)
-                self._images.append(solution.computeImage() / solution.kernelSum)
-                weighted = self.config.weightPcaByInformation
-                self._weights.append(_information(candidate, solution.kernelSum) if weighted else 1.0)
+            if not candidate.isInitialized:
+                continue
+            solution = candidate.getKernelSolution(SolutionSlot.ORIG)
+            with np.errstate(all="ignore"):
+                image = solution.computeImage() / solution.kernelSum
+            if not (np.isfinite(solution.kernelSum) and np.isfinite(image).all()):
+                continue
+            self._images.append(image)
+            weighted = self.config.weightPcaByInformation
+            self._weights.append(_information(candidate, solution.kernelSum) if weighted else 1.0)
 
     def analyze(self) -> None:
         """Find the principal components.
@@ -78,7 +83,11 @@ class KernelPcaVisitor:
             If no kernel was collected.
         """
         if not self._images:
-            raise NoKernelCandidatesError("No kernels for the principal components", nCandidates=0)
+            raise NoKernelCandidatesError(
+                "No kernels for the principal components: no candidate has a kernel whose sum is finite and not zero; "
+                "check that both images show the same stars",
+                nCandidates=0,
+            )
         images = np.stack(self._images)
         weights = np.array(self._weights)
         weights = weights / weights.mean() if weights.any() else np.ones(len(images))
@@ -101,7 +110,8 @@ class KernelPcaVisitor:
         Raises
         ------
         KernelSolutionError
-            If all eigenvalues are zero: the kernels do not differ, and leave no component.
+            If all eigenvalues are zero: the kernels do not differ, and leave no component. If the first image sums to
+            zero: kernels that are mostly noise differ more than they have in common.
         """
         count = min(self.config.numPrincipalComponents, len(self.eigenValues))
         if not self.eigenValues.any():
@@ -113,7 +123,14 @@ class KernelPcaVisitor:
         nMean = len(self.eigenKernels) - len(self.eigenValues)
         scale = max(self.eigenValues[0], float((self.eigenKernels[0] ** 2).sum()) if nMean else 0.0)
         nUseful = int(np.count_nonzero(self.eigenValues > NEGLIGIBLE * scale))
-        return renormalizeBasis(np.stack(self.eigenKernels[: min(count, nMean + nUseful)]))
+        try:
+            return renormalizeBasis(np.stack(self.eigenKernels[: min(count, nMean + nUseful)]))
+        except _core.NumericalError as error:
+            raise KernelSolutionError(
+                f"The components of {len(self.eigenValues)} kernels make no basis: {error}; set subtractMeanForPca, "
+                "or usePcaForSpatialKernel to False",
+                nCandidates=len(self.eigenValues),
+            ) from error
 
 
 def _information(candidate: KernelCandidate, kernelSum: float) -> float:
