@@ -76,9 +76,9 @@ def hasUsableWcs(exposure: Exposure) -> bool:
 
 
 def _unusableWcs(error: Exception) -> InputImagesError:
-    return InputImagesError(
-        f"Input images not registered: a WCS cannot be used ({str(error).splitlines()[0]}); {DROP_ADVICE}"
-    )
+    # wcslib gives the place in its source first, and what is wrong in a line of its own.
+    told = " ".join(str(error).split())
+    return InputImagesError(f"Input images not registered: a WCS cannot be used ({told}); {DROP_ADVICE}")
 
 
 def _worldToPixels(wcs: WCS, world: FloatArray) -> FloatArray:

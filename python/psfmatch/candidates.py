@@ -163,7 +163,10 @@ def _ofSky(sky: SkyCoord, exposure: Exposure) -> Table:
 def _ofPairs(pairs: Any) -> Table:
     """Return a table of an (N, 2) array or list of pairs."""
     try:
-        positions = np.ma.filled(np.ma.asarray(pairs).astype(np.float64), np.nan)
+        values = np.ma.asarray(pairs)
+        if values.dtype.kind == "c":
+            raise TypeError("complex numbers are no positions")
+        positions = np.ma.filled(values.astype(np.float64), np.nan)
     except (TypeError, ValueError) as error:
         raise TypeError(f"candidateList is not an array of numbers; {FORMS}") from error
     if positions.size == 0:

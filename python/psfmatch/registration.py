@@ -116,9 +116,10 @@ def registerTemplate(template: Exposure, science: Exposure, warper: Warper, doWa
         return template
     offset = comparison.maxOffsetPix
     if not comparison.overlap:
+        distance = f"up to {offset:.0f} pixels" if math.isfinite(offset) else "too far for one projection"
         raise InputImagesError(
-            f"Input images do not overlap at all: their pixels are up to {offset:.0f} pixels apart on the sky; "
-            f"check the WCSs, or, {DROP_ADVICE}",
+            f"Input images do not overlap at all: their pixels are {distance} apart on the sky; check the WCSs, or, "
+            f"{DROP_ADVICE}",
             offsetPix=offset,
         )
     if comparison.isRegistered:

@@ -509,6 +509,7 @@ def test_positionsOffTheStars(pair):
     [
         (np.zeros((5, 3)), ValueError, r"shape \(5, 3\).*\(N, 2\)"),
         (np.zeros(4), ValueError, r"shape \(4,\).*\(N, 2\)"),
+        (np.full((5, 2), 50.0 + 50.0j), TypeError, "not an array of numbers"),
         ("stars.csv", TypeError, "is a str; give"),
         ({"x": [1], "y": [2]}, TypeError, "is a dict; give"),
         (7, TypeError, "is a int; give"),

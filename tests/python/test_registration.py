@@ -194,8 +194,9 @@ def test_templateOfOnePixel():
 @pytest.mark.parametrize("doWarping", [True, False])
 def test_imagesThatDoNotOverlap(fields, doWarping):
     template, science = makeExposure(makeWcs(**fields)), makeExposure(makeWcs())
-    with pytest.raises(InputImagesError, match="Input images do not overlap at all"):
+    with pytest.raises(InputImagesError, match="Input images do not overlap at all") as caught:
         register(template, science, doWarping)
+    assert "inf pixels" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -259,5 +260,5 @@ def test_wcsThatCannotBeUsed():
         (makeExposure(broken), makeExposure(makeWcs())),
         (makeExposure(makeWcs()), makeExposure(broken)),
     ):
-        with pytest.raises(InputImagesError, match=r"a WCS cannot be used \(.*--ignore-wcs"):
+        with pytest.raises(InputImagesError, match=r"a WCS cannot be used \(.*singular.*--ignore-wcs"):
             register(*pair)

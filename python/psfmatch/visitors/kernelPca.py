@@ -28,6 +28,10 @@ NEGLIGIBLE = 1e-20
 """Of the largest variance, or of the mean kernel's squares: below this a component is rounding of float64."""
 
 
+NO_SUM = 1e-10
+"""Of the sum of absolute pixels: a smaller sum is rounding, to which no kernel can be normalised."""
+
+
 class KernelPcaVisitor:
     """Collects the kernels of the candidates' first solutions and finds their principal components.
 
@@ -123,14 +127,14 @@ class KernelPcaVisitor:
         nMean = len(self.eigenKernels) - len(self.eigenValues)
         scale = max(self.eigenValues[0], float((self.eigenKernels[0] ** 2).sum()) if nMean else 0.0)
         nUseful = int(np.count_nonzero(self.eigenValues > NEGLIGIBLE * scale))
-        try:
-            return renormalizeBasis(np.stack(self.eigenKernels[: min(count, nMean + nUseful)]))
-        except _core.NumericalError as error:
+        first = self.eigenKernels[0]
+        if abs(first.sum()) <= NO_SUM * np.abs(first).sum():
             raise KernelSolutionError(
-                f"The components of {len(self.eigenValues)} kernels make no basis: {error}; set subtractMeanForPca, "
-                "or usePcaForSpatialKernel to False",
+                f"The first component of {len(self.eigenValues)} kernels sums to zero: they differ more than they have "
+                "in common; set subtractMeanForPca, or usePcaForSpatialKernel to False",
                 nCandidates=len(self.eigenValues),
-            ) from error
+            )
+        return renormalizeBasis(np.stack(self.eigenKernels[: min(count, nMean + nUseful)]))
 
 
 def _information(candidate: KernelCandidate, kernelSum: float) -> float:
