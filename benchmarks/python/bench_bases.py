@@ -69,11 +69,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--stars", type=float, default=100.0, help="bright stars per megapixel")
+    parser.add_argument("--background", action="store_true", help="leave the skies in and fit their difference")
     parser.add_argument("--order", type=int, default=2, help="spatialKernelOrder")
     parser.add_argument("--only", nargs="+", choices=BASES, default=list(BASES))
     options = parser.parse_args()
 
-    pair = simulatePair(seed=options.seed, size=options.size, brightStars=options.stars)
+    pair = simulatePair(
+        seed=options.seed,
+        size=options.size,
+        brightStars=options.stars,
+        skySubtracted=not options.background,
+        backgroundOrder=2 if options.background else 0,
+    )
     fitted, withheld = splitStars(pair)
     print(f"{options.size} px, {len(fitted)} stars to fit, {len(withheld)} withheld")
     print("| basis | robust | plain | kernel sum | candidates | seconds |\n|---|---|---|---|---|---|")
@@ -83,7 +90,7 @@ def main() -> None:
         kernelName, changes = BASES[name]
         config = ImagePsfMatchTask.ConfigClass()
         config.kernel.name = kernelName
-        config.kernel.active.update(fitForBackground=True, spatialKernelOrder=options.order, **changes)
+        config.kernel.active.update(fitForBackground=options.background, spatialKernelOrder=options.order, **changes)
         task = ImagePsfMatchTask(config=config, threads=options.threads)
         start = time.perf_counter()
         try:

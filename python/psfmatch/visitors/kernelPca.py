@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from psfmatch.basis import renormalizeBasis
 from psfmatch.cells import KernelCandidate, SolutionSlot
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.tracing import getLogger
+from psfmatch.visitors.kernelWeights import StampSharpness, kernelWeights, measureSharpness
 
 __all__ = ["KernelPcaVisitor"]
 
@@ -53,12 +55,14 @@ class KernelPcaVisitor:
         self.config = config
         self.eigenValues: FloatArray = np.zeros(0)
         self.eigenKernels: list[FloatArray] = []
+        self._measured: WeakKeyDictionary[KernelCandidate, StampSharpness] = WeakKeyDictionary()
         self.reset()
 
     def reset(self) -> None:
-        """Forget all kernels."""
+        """Forget all kernels; what the stamps tell is kept."""
         self._images: list[FloatArray] = []
-        self._weights: list[float] = []
+        self._sums: list[float] = []
+        self._sharpness: list[StampSharpness] = []
 
     def processCandidate(self, candidate: KernelCandidate) -> None:
         """Collect one kernel."""
@@ -75,8 +79,11 @@ class KernelPcaVisitor:
             if not (np.isfinite(solution.kernelSum) and np.isfinite(image).all()):
                 continue
             self._images.append(image)
-            weighted = self.config.weightPcaByInformation
-            self._weights.append(_information(candidate, solution.kernelSum) if weighted else 1.0)
+            self._sums.append(solution.kernelSum)
+            if self.config.weightPcaByInformation:
+                if candidate not in self._measured:
+                    self._measured[candidate] = measureSharpness(candidate)
+                self._sharpness.append(self._measured[candidate])
 
     def analyze(self) -> None:
         """Find the principal components.
@@ -93,8 +100,8 @@ class KernelPcaVisitor:
                 nCandidates=0,
             )
         images = np.stack(self._images)
-        weights = np.array(self._weights)
-        weights = weights / weights.mean() if weights.any() else np.ones(len(images))
+        isWeighted = self.config.weightPcaByInformation
+        weights = kernelWeights(images, self._sharpness, self._sums) if isWeighted else np.ones(len(images))
         mean = np.average(images, axis=0, weights=weights)
         if self.config.subtractMeanForPca:
             images = images - mean
@@ -135,21 +142,3 @@ class KernelPcaVisitor:
                 nCandidates=len(self.eigenValues),
             )
         return renormalizeBasis(np.stack(self.eigenKernels[: min(count, nMean + nUseful)]))
-
-
-def _information(candidate: KernelCandidate, kernelSum: float) -> float:
-    """Return how well a candidate knows its kernel: the inverse variance of a kernel pixel over the kernel sum.
-
-    It is the template's light squared over the noise: without it the kernels of many faint stars, which are mostly
-    noise, would make the components.
-    """
-    template, science = candidate.templateMaskedImage, candidate.scienceMaskedImage
-    planes = candidate.config.badPlanes()
-    good = ~(template.badPixels(planes) | science.badPixels(planes))
-    if not good.any():
-        return 0.0
-    light = template.image[good].astype(np.float64)
-    light -= np.median(light)
-    variance = science.variance[good] + kernelSum**2 * template.variance[good].astype(np.float64)
-    noise = float(np.median(variance))
-    return kernelSum**2 * float((light**2).sum()) / (noise if noise > 0.0 else 1.0)
