@@ -158,7 +158,6 @@ class PsfMatchTask(Task):
         hMat = makeRegularizationMatrix(config)
         single = BuildSingleKernelVisitor(basisList, config, hMat, threads=self.threads)
         kernelSums = KernelSumVisitor(config)
-        pca = KernelPcaVisitor(config)
         passes: list[PassSummary] = []
         iteration = 0
         while iteration < config.maxSpatialIterations:
@@ -178,7 +177,7 @@ class PsfMatchTask(Task):
 
             spatialBasis, spatialHMat = basisList, hMat
             if config.usePcaForSpatialKernel:
-                spatialBasis, rejected.pca = self._fitPrincipalComponents(pca, active)
+                spatialBasis, rejected.pca = self._fitPrincipalComponents(active)
                 spatialHMat = None
                 if rejected.pca > 0:
                     self._endPass(passes, iteration, rejected, kernelSums, len(active))
@@ -198,7 +197,7 @@ class PsfMatchTask(Task):
         fitted = [c for c in cellSet.activeCandidates(nStar) if c.isInitialized]
         self._requireCandidates(cellSet, fitted)
         if config.usePcaForSpatialKernel:
-            basisList, nRejected = self._fitPrincipalComponents(pca, fitted)
+            basisList, nRejected = self._fitPrincipalComponents(fitted)
             hMat = None
             if nRejected:
                 fitted = [c for c in fitted if c.status is not CandidateStatus.BAD]
@@ -216,9 +215,7 @@ class PsfMatchTask(Task):
                 return nRejected
             nRejected += single.nRejected
 
-    def _fitPrincipalComponents(
-        self, pca: KernelPcaVisitor, candidates: list[KernelCandidate]
-    ) -> tuple[npt.NDArray[np.float64], int]:
+    def _fitPrincipalComponents(self, candidates: list[KernelCandidate]) -> tuple[npt.NDArray[np.float64], int]:
         """Fit the candidates again on the principal components of their kernels.
 
         Returns
@@ -228,7 +225,7 @@ class PsfMatchTask(Task):
         nRejected
             Candidates that this smaller basis cannot subtract.
         """
-        pca.reset()
+        pca = KernelPcaVisitor(self.kConfig)
         pca.processCandidates(candidates)
         pca.analyze()
         basisList = pca.basisList()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,6 @@ from psfmatch.basis import renormalizeBasis
 from psfmatch.cells import KernelCandidate, SolutionSlot
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.tracing import getLogger
-from psfmatch.visitors.kernelWeights import StampSharpness, kernelWeights, measureSharpness
 
 __all__ = ["KernelPcaVisitor"]
 
@@ -55,14 +53,12 @@ class KernelPcaVisitor:
         self.config = config
         self.eigenValues: FloatArray = np.zeros(0)
         self.eigenKernels: list[FloatArray] = []
-        self._measured: WeakKeyDictionary[KernelCandidate, StampSharpness] = WeakKeyDictionary()
         self.reset()
 
     def reset(self) -> None:
-        """Forget all kernels; what the stamps tell is kept."""
+        """Forget all kernels."""
         self._images: list[FloatArray] = []
-        self._sums: list[float] = []
-        self._sharpness: list[StampSharpness] = []
+        self._sumErrors: list[float] = []
 
     def processCandidate(self, candidate: KernelCandidate) -> None:
         """Collect one kernel."""
@@ -79,11 +75,7 @@ class KernelPcaVisitor:
             if not (np.isfinite(solution.kernelSum) and np.isfinite(image).all()):
                 continue
             self._images.append(image)
-            self._sums.append(solution.kernelSum)
-            if self.config.weightPcaByInformation:
-                if candidate not in self._measured:
-                    self._measured[candidate] = measureSharpness(candidate)
-                self._sharpness.append(self._measured[candidate])
+            self._sumErrors.append(solution.kernelSumError)
 
     def analyze(self) -> None:
         """Find the principal components.
@@ -100,8 +92,7 @@ class KernelPcaVisitor:
                 nCandidates=0,
             )
         images = np.stack(self._images)
-        isWeighted = self.config.weightPcaByInformation
-        weights = kernelWeights(images, self._sharpness, self._sums) if isWeighted else np.ones(len(images))
+        weights = self._weights()
         mean = np.average(images, axis=0, weights=weights)
         if self.config.subtractMeanForPca:
             images = images - mean
@@ -111,6 +102,18 @@ class KernelPcaVisitor:
         fractions = " ".join(f"{value / total:.4f}" for value in self.eigenValues[: self.config.numPrincipalComponents])
         log.debug("Principal components of %d kernels; fractions of the variance: %s", len(images), fractions)
         self.eigenKernels = ([mean] if self.config.subtractMeanForPca else []) + list(components)
+
+    def _weights(self) -> FloatArray:
+        """Return the weight of each kernel, of mean 1: the inverse variance of its sum, where that is known.
+
+        The error of the sum tells how well the whole kernel is known: large for faint stars, whose kernels are
+        mostly noise, and for galaxies, whose smooth light does not tell the pixels of a kernel apart.
+        """
+        errors = np.array(self._sumErrors)
+        if not self.config.weightPcaByInformation or not (np.isfinite(errors) & (errors > 0.0)).all():
+            return np.ones(errors.size)
+        weights: FloatArray = (errors / errors.min()) ** -2.0
+        return weights / weights.mean()
 
     def basisList(self) -> FloatArray:
         """Return the basis (n, h, w) of the first ``numPrincipalComponents`` components, the mean included.
