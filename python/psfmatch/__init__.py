@@ -24,6 +24,7 @@ _HOMES = {
         "CandidateStatus",
         "KernelCandidate",
         "KernelSolution",
+        "ResidualSummary",
         "SolutionSlot",
         "SpatialCell",
         "SpatialCellSet",
@@ -37,8 +38,12 @@ _HOMES = {
         "SourceMeasurementConfig",
         "SubtractBackgroundConfig",
         "WarperConfig",
+        "applyOverride",
+        "configFromDict",
+        "configToDict",
     ),
     "detection": ("SourceDetectionTask",),
+    "diagnostics": ("DifferenceNoise", "PassSummary"),
     "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
     "displays": ("debugging",),
     "displays.candidates": ("writeKernelCandidates",),
@@ -59,6 +64,7 @@ _HOMES = {
         "EdgeHandling",
         "LinearCombinationKernel",
         "Polynomial2D",
+        "SpatialFunction2D",
     ),
     "measurement": ("SourceMeasurementTask",),
     "modelPsfMatch": ("ModelPsfMatchConfig", "ModelPsfMatchTask"),
@@ -73,7 +79,8 @@ _HOMES = {
         "getFwhmPix",
         "getFwhmPixXY",
     ),
-    "psfMatch": ("PsfMatchTask",),
+    "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
+    "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
     "visitors": (
         "AssessSpatialKernelVisitor",
@@ -96,6 +103,7 @@ if TYPE_CHECKING:
         CandidateStatus,
         KernelCandidate,
         KernelSolution,
+        ResidualSummary,
         SolutionSlot,
         SpatialCell,
         SpatialCellSet,
@@ -109,8 +117,12 @@ if TYPE_CHECKING:
         SourceMeasurementConfig,
         SubtractBackgroundConfig,
         WarperConfig,
+        applyOverride,
+        configFromDict,
+        configToDict,
     )
     from psfmatch.detection import SourceDetectionTask
+    from psfmatch.diagnostics import DifferenceNoise, PassSummary
     from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
     from psfmatch.displays import debugging
     from psfmatch.displays.candidates import writeKernelCandidates
@@ -126,7 +138,7 @@ if TYPE_CHECKING:
     from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
     from psfmatch.footprints import Footprint, FootprintSet
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
-    from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D
+    from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D, SpatialFunction2D
     from psfmatch.measurement import SourceMeasurementTask
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
     from psfmatch.psf import (
@@ -140,12 +152,14 @@ if TYPE_CHECKING:
         getFwhmPix,
         getFwhmPixXY,
     )
-    from psfmatch.psfMatch import PsfMatchTask
+    from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
+    from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.task import Struct, Task
     from psfmatch.visitors import (
         AssessSpatialKernelVisitor,
         BuildSingleKernelVisitor,
         BuildSpatialKernelVisitor,
+        KernelPcaVisitor,
         KernelSumVisitor,
     )
     from psfmatch.warping import WarpedPsf, Warper

@@ -219,14 +219,19 @@ def _positionOf(item: Any) -> tuple[float, float] | None:
     """Return x, y of a Footprint or a source with accessors; None for anything else."""
     if isinstance(item, Footprint):
         return item.centroid
+    position: Any = None
     if hasattr(item, "getX") and hasattr(item, "getY"):
-        return float(item.getX()), float(item.getY())
-    if not hasattr(item, "getCentroid"):
+        position = item.getX(), item.getY()
+    elif hasattr(item, "getCentroid"):
+        centroid = item.getCentroid()
+        if hasattr(centroid, "getX") and hasattr(centroid, "getY"):
+            position = centroid.getX(), centroid.getY()
+        elif hasattr(centroid, "x") and hasattr(centroid, "y"):
+            position = centroid.x, centroid.y
+        else:
+            position = centroid
+    try:
+        x, y = position
+        return float(x), float(y)
+    except (TypeError, ValueError):
         return None
-    centroid = item.getCentroid()
-    if hasattr(centroid, "getX") and hasattr(centroid, "getY"):
-        return float(centroid.getX()), float(centroid.getY())
-    if hasattr(centroid, "x") and hasattr(centroid, "y"):
-        return float(centroid.x), float(centroid.y)
-    x, y = centroid
-    return float(x), float(y)

@@ -153,7 +153,8 @@ def subtract(
     mode
         Which image is convolved; "auto" takes the one with the narrower PSF.
     candidateList
-        Stars to use (Table or (N, 2) array of pixel positions); by default they are found.
+        Stars to use, in any form of `psfmatch.candidates.toSourceTable` or the list of
+        `ImagePsfMatchTask.makeCandidateList`; by default they are found.
     templateFwhmPix, scienceFwhmPix
         FWHM of the PSFs in pixels; by default from the PSF model or measured from the stars.
     threads
@@ -183,7 +184,7 @@ def subtract(
         sources = candidateList
         if sources is None:
             found = task.getSelectSources(scienceExposure)
-            requireSources(found, scienceExposure, task.selectDetection.config.statsMask)
+            requireSources(found, scienceExposure, getattr(task.selectDetection.config, "statsMask", ()))
             sources = chooseStars(found, task.kConfig.kernelSize)
     with task.timer("measurePsf"):
         fwhms = task.measureFwhms(templateExposure, scienceExposure, sources, templateFwhmPix, scienceFwhmPix)

@@ -67,7 +67,9 @@ class ImagePsfMatchTask(StarMatchTask):
         templateFwhmPix, scienceFwhmPix
             FWHM of the PSFs in pixels; by default from the exposure's PSF, else measured from its stars.
         candidateList
-            Stars to use: None detects them on the science image; else a Table or (N, 2) array of positions.
+            Stars to use: None detects them on the science image; else any form of
+            `psfmatch.candidates.toSourceTable`, in pixels of the science image's parent frame or on the sky, or the
+            list of `makeCandidateList`.
         doWarping
             Warp the template if its pixels are not those of the science image; False raises then.
         convolveTemplate
@@ -208,8 +210,8 @@ class ImagePsfMatchTask(StarMatchTask):
         templateMaskedImage, scienceMaskedImage
             The image to convolve and the image to match, of one shape; not changed.
         candidateList
-            None detects stars on the science image; else a Table or (N, 2) array of positions in the science
-            image's parent pixels, or the list of `makeCandidateList`.
+            None detects stars on the science image; else any form of `psfmatch.candidates.toSourceTable` in the
+            science image's parent pixels, or the list of `makeCandidateList`.
         templateFwhmPix, scienceFwhmPix
             FWHM of the PSFs in pixels; without both, the configured Gaussians and kernel size are used.
 
@@ -268,7 +270,7 @@ class ImagePsfMatchTask(StarMatchTask):
     ) -> Exposure:
         """Return the template on the science image's pixels; itself if it lies there already.
 
-        Errors are those of `psfmatch.warping.registerTemplate`.
+        Errors are those of `psfmatch.registration.registerTemplate`.
         """
         warper = Warper(
             self.kConfig.warpingConfig,

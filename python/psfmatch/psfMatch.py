@@ -166,9 +166,7 @@ class PsfMatchTask(Task):
             self._requireCandidates(cellSet, active)
 
             kernelSums.reset()
-            kernelSums.resetKernelSum()
-            kernelSums.aggregate(active)
-            kernelSums.processKsumDistribution()
+            _measureSums(kernelSums, active)
             kernelSums.processCandidates(active)
             rejected.kernelSum = kernelSums.nRejected
             if rejected.kernelSum > 0:
@@ -202,6 +200,7 @@ class PsfMatchTask(Task):
             if nRejected:
                 fitted = [c for c in fitted if c.status is not CandidateStatus.BAD]
                 self._requireCandidates(cellSet, fitted)
+        _measureSums(kernelSums, fitted)
         spatial = self._fitSpatial(cellSet, basisList, hMat, fitted)
         self._endPass(passes, iteration, Rejections(), kernelSums, len(fitted), spatial.conditionNumber)
         return KernelFit(*spatial.getSolutionPair(), tuple(passes), spatial.conditionNumber)
@@ -304,6 +303,13 @@ class PsfMatchTask(Task):
             iteration, rejected.single, rejected.kernelSum, rejected.pca, rejected.spatial, nUsed,
             kernelSums.kSumMean, kernelSums.kSumStd,
         )  # fmt: skip
+
+
+def _measureSums(kernelSums: KernelSumVisitor, candidates: list[KernelCandidate]) -> None:
+    """Let a visitor find the distribution of the candidates' kernel sums, and forget all others."""
+    kernelSums.resetKernelSum()
+    kernelSums.aggregate(candidates)
+    kernelSums.processKsumDistribution()
 
 
 def _requireLight(fit: KernelFit, cellSet: SpatialCellSet) -> None:

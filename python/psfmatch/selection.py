@@ -252,7 +252,7 @@ def buildCellSet(
     template, science
         The image to convolve and the image to match, of one shape and one xy0.
     candidates
-        The list of `makeCandidateList`.
+        The list of `makeCandidateList`, or dicts with ``footprint`` alone.
     config
         Active kernel configuration.
 
@@ -274,7 +274,7 @@ def buildCellSet(
         x, y = candidate["footprint"].centroid
         stamps = template.subset(box), science.subset(box)
         cellSet.insertCandidate(
-            KernelCandidate(x, y, *stamps, config=config, source=candidate["source"], rating=rating)
+            KernelCandidate(x, y, *stamps, config=config, source=candidate.get("source"), rating=rating)
         )
     return cellSet
 

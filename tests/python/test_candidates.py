@@ -337,6 +337,16 @@ def test_typesMustAgree():
         toSourceTable([SkyCoord([1.0, 2.0], [1.0, 2.0], unit="deg")], makeExposure(makeWcs()))
 
 
+@pytest.mark.parametrize("centroid", [(1.0, 2.0, 3.0), "ab", ("a", "b"), None, 7])
+def test_centroidsThatAreNone(centroid):
+    class Strange:
+        def getCentroid(self):
+            return centroid
+
+    with pytest.raises(TypeError, match="list of Strange, of which 1 have no position"):
+        toSourceTable([Strange()], makeExposure())
+
+
 def test_columnsMustBeNumbers():
     for column in (["a", "b"], [[1.0, 2.0], [3.0, 4.0]], [1j, 2j], [None, None], [True, False]):
         with pytest.raises(ValueError, match=r"column x of candidateList has type .*; one number per row"):

@@ -218,6 +218,18 @@ def test_nextInLineReplacesARejectedCandidateOnTheNextPass():
     assert len(cellSet) == 6
 
 
+def test_cellOfOnePixel():
+    cellSet = SpatialCellSet(Box(0, 0, 1, 1), 1)
+    candidate = makeCandidate(0.0, 0.0)
+    candidate.accept()
+    cellSet.insertCandidate(candidate)
+    visitor = RecordingVisitor()
+    cellSet.visitCandidates(visitor, 1)
+    assert visitor.passes == [[1.0]]
+    assert cellSet.activeCandidates(0) == [candidate]
+    assert candidate.status is CandidateStatus.GOOD
+
+
 def test_visitingNothing():
     visitor = RecordingVisitor()
     SpatialCellSet(Box(0, 0, 10, 10), 5).visitCandidates(visitor, 3)

@@ -15,7 +15,10 @@ from psfmatch import (
     ImagePsfMatchTask,
     LinearCombinationKernel,
     MaskedImage,
+    NoKernelCandidatesError,
+    SourceDetectionTask,
     SubtractionResult,
+    Task,
     frontDoorConfig,
     subtract,
 )
@@ -318,3 +321,19 @@ def test_maskedImagesInPixels(pair):
     assert result.difference.xy0 == (40, 50)
     assert result.difference.wcs is None
     assert (np.asarray(result.candidates["x"]) >= 40).all()
+
+
+def test_detectionOfAnotherKind(pair):
+    """A task that stands in for the detection has its own configuration, without our fields."""
+
+    class BlindTask(Task):
+        _DefaultName = "blind"
+
+        def run(self, *, maskedImage, **options):
+            blank = MaskedImage(np.zeros(maskedImage.shape), variance=np.ones(maskedImage.shape))
+            return SourceDetectionTask().run(maskedImage=blank, **options)
+
+    config = frontDoorConfig()
+    config.selectDetection.retarget(BlindTask)
+    with pytest.raises(NoKernelCandidatesError, match="no source was found on the science image"):
+        subtract(pair.template, pair.science, config=config)

@@ -392,6 +392,18 @@ def test_makeCandidateList(pair):
     assert len(detected) > 3
 
 
+def test_footprintsAreEnoughOfACandidateList(pair):
+    """A list made by hand needs no catalogue entries."""
+    task = makeTask()
+    template, science = pair.template.maskedImage, pair.science.maskedImage
+    candidates = task.makeCandidateList(pair.template, pair.science, 21, positionsOf(pair))
+    bare = [{"footprint": candidate["footprint"]} for candidate in candidates]
+    full = task.matchMaskedImages(template, science, candidates, 2.7, 3.9)
+    result = task.matchMaskedImages(template, science, bare, 2.7, 3.9)
+    assert all(candidate.source is None for candidate in result.kernelCellSet)
+    np.testing.assert_array_equal(result.psfMatchingKernel.spatialParameters, full.psfMatchingKernel.spatialParameters)
+
+
 def test_stampsAvoidMasks():
     """One bad pixel in either image rejects with maskedStampFraction = 0, as in the reference; by default it may."""
     for which in ("template", "science"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psfmatch.exposure import DEFAULT_MASK_PLANES, Mask
+from psfmatch.exposure import DEFAULT_MASK_PLANES, Box, Mask, MaskedImage
 
 
 def makeMask(values=((0, 1), (2, 256)), planes=None):
@@ -153,6 +153,21 @@ def test_mergeAddsOnlyPlanesInUse():
     mask.merge(other)
     assert "STREAK" in mask.planes
     assert "GHOST" not in mask.planes
+
+
+def test_bitsInABox():
+    """Which planes a part of an image holds: none, one, or the union of several."""
+    image = MaskedImage(np.zeros((20, 30)))
+    image.mask[5, 7] = image.mask.getPlaneBitMask("SAT")
+    image.mask[6, 9] = image.mask.getPlaneBitMask("EDGE")
+
+    def bitsIn(box):
+        return np.bitwise_or.reduce(np.asarray(image.subset(box).mask), axis=None)
+
+    assert bitsIn(Box(10, 10, 5, 5)) == 0
+    assert bitsIn(Box(7, 5, 2, 2)) == image.mask.getPlaneBitMask("SAT")
+    assert bitsIn(Box(7, 5, 3, 2)) == image.mask.getPlaneBitMask(["SAT", "EDGE"])
+    assert not image.subset(Box(7, 5, 2, 2)).mask.hasAny("EDGE").any()
 
 
 def test_errors():

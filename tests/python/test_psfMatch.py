@@ -157,6 +157,10 @@ def test_lastIteration(fakes):
     assert [(s.nRejectedSpatial, s.nUsed) for s in fit.passes] == [(1, 9), (0, 8)]
     assert [c.status for c in first] == [BAD if i == 4 else GOOD for i in range(9)]
     assert second[4].status is UNKNOWN
+    # The summary is of those that made the model, not of those that were rejected before.
+    sums = [c.kernelSolution.kernelSum for c in first if c.status is GOOD]
+    assert min(sums) < fit.passes[-1].kernelSumMean < max(sums)
+    assert fit.passes[-1].kernelSumMean != fit.passes[0].kernelSumMean
 
     without = makeTask(nStarPerCell=1)
     others = [c for i, c in enumerate(makeCandidates(fakes, without)) if i != 4]

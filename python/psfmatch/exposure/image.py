@@ -182,16 +182,6 @@ class MaskedImage:
             bad |= np.asarray(self._mask & np.int32(bits) != 0)
         return bad
 
-    def flagBadValues(self, plane: str = "NO_DATA") -> None:
-        """Set a mask plane where image or variance is not finite, or the variance negative.
-
-        Parameters
-        ----------
-        plane : `str`, optional
-            The plane to set.
-        """
-        self._mask[self.badPixels(())] |= np.int32(self._mask.getPlaneBitMask(plane))
-
     def mergeMask(self, other: Mask) -> None:
         """OR another mask into this one, planes matched by name.
 

@@ -1,0 +1,86 @@
+"""The arithmetic of the difference: values, variances, what is flagged, and that inputs stay."""
+
+import numpy as np
+import pytest
+
+from psfmatch import Box, Chebyshev2D, LinearCombinationKernel, MaskedImage, Polynomial2D
+from psfmatch.kernels import frameOf
+from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+
+SHAPE = (41, 50)
+KERNEL = np.outer([0.1, 0.2, 0.4, 0.2, 0.1], [0.0, 0.3, 0.5, 0.1, 0.1]) * 1.2
+INNER = np.s_[2:-2, 2:-2]
+
+
+@pytest.fixture(scope="module")
+def template():
+    random = np.random.default_rng(3)
+    return MaskedImage(random.normal(50.0, 20.0, SHAPE), variance=random.uniform(1.0, 4.0, SHAPE))
+
+
+@pytest.fixture(scope="module")
+def matched(template):
+    return LinearCombinationKernel([KERNEL], [[1.0]]).convolve(template)
+
+
+def scienceOf(template, background):
+    """The template through the kernel by direct sums, plus a constant."""
+    windows = np.lib.stride_tricks.sliding_window_view(template.image.astype(np.float64), KERNEL.shape)
+    image = np.full(SHAPE, background)
+    image[INNER] += np.tensordot(windows, KERNEL, axes=2)
+    return MaskedImage(image, variance=np.full(SHAPE, 2.0))
+
+
+@pytest.mark.parametrize("background", [0.0, 10.0])
+def test_whatIsLeftIsTheBackground(template, matched, background):
+    science = scienceOf(template, background)
+    difference = subtractMatchedTemplate(science, matched, Polynomial2D([0.0]))
+    # float32 values of 60: 4e-6 each, and sums of 25 products.
+    np.testing.assert_allclose(difference.image[INNER], background, rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(difference.variance[INNER], (science.variance + matched.variance)[INNER])
+    assert not difference.mask.hasAny("NO_DATA")[INNER].any()
+    assert difference.mask.hasAny("NO_DATA")[:2].all()
+
+
+@pytest.mark.parametrize("order", [0, 2])
+@pytest.mark.parametrize("Function", [Chebyshev2D, Polynomial2D])
+def test_backgroundFunctionsOfZero(template, matched, Function, order):
+    science = scienceOf(template, 0.0)
+    zero = Function(np.zeros((order + 1) * (order + 2) // 2), frameOf(Box(0, 0, *SHAPE[::-1])))
+    difference = subtractMatchedTemplate(science, matched, zero)
+    np.testing.assert_allclose(difference.image[INNER], 0.0, rtol=0, atol=1e-4)
+    plane = Polynomial2D([1.0, 0.5, -0.25])
+    tilted = subtractMatchedTemplate(science, matched, plane)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    np.testing.assert_allclose(tilted.image[INNER], -(1.0 + 0.5 * x - 0.25 * y)[INNER], rtol=0, atol=1e-4)
+
+
+def test_theOtherDirectionHasTheScienceScale(template, matched):
+    """(K * S + background - T) / sum K, so that a source of the science image alone keeps its sign and flux."""
+    unmatched = scienceOf(template, 10.0)
+    difference = subtractMatchedScience(matched, unmatched, Polynomial2D([10.0]), 1.2)
+    np.testing.assert_allclose(difference.image[INNER], 0.0, rtol=0, atol=1e-4)
+    expected = (matched.variance + unmatched.variance)[INNER] / 1.44
+    np.testing.assert_allclose(difference.variance[INNER], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_unusablePixelsAreFlagged(template, matched, value):
+    science = scienceOf(template, 0.0)
+    science.image[20, 20] = value
+    science.variance[25, 25] = -1.0
+    science.variance[30, 30] = np.inf
+    before = science.image.copy(), science.variance.copy(), np.array(science.mask), matched.image.copy()
+    difference = subtractMatchedTemplate(science, matched, Polynomial2D([0.0]))
+    flagged = difference.mask.hasAny("NO_DATA")[INNER]
+    assert sorted(map(tuple, np.argwhere(flagged) + 2)) == [(20, 20), (25, 25), (30, 30)]
+    for plane, kept in zip((science.image, science.variance, science.mask, matched.image), before, strict=True):
+        np.testing.assert_array_equal(plane, kept)
+
+
+def test_imagesWithoutVarianceAreNotFlagged(template):
+    """Without any variance nothing tells the pixels apart."""
+    plain = MaskedImage(template.image)
+    difference = subtractMatchedTemplate(plain, MaskedImage(template.image), Polynomial2D([0.0]))
+    np.testing.assert_array_equal(difference.image, 0.0)
+    assert not difference.mask.hasAny("NO_DATA").any()
