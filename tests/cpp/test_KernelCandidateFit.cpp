@@ -45,6 +45,8 @@ TEST_CASE("a delta-like stamp gives the kernel it was convolved with") {
     CHECK(fit.outcome == CandidateOutcome::solved);
     CHECK((combine(deltaBasis(7, 9), fit.coefficients) - kernel).abs().maxCoeff() < 1e-15);
     CHECK(fit.kernelSum == doctest::Approx(kernel.sum()).epsilon(1e-14));
+    // 63 independent pixels, each known to the root of the variances' sum over the light.
+    CHECK(fit.kernelSumError == doctest::Approx(std::sqrt(63.0 * 2e-4) / 1024.0).epsilon(1e-6));
     CHECK(fit.background == 0.0);
     CHECK(fit.conditionNumber == doctest::Approx(1.0).epsilon(1e-12));
     CHECK(fit.whole.count == 21 * 21);

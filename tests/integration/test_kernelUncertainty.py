@@ -103,6 +103,8 @@ def test_numbersOfTheCovariance(scene):
     assert (np.linalg.eigvalsh(covariance) > -1e-9 * covariance.max()).all()
     own = candidates[0].kernelSolution
     assert own.covariance.shape == (n + 1, n + 1)
+    # What the weights alone tell leaves out that the template's noise is correlated.
+    assert own.kernelSumError == pytest.approx(own.kernelSumSigma, rel=0.3)
     assert own.kernelSumSigma == pytest.approx(np.sqrt(own.covariance[0, 0]), rel=1e-9)
     # Nine stars together know the sum better than one.
     assert fit.kernel.kernelSumSigma(96.0, 96.0) < own.kernelSumSigma

@@ -41,7 +41,7 @@ AssessSpatialKernelVisitor lsstDebug display maskTransparency displayCandidates 
 plotKernelSpatialModel plotKernelCoefficients showBadCandidates displayTemplate displaySciIm displaySpatialCells
 displayDiffIm displayExposure pauseAtEnd diaCatalogSourceSelector trace_set_at examples/imagePsfMatchTask.py
 ModelPsfMatchTask KernelCandidateDetection selectDetection selectMeasurement candidateList getSource
-""".split()
+""".split()  # noqa: SIM905
 
 
 @pytest.mark.parametrize("ConfigClass", CONFIGS)

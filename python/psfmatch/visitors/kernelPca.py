@@ -112,8 +112,8 @@ class KernelPcaVisitor:
         errors = np.array(self._sumErrors)
         if not self.config.weightPcaByInformation or not (np.isfinite(errors) & (errors > 0.0)).all():
             return np.ones(errors.size)
-        weights: FloatArray = (errors / errors.min()) ** -2.0
-        return weights / weights.mean()
+        weights = (errors / errors.min()) ** -2.0
+        return np.asarray(weights / weights.mean())
 
     def basisList(self) -> FloatArray:
         """Return the basis (n, h, w) of the first ``numPrincipalComponents`` components, the mean included.
