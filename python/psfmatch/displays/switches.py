@@ -89,7 +89,7 @@ class Switches:
 def switchesOf(channel: str) -> Switches | None:
     """Return the switches of a channel, or None if it is off: without a debug module that costs one look-up."""
     module = sys.modules.get(MODULE)
-    if not hasattr(module, "Info"):
+    if module is None or not hasattr(module, "Info"):
         # Not loaded, or something else that bears the name.
         return None
     infos = []
