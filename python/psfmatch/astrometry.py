@@ -70,9 +70,12 @@ class PixelTransform:
 def hasUsableWcs(exposure: Exposure) -> bool:
     """Whether an exposure has celestial coordinates; InputImagesError if they cannot be used."""
     try:
-        return exposure.hasWcs
+        if exposure.wcs is None or not exposure.hasWcs:
+            return False
     except (ValueError, RuntimeError) as error:
         raise _unusableWcs(error) from error
+    _planar(exposure.wcs)
+    return True
 
 
 def _unusableWcs(error: Exception) -> InputImagesError:

@@ -16,6 +16,7 @@ from astropy import units
 from astropy.coordinates import SkyCoord
 from astropy.table import Column, Row, Table, vstack
 
+from psfmatch.astrometry import hasUsableWcs
 from psfmatch.exposure import Exposure
 from psfmatch.footprints import Footprint, FootprintSet
 from psfmatch.sky import skyToPixels
@@ -149,7 +150,7 @@ def _isMasked(column: Any) -> bool:
 
 
 def _toPixels(sky: Any, exposure: Exposure) -> tuple[FloatArray, FloatArray]:
-    if exposure.wcs is None or not exposure.wcs.has_celestial:
+    if exposure.wcs is None or not hasUsableWcs(exposure):
         raise ValueError("candidateList has sky positions but the science image has no celestial WCS")
     x, y = skyToPixels(exposure.wcs, sky)
     return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)

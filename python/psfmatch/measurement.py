@@ -18,6 +18,7 @@ import numpy.typing as npt
 from astropy import units
 from astropy.table import Table
 
+from psfmatch.astrometry import hasUsableWcs
 from psfmatch.config import SourceMeasurementConfig
 from psfmatch.exposure import Exposure
 from psfmatch.psf import DEFAULT_FWHM_PIX, NOT_THERE, SIGMA_TO_FWHM, GaussianPsf, asPsf, exposureFwhmPix
@@ -139,7 +140,7 @@ _UNITS = {
 
 
 def _skyOf(exposure: Exposure, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    if not exposure.hasWcs or not x.size or exposure.wcs is None:
+    if not x.size or not hasUsableWcs(exposure) or exposure.wcs is None:
         return np.full(x.size, np.nan), np.full(x.size, np.nan)
     return pixelsToSky(exposure.wcs, x, y)
 

@@ -70,7 +70,8 @@ def compareGrids(template: Exposure, science: Exposure) -> GridComparison | None
     InputImagesError
         If a WCS cannot be used.
     """
-    if not (hasUsableWcs(template) and hasUsableWcs(science)):
+    # Both are looked at: the science image's WCS serves for its sources, too.
+    if not all([hasUsableWcs(template), hasUsableWcs(science)]):
         return None
     x, y = _gridOver(science.getBBox())
     columns, rows = PixelTransform(science.wcs, template.wcs)(x, y)
@@ -116,10 +117,13 @@ def registerTemplate(template: Exposure, science: Exposure, warper: Warper, doWa
         return template
     offset = comparison.maxOffsetPix
     if not comparison.overlap:
-        distance = f"up to {offset:.0f} pixels" if math.isfinite(offset) else "too far for one projection"
+        found = (
+            f"their pixels are up to {offset:.0f} pixels apart on the sky"
+            if math.isfinite(offset)
+            else "pixels of the science image have no place in the template's projection"
+        )
         raise InputImagesError(
-            f"Input images do not overlap at all: their pixels are {distance} apart on the sky; check the WCSs, or, "
-            f"{DROP_ADVICE}",
+            f"Input images do not overlap at all: {found}; check the WCSs, or, {DROP_ADVICE}",
             offsetPix=offset,
         )
     if comparison.isRegistered:

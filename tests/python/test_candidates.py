@@ -10,7 +10,7 @@ from astropy.table import Column, MaskedColumn, QTable, Table, vstack
 from astropy.wcs import WCS, Sip
 
 from psfmatch.candidates import toSourceTable
-from psfmatch.errors import NoKernelCandidatesError
+from psfmatch.errors import InputImagesError, NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.footprints import Footprint, FootprintSet
 from psfmatch.selection import StampRules, makeCandidateList
@@ -345,6 +345,13 @@ def test_centroidsThatAreNone(centroid):
 
     with pytest.raises(TypeError, match="list of Strange, of which 1 have no position"):
         toSourceTable([Strange()], makeExposure())
+
+
+def test_skyByAWcsThatCannotBeUsed():
+    wcs = makeWcs()
+    wcs.wcs.cdelt = [0.0, 0.0]
+    with pytest.raises(InputImagesError, match=r"a WCS cannot be used \(.*singular"):
+        toSourceTable(Table({"ra": [150.0], "dec": [2.0]}), makeExposure(wcs))
 
 
 def test_columnsMustBeNumbers():

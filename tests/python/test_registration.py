@@ -262,3 +262,13 @@ def test_wcsThatCannotBeUsed():
     ):
         with pytest.raises(InputImagesError, match=r"a WCS cannot be used \(.*singular.*--ignore-wcs"):
             register(*pair)
+
+
+@pytest.mark.parametrize("isScience", [True, False])
+def test_onlyWcsThatCannotBeUsed(isScience):
+    """Without a partner it is not compared, but a catalogue would be made with it."""
+    broken = makeWcs()
+    broken.wcs.cd = np.zeros((2, 2))
+    pair = [makeExposure(None), makeExposure(broken)]
+    with pytest.raises(InputImagesError, match=r"a WCS cannot be used \(.*singular"):
+        register(*(pair if isScience else pair[::-1]))

@@ -130,7 +130,7 @@ class BuildSpatialKernelVisitor:
         )
         try:
             result = self._solve(kernelFunction, backgroundFunction)
-        except _core.SolutionError as error:
+        except _core.NumericalError as error:
             raise KernelSolutionError(
                 f"the spatial kernel of order {config.spatialKernelOrder} could not be solved from "
                 f"{len(self.candidates)} candidates: {error}. Try a lower spatialKernelOrder or spatialBgOrder.",
