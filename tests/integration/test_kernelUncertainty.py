@@ -103,8 +103,17 @@ def test_numbersOfTheCovariance(scene):
     assert (np.linalg.eigvalsh(covariance) > -1e-9 * covariance.max()).all()
     own = candidates[0].kernelSolution
     assert own.covariance.shape == (n + 1, n + 1)
-    # What the weights alone tell leaves out that the template's noise is correlated.
-    assert own.kernelSumError == pytest.approx(own.kernelSumSigma, rel=0.3)
     assert own.kernelSumSigma == pytest.approx(np.sqrt(own.covariance[0, 0]), rel=1e-9)
     # Nine stars together know the sum better than one.
     assert fit.kernel.kernelSumSigma(96.0, 96.0) < own.kernelSumSigma
+
+
+@pytest.mark.parametrize(("constantVariance", "low", "high"), [(False, 0.8, 1.1), (True, 0.2, 1.0)])
+def test_errorThatTheWeightsTell(scene, constantVariance, low, high):
+    """With weights of their own only the correlation of the template's noise is missing; one for all forgets the
+    photons of bright stars."""
+    task = makeTask(constantVarianceWeighting=constantVariance)
+    _, candidates = solve(task, scene, draw(scene, np.random.default_rng(1), 1.0))
+    ratios = [c.kernelSolution.kernelSumError / c.kernelSolution.kernelSumSigma for c in candidates]
+    assert min(ratios) > low
+    assert max(ratios) < high
