@@ -23,9 +23,6 @@ _HOMES = {
     "cells": (
         "CandidateStatus",
         "KernelCandidate",
-        "KernelSolution",
-        "ResidualSummary",
-        "SolutionSlot",
         "SpatialCell",
         "SpatialCellSet",
     ),
@@ -80,6 +77,7 @@ _HOMES = {
         "getFwhmPixXY",
     ),
     "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
+    "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
     "visitors": (
@@ -102,9 +100,6 @@ if TYPE_CHECKING:
     from psfmatch.cells import (
         CandidateStatus,
         KernelCandidate,
-        KernelSolution,
-        ResidualSummary,
-        SolutionSlot,
         SpatialCell,
         SpatialCellSet,
     )
@@ -153,6 +148,7 @@ if TYPE_CHECKING:
         getFwhmPixXY,
     )
     from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
+    from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.task import Struct, Task
     from psfmatch.visitors import (

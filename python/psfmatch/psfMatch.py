@@ -12,7 +12,7 @@ from lsst.pex.config import Config, ConfigChoiceField
 
 from psfmatch import displays
 from psfmatch.basis import makeRegularizationMatrix
-from psfmatch.cells import CandidateStatus, KernelCandidate, SolutionSlot, SpatialCellSet
+from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
 from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
 from psfmatch.diagnostics import PassSummary, reportSolution
 from psfmatch.errors import (
@@ -24,6 +24,7 @@ from psfmatch.errors import (
 )
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
+from psfmatch.solutions import SolutionSlot
 from psfmatch.task import Task
 from psfmatch.threads import resolveThreads
 from psfmatch.visitors import (

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from psfmatch.cells import (
     CandidateStatus,
     KernelCandidate,
-    KernelSolution,
-    SolutionSlot,
     SpatialCell,
     SpatialCellSet,
 )
 from psfmatch.config import PsfMatchConfigAL
 from psfmatch.exposure import Box, MaskedImage
+from psfmatch.solutions import KernelSolution, SolutionSlot
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from psfmatch import Exposure, ImagePsfMatchTask, MaskedImage, NoKernelCandidatesError, displays, writeKernelCandidates
-from psfmatch.cells import CandidateStatus, KernelSolution, SolutionSlot
+from psfmatch.cells import CandidateStatus
 from psfmatch.displays import candidates, drawing, hooks, images, models, mosaic, output, switches
 from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
+from psfmatch.solutions import KernelSolution, SolutionSlot
 from psfmatch.testing import makeFakeKernelSet
 
 GOOD, BAD = (26, 150, 65), (215, 25, 28)  # of frames

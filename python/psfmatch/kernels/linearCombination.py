@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core, io
-from psfmatch.cells import kernelVariance
 from psfmatch.exposure import Box, Mask, MaskedImage
 from psfmatch.kernels.spatialFunction import RAW_PIXELS, SpatialFunction2D, coreFunction, frameOf, orderOf
+from psfmatch.solutions import kernelVariance
 from psfmatch.threads import resolveThreads
 
 __all__ = ["EdgeHandling", "LinearCombinationKernel"]

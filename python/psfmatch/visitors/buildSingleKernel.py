@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.cells import KernelCandidate, KernelSolution, SolutionSlot
+from psfmatch.cells import KernelCandidate
+from psfmatch.solutions import KernelSolution, SolutionSlot
 from psfmatch.threads import resolveThreads
 from psfmatch.tracing import getLogger
 from psfmatch.visitors.judging import chosenStatistics, fitControl, reasonAgainst, regularizationOf, stampTuples

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.cells import KernelCandidate, ResidualSummary
+from psfmatch.cells import KernelCandidate
 from psfmatch.exposure import MaskedImage
+from psfmatch.solutions import ResidualSummary
 
 __all__ = ["chosenStatistics", "fitControl", "reasonAgainst", "regularizationOf", "stampTuple", "stampTuples"]
 

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.basis import renormalizeBasis
-from psfmatch.cells import KernelCandidate, SolutionSlot
+from psfmatch.cells import KernelCandidate
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
+from psfmatch.solutions import SolutionSlot
 from psfmatch.tracing import getLogger
 
 __all__ = ["KernelPcaVisitor"]

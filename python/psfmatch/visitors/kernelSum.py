@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.cells import KernelCandidate, KernelSolution, SolutionSlot
+from psfmatch.cells import KernelCandidate
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
+from psfmatch.solutions import KernelSolution, SolutionSlot
 from psfmatch.tracing import getLogger
 
 __all__ = ["KernelSumVisitor"]
