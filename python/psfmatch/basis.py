@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.psf import SIGMA_TO_FWHM
 
 __all__ = [
     "GaussianSet",
@@ -32,8 +33,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("psfmatch.basis")
-
-SIGMA_TO_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ class SubtractionResult:
     """A difference image and what it was made from.
 
     difference : science - matched - background, on the science image's flux scale;
-    matched : the convolved image; convolved : "template" or "science";
+    matched : the convolved image; template : that on the science image's pixels, before any convolution;
+    convolved : "template" or "science";
     kernel, background : the spatial model; candidates : one row per star, with its fate;
     noise : scatter of the difference against its variance plane; metadata : numbers of the run;
     config : the configuration that was used.
@@ -57,6 +58,7 @@ class SubtractionResult:
 
     difference: Exposure
     matched: Exposure
+    template: Exposure
     convolved: Literal["template", "science"]
     kernel: LinearCombinationKernel
     background: SpatialFunction2D
@@ -208,6 +210,7 @@ def subtract(
     return SubtractionResult(
         difference=result.subtractedExposure,
         matched=result.matchedExposure,
+        template=result.warpedExposure,
         convolved="template" if convolveTemplate else "science",
         kernel=result.psfMatchingKernel,
         background=result.backgroundModel,

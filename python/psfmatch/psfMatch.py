@@ -100,12 +100,15 @@ class PsfMatchTask(Task):
 
     def requireKernelFits(self, maskedImage: MaskedImage) -> None:
         """Raise InputImagesError if an image is smaller than the smallest kernel that may be chosen for it."""
-        size = self.kConfig.kernelSizeMin if self.kConfig.scaleByFwhm else self.kConfig.kernelSize
-        size = min(size, self.kConfig.kernelSize)
+        config = self.kConfig
+        # Only Gaussians follow the FWHMs; a kernel of delta functions has its configured size.
+        isScaled = config.scaleByFwhm and config.kernelBasisSet != "delta-function"
+        size = min(config.kernelSizeMin, config.kernelSize) if isScaled else config.kernelSize
         if min(maskedImage.shape) < size:
             raise InputImagesError(
                 f"Input images of {maskedImage.width}x{maskedImage.height} pixels are smaller than the kernel of "
-                f"{size}x{size}; use larger cut-outs, or a smaller kernelSize with scaleByFwhm off",
+                f"{size}x{size}; use larger cut-outs, or a smaller kernelSize"
+                + (" with scaleByFwhm off" if isScaled else ""),
                 shape=maskedImage.shape,
                 kernelSize=size,
             )

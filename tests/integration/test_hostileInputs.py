@@ -287,6 +287,16 @@ def test_barelyLargerThanTheKernel(shape, mode):
         subtract(noiseImage(shape, 0, star), noiseImage(shape, 1, star), mode=mode)
 
 
+@pytest.mark.parametrize(("name", "isScaled"), [("AL", False), ("DF", True), ("DF", False)])
+def test_imageSmallerThanAFixedKernel(name, isScaled):
+    """Delta functions have the configured size whatever the FWHMs are."""
+    config = frontDoorConfig()
+    config.kernel.name = name
+    config.kernel.active.update(kernelSize=21, kernelSizeMin=11, scaleByFwhm=isScaled)
+    with pytest.raises(InputImagesError, match=r"20x20 .* smaller than the kernel of 21x21.*smaller kernelSize$"):
+        subtract(noiseImage((20, 20), 0), noiseImage((20, 20), 1), config=config)
+
+
 def test_kernelLargerThanTheStamp(pair):
     """Stars in the middle of the image are not "too close to the edge": their stamps are too small."""
     config = frontDoorConfig()

@@ -88,6 +88,7 @@ def test_frontDoorWarps(science, config, name):
     before = template.image.copy(), science.image.copy()
     result = subtract(template, science, config=config)
     assertNearNoise(result.difference)
+    assert result.template.getBBox() == science.getBBox()
     np.testing.assert_array_equal(template.image, before[0])
     np.testing.assert_array_equal(science.image, before[1])
 
@@ -174,5 +175,8 @@ def test_commandLineWarps(science, tmp_path):
     makeTemplate(angle=0.4, distortion="SIP").writeFits(tmp_path / "template.fits")
     science.writeFits(tmp_path / "science.fits")
     paths = [str(tmp_path / f"{name}.fits") for name in ("template", "science", "difference")]
-    assert main(["subtract", *paths[:2], "-o", paths[2], "-c", "kernel.active.spatialKernelOrder=1"]) == 0
+    # The template has another shape than the science image: the picture shows it as it was subtracted.
+    options = ["-c", "kernel.active.spatialKernelOrder=1", "--picture", str(tmp_path / "picture.png")]
+    assert main(["subtract", *paths[:2], "-o", paths[2], *options]) == 0
     assertNearNoise(Exposure.readFits(paths[2]))
+    assert (tmp_path / "picture.png").stat().st_size > 1e5

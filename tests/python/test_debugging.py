@@ -95,7 +95,7 @@ def test_offDoesNothing():
 
 
 def test_usefulViewsWithoutAModule(tmp_path):
-    with debugging(folder=tmp_path) as module:
+    with debugging(searchFolder=tmp_path) as module:
         assert module is sys.modules["lsstDebug"]
         for channel, values in switches.DEFAULT_SWITCHES.items():
             found = switches.switchesOf(channel)
@@ -113,7 +113,7 @@ def test_usersModuleIsRunEachTime(tmp_path):
         folder.mkdir()
         text = DEBUG_MODULE.replace("displayKernelBasis = True", f"displayKernelBasis = {kernelBasis}")
         (folder / "debug.py").write_text(text)
-        with debugging(folder=folder) as module:
+        with debugging(searchFolder=folder) as module:
             assert module.frame == 3
             assert switches.switchesOf("psfMatch").isOn("displayKernelBasis") is kernelBasis
             assert not switches.switchesOf("psfMatch").isOn("displayCandidates")
@@ -126,7 +126,7 @@ def test_moduleOnThePath(tmp_path, monkeypatch):
     (tmp_path / "path" / "debug.py").write_text(DEBUG_MODULE)
     monkeypatch.syspath_prepend(tmp_path / "path")
     monkeypatch.setitem(sys.modules, "debug", pytest)
-    with debugging(folder=tmp_path) as module:
+    with debugging(searchFolder=tmp_path) as module:
         assert module.frame == 3
     assert sys.modules["debug"] is pytest
 
@@ -134,7 +134,7 @@ def test_moduleOnThePath(tmp_path, monkeypatch):
 def test_packageCalledDebugIsNotTaken(tmp_path):
     (tmp_path / "debug").mkdir()
     (tmp_path / "debug" / "__init__.py").write_text("raise AssertionError('not the user\\'s debug module')")
-    with debugging(folder=tmp_path):
+    with debugging(searchFolder=tmp_path):
         assert switches.switchesOf("psfMatch").isOn("displayKernelBasis")
 
 
@@ -143,13 +143,13 @@ def test_callersOwnInfoIsKept(tmp_path):
     import lsstDebug
 
     lsstDebug.Info = lambda name: lsstDebug.getInfo(name)
-    with debugging(folder=tmp_path):
+    with debugging(searchFolder=tmp_path):
         assert switches.switchesOf("psfMatch") is None
 
 
 def test_brokenModule(tmp_path):
     (tmp_path / "debug.py").write_text("import lsstDebug\nlsstDebug.frame = 9\nlsstDebug.noSuchThing()\n")
-    with pytest.raises(ValueError, match=r"debug\.py: AttributeError: .*noSuchThing"), debugging(folder=tmp_path):
+    with pytest.raises(ValueError, match=r"debug\.py: AttributeError: .*noSuchThing"), debugging(searchFolder=tmp_path):
         pass
     assert sys.modules["lsstDebug"].frame == 1
     assert "debug" not in sys.modules

@@ -235,6 +235,7 @@ def test_rulesYieldToNeed():
 def test_result(pair, result):
     assert isinstance(result, SubtractionResult)
     assert result.difference.getBBox() == result.matched.getBBox() == pair.science.getBBox()
+    assert result.template is pair.template
     assert result.noise.robustStdev == pytest.approx(1.0, abs=0.1)
     assert abs(result.noise.median) < 0.2
     status = list(result.candidates["status"])

@@ -66,7 +66,7 @@ def _demo(options: argparse.Namespace) -> int:
     extra["trueKernelSum"] = pair.truth.kernelSum(*pair.truth.box.centre)
     extra |= _countTransients(result.difference, pair.truth)
     try:
-        draw(pair.template, pair.science, result, str(folder / "difference.png"), pair.truth.transients)
+        draw(pair.science, result, str(folder / "difference.png"), pair.truth.transients)
         extra["picture"] = str(folder / "difference.png")
     except ModuleNotFoundError:
         log.warning("No picture: matplotlib is not installed (pip install 'psfmatch[plot]')")

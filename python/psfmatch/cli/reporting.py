@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["draw", "report"]
 
 
-def draw(template: Exposure, science: Exposure, result: SubtractionResult, path: str, transients: Any) -> None:
+def draw(science: Exposure, result: SubtractionResult, path: str, transients: Any) -> None:
     """Write the picture of template, matched, science and difference as PNG; ModuleNotFoundError without matplotlib."""
     from psfmatch.plots import differenceFigure, savePng
 
     title = f"{result.convolved} convolved, kernel sum {result.kernel.kernelSum(*science.getBBox().centre):.4f}"
     figure = differenceFigure(
-        template.maskedImage,
+        result.template.maskedImage,
         result.matched.maskedImage,
         science.maskedImage,
         result.difference.maskedImage,

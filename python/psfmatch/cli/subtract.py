@@ -84,6 +84,6 @@ def _subtract(options: argparse.Namespace) -> int:
     )
     result.writeFits(options.output)
     if options.picture is not None:
-        draw(template, science, result, options.picture, None)
+        draw(science, result, options.picture, None)
     report(result, options, {"output": options.output}, time.perf_counter() - start)
     return 0

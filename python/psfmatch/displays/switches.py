@@ -107,19 +107,20 @@ def switchesOf(channel: str) -> Switches | None:
 
 
 @contextmanager
-def debugging(isOn: bool = True, folder: str | os.PathLike[str] | None = None) -> Iterator[ModuleType | None]:
+def debugging(isOn: bool = True, searchFolder: str | os.PathLike[str] | None = None) -> Iterator[ModuleType | None]:
     """Draw debug views inside a with block.
 
-    The user's module ``debug`` says which: ``debug.py`` in `folder`, else on the path; without one every channel shows
-    what is useful. Afterwards everything is as before, and the log says where the pictures are; windows stay until they
-    are closed.
+    The user's module ``debug`` says which: ``debug.py`` in `searchFolder`, else on the path; without one every channel
+    shows what is useful. Afterwards everything is as before, and the log says where the pictures are; windows stay
+    until they are closed.
 
     Parameters
     ----------
     isOn
         False does nothing.
-    folder
-        Where to look for ``debug.py`` first, by default the working directory.
+    searchFolder
+        Where to look for ``debug.py`` first, by default the working directory. Pictures go elsewhere:
+        ``lsstDebug.directory``.
 
     Yields
     ------
@@ -139,7 +140,7 @@ def debugging(isOn: bool = True, folder: str | os.PathLike[str] | None = None) -
     before, previous = dict(vars(module)), sys.modules.get("debug")
     nBefore = len(getattr(module, "pictures", []))
     try:
-        spec = PathFinder.find_spec("debug", [os.fspath(folder or Path.cwd()), *sys.path])
+        spec = PathFinder.find_spec("debug", [os.fspath(searchFolder or Path.cwd()), *sys.path])
         if spec is not None and Path(spec.origin or "").name == "debug.py":
             _execute(spec)
             log.info("Debug views as %s says", spec.origin)
