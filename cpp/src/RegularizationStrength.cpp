@@ -129,6 +129,10 @@ double regularizationStrength(Regularization const& regularization, MatrixXd con
         throw SolutionError("normal equations of " + std::to_string(matrix.rows()) +
                             " unknowns hold NaN or infinity: bad pixels entered the fit");
     }
+    if (!(matrix.trace() > 0.0)) {
+        throw SolutionError("normal equations of " + std::to_string(matrix.rows()) +
+                            " unknowns are zero: the template has no light");
+    }
     return leastRisk(regularization, matrix, rightHandSide);
 }
 

@@ -189,6 +189,8 @@ def _ofList(items: list[Any], exposure: Exposure) -> Table:
         raise TypeError(f"candidateList has elements of different types, {', '.join(types)}; all must have one type")
     if hasattr(items[0], "getSource"):
         sources = [item.getSource() for item in items]
+        if any(source is item for source, item in zip(sources, items, strict=True)):
+            raise TypeError(f"getSource() of a {types[0]} gives itself, which is no source; {FORMS}")
         return _ofList(sources, exposure)
     if isinstance(items[0], dict) and "footprint" in items[0]:
         return _ofList([item.get("footprint") for item in items], exposure)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from lsst.pex.config import Field, RangeField
+from lsst.pex.config import Field, FieldValidationError, RangeField
 
 from psfmatch.basis import makeKernelBasisList
 from psfmatch.cells import KernelCandidate, SpatialCellSet
@@ -60,6 +60,17 @@ class ModelPsfMatchConfig(PsfMatchTaskConfig):
                 spatialKernelClipping=False,
                 checkConditionNumber=False,
                 minKernelSources=1,
+            )
+
+    def validate(self) -> None:
+        """Check the fields, and that no uncertainty is asked for: models have no noise."""
+        super().validate()
+        kernel = self.kernel.active
+        if kernel.calculateKernelUncertainty:
+            raise FieldValidationError(
+                type(kernel).calculateKernelUncertainty,
+                kernel,
+                "models have no noise, so a kernel between them has no uncertainty; set it to False",
             )
 
 

@@ -250,4 +250,6 @@ TEST_CASE("regularisations that cannot be used are refused") {
     CHECK_THROWS_WITH_AS(
         (void)regularizationStrength(regularization, MatrixXd::Constant(4, 4, std::nan("")), VectorXd::Ones(4)),
         doctest::Contains("hold NaN or infinity"), psfmatch::SolutionError);
+    CHECK_THROWS_WITH_AS((void)regularizationStrength(regularization, MatrixXd::Zero(4, 4), VectorXd::Zero(4)),
+                         doctest::Contains("the template has no light"), psfmatch::SolutionError);
 }

@@ -69,6 +69,7 @@ def scenes():
         "no star whole": (holed(template, places, 6), science, ones, places),
         "no variance": (template, science, 0.0 * ones, places),
         "infinite variance": (template, science, np.inf * ones, places),
+        "a template without light": (0.0 * ones, science, ones, places),
         "a flat template": (5.0 * ones, science, ones, places),
         "a template of noise": (noise, science, ones, places),
         "a science image without light": (template, 0.0 * ones, ones, places),

@@ -377,3 +377,12 @@ def test_hugeTable():
     )
     assert [candidate["footprint"].centroid for candidate in candidates] == [pytest.approx((100.0, 80.0), abs=1e-6)]
     assert sum(rejected.values()) == n - 1
+
+
+def test_sourceThatIsItsOwnWrapper():
+    class Wrapper:
+        def getSource(self):
+            return self
+
+    with pytest.raises(TypeError, match="gives itself"):
+        toSourceTable([Wrapper()], Exposure(MaskedImage(np.zeros((9, 9)))))

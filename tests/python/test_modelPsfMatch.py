@@ -233,3 +233,10 @@ def test_whatCannotBeDone(exposure, tasks):
 def test_narrowerModelIsWarnedAbout(exposure, tasks, caplog):
     tasks[0].run(makeExposureLike(exposure, GaussianPsf(1.6, 25)), GaussianPsf(1.5, 25))
     assert "the kernel must sharpen" in caplog.text
+
+
+def test_modelsHaveNoUncertainty():
+    config = ModelPsfMatchTask.ConfigClass()
+    config.kernel.active.calculateKernelUncertainty = True
+    with pytest.raises(FieldValidationError, match="models have no noise"):
+        ModelPsfMatchTask(config=config)
