@@ -198,15 +198,15 @@ class PsfMatchTask(Task):
         # Candidates promoted by the last rejections were never fitted: they take no part.
         fitted = [c for c in cellSet.activeCandidates(nStar) if c.isInitialized]
         self._requireCandidates(cellSet, fitted)
+        rejected = Rejections()
         if config.usePcaForSpatialKernel:
-            basisList, nRejected = self._fitPrincipalComponents(fitted)
+            basisList, rejected.pca = self._fitPrincipalComponents(fitted)
             hMat = None
-            if nRejected:
-                fitted = [c for c in fitted if c.status is not CandidateStatus.BAD]
-                self._requireCandidates(cellSet, fitted)
+            fitted = [c for c in fitted if c.status is not CandidateStatus.BAD]
+            self._requireCandidates(cellSet, fitted)
         _measureSums(kernelSums, fitted)
         spatial = self._fitSpatial(cellSet, basisList, hMat, fitted)
-        self._endPass(passes, iteration, Rejections(), kernelSums, len(fitted), spatial.conditionNumber)
+        self._endPass(passes, iteration, rejected, kernelSums, len(fitted), spatial.conditionNumber)
         return KernelFit(*spatial.getSolutionPair(), tuple(passes), spatial.conditionNumber)
 
     def _fitUntilStable(self, cellSet: SpatialCellSet, single: BuildSingleKernelVisitor) -> int:
