@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "convolveMask.h"
+#include "SpectralKernel.h"
 #include "convolveTile.h"
 #include "psfmatch/badPixels.h"
 #include "psfmatch/exceptions.h"
@@ -19,24 +21,8 @@ namespace detail {
 
 namespace {
 
-template <typename Pixel>
-struct Plane {
-    Pixel const* input = nullptr;  // null: absent
-    Index inputStride = 0;
-    Pixel* output = nullptr;
-    Index outputStride = 0;
-
-    [[nodiscard]] Pixel* outputAt(Index y, Index x) const { return output + y * outputStride + x; }
-    [[nodiscard]] Pixel const* inputAt(Index y, Index x) const { return input + y * inputStride + x; }
-};
-
-struct Planes {
-    Index height = 0;
-    Index width = 0;
-    Plane<float> image;
-    Plane<float> variance;
-    Plane<MaskPixel> mask;
-};
+// Kernels of no more taps are convolved by direct sums: transforms cost as much as some 64 products a pixel and term.
+constexpr int maxDirectTaps = 64;
 
 std::string shapeText(Index height, Index width) {
     return "(" + std::to_string(height) + ", " + std::to_string(width) + ")";
@@ -88,9 +74,9 @@ void validate(Planes const& planes, LinearCombinationKernel const& kernel, Convo
 }
 
 // Output pixels around which the kernel fits.
-Box goodRegion(Planes const& planes, KernelBasis const& basis) {
-    return {(basis.width - 1) / 2, (basis.height - 1) / 2, planes.width - basis.width + 1,
-            planes.height - basis.height + 1};
+Tile goodRegion(Planes const& planes, KernelBasis const& basis) {
+    return {(basis.width - 1) / 2, (basis.height - 1) / 2, static_cast<int>(planes.width - basis.width + 1),
+            static_cast<int>(planes.height - basis.height + 1)};
 }
 
 // A copied pixel that is bad for its values alone carries noDataBit, as everywhere in the result.
@@ -123,7 +109,7 @@ void writeEdgePixels(Planes const& planes, ConvolutionControl const& control, In
     }
 }
 
-void writeEdges(Planes const& planes, ConvolutionControl const& control, Box const& good) {
+void writeEdges(Planes const& planes, ConvolutionControl const& control, Tile const& good) {
     for (Index y = 0; y < planes.height; ++y) {
         if (y < good.y0 || y >= good.y0 + good.height) {
             writeEdgePixels(planes, control, y, 0, planes.width);
@@ -134,26 +120,37 @@ void writeEdges(Planes const& planes, ConvolutionControl const& control, Box con
     }
 }
 
-// The good region cut into nearly equal tiles.
+// A box cut into tiles of at most a given size, the rows of tiles nearly equal.
 class Tiling {
 public:
-    explicit Tiling(Box const& good)
-        : good_(good),
-          nx_((good.width + tileWidth - 1) / tileWidth),
-          ny_((good.height + tileHeight - 1) / tileHeight) {}
+    Tiling(Tile const& box, Index width, Index height)
+        : box_(box), width_(width), nx_((box.width + width - 1) / width), ny_((box.height + height - 1) / height) {}
 
     [[nodiscard]] Index size() const { return nx_ * ny_; }
+    [[nodiscard]] Index columns() const { return nx_; }
+    [[nodiscard]] Index rows() const { return ny_; }
+    [[nodiscard]] Tile operator[](Index i) const { return at(i / nx_, i % nx_); }
 
-    [[nodiscard]] Tile operator[](Index i) const {
-        Index const x = (i % nx_) * tileWidth;
-        Index const y = good_.height * (i / nx_) / ny_;
-        Index const yEnd = good_.height * (i / nx_ + 1) / ny_;
-        return {good_.x0 + x, good_.y0 + y, static_cast<int>(std::min<Index>(tileWidth, good_.width - x)),
+    [[nodiscard]] Tile at(Index row, Index column) const {
+        Index const x = column * width_;
+        Index const y = box_.height * row / ny_;
+        Index const yEnd = box_.height * (row + 1) / ny_;
+        return {box_.x0 + x, box_.y0 + y, static_cast<int>(std::min<Index>(width_, box_.width - x)),
                 static_cast<int>(yEnd - y)};
     }
 
+    // Rows 2 row and 2 row + 1 of tiles, of which the second may be missing.
+    [[nodiscard]] TilePair pair(Index row, Index column) const {
+        TilePair pair{at(2 * row, column), {}};
+        pair.lower = 2 * row + 1 < ny_ ? at(2 * row + 1, column)
+                                       : Tile{pair.upper.x0, pair.upper.y0, pair.upper.width, 0};
+        return pair;
+    }
+    [[nodiscard]] Index pairRows() const { return (ny_ + 1) / 2; }
+
 private:
-    Box good_;
+    Tile box_;
+    Index width_;
     Index nx_;
     Index ny_;
 };
@@ -165,8 +162,11 @@ struct Workspace {
     std::vector<MaskPixel> mask;
     std::vector<MaskPixel> maskRows;
     std::vector<std::span<FilledPixel const>> filled;  // of each row of the tile's input
+    SpectralWorkspace spectral;
 };
 
+// The work is done in three kinds of items, which may run at the same time: regions of the variance, pairs of tiles
+// of the image, tiles of the mask.
 class Convolution {
 public:
     Convolution(Planes const& planes, LinearCombinationKernel const& kernel, Index x0, Index y0,
@@ -176,29 +176,53 @@ public:
           fill_(fill),
           kernelHeight_(static_cast<int>(kernel.basis.height)),
           kernelWidth_(static_cast<int>(kernel.basis.width)),
+          good_(goodRegion(planes, kernel.basis)),
           functions_(chooseRowFunctions(control.instructionSet)),
+          fourier_(chooseFourierFunctions(control.instructionSet)),
+          twiddles_(makeTwiddles()),
           footprint_(footprintOf(kernel)),
           expansion_(kernel, x0, y0),
-          mask_{kernel, footprint_, functions_, control, fill, x0, y0} {}
+          mask_{kernel, footprint_, functions_, control, fill, x0, y0},
+          tiles_(good_, tileWidth, tileHeight) {}
 
-    void convolve(Tile const& tile, Workspace& work) const {
-        RowMatrix const expansion = expansion_.expand(tile);
-        TileFactors const factors(tile, expansion_.maxTerms());
-        TileKernel const kernel = expansion_.kernel(expansion);
-        findFilled(tile, work);
-
-        copyInput(planes_.image, &FilledPixel::value, tile, work);
-        convolvePlane(kernel, planes_.image, tile, factors, work);
+    void run(Execution const& execution) const {
         bool const masked = planes_.mask.input != nullptr;
-        if (masked) {
-            copyInput(planes_.variance, &FilledPixel::variance, tile, work);
-            convolvePlane(expansion_.squaredKernel(expansion), planes_.variance, tile, factors, work);
-            convolveMask(kernel, tile, factors, work);
+        bool const spectral = isWorthTransforms();
+        SpectralWorkspace setUp;
+        AlignedFloats spectra;
+        std::unique_ptr<SpectralKernel> imageKernel;
+        Tiling const spectralTiles = spectralTiling(good_);
+        Tiling regions = tiles_;
+        Index nImage = tiles_.size();
+        if (spectral) {
+            imageKernel = std::make_unique<SpectralKernel>(spectralKernel(expansion_.kernel(expansion_.expand(good_)),
+                                                                          good_, setUp, spectra));
+            nImage = spectralTiles.pairRows() * spectralTiles.columns();
+            if (masked) {
+                regions = varianceRegions();
+            }
         }
+        Index const nRegions = masked ? regions.size() : 0;
+        Index const nMask = masked ? tiles_.size() : 0;
+        Index const nItems = nRegions + nImage + nMask;
+        std::vector<Workspace> workspaces(static_cast<std::size_t>(workerCount(nItems, execution)));
+        parallelFor(nItems, execution, [&](Index item, int worker) {
+            Workspace& work = workspaces[static_cast<std::size_t>(worker)];
+            if (item < nRegions) {
+                spectral ? convolveVarianceRegion(regions[item], work) : convolveVarianceTile(regions[item], work);
+            } else if (item < nRegions + nImage) {
+                Index const i = item - nRegions;
+                spectral ? convolveImagePair(*imageKernel, spectralTiles, i, work) : convolveImageTile(tiles_[i], work);
+            } else {
+                convolveMask(tiles_[item - nRegions - nImage], work);
+            }
+        });
         if (control_.normalize) {
-            normalize(expansion.rowwise().sum(), tile, factors, masked);
+            parallelFor(tiles_.size(), execution, [&](Index item, int) { normalize(tiles_[item]); });
         }
     }
+
+    [[nodiscard]] Tile const& good() const { return good_; }
 
 private:
     [[nodiscard]] Index inputX(Tile const& tile) const { return tile.x0 - (kernelWidth_ - 1) / 2; }
@@ -206,6 +230,87 @@ private:
     [[nodiscard]] int inputWidth(Tile const& tile) const { return tile.width + kernelWidth_ - 1; }
     [[nodiscard]] int inputHeight(Tile const& tile) const { return tile.height + kernelHeight_ - 1; }
     [[nodiscard]] int inputStride(Tile const& tile) const { return padded(tile.width) + padded(kernelWidth_ - 1); }
+
+    [[nodiscard]] bool isWorthTransforms() const {
+        int nTaps = footprint_.spans.empty() ? footprint_.height * footprint_.width : 0;
+        for (Footprint::Span const& span : footprint_.spans) {
+            nTaps += span.width;
+        }
+        return nTaps > maxDirectTaps && std::max(kernelHeight_, kernelWidth_) <= maxSpectralSide &&
+               expansion_.maxTerms() <= maxSpectralTerms;
+    }
+
+    [[nodiscard]] Tiling spectralTiling(Tile const& box) const {
+        return {box, std::max(1, transformSize - kernelWidth_ + 1), std::max(1, transformSize - kernelHeight_ + 1)};
+    }
+
+    [[nodiscard]] SpectralKernel spectralKernel(TileKernel const& kernel, Tile const& region, SpectralWorkspace& work,
+                                                AlignedFloats& spectra) const {
+        return {kernel, kernelHeight_, kernelWidth_, region, fourier_, functions_, twiddles_, work, spectra};
+    }
+
+    // Regions of whole pairs of tiles, as large as K^2 is linear in them to the accuracy of the variance.
+    [[nodiscard]] Tiling varianceRegions() const {
+        Index const width = transformSize - kernelWidth_ + 1;
+        Index const height = transformSize - kernelHeight_ + 1;
+        for (Index const size : {6, 4, 2}) {
+            Tiling const regions(good_, size * width, size * height);
+            bool isLinear = true;
+            for (Index i = 0; i < regions.size() && isLinear; ++i) {
+                TileKernel const squared = expansion_.squaredKernel(expansion_.expand(regions[i]));
+                isLinear = squared.xTerms() <= 2 && squared.yTerms.front() <= 2;
+            }
+            if (isLinear) {
+                return regions;
+            }
+        }
+        return {good_, 2 * width, 2 * height};
+    }
+
+    void convolveVarianceRegion(Tile const& region, Workspace& work) const {
+        SpectralKernel const kernel = spectralKernel(expansion_.squaredKernel(expansion_.expand(region)), region,
+                                                     work.spectral, work.spectral.spectra);
+        Tiling const tiles = spectralTiling(region);
+        for (Index row = 0; row < tiles.pairRows(); ++row) {
+            for (Index column = 0; column < tiles.columns(); ++column) {
+                TilePair const pair = tiles.pair(row, column);
+                if (!kernel.convolve(planes_.variance, fill_, &FilledPixel::variance, pair, work.spectral)) {
+                    convolveVarianceTile(pair.upper, work);
+                    convolveVarianceTile(pair.lower, work);
+                }
+            }
+        }
+    }
+
+    void convolveVarianceTile(Tile const& tile, Workspace& work) const {
+        if (tile.height > 0) {
+            convolveDirectly(expansion_.squaredKernel(expansion_.expand(tile)), planes_.variance,
+                             &FilledPixel::variance, tile, work);
+        }
+    }
+
+    void convolveImagePair(SpectralKernel const& kernel, Tiling const& tiles, Index item, Workspace& work) const {
+        TilePair const pair = tiles.pair(item / tiles.columns(), item % tiles.columns());
+        if (!kernel.convolve(planes_.image, fill_, &FilledPixel::value, pair, work.spectral)) {
+            convolveImageTile(pair.upper, work);
+            convolveImageTile(pair.lower, work);
+        }
+    }
+
+    void convolveImageTile(Tile const& tile, Workspace& work) const {
+        if (tile.height > 0) {
+            convolveDirectly(expansion_.kernel(expansion_.expand(tile)), planes_.image, &FilledPixel::value, tile, work);
+        }
+    }
+
+    void convolveDirectly(TileKernel const& kernel, Plane<float> const& plane, float FilledPixel::* fillValue,
+                          Tile const& tile, Workspace& work) const {
+        findFilled(tile, work);
+        copyInput(plane, fillValue, tile, work);
+        convolveTile(functions_, kernel, footprint_, kernelWidth_, {work.input.data(), inputStride(tile)}, tile,
+                     TileFactors(tile, expansion_.maxTerms()), plane.outputAt(tile.y0, tile.x0), plane.outputStride,
+                     work.rows);
+    }
 
     void findFilled(Tile const& tile, Workspace& work) const {
         work.filled.assign(static_cast<std::size_t>(inputHeight(tile)), {});
@@ -235,13 +340,8 @@ private:
         }
     }
 
-    void convolvePlane(TileKernel const& kernel, Plane<float> const& plane, Tile const& tile,
-                       TileFactors const& factors, Workspace& work) const {
-        convolveTile(functions_, kernel, footprint_, kernelWidth_, {work.input.data(), inputStride(tile)}, tile,
-                     factors, plane.outputAt(tile.y0, tile.x0), plane.outputStride, work.rows);
-    }
-
-    void convolveMask(TileKernel const& kernel, Tile const& tile, TileFactors const& factors, Workspace& work) const {
+    void convolveMask(Tile const& tile, Workspace& work) const {
+        findFilled(tile, work);
         int const width = inputWidth(tile);
         work.mask.resize(static_cast<std::size_t>(width * inputHeight(tile)));
         for (int i = 0; i < inputHeight(tile); ++i) {
@@ -251,13 +351,18 @@ private:
         }
         MaskRows const output{planes_.mask.outputAt(tile.y0, tile.x0), planes_.mask.outputStride};
         spreadMask(footprint_, kernelHeight_, kernelWidth_, {work.mask.data(), width}, tile, output, work.maskRows);
-        if (mask_.byFraction()) {
-            markFilledFraction(mask_, kernel, tile, factors, work.filled, output);
+        bool const anyFilled =
+            std::any_of(work.filled.begin(), work.filled.end(), [](auto const& row) { return !row.empty(); });
+        if (mask_.byFraction() && anyFilled) {
+            markFilledFraction(mask_, expansion_.kernel(expansion_.expand(tile)), tile,
+                               TileFactors(tile, expansion_.maxTerms()), work.filled, output);
         }
     }
 
-    // sums: coefficients of the kernel's sum, in the sequence of the expansion.
-    void normalize(Eigen::VectorXd const& sums, Tile const& tile, TileFactors const& factors, bool masked) const {
+    void normalize(Tile const& tile) const {
+        // Coefficients of the kernel's sum, in the sequence of the expansion.
+        Eigen::VectorXd const sums = expansion_.expand(tile).rowwise().sum();
+        TileFactors const factors(tile, expansion_.maxTerms());
         for (int row = 0; row < tile.height; ++row) {
             for (int column = 0; column < tile.width; ++column) {
                 double sum = 0.0;
@@ -273,7 +378,7 @@ private:
                 }
                 float& image = *planes_.image.outputAt(y, x);
                 image = static_cast<float>(image / sum);
-                if (masked) {
+                if (planes_.mask.input != nullptr) {
                     float& variance = *planes_.variance.outputAt(y, x);
                     variance = static_cast<float>(variance / (sum * sum));
                 }
@@ -286,22 +391,21 @@ private:
     FilledPixels const& fill_;
     int kernelHeight_;
     int kernelWidth_;
+    Tile good_;
     RowFunctions functions_;
+    FourierFunctions fourier_;
+    std::vector<float> twiddles_;
     Footprint footprint_;
     KernelExpansion expansion_;
     MaskContext mask_;
+    Tiling tiles_;
 };
 
 void convolvePlanes(Planes const& planes, LinearCombinationKernel const& kernel, Index x0, Index y0,
                     ConvolutionControl const& control, Execution const& execution, FilledPixels const& fill) {
     Convolution const convolution(planes, kernel, x0, y0, control, fill);
-    Box const good = goodRegion(planes, kernel.basis);
-    Tiling const tiles(good);
-    std::vector<Workspace> work(static_cast<std::size_t>(workerCount(tiles.size(), execution)));
-    parallelFor(tiles.size(), execution, [&](Index item, int worker) {
-        convolution.convolve(tiles[item], work[static_cast<std::size_t>(worker)]);
-    });
-    writeEdges(planes, control, good);
+    convolution.run(execution);
+    writeEdges(planes, control, convolution.good());
 }
 
 }  // namespace

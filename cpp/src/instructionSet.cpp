@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 
+#include "fourierFunctions.h"
 #include "rowFunctions.h"
 
 namespace psfmatch {
@@ -19,14 +20,21 @@ bool canRunAvx2() {
 #endif
 }
 
-}  // namespace
-
-RowFunctions chooseRowFunctions(InstructionSet instructionSet) {
+bool useAvx2(InstructionSet instructionSet) {
     if (!isSupported(instructionSet)) {
         throw std::invalid_argument("AVX2 with FMA was asked for, but this processor or this build lacks it");
     }
-    bool const avx2 = instructionSet != InstructionSet::baseline && canRunAvx2();
-    return avx2 ? rowFunctionsAvx2() : rowFunctionsBaseline();
+    return instructionSet != InstructionSet::baseline && canRunAvx2();
+}
+
+}  // namespace
+
+RowFunctions chooseRowFunctions(InstructionSet instructionSet) {
+    return useAvx2(instructionSet) ? rowFunctionsAvx2() : rowFunctionsBaseline();
+}
+
+FourierFunctions chooseFourierFunctions(InstructionSet instructionSet) {
+    return useAvx2(instructionSet) ? fourierFunctionsAvx2() : fourierFunctionsBaseline();
 }
 
 }  // namespace detail

@@ -1,0 +1,158 @@
+#include "KernelExpansion.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace psfmatch::detail {
+
+namespace {
+
+using FloatRowArray = Eigen::Array<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using FloatRow = Eigen::Array<float, 1, Eigen::Dynamic>;
+
+// Taps of an image kernel may lose this fraction of the largest tap.
+constexpr float kernelTolerance = 3e-9F;
+
+// Taps of a squared kernel may lose this fraction of themselves, or of the floor: this fraction of the sum of all.
+// The floor spares terms for taps that matter only under a pixel of 1000 times the sky's variance.
+constexpr float squareTolerance = 9e-4F;
+constexpr float squareFloor = 1e-3F;
+
+constexpr int termIndex(int xDegree, int yDegree) {
+    int const degree = xDegree + yDegree;
+    return degree * (degree + 1) / 2 + yDegree;
+}
+
+// Row i: coefficients of T_0(t) .. T_order(t) of the one-dimensional function of degree i, from its values at the
+// Chebyshev nodes (exact for polynomials). `valuesAt(position)` returns all functions' values.
+template <typename ValuesAt>
+Eigen::MatrixXd chebyshevCoefficients(int order, double centre, double half, ValuesAt const& valuesAt) {
+    int const n = order + 1;
+    Eigen::MatrixXd coefficients = Eigen::MatrixXd::Zero(n, n);
+    for (int k = 0; k < n; ++k) {
+        double const angle = std::numbers::pi * (k + 0.5) / n;
+        Eigen::VectorXd const values = valuesAt(centre + half * std::cos(angle));
+        for (int a = 0; a < n; ++a) {
+            coefficients.col(a) += (a == 0 ? 1.0 : 2.0) / n * std::cos(a * angle) * values;
+        }
+    }
+    return coefficients;
+}
+
+// Drops the highest degrees, first in x, then in y, as long as no tap loses more than its tolerance.
+TileKernel truncated(FloatRowArray const& coefficients, int order, FloatRow const& tolerance) {
+    FloatRow lost = FloatRow::Zero(tolerance.size());
+    auto const drop = [&](FloatRow const& terms) {
+        if (((lost + terms) <= tolerance).all()) {
+            lost += terms;
+            return true;
+        }
+        return false;
+    };
+    int xDegree = order;
+    for (; xDegree > 0; --xDegree) {
+        FloatRow terms = FloatRow::Zero(tolerance.size());
+        for (int b = 0; b <= order - xDegree; ++b) {
+            terms += coefficients.row(termIndex(xDegree, b)).abs();
+        }
+        if (!drop(terms)) {
+            break;
+        }
+    }
+    int yDegree = order;
+    for (; yDegree > 0; --yDegree) {
+        FloatRow terms = FloatRow::Zero(tolerance.size());
+        for (int a = 0; a <= std::min(xDegree, order - yDegree); ++a) {
+            terms += coefficients.row(termIndex(a, yDegree)).abs();
+        }
+        if (!drop(terms)) {
+            break;
+        }
+    }
+    TileKernel kernel;
+    kernel.tapStride = static_cast<int>(tolerance.size());
+    for (int a = 0; a <= xDegree; ++a) {
+        kernel.yTerms.push_back(std::min(order - a, yDegree) + 1);
+        for (int b = 0; b < kernel.yTerms.back(); ++b) {
+            float const* const row = coefficients.row(termIndex(a, b)).data();
+            kernel.coefficients.insert(kernel.coefficients.end(), row, row + kernel.tapStride);
+        }
+    }
+    return kernel;
+}
+
+FloatRowArray paddedFloats(RowMatrix const& expansion) {
+    FloatRowArray floats = FloatRowArray::Zero(expansion.rows(), padded(static_cast<int>(expansion.cols())));
+    floats.leftCols(expansion.cols()) = expansion.array().cast<float>();
+    return floats;
+}
+
+}  // namespace
+
+void TileKernel::collapse(RowFunctions const& functions, float const* yFactors, float* taps, int stride) const {
+    float const* rows = coefficients.data();
+    for (int const nRows : yTerms) {
+        functions.combine({rows, tapStride}, yFactors, nRows, tapStride, taps);
+        rows += nRows * tapStride;
+        taps += stride;
+    }
+}
+
+KernelExpansion::KernelExpansion(LinearCombinationKernel const& kernel, Index x0, Index y0)
+    : spatial_(kernel.spatial),
+      terms_(termImages(kernel)),
+      x0_(static_cast<double>(x0)),
+      y0_(static_cast<double>(y0)) {}
+
+RowMatrix KernelExpansion::expand(Tile const& tile) const {
+    double const xCentre = x0_ + static_cast<double>(tile.x0) + 0.5 * (tile.width - 1);
+    double const yCentre = y0_ + static_cast<double>(tile.y0) + 0.5 * (tile.height - 1);
+    Eigen::MatrixXd const xPart = chebyshevCoefficients(spatial_.order, xCentre, halfExtent(tile.width),
+                                                        [this](double x) { return spatial_.xValues(x); });
+    Eigen::MatrixXd const yPart = chebyshevCoefficients(spatial_.order, yCentre, halfExtent(tile.height),
+                                                        [this](double y) { return spatial_.yValues(y); });
+    Eigen::MatrixXd transform = Eigen::MatrixXd::Zero(spatial_.size(), spatial_.size());
+    for (int s = 0; s < spatial_.size(); ++s) {
+        for (int a = 0; a <= SpatialFunction::xDegree(s); ++a) {
+            for (int b = 0; b <= SpatialFunction::yDegree(s); ++b) {
+                transform(termIndex(a, b), s) =
+                    xPart(SpatialFunction::xDegree(s), a) * yPart(SpatialFunction::yDegree(s), b);
+            }
+        }
+    }
+    return transform * terms_;
+}
+
+TileKernel KernelExpansion::kernel(RowMatrix const& expansion) const {
+    FloatRowArray const floats = paddedFloats(expansion);
+    return truncated(floats, spatial_.order,
+                     FloatRow::Constant(floats.cols(), kernelTolerance * floats.row(0).abs().maxCoeff()));
+}
+
+TileKernel KernelExpansion::squaredKernel(RowMatrix const& expansion) const {
+    FloatRowArray const floats = paddedFloats(expansion);
+    int const order = spatial_.order;
+    FloatRowArray square = FloatRowArray::Zero((2 * order + 1) * (order + 1), floats.cols());
+    FloatRow product(floats.cols());
+    for (int s = 0; s < spatial_.size(); ++s) {
+        for (int r = s; r < spatial_.size(); ++r) {
+            // T_a T_c = (T_{a + c} + T_{|a - c|}) / 2 on either axis.
+            product = (r == s ? 0.25F : 0.5F) * floats.row(s) * floats.row(r);
+            int const xSum = SpatialFunction::xDegree(s) + SpatialFunction::xDegree(r);
+            int const ySum = SpatialFunction::yDegree(s) + SpatialFunction::yDegree(r);
+            int const xDifference = std::abs(SpatialFunction::xDegree(s) - SpatialFunction::xDegree(r));
+            int const yDifference = std::abs(SpatialFunction::yDegree(s) - SpatialFunction::yDegree(r));
+            square.row(termIndex(xSum, ySum)) += product;
+            square.row(termIndex(xDifference, ySum)) += product;
+            square.row(termIndex(xSum, yDifference)) += product;
+            square.row(termIndex(xDifference, yDifference)) += product;
+        }
+    }
+    // What every tap holds at least, anywhere in the tile.
+    FloatRow const lowest = 2.0F * square.row(0) - square.abs().colwise().sum();
+    FloatRow const tolerance = squareTolerance * lowest.max(squareFloor * square.row(0).sum());
+    return truncated(square, 2 * order, tolerance);
+}
+
+}  // namespace psfmatch::detail
