@@ -40,46 +40,56 @@ Eigen::MatrixXd chebyshevCoefficients(int order, double centre, double half, Val
     return coefficients;
 }
 
-// Drops the highest degrees, first in x, then in y, as long as no tap loses more than its tolerance.
-TileKernel truncated(FloatRowArray const& coefficients, int order, FloatRow const& tolerance) {
-    FloatRow lost = FloatRow::Zero(tolerance.size());
-    auto const drop = [&](FloatRow const& terms) {
-        if (((lost + terms) <= tolerance).all()) {
-            lost += terms;
-            return true;
-        }
-        return false;
-    };
-    int xDegree = order;
-    for (; xDegree > 0; --xDegree) {
-        FloatRow terms = FloatRow::Zero(tolerance.size());
-        for (int b = 0; b <= order - xDegree; ++b) {
-            terms += coefficients.row(termIndex(xDegree, b)).abs();
-        }
-        if (!drop(terms)) {
-            break;
-        }
-    }
-    int yDegree = order;
-    for (; yDegree > 0; --yDegree) {
-        FloatRow terms = FloatRow::Zero(tolerance.size());
-        for (int a = 0; a <= std::min(xDegree, order - yDegree); ++a) {
-            terms += coefficients.row(termIndex(a, yDegree)).abs();
-        }
-        if (!drop(terms)) {
-            break;
-        }
-    }
+// The terms T_a(t) T_b(s) with b < yTerms[a].
+TileKernel selected(FloatRowArray const& coefficients, std::vector<int> const& yTerms) {
     TileKernel kernel;
-    kernel.tapStride = static_cast<int>(tolerance.size());
-    for (int a = 0; a <= xDegree; ++a) {
-        kernel.yTerms.push_back(std::min(order - a, yDegree) + 1);
-        for (int b = 0; b < kernel.yTerms.back(); ++b) {
+    kernel.tapStride = static_cast<int>(coefficients.cols());
+    kernel.yTerms = yTerms;
+    for (int a = 0; a < kernel.xTerms(); ++a) {
+        for (int b = 0; b < yTerms[static_cast<std::size_t>(a)]; ++b) {
             float const* const row = coefficients.row(termIndex(a, b)).data();
             kernel.coefficients.insert(kernel.coefficients.end(), row, row + kernel.tapStride);
         }
     }
     return kernel;
+}
+
+// Drops the highest degrees, first in total, then in x, then in y, as long as no tap loses more than its tolerance.
+TileKernel truncated(FloatRowArray const& coefficients, int order, FloatRow const& tolerance) {
+    FloatRow lost = FloatRow::Zero(tolerance.size());
+    std::vector<int> yTerms;  // for each degree in x
+    for (int a = 0; a <= order; ++a) {
+        yTerms.push_back(order + 1 - a);
+    }
+    // Keeps b < limit(a) alone, if the taps can spare the rest.
+    auto const shorten = [&](auto const& limit) {
+        FloatRow terms = lost;
+        std::vector<int> fewer;
+        for (int a = 0; a < static_cast<int>(yTerms.size()); ++a) {
+            int const count = yTerms[static_cast<std::size_t>(a)];
+            fewer.push_back(std::clamp(limit(a), 0, count));
+            for (int b = fewer.back(); b < count; ++b) {
+                terms += coefficients.row(termIndex(a, b)).abs();
+            }
+        }
+        if (!(terms <= tolerance).all()) {
+            return false;
+        }
+        lost = terms;
+        yTerms = fewer;
+        while (yTerms.back() == 0) {
+            yTerms.pop_back();
+        }
+        return true;
+    };
+    for (int degree = order; degree > 0 && shorten([&](int a) { return degree - a; }); --degree) {
+    }
+    for (int xTerms = static_cast<int>(yTerms.size()) - 1;
+         xTerms > 0 && shorten([&](int a) { return a < xTerms ? order + 1 : 0; }); --xTerms) {
+    }
+    for (int limit = yTerms.front() - 1; limit > 0 && shorten([&](int) { return limit; }); --limit) {
+    }
+    return selected(coefficients, yTerms);
 }
 
 FloatRowArray paddedFloats(RowMatrix const& expansion) {
@@ -89,6 +99,14 @@ FloatRowArray paddedFloats(RowMatrix const& expansion) {
 }
 
 }  // namespace
+
+int TileKernel::degree() const {
+    int highest = 0;
+    for (int a = 0; a < xTerms(); ++a) {
+        highest = std::max(highest, a + yTerms[static_cast<std::size_t>(a)] - 1);
+    }
+    return highest;
+}
 
 void TileKernel::collapse(RowFunctions const& functions, float const* yFactors, float* taps, int stride) const {
     float const* rows = coefficients.data();

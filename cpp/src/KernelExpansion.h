@@ -25,6 +25,7 @@ struct TileKernel {
     std::vector<float> coefficients;  // (sum of yTerms, tapStride), padding 0
 
     [[nodiscard]] int xTerms() const { return static_cast<int>(yTerms.size()); }
+    [[nodiscard]] int degree() const;  // the highest in x and y together
 
     // The kernels of one row, one for each degree in x, `stride` floats apart.
     void collapse(RowFunctions const& functions, float const* yFactors, float* taps, int stride) const;

@@ -36,39 +36,50 @@ Eigen::MatrixXd chebyshevMonomials(int n) {
     return monomials;
 }
 
-struct Statistics {
-    double sumOfSquares = 0.0;
-    float leastMaximum = std::numeric_limits<float>::infinity();
-};
+constexpr int blocksAcross = transformSize / blockSize;
 
-// Over whole 8x8 blocks for the maxima; of a smaller tile, over all of it.
-void addStatistics(float const* pixels, int width, int height, Statistics& statistics) {
+// Largest |pixel| of each 8x8 block of a tile, row after row of blocks, zero beyond the pixels.
+using BlockMaxima = std::array<float, blocksAcross * blocksAcross>;
+
+// Returns the sum of squares.
+double measureBlocks(float const* pixels, int height, BlockMaxima& blockMaxima) {
     std::array<float, transformSize> maxima;
     std::array<float, transformSize> squares;
+    double sumOfSquares = 0.0;
+    blockMaxima.fill(0.0F);
     for (int y = 0; y < height; y += blockSize) {
         maxima.fill(0.0F);
         squares.fill(0.0F);
-        int const nRows = std::min(blockSize, height - y);
-        for (int i = 0; i < nRows; ++i) {
+        for (int i = 0; i < std::min(blockSize, height - y); ++i) {
             float const* const row = pixels + (y + i) * tileStride;
             for (std::size_t x = 0; x < transformSize; ++x) {
                 maxima[x] = std::max(maxima[x], std::abs(row[x]));
                 squares[x] += row[x] * row[x];
             }
         }
-        float sum = 0.0F;
+        double sum = 0.0;
         for (float const square : squares) {
-            sum += square;
+            sum += static_cast<double>(square);
         }
-        statistics.sumOfSquares += static_cast<double>(sum);
-        if (nRows < blockSize && y > 0) {
-            continue;
-        }
-        for (int x = 0; x == 0 || x + blockSize <= width; x += blockSize) {
-            float const* const block = maxima.data() + x;
-            statistics.leastMaximum = std::min(statistics.leastMaximum, *std::max_element(block, block + blockSize));
+        sumOfSquares += sum;
+        for (int block = 0; block < blocksAcross; ++block) {
+            float const* const first = maxima.data() + block * blockSize;
+            blockMaxima[static_cast<std::size_t>(y / blockSize * blocksAcross + block)] =
+                *std::max_element(first, first + blockSize);
         }
     }
+    return sumOfSquares;
+}
+
+// Of the whole blocks of a tile, or of all of a tile smaller than one.
+float leastMaximum(BlockMaxima const& maxima, int width, int height) {
+    float least = std::numeric_limits<float>::infinity();
+    for (int y = 0; y < std::max(1, height / blockSize); ++y) {
+        for (int x = 0; x < std::max(1, width / blockSize); ++x) {
+            least = std::min(least, maxima[static_cast<std::size_t>(y * blocksAcross + x)]);
+        }
+    }
+    return least;
 }
 
 void powersOf(double centre, double half, Index first, int count, int power, float* factors) {
@@ -122,53 +133,43 @@ SpectralKernel::SpectralKernel(TileKernel const& kernel, int height, int width, 
       functions_(functions),
       rowFunctions_(rowFunctions),
       twiddles_(twiddles),
-      yTerms_(kernel.yTerms),
+      n_(kernel.degree() + 1),
       rowStride_(padded(width + rowPadding - 1)) {
-    for (int const terms : yTerms_) {
-        nTerms_ += terms;
-    }
     makeTerms(kernel);
-    spectra.resize(static_cast<std::size_t>(transformSize * transformSize * 2 * nTerms_));
+    spectra.resize(static_cast<std::size_t>(transformSize * transformSize * 2 * termCount(n_)));
     makeSpectra(work, spectra.data());
     spectra_ = spectra.data();
 }
 
-PolynomialShape SpectralKernel::shape() const {
-    return {static_cast<int>(yTerms_.size()), yTerms_.data(), nTerms_};
-}
-
 void SpectralKernel::makeTerms(TileKernel const& kernel) {
-    int const xTerms = kernel.xTerms();
-    int const yTerms = yTerms_.front();
     int const size = height_ * width_;
-    Eigen::MatrixXd const xMonomials = chebyshevMonomials(xTerms);
-    Eigen::MatrixXd const yMonomials = chebyshevMonomials(yTerms);
-    terms_.assign(static_cast<std::size_t>(nTerms_ * height_ * rowStride_), 0.0F);
+    Eigen::MatrixXd const monomials = chebyshevMonomials(n_);
+    terms_.assign(static_cast<std::size_t>(termCount(n_) * height_ * rowStride_), 0.0F);
     float* target = terms_.data();
-    Eigen::MatrixXd powers(yTerms, size);  // of Y, for one power of X: C_qp
-    for (int q = 0; q < xTerms; ++q) {
+    Eigen::MatrixXd powers(n_, size);  // of Y, for one power of X: C_qp
+    for (int q = 0; q < n_; ++q) {
         powers.setZero();
         float const* row = kernel.coefficients.data();
-        for (int a = 0; a < xTerms; ++a) {
-            for (int b = 0; b < yTerms_[static_cast<std::size_t>(a)]; ++b, row += kernel.tapStride) {
-                if (xMonomials(a, q) == 0.0) {
+        for (int a = 0; a < kernel.xTerms(); ++a) {
+            for (int b = 0; b < kernel.yTerms[static_cast<std::size_t>(a)]; ++b, row += kernel.tapStride) {
+                if (monomials(a, q) == 0.0) {
                     continue;
                 }
                 Eigen::Map<Eigen::RowVectorXf const> const taps(row, size);
                 for (int p = 0; p <= b; ++p) {
-                    powers.row(p) += (xMonomials(a, q) * yMonomials(b, p)) * taps.cast<double>();
+                    powers.row(p) += (monomials(a, q) * monomials(b, p)) * taps.cast<double>();
                 }
             }
         }
         // (Y_in - d)^p = sum over k of binomial(p, k) Y_in^k (-d)^(p - k), d = (v - centre) / yHalf
-        for (int k = 0; k < yTerms_[static_cast<std::size_t>(q)]; ++k) {
+        for (int k = 0; k < n_ - q; ++k) {
             for (int v = 0; v < height_; ++v) {
                 double const d = (v - (height_ - 1) / 2) / yHalf_;
                 float* const to = target + (height_ - 1 - v) * rowStride_ + width_ - 1;
                 for (int u = 0; u < width_; ++u) {
                     double factor = 1.0;  // binomial(p, k) (-d)^(p - k)
                     double sum = 0.0;
-                    for (int p = k; p < yTerms; ++p) {
+                    for (int p = k; p < n_ - q; ++p) {
                         sum += factor * powers(p, v * width_ + u);
                         factor *= -d * (p + 1) / (p + 1 - k);
                     }
@@ -185,21 +186,20 @@ void SpectralKernel::makeSpectra(SpectralWorkspace& work, float* spectra) const 
     work.streams.resize(complexTileLength);
     float* const tile = work.tiles.data();
     std::fill(tile, tile + 2 * realTileLength, 0.0F);
+    std::fill(work.streams.data(), work.streams.data() + complexTileLength, 0.0F);
     std::vector<float> const ones(transformSize, 1.0F);
     constexpr float scale = 1.0F / (transformSize * transformSize);
-    for (int term = 0; term < nTerms_; ++term) {
-        // A correlation: tap (v, u) at (-v, -u).
+    int const nColumnBatches = (width_ + batchWidth - 1) / batchWidth;
+    for (int term = 0; term < termCount(n_); ++term) {
+        // The conjugate of a real image's spectrum makes a correlation of a convolution.
         float const* const taps = terms_.data() + term * height_ * rowStride_;
         for (int v = 0; v < height_; ++v) {
-            for (int u = 0; u < width_; ++u) {
-                int const y = (transformSize - v) % transformSize;
-                int const x = (transformSize - u) % transformSize;
-                tile[y * tileStride + x] = taps[(height_ - 1 - v) * rowStride_ + width_ - 1 - u];
-            }
+            std::reverse_copy(taps + (height_ - 1 - v) * rowStride_, taps + (height_ - 1 - v) * rowStride_ + width_,
+                              tile + v * tileStride);
         }
         functions_.forwardColumns(tile, tile + realTileLength, ones.data(), ones.data(), twiddles_.data(),
-                                  work.streams.data());
-        functions_.forwardSpectrum(work.streams.data(), twiddles_.data(), scale, term, nTerms_, spectra);
+                                  nColumnBatches, work.streams.data());
+        functions_.forwardSpectrum(work.streams.data(), twiddles_.data(), scale, term, termCount(n_), spectra);
     }
 }
 
@@ -227,40 +227,42 @@ void SpectralKernel::load(Plane<float> const& plane, FilledPixels const& fill, f
 
 bool SpectralKernel::liftBright(TilePair const& pair, SpectralWorkspace& work) const {
     int const width = pair.upper.width + width_ - 1;
-    Statistics statistics;
-    addStatistics(work.tiles.data(), width, pair.upper.height + height_ - 1, statistics);
-    if (pair.lower.height > 0) {
-        addStatistics(work.tiles.data() + realTileLength, width, pair.lower.height + height_ - 1, statistics);
+    int const heights[2] = {pair.upper.height + height_ - 1, pair.lower.height > 0 ? pair.lower.height + height_ - 1 : 0};
+    std::array<BlockMaxima, 2> maxima;
+    double sumOfSquares = 0.0;
+    float least = std::numeric_limits<float>::infinity();
+    for (std::size_t i = 0; i < 2; ++i) {
+        work.bright[i].clear();
+        if (heights[i] > 0) {
+            sumOfSquares += measureBlocks(work.tiles.data() + i * realTileLength, heights[i], maxima[i]);
+            least = std::min(least, leastMaximum(maxima[i], width, heights[i]));
+        }
     }
-    for (auto& bright : work.bright) {
-        bright.clear();
-    }
-    if (!std::isfinite(statistics.sumOfSquares)) {
+    if (!std::isfinite(sumOfSquares)) {
         return false;
     }
-    double const rms = std::sqrt(statistics.sumOfSquares / (transformSize * transformSize));
-    if (rms <= safeContrast * static_cast<double>(statistics.leastMaximum)) {
+    if (std::sqrt(sumOfSquares / (transformSize * transformSize)) <= safeContrast * static_cast<double>(least)) {
         return true;
     }
-    float const limit = brightContrast * statistics.leastMaximum;
-    lift(pair.upper, limit, work.tiles.data(), work.bright[0]);
-    lift(pair.lower, limit, work.tiles.data() + realTileLength, work.bright[1]);
-    return work.bright[0].size() + work.bright[1].size() <= maxBright;
-}
-
-void SpectralKernel::lift(Tile const& tile, float limit, float* pixels,
-                          std::vector<SpectralWorkspace::Bright>& bright) const {
-    int const height = tile.height > 0 ? tile.height + height_ - 1 : 0;
-    int const width = tile.width + width_ - 1;
-    for (int y = 0; y < height && bright.size() <= maxBright; ++y) {
-        float* const row = pixels + y * tileStride;
-        for (int x = 0; x < width; ++x) {
-            if (std::abs(row[x]) > limit) {
-                bright.push_back({y, x, row[x]});
-                row[x] = 0.0F;
+    float const limit = brightContrast * least;
+    for (std::size_t i = 0; i < 2; ++i) {
+        float* const tile = work.tiles.data() + i * realTileLength;
+        auto& bright = work.bright[i];
+        for (int y = 0; y < heights[i]; ++y) {
+            for (int x = 0; x < transformSize; ++x) {
+                if (maxima[i][static_cast<std::size_t>(y / blockSize * blocksAcross + x / blockSize)] <= limit) {
+                    x += blockSize - 1;
+                } else if (float& pixel = tile[y * tileStride + x]; std::abs(pixel) > limit) {
+                    bright.push_back({y, x, pixel});
+                    pixel = 0.0F;
+                }
+            }
+            if (bright.size() > maxBright) {
+                return false;
             }
         }
     }
+    return true;
 }
 
 // yFactors: powers of Y, transformSize apart, of the rows of the tile's input; xFactors: X of its output's columns.
@@ -268,18 +270,16 @@ void SpectralKernel::addBright(std::vector<SpectralWorkspace::Bright> const& bri
                                float const* yFactors, float const* xFactors, SpectralWorkspace& work,
                                float* target) const {
     int const size = height_ * rowStride_;
-    int const xTerms = shape().xTerms;
-    work.footprint.resize(static_cast<std::size_t>(xTerms * size));
-    std::vector<float> weights(static_cast<std::size_t>(yTerms_.front()));
+    work.footprint.resize(static_cast<std::size_t>(n_ * size));
+    std::vector<float> weights(static_cast<std::size_t>(n_));
     for (auto const& pixel : bright) {
         for (std::size_t p = 0; p < weights.size(); ++p) {
             weights[p] = pixel.value * yFactors[static_cast<int>(p) * transformSize + pixel.row];
         }
         float const* terms = terms_.data();
-        for (int q = 0; q < xTerms; ++q) {
-            int const nRows = yTerms_[static_cast<std::size_t>(q)];
-            rowFunctions_.combine({terms, size}, weights.data(), nRows, size, work.footprint.data() + q * size);
-            terms += nRows * size;
+        for (int q = 0; q < n_; ++q) {
+            rowFunctions_.combine({terms, size}, weights.data(), n_ - q, size, work.footprint.data() + q * size);
+            terms += (n_ - q) * size;
         }
         // The footprint's first pixel falls on output (row - height + 1, column - width + 1).
         int const rowSkip = std::max(0, height_ - 1 - pixel.row);
@@ -288,7 +288,7 @@ void SpectralKernel::addBright(std::vector<SpectralWorkspace::Bright> const& bri
         int const x = pixel.column - width_ + 1 + columnSkip;
         int const nRows = std::min(height_ - rowSkip, tile.height - y);
         if (nRows > 0) {
-            functions_.addPolynomial(work.footprint.data() + rowSkip * rowStride_ + columnSkip, size, rowStride_, xTerms,
+            functions_.addPolynomial(work.footprint.data() + rowSkip * rowStride_ + columnSkip, size, rowStride_, n_,
                                      xFactors + x, nRows, padded(width_ - columnSkip), target + y * tileStride + x);
         }
     }
@@ -296,13 +296,11 @@ void SpectralKernel::addBright(std::vector<SpectralWorkspace::Bright> const& bri
 
 bool SpectralKernel::convolve(Plane<float> const& plane, FilledPixels const& fill, float FilledPixel::* fillValue,
                               TilePair const& pair, SpectralWorkspace& work) const {
-    int const yTerms = yTerms_.front();
-    int const xTerms = shape().xTerms;
     work.tiles.resize(2 * realTileLength);
-    work.streams.resize(static_cast<std::size_t>(yTerms * complexTileLength));
+    work.streams.resize(static_cast<std::size_t>(n_ * complexTileLength));
     work.columns.resize(complexTileLength);
-    work.scratch.resize(static_cast<std::size_t>(std::max(xTerms, yTerms) * transformSize * lineLength));
-    work.factors.resize(static_cast<std::size_t>((2 * yTerms + 2) * transformSize));
+    work.scratch.resize(static_cast<std::size_t>(n_ * transformSize * lineLength));
+    work.factors.resize(static_cast<std::size_t>((2 * n_ + 2) * transformSize));
     float* const tiles[2] = {work.tiles.data(), work.tiles.data() + realTileLength};
     Tile const* const parts[2] = {&pair.upper, &pair.lower};
     for (int i = 0; i < 2; ++i) {
@@ -311,25 +309,25 @@ bool SpectralKernel::convolve(Plane<float> const& plane, FilledPixels const& fil
     if (!liftBright(pair, work)) {
         return false;
     }
-    float* const xFactors = work.factors.data() + 2 * yTerms * transformSize;
+    float* const xFactors = work.factors.data() + 2 * n_ * transformSize;
     powersOf(xCentre_, xHalf_, pair.upper.x0, tileStride, 1, xFactors);
     for (int i = 0; i < 2; ++i) {
-        for (int p = 0; p < yTerms; ++p) {
+        for (int p = 0; p < n_; ++p) {
             powersOf(yCentre_, yHalf_, parts[i]->y0 - (height_ - 1) / 2, transformSize, p,
-                     work.factors.data() + (i * yTerms + p) * transformSize);
+                     work.factors.data() + (i * n_ + p) * transformSize);
         }
     }
-    for (int p = 0; p < yTerms; ++p) {
+    for (int p = 0; p < n_; ++p) {
         functions_.forwardColumns(tiles[0], tiles[1], work.factors.data() + p * transformSize,
-                                  work.factors.data() + (yTerms + p) * transformSize, twiddles_.data(),
+                                  work.factors.data() + (n_ + p) * transformSize, twiddles_.data(), nBatches,
                                   work.streams.data() + p * complexTileLength);
     }
     int const nColumnBatches = (pair.upper.width + batchWidth - 1) / batchWidth;
-    functions_.convolveRows(work.streams.data(), spectra_, shape(), xFactors, twiddles_.data(), nColumnBatches,
+    functions_.convolveRows(work.streams.data(), spectra_, n_, xFactors, twiddles_.data(), nColumnBatches,
                             work.scratch.data(), work.columns.data());
     functions_.inverseColumns(work.columns.data(), twiddles_.data(), nColumnBatches, tiles[0], tiles[1]);
     for (int i = 0; i < 2; ++i) {
-        addBright(work.bright[i], *parts[i], work.factors.data() + i * yTerms * transformSize, xFactors, work, tiles[i]);
+        addBright(work.bright[i], *parts[i], work.factors.data() + i * n_ * transformSize, xFactors, work, tiles[i]);
         for (int y = 0; y < parts[i]->height; ++y) {
             std::copy_n(tiles[i] + y * tileStride, parts[i]->width, plane.outputAt(parts[i]->y0 + y, parts[i]->x0));
         }

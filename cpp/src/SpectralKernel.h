@@ -44,7 +44,7 @@ struct SpectralWorkspace {
     AlignedFloats tiles;    // two real tiles
     AlignedFloats streams;  // one complex tile for each power of Y
     AlignedFloats columns;  // one complex tile
-    AlignedFloats scratch;  // a batch for each term on the longer axis
+    AlignedFloats scratch;  // a batch for each of them
     AlignedFloats factors;
     AlignedFloats footprint;
     AlignedFloats spectra;
@@ -58,8 +58,6 @@ struct SpectralWorkspace {
 
 // Largest side of a kernel for which a tile of 128 pixels still yields more than a sliver.
 inline constexpr int maxSpectralSide = 112;
-// Largest number of terms along one axis.
-inline constexpr int maxSpectralTerms = 64;
 
 class SpectralKernel {
 public:
@@ -75,13 +73,11 @@ public:
                                 TilePair const& pair, SpectralWorkspace& work) const;
 
 private:
-    [[nodiscard]] PolynomialShape shape() const;
     void makeTerms(TileKernel const& kernel);
     void makeSpectra(SpectralWorkspace& work, float* spectra) const;
     void load(Plane<float> const& plane, FilledPixels const& fill, float FilledPixel::* fillValue, Tile const& tile,
               float* target) const;
     [[nodiscard]] bool liftBright(TilePair const& pair, SpectralWorkspace& work) const;
-    void lift(Tile const& tile, float limit, float* pixels, std::vector<SpectralWorkspace::Bright>& bright) const;
     void addBright(std::vector<SpectralWorkspace::Bright> const& bright, Tile const& tile, float const* yFactors,
                    float const* xFactors, SpectralWorkspace& work, float* target) const;
 
@@ -94,10 +90,9 @@ private:
     FourierFunctions const& functions_;
     RowFunctions const& rowFunctions_;
     std::vector<float> const& twiddles_;
-    std::vector<int> yTerms_;
-    int nTerms_ = 0;
+    int n_;  // powers of X and of Y
     int rowStride_;             // of one row of taps, padded so that a row may be read from any column on
-    std::vector<float> terms_;  // (nTerms, height * rowStride): C', both axes backwards, as a pixel spreads them
+    std::vector<float> terms_;  // (termCount(n), height * rowStride): C', both axes backwards, as a pixel spreads them
     float const* spectra_ = nullptr;
 };
 

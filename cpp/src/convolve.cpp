@@ -237,7 +237,7 @@ private:
             nTaps += span.width;
         }
         return nTaps > maxDirectTaps && std::max(kernelHeight_, kernelWidth_) <= maxSpectralSide &&
-               expansion_.maxTerms() <= maxSpectralTerms;
+               expansion_.maxTerms() <= maxTermsOnAxis;
     }
 
     [[nodiscard]] Tiling spectralTiling(Tile const& box) const {
@@ -249,22 +249,28 @@ private:
         return {kernel, kernelHeight_, kernelWidth_, region, fourier_, functions_, twiddles_, work, spectra};
     }
 
-    // Regions of whole pairs of tiles, as large as K^2 is linear in them to the accuracy of the variance.
+    // Regions of whole pairs of tiles in which K^2 is of low degree to the accuracy of the variance: the cheapest choice
+    // that serves, counted in one-dimensional transforms, 3 degree + 4 for each pair and the spectra's for each region.
     [[nodiscard]] Tiling varianceRegions() const {
-        Index const width = transformSize - kernelWidth_ + 1;
-        Index const height = transformSize - kernelHeight_ + 1;
-        for (Index const size : {6, 4, 2}) {
-            Tiling const regions(good_, size * width, size * height);
-            bool isLinear = true;
-            for (Index i = 0; i < regions.size() && isLinear; ++i) {
-                TileKernel const squared = expansion_.squaredKernel(expansion_.expand(regions[i]));
-                isLinear = squared.xTerms() <= 2 && squared.yTerms.front() <= 2;
+        struct Choice {
+            int size;  // tiles along either axis
+            int degree;
+        };
+        for (Choice const choice : {Choice{8, 0}, {8, 1}, {4, 1}, {8, 2}, {2, 1}, {4, 2}, {8, 3}, {6, 3}, {8, 4}}) {
+            Tiling const regions = regionsOf(choice.size);
+            bool isEnough = true;
+            for (Index i = 0; i < regions.size() && isEnough; ++i) {
+                isEnough = expansion_.squaredKernel(expansion_.expand(regions[i])).degree() <= choice.degree;
             }
-            if (isLinear) {
+            if (isEnough) {
                 return regions;
             }
         }
-        return {good_, 2 * width, 2 * height};
+        return regionsOf(2);
+    }
+
+    [[nodiscard]] Tiling regionsOf(Index size) const {
+        return {good_, size * (transformSize - kernelWidth_ + 1), size * (transformSize - kernelHeight_ + 1)};
     }
 
     void convolveVarianceRegion(Tile const& region, Workspace& work) const {

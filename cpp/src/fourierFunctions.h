@@ -22,39 +22,41 @@ inline constexpr int realTileLength = transformSize * tileStride;
 // exp(-2 pi i j k / 128), k = 1, 2, 3, for j < 32, as (real, imaginary); then exp(-2 pi i j k / 32) for j < 8.
 inline constexpr int twiddleLength = 6 * (32 + 8);
 
-// A kernel that is a polynomial of the position: term (q, p) belongs to X^q Y^p, p < yTerms[q], and yTerms does not
-// grow with q. Spectra: line after line of each batch, the terms of one line together, p running fastest.
-struct PolynomialShape {
-    int xTerms;
-    int const* yTerms;
-    int nTerms;  // sum of yTerms
-};
+// Largest number of powers of X or Y.
+inline constexpr int maxTermsOnAxis = 64;
+
+// A kernel is a polynomial of the position with terms X^q Y^p, q + p < n, the powers of Y of each power of X together.
+[[nodiscard]] constexpr int termCount(int n) {
+    return n * (n + 1) / 2;
+}
 
 struct FourierFunctions {
     // Multiplies the rows of both tiles by a factor each, transforms along y and turns the result by 90 degrees, so
-    // that batches hold eight frequencies in y, lines running along x: complexTileLength floats.
+    // that batches hold eight frequencies in y, lines running along x: complexTileLength floats, of which those of the
+    // first nColumnBatches batches of columns are written.
     void (*forwardColumns)(float const* realTile, float const* imaginaryTile, float const* realFactors,
-                           float const* imaginaryFactors, float const* twiddles, float* stream);
+                           float const* imaginaryFactors, float const* twiddles, int nColumnBatches, float* stream);
 
-    // Transforms such a stream along x and writes it as term `term` of nTerms, scaled.
+    // Transforms such a stream along x and writes its conjugate, scaled, as one of nTerms spectra, which lie together
+    // line by line.
     void (*forwardSpectrum)(float const* stream, float const* twiddles, float scale, int term, int nTerms,
                             float* spectra);
 
-    // Transforms the streams, one for each power of y and complexTileLength apart, along x, multiplies them by the
-    // spectra, transforms back, multiplies by powers of xFactors (one for each column) and sums, and turns back.
-    // Only the first nColumnBatches batches of columns are made. scratch: as many batches as there are terms on the
-    // longer axis. After this, the first step of the inverse transform along y is done already.
-    void (*convolveRows)(float const* streams, float const* spectra, PolynomialShape shape, float const* xFactors,
+    // Transforms n streams, one for each power of Y and complexTileLength apart, along x, multiplies them by the
+    // spectra, transforms back, sums with powers of X (xFactors: of each column) and turns back. Only the first
+    // nColumnBatches batches of columns are made. scratch: n batches. After this, the first step of the inverse
+    // transform along y is done already.
+    void (*convolveRows)(float const* streams, float const* spectra, int n, float const* xFactors,
                          float const* twiddles, int nColumnBatches, float* scratch, float* columns);
 
     // The rest of the inverse transform along y.
     void (*inverseColumns)(float* columns, float const* twiddles, int nColumnBatches, float* realTile,
                            float* imaginaryTile);
 
-    // target[v][u] += sum over q of xFactors[u]^q images[q][v][u], for v < height and u < width, width a multiple of
-    // laneWidth; images and target in rows of their own strides.
-    void (*addPolynomial)(float const* images, int imageStride, int rowStride, int xTerms, float const* xFactors,
-                          int height, int width, float* target);
+    // target[v][u] += sum over q < n of xFactors[u]^q images[q][v][u], for v < height and u < width, width a multiple of
+    // batchWidth; target is a tile.
+    void (*addPolynomial)(float const* images, int imageStride, int rowStride, int n, float const* xFactors, int height,
+                          int width, float* target);
 };
 
 [[nodiscard]] FourierFunctions fourierFunctionsBaseline();

@@ -181,9 +181,9 @@ constexpr int secondTwiddles = 6 * quarter;
 }
 
 void forwardColumns(float const* realTile, float const* imaginaryTile, float const* realFactors,
-                    float const* imaginaryFactors, float const* twiddles, float* stream) {
+                    float const* imaginaryFactors, float const* twiddles, int nColumnBatches, float* stream) {
     alignas(64) float batch[transformSize * lineLength];
-    for (int b = 0; b < nBatches; ++b) {
+    for (int b = 0; b < nColumnBatches; ++b) {
         for (int lane = 0; lane < batchWidth; lane += laneCount) {
             float const* const re = realTile + b * batchWidth + lane;
             float const* const im = imaginaryTile + b * batchWidth + lane;
@@ -228,8 +228,10 @@ void forwardSpectrum(float const* stream, float const* twiddles, float scale, in
         }
         for (int line = 0; line < transformSize; ++line) {
             float* const to = spectra + ((b * transformSize + line) * nTerms + term) * lineLength;
-            for (int i = 0; i < lineLength; ++i) {
-                to[i] = scale * batch[line * lineLength + i];
+            float const* const from = batch + line * lineLength;
+            for (int i = 0; i < batchWidth; ++i) {
+                to[i] = scale * from[i];
+                to[i + batchWidth] = -scale * from[i + batchWidth];
             }
         }
     }
@@ -246,9 +248,9 @@ void forwardSpectrum(float const* stream, float const* twiddles, float scale, in
 
 constexpr int scratchStride = transformSize * lineLength;
 
-// The streams' lines at one frequency become the outputs' lines; a full triangle of n terms along either axis.
+// The streams' lines at one frequency become those of the outputs, one for each power of X.
 template <int n>
-[[gnu::always_inline]] inline void combineTriangle(float* lines, float const* spectra) {
+[[gnu::always_inline]] inline void combine(float* lines, float const* spectra) {
     Complex in[n];
     for (int p = 0; p < n; ++p) {
         in[p] = loadLine(lines + p * scratchStride);
@@ -262,57 +264,56 @@ template <int n>
     }
 }
 
-void combineAny(float* lines, float const* spectra, PolynomialShape shape) {
-    // Output q reads at most as many streams as output q - 1, so the sums are kept until all are made.
-    constexpr int most = 64;
-    Complex sums[most];
-    for (int q = 0; q < shape.xTerms; ++q) {
-        sums[q] = zero();
-        for (int p = 0; p < shape.yTerms[q]; ++p, spectra += lineLength) {
-            addProduct(sums[q], loadLine(lines + p * scratchStride), loadLine(spectra));
-        }
+void combineMany(float* lines, float const* spectra, int n) {
+    Complex in[maxTermsOnAxis];
+    for (int p = 0; p < n; ++p) {
+        in[p] = loadLine(lines + p * scratchStride);
     }
-    for (int q = 0; q < shape.xTerms; ++q) {
-        storeLine(lines + q * scratchStride, sums[q]);
+    for (int q = 0; q < n; ++q) {
+        Complex sum = zero();
+        for (int p = 0; p < n - q; ++p, spectra += lineLength) {
+            addProduct(sum, in[p], loadLine(spectra));
+        }
+        storeLine(lines + q * scratchStride, sum);
     }
 }
 
-// n: terms along either axis of a full triangle; 0: any other shape
-template <int n>
-void convolveRowsOf(float const* streams, float const* spectra, PolynomialShape shape, float const* xFactors,
-                    float const* twiddles, int nColumnBatches, float* scratch, float* columns) {
-    int const yTerms = n > 0 ? n : shape.yTerms[0];
-    int const xTerms = n > 0 ? n : shape.xTerms;
-    int const nTerms = n > 0 ? n * (n + 1) / 2 : shape.nTerms;
+// fixed: n, known to the compiler; 0: any n
+template <int fixed>
+void convolveRowsOf(float const* streams, float const* spectra, int anyN, float const* xFactors, float const* twiddles,
+                    int nColumnBatches, float* scratch, float* columns) {
+    int const n = fixed > 0 ? fixed : anyN;
+    int const step = termCount(n) * lineLength;
     for (int b = 0; b < nBatches; ++b) {
         for (int lane = 0; lane < batchWidth; lane += laneCount) {
-            for (int p = 0; p < yTerms; ++p) {
+            for (int p = 0; p < n; ++p) {
                 float* const batch = scratch + p * scratchStride + lane;
                 forward4(streams + p * complexTileLength + b * batchStride + lane, twiddles, quarter, batch);
                 forwardQuarters(batch, twiddles);
             }
             for (int k = 0; k < nBatches; ++k) {
                 float* const block = scratch + k * batchWidth * lineLength + lane;
-                for (int p = 0; p < yTerms; ++p) {
+                for (int p = 0; p < n; ++p) {
                     forward8(block + p * scratchStride);
                 }
-                float const* factors = spectra + (b * transformSize + k * batchWidth) * nTerms * lineLength + lane;
-                for (int i = 0; i < batchWidth; ++i, factors += nTerms * lineLength) {
-                    if constexpr (n > 0) {
-                        combineTriangle<n>(block + i * lineLength, factors);
+                float const* factors = spectra + (b * transformSize + k * batchWidth) * step + lane;
+                for (int i = 0; i < batchWidth; ++i, factors += step) {
+                    if constexpr (fixed > 0) {
+                        combine<fixed>(block + i * lineLength, factors);
                     } else {
-                        combineAny(block + i * lineLength, factors, shape);
+                        combineMany(block + i * lineLength, factors, n);
                     }
                 }
-                for (int q = 0; q < xTerms; ++q) {
+                for (int q = 0; q < n; ++q) {
                     inverse8(block + q * scratchStride);
                 }
             }
-            for (int q = xTerms - 1; q >= 0; --q) {
+            // Horner's scheme, from the highest power of X down.
+            for (int q = n - 1; q >= 0; --q) {
                 float* const batch = scratch + q * scratchStride + lane;
                 float const* const higher = batch + scratchStride;
                 inverseQuarters(batch, twiddles);
-                if (q == xTerms - 1) {
+                if (q == n - 1) {
                     inverse4(batch, twiddles, quarter,
                              [batch](int line, Complex z) { storeLine(batch + line * lineLength, z); });
                 } else {
@@ -335,25 +336,15 @@ void convolveRowsOf(float const* streams, float const* spectra, PolynomialShape 
     }
 }
 
-void convolveRows(float const* streams, float const* spectra, PolynomialShape shape, float const* xFactors,
-                  float const* twiddles, int nColumnBatches, float* scratch, float* columns) {
-    bool isTriangle = true;
-    for (int q = 0; q < shape.xTerms; ++q) {
-        isTriangle = isTriangle && shape.yTerms[q] == shape.xTerms - q;
-    }
-    auto convolve = convolveRowsOf<0>;
-    if (isTriangle && shape.xTerms == 1) {
-        convolve = convolveRowsOf<1>;
-    } else if (isTriangle && shape.xTerms == 2) {
-        convolve = convolveRowsOf<2>;
-    } else if (isTriangle && shape.xTerms == 3) {
-        convolve = convolveRowsOf<3>;
-    } else if (isTriangle && shape.xTerms == 4) {
-        convolve = convolveRowsOf<4>;
-    } else if (isTriangle && shape.xTerms == 5) {
-        convolve = convolveRowsOf<5>;
-    }
-    convolve(streams, spectra, shape, xFactors, twiddles, nColumnBatches, scratch, columns);
+void convolveRows(float const* streams, float const* spectra, int n, float const* xFactors, float const* twiddles,
+                  int nColumnBatches, float* scratch, float* columns) {
+    auto const convolve = n == 1   ? convolveRowsOf<1>
+                          : n == 2 ? convolveRowsOf<2>
+                          : n == 3 ? convolveRowsOf<3>
+                          : n == 4 ? convolveRowsOf<4>
+                          : n == 5 ? convolveRowsOf<5>
+                                   : convolveRowsOf<0>;
+    convolve(streams, spectra, n, xFactors, twiddles, nColumnBatches, scratch, columns);
 }
 
 void inverseColumns(float* columns, float const* twiddles, int nColumnBatches, float* realTile, float* imaginaryTile) {
@@ -371,14 +362,14 @@ void inverseColumns(float* columns, float const* twiddles, int nColumnBatches, f
     }
 }
 
-void addPolynomial(float const* images, int imageStride, int rowStride, int xTerms, float const* xFactors, int height,
-                   int width, float* target) {
+void addPolynomial(float const* images, int imageStride, int rowStride, int n, float const* xFactors, int height, int width,
+                   float* target) {
     for (int v = 0; v < height; ++v) {
         for (int u = 0; u < width; u += laneCount) {
             float const* const image = images + v * rowStride + u;
             Lanes const factor = load(xFactors + u);
-            Lanes sum = load(image + (xTerms - 1) * imageStride);
-            for (int q = xTerms - 2; q >= 0; --q) {
+            Lanes sum = load(image + (n - 1) * imageStride);
+            for (int q = n - 2; q >= 0; --q) {
                 sum = multiplyAdd(load(image + q * imageStride), factor, sum);
             }
             float* const to = target + v * tileStride + u;
