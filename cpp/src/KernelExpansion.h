@@ -1,5 +1,5 @@
-// A kernel as a polynomial of the position within a tile: every tap a sum over T_a(t) T_b(s) with Chebyshev polynomials T
-// and t, s running from -1 to 1 between the centres of the tile's outer pixels; exact, internal to convolve.cpp.
+// A kernel as a polynomial of the position within a tile: every tap a sum over T_a(t) T_b(s) with Chebyshev polynomials
+// T and t, s running from -1 to 1 between the centres of the tile's outer pixels; exact, internal to convolve.cpp.
 #pragma once
 
 #include <vector>

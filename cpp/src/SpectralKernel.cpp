@@ -11,9 +11,9 @@ namespace psfmatch::detail {
 
 namespace {
 
-// Transforms in float32 spread some 1e-7 of a tile's root mean square over all of it, and sums are to be good to 1e-5 of
-// the largest within a kernel box. So where the root mean square exceeds `safeContrast` times the least of the largest
-// pixels of all 8x8 blocks, pixels above `brightContrast` times that are lifted out and added exactly.
+// Transforms in float32 spread some 1e-7 of a tile's root mean square over all of it, and sums are to be good to 1e-5
+// of the largest within a kernel box. So where the root mean square exceeds `safeContrast` times the least of the
+// largest pixels of all 8x8 blocks, pixels above `brightContrast` times that are lifted out and added exactly.
 constexpr double safeContrast = 5.0;
 constexpr float brightContrast = 20.0F;
 // So many are lifted out at most: beyond that direct sums over the tile cost no more.
@@ -240,7 +240,8 @@ void SpectralKernel::load(Plane<float> const& plane, FilledPixels const& fill, f
 
 bool SpectralKernel::liftBright(TilePair const& pair, SpectralWorkspace& work) const {
     int const width = pair.upper.width + width_ - 1;
-    int const heights[2] = {pair.upper.height + height_ - 1, pair.lower.height > 0 ? pair.lower.height + height_ - 1 : 0};
+    int const heights[2] = {pair.upper.height + height_ - 1,
+                            pair.lower.height > 0 ? pair.lower.height + height_ - 1 : 0};
     std::array<BlockMaxima, 2> maxima;
     double sumOfSquares = 0.0;
     float least = std::numeric_limits<float>::infinity();

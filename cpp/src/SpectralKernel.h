@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "KernelExpansion.h"
+#include "Tiling.h"
 #include "convolvePlanes.h"
 #include "fourierFunctions.h"
 #include "psfmatch/badPixels.h"
@@ -32,12 +33,6 @@ private:
 
 // The twiddle factors of fourierFunctions.h.
 [[nodiscard]] std::vector<float> makeTwiddles();
-
-// Two tiles of output pixels, one above the other: the real and the imaginary part of one complex tile.
-struct TilePair {
-    Tile upper;
-    Tile lower;  // height 0: none
-};
 
 // Memory that a worker keeps from pair to pair.
 struct SpectralWorkspace {
@@ -63,12 +58,12 @@ class SpectralKernel {
 public:
     // region: the output pixels over which the kernel's Chebyshev polynomials run. The spectra are made in
     // work.spectra unless they are to outlive it, in `spectra`.
-    SpectralKernel(TileKernel const& kernel, int height, int width, Tile const& region, FourierFunctions const& functions,
-                   RowFunctions const& rowFunctions, std::vector<float> const& twiddles, SpectralWorkspace& work,
-                   AlignedFloats& spectra);
+    SpectralKernel(TileKernel const& kernel, int height, int width, Tile const& region,
+                   FourierFunctions const& functions, RowFunctions const& rowFunctions,
+                   std::vector<float> const& twiddles, SpectralWorkspace& work, AlignedFloats& spectra);
 
-    // Convolves one plane of a pair of tiles. False, with nothing written, where float32 transforms would not be exact: a
-    // pixel is not finite, or too many are bright beside the faintest part of the tile.
+    // Convolves one plane of a pair of tiles. False, with nothing written, where float32 transforms would not be exact:
+    // a pixel is not finite, or too many are bright beside the faintest part of the tile.
     [[nodiscard]] bool convolve(Plane<float> const& plane, FilledPixels const& fill, float FilledPixel::* fillValue,
                                 TilePair const& pair, SpectralWorkspace& work) const;
 
@@ -90,7 +85,7 @@ private:
     FourierFunctions const& functions_;
     RowFunctions const& rowFunctions_;
     std::vector<float> const& twiddles_;
-    int n_;  // powers of X and of Y
+    int n_;                     // powers of X and of Y
     int rowStride_;             // of one row of taps, padded so that a row may be read from any column on
     std::vector<float> terms_;  // (termCount(n), height * rowStride): C', both axes backwards, as a pixel spreads them
     float const* spectra_ = nullptr;

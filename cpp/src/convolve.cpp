@@ -8,9 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "convolveMask.h"
 #include "SpectralKernel.h"
-#include "convolveTile.h"
+#include "Tiling.h"
+#include "convolveEdges.h"
+#include "convolveMask.h"
 #include "psfmatch/badPixels.h"
 #include "psfmatch/exceptions.h"
 #include "rowFunctions.h"
@@ -79,82 +80,6 @@ Tile goodRegion(Planes const& planes, KernelBasis const& basis) {
             static_cast<int>(planes.height - basis.height + 1)};
 }
 
-// A copied pixel that is bad for its values alone carries noDataBit, as everywhere in the result.
-void copyEdgePixel(Planes const& planes, ConvolutionControl const& control, Index y, Index x) {
-    float const image = *planes.image.inputAt(y, x);
-    *planes.image.outputAt(y, x) = image;
-    if (planes.mask.input != nullptr) {
-        float const variance = *planes.variance.inputAt(y, x);
-        MaskPixel const noData = isBad(image, variance, 0, 0) ? control.noDataBit : 0;
-        *planes.variance.outputAt(y, x) = variance;
-        *planes.mask.outputAt(y, x) = *planes.mask.inputAt(y, x) | control.edgeBit | noData;
-    }
-}
-
-void blankEdgePixel(Planes const& planes, ConvolutionControl const& control, Index y, Index x) {
-    *planes.image.outputAt(y, x) = std::numeric_limits<float>::quiet_NaN();
-    if (planes.mask.input != nullptr) {
-        *planes.variance.outputAt(y, x) = std::numeric_limits<float>::infinity();
-        *planes.mask.outputAt(y, x) = control.noDataBit;
-    }
-}
-
-void writeEdgePixels(Planes const& planes, ConvolutionControl const& control, Index y, Index xBegin, Index xEnd) {
-    for (Index x = xBegin; x < xEnd; ++x) {
-        if (control.copyEdge) {
-            copyEdgePixel(planes, control, y, x);
-        } else {
-            blankEdgePixel(planes, control, y, x);
-        }
-    }
-}
-
-void writeEdges(Planes const& planes, ConvolutionControl const& control, Tile const& good) {
-    for (Index y = 0; y < planes.height; ++y) {
-        if (y < good.y0 || y >= good.y0 + good.height) {
-            writeEdgePixels(planes, control, y, 0, planes.width);
-        } else {
-            writeEdgePixels(planes, control, y, 0, good.x0);
-            writeEdgePixels(planes, control, y, good.x0 + good.width, planes.width);
-        }
-    }
-}
-
-// A box cut into tiles of at most a given size, the rows of tiles nearly equal.
-class Tiling {
-public:
-    Tiling(Tile const& box, Index width, Index height)
-        : box_(box), width_(width), nx_((box.width + width - 1) / width), ny_((box.height + height - 1) / height) {}
-
-    [[nodiscard]] Index size() const { return nx_ * ny_; }
-    [[nodiscard]] Index columns() const { return nx_; }
-    [[nodiscard]] Index rows() const { return ny_; }
-    [[nodiscard]] Tile operator[](Index i) const { return at(i / nx_, i % nx_); }
-
-    [[nodiscard]] Tile at(Index row, Index column) const {
-        Index const x = column * width_;
-        Index const y = box_.height * row / ny_;
-        Index const yEnd = box_.height * (row + 1) / ny_;
-        return {box_.x0 + x, box_.y0 + y, static_cast<int>(std::min<Index>(width_, box_.width - x)),
-                static_cast<int>(yEnd - y)};
-    }
-
-    // Rows 2 row and 2 row + 1 of tiles, of which the second may be missing.
-    [[nodiscard]] TilePair pair(Index row, Index column) const {
-        TilePair pair{at(2 * row, column), {}};
-        pair.lower = 2 * row + 1 < ny_ ? at(2 * row + 1, column)
-                                       : Tile{pair.upper.x0, pair.upper.y0, pair.upper.width, 0};
-        return pair;
-    }
-    [[nodiscard]] Index pairRows() const { return (ny_ + 1) / 2; }
-
-private:
-    Tile box_;
-    Index width_;
-    Index nx_;
-    Index ny_;
-};
-
 // Memory that a worker keeps from tile to tile.
 struct Workspace {
     std::vector<float> input;
@@ -187,7 +112,7 @@ public:
 
     void run(Execution const& execution) const {
         bool const masked = planes_.mask.input != nullptr;
-        bool const spectral = isWorthTransforms();
+        bool const spectral = usesTransforms();
         SpectralWorkspace setUp;
         AlignedFloats spectra;
         std::unique_ptr<SpectralKernel> imageKernel;
@@ -195,8 +120,8 @@ public:
         Tiling regions = tiles_;
         Index nImage = tiles_.size();
         if (spectral) {
-            imageKernel = std::make_unique<SpectralKernel>(spectralKernel(expansion_.kernel(expansion_.expand(good_)),
-                                                                          good_, setUp, spectra));
+            imageKernel = std::make_unique<SpectralKernel>(
+                spectralKernel(expansion_.kernel(expansion_.expand(good_)), good_, setUp, spectra));
             nImage = spectralTiles.pairRows() * spectralTiles.columns();
             if (masked) {
                 regions = varianceRegions();
@@ -231,13 +156,21 @@ private:
     [[nodiscard]] int inputHeight(Tile const& tile) const { return tile.height + kernelHeight_ - 1; }
     [[nodiscard]] int inputStride(Tile const& tile) const { return padded(tile.width) + padded(kernelWidth_ - 1); }
 
-    [[nodiscard]] bool isWorthTransforms() const {
+    [[nodiscard]] bool usesTransforms() const {
+        bool const isPossible =
+            std::max(kernelHeight_, kernelWidth_) <= maxSpectralSide && expansion_.maxTerms() <= maxTermsOnAxis;
+        if (control_.method == ConvolutionMethod::transforms && !isPossible) {
+            throw std::invalid_argument("a kernel of shape " + shapeText(kernelHeight_, kernelWidth_) +
+                                        " is too large, or of too high an order, for transforms");
+        }
+        if (control_.method != ConvolutionMethod::automatic) {
+            return control_.method == ConvolutionMethod::transforms;
+        }
         int nTaps = footprint_.spans.empty() ? footprint_.height * footprint_.width : 0;
         for (Footprint::Span const& span : footprint_.spans) {
             nTaps += span.width;
         }
-        return nTaps > maxDirectTaps && std::max(kernelHeight_, kernelWidth_) <= maxSpectralSide &&
-               expansion_.maxTerms() <= maxTermsOnAxis;
+        return isPossible && nTaps > maxDirectTaps;
     }
 
     [[nodiscard]] Tiling spectralTiling(Tile const& box) const {
@@ -249,8 +182,9 @@ private:
         return {kernel, kernelHeight_, kernelWidth_, region, fourier_, functions_, twiddles_, work, spectra};
     }
 
-    // Regions of whole pairs of tiles in which K^2 is of low degree to the accuracy of the variance: the cheapest choice
-    // that serves, counted in one-dimensional transforms, 3 degree + 4 for each pair and the spectra's for each region.
+    // Regions of whole pairs of tiles in which K^2 is of low degree to the accuracy of the variance: the cheapest
+    // choice that serves, counted in one-dimensional transforms, 3 degree + 4 for each pair and the spectra's for each
+    // region.
     [[nodiscard]] Tiling varianceRegions() const {
         struct Choice {
             int size;  // tiles along either axis
@@ -305,7 +239,8 @@ private:
 
     void convolveImageTile(Tile const& tile, Workspace& work) const {
         if (tile.height > 0) {
-            convolveDirectly(expansion_.kernel(expansion_.expand(tile)), planes_.image, &FilledPixel::value, tile, work);
+            convolveDirectly(expansion_.kernel(expansion_.expand(tile)), planes_.image, &FilledPixel::value, tile,
+                             work);
         }
     }
 
@@ -347,6 +282,7 @@ private:
     }
 
     void convolveMask(Tile const& tile, Workspace& work) const {
+        MaskRows const output{planes_.mask.outputAt(tile.y0, tile.x0), planes_.mask.outputStride};
         findFilled(tile, work);
         int const width = inputWidth(tile);
         work.mask.resize(static_cast<std::size_t>(width * inputHeight(tile)));
@@ -355,7 +291,6 @@ private:
             std::copy_n(planes_.mask.inputAt(inputY(tile) + i, inputX(tile)), width, row);
             prepareMaskRow(mask_, work.filled[static_cast<std::size_t>(i)], inputX(tile), row);
         }
-        MaskRows const output{planes_.mask.outputAt(tile.y0, tile.x0), planes_.mask.outputStride};
         spreadMask(footprint_, kernelHeight_, kernelWidth_, {work.mask.data(), width}, tile, output, work.maskRows);
         bool const anyFilled =
             std::any_of(work.filled.begin(), work.filled.end(), [](auto const& row) { return !row.empty(); });

@@ -1,6 +1,6 @@
-// The convolution of one tile of output pixels by direct sums, internal to convolve.cpp: for small kernels, and for pixels
-// that transforms cannot handle. Row by row the sum over b of T_a(t) T_b(s) is done once (s is fixed), which leaves
-// one kernel for each a: as many convolutions of the row, multiplied by T_a(t) and added.
+// The convolution of one tile of output pixels by direct sums, internal to convolve.cpp: for small kernels, and for
+// pixels that transforms cannot handle. Row by row the sum over b of T_a(t) T_b(s) is done once (s is fixed), which
+// leaves one kernel for each a: as many convolutions of the row, multiplied by T_a(t) and added.
 #pragma once
 
 #include <vector>

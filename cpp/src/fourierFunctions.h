@@ -1,5 +1,5 @@
-// The inner loops of convolution by Fourier transforms of 128x128 pixels, built once for every instruction set and chosen at
-// run time; plain pointers only, for the reason given in rowFunctions.h. Two real tiles are the real and the
+// The inner loops of convolution by Fourier transforms of 128x128 pixels, built once for every instruction set and
+// chosen at run time; plain pointers only, for the reason given in rowFunctions.h. Two real tiles are the real and the
 // imaginary part of one complex tile. One-dimensional transforms run on eight columns (or rows) at once: a line holds
 // the real parts of eight complex numbers, then their imaginary parts, and a batch is 128 lines. Forward transforms
 // leave the frequencies in a fixed order of their own, from which inverse transforms start; neither is scaled.
@@ -53,8 +53,8 @@ struct FourierFunctions {
     void (*inverseColumns)(float* columns, float const* twiddles, int nColumnBatches, float* realTile,
                            float* imaginaryTile);
 
-    // target[v][u] += sum over q < n of xFactors[u]^q images[q][v][u], for v < height and u < width, width a multiple of
-    // batchWidth; target is a tile.
+    // target[v][u] += sum over q < n of xFactors[u]^q images[q][v][u], for v < height and u < width, width a multiple
+    // of batchWidth; target is a tile.
     void (*addPolynomial)(float const* images, int imageStride, int rowStride, int n, float const* xFactors, int height,
                           int width, float* target);
 };

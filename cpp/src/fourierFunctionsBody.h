@@ -362,8 +362,8 @@ void inverseColumns(float* columns, float const* twiddles, int nColumnBatches, f
     }
 }
 
-void addPolynomial(float const* images, int imageStride, int rowStride, int n, float const* xFactors, int height, int width,
-                   float* target) {
+void addPolynomial(float const* images, int imageStride, int rowStride, int n, float const* xFactors, int height,
+                   int width, float* target) {
     for (int v = 0; v < height; ++v) {
         for (int u = 0; u < width; u += laneCount) {
             float const* const image = images + v * rowStride + u;

@@ -1,8 +1,7 @@
 // Convolution of image, variance and mask with a kernel that may vary over the image:
 //   out(x, y) = sum over j, i of K(x, y)[j, i] in(x - cx + i, y - cy + j),  cx = (width - 1) / 2, cy likewise,
-// a correlation, the kernel taken at the output pixel exactly. Direct sums in float32, good to 1e-5 of the largest
-// result within a kernel box; the variance is the sum of K^2 var, to 1e-3. Covariance between output pixels is
-// left out.
+// a correlation, the kernel taken at the output pixel exactly, good to 1e-5 of the largest result within a kernel box;
+// the variance is the sum of K^2 var, to 1e-3. Covariance between output pixels is left out.
 #pragma once
 
 #include "psfmatch/LinearCombinationKernel.h"
@@ -11,6 +10,10 @@
 #include "psfmatch/types.h"
 
 namespace psfmatch {
+
+// How the sums over the kernel are done, in float32: one by one, or by Fourier transforms of tiles (overlap-save),
+// where pixels that are not finite, or too bright beside the rest of their tile, are still summed one by one.
+enum class ConvolutionMethod { automatic, direct, transforms };
 
 struct ConvolutionControl {
     // Pixels too near the edge for the kernel: copied from the input with edgeBit (and noDataBit where their values
@@ -32,12 +35,14 @@ struct ConvolutionControl {
     MaskPixel edgeBit = 1 << 4;
     MaskPixel noDataBit = 1 << 8;
 
+    ConvolutionMethod method = ConvolutionMethod::automatic;  // the faster one
     InstructionSet instructionSet = InstructionSet::automatic;
 };
 
 // The output has the input's shape and lies apart from it in memory.
-// Throws std::invalid_argument for shapes that do not belong together, an image smaller than the kernel or an
-// impossible option; NumericalError for a kernel that is not finite, or a kernel sum of 0 to divide by.
+// Throws std::invalid_argument for shapes that do not belong together, an image smaller than the kernel, an
+// impossible option or a kernel too large for transforms that are asked for; NumericalError for a kernel that is not
+// finite, or a kernel sum of 0 to divide by.
 void convolve(MaskedImageView const& input, LinearCombinationKernel const& kernel, Index x0,
               Index y0,  // position of input pixel [0, 0] in the parent frame
               ConvolutionControl const& control, Execution const& execution, MaskedImageTarget output);
