@@ -146,19 +146,27 @@ constexpr int quarter = transformSize / 4;
 constexpr int sixteenth = transformSize / 16;
 constexpr int secondTwiddles = 6 * quarter;
 
-// The second step of a transform, on each of the four quarters of a batch.
+// The second step of a transform, on one of the four quarters of a batch.
+[[gnu::always_inline]] inline void forwardQuarter(float* part, float const* twiddles) {
+    forward4(part, twiddles + secondTwiddles, sixteenth, part);
+}
+
+[[gnu::always_inline]] inline void inverseQuarter(float* part, float const* twiddles) {
+    inverse4(part, twiddles + secondTwiddles, sixteenth,
+             [part](int line, Complex z) { storeLine(part + line * lineLength, z); });
+}
+
+constexpr int quarterLength = quarter * lineLength;
+
 [[gnu::always_inline]] inline void forwardQuarters(float* batch, float const* twiddles) {
     for (int k = 0; k < 4; ++k) {
-        float* const part = batch + k * quarter * lineLength;
-        forward4(part, twiddles + secondTwiddles, sixteenth, part);
+        forwardQuarter(batch + k * quarterLength, twiddles);
     }
 }
 
 [[gnu::always_inline]] inline void inverseQuarters(float* batch, float const* twiddles) {
     for (int k = 0; k < 4; ++k) {
-        float* const part = batch + k * quarter * lineLength;
-        inverse4(part, twiddles + secondTwiddles, sixteenth,
-                 [part](int line, Complex z) { storeLine(part + line * lineLength, z); });
+        inverseQuarter(batch + k * quarterLength, twiddles);
     }
 }
 
@@ -287,32 +295,40 @@ void convolveRowsOf(float const* streams, float const* spectra, int anyN, float 
     for (int b = 0; b < nBatches; ++b) {
         for (int lane = 0; lane < batchWidth; lane += laneCount) {
             for (int p = 0; p < n; ++p) {
-                float* const batch = scratch + p * scratchStride + lane;
-                forward4(streams + p * complexTileLength + b * batchStride + lane, twiddles, quarter, batch);
-                forwardQuarters(batch, twiddles);
+                forward4(streams + p * complexTileLength + b * batchStride + lane, twiddles, quarter,
+                         scratch + p * scratchStride + lane);
             }
-            for (int k = 0; k < nBatches; ++k) {
-                float* const block = scratch + k * batchWidth * lineLength + lane;
+            // Quarter by quarter, so that what belongs to one frequency stays in the nearest cache.
+            for (int k = 0; k < 4; ++k) {
+                float* const part = scratch + k * quarterLength + lane;
                 for (int p = 0; p < n; ++p) {
-                    forward8(block + p * scratchStride);
+                    forwardQuarter(part + p * scratchStride, twiddles);
                 }
-                float const* factors = spectra + (b * transformSize + k * batchWidth) * step + lane;
-                for (int i = 0; i < batchWidth; ++i, factors += step) {
-                    if constexpr (fixed > 0) {
-                        combine<fixed>(block + i * lineLength, factors);
-                    } else {
-                        combineMany(block + i * lineLength, factors, n);
+                float const* factors = spectra + (b * transformSize + k * quarter) * step + lane;
+                for (int line = 0; line < quarter; line += batchWidth) {
+                    float* const block = part + line * lineLength;
+                    for (int p = 0; p < n; ++p) {
+                        forward8(block + p * scratchStride);
+                    }
+                    for (int i = 0; i < batchWidth; ++i, factors += step) {
+                        if constexpr (fixed > 0) {
+                            combine<fixed>(block + i * lineLength, factors);
+                        } else {
+                            combineMany(block + i * lineLength, factors, n);
+                        }
+                    }
+                    for (int q = 0; q < n; ++q) {
+                        inverse8(block + q * scratchStride);
                     }
                 }
                 for (int q = 0; q < n; ++q) {
-                    inverse8(block + q * scratchStride);
+                    inverseQuarter(part + q * scratchStride, twiddles);
                 }
             }
             // Horner's scheme, from the highest power of X down.
             for (int q = n - 1; q >= 0; --q) {
                 float* const batch = scratch + q * scratchStride + lane;
                 float const* const higher = batch + scratchStride;
-                inverseQuarters(batch, twiddles);
                 if (q == n - 1) {
                     inverse4(batch, twiddles, quarter,
                              [batch](int line, Complex z) { storeLine(batch + line * lineLength, z); });
