@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "SpectralKernel.h"
-#include "Tiling.h"
 #include "convolveEdges.h"
 #include "convolveMask.h"
+#include "convolveSpectrum.h"
+#include "convolveTiling.h"
 #include "psfmatch/badPixels.h"
 #include "psfmatch/exceptions.h"
 #include "rowFunctions.h"

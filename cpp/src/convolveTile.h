@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "KernelExpansion.h"
+#include "convolveExpansion.h"
 
 namespace psfmatch::detail {
 

@@ -50,7 +50,7 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 
 # C++ headers, lowest group first: a header includes its own group or lower ones, without cycles.
 headerGroups = [
-    {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "lanes"},
+    {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "fourierFunctions", "lanes"},
     {"statistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
     {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "StampQuality", "warp"},
     {"KernelCandidateFit", "SpatialKernelSolution", "KernelPca"},

@@ -9,9 +9,9 @@
 #include <memory>
 #include <vector>
 
-#include "KernelExpansion.h"
-#include "Tiling.h"
+#include "convolveExpansion.h"
 #include "convolvePlanes.h"
+#include "convolveTiling.h"
 #include "fourierFunctions.h"
 #include "psfmatch/badPixels.h"
 

@@ -1,4 +1,4 @@
-#include "SpectralKernel.h"
+#include "convolveSpectrum.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "KernelExpansion.h"
+#include "convolveExpansion.h"
 
 #include <algorithm>
 #include <cmath>
