@@ -182,26 +182,31 @@ private:
         return {kernel, kernelHeight_, kernelWidth_, region, fourier_, functions_, twiddles_, work, spectra};
     }
 
-    // Regions of whole pairs of tiles in which K^2 is of low degree to the accuracy of the variance: the cheapest
-    // choice that serves, counted in one-dimensional transforms, 3 degree + 4 for each pair and the spectra's for each
-    // region.
+    // Regions of whole pairs of tiles in which K^2 has an expansion of its own, of as low a degree as the accuracy of
+    // the variance allows: small ones need few terms, large ones few spectra. Judged by nine regions of each size.
     [[nodiscard]] Tiling varianceRegions() const {
-        struct Choice {
-            int size;  // tiles along either axis
-            int degree;
-        };
-        for (Choice const choice : {Choice{8, 0}, {8, 1}, {4, 1}, {8, 2}, {2, 1}, {4, 2}, {8, 3}, {6, 3}, {8, 4}}) {
-            Tiling const regions = regionsOf(choice.size);
-            bool isEnough = true;
-            for (Index i = 0; i < regions.size() && isEnough; ++i) {
-                isEnough = expansion_.squaredKernel(expansion_.expand(regions[i])).degree() <= choice.degree;
+        Index best = 0;
+        double lowest = std::numeric_limits<double>::infinity();
+        for (Index const size : {8, 6, 4, 2}) {
+            Tiling const regions = regionsOf(size);
+            double const nPairs = 0.5 * static_cast<double>(size * size);
+            double cost = 0.0;
+            for (int i = 0; i < 9; ++i) {
+                Tile const region = regions.at(i / 3 * (regions.rows() - 1) / 2, i % 3 * (regions.columns() - 1) / 2);
+                int const degree = expansion_.squaredKernel(expansion_.expand(region)).degree();
+                cost += costOfPair(degree) + costOfSetUp(degree) / nPairs;
             }
-            if (isEnough) {
-                return regions;
+            if (cost < lowest) {
+                lowest = cost;
+                best = size;
             }
         }
-        return regionsOf(2);
+        return regionsOf(best);
     }
+
+    // In one-dimensional transforms of a pair of tiles; with many terms the spectra no longer fit into the cache.
+    static double costOfPair(int degree) { return (3.0 * degree + 4.0) * (degree < 4 ? 1.0 : degree == 4 ? 1.3 : 1.6); }
+    static double costOfSetUp(int degree) { return 8.0 + 1.4 * termCount(degree + 1); }
 
     [[nodiscard]] Tiling regionsOf(Index size) const {
         return {good_, size * (transformSize - kernelWidth_ + 1), size * (transformSize - kernelHeight_ + 1)};
