@@ -52,7 +52,7 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 headerGroups = [
     {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "lanes"},
     {"statistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
-    {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "StampQuality", "warp"},
+    {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "StampQuality", "subtract", "warp"},
     {"KernelCandidateFit", "SpatialKernelSolution", "KernelPca"},
 ]
 
