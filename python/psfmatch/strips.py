@@ -8,6 +8,7 @@ number of threads never changes it.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -30,11 +31,11 @@ def mapStrips(function: Callable[[slice], Result], shape: tuple[int, ...], threa
     function
         Takes the rows of a strip as a slice; called from several threads at a time.
     shape
-        Shape (h, w) of the image.
+        Shape (h, w) of the image; of an array of any other number of dimensions likewise.
     threads
         Number of threads; by default as `psfmatch.threads.resolveThreads` has it.
     """
-    rows = max(1, STRIP_PIXELS // max(1, shape[1]))
+    rows = max(1, STRIP_PIXELS // max(1, math.prod(shape[1:])))
     edges = [*range(0, shape[0], rows), shape[0]]
     strips = [slice(*pair) for pair in itertools.pairwise(edges)]
     nThreads = min(resolveThreads(threads), len(strips))

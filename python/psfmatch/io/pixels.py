@@ -105,7 +105,7 @@ def pieces(hdus: Sequence[Any]) -> list[bytes | NDArray[Any]]:
     return parts
 
 
-def writePieces(file: IO[bytes], parts: Sequence[bytes | NDArray[Any]], isPacked: bool) -> None:
+def writePieces(file: io.BufferedIOBase, parts: Sequence[bytes | NDArray[Any]], isPacked: bool) -> None:
     """Write what `pieces` returned; a file that is compressed on the way is written from front to end."""
     position = 0
     for part in parts:
@@ -120,7 +120,7 @@ def writePieces(file: IO[bytes], parts: Sequence[bytes | NDArray[Any]], isPacked
                 file.seek(position)
 
 
-def _writePlane(file: IO[bytes], plane: NDArray[Any], start: int, isPacked: bool) -> None:
+def _writePlane(file: io.BufferedIOBase, plane: NDArray[Any], start: int, isPacked: bool) -> None:
     stored = plane.dtype.newbyteorder(">")
     rowBytes = plane.shape[1] * plane.itemsize
 
