@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from psfmatch.threads import resolveThreads
@@ -19,8 +19,8 @@ __all__ = ["mapStrips"]
 
 Result = TypeVar("Result")
 
-STRIP_PIXELS = 1 << 17
-"""Half a megabyte of float32: a few such arrays fit the cache of one core."""
+STRIP_PIXELS = 1 << 16
+"""A quarter of a megabyte of float32: a few such arrays fit the cache of one core."""
 
 
 def mapStrips(function: Callable[[slice], Result], shape: tuple[int, ...], threads: int | None = None) -> list[Result]:
@@ -41,5 +41,28 @@ def mapStrips(function: Callable[[slice], Result], shape: tuple[int, ...], threa
     nThreads = min(resolveThreads(threads), len(strips))
     if nThreads <= 1:
         return [function(strip) for strip in strips]
-    with ThreadPoolExecutor(nThreads) as pool:
-        return list(pool.map(function, strips))
+    # Cheaper by far than a pool, whose futures cost as much as a small strip.
+    pending, lock = iter(range(len(strips))), threading.Lock()
+    results: dict[int, Result] = {}
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while not errors:
+                with lock:
+                    number = next(pending, None)
+                if number is None:
+                    return
+                results[number] = function(strips[number])
+        except BaseException as error:
+            errors.append(error)
+
+    helpers = [threading.Thread(target=work) for _ in range(nThreads - 1)]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
+    if errors:
+        raise errors[0]
+    return [results[number] for number in range(len(strips))]

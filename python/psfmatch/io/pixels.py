@@ -1,8 +1,9 @@
 """Pixels of plain image HDUs, straight from and to the file.
 
 Strips of rows are read into their place, or written from a small buffer, and their bytes brought to the order of the
-machine, or of FITS, while they are in the processor's cache; several threads share the work. astropy needs a second
-copy of the whole plane for the same. What is compressed, scaled or in memory is left to it.
+machine, or of FITS, while they are in the processor's cache; several threads share the work. Files are read rather than
+mapped: one that shrinks meanwhile is then an error and not the end of the process, and no page of it counts as memory.
+What is compressed, scaled or in memory is left to astropy.
 """
 
 from __future__ import annotations
