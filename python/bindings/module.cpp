@@ -37,5 +37,6 @@ PYBIND11_MODULE(_core, module) {
     bindKernels(module);
     bindFits(module);
     bindConvolve(module);
+    bindSubtract(module);
     bindWarp(module);
 }

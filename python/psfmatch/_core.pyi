@@ -315,6 +315,23 @@ def convolve(
     instructionSet: InstructionSet,
     nThreads: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]: ...
+def subtract(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    otherImage: npt.NDArray[np.float32],
+    otherVariance: npt.NDArray[np.float32],
+    otherMask: npt.NDArray[np.int32],
+    background: npt.ArrayLike,
+    spatial: SpatialFunction,
+    x0: int,
+    y0: int,
+    *,
+    divisor: float,
+    otherBits: int,
+    noDataBit: int,
+    nThreads: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]: ...
 
 maxAreaWidth: float
 

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from psfmatch import _core
 from psfmatch.cells import CandidateStatus, SpatialCellSet
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
@@ -157,6 +156,6 @@ def differenceNoise(
     if not good.any():
         return DifferenceNoise(math.nan, math.nan, 0)
     pull = image[good] / np.sqrt(variance[good])
-    middle = _core.clippedStatistics(pull).median
-    spread = 1.4826 * _core.clippedStatistics(np.abs(pull - middle)).median
+    middle = np.median(pull)
+    spread = 1.4826 * np.median(np.abs(pull - middle))
     return DifferenceNoise(float(spread), float(middle), int(pull.size))

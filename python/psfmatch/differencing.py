@@ -25,6 +25,7 @@ from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.selection import requireSources
+from psfmatch.strips import mapStrips
 
 __all__ = ["MODES", "SubtractionResult", "chooseStars", "frontDoorConfig", "subtract"]
 
@@ -71,7 +72,8 @@ class SubtractionResult:
         """Return the numbers of the run, ready for JSON."""
         mask = self.difference.mask
         box = self.difference.getBBox()
-        bad = mask.hasAny(("NO_DATA", "BAD", "SAT", "EDGE"))
+        pixels, bits = np.asarray(mask), np.int32(mask.getPlaneBitMask(("NO_DATA", "BAD", "SAT", "EDGE")))
+        nBad = sum(mapStrips(lambda strip: int(np.count_nonzero(pixels[strip] & bits)), pixels.shape))
         status = np.asarray(self.candidates["status"])
         numbers = {
             "shape": [box.height, box.width],
@@ -94,7 +96,7 @@ class SubtractionResult:
             "conditionNumber": self.metadata.get("spatialConditionNum"),
             "noiseRobustStdev": self.noise.robustStdev,
             "noiseMedian": self.noise.median,
-            "badFraction": float(bad.mean()),
+            "badFraction": nBad / pixels.size,
         }
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value

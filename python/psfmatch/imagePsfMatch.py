@@ -104,11 +104,13 @@ class ImagePsfMatchTask(StarMatchTask):
             template = atOrigin(result.warpedExposure.maskedImage, scienceExposure.maskedImage)
             if convolveTemplate:
                 pixels = subtractMatchedTemplate(
-                    scienceExposure.maskedImage, result.matchedImage, result.backgroundModel
+                    scienceExposure.maskedImage, result.matchedImage, result.backgroundModel, self.threads
                 )
             else:
                 kernelSum = result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre)
-                pixels = subtractMatchedScience(result.matchedImage, template, result.backgroundModel, kernelSum)
+                pixels = subtractMatchedScience(
+                    result.matchedImage, template, result.backgroundModel, kernelSum, self.threads
+                )
         displays.showDifference(template, result.matchedImage, scienceExposure, pixels, convolveTemplate)
         result.subtractedExposure = Exposure(
             pixels,
@@ -187,7 +189,7 @@ class ImagePsfMatchTask(StarMatchTask):
         )
         with self.timer("subtract"):
             result.subtractedMaskedImage = subtractMatchedTemplate(
-                scienceMaskedImage, result.matchedImage, result.backgroundModel
+                scienceMaskedImage, result.matchedImage, result.backgroundModel, self.threads
             )
         displays.showDifference(
             templateMaskedImage, result.matchedImage, scienceMaskedImage, result.subtractedMaskedImage

@@ -9,41 +9,71 @@ from __future__ import annotations
 
 import numpy as np
 
-from psfmatch.exposure import MaskedImage
+from psfmatch import _core
+from psfmatch.exposure import Mask, MaskedImage
 from psfmatch.kernels import SpatialFunction2D
+from psfmatch.threads import resolveThreads
 
 __all__ = ["subtractMatchedScience", "subtractMatchedTemplate"]
 
 
-def subtractMatchedTemplate(science: MaskedImage, matched: MaskedImage, background: SpatialFunction2D) -> MaskedImage:
-    """Return science - matched - background; pixels that cannot be used carry NO_DATA."""
-    difference = science.copy()
-    difference -= matched
-    difference -= background
-    _flagUnusable(difference, science)
-    return difference
+def subtractMatchedTemplate(
+    science: MaskedImage, matched: MaskedImage, background: SpatialFunction2D, threads: int | None = None
+) -> MaskedImage:
+    """Return science - matched - background; pixels that cannot be used carry NO_DATA.
+
+    Those are the pixels that `MaskedImage.badPixels` finds in either image, and those whose difference is not finite
+    or its variance not positive. Images that have no variance at all count as noiseless: nothing tells their pixels
+    apart. The result does not depend on the number of threads.
+    """
+    return _subtract(science, matched, background, 1.0, 1.0, threads)
 
 
 def subtractMatchedScience(
-    matched: MaskedImage, template: MaskedImage, background: SpatialFunction2D, kernelSum: float
+    matched: MaskedImage,
+    template: MaskedImage,
+    background: SpatialFunction2D,
+    kernelSum: float,
+    threads: int | None = None,
 ) -> MaskedImage:
-    """Return (matched + background - template) / kernelSum; pixels that cannot be used carry NO_DATA."""
-    difference = matched.copy()
-    difference -= lambda x, y: -np.asarray(background(x, y))
-    difference -= template
-    difference /= kernelSum
-    _flagUnusable(difference, template)
-    return difference
+    """Return (matched + background - template) / kernelSum, flagged as by `subtractMatchedTemplate`."""
+    return _subtract(matched, template, background, -1.0, kernelSum, threads)
 
 
-def _flagUnusable(difference: MaskedImage, unconvolved: MaskedImage) -> None:
-    """Set NO_DATA where a value is not finite or the variance not positive, in the difference or the plain image.
+def _subtract(
+    minuend: MaskedImage,
+    subtrahend: MaskedImage,
+    background: SpatialFunction2D,
+    sign: float,
+    divisor: float,
+    threads: int | None,
+) -> MaskedImage:
+    """Return (minuend - subtrahend - sign background) / divisor in one pass over all planes."""
+    mask, bits = _alignedMask(minuend.mask, subtrahend.mask)
+    image, variance, flags = _core.subtract(
+        minuend.image,
+        minuend.variance,
+        np.asarray(minuend.mask),
+        subtrahend.image,
+        subtrahend.variance,
+        np.asarray(mask),
+        sign * background.scaledParameters,
+        background.coreFunction,
+        *minuend.xy0,
+        divisor=divisor,
+        otherBits=bits,
+        noDataBit=mask.getPlaneBitMask("NO_DATA"),
+        nThreads=resolveThreads(threads),
+    )
+    return MaskedImage(image, Mask(flags, mask.planes), variance, minuend.xy0)
 
-    A difference of images that have no variance at all is left as it is: nothing tells its pixels apart.
-    """
-    unusable = unconvolved.badPixels(())
-    unusable |= ~np.isfinite(difference.image)
-    isPositive = np.asarray((difference.variance > 0.0) & (difference.variance < np.inf))
-    if isPositive.any():
-        unusable |= ~isPositive
-    difference.mask[unusable] |= np.int32(difference.mask.getPlaneBitMask("NO_DATA"))
+
+def _alignedMask(reference: Mask, other: Mask) -> tuple[Mask, int]:
+    """Return a mask with the pixels of another and the planes of `reference`, and which of its bits count."""
+    same = sum(1 << bit for name, bit in other.planes.items() if reference.planes.get(name) == bit)
+    moved = sum(1 << bit for name, bit in other.planes.items() if reference.planes.get(name) != bit)
+    if moved and int(np.bitwise_or.reduce(other, axis=None)) & moved:
+        aligned = Mask(np.zeros(other.shape, dtype=np.int32), reference.planes)
+        aligned.merge(other)
+        return aligned, aligned.getPlaneBitMask(aligned.planes)
+    return Mask(np.asarray(other), reference.planes), same

@@ -11,6 +11,7 @@ helpers of a task write while it runs answer to the names of the task, too.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,8 +55,7 @@ class TraceLog(LsstLogAdapter):
             return None
         number = 2 if level >= VERBOSE else 4 if level >= logging.DEBUG else 5
         for name in dict.fromkeys((self.logger.name, _taskName.get() or self.logger.name)):
-            for known in _namesOf(name):
-                tracer = logging.getLogger(f"TRACE{number}.{known}")
+            for tracer in _tracersOf(name, number):
                 if tracer.isEnabledFor(logging.DEBUG):
                     return tracer
         return None
@@ -76,7 +76,10 @@ def writingFor(name: str) -> Iterator[None]:
         _taskName.reset(token)
 
 
-def _namesOf(name: str) -> tuple[str, ...]:
+@functools.cache
+def _tracersOf(name: str, number: int) -> tuple[logging.Logger, ...]:
+    """Return the loggers that a trace number sets for a name; kept, as thousands of lines ask for the same few."""
+    names = [name]
     if name == OWN_ROOT or name.startswith(OWN_ROOT + "."):
-        return name, REFERENCE_ROOT + name.removeprefix(OWN_ROOT)
-    return (name,)
+        names.append(REFERENCE_ROOT + name.removeprefix(OWN_ROOT))
+    return tuple(logging.getLogger(f"TRACE{number}.{known}") for known in names)

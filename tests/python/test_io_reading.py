@@ -243,13 +243,14 @@ def test_onlyTheNeededHdusAreRead(tmp_path, monkeypatch):
     hdus[2] = imageHdu(BITS, "DQ")
     path = write(tmp_path / "many.fits", *hdus)
     seen = []
-    original = FitsSource.readData
+    # Every way to the pixels begins with this.
+    original = FitsSource._checkLength
 
     def counting(self, index):
         seen.append(index)
         return original(self, index)
 
-    monkeypatch.setattr(FitsSource, "readData", counting)
+    monkeypatch.setattr(FitsSource, "_checkLength", counting)
     readPlanes(path)
     assert sorted(seen) == [1, 2, 3]
 

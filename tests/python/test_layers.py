@@ -13,7 +13,7 @@ import pytest
 # Python modules, lowest row first: a module imports from its own row or a lower one, without cycles. A
 # package counts as one module. The package's own __init__, which re-exports, stands above all.
 pythonRows = [
-    {"errors", "config", "threads", "tracing"},
+    {"errors", "config", "strips", "threads", "tracing"},
     {"exposure", "io", "cells", "solutions", "task"},
     {
         "astrometry",
@@ -52,7 +52,7 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 headerGroups = [
     {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "fourierFunctions", "lanes"},
     {"statistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
-    {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "StampQuality", "warp"},
+    {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "StampQuality", "subtract", "warp"},
     {"KernelCandidateFit", "SpatialKernelSolution", "KernelPca"},
 ]
 

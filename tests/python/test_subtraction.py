@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from psfmatch import Box, Chebyshev2D, LinearCombinationKernel, MaskedImage, Polynomial2D
+from psfmatch import Box, Chebyshev2D, LinearCombinationKernel, Mask, MaskedImage, Polynomial2D
 from psfmatch.kernels import frameOf
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
 
@@ -84,3 +84,39 @@ def test_imagesWithoutVarianceAreNotFlagged(template):
     difference = subtractMatchedTemplate(plain, MaskedImage(template.image), Polynomial2D([0.0]))
     np.testing.assert_array_equal(difference.image, 0.0)
     assert not difference.mask.hasAny("NO_DATA").any()
+
+
+def test_masksAreMatchedByName(template, matched):
+    """Planes at other bits of the other image are moved; one that no pixel uses costs no bit."""
+    science = scienceOf(template, 0.0)
+    other = matched.copy()
+    planes = {**other.mask.planes, "GHOST": 12, "UNUSED": 13}
+    bits = np.array(other.mask)
+    bits[10, 10] |= 1 << 12
+    bits[11, 11] |= 1 << planes["CR"]
+    difference = subtractMatchedTemplate(
+        science, MaskedImage(other.image, Mask(bits, planes), other.variance), Polynomial2D([0.0])
+    )
+    assert difference.mask.hasAny("GHOST")[INNER].sum() == 1
+    assert difference.mask.hasAny("GHOST")[10, 10]
+    assert difference.mask.hasAny("CR")[11, 11]
+    assert "UNUSED" not in difference.mask.planes
+    assert "GHOST" not in science.mask.planes
+
+
+def test_thePositionOfTheFirstPixelCounts(template, matched):
+    """The background is a function of parent pixels."""
+    science = MaskedImage(matched.image, variance=matched.variance, xy0=(100, 200))
+    moved = MaskedImage(matched.image, variance=matched.variance, xy0=(100, 200))
+    difference = subtractMatchedTemplate(science, moved, Polynomial2D([1.0, 0.5, -0.25]))
+    assert difference.xy0 == (100, 200)
+    # 1 + 50 - 50 at (100, 200), and half a unit more per column: exact in float32.
+    np.testing.assert_array_equal(difference.image[2, 2:-2], -(1.0 + 0.5 * np.arange(102, 148) - 0.25 * 202))
+
+
+def test_theNumberOfThreadsChangesNothing(template, matched):
+    science = scienceOf(template, 3.0)
+    plane = Polynomial2D([1.0, 0.5, -0.25])
+    one, two = (subtractMatchedTemplate(science, matched, plane, threads) for threads in (1, 2))
+    for a, b in ((one.image, two.image), (one.variance, two.variance), (one.mask, two.mask)):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +47,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_subtract)
 
 
-def _read(options: argparse.Namespace, which: str) -> Exposure:
-    from psfmatch.exposure import Exposure
-
-    exposure = Exposure.readFits(
+def _read(Reader: type[Exposure], options: argparse.Namespace, which: str) -> Exposure:
+    exposure = Reader.readFits(
         getattr(options, which),
         noise=getattr(options, f"{which}_noise"),
         variance=getattr(options, f"{which}_variance"),
@@ -65,17 +64,22 @@ def _read(options: argparse.Namespace, which: str) -> Exposure:
 
 def _subtract(options: argparse.Namespace) -> int:
     from psfmatch import io
-    from psfmatch.differencing import subtract
+    from psfmatch.exposure import Exposure
 
     start = time.perf_counter()
     for name in (options.template, options.science):
         if Path(options.output).exists() and io.parseFileName(name)[0].resolve() == Path(options.output).resolve():
             raise ValueError(f"the output {options.output} is one of the inputs; choose another name")
-    config = configuration(options)
-    template, science = _read(options, "template"), _read(options, "science")
+    with ThreadPoolExecutor(1) as reader:
+        template, science = (reader.submit(_read, Exposure, options, which) for which in ("template", "science"))
+        # The other half of what the run needs is imported while the pixels are read, here alone: two threads that
+        # import the same modules can find them half made.
+        from psfmatch.differencing import subtract
+
+        config = configuration(options)
     result = subtract(
-        template,
-        science,
+        template.result(),
+        science.result(),
         config=config,
         mode=options.mode,
         templateFwhmPix=options.template_fwhm,
@@ -84,6 +88,6 @@ def _subtract(options: argparse.Namespace) -> int:
     )
     result.writeFits(options.output)
     if options.picture is not None:
-        draw(science, result, options.picture, None)
+        draw(science.result(), result, options.picture, None)
     report(result, options, {"output": options.output}, time.perf_counter() - start)
     return 0

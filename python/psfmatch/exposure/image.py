@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from psfmatch.errors import InputImagesError
+from psfmatch.strips import mapStrips
 
 from .box import Box
 from .mask import Mask
@@ -174,12 +175,21 @@ class MaskedImage:
         bad : `numpy.ndarray` of `bool`
             (h, w); true where a plane is set, image or variance is not finite, or the variance is negative.
         """
-        bad = ~np.isfinite(self._image)
-        # Written so that NaN is bad too.
-        bad |= ~((self._variance >= 0) & (self._variance < np.inf))
-        bits = self._mask.getPlaneBitMask(planes, ignoreMissing=True)
-        if bits:
-            bad |= np.asarray(self._mask & np.int32(bits) != 0)
+        bits = np.int32(self._mask.getPlaneBitMask(planes, ignoreMissing=True))
+        mask = np.asarray(self._mask)
+        bad = np.empty(self.shape, dtype=np.bool_)
+
+        def find(strip: slice) -> None:
+            variance = self._variance[strip]
+            # Written so that NaN is bad too.
+            good = np.isfinite(self._image[strip])
+            good &= variance >= 0
+            good &= variance < np.inf
+            if bits:
+                good &= (mask[strip] & bits) == 0
+            np.logical_not(good, out=bad[strip])
+
+        mapStrips(find, self.shape)
         return bad
 
     def mergeMask(self, other: Mask) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from psfmatch.io import DEFAULT_MASK_PLANES, MAX_PLANES
+from psfmatch.strips import mapStrips
 
 __all__ = ["DEFAULT_BAD_PLANES", "DEFAULT_MASK_PLANES", "Mask"]
 
@@ -163,7 +164,11 @@ class Mask(np.ndarray[tuple[int, ...], np.dtype[np.int32]]):
             # An unused plane of the other image costs no bit here.
             if isSet.any():
                 pixels[isSet] |= np.int32(1 << self.addPlane(name))
-        pixels |= source & np.int32(same)
+
+        def unite(strip: slice) -> None:
+            pixels[strip] |= source[strip] & np.int32(same)
+
+        mapStrips(unite, pixels.shape)
 
 
 def _plain(value: Any) -> Any:
@@ -176,7 +181,8 @@ def _bits(array: NDArray[Any], bad: int) -> NDArray[np.int32]:
     if array.dtype.kind not in "iu":
         raise TypeError(f"a mask holds bits or booleans, not {array.dtype}")
     if array.size:
-        limits = int(array.min()), int(array.max())
+        # An int32 has no bit above 30 but its sign.
+        limits = int(array.min()), 0 if array.dtype == np.int32 else int(array.max())
         if limits[0] < 0 or limits[1] >= 1 << MAX_PLANES:
             raise ValueError(f"mask values from {limits[0]} to {limits[1]} do not fit the bits 0 to {MAX_PLANES - 1}")
     return array.astype(np.int32, copy=False)

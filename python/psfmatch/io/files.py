@@ -30,11 +30,12 @@ from numpy.typing import NDArray
 
 from psfmatch.errors import ExposureReadError
 
+from .pixels import BLOCK, isPlain, pieces, readPlain, writePieces
+
 __all__ = ["FitsSource", "HduSelector", "Source", "openFits", "parseFileName", "quietAstropy", "writeHdus"]
 
 log = logging.getLogger("psfmatch.io")
 
-BLOCK = 2880  # bytes; FITS files consist of blocks of this length
 PACKERS = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\0": lzma.decompress}
 
 
@@ -146,6 +147,39 @@ class FitsSource:
                 f"the data of HDU {index} ({hdu.name or 'unnamed'}) cannot be read ({error}); "
                 "the file is damaged or truncated"
             ) from error
+
+    def readDirectly(self, index: int, bitpix: int, shape: tuple[int, int]) -> NDArray[Any] | None:
+        """Read the plane of one HDU past astropy, if its pixels lie in a file as plain numbers of one type.
+
+        Parameters
+        ----------
+        index : `int`
+            Position of the HDU.
+        bitpix : `int`
+            The type, in FITS terms.
+        shape : `tuple` [`int`, `int`]
+            Height and width.
+
+        Returns
+        -------
+        plane : `numpy.ndarray` or None
+            A new array in native byte order; None if the HDU is compressed, scaled, in memory or of another type.
+
+        Raises
+        ------
+        ExposureReadError
+            If the data block is cut off.
+        """
+        hdu = self.hdus[index]
+        place = hdu.fileinfo()
+        isFile = isinstance(self.stream, io.BufferedReader)
+        if not isFile or self.stream is None or place is None or not isPlain(hdu) or hdu.header["BITPIX"] != bitpix:
+            return None
+        self._checkLength(index)
+        try:
+            return readPlain(self.stream, place["datLoc"], bitpix, shape)
+        except OSError as error:
+            raise self.error(f"the data of HDU {index} ({hdu.name or 'unnamed'}) cannot be read ({error})") from error
 
     def _checkLength(self, index: int) -> None:
         hdu = self.hdus[index]
@@ -292,13 +326,14 @@ def writeHdus(path: str | os.PathLike[str], hdus: Sequence[Any], overwrite: bool
         raise FileExistsError(f"{path}: exists already; pass overwrite=True to replace it")
     temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
+        parts = pieces(hdus)
         with temporary.open("wb") as file:
             if path.suffix == ".gz":
                 # No time and no name in the gzip header: equal content gives equal files.
                 with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=4, mtime=0) as packed:
-                    fits.HDUList(list(hdus)).writeto(packed)
+                    writePieces(packed, parts, isPacked=True)
             else:
-                fits.HDUList(list(hdus)).writeto(file)
+                writePieces(file, parts, isPacked=False)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -7,7 +7,9 @@ and Roman's DO_NOT_USE, SATURATED and JUMP_DET are told apart.
 
 from __future__ import annotations
 
+import functools
 import logging
+import operator
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
+
+from psfmatch.strips import mapStrips
 
 from .headers import exactCard
 from .planes import DEFAULT_MASK_PLANES
@@ -72,20 +76,23 @@ def planesFromCards(cards: Mapping[str, Any]) -> dict[str, int]:
 
 
 def decodeMask(
-    stored: NDArray[Any], cards: Mapping[str, Any], telescope: str, label: str
+    stored: NDArray[Any], cards: Mapping[str, Any], telescope: str, label: str, isOwn: bool = False
 ) -> tuple[NDArray[np.int32], dict[str, int]]:
     """Turn a stored mask into int32 bit planes.
 
     Parameters
     ----------
     stored : `numpy.ndarray`
-        Mask as stored, (h, w), boolean, of any integer type, or float holding integers; not changed.
+        Mask as stored, (h, w), boolean, of any integer type, or float holding integers; not changed, unless
+        ``isOwn``.
     cards : `astropy.io.fits.Header` or mapping
         Its header.
     telescope : `str`
         TELESCOP of the file.
     label : `str`
         Name of the file for messages.
+    isOwn : `bool`, optional
+        Whether the pixels may become those of the result, which spares a copy.
 
     Returns
     -------
@@ -98,7 +105,7 @@ def decodeMask(
         stored = np.where(np.isfinite(stored), stored, 1).astype(np.int64)
     planes = planesFromCards(cards)
     if planes and stored.dtype.kind != "b":
-        return _named(stored, planes, label)
+        return _named(stored, planes, label, isOwn)
     fromSpace = telescope.strip().upper() in SPACE_TELESCOPES
     meaning = SPACE_BITS if fromSpace else _bitsFromComments(cards)
     mask = np.zeros(stored.shape, dtype=np.int32)
@@ -137,13 +144,16 @@ def maskCards(planes: Mapping[str, int]) -> fits.Header:
     return header
 
 
-def _named(stored: NDArray[Any], planes: dict[str, int], label: str) -> tuple[NDArray[np.int32], dict[str, int]]:
-    used = int(np.bitwise_or.reduce(stored, axis=None)) & 0xFFFFFFFFFFFFFFFF
+def _named(
+    stored: NDArray[Any], planes: dict[str, int], label: str, isOwn: bool
+) -> tuple[NDArray[np.int32], dict[str, int]]:
+    bits = mapStrips(lambda strip: int(np.bitwise_or.reduce(stored[strip], axis=None)), stored.shape)
+    used = functools.reduce(operator.or_, bits) & 0xFFFFFFFFFFFFFFFF
     kept = {name: bit for name, bit in planes.items() if 0 <= bit < MAX_PLANES}
     if len(kept) < len(planes) or used >> MAX_PLANES:
         lost = sorted(set(planes) - set(kept)) or "without names"
         log.warning("%s: mask planes beyond bit %d are left out: %s", label, MAX_PLANES - 1, lost)
-    mask = stored.astype(np.int32)
+    mask = stored.astype(np.int32, copy=not isOwn)
     if used >> MAX_PLANES:
         mask &= np.int32(2**MAX_PLANES - 1)
     # A bit in use but without a name must not be given to another plane later.

@@ -24,6 +24,7 @@ from .files import FitsSource, HduSelector, Source, openFits, parseFileName
 from .headers import FORMAT_CARD, photoCalibFromCards, readMetadata
 from .layouts import HduEntry, Role, chooseImage, companion, listHdus, planeShape
 from .masks import decodeMask
+from .pixels import converted
 from .planes import ImagePlanes
 from .variance import (
     checkGain,
@@ -76,16 +77,25 @@ class _Opened:
 
     def floats(self, entry: HduEntry) -> NDArray[np.float32]:
         """Read a plane as a new float32 array, (h, w)."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            data = np.array(self.source.readData(entry.index), dtype=np.float32, order="C")
-        return data.reshape(planeShape(entry.shape))
+        shape = self._shapeOf(entry)
+        data = self.source.readDirectly(entry.index, -32, shape)
+        return converted(self.source.readData(entry.index).reshape(shape), np.float32) if data is None else data
 
     def bits(self, entry: HduEntry) -> tuple[NDArray[np.int32], dict[str, int]]:
         """Read a mask as a new int32 array, (h, w), and its planes."""
         header = self.source.hdus[entry.index].header
         telescope = str(header.get("TELESCOP") or self.primary.get("TELESCOP") or "")
-        data = self.source.readData(entry.index).reshape(planeShape(entry.shape))
-        return decodeMask(data, header, telescope, self.source.label)
+        shape = self._shapeOf(entry)
+        data = self.source.readDirectly(entry.index, 32, shape)
+        if data is not None:
+            return decodeMask(data, header, telescope, self.source.label, isOwn=True)
+        return decodeMask(self.source.readData(entry.index).reshape(shape), header, telescope, self.source.label)
+
+    def _shapeOf(self, entry: HduEntry) -> tuple[int, int]:
+        shape = planeShape(entry.shape)
+        if shape is None:
+            raise self.source.error(f"HDU {entry} is no two-dimensional image")
+        return shape
 
     def checkShape(self, entry: HduEntry, shape: tuple[int, ...], of: str) -> None:
         """Raise `ExposureReadError` unless a plane has the image's shape."""

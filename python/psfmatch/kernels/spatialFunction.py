@@ -83,11 +83,16 @@ class SpatialFunction2D:
         """Coefficients of the scaled coordinates of `frame`, (q,)."""
         return self._scaledParameters.copy()
 
+    @property
+    def coreFunction(self) -> _core.SpatialFunction:
+        """The functions that `scaledParameters` multiply, as the core takes them."""
+        return coreFunction(self.model, self.order, self.frame)
+
     def sigma(self, x: float, y: float) -> float:
         """Return the standard deviation of the value at (x, y); RuntimeError without a covariance."""
         if self._covariance is None:
             raise RuntimeError("the function has no covariance; set calculateKernelUncertainty before it is fitted")
-        terms = coreFunction(self.model, self.order, self.frame).evaluate(np.atleast_1d(x), np.atleast_1d(y))[0]
+        terms = self.coreFunction.evaluate(np.atleast_1d(x), np.atleast_1d(y))[0]
         return math.sqrt(max(0.0, float(terms @ self._covariance @ terms)))
 
     def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray | float:
@@ -143,8 +148,8 @@ class Polynomial2D(SpatialFunction2D):
     @property
     def parameters(self) -> FloatArray:
         """Coefficients of the monomials of raw pixel coordinates, (q,)."""
-        function = coreFunction(self.model, self.order, self.frame)
-        raw: FloatArray = _core.changeFrame(self._scaledParameters[np.newaxis], function, _core.Frame(*RAW_PIXELS))
+        rawPixels = _core.Frame(*RAW_PIXELS)
+        raw: FloatArray = _core.changeFrame(self._scaledParameters[np.newaxis], self.coreFunction, rawPixels)
         return raw.reshape(-1)
 
 

@@ -1,0 +1,149 @@
+"""Pixels of plain image HDUs, straight from and to the file.
+
+Strips of rows are read into their place, or written from a small buffer, and their bytes brought to the order of the
+machine, or of FITS, while they are in the processor's cache; several threads share the work. Files are read rather than
+mapped: one that shrinks meanwhile is then an error and not the end of the process, and no page of it counts as memory.
+What is compressed, scaled or in memory is left to astropy.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from typing import IO, Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from psfmatch.strips import mapStrips
+
+__all__ = ["BLOCK", "converted", "isPlain", "pieces", "readPlain", "writePieces"]
+
+BLOCK = 2880  # bytes; FITS files consist of blocks of this length
+TYPES = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
+
+
+def isPlain(hdu: Any) -> bool:
+    """Whether the data of an image HDU are numbers one after the other, without scale or blank value."""
+    if isinstance(hdu, fits.CompImageHDU) or not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU):
+        return False
+    header = hdu.header
+    isScaled = header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0
+    hasBlank = header["BITPIX"] > 0 and "BLANK" in header
+    return not isScaled and not hasBlank and header.get("GROUPS") is not True
+
+
+def readPlain(file: IO[bytes], start: int, bitpix: int, shape: tuple[int, int]) -> NDArray[Any]:
+    """Read a plane of plain numbers.
+
+    Parameters
+    ----------
+    file : binary file
+        A file of the operating system; its position stays.
+    start : `int`
+        Byte where the plane begins.
+    bitpix : `int`
+        Type of the pixels in FITS terms.
+    shape : `tuple` [`int`, `int`]
+        Height and width.
+
+    Returns
+    -------
+    plane : `numpy.ndarray`
+        A new array, (h, w), of that type in the machine's byte order.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read, or ends too early.
+    """
+    plane: NDArray[Any] = np.empty(shape, dtype=TYPES[bitpix])
+    rowBytes = plane.strides[0]
+    needsSwap = not np.dtype(f">{TYPES[bitpix]}").isnative
+    descriptor = file.fileno()
+
+    def read(strip: slice) -> None:
+        rows = plane[strip]
+        # Memoryviews of one dimension alone can be cut at any byte.
+        target = rows.data.cast("B")
+        done = 0
+        while done < len(target):
+            count = os.preadv(descriptor, [target[done:]], start + strip.start * rowBytes + done)
+            if count == 0:
+                raise OSError("the file ends too early")
+            done += count
+        if needsSwap:
+            rows.byteswap(inplace=True)
+
+    mapStrips(read, shape)
+    return plane
+
+
+def converted(data: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """Copy an image, (h, w), of any real type and byte order to a new native array; overflow becomes infinity."""
+    plane: NDArray[Any] = np.empty(data.shape, dtype=dtype)
+
+    def convert(strip: slice) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.copyto(plane[strip], data[strip], casting="unsafe")
+
+    mapStrips(convert, data.shape)
+    return plane
+
+
+def pieces(hdus: Sequence[Any]) -> list[bytes | NDArray[Any]]:
+    """Take HDUs apart into what follows in the file: bytes, and planes whose pixels have yet to be put in order."""
+    parts: list[bytes | NDArray[Any]] = []
+    for hdu in hdus:
+        data = hdu.data if isinstance(hdu, fits.ImageHDU) else None
+        if data is None or data.ndim != 2 or data.dtype.str[1:] not in TYPES.values():
+            parts.append(_bytesOf(hdu))
+            continue
+        hdu.verify("exception")
+        parts += [hdu.header.tostring().encode("ascii"), data, bytes(-data.nbytes % BLOCK)]
+    return parts
+
+
+def writePieces(file: io.BufferedIOBase, parts: Sequence[bytes | NDArray[Any]], isPacked: bool) -> None:
+    """Write what `pieces` returned; a file that is compressed on the way is written from front to end."""
+    position = 0
+    for part in parts:
+        if isinstance(part, bytes):
+            file.write(part)
+            position += len(part)
+        else:
+            file.flush()
+            _writePlane(file, part, position, isPacked)
+            position += part.nbytes
+            if not isPacked:
+                file.seek(position)
+
+
+def _writePlane(file: io.BufferedIOBase, plane: NDArray[Any], start: int, isPacked: bool) -> None:
+    stored = plane.dtype.newbyteorder(">")
+    rowBytes = plane.shape[1] * plane.itemsize
+
+    def write(strip: slice) -> None:
+        source = np.ascontiguousarray(plane[strip], dtype=stored).view(np.uint8).data.cast("B")
+        if isPacked:
+            file.write(source)
+            return
+        done = 0
+        while done < len(source):
+            done += os.pwrite(file.fileno(), source[done:], start + strip.start * rowBytes + done)
+
+    mapStrips(write, plane.shape, 1 if isPacked else None)
+
+
+def _bytesOf(hdu: Any) -> bytes:
+    """Return an HDU as astropy writes it."""
+    if isinstance(hdu, fits.PrimaryHDU):
+        parts, skipped = [hdu], 0
+    else:
+        # An extension stands behind a primary header; an empty one fills a single block.
+        parts, skipped = [fits.PrimaryHDU(), hdu], BLOCK
+    buffer = io.BytesIO()
+    fits.HDUList(parts).writeto(buffer)
+    return buffer.getvalue()[skipped:]
