@@ -38,4 +38,5 @@ PYBIND11_MODULE(_core, module) {
     bindFits(module);
     bindConvolve(module);
     bindWarp(module);
+    bindSources(module);
 }

@@ -52,7 +52,16 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 headerGroups = [
     {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "lanes"},
     {"statistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
-    {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "StampQuality", "warp"},
+    {
+        "NormalEquations",
+        "LinearCombinationKernel",
+        "background",
+        "badPixels",
+        "convolve",
+        "sources",
+        "StampQuality",
+        "warp",
+    },
     {"KernelCandidateFit", "SpatialKernelSolution", "KernelPca"},
 ]
 
