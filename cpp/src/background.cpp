@@ -58,6 +58,45 @@ struct ValueAndVariance {
     double variance = std::numeric_limits<double>::quiet_NaN();
 };
 
+struct Kept {
+    double sum = 0.0;
+    double squares = 0.0;
+    double count = 0.0;
+};
+
+// Sums over the offsets from a centre that lie within limits.
+Kept keptWithin(std::vector<float> const& values, double centre, double low, double high) {
+    // Several sums side by side: one after the other each addition would wait for the last.
+    constexpr std::size_t nSums = 8;
+    std::array<double, nSums> sums = {};
+    std::array<double, nSums> squares = {};
+    std::array<double, nSums> counts = {};
+    auto const add = [&](std::size_t i, std::size_t lane) {
+        double const offset = static_cast<double>(values[i]) - centre;
+        bool const isKept = (offset >= low) & (offset <= high);
+        double const kept = isKept ? offset : 0.0;
+        sums[lane] += kept;
+        squares[lane] += kept * kept;
+        counts[lane] += isKept ? 1.0 : 0.0;
+    };
+    std::size_t const whole = values.size() / nSums * nSums;
+    for (std::size_t i = 0; i < whole; i += nSums) {
+        for (std::size_t lane = 0; lane < nSums; ++lane) {
+            add(i + lane, lane);
+        }
+    }
+    for (std::size_t i = whole; i < values.size(); ++i) {
+        add(i, i - whole);
+    }
+    Kept kept;
+    for (std::size_t lane = 0; lane < nSums; ++lane) {
+        kept.sum += sums[lane];
+        kept.squares += squares[lane];
+        kept.count += counts[lane];
+    }
+    return kept;
+}
+
 ValueAndVariance statisticOf(std::vector<float>& values, SuperPixelStatistic statistic) {
     if (values.empty()) {
         return {};
@@ -76,20 +115,10 @@ ValueAndVariance statisticOf(std::vector<float>& values, SuperPixelStatistic sta
     double used = 0.0;
     for (int pass = 0; pass < (clips ? clippingPasses : 1); ++pass) {
         double const reach = clips ? clippingSigma * sigma + rounding : std::numeric_limits<double>::infinity();
-        double sum = 0.0;
-        double squares = 0.0;
-        double count = 0.0;
-        for (float const value : values) {
-            double const offset = static_cast<double>(value) - median;
-            double const weight = std::abs(offset - shift) <= reach ? 1.0 : 0.0;
-            double const kept = weight != 0.0 ? offset : 0.0;
-            sum += kept;
-            squares += kept * kept;
-            count += weight;
-        }
-        used = count;
-        shift = sum / count;
-        variance = std::max(squares / count - shift * shift, 0.0);
+        Kept const kept = keptWithin(values, median, shift - reach, shift + reach);
+        used = kept.count;
+        shift = kept.sum / kept.count;
+        variance = std::max(kept.squares / kept.count - shift * shift, 0.0);
         sigma = std::sqrt(variance);
     }
     return {statistic == SuperPixelStatistic::median ? median : median + shift, variance / used};
@@ -109,14 +138,17 @@ SuperPixels measure(ConstImageView<float> const& image, SuperPixelControl const&
         Index const* const edgeX = control.edgesX.data();
         Index const* const edgeY = control.edgesY.data() + j;
         for (Index i = 0; i < nx; ++i) {
-            samples.clear();
+            samples.resize(static_cast<std::size_t>((edgeX[i + 1] - edgeX[i] + control.stepX - 1) / control.stepX *
+                                                    ((edgeY[1] - edgeY[0] + control.stepY - 1) / control.stepY)));
+            std::size_t n = 0;
             for (Index y = edgeY[0]; y < edgeY[1]; y += control.stepY) {
                 for (Index x = edgeX[i]; x < edgeX[i + 1]; x += control.stepX) {
-                    if (!isBadAt(y, x)) {
-                        samples.push_back(image(y, x));
-                    }
+                    // Written in any case: a branch would be mispredicted where bad pixels are scattered.
+                    samples[n] = image(y, x);
+                    n += isBadAt(y, x) ? 0 : 1;
                 }
             }
+            samples.resize(n);
             ValueAndVariance const found = statisticOf(samples, control.statistic);
             result.values(j, i) = found.value;
             result.variances(j, i) = found.variance;

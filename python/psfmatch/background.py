@@ -25,8 +25,8 @@ FloatArray = npt.NDArray[np.float64]
 
 MIN_GRID_PIX = 16
 """Images with a shorter side (pixels) have one value for the sky: a grid would follow their noise."""
-MAX_SAMPLE_PIX = 1024
-"""Pixels of a super-pixel, on a regular lattice, that its statistic is made from: the error is 3 % of the noise."""
+SAMPLE_PIX = 1024
+"""Pixels of a super-pixel, about, that its statistic is made from, on a lattice: the error is 3 % of the noise."""
 LEVEL_STEP_PIX = 64
 """Distance, in pixels, of the places from which the level of the sky is told."""
 HOLE_WEIGHT = 1e-3
@@ -200,7 +200,7 @@ def measureBackground(
     height, width = maskedImage.shape
     edgesX, edgesY = _edges(width, height, config)
     nx, ny = edgesX.size - 1, edgesY.size - 1
-    step = max(1, math.isqrt(int(width / nx * height / ny / MAX_SAMPLE_PIX)))
+    step = max(1, round(math.sqrt(width / nx * height / ny / SAMPLE_PIX)))
     return _gridOf(
         edgesX,
         edgesY,

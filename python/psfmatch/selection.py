@@ -193,8 +193,8 @@ def makeCandidateList(
     isGood = isLarge.copy()
     isGood[isLarge] = np.array(_core.lostWeights(*images, local, nThreads=threads)) <= rules.maxLostFraction
     candidates: list[dict[str, Row | Footprint]] = [
-        {"source": sources[int(i)], "footprint": Footprint(Box(*boxes[i].tolist()), (float(x[i]), float(y[i])))}
-        for i in np.flatnonzero(isGood & isNew)
+        {"source": Row(sources, i), "footprint": Footprint(Box(*boxes[i].tolist()), (float(x[i]), float(y[i])))}
+        for i in np.flatnonzero(isGood & isNew).tolist()
     ]
     tooSmall = "too close to the edge" if width >= rules.kernelSize else "in stamps smaller than the kernel"
     counts = {
