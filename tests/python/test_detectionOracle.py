@@ -97,7 +97,7 @@ def test_blends(nStars):
 def test_completeness(nStars):
     ours, theirs, *_ = bothFound(nStars)
     _, x, y, _ = field(nStars)
-    # A smoothed pixel has a noise of 1 / (2 sqrt(pi) 1.6) = 0.18 counts, so the threshold is 0.9; a star of flux 100 peaks at
+    # A smoothed pixel has a noise of 1 / (2 sqrt(pi) 1.6) = 0.18 counts, so the threshold is 0.9. One of 100 peaks at
     # 3.1, and the brightest is above the threshold within 8.4 pixels, the faintest within 3.6.
     found = [
         np.hypot(x[:, np.newaxis] - sources["x"], y[:, np.newaxis] - sources["y"]).min(axis=1) < 1.5
