@@ -15,6 +15,7 @@ using convolveReference::makeField;
 using convolveReference::MaskedImage;
 using convolveReference::view;
 using psfmatch::Index;
+using psfmatch::subtractSurface;
 using psfmatch::SuperPixelControl;
 using psfmatch::SuperPixels;
 using psfmatch::SuperPixelStatistic;
@@ -94,13 +95,13 @@ TEST_CASE("super-pixels without scatter, and without a good pixel") {
     input.image.rightCols(20).setConstant(std::numeric_limits<float>::infinity());
     SuperPixelControl const control{{0, 20, 40}, {0, 20}, 1, 1, SuperPixelStatistic::meanClip};
     for (SuperPixels const& found :
-         {superPixelStatistics(input.views(), 0, control), superPixelStatistics(view(input.image), control)}) {
+         {superPixelStatistics(input.views(), 0, control), superPixelStatistics(input.views().image, control)}) {
         CHECK(found.values(0, 0) == 1e6);
         CHECK(found.variances(0, 0) == 0.0);
         CHECK(std::isnan(found.values(0, 1)));
         CHECK(std::isnan(found.variances(0, 1)));
     }
-    SuperPixels const none = superPixelStatistics(view(input.image), {{0, 0, 40}, {0, 20}, 1, 1, {}});
+    SuperPixels const none = superPixelStatistics(input.views().image, {{0, 0, 40}, {0, 20}, 1, 1, {}});
     CHECK(std::isnan(none.values(0, 0)));
 }
 

@@ -1,14 +1,14 @@
 // Sources: Gaussian stars in closed form, brute force for smoothing and labelling, blends, threads, bad pixels.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <numbers>
 #include <random>
-#include <set>
 #include <stdexcept>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "convolveReference.h"
@@ -183,7 +183,7 @@ TEST_CASE("smoothed pixels by definition, bad ones filled") {
     MaskedImage whole = input;
     writeFill(filled, view(whole.image), view(whole.variance));
     std::vector<double> const profile = gaussian(4, 1.3);
-    Image<float> const samples = smoothedSamples(view(input.image), filled, profile, 1, 1);
+    Image<float> const samples = smoothedSamples(input.views().image, filled, profile, 1, 1);
     for (Index y = 0; y < 60; ++y) {
         for (Index x = 0; x < 70; ++x) {
             bool const isBorder = y < 4 || x < 4 || y >= 56 || x >= 66;
@@ -206,7 +206,7 @@ TEST_CASE("smoothed pixels by definition, bad ones filled") {
         }
     }
     // Every third row and every fifth column, from half a step on.
-    Image<float> const few = smoothedSamples(view(input.image), filled, profile, 3, 5);
+    Image<float> const few = smoothedSamples(input.views().image, filled, profile, 3, 5);
     REQUIRE(few.rows() == 20);
     REQUIRE(few.cols() == 14);
     for (Index j = 0; j < few.rows(); ++j) {
@@ -275,8 +275,8 @@ TEST_CASE("threads, strides and repetition do not change a bit") {
         }
     }
     FilledPixels const filled = fillBadPixels(input.views(), 1);
-    Image<float> const one = smoothedSamples(view(input.image), filled, gaussian(4, 1.3), 7, 2);
-    Image<float> const many = smoothedSamples(view(input.image), filled, gaussian(4, 1.3), 7, 2, {4, {}});
+    Image<float> const one = smoothedSamples(input.views().image, filled, gaussian(4, 1.3), 7, 2);
+    Image<float> const many = smoothedSamples(input.views().image, filled, gaussian(4, 1.3), 7, 2, {4, {}});
     CHECK(std::memcmp(one.data(), many.data(), static_cast<std::size_t>(one.size()) * sizeof(float)) == 0);
 }
 
@@ -366,7 +366,7 @@ TEST_CASE("images of one pixel, without a good pixel, or all above the threshold
     MaskedImage bad(20, 30);
     bad.image.setConstant(notANumber);
     CHECK(find(bad, control).positive.sources.empty());
-    CHECK(std::isnan(smoothedSamples(view(bad.image), fillBadPixels(bad.views(), 0), {1.0}, 4, 4)(2, 3)));
+    CHECK(std::isnan(smoothedSamples(bad.views().image, fillBadPixels(bad.views(), 0), {1.0}, 4, 4)(2, 3)));
     // The profile reaches all borders: nothing is smoothed.
     MaskedImage tiny(3, 3);
     tiny.image.setConstant(9.0F);
@@ -402,5 +402,5 @@ TEST_CASE("what sources cannot be found with is refused") {
     Image<float> const higher = Image<float>::Ones(21, 30);
     control.perPixel = false;
     CHECK_THROWS_AS((void)findSources(view(higher), view(higher), filled, control), std::invalid_argument);
-    CHECK_THROWS_AS((void)smoothedSamples(view(input.image), filled, {1.0}, 0, 1), std::invalid_argument);
+    CHECK_THROWS_AS((void)smoothedSamples(input.views().image, filled, {1.0}, 0, 1), std::invalid_argument);
 }
