@@ -40,6 +40,16 @@ def residualStatistics(
     *,
     coreRadius: int = -1,
 ) -> ResidualStatistics: ...
+def adaptiveMoments(
+    stamps: FloatArray,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    sigma: float = 1.5,
+    maxIterations: int = 50,
+    maxShift: float = ...,
+    nThreads: int = 1,
+) -> FloatArray: ...
 
 class SolverMethod(enum.Enum):
     none = ...

@@ -51,7 +51,7 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 # C++ headers, lowest group first: a header includes its own group or lower ones, without cycles.
 headerGroups = [
     {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "lanes"},
-    {"statistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
+    {"adaptiveMoments", "statistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
     {
         "NormalEquations",
         "LinearCombinationKernel",
