@@ -10,7 +10,7 @@ namespace psfmatch {
 namespace {
 
 constexpr Index rowsPerItem = 64;
-constexpr Index scanWidth = 64;  // pixels of a row that are looked at together
+constexpr Index scanWidth = 32;  // pixels of a row that are looked at together
 constexpr std::int32_t none = -1;
 
 // Variance and mask may be absent (null).
