@@ -274,6 +274,25 @@ def test_viewsOfALargerImage(doSmooth):
     assert found["x"] == pytest.approx(60.0, abs=0.1)
 
 
+@pytest.mark.parametrize("thresholdType", ["stdev", "pixel_stdev"])
+def test_threadsDoNotChangeABit(thresholdType):
+    rng = np.random.default_rng(3)
+    image = noise((500, 1300), 0.0)
+    for x, y, flux in zip(*rng.uniform(20.0, 480.0, (2, 60)), rng.uniform(-5e3, 5e3, 60), strict=True):
+        addStar(image[:, 400:900], x, y, flux)
+    planes = MaskedImage(image, rng.random(image.shape) < 0.01, np.ones(image.shape))
+    task = makeTask(thresholdType=thresholdType, thresholdPolarity="both")
+    expected = task.run(planes, 1.6)
+    assert len(expected.sources) > 40
+    for threads in (2, 3):
+        found = task.run(planes, 1.6, threads=threads)
+        for name in COLUMNS:
+            np.testing.assert_array_equal(found.sources[name], expected.sources[name])
+        for polarity in ("positive", "negative"):
+            pixels = [getattr(result, polarity).where() for result in (found, expected)]
+            np.testing.assert_array_equal(*pixels)
+
+
 def test_imageIsNotChanged():
     image = noise((100, 100), 0.0)
     addStar(image, 50.0, 50.0, 1e4)
