@@ -29,6 +29,17 @@ bool isBadAt(MaskedImageView const& image, MaskPixel badBits, Index y, Index x) 
     return isBad(image.image(y, x), image.variance(y, x), image.mask(y, x), badBits);
 }
 
+int countBad(MaskedImageView const& image, MaskPixel badBits, Box const& box, Index y) {
+    float const* const pixels = image.image.data() + y * image.image.outerStride() + box.x0;
+    float const* const variances = image.variance.data() + y * image.variance.outerStride() + box.x0;
+    MaskPixel const* const planes = image.mask.data() + y * image.mask.outerStride() + box.x0;
+    int count = 0;
+    for (Index x = 0; x < box.width; ++x) {
+        count += isBad(pixels[x], variances[x], planes[x], badBits) ? 1 : 0;
+    }
+    return count;
+}
+
 // Unnormalised profile of the star along one axis, centred on the middle pixel.
 Eigen::VectorXd starProfile(Index count, double sigma) {
     Eigen::VectorXd profile(count);
@@ -56,6 +67,10 @@ std::vector<double> lostWeights(MaskedImageView const& templateImage, MaskPixel 
         Eigen::VectorXd alongX;
         Eigen::VectorXd alongY;
         for (Index y = 0; y < box.height; ++y) {
+            if (countBad(templateImage, templateBadBits, box, box.y0 + y) == 0 &&
+                countBad(scienceImage, scienceBadBits, box, box.y0 + y) == 0) {
+                continue;
+            }
             for (Index x = 0; x < box.width; ++x) {
                 if (!isBadAt(templateImage, templateBadBits, box.y0 + y, box.x0 + x) &&
                     !isBadAt(scienceImage, scienceBadBits, box.y0 + y, box.x0 + x)) {

@@ -10,6 +10,7 @@ namespace psfmatch {
 namespace {
 
 constexpr Index rowsPerItem = 64;
+constexpr Index scanWidth = 32;  // pixels of a row that are looked at together
 constexpr std::int32_t none = -1;
 
 // Variance and mask may be absent (null).
@@ -45,18 +46,18 @@ void forRows(Index height, Execution const& execution, Body const& body) {
     });
 }
 
-Index countBad(Planes const& planes, Index y) {
+int countBad(Planes const& planes, Index y, Index begin, Index end) {
     float const* const image = planes.image + y * planes.imageStride;
     int count = 0;
     if (planes.mask == nullptr) {
-        for (Index x = 0; x < planes.width; ++x) {
+        for (Index x = begin; x < end; ++x) {
             count += isBad(image[x], 0.0F, 0, 0) ? 1 : 0;
         }
         return count;
     }
     float const* const variance = planes.variance + y * planes.varianceStride;
     MaskPixel const* const mask = planes.mask + y * planes.maskStride;
-    for (Index x = 0; x < planes.width; ++x) {
+    for (Index x = begin; x < end; ++x) {
         count += isBad(image[x], variance[x], mask[x], planes.badBits) ? 1 : 0;
     }
     return count;
@@ -66,20 +67,33 @@ FilledPixels findBadPixels(Planes const& planes, Execution const& execution) {
     FilledPixels fill;
     fill.rowStart.assign(static_cast<std::size_t>(planes.height) + 1, 0);
     Index* const rowStart = fill.rowStart.data();
-    forRows(planes.height, execution, [&](Index y) { rowStart[y + 1] = countBad(planes, y); });
+    Index const nItems = (planes.height + rowsPerItem - 1) / rowsPerItem;
+    std::vector<std::vector<FilledPixel>> found(static_cast<std::size_t>(nItems));
+    forRows(planes.height, execution, [&](Index y) {
+        std::vector<FilledPixel>& pixels = found[static_cast<std::size_t>(y / rowsPerItem)];
+        std::size_t const before = pixels.size();
+        // Most stretches of a row hold no bad pixel.
+        for (Index begin = 0; begin < planes.width; begin += scanWidth) {
+            Index const end = std::min(planes.width, begin + scanWidth);
+            if (countBad(planes, y, begin, end) == 0) {
+                continue;
+            }
+            for (Index x = begin; x < end; ++x) {
+                if (planes.isBadAt(y, x)) {
+                    pixels.push_back({static_cast<std::int32_t>(x), 0.0F, 0.0F, planes.planesAt(y, x)});
+                }
+            }
+        }
+        rowStart[y + 1] = static_cast<Index>(pixels.size() - before);
+    });
     for (Index y = 0; y < planes.height; ++y) {
         rowStart[y + 1] += rowStart[y];
     }
-    fill.pixels.resize(static_cast<std::size_t>(rowStart[planes.height]));
-    forRows(planes.height, execution, [&](Index y) {
-        FilledPixel* next = fill.pixels.data() + rowStart[y];
-        FilledPixel const* const end = fill.pixels.data() + rowStart[y + 1];
-        for (Index x = 0; next != end; ++x) {
-            if (planes.isBadAt(y, x)) {
-                *next++ = {static_cast<std::int32_t>(x), 0.0F, 0.0F, planes.planesAt(y, x)};
-            }
-        }
-    });
+    fill.pixels.reserve(static_cast<std::size_t>(rowStart[planes.height]));
+    for (std::vector<FilledPixel>& pixels : found) {
+        fill.pixels.insert(fill.pixels.end(), pixels.begin(), pixels.end());
+        pixels = {};
+    }
     return fill;
 }
 

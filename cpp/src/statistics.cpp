@@ -22,6 +22,18 @@ double sortedQuantile(std::vector<double> const& sorted, double fraction) {
     return sorted[lower] + (position - static_cast<double>(lower)) * (sorted[upper] - sorted[lower]);
 }
 
+// The same of values that need not be sorted but are brought into another order. The fractions of several calls must
+// ascend; `placed` counts the values that lie where sorting would put them, below all others; 0 at first.
+double nextQuantile(std::vector<double>& values, double fraction, std::size_t& placed) {
+    double const position = fraction * static_cast<double>(values.size() - 1);
+    auto const lower = static_cast<std::size_t>(position);
+    auto const at = values.begin() + static_cast<std::ptrdiff_t>(lower);
+    std::nth_element(values.begin() + static_cast<std::ptrdiff_t>(placed), at, values.end());
+    placed = lower;
+    double const upper = lower + 1 < values.size() ? *std::min_element(at + 1, values.end()) : *at;
+    return *at + (position - static_cast<double>(lower)) * (upper - *at);
+}
+
 void requireValues(std::vector<double> const& values, char const* what) {
     if (values.empty()) {
         throw NumericalError(std::string(what) + " of no values");
@@ -54,11 +66,12 @@ double median(std::vector<double> values) {
 
 ClippedStatistics clippedStatistics(std::vector<double> const& values, ClippingControl const& control) {
     requireValues(values, "clipped statistics");
-    std::vector<double> sorted = values;
-    std::sort(sorted.begin(), sorted.end());
+    std::vector<double> partitioned = values;
     ClippedStatistics result;
-    result.median = sortedQuantile(sorted, 0.5);
-    double const range = sortedQuantile(sorted, 0.75) - sortedQuantile(sorted, 0.25);
+    std::size_t placed = 0;
+    double const low = nextQuantile(partitioned, 0.25, placed);
+    result.median = nextQuantile(partitioned, 0.5, placed);
+    double const range = nextQuantile(partitioned, 0.75, placed) - low;
 
     double centre = result.median;
     double halfWidth = control.nSigma * sigmaPerInterquartileRange * range;
@@ -66,7 +79,7 @@ ClippedStatistics clippedStatistics(std::vector<double> const& values, ClippingC
     for (int iteration = 0; iteration < control.nIterations; ++iteration) {
         double sum = 0.0;
         Index count = 0;
-        for (double const v : sorted) {
+        for (double const v : values) {
             if (std::abs(v - centre) <= halfWidth) {
                 sum += v;
                 ++count;
@@ -77,7 +90,7 @@ ClippedStatistics clippedStatistics(std::vector<double> const& values, ClippingC
         }
         double const mean = sum / static_cast<double>(count);
         double squares = 0.0;
-        for (double const v : sorted) {
+        for (double const v : values) {
             if (std::abs(v - centre) <= halfWidth) {
                 squares += (v - mean) * (v - mean);
             }

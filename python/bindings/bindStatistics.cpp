@@ -1,8 +1,11 @@
 #include <pybind11/stl.h>
 
+#include <limits>
+
 #include "arrays.h"
 #include "module.h"
 #include "psfmatch/LinearSolver.h"
+#include "psfmatch/adaptiveMoments.h"
 #include "psfmatch/statistics.h"
 
 namespace psfmatch::python {
@@ -38,6 +41,37 @@ void bindStatistics(py::module_& module) {
            Index coreRadius) { return residualStatistics(maskedViewOf(image, variance, mask), badBits, coreRadius); },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::kw_only(),
         py::arg("coreRadius") = -1);
+
+    module.def(
+        "adaptiveMoments",
+        [](DoubleArray const& stamps, std::vector<double> const& x, std::vector<double> const& y, double sigma,
+           int maxIterations, double maxShift, int nThreads) {
+            if (stamps.ndim() != 3) {
+                throw py::value_error("stamps have shape (n, height, width), not " + std::to_string(stamps.ndim()) +
+                                      " dimensions");
+            }
+            Index const height = stamps.shape(1);
+            Index const width = stamps.shape(2);
+            ConstImageView<double> const view(stamps.data(), stamps.shape(0), height * width,
+                                              Eigen::OuterStride<>(height * width));
+            auto const execution = interruptible(nThreads);
+            std::vector<SecondMoments> found;
+            {
+                py::gil_scoped_release const release;
+                found = adaptiveMoments(view, height, width, x, y, {sigma, maxIterations, maxShift}, execution);
+            }
+            py::array_t<double> result({static_cast<py::ssize_t>(found.size()), py::ssize_t{3}});
+            double* next = result.mutable_data();
+            for (SecondMoments const& moments : found) {
+                *next++ = moments.xx;
+                *next++ = moments.yy;
+                *next++ = moments.xy;
+            }
+            return result;
+        },
+        py::arg("stamps"), py::arg("x"), py::arg("y"), py::kw_only(), py::arg("sigma") = 1.5,
+        py::arg("maxIterations") = 50, py::arg("maxShift") = std::numeric_limits<double>::infinity(),
+        py::arg("nThreads") = 1);
 
     py::native_enum<SolverMethod>(module, "SolverMethod", "enum.Enum")
         .value("none", SolverMethod::none)

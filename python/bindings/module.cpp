@@ -39,4 +39,5 @@ PYBIND11_MODULE(_core, module) {
     bindConvolve(module);
     bindSubtract(module);
     bindWarp(module);
+    bindSources(module);
 }

@@ -13,6 +13,7 @@ void bindFits(pybind11::module_& module);
 void bindConvolve(pybind11::module_& module);
 void bindSubtract(pybind11::module_& module);
 void bindWarp(pybind11::module_& module);
+void bindSources(pybind11::module_& module);
 
 // Execution of a call that has released the interpreter lock: Ctrl-C is looked for ten times a second.
 [[nodiscard]] Execution interruptible(int nThreads);

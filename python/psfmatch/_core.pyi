@@ -40,6 +40,16 @@ def residualStatistics(
     *,
     coreRadius: int = -1,
 ) -> ResidualStatistics: ...
+def adaptiveMoments(
+    stamps: FloatArray,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    sigma: float = 1.5,
+    maxIterations: int = 50,
+    maxShift: float = ...,
+    nThreads: int = 1,
+) -> FloatArray: ...
 
 class SolverMethod(enum.Enum):
     none = ...
@@ -363,3 +373,66 @@ def warp(
     instructionSet: InstructionSet,
     nThreads: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]: ...
+
+class FilledPixels:
+    def __len__(self) -> int: ...
+
+FoundSources = tuple[npt.NDArray[np.void], npt.NDArray[np.void], int]
+
+def fillBadPixels(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    *,
+    nThreads: int = 1,
+) -> FilledPixels: ...
+def findSources(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    filled: FilledPixels,
+    *,
+    profile: Sequence[float],
+    threshold: float,
+    perPixel: bool = False,
+    minStdev: float = 0.0,
+    findPositive: bool = True,
+    findNegative: bool = False,
+    minPixels: int = 1,
+    nThreads: int = 1,
+) -> tuple[FoundSources, FoundSources]: ...
+def smoothedSamples(
+    image: npt.NDArray[np.float32],
+    filled: FilledPixels,
+    *,
+    profile: Sequence[float],
+    rowStep: int,
+    columnStep: int,
+    nThreads: int = 1,
+) -> npt.NDArray[np.float32]: ...
+
+class SuperPixelStatistic(enum.Enum):
+    MEANCLIP = ...
+    MEAN = ...
+    MEDIAN = ...
+
+def superPixelStatistics(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32] | None = None,
+    mask: npt.NDArray[np.int32] | None = None,
+    badBits: int = 0,
+    *,
+    edgesX: Sequence[int],
+    edgesY: Sequence[int],
+    stepX: int = 1,
+    stepY: int = 1,
+    statistic: SuperPixelStatistic = ...,
+    nThreads: int = 1,
+) -> tuple[FloatArray, FloatArray]: ...
+def subtractSurface(
+    image: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.float32],
+    columns: npt.NDArray[np.float32],
+    *,
+    nThreads: int = 1,
+) -> npt.NDArray[np.float32]: ...

@@ -7,32 +7,28 @@ on straight. Pixels that are masked or not finite take no part.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from numpy.polynomial import chebyshev
 
+from psfmatch import _core
 from psfmatch.config import SubtractBackgroundConfig
 from psfmatch.exposure import MaskedImage
 
-__all__ = ["BackgroundGrid", "estimateBackground", "gridOf", "measureBackground"]
+__all__ = ["BackgroundGrid", "estimateBackground", "gridOfSamples", "measureBackground", "subtractBackground"]
 
 FloatArray = npt.NDArray[np.float64]
 
 MIN_GRID_PIX = 16
 """Images with a shorter side (pixels) have one value for the sky: a grid would follow their noise."""
-MAX_SAMPLE_PIX = 1024
-"""Pixels of a super-pixel, on a regular lattice, that its statistic is made from: the error is 3 % of the noise."""
-CLIPPING_SIGMA = 3.0
-CLIPPING_PASSES = 3
-FAR_OUTLIERS = 100.0
-"""Distances between the quartiles, beyond which clipping never looks."""
-IQR_TO_SIGMA = 0.741301109252801
-"""Standard deviations of a Gaussian per distance between its quartiles."""
+SAMPLE_PIX = 1024
+"""Pixels of a super-pixel, about, that its statistic is made from, on a lattice: the error is 3 % of the noise."""
+LEVEL_STEP_PIX = 64
+"""Distance, in pixels, of the places from which the level of the sky is told."""
 HOLE_WEIGHT = 1e-3
 """Weight in a fit of a super-pixel without a good pixel, which has its value from its neighbours."""
 MIN_POINTS = {"AKIMA_SPLINE": 5, "NATURAL_SPLINE": 3, "LINEAR": 2, "CONSTANT": 1}
@@ -66,14 +62,28 @@ class BackgroundGrid:
         ValueError
             If the grid is too coarse and ``undersampleStyle`` forbids to lower the order.
         """
+        rows, columns = self._factors()
+        return rows @ columns
+
+    def subtractFrom(self, image: npt.NDArray[np.float32], threads: int = 1) -> npt.NDArray[np.float32]:
+        """Return an image (h, w), which is not changed, without the sky; errors are those of `image`."""
+        return _core.subtractSurface(image, *self._factors(), nThreads=threads)
+
+    def level(self) -> float:
+        """Return the median of the sky's size over the image, image units; errors are those of `image`."""
+        rows, columns = self._factors()
+        return float(np.median(np.abs(rows[::LEVEL_STEP_PIX] @ columns[:, ::LEVEL_STEP_PIX])))
+
+    def _factors(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return arrays (h, n) and (n, w) whose product is the sky in every pixel."""
         x, y = (np.arange(size, dtype=np.float64) for size in reversed(self.shape))
         if self._isFit():
             basisX, basisY, coefficients = self._fit(x, y)
-            return (basisY @ coefficients).astype(np.float32) @ basisX.T.astype(np.float32)
-        rows, slopes, valueX, slopeX = self._interpolation(x, y)
-        image: npt.NDArray[np.float32] = rows.astype(np.float32) @ valueX.T.astype(np.float32)
-        image += slopes.astype(np.float32) @ slopeX.T.astype(np.float32)
-        return image
+            rows, columns = basisY @ coefficients, basisX
+        else:
+            values, slopes, valueX, slopeX = self._interpolation(x, y)
+            rows, columns = np.hstack([values, slopes]), np.hstack([valueX, slopeX])
+        return rows.astype(np.float32), np.ascontiguousarray(columns.T, dtype=np.float32)
 
     def at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
         """Return the sky at positions x and y (n,), array coordinates, image units."""
@@ -145,7 +155,7 @@ class BackgroundGrid:
 
 
 def estimateBackground(
-    maskedImage: MaskedImage, config: SubtractBackgroundConfig, planes: Iterable[str] = ()
+    maskedImage: MaskedImage, config: SubtractBackgroundConfig, planes: Iterable[str] = (), threads: int = 1
 ) -> npt.NDArray[np.float32]:
     """Return a smooth model of the sky, (h, w) in image units.
 
@@ -157,6 +167,8 @@ def estimateBackground(
         All of its fields count; algorithm NONE gives zero everywhere.
     planes
         Mask planes whose pixels are left out, besides those of ``ignoredPixelMask``.
+    threads
+        Number of threads.
 
     Raises
     ------
@@ -165,67 +177,117 @@ def estimateBackground(
     """
     if config.algorithm == "NONE":
         return np.zeros(maskedImage.shape, dtype=np.float32)
-    return measureBackground(maskedImage, config, planes).image()
+    return measureBackground(maskedImage, config, planes, threads).image()
+
+
+def subtractBackground(
+    maskedImage: MaskedImage, config: SubtractBackgroundConfig, planes: Iterable[str] = (), threads: int = 1
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Return the pixels without their sky, (h, w), and the sky's level; image units.
+
+    Parameters and errors are those of `estimateBackground`. The pixels are the image's own where nothing is taken off.
+    """
+    if config.algorithm == "NONE":
+        return maskedImage.image, 0.0
+    grid = measureBackground(maskedImage, config, planes, threads)
+    return grid.subtractFrom(maskedImage.image, threads), grid.level()
 
 
 def measureBackground(
-    maskedImage: MaskedImage, config: SubtractBackgroundConfig, planes: Iterable[str] = ()
+    maskedImage: MaskedImage, config: SubtractBackgroundConfig, planes: Iterable[str] = (), threads: int = 1
 ) -> BackgroundGrid:
     """Measure the sky in super-pixels; parameters and errors are those of `estimateBackground`."""
-    bits = np.int32(maskedImage.mask.getPlaneBitMask((*config.ignoredPixelMask, *planes), ignoreMissing=True))
-    mask, variance = np.asarray(maskedImage.mask), maskedImage.variance
+    height, width = maskedImage.shape
+    edgesX, edgesY = _edges(width, height, config)
+    nx, ny = edgesX.size - 1, edgesY.size - 1
+    step = max(1, round(math.sqrt(width / nx * height / ny / SAMPLE_PIX)))
+    return _gridOf(
+        edgesX,
+        edgesY,
+        config,
+        _core.superPixelStatistics(
+            maskedImage.image,
+            maskedImage.variance,
+            np.asarray(maskedImage.mask),
+            maskedImage.mask.getPlaneBitMask((*config.ignoredPixelMask, *planes), ignoreMissing=True),
+            edgesX=edgesX.tolist(),
+            edgesY=edgesY.tolist(),
+            # A step leaves every super-pixel, however narrow, a column and a row.
+            stepX=min(step, max(1, width // nx)),
+            stepY=min(step, max(1, height // ny)),
+            statistic=_core.SuperPixelStatistic[config.statisticsProperty],
+            nThreads=threads,
+        ),
+    )
 
-    def isBad(strip: slice) -> npt.NDArray[np.bool_]:
-        return np.asarray(~((variance[strip] >= 0.0) & (variance[strip] < np.inf)) | ((mask[strip] & bits) != 0))
 
-    return gridOf(maskedImage.image, isBad, config)
-
-
-def gridOf(
-    image: npt.NDArray[np.float32],
-    isBad: Callable[[slice], npt.NDArray[np.bool_]],
+def gridOfSamples(
+    samples: npt.NDArray[np.float32],
+    shape: tuple[int, int],
+    steps: tuple[int, int],
     config: SubtractBackgroundConfig,
-    samplePix: int = MAX_SAMPLE_PIX,
+    threads: int = 1,
 ) -> BackgroundGrid:
-    """Measure the sky of an image in super-pixels.
+    """Measure the sky of an image in super-pixels, from pixels of a lattice.
 
     Parameters
     ----------
-    image
-        (h, w), not changed; pixels that are not finite are left out.
-    isBad
-        Which pixels of some rows, a slice, are left out too.
+    samples
+        Pixels in every ``steps[0]``-th row and every ``steps[1]``-th column, the first half a step from the border;
+        those that are not finite are left out.
+    shape
+        Height and width of the image.
+    steps
+        Distances of the samples along y and x, in pixels.
     config
         Size of the super-pixels and statistic.
-    samplePix
-        Number of pixels, at most, that a super-pixel is made from.
+    threads
+        Number of threads.
 
     Raises
     ------
     ValueError
-        If there is no good pixel.
+        If no sample is finite.
     """
-    height, width = image.shape
-    nx, ny = _gridSize(width, height, config)
-    edgesX = np.linspace(0, width, nx + 1).round().astype(np.int64)
-    edgesY = np.linspace(0, height, ny + 1).round().astype(np.int64)
-    step = max(1, math.isqrt(int(width / nx * height / ny / samplePix)))
-    # A step leaves every super-pixel, however narrow, a column and a row.
-    stepX, stepY = min(step, max(1, width // nx)), min(step, max(1, height // ny))
-    values, variances = np.full((ny, nx), np.nan), np.full((ny, nx), np.nan)
-    # Columns of each super-pixel; the shorter ones repeat their last column, which then does not count.
-    columns = edgesX[:-1, np.newaxis] + np.arange(0, np.diff(edgesX).max(), stepX)
-    isOwn = columns < edgesX[1:, np.newaxis]
-    columns = np.minimum(columns, width - 1)
-    for row, (top, bottom) in enumerate(itertools.pairwise(edgesY)):
-        strip = slice(top, bottom, stepY)
-        samples = np.where(isOwn & ~isBad(strip)[:, columns], image[strip][:, columns], np.float32(np.nan))
-        flat = samples.transpose(1, 0, 2).reshape(nx, -1)
-        with np.errstate(all="ignore"):
-            values[row], variances[row] = _statistics(flat, str(config.statisticsProperty))
-    if not np.isfinite(values).any():
+    edgesX, edgesY = _edges(shape[1], shape[0], config)
+    inSamples = [
+        np.clip(-(-(edges - step // 2) // step), 0, size).tolist()
+        for edges, step, size in zip((edgesY, edgesX), steps, samples.shape, strict=True)
+    ]
+    return _gridOf(
+        edgesX,
+        edgesY,
+        config,
+        _core.superPixelStatistics(
+            samples,
+            edgesY=inSamples[0],
+            edgesX=inSamples[1],
+            statistic=_core.SuperPixelStatistic[config.statisticsProperty],
+            nThreads=threads,
+        ),
+    )
+
+
+def _gridOf(
+    edgesX: npt.NDArray[np.int64],
+    edgesY: npt.NDArray[np.int64],
+    config: SubtractBackgroundConfig,
+    statistics: tuple[FloatArray, FloatArray],
+) -> BackgroundGrid:
+    if not np.isfinite(statistics[0]).any():
         raise ValueError("no good pixel to estimate a background from")
-    return BackgroundGrid(values, variances, edgesX, edgesY, config)
+    return BackgroundGrid(*statistics, edgesX, edgesY, config)
+
+
+def _edges(
+    width: int, height: int, config: SubtractBackgroundConfig
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the borders of the super-pixels along x (nx + 1,) and y (ny + 1,)."""
+    nx, ny = _gridSize(width, height, config)
+    return (
+        np.linspace(0, width, nx + 1).round().astype(np.int64),
+        np.linspace(0, height, ny + 1).round().astype(np.int64),
+    )
 
 
 def _gridSize(width: int, height: int, config: SubtractBackgroundConfig) -> tuple[int, int]:
@@ -237,48 +299,6 @@ def _gridSize(width: int, height: int, config: SubtractBackgroundConfig) -> tupl
         least = config.approxOrderX + 1 if config.useApprox else MIN_POINTS[config.algorithm]
         nx, ny = max(nx, least), max(ny, least)
     return min(nx, width), min(ny, height)
-
-
-def _statistics(samples: npt.NDArray[np.float32], statistic: str) -> tuple[FloatArray, FloatArray]:
-    """Return the statistic of each row of samples (n, m), not finite where bad, and its variance; NaN without any."""
-    ordered = np.sort(np.where(np.isfinite(samples), samples, np.float32(np.inf)), axis=1)
-    counts = np.count_nonzero(np.isfinite(ordered), axis=1)
-    median, low, high = (_quantile(ordered, counts, fraction) for fraction in (0.5, 0.25, 0.75))
-    if statistic == "MEANCLIP":
-        # Far outliers would take the digits of the running sums.
-        reach = FAR_OUTLIERS * (high - low) + np.spacing(np.abs(median).astype(np.float32))
-    else:
-        reach = np.full(len(ordered), np.inf)
-    offsets = ordered - np.where(counts > 0, median, 0.0).astype(np.float32)[:, np.newaxis]
-    isGood = np.arange(ordered.shape[1]) < counts[:, np.newaxis]
-    limited = np.clip(np.where(isGood, offsets, np.float32(0.0)), *(sign * reach[:, np.newaxis] for sign in (-1, 1)))
-    sums, squares = (
-        np.pad(np.cumsum(power, axis=1, dtype=np.float64), ((0, 0), (1, 0))) for power in (limited, np.square(limited))
-    )
-    rows = np.arange(len(ordered))
-    first, last = np.zeros_like(counts), counts
-    shift, sigma = np.zeros(len(ordered)), IQR_TO_SIGMA * (high - low)
-    for _ in range(CLIPPING_PASSES if statistic == "MEANCLIP" else 1):
-        if statistic == "MEANCLIP":
-            # The values are in order: those that stay are a range. One rounding keeps what equals the median.
-            width = CLIPPING_SIGMA * sigma + np.spacing(np.abs(median).astype(np.float32))
-            first = np.count_nonzero(offsets < (shift - width).astype(np.float32)[:, np.newaxis], axis=1)
-            last = np.count_nonzero(offsets <= (shift + width).astype(np.float32)[:, np.newaxis], axis=1)
-        used = last - first
-        shift = (sums[rows, last] - sums[rows, first]) / used
-        variance = np.maximum((squares[rows, last] - squares[rows, first]) / used - shift**2, 0.0)
-        sigma = np.sqrt(variance)
-    return (median if statistic == "MEDIAN" else median + shift), variance / used
-
-
-def _quantile(ordered: npt.NDArray[np.float32], counts: npt.NDArray[np.int64], fraction: float) -> FloatArray:
-    """Return a quantile of the first `counts` (n,) values of each ordered row (n, m); NaN where there is none."""
-    last = np.maximum(counts - 1, 0)
-    place = fraction * last
-    floor = place.astype(np.int64)
-    rows = np.arange(len(ordered))
-    low, high = (ordered[rows, np.minimum(index, last)].astype(np.float64) for index in (floor, floor + 1))
-    return np.where(counts > 0, low + (place - floor) * (high - low), np.nan)
 
 
 def _centres(edges: npt.NDArray[np.int64]) -> FloatArray:

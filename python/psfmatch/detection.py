@@ -1,4 +1,4 @@
-"""Detection of sources, by ``sep`` (Barbary 2016; SExtractor, Bertin & Arnouts 1996).
+"""Detection of sources by a threshold, blends taken apart as by SExtractor (Bertin & Arnouts 1996).
 
 The image is smoothed with a Gaussian of the PSF's width first, so that a threshold in sigma means the same for
 point sources whatever the seeing. Bad pixels are filled for the smoothing and never detected; the border of half a
@@ -8,20 +8,19 @@ smoothing kernel is left out.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import sep
 from astropy import units
 from astropy.table import Table
 
 from psfmatch import _core
-from psfmatch.background import estimateBackground, gridOf
+from psfmatch.background import estimateBackground, gridOfSamples, subtractBackground
 from psfmatch.config import SourceDetectionConfig
 from psfmatch.exposure import Mask, MaskedImage
 from psfmatch.footprints import FootprintSet, growRadius
-from psfmatch.psf import GaussianPsf
 from psfmatch.task import Struct, Task, timeMethod
 
 __all__ = ["SourceDetectionTask", "setDetectedPlanes"]
@@ -34,12 +33,45 @@ MIN_NOISE_PIXELS = 1000
 """Fewer pixels than this do not show their own noise; the variance plane is asked too."""
 MAX_CLIPPING_PIXELS = 250_000
 """Pixels, on a regular grid, from which the noise of an image is measured: enough for 0.3 %."""
-LOCAL_SAMPLE_PIX = 64
-"""Pixels of a super-pixel that tell its local background: to an eighth of the noise, a fraction of any threshold."""
+MAX_SAMPLE_STEP = 8
+"""Distance (pixels) of the samples: 64 in the usual super-pixel, whose sky they tell to an eighth of the noise."""
 SIGNS = {"positive": 1.0, "negative": -1.0}
 PLANES = {"positive": "DETECTED", "negative": "DETECTED_NEGATIVE"}
 
-_NAMES = ("x", "y", "flux", "peak", "a", "b", "npix", "flag", "xpeak", "ypeak")
+
+@dataclass(frozen=True)
+class _Search:
+    """What is searched: image and variance (h, w), its bad pixels, the profile along one axis that smooths it."""
+
+    image: FloatImage
+    variance: FloatImage
+    filled: _core.FilledPixels
+    profile: list[float]
+    threads: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def samples(self, steps: tuple[int, int]) -> FloatImage:
+        """Return smoothed pixels in every so manieth row and column."""
+        return _core.smoothedSamples(
+            self.image,
+            self.filled,
+            profile=self.profile,
+            rowStep=steps[0],
+            columnStep=steps[1],
+            nThreads=self.threads,
+        )
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Smoothed pixels of a lattice, NaN where nothing is detected, and their distances along y and x."""
+
+    pixels: FloatImage
+    steps: tuple[int, int]
 
 
 class SourceDetectionTask(Task):
@@ -73,7 +105,7 @@ class SourceDetectionTask(Task):
         doSmooth
             Smooth with a Gaussian of that width before detection.
         threads
-            Number of threads for the smoothing.
+            Number of threads.
         rounding
             Error (image units) that taking the background off a large sky level has left; no source is fainter.
 
@@ -81,62 +113,56 @@ class SourceDetectionTask(Task):
         -------
         result : Struct
             ``sources``: Table, brightest first: id, x, y (parent pixels), flux, fluxErr (isophotal, of the smoothed
-            image), snr, peak, a, b (pixels, of the smoothed image), npix, flags (sep's), isNegative, footprint
+            image), snr, peak, a, b (pixels, of the smoothed image), npix, flags (SExtractor's: 1 a blend taken apart,
+            2 at the image's border, 8 all pixels on a line), isNegative, footprint
             (index in those of its sign). ``positive``, ``negative``: FootprintSet, grown unless
             ``returnOriginalFootprints``; ``detected``: Struct of the grown ones; ``background``: what the configuration
             adds to the background (``adjustBackground``, ``reEstimateBackground``), image units, number or (h, w).
         """
         config = self.config
-        bad = maskedImage.badPixels(config.statsMask)
-        image = self._searched(maskedImage)
-        kernel = None
-        if doSmooth and not bad.all():
-            kernel = self._smoothingKernel(sigma, maskedImage)
-            # NaN makes a pixel bad: it is filled for the smoothing.
-            image = _core.convolveImage(np.where(bad, np.float32(np.nan), image), kernel, nThreads=threads)
-            # The border was not smoothed: its noise would pass the threshold.
-            bad = _withBorder(bad, kernel.shape)
-        threshold: FloatImage | float = 0.0
-        if not bad.all():
-            threshold = self._threshold(image, maskedImage, bad, kernel, rounding, threads)
+        image = self._searched(maskedImage, threads)
+        filled = _core.fillBadPixels(
+            image,
+            maskedImage.variance,
+            np.asarray(maskedImage.mask),
+            maskedImage.mask.getPlaneBitMask(config.statsMask, ignoreMissing=True),
+            nThreads=threads,
+        )
+        profile = self._profile(sigma, maskedImage.shape) if doSmooth else [1.0]
+        search = _Search(image, maskedImage.variance, filled, profile, threads)
+        samples = self._samples(search)
         parts, found, grown = [], {}, {}
         radius = growRadius(config.nSigmaToGrow, sigma)
-        for polarity, sign in SIGNS.items():
-            if config.thresholdPolarity in (polarity, "both") and not bad.all():
-                objects, own = self._find(image if sign > 0.0 else -image, threshold, bad, maskedImage.xy0)
-            else:
-                objects, own = (
-                    _objects(None),
-                    FootprintSet.fromPixels(np.zeros(image.shape, dtype=bool), maskedImage.xy0),
-                )
+        for polarity, (objects, own) in self._find(search, samples, maskedImage.xy0, rounding).items():
             grown[polarity] = own.grown(radius, config.isotropicGrow, config.combinedGrow)
             found[polarity] = own if config.returnOriginalFootprints else grown[polarity]
             # Footprints that are grown one by one keep their numbers.
             numbered = found[polarity] if config.combinedGrow else own
-            parts.append((objects, numbered.labelsAt(_whole(objects["xpeak"]), _whole(objects["ypeak"])), sign))
+            label = numbered.labelsAt(_whole(objects["xPeak"]), _whole(objects["yPeak"]))
+            parts.append((objects, label, SIGNS[polarity]))
         detected = Struct(**grown)
         return Struct(
             sources=_tableOf(parts, maskedImage),
             **found,
             detected=detected,
-            background=self._backgroundLeft(maskedImage, detected),
+            background=self._backgroundLeft(maskedImage, detected, threads),
         )
 
-    def _searched(self, maskedImage: MaskedImage) -> FloatImage:
+    def _searched(self, maskedImage: MaskedImage, threads: int) -> FloatImage:
         """Return the pixels that are searched: without the configured number of counts, and the wide background."""
         config = self.config
-        image = np.ascontiguousarray(maskedImage.image)
+        image = maskedImage.image
         if config.adjustBackground:
             image = image - np.float32(config.adjustBackground)
         if config.doTempWideBackground:
             planes = MaskedImage(image, maskedImage.mask, maskedImage.variance, maskedImage.xy0)
             try:
-                image = image - estimateBackground(planes, config.tempWideBackground, config.statsMask)
+                image, _ = subtractBackground(planes, config.tempWideBackground, config.statsMask, threads)
             except ValueError as error:
                 self.log.warning("Wide background failed (%s); detecting without it", error)
         return image
 
-    def _backgroundLeft(self, maskedImage: MaskedImage, detected: Struct) -> FloatImage | float:
+    def _backgroundLeft(self, maskedImage: MaskedImage, detected: Struct, threads: int) -> FloatImage | float:
         """Return what is to be added to the background now that the sources are known."""
         adjustment = float(self.config.adjustBackground)
         if not self.config.reEstimateBackground:
@@ -144,110 +170,115 @@ class SourceDetectionTask(Task):
         planes = MaskedImage(maskedImage.image, maskedImage.mask.copy(), maskedImage.variance, maskedImage.xy0)
         setDetectedPlanes(planes.mask, detected)
         try:
-            left = estimateBackground(planes, self.config.background, self.config.statsMask)
+            left = estimateBackground(planes, self.config.background, self.config.statsMask, threads)
         except ValueError as error:
             self.log.warning("Background failed after detection (%s); keeping the one before", error)
             return adjustment
         return left + np.float32(adjustment)
 
-    def _threshold(
-        self,
-        image: FloatImage,
-        maskedImage: MaskedImage,
-        bad: BoolImage,
-        kernel: npt.NDArray[np.float64] | None,
-        rounding: float,
-        threads: int,
-    ) -> FloatImage | float:
-        """Return the threshold in image units, (h, w) for pixel_stdev."""
-        value = float(self.config.thresholdValue)
-        if self.config.thresholdType != "pixel_stdev":
-            shrink = 1.0 if kernel is None else math.sqrt(float((kernel**2).sum()))
-            return value * self._unit(image, maskedImage.variance, bad, shrink, rounding)
-        variance = np.where(bad, np.float32(np.nan), np.maximum(maskedImage.variance, np.float32(0.0)))
-        if kernel is not None:
-            variance = _core.convolveImage(variance, kernel**2, nThreads=threads)
-        floor = np.float32(max(rounding, float(np.finfo(np.float32).tiny)))
-        return np.float32(value) * np.maximum(np.sqrt(variance), floor)
+    def _samples(self, search: _Search) -> _Samples:
+        """Return smoothed pixels of a lattice that is dense enough for the noise and for a local background."""
+        size = search.image.size
+        step = min(MAX_SAMPLE_STEP, math.isqrt(size // MAX_CLIPPING_PIXELS))
+        steps = (1, 1)
+        if step > 1:
+            # Few rows of many pixels: all of a row is read for any of it.
+            local = self.config.tempLocalBackground
+            steps = (
+                min(2 * step, local.binSizeY or local.binSize, search.shape[0]),
+                min(max(1, step // 2), local.binSizeX or local.binSize, search.shape[1]),
+            )
+        samples = _Samples(search.samples(steps), steps)
+        if steps != (1, 1) and len(search.filled) < size and not np.isfinite(samples.pixels).any():
+            return _Samples(search.samples((1, 1)), (1, 1))
+        return samples
 
     def _find(
-        self, image: FloatImage, threshold: FloatImage | float, bad: BoolImage, xy0: tuple[int, int]
+        self, search: _Search, samples: _Samples, xy0: tuple[int, int], rounding: float
+    ) -> dict[str, tuple[Objects, FootprintSet]]:
+        """Return the objects above a threshold, blends taken apart, and their connected pixels, for each polarity."""
+        config = self.config
+        isPossible = bool(np.isfinite(samples.pixels).any())
+        wanted = {polarity: isPossible and config.thresholdPolarity in (polarity, "both") for polarity in SIGNS}
+        perPixel = config.thresholdType == "pixel_stdev"
+        unit = self._unit(search, samples, rounding) if isPossible and not perPixel else 1.0
+        found = _core.findSources(
+            search.image,
+            search.variance,
+            search.filled,
+            profile=search.profile,
+            threshold=config.thresholdValue * unit,
+            perPixel=perPixel,
+            minStdev=max(rounding, float(np.finfo(np.float32).tiny)),
+            findPositive=wanted["positive"],
+            findNegative=wanted["negative"],
+            minPixels=config.minPixels,
+            nThreads=search.threads,
+        )
+        return {
+            polarity: self._kept(*_foundOf(*own, search.shape, xy0), sign, search, samples)
+            for (polarity, sign), own in zip(SIGNS.items(), found, strict=True)
+        }
+
+    def _kept(
+        self, objects: Objects, footprints: FootprintSet, sign: float, search: _Search, samples: _Samples
     ) -> tuple[Objects, FootprintSet]:
-        """Return the objects above a threshold, blends taken apart, and their connected pixels."""
-        extracted, segments = self._extract(image, threshold, bad)
-        objects = _objects(extracted)
-        footprints = FootprintSet.fromPixels(segments > 0, xy0)
-        if not len(objects):
-            return objects, footprints
-        x, y = _whole(objects["xpeak"]), _whole(objects["ypeak"])
-        label = footprints.labelsAt(x, y)
-        least = threshold[y, x] if isinstance(threshold, np.ndarray) else np.full(len(objects), threshold)
+        """Return the objects and footprints that the configuration keeps."""
         multiplier = self.config.includeThresholdMultiplier
         if multiplier > 1.0:
             isKept = np.zeros(len(footprints), dtype=bool)
-            isKept[label[objects["peak"] >= multiplier * least]] = True
+            isKept[objects["footprint"][objects["peak"] >= multiplier * objects["threshold"]]] = True
             footprints = footprints.select(isKept)
-            isIn = isKept[label]
-            objects, least, label = objects[isIn], least[isIn], (np.cumsum(isKept) - 1)[label[isIn]]
-        if self.config.doTempLocalBackground and self.config.tempLocalBackground.algorithm != "NONE":
-            isPeak = self._standsOut(image, bad, objects, label, least)
-            objects = objects[isPeak]
+            objects = objects[isKept[objects["footprint"]]]
+            objects["footprint"] = (np.cumsum(isKept) - 1)[objects["footprint"]]
+        if len(objects) and self.config.doTempLocalBackground and self.config.tempLocalBackground.algorithm != "NONE":
+            objects = objects[self._standsOut(objects, sign, search, samples)]
         return objects, footprints
 
-    def _standsOut(
-        self, image: FloatImage, bad: BoolImage, objects: Objects, label: npt.NDArray[np.int64], least: npt.ArrayLike
-    ) -> BoolImage:
+    def _standsOut(self, objects: Objects, sign: float, search: _Search, samples: _Samples) -> BoolImage:
         """Return which objects are above the threshold over the local background, or the brightest of few in theirs."""
         isPeak = np.ones(len(objects), dtype=bool)
+        label = objects["footprint"]
         crowded = np.flatnonzero(np.bincount(label)[label] > self.config.nPeaksMaxSimple)
         if not crowded.size:
             return isPeak
         try:
-            grid = gridOf(image, lambda strip: bad[strip], self.config.tempLocalBackground, LOCAL_SAMPLE_PIX)
+            grid = gridOfSamples(
+                samples.pixels, search.shape, samples.steps, self.config.tempLocalBackground, search.threads
+            )
         except ValueError as error:
             self.log.warning("Local background failed (%s); all peaks are kept", error)
             return isPeak
         peaks = objects[crowded]
-        isPeak[crowded] = peaks["peak"] - grid.at(peaks["xpeak"], peaks["ypeak"]) > np.asarray(least)[crowded]
+        local = sign * grid.at(peaks["xPeak"], peaks["yPeak"])
+        isPeak[crowded] = peaks["peak"] - local > peaks["threshold"]
         order = np.argsort(-objects["peak"], kind="stable")
         isPeak[order[np.unique(label[order], return_index=True)[1]]] = True
         return isPeak
 
-    def _extract(
-        self, image: FloatImage, threshold: FloatImage | float, bad: BoolImage
-    ) -> tuple[Objects, npt.NDArray[np.int32]]:
-        options = {"mask": bad, "minarea": self.config.minPixels, "filter_kernel": None, "segmentation_map": True}
-        level = threshold
-        if isinstance(threshold, np.ndarray):
-            level, options["err"] = 1.0, threshold
-        # One object per three pixels at the threshold is more than any field has.
-        sep.set_extract_pixstack(max(1_000_000, image.size // 3))
-        sep.set_sub_object_limit(4096)
-        try:
-            found: tuple[Objects, npt.NDArray[np.int32]] = sep.extract(image, level, **options)
-        except Exception as error:  # sep raises bare Exception when its deblending overflows
-            self.log.warning("Deblending failed (%s); detecting without it", error)
-            found = sep.extract(image, level, deblend_cont=1.0, **options)
-        return found
-
-    def _smoothingKernel(self, sigma: float, maskedImage: MaskedImage) -> npt.NDArray[np.float64]:
+    def _profile(self, sigma: float, shape: tuple[int, int]) -> list[float]:
+        """Return a Gaussian of a width (pixels), of odd length and sum 1, that fits into an image."""
         size = int(self.config.nSigmaForKernel * sigma + 0.5) // 2 * 2 + 1
-        size = min(size, *(side - 1 + side % 2 for side in maskedImage.shape))
-        return GaussianPsf(sigma, size).computeKernelImage(0.0, 0.0)
+        radius = min(size, *(side - 1 + side % 2 for side in shape)) // 2
+        profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+        return [float(value) for value in profile / profile.sum()]
 
-    def _unit(self, image: FloatImage, variance: FloatImage, bad: BoolImage, shrink: float, rounding: float) -> float:
-        """Return the unit of the threshold in image units; smoothing has shrunk the noise of a pixel by `shrink`."""
-        step = max(1, math.isqrt(image.size // MAX_CLIPPING_PIXELS))
-        good = ~bad[::step, ::step]
-        if not good.any():
-            step, good = 1, ~bad
+    def _unit(self, search: _Search, samples: _Samples, rounding: float) -> float:
+        """Return the unit of the threshold in image units."""
         if self.config.thresholdType == "value":
             return 1.0
-        pixels = image[::step, ::step][good]
+        step = max(1, math.isqrt(samples.pixels.size // MAX_CLIPPING_PIXELS))
+        chosen = samples.pixels[::step, ::step]
+        good = np.isfinite(chosen)
+        if not good.any():
+            chosen, good, step = samples.pixels, np.isfinite(samples.pixels), 1
+        pixels = chosen[good]
         stdev = _core.clippedStatistics(pixels.astype(np.float64)).stdev
         if pixels.size < MIN_NOISE_PIXELS:
-            typical = max(0.0, float(np.median(variance[::step, ::step][good])))
-            stdev = max(stdev, math.sqrt(typical) * shrink)
+            # Smoothing has shrunk the noise of a pixel.
+            variance = search.variance[tuple(slice(s // 2, None, s) for s in samples.steps)][::step, ::step]
+            typical = max(0.0, float(np.median(variance[good])))
+            stdev = max(stdev, math.sqrt(typical) * sum(weight**2 for weight in search.profile))
         if stdev <= rounding:
             # Without noise any signal above rounding is a source.
             stdev = max(rounding, 1e-6 * float(np.abs(pixels).max()), float(np.finfo(np.float32).tiny))
@@ -274,7 +305,7 @@ def _tableOf(parts: list[tuple[Objects, npt.NDArray[np.int64], float]], maskedIm
     row = np.clip(np.floor(y + 0.5).astype(int), 0, maskedImage.height - 1)
     variance = np.maximum(maskedImage.variance[row, column], 0.0).astype(np.float64)
     flux = sign * objects["flux"]
-    fluxErr = np.sqrt(variance * objects["npix"])
+    fluxErr = np.sqrt(variance * objects["nPixels"])
     table = Table(
         {
             "id": np.arange(1, len(objects) + 1),
@@ -286,8 +317,8 @@ def _tableOf(parts: list[tuple[Objects, npt.NDArray[np.int64], float]], maskedIm
             "peak": sign * objects["peak"],
             "a": np.asarray(objects["a"], dtype=np.float64),
             "b": np.asarray(objects["b"], dtype=np.float64),
-            "npix": np.asarray(objects["npix"], dtype=np.int64),
-            "flags": np.asarray(objects["flag"], dtype=np.int64),
+            "npix": np.asarray(objects["nPixels"], dtype=np.int64),
+            "flags": np.asarray(objects["flags"], dtype=np.int64),
             "isNegative": sign < 0.0,
             "footprint": footprint,
         }
@@ -297,28 +328,15 @@ def _tableOf(parts: list[tuple[Objects, npt.NDArray[np.int64], float]], maskedIm
     return table
 
 
-def _objects(extracted: Objects | None) -> Objects:
-    """Return what is needed of the objects of sep; no object for None."""
-    objects = np.zeros(0 if extracted is None else len(extracted), dtype=[(name, np.float64) for name in _NAMES])
-    if extracted is not None:
-        for name in _NAMES:
-            objects[name] = extracted[name]
+def _foundOf(
+    objects: Objects, runs: npt.NDArray[np.void], count: int, shape: tuple[int, int], xy0: tuple[int, int]
+) -> tuple[Objects, FootprintSet]:
+    """Return the core's objects and footprints as the task knows them."""
+    y, x0, x1, label = (runs[name].astype(np.int64) for name in ("y", "x0", "x1", "footprint"))
     # Sums over pixels near the end of float32 overflow.
-    isFound: BoolImage = np.isfinite(objects["x"]) & np.isfinite(objects["y"])
-    found: Objects = objects[isFound]
-    return found
+    isFound = np.isfinite(objects["x"]) & np.isfinite(objects["y"])
+    return objects[isFound], FootprintSet(y, x0, x1, label, count, shape, xy0)
 
 
 def _whole(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return values.astype(np.int64)
-
-
-def _withBorder(bad: BoolImage, kernelShape: tuple[int, ...]) -> BoolImage:
-    """Return `bad` with the border of half a kernel added."""
-    grown = bad.copy()
-    halfY, halfX = kernelShape[0] // 2, kernelShape[1] // 2
-    if halfY:
-        grown[:halfY] = grown[-halfY:] = True
-    if halfX:
-        grown[:, :halfX] = grown[:, -halfX:] = True
-    return grown

@@ -290,14 +290,23 @@ def chooseStars(sources: Table, kernelSize: int) -> Table:
 def _hasNeighbour(x: Any, y: Any, flux: Any, distance: float) -> Any:
     """Return which sources have another within `distance` (pixels) that is not much fainter."""
     order = np.argsort(y, kind="stable")
-    found = np.zeros(x.size, dtype=bool)
-    for position, i in enumerate(order):
-        for j in order[position + 1 :]:
-            if y[j] - y[i] > distance:
-                break
-            if abs(x[j] - x[i]) <= distance and math.hypot(x[j] - x[i], y[j] - y[i]) <= distance:
-                found[i] |= flux[j] > MAX_NEIGHBOUR_FLUX * flux[i]
-                found[j] |= flux[i] > MAX_NEIGHBOUR_FLUX * flux[j]
+    x, y, flux = x[order], y[order], flux[order]
+    hasOne = np.zeros(x.size, dtype=bool)
+    first = np.arange(x.size)
+    # Each with the next one by y, then the second next, and so on as long as any pair is near in y.
+    for step in range(1, x.size):
+        first = first[first + step < x.size]
+        second = first + step
+        isNear = ~(y[second] - y[first] > distance)
+        first, second = first[isNear], second[isNear]
+        if not first.size:
+            break
+        isPair = np.hypot(x[second] - x[first], y[second] - y[first]) <= distance
+        one, other = first[isPair], second[isPair]
+        hasOne[one[flux[other] > MAX_NEIGHBOUR_FLUX * flux[one]]] = True
+        hasOne[other[flux[one] > MAX_NEIGHBOUR_FLUX * flux[other]]] = True
+    found = np.empty_like(hasOne)
+    found[order] = hasOne
     return found
 
 

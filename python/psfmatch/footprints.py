@@ -180,7 +180,9 @@ def growRadius(nSigma: float, sigma: float) -> int:
 
 def _merged(group: IntArray, y: IntArray, x0: IntArray, x1: IntArray) -> tuple[IntArray, IntArray, IntArray, IntArray]:
     """Return the disjoint runs that cover the given ones, per group, ordered by group, row and first column."""
-    order = np.lexsort((x0, y, group))
+    # One number in place of three keys; rows are few enough for it.
+    height, width = int(y.max(initial=0)) + 1, int(x0.max(initial=0)) + 1
+    order = np.argsort((group * height + y) * width + x0, kind="stable")
     group, y, x0, x1 = group[order], y[order], x0[order], x1[order]
     # A row of a group is a stretch of its own on one long line, where running maxima tell what is covered already.
     isNewRow = np.ones(y.size, dtype=bool)

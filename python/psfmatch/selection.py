@@ -12,7 +12,7 @@ import numpy.typing as npt
 from astropy.table import Row, Table
 
 from psfmatch import _core, displays
-from psfmatch.background import estimateBackground
+from psfmatch.background import subtractBackground
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import SubtractBackgroundConfig
 from psfmatch.detection import setDetectedPlanes
@@ -95,17 +95,17 @@ def getSelectSources(
         raise ValueError(f"detectedMask has shape {detectedMask.shape}, the exposure {exposure.shape}")
     maskedImage = exposure.maskedImage
     planes = tuple(getattr(detection.config, "statsMask", backgroundConfig.ignoredPixelMask))
-    background: npt.NDArray[np.float32] | float = 0.0
     try:
-        background = estimateBackground(maskedImage, backgroundConfig, planes)
+        image, level = subtractBackground(maskedImage, backgroundConfig, planes, threads)
     except ValueError as error:
+        image, level = maskedImage.image, 0.0
         bad = maskedImage.badPixels((*planes, "BAD"))
         if not bad.all():
-            background = float(np.median(maskedImage.image[~bad]))
-            log.warning("Background failed (%s); using the median %.4g for detection", error, background)
-    skyless = MaskedImage(maskedImage.image - background, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
-    level = float(np.median(np.abs(np.atleast_2d(background)[::64, ::64])))
-    rounding = 4.0 * float(np.finfo(np.float32).eps) * level
+            level = float(np.median(image[~bad]))
+            image = image - np.float32(level)
+            log.warning("Background failed (%s); using the median %.4g for detection", error, level)
+    skyless = MaskedImage(image, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
+    rounding = 4.0 * float(np.finfo(np.float32).eps) * abs(level)
     found = detection.run(maskedImage=skyless, sigma=sigma, doSmooth=doSmooth, threads=threads, rounding=rounding)
     if detectedMask is not None:
         if not hasattr(found, "detected"):
@@ -113,7 +113,7 @@ def getSelectSources(
         setDetectedPlanes(detectedMask, found.detected)
     left = getattr(found, "background", 0.0)
     if np.any(left):
-        skyless.image -= left
+        skyless = MaskedImage(image - left, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
     found = getattr(found, "sources", found)
     psf = GaussianPsf(sigma) if exposure.psf is None else exposure.psf
     return measurement.run(sources=found, exposure=Exposure(skyless, wcs=exposure.wcs, psf=psf))
@@ -193,8 +193,8 @@ def makeCandidateList(
     isGood = isLarge.copy()
     isGood[isLarge] = np.array(_core.lostWeights(*images, local, nThreads=threads)) <= rules.maxLostFraction
     candidates: list[dict[str, Row | Footprint]] = [
-        {"source": sources[int(i)], "footprint": Footprint(Box(*boxes[i].tolist()), (float(x[i]), float(y[i])))}
-        for i in np.flatnonzero(isGood & isNew)
+        {"source": Row(sources, i), "footprint": Footprint(Box(*boxes[i].tolist()), (float(x[i]), float(y[i])))}
+        for i in np.flatnonzero(isGood & isNew).tolist()
     ]
     tooSmall = "too close to the edge" if width >= rules.kernelSize else "in stamps smaller than the kernel"
     counts = {

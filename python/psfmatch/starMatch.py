@@ -121,7 +121,7 @@ class StarMatchTask(PsfMatchTask):
         -------
         sources : Table
             Brightest first. id; x, y (pixels of the parent); flux, fluxErr (image units, isophotal), snr, peak; a, b
-            (pixels), npix, flags (of sep), isNegative, footprint (its number); ra, dec (degrees; NaN without a WCS);
+            (pixels), npix, flags, isNegative, footprint (its number); ra, dec (degrees; NaN without a WCS);
             ixx, iyy, ixy (square pixels); psfFlux, psfFluxErr, gaussianFlux, gaussianFluxErr (image units);
             badCentre and the pixel flags (see `SourceMeasurementTask.run`).
 

@@ -98,7 +98,7 @@ def test_again(pair):
 
 
 def test_manyAtATime(pair, differences):
-    """Python threads and sep's globals do not disturb one another."""
+    """Python threads do not disturb one another."""
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda _: subtract(pair.template, pair.science, threads=2), range(4)))
     for result in results:

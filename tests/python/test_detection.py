@@ -1,7 +1,6 @@
 """The sources on an image."""
 
 import functools
-import logging
 import math
 
 import numpy as np
@@ -275,6 +274,25 @@ def test_viewsOfALargerImage(doSmooth):
     assert found["x"] == pytest.approx(60.0, abs=0.1)
 
 
+@pytest.mark.parametrize("thresholdType", ["stdev", "pixel_stdev"])
+def test_threadsDoNotChangeABit(thresholdType):
+    rng = np.random.default_rng(3)
+    image = noise((500, 1300), 0.0)
+    for x, y, flux in zip(*rng.uniform(20.0, 480.0, (2, 60)), rng.uniform(-5e3, 5e3, 60), strict=True):
+        addStar(image[:, 400:900], x, y, flux)
+    planes = MaskedImage(image, rng.random(image.shape) < 0.01, np.ones(image.shape))
+    task = makeTask(thresholdType=thresholdType, thresholdPolarity="both")
+    expected = task.run(planes, 1.6)
+    assert len(expected.sources) > 40
+    for threads in (2, 3):
+        found = task.run(planes, 1.6, threads=threads)
+        for name in COLUMNS:
+            np.testing.assert_array_equal(found.sources[name], expected.sources[name])
+        for polarity in ("positive", "negative"):
+            pixels = [getattr(result, polarity).where() for result in (found, expected)]
+            np.testing.assert_array_equal(*pixels)
+
+
 def test_imageIsNotChanged():
     image = noise((100, 100), 0.0)
     addStar(image, 50.0, 50.0, 1e4)
@@ -285,28 +303,22 @@ def test_imageIsNotChanged():
         np.testing.assert_array_equal(np.asarray(getattr(planes, plane)), np.asarray(getattr(before, plane)))
 
 
-def test_crowdThatOverflowsTheDeblending(caplog, monkeypatch):
-    import sep
-
-    extract, calls = sep.extract, []
-
-    def failOnce(*args, **kwargs):
-        calls.append(kwargs)
-        if len(calls) == 1:
-            raise Exception("object deblending overflow")  # as sep does
-        return extract(*args, **kwargs)
-
-    monkeypatch.setattr("sep.extract", failOnce)
-    image = noise((100, 100), 0.0)
-    addStar(image, 50.0, 50.0, 1e4)
-    with caplog.at_level(logging.WARNING, "psfmatch"):
-        assert len(detect(image)) == 1
-    assert "Deblending failed (object deblending overflow); detecting without it" in caplog.text
-    assert calls[1]["deblend_cont"] == 1.0
+def test_crowdInOneFootprint():
+    # A plateau that connects 20 x 20 stars: each stands out with 1/400 of the whole, below the contrast of 1/200.
+    image = np.zeros((240, 240), dtype=np.float32)
+    image[2:238, 2:238] = 6.0
+    rows, columns = np.mgrid[:240, :240]
+    image += 300.0 * np.exp(-0.5 * ((rows % 12 - 6.0) ** 2 + (columns % 12 - 6.0) ** 2) / 1.5**2).astype(np.float32)
+    options = {"doSmooth": False, "thresholdType": "value", "thresholdValue": 5.0, "doTempLocalBackground": False}
+    assert len(detect(image, **options)) == 1
+    # A hundred of them are above it; they are all found, each with its own pixels.
+    sources = detect(image[:120, :120], **options)
+    assert len(sources) == 100
+    assert sources["npix"].sum() == (image[:120, :120] > 5.0).sum()
+    np.testing.assert_allclose(np.sort(sources["x"] % 12), 6.0, atol=0.5)
 
 
 def test_thousandsOfSources():
-    # More than sep's own limits would take.
     image = noise((600, 600), 0.0)
     image[10:590:12, 10:590:12] += 300.0
     assert len(detect(image, sigma=1.0)) == 49**2

@@ -51,8 +51,18 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 # C++ headers, lowest group first: a header includes its own group or lower ones, without cycles.
 headerGroups = [
     {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "fourierFunctions", "lanes"},
-    {"statistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
-    {"NormalEquations", "LinearCombinationKernel", "convolve", "badPixels", "StampQuality", "subtract", "warp"},
+    {"adaptiveMoments", "statistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
+    {
+        "NormalEquations",
+        "LinearCombinationKernel",
+        "background",
+        "badPixels",
+        "convolve",
+        "sources",
+        "StampQuality",
+        "subtract",
+        "warp",
+    },
     {"KernelCandidateFit", "SpatialKernelSolution", "KernelPca"},
 ]
 

@@ -399,7 +399,7 @@ def test_medianStandsInForABackgroundThatFails(caplog, monkeypatch, field):
     def fail(*args):
         raise ValueError("the mesh of the background holds cells without a good pixel")
 
-    monkeypatch.setattr("psfmatch.selection.estimateBackground", fail)
+    monkeypatch.setattr("psfmatch.selection.subtractBackground", fail)
     with caplog.at_level(logging.WARNING, "psfmatch.selection"):
         sources = findSources(field)
     assert "Background failed (the mesh of the background" in caplog.text

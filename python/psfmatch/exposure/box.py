@@ -39,7 +39,9 @@ class Box:
 
     def __post_init__(self) -> None:
         for name in ("x0", "y0", "width", "height"):
-            object.__setattr__(self, name, operator.index(getattr(self, name)))
+            value = getattr(self, name)
+            if type(value) is not int:
+                object.__setattr__(self, name, operator.index(value))
         if self.width < 0 or self.height < 0:
             raise ValueError(f"a box of {self.width}x{self.height} pixels has a negative size")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,21 +13,20 @@ from psfmatch.psf.moments import adaptiveMomentsOfStamps, determinantFwhm
 __all__ = ["measureWidths", "selectStarWidths", "starFwhms"]
 
 FloatArray = npt.NDArray[np.float64]
+BadPixels = npt.NDArray[np.bool_] | Callable[[tuple[slice, slice]], npt.NDArray[np.bool_]]
 MIN_FWHM_PIX = 1.2
 """Narrower than this (pixels) are hot pixels and cosmic rays, not stars."""
 CORE_RADIUS_PIX = 3
 """No bad pixel may lie within the core; a centre that leaves it has wandered to a neighbour."""
 
 
-def starFwhms(
-    *images: tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]], positions: FloatArray
-) -> list[float | None]:
+def starFwhms(*images: tuple[npt.NDArray[np.float32], BadPixels], positions: FloatArray) -> list[float | None]:
     """Measure the FWHM of the stars of one or several registered images.
 
     Parameters
     ----------
     *images
-        Pixels and bad pixels of each image, both [y, x].
+        Pixels and bad pixels of each image, as for `measureWidths`.
     positions : (N, 2)
         x and y of sources in array coordinates. Which of them are stars is judged by all images together.
 
@@ -45,7 +45,7 @@ def starFwhms(
 
 def measureWidths(
     image: npt.NDArray[np.float32],
-    bad: npt.NDArray[np.bool_],
+    bad: BadPixels,
     x: npt.ArrayLike,
     y: npt.ArrayLike,
     radius: int = 15,
@@ -57,7 +57,8 @@ def measureWidths(
     image
         Pixels, [y, x].
     bad
-        Pixels not to be used, same shape; a source with one within its core (3 pixels) is not measured.
+        Pixels not to be used, same shape, or a function that returns those of a part, given as two slices; a source
+        with one within its core (3 pixels) is not measured.
     x, y
         Positions of N sources in array coordinates; a source more than 3 pixels away is another one.
     radius
@@ -80,9 +81,7 @@ def measureWidths(
     return widths
 
 
-def _stampOf(
-    image: npt.NDArray[np.float32], bad: npt.NDArray[np.bool_], x: float, y: float, radius: int
-) -> FloatArray | None:
+def _stampOf(image: npt.NDArray[np.float32], bad: BadPixels, x: float, y: float, radius: int) -> FloatArray | None:
     """Return the background-free pixels about a source, zero where bad or outside; None if it cannot be measured."""
     if not (math.isfinite(x) and math.isfinite(y)):
         return None
@@ -92,7 +91,7 @@ def _stampOf(
     if r < 5:
         return None
     box = (slice(py - r, py + r + 1), slice(px - r, px + r + 1))
-    stampBad = bad[box]
+    stampBad = bad(box) if callable(bad) else bad[box]
     rim = np.ones(stampBad.shape, dtype=bool)
     rim[2:-2, 2:-2] = False
     rim &= ~stampBad

@@ -1,0 +1,140 @@
+#include "psfmatch/adaptiveMoments.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace psfmatch {
+
+namespace {
+
+constexpr Index objectsPerItem = 16;
+constexpr double tolerance = 1e-6;  // change of a moment, of their trace, at which the iteration has converged
+
+struct Stamp {
+    double const* pixels;
+    Index height;
+    Index width;
+};
+
+// Sums of w I and its products with the distances from the centre.
+struct WeightedSums {
+    double one = 0.0;
+    double x = 0.0;
+    double y = 0.0;
+    double xx = 0.0;
+    double yy = 0.0;
+    double xy = 0.0;
+};
+
+// Sums of a row under f(dx) = exp(a dx^2 + b dx + c), a < 0. Neighbouring values of f have ratios that are a geometric
+// series: three exponentials serve the row. From its peak outwards f only falls, so nothing overflows.
+void addRow(double const* row, Index width, double x0, double dy, double a, double b, double c, double series,
+            WeightedSums& sums) {
+    double sum = 0.0;
+    double sumX = 0.0;
+    double sumXX = 0.0;
+    double const top = std::clamp(std::floor(x0 - 0.5 * b / a + 0.5), 0.0, static_cast<double>(width - 1));
+    auto const start = static_cast<Index>(top);
+    double const dx0 = top - x0;
+    double const peak = std::exp((a * dx0 + b) * dx0 + c);
+    auto const add = [&](Index i, double weight) {
+        double const dx = static_cast<double>(i) - x0;
+        double const value = weight * row[i];
+        sum += value;
+        sumX += value * dx;
+        sumXX += value * dx * dx;
+    };
+    double weight = peak;
+    double ratio = std::exp(a * (2.0 * dx0 + 1.0) + b);
+    for (Index i = start; i < width; ++i) {
+        add(i, weight);
+        weight *= ratio;
+        ratio *= series;
+    }
+    ratio = std::exp(a * (1.0 - 2.0 * dx0) - b);
+    weight = peak * ratio;
+    for (Index i = start - 1; i >= 0; --i) {
+        add(i, weight);
+        ratio *= series;
+        weight *= ratio;
+    }
+    sums.one += sum;
+    sums.x += sumX;
+    sums.xx += sumXX;
+    sums.y += sum * dy;
+    sums.yy += sum * dy * dy;
+    sums.xy += sumX * dy;
+}
+
+WeightedSums sumsUnder(Stamp const& stamp, double x, double y, SecondMoments const& weight) {
+    double const scale = -0.5 / (weight.xx * weight.yy - weight.xy * weight.xy);
+    double const a = scale * weight.yy;
+    double const series = std::exp(2.0 * a);
+    WeightedSums sums;
+    for (Index row = 0; row < stamp.height; ++row) {
+        double const dy = static_cast<double>(row) - y;
+        addRow(stamp.pixels + row * stamp.width, stamp.width, x, dy, a, -2.0 * scale * weight.xy * dy,
+               scale * weight.xx * dy * dy, series, sums);
+    }
+    return sums;
+}
+
+SecondMoments momentsOf(Stamp const& stamp, double x, double y, AdaptiveMomentsControl const& control) {
+    double const startX = x;
+    double const startY = y;
+    auto const width = static_cast<double>(stamp.width);
+    auto const height = static_cast<double>(stamp.height);
+    double const largest = std::max(width, height) * std::max(width, height);
+    SecondMoments weight{control.sigma * control.sigma, control.sigma * control.sigma, 0.0};
+    for (int iteration = 0; iteration < control.maxIterations; ++iteration) {
+        WeightedSums const sums = sumsUnder(stamp, x, y, weight);
+        // A Gaussian under its own Gaussian weight has half its second moments.
+        SecondMoments const found{2.0 * sums.xx / sums.one, 2.0 * sums.yy / sums.one, 2.0 * sums.xy / sums.one};
+        x += sums.x / sums.one;
+        y += sums.y / sums.one;
+        // Written so that NaN is no good.
+        bool const isGood = sums.one > 0.0 && x >= 0.0 && x < width && y >= 0.0 && y < height &&
+                            std::hypot(x - startX, y - startY) <= control.maxShift && found.xx <= largest &&
+                            found.yy <= largest;
+        if (!isGood) {
+            return {};
+        }
+        double const limit = tolerance * (found.xx + found.yy);
+        if (std::abs(found.xx - weight.xx) < limit && std::abs(found.yy - weight.yy) < limit &&
+            std::abs(found.xy - weight.xy) < limit) {
+            return found;
+        }
+        if (!(found.xx > 0.0 && found.xx * found.yy > found.xy * found.xy)) {
+            return {};
+        }
+        weight = found;
+    }
+    return {};
+}
+
+}  // namespace
+
+std::vector<SecondMoments> adaptiveMoments(ConstImageView<double> const& stamps, Index height, Index width,
+                                           std::vector<double> const& x, std::vector<double> const& y,
+                                           AdaptiveMomentsControl const& control, Execution const& execution) {
+    Index const n = stamps.rows();
+    if (height < 1 || width < 1 || stamps.cols() != height * width || static_cast<Index>(x.size()) != n ||
+        static_cast<Index>(y.size()) != n) {
+        throw std::invalid_argument(std::to_string(n) + " stamps of " + std::to_string(stamps.cols()) +
+                                    " pixels are not " + std::to_string(x.size()) + " of " + std::to_string(width) +
+                                    "x" + std::to_string(height));
+    }
+    std::vector<SecondMoments> moments(x.size());
+    parallelFor((n + objectsPerItem - 1) / objectsPerItem, execution, [&](Index item, int) {
+        for (Index i = item * objectsPerItem; i < std::min(n, (item + 1) * objectsPerItem); ++i) {
+            auto const k = static_cast<std::size_t>(i);
+            Stamp const stamp{stamps.data() + i * stamps.outerStride(), height, width};
+            moments[k] = momentsOf(stamp, x[k], y[k], control);
+        }
+    });
+    return moments;
+}
+
+}  // namespace psfmatch
