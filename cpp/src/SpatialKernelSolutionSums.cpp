@@ -21,10 +21,10 @@ std::size_t pairIndex(Index s, Index t, Index p) {
 void addRightHandSide(SpatialLayout const& layout, SpatialTerm const& term, VectorXd& rightHandSide) {
     for (Index i = 0; i < layout.nBasis; ++i) {
         rightHandSide.segment(layout.start(i), layout.size(i)) +=
-            (*term.rightHandSide)[i] * term.kernelValues.head(layout.size(i));
+            term.rightHandSide[i] * term.kernelValues.head(layout.size(i));
     }
     if (layout.q > 0) {
-        rightHandSide.tail(layout.q) += (*term.rightHandSide)[layout.nBasis] * term.backgroundValues;
+        rightHandSide.tail(layout.q) += term.rightHandSide[layout.nBasis] * term.backgroundValues;
     }
 }
 
@@ -35,28 +35,48 @@ SpatialSums::SpatialSums(SpatialLayout const& spatialLayout)
       background(MatrixXd::Zero(layout.q, layout.q)) {}
 
 void addTerms(std::vector<SpatialTerm> const& terms, Execution const& execution, SpatialSums& sums) {
+    // Columns of so many candidates are gathered at a time: then all weighted sums of them are one matrix product.
+    // Fixed, so that the sequence of additions is.
+    constexpr std::size_t blockSize = 64;
     Index const n = sums.layout.nBasis;
     Index const p = sums.layout.p;
     Index const q = sums.layout.q;
-    parallelFor(n, execution, [&](Index j, int) {
+    Index const stride = sums.layout.nCoefficients();
+    auto const nTerms = static_cast<Index>(terms.size());
+    MatrixXd weights(nTerms, static_cast<Index>(sums.kernel.size()));
+    for (Index c = 0; c < nTerms; ++c) {
+        VectorXd const& values = terms[static_cast<std::size_t>(c)].kernelValues;
         for (Index s = 0; s < p; ++s) {
             for (Index t = s; t < p; ++t) {
-                auto column = sums.kernel[pairIndex(s, t, p)].col(j).tail(n - j);
-                for (SpatialTerm const& term : terms) {
-                    column += (term.kernelValues[s] * term.kernelValues[t]) * term.matrix->col(j).segment(j, n - j);
-                }
+                weights(c, static_cast<Index>(pairIndex(s, t, p))) = values[s] * values[t];
             }
         }
-        for (SpatialTerm const& term : terms) {
-            for (Index t = 0; t < p && q > 0; ++t) {
-                sums.crossed.col(j).segment(t * q, q) +=
-                    ((*term.matrix)(n, j) * term.kernelValues[t]) * term.backgroundValues;
+    }
+    parallelFor(n, execution, [&](Index j, int) {
+        Index const length = n - j;
+        MatrixXd columns(length, static_cast<Index>(std::min(blockSize, terms.size())));
+        MatrixXd products(length, weights.cols());
+        for (std::size_t first = 0; first < terms.size(); first += blockSize) {
+            std::size_t const count = std::min(blockSize, terms.size() - first);
+            auto const nColumns = static_cast<Index>(count);
+            for (std::size_t k = 0; k < count; ++k) {
+                SpatialTerm const& term = terms[first + k];
+                double const* const column = term.matrix + j * stride;
+                columns.col(static_cast<Index>(k)) = Eigen::Map<VectorXd const>(column + j, length);
+                for (Index t = 0; t < p && q > 0; ++t) {
+                    sums.crossed.col(j).segment(t * q, q) += (column[n] * term.kernelValues[t]) * term.backgroundValues;
+                }
+            }
+            products.noalias() =
+                columns.leftCols(nColumns) * weights.middleRows(static_cast<Index>(first), nColumns);
+            for (std::size_t pair = 0; pair < sums.kernel.size(); ++pair) {
+                sums.kernel[pair].col(j).tail(length) += products.col(static_cast<Index>(pair));
             }
         }
     });
     for (SpatialTerm const& term : terms) {
         if (q > 0) {
-            sums.background += ((*term.matrix)(n, n) * term.backgroundValues) * term.backgroundValues.transpose();
+            sums.background += (term.matrix[n * stride + n] * term.backgroundValues) * term.backgroundValues.transpose();
         }
     }
 }

@@ -156,6 +156,9 @@ def lostWeights(
 ) -> list[float]: ...
 def coreSignalToNoise(image: StampTuple, boxes: npt.NDArray[np.int64], *, coreRadius: int) -> list[float]: ...
 
+class StampPair:
+    def __init__(self, template: StampTuple, science: StampTuple) -> None: ...
+
 class CandidateFitControl:
     def __init__(
         self,
@@ -212,8 +215,7 @@ class CandidateFit:
     def core(self) -> ResidualStatistics: ...
 
 def fitCandidates(
-    templates: Sequence[StampTuple],
-    sciences: Sequence[StampTuple],
+    stamps: Sequence[StampPair],
     basis: PreparedBasis,
     control: CandidateFitControl,
     *,
@@ -232,9 +234,9 @@ class CandidateAssessment:
     def core(self) -> ResidualStatistics: ...
 
 def assessCandidates(
-    templates: Sequence[StampTuple],
-    sciences: Sequence[StampTuple],
-    kernels: npt.ArrayLike,
+    stamps: Sequence[StampPair],
+    basis: npt.ArrayLike,
+    coefficients: npt.ArrayLike,
     backgrounds: Sequence[float],
     control: CandidateFitControl,
     *,
@@ -267,10 +269,10 @@ def solveSpatialKernel(
     constantFirstTerm: bool,
     conditionNumberType: ConditionNumberType,
     noiseMatrices: Sequence[FloatArray] | None = None,
+    nThreads: int = 1,
 ) -> SpatialKernelSolution: ...
 def solveSpatialKernelFromStamps(
-    templates: Sequence[StampTuple],
-    sciences: Sequence[StampTuple],
+    stamps: Sequence[StampPair],
     basis: PreparedBasis,
     control: CandidateFitControl,
     x: Sequence[float],
