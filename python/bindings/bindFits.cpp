@@ -74,6 +74,27 @@ double const* symmetricData(DoubleArray const& array, py::ssize_t nUnknowns, cha
     return array.data();
 }
 
+char const* nameOf(SolverMethod method) {
+    switch (method) {
+        case SolverMethod::ldlt:
+            return "ldlt";
+        case SolverMethod::llt:
+            return "llt";
+        case SolverMethod::eigenvector:
+            return "eigenvector";
+        case SolverMethod::none:
+            break;
+    }
+    return "none";
+}
+
+// mean, rms and count
+template <typename Result>
+std::tuple<double, double, Index> statisticsOf(Result const& result, bool core) {
+    ResidualStatistics const& statistics = core ? result.core : result.whole;
+    return {statistics.mean, statistics.rms, statistics.count};
+}
+
 py::array_t<double> matrixOfFit(py::object const& owner) {
     auto const& matrix = owner.cast<CandidateFit const&>().equations.matrix;
     return matrix.size() == 0 ? arrayOf(matrix) : sharedArray(matrix.data(), {matrix.rows(), matrix.cols()}, owner);
@@ -154,7 +175,17 @@ void bindFits(py::module_& module) {
         .def_property_readonly("noiseMatrix", [](CandidateFit const& fit) { return arrayOf(fit.noiseMatrix); })
         .def_readonly("lostFraction", &CandidateFit::lostFraction)
         .def_readonly("whole", &CandidateFit::whole)
-        .def_readonly("core", &CandidateFit::core);
+        .def_readonly("core", &CandidateFit::core)
+        // What is read of thousands of fits comes in one piece.
+        .def_property_readonly("isSolved",
+                               [](CandidateFit const& fit) { return fit.outcome == CandidateOutcome::solved; })
+        .def_property_readonly("scalars",
+                               [](CandidateFit const& fit) {
+                                   return std::tuple(fit.background, fit.kernelSum, fit.kernelSumError,
+                                                     fit.conditionNumber, nameOf(fit.method), fit.lostFraction,
+                                                     fit.regularizationStrength);
+                               })
+        .def("statistics", &statisticsOf<CandidateFit>, py::arg("core"));
     module.def(
         "fitCandidates",
         [](std::vector<StampPair const*> const& pairs, PreparedBasis const& basis, CandidateFitControl const& control, Regularization const* regularization,
@@ -171,7 +202,8 @@ void bindFits(py::module_& module) {
         .def_readonly("valid", &CandidateAssessment::valid)
         .def_readonly("message", &CandidateAssessment::message)
         .def_readonly("whole", &CandidateAssessment::whole)
-        .def_readonly("core", &CandidateAssessment::core);
+        .def_readonly("core", &CandidateAssessment::core)
+        .def("statistics", &statisticsOf<CandidateAssessment>, py::arg("core"));
     module.def(
         "assessCandidates",
         [](std::vector<StampPair const*> const& pairs, DoubleArray const& basisImages, DoubleArray const& coefficients,

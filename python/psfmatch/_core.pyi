@@ -213,6 +213,13 @@ class CandidateFit:
     def whole(self) -> ResidualStatistics: ...
     @property
     def core(self) -> ResidualStatistics: ...
+    @property
+    def isSolved(self) -> bool: ...
+    @property
+    def scalars(self) -> tuple[float, float, float, float, str, float, float]:
+        """Background, kernelSum, kernelSumError, conditionNumber, method, lostFraction, regularizationStrength."""
+    def statistics(self, core: bool) -> tuple[float, float, int]:
+        """Mean, rms and count of the core or the whole."""
 
 def fitCandidates(
     stamps: Sequence[StampPair],
@@ -232,6 +239,8 @@ class CandidateAssessment:
     def whole(self) -> ResidualStatistics: ...
     @property
     def core(self) -> ResidualStatistics: ...
+    def statistics(self, core: bool) -> tuple[float, float, int]:
+        """Mean, rms and count of the core or the whole."""
 
 def assessCandidates(
     stamps: Sequence[StampPair],

@@ -96,11 +96,12 @@ class BuildSingleKernelVisitor:
         withNoise = config.calculateKernelUncertainty
         isTold = log.isEnabledFor(logging.DEBUG)
         for candidate, fit in zip(candidates, fits, strict=True):
-            if fit.outcome is not _core.CandidateOutcome.solved:
+            if not fit.isSolved:
                 kind = "condition number" if fit.outcome is _core.CandidateOutcome.illConditioned else "fit failed"
                 self._reject(candidate, f"{kind}: {fit.message}")
                 continue
-            candidate.setKernelSolution(self._solutionOf(fit, withNoise), self.slot)
+            solution = self._solutionOf(fit, withNoise)
+            candidate.setKernelSolution(solution, self.slot)
             self.nProcessed += 1
             residual = limits.chosen(fit)
             candidate.residual = residual
@@ -110,34 +111,34 @@ class BuildSingleKernelVisitor:
                     "Candidate %d at (%.1f, %.1f): residual %.3f +/- %.3f sigma (%d pixels), kernel sum %.4f, "
                     "background %.4g",
                     candidate.id, candidate.x, candidate.y, residual.mean, residual.rms, residual.count,
-                    fit.kernelSum, fit.background,
+                    solution.kernelSum, solution.background,
                 )  # fmt: skip
             reason = limits.reasonAgainst(residual)
-            if reason is None and 0.0 < maxLost < fit.lostFraction:
-                reason = f"bad pixels in stamp: {fit.lostFraction:.1%} of the fit, limit {maxLost:.1%}"
+            if reason is None and 0.0 < maxLost < solution.lostFraction:
+                reason = f"bad pixels in stamp: {solution.lostFraction:.1%} of the fit, limit {maxLost:.1%}"
             if reason is None:
                 candidate.accept()
             else:
                 self._reject(candidate, reason)
 
     def _solutionOf(self, fit: _core.CandidateFit, withNoise: bool) -> KernelSolution:
-        whole = fit.whole
-        count, mean, rms = whole.count, whole.mean, whole.rms
+        background, kernelSum, kernelSumError, conditionNumber, method, lostFraction, strength = fit.scalars
+        mean, rms, count = fit.statistics(core=False)
         return KernelSolution(
             basis=self.basisList,
             coefficients=fit.coefficients,
-            background=fit.background,
-            kernelSum=fit.kernelSum,
-            kernelSumError=fit.kernelSumError,
+            background=background,
+            kernelSum=kernelSum,
+            kernelSumError=kernelSumError,
             matrix=fit.matrix,
             rightHandSide=fit.rightHandSide,
-            conditionNumber=fit.conditionNumber,
-            method=fit.method.name,
-            lostFraction=fit.lostFraction,
+            conditionNumber=conditionNumber,
+            method=method,
+            lostFraction=lostFraction,
             # The sum of squares that an unbiased rms and a mean stand for.
             chiSquare=(count - 1) * rms**2 + count * mean**2,
             nPixels=count,
-            regularizationStrength=fit.regularizationStrength,
+            regularizationStrength=strength,
             covariance=fit.covariance if withNoise else None,
             noiseMatrix=fit.noiseMatrix if withNoise else None,
         )

@@ -131,8 +131,7 @@ class ResidualLimits:
 
     def chosen(self, result: _core.CandidateFit | _core.CandidateAssessment) -> ResidualSummary:
         """Return the residual statistics that are judged."""
-        statistics = result.core if self.useCore else result.whole
-        return ResidualSummary(statistics.mean, statistics.rms, statistics.count)
+        return ResidualSummary(*result.statistics(self.useCore))
 
     def reasonAgainst(self, residual: ResidualSummary) -> str | None:
         """Return why residuals disqualify a candidate, or None."""
