@@ -68,9 +68,7 @@ def measure(count: int, repeats: int) -> dict[int, list[tuple[float, float]]]:
             candidates = []
             for x, y in positions:
                 box = Box(int(np.floor(x + 0.5)) - SIDE // 2, int(np.floor(y + 0.5)) - SIDE // 2, SIDE, SIDE)
-                candidates.append(
-                    KernelCandidate(x, y, template.subset(box), science.subset(box), config, rating=1.0)
-                )
+                candidates.append(KernelCandidate(x, y, template.subset(box), science.subset(box), config, rating=1.0))
             start = time.perf_counter()
             single = BuildSingleKernelVisitor(basis, config, threads=threads)
             single.processCandidates(candidates)
@@ -98,7 +96,9 @@ def main() -> None:
     for threads, pairs in seconds.items():
         fit, assess = (float(np.median(values)) for values in zip(*pairs, strict=True))
         total[threads] = float(np.median([sum(pair) for pair in pairs]))
-        print(f"{threads} thread{'s' * (threads > 1)}: fit {fit:.3f} s, assess {assess:.3f} s, both {total[threads]:.3f} s")
+        print(
+            f"{threads} thread{'s' * (threads > 1)}: fit {fit:.3f} s, assess {assess:.3f} s, both {total[threads]:.3f} s"
+        )
     print(f"1 to 2 threads: {total[1] / total[2]:.2f}")
 
 

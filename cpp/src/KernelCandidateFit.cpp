@@ -52,7 +52,7 @@ std::optional<KernelFit> trySolving(VectorXd const& weights, FitSetup const& set
 double kernelSumErrorOf(SymmetricFactor const& factor, FitSetup const& setup) {
     VectorXd sums = VectorXd::Zero(factor.scale.size());
     sums.head(setup.nBasis()) = setup.basisSums;
-    return std::sqrt(std::max(0.0, sums.dot(solve(factor, sums).col(0))));
+    return std::sqrt(std::max(0.0, sums.dot(solveVector(factor, sums))));
 }
 
 void fitCandidate(CandidateStamp const& candidate, FitSetup const& setup, Workspace& workspace, CandidateFit& fit) {
@@ -167,17 +167,15 @@ std::vector<CandidateAssessment> assessCandidates(std::vector<CandidateStamp> co
 }
 
 std::vector<CandidateAssessment> assessCandidates(std::vector<CandidateStamp> const& stamps, KernelBasis const& basis,
-                                                  RowMatrix const& coefficients,
-                                                  std::vector<double> const& backgrounds,
+                                                  RowMatrix const& coefficients, std::vector<double> const& backgrounds,
                                                   CandidateFitControl const& control, Execution const& execution) {
     validate(basis);
     if (coefficients.rows() != static_cast<Index>(stamps.size()) || backgrounds.size() != stamps.size() ||
         coefficients.cols() != basis.size()) {
-        throw std::invalid_argument(std::to_string(stamps.size()) + " candidates, " +
-                                    std::to_string(coefficients.rows()) + " rows of " +
-                                    std::to_string(coefficients.cols()) + " coefficients for " +
-                                    std::to_string(basis.size()) + " basis images, and " +
-                                    std::to_string(backgrounds.size()) + " backgrounds");
+        throw std::invalid_argument(
+            std::to_string(stamps.size()) + " candidates, " + std::to_string(coefficients.rows()) + " rows of " +
+            std::to_string(coefficients.cols()) + " coefficients for " + std::to_string(basis.size()) +
+            " basis images, and " + std::to_string(backgrounds.size()) + " backgrounds");
     }
     detail::RowFunctions const functions = detail::chooseRowFunctions(control.instructionSet);
     auto const kernelOf = [&](Index i) { return detail::kernelOf(functions, basis, coefficients.row(i).data()); };

@@ -31,8 +31,7 @@ void prepareColumns(CandidateStamp const& candidate, FitSetup const& setup, Work
 VectorXd firstWeights(CandidateStamp const& candidate, FitSetup const& setup, Workspace& workspace) {
     PreparedStamp const& stamp = workspace.stamp;
     if (setup.control.constantVariance) {
-        double const variance =
-            medianVariance(candidate, stamp, setup.control.zeroWeightBadPixels, workspace.values);
+        double const variance = medianVariance(candidate, stamp, setup.control.zeroWeightBadPixels, workspace.values);
         return weightsOf(stamp, VectorXd::Constant(stamp.science.size(), variance));
     }
     return weightsOf(stamp, stamp.scienceVariance + stamp.templateVarianceHere);

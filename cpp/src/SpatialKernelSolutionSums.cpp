@@ -94,7 +94,8 @@ void addTerms(std::vector<SpatialTerm> const& terms, Execution const& execution,
     });
     for (SpatialTerm const& term : terms) {
         if (q > 0) {
-            sums.background += (term.matrix[n * stride + n] * term.backgroundValues) * term.backgroundValues.transpose();
+            sums.background +=
+                (term.matrix[n * stride + n] * term.backgroundValues) * term.backgroundValues.transpose();
         }
     }
 }

@@ -188,15 +188,15 @@ void bindFits(py::module_& module) {
         .def("statistics", &statisticsOf<CandidateFit>, py::arg("core"));
     module.def(
         "fitCandidates",
-        [](std::vector<StampPair const*> const& pairs, PreparedBasis const& basis, CandidateFitControl const& control, Regularization const* regularization,
-           int nThreads) {
+        [](std::vector<StampPair const*> const& pairs, PreparedBasis const& basis, CandidateFitControl const& control,
+           Regularization const* regularization, int nThreads) {
             auto const stamps = stampsOf(pairs);
             auto const execution = interruptible(nThreads);
             py::gil_scoped_release const release;
             return fitCandidates(stamps, basis, control, execution, regularization);
         },
-        py::arg("stamps"), py::arg("basis"), py::arg("control"), py::kw_only(),
-        py::arg("regularization") = py::none(), py::arg("nThreads") = 1);
+        py::arg("stamps"), py::arg("basis"), py::arg("control"), py::kw_only(), py::arg("regularization") = py::none(),
+        py::arg("nThreads") = 1);
 
     py::class_<CandidateAssessment>(module, "CandidateAssessment")
         .def_readonly("valid", &CandidateAssessment::valid)
@@ -249,10 +249,9 @@ void bindFits(py::module_& module) {
                     throw py::value_error("a right-hand side must have one dimension");
                 }
                 auto const size = rightHandSides[i].shape(0);
-                candidates.push_back({x[i], y[i], size, symmetricData(matrices[i], size, "matrix"),
-                                      rightHandSides[i].data(),
-                                      noiseMatrices ? symmetricData((*noiseMatrices)[i], size, "noiseMatrix")
-                                                    : nullptr});
+                candidates.push_back(
+                    {x[i], y[i], size, symmetricData(matrices[i], size, "matrix"), rightHandSides[i].data(),
+                     noiseMatrices ? symmetricData((*noiseMatrices)[i], size, "noiseMatrix") : nullptr});
             }
             SpatialKernelControl control;
             control.constantFirstTerm = constantFirstTerm;
@@ -266,10 +265,10 @@ void bindFits(py::module_& module) {
         py::arg("conditionNumberType"), py::arg("noiseMatrices") = py::none(), py::arg("nThreads") = 1);
     module.def(
         "solveSpatialKernelFromStamps",
-        [](std::vector<StampPair const*> const& pairs, PreparedBasis const& basis, CandidateFitControl const& fitControl, std::vector<double> const& x,
-           std::vector<double> const& y, SpatialFunction const& kernelFunction,
-           std::optional<SpatialFunction> const& backgroundFunction, bool constantFirstTerm,
-           ConditionNumberType conditionNumberType, Regularization const* regularization,
+        [](std::vector<StampPair const*> const& pairs, PreparedBasis const& basis,
+           CandidateFitControl const& fitControl, std::vector<double> const& x, std::vector<double> const& y,
+           SpatialFunction const& kernelFunction, std::optional<SpatialFunction> const& backgroundFunction,
+           bool constantFirstTerm, ConditionNumberType conditionNumberType, Regularization const* regularization,
            std::optional<std::vector<double>> const& strengths, int nThreads) {
             auto const stamps = stampsOf(pairs);
             SpatialKernelControl control;
@@ -281,10 +280,9 @@ void bindFits(py::module_& module) {
             return solveSpatialKernelFromStamps(stamps, x, y, basis, fitControl, kernelFunction, backgroundFunction,
                                                 control, regularization, given, execution);
         },
-        py::arg("stamps"), py::arg("basis"), py::arg("control"), py::arg("x"), py::arg("y"),
-        py::arg("kernelFunction"), py::arg("backgroundFunction"), py::kw_only(), py::arg("constantFirstTerm"),
-        py::arg("conditionNumberType"), py::arg("regularization") = py::none(), py::arg("strengths") = py::none(),
-        py::arg("nThreads") = 1);
+        py::arg("stamps"), py::arg("basis"), py::arg("control"), py::arg("x"), py::arg("y"), py::arg("kernelFunction"),
+        py::arg("backgroundFunction"), py::kw_only(), py::arg("constantFirstTerm"), py::arg("conditionNumberType"),
+        py::arg("regularization") = py::none(), py::arg("strengths") = py::none(), py::arg("nThreads") = 1);
 
     module.def(
         "principalComponents",

@@ -17,6 +17,7 @@ using psfmatch::CandidateStamp;
 using psfmatch::fitCandidates;
 using psfmatch::prepare;
 using psfmatch::PreparedBasis;
+using psfmatch::RowMatrix;
 using simulate::deltaBasis;
 using simulate::gaussian;
 using simulate::relativeError;
@@ -222,7 +223,8 @@ TEST_CASE("kernels given as coefficients are judged as their images are") {
         CandidateFitControl control;
         control.zeroWeightBadPixels = zeroWeightBadPixels;
         auto const byImage = assessCandidates(stamps, kernels, {10.0, 11.0}, control, {});
-        auto const byCoefficients = assessCandidates(stamps, smallBasis(), coefficients, {10.0, 11.0}, control, {2, {}});
+        auto const byCoefficients =
+            assessCandidates(stamps, smallBasis(), coefficients, {10.0, 11.0}, control, {2, {}});
         for (std::size_t i = 0; i < 2; ++i) {
             REQUIRE(byCoefficients[i].valid);
             // The images may differ in their last digit before they are rounded to float32.

@@ -183,7 +183,8 @@ TEST_CASE("taps that are left out change no column by more than its rounding") {
     for (Index i = 0; i < images.size(); ++i) {
         Image<double> const expected = correlate(stamp, imageOf(images, i));
         Eigen::Map<Eigen::RowVectorXd const> const row(expected.data(), expected.size());
-        CHECK((columns.row(i) - row).cwiseAbs().maxCoeff() < 1e-15 * row.cwiseAbs().maxCoeff());
+        // The factors reproduce an image to 1e-14; what is left out is a hundred times less.
+        CHECK((columns.row(i) - row).cwiseAbs().maxCoeff() < 1e-14 * row.cwiseAbs().maxCoeff());
     }
 }
 
@@ -210,7 +211,8 @@ TEST_CASE("normal equations by hand") {
 }
 
 TEST_CASE("normal equations agree with sums over the pixels") {
-    for (auto const& [n, pixels] : {std::pair<Index, Index>{1, 1}, {3, 2}, {28, 529}, {50, 60}, {7, 144}, {25, 145}, {3, 1001}}) {
+    for (auto const& [n, pixels] :
+         {std::pair<Index, Index>{1, 1}, {3, 2}, {28, 529}, {50, 60}, {7, 144}, {25, 145}, {3, 1001}}) {
         Problem const problem = randomProblem(n, pixels, 5);
         NormalEquations const equations = makeNormalEquations(problem.columns, problem.weights, problem.data);
         MatrixXd matrix = MatrixXd::Zero(n, n);

@@ -147,4 +147,3 @@ class BuildSingleKernelVisitor:
         candidate.reject(reason)
         self.nRejected += 1
         log.debug("Rejecting candidate %d at (%.1f, %.1f): %s", candidate.id, candidate.x, candidate.y, reason)
-
