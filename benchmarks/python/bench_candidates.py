@@ -3,7 +3,8 @@
     python benchmarks/python/bench_candidates.py [--candidates 3000] [--repeats 5]
 
 Candidates are stars in stamps of 43x43 pixels, views into one pair of images, fitted with the 27 functions of 21x21
-pixels of the usual basis and a background. Prints medians for one and two threads, per step and together.
+pixels of the usual basis and a background. Prints medians for one and two threads, per step and together; on two
+threads 3000 candidates are to take at most 0.25 s.
 """
 
 from __future__ import annotations
@@ -96,9 +97,7 @@ def main() -> None:
     for threads, pairs in seconds.items():
         fit, assess = (float(np.median(values)) for values in zip(*pairs, strict=True))
         total[threads] = float(np.median([sum(pair) for pair in pairs]))
-        print(
-            f"{threads} thread{'s' * (threads > 1)}: fit {fit:.3f} s, assess {assess:.3f} s, both {total[threads]:.3f} s"
-        )
+        print(f"threads {threads}: fit {fit:.3f} s, assess {assess:.3f} s, both {total[threads]:.3f} s")
     print(f"1 to 2 threads: {total[1] / total[2]:.2f}")
 
 
