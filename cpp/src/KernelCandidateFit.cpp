@@ -23,10 +23,10 @@ using detail::Workspace;
 using Eigen::VectorXd;
 
 // Fits coefficients (and background); nothing when the condition number of the matrix itself forbids it.
-std::optional<KernelFit> trySolving(PreparedStamp const& stamp, Workspace const& workspace, VectorXd const& weights,
-                                    FitSetup const& setup, CandidateFit& fit) {
+std::optional<KernelFit> trySolving(VectorXd const& weights, FitSetup const& setup, Workspace& workspace,
+                                    CandidateFit& fit) {
     CandidateFitControl const& control = setup.control;
-    NormalEquations equations = equationsOf(stamp, workspace, weights, setup);
+    NormalEquations equations = equationsOf(weights, setup, workspace);
     if (control.checkConditionNumber) {
         fit.conditionNumber = conditionNumber(equations.matrix, control.conditionNumberType);
         if (fit.conditionNumber > control.maxConditionNumber) {
@@ -51,45 +51,48 @@ std::optional<KernelFit> trySolving(PreparedStamp const& stamp, Workspace const&
 // Standard deviation of sum_i a_i sum(K_i) under the (penalised) normal matrix as the inverse of a covariance.
 double kernelSumErrorOf(SymmetricFactor const& factor, FitSetup const& setup) {
     VectorXd sums = VectorXd::Zero(factor.scale.size());
-    sums.head(setup.nBasis()) = setup.basis.basis.images.rowwise().sum();
-    return std::sqrt(std::max(0.0, sums.dot(solve(factor, sums).col(0))));
+    sums.head(setup.nBasis()) = setup.basisSums;
+    return std::sqrt(std::max(0.0, sums.dot(solveVector(factor, sums))));
 }
 
 void fitCandidate(CandidateStamp const& candidate, FitSetup const& setup, Workspace& workspace, CandidateFit& fit) {
     CandidateFitControl const& control = setup.control;
-    PreparedStamp const stamp = prepareColumns(candidate, setup, workspace);
+    prepareColumns(candidate, setup, workspace);
+    PreparedStamp const& stamp = workspace.stamp;
     fit.lostFraction = static_cast<double>(stamp.nBad) / static_cast<double>(stamp.good.size());
     // With regularisation neighbouring pixels of the kernel tell of those that nothing else constrains.
     if (stamp.nGood < (setup.regularization == nullptr ? setup.nUnknowns() : 1)) {
         throw NumericalError(std::to_string(stamp.nGood) + " good pixels for " + std::to_string(setup.nUnknowns()) +
                              " coefficients");
     }
-    VectorXd weights = firstWeights(candidate, stamp, setup);
-    std::optional<KernelFit> solved = trySolving(stamp, workspace, weights, setup, fit);
+    VectorXd weights = firstWeights(candidate, setup, workspace);
+    std::optional<KernelFit> solved = trySolving(weights, setup, workspace, fit);
     if (!solved) {
         return;
     }
-    OwnedImage<double> kernel = detail::kernelOf(setup.basis.basis, fit.coefficients);
+    OwnedImage<double> kernel = detail::kernelOf(setup.functions, setup.basis.basis, fit.coefficients.data());
     VectorXd differenceVariance = differenceVarianceOf(setup.functions, stamp, kernel);
     if (control.iterate && !control.constantVariance) {
         weights = weightsOf(stamp, differenceVariance);
-        solved = trySolving(stamp, workspace, weights, setup, fit);
+        solved = trySolving(weights, setup, workspace, fit);
         if (!solved) {
             return;
         }
-        kernel = detail::kernelOf(setup.basis.basis, fit.coefficients);
+        kernel = detail::kernelOf(setup.functions, setup.basis.basis, fit.coefficients.data());
         differenceVariance = differenceVarianceOf(setup.functions, stamp, kernel);
     }
     fit.kernelSum = kernel.sum();
     fit.kernelSumError = kernelSumErrorOf(solved->factor, setup);
     if (control.covariance) {
-        fit.noiseMatrix = noiseMatrixOf(stamp, workspace, weights, kernel, setup);
+        fit.noiseMatrix = noiseMatrixOf(workspace, weights, kernel, setup);
         fit.covariance = sandwich(solved->factor, fit.noiseMatrix);
     }
     fit.equations = std::move(solved->equations);
-    VectorXd residual = stamp.science;
-    residual.noalias() -= workspace.columns.topRows(setup.nBasis()).transpose() * fit.coefficients;
-    residual.array() -= fit.background;
+    VectorXd residual = stamp.science.array() - fit.background;
+    VectorXd const minusCoefficients = -fit.coefficients;
+    auto const nPixels = static_cast<int>(residual.size());
+    setup.functions.correlate(minusCoefficients.data(), static_cast<int>(setup.nBasis()), workspace.columns.data(),
+                              nPixels, nPixels, residual.data());
     std::tie(fit.whole, fit.core) = judge(stamp, residual, differenceVariance, control.coreRadius);
     fit.outcome = CandidateOutcome::solved;
 }
@@ -119,6 +122,37 @@ std::vector<CandidateFit> fitCandidates(std::vector<CandidateStamp> const& stamp
     return fits;
 }
 
+namespace {
+
+// `kernelOf(i)` gives the kernel of candidate i.
+template <typename KernelOf>
+std::vector<CandidateAssessment> assess(std::vector<CandidateStamp> const& stamps, KernelOf const& kernelOf,
+                                        std::vector<double> const& backgrounds, CandidateFitControl const& control,
+                                        detail::RowFunctions const& functions, Execution const& execution) {
+    std::vector<CandidateAssessment> assessments(stamps.size());
+    auto const count = static_cast<Index>(stamps.size());
+    std::vector<PreparedStamp> prepared(static_cast<std::size_t>(workerCount(count, execution)));
+    parallelFor(count, execution, [&](Index item, int worker) {
+        PreparedStamp& stamp = prepared[static_cast<std::size_t>(worker)];
+        auto const i = static_cast<std::size_t>(item);
+        CandidateAssessment& assessment = assessments[i];
+        try {
+            auto const& kernel = kernelOf(item);
+            detail::prepareStamp(stamps[i], kernel.rows(), kernel.cols(), control, stamp);
+            VectorXd const residual =
+                (stamp.science - detail::correlated(functions, stamp.templateImage, kernel)).array() - backgrounds[i];
+            VectorXd const variance = detail::differenceVarianceOf(functions, stamp, kernel);
+            std::tie(assessment.whole, assessment.core) = judge(stamp, residual, variance, control.coreRadius);
+            assessment.valid = true;
+        } catch (NumericalError const& error) {
+            assessment.message = error.what();
+        }
+    });
+    return assessments;
+}
+
+}  // namespace
+
 std::vector<CandidateAssessment> assessCandidates(std::vector<CandidateStamp> const& stamps,
                                                   std::vector<OwnedImage<double>> const& kernels,
                                                   std::vector<double> const& backgrounds,
@@ -127,24 +161,25 @@ std::vector<CandidateAssessment> assessCandidates(std::vector<CandidateStamp> co
         throw std::invalid_argument(std::to_string(stamps.size()) + " candidates, " + std::to_string(kernels.size()) +
                                     " kernels and " + std::to_string(backgrounds.size()) + " backgrounds");
     }
-    std::vector<CandidateAssessment> assessments(stamps.size());
+    auto const kernelOf = [&](Index i) -> OwnedImage<double> const& { return kernels[static_cast<std::size_t>(i)]; };
+    return assess(stamps, kernelOf, backgrounds, control, detail::chooseRowFunctions(control.instructionSet),
+                  execution);
+}
+
+std::vector<CandidateAssessment> assessCandidates(std::vector<CandidateStamp> const& stamps, KernelBasis const& basis,
+                                                  RowMatrix const& coefficients, std::vector<double> const& backgrounds,
+                                                  CandidateFitControl const& control, Execution const& execution) {
+    validate(basis);
+    if (coefficients.rows() != static_cast<Index>(stamps.size()) || backgrounds.size() != stamps.size() ||
+        coefficients.cols() != basis.size()) {
+        throw std::invalid_argument(
+            std::to_string(stamps.size()) + " candidates, " + std::to_string(coefficients.rows()) + " rows of " +
+            std::to_string(coefficients.cols()) + " coefficients for " + std::to_string(basis.size()) +
+            " basis images, and " + std::to_string(backgrounds.size()) + " backgrounds");
+    }
     detail::RowFunctions const functions = detail::chooseRowFunctions(control.instructionSet);
-    parallelFor(static_cast<Index>(stamps.size()), execution, [&](Index item, int) {
-        auto const i = static_cast<std::size_t>(item);
-        CandidateAssessment& assessment = assessments[i];
-        try {
-            PreparedStamp const stamp = detail::prepareStamp(stamps[i], kernels[i].rows(), kernels[i].cols(), control);
-            VectorXd const residual =
-                (stamp.science - detail::correlated(functions, stamp.templateImage, kernels[i])).array() -
-                backgrounds[i];
-            VectorXd const variance = detail::differenceVarianceOf(functions, stamp, kernels[i]);
-            std::tie(assessment.whole, assessment.core) = judge(stamp, residual, variance, control.coreRadius);
-            assessment.valid = true;
-        } catch (NumericalError const& error) {
-            assessment.message = error.what();
-        }
-    });
-    return assessments;
+    auto const kernelOf = [&](Index i) { return detail::kernelOf(functions, basis, coefficients.row(i).data()); };
+    return assess(stamps, kernelOf, backgrounds, control, functions, execution);
 }
 
 }  // namespace psfmatch

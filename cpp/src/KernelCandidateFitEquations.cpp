@@ -13,31 +13,33 @@ FitSetup setupFit(PreparedBasis const& basis, CandidateFitControl const& control
     if (regularization != nullptr) {
         validate(*regularization, basis.basis.size());
     }
-    return {basis, control, regularization, chooseRowFunctions(control.instructionSet)};
+    return {basis, control, regularization, chooseRowFunctions(control.instructionSet),
+            basis.basis.images.rowwise().sum()};
 }
 
-PreparedStamp prepareColumns(CandidateStamp const& candidate, FitSetup const& setup, Workspace& workspace) {
+void prepareColumns(CandidateStamp const& candidate, FitSetup const& setup, Workspace& workspace) {
     KernelBasis const& basis = setup.basis.basis;
-    PreparedStamp stamp = prepareStamp(candidate, basis.height, basis.width, setup.control);
+    PreparedStamp& stamp = workspace.stamp;
+    prepareStamp(candidate, basis.height, basis.width, setup.control, stamp);
     ConstImageView<float> const templateView(stamp.templateImage.data(), stamp.templateImage.rows(),
                                              stamp.templateImage.cols(),
                                              Eigen::OuterStride<>(stamp.templateImage.cols()));
     convolveStamp(setup.basis, templateView, workspace.scratch, workspace.columns, setup.control.instructionSet,
                   setup.control.fitBackground);
-    return stamp;
 }
 
-VectorXd firstWeights(CandidateStamp const& candidate, PreparedStamp const& stamp, FitSetup const& setup) {
+VectorXd firstWeights(CandidateStamp const& candidate, FitSetup const& setup, Workspace& workspace) {
+    PreparedStamp const& stamp = workspace.stamp;
     if (setup.control.constantVariance) {
-        double const variance = medianVariance(candidate, stamp, setup.control.zeroWeightBadPixels);
+        double const variance = medianVariance(candidate, stamp, setup.control.zeroWeightBadPixels, workspace.values);
         return weightsOf(stamp, VectorXd::Constant(stamp.science.size(), variance));
     }
     return weightsOf(stamp, stamp.scienceVariance + stamp.templateVarianceHere);
 }
 
-NormalEquations equationsOf(PreparedStamp const& stamp, Workspace const& workspace, VectorXd const& weights,
-                            FitSetup const& setup) {
-    return makeNormalEquations(workspace.columns, weights, stamp.science, setup.control.instructionSet);
+NormalEquations equationsOf(VectorXd const& weights, FitSetup const& setup, Workspace& workspace) {
+    return makeNormalEquations(workspace.columns, weights, workspace.stamp.science, setup.control.instructionSet,
+                               &workspace.values);
 }
 
 KernelFit solveKernel(NormalEquations equations, FitSetup const& setup, std::optional<double> strength) {
@@ -61,15 +63,16 @@ RebuiltEquations rebuildEquations(CandidateStamp const& candidate, FitSetup cons
                                   std::optional<double> strength, Workspace& workspace) {
     CandidateFitControl const& control = setup.control;
     auto const kernelOfFit = [&setup](KernelFit const& fit) {
-        return kernelOf(setup.basis.basis, fit.solution.coefficients.head(setup.nBasis()));
+        return kernelOf(setup.functions, setup.basis.basis, fit.solution.coefficients.data());
     };
-    PreparedStamp const stamp = prepareColumns(candidate, setup, workspace);
-    VectorXd weights = firstWeights(candidate, stamp, setup);
-    RebuiltEquations result{equationsOf(stamp, workspace, weights, setup), {}};
+    prepareColumns(candidate, setup, workspace);
+    PreparedStamp const& stamp = workspace.stamp;
+    VectorXd weights = firstWeights(candidate, setup, workspace);
+    RebuiltEquations result{equationsOf(weights, setup, workspace), {}};
     if (control.iterate && !control.constantVariance) {
         OwnedImage<double> const kernel = kernelOfFit(solveKernel(std::move(result.equations), setup));
         weights = weightsOf(stamp, differenceVarianceOf(setup.functions, stamp, kernel));
-        result.equations = equationsOf(stamp, workspace, weights, setup);
+        result.equations = equationsOf(weights, setup, workspace);
     }
     if (setup.regularization != nullptr && !strength) {
         strength =
@@ -77,7 +80,7 @@ RebuiltEquations rebuildEquations(CandidateStamp const& candidate, FitSetup cons
     }
     if (control.covariance) {
         OwnedImage<double> const kernel = kernelOfFit(solveKernel(result.equations, setup, strength));
-        result.noiseMatrix = noiseMatrixOf(stamp, workspace, weights, kernel, setup);
+        result.noiseMatrix = noiseMatrixOf(workspace, weights, kernel, setup);
     }
     if (setup.regularization != nullptr) {
         result.equations.matrix = regularized(std::move(result.equations.matrix), *setup.regularization, *strength);
@@ -85,14 +88,17 @@ RebuiltEquations rebuildEquations(CandidateStamp const& candidate, FitSetup cons
     return result;
 }
 
-OwnedImage<double> kernelOf(KernelBasis const& basis, VectorXd const& coefficients) {
-    OwnedImage<double> kernel(basis.height, basis.width);
-    Eigen::Map<VectorXd>(kernel.data(), kernel.size()) = basis.images.transpose() * coefficients;
+OwnedImage<double> kernelOf(RowFunctions const& functions, KernelBasis const& basis, double const* coefficients) {
+    OwnedImage<double> kernel = OwnedImage<double>::Zero(basis.height, basis.width);
+    auto const nPixels = static_cast<int>(kernel.size());
+    functions.correlate(coefficients, static_cast<int>(basis.size()), basis.images.data(), nPixels, nPixels,
+                        kernel.data());
     return kernel;
 }
 
-MatrixXd noiseMatrixOf(PreparedStamp const& stamp, Workspace const& workspace, VectorXd const& weights,
-                       OwnedImage<double> const& kernel, FitSetup const& setup) {
+MatrixXd noiseMatrixOf(Workspace const& workspace, VectorXd const& weights, OwnedImage<double> const& kernel,
+                       FitSetup const& setup) {
+    PreparedStamp const& stamp = workspace.stamp;
     InstructionSet const instructionSet = setup.control.instructionSet;
     // A pixel without weight adds nothing, whatever its variance is.
     VectorXd const scienceTerm =

@@ -4,6 +4,7 @@
 
 #include <Eigen/Core>
 #include <optional>
+#include <vector>
 
 #include "KernelCandidateFitStamp.h"
 #include "psfmatch/KernelCandidateFit.h"
@@ -18,6 +19,8 @@ namespace psfmatch::detail {
 struct Workspace {
     RowMatrix scratch;
     RowMatrix columns;
+    std::vector<double> values;
+    PreparedStamp stamp;
 };
 
 // What every fit of a pass has in common.
@@ -26,6 +29,7 @@ struct FitSetup {
     CandidateFitControl const& control;
     Regularization const* regularization = nullptr;  // or none
     RowFunctions functions;
+    Eigen::VectorXd basisSums;  // (n): of each basis image
 
     [[nodiscard]] Index nBasis() const { return basis.basis.size(); }
     [[nodiscard]] Index nUnknowns() const { return nBasis() + (control.fitBackground ? 1 : 0); }
@@ -35,13 +39,12 @@ struct FitSetup {
 [[nodiscard]] FitSetup setupFit(PreparedBasis const& basis, CandidateFitControl const& control,
                                 Regularization const* regularization);
 
-// Prepares the stamp and writes the design matrix into workspace.columns: (unknowns, fitted pixels).
-[[nodiscard]] PreparedStamp prepareColumns(CandidateStamp const& candidate, FitSetup const& setup,
-                                           Workspace& workspace);
+// Prepares workspace.stamp and writes the design matrix into workspace.columns: (unknowns, fitted pixels).
+void prepareColumns(CandidateStamp const& candidate, FitSetup const& setup, Workspace& workspace);
 
 // Weights of the first fit.
-[[nodiscard]] Eigen::VectorXd firstWeights(CandidateStamp const& candidate, PreparedStamp const& stamp,
-                                           FitSetup const& setup);
+[[nodiscard]] Eigen::VectorXd firstWeights(CandidateStamp const& candidate, FitSetup const& setup,
+                                           Workspace& workspace);
 
 struct KernelFit {
     NormalEquations equations;  // without regularisation
@@ -50,20 +53,20 @@ struct KernelFit {
     Solution solution;
 };
 
-[[nodiscard]] NormalEquations equationsOf(PreparedStamp const& stamp, Workspace const& workspace,
-                                          Eigen::VectorXd const& weights, FitSetup const& setup);
+[[nodiscard]] NormalEquations equationsOf(Eigen::VectorXd const& weights, FitSetup const& setup, Workspace& workspace);
 
 // Solves with the given strength of the regularisation, else with one chosen by its rule.
 [[nodiscard]] KernelFit solveKernel(NormalEquations equations, FitSetup const& setup,
                                     std::optional<double> strength = std::nullopt);
 
-[[nodiscard]] OwnedImage<double> kernelOf(KernelBasis const& basis, Eigen::VectorXd const& coefficients);
+// coefficients: as many as the basis has images
+[[nodiscard]] OwnedImage<double> kernelOf(RowFunctions const& functions, KernelBasis const& basis,
+                                          double const* coefficients);
 
 // Covariance of the equations' right-hand side: C^T W Sigma W C with Sigma = diag(var_S) + A diag(var_T) A^T the
 // covariance of science - K (x) template, A being the correlation by the fitted kernel K.
-[[nodiscard]] Eigen::MatrixXd noiseMatrixOf(PreparedStamp const& stamp, Workspace const& workspace,
-                                            Eigen::VectorXd const& weights, OwnedImage<double> const& kernel,
-                                            FitSetup const& setup);
+[[nodiscard]] Eigen::MatrixXd noiseMatrixOf(Workspace const& workspace, Eigen::VectorXd const& weights,
+                                            OwnedImage<double> const& kernel, FitSetup const& setup);
 
 struct RebuiltEquations {
     NormalEquations equations;    // with regularisation

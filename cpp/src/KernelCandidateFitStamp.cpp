@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -27,14 +29,25 @@ void requireShapes(CandidateStamp const& stamp) {
     }
 }
 
-BoolImage badPixelsOf(MaskedImageView const& stamp, MaskPixel badBits) {
-    BoolImage bad(stamp.image.rows(), stamp.image.cols());
+// Whether there is any.
+bool findBadPixels(MaskedImageView const& stamp, MaskPixel badBits, BoolImage& bad) {
+    bad.setConstant(stamp.image.rows(), stamp.image.cols(), false);
+    bool any = false;
     for (Index y = 0; y < bad.rows(); ++y) {
+        float const* const image = stamp.image.row(y).data();
+        float const* const variance = stamp.variance.row(y).data();
+        MaskPixel const* const mask = stamp.mask.row(y).data();
+        // Counting is done by whole vectors; few rows have a pixel to be told apart.
+        int count = 0;
         for (Index x = 0; x < bad.cols(); ++x) {
-            bad(y, x) = isBad(stamp.image(y, x), stamp.variance(y, x), stamp.mask(y, x), badBits);
+            count += isBad(image[x], variance[x], mask[x], badBits) ? 1 : 0;
         }
+        for (Index x = 0; count > 0 && x < bad.cols(); ++x) {
+            bad(y, x) = isBad(image[x], variance[x], mask[x], badBits);
+        }
+        any = any || count > 0;
     }
-    return bad;
+    return any;
 }
 
 ImageView<float> viewOf(OwnedImage<float>& image) {
@@ -59,10 +72,9 @@ BoolImage grow(BoolImage const& bad, Index left, Index right, Index below, Index
 
 }  // namespace
 
-PreparedStamp prepareStamp(CandidateStamp const& stamp, Index kernelHeight, Index kernelWidth,
-                           CandidateFitControl const& control) {
+void prepareStamp(CandidateStamp const& stamp, Index kernelHeight, Index kernelWidth,
+                  CandidateFitControl const& control, PreparedStamp& result) {
     requireShapes(stamp);
-    PreparedStamp result;
     result.width = stamp.scienceStamp.image.cols() - kernelWidth + 1;
     result.height = stamp.scienceStamp.image.rows() - kernelHeight + 1;
     if (result.width < 1 || result.height < 1) {
@@ -74,67 +86,84 @@ PreparedStamp prepareStamp(CandidateStamp const& stamp, Index kernelHeight, Inde
     result.left = (kernelWidth - 1) / 2;
     result.bottom = (kernelHeight - 1) / 2;
 
-    BoolImage const templateBad = badPixelsOf(stamp.templateStamp, stamp.templateBadBits);
-    BoolImage const scienceBad = badPixelsOf(stamp.scienceStamp, stamp.scienceBadBits);
-    bool const anyTemplateBad = templateBad.any();
+    BoolImage& templateBad = result.templateBad;
+    BoolImage& scienceBad = result.scienceBad;
+    bool const anyTemplateBad = findBadPixels(stamp.templateStamp, stamp.templateBadBits, templateBad);
+    bool const anyBad = findBadPixels(stamp.scienceStamp, stamp.scienceBadBits, scienceBad) || anyTemplateBad;
     result.templateImage = stamp.templateStamp.image;
     result.templateVariance = stamp.templateStamp.variance;
-    if (control.zeroWeightBadPixels && anyTemplateBad) {
+    result.unusable = scienceBad;
+    BoolImage unjudged;
+    if (anyTemplateBad && control.zeroWeightBadPixels) {
         writeFill(fillBadPixels(stamp.templateStamp, stamp.templateBadBits), viewOf(result.templateImage),
                   viewOf(result.templateVariance));
-    }
-    BoolImage unusable = scienceBad;
-    if (control.zeroWeightBadPixels && anyTemplateBad) {
         Index const g = control.growTemplateBad;
-        unusable = unusable || grow(templateBad, g, g, g, g);
-    }
-    result.unusable = unusable;
-    BoolImage unjudged = unusable;
-    if (!control.zeroWeightBadPixels && anyTemplateBad) {
-        unjudged = unjudged || grow(templateBad, result.left, kernelWidth - 1 - result.left, result.bottom,
-                                    kernelHeight - 1 - result.bottom);
+        result.unusable = result.unusable || grow(templateBad, g, g, g, g);
+    } else if (anyTemplateBad) {
+        unjudged = grow(templateBad, result.left, kernelWidth - 1 - result.left, result.bottom,
+                        kernelHeight - 1 - result.bottom);
     }
 
     Index const count = result.width * result.height;
-    result.good.resize(static_cast<std::size_t>(count));
-    result.judged.resize(static_cast<std::size_t>(count));
+    result.good.assign(static_cast<std::size_t>(count), 1);
+    result.judged.assign(static_cast<std::size_t>(count), 1);
     result.science.resize(count);
     result.scienceVariance.resize(count);
     result.templateVarianceHere.resize(count);
-    for (Index y = 0, i = 0; y < result.height; ++y) {
-        for (Index x = 0; x < result.width; ++x, ++i) {
-            Index const row = y + result.bottom;
-            Index const column = x + result.left;
-            double const variance = static_cast<double>(stamp.scienceStamp.variance(row, column)) +
-                                    static_cast<double>(result.templateVariance(row, column));
-            // With one variance for the stamp a pixel of variance zero can still be fitted.
-            bool const weightless = !control.constantVariance && !(variance > 0.0);
-            bool const good = !control.zeroWeightBadPixels || !(unusable(row, column) || weightless);
-            result.good[static_cast<std::size_t>(i)] = good;
-            result.judged[static_cast<std::size_t>(i)] = good && !unjudged(row, column);
-            result.nGood += good ? 1 : 0;
-            result.nBad += scienceBad(row, column) || templateBad(row, column) || weightless ? 1 : 0;
-            result.science[i] = good ? static_cast<double>(stamp.scienceStamp.image(row, column)) : 0.0;
-            result.scienceVariance[i] = stamp.scienceStamp.variance(row, column);
-            result.templateVarianceHere[i] = result.templateVariance(row, column);
+    result.nGood = 0;
+    result.nBad = 0;
+    // With one variance for the stamp a pixel of variance zero can still be fitted.
+    bool const allGood = !anyBad && control.constantVariance;
+    for (Index y = 0; y < result.height; ++y) {
+        Index const row = y + result.bottom;
+        Index const start = y * result.width;
+        auto const fitted = [&](auto const& plane) { return plane.row(row).segment(result.left, result.width); };
+        auto science = result.science.segment(start, result.width);
+        auto scienceVariance = result.scienceVariance.segment(start, result.width);
+        auto templateVariance = result.templateVarianceHere.segment(start, result.width);
+        science = fitted(stamp.scienceStamp.image).template cast<double>().transpose();
+        scienceVariance = fitted(stamp.scienceStamp.variance).template cast<double>().transpose();
+        templateVariance = fitted(result.templateVariance).template cast<double>().transpose();
+        if (allGood) {
+            result.nGood += result.width;
+            continue;
         }
-    }
-    return result;
-}
-
-double medianVariance(CandidateStamp const& candidate, PreparedStamp const& stamp, bool leaveOutUnusable) {
-    std::vector<double> variances;
-    variances.reserve(static_cast<std::size_t>(stamp.unusable.size()));
-    for (Index y = 0; y < stamp.unusable.rows(); ++y) {
-        for (Index x = 0; x < stamp.unusable.cols(); ++x) {
-            double const variance = static_cast<double>(candidate.scienceStamp.variance(y, x)) +
-                                    static_cast<double>(candidate.templateStamp.variance(y, x));
-            if (std::isfinite(variance) && !(leaveOutUnusable && stamp.unusable(y, x))) {
-                variances.push_back(variance);
+        bool const* const unusable = fitted(result.unusable).data();
+        bool const* const badInScience = fitted(scienceBad).data();
+        bool const* const badInTemplate = fitted(templateBad).data();
+        bool const* const outside = unjudged.size() > 0 ? fitted(unjudged).data() : nullptr;
+        char* const good = result.good.data() + start;
+        char* const judged = result.judged.data() + start;
+        for (Index x = 0; x < result.width; ++x) {
+            bool const weightless = !control.constantVariance && !(scienceVariance[x] + templateVariance[x] > 0.0);
+            good[x] = !control.zeroWeightBadPixels || !(unusable[x] || weightless) ? 1 : 0;
+            judged[x] = good[x] != 0 && !unusable[x] && (outside == nullptr || !outside[x]) ? 1 : 0;
+            result.nGood += good[x];
+            result.nBad += badInScience[x] || badInTemplate[x] || weightless ? 1 : 0;
+            if (good[x] == 0) {
+                science[x] = 0.0;
             }
         }
     }
-    double const middle = variances.empty() ? 0.0 : median(std::move(variances));
+}
+
+double medianVariance(CandidateStamp const& candidate, PreparedStamp const& stamp, bool leaveOutUnusable,
+                      std::vector<double>& memory) {
+    memory.resize(static_cast<std::size_t>(stamp.unusable.size()));
+    std::size_t count = 0;
+    for (Index y = 0; y < stamp.unusable.rows(); ++y) {
+        float const* const science = candidate.scienceStamp.variance.row(y).data();
+        float const* const ours = candidate.templateStamp.variance.row(y).data();
+        bool const* const unusable = stamp.unusable.row(y).data();
+        for (Index x = 0; x < stamp.unusable.cols(); ++x) {
+            double const variance = static_cast<double>(science[x]) + static_cast<double>(ours[x]);
+            // Written in any case, kept by counting it: a branch that is taken at random costs more.
+            memory[count] = variance;
+            bool const isFinite = std::abs(variance) <= std::numeric_limits<double>::max();
+            count += isFinite && !(leaveOutUnusable && unusable[x]) ? 1 : 0;
+        }
+    }
+    double const middle = count == 0 ? 0.0 : medianOf(std::span(memory.data(), count));
     return middle > 0.0 ? middle : 1.0;
 }
 

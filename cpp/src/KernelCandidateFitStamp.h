@@ -26,16 +26,20 @@ struct PreparedStamp {
     Eigen::VectorXd science;   // 0 where not good
     Eigen::VectorXd scienceVariance;
     Eigen::VectorXd templateVarianceHere;  // at the same pixels, unconvolved
-    OwnedImage<bool> unusable;             // of the whole stamp
+    OwnedImage<bool> unusable;             // of the whole stamp, like the next two
+    OwnedImage<bool> templateBad;
+    OwnedImage<bool> scienceBad;
     Index nGood = 0;
     Index nBad = 0;  // bad in either image themselves, not by growing
 };
 
-[[nodiscard]] PreparedStamp prepareStamp(CandidateStamp const& stamp, Index kernelHeight, Index kernelWidth,
-                                         CandidateFitControl const& control);
+// Overwrites `result`, whose memory is used again.
+void prepareStamp(CandidateStamp const& stamp, Index kernelHeight, Index kernelWidth,
+                  CandidateFitControl const& control, PreparedStamp& result);
 
 // Median of var_S + var_T over the usable pixels of the whole stamp; 1 if it is not positive.
-[[nodiscard]] double medianVariance(CandidateStamp const& candidate, PreparedStamp const& stamp, bool leaveOutUnusable);
+[[nodiscard]] double medianVariance(CandidateStamp const& candidate, PreparedStamp const& stamp, bool leaveOutUnusable,
+                                    std::vector<double>& memory);
 
 // 1 / variance where good, else 0. A good pixel without a positive variance is a NumericalError.
 [[nodiscard]] Eigen::VectorXd weightsOf(PreparedStamp const& stamp, Eigen::VectorXd const& variance);

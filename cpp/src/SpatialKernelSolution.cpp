@@ -68,7 +68,7 @@ SpatialKernelSolution solveSystem(SpatialSums const& sums, VectorXd const& right
 SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& candidates, Index nBasis,
                                          SpatialFunction const& kernelFunction,
                                          std::optional<SpatialFunction> const& backgroundFunction,
-                                         SpatialKernelControl const& control) {
+                                         SpatialKernelControl const& control, Execution const& execution) {
     SpatialLayout const layout = layoutOf(candidates.size(), nBasis, kernelFunction, backgroundFunction, control);
     Index const m = layout.nCoefficients();
     bool const withNoise = candidates.front().noiseMatrix != nullptr;
@@ -81,33 +81,27 @@ SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& 
     std::vector<SpatialTerm> terms;
     std::vector<SpatialTerm> noiseTerms;
     for (CandidateEquations const& candidate : candidates) {
-        NormalEquations const& equations = *candidate.equations;
-        if (equations.matrix.rows() != m || equations.matrix.cols() != m || equations.rightHandSide.size() != m) {
-            throw std::invalid_argument("a candidate has equations of " + std::to_string(equations.matrix.rows()) +
+        if (candidate.nUnknowns != m) {
+            throw std::invalid_argument("a candidate has equations of " + std::to_string(candidate.nUnknowns) +
                                         " unknowns, the spatial model wants " + std::to_string(m));
         }
         if ((candidate.noiseMatrix != nullptr) != withNoise) {
             throw std::invalid_argument("some candidates have a noise matrix and some have none");
         }
         terms.push_back(termAt(candidate.x, candidate.y, kernelFunction, backgroundFunction));
-        terms.back().matrix = &equations.matrix;
-        terms.back().rightHandSide = &equations.rightHandSide;
+        terms.back().matrix = candidate.matrix;
+        terms.back().rightHandSide = candidate.rightHandSide;
         addRightHandSide(layout, terms.back(), rightHandSide);
         if (withNoise) {
-            if (candidate.noiseMatrix->rows() != m || candidate.noiseMatrix->cols() != m) {
-                throw std::invalid_argument("a candidate has a noise matrix of " +
-                                            std::to_string(candidate.noiseMatrix->rows()) +
-                                            " unknowns, the spatial model wants " + std::to_string(m));
-            }
             noiseTerms.push_back(terms.back());
             noiseTerms.back().matrix = candidate.noiseMatrix;
         }
     }
-    addTerms(terms, {}, sums);
+    addTerms(terms, execution, sums);
     if (noise) {
-        addTerms(noiseTerms, {}, *noise);
+        addTerms(noiseTerms, execution, *noise);
     }
-    return solveSystem(sums, rightHandSide, noise ? &*noise : nullptr, control);
+    return solveSystem(sums, rightHandSide, noise ? &*noise : nullptr, control, execution);
 }
 
 SpatialKernelSolution solveSpatialKernelFromStamps(
@@ -151,14 +145,14 @@ SpatialKernelSolution solveSpatialKernelFromStamps(
         std::vector<SpatialTerm> terms;
         for (std::size_t k = 0; k < count; ++k) {
             terms.push_back(termAt(x[first + k], y[first + k], kernelFunction, backgroundFunction));
-            terms.back().matrix = &rebuilt[k].equations.matrix;
-            terms.back().rightHandSide = &rebuilt[k].equations.rightHandSide;
+            terms.back().matrix = rebuilt[k].equations.matrix.data();
+            terms.back().rightHandSide = rebuilt[k].equations.rightHandSide.data();
             addRightHandSide(layout, terms.back(), rightHandSide);
         }
         addTerms(terms, execution, sums);
         if (noise) {
             for (std::size_t k = 0; k < count; ++k) {
-                terms[k].matrix = &rebuilt[k].noiseMatrix;
+                terms[k].matrix = rebuilt[k].noiseMatrix.data();
             }
             addTerms(terms, execution, *noise);
         }

@@ -30,10 +30,10 @@ struct SpatialLayout {
 
 // One candidate's share.
 struct SpatialTerm {
-    Eigen::VectorXd kernelValues;                    // (p), the first of them 1
-    Eigen::VectorXd backgroundValues;                // (q)
-    Eigen::MatrixXd const* matrix = nullptr;         // (nCoefficients, nCoefficients), symmetric
-    Eigen::VectorXd const* rightHandSide = nullptr;  // (nCoefficients)
+    Eigen::VectorXd kernelValues;           // (p), the first of them 1
+    Eigen::VectorXd backgroundValues;       // (q)
+    double const* matrix = nullptr;         // (nCoefficients, nCoefficients), symmetric
+    double const* rightHandSide = nullptr;  // (nCoefficients)
 };
 
 // The right-hand side, one addition after the other: (nUnknowns)

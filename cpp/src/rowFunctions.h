@@ -13,11 +13,21 @@ struct FloatRows {
     int stride;
 };
 
+// Doubles of which `step` lie between the pixels under two taps, and `rowStride` between two rows.
+struct DoubleRows {
+    double const* data;
+    int step;
+    int rowStride;
+};
+
 // Every count below is a multiple of this.
 inline constexpr int rowPadding = 8;
 
 // The largest number of terms of one call of accumulate.
 inline constexpr int maxTerms = 4;
+
+// Products are summed by pieces of at most so many pixels.
+inline constexpr int productPiece = 144;
 
 struct RowFunctions {
     // sums[t][x] += sum over v < height, u < width of taps[t][v * tapStride + u] * input[v][x + u], for x <
@@ -40,8 +50,17 @@ struct RowFunctions {
     // sums[x] += sum over k < nTaps of taps[k] * input[k * step + x], for x < count, which need not be padded
     void (*correlate)(double const* taps, int nTaps, double const* input, int step, int count, double* sums);
 
-    // result[i * nRows + j] = sum over x < count of rows[i][x] * rows[j][x], for j <= i; rows `stride` doubles apart
-    void (*symmetricProduct)(double const* rows, int nRows, int stride, int count, double* result);
+    // results[s][y * resultStride + x] = sum over k < nTaps of taps[s][k] * input[y * rowStride + k * step + x], for
+    // y < nRows, x < count and s < nSets. Rows are written in their sequence: where count exceeds resultStride, the
+    // next row overwrites what the last one wrote too much.
+    void (*correlateSets)(double const* const* taps, int nSets, int nTaps, DoubleRows input, int nRows, int count,
+                          double* const* results, int resultStride);
+
+    // products[i * nRows + j] += sum over x < count of factors[x]^2 * rows[i][x] * rows[j][x], for j <= i, and, unless
+    // `data` is null, sums[i] += sum over x of factors[x]^2 * rows[i][x] * data[x]. Rows are `stride` doubles apart;
+    // `buffer` holds (nRows + 1) * productPiece.
+    void (*weightedProducts)(double const* rows, int nRows, int stride, double const* factors, int count,
+                             double const* data, double* buffer, double* products, double* sums);
 
     // Overwrites the lower triangle of a symmetric matrix, row after row, with its Cholesky factor, reading nothing
     // above the diagonal but leaving nothing of use there; false as soon as a pivot is not above minPivot.

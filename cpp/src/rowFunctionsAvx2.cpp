@@ -21,8 +21,8 @@ constexpr int vectorsFor(int nTerms) {
 namespace psfmatch::detail {
 
 RowFunctions rowFunctionsAvx2() {
-    return {accumulate,  combine,   combineProducts,  addAbsolute,
-            absoluteSum, correlate, symmetricProduct, factorCholesky};
+    return {accumulate, combine,       combineProducts,  addAbsolute,   absoluteSum,
+            correlate,  correlateSets, weightedProducts, factorCholesky};
 }
 
 }  // namespace psfmatch::detail

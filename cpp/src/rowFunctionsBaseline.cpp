@@ -19,8 +19,8 @@ constexpr int vectorsFor(int nTerms) {
 namespace psfmatch::detail {
 
 RowFunctions rowFunctionsBaseline() {
-    return {accumulate,  combine,   combineProducts,  addAbsolute,
-            absoluteSum, correlate, symmetricProduct, factorCholesky};
+    return {accumulate, combine,       combineProducts,  addAbsolute,   absoluteSum,
+            correlate,  correlateSets, weightedProducts, factorCholesky};
 }
 
 }  // namespace psfmatch::detail

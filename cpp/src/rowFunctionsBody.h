@@ -200,6 +200,74 @@ void correlate(double const* taps, int nTaps, double const* input, int step, int
     }
 }
 
+// Columns x .. x + nVectors lanes of one row, by nSets sets of taps.
+template <int nSets, int nVectors>
+void correlateSetsBlock(double const* const* taps, int nTaps, double const* input, int step, double* const* results,
+                        long offset) {
+    DoubleLanes sum[nSets][nVectors];
+    for (int s = 0; s < nSets; ++s) {
+        for (int i = 0; i < nVectors; ++i) {
+            sum[s][i] = splat(0.0);
+        }
+    }
+    for (int k = 0; k < nTaps; ++k) {
+        double const* const pixels = input + static_cast<long>(k) * step;
+        DoubleLanes factor[nSets];
+        for (int s = 0; s < nSets; ++s) {
+            factor[s] = splat(taps[s][k]);
+        }
+        for (int i = 0; i < nVectors; ++i) {
+            DoubleLanes const values = load(pixels + i * doubleLaneCount);
+            for (int s = 0; s < nSets; ++s) {
+                sum[s][i] = multiplyAdd(sum[s][i], factor[s], values);
+            }
+        }
+    }
+    for (int s = 0; s < nSets; ++s) {
+        for (int i = 0; i < nVectors; ++i) {
+            store(results[s] + offset + i * doubleLaneCount, sum[s][i]);
+        }
+    }
+}
+
+template <int nSets, int nVectors>
+void correlateSetsRow(double const* const* taps, int nTaps, double const* input, int step, int count,
+                      double* const* results, long offset) {
+    int x = 0;
+    for (; x + nVectors * doubleLaneCount <= count; x += nVectors * doubleLaneCount) {
+        correlateSetsBlock<nSets, nVectors>(taps, nTaps, input + x, step, results, offset + x);
+    }
+    if constexpr (nVectors > 1) {
+        if (x < count) {
+            correlateSetsRow<nSets, nVectors / 2>(taps, nTaps, input + x, step, count - x, results, offset + x);
+        }
+    }
+}
+
+template <int nSets, int nVectors>
+void correlateSetsRows(double const* const* taps, int nTaps, DoubleRows input, int nRows, int count,
+                       double* const* results, int resultStride) {
+    for (int y = 0; y < nRows; ++y) {
+        correlateSetsRow<nSets, nVectors>(taps, nTaps, input.data + static_cast<long>(y) * input.rowStride, input.step,
+                                          count, results, static_cast<long>(y) * resultStride);
+    }
+}
+
+// Sums enough to hide the latency of the multiply-add, and no more than the registers hold: the usual stamp has rows of
+// 24. Sets are taken by two, but the last three together rather than one of them alone.
+void correlateSets(double const* const* taps, int nSets, int nTaps, DoubleRows input, int nRows, int count,
+                   double* const* results, int resultStride) {
+    int s = 0;
+    for (; nSets - s == 2 || nSets - s > 3; s += 2) {
+        correlateSetsRows<2, 6>(taps + s, nTaps, input, nRows, count, results + s, resultStride);
+    }
+    if (nSets - s == 3) {
+        correlateSetsRows<3, 3>(taps + s, nTaps, input, nRows, count, results + s, resultStride);
+    } else if (nSets - s == 1) {
+        correlateSetsRows<1, 12>(taps + s, nTaps, input, nRows, count, results + s, resultStride);
+    }
+}
+
 }  // namespace
 
 }  // namespace psfmatch::detail

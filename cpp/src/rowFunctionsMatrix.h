@@ -59,18 +59,71 @@ void productBlock(double const* rows, int nRows, int stride, int count, int firs
     }
 }
 
-// The three rows of the inner loop stay in the cache nearest to the processor.
-void symmetricProduct(double const* rows, int nRows, int stride, int count, double* result) {
+// The rows of a group, of a piece of pixels each, stay in the cache nearest to the processor while all others pass by.
+constexpr int groupWidth = 8 * blockWidth;
+
+void addProducts(double const* rows, int nRows, int stride, int count, double* result) {
     double products[blockHeight][blockWidth];
-    for (int firstColumn = 0; firstColumn < nRows; firstColumn += blockWidth) {
-        for (int firstRow = firstColumn; firstRow < nRows; firstRow += blockHeight) {
-            productBlock(rows, nRows, stride, count, firstRow, firstColumn, products);
-            for (int i = 0; i < blockHeight && firstRow + i < nRows; ++i) {
-                for (int j = 0; j < blockWidth && firstColumn + j <= firstRow + i; ++j) {
-                    result[static_cast<long>(firstRow + i) * nRows + firstColumn + j] = products[i][j];
+    for (int group = 0; group < nRows; group += groupWidth) {
+        int const groupEnd = group + groupWidth < nRows ? group + groupWidth : nRows;
+        for (int firstRow = group; firstRow < nRows; firstRow += blockHeight) {
+            for (int firstColumn = group; firstColumn < groupEnd && firstColumn < firstRow + blockHeight;
+                 firstColumn += blockWidth) {
+                productBlock(rows, nRows, stride, count, firstRow, firstColumn, products);
+                for (int i = 0; i < blockHeight && firstRow + i < nRows; ++i) {
+                    for (int j = 0; j < blockWidth && firstColumn + j <= firstRow + i; ++j) {
+                        result[static_cast<long>(firstRow + i) * nRows + firstColumn + j] += products[i][j];
+                    }
                 }
             }
         }
+    }
+}
+
+// to[x] = from[x] * factors[x] for x < n, and zeros up to `padded`, both whole vectors
+void weightRow(double const* from, double const* factors, int n, int padded, double* to) {
+    int x = 0;
+    for (; x + doubleLaneCount <= n; x += doubleLaneCount) {
+        store(to + x, load(from + x) * load(factors + x));
+    }
+    for (; x < padded; ++x) {
+        to[x] = x < n ? from[x] * factors[x] : 0.0;
+    }
+}
+
+double dot(double const* a, double const* b, int count) {
+    DoubleLanes sum[2] = {};
+    int x = 0;
+    for (; x + 2 * doubleLaneCount <= count; x += 2 * doubleLaneCount) {
+        sum[0] = multiplyAdd(sum[0], load(a + x), load(b + x));
+        sum[1] = multiplyAdd(sum[1], load(a + x + doubleLaneCount), load(b + x + doubleLaneCount));
+    }
+    for (; x < count; x += doubleLaneCount) {
+        sum[0] = multiplyAdd(sum[0], load(a + x), load(b + x));
+    }
+    return sumOf(sum[0] + sum[1]);
+}
+
+void weightedProducts(double const* rows, int nRows, int stride, double const* factors, int count, double const* data,
+                      double* buffer, double* products, double* sums) {
+    // Pieces of one length, in whole cache lines.
+    int const nPieces = (count + productPiece - 1) / productPiece;
+    int const length = nPieces > 0 ? ((count + nPieces - 1) / nPieces + 7) / 8 * 8 : 0;
+    double* const weightedData = buffer + static_cast<long>(nRows) * length;
+    for (int first = 0; first < count; first += length) {
+        int const n = count - first < length ? count - first : length;
+        int const padded = (n + doubleLaneCount - 1) / doubleLaneCount * doubleLaneCount;
+        if (data != nullptr) {
+            weightRow(data + first, factors + first, n, padded, weightedData);
+        }
+        for (int i = 0; i < nRows; ++i) {
+            double* const row = buffer + static_cast<long>(i) * length;
+            weightRow(rows + static_cast<long>(i) * stride + first, factors + first, n, padded, row);
+            if (data != nullptr) {
+                sums[i] += dot(row, weightedData, padded);
+            }
+        }
+        addProducts(buffer, nRows, length, padded, products);
     }
 }
 

@@ -30,21 +30,79 @@ std::vector<Box> boxesOf(IndexArray const& array) {
     return boxes;
 }
 
-std::vector<CandidateStamp> stampsOf(std::vector<StampTuple> const& templates,
-                                     std::vector<StampTuple> const& sciences) {
-    if (templates.size() != sciences.size()) {
-        throw py::value_error(std::to_string(templates.size()) + " template and " + std::to_string(sciences.size()) +
-                              " science stamps");
+// A candidate's stamps as the core sees them, checked once for all passes, and the arrays that hold their pixels.
+struct StampPair {
+    StampPair(StampTuple templateTuple, StampTuple scienceTuple)
+        : templateArrays(std::move(templateTuple)), scienceArrays(std::move(scienceTuple)) {}
+
+    StampTuple templateArrays;
+    StampTuple scienceArrays;
+    CandidateStamp view = viewsOf(templateArrays, scienceArrays);
+
+private:
+    static CandidateStamp viewsOf(StampTuple const& templateTuple, StampTuple const& scienceTuple) {
+        auto const& [tImage, tVariance, tMask, tBits] = templateTuple;
+        auto const& [sImage, sVariance, sMask, sBits] = scienceTuple;
+        return {maskedViewOf(tImage, tVariance, tMask), maskedViewOf(sImage, sVariance, sMask), tBits, sBits};
     }
+};
+
+std::vector<CandidateStamp> stampsOf(std::vector<StampPair const*> const& pairs) {
     std::vector<CandidateStamp> stamps;
-    stamps.reserve(templates.size());
-    for (std::size_t i = 0; i < templates.size(); ++i) {
-        auto const& [tImage, tVariance, tMask, tBits] = templates[i];
-        auto const& [sImage, sVariance, sMask, sBits] = sciences[i];
-        stamps.push_back(
-            {maskedViewOf(tImage, tVariance, tMask), maskedViewOf(sImage, sVariance, sMask), tBits, sBits});
+    stamps.reserve(pairs.size());
+    for (StampPair const* const pair : pairs) {
+        if (pair == nullptr) {
+            throw py::type_error("a list of stamps holds None");
+        }
+        stamps.push_back(pair->view);
     }
     return stamps;
+}
+
+// An array that shows the memory of an object, which lives as long; for matrices that are symmetric to the last bit.
+py::array_t<double> sharedArray(double const* data, std::vector<py::ssize_t> shape, py::object const& owner) {
+    py::array_t<double> array(std::move(shape), data, owner);
+    py::detail::array_proxy(array.ptr())->flags &= ~py::detail::npy_api::NPY_ARRAY_WRITEABLE_;
+    return array;
+}
+
+// Of a symmetric matrix, whose rows may be taken for columns.
+double const* symmetricData(DoubleArray const& array, py::ssize_t nUnknowns, char const* name) {
+    if (array.ndim() != 2 || array.shape(0) != nUnknowns || array.shape(1) != nUnknowns) {
+        throw py::value_error(std::string(name) + " of " + std::to_string(nUnknowns) + " unknowns has another shape");
+    }
+    return array.data();
+}
+
+char const* nameOf(SolverMethod method) {
+    switch (method) {
+        case SolverMethod::ldlt:
+            return "ldlt";
+        case SolverMethod::llt:
+            return "llt";
+        case SolverMethod::eigenvector:
+            return "eigenvector";
+        case SolverMethod::none:
+            break;
+    }
+    return "none";
+}
+
+// mean, rms and count
+template <typename Result>
+std::tuple<double, double, Index> statisticsOf(Result const& result, bool core) {
+    ResidualStatistics const& statistics = core ? result.core : result.whole;
+    return {statistics.mean, statistics.rms, statistics.count};
+}
+
+py::array_t<double> matrixOfFit(py::object const& owner) {
+    auto const& matrix = owner.cast<CandidateFit const&>().equations.matrix;
+    return matrix.size() == 0 ? arrayOf(matrix) : sharedArray(matrix.data(), {matrix.rows(), matrix.cols()}, owner);
+}
+
+py::array_t<double> rightHandSideOfFit(py::object const& owner) {
+    auto const& side = owner.cast<CandidateFit const&>().equations.rightHandSide;
+    return side.size() == 0 ? arrayOf(side) : sharedArray(side.data(), {side.size()}, owner);
 }
 
 }  // namespace
@@ -70,6 +128,9 @@ void bindFits(py::module_& module) {
             return coreSignalToNoise(maskedViewOf(pixels, variance, mask), badBits, boxesOf(boxes), coreRadius);
         },
         py::arg("image"), py::arg("boxes"), py::kw_only(), py::arg("coreRadius"));
+
+    py::class_<StampPair>(module, "StampPair")
+        .def(py::init<StampTuple, StampTuple>(), py::arg("template"), py::arg("science"));
 
     py::class_<CandidateFitControl>(module, "CandidateFitControl")
         .def(py::init([](bool fitBackground, bool constantVariance, bool iterate, bool zeroWeightBadPixels,
@@ -101,9 +162,8 @@ void bindFits(py::module_& module) {
     py::class_<CandidateFit>(module, "CandidateFit")
         .def_readonly("outcome", &CandidateFit::outcome)
         .def_readonly("message", &CandidateFit::message)
-        .def_property_readonly("matrix", [](CandidateFit const& fit) { return arrayOf(fit.equations.matrix); })
-        .def_property_readonly("rightHandSide",
-                               [](CandidateFit const& fit) { return arrayOf(fit.equations.rightHandSide); })
+        .def_property_readonly("matrix", &matrixOfFit)
+        .def_property_readonly("rightHandSide", &rightHandSideOfFit)
         .def_property_readonly("coefficients", [](CandidateFit const& fit) { return arrayOf(fit.coefficients); })
         .def_readonly("background", &CandidateFit::background)
         .def_readonly("kernelSum", &CandidateFit::kernelSum)
@@ -115,42 +175,47 @@ void bindFits(py::module_& module) {
         .def_property_readonly("noiseMatrix", [](CandidateFit const& fit) { return arrayOf(fit.noiseMatrix); })
         .def_readonly("lostFraction", &CandidateFit::lostFraction)
         .def_readonly("whole", &CandidateFit::whole)
-        .def_readonly("core", &CandidateFit::core);
+        .def_readonly("core", &CandidateFit::core)
+        // What is read of thousands of fits comes in one piece.
+        .def_property_readonly("isSolved",
+                               [](CandidateFit const& fit) { return fit.outcome == CandidateOutcome::solved; })
+        .def_property_readonly("scalars",
+                               [](CandidateFit const& fit) {
+                                   return std::tuple(fit.background, fit.kernelSum, fit.kernelSumError,
+                                                     fit.conditionNumber, nameOf(fit.method), fit.lostFraction,
+                                                     fit.regularizationStrength);
+                               })
+        .def("statistics", &statisticsOf<CandidateFit>, py::arg("core"));
     module.def(
         "fitCandidates",
-        [](std::vector<StampTuple> const& templates, std::vector<StampTuple> const& sciences,
-           PreparedBasis const& basis, CandidateFitControl const& control, Regularization const* regularization,
-           int nThreads) {
-            auto const stamps = stampsOf(templates, sciences);
+        [](std::vector<StampPair const*> const& pairs, PreparedBasis const& basis, CandidateFitControl const& control,
+           Regularization const* regularization, int nThreads) {
+            auto const stamps = stampsOf(pairs);
             auto const execution = interruptible(nThreads);
             py::gil_scoped_release const release;
             return fitCandidates(stamps, basis, control, execution, regularization);
         },
-        py::arg("templates"), py::arg("sciences"), py::arg("basis"), py::arg("control"), py::kw_only(),
-        py::arg("regularization") = py::none(), py::arg("nThreads") = 1);
+        py::arg("stamps"), py::arg("basis"), py::arg("control"), py::kw_only(), py::arg("regularization") = py::none(),
+        py::arg("nThreads") = 1);
 
     py::class_<CandidateAssessment>(module, "CandidateAssessment")
         .def_readonly("valid", &CandidateAssessment::valid)
         .def_readonly("message", &CandidateAssessment::message)
         .def_readonly("whole", &CandidateAssessment::whole)
-        .def_readonly("core", &CandidateAssessment::core);
+        .def_readonly("core", &CandidateAssessment::core)
+        .def("statistics", &statisticsOf<CandidateAssessment>, py::arg("core"));
     module.def(
         "assessCandidates",
-        [](std::vector<StampTuple> const& templates, std::vector<StampTuple> const& sciences,
-           DoubleArray const& kernels, std::vector<double> const& backgrounds, CandidateFitControl const& control,
-           int nThreads) {
-            auto const stamps = stampsOf(templates, sciences);
-            KernelBasis const stack = basisOf(kernels);
-            std::vector<OwnedImage<double>> images;
-            for (Index i = 0; i < stack.size(); ++i) {
-                images.emplace_back(
-                    Eigen::Map<OwnedImage<double> const>(stack.images.row(i).data(), stack.height, stack.width));
-            }
+        [](std::vector<StampPair const*> const& pairs, DoubleArray const& basisImages, DoubleArray const& coefficients,
+           std::vector<double> const& backgrounds, CandidateFitControl const& control, int nThreads) {
+            auto const stamps = stampsOf(pairs);
+            KernelBasis const basis = basisOf(basisImages);
+            RowMatrix const rows = matrixOf(coefficients, "coefficients");
             auto const execution = interruptible(nThreads);
             py::gil_scoped_release const release;
-            return assessCandidates(stamps, images, backgrounds, control, execution);
+            return assessCandidates(stamps, basis, rows, backgrounds, control, execution);
         },
-        py::arg("templates"), py::arg("sciences"), py::arg("kernels"), py::arg("backgrounds"), py::arg("control"),
+        py::arg("stamps"), py::arg("basis"), py::arg("coefficients"), py::arg("backgrounds"), py::arg("control"),
         py::kw_only(), py::arg("nThreads") = 1);
 
     py::class_<SpatialKernelSolution>(module, "SpatialKernelSolution")
@@ -168,7 +233,7 @@ void bindFits(py::module_& module) {
            std::vector<double> const& x, std::vector<double> const& y, Index nBasis,
            SpatialFunction const& kernelFunction, std::optional<SpatialFunction> const& backgroundFunction,
            bool constantFirstTerm, ConditionNumberType conditionNumberType,
-           std::optional<std::vector<DoubleArray>> const& noiseMatrices) {
+           std::optional<std::vector<DoubleArray>> const& noiseMatrices, int nThreads) {
             if (matrices.size() != rightHandSides.size() || matrices.size() != x.size() ||
                 matrices.size() != y.size()) {
                 throw py::value_error("matrices, right-hand sides and positions differ in number");
@@ -177,37 +242,35 @@ void bindFits(py::module_& module) {
                 throw py::value_error(std::to_string(matrices.size()) + " matrices and " +
                                       std::to_string(noiseMatrices->size()) + " noise matrices");
             }
-            std::vector<NormalEquations> equations;
-            equations.reserve(matrices.size());
-            std::vector<Eigen::MatrixXd> noise;
-            noise.reserve(matrices.size());
             std::vector<CandidateEquations> candidates;
+            candidates.reserve(matrices.size());
             for (std::size_t i = 0; i < matrices.size(); ++i) {
-                equations.push_back({matrixOf(matrices[i], "matrix"), vectorOf(rightHandSides[i], "rightHandSide")});
-                candidates.push_back({x[i], y[i], &equations.back()});
-                if (noiseMatrices) {
-                    noise.push_back(matrixOf((*noiseMatrices)[i], "noiseMatrix"));
-                    candidates.back().noiseMatrix = &noise.back();
+                if (rightHandSides[i].ndim() != 1) {
+                    throw py::value_error("a right-hand side must have one dimension");
                 }
+                auto const size = rightHandSides[i].shape(0);
+                candidates.push_back(
+                    {x[i], y[i], size, symmetricData(matrices[i], size, "matrix"), rightHandSides[i].data(),
+                     noiseMatrices ? symmetricData((*noiseMatrices)[i], size, "noiseMatrix") : nullptr});
             }
             SpatialKernelControl control;
             control.constantFirstTerm = constantFirstTerm;
             control.conditionNumberType = conditionNumberType;
+            auto const execution = interruptible(nThreads);
             py::gil_scoped_release const release;
-            return solveSpatialKernel(candidates, nBasis, kernelFunction, backgroundFunction, control);
+            return solveSpatialKernel(candidates, nBasis, kernelFunction, backgroundFunction, control, execution);
         },
         py::arg("matrices"), py::arg("rightHandSides"), py::arg("x"), py::arg("y"), py::arg("nBasis"),
         py::arg("kernelFunction"), py::arg("backgroundFunction"), py::kw_only(), py::arg("constantFirstTerm"),
-        py::arg("conditionNumberType"), py::arg("noiseMatrices") = py::none());
+        py::arg("conditionNumberType"), py::arg("noiseMatrices") = py::none(), py::arg("nThreads") = 1);
     module.def(
         "solveSpatialKernelFromStamps",
-        [](std::vector<StampTuple> const& templates, std::vector<StampTuple> const& sciences,
-           PreparedBasis const& basis, CandidateFitControl const& fitControl, std::vector<double> const& x,
-           std::vector<double> const& y, SpatialFunction const& kernelFunction,
-           std::optional<SpatialFunction> const& backgroundFunction, bool constantFirstTerm,
-           ConditionNumberType conditionNumberType, Regularization const* regularization,
+        [](std::vector<StampPair const*> const& pairs, PreparedBasis const& basis,
+           CandidateFitControl const& fitControl, std::vector<double> const& x, std::vector<double> const& y,
+           SpatialFunction const& kernelFunction, std::optional<SpatialFunction> const& backgroundFunction,
+           bool constantFirstTerm, ConditionNumberType conditionNumberType, Regularization const* regularization,
            std::optional<std::vector<double>> const& strengths, int nThreads) {
-            auto const stamps = stampsOf(templates, sciences);
+            auto const stamps = stampsOf(pairs);
             SpatialKernelControl control;
             control.constantFirstTerm = constantFirstTerm;
             control.conditionNumberType = conditionNumberType;
@@ -217,10 +280,9 @@ void bindFits(py::module_& module) {
             return solveSpatialKernelFromStamps(stamps, x, y, basis, fitControl, kernelFunction, backgroundFunction,
                                                 control, regularization, given, execution);
         },
-        py::arg("templates"), py::arg("sciences"), py::arg("basis"), py::arg("control"), py::arg("x"), py::arg("y"),
-        py::arg("kernelFunction"), py::arg("backgroundFunction"), py::kw_only(), py::arg("constantFirstTerm"),
-        py::arg("conditionNumberType"), py::arg("regularization") = py::none(), py::arg("strengths") = py::none(),
-        py::arg("nThreads") = 1);
+        py::arg("stamps"), py::arg("basis"), py::arg("control"), py::arg("x"), py::arg("y"), py::arg("kernelFunction"),
+        py::arg("backgroundFunction"), py::kw_only(), py::arg("constantFirstTerm"), py::arg("conditionNumberType"),
+        py::arg("regularization") = py::none(), py::arg("strengths") = py::none(), py::arg("nThreads") = 1);
 
     module.def(
         "principalComponents",

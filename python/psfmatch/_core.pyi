@@ -166,6 +166,9 @@ def lostWeights(
 ) -> list[float]: ...
 def coreSignalToNoise(image: StampTuple, boxes: npt.NDArray[np.int64], *, coreRadius: int) -> list[float]: ...
 
+class StampPair:
+    def __init__(self, template: StampTuple, science: StampTuple) -> None: ...
+
 class CandidateFitControl:
     def __init__(
         self,
@@ -220,10 +223,16 @@ class CandidateFit:
     def whole(self) -> ResidualStatistics: ...
     @property
     def core(self) -> ResidualStatistics: ...
+    @property
+    def isSolved(self) -> bool: ...
+    @property
+    def scalars(self) -> tuple[float, float, float, float, str, float, float]:
+        """Background, kernelSum, kernelSumError, conditionNumber, method, lostFraction, regularizationStrength."""
+    def statistics(self, core: bool) -> tuple[float, float, int]:
+        """Mean, rms and count of the core or the whole."""
 
 def fitCandidates(
-    templates: Sequence[StampTuple],
-    sciences: Sequence[StampTuple],
+    stamps: Sequence[StampPair],
     basis: PreparedBasis,
     control: CandidateFitControl,
     *,
@@ -240,11 +249,13 @@ class CandidateAssessment:
     def whole(self) -> ResidualStatistics: ...
     @property
     def core(self) -> ResidualStatistics: ...
+    def statistics(self, core: bool) -> tuple[float, float, int]:
+        """Mean, rms and count of the core or the whole."""
 
 def assessCandidates(
-    templates: Sequence[StampTuple],
-    sciences: Sequence[StampTuple],
-    kernels: npt.ArrayLike,
+    stamps: Sequence[StampPair],
+    basis: npt.ArrayLike,
+    coefficients: npt.ArrayLike,
     backgrounds: Sequence[float],
     control: CandidateFitControl,
     *,
@@ -277,10 +288,10 @@ def solveSpatialKernel(
     constantFirstTerm: bool,
     conditionNumberType: ConditionNumberType,
     noiseMatrices: Sequence[FloatArray] | None = None,
+    nThreads: int = 1,
 ) -> SpatialKernelSolution: ...
 def solveSpatialKernelFromStamps(
-    templates: Sequence[StampTuple],
-    sciences: Sequence[StampTuple],
+    stamps: Sequence[StampPair],
     basis: PreparedBasis,
     control: CandidateFitControl,
     x: Sequence[float],

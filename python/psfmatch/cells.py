@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bisect
 import enum
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -88,6 +87,7 @@ class KernelCandidate:
         self.spatialResidual: ResidualSummary | None = None
         self._orig: KernelSolution | None = None
         self._pca: KernelSolution | None = None
+        self.keptStamps: Any = None  # what the visitors make of the stamps, once for all passes
         rating = self._coreSignalToNoise() if rating is None else float(rating)
         # The lowest rank rather than NaN, which would spoil the order of the whole cell.
         self.rating = -math.inf if math.isnan(rating) else rating
@@ -124,6 +124,9 @@ class KernelCandidate:
             return -math.inf
         signal = core.image[good].astype(np.float64)
         return float(np.mean(signal / np.sqrt(core.variance[good].astype(np.float64))))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "keptStamps": None}
 
     @property
     def isInitialized(self) -> bool:
@@ -198,8 +201,9 @@ class SpatialCell:
 
     def activeCandidates(self, nMax: int) -> list[KernelCandidate]:
         """Return the best `nMax` candidates that are not BAD (all of them for nMax <= 0)."""
-        active = (c for c in self.candidates if c.status is not CandidateStatus.BAD)
-        return list(active if nMax <= 0 else itertools.islice(active, nMax))
+        bad = CandidateStatus.BAD
+        active = [candidate for candidate in self.candidates if candidate.status is not bad]
+        return active if nMax <= 0 else active[:nMax]
 
 
 class SpatialCellSet:
@@ -251,7 +255,7 @@ class SpatialCellSet:
 
     def activeCandidates(self, nMax: int) -> list[KernelCandidate]:
         """Return the best `nMax` candidates of each cell that are not BAD, cell by cell."""
-        return [candidate for cell in self.cells for candidate in cell.activeCandidates(nMax)]
+        return [candidate for cell in self.cells if cell.candidates for candidate in cell.activeCandidates(nMax)]
 
     def visitCandidates(self, visitor: CandidateVisitor, nMax: int = 0) -> None:
         """Reset the visitor and hand it the active candidates of one pass."""

@@ -17,6 +17,7 @@ using psfmatch::CandidateStamp;
 using psfmatch::fitCandidates;
 using psfmatch::prepare;
 using psfmatch::PreparedBasis;
+using psfmatch::RowMatrix;
 using simulate::deltaBasis;
 using simulate::gaussian;
 using simulate::relativeError;
@@ -192,6 +193,11 @@ TEST_CASE("assessments of impossible kernels") {
                          "1 candidates, 2 kernels and 1 backgrounds", std::invalid_argument);
     CHECK_THROWS_WITH_AS((void)assessCandidates({pair.views()}, {kernel}, {}, {}, {}),
                          doctest::Contains("and 0 backgrounds"), std::invalid_argument);
+    RowMatrix const coefficients = trueCoefficients().transpose();
+    CHECK_THROWS_WITH_AS((void)assessCandidates({pair.views()}, smallBasis(), coefficients.leftCols(2), {0.0}, {}, {}),
+                         doctest::Contains("1 rows of 2 coefficients for"), std::invalid_argument);
+    CHECK_THROWS_WITH_AS((void)assessCandidates({pair.views()}, smallBasis(), coefficients, {}, {}, {}),
+                         doctest::Contains("and 0 backgrounds"), std::invalid_argument);
     CandidateAssessment const spoilt = assessOne(pair, kernel, std::nan(""), {});
     CHECK_FALSE(spoilt.valid);
     CHECK(spoilt.message == "residuals of 483 pixels hold NaN or infinity: kernel or background is not finite");
@@ -199,6 +205,33 @@ TEST_CASE("assessments of impossible kernels") {
     CHECK(assessOne(pair, kernel, 0.0, {}).whole.count == 0);
     CHECK(std::isnan(assessOne(pair, kernel, 0.0, {}).whole.rms));
     CHECK(fitCandidates({}, prepare(smallBasis()), {}, {}).empty());
+}
+
+TEST_CASE("kernels given as coefficients are judged as their images are") {
+    StampPair whole = star(31, 10.0);
+    StampPair damaged = star(32, 10.0);
+    damage(damaged, notANumber);
+    std::vector<CandidateStamp> const stamps{whole.views(), damaged.views()};
+    RowMatrix coefficients(2, smallBasis().size());
+    coefficients.row(0) = trueCoefficients().transpose();
+    coefficients.row(1) = 1.1 * coefficients.row(0);
+    std::vector<Image<double>> kernels;
+    for (Index i = 0; i < 2; ++i) {
+        kernels.push_back(combine(smallBasis(), coefficients.row(i).transpose()));
+    }
+    for (bool const zeroWeightBadPixels : {true, false}) {
+        CandidateFitControl control;
+        control.zeroWeightBadPixels = zeroWeightBadPixels;
+        auto const byImage = assessCandidates(stamps, kernels, {10.0, 11.0}, control, {});
+        auto const byCoefficients =
+            assessCandidates(stamps, smallBasis(), coefficients, {10.0, 11.0}, control, {2, {}});
+        for (std::size_t i = 0; i < 2; ++i) {
+            REQUIRE(byCoefficients[i].valid);
+            // The images may differ in their last digit before they are rounded to float32.
+            checkStatistics(byCoefficients[i].whole, byImage[i].whole, 1e-6);
+            checkStatistics(byCoefficients[i].core, byImage[i].core, 1e-6);
+        }
+    }
 }
 
 TEST_CASE("fits follow the units of the images") {
@@ -284,7 +317,8 @@ TEST_CASE("neither threads nor strides nor company change a bit") {
 
 TEST_CASE("a poll that throws ends the work") {
     StampPair const pair = star(40);
-    std::vector<CandidateStamp> const stamps(50, pair.views());
+    // So many that the calling thread, which polls, comes to one of them even on a busy machine.
+    std::vector<CandidateStamp> const stamps(5000, pair.views());
     auto const interrupt = [] { throw std::runtime_error("interrupted"); };
     CHECK_THROWS_WITH_AS((void)fitCandidates(stamps, prepare(smallBasis()), {}, {2, interrupt}), "interrupted",
                          std::runtime_error);

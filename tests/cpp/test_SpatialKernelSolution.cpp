@@ -77,7 +77,9 @@ std::vector<CandidateEquations> equationsOf(std::vector<Candidate> const& candid
                                             double xShift = 0.0, double yShift = 0.0) {
     std::vector<CandidateEquations> equations;
     for (Candidate const& c : candidates) {
-        equations.push_back({c.x + xShift, c.y + yShift, fitBackground ? &c.withBackground : &c.withoutBackground});
+        NormalEquations const& own = fitBackground ? c.withBackground : c.withoutBackground;
+        equations.push_back(
+            {c.x + xShift, c.y + yShift, own.matrix.rows(), own.matrix.data(), own.rightHandSide.data()});
     }
     return equations;
 }
@@ -325,7 +327,7 @@ TEST_CASE("covariances of the spatial unknowns follow from those of the pixels")
     }
     auto equations = equationsOf(candidates, true);
     for (std::size_t i = 0; i < equations.size(); ++i) {
-        equations[i].noiseMatrix = &noise[i];
+        equations[i].noiseMatrix = noise[i].data();
     }
     for (bool const constantFirstTerm : {true, false}) {
         SpatialKernelControl control;

@@ -110,6 +110,41 @@ TEST_CASE("quantiles interpolate between order statistics at fraction * (n - 1)"
     CHECK(psfmatch::median({1.0, 9.0, 2.0, 4.0}) == 3.0);
 }
 
+TEST_CASE("medians of long lists are those of the sorted lists, exactly") {
+    std::mt19937 random(3);
+    std::normal_distribution<double> normal;
+    auto const check = [](std::vector<double> const& values) {
+        std::vector<double> sorted = values;
+        std::sort(sorted.begin(), sorted.end());
+        std::size_t const n = sorted.size();
+        CHECK(psfmatch::median(values) == (n % 2 == 1 ? sorted[n / 2] : 0.5 * (sorted[n / 2 - 1] + sorted[n / 2])));
+    };
+    for (std::size_t const n : {255U, 256U, 257U, 320U, 1848U, 1849U, 20000U}) {
+        CAPTURE(n);
+        std::vector<double> values(n);
+        std::generate(values.begin(), values.end(), [&] { return normal(random); });
+        check(values);
+        // Ties, a heavy tail, and two values in equal numbers.
+        std::vector<double> other(n);
+        std::transform(values.begin(), values.end(), other.begin(), [](double v) { return std::round(2.0 * v); });
+        check(other);
+        std::transform(values.begin(), values.end(), other.begin(), [](double v) { return std::exp(9.0 * v); });
+        check(other);
+        for (std::size_t i = 0; i < n; ++i) {
+            other[i] = i < n / 2 ? 1.0 : 3.0;
+        }
+        check(other);
+        check(std::vector<double>(n, 7.0));
+        std::sort(values.begin(), values.end());
+        check(values);
+        // What a sample at equal distances sees is nothing like the rest.
+        for (std::size_t i = 0; i < n; i += n / 64) {
+            values[i] = 1e6 + static_cast<double>(i);
+        }
+        check(values);
+    }
+}
+
 TEST_CASE("clipped statistics of [1, 1, 1, 1, 2, 3, 4]") {
     // Median 1, quartiles 1 and 2.5: the half width 3 * 0.7413 * 1.5 = 3.34 keeps all, as do the later passes.
     std::vector<double> const sums{1.0, 1.0, 1.0, 1.0, 2.0, 3.0, 4.0};

@@ -36,7 +36,7 @@ def makeStamps(count, seed=1):
             star = 1000 * flux * np.exp(-0.5 * ((x - dx - shift) ** 2 + (y - dy) ** 2) / 1.2**2)
             image = (star + random.normal(0, 2, star.shape)).astype(np.float32)
             stamps.append((image, np.full_like(image, 4.0), np.zeros(image.shape, np.int32), 0))
-    return templates, sciences
+    return [_core.StampPair(*pair) for pair in zip(templates, sciences, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -108,14 +108,14 @@ def test_regularizationErrors(basis, stamps):
     with pytest.raises(ValueError, match=r"lambdaValue of the regularisation is -1\.0+"):
         _core.Regularization(np.eye(25), lambdaValue=-1.0)
     with pytest.raises(ValueError, match="24x24 for 25 basis functions"):
-        _core.fitCandidates(*stamps, basis, fitControl(), regularization=_core.Regularization(np.eye(24)))
+        _core.fitCandidates(stamps, basis, fitControl(), regularization=_core.Regularization(np.eye(24)))
 
 
 def test_regularizedFit(basis, stamps, penalty):
     control = fitControl()
     regularization = _core.Regularization(penalty, lambdaValue=30.0)
-    fit = _core.fitCandidates(*stamps, basis, control, regularization=regularization)[0]
-    plain = _core.fitCandidates(*stamps, basis, control)[0]
+    fit = _core.fitCandidates(stamps, basis, control, regularization=regularization)[0]
+    plain = _core.fitCandidates(stamps, basis, control)[0]
     assert fit.regularizationStrength == 30.0
     assert plain.regularizationStrength == 0.0
     # The equations are kept without regularisation.
@@ -132,7 +132,7 @@ def test_regularizedFit(basis, stamps, penalty):
 def test_everyLambdaType(basis, stamps, penalty, name):
     lambdas = list(np.logspace(-1, 2, 31))
     regularization = _core.Regularization(penalty, lambdaType=_core.LambdaType[name], lambdas=lambdas)
-    fit = _core.fitCandidates(*stamps, basis, fitControl(), regularization=regularization)[0]
+    fit = _core.fitCandidates(stamps, basis, fitControl(), regularization=regularization)[0]
     assert fit.outcome is _core.CandidateOutcome.solved
     expected = {"absolute": 0.2, "relative": 1e-4 * np.trace(fit.matrix) / np.trace(penalty)}
     if name in expected:
@@ -142,10 +142,10 @@ def test_everyLambdaType(basis, stamps, penalty, name):
 
 
 def spatialFit(stamps, basis, control, **options):
-    x = np.linspace(10, 490, len(stamps[0]))
+    x = np.linspace(10, 490, len(stamps))
     y = 200 + 180 * np.sin(x)
     return _core.solveSpatialKernelFromStamps(
-        *stamps,
+        stamps,
         basis,
         control,
         x,
@@ -162,7 +162,7 @@ def spatialFit(stamps, basis, control, **options):
 def test_spatialFitFromStampsEqualsThatFromEquations(basis, stamps, penalty, iterate):
     control = fitControl(iterate=iterate, covariance=True)
     regularization = _core.Regularization(penalty, lambdaType=_core.LambdaType.relative)
-    fits = _core.fitCandidates(*stamps, basis, control, regularization=regularization)
+    fits = _core.fitCandidates(stamps, basis, control, regularization=regularization)
     strengths = [fit.regularizationStrength for fit in fits]
     padded = np.zeros((26, 26))
     padded[:25, :25] = penalty
@@ -208,14 +208,14 @@ def test_spatialFitFromStampsErrors(basis, stamps):
     with pytest.raises(ValueError, match="goes with candidates fitted with a background"):
         spatialFit(stamps, basis, fitControl(fitBackground=False))
     with pytest.raises(_core.SolutionError, match="no candidate"):
-        spatialFit(([], []), basis, fitControl())
+        spatialFit([], basis, fitControl())
 
 
 def test_equationsAreKeptOnDemand(basis, stamps):
-    fit = _core.fitCandidates(*stamps, basis, fitControl(keepEquations=False, covariance=True))[0]
+    fit = _core.fitCandidates(stamps, basis, fitControl(keepEquations=False, covariance=True))[0]
     assert fit.matrix.size == fit.rightHandSide.size == fit.noiseMatrix.size == 0
     assert fit.covariance.shape == (26, 26)
-    assert _core.fitCandidates(*stamps, basis, fitControl())[0].covariance.size == 0
+    assert _core.fitCandidates(stamps, basis, fitControl())[0].covariance.size == 0
 
 
 def test_principalComponents():

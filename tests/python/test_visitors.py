@@ -1,5 +1,6 @@
 """The four visitors: whom they count, reject and why, and their numbers against dense calculations in numpy."""
 
+import copy
 import logging
 import math
 import re
@@ -29,6 +30,7 @@ from psfmatch import (
     SpatialCellSet,
 )
 from psfmatch.testing import makeFakeKernelSet
+from psfmatch.visitors.judging import stampPairs
 
 GOOD, BAD, UNKNOWN = CandidateStatus.GOOD, CandidateStatus.BAD, CandidateStatus.UNKNOWN
 
@@ -113,6 +115,43 @@ def test_singleFitCounts(fakes, config):
         assert candidate.kernelSolution is candidate.getKernelSolution(SolutionSlot.ORIG)
         with pytest.raises(RuntimeError, match="has no PCA solution"):
             candidate.getKernelSolution(SolutionSlot.PCA)
+
+
+def test_stampsAreCheckedOnceUntilTheyChange(fakes, config):
+    candidate, other = candidatesOf(fakes, config)[:2]
+    first = stampPairs([candidate, other], config)
+    assert stampPairs([other, candidate], config) == [first[1], first[0]]
+    # Pixels are views: what is written into them counts without another check.
+    single = BuildSingleKernelVisitor(fakes.basis, config, skipBuilt=False)
+    single.processCandidate(candidate)
+    before = candidate.kernelSolution.kernelSum
+    candidate.scienceMaskedImage.image[:] *= 2.0
+    single.processCandidate(candidate)
+    assert candidate.kernelSolution.kernelSum == pytest.approx(2.0 * before, rel=1e-6)
+    # Other stamps, and a plane that has become a bad one, count as well.
+    candidate.scienceMaskedImage = other.scienceMaskedImage
+    replaced = stampPairs([candidate], config)[0]
+    assert replaced is not first[0]
+    candidate.templateMaskedImage.mask.addPlane("GHOST")
+    ghosts = makeConfig(badMaskPlanes=[*config.badMaskPlanes, "GHOST"])
+    assert stampPairs([candidate], ghosts)[0] is not replaced
+    # The core's view of the stamps stays behind when a candidate is copied.
+    assert other.keptStamps is not None
+    assert copy.copy(other).keptStamps is None
+
+
+def test_solutionsShowTheCoresEquations(fakes, config):
+    candidate = candidatesOf(fakes, config)[0]
+    BuildSingleKernelVisitor(fakes.basis, config).processCandidate(candidate)
+    solution = candidate.kernelSolution
+    assert solution.matrix.shape == (len(fakes.basis) + 1,) * 2
+    np.testing.assert_array_equal(solution.matrix, solution.matrix.T)
+    unknowns = np.append(solution.coefficients, solution.background)
+    # The residual of a system of condition 1e5 or so, scaled by its own sums.
+    scale = np.abs(solution.matrix) @ np.abs(unknowns)
+    assert np.all(np.abs(solution.matrix @ unknowns - solution.rightHandSide) < 1e-10 * scale)
+    with pytest.raises(ValueError, match="read-only"):
+        solution.matrix[0, 0] = 0.0
 
 
 def test_skipBuilt(fakes, config):

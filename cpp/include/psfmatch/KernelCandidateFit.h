@@ -93,4 +93,11 @@ struct CandidateAssessment {
     std::vector<double> const& backgrounds,          // one per candidate, image units
     CandidateFitControl const& control, Execution const& execution);
 
+// The same with kernels that are sums of the images of a basis.
+[[nodiscard]] std::vector<CandidateAssessment> assessCandidates(
+    std::vector<CandidateStamp> const& stamps, KernelBasis const& basis,
+    RowMatrix const& coefficients,           // (candidates, n)
+    std::vector<double> const& backgrounds,  // one per candidate, image units
+    CandidateFitControl const& control, Execution const& execution);
+
 }  // namespace psfmatch

@@ -45,8 +45,9 @@ struct SymmetricFactor {
 [[nodiscard]] SymmetricFactor factorize(Eigen::MatrixXd const& matrix,  // (n, n), both triangles filled
                                         SolverControl const& control = {});
 
-// X of matrix X = rightHandSides: (n, k)
+// X of matrix X = rightHandSides: (n, k), or (n)
 [[nodiscard]] Eigen::MatrixXd solve(SymmetricFactor const& factor, Eigen::MatrixXd const& rightHandSides);
+[[nodiscard]] Eigen::VectorXd solveVector(SymmetricFactor const& factor, Eigen::VectorXd const& rightHandSide);
 
 // matrix^-1 inner matrix^-1, the covariance of a solution whose right-hand side has the covariance `inner`.
 // Some columns at a time, so that large ones can be shared between threads, and interrupted.

@@ -41,9 +41,11 @@ struct NormalEquations {
                                                InstructionSet instructionSet = InstructionSet::automatic);
 
 // Sums over pixels of w c_i c_j and w c_i d. Pixels of weight zero do not count, whatever finite value they have.
+// `memory`, where given, is kept from call to call.
 [[nodiscard]] NormalEquations makeNormalEquations(RowMatrix const& columns,        // (m, pixels)
                                                   Eigen::VectorXd const& weights,  // (pixels), 1/variance
                                                   Eigen::VectorXd const& data,     // (pixels)
-                                                  InstructionSet instructionSet = InstructionSet::automatic);
+                                                  InstructionSet instructionSet = InstructionSet::automatic,
+                                                  std::vector<double>* memory = nullptr);
 
 }  // namespace psfmatch

@@ -15,11 +15,14 @@
 
 namespace psfmatch {
 
+// One candidate's equations, which live elsewhere.
 struct CandidateEquations {
     double x = 0.0;  // centre, pixels
     double y = 0.0;
-    NormalEquations const* equations = nullptr;
-    Eigen::MatrixXd const* noiseMatrix = nullptr;  // of CandidateFit; given for all candidates or for none
+    Index nUnknowns = 0;
+    double const* matrix = nullptr;         // (nUnknowns, nUnknowns), symmetric
+    double const* rightHandSide = nullptr;  // (nUnknowns)
+    double const* noiseMatrix = nullptr;    // like the matrix, of CandidateFit; given for all candidates or for none
 };
 
 struct SpatialKernelControl {
@@ -41,11 +44,12 @@ struct SpatialKernelSolution {
 };
 
 // The equations have as many unknowns as basis images, plus one when a background function is given.
-// No candidate is a SolutionError.
+// No candidate is a SolutionError. Results do not depend on the number of threads.
 [[nodiscard]] SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& candidates, Index nBasis,
                                                        SpatialFunction const& kernelFunction,
                                                        std::optional<SpatialFunction> const& backgroundFunction,
-                                                       SpatialKernelControl const& control = {});
+                                                       SpatialKernelControl const& control = {},
+                                                       Execution const& execution = {});
 
 // The same for a basis whose equations are too large to be kept: those of each candidate's own fit with the same
 // control are built again from its stamps, a few candidates at a time, each with its own strength of the

@@ -1,6 +1,7 @@
 // Robust statistics of lists and residual statistics of stamps.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "psfmatch/types.h"
@@ -22,6 +23,9 @@ struct ClippingControl {
 // Quantile by linear interpolation between order statistics at fraction * (n - 1). Values must be finite.
 [[nodiscard]] double quantile(std::vector<double> values, double fraction);
 [[nodiscard]] double median(std::vector<double> values);
+
+// The same of values that must be finite and are brought into another sequence, without checks or memory of its own.
+[[nodiscard]] double medianOf(std::span<double> values);
 
 // Repeated clipping: first about the median with 0.7413 of the interquartile range as sigma, then about the
 // clipped mean with the clipped standard deviation. Values must be finite; none gives NumericalError.

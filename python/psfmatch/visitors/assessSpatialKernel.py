@@ -12,7 +12,7 @@ from psfmatch.cells import CandidateStatus, KernelCandidate
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.threads import resolveThreads
 from psfmatch.tracing import getLogger
-from psfmatch.visitors.judging import chosenStatistics, fitControl, reasonAgainst, stampTuples
+from psfmatch.visitors.judging import ResidualLimits, fitControl, stampPairs
 
 __all__ = ["AssessSpatialKernelVisitor"]
 
@@ -65,23 +65,24 @@ class AssessSpatialKernelVisitor:
             return
         x = np.array([c.x for c in pending])
         y = np.array([c.y for c in pending])
-        templates, sciences = stampTuples(pending, self.config)
+        config = self.config
         assessments = _core.assessCandidates(
-            templates,
-            sciences,
-            self.kernel.computeImages(x, y),
-            list(np.atleast_1d(self.background(x, y))),
-            fitControl(self.config, len(self.kernel.scaledParameters)),
+            stampPairs(pending, config),
+            self.kernel.basis,
+            self.kernel.coefficients(x, y),
+            np.atleast_1d(self.background(x, y)).tolist(),
+            fitControl(config, len(self.kernel.scaledParameters)),
             nThreads=self.threads,
         )
+        limits = ResidualLimits.of(config, config.spatialKernelClipping)
         for candidate, assessment in zip(pending, assessments, strict=True):
             self.nProcessed += 1
             if not assessment.valid:
                 reason: str | None = f"spatial assessment failed: {assessment.message}"
             else:
-                residual = chosenStatistics(assessment, self.config)
+                residual = limits.chosen(assessment)
                 candidate.spatialResidual = residual
-                found = reasonAgainst(residual, self.config.spatialKernelClipping, self.config)
+                found = limits.reasonAgainst(residual)
                 reason = None if found is None else f"spatial {found}"
             if reason is None:
                 candidate.accept()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from psfmatch.cells import KernelCandidate
 from psfmatch.solutions import KernelSolution, SolutionSlot
 from psfmatch.threads import resolveThreads
 from psfmatch.tracing import getLogger
-from psfmatch.visitors.judging import chosenStatistics, fitControl, reasonAgainst, regularizationOf, stampTuples
+from psfmatch.visitors.judging import ResidualLimits, fitControl, regularizationOf, stampPairs
 
 __all__ = ["BuildSingleKernelVisitor"]
 
@@ -78,67 +79,71 @@ class BuildSingleKernelVisitor:
         pending = [c for c in candidates if not (self.skipBuilt and c.isInitialized)]
         if not pending:
             return
-        templates, sciences = stampTuples(pending, self.config)
         fits = _core.fitCandidates(
-            templates,
-            sciences,
+            stampPairs(pending, self.config),
             self._prepared,
             fitControl(self.config, len(self.basisList)),
             regularization=self._regularization,
             nThreads=self.threads,
         )
-        for candidate, fit in zip(pending, fits, strict=True):
-            self._judge(candidate, fit)
+        self._judge(pending, fits)
 
-    def _judge(self, candidate: KernelCandidate, fit: _core.CandidateFit) -> None:
-        if fit.outcome is not _core.CandidateOutcome.solved:
-            kind = "condition number" if fit.outcome is _core.CandidateOutcome.illConditioned else "fit failed"
-            self._reject(candidate, f"{kind}: {fit.message}")
-            return
-        candidate.setKernelSolution(
-            KernelSolution(
-                basis=self.basisList,
-                coefficients=fit.coefficients,
-                background=fit.background,
-                kernelSum=fit.kernelSum,
-                kernelSumError=fit.kernelSumError,
-                matrix=fit.matrix,
-                rightHandSide=fit.rightHandSide,
-                conditionNumber=fit.conditionNumber,
-                method=fit.method.name,
-                lostFraction=fit.lostFraction,
-                chiSquare=_chiSquare(fit.whole),
-                nPixels=fit.whole.count,
-                regularizationStrength=fit.regularizationStrength,
-                covariance=fit.covariance if self.config.calculateKernelUncertainty else None,
-                noiseMatrix=fit.noiseMatrix if self.config.calculateKernelUncertainty else None,
-            ),
-            self.slot,
+    def _judge(self, candidates: list[KernelCandidate], fits: list[_core.CandidateFit]) -> None:
+        """Keep the solutions and say which residuals are those of a good candidate."""
+        config = self.config
+        limits = ResidualLimits.of(config, config.singleKernelClipping)
+        maxLost = config.maskedStampFraction if config.zeroWeightBadPixels else 0.0
+        withNoise = config.calculateKernelUncertainty
+        isTold = log.isEnabledFor(logging.DEBUG)
+        for candidate, fit in zip(candidates, fits, strict=True):
+            if not fit.isSolved:
+                kind = "condition number" if fit.outcome is _core.CandidateOutcome.illConditioned else "fit failed"
+                self._reject(candidate, f"{kind}: {fit.message}")
+                continue
+            solution = self._solutionOf(fit, withNoise)
+            candidate.setKernelSolution(solution, self.slot)
+            self.nProcessed += 1
+            residual = limits.chosen(fit)
+            candidate.residual = residual
+            candidate.chi2 = residual.rms**2
+            if isTold:
+                log.debug(
+                    "Candidate %d at (%.1f, %.1f): residual %.3f +/- %.3f sigma (%d pixels), kernel sum %.4f, "
+                    "background %.4g",
+                    candidate.id, candidate.x, candidate.y, residual.mean, residual.rms, residual.count,
+                    solution.kernelSum, solution.background,
+                )  # fmt: skip
+            reason = limits.reasonAgainst(residual)
+            if reason is None and 0.0 < maxLost < solution.lostFraction:
+                reason = f"bad pixels in stamp: {solution.lostFraction:.1%} of the fit, limit {maxLost:.1%}"
+            if reason is None:
+                candidate.accept()
+            else:
+                self._reject(candidate, reason)
+
+    def _solutionOf(self, fit: _core.CandidateFit, withNoise: bool) -> KernelSolution:
+        background, kernelSum, kernelSumError, conditionNumber, method, lostFraction, strength = fit.scalars
+        mean, rms, count = fit.statistics(core=False)
+        return KernelSolution(
+            basis=self.basisList,
+            coefficients=fit.coefficients,
+            background=background,
+            kernelSum=kernelSum,
+            kernelSumError=kernelSumError,
+            matrix=fit.matrix,
+            rightHandSide=fit.rightHandSide,
+            conditionNumber=conditionNumber,
+            method=method,
+            lostFraction=lostFraction,
+            # The sum of squares that an unbiased rms and a mean stand for.
+            chiSquare=(count - 1) * rms**2 + count * mean**2,
+            nPixels=count,
+            regularizationStrength=strength,
+            covariance=fit.covariance if withNoise else None,
+            noiseMatrix=fit.noiseMatrix if withNoise else None,
         )
-        self.nProcessed += 1
-        residual = chosenStatistics(fit, self.config)
-        candidate.residual = residual
-        candidate.chi2 = residual.rms**2
-        log.debug(
-            "Candidate %d at (%.1f, %.1f): residual %.3f +/- %.3f sigma (%d pixels), kernel sum %.4f, background %.4g",
-            candidate.id, candidate.x, candidate.y, residual.mean, residual.rms, residual.count,
-            fit.kernelSum, fit.background,
-        )  # fmt: skip
-        maxLost = self.config.maskedStampFraction
-        reason = reasonAgainst(residual, self.config.singleKernelClipping, self.config)
-        if reason is None and self.config.zeroWeightBadPixels and maxLost > 0.0 and fit.lostFraction > maxLost:
-            reason = f"bad pixels in stamp: {fit.lostFraction:.1%} of the fit, limit {maxLost:.1%}"
-        if reason is None:
-            candidate.accept()
-        else:
-            self._reject(candidate, reason)
 
     def _reject(self, candidate: KernelCandidate, reason: str) -> None:
         candidate.reject(reason)
         self.nRejected += 1
         log.debug("Rejecting candidate %d at (%.1f, %.1f): %s", candidate.id, candidate.x, candidate.y, reason)
-
-
-def _chiSquare(statistics: _core.ResidualStatistics) -> float:
-    """Return the sum of squares that an unbiased rms and a mean stand for."""
-    return (statistics.count - 1) * statistics.rms**2 + statistics.count * statistics.mean**2

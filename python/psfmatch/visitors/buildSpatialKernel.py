@@ -16,7 +16,7 @@ from psfmatch.exposure import Box
 from psfmatch.kernels import RAW_PIXELS, LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
 from psfmatch.threads import resolveThreads
 from psfmatch.tracing import getLogger
-from psfmatch.visitors.judging import MAX_KEPT_UNKNOWNS, fitControl, regularizationOf, stampTuples
+from psfmatch.visitors.judging import MAX_KEPT_UNKNOWNS, fitControl, regularizationOf, stampPairs
 
 __all__ = ["BuildSpatialKernelVisitor"]
 
@@ -42,7 +42,7 @@ class BuildSpatialKernelVisitor:
     constantFirstTerm
         The coefficient of the first image does not vary; by default so for Alard-Lupton and PCA bases.
     threads
-        Number of threads, where equations must be made again because they were too large to keep.
+        Number of threads of the core.
     """
 
     def __init__(
@@ -175,11 +175,10 @@ class BuildSpatialKernelVisitor:
                 constantFirstTerm=self.constantFirstTerm,
                 conditionNumberType=conditionNumberType,
                 noiseMatrices=noise if config.calculateKernelUncertainty else None,
+                nThreads=self.threads,
             )
-        templates, sciences = stampTuples(self.candidates, config)
         return _core.solveSpatialKernelFromStamps(
-            templates,
-            sciences,
+            stampPairs(self.candidates, config),
             _core.PreparedBasis(self.basisList),
             fitControl(config, len(self.basisList)),
             x,

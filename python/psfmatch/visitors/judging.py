@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
-from psfmatch.exposure import MaskedImage
+from psfmatch.exposure import Mask, MaskedImage
 from psfmatch.solutions import ResidualSummary
 
-__all__ = ["chosenStatistics", "fitControl", "reasonAgainst", "regularizationOf", "stampTuple", "stampTuples"]
+__all__ = ["ResidualLimits", "fitControl", "regularizationOf", "stampPairs", "stampTuple"]
 
 MAX_KEPT_UNKNOWNS = 64
 """Normal equations of larger bases take megabytes for each candidate: they are made again when they are needed."""
@@ -28,13 +29,35 @@ def stampTuple(stamp: MaskedImage, planes: Sequence[str]) -> StampTuple:
     return (stamp.image, stamp.variance, np.asarray(stamp.mask), bits)
 
 
-def stampTuples(candidates: Sequence[KernelCandidate], config: Any) -> tuple[list[StampTuple], list[StampTuple]]:
-    """Return image, variance, mask and bad bits of all template stamps, and of all science stamps."""
-    planes = config.badPlanes()
-    return (
-        [stampTuple(c.templateMaskedImage, planes) for c in candidates],
-        [stampTuple(c.scienceMaskedImage, planes) for c in candidates],
-    )
+def stampPairs(candidates: Sequence[KernelCandidate], config: Any) -> list[_core.StampPair]:
+    """Return both stamps of each candidate as the core takes them.
+
+    They are made once for each candidate and kept with it, as long as its stamps and the planes that are bad in them
+    stay what they are.
+    """
+    planes = tuple(config.badPlanes())
+    known: dict[int, int] = {}
+
+    def bitsOf(mask: Mask) -> int:
+        # All stamps of one image share its planes.
+        bits = known.get(id(mask.planes))
+        if bits is None:
+            bits = known[id(mask.planes)] = mask.getPlaneBitMask(planes, ignoreMissing=True)
+        return bits
+
+    pairs = []
+    for candidate in candidates:
+        template, science = candidate.templateMaskedImage, candidate.scienceMaskedImage
+        bits = bitsOf(template.mask), bitsOf(science.mask)
+        kept = candidate.keptStamps
+        if kept is None or kept[0] is not template or kept[1] is not science or kept[2] != bits:
+            pair = _core.StampPair(
+                (template.image, template.variance, np.asarray(template.mask), bits[0]),
+                (science.image, science.variance, np.asarray(science.mask), bits[1]),
+            )
+            kept = candidate.keptStamps = template, science, bits, pair
+        pairs.append(kept[3])
+    return pairs
 
 
 def fitControl(config: Any, nBasis: int) -> _core.CandidateFitControl:
@@ -89,18 +112,34 @@ def _lambdaGrid(config: Any) -> list[float]:
     return [10.0**value for value in grid] if config.lambdaStepType == "log" else grid
 
 
-def chosenStatistics(result: _core.CandidateFit | _core.CandidateAssessment, config: Any) -> ResidualSummary:
-    """Return the residual statistics of the core or of the whole stamp, as configured."""
-    statistics = result.core if config.useCoreStats else result.whole
-    return ResidualSummary(statistics.mean, statistics.rms, statistics.count)
+@dataclass(frozen=True)
+class ResidualLimits:
+    """Which residuals are judged, those of the core or of the whole stamp, and what disqualifies a candidate, in sigma.
 
+    Fields of a configuration are slow to read: this holds those that every candidate needs.
+    """
 
-def reasonAgainst(residual: ResidualSummary, clip: bool, config: Any) -> str | None:
-    """Return why residuals disqualify a candidate, or None."""
-    if not (math.isfinite(residual.mean) and math.isfinite(residual.rms)):
-        return f"no residual statistics: {residual.count} pixels"
-    if clip and abs(residual.mean) > config.candidateResidualMeanMax:
-        return f"residual mean: {residual.mean:.3f} sigma, limit {config.candidateResidualMeanMax}"
-    if clip and residual.rms > config.candidateResidualStdMax:
-        return f"residual rms: {residual.rms:.3f} sigma, limit {config.candidateResidualStdMax}"
-    return None
+    useCore: bool
+    clip: bool
+    meanMax: float
+    rmsMax: float
+
+    @classmethod
+    def of(cls, config: Any, clip: bool) -> ResidualLimits:
+        """Return the limits of an active kernel configuration."""
+        return cls(config.useCoreStats, clip, config.candidateResidualMeanMax, config.candidateResidualStdMax)
+
+    def chosen(self, result: _core.CandidateFit | _core.CandidateAssessment) -> ResidualSummary:
+        """Return the residual statistics that are judged."""
+        return ResidualSummary(*result.statistics(self.useCore))
+
+    def reasonAgainst(self, residual: ResidualSummary) -> str | None:
+        """Return why residuals disqualify a candidate, or None."""
+        mean, rms = residual.mean, residual.rms
+        if not (math.isfinite(mean) and math.isfinite(rms)):
+            return f"no residual statistics: {residual.count} pixels"
+        if self.clip and abs(mean) > self.meanMax:
+            return f"residual mean: {mean:.3f} sigma, limit {self.meanMax}"
+        if self.clip and rms > self.rmsMax:
+            return f"residual rms: {rms:.3f} sigma, limit {self.rmsMax}"
+        return None

@@ -106,28 +106,27 @@ class KernelSumVisitor:
         self.kSumMean = float(np.average(sums, weights=weights)) if kept.any() else middle
         self.kSumStd = self._spread * float(np.median(errors))
 
-    def _limitOf(self, solution: KernelSolution) -> float:
-        """Return by how much the sum of a candidate may deviate from the mean."""
+    def _limitsOf(self, sigmas: FloatArray) -> FloatArray:
+        """Return by how much sums may deviate from the mean, for their errors."""
         if math.isnan(self._spread):
-            return self.dkSumMax
-        error = math.hypot(solution.kernelSumError, self._common)
+            return np.full(sigmas.shape, self.dkSumMax)
         # A weighted mean of equal sums may differ from them in the last digit.
         rounding = 4.0 * np.finfo(float).eps * abs(self.kSumMean)
-        return float(self.config.maxKsumSigma * self._spread * error + rounding)
+        limits: FloatArray = self.config.maxKsumSigma * self._spread * np.hypot(sigmas, self._common) + rounding
+        return limits
 
     def processCandidates(self, candidates: Sequence[KernelCandidate]) -> None:
         """Reject candidates whose kernel sum is too far from the mean (if ``kernelSumClipping`` is on)."""
         if not self.config.kernelSumClipping:
             return
-        for candidate in candidates:
-            solution = candidate.getKernelSolution(SolutionSlot.ORIG)
-            limit = self._limitOf(solution)
-            if abs(solution.kernelSum - self.kSumMean) > limit:
-                candidate.reject(
-                    f"kernel sum: {solution.kernelSum:.4f} is not within {limit:.4f} of {self.kSumMean:.4f}"
-                )
-                self.nRejected += 1
-                log.debug("Rejecting candidate %d: %s", candidate.id, candidate.reason)
+        solutions = [c.getKernelSolution(SolutionSlot.ORIG) for c in candidates]
+        sums = np.array([s.kernelSum for s in solutions])
+        limits = self._limitsOf(np.array([s.kernelSumError for s in solutions]))
+        for i in np.flatnonzero(np.abs(sums - self.kSumMean) > limits).tolist():
+            candidate = candidates[i]
+            candidate.reject(f"kernel sum: {sums[i]:.4f} is not within {limits[i]:.4f} of {self.kSumMean:.4f}")
+            self.nRejected += 1
+            log.debug("Rejecting candidate %d: %s", candidate.id, candidate.reason)
 
     def processCandidate(self, candidate: KernelCandidate) -> None:
         """Handle one candidate."""
