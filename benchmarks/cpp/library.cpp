@@ -63,6 +63,16 @@ psfmatch::LinearCombinationKernel kernelOf(Kernel const& given) {
 
 extern "C" {
 
+char const* benchCompiler() {
+#if defined(__clang__)
+    return "clang " __clang_version__;
+#elif defined(__GNUC__)
+    return "gcc " __VERSION__;
+#else
+    return "unknown";
+#endif
+}
+
 int benchIsSupported(int instructionSet) {
     return isSupported(static_cast<psfmatch::InstructionSet>(instructionSet)) ? 1 : 0;
 }
