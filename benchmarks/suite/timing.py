@@ -60,7 +60,7 @@ def printTable(title: str, columns: Sequence[Column], records: Sequence[Record],
     """Print records under a title, one line each; what a record lacks is left blank."""
     rows = [[heading for heading, _, _ in columns]]
     for record in records:
-        rows.append([format(record[key], form) if record.get(key) is not None else "" for _, key, form in columns])
+        rows.append([_cell(record.get(key), form) for _, key, form in columns])
     widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
     print(f"\n{title}")
     for row in rows:
@@ -68,6 +68,11 @@ def printTable(title: str, columns: Sequence[Column], records: Sequence[Record],
     for note in notes:
         print(f"  {note}")
     sys.stdout.flush()
+
+
+def _cell(value: Any, form: str) -> str:
+    isKnown = value is not None and not (isinstance(value, float) and math.isnan(value))
+    return format(value, form) if isKnown else ""
 
 
 @dataclass(frozen=True)
