@@ -29,9 +29,13 @@ def loadPlanes(folder: Path) -> dict[str, Array]:
 
 
 def skySubtracted(image: Array, mask: Array) -> Array:
-    """Return the image less its median, 0 where it is masked."""
-    good = (mask == 0) & np.isfinite(image)
-    return np.where(good, image - np.median(image[good]), 0.0)
+    """Return the image less its background, 0 where it is not finite."""
+    import sep
+
+    finite = np.where(np.isfinite(image), image, np.float32(0)).astype(np.float32)
+    isBad = (mask != 0) | ~np.isfinite(image)
+    background = sep.Background(finite, mask=isBad, bw=64, bh=64).back()
+    return np.where(np.isfinite(image), finite - background, 0.0)
 
 
 def subtractPsfmatch(folder: Path, threads: int) -> Callable[[], Array]:
