@@ -32,7 +32,6 @@ SECTIONS: dict[str, ModuleType] = {
     "scaling": scaling,
 }
 RESULTS = Path(__file__).with_name("results")
-NOT_QUICK = ("memory",)
 
 
 def main() -> None:
@@ -65,8 +64,6 @@ def main() -> None:
         f"Python {about['python']}, numpy {about['numpy']}; medians of {context.repeats}, {time.strftime('%d %B %Y')}"
     )
     for name in (name for name in SECTIONS if name in options.sections):
-        if options.quick and name in NOT_QUICK:
-            continue
         context.records[name] = SECTIONS[name].measure(context)
         SECTIONS[name].show(context.records[name])
     if options.json is not None:
@@ -89,11 +86,11 @@ def write(path: Path, results: dict[str, object]) -> None:
 
 
 def rounded(record: dict[str, object]) -> dict[str, object]:
-    """Return the record with four significant digits in every float, and without what does not apply."""
+    """Return the record with four significant digits in every float, without what does not apply and long texts."""
     return {
         key: float(f"{value:.4g}") if isinstance(value, float) else value
         for key, value in record.items()
-        if value is not None
+        if value is not None and key != "output"
     }
 
 

@@ -12,7 +12,7 @@ import instructions
 import peers
 import run
 from psfmatch.testing import simulatePair
-from suite import machine, quality, scaling
+from suite import fields, machine, quality, scaling
 from suite.context import Context
 from suite.timing import exponent, medians, printTable, runChild, takeTurns
 
@@ -80,6 +80,19 @@ def test_scalingFollowsTheFigures():
     assert found["convolution, image: time against side of the kernel"] == pytest.approx(2.0)
     assert found["convolution, image: time against order + 1"] == pytest.approx(1.0)
     assert found["convolution, image: order 4 over order 2"] == pytest.approx(5 / 3)
+
+
+def test_largeFieldsAreCopiesOfATileThatIsMadeOnce(tmp_path, monkeypatch):
+    monkeypatch.setattr(fields, "TILE_SIZE", 128)
+    template, science = fields.loadPair(384, tmp_path)
+    assert template.shape == science.shape == (384, 384)
+    for plane in (template.image, template.variance, science.image, np.asarray(science.mask)):
+        np.testing.assert_array_equal(plane[:128, :128], plane[256:, 128:256])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tile128-science.fits", "tile128-template.fits"]
+    monkeypatch.setattr(fields, "simulatePair", None)  # not called again
+    assert fields.loadPair(512, tmp_path)[0].shape == (512, 512)
+    with pytest.raises(ValueError, match="500 px: fields above 256 px are multiples of 128 px"):
+        fields.loadPair(500, tmp_path)
 
 
 def test_resultsAreWrittenByRecordAndRounded(tmp_path):
