@@ -2,6 +2,7 @@
 // order of their sums lets them. The exactness of each is tested with the kernel.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <limits>
 #include <random>
 #include <string>
@@ -191,7 +192,7 @@ TEST_CASE("fits, assessments and solutions agree on every instruction set") {
         }
     }
     auto const [solved, solvedAvx2] = withBoth([&](InstructionSet set) {
-        return solveSymmetric(matrix, Eigen::VectorXd::Ones(100), {.instructionSet = set});
+        return psfmatch::solveSymmetric(matrix, Eigen::VectorXd::Ones(100), {.instructionSet = set});
     });
     CHECK(solved.method == psfmatch::SolverMethod::llt);
     CHECK(simulate::relativeError(solvedAvx2.coefficients, solved.coefficients) < 1e-13);
