@@ -65,7 +65,8 @@ def main() -> None:
     )
     for name in (name for name in SECTIONS if name in options.sections):
         context.records[name] = SECTIONS[name].measure(context)
-        SECTIONS[name].show(context.records[name])
+        if context.records[name]:
+            SECTIONS[name].show(context.records[name])
     if options.json is not None:
         path = RESULTS / machine.fileName(about) if options.json == RESULTS else options.json
         write(path, {"machine": about, "date": time.strftime("%Y-%m-%d"), **context.records})
