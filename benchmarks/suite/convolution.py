@@ -122,6 +122,6 @@ def show(records: list[Record]) -> None:
             "GFLOP/s: of a direct sum, 2 K^2 a pixel, over the time of the image; bound: that sum at the peak",
             "GB/s: 24 bytes a pixel over the time of all planes",
             f"plain: double loop over image and variance, kernel of the centre, one thread, from {PLAIN_ROWS} rows",
-            "goals at 4096 px, 21x21, order 2: image/bound 1.7, all/bound 3.6; with 2 threads x faster 1.8, plain/+variance 40",
+            "goals at 4096 px, 21x21, order 2: image/bound 1.7, all/bound 3.6; 2 threads: x faster 1.8, plain/+variance 40",
         ],
     )
