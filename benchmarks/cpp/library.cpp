@@ -59,6 +59,17 @@ psfmatch::LinearCombinationKernel kernelOf(Kernel const& given) {
     return kernel;
 }
 
+// Whether the library lets the method of convolution be chosen.
+template <typename Control>
+concept HasMethod = requires(Control control) { control.method; };
+
+template <typename Control>
+void setMethod(Control& control, int method) {
+    if constexpr (HasMethod<Control>) {
+        control.method = static_cast<decltype(control.method)>(method);
+    }
+}
+
 }  // namespace
 
 extern "C" {
@@ -77,6 +88,10 @@ int benchIsSupported(int instructionSet) {
     return isSupported(static_cast<psfmatch::InstructionSet>(instructionSet)) ? 1 : 0;
 }
 
+int benchHasMethods() {
+    return HasMethod<psfmatch::ConvolutionControl> ? 1 : 0;
+}
+
 double benchMultiplyAddRate(int instructionSet, int nThreads) {
     return psfmatch::bench::multiplyAddRate(static_cast<psfmatch::InstructionSet>(instructionSet), nThreads);
 }
@@ -92,11 +107,12 @@ void benchPlainLoop(Planes const* planes, Index side, double const* kernel, Inde
                                viewOf(planes->outVariance, planes->height, planes->width));
 }
 
-void benchConvolve(Planes const* planes, Kernel const* kernel, int imageOnly, MaskPixel badBits, int instructionSet,
-                   int nThreads) {
+void benchConvolve(Planes const* planes, Kernel const* kernel, int imageOnly, MaskPixel badBits, int method,
+                   int instructionSet, int nThreads) {
     auto const [height, width, image, variance, mask, outImage, outVariance, outMask] = *planes;
     psfmatch::ConvolutionControl control;
     control.badBits = badBits;
+    setMethod(control, method);
     control.instructionSet = static_cast<psfmatch::InstructionSet>(instructionSet);
     if (imageOnly != 0) {
         convolve(viewOf(image, height, width), kernelOf(*kernel), 0, 0, control, {nThreads, {}},

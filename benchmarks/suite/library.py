@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_BUILD = ROOT / "build" / "benchmarks"
 INSTRUCTION_SETS = {"baseline": 1, "avx2": 2}
 AUTOMATIC = 0
+METHODS = {"direct": 1, "transforms": 2}  # of ConvolutionMethod
 NAME = Path("benchmarks") / "cpp" / "psfmatch_bench.so"
 
 
@@ -113,11 +114,15 @@ class Library:
         centre = np.ascontiguousarray(kernel.computeImage(source.shape[1] / 2, source.shape[0] / 2))
         return Task(_Planes(*source.shape, *pointers[:6]), coreKernel, badBits, arrays, centre)
 
-    def convolve(self, task: Task, imageOnly: bool, threads: int, instructionSet: int = AUTOMATIC) -> None:
+    @property
+    def hasMethods(self) -> bool:
+        """Whether the convolution lets its method be chosen."""
+        return bool(self._functions.benchHasMethods())
+
+    def convolve(self, task: Task, imageOnly: bool, threads: int, method: int = AUTOMATIC) -> None:
         """Convolve the image plane, or all planes."""
-        self._functions.benchConvolve(
-            ctypes.byref(task.planes), ctypes.byref(task.kernel), imageOnly, task.badBits, instructionSet, threads
-        )
+        planes, kernel = ctypes.byref(task.planes), ctypes.byref(task.kernel)
+        self._functions.benchConvolve(planes, kernel, imageOnly, task.badBits, method, AUTOMATIC, threads)
 
     def plainLoop(self, task: Task, firstRow: int, lastRow: int) -> None:
         """Convolve image and variance with the kernel of the image's centre in a plain double loop."""

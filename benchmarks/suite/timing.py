@@ -57,7 +57,8 @@ def exponent(pairs: Sequence[tuple[float, float]]) -> float:
 
 
 def printTable(title: str, columns: Sequence[Column], records: Sequence[Record], notes: Sequence[str] = ()) -> None:
-    """Print records under a title, one line each; what a record lacks is left blank."""
+    """Print records under a title, one line each; what a record lacks is left blank, what all lack is left out."""
+    columns = [column for column in columns if any(_cell(record.get(column[1]), column[2]) for record in records)]
     rows = [[heading for heading, _, _ in columns]]
     for record in records:
         rows.append([_cell(record.get(key), form) for _, key, form in columns])

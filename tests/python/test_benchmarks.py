@@ -40,8 +40,13 @@ def test_exponentNeedsTwoPoints():
     assert np.isnan(exponent([(2.0, 3.0), (2.0, 4.0)]))
 
 
-def test_tableLeavesUnknownFiguresBlank(capsys):
-    printTable("title", [("a", "x", ".1f"), ("b", "y", "d")], [{"x": 1.25, "y": 3}, {"x": float("nan")}], ["note"])
+def test_tableLeavesUnknownFiguresBlankAndEmptyColumnsOut(capsys):
+    printTable(
+        "title",
+        [("a", "x", ".1f"), ("b", "y", "d"), ("c", "z", "d")],
+        [{"x": 1.25, "y": 3}, {"x": float("nan")}],
+        ["note"],
+    )
     assert capsys.readouterr().out.splitlines() == ["", "title", "    a  b", "  1.2  3", "        ", "  note"]
 
 
