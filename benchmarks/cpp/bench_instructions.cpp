@@ -89,14 +89,14 @@ Planes makeField(unsigned seed) {
     return field;
 }
 
-KernelBasis alardLuptonBasis() {
-    return renormalize(makeAlardLuptonBasis(10, {0.7, 1.5, 3.0}, {4, 2, 2}));
+KernelBasis alardLuptonBasis(Index halfWidth = 10) {
+    return renormalize(makeAlardLuptonBasis(halfWidth, {0.7, 1.5, 3.0}, {4, 2, 2}));
 }
 
 // Varies by some per cent over the field.
-LinearCombinationKernel makeKernel(int order) {
+LinearCombinationKernel makeKernel(int order, Index halfWidth = 10) {
     LinearCombinationKernel kernel;
-    kernel.basis = alardLuptonBasis();
+    kernel.basis = alardLuptonBasis(halfWidth);
     kernel.spatial = {SpatialModel::chebyshev1, order, frameOf({0, 0, fieldSide, fieldSide})};
     kernel.parameters = Eigen::MatrixXd::Zero(kernel.basis.size(), kernel.spatial.size());
     std::mt19937 random(2);
@@ -127,6 +127,12 @@ void addConvolutions(std::vector<Case>& cases, Planes const& field, Planes& outp
                              convolve(field.views(), kernel, 0, 0, control, {}, output.targets());
                          }});
     }
+    LinearCombinationKernel const small = makeKernel(2, 3);
+    cases.push_back({"convolve image, 7x7", [&field, &output, small](InstructionSet set) {
+                         ConvolutionControl control;
+                         control.instructionSet = set;
+                         convolve(viewOf(field.image), small, 0, 0, control, {}, viewOf(output.image));
+                     }});
 }
 
 void addFits(std::vector<Case>& cases, std::vector<CandidateStamp> const& stamps) {
