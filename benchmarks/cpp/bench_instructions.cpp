@@ -1,0 +1,241 @@
+// Small cases of the numerical kernels on one thread, for counting their instructions (benchmarks/instructions.py):
+//     bench_instructions        under valgrind --tool=callgrind: one dump of counts for each case and instruction set
+// Outside valgrind it runs the cases and prints their names. Instruction counts do not depend on the load of the
+// machine, so they can be compared with committed ones; they say nothing about memory and threads.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "psfmatch/KernelCandidateFit.h"
+#include "psfmatch/LinearSolver.h"
+#include "psfmatch/convolve.h"
+#include "psfmatch/warp.h"
+
+#if __has_include(<valgrind/callgrind.h>)
+#include <valgrind/callgrind.h>
+#else
+#define CALLGRIND_ZERO_STATS
+#define CALLGRIND_DUMP_STATS_AT(name) static_cast<void>(name)
+#endif
+
+using namespace psfmatch;
+
+namespace {
+
+constexpr Index fieldSide = 320;  // more than one tile of every method of convolution
+constexpr Index stampSide = 43;
+constexpr int nStamps = 12;
+constexpr MaskPixel bad = 1;
+
+template <typename Pixel>
+ConstImageView<Pixel> viewOf(OwnedImage<Pixel> const& image) {
+    return {image.data(), image.rows(), image.cols(), Eigen::OuterStride<>(image.cols())};
+}
+
+template <typename Pixel>
+ImageView<Pixel> viewOf(OwnedImage<Pixel>& image) {
+    return {image.data(), image.rows(), image.cols(), Eigen::OuterStride<>(image.cols())};
+}
+
+struct Planes {
+    Planes(Index height, Index width)
+        : image(OwnedImage<float>::Zero(height, width)),
+          variance(OwnedImage<float>::Constant(height, width, 100.0F)),
+          mask(OwnedImage<MaskPixel>::Zero(height, width)) {}
+
+    [[nodiscard]] MaskedImageView views() const { return {viewOf(image), viewOf(variance), viewOf(mask)}; }
+    [[nodiscard]] MaskedImageTarget targets() { return {viewOf(image), viewOf(variance), viewOf(mask)}; }
+
+    OwnedImage<float> image;
+    OwnedImage<float> variance;
+    OwnedImage<MaskPixel> mask;
+};
+
+void addStar(OwnedImage<float>& image, double x, double y, double sigma, double flux) {
+    double const peak = flux / (6.283185307179586 * sigma * sigma);
+    for (Index j = 0; j < image.rows(); ++j) {
+        for (Index i = 0; i < image.cols(); ++i) {
+            double const dx = static_cast<double>(i) - x;
+            double const dy = static_cast<double>(j) - y;
+            image(j, i) += static_cast<float>(peak * std::exp(-0.5 * (dx * dx + dy * dy) / (sigma * sigma)));
+        }
+    }
+}
+
+void addNoise(OwnedImage<float>& image, std::mt19937& random) {
+    for (Index i = 0; i < image.size(); ++i) {
+        image(i) += 20.0F * (static_cast<float>(random() % 1024U) / 1024.0F - 0.5F);
+    }
+}
+
+// A star for every 6000 pixels, fluxes over two decades, one pixel in a hundred bad.
+Planes makeField(unsigned seed) {
+    std::mt19937 random(seed);
+    Planes field(fieldSide, fieldSide);
+    field.image += 100.0F;
+    for (int star = 0; star < fieldSide * fieldSide / 6000; ++star) {
+        auto const x = static_cast<double>(random() % fieldSide);
+        auto const y = static_cast<double>(random() % fieldSide);
+        addStar(field.image, x, y, 1.1, 1e4 * std::pow(10.0, 0.02 * static_cast<double>(random() % 100U)));
+    }
+    addNoise(field.image, random);
+    for (Index n = 0; n < field.mask.size() / 100; ++n) {
+        field.mask(static_cast<Index>(random() % static_cast<unsigned>(field.mask.size()))) = bad;
+    }
+    return field;
+}
+
+KernelBasis alardLuptonBasis(Index halfWidth = 10) {
+    return renormalize(makeAlardLuptonBasis(halfWidth, {0.7, 1.5, 3.0}, {4, 2, 2}));
+}
+
+// Varies by some per cent over the field.
+LinearCombinationKernel makeKernel(int order, Index halfWidth = 10) {
+    LinearCombinationKernel kernel;
+    kernel.basis = alardLuptonBasis(halfWidth);
+    kernel.spatial = {SpatialModel::chebyshev1, order, frameOf({0, 0, fieldSide, fieldSide})};
+    kernel.parameters = Eigen::MatrixXd::Zero(kernel.basis.size(), kernel.spatial.size());
+    std::mt19937 random(2);
+    for (Index i = 0; i < kernel.parameters.size(); ++i) {
+        kernel.parameters(i) = 0.02 * (static_cast<double>(random() % 1024U) / 1024.0 - 0.5);
+    }
+    kernel.parameters(0, 0) = 1.0;
+    return kernel;
+}
+
+struct Case {
+    std::string name;
+    std::function<void(InstructionSet)> run;
+};
+
+void addConvolutions(std::vector<Case>& cases, Planes const& field, Planes& output) {
+    for (int const order : {0, 2}) {
+        LinearCombinationKernel const kernel = makeKernel(order);
+        std::string const suffix = ", order " + std::to_string(order);
+        ConvolutionControl control;
+        control.badBits = bad;
+        cases.push_back({"convolve image" + suffix, [&field, &output, kernel, control](InstructionSet set) mutable {
+                             control.instructionSet = set;
+                             convolve(viewOf(field.image), kernel, 0, 0, control, {}, viewOf(output.image));
+                         }});
+        cases.push_back({"convolve planes" + suffix, [&field, &output, kernel, control](InstructionSet set) mutable {
+                             control.instructionSet = set;
+                             convolve(field.views(), kernel, 0, 0, control, {}, output.targets());
+                         }});
+    }
+    LinearCombinationKernel const small = makeKernel(2, 3);
+    cases.push_back({"convolve image, 7x7", [&field, &output, small](InstructionSet set) {
+                         ConvolutionControl control;
+                         control.instructionSet = set;
+                         convolve(viewOf(field.image), small, 0, 0, control, {}, viewOf(output.image));
+                     }});
+}
+
+void addFits(std::vector<Case>& cases, std::vector<CandidateStamp> const& stamps) {
+    CandidateFitControl control;
+    control.fitBackground = true;
+    auto const basis = prepare(alardLuptonBasis());
+    cases.push_back({"fit candidates", [&stamps, basis, control](InstructionSet set) mutable {
+                         control.instructionSet = set;
+                         (void)fitCandidates(stamps, basis, control, {});
+                     }});
+    std::vector<OwnedImage<double>> const kernels(stamps.size(), kernelImage(makeKernel(2), 10.0, 20.0));
+    std::vector<double> const backgrounds(stamps.size(), 0.0);
+    cases.push_back({"assess candidates", [&stamps, kernels, backgrounds, control](InstructionSet set) mutable {
+                         control.instructionSet = set;
+                         (void)assessCandidates(stamps, kernels, backgrounds, control, {});
+                     }});
+}
+
+// A system of the size of 27 functions of order 2 with a background.
+void addSolver(std::vector<Case>& cases) {
+    constexpr Index n = 160;
+    Eigen::MatrixXd matrix(n, n);
+    for (Index j = 0; j < n; ++j) {
+        for (Index i = 0; i < n; ++i) {
+            matrix(i, j) = std::exp(-0.3 * static_cast<double>(std::abs(i - j))) + (i == j ? 1.0 : 0.0);
+        }
+    }
+    cases.push_back({"solve 160 unknowns", [matrix](InstructionSet set) {
+                         (void)solveSymmetric(matrix, Eigen::VectorXd::Ones(n), {.instructionSet = set});
+                     }});
+}
+
+void addWarps(std::vector<Case>& cases, Planes const& field, Planes& output) {
+    constexpr Index spacing = 10;
+    constexpr Index nNodes = (fieldSide - 1) / spacing + 2;
+    OwnedImage<double> x(nNodes, nNodes);
+    OwnedImage<double> y(nNodes, nNodes);
+    for (Index j = 0; j < nNodes; ++j) {
+        for (Index i = 0; i < nNodes; ++i) {
+            auto const u = static_cast<double>(i * spacing);
+            auto const v = static_cast<double>(j * spacing);
+            x(j, i) = 8.3 + 0.97 * u - 0.02 * v;
+            y(j, i) = 2.1 + 0.02 * u + 0.97 * v;
+        }
+    }
+    for (auto const kernel : {WarpingKernel::lanczos3, WarpingKernel::lanczos5}) {
+        std::string const name = "warp lanczos" + std::to_string(order(kernel));
+        cases.push_back({name, [&field, &output, x, y, kernel](InstructionSet set) {
+                             WarpControl control;
+                             control.kernel = kernel;
+                             control.keepCentroids = true;
+                             control.badBits = bad;
+                             control.instructionSet = set;
+                             warp(field.views(), {spacing, viewOf(x), viewOf(y)}, control, {}, output.targets());
+                         }});
+    }
+}
+
+}  // namespace
+
+int main() {
+#if defined(__clang__)
+    std::printf("compiler: clang %d\n", __clang_major__);
+#elif defined(__GNUC__)
+    std::printf("compiler: gcc %d\n", __GNUC__);
+#else
+    std::printf("compiler: unknown\n");
+#endif
+    Planes const field = makeField(1);
+    Planes output(fieldSide, fieldSide);
+    std::mt19937 random(3);
+    std::vector<Planes> templates;
+    std::vector<Planes> sciences;
+    for (int i = 0; i < nStamps; ++i) {
+        for (auto [stamps, sigma] : {std::pair{&templates, 1.1}, std::pair{&sciences, 1.6}}) {
+            stamps->emplace_back(stampSide, stampSide);
+            addStar(stamps->back().image, stampSide / 2 + 0.03 * i, stampSide / 2, sigma, 5e4);
+            addNoise(stamps->back().image, random);
+        }
+    }
+    std::vector<CandidateStamp> stamps;
+    for (std::size_t i = 0; i < templates.size(); ++i) {
+        stamps.push_back({templates[i].views(), sciences[i].views(), bad, bad});
+    }
+
+    std::vector<Case> cases;
+    addConvolutions(cases, field, output);
+    addFits(cases, stamps);
+    addSolver(cases);
+    addWarps(cases, field, output);
+    for (auto const& [set, setName] :
+         {std::pair{InstructionSet::baseline, "baseline"}, std::pair{InstructionSet::avx2, "avx2"}}) {
+        for (Case const& item : cases) {
+            if (!isSupported(set)) {
+                std::printf("left out, no such processor: %s, %s\n", item.name.c_str(), setName);
+                continue;
+            }
+            std::string const name = item.name + ", " + setName;
+            std::printf("%s\n", name.c_str());
+            CALLGRIND_ZERO_STATS;
+            item.run(set);
+            CALLGRIND_DUMP_STATS_AT(name.c_str());
+        }
+    }
+    return 0;
+}
