@@ -35,7 +35,7 @@ COSTS: list[Column] = [
     ("first call s", "first", ".3f"),
     ("next calls s", "seconds", ".3f"),
     ("x ours", "times", ".1f"),
-    ("CPU s", "cpu", ".1f"),
+    ("CPU s", "cpu", ".2f"),
     ("peak MiB", "peakMiB", ".0f"),
     ("x ours", "timesMemory", ".1f"),
 ]
