@@ -59,17 +59,6 @@ psfmatch::LinearCombinationKernel kernelOf(Kernel const& given) {
     return kernel;
 }
 
-// Whether the library lets the method of convolution be chosen.
-template <typename Control>
-concept HasMethod = requires(Control control) { control.method; };
-
-template <typename Control>
-void setMethod(Control& control, int method) {
-    if constexpr (HasMethod<Control>) {
-        control.method = static_cast<decltype(control.method)>(method);
-    }
-}
-
 }  // namespace
 
 extern "C" {
@@ -86,10 +75,6 @@ char const* benchCompiler() {
 
 int benchIsSupported(int instructionSet) {
     return isSupported(static_cast<psfmatch::InstructionSet>(instructionSet)) ? 1 : 0;
-}
-
-int benchHasMethods() {
-    return HasMethod<psfmatch::ConvolutionControl> ? 1 : 0;
 }
 
 double benchMultiplyAddRate(int instructionSet, int nThreads) {
@@ -112,7 +97,7 @@ void benchConvolve(Planes const* planes, Kernel const* kernel, int imageOnly, Ma
     auto const [height, width, image, variance, mask, outImage, outVariance, outMask] = *planes;
     psfmatch::ConvolutionControl control;
     control.badBits = badBits;
-    setMethod(control, method);
+    control.method = static_cast<psfmatch::ConvolutionMethod>(method);
     control.instructionSet = static_cast<psfmatch::InstructionSet>(instructionSet);
     if (imageOnly != 0) {
         convolve(viewOf(image, height, width), kernelOf(*kernel), 0, 0, control, {nThreads, {}},

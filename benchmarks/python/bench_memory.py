@@ -5,7 +5,7 @@
 Linux only: the kernel's own record of the peak (VmHWM) is set back before every phase. The overhead of the call is its
 peak, less what was resident before, less the arrays that it returns; that of a phase is its peak above what it found or
 left behind, whichever is more. Input is a simulated pair of the tile's size, laid side by side until the size is
-filled; kernel order 2, background order 1, 27 basis functions of 21x21, as in bench_subtract.py.
+filled; kernel order 2, background order 1, 27 basis functions of 21x21, as in the other benchmarks.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def _measureKernel(context: Context, source: MaskedImage, kernel: LinearCombinat
         works[f"variance{threads}"] = partial(library.convolve, unmasked, False, threads)
         works[f"all{threads}"] = partial(library.convolve, masked, False, threads)
         works |= ceilingWorks(library, threads)
-        for name, method in METHODS.items() if library.hasMethods else ():
+        for name, method in METHODS.items():
             works[f"{name}{threads}"] = partial(library.convolve, unmasked, True, threads, method)
     works["plain"] = partial(_plain, context, unmasked)
     found = medians(takeTurns(works, context.repeats))

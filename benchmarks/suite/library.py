@@ -114,11 +114,6 @@ class Library:
         centre = np.ascontiguousarray(kernel.computeImage(source.shape[1] / 2, source.shape[0] / 2))
         return Task(_Planes(*source.shape, *pointers[:6]), coreKernel, badBits, arrays, centre)
 
-    @property
-    def hasMethods(self) -> bool:
-        """Whether the convolution lets its method be chosen."""
-        return bool(self._functions.benchHasMethods())
-
     def convolve(self, task: Task, imageOnly: bool, threads: int, method: int = AUTOMATIC) -> None:
         """Convolve the image plane, or all planes."""
         planes, kernel = ctypes.byref(task.planes), ctypes.byref(task.kernel)
