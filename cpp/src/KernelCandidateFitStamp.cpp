@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "prefetch.h"
 #include "psfmatch/badPixels.h"
 #include "psfmatch/exceptions.h"
 
@@ -37,6 +38,11 @@ bool findBadPixels(MaskedImageView const& stamp, MaskPixel badBits, BoolImage& b
         float const* const image = stamp.image.row(y).data();
         float const* const variance = stamp.variance.row(y).data();
         MaskPixel const* const mask = stamp.mask.row(y).data();
+        if (y + rowsAhead < bad.rows()) {
+            prefetchRow(stamp.image.row(y + rowsAhead).data(), bad.cols());
+            prefetchRow(stamp.variance.row(y + rowsAhead).data(), bad.cols());
+            prefetchRow(stamp.mask.row(y + rowsAhead).data(), bad.cols());
+        }
         // Counting is done by whole vectors; few rows have a pixel to be told apart.
         int count = 0;
         for (Index x = 0; x < bad.cols(); ++x) {

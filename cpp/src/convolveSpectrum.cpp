@@ -7,6 +7,8 @@
 #include <new>
 #include <numbers>
 
+#include "prefetch.h"
+
 namespace psfmatch::detail {
 
 namespace {
@@ -80,16 +82,6 @@ float leastMaximum(BlockMaxima const& maxima, int width, int height) {
         }
     }
     return least;
-}
-
-// Rows of a tile lie so far apart in memory that the processor does not foresee the next one.
-constexpr int rowsAhead = 6;
-
-void prefetchRow(float const* row, int width) {
-    constexpr int floatsPerLine = 16;
-    for (int x = 0; x < width; x += floatsPerLine) {
-        __builtin_prefetch(row + x);
-    }
 }
 
 void powersOf(double centre, double half, Index first, int count, int power, float* factors) {

@@ -50,7 +50,7 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 
 # C++ headers, lowest group first: a header includes its own group or lower ones, without cycles.
 headerGroups = [
-    {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "fourierFunctions", "lanes"},
+    {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "fourierFunctions", "lanes", "prefetch"},
     {"adaptiveMoments", "statistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
     {
         "NormalEquations",
