@@ -13,6 +13,8 @@
 #include "psfmatch/KernelCandidateFit.h"
 #include "psfmatch/LinearSolver.h"
 #include "psfmatch/convolve.h"
+#include "psfmatch/sources.h"
+#include "psfmatch/subtract.h"
 #include "psfmatch/warp.h"
 
 #if __has_include(<valgrind/callgrind.h>)
@@ -191,6 +193,27 @@ void addWarps(std::vector<Case>& cases, Planes const& field, Planes& output) {
     }
 }
 
+// Sources above five times the noise. One code for all instruction sets, as for the difference.
+void addDetection(std::vector<Case>& cases, Planes const& field) {
+    cases.push_back({"find sources", [&field](InstructionSet) {
+                         OwnedImage<float> const skyless = field.image - 100.0F;
+                         FilledPixels const filled =
+                             fillBadPixels({viewOf(skyless), viewOf(field.variance), viewOf(field.mask)}, bad);
+                         SourceControl control;
+                         control.profile = {0.06, 0.24, 0.4, 0.24, 0.06};
+                         control.threshold = 15.0;
+                         (void)findSources(viewOf(skyless), viewOf(field.variance), filled, control);
+                     }});
+}
+
+void addDifference(std::vector<Case>& cases, Planes const& field, Planes& output) {
+    SpatialFunction const background{SpatialModel::chebyshev1, 1, frameOf({0, 0, fieldSide, fieldSide})};
+    cases.push_back({"subtract", [&field, &output, background](InstructionSet) {
+                         subtract(field.views(), field.views(), Eigen::Vector3d(3.0, 2.0, 1.0), background, 0, 0, {},
+                                  {}, output.targets());
+                     }});
+}
+
 }  // namespace
 
 int main() {
@@ -223,6 +246,8 @@ int main() {
     addFits(cases, stamps);
     addSolver(cases);
     addWarps(cases, field, output);
+    addDetection(cases, field);
+    addDifference(cases, field, output);
     for (auto const& [set, setName] :
          {std::pair{InstructionSet::baseline, "baseline"}, std::pair{InstructionSet::avx2, "avx2"}}) {
         for (Case const& item : cases) {
