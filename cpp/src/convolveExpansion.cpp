@@ -15,9 +15,9 @@ using FloatRow = Eigen::Array<float, 1, Eigen::Dynamic>;
 constexpr float kernelTolerance = 3e-9F;
 
 // Taps of a squared kernel may lose this fraction of themselves, or of the floor: this fraction of the sum of all.
-// The floor spares terms for taps that matter only under a pixel of 1000 times the sky's variance.
+// The floor spares terms for taps that matter only under a pixel of 300 times the sky's variance.
 constexpr float squareTolerance = 9e-4F;
-constexpr float squareFloor = 1e-3F;
+constexpr float squareFloor = 3e-3F;
 
 constexpr int termIndex(int xDegree, int yDegree) {
     int const degree = xDegree + yDegree;
