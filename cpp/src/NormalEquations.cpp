@@ -66,7 +66,9 @@ void convolveSeparable(detail::RowFunctions const& functions, SeparableBasis con
     // Rows of whole vectors: what lies beyond outWidth is computed from the padding, and dropped.
     Index const paddedWidth = padded(outWidth);
     auto const step = static_cast<int>(paddedWidth);
-    Index const lastRow = outHeight - 1;
+    // The last rows of an image write beyond its end: they are made elsewhere, and copied.
+    Index const nTail = std::min(outHeight, (paddedWidth + outWidth - 1) / outWidth - 1);
+    Index const nDirect = outHeight - nTail;
     Index const nRow = factors.rowFactors.rows();
     Index const n = factors.columnFactors.rows();
     scratch.resize(atOnce + 1, std::max(height, n) * paddedWidth);
@@ -94,17 +96,21 @@ void convolveSeparable(detail::RowFunctions const& functions, SeparableBasis con
                     images.push_back(i);
                 }
             }
-            // Each row writes its padding where the next one begins; that of the last must go elsewhere.
+            // Each row writes its padding where the next ones begin, which are written after it.
             TapRange const range = countingTaps(taps, factors.columnFactors.cols());
             double const* const rows = scratch.row(r).data();
-            correlateSets(functions, taps, range, {rows, step, step}, lastRow, paddedWidth, results, outWidth);
+            if (nDirect > 0) {
+                correlateSets(functions, taps, range, {rows, step, step}, nDirect, paddedWidth, results, outWidth);
+            }
             for (std::size_t k = 0; k < images.size(); ++k) {
                 results[k] = scratch.row(atOnce).data() + paddedWidth * static_cast<Index>(k);
             }
-            correlateSets(functions, taps, range, {rows + lastRow * paddedWidth, step, step}, 1, paddedWidth, results,
-                          paddedWidth);
-            for (std::size_t k = 0; k < images.size(); ++k) {
-                std::copy_n(results[k], outWidth, columns.row(images[k]).data() + lastRow * outWidth);
+            for (Index y = nDirect; y < outHeight; ++y) {
+                correlateSets(functions, taps, range, {rows + y * paddedWidth, step, step}, 1, paddedWidth, results,
+                              paddedWidth);
+                for (std::size_t k = 0; k < images.size(); ++k) {
+                    std::copy_n(results[k], outWidth, columns.row(images[k]).data() + y * outWidth);
+                }
             }
         }
     }

@@ -36,7 +36,8 @@ void addRow(double const* row, Index width, double x0, double dy, double a, doub
     double sumX = 0.0;
     double sumXX = 0.0;
     double const top = std::clamp(std::floor(x0 - 0.5 * b / a + 0.5), 0.0, static_cast<double>(width - 1));
-    auto const start = static_cast<Index>(top);
+    // Not a number: the sums become so too, wherever they start.
+    Index const start = top >= 0.0 ? static_cast<Index>(top) : 0;
     double const dx0 = top - x0;
     double const peak = std::exp((a * dx0 + b) * dx0 + c);
     auto const add = [&](Index i, double weight) {
@@ -106,7 +107,8 @@ SecondMoments momentsOf(Stamp const& stamp, double x, double y, AdaptiveMomentsC
             std::abs(found.xy - weight.xy) < limit) {
             return found;
         }
-        if (!(found.xx > 0.0 && found.xx * found.yy > found.xy * found.xy)) {
+        double const determinant = found.xx * found.yy - found.xy * found.xy;
+        if (!(found.xx > 0.0 && determinant > 0.0 && std::isfinite(1.0 / determinant))) {
             return {};
         }
         weight = found;

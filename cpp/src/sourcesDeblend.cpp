@@ -321,6 +321,10 @@ std::vector<int> ownersOf(PixelGrid const& grid, std::span<float const> values, 
     return owner;
 }
 
+// A larger footprint is a nebula, or the image itself: taking it apart costs 64 bytes a pixel and tells nothing of
+// stars.
+constexpr int maxDeblendedPixels = 1 << 20;
+
 }  // namespace
 
 void addSources(FootprintPixels const& footprint, SourceControl const& control, Index height, Index width,
@@ -328,7 +332,7 @@ void addSources(FootprintPixels const& footprint, SourceControl const& control, 
     PixelGrid const grid(footprint.runs);
     std::vector<int> owner;
     std::size_t nSources = 1;
-    if (!hasOnePeak(grid, footprint.values)) {
+    if (grid.size() <= maxDeblendedPixels && !hasOnePeak(grid, footprint.values)) {
         LevelTree tree(grid, footprint.values, control);
         std::vector<Stretch> const seeds = tree.seeds();
         if (!seeds.empty()) {

@@ -20,13 +20,11 @@ public:
     RowSmoother(ConstImageView<float> const& plane, FilledPixels const& filled, std::vector<double> const& profile,
                 SmoothedPlane kind);
 
-    [[nodiscard]] Index radius() const { return radius_; }
-
     // Chooses the columns x0 .. x0 + count - 1, count <= smoothedWidth, of the rows that follow. Neither they nor the
     // rows may be nearer to the border than the radius.
     void startColumns(Index x0, Index count);
 
-    // sum over rows, of the columns from radius() before the chosen ones to radius() after them
+    // sum over rows, of the columns from half a profile before the chosen ones to half a profile after them
     [[nodiscard]] float const* sumRows(Index y);
 
     // The smoothed pixels of the chosen columns.

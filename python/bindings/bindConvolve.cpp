@@ -11,27 +11,6 @@ void bindConvolve(py::module_& module) {
         .value("baseline", InstructionSet::baseline)
         .value("avx2", InstructionSet::avx2)
         .finalize();
-    module.def(
-        "convolveImage",
-        [](py::array const& image, DoubleArray const& kernel, int nThreads) {
-            auto const input = viewOf<float>(image, "image");
-            KernelBasis basis = basisOf(kernel);
-            if (basis.size() != 1) {
-                throw py::value_error("one kernel is needed, not " + std::to_string(basis.size()));
-            }
-            LinearCombinationKernel const fixed{std::move(basis), SpatialFunction{}, Eigen::MatrixXd::Ones(1, 1)};
-            ConvolutionControl control;
-            control.copyEdge = true;
-            py::array output = py::array_t<float>(std::vector<py::ssize_t>{input.rows(), input.cols()});
-            auto const target = mutableViewOf<float>(output, "image");
-            auto const execution = interruptible(nThreads);
-            {
-                py::gil_scoped_release const release;
-                convolve(input, fixed, 0, 0, control, execution, target);
-            }
-            return output;
-        },
-        py::arg("image"), py::arg("kernel"), py::kw_only(), py::arg("nThreads") = 1);
     module.def("isSupported", &isSupported, py::arg("instructionSet"));
     module.def(
         "convolve",

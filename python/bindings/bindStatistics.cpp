@@ -73,26 +73,10 @@ void bindStatistics(py::module_& module) {
         py::arg("maxIterations") = 50, py::arg("maxShift") = std::numeric_limits<double>::infinity(),
         py::arg("nThreads") = 1);
 
-    py::native_enum<SolverMethod>(module, "SolverMethod", "enum.Enum")
-        .value("none", SolverMethod::none)
-        .value("ldlt", SolverMethod::ldlt)
-        .value("llt", SolverMethod::llt)
-        .value("eigenvector", SolverMethod::eigenvector)
-        .finalize();
     py::native_enum<ConditionNumberType>(module, "ConditionNumberType", "enum.Enum")
         .value("eigenvalue", ConditionNumberType::eigenvalue)
         .value("svd", ConditionNumberType::svd)
         .finalize();
-    py::class_<Solution>(module, "Solution")
-        .def_property_readonly("coefficients", [](Solution const& s) { return arrayOf(s.coefficients); })
-        .def_readonly("method", &Solution::method)
-        .def_readonly("conditionNumber", &Solution::conditionNumber);
-    module.def(
-        "solveSymmetric",
-        [](DoubleArray const& matrix, DoubleArray const& rightHandSide) {
-            return solveSymmetric(matrixOf(matrix, "matrix"), vectorOf(rightHandSide, "rightHandSide"));
-        },
-        py::arg("matrix"), py::arg("rightHandSide"));
     module.def(
         "conditionNumber",
         [](DoubleArray const& matrix, ConditionNumberType type) {

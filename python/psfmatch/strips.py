@@ -58,11 +58,17 @@ def mapStrips(function: Callable[[slice], Result], shape: tuple[int, ...], threa
             errors.append(error)
 
     helpers = [threading.Thread(target=work) for _ in range(nThreads - 1)]
-    for helper in helpers:
-        helper.start()
-    work()
-    for helper in helpers:
-        helper.join()
+    try:
+        for helper in helpers:
+            helper.start()
+        work()
+        for helper in helpers:
+            helper.join()
+    except BaseException as error:  # Ctrl-C between strips: nobody may go on with what the caller closes
+        errors.append(error)
+        for helper in helpers:
+            if helper.ident is not None:
+                helper.join()
     if errors:
         raise errors[0]
     return [results[number] for number in range(len(strips))]

@@ -153,6 +153,36 @@ TEST_CASE("convolved stamps agree with the quadruple loop") {
     }
 }
 
+TEST_CASE("stamps little larger than the kernel, as at the edge of an image") {
+    // Rows narrower than a vector: what is computed beyond them must not reach other rows, images or memory.
+    KernelBasis const images = psfmatch::renormalize(psfmatch::makeAlardLuptonBasis(5, {0.7, 1.5}, {3, 2}));
+    PreparedBasis const basis = prepare(images);
+    REQUIRE(basis.separable.has_value());
+    for (Index extraHeight = 0; extraHeight < 9; ++extraHeight) {
+        for (Index extraWidth = 0; extraWidth < 9; ++extraWidth) {
+            CAPTURE(extraHeight);
+            CAPTURE(extraWidth);
+            Image<float> const stamp = randomStamp(11 + extraHeight, 11 + extraWidth, 3);
+            for (InstructionSet const set : {InstructionSet::baseline, InstructionSet::avx2}) {
+                for (bool const withBackground : {false, true}) {
+                    if (!isSupported(set)) {
+                        continue;
+                    }
+                    RowMatrix scratch;
+                    RowMatrix columns;
+                    convolveStamp(basis, view(stamp), scratch, columns, set, withBackground);
+                    for (Index i = 0; i < images.size(); ++i) {
+                        Image<double> const expected = correlate(stamp, imageOf(images, i));
+                        Eigen::Map<Eigen::RowVectorXd const> const row(expected.data(), expected.size());
+                        CHECK((columns.row(i) - row).cwiseAbs().maxCoeff() < 1e-9);
+                    }
+                    CHECK((!withBackground || (columns.row(images.size()).array() == 1.0).all()));
+                }
+            }
+        }
+    }
+}
+
 TEST_CASE("convolved stamps are linear and do not depend on strides or old scratch") {
     for (KernelBasis const& images : {smallBasis(), randomBasis(3, 9, 9, 4)}) {
         PreparedBasis const basis = prepare(images);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <random>
 #include <stdexcept>
 #include <vector>
 
@@ -88,4 +89,28 @@ TEST_CASE("what has no adaptive moments") {
     CHECK(std::isnan(adaptiveMoments(viewOf(stamps), height, width, {18, 18, 18, 17.4}, y, control)[3].xx));
     CHECK_THROWS_AS((void)adaptiveMoments(viewOf(stamps), height, width - 1, y, y), std::invalid_argument);
     CHECK_THROWS_AS((void)adaptiveMoments(viewOf(stamps), height, width, {1.0}, y), std::invalid_argument);
+}
+
+TEST_CASE("guesses without meaning give no moments") {
+    Image<double> const stamps = gaussians({{4.0, 4.0, 0.0}});
+    constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+    for (double const sigma : {0.0, nan, 1e-200, 1e200}) {
+        CAPTURE(sigma);
+        AdaptiveMomentsControl control;
+        control.sigma = sigma;
+        CHECK(std::isnan(adaptiveMoments(viewOf(stamps), height, width, {18.0}, {14.8}, control)[0].xx));
+    }
+    CHECK(std::isnan(adaptiveMoments(viewOf(stamps), height, width, {nan}, {14.8})[0].xx));
+    CHECK(std::isnan(adaptiveMoments(viewOf(stamps), height, width, {18.0}, {nan})[0].xx));
+    // Noise under a weight of a fraction of a pixel shrinks it until nothing is left.
+    std::mt19937 random(1);
+    std::normal_distribution<double> noise(0.0, 1.0);
+    Image<double> const grains = Image<double>::NullaryExpr(200, height * width, [&] { return noise(random); });
+    AdaptiveMomentsControl control;
+    control.sigma = 0.05;
+    std::vector<double> const x(200, 18.0);
+    std::vector<double> const y(200, 15.0);
+    for (SecondMoments const& found : adaptiveMoments(viewOf(grains), height, width, x, y, control)) {
+        CHECK((std::isnan(found.xx) || found.xx > 0.0));
+    }
 }

@@ -54,7 +54,8 @@ struct SourceControl {
     bool findNegative = false;
     Index minPixels = 1;  // of a footprint, and of a source within it
     // A blend is cut where at least two parts hold more than this share of the whole flux, above any of nLevels
-    // thresholds that are spaced evenly in the logarithm between the faintest and the brightest pixel.
+    // thresholds that are spaced evenly in the logarithm between the faintest and the brightest pixel. Footprints of
+    // more than 2^20 pixels stay whole.
     double minContrast = 0.005;
     int nLevels = 32;
 };
