@@ -73,6 +73,12 @@ void bindStatistics(py::module_& module) {
         py::arg("maxIterations") = 50, py::arg("maxShift") = std::numeric_limits<double>::infinity(),
         py::arg("nThreads") = 1);
 
+    py::native_enum<SolverMethod>(module, "SolverMethod", "enum.Enum")
+        .value("none", SolverMethod::none)
+        .value("ldlt", SolverMethod::ldlt)
+        .value("llt", SolverMethod::llt)
+        .value("eigenvector", SolverMethod::eigenvector)
+        .finalize();
     py::native_enum<ConditionNumberType>(module, "ConditionNumberType", "enum.Enum")
         .value("eigenvalue", ConditionNumberType::eigenvalue)
         .value("svd", ConditionNumberType::svd)

@@ -184,7 +184,9 @@ def _bits(array: NDArray[Any], bad: int) -> NDArray[np.int32]:
         # An int32 has no bit above 30 but its sign.
         limits = int(array.min()), 0 if array.dtype == np.int32 else int(array.max())
         if limits[0] < 0 or limits[1] >= 1 << MAX_PLANES:
-            raise ValueError(f"mask values from {limits[0]} to {int(array.max())} do not fit the bits 0 to {MAX_PLANES - 1}")
+            raise ValueError(
+                f"mask values from {limits[0]} to {int(array.max())} do not fit the bits 0 to {MAX_PLANES - 1}"
+            )
     return array.astype(np.int32, copy=False)
 
 
