@@ -135,6 +135,7 @@ public:
             Workspace& work = workspaces[static_cast<std::size_t>(worker)];
             if (item < nRegions) {
                 spectral ? convolveVarianceRegion(regions[item], work) : convolveVarianceTile(regions[item], work);
+                clampVariance(regions[item]);
             } else if (item < nRegions + nImage) {
                 Index const i = item - nRegions;
                 spectral ? convolveImagePair(*imageKernel, spectralTiles, i, work) : convolveImageTile(tiles_[i], work);
@@ -223,6 +224,16 @@ private:
                     convolveVarianceTile(pair.upper, work);
                     convolveVarianceTile(pair.lower, work);
                 }
+            }
+        }
+    }
+
+    // Taps of K^2 near zero are uncertain by a trifle, and so is its sign where they alone meet any variance.
+    void clampVariance(Tile const& tile) const {
+        for (Index y = tile.y0; y < tile.y0 + tile.height; ++y) {
+            float* const row = planes_.variance.outputAt(y, tile.x0);
+            for (int x = 0; x < tile.width; ++x) {
+                row[x] = row[x] < 0.0F ? 0.0F : row[x];
             }
         }
     }

@@ -164,3 +164,23 @@ TEST_CASE("a kernel too large for a tile is summed directly, and says so when tr
     CHECK_THROWS_WITH_AS(convolved(input, kernel, control), doctest::Contains("(115, 3) is too large"),
                          std::invalid_argument);
 }
+
+TEST_CASE("no variance is negative") {
+    // Stars without any noise between them: where only the outskirts of K^2 meet them, its expansion may change sign.
+    MaskedImage input(190, 190);
+    input.variance.setZero();
+    for (Index y = 30; y < 190; y += 64) {
+        for (Index x = 30; x < 190; x += 64) {
+            input.variance.block(y, x, 3, 3).setConstant(500.0F);
+        }
+    }
+    for (int const order : {1, 2, 3}) {
+        auto const kernel = makeKernel(29, 29, order, SpatialModel::polynomial, {0, 0, 190, 190}, 0.5, 17);
+        for (auto const method : {ConvolutionMethod::direct, ConvolutionMethod::transforms}) {
+            ConvolutionControl control;
+            control.method = method;
+            auto const output = convolved(input, kernel, control);
+            CHECK(Inside(input.image, kernel)(output.variance).minCoeff() >= 0.0F);
+        }
+    }
+}
