@@ -8,13 +8,11 @@
 #include "psfmatch/KernelPca.h"
 #include "psfmatch/SpatialKernelSolution.h"
 #include "psfmatch/StampQuality.h"
+#include "stampPair.h"
 
 namespace psfmatch::python {
 
 namespace {
-
-// image, variance, mask, bits of the bad planes in that mask
-using StampTuple = std::tuple<py::array, py::array, py::array, MaskPixel>;
 
 using IndexArray = py::array_t<Index, py::array::c_style | py::array::forcecast>;
 
@@ -28,35 +26,6 @@ std::vector<Box> boxesOf(IndexArray const& array) {
         boxes.push_back({array.at(i, 0), array.at(i, 1), array.at(i, 2), array.at(i, 3)});
     }
     return boxes;
-}
-
-// A candidate's stamps as the core sees them, checked once for all passes, and the arrays that hold their pixels.
-struct StampPair {
-    StampPair(StampTuple templateTuple, StampTuple scienceTuple)
-        : templateArrays(std::move(templateTuple)), scienceArrays(std::move(scienceTuple)) {}
-
-    StampTuple templateArrays;
-    StampTuple scienceArrays;
-    CandidateStamp view = viewsOf(templateArrays, scienceArrays);
-
-private:
-    static CandidateStamp viewsOf(StampTuple const& templateTuple, StampTuple const& scienceTuple) {
-        auto const& [tImage, tVariance, tMask, tBits] = templateTuple;
-        auto const& [sImage, sVariance, sMask, sBits] = scienceTuple;
-        return {maskedViewOf(tImage, tVariance, tMask), maskedViewOf(sImage, sVariance, sMask), tBits, sBits};
-    }
-};
-
-std::vector<CandidateStamp> stampsOf(std::vector<StampPair const*> const& pairs) {
-    std::vector<CandidateStamp> stamps;
-    stamps.reserve(pairs.size());
-    for (StampPair const* const pair : pairs) {
-        if (pair == nullptr) {
-            throw py::type_error("a list of stamps holds None");
-        }
-        stamps.push_back(pair->view);
-    }
-    return stamps;
 }
 
 // An array that shows the memory of an object, which lives as long; for matrices that are symmetric to the last bit.

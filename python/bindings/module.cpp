@@ -36,6 +36,7 @@ PYBIND11_MODULE(_core, module) {
     bindStatistics(module);
     bindKernels(module);
     bindFits(module);
+    bindRegions(module);
     bindConvolve(module);
     bindSubtract(module);
     bindWarp(module);

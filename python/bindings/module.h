@@ -10,6 +10,7 @@ namespace psfmatch::python {
 void bindStatistics(pybind11::module_& module);
 void bindKernels(pybind11::module_& module);
 void bindFits(pybind11::module_& module);
+void bindRegions(pybind11::module_& module);
 void bindConvolve(pybind11::module_& module);
 void bindSubtract(pybind11::module_& module);
 void bindWarp(pybind11::module_& module);

@@ -435,3 +435,27 @@ def subtractSurface(
     *,
     nThreads: int = 1,
 ) -> npt.NDArray[np.float32]: ...
+def readRegions(
+    stamps: Sequence[StampPair],
+    kernelHeight: int,
+    kernelWidth: int,
+    control: CandidateFitControl,
+    *,
+    nThreads: int = 1,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]: ...
+def makeRegionEquations(
+    stamps: Sequence[StampPair],
+    basis: PreparedBasis,
+    weights: npt.NDArray[np.float32],
+    control: CandidateFitControl,
+    *,
+    nThreads: int = 1,
+) -> tuple[FloatArray, FloatArray]: ...
+def convolveRegions(
+    stamps: Sequence[StampPair],
+    basis: npt.ArrayLike,
+    coefficients: npt.ArrayLike,
+    control: CandidateFitControl,
+    *,
+    nThreads: int = 1,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...

@@ -11,7 +11,9 @@ from typing import Any
 
 from psfmatch import displays
 from psfmatch.candidates import isFinishedList
+from psfmatch.cells import SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.regions import makeRegions
 from psfmatch.registration import atOrigin, registerTemplate, requireSameShape
 from psfmatch.selection import buildCellSet
 from psfmatch.starMatch import StarMatchConfig, StarMatchTask
@@ -247,8 +249,7 @@ class ImagePsfMatchTask(StarMatchTask):
                 )
         basisList = self.makeKernelBasisList(templateFwhmPix, scienceFwhmPix, metadata=self.metadata)
         with self.timer("stamps"):
-            candidates = self._candidates(template, scienceMaskedImage, basisList.shape[-1], candidateList)
-            cellSet = buildCellSet(template, scienceMaskedImage, candidates, self.kConfig)
+            cellSet = self._makeCells(template, scienceMaskedImage, basisList.shape[-1], candidateList)
         if self.kConfig.useBicForKernelBasis:
             with self.timer("chooseDegrees"):
                 basisList = self._basisByBic(cellSet, templateFwhmPix, scienceFwhmPix)
@@ -266,6 +267,20 @@ class ImagePsfMatchTask(StarMatchTask):
         )
 
     # Parts
+
+    def _makeCells(
+        self, template: MaskedImage, science: MaskedImage, kernelSize: int, candidateList: Any
+    ) -> SpatialCellSet:
+        """Return the candidates in their cells: stamps of stars, or regions of pixels."""
+        if self.kConfig.fitMethod == "candidates":
+            candidates = self._candidates(template, science, kernelSize, candidateList)
+            return buildCellSet(template, science, candidates, self.kConfig)
+        sources = None
+        if self.kConfig.regionConfig.layout == "stars":
+            if isFinishedList(candidateList):
+                candidateList = [item["footprint"] for item in candidateList]
+            sources = self._sources(candidateList, Exposure(science))
+        return makeRegions(template, science, self.kConfig, kernelSize, sources)
 
     def registerTemplate(
         self, templateExposure: Exposure, scienceExposure: Exposure, doWarping: bool = True

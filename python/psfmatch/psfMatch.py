@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from astropy.table import Table
 from lsst.pex.config import Config, ConfigChoiceField
 
 from psfmatch import displays
@@ -24,6 +25,7 @@ from psfmatch.errors import (
 )
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
+from psfmatch.regionFit import fitRegions
 from psfmatch.solutions import SolutionSlot
 from psfmatch.task import Task
 from psfmatch.threads import resolveThreads
@@ -56,13 +58,16 @@ MIN_SUM_SIGNIFICANCE = 5.0
 class KernelFit:
     """Result of the solve loop.
 
-    kernel, background : the spatial model, passes : one summary per pass, conditionNumber : of the spatial system.
+    kernel, background : the spatial model, passes : one summary per pass, conditionNumber : of the spatial system,
+    heldOut : residuals of every region under a solution without it (`psfmatch.regionFit.heldOutTable`), of a fit to
+    regions.
     """
 
     kernel: LinearCombinationKernel
     background: SpatialFunction2D
     passes: tuple[PassSummary, ...]
     conditionNumber: float
+    heldOut: Table | None = None
 
 
 @dataclass
@@ -138,7 +143,10 @@ class PsfMatchTask(Task):
         """
         try:
             with self.timer("solve"):
-                fit = self._iterate(kernelCellSet, basisList)
+                if self.kConfig.fitMethod == "regions":
+                    fit = self._fitRegions(kernelCellSet, np.asarray(basisList))
+                else:
+                    fit = self._iterate(kernelCellSet, basisList)
                 _requireLight(fit, kernelCellSet)
         except PsfMatchError:
             self.log.error("Unable to calculate psf matching kernel")
@@ -155,6 +163,25 @@ class PsfMatchTask(Task):
         )
         displays.showSolution(kernelCellSet, fit.kernel, fit.background)
         return fit
+
+    def _fitRegions(self, cellSet: SpatialCellSet, basisList: npt.NDArray[np.float64]) -> KernelFit:
+        """Fit all pixels of the active candidates' regions at once."""
+        active = sorted(cellSet.activeCandidates(self.kConfig.nStarPerCell), key=lambda candidate: candidate.id)
+        found = fitRegions(active, basisList, cellSet.bbox, self.kConfig, self.threads)
+        nUsed = sum(candidate.status is CandidateStatus.GOOD for candidate in active)
+        summary = PassSummary(
+            iteration=found.nPasses,
+            nRejectedSingle=0,
+            nRejectedKernelSum=0,
+            nRejectedPca=0,
+            nRejectedSpatial=len(active) - nUsed,
+            nUsed=nUsed,
+            kernelSumMean=found.kernel.kernelSum(*cellSet.bbox.centre),
+            kernelSumStd=found.solution.kernelSumError * math.sqrt(nUsed),
+            conditionNumber=found.solution.conditionNumber,
+        )
+        self.metadata["rejectedPixelFraction"] = float(found.rejected.mean())
+        return KernelFit(found.kernel, found.background, (summary,), found.solution.conditionNumber, found.heldOut)
 
     def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
         config = self.kConfig

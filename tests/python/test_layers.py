@@ -35,6 +35,9 @@ pythonRows = [
         "diagnostics",
         "displays",
         "registration",
+        "regions",
+        "regionSystem",
+        "regionFit",
         "subtraction",
     },
     {"psfMatch", "imagePsfMatch", "modelPsfMatch", "starMatch", "differencing"},
@@ -63,7 +66,7 @@ headerGroups = [
         "subtract",
         "warp",
     },
-    {"KernelCandidateFit", "SpatialKernelSolution", "KernelPca"},
+    {"KernelCandidateFit", "SpatialKernelSolution", "KernelPca", "PixelRegions"},
 ]
 
 root = Path(__file__).resolve().parents[2]

@@ -13,6 +13,7 @@ from .detection import (
 )
 from .kernel import PsfMatchConfig, PsfMatchConfigAL, PsfMatchConfigDF
 from .overrides import applyOverride
+from .regions import RegionConfig
 from .serialization import configFromDict, configToDict
 from .warping import WarperConfig
 
@@ -21,6 +22,7 @@ __all__ = [
     "PsfMatchConfig",
     "PsfMatchConfigAL",
     "PsfMatchConfigDF",
+    "RegionConfig",
     "SourceDetectionConfig",
     "SourceMeasurementConfig",
     "SubtractBackgroundConfig",

@@ -17,6 +17,7 @@ from lsst.pex.config import (
 )
 
 from .detection import DetectionConfig, SubtractBackgroundConfig, isPlaneName
+from .regions import RegionConfig
 from .warping import WarperConfig
 
 __all__ = ["PsfMatchConfig"]
@@ -27,6 +28,16 @@ class PsfMatchConfig(Config):
 
     warpingConfig = ConfigField[WarperConfig](doc="How the template is brought onto the science image's pixels.")
     detectionConfig = ConfigField[DetectionConfig](doc="How stars become the stamps that the kernel is fitted to.")
+    fitMethod = ChoiceField[str](
+        doc="How the kernel is fitted.",
+        allowed={
+            "candidates": "a kernel for every star, then the spatial fit with clipping of whole stars, as the reference",
+            "regions": "all pixels of many regions in one spatial fit, each its own weight, pixels rejected one by one",
+        },
+        default="candidates",
+        optional=False,
+    )
+    regionConfig = ConfigField[RegionConfig](doc="Regions and their fit, for fitMethod regions.")
     afwBackgroundConfig = ConfigField[SubtractBackgroundConfig](
         doc="The background that is taken off while sources are searched."
     )

@@ -9,7 +9,7 @@ interpreter. The thresholds are policy and live here; the arithmetic over pixels
 from psfmatch.visitors.assessSpatialKernel import AssessSpatialKernelVisitor
 from psfmatch.visitors.buildSingleKernel import BuildSingleKernelVisitor
 from psfmatch.visitors.buildSpatialKernel import BuildSpatialKernelVisitor
-from psfmatch.visitors.judging import stampTuple
+from psfmatch.visitors.judging import fitControl, stampPairs, stampTuple
 from psfmatch.visitors.kernelPca import KernelPcaVisitor
 from psfmatch.visitors.kernelSum import KernelSumVisitor
 
@@ -19,5 +19,7 @@ __all__ = [
     "BuildSpatialKernelVisitor",
     "KernelPcaVisitor",
     "KernelSumVisitor",
+    "fitControl",
+    "stampPairs",
     "stampTuple",
 ]

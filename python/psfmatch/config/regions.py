@@ -1,0 +1,66 @@
+"""Configuration of the fit to pixel regions: where they lie, which pixels are rejected, what is expected of the kernel."""
+
+from __future__ import annotations
+
+from lsst.pex.config import ChoiceField, Config, Field, RangeField
+
+__all__ = ["RegionConfig"]
+
+
+class RegionConfig(Config):
+    """Regions of pixels, each with a weight of its own, as `psfmatch.regionFit` fits them."""
+
+    layout = ChoiceField[str](
+        doc="Where the regions lie.",
+        allowed={
+            "stars": "around the sources",
+            "tiles": "side by side over the whole field",
+        },
+        default="stars",
+        optional=False,
+    )
+    halfWidth = RangeField(
+        doc="Half width r of a region (px), which holds (2r+1) x (2r+1) fitted pixels.", dtype=int, default=15, min=3
+    )
+    maxRegions = RangeField(
+        doc="Most regions of a fit: the first sources, or the tiles with most light and some spread evenly.",
+        dtype=int,
+        default=1000,
+        min=1,
+    )
+    iterations = RangeField(
+        doc="Most rounds of solution, rejection and new weights before the last solution.",
+        dtype=int,
+        default=4,
+        min=1,
+    )
+    rejectPixels = Field[bool](doc="Leave out pixels that the model of the other regions cannot explain.", default=True)
+    threshold = RangeField(
+        doc=(
+            "Rejection of residuals smoothed over 5 px, in units of their robust spread among pixels of like signal, "
+            "and in sigma."
+        ),
+        dtype=float,
+        default=5.0,
+        min=1.0,
+    )
+    growth = RangeField(doc="Growth of rejected pixels (px).", dtype=int, default=6, min=0)
+    shapeScale = RangeField(
+        doc="Expected size of the kernel's departure from the first Gaussian, in units of kernelNorm; 0: any.",
+        dtype=float,
+        default=1.0,
+        min=0.0,
+    )
+    variationScale = RangeField(
+        doc="Expected change of the kernel over half the field, in units of kernelNorm, halved by order; 0: any.",
+        dtype=float,
+        default=0.1,
+        min=0.0,
+    )
+    kernelNorm = RangeField(
+        doc="Expected root of the sum of squares of the kernel's pixels.",
+        dtype=float,
+        default=0.35,
+        min=0.0,
+        inclusiveMin=False,
+    )

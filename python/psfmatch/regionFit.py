@@ -1,0 +1,288 @@
+"""The kernel from pixel regions: solve, reject what the held-out model cannot explain, weigh anew, solve again.
+
+`fitRegions` is to regions what the loop of `psfmatch.psfMatch` is to stars. Every region is judged by a solution from other
+parts of the field, so that no variable star hides by being fitted, and the same residuals say how well the model serves
+stars that it has not seen.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Table
+
+from psfmatch import _core
+from psfmatch.cells import KernelCandidate
+from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
+from psfmatch.exposure import Box
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.kernels.spatialFunction import coreFunction, frameOf, makeSpatialFunction
+from psfmatch.regions import BoolStack, PixelRegions, PixelStack, Residuals, findOutliers
+from psfmatch.regionSystem import RegionSystem, SpatialCoefficients, SpatialModel
+from psfmatch.solutions import ResidualSummary
+
+__all__ = ["RegionFit", "RegionState", "fitRegions", "foldsOf", "heldOutTable", "modelOf"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+log = logging.getLogger("psfmatch.regionFit")
+
+FEW_REGIONS = 12
+
+FOLD_BLOCK = 128
+"""Side (pixels) of the blocks that share a fold: neighbouring regions overlap and must not vouch for each other."""
+VARIANCE_CHANGE = 0.02
+"""Equations are made again where the variance of a pixel has changed by more than this part, or its rejection."""
+MIN_GOOD_PART = 0.5
+"""A region that keeps less than this part of its pixels is told as rejected."""
+TYPICAL_NOISE = 0.1
+"""Sum of squares of a usual kernel of unit sum: the template's share of the variance before any kernel is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class RegionFit:
+    """What `fitRegions` found.
+
+    kernel, background : the spatial model; solution : its coefficients; residuals, rejected : of the last pass, every
+    region judged by a solution without it; heldOut : one row per region; nPasses; conditionNumber, kernelSumError.
+    """
+
+    kernel: LinearCombinationKernel
+    background: SpatialFunction2D
+    solution: SpatialCoefficients
+    residuals: Residuals
+    rejected: BoolStack
+    heldOut: Table
+    nPasses: int
+
+
+class RegionState:
+    """Regions with their weights and equations while a fit goes on.
+
+    Parameters
+    ----------
+    regions
+    basisList : (n, h, w)
+    bbox
+        The box over which kernel and background vary.
+    modelType
+        "chebyshev1" or "polynomial".
+    kernelNorm
+        Expected root of the sum of squares of the kernel.
+    """
+
+    def __init__(
+        self, regions: PixelRegions, basisList: FloatArray, bbox: Box, modelType: str, kernelNorm: float
+    ) -> None:
+        self.regions = regions
+        self.basisList = basisList
+        self.modelType = modelType
+        self.frame = frameOf(bbox)
+        self.kernelNorm = kernelNorm
+        self.folds = foldsOf(regions.x, regions.y)
+        self.rejected: BoolStack = np.zeros_like(regions.usable)
+        self._basis = _core.PreparedBasis(basisList)
+        n = len(basisList) + 1
+        self._matrices, self._sides = np.zeros((len(regions), n, n)), np.zeros((len(regions), n))
+        self._weights: PixelStack = np.full_like(regions.science, -1)
+        self.setVariance(regions.scienceVariance + np.float32(TYPICAL_NOISE) * regions.templateVariance)
+
+    def setVariance(self, variance: PixelStack) -> None:
+        """Weigh the pixels by this variance (regions, h, w), but for those that are rejected."""
+        usable = self.regions.usable & ~self.rejected & (variance > 0.0)
+        weights = np.where(usable, np.float32(1) / np.where(usable, variance, np.float32(1)), np.float32(0))
+        change = np.abs(weights - self._weights) > VARIANCE_CHANGE * weights
+        changed = np.flatnonzero(change.any(axis=(1, 2)) | ((weights == 0) != (self._weights == 0)).any(axis=(1, 2)))
+        if changed.size:
+            self._weights[changed] = weights[changed]
+            part = self.regions if changed.size == len(self.regions) else self.regions.subset(changed)
+            self._matrices[changed], self._sides[changed] = part.equations(self._basis, weights[changed])
+
+    def system(self, maxOrder: int) -> RegionSystem:
+        """Return the equations of all regions as they are weighted now, for models up to an order."""
+        weights = self._weights
+        science = np.where(weights > 0, self.regions.science, np.float32(0)).astype(np.float64)
+        templateVariance = np.where(weights > 0, self.regions.templateVariance, np.float32(0))
+        return RegionSystem(
+            self._matrices,
+            self._sides,
+            np.einsum("tyx,tyx,tyx->t", weights, science, science),
+            np.einsum("tyx,tyx->t", weights, templateVariance, dtype=np.float64),
+            self.folds,
+            coreFunction(self.modelType, maxOrder, self.frame).evaluate(self.regions.x, self.regions.y).T,
+            self.basisList,
+            self.kernelNorm,
+        )
+
+    def judge(self, system: RegionSystem, model: SpatialModel) -> Residuals:
+        """Return the residuals of every region under the solution from the other folds."""
+        return self.regions.residuals(self.basisList, *system.heldOut(model))
+
+    def reject(self, residuals: Residuals, config: Any) -> bool:
+        """Reject the pixels that a held-out model cannot explain, and weigh the others anew; return if it changed."""
+        before = self.rejected
+        if config.rejectPixels:
+            self.rejected = findOutliers(residuals, config.threshold, config.growth)
+        self.setVariance(residuals.variance)
+        return not np.array_equal(before, self.rejected)
+
+    @property
+    def pixelCounts(self) -> IntArray:
+        """Pixels of each region that have weight."""
+        return np.count_nonzero(self._weights > 0, axis=(1, 2))
+
+
+def foldsOf(x: FloatArray, y: FloatArray) -> IntArray:
+    """Return the fold (0 to 3) of each region: of blocks of the field, neighbours apart; of a dozen regions, each its own.
+
+    Few regions are each withheld alone: without a quarter of them nothing would be left to fit.
+    """
+    if x.size <= FEW_REGIONS:
+        return np.arange(x.size)
+    block = (x // FOLD_BLOCK).astype(np.int64), (y // FOLD_BLOCK).astype(np.int64)
+    folds: IntArray = (block[0] + 2 * block[1]) % 4
+    if np.unique(folds).size < 4 or np.bincount(folds, minlength=4).max() > 0.6 * x.size:
+        order = np.lexsort((x, y))
+        folds = np.empty(x.size, dtype=np.int64)
+        folds[order] = np.arange(x.size) % 4
+    return folds
+
+
+def modelOf(config: Any, nImages: int) -> SpatialModel:
+    """Return the spatial model of an active kernel configuration, over all images of the basis."""
+    return SpatialModel(
+        images=tuple(range(nImages)),
+        kernelOrder=config.spatialKernelOrder,
+        backgroundOrder=config.spatialBgOrder if config.fitForBackground else 0,
+        shapeScale=config.regionConfig.shapeScale,
+        variationScale=config.regionConfig.variationScale,
+    )
+
+
+def fitRegions(
+    candidates: Sequence[KernelCandidate], basisList: FloatArray, bbox: Box, config: Any, threads: int
+) -> RegionFit:
+    """Fit kernel and background to all pixels of the candidates' regions.
+
+    Parameters
+    ----------
+    candidates
+        Regions of `psfmatch.regions.makeRegions`. Their status, reason and residuals are set.
+    basisList : (n, h, w)
+    bbox
+        The box over which kernel and background vary.
+    config
+        Active kernel configuration.
+    threads
+        Number of threads; the result does not depend on it.
+
+    Raises
+    ------
+    NoKernelCandidatesError, InsufficientKernelSourcesError
+        If there are fewer regions with usable pixels than ``minKernelSources``.
+    KernelSolutionError
+        If the equations have no solution.
+    """
+    _requireRegions(len(candidates), config, "found")
+    regions = PixelRegions.ofCandidates(candidates, config, basisList.shape[1:], threads)
+    state = RegionState(regions, basisList, bbox, config.spatialModelType, config.regionConfig.kernelNorm)
+    model = modelOf(config, len(basisList))
+    maxOrder = max(model.kernelOrder, model.backgroundOrder)
+    nPasses = 0
+    while True:
+        system = state.system(maxOrder)
+        residuals = state.judge(system, model)
+        if nPasses == config.regionConfig.iterations:
+            break
+        nPasses += 1
+        hasChanged = state.reject(residuals, config.regionConfig)
+        log.debug("Pass %d: %.2f %% of the pixels rejected", nPasses, 100.0 * float(state.rejected.mean()))
+        if not hasChanged and nPasses > 1:
+            break
+    solution = state.system(maxOrder).solve(model, withCovariance=True)
+    table = heldOutTable(state, residuals)
+    nGood = _settle(candidates, state, table)
+    _requireRegions(nGood, config, "left")
+    covariance = config.calculateKernelUncertainty
+    kernel = LinearCombinationKernel(
+        basisList,
+        solution.kernel,
+        config.spatialModelType,
+        frame=state.frame,
+        covariance=solution.kernelCovariance if covariance else None,
+    )
+    background = makeSpatialFunction(
+        config.spatialModelType,
+        solution.background,
+        state.frame,
+        solution.backgroundCovariance if covariance else None,
+    )
+    return RegionFit(kernel, background, solution, residuals, state.rejected, table, nPasses)
+
+
+def heldOutTable(state: RegionState, residuals: Residuals) -> Table:
+    """Return one row per region, under the solution that was made without it.
+
+    Columns: x, y (parent pixels), signal (largest predicted light of a pixel, sigma), mean, rms (residual / sigma of
+    the pixels kept), chiSquare (per pixel kept), nPixels (kept), keptFraction (of the usable pixels).
+    """
+    kept = residuals.usable & ~state.rejected
+    count = kept.sum(axis=(1, 2))
+    pull = np.where(kept, residuals.pull, np.float32(0)).astype(np.float64)
+    divisor = np.maximum(count, 1)
+    mean, square = pull.sum(axis=(1, 2)) / divisor, (pull**2).sum(axis=(1, 2)) / divisor
+    usable = residuals.usable.sum(axis=(1, 2))
+    return Table(
+        {
+            "x": state.regions.x,
+            "y": state.regions.y,
+            "signal": np.where(residuals.usable, residuals.signal, -np.inf).max(axis=(1, 2)).astype(np.float64),
+            "mean": np.where(count > 0, mean, np.nan),
+            "rms": np.where(count > 0, np.sqrt(np.maximum(square - mean**2, 0.0)), np.nan),
+            "chiSquare": np.where(count > 0, square, np.nan),
+            "nPixels": count,
+            "keptFraction": np.where(usable > 0, count / np.maximum(usable, 1), 0.0),
+        }
+    )
+
+
+def _settle(candidates: Sequence[KernelCandidate], state: RegionState, table: Table) -> int:
+    """Tell each candidate its fate; return how many are good."""
+    nGood = 0
+    for candidate, mean, rms, count, kept, usable in zip(
+        candidates,
+        table["mean"].tolist(),
+        table["rms"].tolist(),
+        table["nPixels"].tolist(),
+        table["keptFraction"].tolist(),
+        state.regions.usable.mean(axis=(1, 2)).tolist(),
+        strict=True,
+    ):
+        candidate.spatialResidual = ResidualSummary(mean, rms, count)
+        if usable < MIN_GOOD_PART:
+            candidate.reject(f"bad pixels: only {usable:.0%} of the region can be used")
+        elif kept < MIN_GOOD_PART:
+            candidate.reject(f"pixels rejected: {1.0 - kept:.0%} of the region do not follow the model")
+        else:
+            candidate.accept()
+            nGood += 1
+    return nGood
+
+
+def _requireRegions(count: int, config: Any, what: str) -> None:
+    if count == 0:
+        raise NoKernelCandidatesError(
+            f"No region with usable pixels is {what}; check masks and overlap of the images", nSources=0
+        )
+    if count < config.minKernelSources:
+        raise InsufficientKernelSourcesError(
+            f"{count} regions with usable pixels are {what}, minKernelSources is {config.minKernelSources}; lower it, "
+            "or use regionConfig.layout 'tiles'",
+            nSources=count,
+            nRequired=config.minKernelSources,
+        )

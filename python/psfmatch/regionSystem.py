@@ -1,0 +1,249 @@
+"""The spatial system of pixel regions: solved for any part of the regions and any part of the basis.
+
+The normal equations of the regions are made once; every model - fewer basis images, lower orders, a stronger prior - and
+every fold of a cross-validation is a sum over them (Alard 2000, A&AS 144, 363, eq. 6). Two things keep few stars from
+fitting their own noise:
+
+- a normal prior on the kernel of zero mean, its standard deviation told in units of the kernel's norm: one for its
+  shape, and one for its variation over the field, halved with every order (Tikhonov; Becker et al. 2012, MNRAS 425, 1341
+  penalise roughness in the same way);
+- the template's noise, which is convolved like light: its expected part of the normal matrix, w var_T K_i . K_j, pulls
+  the kernel to zero (errors in variables; Fuller 1987, Measurement Error Models). It is wanted where nothing else tells
+  the kernel, for it keeps noise from being amplified, and not in the kernel sum: the system is solved twice, the second
+  time pulled to the first solution (iterated Tikhonov), which leaves the square of the bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch.errors import KernelSolutionError
+
+__all__ = ["RegionSystem", "SpatialCoefficients", "SpatialModel"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+RIDGE = 1e-10
+"""Of the scaled normal matrix, in units of its diagonal: far below all noise, above the rounding."""
+ORDER_DECAY = 0.5
+"""Each order of the variation over the field is expected to be this much smaller than the one before."""
+
+
+@dataclass(frozen=True)
+class SpatialModel:
+    """A model of kernel and background.
+
+    images : which images of the basis, the first among them; kernelOrder, backgroundOrder : over the field;
+    shapeScale, variationScale : standard deviations of the prior, relative to the kernel's norm; 0: no prior.
+    """
+
+    images: tuple[int, ...]
+    kernelOrder: int
+    backgroundOrder: int
+    shapeScale: float
+    variationScale: float
+
+    @property
+    def nParameters(self) -> int:
+        """Free numbers of the model: the kernel sum is one, constant over the field."""
+        return 1 + (len(self.images) - 1) * nTerms(self.kernelOrder) + nTerms(self.backgroundOrder)
+
+
+@dataclass(frozen=True, eq=False)
+class SpatialCoefficients:
+    """A solution: kernel (n, p) over all images of the basis, background (q), covariance of the free parameters."""
+
+    model: SpatialModel
+    kernel: FloatArray
+    background: FloatArray
+    conditionNumber: float
+    kernelSumError: float
+    kernelCovariance: FloatArray | None = None
+    backgroundCovariance: FloatArray | None = None
+
+
+def nTerms(order: int) -> int:
+    """Return the number of terms of a polynomial of total order `order` in x and y."""
+    return (order + 1) * (order + 2) // 2
+
+
+def degreesOf(order: int) -> IntArray:
+    """Return the total degree of each term of a polynomial, in their sequence: 1; x, y; x^2, xy, y^2; ..."""
+    return np.repeat(np.arange(order + 1), np.arange(1, order + 2))
+
+
+class RegionSystem:
+    """The equations of all regions, summed fold by fold.
+
+    Parameters
+    ----------
+    matrices : (regions, n + 1, n + 1)
+        Normal matrices, the background last.
+    rightHandSides : (regions, n + 1)
+    squares : (regions)
+        Sums of w d^2, which make a chi-square of them.
+    noise : (regions)
+        Sums of w var_T.
+    folds : (regions)
+        Number of the fold, from 0, that each region is in.
+    terms : (p, regions)
+        Spatial functions in the middles of the regions, up to the highest order of any model.
+    basisList : (n, h, w)
+        Basis images; only the first has a sum.
+    kernelNorm
+        Expected root of the sum of squares of the kernel: the unit of the prior.
+    """
+
+    def __init__(
+        self,
+        matrices: FloatArray,
+        rightHandSides: FloatArray,
+        squares: FloatArray,
+        noise: FloatArray,
+        folds: IntArray,
+        terms: FloatArray,
+        basisList: FloatArray,
+        kernelNorm: float,
+    ) -> None:
+        self.matrices, self.rightHandSides, self.squares = matrices, rightHandSides, squares
+        self.folds, self.terms = folds, terms
+        self.n = len(basisList)
+        images = basisList.reshape(self.n, -1)
+        self.gram = images @ images.T
+        self.kernelNorm = kernelNorm
+        self.nFolds = int(folds.max()) + 1
+        # Lower orders are the first terms of higher ones, fewer images a part of all: these sums serve every model.
+        size, p = matrices.shape[1], len(terms)
+        self._sums = np.empty((self.nFolds, p, p, size, size))
+        self._sides = np.empty((self.nFolds, p, size))
+        self._noise = np.empty((self.nFolds, p, p))
+        for fold in range(self.nFolds):
+            inside = np.flatnonzero(folds == fold)
+            f = terms[:, inside]
+            pairs = (f[:, None] * f[None]).reshape(p * p, -1)
+            self._sums[fold] = (pairs @ matrices[inside].reshape(inside.size, -1)).reshape(p, p, size, size)
+            self._sides[fold] = f @ rightHandSides[inside]
+            self._noise[fold] = (f * noise[inside]) @ f.T
+        self._totals = self._sums.sum(axis=0), self._sides.sum(axis=0), self._noise.sum(axis=0)
+
+    def solve(
+        self, model: SpatialModel, without: int | None = None, withCovariance: bool = False
+    ) -> SpatialCoefficients:
+        """Solve for a model from all regions, or all but those of one fold.
+
+        Raises
+        ------
+        KernelSolutionError
+            If the system is singular or not finite.
+        """
+        images = np.array(model.images)
+        m, p, q = images.size, nTerms(model.kernelOrder), nTerms(model.backgroundOrder)
+        matrix, side, noise = self._assemble(model, without)
+        prior = self._prior(model)
+        free = np.ones(m * p + q, dtype=bool)
+        free[1:p] = False  # the kernel sum is constant
+        matrix, prior, noise, side = (
+            *(part[np.ix_(free, free)] for part in (matrix, prior, noise)),
+            side[free],
+        )
+        penalised = matrix + prior
+        scale = np.sqrt(np.maximum(np.diag(penalised), np.finfo(float).tiny))
+        scaled = penalised / scale[:, None] / scale
+        scaled[np.diag_indices_from(scaled)] += RIDGE
+        try:
+            if not np.isfinite(scaled).all():
+                raise np.linalg.LinAlgError("not finite")
+            inverse = np.linalg.inv(scaled) / scale[:, None] / scale
+        except np.linalg.LinAlgError as error:
+            raise KernelSolutionError(
+                f"the spatial kernel of order {model.kernelOrder} could not be solved from {self.folds.size} regions: "
+                f"{error}. Try a lower spatialKernelOrder or spatialBgOrder, or more stars."
+            ) from error
+        values = inverse @ side
+        values = values + inverse @ (side + noise @ values - penalised @ values)
+        full = np.zeros(m * p + q)
+        full[free] = values
+        kernel = np.zeros((self.n, p))
+        kernel[images] = full[: m * p].reshape(m, p)
+        if not withCovariance:
+            return SpatialCoefficients(model, kernel, full[m * p :], np.nan, np.nan)
+        covariance = inverse @ matrix @ inverse
+        eigenvalues = np.linalg.eigvalsh(scaled)
+        kernelCovariance = np.zeros((self.n * p, self.n * p))
+        rows = (images[:, None] * p + np.arange(p)).ravel()[free[: m * p]]
+        kernelCovariance[np.ix_(rows, rows)] = covariance[: rows.size, : rows.size]
+        return SpatialCoefficients(
+            model,
+            kernel,
+            full[m * p :],
+            float(eigenvalues[-1] / eigenvalues[0]),
+            float(np.sqrt(max(0.0, covariance[0, 0]))),
+            kernelCovariance,
+            covariance[rows.size :, rows.size :],
+        )
+
+    def _assemble(self, model: SpatialModel, without: int | None) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return normal matrix, right-hand side and what the template's noise is expected to add to the matrix.
+
+        Their rows: [a_0 (p values); a_1; ...; background (q values)].
+        """
+        images = np.array(model.images)
+        m, p, q = images.size, nTerms(model.kernelOrder), nTerms(model.backgroundOrder)
+        sums, sides, noise = self._totals
+        high = max(p, q)
+        picked = np.append(images, self.n)
+        blocks = sums[:high, :high][:, :, picked[:, None], picked]
+        side, spread = sides[:high][:, picked], noise[:p, :p]
+        if without is not None:
+            blocks = blocks - self._sums[without][:high, :high][:, :, picked[:, None], picked]
+            side = side - self._sides[without][:high][:, picked]
+            spread = spread - self._noise[without][:p, :p]
+        matrix, templateNoise = np.zeros((2, m * p + q, m * p + q))
+        matrix[: m * p, : m * p] = blocks[:p, :p, :m, :m].transpose(2, 0, 3, 1).reshape(m * p, m * p)
+        matrix[: m * p, m * p :] = blocks[:p, :q, :m, m].transpose(2, 0, 1).reshape(m * p, q)
+        matrix[m * p :, : m * p] = matrix[: m * p, m * p :].T
+        matrix[m * p :, m * p :] = blocks[:q, :q, m, m]
+        templateNoise[: m * p, : m * p] = np.kron(self.gram[np.ix_(images, images)], spread)
+        return matrix, np.concatenate([side[:p, :m].T.ravel(), side[:q, m]]), templateNoise
+
+    def _prior(self, model: SpatialModel) -> FloatArray:
+        """Return the inverse covariance of the prior; the kernel sum and the background have none."""
+        images = np.array(model.images)
+        m, p, q = images.size, nTerms(model.kernelOrder), nTerms(model.backgroundOrder)
+        prior = np.zeros((m * p + q, m * p + q))
+        gram = self.gram[np.ix_(images, images)].copy()
+        gram[0, :] = gram[:, 0] = 0.0
+        for term, degree in enumerate(degreesOf(model.kernelOrder).tolist()):
+            scale = model.shapeScale if degree == 0 else model.variationScale * ORDER_DECAY ** (degree - 1)
+            if scale > 0.0:
+                rows = np.arange(m) * p + term
+                prior[np.ix_(rows, rows)] = gram / (scale * self.kernelNorm) ** 2
+        return prior
+
+    def at(self, solution: SpatialCoefficients, regions: Any = slice(None)) -> tuple[FloatArray, FloatArray]:
+        """Return the coefficients (regions, n) and backgrounds (regions) of a solution in the middles of regions."""
+        p, q = solution.kernel.shape[1], solution.background.size
+        return (solution.kernel @ self.terms[:p, regions]).T, solution.background @ self.terms[:q, regions]
+
+    def chiSquares(self, coefficients: FloatArray, backgrounds: FloatArray, regions: Any = slice(None)) -> FloatArray:
+        """Return chi-square (regions) of coefficients (regions, n) and backgrounds (regions)."""
+        values = np.column_stack([coefficients, backgrounds])
+        products = np.matmul(self.matrices[regions], values[:, :, None])[:, :, 0]
+        result: FloatArray = (
+            (products * values).sum(axis=1)
+            - 2.0 * (self.rightHandSides[regions] * values).sum(axis=1)
+            + self.squares[regions]
+        )
+        return result
+
+    def heldOut(self, model: SpatialModel) -> tuple[FloatArray, FloatArray]:
+        """Return coefficients (regions, n) and backgrounds (regions), each from a solution without the region's fold."""
+        coefficients, backgrounds = np.empty((self.folds.size, self.n)), np.empty(self.folds.size)
+        for fold in range(self.nFolds):
+            inside = np.flatnonzero(self.folds == fold)
+            coefficients[inside], backgrounds[inside] = self.at(self.solve(model, without=fold), inside)
+        return coefficients, backgrounds
