@@ -24,6 +24,7 @@ from psfmatch.centroids import StarPositions, findStars
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.offsets import IDENTITY, Model, OffsetFits, Rows, asRows, displaced
 from psfmatch.registration import compareGrids, registerTemplate
+from psfmatch.threads import resolveThreads
 from psfmatch.warping import WarpedPsf, Warper
 
 __all__ = ["AlignedTransform", "Alignment", "applyAlignment", "measureAlignment"]
@@ -134,7 +135,7 @@ def measureAlignment(
     maxOffsetPix: float | None = None,
     templateSources: Table | None = None,
     scienceSources: Table | None = None,
-    threads: int = 1,
+    threads: int | None = None,
 ) -> Alignment:
     """Measure how a template lies on a science image.
 
@@ -171,8 +172,9 @@ def measureAlignment(
         maxOffsetPix = max(MAX_OFFSET_PIX, MAX_OFFSET_FRACTION * max(science.shape))
         if not onSky:
             maxOffsetPix += max(abs(a - b) for a, b in zip(template.shape, science.shape, strict=True))
-    scienceStars = findStars(science.maskedImage, scienceSources, threads=threads)
-    templateStars = findStars(template.maskedImage, templateSources, threads=threads)
+    nThreads = resolveThreads(threads)
+    scienceStars = findStars(science.maskedImage, scienceSources, threads=nThreads)
+    templateStars = findStars(template.maskedImage, templateSources, threads=nThreads)
     onScience = _onScience(templateStars, template, science, maxOffsetPix)
     match = matchStars(scienceStars.positions, onScience.positions, float(science.image.size), maxOffsetPix)
     fits = OffsetFits(scienceStars, onScience, match, science.getBBox().centre) if match.isFound else None

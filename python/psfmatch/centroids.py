@@ -24,7 +24,7 @@ from psfmatch.exposure import MaskedImage
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
 from psfmatch.psf.stars import measureWidths, selectStarWidths
 
-__all__ = ["StarPositions", "findStars", "fitPositions"]
+__all__ = ["StarPositions", "findStars", "fitPositions", "inverses"]
 
 log = logging.getLogger("psfmatch.centroids")
 
@@ -172,7 +172,7 @@ def fitPositions(
             slopes = [profile * dx[:, np.newaxis, :] / sigma**2, profile * dy[:, :, np.newaxis] / sigma**2]
             terms = np.stack([profile, *slopes, np.ones_like(profile)], axis=1).reshape(x.size, 4, -1)
             weighted = terms * disc.reshape(x.size, 1, -1)
-            inverse = _inverses(weighted @ terms.transpose(0, 2, 1))
+            inverse = inverses(weighted @ terms.transpose(0, 2, 1))
             found = (inverse @ (weighted @ values.reshape(x.size, -1, 1)))[:, :, 0]
             full = gaussX.sum(axis=1) * gaussY.sum(axis=1)
             isSound &= (found[:, 0] > 0.0) & ((profile * disc).sum(axis=(1, 2)) >= MIN_DISC * full)
@@ -194,7 +194,7 @@ def fitPositions(
     )
 
 
-def _inverses(matrices: FloatArray) -> FloatArray:
+def inverses(matrices: FloatArray) -> FloatArray:
     """Return the inverses of symmetric matrices (n, k, k); NaN where there is none."""
     scale = 1.0 / np.sqrt(np.einsum("nii->ni", matrices))
     scaled = matrices * scale[:, :, np.newaxis] * scale[:, np.newaxis, :]
@@ -206,11 +206,12 @@ def _inverses(matrices: FloatArray) -> FloatArray:
 
 
 @functools.cache
-def _detectionTask(threshold: float) -> SourceDetectionTask:
+def _detectionConfig(threshold: float) -> SourceDetectionConfig:
     config = SourceDetectionConfig()
     config.thresholdValue = threshold
     config.reEstimateBackground = False
-    return SourceDetectionTask(config=config)
+    config.freeze()
+    return config
 
 
 @functools.cache
@@ -231,7 +232,7 @@ def _detect(maskedImage: MaskedImage, planes: tuple[str, ...], threads: int) -> 
     # What subtracting a large sky leaves behind in float32.
     rounding = 4.0 * float(np.finfo(np.float32).eps) * abs(level)
     for threshold in THRESHOLDS:
-        found = _detectionTask(threshold).run(
+        found = SourceDetectionTask(config=_detectionConfig(threshold)).run(
             maskedImage=skyless, sigma=DEFAULT_FWHM_PIX / SIGMA_TO_FWHM, threads=threads, rounding=rounding
         )
         sources: Table = found.sources[~np.asarray(found.sources["isNegative"])]

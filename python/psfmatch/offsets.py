@@ -57,8 +57,8 @@ class OffsetFits:
                 matrix, _ = _fit(richest, start[used], end[used], variance[used] + floor)
                 squares = (end - applied(matrix, start)) ** 2
                 floor = excessVariance(squares[used], variance[used], PARAMETERS[richest])
-            # The middle of a cloud with outliers tells its scatter better than their sum.
-            typical = np.median((squares / (variance + floor))[used]) / MEDIAN_OF_SQUARES
+            # The middle of all pairs: that of those kept would shrink from round to round.
+            typical = np.median(squares / (variance + floor)) / MEDIAN_OF_SQUARES
             limit = CLIP_SIGMA**2 * max(float(typical), 1e-12) * (variance + floor)
             kept = np.asarray((squares <= limit).all(axis=1))
             if (kept == used).all() or kept.sum() < min(len(one), MIN_AFFINE_STARS if richest == "affine" else 2):
