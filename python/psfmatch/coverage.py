@@ -75,10 +75,8 @@ def measureCoverage(
     InputImagesError
         If the shapes differ.
     """
-    ownTemplate, ownScience = (
-        image.maskedImage if isinstance(image, Exposure) else image for image in (template, science)
-    )
-    requireSameShape(ownTemplate, ownScience)
+    first, second = (image.maskedImage if isinstance(image, Exposure) else image for image in (template, science))
+    requireSameShape(first, second)
     planes = tuple(planes)
     badTemplate, badScience = first.badPixels(planes), second.badPixels(planes)
     both = np.empty(second.shape, dtype=np.bool_)
