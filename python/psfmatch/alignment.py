@@ -300,15 +300,15 @@ def _why(
         )
     model = fits.best
     matrix = fits.matrices[model]
-    others = ", ".join(f"{name} {fits.rms(name):.3f}" for name in fits.merit if name != model)
-    told = f"{int(fits.used.sum())} of {len(match)} matched stars"
+    others = "; ".join(f"{name}: {fits.rms(name):.3f}, {fits.merit[name]:.0f}" for name in fits.merit if name != model)
+    told = f"{int(fits.used.sum())} of {len(match)} matched stars ask for "
     if model == "none":
-        told += f" ask for no correction of the coordinates: rms {fits.rms(model):.3f} px per axis ({others})"
+        told += "no correction of the coordinates"
     else:
-        change = f"a shift of ({matrix[0, 2]:+.3f}, {matrix[1, 2]:+.3f}) px"
-        if model == "affine":
-            change += f" and linear terms of up to {np.abs(matrix - np.array(IDENTITY))[:, :2].max():.2e}"
-        told += f" ask for {change}: rms {fits.rms(model):.3f} px per axis ({others})"
+        told += f"a shift of ({matrix[0, 2]:+.3f}, {matrix[1, 2]:+.3f}) px"
+    if model == "affine":
+        told += f" and linear terms of up to {np.abs(matrix - np.array(IDENTITY))[:, :2].max():.2e}"
+    told += f": rms {fits.rms(model):.3f} px per axis, BIC {fits.merit[model]:.0f} ({others})"
     if method == "resampling":
         return f"{told}; whole pixels would leave {remaining:.2f} px, above {tolerancePix:g}: resampled with it"
     limit = f"whole pixels leave {remaining:.2f} px, not above {tolerancePix:g}, to the kernel"

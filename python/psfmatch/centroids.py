@@ -196,13 +196,15 @@ def fitPositions(
 
 def inverses(matrices: FloatArray) -> FloatArray:
     """Return the inverses of symmetric matrices (n, k, k); NaN where there is none."""
-    scale = 1.0 / np.sqrt(np.einsum("nii->ni", matrices))
-    scaled = matrices * scale[:, :, np.newaxis] * scale[:, np.newaxis, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 1.0 / np.sqrt(np.einsum("nii->ni", matrices))
+        scaled = matrices * scale[:, :, np.newaxis] * scale[:, np.newaxis, :]
     usable = np.isfinite(scaled).all(axis=(1, 2))
     usable[usable] = np.linalg.eigvalsh(scaled[usable])[:, 0] > 1e-10
     inverses = np.full_like(matrices, np.nan)
     inverses[usable] = np.linalg.inv(scaled[usable])
-    return np.asarray(inverses * scale[:, :, np.newaxis] * scale[:, np.newaxis, :])
+    with np.errstate(invalid="ignore"):
+        return np.asarray(inverses * scale[:, :, np.newaxis] * scale[:, np.newaxis, :])
 
 
 @functools.cache
