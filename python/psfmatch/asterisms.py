@@ -28,6 +28,10 @@ N_PEAKS = 3
 """Of the places where most displacements agree, those that are followed up."""
 MIN_TOLERANCE_PIX = 1.0
 N_ROUNDS = 8
+WIDE_TOLERANCE_PIX = 3.0
+"""A transform that was fitted in a part of the field picks up the rest within this."""
+MIN_SHARE = 0.5
+"""Of the shorter list: a match with fewer pairs may be a part of a better one."""
 MAX_CHANCE = 1e-3
 MIN_SIMILARITY, MIN_AFFINE = 4, 8
 """Pairs from which rotation and scale, and all linear terms, are followed; fewer tell a shift alone."""
@@ -78,7 +82,8 @@ def matchStars(first: FloatArray, second: FloatArray, area: float, maxOffset: fl
             found = _refine(first, second, matrix, n, area)
             if (found.chance, -len(found)) < (best.chance, -len(best)):
                 best = found
-        if best.isFound or max(len(first), len(second)) <= n:
+        isMost = len(best) >= MIN_SHARE * min(len(first), len(second))
+        if (best.isFound and isMost) or max(len(first), len(second)) <= n:
             break
     return best
 
@@ -164,6 +169,15 @@ def _refine(first: FloatArray, second: FloatArray, matrix: FloatArray, n: int, a
         one, other = _pairs(applied(matrix, first), second, tolerance)
         if tolerance == MIN_TOLERANCE_PIX:
             break
+    for _ in range(N_ROUNDS):
+        if one.size < 2:
+            break
+        wide = _pairs(applied(matrix, first), second, WIDE_TOLERANCE_PIX)
+        wider, _, nFixed = _fitRobust(first[wide[0]], second[wide[1]], matrix)
+        found = _pairs(applied(wider, first), second, tolerance)
+        if found[0].size <= one.size:
+            break
+        (one, other), matrix, nHypotheses = found, wider, nFixed
     expected = len(first) * len(second) * math.pi * tolerance**2 / area
     chance = _chance(len(first) * len(second), nHypotheses, one.size, expected)
     return Match(one, other, chance)

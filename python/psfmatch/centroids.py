@@ -22,7 +22,7 @@ from psfmatch.config import SourceDetectionConfig, SubtractBackgroundConfig
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.exposure import MaskedImage
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
-from psfmatch.psf.stars import measureWidths, selectStarWidths
+from psfmatch.psf.stars import CORE_RADIUS_PIX, measureWidths, selectStarWidths
 
 __all__ = ["StarPositions", "findStars", "fitPositions", "inverses"]
 
@@ -39,6 +39,8 @@ THRESHOLDS = (10.0, 5.0)
 """Of the detection, in standard deviations of the smoothed image."""
 MIN_WIDTH = 0.75
 """Narrower than this share of the stars' width are hot pixels and cosmic rays, which stay where they are."""
+BORDER_PIX = 6
+"""Nearer to the border no width is measured."""
 REACH_FWHM = 1.5
 """Radius of the fitted disc in units of the FWHM."""
 MAX_ITERATIONS = 8
@@ -114,7 +116,8 @@ def findStars(
     widths = measureWidths(maskedImage.image, bad, x, y)
     isStar = selectStarWidths(widths)
     fwhm = float(np.median(widths[isStar])) if isStar.any() else DEFAULT_FWHM_PIX
-    wide = ~(widths < MIN_WIDTH * fwhm)
+    # Without a width, but for bad pixels and borders, are single hot pixels.
+    wide = (widths >= MIN_WIDTH * fwhm) | (np.isnan(widths) & _isObstructed(bad, x, y))
     x, y, xErr, yErr = fitPositions(maskedImage, bad, x[wide], y[wide], fwhm)
     found = StarPositions(x + maskedImage.xy0[0], y + maskedImage.xy0[1], xErr, yErr, fwhm)
     return found.select(np.isfinite(x))
@@ -192,6 +195,18 @@ def fitPositions(
         np.where(isSound, xErr, np.nan),
         np.where(isSound, yErr, np.nan),
     )
+
+
+def _isObstructed(bad: npt.NDArray[np.bool_], x: FloatArray, y: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return which positions (n,) have a bad pixel in the core of a star, or the border near."""
+    height, width = bad.shape
+    column, row = np.floor(x + 0.5).astype(int), np.floor(y + 0.5).astype(int)
+    found = np.minimum.reduce([column, row, width - 1 - column, height - 1 - row]) < BORDER_PIX
+    for dy in range(-CORE_RADIUS_PIX, CORE_RADIUS_PIX + 1):
+        rows = np.clip(row + dy, 0, height - 1)
+        for dx in range(-CORE_RADIUS_PIX, CORE_RADIUS_PIX + 1):
+            found |= bad[rows, np.clip(column + dx, 0, width - 1)]
+    return np.asarray(found)
 
 
 def inverses(matrices: FloatArray) -> FloatArray:
