@@ -26,8 +26,11 @@ IDENTITY: Rows = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 PARAMETERS: dict[Model, int] = {"none": 0, "shift": 2, "affine": 6}
 MIN_AFFINE_STARS = 8
 """Fewer stars tell a shift alone: six numbers from them would follow a single bad centroid."""
+MIN_VARIANCE = 1e-8
+"""Square pixels: images without noise do not place stars better than to 1e-4."""
 CLIP_SIGMA = 4.0
 N_CLIPS = 10
+N_REWEIGHTED = 20
 MEDIAN_OF_SQUARES = 0.4549
 """Median of the square of a normal deviate."""
 
@@ -45,12 +48,12 @@ class OffsetFits:
         one, other = match.first, match.second
         start = science.positions[one] - centre
         end = template.positions[other] - centre
-        variance = np.column_stack(
+        variance = MIN_VARIANCE + np.column_stack(
             [science.xErr[one] ** 2 + template.xErr[other] ** 2, science.yErr[one] ** 2 + template.yErr[other] ** 2]
         )
         models: tuple[Model, ...] = ("none", "shift", "affine") if len(one) >= MIN_AFFINE_STARS else ("none", "shift")
         richest = models[-1]
-        used: npt.NDArray[np.bool_] = np.ones(len(one), dtype=bool)
+        used = _withoutOutliers(richest, start, end, variance)
         for _ in range(N_CLIPS):
             floor = 0.0
             for _ in range(3):
@@ -59,7 +62,7 @@ class OffsetFits:
                 floor = excessVariance(squares[used], variance[used], PARAMETERS[richest])
             # The middle of all pairs: that of those kept would shrink from round to round.
             typical = np.median(squares / (variance + floor)) / MEDIAN_OF_SQUARES
-            limit = CLIP_SIGMA**2 * max(float(typical), 1e-12) * (variance + floor)
+            limit = CLIP_SIGMA**2 * max(float(typical), 1.0) * (variance + floor)
             kept = np.asarray((squares <= limit).all(axis=1))
             if (kept == used).all() or kept.sum() < min(len(one), MIN_AFFINE_STARS if richest == "affine" else 2):
                 break
@@ -87,10 +90,21 @@ class OffsetFits:
         return math.sqrt(float(self.squares[model].mean()))
 
 
+def _withoutOutliers(model: Model, start: FloatArray, end: FloatArray, variance: FloatArray) -> npt.NDArray[np.bool_]:
+    """Return which pairs agree with the fit of smallest absolute residuals, which a minority cannot mislead."""
+    spread = variance
+    for _ in range(N_REWEIGHTED):
+        matrix, _ = _fit(model, start, end, spread)
+        squares = (end - applied(matrix, start)) ** 2
+        spread = np.sqrt(variance * np.maximum(squares, variance))
+    typical = max(1.0, float(np.median(squares / variance)) / MEDIAN_OF_SQUARES)
+    return np.asarray((squares <= CLIP_SIGMA**2 * typical * variance).all(axis=1))
+
+
 def _fit(model: Model, start: FloatArray, end: FloatArray, variance: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the (2, 3) matrix of a model for positions (k, 2) about the centre, and the errors of its terms."""
     matrix, errors = np.array(IDENTITY), np.zeros((2, 3))
-    weights = 1.0 / np.maximum(variance, 1e-12)
+    weights = 1.0 / variance
     if model == "shift":
         total = weights.sum(axis=0)
         matrix[:, 2] = (weights * (end - start)).sum(axis=0) / total
@@ -108,7 +122,7 @@ def excessVariance(squares: FloatArray, variance: FloatArray, nParameters: int) 
     """Return the variance that makes the squares (k, 2) of residuals as large as expected, beyond their own."""
     scale = squares.size / max(squares.size - nParameters, 1)
     low, high = 0.0, scale * float(squares.max()) + 1e-12
-    if scale * (squares / np.maximum(variance, 1e-12)).mean() <= 1.0:
+    if scale * (squares / np.maximum(variance, MIN_VARIANCE)).mean() <= 1.0:
         return 0.0
     for _ in range(60):
         middle = 0.5 * (low + high)
