@@ -31,8 +31,8 @@ log = logging.getLogger("psfmatch.centroids")
 FloatArray = npt.NDArray[np.float64]
 
 BAD_PLANES = ("BAD", "CR", "EDGE", "NO_DATA", "SAT")
-MAX_STARS = 500
-"""The brightest tell the alignment to a thousandth of a pixel; more would only take time."""
+MAX_STARS = 300
+"""The brightest tell the alignment to two thousandths of a pixel; more would only take time."""
 MIN_STARS = 10
 """Fewer than these above the usual threshold, and fainter sources are looked for too."""
 THRESHOLDS = (10.0, 5.0)
