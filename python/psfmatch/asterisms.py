@@ -173,11 +173,13 @@ def _refine(first: FloatArray, second: FloatArray, matrix: FloatArray, n: int, a
         if one.size < 2:
             break
         wide = _pairs(applied(matrix, first), second, WIDE_TOLERANCE_PIX)
-        wider, _, nFixed = _fitRobust(first[wide[0]], second[wide[1]], matrix)
-        found = _pairs(applied(wider, first), second, tolerance)
+        wider, scatter, nFixed = _fitRobust(first[wide[0]], second[wide[1]], matrix)
+        # What is left of a distortion is part of the match.
+        wideEnough = max(MIN_TOLERANCE_PIX, min(4.0 * scatter, WIDE_TOLERANCE_PIX))
+        found = _pairs(applied(wider, first), second, wideEnough)
         if found[0].size <= one.size:
             break
-        (one, other), matrix, nHypotheses = found, wider, nFixed
+        (one, other), matrix, nHypotheses, tolerance = found, wider, nFixed, wideEnough
     expected = len(first) * len(second) * math.pi * tolerance**2 / area
     chance = _chance(len(first) * len(second), nHypotheses, one.size, expected)
     return Match(one, other, chance)

@@ -98,6 +98,7 @@ def measureShiftField(
     matched: MaskedImage,
     stars: Table,
     radius: int = 6,
+    scale: float = 1.0,
     badPlanes: tuple[str, ...] = BAD_PLANES,
 ) -> ShiftField:
     """Measure the shifts that are left at stars.
@@ -107,11 +108,14 @@ def measureShiftField(
     difference
         Science minus matched image, with its variance.
     matched
-        The image that was subtracted, of the same shape.
+        The image that was convolved, of the same shape.
     stars
         x and y in parent pixels of the difference; bright and constant ones tell most.
     radius
-        Half width in pixels of the squares that are fitted; that of the PSF's FWHM or more.
+        Half width in pixels of the squares that are fitted; the PSF's FWHM or more.
+    scale
+        Counts of the difference per count of the matched image: 1 / kernel sum where the science image was convolved
+        and the difference brought back to its flux scale.
     badPlanes
         Names of mask planes of the difference whose pixels are not used.
 
@@ -123,14 +127,17 @@ def measureShiftField(
     Raises
     ------
     ValueError
-        If the shapes differ, or the radius is not positive.
+        If the shapes differ, or the radius or the scale is not positive.
     """
     if difference.shape != matched.shape:
         raise ValueError(f"the difference has shape {difference.shape}, the matched image {matched.shape}")
     if radius < 1:
         raise ValueError(f"radius is {radius} pixels, must be positive")
+    if not scale > 0.0:
+        raise ValueError(f"scale is {scale}, must be positive")
     x, y = (np.asarray(stars[name], dtype=np.float64).reshape(-1) for name in ("x", "y"))
     found, errors = _fitStars(difference, matched, x - difference.xy0[0], y - difference.xy0[1], radius, badPlanes)
+    found, errors = found / [scale, scale, scale, 1.0], errors / [scale, scale, scale, 1.0]
     shifts, shiftErrors = -found[:, :2], errors[:, :2]
     with np.errstate(invalid="ignore"):
         isUsed = np.asarray(((shiftErrors <= MAX_ERROR_PIX) & (np.abs(shifts) <= MAX_SHIFT_PIX)).all(axis=1))

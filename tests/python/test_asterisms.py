@@ -84,6 +84,13 @@ def test_offsetsBeyondTheLimitAreNotFound():
     assert matchStars(*positions, SIDE**2, 160.0).isFound
 
 
+def test_distortionIsFollowed():
+    """Four pixels in the corners, of which two are left that no affine transform takes away."""
+    positions, where = lists(8, 120, 30, shift=(8.0, 3.0))
+    u = (positions[1] - SIDE / 2) / (SIDE / 2)
+    requireRight([positions[0], positions[1] + 2.0 * u * (u**2).sum(axis=1)[:, np.newaxis]], where)
+
+
 def test_fitAffine():
     rng = np.random.default_rng(8)
     first, matrix = rng.uniform(-1.0, 1.0, (12, 2)), np.array([[1.1, 0.2, 3.0], [-0.1, 0.9, -4.0]])

@@ -81,6 +81,15 @@ def test_fluxIsNoShift():
     assert np.median(field.stars["scale"]) == pytest.approx(0.05, abs=0.005)
 
 
+def test_matchedImageOfAnotherFluxScale():
+    difference, matched = shifted(0.1, -0.05)
+    expected = measureShiftField(difference, matched, STARS)
+    brighter = MaskedImage(4.0 * matched.image)
+    found = measureShiftField(difference, brighter, STARS, scale=0.25)
+    for name in ("dx", "dy", "dxErr", "scale"):
+        np.testing.assert_allclose(found.stars[name], expected.stars[name], rtol=1e-5, atol=1e-8)
+
+
 def test_outliersAndHoles():
     difference, matched = shifted(0.1, 0.0)
     # A fifth of the stars has a transient near; others a bad pixel, or a NaN in the matched image.
@@ -121,6 +130,8 @@ def test_callersSlips():
         measureShiftField(difference, MaskedImage(np.zeros((3, 3), dtype=np.float32)), STARS)
     with pytest.raises(ValueError, match="radius is 0"):
         measureShiftField(difference, matched, STARS, radius=0)
+    with pytest.raises(ValueError, match="scale is 0"):
+        measureShiftField(difference, matched, STARS, scale=0.0)
 
 
 def test_fiveHundredStarsTakeNoTime():
