@@ -66,7 +66,7 @@ def test_fewStars(n):
 
 
 def test_chanceIsNotBelieved():
-    found = [matchStars(*lists(seed, 0, n)[0], SIDE**2, 100.0).isFound for seed in range(15) for n in (2, 5, 40, 120)]
+    found = [matchStars(*lists(seed, 0, n)[0], SIDE**2, 100.0).isFound for seed in range(8) for n in (2, 5, 40, 110)]
     # One in a thousand may be.
     assert sum(found) == 0
 

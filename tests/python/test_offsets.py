@@ -28,16 +28,16 @@ def fits(matrix, n=60, seed=0, error=0.03, extra=0.0, nOutliers=0):
 @pytest.mark.parametrize(("matrix", "model"), [(np.array(IDENTITY), "none"), (SHIFT, "shift"), (AFFINE, "affine")])
 def test_modelAndItsErrors(matrix, model):
     pulls, chosen = [], []
-    for seed in range(30):
+    for seed in range(20):
         found = fits(matrix, seed=seed)
         chosen.append(found.best)
         if model != "none":
             isFitted = found.errors[model] > 0.0
             pulls += list((found.matrices[model] - matrix)[isFitted] / found.errors[model][isFitted])
     # A BIC of n = 120 takes one term too many at 2 ln 120 / 2 = 2.2 sigma per term, both at once: one time in 100.
-    assert chosen.count(model) >= 28
+    assert chosen.count(model) >= 18
     if model != "none":
-        # 60 pulls at least: rms known to 9 %.
+        # 40 pulls at least: rms known to 11 %.
         assert np.sqrt(np.mean(np.square(pulls))) == pytest.approx(1.0, abs=0.25)
 
 

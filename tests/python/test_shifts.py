@@ -52,10 +52,10 @@ def test_meanShift(shift):
 
 def test_errorsAreRight():
     pulls = []
-    for seed in range(6):
+    for seed in range(3):
         stars = measureShiftField(*shifted(0.0, 0.0, seed=seed), STARS).stars
         pulls += [stars["dx"] / stars["dxErr"], stars["dy"] / stars["dyErr"], stars["scale"] / stars["scaleErr"]]
-    # 1800 pulls: rms good to 1.7 %; all columns have one sigma.
+    # 900 pulls: rms good to 2.4 %; all columns have one sigma.
     assert np.sqrt(np.mean(np.square(pulls))) == pytest.approx(1.0, abs=0.07)
 
 
