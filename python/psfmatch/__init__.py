@@ -17,6 +17,7 @@ __version__ = version("psfmatch")
 _serveLsstDebug()
 
 _HOMES = {
+    "alignment": ("Alignment", "applyAlignment", "measureAlignment"),
     "astrometry": ("PixelTransform",),
     "basis": ("makeKernelBasisList", "makeRegularizationMatrix", "renormalizeBasis"),
     "candidateDetection": ("KernelCandidateDetection",),
@@ -39,6 +40,7 @@ _HOMES = {
         "configFromDict",
         "configToDict",
     ),
+    "coverage": ("Coverage", "measureCoverage", "requireCoverage"),
     "detection": ("SourceDetectionTask",),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
     "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
@@ -77,6 +79,7 @@ _HOMES = {
         "getFwhmPixXY",
     ),
     "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
+    "shifts": ("ShiftField", "measureShiftField"),
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
@@ -94,6 +97,7 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 __all__ = ["__version__", *_MODULE_OF]
 
 if TYPE_CHECKING:
+    from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
     from psfmatch.astrometry import PixelTransform
     from psfmatch.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
     from psfmatch.candidateDetection import KernelCandidateDetection
@@ -116,6 +120,7 @@ if TYPE_CHECKING:
         configFromDict,
         configToDict,
     )
+    from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
     from psfmatch.detection import SourceDetectionTask
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
     from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
@@ -148,6 +153,7 @@ if TYPE_CHECKING:
         getFwhmPixXY,
     )
     from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
+    from psfmatch.shifts import ShiftField, measureShiftField
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.task import Struct, Task
