@@ -109,8 +109,8 @@ class RegionSystem:
         basisList: FloatArray,
         kernelNorm: float,
     ) -> None:
-        self.matrices, self.rightHandSides, self.squares = matrices, rightHandSides, squares
-        self.folds, self.terms = folds, terms
+        self.matrices, self.rightHandSides, self.squares, self.noise = matrices, rightHandSides, squares, noise
+        self.folds, self.terms, self.basisList = folds, terms, basisList
         self.n = len(basisList)
         images = basisList.reshape(self.n, -1)
         self.gram = images @ images.T
@@ -129,6 +129,19 @@ class RegionSystem:
             self._sides[fold] = f @ rightHandSides[inside]
             self._noise[fold] = (f * noise[inside]) @ f.T
         self._totals = self._sums.sum(axis=0), self._sides.sum(axis=0), self._noise.sum(axis=0)
+
+    def refolded(self, folds: IntArray) -> RegionSystem:
+        """Return the same equations in other folds."""
+        return RegionSystem(
+            self.matrices,
+            self.rightHandSides,
+            self.squares,
+            self.noise,
+            folds,
+            self.terms,
+            self.basisList,
+            self.kernelNorm,
+        )
 
     def solve(
         self, model: SpatialModel, without: int | None = None, withCovariance: bool = False
