@@ -55,6 +55,7 @@ def applyCorrection(
     xy0 = difference.xy0[0] - half, difference.xy0[1] - half
     through = correction.convolve(MaskedImage(padded[0], None, padded[1], xy0), PLAIN, threads=threads)
     inner = np.s_[half : half + shape[0], half : half + shape[1]]
+    # What follows is done in place.
     image, variance = through.image[inner], through.variance[inner]
     box = difference.getBBox()
     theirs = _exactVariance(correction, kernel, convolved, box, threads) if completeVariance else None
@@ -62,28 +63,26 @@ def applyCorrection(
     taps = _tapsAbove(correction.computeImage(*box.centre), maskedKernelFraction)
     edge = np.int32(difference.mask.getPlaneBitMask("EDGE"))
     divisor = np.float32(scale**2)
-    newImage, newVariance = (np.empty(shape, dtype=np.float32) for _ in range(2))
-    newMask = np.empty(shape, dtype=np.int32)
+    mask = np.empty(shape, dtype=np.int32)
 
     def finish(strip: slice) -> None:
         isBad = bad[strip] != 0
-        np.copyto(newImage[strip], image[strip])
-        np.copyto(newImage[strip], difference.image[strip], where=isBad)
-        if theirs is not None:
-            total = theirs[strip] + variance[strip]
+        np.copyto(image[strip], difference.image[strip], where=isBad)
+        if factors is None:
+            assert theirs is not None
+            variance[strip] += theirs[strip]
         else:
-            assert factors is not None
             with np.errstate(invalid="ignore", over="ignore"):
                 matched = difference.variance[strip] * divisor
                 matched -= unconvolved.variance[strip]
-                total = factors.spread(matched, convolved.variance[strip], strip)
-                total += variance[strip]
-        np.divide(total, divisor, out=newVariance[strip])
-        np.copyto(newVariance[strip], difference.variance[strip], where=isBad)
-        np.bitwise_or(np.asarray(difference.mask)[strip], _spreadPlanes(bad, strip, taps, edge), out=newMask[strip])
+                variance[strip] += factors.spread(matched, convolved.variance[strip], strip)
+        if divisor != 1.0:
+            variance[strip] /= divisor
+        np.copyto(variance[strip], difference.variance[strip], where=isBad)
+        np.bitwise_or(np.asarray(difference.mask)[strip], _spreadPlanes(bad, strip, taps, edge), out=mask[strip])
 
     mapStrips(finish, shape, threads)
-    return MaskedImage(newImage, Mask(newMask, difference.mask.planes), newVariance, difference.xy0)
+    return MaskedImage(image, Mask(mask, difference.mask.planes), variance, difference.xy0)
 
 
 def _withoutBad(

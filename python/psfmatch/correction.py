@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numpy.polynomial import chebyshev
 
 from psfmatch import _core
 from psfmatch.exposure import Box, MaskedImage
@@ -136,13 +135,12 @@ def correctionKernel(
         if not (math.isfinite(variance) and variance >= 0.0):
             raise ValueError(f"a variance of {variance} is not one: it must be finite and not negative")
     size = transformSize(max(max(image.shape) for image in images))
-    power = _power(images[0][np.newaxis], size)
-    if psfImage is not None:
-        smoothing = np.maximum(_power(images[1][np.newaxis], size), 1000.0 * np.finfo(np.float64).tiny)
-        transfer = _transfer(power, smoothing, np.array([varianceUnconvolved]), np.array([varianceConvolved]))
-    else:
-        transfer = np.sqrt(_transfer(power, None, np.array([varianceUnconvolved]), np.array([varianceConvolved])))
-    return _stamps(transfer, size)[0]
+    powers = [_power(image[np.newaxis], size) for image in images]
+    variances = np.array([varianceUnconvolved]), np.array([varianceConvolved])
+    if psfImage is None:
+        return _stamps(np.sqrt(_transfer(powers[0], *variances)), size)[0]
+    smoothing = np.maximum(powers[1], 1000.0 * np.finfo(np.float64).tiny)
+    return _stamps(_transfer(powers[0], *variances, smoothing), size)[0]
 
 
 def transformSize(side: int) -> int:
@@ -157,7 +155,7 @@ def _power(images: FloatArray, size: int) -> FloatArray:
 
 
 def _transfer(
-    power: FloatArray, smoothing: FloatArray | None, unconvolved: FloatArray, convolved: FloatArray
+    power: FloatArray, unconvolved: FloatArray, convolved: FloatArray, smoothing: FloatArray | None = None
 ) -> FloatArray:
     """Return (v_n + v_c (sum k)^2) / (v_n + v_c |k^|^2 / |P^|^2) for each of n kernels."""
     weight = (convolved * power[:, 0, 0])[:, np.newaxis, np.newaxis]
@@ -168,7 +166,8 @@ def _transfer(
         relative = power / power[:, :1, :1]
         if smoothing is not None:
             relative = relative / smoothing
-        return np.asarray(np.where(weight > 0.0, (floor + weight) / (floor + weight * relative), 1.0))
+        result: FloatArray = np.where(weight > 0.0, (floor + weight) / (floor + weight * relative), 1.0)
+        return result
 
 
 def _stamps(transfer: FloatArray, size: int) -> FloatArray:
@@ -207,6 +206,8 @@ def fitPositions(box: Box) -> tuple[FloatArray, FloatArray]:
 def fitField(values: FloatArray, box: Box, order: int) -> tuple[FloatArray, FloatArray]:
     """Fit Chebyshev functions of the position to values (n, ...) at the lattice of `fitPositions`.
 
+    There the functions are orthogonal, so that each coefficient is a sum of its own: least squares.
+
     Returns
     -------
     coefficients : (p, ...)
@@ -214,15 +215,15 @@ def fitField(values: FloatArray, box: Box, order: int) -> tuple[FloatArray, Floa
     fitted : (n, ...)
         The functions at the lattice.
     """
-    x, y = fitPositions(box)
-    along = [
-        chebyshev.chebvander((position - centre) / (0.5 * size), order)
-        for position, centre, size in zip((x, y), box.centre, (box.width, box.height), strict=True)
-    ]
-    terms = np.stack([along[0][:, d - j] * along[1][:, j] for d in range(order + 1) for j in range(d + 1)], axis=1)
-    coefficients = np.linalg.lstsq(terms, values.reshape(len(values), -1), rcond=None)[0]
-    fitted = np.asarray(terms @ coefficients, dtype=np.float64)
-    return np.asarray(coefficients.reshape(-1, *values.shape[1:]), dtype=np.float64), fitted.reshape(values.shape)
+    angles = np.pi * (np.arange(LATTICE) + 0.5) / LATTICE
+    along = np.cos(np.arange(order + 1) * angles[:, np.newaxis])
+    degrees = [(d - j, j) for d in range(order + 1) for j in range(d + 1)]
+    terms = np.array([np.outer(along[:, j], along[:, i]).ravel() for i, j in degrees])
+    weights = terms / (terms**2).sum(axis=1, keepdims=True)
+    flat = values.reshape(len(values), -1)
+    coefficients = weights @ flat
+    fitted: FloatArray = (terms.T @ coefficients).reshape(values.shape)
+    return coefficients.reshape(-1, *values.shape[1:]), fitted
 
 
 def makeCorrection(
@@ -251,7 +252,7 @@ def makeCorrection(
         x, y = x[:1], y[:1]
     size = transformSize(max(kernel.shape))
     power = _power(kernel.computeImages(x, y), size)
-    transfer = np.sqrt(_transfer(power, None, unconvolved.at(x, y), convolved.at(x, y)))
+    transfer = np.sqrt(_transfer(power, unconvolved.at(x, y), convolved.at(x, y)))
     stamps = _stamps(transfer, size)
     if len(x) == 1:
         return LinearCombinationKernel(stamps, [[1.0]], bbox=box)
