@@ -44,8 +44,8 @@ class BlankSky:
     """Pixels of windows (n, s, t), with zeros where they are not blank sky.
 
     values : image minus its local sky; pulls : values / sqrt(variance), 0 without a positive variance;
-    isBlank : blank sky with a positive variance; variances : image units squared; freedom : independent pixels per pixel,
-    less than 1 for the levels of the sky that were taken off.
+    isBlank : blank sky with a positive variance; variances : image units squared; freedom : independent
+    pixels per pixel, less than 1 for the levels of the sky that were taken off.
     """
 
     values: Image
@@ -97,7 +97,7 @@ def blankSky(maskedImage: MaskedImage, planes: Iterable[str] = SOURCE_PLANES, ma
         values = np.asarray(image - _sky(image, blank, _mean))
     values = np.where(blank, values, np.float32(0.0))
     nCells = len(values) * math.prod(-(-side // SKY_PIX) for side in values.shape[1:])
-    freedom = max(0.5, 1.0 - nCells / max(1, np.count_nonzero(blank)))
+    freedom = max(0.5, 1.0 - nCells / max(1, int(np.count_nonzero(blank))))
     return BlankSky(values, np.asarray(values / np.sqrt(variance)), variance, blank, freedom)
 
 

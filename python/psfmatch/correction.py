@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import _core
-from psfmatch.exposure import Box, MaskedImage
+from psfmatch.cellGrid import CellGrid
+from psfmatch.exposure import Box
 from psfmatch.kernels import LinearCombinationKernel
 
-__all__ = ["VarianceGrid", "correctionKernel", "fitField", "fitPositions", "makeCorrection", "measureVariance"]
+__all__ = ["correctionKernel", "fitField", "fitPositions", "makeCorrection"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,63 +39,6 @@ MAX_POWER_ERROR = 4e-3
 correlation of pixels comes out larger."""
 LATTICE = 7
 """Positions along each axis at which the correction is computed."""
-CELLS, MIN_CELL_PIX, CELL_SAMPLES = 8, 32, 4096
-"""Cells along each axis for the local variance, their least side, and about how many pixels of each are used."""
-
-
-@dataclass(frozen=True)
-class VarianceGrid:
-    """Typical variance of the sky in cells of an image; values (ny, nx), at x (nx,) and y (ny,), parent pixels."""
-
-    values: FloatArray
-    x: FloatArray
-    y: FloatArray
-
-    @property
-    def isKnown(self) -> bool:
-        """Whether any cell has a finite value above zero."""
-        return bool(np.any(self.values > 0.0))
-
-    def at(self, x: FloatArray, y: FloatArray) -> FloatArray:
-        """Return the variance at positions x and y (n,): linear between centres of cells, constant beyond."""
-        rows = np.array([np.interp(x, self.x, row) for row in self.values])
-        low = np.clip(np.searchsorted(self.y, y, "right") - 1, 0, max(0, self.y.size - 2))
-        high = np.minimum(low + 1, self.y.size - 1)
-        step = np.where(high > low, self.y[high] - self.y[low], 1.0)
-        t = np.clip((y - self.y[low]) / step, 0.0, 1.0)
-        n = np.arange(x.size)
-        return np.asarray((1.0 - t) * rows[low, n] + t * rows[high, n])
-
-
-def measureVariance(maskedImage: MaskedImage, planes: tuple[str, ...], threads: int = 1) -> VarianceGrid:
-    """Measure the variance plane in cells by a clipped mean (3 sigma, 3 times), which leaves bright sources out.
-
-    Pixels in `planes` or with unusable values do not count; a cell without a pixel takes the median of the others. No
-    cell at all gives zeros.
-    """
-    edges = [_edges(size) for size in maskedImage.shape]
-    cellArea = math.prod(maskedImage.shape) / math.prod(edge.size - 1 for edge in edges)
-    step = max(1, math.isqrt(int(cellArea / CELL_SAMPLES)))
-    values, _ = _core.superPixelStatistics(
-        maskedImage.variance,
-        maskedImage.variance,
-        np.asarray(maskedImage.mask),
-        maskedImage.mask.getPlaneBitMask(planes, ignoreMissing=True),
-        edgesY=edges[0].tolist(),
-        edgesX=edges[1].tolist(),
-        stepX=step,
-        stepY=step,
-        statistic=_core.SuperPixelStatistic.MEANCLIP,
-        nThreads=threads,
-    )
-    known = np.isfinite(values) & (values >= 0.0)
-    values = np.where(known, values, np.median(values[known]) if known.any() else 0.0)
-    y, x = (np.asarray(0.5 * (edge[:-1] + edge[1:] - 1), dtype=np.float64) for edge in edges)
-    return VarianceGrid(values, x + maskedImage.xy0[0], y + maskedImage.xy0[1])
-
-
-def _edges(size: int) -> npt.NDArray[np.int64]:
-    return np.linspace(0, size, min(CELLS, max(1, size // MIN_CELL_PIX)) + 1).round().astype(np.int64)
 
 
 def correctionKernel(
@@ -138,9 +80,12 @@ def correctionKernel(
     powers = [_power(image[np.newaxis], size) for image in images]
     variances = np.array([varianceUnconvolved]), np.array([varianceConvolved])
     if psfImage is None:
-        return _stamps(np.sqrt(_transfer(powers[0], *variances)), size)[0]
-    smoothing = np.maximum(powers[1], 1000.0 * np.finfo(np.float64).tiny)
-    return _stamps(_transfer(powers[0], *variances, smoothing), size)[0]
+        transfer = np.sqrt(_transfer(powers[0], *variances))
+    else:
+        smoothing = np.maximum(powers[1], 1000.0 * np.finfo(np.float64).tiny)
+        transfer = _transfer(powers[0], *variances, smoothing)
+    phi: FloatArray = _stamps(transfer, size)[0]
+    return phi
 
 
 def transformSize(side: int) -> int:
@@ -172,7 +117,7 @@ def _transfer(
 
 def _stamps(transfer: FloatArray, size: int) -> FloatArray:
     """Return even kernels (n, s, s) of sum 1 for transfers (n, size, size // 2 + 1), of one common side."""
-    kernels = np.fft.fftshift(np.fft.irfft2(transfer, s=(size, size)), axes=(1, 2))
+    kernels: FloatArray = np.fft.fftshift(np.fft.irfft2(transfer, s=(size, size)), axes=(1, 2))
     weights = np.abs(kernels)
     middle, total = size // 2, weights.sum(axis=(1, 2))
     half = 0
@@ -227,7 +172,7 @@ def fitField(values: FloatArray, box: Box, order: int) -> tuple[FloatArray, Floa
 
 
 def makeCorrection(
-    kernel: LinearCombinationKernel, box: Box, unconvolved: VarianceGrid, convolved: VarianceGrid, varying: bool = True
+    kernel: LinearCombinationKernel, box: Box, unconvolved: CellGrid, convolved: CellGrid, varying: bool = True
 ) -> LinearCombinationKernel:
     """Return the correction of a difference as a kernel over a box, of sum 1 everywhere.
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.cellGrid import CellGrid, measureCells
 from psfmatch.correctedPixels import applyCorrection
-from psfmatch.correction import VarianceGrid, makeCorrection, measureVariance
+from psfmatch.correction import makeCorrection
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
@@ -155,7 +156,10 @@ def decorrelate(
     convolved, unconvolved = (
         MaskedImage(image.image, image.mask, image.variance, pixels.xy0) for image in (convolved, unconvolved)
     )
-    ours, theirs = (measureVariance(image, ignoreMaskPlanes, nThreads) for image in (unconvolved, convolved))
+    ours, theirs = (
+        measureCells(image, image.variance, ignoreMaskPlanes, nThreads, isVariance=True)
+        for image in (unconvolved, convolved)
+    )
     psf = difference.psf if psf is None else psf
     scale = kernelSum if isScienceConvolved else 1.0
     ratio = _varianceRatio(ours, theirs, kernelSum)
@@ -194,7 +198,7 @@ def decorrelate(
     return Decorrelation(exposure, correction, effective, True, ratio, kernel, convolved, unconvolved, scale)
 
 
-def _varianceRatio(unconvolved: VarianceGrid, convolved: VarianceGrid, kernelSum: float) -> float:
+def _varianceRatio(unconvolved: CellGrid, convolved: CellGrid, kernelSum: float) -> float:
     """Return v_c (sum k)^2 / v_n, NaN if nothing is known of either."""
     if not (unconvolved.isKnown or convolved.isKnown):
         return float("nan")
