@@ -39,6 +39,9 @@ _HOMES = {
         "configFromDict",
         "configToDict",
     ),
+    "correction": ("correctionKernel",),
+    "covariance": ("noiseCovariance",),
+    "decorrelation": ("Decorrelation", "decorrelate"),
     "detection": ("SourceDetectionTask",),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
     "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
@@ -56,6 +59,7 @@ _HOMES = {
     "exposure": ("Box", "Exposure", "Mask", "MaskedImage"),
     "footprints": ("Footprint", "FootprintSet"),
     "imagePsfMatch": ("ImagePsfMatchConfig", "ImagePsfMatchTask"),
+    "kernelUncertainty": ("kernelUncertaintyPlane",),
     "kernels": (
         "Chebyshev2D",
         "EdgeHandling",
@@ -80,6 +84,7 @@ _HOMES = {
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
+    "varianceScaling": ("scaleVariance",),
     "visitors": (
         "AssessSpatialKernelVisitor",
         "BuildSingleKernelVisitor",
@@ -88,6 +93,7 @@ _HOMES = {
         "KernelSumVisitor",
     ),
     "warping": ("WarpedPsf", "Warper"),
+    "whiteness": ("Whiteness", "measureWhiteness"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -116,6 +122,9 @@ if TYPE_CHECKING:
         configFromDict,
         configToDict,
     )
+    from psfmatch.correction import correctionKernel
+    from psfmatch.covariance import noiseCovariance
+    from psfmatch.decorrelation import Decorrelation, decorrelate
     from psfmatch.detection import SourceDetectionTask
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
     from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
@@ -134,6 +143,7 @@ if TYPE_CHECKING:
     from psfmatch.footprints import Footprint, FootprintSet
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
     from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D, SpatialFunction2D
+    from psfmatch.kernelUncertainty import kernelUncertaintyPlane
     from psfmatch.measurement import SourceMeasurementTask
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
     from psfmatch.psf import (
@@ -151,6 +161,7 @@ if TYPE_CHECKING:
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.task import Struct, Task
+    from psfmatch.varianceScaling import scaleVariance
     from psfmatch.visitors import (
         AssessSpatialKernelVisitor,
         BuildSingleKernelVisitor,
@@ -159,6 +170,7 @@ if TYPE_CHECKING:
         KernelSumVisitor,
     )
     from psfmatch.warping import WarpedPsf, Warper
+    from psfmatch.whiteness import Whiteness, measureWhiteness
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from psfmatch.exposure import MaskedImage
 
-__all__ = ["SOURCE_PLANES", "BlankSky", "blankSky", "robustStdev"]
+__all__ = ["SOURCE_PLANES", "BlankSky", "findBlankSky", "robustStdev"]
 
 Image = npt.NDArray[np.float32]
 
@@ -68,7 +68,7 @@ def robustStdev(values: npt.NDArray[np.floating]) -> float:
     return float(0.7413 * (high - low))
 
 
-def blankSky(maskedImage: MaskedImage, planes: Iterable[str] = SOURCE_PLANES, maxPixels: int = 300_000) -> BlankSky:
+def findBlankSky(maskedImage: MaskedImage, planes: Iterable[str] = SOURCE_PLANES, maxPixels: int = 300_000) -> BlankSky:
     """Return windows of an image with what is blank sky in them.
 
     Parameters

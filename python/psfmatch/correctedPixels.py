@@ -14,9 +14,9 @@ import numpy.typing as npt
 from numpy.polynomial import chebyshev
 
 from psfmatch.correction import fitField, fitPositions
+from psfmatch.covariance import composed
 from psfmatch.exposure import Box, Mask, MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel
-from psfmatch.noiseCovariance import composed
 from psfmatch.strips import mapStrips
 
 __all__ = ["applyCorrection"]

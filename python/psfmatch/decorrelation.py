@@ -17,10 +17,10 @@ import numpy.typing as npt
 from psfmatch.cellGrid import CellGrid, measureCells
 from psfmatch.correctedPixels import applyCorrection
 from psfmatch.correction import makeCorrection
+from psfmatch.covariance import CorrectedPsf, noiseCovariance
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.noiseCovariance import CorrectedPsf, noiseCovariance
 from psfmatch.psf import Psf, asPsf
 from psfmatch.threads import resolveThreads
 
@@ -58,7 +58,7 @@ class Decorrelation:
     def covariance(self, x: float, y: float, maxLag: int = 3) -> FloatArray:
         """Return the covariance that is left between the pixel at (x, y), parent pixels, and its neighbours.
 
-        See `psfmatch.noiseCovariance.noiseCovariance`: (2 maxLag + 1, 2 maxLag + 1), image units squared.
+        See `psfmatch.covariance.noiseCovariance`: (2 maxLag + 1, 2 maxLag + 1), image units squared.
         """
         return self._covariance(x, y, maxLag, self.kernel)
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.cellGrid import CellGrid, measureCells
+from psfmatch.covariance import composed
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.noiseCovariance import composed
 from psfmatch.threads import resolveThreads
 
 __all__ = ["kernelUncertaintyPlane"]

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from psfmatch.blankSky import SOURCE_PLANES, blankSky, robustStdev
+from psfmatch.blankSky import SOURCE_PLANES, findBlankSky, robustStdev
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.strips import mapStrips
@@ -65,7 +65,7 @@ def scaleVariance(
         If the factor is above maxFactor either way (``factor``, ``maxFactor``), or not positive: image and
         variance cannot be in the same units.
     """
-    sky = blankSky(maskedImage, planes, maxPixels)
+    sky = findBlankSky(maskedImage, planes, maxPixels)
     pulls = sky.pulls[sky.isBlank]
     if pulls.size < MIN_PIXELS:
         log.warning("Only %d pixels of blank sky with a variance: the variance plane stays as it is", pulls.size)

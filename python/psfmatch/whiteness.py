@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.blankSky import SOURCE_PLANES, blankSky, robustStdev
+from psfmatch.blankSky import SOURCE_PLANES, findBlankSky, robustStdev
 from psfmatch.exposure import Exposure, MaskedImage
 
-__all__ = ["Whiteness", "whiteness"]
+__all__ = ["Whiteness", "measureWhiteness"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -52,7 +52,7 @@ class Whiteness:
         return max(abs(self.lag1), abs(self.lag2)) < TOLERANCE + SIGMAS * self.lagError
 
 
-def whiteness(
+def measureWhiteness(
     difference: Exposure | MaskedImage, planes: Iterable[str] = SOURCE_PLANES, maxPixels: int = 250_000
 ) -> Whiteness:
     """Measure the correlation of the noise of a difference image.
@@ -67,7 +67,7 @@ def whiteness(
         About how many pixels to look at.
     """
     maskedImage = difference.maskedImage if isinstance(difference, Exposure) else difference
-    sky = blankSky(maskedImage, planes, maxPixels)
+    sky = findBlankSky(maskedImage, planes, maxPixels)
     correlations = np.full((2 * MAX_LAG + 1, 2 * MAX_LAG + 1), math.nan)
     n = sky.nPixels
     nPairs = n
