@@ -7,8 +7,9 @@ follow the scatter that is found, not the variance plane.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ SOURCE_PLANES = ("DETECTED", "DETECTED_NEGATIVE", "BAD", "SAT", "CR", "EDGE", "N
 WINDOW_PIX = 64
 """Side of a window."""
 SKY_PIX = 32
-"""Side of the cells of a window whose sky is taken off, one number each."""
+"""Side of the cells of a window whose sky is taken off, a plane each."""
 SMOOTHING_PIX = 5
 """Side of the box over which sources are looked for."""
 SOURCE_SIGMA = 4.0
@@ -45,7 +46,7 @@ class BlankSky:
 
     values : image minus its local sky; pulls : values / sqrt(variance), 0 without a positive variance;
     isBlank : blank sky with a positive variance; variances : image units squared; freedom : independent
-    pixels per pixel, less than 1 for the levels of the sky that were taken off.
+    pixels per pixel, less than 1 for the planes that were taken off.
     """
 
     values: Image
@@ -90,14 +91,14 @@ def findBlankSky(maskedImage: MaskedImage, planes: Iterable[str] = SOURCE_PLANES
     good &= variance > 0.0
     good &= variance < np.inf
     image, variance = np.where(good, image, np.float32(0.0)), np.where(good, variance, np.float32(1.0))
-    values: Image = image - _sky(image, good, _median)
+    values = _withoutMedian(image, good)
     blank = good
     for _ in range(PASSES):
         blank = good & ~_sources(np.asarray(values / np.sqrt(variance)), good, blank)
-        values = np.asarray(image - _sky(image, blank, _mean))
+        values = _withoutPlane(image, blank)
     values = np.where(blank, values, np.float32(0.0))
-    nCells = len(values) * math.prod(-(-side // SKY_PIX) for side in values.shape[1:])
-    freedom = max(0.5, 1.0 - nCells / max(1, int(np.count_nonzero(blank))))
+    nNumbers = 3 * len(values) * len(_cells(values))
+    freedom = max(0.5, 1.0 - nNumbers / max(1, int(np.count_nonzero(blank))))
     return BlankSky(values, np.asarray(values / np.sqrt(variance)), variance, blank, freedom)
 
 
@@ -113,49 +114,68 @@ def _windows(shape: tuple[int, int], maxPixels: int) -> tuple[npt.NDArray[np.int
     return indices[0], indices[1]
 
 
-def _sky(
-    image: Image, blank: npt.NDArray[np.bool_], statistic: Callable[[Image, npt.NDArray[np.bool_]], Image]
-) -> Image:
-    """Return the sky of windows (n, s, t), constant in cells; 0 in a cell without blank pixels."""
-    sky = np.zeros_like(image)
-    for top in range(0, image.shape[1], SKY_PIX):
-        for left in range(0, image.shape[2], SKY_PIX):
-            cell = np.s_[:, top : top + SKY_PIX, left : left + SKY_PIX]
-            level = statistic(image[cell].reshape(len(image), -1), blank[cell].reshape(len(image), -1))
-            sky[cell] = level[:, np.newaxis, np.newaxis]
-    return sky
+def _cells(image: Image) -> list[tuple[slice, slice, slice]]:
+    """Return the cells of windows (n, s, t)."""
+    corners = itertools.product(*(range(0, side, SKY_PIX) for side in image.shape[1:]))
+    return [np.s_[:, top : top + SKY_PIX, left : left + SKY_PIX] for top, left in corners]
 
 
-def _median(values: Image, isGood: npt.NDArray[np.bool_]) -> Image:
-    count = np.count_nonzero(isGood, axis=1)
-    # What is not good sorts to the end.
-    ordered = np.sort(np.where(isGood, values, np.float32(np.inf)), axis=1)
-    middle = ordered[np.arange(len(values)), np.maximum(count - 1, 0) // 2]
-    return np.where(count > 0, middle, np.float32(0.0))
+def _withoutMedian(image: Image, good: npt.NDArray[np.bool_]) -> Image:
+    """Return windows without the median of the good pixels of each cell."""
+    result = np.empty_like(image)
+    for cell in _cells(image):
+        count = np.count_nonzero(good[cell], axis=(1, 2))
+        # What is not good sorts to the end.
+        ordered = np.sort(np.where(good[cell], image[cell], np.float32(np.inf)).reshape(len(image), -1), axis=1)
+        middle = ordered[np.arange(len(image)), np.maximum(count - 1, 0) // 2]
+        result[cell] = image[cell] - np.where(count > 0, middle, np.float32(0.0))[:, np.newaxis, np.newaxis]
+    return result
 
 
-def _mean(values: Image, isGood: npt.NDArray[np.bool_]) -> Image:
-    count = np.count_nonzero(isGood, axis=1)
-    mean = np.where(isGood, values, np.float32(0.0)).sum(axis=1, dtype=np.float64) / np.maximum(count, 1)
-    return np.asarray(mean, dtype=np.float32)
+def _withoutPlane(image: Image, blank: npt.NDArray[np.bool_]) -> Image:
+    """Return windows without the mean and the slopes, along x and y, of the blank pixels of each cell."""
+    result = np.empty_like(image)
+    for cell in _cells(image):
+        pixels, weight = image[cell], blank[cell].astype(np.float32)
+        count = np.maximum(weight.sum(axis=(1, 2)), 1.0)[:, np.newaxis, np.newaxis]
+        pixels = pixels - (weight * pixels).sum(axis=(1, 2), keepdims=True) / count
+        height, width = pixels.shape[1:]
+        # One after the other: gaps leave the two slopes nearly independent, and the passes see to the rest.
+        for position in (
+            np.arange(width, dtype=np.float32)[np.newaxis],
+            np.arange(height, dtype=np.float32)[:, np.newaxis],
+        ):
+            offset = position - (weight * position).sum(axis=(1, 2), keepdims=True) / count
+            power = (weight * offset**2).sum(axis=(1, 2), keepdims=True)
+            slope = (weight * offset * pixels).sum(axis=(1, 2), keepdims=True) / np.maximum(power, 1.0)
+            pixels = pixels - slope * offset
+        result[cell] = pixels
+    return result
 
 
 def _sources(pulls: Image, good: npt.NDArray[np.bool_], blank: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return the pixels near anything that stands out of windows (n, s, t), whose blank pixels are known roughly."""
     pulls = np.where(good, pulls, np.float32(0.0))
-    smoothed = pulls
+    middle, width = _scatter(pulls, blank)
+    # One pixel, however bright, is no source.
+    limit = np.float32(PIXEL_SIGMA) * width
+    smoothed = np.clip(pulls - middle, -limit, limit)
+    single = np.abs(pulls - middle) > limit
     for axis in (1, 2):
         smoothed = _overBox(smoothed, SMOOTHING_PIX // 2, axis, np.add)
-    standsOut = np.zeros_like(good)
-    for image, limit in ((smoothed, SOURCE_SIGMA), (pulls, PIXEL_SIGMA)):
-        sample = image[:, ::2, ::2][blank[:, ::2, ::2]]
-        if sample.size < 2:
-            continue
-        middle, width = np.float32(np.median(sample)), np.float32(limit * robustStdev(sample))
-        standsOut |= np.abs(image - middle) > width
+    middle, width = _scatter(smoothed, blank)
+    sources = np.abs(smoothed - middle) > np.float32(SOURCE_SIGMA) * width
     for axis in (1, 2):
-        standsOut = _overBox(standsOut, GROW_PIX, axis, np.logical_or)
-    return standsOut
+        sources = _overBox(sources, GROW_PIX, axis, np.logical_or)
+    return np.asarray(sources | single)
+
+
+def _scatter(values: Image, blank: npt.NDArray[np.bool_]) -> tuple[np.float32, np.float32]:
+    """Return median and robust standard deviation of every fourth blank pixel; infinite without any."""
+    sample = values[:, ::2, ::2][blank[:, ::2, ::2]]
+    if sample.size < 2:
+        return np.float32(0.0), np.float32(np.inf)
+    return np.float32(np.median(sample)), np.float32(robustStdev(sample))
 
 
 def _overBox(windows: Any, half: int, axis: int, combine: np.ufunc) -> Any:

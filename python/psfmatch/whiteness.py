@@ -79,7 +79,7 @@ def measureWhiteness(
                 if dy == 0 and dx < 0:
                     continue
                 covariance, count = _covariance(pulls, sky.isBlank, dy, dx)
-                # The level that was taken off each cell correlates its pixels by minus one over their number.
+                # Each number that was taken off a cell correlates its pixels by minus one over how many they are.
                 value = covariance / power * sky.freedom + 1.0 - sky.freedom if count and power > 0.0 else math.nan
                 correlations[MAX_LAG + dy, MAX_LAG + dx] = correlations[MAX_LAG - dy, MAX_LAG - dx] = value
                 nPairs = min(nPairs, count)

@@ -22,7 +22,7 @@ def test_whiteNoise(white):
     assert abs(found.lag1) < 4.0 * found.lagError
     assert abs(found.lag2) < 4.0 * found.lagError
     assert found.pullWidth == pytest.approx(0.5, abs=4.0 * found.pullWidthError)
-    assert found.lagError == pytest.approx(0.5 / np.sqrt(found.nPixels), rel=0.03)
+    assert found.lagError == pytest.approx(0.5 / np.sqrt(found.nPixels), rel=0.06)
     assert found.correlations[2, 2] == pytest.approx(1.0, abs=1e-12)
     np.testing.assert_array_equal(found.correlations, found.correlations[::-1, ::-1])
 
@@ -43,7 +43,7 @@ def test_noiseSmoothedAlongX(white):
     assert found.correlations[2, 3] == pytest.approx(0.5, abs=0.01)
     assert found.correlations[3, 2] == pytest.approx(0.0, abs=0.01)
     assert found.correlations[3, 3] == pytest.approx(0.0, abs=0.01)
-    assert found.lag1 == pytest.approx(0.125, abs=0.005)
+    assert found.lag1 == pytest.approx(0.125, abs=0.01)
     assert not found.isWhite
 
 
