@@ -41,6 +41,9 @@ _HOMES = {
         "configToDict",
     ),
     "coverage": ("Coverage", "measureCoverage", "requireCoverage"),
+    "correction": ("correctionKernel",),
+    "covariance": ("noiseCovariance",),
+    "decorrelation": ("Decorrelation", "decorrelate"),
     "detection": ("SourceDetectionTask",),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
     "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
@@ -58,6 +61,7 @@ _HOMES = {
     "exposure": ("Box", "Exposure", "Mask", "MaskedImage"),
     "footprints": ("Footprint", "FootprintSet"),
     "imagePsfMatch": ("ImagePsfMatchConfig", "ImagePsfMatchTask"),
+    "kernelUncertainty": ("kernelUncertaintyPlane",),
     "kernels": (
         "Chebyshev2D",
         "EdgeHandling",
@@ -83,6 +87,7 @@ _HOMES = {
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
+    "varianceScaling": ("scaleVariance",),
     "visitors": (
         "AssessSpatialKernelVisitor",
         "BuildSingleKernelVisitor",
@@ -91,6 +96,7 @@ _HOMES = {
         "KernelSumVisitor",
     ),
     "warping": ("WarpedPsf", "Warper"),
+    "whiteness": ("Whiteness", "measureWhiteness"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -121,6 +127,9 @@ if TYPE_CHECKING:
         configToDict,
     )
     from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
+    from psfmatch.correction import correctionKernel
+    from psfmatch.covariance import noiseCovariance
+    from psfmatch.decorrelation import Decorrelation, decorrelate
     from psfmatch.detection import SourceDetectionTask
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
     from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
@@ -139,6 +148,7 @@ if TYPE_CHECKING:
     from psfmatch.footprints import Footprint, FootprintSet
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
     from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D, SpatialFunction2D
+    from psfmatch.kernelUncertainty import kernelUncertaintyPlane
     from psfmatch.measurement import SourceMeasurementTask
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
     from psfmatch.psf import (
@@ -157,6 +167,7 @@ if TYPE_CHECKING:
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.task import Struct, Task
+    from psfmatch.varianceScaling import scaleVariance
     from psfmatch.visitors import (
         AssessSpatialKernelVisitor,
         BuildSingleKernelVisitor,
@@ -165,6 +176,7 @@ if TYPE_CHECKING:
         KernelSumVisitor,
     )
     from psfmatch.warping import WarpedPsf, Warper
+    from psfmatch.whiteness import Whiteness, measureWhiteness
 
 
 def __getattr__(name: str) -> Any:

@@ -160,15 +160,15 @@ class LinearCombinationKernel:
         RuntimeError
             If the kernel has no covariance: set ``calculateKernelUncertainty``.
         """
-        return np.sqrt(kernelVariance(self._basis, self._coefficientCovariance(x, y)))
+        return np.sqrt(kernelVariance(self._basis, self.coefficientCovariance(x, y)))
 
     def kernelSumSigma(self, x: float, y: float) -> float:
         """Return the standard deviation of the kernel sum at (x, y); errors as `computeSigmaImage`."""
         sums = self._basis.sum(axis=(1, 2))
-        return math.sqrt(max(0.0, float(sums @ self._coefficientCovariance(x, y) @ sums)))
+        return math.sqrt(max(0.0, float(sums @ self.coefficientCovariance(x, y) @ sums)))
 
-    def _coefficientCovariance(self, x: float, y: float) -> FloatArray:
-        """Return the covariance (n, n) of the coefficients a_i(x, y)."""
+    def coefficientCovariance(self, x: float, y: float) -> FloatArray:
+        """Return the covariance (n, n) of the coefficients a_i(x, y); errors as `computeSigmaImage`."""
         if self._covariance is None:
             raise RuntimeError("the kernel has no covariance; set calculateKernelUncertainty before it is fitted")
         terms = self._function.evaluate(np.atleast_1d(x), np.atleast_1d(y))[0]
