@@ -17,6 +17,7 @@ __version__ = version("psfmatch")
 _serveLsstDebug()
 
 _HOMES = {
+    "applying": ("AppliedKernel", "applyKernel"),
     "astrometry": ("PixelTransform",),
     "basis": ("makeKernelBasisList", "makeRegularizationMatrix", "renormalizeBasis"),
     "candidateDetection": ("KernelCandidateDetection",),
@@ -76,7 +77,10 @@ _HOMES = {
         "getFwhmPix",
         "getFwhmPixXY",
     ),
+    "preparation": ("Preparation", "prepareInputs", "registerInputs"),
     "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
+    "recipe": ("StoredKernel", "SubtractionRecipe"),
+    "saturation": ("flagSaturation",),
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
@@ -94,6 +98,7 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 __all__ = ["__version__", *_MODULE_OF]
 
 if TYPE_CHECKING:
+    from psfmatch.applying import AppliedKernel, applyKernel
     from psfmatch.astrometry import PixelTransform
     from psfmatch.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
     from psfmatch.candidateDetection import KernelCandidateDetection
@@ -136,6 +141,7 @@ if TYPE_CHECKING:
     from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D, SpatialFunction2D
     from psfmatch.measurement import SourceMeasurementTask
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
+    from psfmatch.preparation import Preparation, prepareInputs, registerInputs
     from psfmatch.psf import (
         DoubleGaussianPsf,
         GaussianPsf,
@@ -148,6 +154,8 @@ if TYPE_CHECKING:
         getFwhmPixXY,
     )
     from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
+    from psfmatch.recipe import StoredKernel, SubtractionRecipe
+    from psfmatch.saturation import flagSaturation
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.task import Struct, Task
