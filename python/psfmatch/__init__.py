@@ -80,7 +80,7 @@ _HOMES = {
     "preparation": ("Preparation", "prepareInputs", "registerInputs"),
     "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
     "recipe": ("StoredKernel", "SubtractionRecipe"),
-    "saturation": ("flagSaturation",),
+    "saturation": ("Saturation", "findSaturation", "flagSaturation"),
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
@@ -155,7 +155,7 @@ if TYPE_CHECKING:
     )
     from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
     from psfmatch.recipe import StoredKernel, SubtractionRecipe
-    from psfmatch.saturation import flagSaturation
+    from psfmatch.saturation import Saturation, findSaturation, flagSaturation
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.task import Struct, Task

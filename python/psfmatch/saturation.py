@@ -32,13 +32,13 @@ SATURATION_CARDS = ("SATURATE", "SATLEVEL", "SATURATA", "SATURATB", "SATURAT", "
 DEFECT_PLANES = ("BAD", "CR", "NO_DATA")
 """Pixels with these say nothing about stars."""
 
-STEP = 0.005
+STEP = 0.0005
 """Width of a bin of ln(counts above the sky)."""
 
-WINDOWS = (1, 2, 4, 8, 16)
+WINDOWS = (1, 10, 20, 40, 80, 160)
 """Widths of a plateau tried, bins: from exact values to 8 per cent, which noise and flat fields make of them."""
 
-REACH = 139
+REACH = 1386
 """Bins below the plateau with which it is compared: a factor of two in counts."""
 
 MIN_PLATEAU = 9
@@ -253,10 +253,10 @@ def _findPlateau(pixels: _BrightPixels) -> _Plateau | None:
         isWide = window * STEP * lowest * np.exp(STEP * lower) >= 3.0 * quantum
         isPlateau = (inside >= MIN_PLATEAU) & (above <= np.maximum(3.0, MAX_ABOVE * inside)) & isHigh & isWide
         isPlateau &= (inside >= MIN_EXCESS * expected + 5.0 * np.sqrt(expected + 1.0)) & (lower > 0)
-        # A wider window is worth taking only if it holds clearly more.
-        score = np.where(isPlateau, inside - expected, 0.0) * (1.0 - 0.01 * window)
+        score = np.where(isPlateau, inside - expected, 0.0)
         top = int(np.argmax(score))
-        if score[top] > (best[0] if best is not None else 0.0):
+        # A wider window is worth taking only if it holds clearly more.
+        if score[top] > (1.05 * best[0] + 2.0 if best is not None else 0.0):
             best = (float(score[top]), int(tops[top]), window)
     if best is None:
         return None
@@ -265,8 +265,11 @@ def _findPlateau(pixels: _BrightPixels) -> _Plateau | None:
     below = total[first + room] - total[first + room - REACH]
     density = below / min(first, REACH)
     # The tail of a plateau that noise has widened.
-    while first > 0 and top - first < 2 * WINDOWS[-1] and histogram[first - 1] > 3.0 * density + 1.0:
-        first -= 1
+    step = max(1, window // 4)
+    while first > step and top - first < 2 * WINDOWS[-1]:
+        if histogram[first - step : first].sum() <= 3.0 * density * step + 1.0:
+            break
+        first -= step
     chosen = (bins >= first) & (bins < top)
     return _Plateau(
         level=pixels.sky + float(counts[chosen].min()),
@@ -279,7 +282,9 @@ def _findPlateau(pixels: _BrightPixels) -> _Plateau | None:
 
 def _quantum(counts: FloatArray) -> float:
     """Return the step of digitised values; next to nothing for others."""
-    values = np.unique(np.sort(counts)[:5000])
+    # The faintest are the closest together.
+    count = min(counts.size, 5000)
+    values = np.unique(np.partition(counts, count - 1)[:count])
     steps = np.diff(values)
     steps = steps[steps > 1e-6 * values[-1]]
     return float(steps.min()) if steps.size else 0.0
