@@ -63,6 +63,7 @@ _HOMES = {
         "LinearCombinationKernel",
         "Polynomial2D",
         "SpatialFunction2D",
+        "readHotpantsKernel",
     ),
     "measurement": ("SourceMeasurementTask",),
     "modelPsfMatch": ("ModelPsfMatchConfig", "ModelPsfMatchTask"),
@@ -138,7 +139,14 @@ if TYPE_CHECKING:
     from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
     from psfmatch.footprints import Footprint, FootprintSet
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
-    from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D, SpatialFunction2D
+    from psfmatch.kernels import (
+        Chebyshev2D,
+        EdgeHandling,
+        LinearCombinationKernel,
+        Polynomial2D,
+        SpatialFunction2D,
+        readHotpantsKernel,
+    )
     from psfmatch.measurement import SourceMeasurementTask
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
     from psfmatch.preparation import Preparation, prepareInputs, registerInputs

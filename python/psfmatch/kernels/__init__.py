@@ -1,5 +1,6 @@
 """The matching kernel and the differential background as functions of position."""
 
+from psfmatch.kernels.hotpants import hotpantsBasis, readHotpantsKernel
 from psfmatch.kernels.linearCombination import EdgeHandling, LinearCombinationKernel, backgroundFromTables
 from psfmatch.kernels.spatialFunction import (
     RAW_PIXELS,
@@ -19,5 +20,7 @@ __all__ = [
     "SpatialFunction2D",
     "backgroundFromTables",
     "frameOf",
+    "hotpantsBasis",
     "makeSpatialFunction",
+    "readHotpantsKernel",
 ]
