@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.metadata import version
 from os import PathLike
 from typing import Any
@@ -114,15 +115,19 @@ def applyKernel(
     used = replace(
         recipe, shape=box.shape, xy0=(box.x0, box.y0), version=version("psfmatch"), instructionSet=instructionSet
     )
+    difference = Exposure(
+        pixels,
+        wcs=scienceExposure.wcs,
+        psf=scienceExposure.psf if isTemplate else templateExposure.psf,
+        photoCalib=scienceExposure.photoCalib,
+        filter=scienceExposure.filter,
+        metadata=dict(scienceExposure.metadata),
+    )
+    if recipe.decorrelation is not None:
+        inputs = (template, science) if isTemplate else (science, template)
+        difference = _decorrelated(difference, stored.kernel, inputs, recipe, threads)
     return AppliedKernel(
-        difference=Exposure(
-            pixels,
-            wcs=scienceExposure.wcs,
-            psf=scienceExposure.psf if isTemplate else templateExposure.psf,
-            photoCalib=scienceExposure.photoCalib,
-            filter=scienceExposure.filter,
-            metadata=dict(scienceExposure.metadata),
-        ),
+        difference=difference,
         matched=_matchedExposure(matched, templateExposure, scienceExposure, isTemplate),
         template=templateExposure,
         stored=StoredKernel(stored.kernel, background if useBackground else None, used),
@@ -182,6 +187,32 @@ def _instructionSetOf(recipe: SubtractionRecipe) -> str:
             chosen,
         )
     return chosen
+
+
+def _decorrelated(
+    difference: Exposure,
+    kernel: LinearCombinationKernel,
+    inputs: tuple[MaskedImage, MaskedImage],
+    recipe: SubtractionRecipe,
+    threads: int | None,
+) -> Exposure:
+    """Return the difference decorrelated as the recipe has it; `inputs` are the convolved image and the other one."""
+    options = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in (recipe.decorrelation or {}).items()
+    }
+    decorrelated: Exposure = (
+        import_module("psfmatch.decorrelation")
+        .decorrelate(
+            difference,
+            kernel,
+            *inputs,
+            isScienceConvolved=recipe.convolved == "science",
+            threads=threads,
+            **options,
+        )
+        .exposure
+    )
+    return decorrelated
 
 
 def _matchedExposure(matched: MaskedImage, template: Exposure, science: Exposure, isTemplate: bool) -> Exposure:

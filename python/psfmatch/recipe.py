@@ -71,7 +71,9 @@ class SubtractionRecipe:
     convolved : which image; edges : borders and bad pixels of the convolution;
     divisor : the difference was divided by it (the kernel sum at the centre where the science image is convolved);
     warping : fields of the `WarperConfig` as plain data; warpBadPlanes, warpMaskedKernelFraction : as the Warper's;
-    preparation : what came before; shape, xy0 : the pixels (h, w) of the science image, None where they are not known;
+    preparation : what came before; decorrelation : arguments of `psfmatch.decorrelation.decorrelate` if the difference
+    was decorrelated, else None;
+    shape, xy0 : the pixels (h, w) of the science image, None where they are not known;
     version, instructionSet : of psfmatch and of the machine: with others the last bits may differ.
     """
 
@@ -82,6 +84,7 @@ class SubtractionRecipe:
     warpBadPlanes: tuple[str, ...] = ("BAD", "SAT", "CR", "NO_DATA")
     warpMaskedKernelFraction: float = 0.01
     preparation: Preparation = field(default_factory=Preparation)
+    decorrelation: Mapping[str, Any] | None = None
     shape: tuple[int, int] | None = None
     xy0: tuple[int, int] = (0, 0)
     version: str = field(default_factory=lambda: version("psfmatch"))
@@ -101,6 +104,7 @@ class SubtractionRecipe:
         kernel: LinearCombinationKernel,
         box: Box,
         preparation: Preparation | None = None,
+        decorrelation: Mapping[str, Any] | None = None,
     ) -> Self:
         """Return the recipe of a subtraction that a task made.
 
@@ -116,6 +120,8 @@ class SubtractionRecipe:
             Pixels of the science image, parent coordinates.
         preparation
             What was done to the images before.
+        decorrelation
+            Arguments (by name, fit for JSON) of the decorrelation that followed; None if there was none.
         """
         warper = warperOf(config)
         return cls(
@@ -126,6 +132,7 @@ class SubtractionRecipe:
             warpBadPlanes=warper.badPlanes,
             warpMaskedKernelFraction=warper.maskedKernelFraction,
             preparation=preparation or Preparation(),
+            decorrelation=decorrelation,
             shape=box.shape,
             xy0=(box.x0, box.y0),
         )
