@@ -18,6 +18,7 @@ _serveLsstDebug()
 
 _HOMES = {
     "alignment": ("Alignment", "applyAlignment", "measureAlignment"),
+    "applying": ("AppliedKernel", "applyKernel"),
     "astrometry": ("PixelTransform",),
     "basis": ("makeKernelBasisList", "makeRegularizationMatrix", "renormalizeBasis"),
     "candidateDetection": ("KernelCandidateDetection",),
@@ -68,6 +69,7 @@ _HOMES = {
         "LinearCombinationKernel",
         "Polynomial2D",
         "SpatialFunction2D",
+        "readHotpantsKernel",
     ),
     "measurement": ("SourceMeasurementTask",),
     "modelPsfMatch": ("ModelPsfMatchConfig", "ModelPsfMatchTask"),
@@ -82,8 +84,11 @@ _HOMES = {
         "getFwhmPix",
         "getFwhmPixXY",
     ),
+    "preparation": ("Preparation", "prepareInputs", "registerInputs"),
     "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
     "shifts": ("ShiftField", "measureShiftField"),
+    "recipe": ("StoredKernel", "SubtractionRecipe"),
+    "saturation": ("Saturation", "findSaturation", "flagSaturation"),
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
@@ -104,6 +109,7 @@ __all__ = ["__version__", *_MODULE_OF]
 
 if TYPE_CHECKING:
     from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
+    from psfmatch.applying import AppliedKernel, applyKernel
     from psfmatch.astrometry import PixelTransform
     from psfmatch.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
     from psfmatch.candidateDetection import KernelCandidateDetection
@@ -149,8 +155,17 @@ if TYPE_CHECKING:
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
     from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D, SpatialFunction2D
     from psfmatch.kernelUncertainty import kernelUncertaintyPlane
+    from psfmatch.kernels import (
+        Chebyshev2D,
+        EdgeHandling,
+        LinearCombinationKernel,
+        Polynomial2D,
+        SpatialFunction2D,
+        readHotpantsKernel,
+    )
     from psfmatch.measurement import SourceMeasurementTask
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
+    from psfmatch.preparation import Preparation, prepareInputs, registerInputs
     from psfmatch.psf import (
         DoubleGaussianPsf,
         GaussianPsf,
@@ -164,6 +179,8 @@ if TYPE_CHECKING:
     )
     from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
     from psfmatch.shifts import ShiftField, measureShiftField
+    from psfmatch.recipe import StoredKernel, SubtractionRecipe
+    from psfmatch.saturation import Saturation, findSaturation, flagSaturation
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.task import Struct, Task

@@ -1,8 +1,9 @@
 """Images with mask and variance, in memory: Box, Mask, MaskedImage, Exposure."""
 
 from .box import Box
+from .conversion import toExposure
 from .exposure import Exposure
 from .image import MaskedImage
 from .mask import DEFAULT_MASK_PLANES, Mask
 
-__all__ = ["DEFAULT_MASK_PLANES", "Box", "Exposure", "Mask", "MaskedImage"]
+__all__ = ["DEFAULT_MASK_PLANES", "Box", "Exposure", "Mask", "MaskedImage", "toExposure"]

@@ -6,6 +6,7 @@ No other part of psfmatch opens files, and this one knows plain arrays only, not
 from .coordinates import shiftWcs, xy0FromCards
 from .files import HduSelector, Source, parseFileName
 from .headers import appendMetadata, readMetadata
+from .hotpants import HotpantsTable, hasHotpantsTable, readHotpantsTable
 from .kernels import readKernelTables, writeKernelTables
 from .layouts import HduEntry, Role, describe
 from .masks import MAX_PLANES, decodeMask, maskCards
@@ -19,6 +20,7 @@ __all__ = [
     "MAX_PLANES",
     "HduEntry",
     "HduSelector",
+    "HotpantsTable",
     "ImagePlanes",
     "KernelTables",
     "ReadOptions",
@@ -29,9 +31,11 @@ __all__ = [
     "decodeMask",
     "describe",
     "estimateVariance",
+    "hasHotpantsTable",
     "maskCards",
     "parseFileName",
     "readConfig",
+    "readHotpantsTable",
     "readKernelTables",
     "readMetadata",
     "readPlanes",

@@ -2,16 +2,20 @@
 
 KBASIS (n, h, w) and KCOEF (one row per basis image, column COEF) give K(x, y) = sum_i f_i(x, y) B_i, BCOEF
 (one row) the differential background. The cards say which functions f are: K- or B- MODEL, ORDER, XCEN, YCEN,
-XSCALE, YSCALE. All numbers are float64 and come back bit for bit.
+XSCALE, YSCALE. KCOV and BCOV, where they exist, are the covariances of the coefficients, RECIPE (JSON in one cell)
+says how the kernel was applied. All numbers are float64 and come back bit for bit.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.table import Table
 from numpy.typing import NDArray
 
 from .files import FitsSource, openFits, parseFileName, writeHdus
@@ -19,7 +23,7 @@ from .headers import appendMetadata, exactCard, ownPrimaryHdu, readMetadata
 from .layouts import Role, listHdus
 from .planes import KernelTables, SpatialField
 
-__all__ = ["kernelHdus", "readKernelTables", "writeKernelTables"]
+__all__ = ["jsonHdu", "kernelHdus", "readJson", "readKernelTables", "writeKernelTables"]
 
 FIELD_CARDS = {
     "MODEL": ("model", "functions of position"),
@@ -90,24 +94,73 @@ def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:
                     _field(source.hdus[index].header, "B"),
                 )
             spatialField = _field(source.hdus[found[Role.KERNEL_COEFFICIENTS]].header, "K")
+            recipe = None if Role.RECIPE not in found else readJson(source, found[Role.RECIPE], "RECIPE")
             return KernelTables(
-                basis, coefficients, spatialField, background, backgroundField, readMetadata(basisHeader)
+                basis,
+                coefficients,
+                spatialField,
+                background,
+                backgroundField,
+                readMetadata(basisHeader),
+                _square(source, found.get(Role.KERNEL_COVARIANCE)),
+                _square(source, found.get(Role.BACKGROUND_COVARIANCE)),
+                recipe,
             )
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise source.error(f"the kernel tables do not fit together: {error}") from error
 
 
 def kernelHdus(tables: KernelTables) -> list[Any]:
-    """HDUs of a kernel: KBASIS, KCOEF and, with a background, BCOEF."""
-    basis = np.asarray(tables.basis, dtype=np.float64).view()
-    basis.flags.writeable = False
-    image = fits.ImageHDU(basis, name="KBASIS")
-    image.header["EXTTYPE"] = "KBASIS"
+    """HDUs of a kernel: KBASIS, KCOEF and what else there is of BCOEF, KCOV, BCOV and RECIPE."""
+    image = _numbersHdu("KBASIS", tables.basis)
     appendMetadata(image.header, tables.metadata)
     hdus = [image, _coefficientHdu("KCOEF", tables.coefficients, tables.spatialField)]
     if tables.background is not None and tables.backgroundField is not None:
         hdus.append(_coefficientHdu("BCOEF", tables.background[np.newaxis], tables.backgroundField))
+    for name, covariance in (("KCOV", tables.covariance), ("BCOV", tables.backgroundCovariance)):
+        if covariance is not None:
+            hdus.append(_numbersHdu(name, covariance))
+    if tables.recipe is not None:
+        hdus.append(jsonHdu(tables.recipe, "RECIPE"))
     return hdus
+
+
+def jsonHdu(data: Mapping[str, Any], name: str) -> fits.BinTableHDU:
+    """Plain data as JSON in the only cell of a table; numbers come back bit for bit."""
+    hdu = fits.table_to_hdu(Table({name: [json.dumps(dict(data))]}))
+    hdu.name = name
+    hdu.header["EXTTYPE"] = name
+    return hdu
+
+
+def readJson(source: FitsSource, index: int, name: str) -> dict[str, Any]:
+    """Plain data from a table of `jsonHdu`.
+
+    Raises
+    ------
+    ExposureReadError
+        If the text is not JSON, or no group of named values.
+    """
+    try:
+        data = json.loads(source.readData(index)[name][0])
+        if not isinstance(data, dict):
+            raise ValueError(f"it holds {type(data).__name__}, not named values")
+    except (ValueError, KeyError, IndexError) as error:
+        raise source.error(f"HDU {name} holds no JSON: {error}") from error
+    return data
+
+
+def _numbersHdu(name: str, numbers: NDArray[np.float64]) -> fits.ImageHDU:
+    # Of a read-only array astropy makes a byte-swapped copy; a writeable one it would swap in place while writing.
+    view = np.asarray(numbers, dtype=np.float64).view()
+    view.flags.writeable = False
+    hdu = fits.ImageHDU(view, name=name)
+    hdu.header["EXTTYPE"] = name
+    return hdu
+
+
+def _square(source: FitsSource, index: int | None) -> NDArray[np.float64] | None:
+    return None if index is None else np.array(source.readData(index), dtype=np.float64, order="C")
 
 
 def _coefficientHdu(name: str, rows: NDArray[np.float64], spatialField: SpatialField) -> fits.BinTableHDU:

@@ -34,6 +34,9 @@ class Role(StrEnum):
     KERNEL_BASIS = "kernel basis"
     KERNEL_COEFFICIENTS = "kernel coefficients"
     BACKGROUND_COEFFICIENTS = "background coefficients"
+    KERNEL_COVARIANCE = "covariance of the kernel coefficients"
+    BACKGROUND_COVARIANCE = "covariance of the background coefficients"
+    RECIPE = "how the kernel was applied"
     STAMPS = "stamps"
     CONFIG = "configuration"
     COORDINATES = "distortion of the WCS"
@@ -59,6 +62,9 @@ ROLE_OF_NAME = {
     "KBASIS": Role.KERNEL_BASIS,
     "KCOEF": Role.KERNEL_COEFFICIENTS,
     "BCOEF": Role.BACKGROUND_COEFFICIENTS,
+    "KCOV": Role.KERNEL_COVARIANCE,
+    "BCOV": Role.BACKGROUND_COVARIANCE,
+    "RECIPE": Role.RECIPE,
     "STAMPS": Role.STAMPS,
     "CONFIG": Role.CONFIG,
     "D2IMARR": Role.COORDINATES,
@@ -71,7 +77,7 @@ ROLE_OF_UTYPE = {
     "INVERSEVARIANCE": Role.INVERSE_VARIANCE,
 }
 
-TABLE_ROLES = {Role.KERNEL_COEFFICIENTS, Role.BACKGROUND_COEFFICIENTS, Role.STAMPS, Role.CONFIG}
+TABLE_ROLES = {Role.KERNEL_COEFFICIENTS, Role.BACKGROUND_COEFFICIENTS, Role.RECIPE, Role.STAMPS, Role.CONFIG}
 NOISE_ROLES = (Role.VARIANCE, Role.SIGMA, Role.INVERSE_VARIANCE, Role.WEIGHT)
 
 PIXEL_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}

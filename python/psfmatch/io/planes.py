@@ -135,6 +135,12 @@ class KernelTables:
         The functions that ``background`` multiplies.
     metadata : `dict`
         Further cards, kept in the header of the basis.
+    covariance : `numpy.ndarray` or None
+        Covariance of all coefficients, row by row of ``coefficients``, (n p, n p), float64.
+    backgroundCovariance : `numpy.ndarray` or None
+        Covariance of the background's coefficients, (q, q), float64.
+    recipe : `dict` or None
+        How the kernel was applied, fit for JSON.
 
     Raises
     ------
@@ -148,6 +154,9 @@ class KernelTables:
     background: NDArray[np.float64] | None = None
     backgroundField: SpatialField | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    covariance: NDArray[np.float64] | None = None
+    backgroundCovariance: NDArray[np.float64] | None = None
+    recipe: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.basis.ndim != 3 or self.basis.size == 0:
@@ -158,6 +167,10 @@ class KernelTables:
                 f"{len(self.basis)} basis images of spatial order {self.spatialField.order} need "
                 f"coefficients of shape {expected}, not {self.coefficients.shape}"
             )
+        if self.covariance is not None and self.covariance.shape != (self.coefficients.size,) * 2:
+            raise ValueError(
+                f"{self.coefficients.size} coefficients cannot have a covariance of shape {self.covariance.shape}"
+            )
         if (self.background is None) != (self.backgroundField is None):
             raise ValueError("background coefficients and backgroundField come together or not at all")
         if self.background is None or self.backgroundField is None:
@@ -166,4 +179,9 @@ class KernelTables:
             raise ValueError(
                 f"a background of order {self.backgroundField.order} has {self.backgroundField.nTerms} "
                 f"coefficients, not an array of shape {self.background.shape}"
+            )
+        if self.backgroundCovariance is not None and self.backgroundCovariance.shape != (self.background.size,) * 2:
+            raise ValueError(
+                f"{self.background.size} background coefficients cannot have a covariance of shape "
+                f"{self.backgroundCovariance.shape}"
             )

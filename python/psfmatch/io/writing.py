@@ -7,7 +7,6 @@ standard deviation. Nothing is compressed or quantised.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from .coordinates import wcsHeader, xy0Cards
 from .files import FitsSource, openFits, parseFileName, writeHdus
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
-from .kernels import kernelHdus
+from .kernels import jsonHdu, kernelHdus, readJson
 from .layouts import Role, listHdus
 from .masks import maskCards
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables
@@ -90,7 +89,7 @@ def writePlanes(
     if stamps is not None:
         hdus.append(_tableHdu(stamps, "STAMPS"))
     if config is not None:
-        hdus.append(_tableHdu(Table({"CONFIG": [json.dumps(dict(config))]}), "CONFIG"))
+        hdus.append(jsonHdu(config, "CONFIG"))
     hdus += tables
     writeHdus(path, [_primaryHdu(planes, len(hdus)), *hdus], overwrite)
 
@@ -140,14 +139,7 @@ def readConfig(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """
     with openFits(parseFileName(path)[0]) as source:
         index = _find(source, Role.CONFIG)
-        if index is None:
-            return None
-        try:
-            text = source.readData(index)["CONFIG"][0]
-            config: dict[str, Any] = json.loads(text)
-        except (ValueError, KeyError, IndexError) as error:
-            raise source.error(f"HDU CONFIG holds no JSON: {error}") from error
-        return config
+        return None if index is None else readJson(source, index, "CONFIG")
 
 
 def _find(source: FitsSource, role: Role) -> int | None:

@@ -1,6 +1,7 @@
 """The matching kernel and the differential background as functions of position."""
 
-from psfmatch.kernels.linearCombination import EdgeHandling, LinearCombinationKernel
+from psfmatch.kernels.hotpants import hotpantsBasis, readHotpantsKernel
+from psfmatch.kernels.linearCombination import EdgeHandling, LinearCombinationKernel, backgroundFromTables
 from psfmatch.kernels.spatialFunction import (
     RAW_PIXELS,
     Chebyshev2D,
@@ -17,6 +18,9 @@ __all__ = [
     "LinearCombinationKernel",
     "Polynomial2D",
     "SpatialFunction2D",
+    "backgroundFromTables",
     "frameOf",
+    "hotpantsBasis",
     "makeSpatialFunction",
+    "readHotpantsKernel",
 ]

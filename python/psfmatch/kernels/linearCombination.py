@@ -8,19 +8,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core, io
 from psfmatch.exposure import Box, Mask, MaskedImage
-from psfmatch.kernels.spatialFunction import RAW_PIXELS, SpatialFunction2D, coreFunction, frameOf, orderOf
+from psfmatch.kernels.spatialFunction import (
+    RAW_PIXELS,
+    SpatialFunction2D,
+    coreFunction,
+    frameOf,
+    makeSpatialFunction,
+    orderOf,
+)
 from psfmatch.solutions import kernelVariance
 from psfmatch.threads import resolveThreads
 
-__all__ = ["EdgeHandling", "LinearCombinationKernel"]
+__all__ = ["EdgeHandling", "LinearCombinationKernel", "backgroundFromTables"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -56,8 +65,7 @@ class LinearCombinationKernel:
     frame
         (xCentre, yCentre, xScale, yScale) of the scaled coordinates.
     covariance : (n p, n p), optional
-        Covariance of the parameters of the scaled coordinates, row by row of `parameters`. It is not written to
-        files.
+        Covariance of the parameters of the scaled coordinates, row by row of `parameters`.
 
     Raises
     ------
@@ -230,19 +238,41 @@ class LinearCombinationKernel:
         )
         return MaskedImage(image, Mask(mask, planes), variance, xy0=maskedImage.xy0)
 
-    def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
-        """Write the kernel as FITS tables (KBASIS, KCOEF), exactly."""
-        io.writeKernelTables(path, self.toTables(), overwrite=overwrite)
+    def writeFits(
+        self, path: str | PathLike[str], background: SpatialFunction2D | None = None, *, overwrite: bool = True
+    ) -> None:
+        """Write the kernel and, if given, the differential background as FITS tables, with all covariances, exactly.
+
+        `psfmatch.StoredKernel` also writes how the kernel was applied. FileExistsError if the file exists and
+        `overwrite` is false.
+        """
+        io.writeKernelTables(path, self.toTables(background), overwrite=overwrite)
 
     @classmethod
     def readFits(cls, path: str | PathLike[str]) -> LinearCombinationKernel:
-        """Read a kernel from a file of `writeFits` or from a difference image of psfmatch."""
-        tables = io.readKernelTables(path)
-        field = tables.spatialField
-        return cls(tables.basis, tables.coefficients, field.model, frame=_frameOfField(field))
+        """Read the kernel from a file of `writeFits` or from a difference image of psfmatch.
 
-    def toTables(self, background: SpatialFunction2D | None = None) -> io.KernelTables:
-        """Return what goes to disk: the kernel and, if given, the differential background."""
+        `psfmatch.StoredKernel.readFits` reads the background too.
+
+        Raises
+        ------
+        FileNotFoundError, ExposureReadError
+            If there is no such file, or no kernel in it.
+        """
+        return cls.fromTables(io.readKernelTables(path))
+
+    @classmethod
+    def fromTables(cls, tables: io.KernelTables) -> LinearCombinationKernel:
+        """Make the kernel of which `toTables` made `tables`."""
+        field = tables.spatialField
+        return cls(
+            tables.basis, tables.coefficients, field.model, frame=_frameOfField(field), covariance=tables.covariance
+        )
+
+    def toTables(
+        self, background: SpatialFunction2D | None = None, recipe: Mapping[str, Any] | None = None
+    ) -> io.KernelTables:
+        """Return what goes to disk: the kernel and, if given, the differential background and how both were used."""
         return io.KernelTables(
             basis=self._basis,
             coefficients=self._parameters,
@@ -251,11 +281,22 @@ class LinearCombinationKernel:
             backgroundField=(
                 None if background is None else io.SpatialField(background.model, background.order, *background.frame)
             ),
+            covariance=self._covariance,
+            backgroundCovariance=None if background is None else background.covariance,
+            recipe=None if recipe is None else dict(recipe),
         )
 
     def __repr__(self) -> str:
         n, h, w = self._basis.shape
         return f"LinearCombinationKernel({n} functions, {w}x{h} px, {self.model} order {self.order})"
+
+
+def backgroundFromTables(tables: io.KernelTables) -> SpatialFunction2D | None:
+    """Return the differential background that `LinearCombinationKernel.toTables` was given; None if there was none."""
+    field = tables.backgroundField
+    if tables.background is None or field is None:
+        return None
+    return makeSpatialFunction(field.model, tables.background, _frameOfField(field), tables.backgroundCovariance)
 
 
 def _frameOfField(field: io.SpatialField) -> tuple[float, float, float, float]:

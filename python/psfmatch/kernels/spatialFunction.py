@@ -84,6 +84,11 @@ class SpatialFunction2D:
         return self._scaledParameters.copy()
 
     @property
+    def covariance(self) -> FloatArray | None:
+        """Covariance (q, q) of `scaledParameters`; None unless it was asked for."""
+        return None if self._covariance is None else self._covariance.copy()
+
+    @property
     def coreFunction(self) -> _core.SpatialFunction:
         """The functions that `scaledParameters` multiply, as the core takes them."""
         return coreFunction(self.model, self.order, self.frame)

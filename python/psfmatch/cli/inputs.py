@@ -1,0 +1,57 @@
+"""The two images of a command, and what their files do not say."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psfmatch.exposure import Exposure
+
+__all__ = ["addInputs", "readInput", "requireOtherOutput"]
+
+
+def addInputs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add TEMPLATE, SCIENCE and the options about their files; return the group of the latter."""
+    parser.add_argument("template", metavar="TEMPLATE", help="image of the same sky, usually deeper and sharper")
+    parser.add_argument("science", metavar="SCIENCE", help="image in which to look for changes")
+    files = parser.add_argument_group("what the files do not say")
+    for which in ("template", "science"):
+        files.add_argument(f"--{which}-noise", metavar="FILE", help=f"1 sigma noise of the {which} image")
+        files.add_argument(f"--{which}-variance", metavar="FILE", help=f"variance of the {which} image")
+        files.add_argument(f"--{which}-mask", metavar="FILE", help=f"mask of the {which} image")
+    files.add_argument(
+        "--gain", metavar="G", type=float, help="e-/count of both images, for a variance where the files have none"
+    )
+    files.add_argument("--read-noise", type=float, metavar="E", help="read noise in e-, with --gain")
+    files.add_argument("--use-xy0", action="store_true", help="honour the pixel origins (LTV, WCS A) in the files")
+    files.add_argument(
+        "--ignore-wcs", action="store_true", help="take the images as registered whatever their WCSs say: do not warp"
+    )
+    return files
+
+
+def readInput(Reader: type[Exposure], options: argparse.Namespace, which: str) -> Exposure:
+    """Read the "template" or the "science" image as the options say."""
+    exposure = Reader.readFits(
+        getattr(options, which),
+        noise=getattr(options, f"{which}_noise"),
+        variance=getattr(options, f"{which}_variance"),
+        mask=getattr(options, f"{which}_mask"),
+        gain=options.gain,
+        readNoise=options.read_noise,
+        useXY0=options.use_xy0 or None,
+    )
+    if options.ignore_wcs:
+        exposure.wcs = None
+    return exposure
+
+
+def requireOtherOutput(output: str, *inputs: str) -> None:
+    """Raise ValueError if the output is one of the inputs."""
+    from psfmatch import io
+
+    for name in inputs:
+        if Path(output).exists() and io.parseFileName(name)[0].resolve() == Path(output).resolve():
+            raise ValueError(f"the output {output} is one of the inputs; choose another name")

@@ -1,0 +1,220 @@
+"""Saturation: found in mask, header or pixels, not found where there is none, flagged and grown."""
+
+import numpy as np
+import pytest
+
+from psfmatch import Exposure, MaskedImage, findSaturation, flagSaturation
+from psfmatch.testing import simulatePair
+
+LEVEL = 5e4
+
+
+def gaussianField(level=LEVEL, size=256, nStars=30, sigma=2.0, sky=200.0, noise=5.0, seed=1, ratio=2.0):
+    """Stars of which the brightest would peak at `ratio` times the level, clipped there; the saturated pixels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    image = np.zeros((size, size))
+    for i in range(nStars):
+        x0, y0 = rng.uniform(15, size - 15, 2)
+        image += LEVEL * ratio * 0.8**i * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / (2 * sigma**2))
+    image += sky + rng.normal(0.0, noise, image.shape)
+    saturated = image >= level
+    return np.minimum(image, level).astype(np.float32), saturated
+
+
+def exposureOf(image, **metadata):
+    return Exposure(MaskedImage(image, variance=np.full(image.shape, 25.0)), metadata=metadata)
+
+
+def bare(exposure):
+    return Exposure(MaskedImage(exposure.image, None, exposure.variance, exposure.xy0))
+
+
+# Found
+
+
+def test_exactPlateau():
+    image, saturated = gaussianField()
+    assert saturated.sum() > 30
+    found = findSaturation(exposureOf(image))
+    assert (found.source, found.nAtLevel) == ("plateau", int(saturated.sum()))
+    assert found.level == LEVEL
+    assert f"{saturated.sum()} pixels lie on a plateau from 50000 counts" in found.reason
+
+
+@pytest.mark.parametrize("spread", [0.003, 0.01, 0.02])
+def test_plateauWithNoise(spread):
+    image, saturated = gaussianField(ratio=4.0)
+    image[saturated] *= 1.0 + spread * np.random.default_rng(2).standard_normal(int(saturated.sum()), np.float32)
+    found = findSaturation(exposureOf(image))
+    assert found.source == "plateau"
+    # The lower end of a plateau of some hundred normal deviates: 2 to 5 of their sigmas below it.
+    assert 1.0 - 5.0 * spread - 0.002 < found.level / LEVEL < 1.0 - spread
+    assert np.mean(image[saturated] >= found.level) > 0.95
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_simulatedFieldWithoutItsMask(seed):
+    pair = simulatePair(seed=seed, size=384, brightStars=200, saturation=1e4)
+    for exposure in (pair.template, pair.science):
+        # Defects hold anything, saturated or not.
+        isSaturated = exposure.mask.hasAny("SAT") & ~exposure.mask.hasAny("BAD")
+        assert isSaturated.sum() >= 12
+        found = findSaturation(bare(exposure))
+        assert found.source == "plateau"
+        # Bleeding columns too: all of them hold the full well.
+        assert found.level == pytest.approx(1e4, rel=0.005)
+        flagged = flagSaturation(bare(exposure), found).mask.hasAny("SAT")
+        assert flagged[isSaturated].all()
+        assert findSaturation(exposure).source == "mask"
+
+
+def test_hotPixelsDoNotHideThePlateau():
+    image, _ = gaussianField()
+    rng = np.random.default_rng(4)
+    image.flat[rng.choice(image.size, 60, replace=False)] = rng.uniform(0.2, 3.0, 60) * LEVEL
+    image.flat[rng.choice(image.size, 40, replace=False)] = 65535.0
+    found = findSaturation(exposureOf(image))
+    assert found.source == "plateau"
+    assert found.level == pytest.approx(LEVEL, rel=0.01)
+
+
+def test_digitisedFaintImage():
+    # Whole counts: 30 of them make a step of 3 per cent, and every one of them is a small pile.
+    image, _ = gaussianField(level=np.inf, noise=0.5, sky=0.0)
+    image = np.rint(image / LEVEL * 40.0 + np.random.default_rng(1).normal(0.0, 0.5, image.shape)).astype(np.float32)
+    assert findSaturation(exposureOf(image)).source == "none"
+
+
+# Not found
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 6.0])
+def test_noSaturation(sigma):
+    image, _ = gaussianField(level=np.inf, sigma=sigma)
+    found = findSaturation(exposureOf(image))
+    assert (found.level, found.source) == (None, "none")
+    assert "No saturation" in found.reason
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("changes", [{}, {"brightStars": 300, "faintStars": 1200}, {"scienceFwhm": 8.0}])
+def test_simulatedFieldThatDoesNotSaturate(seed, changes):
+    pair = simulatePair(seed=seed, size=256, saturation=np.inf, **changes)
+    for exposure in (pair.template, pair.science):
+        assert findSaturation(bare(exposure)).level is None
+
+
+def test_hotPixelsAtOneLevelAreNoPlateau():
+    image, _ = gaussianField(level=np.inf, ratio=0.5)
+    image.flat[np.random.default_rng(4).choice(image.size, 60, replace=False)] = 65535.0
+    assert findSaturation(exposureOf(image)).level is None
+
+
+def test_equalStarsAreNoPlateau():
+    y, x = np.mgrid[:200, :200]
+    image = sum(1000.0 * np.exp(-((x - i) ** 2 + (y - j) ** 2) / 2.0) for i in range(20, 200, 32) for j in (40, 100))
+    assert findSaturation(exposureOf(image.astype(np.float32))).level is None
+
+
+@pytest.mark.parametrize(
+    "image", [np.full((20, 20), np.nan), np.zeros((20, 20)), np.ones((1, 1)), np.full((3, 3), np.inf)]
+)
+def test_imagesWithoutStars(image):
+    found = findSaturation(exposureOf(image))
+    assert (found.level, found.source) == (None, "none")
+
+
+def test_allMasked():
+    image, _ = gaussianField()
+    exposure = Exposure(MaskedImage(image, np.ones(image.shape, dtype=bool)))
+    assert findSaturation(exposure).level is None
+
+
+# Header and mask
+
+
+def test_headerOfAnImageThatDoesNotReachIt():
+    image, _ = gaussianField(level=np.inf, ratio=0.5)
+    found = findSaturation(exposureOf(image, SATURATE=60000.0, SATURATB=5.5e4, SATURATA=float("nan")))
+    assert (found.level, found.source, found.nAtLevel) == (5.5e4, "header", 0)
+    assert "SATURATB = 55000 counts, 0 pixels reach it" in found.reason
+
+
+def test_headerBelowThePlateau():
+    image, saturated = gaussianField()
+    found = findSaturation(exposureOf(image, SATLEVEL=4.5e4))
+    assert (found.level, found.source) == (4.5e4, "header")
+    assert found.nAtLevel > saturated.sum()
+    assert "below the plateau" in found.reason
+
+
+def test_headerThatThePixelsContradict():
+    image, _ = gaussianField()
+    found = findSaturation(exposureOf(image, SATURATE=65535.0))
+    assert (found.level, found.source) == (LEVEL, "plateau")
+    assert "SATURATE = 65535 of the header does not fit" in found.reason
+    # Counts per second: nothing to do with the pixels.
+    assert findSaturation(exposureOf(image, SATURATE=400.0)).source == "plateau"
+    whole, _ = gaussianField(level=np.inf)
+    found = findSaturation(exposureOf(whole, SATURATE=400.0))
+    assert (found.level, found.source) == (None, "none")
+    assert "not in the units of the pixels" in found.reason
+
+
+def test_incompleteMask():
+    image, saturated = gaussianField()
+    exposure = exposureOf(image)
+    first = np.argwhere(saturated)[0]
+    exposure.mask[first[0], first[1]] |= exposure.mask.getPlaneBitMask("SAT")
+    found = findSaturation(exposure)
+    assert (found.level, found.source, found.nFlagged) == (LEVEL, "plateau", 1)
+    assert f"{saturated.sum() - 1} of these lack it" in found.reason
+
+
+def test_maskWithoutValues():
+    # Saturated cores that a pipeline replaced: the mask alone knows.
+    image, _ = gaussianField(level=np.inf, ratio=0.5)
+    exposure = exposureOf(image)
+    exposure.mask[10:14, 10:14] |= exposure.mask.getPlaneBitMask("SAT")
+    found = findSaturation(exposure)
+    assert (found.level, found.source, found.nFlagged) == (None, "mask", 16)
+
+
+# Flagged
+
+
+@pytest.mark.parametrize("growth", [0.0, 1.0, 1.5, 3.0])
+def test_growthIsADisc(growth):
+    image = np.zeros((15, 17), dtype=np.float32)
+    image[7, 8], image[0, 16] = 10.0, 11.0
+    image[3, 3] = np.nan
+    exposure = exposureOf(image)
+    flagged = flagSaturation(exposure, 10.0, growth)
+    y, x = np.mgrid[:15, :17]
+    expected = (np.hypot(y - 7, x - 8) <= growth) | (np.hypot(y, x - 16) <= growth)
+    np.testing.assert_array_equal(flagged.mask.hasAny("SAT"), expected)
+    assert not exposure.mask.any()
+    assert flagged.image is exposure.image
+
+
+def test_otherPlanesAndOwnSaturatedPixelsStay():
+    exposure = exposureOf(np.zeros((9, 9), dtype=np.float32))
+    exposure.mask[4, 4] = exposure.mask.getPlaneBitMask(("SAT", "CR"))
+    assert flagSaturation(exposure, None) is exposure
+    grown = flagSaturation(exposure, None, 1.0)
+    assert grown.mask.hasAny("SAT").sum() == 5
+    assert grown.mask.hasAny("CR").sum() == 1
+    assert flagSaturation(exposureOf(np.zeros((9, 9), dtype=np.float32)), 10.0, 3.0).mask.sum() == 0
+
+
+def test_levelOfWhatWasFound():
+    image, saturated = gaussianField()
+    exposure = exposureOf(image)
+    flagged = flagSaturation(exposure, findSaturation(exposure))
+    np.testing.assert_array_equal(flagged.mask.hasAny("SAT"), saturated)
+
+
+def test_negativeGrowth():
+    with pytest.raises(ValueError, match="growth is -1, must be 0 or more pixels"):
+        flagSaturation(exposureOf(np.zeros((3, 3))), 1.0, -1)
