@@ -28,7 +28,7 @@ from astropy.table import Table
 
 from psfmatch import Exposure, Mask, MaskedImage, subtract
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
-from psfmatch.testing import Truth, backgroundPull
+from psfmatch.testing import Truth, backgroundPull, transientFluxes
 from psfmatch.testing.metrics import starPull
 from suite.cases import CHANGES, FIELDS, Case, makeCase
 from suite.quality import Judge
@@ -221,8 +221,6 @@ def judgedSources(case: Case, judge: Judge, image: Any, variance: Any = None) ->
     values = np.where(np.isfinite(image), image, 0.0).astype(np.float32)
     masked = MaskedImage(values, Mask(mask, case.pair.science.mask.planes), judge.variance)
     judge.variance = keptVariance
-    from psfmatch.testing import transientFluxes
-
     table = transientFluxes(masked, case.pair.truth)
     predicted, trueFlux, flux, error = (
         np.asarray(table[name]) for name in ("predictedSignalToNoise", "trueFlux", "flux", "error")
@@ -335,13 +333,15 @@ def _seeds(text: str) -> list[int]:
     return list(range(int(low), int(high or low) + 1))
 
 
-def _function(text: str) -> Subtract:
+def importFunction(text: str) -> Subtract:
+    """Return the function that "module:function" names."""
     module, _, name = text.partition(":")
     found: Subtract = getattr(importlib.import_module(module), name)
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--fields",
@@ -351,7 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seeds", nargs="+", type=_seeds, default=[[0]], help="3 or 0-9")
     parser.add_argument("--sizes", nargs="+", type=int, default=[1024])
-    parser.add_argument("--subtract", type=_function, default=plainSubtract, metavar="MODULE:FUNCTION")
+    parser.add_argument("--subtract", type=importFunction, default=plainSubtract, metavar="MODULE:FUNCTION")
     parser.add_argument("--variance", choices=("ideal", "own"), default="ideal", help="by which to judge residuals")
     parser.add_argument("--no-withheld", dest="withheld", action="store_false", help="leave the second run out")
     parser.add_argument("--threads", type=int, default=1)

@@ -46,9 +46,11 @@ class EqualPair(SimulatedPair):
     """A pair of one PSF: the template is another exposure of the science image's constant sky, not registered off."""
 
     def differenceVariance(self) -> npt.NDArray[np.float32]:
+        """Variance of science minus template."""
         return self.science.variance + self.template.variance
 
     def idealDifference(self) -> MaskedImage:
+        """Science image without its constant sky, less the template's noise."""
         image = self.science.image - self.truth.matched - (self.template.image - self.truth.template)
         difference = MaskedImage(image, self.science.mask.copy(), self.differenceVariance(), self.science.xy0)
         difference.mergeMask(self.template.mask)
@@ -66,6 +68,7 @@ class Case:
 
     @property
     def isReversed(self) -> bool:
+        """Whether the program gets the simulation's science image as its template."""
         return "reversed" in self.name.split("+")
 
     @property
