@@ -34,6 +34,7 @@ pythonRows = [
         "measurement",
         "diagnostics",
         "displays",
+        "quality",
         "registration",
         "subtraction",
     },
