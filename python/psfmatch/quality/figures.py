@@ -54,8 +54,9 @@ class Quality:
 
     grade, reasons : A to F, and what keeps it from A in words, the worst first, each with its number and the limit;
     nFound, nUsed, rejected : candidates of the kernel, and how many were rejected for which reason;
-    sourceRobust, sourcePlain, worstRegion, badSourceFraction, nRemaining, remainingFraction, fluxMean, fluxMeanSize, fluxScatter,
-    footprintRatioMean, footprintRatioStdev, chiSquareByFlux, nSources : as in `psfmatch.quality.SourceResiduals`;
+    nSources, nRemaining, remainingFraction, sourceRobust, sourcePlain, worstRegion, badSourceFraction, fluxMean,
+    fluxMeanSize, fluxScatter, footprintRatioMean, footprintRatioStdev, chiSquareByFlux : as in
+    `psfmatch.quality.SourceResiduals`;
     heldOutMean, heldOutRms, heldOutChiSquareByFlux : residuals of stamps kept out of the fit, in units of their noise;
     noiseRobustStdev, noiseMedian, skyLevel, lag1, lag2, nSkyPixels : as in `psfmatch.quality.SkyNoise`;
     kernelSum, kernelSumError, kernelSumScatter, kernelShiftPix : at the centre of the image, its error, largest less

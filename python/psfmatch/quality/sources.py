@@ -146,13 +146,13 @@ def _summary(
     bins = []
     for low, high in itertools.pairwise(SIGNAL_TO_NOISE_EDGES):
         chosen = chiSquares[(light / noise >= low) & (light / noise < high)]
-        bins.append((low, high, int(chosen.size), float(np.median(chosen)) if chosen.size else nan))
+        bins.append((low, high, int(chosen.size), float(np.median(chosen)) if chosen.size else math.nan))
     return SourceResiduals(
         nSources=number,
         nRemaining=remaining,
         robust=robustSigma(pulls[good]),
         plain=float(np.std(pulls[kept][good[kept]])),
-        worstRegion=max(medians, default=nan),
+        worstRegion=max(medians, default=math.nan),
         badFraction=float(np.mean(chiSquares > BAD_CHI_SQUARE)),
         fluxMean=float(np.median(left)),
         fluxScatter=math.sqrt(max(scatter**2 - expected**2, 0.0)),
