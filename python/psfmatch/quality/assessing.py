@@ -144,9 +144,8 @@ def assessQuality(
         values = background(x, y)
         figures["backgroundAtCentre"] = float(background(*centre))
         figures["backgroundRange"] = float(np.ptp(values))
-    if kernelSumError is None and figures.get("kernelSum") is not None and sources.nSources > 1:
-        # Error of a median, relative, from the scatter that the light left of sources has beyond their noise.
-        kernelSumError = abs(figures["kernelSum"]) * 1.2533 * sources.fluxScatter / math.sqrt(sources.nSources)
+    if kernelSumError is None and figures.get("kernelSum") is not None:
+        kernelSumError = abs(figures["kernelSum"]) * sources.fluxError
     figures["kernelSumError"] = kernelSumError
     figures["conditionNumber"] = conditionNumber
     if heldOut is not None:
@@ -236,6 +235,7 @@ def _skyFigures(sky: SkyNoise) -> dict[str, Any]:
         "noiseRobustStdev": sky.robust,
         "noiseMedian": sky.median,
         "skyLevel": sky.level,
+        "outlierFraction": sky.outlierFraction,
         "lag1": sky.lag1,
         "maskedFraction": (sky.maskedFraction - sky.noDataFraction) / covered if covered > 0 else 1.0,
         "coverage": covered,

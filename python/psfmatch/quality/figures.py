@@ -30,6 +30,7 @@ HEADINGS = {
     "noiseRobustStdev": "sky / predicted noise",
     "noiseMedian": "sky level, of a pixel's noise",
     "skyLevel": "its scatter over the image",
+    "outlierFraction": "pixels beyond 5 sigma off the sources",
     "lag1": "correlation of neighbouring pixels",
     "lag2": "correlation two pixels apart",
     "kernelSum": "kernel sum",
@@ -58,7 +59,8 @@ class Quality:
     fluxMeanSize, fluxScatter, footprintRatioMean, footprintRatioStdev, chiSquareByFlux : as in
     `psfmatch.quality.SourceResiduals`;
     heldOutMean, heldOutRms, heldOutChiSquareByFlux : residuals of stamps kept out of the fit, in units of their noise;
-    noiseRobustStdev, noiseMedian, skyLevel, lag1, lag2, nSkyPixels : as in `psfmatch.quality.SkyNoise`;
+    noiseRobustStdev, noiseMedian, skyLevel, outlierFraction, lag1, lag2, nSkyPixels : as in
+    `psfmatch.quality.SkyNoise`;
     kernelSum, kernelSumError, kernelSumScatter, kernelShiftPix : at the centre of the image, its error, largest less
     least over the mean on a 5 x 5 grid, largest distance of the kernel's centroid from its middle (px);
     appliedShiftPix, residualShiftPix : correction of the coordinates before warping, and shift left at stars (px);
@@ -93,6 +95,7 @@ class Quality:
     noiseRobustStdev: float | None = None
     noiseMedian: float | None = None
     skyLevel: float | None = None
+    outlierFraction: float | None = None
     lag1: float | None = None
     lag2: float | None = None
     kernelSum: float | None = None

@@ -18,6 +18,7 @@ CELL = 32  # px
 MAX_CELLS = 256
 LEAST_IN_CELL = 200  # blank pixels
 BLANK_SIGMA = 4.0  # of a pixel of science or template image above its cell's median
+OUTLIER_SIGMA = 5.0
 MOST_EXTREME = 0.02  # share of the cells on either side that do not count: a nebula, a bright star's halo
 
 
@@ -26,15 +27,17 @@ class SkyNoise:
     """Difference over its noise in cells of 32 px spread over the image; NaN where there is no blank sky.
 
     nPixels : blank ones; robust, median : of the pulls; level : scatter of the cells' medians about zero beyond the
-    noise, in units of a pixel's noise; lag1 : correlation of neighbouring pixels; absolute : mean |difference|, counts;
-    sigma : median noise of a pixel, counts; maskedFraction, noDataFraction : of all pixels, bad ones and those among
-    them that have no data.
+    noise, in units of a pixel's noise; outlierFraction : share of the usable pixels beyond 5 sigma where not both
+    images show a source; lag1 : correlation of neighbouring pixels; absolute : mean |difference|, counts; sigma :
+    median noise of a pixel, counts; maskedFraction, noDataFraction : of all pixels, bad ones and those among them that
+    have no data.
     """
 
     nPixels: int
     robust: float
     median: float
     level: float
+    outlierFraction: float
     lag1: float
     absolute: float
     sigma: float
@@ -54,15 +57,20 @@ def skyNoise(difference: MaskedImage, template: MaskedImage, science: MaskedImag
     flags = np.asarray(difference.mask)[where]
     values, variances = difference.image[where].astype(np.float64), difference.variance[where].astype(np.float64)
     usable = ((flags & bits) == 0) & np.isfinite(values) & np.isfinite(variances) & (variances > 0)
-    blank = usable & _isBlank(science, where) & _isBlank(template, where)
+    inScience, inTemplate = _isBlank(science, where), _isBlank(template, where)
+    blank = usable & inScience & inTemplate
     nBlank = blank.sum(axis=(1, 2))
-    pulls = np.where(blank, values / np.sqrt(np.where(usable, variances, 1.0)), 0.0)
+    pulls = np.where(usable, values / np.sqrt(np.where(usable, variances, 1.0)), 0.0)
+    # What only one of the two shows is no source that was subtracted badly.
+    isOutlier = (np.abs(pulls) > OUTLIER_SIGMA) & (inScience | inTemplate)
+    outlierFraction = float(isOutlier[usable].mean()) if usable.any() else 0.0
+    pulls = np.where(blank, pulls, 0.0)
     # Sources fill the rest of the cells.
     enough = nBlank >= min(LEAST_IN_CELL, size**2 // 4)
     masked, without = float(1.0 - usable.mean()), float(((flags & noData) != 0).mean())
     if not enough.any():
         nan = math.nan
-        return SkyNoise(0, nan, nan, nan, nan, nan, nan, masked, without)
+        return SkyNoise(0, nan, nan, nan, outlierFraction, nan, nan, nan, masked, without)
     pulls, blank, nBlank = pulls[enough], blank[enough], nBlank[enough]
     medians = np.array([np.median(cell[good]) for cell, good in zip(pulls, blank, strict=True)])
     robust = robustSigma((pulls - medians[:, None, None])[blank])
@@ -80,6 +88,7 @@ def skyNoise(difference: MaskedImage, template: MaskedImage, science: MaskedImag
         robust=robust,
         median=float(np.median(pulls[blank])),
         level=math.sqrt(max(float(np.mean(medians[kept] ** 2)) - expected, 0.0)),
+        outlierFraction=outlierFraction,
         lag1=products / nPairs / power if nPairs and power > 0 else math.nan,
         absolute=float(np.mean(np.abs(values[enough][blank]))),
         sigma=float(np.median(np.sqrt(variances[enough][blank]))),

@@ -47,10 +47,10 @@ class SourceResiduals:
     nSources : measured; nRemaining : those of them more than half of whose light is in the difference; all else is of
     the others. robust, plain : widths of the pulls, robust over all sources, plain without the worst tenth;
     worstRegion : largest median chi-square per pixel of the regions of a 3 x 3 division that hold four sources or
-    more; badFraction : share of sources of chi-square per pixel above 4; fluxMean, fluxScatter : median share of the
-    light that is left, and its scatter beyond the noise; footprintRatioMean, footprintRatioStdev : (mean |difference|
-    - that of the sky) / mean |science| over sources, absolute values; chiSquareByFlux : (least S/N, largest S/N,
-    sources, median chi-square per pixel).
+    more; badFraction : share of sources of chi-square per pixel above 4; fluxMean, fluxScatter, fluxError : median
+    share of the light that is left, its scatter beyond the noise, error of the median; footprintRatioMean,
+    footprintRatioStdev : (mean |difference| - that of the sky) / mean |science| over sources, absolute values;
+    chiSquareByFlux : (least S/N, largest S/N, sources, median chi-square per pixel).
     """
 
     nSources: int
@@ -61,6 +61,7 @@ class SourceResiduals:
     badFraction: float
     fluxMean: float
     fluxScatter: float
+    fluxError: float
     footprintRatioMean: float
     footprintRatioStdev: float
     chiSquareByFlux: tuple[tuple[float, float, int, float], ...]
@@ -156,6 +157,7 @@ def _summary(
         badFraction=float(np.mean(chiSquares > BAD_CHI_SQUARE)),
         fluxMean=float(np.median(left)),
         fluxScatter=math.sqrt(max(scatter**2 - expected**2, 0.0)),
+        fluxError=1.2533 * scatter / math.sqrt(len(left)),  # of a median of Gaussian values
         footprintRatioMean=float(np.mean(ratio)),
         footprintRatioStdev=float(np.std(ratio)),
         chiSquareByFlux=tuple(bins),
@@ -165,7 +167,7 @@ def _summary(
 def _nothing(nSources: int) -> SourceResiduals:
     """Return the residuals where every source measured keeps its light."""
     nan = math.nan
-    return SourceResiduals(nSources, nSources, nan, nan, nan, nan, nan, nan, nan, nan, ())
+    return SourceResiduals(nSources, nSources, nan, nan, nan, nan, nan, nan, nan, nan, nan, ())
 
 
 def _sources(template: MaskedImage, science: MaskedImage) -> tuple[IntArray, IntArray]:
