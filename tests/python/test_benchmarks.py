@@ -10,9 +10,11 @@ import pytest
 
 import instructions
 import peers
+import quality as frontDoor
+import realPairs
 import run
-from psfmatch.testing import simulatePair
-from suite import fields, machine, quality, scaling
+from psfmatch.testing import metrics, simulatePair
+from suite import cases, fields, machine, quality, scaling
 from suite.context import Context
 from suite.timing import exponent, medians, printTable, runChild, takeTurns
 
@@ -207,3 +209,57 @@ def test_ratiosAreThoseToOurs():
     peers.addRatios(records)
     assert [record.get("times") for record in records] == [1.0, 2.5, None]
     assert [record.get("timesMemory") for record in records] == [1.0, 0.5, None]
+
+
+def test_fieldsAreNamedByWords():
+    assert cases.fieldOptions("dense+moffat+templateBad").brightStars == 300
+    assert cases.fieldOptions("sparse+moffat").moffatWings
+    with pytest.raises(ValueError, match=r"unknown odd; begin with one of sparse.*add any of moffat"):
+        cases.fieldOptions("sparse+odd")
+
+
+def test_exactDifferenceReachesTheFloor():
+    case = cases.makeCase("dense", 3, 192)
+    floor = case.pair.idealDifference()
+
+    class Result:
+        difference = floor
+
+    record = frontDoor.judgeCase(case, lambda template, science, threads: Result(), 1, own=False, withheld=False)
+    for name in ("starRobustRatio", "starPlainRatio"):
+        assert record[name] == pytest.approx(1.0, abs=1e-6)
+    assert record["pullExcess"] == record["completenessLoss"] == record["falseExcess"] == 0.0
+    (summary,) = frontDoor.summarise([record, record])
+    assert summary["fluxBias"] == pytest.approx(record["fluxBias"])
+    assert summary["nSources"] == 2 * record["nSources"]
+    assert [row["over"] for row in frontDoor.verdicts([record], [summary])][:2] == ["0 of 1"] * 2
+
+
+def test_reversedDifferenceIsTurnedBack():
+    case = cases.makeCase("dense+reversed", 3, 192)
+    floor = case.pair.idealDifference()
+    # fluxRatio 1.25: the other image's counts, and the other sign.
+    turned = type(floor)(floor.image / -1.25, floor.mask, floor.variance / 1.25**2)
+    np.testing.assert_allclose(frontDoor.onTruth(case, turned).image, floor.image, rtol=1e-5)
+    np.testing.assert_allclose(frontDoor.onTruth(case, turned).variance, floor.variance, rtol=1e-5)
+
+
+def test_equalPairsHaveAFloorOfUnitNoise():
+    pair = cases.makeCase("sparse+equal", 3, 192).pair
+    floor = pair.idealDifference()
+    good = ~floor.badPixels(("BAD", "SAT"))
+    pull = floor.image[good] / np.sqrt(floor.variance[good])
+    # 36 000 pixels: the median deviation is good to 0.6 % (1 sigma); transients are few.
+    assert metrics.robustSigma(pull) == pytest.approx(1.0, abs=0.02)
+
+
+def test_realPairsAreFoundAndJudged(tmp_path):
+    pair = simulatePair(2, 192)
+    (tmp_path / "pair").mkdir()
+    pair.template.writeFits(tmp_path / "pair" / "b.fits")
+    pair.science.writeFits(tmp_path / "pair" / "c.fits")
+    found = [(name, first.name, second.name) for name, first, second in realPairs.findPairs(tmp_path)]
+    assert found == [("pair", "b.fits", "c.fits"), ("pair reversed", "c.fits", "b.fits")]
+    figures = realPairs.figures(pair.template.maskedImage, pair.science.maskedImage, pair.idealDifference())
+    assert figures["skyRobust"] == pytest.approx(1.0, abs=0.03)
+    assert figures["nPeaks"] > 0

@@ -50,6 +50,7 @@ pythonRows = [
         "displays",
         "preparation",
         "recipe",
+        "quality",
         "registration",
         "regions",
         "regionSystem",

@@ -401,3 +401,13 @@ def test_unknownOption():
     with pytest.raises(TypeError, match="unexpected keyword argument 'numberOfStars'"):
         simulatePair(size=128, numberOfStars=3)
     assert FieldOptions().brightStars == 40
+
+
+def test_wingsOfAMoffatProfile():
+    optics = simulatePair(0, 64, transients=0, moffatWings=True, templateVariation=0, ellipticity=0).truth.optics
+    radius = np.array([0.0, 1.3, 2.6, 5.2, 10.4, 20.8, 31.0])  # px, to 12 widths
+    alpha = 2.6 / (2 * np.sqrt(2 ** (1 / 3.5) - 1))
+    moffat = 2.5 / (np.pi * alpha**2) * (1 + (radius / alpha) ** 2) ** -3.5  # unit integral
+    profile = optics.templatePsf(32, 32).evaluate(radius, np.zeros(1))[0]
+    # The fit is good to 3 %.
+    np.testing.assert_allclose(profile / moffat, 1.0, atol=0.03)

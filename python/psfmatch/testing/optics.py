@@ -1,8 +1,8 @@
 """Point-spread functions and matching kernel of a simulated pair, varying smoothly over the field.
 
 The template's function is a three-Gaussian fit to a Moffat profile of beta 3.5 (of the same width, within 3 %
-of it out to twice that); the kernel has a core and a wing; the science function is their convolution. Size
-and ellipticity of each are polynomials of order 2 in position.
+of it out to twice that), or a sum of Gaussians that keeps its wings; the kernel has a core and a wing; the science
+function is their convolution. Size and ellipticity of each are polynomials of order 2 in position.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ __all__ = ["FieldPsf", "Optics", "SmoothField", "makeOptics", "randomField"]
 
 MOFFAT_WEIGHTS = np.array([0.3963, 0.4999, 0.1038])
 MOFFAT_SIGMAS = np.array([0.365, 0.61, 1.09])  # in units of the full width at half maximum
+WING_WEIGHTS = np.array([0.332580, 0.506814, 0.139806, 0.018703, 0.001935, 0.000162])
+WING_SIGMAS = np.array([0.355, 0.5685, 0.9178, 1.4963, 2.4495, 4.3131])  # within 3 % out to 12 widths
 KERNEL_WEIGHTS = np.array([0.92, 0.08])
 KERNEL_VARIANCES = np.array([1.0, 4.0])  # relative to the core
 LEAST_SIGMA = 0.8  # px; below it the pixel grid no longer holds a Gaussian's integral to 2e-5
@@ -86,12 +88,13 @@ class Optics:
     kernelE2: SmoothField
     kernelSum: SmoothField
     offset: tuple[float, float]
+    moffatWings: bool = False
 
     def templatePsf(self, x: float, y: float) -> GaussianMixture:
         """Point-spread function of the template, unit integral."""
         size = float(self.templateSize(x, y))
         unit = ellipse(1.0, float(self.templateE1(x, y)), float(self.templateE2(x, y)))
-        return _template(size, unit)
+        return _template(size, unit, self.moffatWings)
 
     def kernel(self, x: float, y: float) -> GaussianMixture:
         """Matching kernel as a convolution, registration included; its integral is the flux ratio."""
@@ -107,18 +110,18 @@ class Optics:
         return self.templatePsf(x, y).convolved(kernel.scaled(1 / kernel.total))
 
 
-def _template(size: float, unit: FloatArray) -> GaussianMixture:
-    variances = MOFFAT_SIGMAS**2 * size
-    return GaussianMixture(MOFFAT_WEIGHTS, np.zeros((3, 2)), variances[:, None] * unit)
+def _template(size: float, unit: FloatArray, moffatWings: bool = False) -> GaussianMixture:
+    weights, sigmas = (WING_WEIGHTS, WING_SIGMAS) if moffatWings else (MOFFAT_WEIGHTS, MOFFAT_SIGMAS)
+    return GaussianMixture(weights, np.zeros((len(weights), 2)), (sigmas**2 * size)[:, None] * unit)
 
 
 def _kernel(size: float, unit: FloatArray) -> GaussianMixture:
     return GaussianMixture(KERNEL_WEIGHTS, np.zeros((2, 2)), (KERNEL_VARIANCES * size)[:, None] * unit)
 
 
-def _kernelSizeFor(templateFwhm: float, scienceFwhm: float) -> float:
+def _kernelSizeFor(templateFwhm: float, scienceFwhm: float, moffatWings: bool) -> float:
     """Core variance in px^2 of the kernel that widens a round template to the science width."""
-    template = _template(templateFwhm**2, ellipse(1.0))
+    template = _template(templateFwhm**2, ellipse(1.0), moffatWings)
     low, high = 0.0, scienceFwhm**2
     while high - low > 1e-9 * high:
         middle = (low + high) / 2
@@ -136,7 +139,7 @@ def makeOptics(options: FieldOptions, box: Box, generator: np.random.Generator) 
         When a component would be too narrow for the pixel grid somewhere in the field.
     """
     narrow, wide = (options.scienceFwhm * (1 + sign * options.scienceVariation / 2) for sign in (-1, 1))
-    sizes = [_kernelSizeFor(options.templateFwhm, fwhm) for fwhm in (narrow, wide)]
+    sizes = [_kernelSizeFor(options.templateFwhm, fwhm, options.moffatWings) for fwhm in (narrow, wide)]
     # The square of a width varies, to first order, by twice the relative variation of the width.
     templateSize = randomField(
         generator, box, options.templateFwhm**2, 2 * options.templateVariation * options.templateFwhm**2
@@ -144,7 +147,9 @@ def makeOptics(options: FieldOptions, box: Box, generator: np.random.Generator) 
     e1, e2, kernelE1, kernelE2 = (randomField(generator, box, 0.0, np.sqrt(2) * options.ellipticity) for _ in range(4))
     kernelSize = randomField(generator, box, sum(sizes) / 2, sizes[1] - sizes[0])
     kernelSum = randomField(generator, box, options.fluxRatio, options.fluxRatio * options.fluxRatioVariation)
-    optics = Optics(templateSize, e1, e2, kernelSize, kernelE1, kernelE2, kernelSum, options.offset)
+    optics = Optics(
+        *(templateSize, e1, e2, kernelSize, kernelE1, kernelE2, kernelSum), options.offset, options.moffatWings
+    )
     for x in box.x0 + np.linspace(0, box.width - 1, 9):
         for y in box.y0 + np.linspace(0, box.height - 1, 9):
             for what, mixture in (("template", optics.templatePsf(x, y)), ("kernel", optics.kernel(x, y))):

@@ -32,6 +32,9 @@ class FieldOptions:
         Peak-to-peak variation of these widths over the field, relative.
     ellipticity : float
         Largest ellipticity (difference over sum of the second moments) of template and kernel.
+    moffatWings : bool
+        Give the template the wings of a Moffat profile of beta 3.5 out to 12 widths, instead of three Gaussians
+        that follow it to twice the width. Rendering takes several times as long.
     fluxRatio, fluxRatioVariation : float
         Science counts per template count, which is the sum of the matching kernel, and its relative
         peak-to-peak variation.
@@ -94,6 +97,7 @@ class FieldOptions:
     templateVariation: float = 0.04
     scienceVariation: float = 0.15
     ellipticity: float = 0.06
+    moffatWings: bool = False
     fluxRatio: float = 1.25
     fluxRatioVariation: float = 0.0
     offset: tuple[float, float] = (0.15, -0.10)

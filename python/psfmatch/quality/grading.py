@@ -1,0 +1,163 @@
+"""The grade of a difference image, A to F: a table of limits, and the figures that fall short in words.
+
+A: as good as the noise allows. B: good; nothing in it misleads. C: usable with care, the reasons say where. D: poor.
+F: do not use. A difference is as good as the worst of its figures; a figure that is not known does not count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["GRADES", "RULES", "Rule", "checkGates", "gradeFigures"]
+
+GRADES = "ABCDF"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Limits of one figure.
+
+    figure : its name in `psfmatch.quality.Quality`; words : what it is, its value in place of {}; limits : of A, B, C
+    and D; kind : whether the figure must be at most the limit ("most"), at least ("least"), or within a factor of it on
+    either side of one ("near one").
+    """
+
+    figure: str
+    words: str
+    limits: tuple[float, float, float, float]
+    kind: str = "most"
+
+    def grade(self, value: float) -> str:
+        """Return the grade that this figure alone allows; not finite is F."""
+        if not math.isfinite(value):
+            return "F"
+        return next(
+            (grade for grade, limit in zip(GRADES, self.limits, strict=False) if self._holds(value, limit)), "F"
+        )
+
+    def tell(self, value: float, grade: str) -> str:
+        """Return in words what the figure is, and what the next better grade asks for."""
+        told = self.words.format(f"{value:.3g}")
+        if grade == "A":
+            return f"{told}; {self._asked(self.limits[0])} is A"
+        better = GRADES[GRADES.index(grade) - 1]
+        return f"{told}; {better} needs {self._asked(self.limits[GRADES.index(better)])}"
+
+    def _holds(self, value: float, limit: float) -> bool:
+        if self.kind == "near one":
+            return 1.0 / limit <= value <= limit
+        return value >= limit if self.kind == "least" else value <= limit
+
+    def _asked(self, limit: float) -> str:
+        if self.kind == "near one":
+            return f"{1.0 / limit:.3g} to {limit:.3g}"
+        return f"at {self.kind} {limit:.3g}"
+
+
+RULES = (
+    Rule("kernelSum", "the kernel sum is {}", (0.0, 0.0, 0.0, 0.0), "least"),
+    Rule("nUsed", "{} candidates fitted the kernel", (10, 6, 4, 1), "least"),
+    Rule("sourceRobust", "the difference scatters by {} of its noise on sources", (1.12, 1.3, 1.8, 3.0)),
+    Rule("sourcePlain", "with its tails it scatters by {} of its noise on sources", (1.3, 1.8, 4.0, 10.0)),
+    Rule("worstRegion", "the worst ninth of the image has a median chi-square of {} on sources", (1.5, 2.0, 4.0, 12.0)),
+    Rule("badSourceFraction", "{} of the sources are left at more than twice their noise", (0.1, 0.15, 0.3, 0.6)),
+    Rule("remainingExcess", "{} of the sources, but for two, keep more than half their light", (0.1, 0.15, 0.25, 0.5)),
+    Rule("fluxScatter", "the light left of sources scatters by {} beyond the noise", (0.01, 0.02, 0.05, 0.2)),
+    Rule("fluxMeanSize", "the difference keeps {} of the sources' light", (0.005, 0.015, 0.05, 0.2)),
+    Rule("heldOutRms", "stars kept out of the fit scatter by {} of their noise", (1.12, 1.3, 1.8, 3.0)),
+    Rule("footprintRatioMean", "the footprint ratio is {}", (0.04, 0.1, 0.2, 0.4)),
+    Rule("noiseRobustStdev", "the sky scatters by {} of its predicted noise", (1.06, 1.18, 1.6, 2.5), "near one"),
+    Rule("skyLevel", "the level of the sky scatters by {} of a pixel's noise", (0.06, 0.15, 0.35, 1.0)),
+    Rule("outlierFraction", "{} of the pixels off the sources are beyond 5 sigma", (1e-3, 3e-3, 1e-2, 0.1)),
+    Rule("lag1", "neighbouring pixels correlate by {}", (0.1, 0.3, 0.6, 0.9)),
+    Rule("kernelShiftPix", "the kernel shifts the image by {} px", (0.35, 0.6, 2.0, 6.0)),
+    Rule("appliedShiftPix", "the coordinates were off by {} px, corrected", (0.5, 0.8, 5.0, math.inf)),
+    Rule("residualShiftPix", "sources are left shifted by {} px", (0.02, 0.05, 0.2, 1.0)),
+    Rule("kernelSumScatter", "the kernel sum varies by {} over the field", (0.05, 0.15, 0.4, 1.0)),
+    Rule("varianceScale", "a variance plane had to be multiplied by {}", (1.3, 1.6, 10.0, 100.0), "near one"),
+    Rule("maskedFraction", "{} of the covered pixels are unusable", (0.15, 0.3, 0.5, 0.9)),
+    Rule("coverage", "{} of the science image is covered by the template", (0.2, 0.1, 0.02, 0.0), "least"),
+    Rule("conditionNumber", "the spatial system has a condition number of {}", (1e10, 1e12, 1e15, math.inf)),
+)
+
+
+def gradeFigures(
+    figures: Mapping[str, Any], caps: Iterable[tuple[str, str]] = (), rules: Iterable[Rule] = RULES
+) -> tuple[str, tuple[str, ...]]:
+    """Return the grade and its reasons, the worst first.
+
+    Parameters
+    ----------
+    figures
+        By the rules' names; None or missing is not known and does not count.
+    caps
+        (grade, why): the grade is not better than this, as when a simpler model had to be taken.
+    rules
+        The table.
+    """
+    told: list[tuple[str, str]] = []
+    for rule in rules:
+        value = figures.get(rule.figure)
+        if value is not None:
+            grade = rule.grade(float(value))
+            told.append((grade, rule.tell(float(value), grade)))
+    for grade, why in caps:
+        if grade not in GRADES:
+            raise ValueError(f"grade {grade!r} is unknown; choose one of {', '.join(GRADES)}")
+        told.append((grade, why))
+    worst = max((grade for grade, _ in told), key=GRADES.index, default="F")
+    if not told:
+        return worst, ("F: nothing is known of this difference",)
+    if worst == "A":
+        return worst, (f"A: all {len(told)} figures are within the limits of A",)
+    told.sort(key=lambda item: -GRADES.index(item[0]))
+    return worst, tuple(f"{grade}: {why}" for grade, why in told if grade != "A")
+
+
+def checkGates(quality: Any, gates: Mapping[str, Any]) -> list[str]:
+    """Return in words which gates a difference does not pass; none: it passes.
+
+    Parameters
+    ----------
+    quality
+        A `Quality`.
+    gates
+        ``{"grade": "B", "noiseRobustStdev": 1.1}``: the least grade, and limits of figures by their names: the least of
+        those of which more is better (coverage, limitingMagnitude, nUsed, nSources), the most of all others. A figure
+        that is not known does not pass.
+
+    Raises
+    ------
+    ValueError
+        If a gate names no figure, or its limit is not a number or a grade.
+    """
+    figures = quality.toDict()
+    failures = []
+    for name, limit in gates.items():
+        if name == "grade":
+            if limit not in GRADES or len(limit) != 1:
+                raise ValueError(f"gate grade={limit}: choose one of {', '.join(GRADES)}")
+            if GRADES.index(quality.grade) > GRADES.index(limit):
+                failures.append(f"the grade is {quality.grade}, below {limit}")
+            continue
+        if name not in figures or isinstance(figures[name], str | list | dict):
+            numbers = [key for key, value in figures.items() if not isinstance(value, str | list | dict)]
+            raise ValueError(f"gate {name!r} is no figure; choose grade or one of {', '.join(numbers)}")
+        try:
+            bound = float(limit)
+        except (TypeError, ValueError):
+            raise ValueError(f"gate {name}={limit}: the limit is not a number") from None
+        value = figures[name]
+        if value is None:
+            failures.append(f"{name} is not known, so it cannot be held to {bound:g}")
+        elif name in MORE_IS_BETTER and value < bound:
+            failures.append(f"{name} is {value:.4g}, below {bound:g}")
+        elif name not in MORE_IS_BETTER and value > bound:
+            failures.append(f"{name} is {value:.4g}, above {bound:g}")
+    return failures
+
+
+MORE_IS_BETTER = ("coverage", "limitingMagnitude", "nUsed", "nSources", "nFound", "nSkyPixels")
