@@ -7,6 +7,7 @@ is vetoed: what lies near edges, defects and saturation is flagged.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Iterable
@@ -20,14 +21,19 @@ from astropy.table import Table
 
 from psfmatch import io
 from psfmatch.astrometry import hasUsableWcs
+from psfmatch.background import subtractBackground
+from psfmatch.config import SubtractBackgroundConfig
 from psfmatch.dipoles import Dipole, DipoleControl, DipoleImage, fitDipole, pairPeaks
+from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.footprints import FootprintSet
 from psfmatch.forcedPhotometry import PointSources, fitPointSources, forcedPhotometry
 from psfmatch.psfField import PsfField
+from psfmatch.registration import atOrigin
 from psfmatch.significance import UNUSABLE_PLANES, Peaks, Significance, findPeaks, significanceImage
 from psfmatch.sky import pixelsToSky
 from psfmatch.sourceColumns import addFlags, describeColumns
+from psfmatch.threads import resolveThreads
 
 __all__ = ["PhotometryImage", "detectOnDifference", "writeSources"]
 
@@ -38,6 +44,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 DEFAULT_THRESHOLD = 5.0
+DEFAULT_BACKGROUND_BIN = 128
 MAX_SOURCES = 50_000
 """More are a failed subtraction; the most significant ones are measured."""
 
@@ -61,6 +68,7 @@ def detectOnDifference(
     science: PhotometryImage | Exposure | MaskedImage | None = None,
     template: PhotometryImage | Exposure | MaskedImage | None = None,
     threshold: float = DEFAULT_THRESHOLD,
+    backgroundBin: int = DEFAULT_BACKGROUND_BIN,
     dipoles: DipoleControl | None = None,
     badPlanes: Iterable[str] = UNUSABLE_PLANES,
     threads: int | None = None,
@@ -70,7 +78,7 @@ def detectOnDifference(
     Parameters
     ----------
     difference
-        Difference image without background, decorrelated or not; not changed.
+        Difference image, decorrelated or not; not changed.
     psf
         Of the difference: whatever `psfmatch.psf.asPsf` takes; by default that of the exposure.
     science, template
@@ -78,6 +86,9 @@ def detectOnDifference(
         flux scale of the difference, as a matched template has.
     threshold
         Least significance of a source, of either sign.
+    backgroundBin
+        Side (pixels) of the squares in which what is left of the background is measured, and taken off: over a PSF's
+        area a hundredth of a pixel's noise is a fifteenth of a standard deviation. 0: none is taken off.
     dipoles
         How dipoles are fitted and classified.
     badPlanes
@@ -100,19 +111,21 @@ def detectOnDifference(
     Raises
     ------
     InputImagesError
-        If no pixel can be used.
+        If no pixel can be used, or science or template lie on other pixels.
     ValueError
         If there is no PSF, or the threshold is not positive.
     """
     if not (math.isfinite(threshold) and threshold > 0.0):
         raise ValueError(f"threshold is {threshold}; give a positive number of standard deviations")
+    if backgroundBin < 0:
+        raise ValueError(f"backgroundBin is {backgroundBin}; give a number of pixels, or 0 to leave the background")
     exposure = difference if isinstance(difference, Exposure) else Exposure(difference)
     psf = exposure.psf if psf is None else psf
     if psf is None:
         raise ValueError("the difference has no PSF; give psf=, for example GaussianPsf(fwhm / 2.355) or psfFromStars")
     planes = tuple(badPlanes)
-    maskedImage = exposure.maskedImage
-    field = PsfField(psf, maskedImage.getBBox())
+    maskedImage = _levelled(exposure.maskedImage, backgroundBin, planes, resolveThreads(threads))
+    field = PsfField.of(psf, maskedImage.getBBox())
     found = significanceImage(maskedImage, field, planes, threads)
     peaks = _candidatePeaks(found, threshold)
     sources = fitPointSources(maskedImage, found.weight, field, peaks.x, peaks.y)
@@ -129,16 +142,11 @@ def detectOnDifference(
 
     table = _measured(exposure, sources, significance, found)
     table["area"] = _areas(found, threshold, peaks)
-    images = {
-        name: None if image is None else image if isinstance(image, PhotometryImage) else PhotometryImage(image)
-        for name, image in (("science", science), ("template", template))
-    }
-    fields = {name: _fieldOf(image, field, maskedImage) for name, image in images.items()}
-    for name, image in images.items():
-        _addForced(table, name, image, fields[name], planes)
+    lobes = [_lobeImage(image, field, maskedImage) for image in (science, template)]
+    for name, lobe in zip(("science", "template"), lobes, strict=True):
+        _addForced(table, name, lobe, planes)
     addFlags(table, maskedImage, peaks, sources, field, planes)
     own = DipoleImage(maskedImage, found.weight, field)
-    lobes = [_dipoleImage(image, fields[name]) for name, image in images.items()]
     _addDipoles(table, own, lobes, sources, dipoles or DipoleControl())
     describeColumns(table, exposure, threshold, found)
     log.info(
@@ -151,6 +159,27 @@ def detectOnDifference(
 def writeSources(sources: Table, path: str | PathLike[str], overwrite: bool = True) -> None:
     """Write the table of `detectOnDifference` as a FITS table, HDU SOURCES; FileExistsError unless `overwrite`."""
     io.writeTable(path, sources, "SOURCES", overwrite)
+
+
+def _levelled(maskedImage: MaskedImage, binSize: int, planes: tuple[str, ...], threads: int) -> MaskedImage:
+    """Return an image without what is left of its background; itself where nothing can be measured."""
+    if binSize == 0:
+        return maskedImage
+    try:
+        image, level = subtractBackground(maskedImage, _backgroundConfig(binSize), planes, threads)
+    except ValueError as error:
+        log.debug("No background: %s", error)
+        return maskedImage
+    log.debug("Background left on the difference: %.4g", level)
+    return MaskedImage(image, maskedImage.mask, maskedImage.variance, maskedImage.xy0)
+
+
+@functools.cache
+def _backgroundConfig(binSize: int) -> SubtractBackgroundConfig:
+    config = SubtractBackgroundConfig()
+    config.binSize, config.useApprox, config.algorithm = binSize, False, "LINEAR"
+    config.freeze()
+    return config
 
 
 def _candidatePeaks(found: Significance, threshold: float) -> Peaks:
@@ -220,29 +249,35 @@ def _areas(found: Significance, threshold: float, peaks: Peaks) -> IntArray:
     return area
 
 
-def _fieldOf(image: PhotometryImage | None, own: PsfField, maskedImage: MaskedImage) -> PsfField:
-    return own if image is None or image.psf is None else PsfField(image.psf, maskedImage.getBBox())
+def _lobeImage(
+    image: PhotometryImage | Exposure | MaskedImage | None, own: PsfField, difference: MaskedImage
+) -> DipoleImage | None:
+    """Return an image of before the subtraction on the difference's flux scale, with its PSF."""
+    if image is None:
+        return None
+    given = image if isinstance(image, PhotometryImage) else PhotometryImage(image)
+    maskedImage = given.exposure.maskedImage if isinstance(given.exposure, Exposure) else given.exposure
+    if maskedImage.shape != difference.shape:
+        raise InputImagesError(
+            f"an image of {maskedImage.width}x{maskedImage.height} pixels is given with a difference of "
+            f"{difference.width}x{difference.height}; it must lie on the difference's pixels (warp it first)",
+            shape=maskedImage.shape,
+            otherShape=difference.shape,
+        )
+    maskedImage = atOrigin(maskedImage, difference)
+    if given.scale != 1.0:
+        maskedImage = maskedImage.copy()
+        maskedImage *= given.scale
+    return DipoleImage.of(maskedImage, own if given.psf is None else PsfField.of(given.psf, difference.getBBox()))
 
 
-def _addForced(
-    table: Table, name: str, image: PhotometryImage | None, psf: PsfField, planes: tuple[str, ...]
-) -> None:
+def _addForced(table: Table, name: str, image: DipoleImage | None, planes: tuple[str, ...]) -> None:
     """Add flux and error on an image of before the subtraction."""
     flux, error = np.full(len(table), np.nan), np.full(len(table), np.nan)
     if image is not None:
-        forced = forcedPhotometry(image.exposure, psf, table["x"], table["y"], badPlanes=planes)
-        flux, error = image.scale * np.asarray(forced["flux"]), abs(image.scale) * np.asarray(forced["fluxErr"])
+        forced = forcedPhotometry(image.maskedImage, image.psf, table["x"], table["y"], badPlanes=planes)
+        flux, error = np.asarray(forced["flux"]), np.asarray(forced["fluxErr"])
     table[f"{name}Flux"], table[f"{name}FluxErr"] = flux, error
-
-
-def _dipoleImage(image: PhotometryImage | None, psf: PsfField) -> DipoleImage | None:
-    if image is None:
-        return None
-    maskedImage = image.exposure.maskedImage if isinstance(image.exposure, Exposure) else image.exposure
-    if image.scale != 1.0:
-        maskedImage = maskedImage.copy()
-        maskedImage *= image.scale
-    return DipoleImage.of(maskedImage, psf)
 
 
 def _addDipoles(

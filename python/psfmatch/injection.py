@@ -99,7 +99,7 @@ def injectSources(
     if gain is not None and not (math.isfinite(gain) and gain > 0.0):
         raise ValueError(f"gain is {gain}; it must be a positive number of electrons per unit, or None")
     injected = exposure.copy()
-    field = PsfField(psf, exposure.getBBox())
+    field = PsfField.of(psf, exposure.getBBox())
     light = np.zeros(exposure.shape)
     u, v = xs - exposure.xy0[0], ys - exposure.xy0[1]
     columns, rows = (np.floor(values + 0.5).astype(np.int64) for values in (u, v))
@@ -181,7 +181,8 @@ def measureEfficiency(
         raise ValueError(f"n is {n}; give a positive number of sources")
     templateExposure, scienceExposure = toExposure(template), toExposure(science)
     psf = psf or scienceExposure.psf or psfFromStars(scienceExposure, threads=threads)
-    field = PsfField(psf, scienceExposure.getBBox())
+    # The same field serves injection and measurement: a PSF may be slow to draw.
+    field = PsfField.of(psf, scienceExposure.getBBox())
     generator = np.random.default_rng(seed)
     x, y, noise = _emptyPlaces(scienceExposure, field, n, generator)
     if fluxes is None:
@@ -189,13 +190,14 @@ def measureEfficiency(
         flux = noise * edges[0] * (edges[-1] / edges[0]) ** generator.random(x.size)
     else:
         flux = generator.choice(np.atleast_1d(np.asarray(fluxes, dtype=np.float64)), x.size)
-    injected = injectSources(scienceExposure, psf, x, y, flux, gain=gain, seed=seed)
+    injected = injectSources(scienceExposure, field, x, y, flux, gain=gain, seed=seed)
     result = subtraction(templateExposure, injected, threads=threads, **options)
     # Convolving the science image gives its sources another PSF, which the difference then carries.
     own = result.difference.psf if getattr(result, "convolved", "template") == "science" else None
-    detections = detectOnDifference(result.difference, own or psf, threshold=threshold, threads=threads)
-    differenceField = field if own is None else PsfField(own, result.difference.getBBox())
-    forced = forcedPhotometry(result.difference, differenceField, x, y, localSky=False)
+    detections = detectOnDifference(result.difference, own or field, threshold=threshold, threads=threads)
+    differenceField = field if own is None else PsfField.of(own, result.difference.getBBox())
+    # The rings' sky is noise of their own, but they see no background that is left.
+    forced = forcedPhotometry(result.difference, differenceField, x, y)
     scale = float(detections.meta["NOISESCL"])
     error = np.asarray(forced["fluxErr"]) * scale
     sources = Table({"x": x, "y": y, "flux": flux, "signalToNoise": flux / error})

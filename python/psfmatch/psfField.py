@@ -50,6 +50,8 @@ class PsfField:
         The PSF for the convolution engine: at (x, y), the image of a star of flux 1 at that pixel's centre.
     fwhm
         Mean FWHM in pixels.
+    box
+        The pixels over which it holds.
     isExact
         Whether `kernel` reproduces the PSF to `EXACT_ERROR` wherever it was drawn.
 
@@ -61,12 +63,18 @@ class PsfField:
 
     def __init__(self, psf: Any, box: Box) -> None:
         self._psf: Psf = asPsf(psf)
+        self.box = box
         places, drawn = _drawn(self._psf, box)
         self.fwhm = _meanFwhm(drawn)
         self.half = _halfWidth(self.fwhm, drawn)
         images = np.array([squareImage(image, self.half) for image in drawn])
         self.kernel, error = _kernelThrough(images, places, box)
         self.isExact = error < EXACT_ERROR
+
+    @classmethod
+    def of(cls, psf: Any, box: Box) -> PsfField:
+        """Return the field of a PSF over a box; the PSF itself where it is one already."""
+        return psf if isinstance(psf, PsfField) and psf.box == box else cls(psf, box)
 
     @property
     def size(self) -> int:
@@ -83,6 +91,11 @@ class PsfField:
         """1 / sum P^2 at the middle of the field, in pixels: the noise that a point source collects."""
         middle = self.kernel.computeImages([self.kernel.frame[0]], [self.kernel.frame[1]])
         return 1.0 / float((middle**2).sum())
+
+    def computeKernelImage(self, x: float, y: float) -> FloatArray:
+        """Return the PSF at (x, y), parent pixels, with sum 1."""
+        image = self.images([x], [y])[0]
+        return image / image.sum()
 
     def images(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
         """Return the PSF (n, size, size) at n positions (parent pixels), each centred on its middle pixel."""

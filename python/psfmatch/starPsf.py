@@ -108,7 +108,7 @@ def psfFromStars(exposure: Exposure, stars: Table | None = None, threads: int | 
     levelled = maskedImage.copy()
     levelled.image -= np.float32(np.nanmedian(sky)) if np.isfinite(sky).any() else np.float32(0)
     for _ in range(PASSES):
-        field = PsfField(psf, exposure.getBBox())
+        field = PsfField.of(psf, exposure.getBBox())
         fits = fitPointSources(levelled, weight, field, columns, rows)
         stamps = cutStamps(maskedImage, weight, columns, rows, half)
         isUsed = fits.isFitted & (fits.flux > MIN_SNR * fits.fluxErr) & np.isfinite(sky) & (fits.coverage > 0.99)

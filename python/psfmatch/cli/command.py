@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from psfmatch.cli import demo, info, options, progress, subtract
+from psfmatch.cli import demo, detect, info, options, progress, subtract
 
 __all__ = ["main"]
 
@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     common, run = options.common(), options.ofTheRun()
     subtract.addCommand(commands, [common, run])
+    detect.addCommand(commands, [common])
     info.addCommand(commands, [common])
     demo.addCommand(commands, [common, run])
     return parser
