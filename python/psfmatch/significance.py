@@ -36,6 +36,9 @@ PEAKED_VARIANCE = 1.5
 """Where a pixel's variance is this many times the average it is light, not noise, and counts itself."""
 BLANK_VARIANCE = 1.1
 """Pixels of at most this many times the median variance show the sky."""
+SOURCE_WIDTHS = 5.0
+MIN_BLANK = 0.05
+"""If less than this share of the sky is free of sources, all of it must do."""
 MAX_SAMPLES = 250_000
 NOISE_ERRORS = 3.0
 """A width of the significance that differs from 1 by less than this many of its errors is left alone."""
@@ -166,21 +169,36 @@ def _boxSum(image: FloatImage) -> FloatImage:
 
 
 def _noiseScale(ratio: FloatImage, weight: FloatImage, psf: PsfField) -> NoiseScale:
-    """Measure the scatter of a significance where the variance is that of the sky."""
+    """Measure the scatter of a significance where the variance is that of the sky and no source shows."""
     step = max(1, math.isqrt(ratio.size // MAX_SAMPLES))
-    # Borders, where PSFs are cut, are as good as the rest: the ratio has its own error there.
-    sampled, weights = ratio[step // 2 :: step, step // 2 :: step], weight[step // 2 :: step, step // 2 :: step]
-    isGood = weights > 0.0
-    if not isGood.any():
-        sampled, weights, isGood = ratio, weight, weight > 0.0
-    isGood &= weights * np.float32(BLANK_VARIANCE) >= np.median(weights[isGood])
-    values = sampled[isGood].astype(np.float64)
-    width = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    steps = (step, step) if (weight[step // 2 :: step, step // 2 :: step] > 0.0).any() else (1, 1)
+    y, x = (np.arange(step // 2, side, step) for side, step in zip(ratio.shape, steps, strict=True))
+    values, weights = ratio[np.ix_(y, x)], weight[np.ix_(y, x)]
+    isSky = weights > 0.0
+    isSky &= weights * np.float32(BLANK_VARIANCE) >= np.median(weights[isSky])
+    width = _robustWidth(values[isSky])
+    # Sources with all of their PSF's reach, in whole cells of that side and those around them.
+    cell = max(1, psf.half)
+    rows, columns = np.divmod(np.flatnonzero(np.abs(ratio) > SOURCE_WIDTHS * width), ratio.shape[1])
+    hasSource = np.zeros((ratio.shape[0] // cell + 3, ratio.shape[1] // cell + 3), dtype=bool)
+    for dy in (0, 1, 2):
+        for dx in (0, 1, 2):
+            hasSource[rows // cell + dy, columns // cell + dx] = True
+    isBlank = isSky & ~hasSource[np.ix_(y // cell + 1, x // cell + 1)]
+    if np.count_nonzero(isBlank) > MIN_BLANK * np.count_nonzero(isSky):
+        isSky = isBlank
+        width = _robustWidth(values[isSky])
+    nPixels = int(np.count_nonzero(isSky))
     # Neighbours within one PSF show the same noise; 1.17 is the efficiency of the median absolute deviation.
-    nIndependent = max(1.0, min(values.size, values.size * step**2 / psf.noiseArea))
+    nIndependent = max(1.0, min(nPixels, nPixels * math.prod(steps) / psf.noiseArea))
     error = 1.17 * width / math.sqrt(nIndependent)
     isOff = width > 0.0 and abs(width - 1.0) > NOISE_ERRORS * error
-    return NoiseScale(width, error, int(values.size), width if isOff else 1.0)
+    return NoiseScale(width, error, nPixels, width if isOff else 1.0)
+
+
+def _robustWidth(values: FloatImage) -> float:
+    exact = values.astype(np.float64)
+    return 1.4826 * float(np.median(np.abs(exact - np.median(exact))))
 
 
 def findPeaks(image: FloatImage, threshold: float, radius: int) -> Peaks:
