@@ -47,7 +47,9 @@ _HOMES = {
     "decorrelation": ("Decorrelation", "decorrelate"),
     "detection": ("SourceDetectionTask",),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
+    "differenceSources": ("PhotometryImage", "detectOnDifference", "writeSources"),
     "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
+    "dipoles": ("DipoleControl",),
     "displays": ("debugging",),
     "displays.candidates": ("writeKernelCandidates",),
     "errors": (
@@ -60,9 +62,11 @@ _HOMES = {
         "PsfMatchWarning",
     ),
     "exposure": ("Box", "Exposure", "Mask", "MaskedImage"),
+    "pointSources": ("forcedPhotometry",),
     "footprints": ("Footprint", "FootprintSet"),
     "imagePsfMatch": ("ImagePsfMatchConfig", "ImagePsfMatchTask"),
     "kernelUncertainty": ("kernelUncertaintyPlane",),
+    "injection": ("Efficiency", "injectSources", "measureEfficiency"),
     "kernels": (
         "Chebyshev2D",
         "EdgeHandling",
@@ -89,7 +93,9 @@ _HOMES = {
     "shifts": ("ShiftField", "measureShiftField"),
     "recipe": ("StoredKernel", "SubtractionRecipe"),
     "saturation": ("Saturation", "findSaturation", "flagSaturation"),
+    "scoreImage": ("Score", "computeScore"),
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
+    "starPsf": ("StarPsf", "psfFromStars"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
     "varianceScaling": ("scaleVariance",),
@@ -138,7 +144,9 @@ if TYPE_CHECKING:
     from psfmatch.decorrelation import Decorrelation, decorrelate
     from psfmatch.detection import SourceDetectionTask
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
+    from psfmatch.differenceSources import PhotometryImage, detectOnDifference, writeSources
     from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
+    from psfmatch.dipoles import DipoleControl
     from psfmatch.displays import debugging
     from psfmatch.displays.candidates import writeKernelCandidates
     from psfmatch.errors import (
@@ -153,6 +161,7 @@ if TYPE_CHECKING:
     from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
     from psfmatch.footprints import Footprint, FootprintSet
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
+    from psfmatch.injection import Efficiency, injectSources, measureEfficiency
     from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D, SpatialFunction2D
     from psfmatch.kernelUncertainty import kernelUncertaintyPlane
     from psfmatch.kernels import (
@@ -166,6 +175,7 @@ if TYPE_CHECKING:
     from psfmatch.measurement import SourceMeasurementTask
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
     from psfmatch.preparation import Preparation, prepareInputs, registerInputs
+    from psfmatch.pointSources import forcedPhotometry
     from psfmatch.psf import (
         DoubleGaussianPsf,
         GaussianPsf,
@@ -181,8 +191,10 @@ if TYPE_CHECKING:
     from psfmatch.shifts import ShiftField, measureShiftField
     from psfmatch.recipe import StoredKernel, SubtractionRecipe
     from psfmatch.saturation import Saturation, findSaturation, flagSaturation
+    from psfmatch.scoreImage import Score, computeScore
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
+    from psfmatch.starPsf import StarPsf, psfFromStars
     from psfmatch.task import Struct, Task
     from psfmatch.varianceScaling import scaleVariance
     from psfmatch.visitors import (

@@ -12,6 +12,7 @@ from .layouts import HduEntry, Role, describe
 from .masks import MAX_PLANES, decodeMask, maskCards
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, SpatialField
 from .reading import ReadOptions, readPlanes
+from .tables import writeTable
 from .variance import estimateVariance, skyScatter
 from .writing import readConfig, readStamps, writePlanes
 
@@ -44,5 +45,6 @@ __all__ = [
     "skyScatter",
     "writeKernelTables",
     "writePlanes",
+    "writeTable",
     "xy0FromCards",
 ]

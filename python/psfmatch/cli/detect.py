@@ -1,0 +1,143 @@
+"""``psfmatch detect``: what has changed on a difference image, as a FITS table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from psfmatch.exposure import Exposure
+
+__all__ = ["addCommand"]
+
+log = logging.getLogger("psfmatch.cli")
+
+
+def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = commands.add_parser(
+        "detect",
+        parents=parents,
+        help="find and measure what has changed on a difference image",
+        description="Find point sources of both signs on a difference image with its PSF, measure them there and on "
+        "the images that were subtracted, flag dipoles and what lies near defects. The PSF comes from --psf-fwhm, else "
+        "from the file, else from the stars of the science image or of the matched template in the file.",
+    )
+    parser.add_argument("difference", metavar="DIFFERENCE", help="difference image, as psfmatch subtract writes it")
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="FITS table to write")
+    parser.add_argument("--science", metavar="FILE", help="science image, on the same pixels")
+    parser.add_argument(
+        "--template",
+        metavar="FILE",
+        help="template on the same pixels, with a PSF of its own (default: the matched one in the file)",
+    )
+    parser.add_argument(
+        "--template-scale", metavar="K", type=float, default=1.0, help="science counts per count of --template"
+    )
+    parser.add_argument("--psf-fwhm", metavar="PIX", type=float, help="FWHM of a Gaussian PSF of the difference")
+    parser.add_argument(
+        "--threshold", metavar="SIGMA", type=float, default=5.0, help="least significance (default: %(default)s)"
+    )
+    parser.add_argument("--threads", metavar="N", type=int, dest="nThreads", help="threads to use")
+    parser.set_defaults(run=_detect)
+
+
+def _detect(options: argparse.Namespace) -> int:
+    from psfmatch import io
+    from psfmatch.differenceSources import PhotometryImage, detectOnDifference, writeSources
+    from psfmatch.exposure import Exposure
+    from psfmatch.starPsf import psfFromStars
+
+    start = time.perf_counter()
+    inputs = [name for name in (options.difference, options.science, options.template) if name is not None]
+    if any(io.parseFileName(name)[0].resolve() == Path(options.output).resolve() for name in inputs):
+        raise ValueError(f"the output {options.output} is one of the inputs; choose another name")
+    difference = Exposure.readFits(options.difference)
+    science = None if options.science is None else Exposure.readFits(options.science)
+    matched = _matchedIn(options.difference, difference)
+    template: PhotometryImage | Exposure | None = matched
+    if options.template is not None:
+        own = Exposure.readFits(options.template)
+        template = PhotometryImage(own, own.psf or psfFromStars(own, threads=options.nThreads), options.template_scale)
+    psf, origin = _psfOf(options, difference, science, matched)
+    sources = detectOnDifference(
+        difference,
+        psf,
+        science=science,
+        template=template,
+        threshold=options.threshold,
+        threads=options.nThreads,
+    )
+    writeSources(sources, options.output)
+    numbers = {
+        "output": options.output,
+        "nSources": len(sources),
+        "nPositive": sources.meta["NPOS"],
+        "nNegative": sources.meta["NNEG"],
+        "nDipoles": sources.meta["NDIPOLE"],
+        "nUnflagged": int(sum(not any(row) for row in zip(*(sources[f] for f in _FLAGS), strict=True))),
+        "threshold": options.threshold,
+        "psfFwhmPix": sources.meta["PSFFWHM"],
+        "psfFrom": origin,
+        "noiseScale": sources.meta["NOISESCL"],
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+    if options.json:
+        print(json.dumps(numbers, indent=2))
+        return 0
+    counts = f"{numbers['nSources']} above {options.threshold:g} sigma"
+    signs = f"{numbers['nPositive']} positive, {numbers['nNegative']} negative"
+    rows = {
+        "sources": f"{counts}: {signs}, {numbers['nDipoles']} dipoles; {numbers['nUnflagged']} without a flag",
+        "PSF": f"FWHM {numbers['psfFwhmPix']:.2f} px, {origin}",
+        "noise": f"significance on blank sky, divided by {numbers['noiseScale']:.3f} (1 is ideal)",
+        "written": f"{options.output} in {numbers['seconds']:.1f} s",
+    }
+    for name, text in rows.items():
+        print(f"{name:<17} {text}")
+    return 0
+
+
+_FLAGS = ("flagEdge", "flagMasked", "flagInterpolated", "flagSaturated", "flagNoFit", "flagDipole")
+"""Flags that make a source doubtful; one near a bad pixel is sound."""
+
+
+def _matchedIn(path: str, difference: Exposure) -> Exposure | None:
+    """Return the matched image of a file of ours, with the difference's mask and variance, which bound its own."""
+    from psfmatch import io
+    from psfmatch.exposure import Exposure, MaskedImage
+
+    file, chosen = io.parseFileName(path)
+    if chosen is not None or all(entry.role is not io.Role.MATCHED for entry in io.describe(file)):
+        return None
+    image = Exposure.readFits(f"{file}[MATCHED]").image
+    return Exposure(MaskedImage(image, difference.mask, difference.variance, difference.xy0))
+
+
+def _psfOf(
+    options: argparse.Namespace, difference: Exposure, science: Exposure | None, matched: Exposure | None
+) -> tuple[Any, str]:
+    """Return the PSF of the difference and where it comes from, in words."""
+    from psfmatch.errors import InsufficientKernelSourcesError
+    from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
+    from psfmatch.starPsf import psfFromStars
+
+    if options.psf_fwhm is not None:
+        return GaussianPsf(options.psf_fwhm / SIGMA_TO_FWHM), "given"
+    if difference.psf is not None:
+        return difference.psf, "from the file"
+    failure = "there is neither a science nor a matched image to measure it on"
+    for name, exposure in (("the science image", science), ("the matched image", matched)):
+        if exposure is None:
+            continue
+        try:
+            psf = exposure.psf or psfFromStars(exposure, threads=options.nThreads)
+        except InsufficientKernelSourcesError as error:
+            failure = f"{name}: {error}"
+            continue
+        return psf, f"from the stars of {name}"
+    raise ValueError(f"the PSF of the difference is unknown ({failure}); give --psf-fwhm, or --science")
