@@ -94,6 +94,7 @@ _HOMES = {
     "recipe": ("StoredKernel", "SubtractionRecipe"),
     "saturation": ("Saturation", "findSaturation", "flagSaturation"),
     "scoreImage": ("Score", "computeScore"),
+    "quality": ("Quality", "assessQuality", "checkGates"),
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
     "starPsf": ("StarPsf", "psfFromStars"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
@@ -192,6 +193,7 @@ if TYPE_CHECKING:
     from psfmatch.recipe import StoredKernel, SubtractionRecipe
     from psfmatch.saturation import Saturation, findSaturation, flagSaturation
     from psfmatch.scoreImage import Score, computeScore
+    from psfmatch.quality import Quality, assessQuality, checkGates
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.starPsf import StarPsf, psfFromStars

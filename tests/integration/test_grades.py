@@ -17,7 +17,7 @@ from psfmatch.testing import DENSE_FIELD, FieldOptions, simulatePair
 from psfmatch.testing.mixtures import addSource
 
 FIRST_SEED = 3
-SIDE = 384  # px
+SIDE = 320  # px
 
 FIELD = replace(DENSE_FIELD, faintStars=600)
 Pair = tuple[Exposure, Exposure]
@@ -101,7 +101,7 @@ def fewStars(number: int) -> Callable[[int], Pair]:
 
 def saturated(seed: int) -> Pair:
     template, science = makePair(seed, saturation=np.inf)
-    level = float(np.median(science.image)) + 250.0
+    level = float(np.nanmedian(science.image)) + 250.0
     return changed(template, np.minimum(template.image, level)), changed(science, np.minimum(science.image, level))
 
 
@@ -179,9 +179,9 @@ def options(**changes) -> Callable[[int], Pair]:
 GOOD = {
     "dense": options(),
     "sparse": options(options=FieldOptions(), size=512),
-    "crowded": options(options=replace(FIELD, brightStars=1500, faintStars=3000)),
+    "crowded": options(options=replace(FIELD, brightStars=1500, faintStars=3000), size=256),
     "galaxies": options(options=replace(FIELD, brightStars=30, faintStars=100, galaxies=1200)),
-    "wings": options(options=replace(FIELD, faintStars=100, moffatWings=True)),
+    "wings": options(options=replace(FIELD, faintStars=100, galaxies=50, moffatWings=True)),
     "estimated variance": options(estimateVariance=True),
     "sky taken off": options(skySubtracted=True),
     "template with defects": options(templateBadFraction=0.01),
