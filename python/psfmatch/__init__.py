@@ -48,7 +48,7 @@ _HOMES = {
     "detection": ("SourceDetectionTask",),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
     "differenceSources": ("PhotometryImage", "detectOnDifference", "writeSources"),
-    "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
+    "differencing": ("FrontDoorConfig", "frontDoorConfig", "subtract"),
     "dipoles": ("DipoleControl",),
     "displays": ("debugging",),
     "displays.candidates": ("writeKernelCandidates",),
@@ -92,6 +92,7 @@ _HOMES = {
     "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
     "shifts": ("ShiftField", "measureShiftField"),
     "recipe": ("StoredKernel", "SubtractionRecipe"),
+    "results": ("SubtractionResult",),
     "saturation": ("Saturation", "findSaturation", "flagSaturation"),
     "scoreImage": ("Score", "computeScore"),
     "quality": ("Quality", "assessQuality", "checkGates"),
@@ -139,14 +140,14 @@ if TYPE_CHECKING:
         configFromDict,
         configToDict,
     )
-    from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
     from psfmatch.correction import correctionKernel
     from psfmatch.covariance import noiseCovariance
+    from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
     from psfmatch.decorrelation import Decorrelation, decorrelate
     from psfmatch.detection import SourceDetectionTask
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
     from psfmatch.differenceSources import PhotometryImage, detectOnDifference, writeSources
-    from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
+    from psfmatch.differencing import FrontDoorConfig, frontDoorConfig, subtract
     from psfmatch.dipoles import DipoleControl
     from psfmatch.displays import debugging
     from psfmatch.displays.candidates import writeKernelCandidates
@@ -163,8 +164,6 @@ if TYPE_CHECKING:
     from psfmatch.footprints import Footprint, FootprintSet
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
     from psfmatch.injection import Efficiency, injectSources, measureEfficiency
-    from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D, SpatialFunction2D
-    from psfmatch.kernelUncertainty import kernelUncertaintyPlane
     from psfmatch.kernels import (
         Chebyshev2D,
         EdgeHandling,
@@ -173,10 +172,11 @@ if TYPE_CHECKING:
         SpatialFunction2D,
         readHotpantsKernel,
     )
+    from psfmatch.kernelUncertainty import kernelUncertaintyPlane
     from psfmatch.measurement import SourceMeasurementTask
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
-    from psfmatch.preparation import Preparation, prepareInputs, registerInputs
     from psfmatch.pointSources import forcedPhotometry
+    from psfmatch.preparation import Preparation, prepareInputs, registerInputs
     from psfmatch.psf import (
         DoubleGaussianPsf,
         GaussianPsf,
@@ -189,11 +189,12 @@ if TYPE_CHECKING:
         getFwhmPixXY,
     )
     from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
-    from psfmatch.shifts import ShiftField, measureShiftField
+    from psfmatch.quality import Quality, assessQuality, checkGates
     from psfmatch.recipe import StoredKernel, SubtractionRecipe
+    from psfmatch.results import SubtractionResult
     from psfmatch.saturation import Saturation, findSaturation, flagSaturation
     from psfmatch.scoreImage import Score, computeScore
-    from psfmatch.quality import Quality, assessQuality, checkGates
+    from psfmatch.shifts import ShiftField, measureShiftField
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.starPsf import StarPsf, psfFromStars

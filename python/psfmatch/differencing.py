@@ -1,136 +1,85 @@
-"""The front door: two images in, a difference with everything that belongs to it out.
+"""The front door: two images in, a difference with everything that belongs to it out, no parameter needed.
 
-`subtract` reads what it is given, chooses the direction of convolution by the PSF sizes, selects isolated stars
-of useful signal-to-noise, and runs the task. It differs from the task's defaults where a user who sets nothing is
-better served: the differential background is fitted, and borders keep their pixels (EDGE).
+The way of `subtract`: saturation is found and flagged, the variance planes are scaled to their own skies, the template is laid upon
+the science image's pixels, the direction of convolution and the kernel's model are chosen, kernel and background are fitted
+- by simpler models where stars are few - , the difference is made, decorrelated and graded.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from os import PathLike
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from astropy.io import fits
 from astropy.table import Table
+from lsst.pex.config import Field
 
+from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.config import configFromDict, configToDict
-from psfmatch.diagnostics import DifferenceNoise, candidateTable, differenceNoise
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
+from psfmatch.decorrelation import decorrelate
+from psfmatch.diagnostics import candidateTable, differenceNoise
+from psfmatch.errors import (
+    InputImagesError,
+    InsufficientKernelSourcesError,
+    KernelSolutionError,
+    NoKernelCandidatesError,
+)
+from psfmatch.exposure import Exposure, toExposure
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
-from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.modelChoice import Choice, KernelChoice, chooseKernel
+from psfmatch.preparation import Preparation, prepareInputs
+from psfmatch.quality import assessQuality
+from psfmatch.recipe import warperOf
+from psfmatch.registration import atOrigin
+from psfmatch.results import SubtractionResult
+from psfmatch.saturation import findSaturation
 from psfmatch.selection import requireSources
-from psfmatch.strips import mapStrips
+from psfmatch.shifts import measureShiftField
+from psfmatch.simplerModels import byPsfModels, byScale
+from psfmatch.stars import chooseIsolatedStars, chooseRegionSources
+from psfmatch.task import Struct
+from psfmatch.varianceScaling import scaleVariance
+from psfmatch.whiteness import measureWhiteness
 
-__all__ = ["MODES", "SubtractionResult", "chooseStars", "frontDoorConfig", "subtract"]
+__all__ = ["MODES", "FrontDoorConfig", "frontDoorConfig", "subtract"]
 
 log = logging.getLogger("psfmatch.differencing")
 
 Mode = Literal["auto", "convolveTemplate", "convolveScience"]
 MODES: tuple[Mode, ...] = ("auto", "convolveTemplate", "convolveScience")
-
-MIN_SNR = 20.0
-"""Fainter stars constrain the kernel too little to be worth their noise in the kernel sum."""
-
-MAX_NEIGHBOUR_FLUX = 0.1
-"""A neighbour in the stamp with more than this share of a star's flux makes it a blend."""
+TOO_FEW = (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError)
+SATURATION_GROWTH = 2.0
+"""Pixels about saturated ones whose counts have bled or are not linear."""
+MAX_SHIFT_STARS = 500
 
 
-CARRIED_METADATA = ("nDetectedSources", "templateFwhmPix", "scienceFwhmPix")
-"""What is known before the kernel is solved, and stays true when it is solved again with a simpler model."""
+class FrontDoorConfig(ImagePsfMatchConfig):
+    """Configuration of `subtract`: that of the task, and which steps are taken around it."""
+
+    chooseKernel = Field[bool](
+        doc="Choose basis, orders, priors and regions of the kernel from the images; False: as `kernel` says.",
+        default=False,
+    )
+    doFindSaturation = Field[bool](doc="Find where the images saturate, and flag these pixels.", default=True)
+    doScaleVariance = Field[bool](doc="Scale each variance plane to the noise of its own sky.", default=True)
+    doAlign = Field[bool](
+        doc="Measure shift and affine from matched stars, and correct where it is worth it.", default=True
+    )
+    doDecorrelate = Field[bool](doc="Make the decorrelated difference, too.", default=True)
+    doAssessQuality = Field[bool](doc="Measure the quality and grade it.", default=True)
 
 
-@dataclass(frozen=True)
-class SubtractionResult:
-    """A difference image and what it was made from.
-
-    difference : science - matched - background, on the science image's flux scale;
-    matched : the convolved image; template : that on the science image's pixels, before any convolution;
-    convolved : "template" or "science";
-    kernel, background : the spatial model; candidates : one row per star, with its fate;
-    noise : scatter of the difference against its variance plane; metadata : numbers of the run;
-    config : the configuration that was used.
-    """
-
-    difference: Exposure
-    matched: Exposure
-    template: Exposure
-    convolved: Literal["template", "science"]
-    kernel: LinearCombinationKernel
-    background: SpatialFunction2D
-    candidates: Table
-    noise: DifferenceNoise
-    metadata: Mapping[str, Any]
-    config: ImagePsfMatchConfig
-
-    def summary(self) -> dict[str, Any]:
-        """Return the numbers of the run, ready for JSON."""
-        mask = self.difference.mask
-        box = self.difference.getBBox()
-        pixels, bits = np.asarray(mask), np.int32(mask.getPlaneBitMask(("NO_DATA", "BAD", "SAT", "EDGE")))
-        nBad = sum(mapStrips(lambda strip: int(np.count_nonzero(pixels[strip] & bits)), pixels.shape))
-        status = np.asarray(self.candidates["status"])
-        numbers = {
-            "shape": [box.height, box.width],
-            "convolved": self.convolved,
-            "templateFwhmPix": self.metadata.get("templateFwhmPix"),
-            "scienceFwhmPix": self.metadata.get("scienceFwhmPix"),
-            "basisMode": self.metadata.get("ALBasisMode"),
-            "basisSigmas": self.metadata.get("ALBasisSigGauss"),
-            "kernelSize": self.kernel.shape[1],
-            "nBasis": len(self.kernel.scaledParameters),
-            "spatialKernelOrder": self.kernel.order,
-            "nSources": self.metadata.get("nDetectedSources"),
-            "nCandidates": len(self.candidates),
-            "nGood": int((status == "GOOD").sum()),
-            "nRejected": int((status == "BAD").sum()),
-            "rejectedSources": dict(self.metadata.get("rejectedSources", {})),
-            "rejectionReasons": dict(self.metadata.get("rejectionReasons", {})),
-            "kernelSum": self.kernel.kernelSum(*box.centre),
-            "backgroundAtCentre": float(self.background(*box.centre)),
-            "conditionNumber": self.metadata.get("spatialConditionNum"),
-            "noiseRobustStdev": self.noise.robustStdev,
-            "noiseMedian": self.noise.median,
-            "badFraction": nBad / pixels.size,
-        }
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in numbers.items()
-        }
-
-    def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
-        """Write difference, mask, variance, matched image, kernel, background, stars and configuration to one file."""
-        self.difference.writeFits(
-            path,
-            overwrite=overwrite,
-            matched=self.matched.image,
-            kernel=self.kernel.toTables(self.background),
-            stamps=self.candidates,
-            config=configToDict(self.config),
-        )
-
-
-def frontDoorConfig() -> ImagePsfMatchConfig:
+def frontDoorConfig() -> FrontDoorConfig:
     """Return the configuration that `subtract` starts from."""
-    config = ImagePsfMatchConfig()
+    config = FrontDoorConfig()
     kernel = config.kernel["AL"]
     kernel.fitForBackground = True
     kernel.doCopyEdge = True
     for name in ("AL", "DF"):
         config.kernel[name].warpingConfig.keepCentroids = True
-    return config
-
-
-@functools.cache
-def _frozenFrontDoorConfig() -> ImagePsfMatchConfig:
-    """Return the one frozen instance that all runs without a configuration share: making one takes 50 ms."""
-    config = frontDoorConfig()
-    config.freeze()
     return config
 
 
@@ -151,9 +100,10 @@ def subtract(
     ----------
     template, science
         Exposure, MaskedImage, path of a FITS file, HDUList, CCDData, or 2-D array. Not changed. The template
-        is warped to the science image's pixels; without a WCS on both they must have one pixel grid.
+        is warped to the science image's pixels; without a WCS on both, matched stars tell how they lie.
     config
-        Configuration of the task; `frontDoorConfig` by default.
+        None: everything is chosen from the images. A `FrontDoorConfig`, such as ``result.config``, or the task's own
+        is used as it is; with the latter nothing is done to the images before.
     mode
         Which image is convolved; "auto" takes the one with the narrower PSF.
     candidateList
@@ -173,57 +123,233 @@ def subtract(
     ExposureReadError
         If a file cannot be read.
     InputImagesError
-        If the images do not overlap, or differ in shape without a WCS to tell how they lie.
+        If the images do not overlap, or differ in shape without a WCS or stars to tell how they lie.
     NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError
-        If there are no, or too few, stars, or no solution.
+        If there are no, or too few, stars, and nothing simpler is sound.
     """
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
-    templateExposure = toExposure(template)
-    scienceExposure = toExposure(science)
-    task = ImagePsfMatchTask(config=_frozenFrontDoorConfig() if config is None else config, threads=threads)
-    templateExposure = task.registerTemplate(templateExposure, scienceExposure)
-    task.requireKernelFits(scienceExposure.maskedImage)
-    with task.timer("select"):
-        sources = candidateList
-        if sources is None:
-            found = task.getSelectSources(scienceExposure)
-            requireSources(found, scienceExposure, getattr(task.selectDetection.config, "statsMask", ()))
-            sources = chooseStars(found, task.kConfig.kernelSize)
+    if config is None:
+        config = frontDoorConfig()
+        config.chooseKernel = True
+    given = toExposure(template), toExposure(science)
+    task = ImagePsfMatchTask(config=config, threads=threads)
+    inputs = _prepare(*given, task)
     with task.timer("measurePsf"):
-        fwhms = task.measureFwhms(templateExposure, scienceExposure, sources, templateFwhmPix, scienceFwhmPix)
-    convolveTemplate = mode == "convolveTemplate" or (mode == "auto" and _templateIsSharper(*fwhms))
+        sources = candidateList if candidateList is not None else inputs.sources
+        fwhms = task.measureFwhms(inputs.template, inputs.science, sources, templateFwhmPix, scienceFwhmPix)
+    convolveTemplate, direction = _chooseDirection(mode, fwhms)
+    made = _solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate)
+    return _finish(made, inputs, fwhms, convolveTemplate, (*inputs.choices, direction, *made.choices), task.threads)
+
+
+# Before the kernel
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The images made ready: template on the science image's pixels; what was done to them, and why."""
+
+    template: Exposure
+    science: Exposure
+    sources: Table
+    preparation: Preparation
+    alignment: Alignment | None
+    coverage: Coverage
+    choices: tuple[Choice, ...]
+
+
+def _prepare(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -> _Inputs:
+    """Flag saturation, scale variances, register the template, and find the sources of the science image."""
+    config, threads = task.config, task.threads
+    isFrontDoor = isinstance(config, FrontDoorConfig)
+    choices: list[Choice] = []
+    record = Preparation()
+    if isFrontDoor and config.doFindSaturation:
+        with task.timer("saturation"):
+            found = findSaturation(template), findSaturation(science)
+        record = replace(
+            record,
+            templateSaturation=found[0].level,
+            scienceSaturation=found[1].level,
+            saturationGrowth=SATURATION_GROWTH if any(s.level is not None for s in found) else 0.0,
+        )
+        for name, saturation in zip(("template", "science image"), found, strict=True):
+            choices.append(_told("saturation", saturation.source, f"Saturation of the {name}: {saturation.reason}"))
+    if isFrontDoor and config.doScaleVariance:
+        with task.timer("scaleVariance"):
+            factors = [scaleVariance(image.maskedImage, threads=threads)[1] for image in (template, science)]
+        record = replace(record, templateVarianceFactor=factors[0], scienceVarianceFactor=factors[1])
+        for name, factor in zip(("template", "science image"), factors, strict=True):
+            task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = factor
+            choices.append(
+                _told(
+                    "variance", f"{factor:.3f}",
+                    f"Variance of the {name}: multiplied by {factor:.3f}, so that its sky scatters by 1.000 of its noise "
+                    f"where it did by {math.sqrt(factor):.3f}.",
+                )
+            )  # fmt: skip
+    template, science = prepareInputs(template, science, record)
+    task.requireKernelFits(science.maskedImage)
+    with task.timer("detect"):
+        sources = task.getSelectSources(science)
+    alignment = None
+    if isFrontDoor and config.doAlign:
+        with task.timer("align"):
+            templateSources = task.getSelectSources(template)
+            alignment = measureAlignment(
+                template, science, templateSources=templateSources, scienceSources=sources, threads=threads
+            )
+        task.metadata["nDetectedSources"] = len(sources)
+        log.info("Alignment: %s", alignment.reason)
+        choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
+        record = replace(record, alignment=alignment.toDict())
+        with task.timer("warp"):
+            template = applyAlignment(template, science, alignment, warperOf(task.kConfig, threads))
+    else:
+        template = task.registerTemplate(template, science)
+    coverage = measureCoverage(Exposure(atOrigin(template.maskedImage, science.maskedImage)), science)
+    requireCoverage(coverage)
+    choices.append(
+        _told(
+            "coverage", f"{coverage.fraction:.3f}",
+            f"Coverage: {coverage.fraction:.1%} of the science image is good in both images; 10 % are needed.",
+        )
+    )  # fmt: skip
+    return _Inputs(template, science, sources, record, alignment, coverage, tuple(choices))
+
+
+def _told(name: str, chosen: str, sentence: str) -> Choice:
+    return Choice(name, chosen, math.nan, "", math.nan, sentence)
+
+
+def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None]) -> tuple[bool, Choice]:
+    """Return whether the template is convolved, and why."""
+    narrow, wide = fwhms
+    if mode != "auto":
+        isTemplate = mode == "convolveTemplate"
+        sentence = f"Convolving the {'template' if isTemplate else 'science image'}, as asked for."
+    elif narrow is None or wide is None:
+        isTemplate, sentence = True, "Convolving the template: the PSF sizes are unknown."
+    else:
+        isTemplate = narrow <= wide
+        sentence = (
+            f"Convolving the {'template' if isTemplate else 'science image'}: PSF FWHM {narrow:.2f} px of the "
+            f"template, {wide:.2f} px of the science image; the other way would have to sharpen."
+        )
+    log.info("%s", sentence)
+    chosen = "template" if isTemplate else "science"
+    return isTemplate, Choice("direction", chosen, narrow or math.nan, "", wide or math.nan, sentence)
+
+
+# The kernel, by simpler models where it must be
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A kernel with its difference: the Struct of the task, the task, and how it came to it."""
+
+    result: Struct
+    task: ImagePsfMatchTask
+    choices: tuple[Choice, ...] = ()
+    steps: tuple[str, ...] = ()
+    caps: tuple[tuple[str, str], ...] = ()
+
+
+def _solveByLadder(
+    task: ImagePsfMatchTask,
+    inputs: _Inputs,
+    candidateList: Any,
+    fwhms: tuple[float | None, float | None],
+    convolveTemplate: bool,
+) -> _Made:
+    """Subtract with the configured or chosen model; where that fails with simpler ones, as long as any is sound."""
+    config = task.config
+    if not getattr(config, "chooseKernel", False):
+        return _subtractWith(task, inputs, _starsFor(task, inputs, candidateList), fwhms, convolveTemplate)
+    science = inputs.science.maskedImage
+    template = atOrigin(inputs.template.maskedImage, science)
+    pair = (template, science) if convolveTemplate else (science, template)
+    sizes = fwhms if convolveTemplate else (fwhms[1], fwhms[0])
+    sources = (
+        chooseRegionSources(inputs.sources, task.kConfig.regionConfig.maxRegions, science.getBBox())
+        if candidateList is None
+        else task._sources(candidateList, inputs.science)
+    )
+    steps: list[str] = []
+    try:
+        with task.timer("chooseKernel"):
+            choice = chooseKernel(
+                *pair, sources, sizes, task.kConfig, task.threads, starsOnly=candidateList is not None
+            )
+        chosen = _withChoice(task, choice)
+        made = _subtractWith(chosen, inputs, sources, fwhms, convolveTemplate)
+        return replace(made, choices=choice.choices)
+    except TOO_FEW as error:
+        first = error
+        steps.append(f"The kernel could not be fitted to stars or tiles ({error}).")
+        log.warning("%s Trying simpler models", steps[-1])
+    for build, name, cap in ((byPsfModels, "the two PSF models", "C"), (byScale, "the photometric scale alone", "D")):
+        try:
+            result = build(
+                inputs.template, inputs.science, inputs.sources, convolveTemplate, task.kConfig, task.threads
+            )
+        except InputImagesError as error:
+            steps.append(f"No kernel from {name}: {error}")
+            continue
+        steps.append(f"The kernel is that of {name}.")
+        log.warning("%s", steps[-1])
+        return _Made(result, task, steps=tuple(steps), caps=((cap, f"the kernel is that of {name}, not fitted"),))
+    raise first
+
+
+def _starsFor(task: ImagePsfMatchTask, inputs: _Inputs, candidateList: Any) -> Any:
+    if candidateList is not None:
+        return candidateList
+    requireSources(inputs.sources, inputs.science, getattr(task.selectDetection.config, "statsMask", ()))
+    if task.kConfig.fitMethod == "regions":
+        return chooseRegionSources(
+            inputs.sources, task.kConfig.regionConfig.maxRegions, inputs.science.maskedImage.getBBox()
+        )
+    return chooseIsolatedStars(inputs.sources, task.kConfig.kernelSize)
+
+
+def _withChoice(task: ImagePsfMatchTask, choice: KernelChoice) -> ImagePsfMatchTask:
+    """Return a task whose configuration holds the choice."""
+    config = configFromDict(type(task.config), configToDict(task.config))
+    config.chooseKernel = False
+    config.kernel.active.update(**choice.fields)
+    config.kernel.active.regionConfig.update(**choice.regionFields)
+    return _follower(task, config)
+
+
+def _follower(task: ImagePsfMatchTask, config: Any) -> ImagePsfMatchTask:
+    """Return a task of another configuration that knows what has been measured so far."""
+    follower = ImagePsfMatchTask(config=config, threads=task.threads)
+    follower.metadata.update(dict(task.metadata))
+    return follower
+
+
+def _subtractWith(
+    task: ImagePsfMatchTask,
+    inputs: _Inputs,
+    sources: Any,
+    fwhms: tuple[float | None, float | None],
+    convolveTemplate: bool,
+) -> _Made:
+    """Run the task, again with lower orders where the candidates cannot constrain the configured ones."""
     while True:
         result = task.subtractExposures(
-            templateExposure, scienceExposure, *fwhms, candidateList=sources, convolveTemplate=convolveTemplate
+            inputs.template, inputs.science, *fwhms, candidateList=sources, convolveTemplate=convolveTemplate
         )
-        simpler = _simplerConfig(task.config, result.kernelFit.passes[-1].nUsed)
+        isStars = task.kConfig.fitMethod == "candidates"
+        simpler = _simplerConfig(task.config, result.kernelFit.passes[-1].nUsed) if isStars else None
         if simpler is None:
-            break
-        metadata = task.metadata
-        task = ImagePsfMatchTask(config=simpler, threads=threads)
-        task.metadata.update({name: metadata[name] for name in CARRIED_METADATA if name in metadata})
-    noise = differenceNoise(result.subtractedExposure.maskedImage)
-    log.info(
-        "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
-        noise.robustStdev,
-        noise.nPixels,
-    )
-    return SubtractionResult(
-        difference=result.subtractedExposure,
-        matched=result.matchedExposure,
-        template=result.warpedExposure,
-        convolved="template" if convolveTemplate else "science",
-        kernel=result.psfMatchingKernel,
-        background=result.backgroundModel,
-        candidates=candidateTable(result.kernelCellSet),
-        noise=noise,
-        metadata=dict(task.metadata),
-        config=task.config,
-    )
+            return _Made(result, task)
+        task = _follower(task, simpler)
 
 
-def _simplerConfig(config: ImagePsfMatchConfig, nCandidates: int) -> ImagePsfMatchConfig | None:
+def _simplerConfig(config: Any, nCandidates: int) -> Any:
     """Return the configuration with spatial orders that the candidates can constrain, or None if they can already.
 
     A function of order n has (n + 1)(n + 2) / 2 terms, and every candidate gives one equation for each of them.
@@ -243,82 +369,127 @@ def _simplerConfig(config: ImagePsfMatchConfig, nCandidates: int) -> ImagePsfMat
         log.warning(
             "%d candidates cannot constrain %s %d: solving again with %d", nCandidates, name, orders[name], largest
         )
-    simpler: ImagePsfMatchConfig = configFromDict(type(config), configToDict(config))
+    simpler = configFromDict(type(config), configToDict(config))
     simpler.kernel.active.update(**lower)
     return simpler
 
 
-def toExposure(source: Any) -> Exposure:
-    """Return an Exposure from an Exposure, MaskedImage, path, HDUList, CCDData or array; TypeError otherwise."""
-    if isinstance(source, Exposure):
-        return source
-    if isinstance(source, MaskedImage):
-        return Exposure(source)
-    if isinstance(source, str | PathLike | fits.HDUList):
-        return Exposure.readFits(source)
-    if hasattr(source, "uncertainty"):
-        return Exposure.fromCCDData(source)
-    if isinstance(source, np.ndarray):
-        return Exposure.fromArray(source)
-    raise TypeError(
-        f"cannot make an Exposure of a {type(source).__name__}; give an Exposure, a path, an HDUList, a CCDData or "
-        "a 2-D array"
-    )
+# After the kernel
 
 
-def chooseStars(sources: Table, kernelSize: int) -> Table:
-    """Return the isolated sources of useful signal-to-noise, or all of them if that would leave fewer than ten.
-
-    Parameters
-    ----------
-    sources
-        Table of `getSelectSources`, brightest first.
-    kernelSize
-        Pixels; neighbours nearer than this are blends.
-    """
-    x, y, flux = (np.asarray(sources[name], dtype=float) for name in ("x", "y", "flux"))
-    bright = (np.asarray(sources["snr"]) >= MIN_SNR) & ~np.asarray(sources["badCentre"])
-    isolated = bright & ~_hasNeighbour(x, y, flux, float(kernelSize))
-    for what, chosen in (("isolated", isolated), ("bright", bright)):
-        if chosen.sum() >= 10:
-            log.info("Using %d %s sources of %d above S/N %.0f", chosen.sum(), what, len(sources), MIN_SNR)
-            return sources[chosen]
-    log.info("Only %d sources above S/N %.0f: all %d are used", bright.sum(), MIN_SNR, len(sources))
-    return sources
-
-
-def _hasNeighbour(x: Any, y: Any, flux: Any, distance: float) -> Any:
-    """Return which sources have another within `distance` (pixels) that is not much fainter."""
-    order = np.argsort(y, kind="stable")
-    x, y, flux = x[order], y[order], flux[order]
-    hasOne = np.zeros(x.size, dtype=bool)
-    first = np.arange(x.size)
-    # Each with the next one by y, then the second next, and so on as long as any pair is near in y.
-    for step in range(1, x.size):
-        first = first[first + step < x.size]
-        second = first + step
-        isNear = ~(y[second] - y[first] > distance)
-        first, second = first[isNear], second[isNear]
-        if not first.size:
-            break
-        isPair = np.hypot(x[second] - x[first], y[second] - y[first]) <= distance
-        one, other = first[isPair], second[isPair]
-        hasOne[one[flux[other] > MAX_NEIGHBOUR_FLUX * flux[one]]] = True
-        hasOne[other[flux[one] > MAX_NEIGHBOUR_FLUX * flux[other]]] = True
-    found = np.empty_like(hasOne)
-    found[order] = hasOne
-    return found
-
-
-def _templateIsSharper(templateFwhmPix: float | None, scienceFwhmPix: float | None) -> bool:
-    if templateFwhmPix is None or scienceFwhmPix is None:
-        log.info("PSF sizes unknown: convolving the template")
-        return True
-    sharper = templateFwhmPix <= scienceFwhmPix
+def _finish(
+    made: _Made,
+    inputs: _Inputs,
+    fwhms: tuple[float | None, float | None],
+    convolveTemplate: bool,
+    choices: tuple[Choice, ...],
+    threads: int,
+) -> SubtractionResult:
+    """Decorrelate, measure the quality, and put everything together."""
+    result, config = made.result, made.task.config
+    difference = result.subtractedExposure
+    isFrontDoor = isinstance(config, FrontDoorConfig)
+    noise = differenceNoise(difference.maskedImage)
     log.info(
-        "Convolving the %s: PSF FWHM %.2f px of the template, %.2f px of the science image",
-        "template" if sharper else "science image",
-        templateFwhmPix,
-        scienceFwhmPix,
+        "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
+        noise.robustStdev,
+        noise.nPixels,
     )
-    return sharper
+    science = inputs.science.maskedImage
+    template = atOrigin(inputs.template.maskedImage, science)
+    decorrelation = None
+    if isFrontDoor and config.doDecorrelate and result.psfMatchingKernel.kernelSum(*science.getBBox().centre) > 0.0:
+        with made.task.timer("decorrelate"):
+            decorrelation = decorrelate(
+                difference,
+                result.psfMatchingKernel,
+                *((template, science) if convolveTemplate else (science, template)),
+                isScienceConvolved=not convolveTemplate,
+                threads=threads,
+            )
+    candidates = candidateTable(result.kernelCellSet)
+    quality = None
+    if isFrontDoor and config.doAssessQuality:
+        with made.task.timer("quality"):
+            kernel = result.psfMatchingKernel
+            scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
+            known = [fwhm for fwhm in fwhms if fwhm is not None]
+            radius = max(6, math.ceil(1.5 * max(known))) if known else 6
+            stars = inputs.sources[:MAX_SHIFT_STARS]
+            heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
+            quality = assessQuality(
+                difference=difference,
+                template=template,
+                science=science,
+                kernel=kernel,
+                background=result.backgroundModel,
+                candidates=candidates if len(candidates) else None,
+                convolved="template" if convolveTemplate else "science",
+                rejectedSources=made.task.metadata.get("rejectedSources"),
+                conditionNumber=made.task.metadata.get("spatialConditionNum"),
+                heldOut=None if heldOut is None else _HeldOut.ofTable(heldOut),
+                heldOutChiSquareByFlux=() if heldOut is None else _chiSquareByFlux(heldOut),
+                shiftField=measureShiftField(
+                    difference.maskedImage, result.matchedImage, stars, radius=radius, scale=scale
+                )
+                if len(stars)
+                else None,
+                appliedShiftPix=None if inputs.alignment is None else _appliedShift(inputs.alignment),
+                whiteness=measureWhiteness(difference if decorrelation is None else decorrelation.exposure),
+                varianceScales=(inputs.preparation.templateVarianceFactor, inputs.preparation.scienceVarianceFactor),
+                coverage=inputs.coverage.templateFraction,
+                fwhmPix=max(known) if known else None,
+                caps=made.caps,
+            )
+        log.info("Grade %s%s", quality.grade, "".join(f"; {reason}" for reason in quality.reasons))
+    return SubtractionResult(
+        difference=difference,
+        matched=result.matchedExposure,
+        template=result.warpedExposure,
+        science=inputs.science,
+        convolved="template" if convolveTemplate else "science",
+        kernel=result.psfMatchingKernel,
+        background=result.backgroundModel,
+        candidates=candidates,
+        noise=noise,
+        metadata=dict(made.task.metadata),
+        config=config,
+        quality=quality,
+        decorrelation=decorrelation,
+        alignment=inputs.alignment,
+        coverage=inputs.coverage,
+        preparation=inputs.preparation,
+        choices=choices,
+        steps=made.steps,
+    )
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Residuals of regions under solutions made without them, in units of their noise: medians over bright regions."""
+
+    mean: float
+    rms: float
+
+    @classmethod
+    def ofTable(cls, table: Table) -> _HeldOut | None:
+        bright = table[(np.asarray(table["signal"]) > 5.0) & (np.asarray(table["nPixels"]) > 0)]
+        if not len(bright):
+            return None
+        return cls(float(np.nanmedian(bright["mean"])), float(np.nanmedian(bright["rms"])))
+
+
+def _chiSquareByFlux(table: Table) -> tuple[tuple[float, float, int, float], ...]:
+    """Return rows of least signal, largest, number of regions, and chi-square per pixel."""
+    rows = []
+    signal, chiSquare = np.asarray(table["signal"]), np.asarray(table["chiSquare"])
+    for low, high in ((0.0, 5.0), (5.0, 15.0), (15.0, 50.0), (50.0, 150.0), (150.0, math.inf)):
+        inside = (signal >= low) & (signal < high) & np.isfinite(chiSquare)
+        if inside.any():
+            rows.append((low, high, int(inside.sum()), float(chiSquare[inside].mean())))
+    return tuple(rows)
+
+
+def _appliedShift(alignment: Alignment) -> float:
+    """Return the size of the correction that was applied to the coordinates, pixels."""
+    return 0.0 if alignment.method == "nominal" else float(np.hypot(*alignment.shift))

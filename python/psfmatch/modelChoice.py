@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.errors import KernelSolutionError
+from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError
 from psfmatch.exposure import MaskedImage
 from psfmatch.regionFit import RegionState
 from psfmatch.regions import PixelRegions, makeRegions
@@ -47,6 +47,8 @@ TRIMMED = 0.01
 ENOUGH_REGIONS = 400
 """Regions around stars that leave nothing for tiles to add."""
 MAX_TILES = 600
+SIGNIFICANCE = 0.5
+"""A richer model must be better by so many standard errors of the difference."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class _Trial:
         chosen = next((model for model in models if self.heldOut(model) is not None), models[0])
         for model in models:
             gain, error = self.gain(chosen, model)
-            if gain > error:
+            if gain > SIGNIFICANCE * error:
                 chosen = model
         return chosen, [-self.gain(chosen, model)[0] for model in models]
 
@@ -155,6 +157,8 @@ def chooseKernel(
     fwhms: tuple[float | None, float | None],
     config: Any,
     threads: int,
+    *,
+    starsOnly: bool = False,
 ) -> KernelChoice:
     """Choose the kernel's basis, its orders, its priors, and the layout of its regions.
 
@@ -170,11 +174,13 @@ def chooseKernel(
         Active kernel configuration that the choice starts from.
     threads
         Number of threads.
+    starsOnly
+        The sources are the caller's: nothing else is fitted.
 
     Raises
     ------
     NoKernelCandidatesError
-        If the images have no room for a region.
+        If there are too few sources for `starsOnly`, or the images have no room for a region.
     KernelSolutionError
         If no model has a solution.
     """
@@ -186,7 +192,18 @@ def chooseKernel(
     if len(sources) >= config.minKernelSources:
         starState = _stateOf(convolved, other, config, family, basisList, sources, norm, threads)
     layout, state, layoutChoice = "stars", starState, None
-    if starState is None or len(starState.regions) < ENOUGH_REGIONS:
+    if starsOnly:
+        if starState is None:
+            raise InsufficientKernelSourcesError(
+                f"{len(sources)} sources given, minKernelSources is {config.minKernelSources}",
+                nSources=len(sources),
+                nRequired=config.minKernelSources,
+            )
+        layoutChoice = Choice(
+            "layout", "stars", len(starState.regions), "tiles", math.nan,
+            f"Regions around the {len(starState.regions)} stars given.",
+        )  # fmt: skip
+    elif starState is None or len(starState.regions) < ENOUGH_REGIONS:
         tileConfig = _Layout(config, "tiles", min(MAX_TILES, region.maxRegions))
         tileState = _stateOf(convolved, other, tileConfig, family, basisList, sources, norm, threads)
         layout, state, layoutChoice = _chooseLayout(starState, tileState, family)

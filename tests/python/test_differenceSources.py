@@ -23,8 +23,10 @@ AREA = 4 * np.pi * SIGMA**2  # px, noise-equivalent
 
 def addStar(image, x, y, flux):
     rows, columns = np.arange(image.shape[0]), np.arange(image.shape[1])
-    image += flux / (2 * np.pi * SIGMA**2) * np.outer(
-        np.exp(-0.5 * (rows - y) ** 2 / SIGMA**2), np.exp(-0.5 * (columns - x) ** 2 / SIGMA**2)
+    image += (
+        flux
+        / (2 * np.pi * SIGMA**2)
+        * np.outer(np.exp(-0.5 * (rows - y) ** 2 / SIGMA**2), np.exp(-0.5 * (columns - x) ** 2 / SIGMA**2))
     )
 
 

@@ -58,11 +58,13 @@ def ofTheRun() -> argparse.ArgumentParser:
 
 
 def configuration(options: argparse.Namespace) -> ImagePsfMatchConfig:
-    """Return the front door's configuration, changed by ``--config`` and then by ``-c``."""
+    """Return the front door's configuration, its kernel to be chosen unless set, changed by ``--config`` and then by ``-c``."""
     from psfmatch.config import applyOverride, configFromDict
     from psfmatch.differencing import frontDoorConfig
 
     config = frontDoorConfig()
+    # Whoever says how the kernel is to be fitted gets that; all else leaves the choice to the images.
+    config.chooseKernel = options.config is None and not any(o.startswith("kernel") for o in options.overrides)
     if options.config is not None:
         path = Path(options.config)
         text = path.read_text()

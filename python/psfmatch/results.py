@@ -1,0 +1,148 @@
+"""`SubtractionResult`: a difference image with everything that belongs to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+from astropy.table import Table
+
+from psfmatch.alignment import Alignment
+from psfmatch.config import configToDict
+from psfmatch.coverage import Coverage
+from psfmatch.decorrelation import Decorrelation
+from psfmatch.diagnostics import DifferenceNoise
+from psfmatch.differenceSources import detectOnDifference
+from psfmatch.exposure import Exposure
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.modelChoice import Choice
+from psfmatch.preparation import Preparation
+from psfmatch.quality import Quality
+from psfmatch.recipe import StoredKernel, SubtractionRecipe
+from psfmatch.strips import mapStrips
+
+__all__ = ["SubtractionResult"]
+
+
+@dataclass(frozen=True)
+class SubtractionResult:
+    """A difference image and what it was made from.
+
+    difference : science - matched - background, on the science image's flux scale; its variance plane is that of
+    each pixel alone, neighbours are correlated; matched : the convolved image;
+    template, science : as they were subtracted: on the science image's pixels, saturation flagged, variances scaled, before
+    any convolution; convolved : "template" or "science";
+    kernel, background : the spatial model; candidates : one row per star or region, with its fate;
+    noise : scatter of the difference against its variance plane; metadata : numbers of the run;
+    config : the configuration that was used: given to `psfmatch.subtract` it makes the same result;
+    quality : figures and grade; decorrelation : the difference made white, None where it was not asked for;
+    alignment, coverage, preparation : what was done to the images before; choices : what was chosen and why;
+    steps : the simpler models that had to be taken, in words.
+    """
+
+    difference: Exposure
+    matched: Exposure
+    template: Exposure
+    science: Exposure
+    convolved: Literal["template", "science"]
+    kernel: LinearCombinationKernel
+    background: SpatialFunction2D
+    candidates: Table
+    noise: DifferenceNoise
+    metadata: Mapping[str, Any]
+    config: Any
+    quality: Quality | None = None
+    decorrelation: Decorrelation | None = None
+    alignment: Alignment | None = None
+    coverage: Coverage | None = None
+    preparation: Preparation = field(default_factory=Preparation)
+    choices: tuple[Choice, ...] = ()
+    steps: tuple[str, ...] = ()
+
+    @property
+    def grade(self) -> str | None:
+        """A to F, from `quality`."""
+        return None if self.quality is None else self.quality.grade
+
+    @property
+    def decorrelated(self) -> Exposure:
+        """The difference with white noise and the PSF that belongs to it; the plain one if it was not decorrelated."""
+        return self.difference if self.decorrelation is None else self.decorrelation.exposure
+
+    def explain(self) -> str:
+        """Return why each choice was made, a sentence each, with the numbers compared; then the grade with its reasons."""
+        sentences = [choice.sentence for choice in self.choices]
+        sentences += self.steps
+        if self.quality is not None:
+            sentences.append(f"Grade {self.quality.grade}" + (": " if self.quality.reasons else "."))
+            sentences += [f"  {reason}" for reason in self.quality.reasons]
+        return "\n".join(sentences)
+
+    def detect(self, threshold: float = 5.0, **options: Any) -> Table:
+        """Find and measure what has changed, on the decorrelated difference.
+
+        See `psfmatch.differenceSources.detectOnDifference` for options, columns and errors.
+        """
+        return detectOnDifference(
+            self.decorrelated, science=self.science, template=self.matched, threshold=threshold, **options
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers of the run, ready for JSON."""
+        mask = self.difference.mask
+        box = self.difference.getBBox()
+        pixels, bits = np.asarray(mask), np.int32(mask.getPlaneBitMask(("NO_DATA", "BAD", "SAT", "EDGE")))
+        nBad = sum(mapStrips(lambda strip: int(np.count_nonzero(pixels[strip] & bits)), pixels.shape))
+        status = np.asarray(self.candidates["status"])
+        numbers = {
+            "grade": self.grade,
+            "gradeReasons": [] if self.quality is None else list(self.quality.reasons),
+            "shape": [box.height, box.width],
+            "convolved": self.convolved,
+            "templateFwhmPix": self.metadata.get("templateFwhmPix"),
+            "scienceFwhmPix": self.metadata.get("scienceFwhmPix"),
+            "basisMode": self.metadata.get("ALBasisMode"),
+            "basisSigmas": self.metadata.get("ALBasisSigGauss"),
+            "kernelSize": self.kernel.shape[1],
+            "nBasis": len(self.kernel.scaledParameters),
+            "spatialKernelOrder": self.kernel.order,
+            "nSources": self.metadata.get("nDetectedSources"),
+            "nCandidates": len(self.candidates),
+            "nGood": int((status == "GOOD").sum()),
+            "nRejected": int((status == "BAD").sum()),
+            "rejectedSources": dict(self.metadata.get("rejectedSources", {})),
+            "rejectionReasons": dict(self.metadata.get("rejectionReasons", {})),
+            "kernelSum": self.kernel.kernelSum(*box.centre),
+            "backgroundAtCentre": float(self.background(*box.centre)),
+            "conditionNumber": self.metadata.get("spatialConditionNum"),
+            "noiseRobustStdev": self.noise.robustStdev,
+            "noiseMedian": self.noise.median,
+            "badFraction": nBad / pixels.size,
+            "steps": list(self.steps),
+        }
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in numbers.items()
+        }
+
+    def storedKernel(self) -> StoredKernel:
+        """Return kernel and background with the recipe that makes this difference again."""
+        recipe = SubtractionRecipe.fromConfig(
+            self.config.kernel.active, self.convolved, self.kernel, self.difference.getBBox(), self.preparation
+        )
+        return StoredKernel(self.kernel, self.background, recipe)
+
+    def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
+        """Write difference, mask, variance, matched image, kernel, background, stars and configuration to one file."""
+        self.difference.writeFits(
+            path,
+            overwrite=overwrite,
+            matched=self.matched.image,
+            kernel=self.storedKernel().toTables(),
+            stamps=self.candidates,
+            config=configToDict(self.config),
+        )
