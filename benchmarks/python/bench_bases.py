@@ -16,7 +16,7 @@ import numpy as np
 from astropy.table import Table
 
 from psfmatch import ImagePsfMatchTask, PsfMatchError
-from psfmatch.differencing import chooseStars
+from psfmatch.stars import chooseIsolatedStars
 from psfmatch.testing import SimulatedPair, simulatePair
 
 RADIUS = 4.0  # px
@@ -39,7 +39,7 @@ BASES = {
 def splitStars(pair: SimulatedPair) -> tuple[Table, Table]:
     """Return the stars to fit and those withheld, every third, evenly over the brightness."""
     task = ImagePsfMatchTask()
-    stars = chooseStars(task.getSelectSources(pair.science), task.kConfig.kernelSize)
+    stars = chooseIsolatedStars(task.getSelectSources(pair.science), task.kConfig.kernelSize)
     isVariable = np.asarray(pair.truth.stars["isVariable"])
     variables = np.column_stack([pair.truth.stars["x"], pair.truth.stars["y"]])[isVariable]
     places = np.column_stack([stars["x"], stars["y"]]).astype(float)

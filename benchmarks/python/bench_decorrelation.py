@@ -1,4 +1,4 @@
-"""Is the noise of decorrelated differences white, are their errors, fluxes and PSF right; is the kernel's own error?
+"""Check that decorrelated noise is white, errors, fluxes and PSF right, and the kernel's own error, too.
 
     python benchmarks/python/bench_decorrelation.py [--size 1024] [--draws 16] [--ratios 1 10 100] [--only noise kernel]
 
@@ -122,7 +122,7 @@ def checkNoise(pair: SimulatedPair, ratio: float, isScience: bool, draws: int, c
 
 
 def checkSources(pair, kernel, variances, isScience) -> tuple[float, float]:
-    """Return the largest error of flux, and of the profile relative to its peak, of sources of the unconvolved image."""
+    """Return the largest error of flux, and of the profile relative to its peak, of unconvolved sources."""
     box = pair.truth.box
     scene, places = np.zeros(box.shape), [np.linspace(0.12, 0.88, 3) * size for size in box.shape]
     centres = [(int(y), int(x)) for y in places[0] for x in places[1]]
@@ -210,8 +210,8 @@ def main() -> None:
     pair = simulatePair(options.seed, options.size, noise=False, badFraction=0.0, transients=0, skySubtracted=True)
     if "noise" in options.only:
         print(
-            "| variance ratio | convolved | correction | largest correlation before | after | power in cells | in stars "
-            "| pull width | flux error | PSF error | seconds of CPU |"
+            "| variance ratio | convolved | correction | largest correlation before | after | power in cells "
+            "| in stars | pull width | flux error | PSF error | seconds of CPU |"
         )
         print("|" + 11 * "---|")
         for ratio in options.ratios:

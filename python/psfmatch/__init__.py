@@ -48,7 +48,7 @@ _HOMES = {
     "detection": ("SourceDetectionTask",),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
     "differenceSources": ("PhotometryImage", "detectOnDifference", "writeSources"),
-    "differencing": ("FrontDoorConfig", "frontDoorConfig", "subtract"),
+    "differencing": ("FrontDoorConfig", "SubtractionResult", "frontDoorConfig", "subtract"),
     "dipoles": ("DipoleControl",),
     "displays": ("debugging",),
     "displays.candidates": ("writeKernelCandidates",),
@@ -92,7 +92,6 @@ _HOMES = {
     "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
     "shifts": ("ShiftField", "measureShiftField"),
     "recipe": ("StoredKernel", "SubtractionRecipe"),
-    "results": ("SubtractionResult",),
     "saturation": ("Saturation", "findSaturation", "flagSaturation"),
     "scoreImage": ("Score", "computeScore"),
     "quality": ("Quality", "assessQuality", "checkGates"),
@@ -147,7 +146,7 @@ if TYPE_CHECKING:
     from psfmatch.detection import SourceDetectionTask
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
     from psfmatch.differenceSources import PhotometryImage, detectOnDifference, writeSources
-    from psfmatch.differencing import FrontDoorConfig, frontDoorConfig, subtract
+    from psfmatch.differencing import FrontDoorConfig, SubtractionResult, frontDoorConfig, subtract
     from psfmatch.dipoles import DipoleControl
     from psfmatch.displays import debugging
     from psfmatch.displays.candidates import writeKernelCandidates
@@ -191,7 +190,6 @@ if TYPE_CHECKING:
     from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
     from psfmatch.quality import Quality, assessQuality, checkGates
     from psfmatch.recipe import StoredKernel, SubtractionRecipe
-    from psfmatch.results import SubtractionResult
     from psfmatch.saturation import Saturation, findSaturation, flagSaturation
     from psfmatch.scoreImage import Score, computeScore
     from psfmatch.shifts import ShiftField, measureShiftField

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from astropy.table import Table
 
 from psfmatch.differenceSources import DEFAULT_THRESHOLD, detectOnDifference
-from psfmatch.differencing import subtract, toExposure
+from psfmatch.differencing import subtract
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure
+from psfmatch.exposure import Exposure, toExposure
 from psfmatch.pointSources import forcedPhotometry
 from psfmatch.psfField import PsfField, shiftedImages
 from psfmatch.starPsf import psfFromStars

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from importlib import import_module
 from typing import Any
 
+from psfmatch.alignment import Alignment, applyAlignment
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.registration import registerTemplate
 from psfmatch.saturation import flagSaturation
@@ -92,10 +92,7 @@ def registerInputs(template: Exposure, science: Exposure, record: Preparation, w
     """
     if record.alignment is None:
         return registerTemplate(template, science, warper)
-    alignment = import_module("psfmatch.alignment")
-    measured = alignment.Alignment.fromDict(record.alignment)
-    aligned: Exposure = alignment.applyAlignment(template, science, measured, warper)
-    return aligned
+    return applyAlignment(template, science, Alignment.fromDict(record.alignment), warper)
 
 
 def _scaled(exposure: Exposure, factor: float) -> Exposure:

@@ -25,7 +25,7 @@ from psfmatch.errors import (
 )
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
-from psfmatch.regionFit import fitRegions
+from psfmatch.regions import fitRegions
 from psfmatch.solutions import SolutionSlot
 from psfmatch.task import Task
 from psfmatch.threads import resolveThreads
@@ -59,7 +59,7 @@ class KernelFit:
     """Result of the solve loop.
 
     kernel, background : the spatial model, passes : one summary per pass, conditionNumber : of the spatial system,
-    heldOut : residuals of every region under a solution without it (`psfmatch.regionFit.heldOutTable`), of a fit to
+    heldOut : residuals of every region under a solution without it (`psfmatch.regions.fit.heldOutTable`), of a fit to
     regions.
     """
 

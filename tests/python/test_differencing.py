@@ -23,7 +23,9 @@ from psfmatch import (
     subtract,
 )
 from psfmatch.config import configFromDict, configToDict
-from psfmatch.differencing import MODES, chooseStars, toExposure
+from psfmatch.differencing import MODES
+from psfmatch.exposure import toExposure
+from psfmatch.stars import chooseIsolatedStars
 from psfmatch.testing import simulatePair
 
 
@@ -193,10 +195,10 @@ def test_isolatedStars():
     x = np.concatenate([grid, grid[:3] + np.array([5, 20.9, 21.1])])
     y = np.zeros(15)
     flux = np.concatenate([np.full(12, 1000.0), [50.0, 200.0, 500.0]])
-    chosen = chooseStars(sources(x, y, flux), 21)
+    chosen = chooseIsolatedStars(sources(x, y, flux), 21)
     # The first star keeps its faint neighbour's company, the second does not, the third's is too far away.
     assert set(chosen["x"]) == {0.0, *grid[2:], 221.1}
-    reversedRows = chooseStars(sources(x[::-1], y[::-1], flux[::-1]), 21)
+    reversedRows = chooseIsolatedStars(sources(x[::-1], y[::-1], flux[::-1]), 21)
     assert set(reversedRows["x"]) == set(chosen["x"])
 
 
@@ -204,7 +206,7 @@ def test_neighboursBruteForce():
     generator = np.random.default_rng(0)
     x, y = generator.uniform(0, 300, (2, 200))
     flux = 10 ** generator.uniform(2, 5, 200)
-    chosen = chooseStars(sources(x, y, flux), 21)
+    chosen = chooseIsolatedStars(sources(x, y, flux), 21)
     distance = np.hypot(x - x[:, None], y - y[:, None])
     np.fill_diagonal(distance, np.inf)
     blended = ((distance <= 21) & (flux > 0.1 * flux[:, None])).any(axis=1)
@@ -215,7 +217,7 @@ def test_faintAndBadStars():
     x = np.arange(30) * 100.0
     snr = np.where(np.arange(30) % 2, 5.0, 50.0)
     bad = np.arange(30) == 4
-    chosen = chooseStars(sources(x, x * 0, np.full(30, 1e3), snr, bad), 21)
+    chosen = chooseIsolatedStars(sources(x, x * 0, np.full(30, 1e3), snr, bad), 21)
     assert set(chosen["x"]) == {100.0 * i for i in range(0, 30, 2) if i != 4}
 
 
@@ -223,10 +225,10 @@ def test_rulesYieldToNeed():
     """With fewer than ten left the isolation is waived, then the brightness: few stars are better than none."""
     x = np.repeat(np.arange(8) * 100.0, 2) + np.tile([0, 5], 8)
     crowded = sources(x, x * 0, np.full(16, 1e3))
-    assert len(chooseStars(crowded, 21)) == 16
+    assert len(chooseIsolatedStars(crowded, 21)) == 16
     few = sources(np.arange(5) * 100.0, np.zeros(5), np.full(5, 1e3), snr=[50, 50, 5, 5, 5])
-    assert len(chooseStars(few, 21)) == 5
-    assert len(chooseStars(few[:0], 21)) == 0
+    assert len(chooseIsolatedStars(few, 21)) == 5
+    assert len(chooseIsolatedStars(few[:0], 21)) == 0
 
 
 # What it hands back

@@ -58,7 +58,7 @@ def ofTheRun() -> argparse.ArgumentParser:
 
 
 def configuration(options: argparse.Namespace) -> ImagePsfMatchConfig:
-    """Return the front door's configuration, its kernel to be chosen unless set, changed by ``--config`` and then by ``-c``."""
+    """Return the front door's configuration, changed by ``--config`` and ``-c``; a kernel that is not set is chosen."""
     from psfmatch.config import applyOverride, configFromDict
     from psfmatch.differencing import frontDoorConfig
 

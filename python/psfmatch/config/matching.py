@@ -31,7 +31,7 @@ class PsfMatchConfig(Config):
     fitMethod = ChoiceField[str](
         doc="How the kernel is fitted.",
         allowed={
-            "candidates": "a kernel for every star, then the spatial fit with clipping of whole stars, as the reference",
+            "candidates": "a kernel for every star, then the spatial fit with clipping of stars, as the reference",
             "regions": "all pixels of many regions in one spatial fit, each its own weight, pixels rejected one by one",
         },
         default="candidates",

@@ -1,4 +1,4 @@
-"""Configuration of the fit to pixel regions: where they lie, which pixels are rejected, what is expected of the kernel."""
+"""Configuration of the fit to pixel regions: where they lie, what is rejected, what is expected of the kernel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["RegionConfig"]
 
 
 class RegionConfig(Config):
-    """Regions of pixels, each with a weight of its own, as `psfmatch.regionFit` fits them."""
+    """Regions of pixels, each with a weight of its own, as `psfmatch.regions` fits them."""
 
     layout = ChoiceField[str](
         doc="Where the regions lie.",

@@ -1,8 +1,8 @@
 """The kernel from pixel regions: solve, reject what the held-out model cannot explain, weigh anew, solve again.
 
-`fitRegions` is to regions what the loop of `psfmatch.psfMatch` is to stars. Every region is judged by a solution from other
-parts of the field, so that no variable star hides by being fitted, and the same residuals say how well the model serves
-stars that it has not seen.
+`fitRegions` is to regions what the loop of `psfmatch.psfMatch` is to stars. Every region is judged by a solution from
+other parts of the field, so that no variable star hides by being fitted, and the same residuals say how well the model
+serves stars that it has not seen.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from psfmatch import _core
 from psfmatch.cells import KernelCandidate
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import Box
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
-from psfmatch.kernels.spatialFunction import coreFunction, frameOf, makeSpatialFunction
-from psfmatch.regions import BoolStack, PixelRegions, PixelStack, Residuals, findOutliers
-from psfmatch.regionSystem import RegionSystem, SpatialCoefficients, SpatialModel
+from psfmatch.kernels.spatialFunction import makeSpatialFunction
+from psfmatch.regions.pixels import BoolStack, PixelRegions, Residuals
+from psfmatch.regions.state import RegionState
+from psfmatch.regions.system import SpatialCoefficients, SpatialModel
 from psfmatch.solutions import ResidualSummary
 
-__all__ = ["RegionFit", "RegionState", "fitRegions", "foldsOf", "heldOutTable", "modelOf"]
+__all__ = ["RegionFit", "fitRegions", "heldOutTable", "modelOf"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 log = logging.getLogger("psfmatch.regionFit")
 
+N_FOLDS = 8
 FEW_REGIONS = 12
 
 FOLD_BLOCK = 128
@@ -59,98 +60,6 @@ class RegionFit:
     rejected: BoolStack
     heldOut: Table
     nPasses: int
-
-
-class RegionState:
-    """Regions with their weights and equations while a fit goes on.
-
-    Parameters
-    ----------
-    regions
-    basisList : (n, h, w)
-    bbox
-        The box over which kernel and background vary.
-    modelType
-        "chebyshev1" or "polynomial".
-    kernelNorm
-        Expected root of the sum of squares of the kernel.
-    """
-
-    def __init__(
-        self, regions: PixelRegions, basisList: FloatArray, bbox: Box, modelType: str, kernelNorm: float
-    ) -> None:
-        self.regions = regions
-        self.basisList = basisList
-        self.modelType = modelType
-        self.frame = frameOf(bbox)
-        self.kernelNorm = kernelNorm
-        self.folds = foldsOf(regions.x, regions.y)
-        self.rejected: BoolStack = np.zeros_like(regions.usable)
-        self._basis = _core.PreparedBasis(basisList)
-        n = len(basisList) + 1
-        self._matrices, self._sides = np.zeros((len(regions), n, n)), np.zeros((len(regions), n))
-        self._weights: PixelStack = np.full_like(regions.science, -1)
-        self.setVariance(regions.scienceVariance + np.float32(TYPICAL_NOISE) * regions.templateVariance)
-
-    def setVariance(self, variance: PixelStack) -> None:
-        """Weigh the pixels by this variance (regions, h, w), but for those that are rejected."""
-        usable = self.regions.usable & ~self.rejected & (variance > 0.0)
-        weights = np.where(usable, np.float32(1) / np.where(usable, variance, np.float32(1)), np.float32(0))
-        change = np.abs(weights - self._weights) > VARIANCE_CHANGE * weights
-        changed = np.flatnonzero(change.any(axis=(1, 2)) | ((weights == 0) != (self._weights == 0)).any(axis=(1, 2)))
-        if changed.size:
-            self._weights[changed] = weights[changed]
-            part = self.regions if changed.size == len(self.regions) else self.regions.subset(changed)
-            self._matrices[changed], self._sides[changed] = part.equations(self._basis, weights[changed])
-
-    def system(self, maxOrder: int) -> RegionSystem:
-        """Return the equations of all regions as they are weighted now, for models up to an order."""
-        weights = self._weights
-        science = np.where(weights > 0, self.regions.science, np.float32(0)).astype(np.float64)
-        templateVariance = np.where(weights > 0, self.regions.templateVariance, np.float32(0))
-        return RegionSystem(
-            self._matrices,
-            self._sides,
-            np.einsum("tyx,tyx,tyx->t", weights, science, science),
-            np.einsum("tyx,tyx->t", weights, templateVariance, dtype=np.float64),
-            self.folds,
-            coreFunction(self.modelType, maxOrder, self.frame).evaluate(self.regions.x, self.regions.y).T,
-            self.basisList,
-            self.kernelNorm,
-        )
-
-    def judge(self, system: RegionSystem, model: SpatialModel) -> Residuals:
-        """Return the residuals of every region under the solution from the other folds."""
-        return self.regions.residuals(self.basisList, *system.heldOut(model))
-
-    def reject(self, residuals: Residuals, config: Any) -> bool:
-        """Reject the pixels that a held-out model cannot explain, and weigh the others anew; return if it changed."""
-        before = self.rejected
-        if config.rejectPixels:
-            self.rejected = findOutliers(residuals, config.threshold, config.growth)
-        self.setVariance(residuals.variance)
-        return not np.array_equal(before, self.rejected)
-
-    @property
-    def pixelCounts(self) -> IntArray:
-        """Pixels of each region that have weight."""
-        return np.count_nonzero(self._weights > 0, axis=(1, 2))
-
-
-def foldsOf(x: FloatArray, y: FloatArray) -> IntArray:
-    """Return the fold (0 to 3) of each region: of blocks of the field, neighbours apart; of a dozen regions, each its own.
-
-    Few regions are each withheld alone: without a quarter of them nothing would be left to fit.
-    """
-    if x.size <= FEW_REGIONS:
-        return np.arange(x.size)
-    block = (x // FOLD_BLOCK).astype(np.int64), (y // FOLD_BLOCK).astype(np.int64)
-    folds: IntArray = (block[0] + 2 * block[1]) % 4
-    if np.unique(folds).size < 4 or np.bincount(folds, minlength=4).max() > 0.6 * x.size:
-        order = np.lexsort((x, y))
-        folds = np.empty(x.size, dtype=np.int64)
-        folds[order] = np.arange(x.size) % 4
-    return folds
 
 
 def modelOf(config: Any, nImages: int) -> SpatialModel:

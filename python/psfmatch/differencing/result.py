@@ -34,8 +34,8 @@ class SubtractionResult:
 
     difference : science - matched - background, on the science image's flux scale; its variance plane is that of
     each pixel alone, neighbours are correlated; matched : the convolved image;
-    template, science : as they were subtracted: on the science image's pixels, saturation flagged, variances scaled, before
-    any convolution; convolved : "template" or "science";
+    template, science : as they were subtracted: on the science image's pixels, saturation flagged, variances scaled,
+    before any convolution; convolved : "template" or "science";
     kernel, background : the spatial model; candidates : one row per star or region, with its fate;
     noise : scatter of the difference against its variance plane; metadata : numbers of the run;
     config : the configuration that was used: given to `psfmatch.subtract` it makes the same result;
@@ -74,7 +74,7 @@ class SubtractionResult:
         return self.difference if self.decorrelation is None else self.decorrelation.exposure
 
     def explain(self) -> str:
-        """Return why each choice was made, a sentence each, with the numbers compared; then the grade with its reasons."""
+        """Return why each choice was made, a sentence each, with the numbers compared; then the grade and why."""
         sentences = [choice.sentence for choice in self.choices]
         sentences += self.steps
         if self.quality is not None:

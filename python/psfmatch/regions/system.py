@@ -1,16 +1,16 @@
 """The spatial system of pixel regions: solved for any part of the regions and any part of the basis.
 
-The normal equations of the regions are made once; every model - fewer basis images, lower orders, a stronger prior - and
-every fold of a cross-validation is a sum over them (Alard 2000, A&AS 144, 363, eq. 6). Two things keep few stars from
-fitting their own noise:
+The normal equations of the regions are made once; every model - fewer basis images, lower orders, a stronger prior -
+and every fold of a cross-validation is a sum over them (Alard 2000, A&AS 144, 363, eq. 6). Two things keep few stars
+from fitting their own noise:
 
 - a normal prior on the kernel of zero mean, its standard deviation told in units of the kernel's norm: one for its
-  shape, and one for its variation over the field, halved with every order (Tikhonov; Becker et al. 2012, MNRAS 425, 1341
-  penalise roughness in the same way);
-- the template's noise, which is convolved like light: its expected part of the normal matrix, w var_T K_i . K_j, pulls
-  the kernel to zero (errors in variables; Fuller 1987, Measurement Error Models). It is wanted where nothing else tells
-  the kernel, for it keeps noise from being amplified, and not in the kernel sum: the system is solved twice, the second
-  time pulled to the first solution (iterated Tikhonov), which leaves the square of the bias.
+  shape, and one for its variation over the field, halved with every order (Tikhonov; Becker et al. 2012, MNRAS 425,
+  1341 penalise roughness in the same way);
+- the template's noise, which is convolved like light: its expected part of the normal matrix, w var_T K_i . K_j,
+  pulls the kernel to zero (errors in variables; Fuller 1987, Measurement Error Models). It is wanted where nothing else
+  tells the kernel, for it keeps noise from being amplified, and not in the kernel sum: the system is solved twice, the
+  second time pulled to the first solution (iterated Tikhonov), which leaves the square of the bias.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ class RegionSystem:
         return result
 
     def heldOut(self, model: SpatialModel) -> tuple[FloatArray, FloatArray]:
-        """Return coefficients (regions, n) and backgrounds (regions), each from a solution without the region's fold."""
+        """Return coefficients (regions, n) and backgrounds (regions), each of a solution without the region's fold."""
         coefficients, backgrounds = np.empty((self.folds.size, self.n)), np.empty(self.folds.size)
         for fold in range(self.nFolds):
             inside = np.flatnonzero(self.folds == fold)

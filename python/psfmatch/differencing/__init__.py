@@ -1,0 +1,13 @@
+"""The front door, `subtract`, step by step.
+
+Saturation is found and flagged, the variance planes are scaled to their own skies, the template is laid upon the
+science image's pixels (`inputs`); the direction of convolution and the kernel's model are chosen, kernel and background
+fitted, by simpler models where stars are few (`ladder`, `simplerModels`); the difference is decorrelated and graded
+(`finishing`).
+"""
+
+from psfmatch.differencing.configuration import FrontDoorConfig, frontDoorConfig
+from psfmatch.differencing.result import SubtractionResult
+from psfmatch.differencing.subtracting import MODES, subtract
+
+__all__ = ["MODES", "FrontDoorConfig", "SubtractionResult", "frontDoorConfig", "subtract"]

@@ -1,0 +1,147 @@
+"""What follows the subtraction: decorrelation, quality, and the result that holds everything."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+
+from psfmatch.alignment import Alignment
+from psfmatch.decorrelation import decorrelate
+from psfmatch.diagnostics import candidateTable, differenceNoise
+from psfmatch.differencing.configuration import FrontDoorConfig
+from psfmatch.differencing.inputs import Inputs
+from psfmatch.differencing.ladder import Made
+from psfmatch.differencing.result import SubtractionResult
+from psfmatch.modelChoice import Choice
+from psfmatch.quality import assessQuality
+from psfmatch.registration import atOrigin
+from psfmatch.shifts import measureShiftField
+from psfmatch.whiteness import measureWhiteness
+
+__all__ = ["finish"]
+
+log = logging.getLogger("psfmatch.differencing")
+
+MAX_SHIFT_STARS = 500
+
+
+def finish(
+    made: Made,
+    inputs: Inputs,
+    fwhms: tuple[float | None, float | None],
+    convolveTemplate: bool,
+    choices: tuple[Choice, ...],
+    threads: int,
+) -> SubtractionResult:
+    """Decorrelate, measure the quality, and put everything together."""
+    result, config = made.result, made.task.config
+    difference = result.subtractedExposure
+    isFrontDoor = isinstance(config, FrontDoorConfig)
+    noise = differenceNoise(difference.maskedImage)
+    log.info(
+        "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
+        noise.robustStdev,
+        noise.nPixels,
+    )
+    science = inputs.science.maskedImage
+    template = atOrigin(inputs.template.maskedImage, science)
+    decorrelation = None
+    if isFrontDoor and config.doDecorrelate and result.psfMatchingKernel.kernelSum(*science.getBBox().centre) > 0.0:
+        with made.task.timer("decorrelate"):
+            decorrelation = decorrelate(
+                difference,
+                result.psfMatchingKernel,
+                *((template, science) if convolveTemplate else (science, template)),
+                isScienceConvolved=not convolveTemplate,
+                threads=threads,
+            )
+    candidates = candidateTable(result.kernelCellSet)
+    quality = None
+    if isFrontDoor and config.doAssessQuality:
+        with made.task.timer("quality"):
+            kernel = result.psfMatchingKernel
+            scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
+            known = [fwhm for fwhm in fwhms if fwhm is not None]
+            radius = max(6, math.ceil(1.5 * max(known))) if known else 6
+            stars = inputs.sources[:MAX_SHIFT_STARS]
+            heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
+            quality = assessQuality(
+                difference=difference,
+                template=template,
+                science=science,
+                kernel=kernel,
+                background=result.backgroundModel,
+                candidates=candidates if len(candidates) else None,
+                convolved="template" if convolveTemplate else "science",
+                rejectedSources=made.task.metadata.get("rejectedSources"),
+                conditionNumber=made.task.metadata.get("spatialConditionNum"),
+                heldOut=None if heldOut is None else _HeldOut.ofTable(heldOut),
+                heldOutChiSquareByFlux=() if heldOut is None else _chiSquareByFlux(heldOut),
+                shiftField=measureShiftField(
+                    difference.maskedImage, result.matchedImage, stars, radius=radius, scale=scale
+                )
+                if len(stars)
+                else None,
+                appliedShiftPix=None if inputs.alignment is None else _appliedShift(inputs.alignment),
+                whiteness=measureWhiteness(difference if decorrelation is None else decorrelation.exposure),
+                varianceScales=(inputs.preparation.templateVarianceFactor, inputs.preparation.scienceVarianceFactor),
+                coverage=inputs.coverage.templateFraction,
+                fwhmPix=max(known) if known else None,
+                caps=made.caps,
+            )
+        log.info("Grade %s%s", quality.grade, "".join(f"; {reason}" for reason in quality.reasons))
+    return SubtractionResult(
+        difference=difference,
+        matched=result.matchedExposure,
+        template=result.warpedExposure,
+        science=inputs.science,
+        convolved="template" if convolveTemplate else "science",
+        kernel=result.psfMatchingKernel,
+        background=result.backgroundModel,
+        candidates=candidates,
+        noise=noise,
+        metadata=dict(made.task.metadata),
+        config=config,
+        quality=quality,
+        decorrelation=decorrelation,
+        alignment=inputs.alignment,
+        coverage=inputs.coverage,
+        preparation=inputs.preparation,
+        choices=choices,
+        steps=made.steps,
+    )
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Residuals of regions under solutions made without them, in units of their noise: medians over bright regions."""
+
+    mean: float
+    rms: float
+
+    @classmethod
+    def ofTable(cls, table: Table) -> _HeldOut | None:
+        bright = table[(np.asarray(table["signal"]) > 5.0) & (np.asarray(table["nPixels"]) > 0)]
+        if not len(bright):
+            return None
+        return cls(float(np.nanmedian(bright["mean"])), float(np.nanmedian(bright["rms"])))
+
+
+def _chiSquareByFlux(table: Table) -> tuple[tuple[float, float, int, float], ...]:
+    """Return rows of least signal, largest, number of regions, and chi-square per pixel."""
+    rows = []
+    signal, chiSquare = np.asarray(table["signal"]), np.asarray(table["chiSquare"])
+    for low, high in ((0.0, 5.0), (5.0, 15.0), (15.0, 50.0), (50.0, 150.0), (150.0, math.inf)):
+        inside = (signal >= low) & (signal < high) & np.isfinite(chiSquare)
+        if inside.any():
+            rows.append((low, high, int(inside.sum()), float(chiSquare[inside].mean())))
+    return tuple(rows)
+
+
+def _appliedShift(alignment: Alignment) -> float:
+    """Return the size of the correction that was applied to the coordinates, pixels."""
+    return 0.0 if alignment.method == "nominal" else float(np.hypot(*alignment.shift))

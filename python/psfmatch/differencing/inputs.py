@@ -1,0 +1,105 @@
+"""Two images made ready to be matched, with what was done to them and why."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, replace
+
+from astropy.table import Table
+
+from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
+from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
+from psfmatch.differencing.configuration import FrontDoorConfig
+from psfmatch.exposure import Exposure
+from psfmatch.imagePsfMatch import ImagePsfMatchTask
+from psfmatch.modelChoice import Choice
+from psfmatch.preparation import Preparation, prepareInputs
+from psfmatch.recipe import warperOf
+from psfmatch.registration import atOrigin
+from psfmatch.saturation import findSaturation
+from psfmatch.varianceScaling import scaleVariance
+
+__all__ = ["Inputs", "makeInputs"]
+
+log = logging.getLogger("psfmatch.differencing")
+
+SATURATION_GROWTH = 2.0
+"""Pixels about saturated ones whose counts have bled or are not linear."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The images made ready: template on the science image's pixels; what was done to them, and why."""
+
+    template: Exposure
+    science: Exposure
+    sources: Table
+    preparation: Preparation
+    alignment: Alignment | None
+    coverage: Coverage
+    choices: tuple[Choice, ...]
+
+
+def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -> Inputs:
+    """Flag saturation, scale variances, register the template, and find the sources of the science image."""
+    config, threads = task.config, task.threads
+    isFrontDoor = isinstance(config, FrontDoorConfig)
+    choices: list[Choice] = []
+    record = Preparation()
+    if isFrontDoor and config.doFindSaturation:
+        with task.timer("saturation"):
+            found = findSaturation(template), findSaturation(science)
+        record = replace(
+            record,
+            templateSaturation=found[0].level,
+            scienceSaturation=found[1].level,
+            saturationGrowth=SATURATION_GROWTH if any(s.level is not None for s in found) else 0.0,
+        )
+        for name, saturation in zip(("template", "science image"), found, strict=True):
+            choices.append(_told("saturation", saturation.source, f"Saturation of the {name}: {saturation.reason}"))
+    if isFrontDoor and config.doScaleVariance:
+        with task.timer("scaleVariance"):
+            factors = [scaleVariance(image.maskedImage, threads=threads)[1] for image in (template, science)]
+        record = replace(record, templateVarianceFactor=factors[0], scienceVarianceFactor=factors[1])
+        for name, factor in zip(("template", "science image"), factors, strict=True):
+            task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = factor
+            choices.append(
+                _told(
+                    "variance", f"{factor:.3f}",
+                    f"Variance of the {name}: multiplied by {factor:.3f}, which makes its sky "
+                    f"scatter by its noise; it did by {math.sqrt(factor):.3f}.",
+                )
+            )  # fmt: skip
+    template, science = prepareInputs(template, science, record)
+    task.requireKernelFits(science.maskedImage)
+    with task.timer("detect"):
+        sources = task.getSelectSources(science)
+    alignment = None
+    if isFrontDoor and config.doAlign:
+        with task.timer("align"):
+            templateSources = task.getSelectSources(template)
+            alignment = measureAlignment(
+                template, science, templateSources=templateSources, scienceSources=sources, threads=threads
+            )
+        task.metadata["nDetectedSources"] = len(sources)
+        log.info("Alignment: %s", alignment.reason)
+        choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
+        record = replace(record, alignment=alignment.toDict())
+        with task.timer("warp"):
+            template = applyAlignment(template, science, alignment, warperOf(task.kConfig, threads))
+    else:
+        template = task.registerTemplate(template, science)
+    coverage = measureCoverage(Exposure(atOrigin(template.maskedImage, science.maskedImage)), science)
+    requireCoverage(coverage)
+    choices.append(
+        _told(
+            "coverage", f"{coverage.fraction:.3f}",
+            f"Coverage: {coverage.fraction:.1%} of the science image is good in both images; 10 % are needed.",
+        )
+    )  # fmt: skip
+    return Inputs(template, science, sources, record, alignment, coverage, tuple(choices))
+
+
+def _told(name: str, chosen: str, sentence: str) -> Choice:
+    return Choice(name, chosen, math.nan, "", math.nan, sentence)

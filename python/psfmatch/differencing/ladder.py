@@ -1,0 +1,158 @@
+"""The kernel and the difference, by simpler models where stars are few."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+from psfmatch.config import configFromDict, configToDict
+from psfmatch.differencing.inputs import Inputs
+from psfmatch.differencing.simplerModels import byPsfModels, byScale
+from psfmatch.errors import (
+    InputImagesError,
+    InsufficientKernelSourcesError,
+    KernelSolutionError,
+    NoKernelCandidatesError,
+)
+from psfmatch.imagePsfMatch import ImagePsfMatchTask
+from psfmatch.modelChoice import Choice, KernelChoice, chooseKernel
+from psfmatch.registration import atOrigin
+from psfmatch.selection import requireSources
+from psfmatch.stars import chooseIsolatedStars, chooseRegionSources
+from psfmatch.task import Struct
+
+__all__ = ["Made", "solveByLadder"]
+
+log = logging.getLogger("psfmatch.differencing")
+
+TOO_FEW = (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A kernel with its difference: the Struct of the task, the task, and how it came to it."""
+
+    result: Struct
+    task: ImagePsfMatchTask
+    choices: tuple[Choice, ...] = ()
+    steps: tuple[str, ...] = ()
+    caps: tuple[tuple[str, str], ...] = ()
+
+
+def solveByLadder(
+    task: ImagePsfMatchTask,
+    inputs: Inputs,
+    candidateList: Any,
+    fwhms: tuple[float | None, float | None],
+    convolveTemplate: bool,
+) -> Made:
+    """Subtract with the configured or chosen model; where that fails with simpler ones, as long as any is sound."""
+    config = task.config
+    if not getattr(config, "chooseKernel", False):
+        return _subtractWith(task, inputs, _starsFor(task, inputs, candidateList), fwhms, convolveTemplate)
+    science = inputs.science.maskedImage
+    template = atOrigin(inputs.template.maskedImage, science)
+    pair = (template, science) if convolveTemplate else (science, template)
+    sizes = fwhms if convolveTemplate else (fwhms[1], fwhms[0])
+    sources = (
+        chooseRegionSources(inputs.sources, task.kConfig.regionConfig.maxRegions, science.getBBox())
+        if candidateList is None
+        else task._sources(candidateList, inputs.science)
+    )
+    steps: list[str] = []
+    try:
+        with task.timer("chooseKernel"):
+            choice = chooseKernel(
+                *pair, sources, sizes, task.kConfig, task.threads, starsOnly=candidateList is not None
+            )
+        chosen = _withChoice(task, choice)
+        made = _subtractWith(chosen, inputs, sources, fwhms, convolveTemplate)
+        return replace(made, choices=choice.choices)
+    except TOO_FEW as error:
+        first = error
+        steps.append(f"The kernel could not be fitted to stars or tiles ({error}).")
+        log.warning("%s Trying simpler models", steps[-1])
+    for build, name, cap in ((byPsfModels, "the two PSF models", "C"), (byScale, "the photometric scale alone", "D")):
+        try:
+            result = build(
+                inputs.template, inputs.science, inputs.sources, convolveTemplate, task.kConfig, task.threads
+            )
+        except InputImagesError as error:
+            steps.append(f"No kernel from {name}: {error}")
+            continue
+        steps.append(f"The kernel is that of {name}.")
+        log.warning("%s", steps[-1])
+        return Made(result, task, steps=tuple(steps), caps=((cap, f"the kernel is that of {name}, not fitted"),))
+    raise first
+
+
+def _starsFor(task: ImagePsfMatchTask, inputs: Inputs, candidateList: Any) -> Any:
+    if candidateList is not None:
+        return candidateList
+    requireSources(inputs.sources, inputs.science, getattr(task.selectDetection.config, "statsMask", ()))
+    if task.kConfig.fitMethod == "regions":
+        return chooseRegionSources(
+            inputs.sources, task.kConfig.regionConfig.maxRegions, inputs.science.maskedImage.getBBox()
+        )
+    return chooseIsolatedStars(inputs.sources, task.kConfig.kernelSize)
+
+
+def _withChoice(task: ImagePsfMatchTask, choice: KernelChoice) -> ImagePsfMatchTask:
+    """Return a task whose configuration holds the choice."""
+    config = configFromDict(type(task.config), configToDict(task.config))
+    config.chooseKernel = False
+    config.kernel.active.update(**choice.fields)
+    config.kernel.active.regionConfig.update(**choice.regionFields)
+    return _follower(task, config)
+
+
+def _follower(task: ImagePsfMatchTask, config: Any) -> ImagePsfMatchTask:
+    """Return a task of another configuration that knows what has been measured so far."""
+    follower = ImagePsfMatchTask(config=config, threads=task.threads)
+    follower.metadata.update(dict(task.metadata))
+    return follower
+
+
+def _subtractWith(
+    task: ImagePsfMatchTask,
+    inputs: Inputs,
+    sources: Any,
+    fwhms: tuple[float | None, float | None],
+    convolveTemplate: bool,
+) -> Made:
+    """Run the task, again with lower orders where the candidates cannot constrain the configured ones."""
+    while True:
+        result = task.subtractExposures(
+            inputs.template, inputs.science, *fwhms, candidateList=sources, convolveTemplate=convolveTemplate
+        )
+        isStars = task.kConfig.fitMethod == "candidates"
+        simpler = _simplerConfig(task.config, result.kernelFit.passes[-1].nUsed) if isStars else None
+        if simpler is None:
+            return Made(result, task)
+        task = _follower(task, simpler)
+
+
+def _simplerConfig(config: Any, nCandidates: int) -> Any:
+    """Return the configuration with spatial orders that the candidates can constrain, or None if they can already.
+
+    A function of order n has (n + 1)(n + 2) / 2 terms, and every candidate gives one equation for each of them.
+    """
+    largest = 0
+    while (largest + 2) * (largest + 3) // 2 <= nCandidates:
+        largest += 1
+    kernel = config.kernel.active
+    orders = {
+        "spatialKernelOrder": kernel.spatialKernelOrder,
+        "spatialBgOrder": kernel.spatialBgOrder if kernel.fitForBackground else 0,
+    }
+    lower = {name: largest for name, order in orders.items() if order > largest}
+    if not lower:
+        return None
+    for name in lower:
+        log.warning(
+            "%d candidates cannot constrain %s %d: solving again with %d", nCandidates, name, orders[name], largest
+        )
+    simpler = configFromDict(type(config), configToDict(config))
+    simpler.kernel.active.update(**lower)
+    return simpler

@@ -1,0 +1,102 @@
+"""The front door: two images in, a difference with everything that belongs to it out, no parameter needed."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any, Literal
+
+from psfmatch.differencing.configuration import frontDoorConfig
+from psfmatch.differencing.finishing import finish
+from psfmatch.differencing.inputs import makeInputs
+from psfmatch.differencing.ladder import solveByLadder
+from psfmatch.differencing.result import SubtractionResult
+from psfmatch.exposure import toExposure
+from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
+from psfmatch.modelChoice import Choice
+
+__all__ = ["MODES", "subtract"]
+
+log = logging.getLogger("psfmatch.differencing")
+
+Mode = Literal["auto", "convolveTemplate", "convolveScience"]
+MODES: tuple[Mode, ...] = ("auto", "convolveTemplate", "convolveScience")
+
+
+def subtract(
+    template: Any,
+    science: Any,
+    *,
+    config: ImagePsfMatchConfig | None = None,
+    mode: Mode = "auto",
+    candidateList: Any = None,
+    templateFwhmPix: float | None = None,
+    scienceFwhmPix: float | None = None,
+    threads: int | None = None,
+) -> SubtractionResult:
+    """Subtract a template from a science image after matching their PSFs.
+
+    Parameters
+    ----------
+    template, science
+        Exposure, MaskedImage, path of a FITS file, HDUList, CCDData, or 2-D array. Not changed. The template
+        is warped to the science image's pixels; without a WCS on both, matched stars tell how they lie.
+    config
+        None: everything is chosen from the images. A `FrontDoorConfig`, such as ``result.config``, or the task's own
+        is used as it is; with the latter nothing is done to the images before.
+    mode
+        Which image is convolved; "auto" takes the one with the narrower PSF.
+    candidateList
+        Stars to use, in any form of `psfmatch.candidates.toSourceTable` or the list of
+        `ImagePsfMatchTask.makeCandidateList`; by default they are found.
+    templateFwhmPix, scienceFwhmPix
+        FWHM of the PSFs in pixels; by default from the PSF model or measured from the stars.
+    threads
+        Number of threads; the result does not depend on it.
+
+    Returns
+    -------
+    result : SubtractionResult
+
+    Raises
+    ------
+    ExposureReadError
+        If a file cannot be read.
+    InputImagesError
+        If the images do not overlap, or differ in shape without a WCS or stars to tell how they lie.
+    NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError
+        If there are no, or too few, stars, and nothing simpler is sound.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
+    if config is None:
+        config = frontDoorConfig()
+        config.chooseKernel = True
+    given = toExposure(template), toExposure(science)
+    task = ImagePsfMatchTask(config=config, threads=threads)
+    inputs = makeInputs(*given, task)
+    with task.timer("measurePsf"):
+        sources = candidateList if candidateList is not None else inputs.sources
+        fwhms = task.measureFwhms(inputs.template, inputs.science, sources, templateFwhmPix, scienceFwhmPix)
+    convolveTemplate, direction = _chooseDirection(mode, fwhms)
+    made = solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate)
+    return finish(made, inputs, fwhms, convolveTemplate, (*inputs.choices, direction, *made.choices), task.threads)
+
+
+def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None]) -> tuple[bool, Choice]:
+    """Return whether the template is convolved, and why."""
+    narrow, wide = fwhms
+    if mode != "auto":
+        isTemplate = mode == "convolveTemplate"
+        sentence = f"Convolving the {'template' if isTemplate else 'science image'}, as asked for."
+    elif narrow is None or wide is None:
+        isTemplate, sentence = True, "Convolving the template: the PSF sizes are unknown."
+    else:
+        isTemplate = narrow <= wide
+        sentence = (
+            f"Convolving the {'template' if isTemplate else 'science image'}: PSF FWHM {narrow:.2f} px of the "
+            f"template, {wide:.2f} px of the science image; the other way would have to sharpen."
+        )
+    log.info("%s", sentence)
+    chosen = "template" if isTemplate else "science"
+    return isTemplate, Choice("direction", chosen, narrow or math.nan, "", wide or math.nan, sentence)

@@ -1,0 +1,91 @@
+"""The Gaussians of which a kernel is made between two PSFs, and how large it is expected to be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch import _core
+from psfmatch.exposure import MaskedImage
+
+__all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm"]
+
+FloatArray = npt.NDArray[np.float64]
+
+WIDEST_SIGMA = 3.1
+"""Of the last Gaussian, in units of the wider PSF's: the wings of a Moffat profile need it (kernel sum to 0.1 %)."""
+NARROWEST = (0.4, 1.0)
+"""Limits (pixels) of the first Gaussian's sigma, which is 0.6 of that between the two PSFs."""
+KERNEL_HALF_WIDTH = 3.0
+"""Of the kernel, in units of the widest sigma."""
+DEGREES = ((2, 2, 0, 0), (3, 3, 1, 1), (4, 4, 2, 2))
+"""Degrees of the four Gaussians' polynomials that are tried, few first."""
+EQUAL_DEGREES = ((2, 2, 0, 0), (4, 4, 2, 2), (6, 4, 2, 2))
+"""The same for PSFs of nearly equal width, whose kernel is nearly a point and its neighbours."""
+
+
+@dataclass(frozen=True)
+class GaussianFamily:
+    """Gaussians (sigmas in pixels, degrees of the richest set), kernel size, and the sets of degrees to try."""
+
+    sigmas: tuple[float, ...]
+    degrees: tuple[tuple[int, ...], ...]
+    kernelSize: int
+    isEqual: bool
+
+    def basis(self) -> FloatArray:
+        """Return the images of the richest set, (n, h, w)."""
+        raw = _core.makeAlardLuptonBasis(self.kernelSize // 2, self.sigmas, self.degrees[-1])
+        return _core.renormalizeBasis(raw)
+
+    def images(self, degrees: tuple[int, ...]) -> tuple[int, ...]:
+        """Return which images of the richest set belong to a smaller one."""
+        chosen: list[int] = []
+        first = 0
+        for degree, most in zip(degrees, self.degrees[-1], strict=True):
+            chosen.extend(range(first, first + (degree + 1) * (degree + 2) // 2))
+            first += (most + 1) * (most + 2) // 2
+        return tuple(chosen)
+
+
+def familyOf(
+    convolvedFwhm: float | None, otherFwhm: float | None, shape: tuple[int, int], halfWidth: int
+) -> GaussianFamily:
+    """Return the Gaussians that take one PSF to the other, FWHMs in pixels; `shape` limits the size of the kernel."""
+    other = otherFwhm if otherFwhm is not None and otherFwhm > 0.0 else 3.5
+    narrow = convolvedFwhm if convolvedFwhm is not None and convolvedFwhm > 0.0 else 0.8 * other
+    wide = max(narrow, other) / 2.3548
+    between = math.sqrt(max(0.0, other**2 - narrow**2)) / 2.3548
+    first = min(max(0.6 * between, NARROWEST[0]), NARROWEST[1] if between < 3.0 else 0.35 * between)
+    last = max(WIDEST_SIGMA * wide, 4.0 * first)
+    room = min(shape) - 2 * halfWidth - 2
+    half = max(1, min(math.ceil(KERNEL_HALF_WIDTH * last), 30, room // 2))
+    sigmas = tuple(round(first * (last / first) ** (k / 3.0), 3) for k in range(4))
+    isEqual = between < 0.5 * wide
+    return GaussianFamily(sigmas, EQUAL_DEGREES if isEqual else DEGREES, 2 * half + 1, isEqual)
+
+
+def kernelNorm(convolved: MaskedImage, other: MaskedImage, sources: Any, family: GaussianFamily) -> float:
+    """Return the expected norm of the kernel: the flux ratio times that of a Gaussian of the first two widths.
+
+    The flux ratio is the median of the sources' light above their surroundings in both images.
+    """
+    width = math.hypot(family.sigmas[0], 0.0 if family.isEqual else family.sigmas[1])
+    ratios = []
+    x0, y0 = other.xy0
+    for x, y in zip(np.asarray(sources["x"][:200]), np.asarray(sources["y"][:200]), strict=True):
+        column, row = round(float(x)) - x0, round(float(y)) - y0
+        part = np.s_[max(0, row - 7) : row + 8, max(0, column - 7) : column + 8]
+        light = []
+        for image in (other.image[part], convolved.image[part]):
+            finite = image[np.isfinite(image)]
+            light.append(float((finite - np.median(finite)).sum()) if finite.size > 30 else math.nan)
+        if light[1] != 0.0 and math.isfinite(light[0] / light[1]):
+            ratios.append(light[0] / light[1])
+    ratio = float(np.median(ratios)) if ratios else 1.0
+    ratio = ratio if ratio > 0.0 and math.isfinite(ratio) else 1.0
+    return float(f"{ratio / (2.0 * math.sqrt(math.pi) * width):.4g}")

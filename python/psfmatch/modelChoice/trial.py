@@ -1,0 +1,73 @@
+"""Models compared by the residuals of regions that they have not seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch.errors import KernelSolutionError
+from psfmatch.regions import RegionSystem, SpatialModel
+
+__all__ = ["Choice", "Trial", "trimmedDifference"]
+
+FloatArray = npt.NDArray[np.float64]
+
+TRIMMED = 0.01
+"""Part of the regions at either end whose differences of chi-square are cut: variable stars are no model's fault."""
+SIGNIFICANCE = 0.5
+"""A richer model must be better by so many standard errors of the difference."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice: of what, which, its figure, the rejected alternative and its figure, and the sentence."""
+
+    name: str
+    chosen: str
+    figure: float
+    alternative: str
+    alternativeFigure: float
+    sentence: str
+
+
+class Trial:
+    """Models compared on one set of equations."""
+
+    def __init__(self, system: RegionSystem) -> None:
+        self.system = system
+        self._known: dict[SpatialModel, FloatArray | None] = {}
+
+    def heldOut(self, model: SpatialModel) -> FloatArray | None:
+        """Return held-out chi-square (regions), or None for a model without solution."""
+        if model not in self._known:
+            try:
+                self._known[model] = self.system.chiSquares(*self.system.heldOut(model))
+            except KernelSolutionError:
+                self._known[model] = None
+        return self._known[model]
+
+    def best(self, models: list[SpatialModel]) -> tuple[SpatialModel, list[float]]:
+        """Return the first model that no later one beats, and each one's chi-square less the chosen's."""
+        chosen = next((model for model in models if self.heldOut(model) is not None), models[0])
+        for model in models:
+            gain, error = self.gain(chosen, model)
+            if gain > SIGNIFICANCE * error:
+                chosen = model
+        return chosen, [-self.gain(chosen, model)[0] for model in models]
+
+    def gain(self, first: SpatialModel, second: SpatialModel) -> tuple[float, float]:
+        """Return by how much the second model's chi-square is lower, trimmed, and the error of that."""
+        return trimmedDifference(self.heldOut(first), self.heldOut(second))
+
+
+def trimmedDifference(first: FloatArray | None, second: FloatArray | None) -> tuple[float, float]:
+    """Return sum(first - second) over regions with the extreme differences cut, and its standard error."""
+    if first is None or second is None:
+        return (-math.inf if second is None else math.inf), 0.0
+    difference = first - second
+    if difference.size >= 50:
+        difference = np.clip(difference, *np.quantile(difference, [TRIMMED, 1.0 - TRIMMED]))
+    return float(difference.sum()), float(np.sqrt((difference**2).sum()))

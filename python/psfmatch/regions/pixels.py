@@ -1,0 +1,123 @@
+"""The pixels of regions, and what a kernel leaves of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch import _core
+from psfmatch.cells import KernelCandidate
+from psfmatch.visitors import fitControl, stampPairs
+
+__all__ = ["BoolStack", "PixelRegions", "PixelStack", "Residuals", "robustSpread"]
+
+FloatArray = npt.NDArray[np.float64]
+PixelStack = npt.NDArray[np.float32]
+BoolStack = npt.NDArray[np.bool_]
+
+MAX_SPREAD_PIXELS = 200_000
+"""Pixels from which a spread is measured: enough for 0.3 %."""
+
+
+@dataclass(frozen=True, eq=False)
+class PixelRegions:
+    """The fitted pixels of all regions, (regions, h, w).
+
+    stamps : as the core takes them; x, y : middles, parent pixels; science, scienceVariance, templateVariance (before
+    it is convolved) : image units; usable : good in both images.
+    """
+
+    stamps: list[_core.StampPair]
+    x: FloatArray
+    y: FloatArray
+    science: PixelStack
+    scienceVariance: PixelStack
+    templateVariance: PixelStack
+    usable: BoolStack
+    control: _core.CandidateFitControl
+    threads: int
+
+    @classmethod
+    def ofCandidates(
+        cls, candidates: Sequence[KernelCandidate], config: Any, kernelShape: tuple[int, int], threads: int
+    ) -> PixelRegions:
+        """Read the pixels of candidates whose stamps have one shape; others are a ValueError."""
+        stamps = stampPairs(candidates, config)
+        control = fitControl(config, 0)
+        science, scienceVariance, templateVariance, usable = _core.readRegions(
+            stamps, *kernelShape, control, nThreads=threads
+        )
+        total = scienceVariance + templateVariance
+        usable &= np.isfinite(total) & (total > 0.0)
+        return cls(
+            stamps,
+            np.array([c.x for c in candidates]),
+            np.array([c.y for c in candidates]),
+            science,
+            scienceVariance,
+            templateVariance,
+            usable,
+            control,
+            threads,
+        )
+
+    def subset(self, chosen: npt.NDArray[np.int64]) -> PixelRegions:
+        """Return some of the regions."""
+        return PixelRegions(
+            [self.stamps[i] for i in chosen.tolist()],
+            self.x[chosen],
+            self.y[chosen],
+            self.science[chosen],
+            self.scienceVariance[chosen],
+            self.templateVariance[chosen],
+            self.usable[chosen],
+            self.control,
+            self.threads,
+        )
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    def equations(self, basis: _core.PreparedBasis, weights: PixelStack) -> tuple[FloatArray, FloatArray]:
+        """Return the normal equations, matrices (regions, m, m) and right-hand sides (regions, m)."""
+        return _core.makeRegionEquations(self.stamps, basis, weights, self.control, nThreads=self.threads)
+
+    def residuals(self, basisList: npt.ArrayLike, coefficients: FloatArray, backgrounds: FloatArray) -> Residuals:
+        """Return what kernels (coefficients (regions, n)) and backgrounds (regions) leave of the science image."""
+        model, modelVariance = _core.convolveRegions(
+            self.stamps, basisList, coefficients, self.control, nThreads=self.threads
+        )
+        variance = self.scienceVariance + modelVariance
+        usable = self.usable & (variance > 0.0)
+        sigma: PixelStack = np.sqrt(np.where(usable, variance, np.float32(1)))
+        residual = self.science - model - backgrounds[:, None, None].astype(np.float32)
+        pull = (np.where(usable, residual, np.float32(0)) / sigma).astype(np.float32)
+        sky = np.median(model.reshape(len(self), -1), axis=1).astype(np.float32)
+        # In a crowd the median is light: no region's sky lies above most others'.
+        sky = np.minimum(sky, np.median(sky) + 3.0 * robustSpread(sky))
+        signal: PixelStack = (model - sky[:, None, None].astype(np.float32)) / sigma
+        return Residuals(pull, signal, variance, usable)
+
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """(regions, h, w) each. pull : residual / sigma, 0 where not usable; signal : predicted light / sigma of a pixel;
+    variance : of the difference; usable : pixels that count.
+    """
+
+    pull: PixelStack
+    signal: PixelStack
+    variance: PixelStack
+    usable: BoolStack
+
+
+def robustSpread(values: npt.NDArray[Any]) -> float:
+    """Return 1.4826 times the median absolute deviation from the median of at most 200 000 values, evenly taken."""
+    if not values.size:
+        return float("nan")
+    taken = values[:: max(1, values.size // MAX_SPREAD_PIXELS)]
+    return 1.4826 * float(np.median(np.abs(taken - np.median(taken))))
