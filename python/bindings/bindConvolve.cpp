@@ -1,5 +1,6 @@
 #include "arrays.h"
 #include "module.h"
+#include "outputPlanes.h"
 #include "psfmatch/LinearCombinationKernel.h"
 #include "psfmatch/convolve.h"
 
@@ -29,19 +30,14 @@ void bindConvolve(py::module_& module) {
             control.noDataBit = noDataBit;
             control.interpolatedBit = interpolatedBit;
             control.instructionSet = instructionSet;
-            std::vector<py::ssize_t> const shape{input.image.rows(), input.image.cols()};
-            py::array outImage = py::array_t<float>(shape);
-            py::array outVariance = py::array_t<float>(shape);
-            py::array outMask = py::array_t<MaskPixel>(shape);
-            MaskedImageTarget const target{mutableViewOf<float>(outImage, "image"),
-                                           mutableViewOf<float>(outVariance, "variance"),
-                                           mutableViewOf<MaskPixel>(outMask, "mask")};
+            OutputPlanes output(input.image.rows(), input.image.cols());
+            MaskedImageTarget const target = output.target();
             auto const execution = interruptible(nThreads);
             {
                 py::gil_scoped_release const release;
                 convolve(input, kernel, x0, y0, control, execution, target);
             }
-            return py::make_tuple(outImage, outVariance, outMask);
+            return output.arrays();
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("basis"), py::arg("parameters"),
         py::arg("spatial"), py::arg("x0"), py::arg("y0"), py::kw_only(), py::arg("copyEdge"), py::arg("normalize"),

@@ -1,5 +1,6 @@
 #include "arrays.h"
 #include "module.h"
+#include "outputPlanes.h"
 #include "psfmatch/subtract.h"
 
 namespace psfmatch::python {
@@ -15,19 +16,14 @@ void bindSubtract(py::module_& module) {
             MaskedImageView const subtrahend = maskedViewOf(otherImage, otherVariance, otherMask);
             Eigen::VectorXd const coefficients = vectorOf(background, "background");
             SubtractionControl const control{divisor, otherBits, noDataBit};
-            std::vector<py::ssize_t> const shape{minuend.image.rows(), minuend.image.cols()};
-            py::array outImage = py::array_t<float>(shape);
-            py::array outVariance = py::array_t<float>(shape);
-            py::array outMask = py::array_t<MaskPixel>(shape);
-            MaskedImageTarget const target{mutableViewOf<float>(outImage, "image"),
-                                           mutableViewOf<float>(outVariance, "variance"),
-                                           mutableViewOf<MaskPixel>(outMask, "mask")};
+            OutputPlanes output(minuend.image.rows(), minuend.image.cols());
+            MaskedImageTarget const target = output.target();
             auto const execution = interruptible(nThreads);
             {
                 py::gil_scoped_release const release;
                 subtract(minuend, subtrahend, coefficients, spatial, x0, y0, control, execution, target);
             }
-            return py::make_tuple(outImage, outVariance, outMask);
+            return output.arrays();
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("otherImage"), py::arg("otherVariance"),
         py::arg("otherMask"), py::arg("background"), py::arg("spatial"), py::arg("x0"), py::arg("y0"), py::kw_only(),

@@ -1,5 +1,6 @@
 #include "arrays.h"
 #include "module.h"
+#include "outputPlanes.h"
 #include "psfmatch/warp.h"
 
 namespace psfmatch::python {
@@ -31,19 +32,14 @@ void bindWarp(py::module_& module) {
             control.maskedKernelFraction = maskedKernelFraction;
             control.noDataBit = noDataBit;
             control.instructionSet = instructionSet;
-            std::vector<py::ssize_t> const shape{height, width};
-            py::array outImage = py::array_t<float>(shape);
-            py::array outVariance = py::array_t<float>(shape);
-            py::array outMask = py::array_t<MaskPixel>(shape);
-            MaskedImageTarget const target{mutableViewOf<float>(outImage, "image"),
-                                           mutableViewOf<float>(outVariance, "variance"),
-                                           mutableViewOf<MaskPixel>(outMask, "mask")};
+            OutputPlanes output(height, width);
+            MaskedImageTarget const target = output.target();
             auto const execution = interruptible(nThreads);
             {
                 py::gil_scoped_release const release;
                 warp(source, positions, control, execution, target);
             }
-            return py::make_tuple(outImage, outVariance, outMask);
+            return output.arrays();
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("x"), py::arg("y"), py::kw_only(),
         py::arg("spacing"), py::arg("height"), py::arg("width"), py::arg("kernel"), py::arg("maskKernel"),

@@ -43,6 +43,11 @@ class Preparation:
     alignment: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "alignment" and value is not None:
+                # numpy's numbers are none for JSON.
+                object.__setattr__(self, field.name, float(value))
         for name in ("templateVarianceFactor", "scienceVarianceFactor"):
             factor = getattr(self, name)
             if not (math.isfinite(factor) and factor > 0.0):

@@ -150,7 +150,9 @@ def test_recipeThroughJson(config):
         "science",
         LinearCombinationKernel(np.full((1, 3, 3), 1.0 / 7.0), [[1.0]]),
         Box(-3, 5, 7, 9),
-        Preparation(templateSaturation=1.0 / 3.0, alignment={"affine": [[1.0, 0.0, 0.1], [0.0, 1.0, 0.2]]}),
+        Preparation(
+            np.float32(1.1), templateSaturation=1.0 / 3.0, alignment={"affine": [[1.0, 0.0, 0.1], [0.0, 1.0, 0.2]]}
+        ),
     )
     assert recipe.divisor == pytest.approx(9.0 / 7.0, rel=1e-15)
     assert recipe.box == Box(-3, 5, 7, 9)
