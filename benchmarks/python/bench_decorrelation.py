@@ -1,4 +1,4 @@
-"""Is the noise of decorrelated differences white, are their errors, fluxes and PSF right; is the kernel's own error?
+"""Noise, errors, fluxes and PSF of decorrelated differences, and the error that the kernel itself brings.
 
     python benchmarks/python/bench_decorrelation.py [--size 1024] [--draws 16] [--ratios 1 10 100] [--only noise kernel]
 
@@ -9,7 +9,7 @@ before and after; mean square of difference / sqrt(variance) in cells of 256 x 2
 error that a cell's number of pixels leaves; the same in the cores of stars that outshine the sky; flux and profile
 of noiseless sources at nine places against the effective PSF, relative to flux and peak.
 
-kernel: the same field with new noise for each draw; the kernel is fitted with its covariance. Printed are ratios of
+kernel: a field with more stars, and new noise for each draw; the kernel is fitted with its covariance. Printed are ratios of
 predicted to measured variance: of the kernel sum at the centre, and of the noiseless template through the kernel,
 summed over the cores of stars by brightness.
 """
@@ -122,7 +122,7 @@ def checkNoise(pair: SimulatedPair, ratio: float, isScience: bool, draws: int, c
 
 
 def checkSources(pair, kernel, variances, isScience) -> tuple[float, float]:
-    """Return the largest error of flux, and of the profile relative to its peak, of sources of the unconvolved image."""
+    """Return the largest relative errors of flux and of profile (by peak) of sources of the unconvolved image."""
     box = pair.truth.box
     scene, places = np.zeros(box.shape), [np.linspace(0.12, 0.88, 3) * size for size in box.shape]
     centres = [(int(y), int(x)) for y in places[0] for x in places[1]]
@@ -210,14 +210,17 @@ def main() -> None:
     pair = simulatePair(options.seed, options.size, noise=False, badFraction=0.0, transients=0, skySubtracted=True)
     if "noise" in options.only:
         print(
-            "| variance ratio | convolved | correction | largest correlation before | after | power in cells | in stars "
-            "| pull width | flux error | PSF error | seconds of CPU |"
+            "| variance ratio | convolved | correction | largest correlation before | after | power in cells "
+            "| in stars | pull width | flux error | PSF error | seconds of CPU |"
         )
         print("|" + 11 * "---|")
         for ratio in options.ratios:
             for isScience in (False, True):
                 print(checkNoise(pair, ratio, isScience, options.draws, options.complete), flush=True)
     if "kernel" in options.only:
+        pair = simulatePair(
+            options.seed, options.size, brightStars=120, noise=False, badFraction=0.0, transients=0, skySubtracted=True
+        )
         checkKernel(pair, options.draws)
 
 
