@@ -9,7 +9,7 @@ before and after; mean square of difference / sqrt(variance) in cells of 256 x 2
 error that a cell's number of pixels leaves; the same in the cores of stars that outshine the sky; flux and profile
 of noiseless sources at nine places against the effective PSF, relative to flux and peak.
 
-kernel: a field with more stars, and new noise for each draw; the kernel is fitted with its covariance. Printed are ratios of
+kernel: a field with more stars, new noise for each draw; the kernel is fitted with its covariance. Printed are ratios of
 predicted to measured variance: of the kernel sum at the centre, and of the noiseless template through the kernel,
 summed over the cores of stars by brightness.
 """
