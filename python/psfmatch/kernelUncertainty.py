@@ -7,6 +7,7 @@ can be trusted, and does not average out as noise does.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,6 +18,7 @@ from psfmatch.covariance import composed
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
+from psfmatch.strips import mapStrips
 from psfmatch.threads import resolveThreads
 
 __all__ = ["kernelUncertaintyPlane"]
@@ -70,7 +72,7 @@ def kernelUncertaintyPlane(
     badPlanes
         Planes whose pixels of `convolved` do not count.
     threads
-        Number of threads for the statistics; the result does not depend on it.
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -101,10 +103,13 @@ def kernelUncertaintyPlane(
     plane = np.zeros(tiles.count * np.array(TILE_PIX), dtype=np.float32)
     brightest = np.argsort(-light, axis=None)[:N_EXAMPLES]
     examples = [divmod(int(number), light.shape[1]) for number in brightest if light.flat[number] > 0.0]
-    if examples:
-        errors = _KernelErrors(kernel, correction, [tiles.stamp(*tile) for tile in examples])
-        reach = -(-half // TILE_PIX)
-        for tile in np.ndindex(*light.shape):
+    if not examples:
+        return np.zeros(convolved.shape, dtype=np.float32)
+    errors = _KernelErrors(kernel, correction, [tiles.stamp(*tile) for tile in examples])
+    reach = -(-half // TILE_PIX)
+
+    def compute(strip: slice) -> None:
+        for tile in itertools.product(range(strip.start, strip.stop), range(light.shape[1])):
             near = float(light[tuple(slice(max(0, index - reach), index + reach + 1) for index in tile)].sum())
             rows, columns = (slice(index * TILE_PIX, (index + 1) * TILE_PIX) for index in tile)
             own = variance[rows, columns]
@@ -112,6 +117,9 @@ def kernelUncertaintyPlane(
             if near > 0.0 and errors.perLight(*tiles.centre(*tile)) * near > minShare * quietest:
                 images = errors.imagesAt(*tiles.centre(*tile))
                 plane[rows, columns] = (_through(tiles.stamp(*tile), images) ** 2).sum(axis=0) / scale**2
+
+    # By rows of tiles, of so many pixels each.
+    mapStrips(compute, (light.shape[0], TILE_PIX * convolved.width), threads)
     return np.ascontiguousarray(plane[: convolved.height, : convolved.width])
 
 
