@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.psf import Psf
+from psfmatch.psf import Psf, averagePosition
 
 __all__ = ["CorrectedPsf", "composed", "noiseCovariance"]
 
@@ -32,6 +32,10 @@ class CorrectedPsf:
 
     def __init__(self, psf: Psf, correction: LinearCombinationKernel) -> None:
         self._psf, self._correction = psf, correction
+
+    def getAveragePosition(self) -> tuple[float, float] | None:
+        """Return where the PSF calls itself typical (x, y), parent pixels; None if it does not say."""
+        return averagePosition(self._psf)
 
     def computeKernelImage(self, x: float, y: float) -> FloatArray:
         """Return the PSF at (x, y), parent pixels, with sum 1 and the sides of PSF and kernel together, less one."""

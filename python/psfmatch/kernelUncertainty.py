@@ -7,8 +7,8 @@ can be trusted, and does not average out as noise does.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from psfmatch.covariance import composed
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
+from psfmatch.strips import mapStrips
 from psfmatch.threads import resolveThreads
 
 __all__ = ["kernelUncertaintyPlane"]
@@ -27,9 +28,15 @@ FloatArray = npt.NDArray[np.float64]
 TILE_PIX = 32
 """Side of the tiles that are computed or left zero, pixels."""
 BRIGHT_SIGMA = 5.0
-"""Pixels of the template above this many standard deviations of its noise count when tiles are chosen."""
+"""Pixels of the image above this many standard deviations of its noise count when tiles are chosen."""
+N_EXAMPLES = 8
+"""Brightest tiles, on which the errors of the kernel are judged."""
+N_PEAKS = 256
+"""Pixels of the examples on which the largest error is looked for."""
+SAFETY = 2.0
+"""By how much the variance of a source may exceed that of the examples, at equal light."""
 LOST_VARIANCE = 0.01
-"""Share of the kernel's variance that the eigenvectors left out may hold."""
+"""Share of the variance of the examples that the eigenvectors left out may hold."""
 BAD_PLANES = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
 
 
@@ -60,11 +67,12 @@ def kernelUncertaintyPlane(
     scale
         What the difference was divided by: the kernel sum at the image's centre for a convolved science image.
     minShare
-        Tiles of 32 pixels in which the term cannot exceed this share of the variance are zero.
+        Tiles of 32 pixels in which the term does not exceed this share of the variance, judged by their light and by
+        what the kernel's errors make of the brightest sources, are zero.
     badPlanes
         Planes whose pixels of `convolved` do not count.
     threads
-        Number of threads for the statistics; the result does not depend on it.
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -88,64 +96,77 @@ def kernelUncertaintyPlane(
             shape=convolved.shape,
             otherShape=variance.shape,
         )
-    errors = _KernelErrors(kernel, correction)
-    tiles = _Tiles(convolved, tuple(badPlanes), errors.half, resolveThreads(threads))
-    reach = -(-errors.half // TILE_PIX)
-    plane = np.zeros(tiles.count * np.array(TILE_PIX), dtype=np.float32)
+    sides = np.array(kernel.shape) + (0 if correction is None else np.array(correction.shape) - 1)
+    half = int(sides.max()) // 2
+    tiles = _Tiles(convolved, tuple(badPlanes), half, resolveThreads(threads))
     light = tiles.brightLight()
-    for tile in np.ndindex(*light.shape):
-        near = float(light[tuple(slice(max(0, index - reach), index + reach + 1) for index in tile)].sum())
-        if near == 0.0:
-            continue
-        rows, columns = (slice(index * TILE_PIX, (index + 1) * TILE_PIX) for index in tile)
-        own = variance[rows, columns]
-        quietest = float(np.min(own, where=own > 0.0, initial=np.inf)) * scale**2
-        modes = errors.at(*tiles.centre(*tile))
-        # No convolution exceeds the norm of the kernel times that of the light under it.
-        if modes.power * near > minShare * quietest:
-            plane[rows, columns] = _sumOfSquares(tiles.stamp(*tile), modes.images()) / scale**2
+    plane = np.zeros(tiles.count * np.array(TILE_PIX), dtype=np.float32)
+    brightest = np.argsort(-light, axis=None)[:N_EXAMPLES]
+    examples = [divmod(int(number), light.shape[1]) for number in brightest if light.flat[number] > 0.0]
+    if not examples:
+        return np.zeros(convolved.shape, dtype=np.float32)
+    errors = _KernelErrors(kernel, correction, [tiles.stamp(*tile) for tile in examples])
+    reach = -(-half // TILE_PIX)
+
+    def compute(strip: slice) -> None:
+        for tile in itertools.product(range(strip.start, strip.stop), range(light.shape[1])):
+            near = float(light[tuple(slice(max(0, index - reach), index + reach + 1) for index in tile)].sum())
+            rows, columns = (slice(index * TILE_PIX, (index + 1) * TILE_PIX) for index in tile)
+            own = variance[rows, columns]
+            quietest = float(np.min(own, where=own > 0.0, initial=np.inf)) * scale**2
+            if near > 0.0 and errors.perLight(*tiles.centre(*tile)) * near > minShare * quietest:
+                images = errors.imagesAt(*tiles.centre(*tile))
+                plane[rows, columns] = (_through(tiles.stamp(*tile), images) ** 2).sum(axis=0) / scale**2
+
+    # By rows of tiles, of so many pixels each.
+    mapStrips(compute, (light.shape[0], TILE_PIX * convolved.width), threads)
     return np.ascontiguousarray(plane[: convolved.height, : convolved.width])
 
 
 class _KernelErrors:
-    """The independent ways in which a kernel may be wrong, as images, at any place."""
+    """The independent ways in which a kernel may be wrong, as images, at any place.
 
-    def __init__(self, kernel: LinearCombinationKernel, correction: LinearCombinationKernel | None) -> None:
-        self._kernel, self._correction = kernel, correction
-        # In an orthonormal basis the eigenvalues are variances of kernel pixels.
-        self._orthonormal, self._triangle = np.linalg.qr(kernel.basis.reshape(len(kernel.basis), -1).T)
-        sides = np.array(kernel.shape) + (0 if correction is None else np.array(correction.shape) - 1)
-        self.half = int(sides.max()) // 2
-
-    def at(self, x: float, y: float) -> _Modes:
-        """Return the errors at (x, y), parent pixels."""
-        covariance = self._triangle @ self._kernel.coefficientCovariance(x, y) @ self._triangle.T
-        phi = None if self._correction is None else self._correction.computeImage(x, y)
-        gain = 1.0 if phi is None else float(np.abs(np.fft.rfft2(phi, s=(64, 64))).max()) ** 2
-        return _Modes(covariance, self._orthonormal, self._kernel.shape, phi, gain * float(np.trace(covariance)))
-
-
-@dataclass(frozen=True)
-class _Modes:
-    """Covariance (n, n) of a kernel in an orthonormal basis (h w, n), and the correction that follows, if any.
-
-    power : no less than the sum of the squares of all images.
+    They are judged by what they do to examples of the image's light: a kernel may err wildly at frequencies that no
+    source has.
     """
 
-    covariance: FloatArray
-    basis: FloatArray
-    shape: tuple[int, int]
-    phi: FloatArray | None
-    power: float
+    def __init__(
+        self,
+        kernel: LinearCombinationKernel,
+        correction: LinearCombinationKernel | None,
+        stamps: list[npt.NDArray[np.float32]],
+    ) -> None:
+        self._kernel, self._correction, self._basis = kernel, correction, kernel.basis
+        seen = [_through(stamp, self._basis) / np.sqrt(np.sum(stamp.astype(np.float64) ** 2)) for stamp in stamps]
+        pixels = np.concatenate([images.reshape(len(images), -1) for images in seen], axis=1)
+        self._triangle: FloatArray = np.linalg.qr(pixels.T)[1]
+        # Where much of anything comes through, the largest error is found.
+        self._brightest = pixels[:, np.argsort(-(pixels**2).sum(axis=0))[:N_PEAKS]]
 
-    def images(self) -> FloatArray:
-        """Return images (r, h, w) whose squares add up to the variance of the kernel, but for the smallest."""
-        values, vectors = np.linalg.eigh(self.covariance)
-        values = np.maximum(values[::-1], 0.0)
+    def perLight(self, x: float, y: float) -> float:
+        """Return the largest variance at (x, y), parent pixels, per squared light of a source; on the safe side."""
+        covariance = self._kernel.coefficientCovariance(x, y)
+        largest = float(np.einsum("ip,ip->p", covariance @ self._brightest, self._brightest).max())
+        if self._correction is None:
+            return SAFETY * largest
+        gain = float(np.abs(np.fft.rfft2(self._correction.computeImage(x, y), s=(64, 64))).max())
+        return SAFETY * gain**2 * largest
+
+    def imagesAt(self, x: float, y: float) -> FloatArray:
+        """Return images (r, h, w) whose correlations with the light, squared, add up to the variance at (x, y).
+
+        With the eigenvectors e and values of R C R^T, R^T R the products of what the basis makes of the examples, the
+        coefficients are C R^T e / sqrt(value); all of them together give C.
+        """
+        covariance = self._kernel.coefficientCovariance(x, y)
+        half = covariance @ self._triangle.T
+        values, vectors = np.linalg.eigh(self._triangle @ half)
+        values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
         count = int(np.searchsorted(np.cumsum(values), (1.0 - LOST_VARIANCE) * values.sum())) + 1
-        modes = (self.basis @ vectors[:, ::-1][:, :count]) * np.sqrt(values[:count])
-        images: FloatArray = modes.T.reshape(-1, *self.shape)
-        return images if self.phi is None else composed(images, self.phi)
+        values = np.maximum(values[:count], np.finfo(np.float64).tiny)
+        coefficients = half @ vectors[:, :count] / np.sqrt(values)
+        images: FloatArray = np.tensordot(coefficients.T, self._basis, axes=1)
+        return images if self._correction is None else composed(images, self._correction.computeImage(x, y))
 
 
 class _Tiles:
@@ -193,15 +214,12 @@ class _Tiles:
         return x - 0.5, y - 0.5
 
 
-def _sumOfSquares(stamp: npt.NDArray[np.float32], images: FloatArray) -> FloatArray:
-    """Return the sum of the squared correlations of a stamp with images (r, h, w), where half a stamp's margin fits."""
+def _through(stamp: npt.NDArray[np.float32], images: FloatArray) -> FloatArray:
+    """Return the correlations (r, tile, tile) of a tile, a stamp with a margin about it, with images (r, h, w)."""
     side = stamp.shape[0]
     size = -(-side // 16) * 16
     spectra = np.conj(np.fft.rfft2(images, s=(size, size)))
     through = np.fft.irfft2(np.fft.rfft2(stamp, s=(size, size)) * spectra, s=(size, size))
-    # A tap at the upper left of an image of (h, w) meets the stamp's corner in the margin's remainder.
     margin = (side - TILE_PIX) // 2
     top, left = (margin - length // 2 for length in images.shape[1:])
-    part = through[:, top : top + TILE_PIX, left : left + TILE_PIX]
-    squares: FloatArray = np.einsum("rij,rij->ij", part, part)
-    return squares
+    return np.asarray(through[:, top : top + TILE_PIX, left : left + TILE_PIX])

@@ -158,6 +158,7 @@ def test_fluxAndEffectivePsf(kernel, ratio):
     seen = result.exposure.image[95 - half : 96 + half, 105 - half : 106 + half] / 1000.0
     # The kernel at the star's own pixels differs from that of its middle.
     np.testing.assert_allclose(seen, effective, rtol=0, atol=5e-3 * effective.max())
+    assert result.psf.getAveragePosition() is None
     assert effective.max() > 1.02 * psf.computeKernelImage(0, 0).max()
 
 

@@ -262,7 +262,9 @@ def _chooseLayout(
     return (
         ("tiles" if isBetter else "stars"),
         (tiles if isBetter else stars),
-        _layoutChoice("tiles" if isBetter else "stars", gain, error, 0.0 if byStars is None else float(np.nansum(byStars))),
+        _layoutChoice(
+            "tiles" if isBetter else "stars", gain, error, 0.0 if byStars is None else float(np.nansum(byStars))
+        ),
     )
 
 
