@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -349,3 +350,11 @@ def test_placesAreParentPixels(scene):
     here = assessQuality(**dict(zip(("difference", "template", "science"), pictures(scene), strict=True)), kernel=None)
     assert quality.sourceRobust == here.sourceRobust
     assert quality.noiseRobustStdev == here.noiseRobustStdev
+
+
+def test_referencePageHasTheLimits():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "reference.md").read_text()
+    for rule in RULES:
+        limits = " | ".join("any" if np.isinf(limit) else f"{limit:g}" for limit in rule.limits)
+        how = {"most": "at most", "least": "at least", "near one": "within a factor of"}[rule.kind]
+        assert f"| `{rule.figure}` | {how} | {limits} |" in text
