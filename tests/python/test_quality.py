@@ -207,6 +207,16 @@ def test_shiftOfTheKernelIsTold(scene):
     assert quality.reasons == ("C: the kernel shifts the image by 1 px; B needs at most 0.6",)
 
 
+def test_shiftIsThatOfTheCore(scene):
+    y, x = np.indices((21, 21)) - 10
+    core = np.exp(-((x + 0.4) ** 2 + (y - 0.3) ** 2) / (2 * 1.4**2))
+    core /= core.sum()
+    # Wings whose first moment alone is 10 * 0.1 px.
+    core[:, 20] += 0.1 / 21
+    quality = assessed(scene, kernel=LinearCombinationKernel([core], [[1.0]]))
+    assert quality.kernelShiftPix == pytest.approx(0.5, abs=0.03)
+
+
 def test_capsAndPartsOfOthers(scene):
     class Part:
         mean, rms = 0.1, 1.5
