@@ -215,9 +215,9 @@ def _centroid(stamp: npt.NDArray[np.float64]) -> tuple[float, float]:
         total = float(window.sum())
         if not math.isfinite(total) or total == 0.0:
             return math.nan, math.nan
-        # Window and core of like width have their product half way between them: hence twice the step.
-        column += 2.0 * (float(np.sum(window * x)) / total - column)
-        row += 2.0 * (float(np.sum(window * y)) / total - row)
+        # The product of window and core lies between them, half way if they are alike: hence more than the step.
+        column += 1.5 * (float(np.sum(window * x)) / total - column)
+        row += 1.5 * (float(np.sum(window * y)) / total - row)
         column = min(max(column, -width / 2), width / 2)
         row = min(max(row, -height / 2), height / 2)
     return column, row
