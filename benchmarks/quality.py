@@ -127,6 +127,7 @@ def hide(exposure: Exposure, stars: Table) -> Exposure:
 
 def applied(result: Any, template: Exposure, science: Exposure) -> MaskedImage:
     """Return the difference of whole images by the kernel and background of a run that did not see all of them."""
+    template = getattr(result, "template", template)  # as it was laid upon the science image
     if getattr(result, "convolved", "template") == "template":
         matched = result.kernel.convolve(template.maskedImage)
         return subtractMatchedTemplate(science.maskedImage, matched, result.background)
