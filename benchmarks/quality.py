@@ -48,7 +48,8 @@ LIMITS: list[tuple[str, str, float]] = [
     ("withheldPlainRatio", "withheld plain / floor", 1.05),
     ("halvesRobust", "|withheld / fitted - 1|, robust, each over its floor", 0.03),
     ("halvesPlain", "|withheld / fitted - 1|, plain, each over its floor", 0.03),
-    ("scaleErrorSize", "|scale error|", 0.001),
+    ("scaleErrorSize", "|scale error - floor's|", 0.001),
+    ("kernelSumErrorSize", "|kernel sum / truth - 1|", 0.001),
     ("fluxBiasSize", "|mean flux ratio - 1|", 0.003),
     ("pullExcess", "|pull width - floor's|", 0.03),
     ("falseExcess", "false per Mpx - floor's", 1.0),
@@ -67,6 +68,8 @@ COLUMNS: list[Column] = [
     ("withheld r", "withheldRobustRatio", ".3f"),
     ("p", "withheldPlainRatio", ".3f"),
     ("scale", "scaleError", "+.2%"),
+    ("floor", "floorScaleError", "+.2%"),
+    ("K sum", "kernelSumError", "+.2%"),
     ("flux", "fluxBias", "+.2%"),
     ("floor", "floorFluxBias", "+.2%"),
     ("pull", "pullWidth", ".3f"),
@@ -127,6 +130,7 @@ def hide(exposure: Exposure, stars: Table) -> Exposure:
 
 def applied(result: Any, template: Exposure, science: Exposure) -> MaskedImage:
     """Return the difference of whole images by the kernel and background of a run that did not see all of them."""
+    template = getattr(result, "template", template)  # as it was laid upon the science image
     if getattr(result, "convolved", "template") == "template":
         matched = result.kernel.convolve(template.maskedImage)
         return subtractMatchedTemplate(science.maskedImage, matched, result.background)
@@ -164,6 +168,21 @@ def starRatios(case: Case, judge: Judge, image: Any, floor: Any, chosen: Any, va
     }
 
 
+def kernelSumError(case: Case, result: Any) -> float:
+    """Return the median of kernel sum over truth, less one, on a grid; NaN where the result has no kernel."""
+    kernel, box = getattr(result, "kernel", None), case.pair.truth.box
+    if kernel is None:
+        return float("nan")
+    errors = []
+    for x in np.linspace(box.x0 + 0.1 * box.width, box.x0 + 0.9 * box.width, 5):
+        for y in np.linspace(box.y0 + 0.1 * box.height, box.y0 + 0.9 * box.height, 5):
+            total, truth = kernel.kernelSum(x, y), case.pair.truth.kernelSum(x, y)
+            # The reversed pair's template is the simulation's science image, and either may be the one convolved.
+            isInverse = case.isReversed != (getattr(result, "convolved", "template") == "science")
+            errors.append((total * truth if isInverse else total / truth) - 1.0)
+    return float(np.median(errors))
+
+
 def describe(result: Any) -> str:
     """Return what was chosen, as far as the result tells."""
     words = []
@@ -197,6 +216,7 @@ def judgeCase(case: Case, function: Subtract, threads: int, *, own: bool, withhe
     usable = ~difference.badPixels(("BAD", "SAT", "CR", "EDGE", "NO_DATA"))
     record["usableFraction"] = float(usable.mean())
     record["chosen"] = describe(result)
+    record["kernelSumError"] = kernelSumError(case, result)
     record["grade"] = getattr(getattr(result, "quality", None), "grade", None)
     image = np.where(usable | np.isfinite(difference.image), difference.image, np.float32(np.nan))
     bright = brightStars(case.pair.truth)
@@ -275,7 +295,8 @@ def withMargins(record: Record) -> Record:
     """Return the record with the figures that must stay below a limit."""
     nan = float("nan")
     margins: Record = {
-        "scaleErrorSize": abs(record.get("scaleError", nan)),
+        "scaleErrorSize": abs(record.get("scaleError", nan) - record.get("floorScaleError", nan)),
+        "kernelSumErrorSize": abs(record.get("kernelSumError", nan)),
         "fluxBiasSize": abs(record.get("fluxBias", nan)),
         "pullExcess": abs(record.get("pullWidth", nan) - record.get("floorPullWidth", nan)),
         "falseExcess": record.get("falsePerMpx", nan) - record.get("floorFalse", nan),

@@ -129,7 +129,7 @@ def missingStars(seed: int) -> Pair:
     pair = simulatePair(seed, SIDE, FIELD)
     image, generator = pair.template.image.copy(), np.random.default_rng(seed)
     for x, y, flux in pair.truth.stars.iterrows("x", "y", "templateFlux"):
-        if generator.random() < 0.5:
+        if generator.random() < 0.6:
             addSource(image, (0, 0), x + 0.15, y - 0.1, pair.truth.optics.templatePsf(x, y).scaled(-flux))
     return changed(pair.template, image), pair.science
 

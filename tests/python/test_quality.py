@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,9 +202,19 @@ def test_allTogether(scene):
 
 def test_shiftOfTheKernelIsTold(scene):
     quality = assessed(scene)
-    assert quality.kernelShiftPix == pytest.approx(1.0)
+    assert quality.kernelShiftPix == pytest.approx(1.0, abs=1e-3)
     assert quality.grade == "C"
     assert quality.reasons == ("C: the kernel shifts the image by 1 px; B needs at most 0.6",)
+
+
+def test_shiftIsThatOfTheCore(scene):
+    y, x = np.indices((21, 21)) - 10
+    core = np.exp(-((x + 0.4) ** 2 + (y - 0.3) ** 2) / (2 * 1.4**2))
+    core /= core.sum()
+    # Wings whose first moment alone is 10 * 0.1 px.
+    core[:, 20] += 0.1 / 21
+    quality = assessed(scene, kernel=LinearCombinationKernel([core], [[1.0]]))
+    assert quality.kernelShiftPix == pytest.approx(0.5, abs=0.03)
 
 
 def test_capsAndPartsOfOthers(scene):
@@ -349,3 +360,11 @@ def test_placesAreParentPixels(scene):
     here = assessQuality(**dict(zip(("difference", "template", "science"), pictures(scene), strict=True)), kernel=None)
     assert quality.sourceRobust == here.sourceRobust
     assert quality.noiseRobustStdev == here.noiseRobustStdev
+
+
+def test_referencePageHasTheLimits():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "reference.md").read_text()
+    for rule in RULES:
+        limits = " | ".join("any" if np.isinf(limit) else f"{limit:g}" for limit in rule.limits)
+        how = {"most": "at most", "least": "at least", "near one": "within a factor of"}[rule.kind]
+        assert f"| `{rule.figure}` | {how} | {limits} |" in text

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from astropy.table import Table
 
 from psfmatch.exposure import Exposure, MaskedImage
@@ -22,6 +23,7 @@ AB_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy."""
 SIGMA_TO_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 LIMIT_SIGMAS = 5.0
+WINDOW_SIGMA, WINDOW_PASSES = 2.0, 12  # px, of the window about a kernel's core
 NOT_FIGURES = ("countsPerTemplateCount", "remainingExcess")
 TRANSIENTS = 2
 """Sources that may keep their light without a doubt being raised."""
@@ -181,7 +183,7 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _grid(image: MaskedImage) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _grid(image: MaskedImage) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return x and y (parent pixels) of a 5 x 5 grid that reaches to a tenth of the sides."""
     box = image.getBBox()
     shares = np.linspace(0.1, 0.9, 5)
@@ -191,22 +193,34 @@ def _grid(image: MaskedImage) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
 
 def _kernelFigures(kernel: LinearCombinationKernel, image: MaskedImage, convolved: str) -> dict[str, Any]:
     total = float(kernel.kernelSum(*image.getBBox().centre))
-    sums, shifts = [], []
-    for x, y in zip(*_grid(image), strict=True):
-        stamp = kernel.computeImage(float(x), float(y))
-        height, width = stamp.shape
-        weight = float(stamp.sum())
-        sums.append(weight)
-        column, row = stamp.sum(axis=0), stamp.sum(axis=1)
-        dx = float(column @ (np.arange(width) - width // 2)) / weight if weight else math.nan
-        dy = float(row @ (np.arange(height) - height // 2)) / weight if weight else math.nan
-        shifts.append(math.hypot(dx, dy))
+    stamps = [kernel.computeImage(float(x), float(y)) for x, y in zip(*_grid(image), strict=True)]
+    sums = [float(stamp.sum()) for stamp in stamps]
+    shifts = [math.hypot(*_centroid(stamp)) for stamp in stamps]
     return {
         "kernelSum": total if math.isfinite(total) else None,
         "kernelSumScatter": float(np.ptp(sums) / abs(np.mean(sums))) if np.mean(sums) else math.nan,
         "kernelShiftPix": float(np.median(shifts)),
         "countsPerTemplateCount": (total if convolved == "template" else 1.0 / total if total else math.nan),
     }
+
+
+def _centroid(stamp: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return the place (x, y) of a kernel's core from its middle, px: a moment alone would tell of its wings' noise."""
+    height, width = stamp.shape
+    x, y = np.arange(width) - width // 2, np.arange(height)[:, None] - height // 2
+    scale = 2.0 * max(WINDOW_SIGMA, min(width, height) / 8.0) ** 2
+    column = row = 0.0
+    for _ in range(WINDOW_PASSES):
+        window = stamp * np.exp(-((x - column) ** 2 + (y - row) ** 2) / scale)
+        total = float(window.sum())
+        if not math.isfinite(total) or total == 0.0:
+            return math.nan, math.nan
+        # The product of window and core lies between them, half way if they are alike: hence more than the step.
+        column += 1.5 * (float(np.sum(window * x)) / total - column)
+        row += 1.5 * (float(np.sum(window * y)) / total - row)
+        column = min(max(column, -width / 2), width / 2)
+        row = min(max(row, -height / 2), height / 2)
+    return column, row
 
 
 def _sourceFigures(sources: SourceResiduals) -> dict[str, Any]:

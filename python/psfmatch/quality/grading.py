@@ -60,6 +60,7 @@ class Rule:
 RULES = (
     Rule("kernelSum", "the kernel sum is {}", (0.0, 0.0, 0.0, 0.0), "least"),
     Rule("nUsed", "{} candidates fitted the kernel", (10, 6, 4, 1), "least"),
+    Rule("nSources", "{} sources could be judged", (10, 4, 2, 0), "least"),
     Rule("sourceRobust", "the difference scatters by {} of its noise on sources", (1.12, 1.3, 1.8, 3.0)),
     Rule("sourcePlain", "with its tails it scatters by {} of its noise on sources", (1.3, 1.8, 4.0, 10.0)),
     Rule("worstRegion", "the worst ninth of the image has a median chi-square of {} on sources", (1.5, 2.0, 4.0, 12.0)),
@@ -72,7 +73,7 @@ RULES = (
     Rule("noiseRobustStdev", "the sky scatters by {} of its predicted noise", (1.06, 1.18, 1.6, 2.5), "near one"),
     Rule("skyLevel", "the level of the sky scatters by {} of a pixel's noise", (0.06, 0.15, 0.35, 1.0)),
     Rule("outlierFraction", "{} of the pixels off the sources are beyond 5 sigma", (1e-3, 3e-3, 1e-2, 0.1)),
-    Rule("lag1", "neighbouring pixels correlate by {}", (0.1, 0.3, 0.6, 0.9)),
+    Rule("lag1", "neighbouring pixels correlate by {}", (0.1, 0.5, 0.7, 0.9)),
     Rule("kernelShiftPix", "the kernel shifts the image by {} px", (0.35, 0.6, 2.0, 6.0)),
     Rule("appliedShiftPix", "the coordinates were off by {} px, corrected", (0.5, 0.8, 5.0, math.inf)),
     Rule("residualShiftPix", "sources are left shifted by {} px", (0.02, 0.05, 0.2, 1.0)),

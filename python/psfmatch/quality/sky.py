@@ -29,8 +29,8 @@ class SkyNoise:
     nPixels : blank ones; robust, median : of the pulls; level : scatter of the cells' medians about zero beyond the
     noise, in units of a pixel's noise; outlierFraction : share of the usable pixels beyond 5 sigma where not both
     images show a source; lag1 : correlation of neighbouring pixels; absolute : mean |difference|, counts; sigma :
-    median noise of a pixel, counts; maskedFraction, noDataFraction : of all pixels, bad ones and those among them that
-    have no data.
+    median noise of a pixel, counts; maskedFraction, noDataFraction : of all pixels, bad ones but for
+    the borders, and those without data.
     """
 
     nPixels: int
@@ -67,7 +67,10 @@ def skyNoise(difference: MaskedImage, template: MaskedImage, science: MaskedImag
     pulls = np.where(blank, pulls, 0.0)
     # Sources fill the rest of the cells.
     enough = nBlank >= min(LEAST_IN_CELL, size**2 // 4)
-    masked, without = float(1.0 - usable.mean()), float(((flags & noData) != 0).mean())
+    # Borders as wide as the kernel are no fault.
+    edge = difference.mask.getPlaneBitMask("EDGE", ignoreMissing=True)
+    atEdge = ((flags & edge) != 0) & ((flags & bits & ~noData) == edge)
+    masked, without = float((~usable & ~atEdge).mean()), float(((flags & noData) != 0).mean())
     if not enough.any():
         nan = math.nan
         return SkyNoise(0, nan, nan, nan, outlierFraction, nan, nan, nan, masked, without)

@@ -36,7 +36,7 @@ BAD_CHI_SQUARE = 4.0  # per pixel of a source: twice its noise
 REMAINING = 0.5  # share of a source's light in the difference that makes it unsubtracted
 WORST_DROPPED = 0.1  # share of the sources, the worst: a few per cent of stars vary
 REGIONS = 3  # by as many, in which the residuals are compared
-LEAST_IN_REGION = 4
+LEAST_IN_REGION = 5
 SIGNAL_TO_NOISE_EDGES = (30.0, 100.0, 300.0, 1000.0, math.inf)
 
 
@@ -46,7 +46,7 @@ class SourceResiduals:
 
     nSources : measured; nRemaining : those of them more than half of whose light is in the difference; all else is of
     the others. robust, plain : widths of the pulls, robust over all sources, plain without the worst tenth;
-    worstRegion : largest median chi-square per pixel of the regions of a 3 x 3 division that hold four sources or
+    worstRegion : largest median chi-square per pixel of the regions of a 3 x 3 division that hold five sources or
     more; badFraction : share of sources of chi-square per pixel above 4; fluxMean, fluxScatter, fluxError : median
     share of the light that is left, its scatter beyond the noise, error of the median; footprintRatioMean,
     footprintRatioStdev : (mean |difference| - that of the sky) / mean |science| over sources, absolute values;
