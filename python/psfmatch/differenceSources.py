@@ -30,7 +30,7 @@ from psfmatch.footprints import FootprintSet
 from psfmatch.pointSources import PointSources, fitPointSources, forcedPhotometry
 from psfmatch.psfField import PsfField
 from psfmatch.registration import atOrigin
-from psfmatch.significance import UNUSABLE_PLANES, Peaks, Significance, findPeaks, significanceImage
+from psfmatch.significance import UNUSABLE_PLANES, Peaks, Significance, findPeaks, significanceImage, weightImage
 from psfmatch.sky import pixelsToSky
 from psfmatch.sourceColumns import addFlags, describeColumns
 from psfmatch.threads import resolveThreads
@@ -45,6 +45,7 @@ IntArray = npt.NDArray[np.int64]
 
 DEFAULT_THRESHOLD = 5.0
 DEFAULT_BACKGROUND_BIN = 128
+DEFAULT_MIN_COVERAGE = 0.1
 MAX_SOURCES = 50_000
 """More are a failed subtraction; the most significant ones are measured."""
 
@@ -69,6 +70,7 @@ def detectOnDifference(
     template: PhotometryImage | Exposure | MaskedImage | None = None,
     threshold: float = DEFAULT_THRESHOLD,
     backgroundBin: int = DEFAULT_BACKGROUND_BIN,
+    minCoverage: float = DEFAULT_MIN_COVERAGE,
     dipoles: DipoleControl | None = None,
     badPlanes: Iterable[str] = UNUSABLE_PLANES,
     threads: int | None = None,
@@ -89,6 +91,9 @@ def detectOnDifference(
     backgroundBin
         Side (pixels) of the squares in which what is left of the background is measured, and taken off: over a PSF's
         area a hundredth of a pixel's noise is a fifteenth of a standard deviation. 0: none is taken off.
+    minCoverage
+        Least share of the PSF's weight (sum P^2) on usable pixels: with less, a flux would be guessed from the wings of
+        whatever lies beyond the border or under the mask. How many peaks fall for it is in ``meta``.
     dipoles
         How dipoles are fitted and classified.
     badPlanes
@@ -106,7 +111,8 @@ def detectOnDifference(
         dipoleId (0: none) and, for both lobes of a fitted pair, dipoleX, dipoleY, dipoleFlux, dipoleFluxErr,
         dipoleSeparation, dipoleOrientation, dipoleSnr, dipoleChi2; flags as described in ``meta``. ``meta``:
         THRESH, NOISESCL (factor on all errors), NOISEMES and NOISEERR (measured width of the significance on blank
-        sky), PSFFWHM, NPOS, NNEG, NDIPOLE.
+        sky), PSFFWHM, NPOS, NNEG, NDIPOLE, NUNCOVER (peaks left out
+        for their coverage).
 
     Raises
     ------
@@ -133,7 +139,9 @@ def detectOnDifference(
         significance = sources.flux / (sources.fluxErr * found.noise.applied)
     isKept = np.sign(significance) == np.sign(peaks.value)
     isKept &= np.abs(significance) >= threshold
-    isKept &= _isFirst(sources.x, sources.y, significance)
+    isCovered = sources.coverage >= minCoverage
+    nUncovered = int(np.count_nonzero(isKept & ~isCovered))
+    isKept &= isCovered & _isFirst(sources.x, sources.y, significance)
     order = np.flatnonzero(isKept)
     order = order[np.argsort(-np.abs(significance[order]), kind="stable")]
     sources = PointSources(*(getattr(sources, name)[order] for name in PointSources.__dataclass_fields__))
@@ -142,13 +150,17 @@ def detectOnDifference(
 
     table = _measured(exposure, sources, significance, found)
     table["area"] = _areas(found, threshold, peaks)
-    lobes = _lobeImage(science, field, maskedImage), _lobeImage(template, field, maskedImage)
+    lobes = (
+        _lobeImage(science, field, maskedImage, planes, threads),
+        _lobeImage(template, field, maskedImage, planes, threads),
+    )
     for name, lobe in zip(("science", "template"), lobes, strict=True):
-        _addForced(table, name, lobe, planes)
+        _addForced(table, name, lobe)
     addFlags(table, maskedImage, peaks, sources, field, planes)
     own = DipoleImage(maskedImage, found.weight, field)
     _addDipoles(table, own, lobes, sources, dipoles or DipoleControl())
     describeColumns(table, exposure, threshold, found)
+    table.meta["NUNCOVER"] = nUncovered
     log.info(
         "%d sources above %.1f sigma: %d positive, %d negative, %d in dipoles",
         len(table), threshold, table.meta["NPOS"], table.meta["NNEG"], 2 * table.meta["NDIPOLE"],
@@ -250,7 +262,11 @@ def _areas(found: Significance, threshold: float, peaks: Peaks) -> IntArray:
 
 
 def _lobeImage(
-    image: PhotometryImage | Exposure | MaskedImage | None, own: PsfField, difference: MaskedImage
+    image: PhotometryImage | Exposure | MaskedImage | None,
+    own: PsfField,
+    difference: MaskedImage,
+    planes: tuple[str, ...],
+    threads: int | None,
 ) -> DipoleImage | None:
     """Return an image of before the subtraction on the difference's flux scale, with its PSF."""
     if image is None:
@@ -268,14 +284,15 @@ def _lobeImage(
     if given.scale != 1.0:
         maskedImage = maskedImage.copy()
         maskedImage *= given.scale
-    return DipoleImage.of(maskedImage, own if given.psf is None else PsfField.of(given.psf, difference.getBBox()))
+    psf = own if given.psf is None else PsfField.of(given.psf, difference.getBBox())
+    return DipoleImage(maskedImage, weightImage(maskedImage, planes, threads), psf)
 
 
-def _addForced(table: Table, name: str, image: DipoleImage | None, planes: tuple[str, ...]) -> None:
+def _addForced(table: Table, name: str, image: DipoleImage | None) -> None:
     """Add flux and error on an image of before the subtraction."""
     flux, error = np.full(len(table), np.nan), np.full(len(table), np.nan)
     if image is not None:
-        forced = forcedPhotometry(image.maskedImage, image.psf, table["x"], table["y"], badPlanes=planes)
+        forced = forcedPhotometry(image.maskedImage, image.psf, table["x"], table["y"], weight=image.weight)
         flux, error = np.asarray(forced["flux"]), np.asarray(forced["fluxErr"])
     table[f"{name}Flux"], table[f"{name}FluxErr"] = flux, error
 

@@ -45,7 +45,7 @@ def difference():
     masked.mask[:, 150] |= masked.mask.getPlaneBitMask("BAD")
     masked.mask[60:62, 40] |= masked.mask.getPlaneBitMask("SAT")
     masked.mask[96:100, 98:102] |= masked.mask.getPlaneBitMask("INTRP")
-    return Exposure(masked, makeTanWcs(100.0, 99.5, (10.0, 20.0), 0.5), PSF, metadata={"BUNIT": "nJy"})
+    return Exposure(masked, makeTanWcs(0.2, 0.4, (600.0, -200.0)), PSF, metadata={"BUNIT": "nJy"})
 
 
 @pytest.fixture(scope="module")
