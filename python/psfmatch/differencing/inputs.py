@@ -11,6 +11,7 @@ from astropy.table import Table
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
 from psfmatch.differencing.configuration import FrontDoorConfig
+from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
@@ -60,7 +61,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
             choices.append(_told("saturation", saturation.source, f"Saturation of the {name}: {saturation.reason}"))
     if isFrontDoor and config.doScaleVariance:
         with task.timer("scaleVariance"):
-            factors = [scaleVariance(image.maskedImage, threads=threads)[1] for image in (template, science)]
+            factors = [_varianceFactor(image, threads) for image in (template, science)]
         record = replace(record, templateVarianceFactor=factors[0], scienceVarianceFactor=factors[1])
         for name, factor in zip(("template", "science image"), factors, strict=True):
             task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = factor
@@ -83,7 +84,6 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
                 template, science, templateSources=templateSources, scienceSources=sources, threads=threads
             )
         task.metadata["nDetectedSources"] = len(sources)
-        log.info("Alignment: %s", alignment.reason)
         choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
         record = replace(record, alignment=alignment.toDict())
         with task.timer("warp"):
@@ -99,6 +99,15 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
         )
     )  # fmt: skip
     return Inputs(template, science, sources, record, alignment, coverage, tuple(choices))
+
+
+def _varianceFactor(image: Exposure, threads: int) -> float:
+    """Return the factor that brings the variance plane to the noise of the sky; 1 where the two cannot be compared."""
+    try:
+        return scaleVariance(image.maskedImage, threads=threads)[1]
+    except InputImagesError as error:
+        log.warning("The variance plane is left as it is: %s", error)
+        return 1.0
 
 
 def _told(name: str, chosen: str, sentence: str) -> Choice:

@@ -63,7 +63,9 @@ def familyOf(
     first = min(max(0.6 * between, NARROWEST[0]), NARROWEST[1] if between < 3.0 else 0.35 * between)
     last = max(WIDEST_SIGMA * wide, 4.0 * first)
     room = min(shape) - 2 * halfWidth - 2
-    half = max(1, min(math.ceil(KERNEL_HALF_WIDTH * last), 30, room // 2))
+    # The border of half a kernel is lost: of small images not more than an eighth on both sides together.
+    most = max(min(shape) // 16, math.ceil(2.0 * wide))
+    half = max(1, min(math.ceil(KERNEL_HALF_WIDTH * last), 30, most, room // 2))
     sigmas = tuple(round(first * (last / first) ** (k / 3.0), 3) for k in range(4))
     isEqual = between < 0.5 * wide
     return GaussianFamily(sigmas, EQUAL_DEGREES if isEqual else DEGREES, 2 * half + 1, isEqual)
