@@ -20,7 +20,7 @@ import numpy as np
 
 from psfmatch import Exposure
 from psfmatch.differenceSources import detectOnDifference
-from psfmatch.forcedPhotometry import forcedPhotometry
+from psfmatch.pointSources import forcedPhotometry
 from psfmatch.psfField import PsfField
 from psfmatch.testing import falseDetections, simulatePair, transientFluxes
 from psfmatch.testing.optics import FieldPsf
@@ -42,7 +42,9 @@ def nearest(x, y, atX, atY):
     """Return the index of the nearest of (x, y) to each place, and its distance."""
     if len(x) == 0:
         return np.zeros(len(atX), dtype=int), np.full(len(atX), np.inf)
-    distance = np.hypot(np.asarray(x)[None, :] - np.asarray(atX)[:, None], np.asarray(y)[None] - np.asarray(atY)[:, None])
+    distance = np.hypot(
+        np.asarray(x)[None, :] - np.asarray(atX)[:, None], np.asarray(y)[None] - np.asarray(atY)[:, None]
+    )
     return distance.argmin(axis=1), distance.min(axis=1)
 
 
@@ -110,7 +112,12 @@ def main() -> None:
 
     def mean(values, weight):
         values, weight = np.concatenate(values), np.concatenate(weight)
-        return (values * weight).sum() / weight.sum(), weight.sum() ** -0.5, values.mean(), values.std() / values.size**0.5
+        return (
+            (values * weight).sum() / weight.sum(),
+            weight.sum() ** -0.5,
+            values.mean(),
+            values.std() / values.size**0.5,
+        )
 
     allPulls, allFitted, faint = np.concatenate(pulls), np.concatenate(fittedPulls), np.concatenate(near6)
     gaussian = 2 * gaussianRate(5.0, psf.sigma)
@@ -118,7 +125,9 @@ def main() -> None:
     print(f"significance on blank sky      {np.mean(scales):.4f} (divided out)")
     print(f"false detections per Mpx       {nFalse / megapixels:.2f}, without flag {nClean / megapixels:.2f}, ", end="")
     print(f"Gaussian noise {gaussian:.2f}, filter of the test metrics {floor / megapixels:.2f}")
-    print(f"completeness near S/N 6        {faint[:, 0].mean():.3f}, filter at the true places {faint[:, 1].mean():.3f}")
+    print(
+        f"completeness near S/N 6        {faint[:, 0].mean():.3f}, filter at the true places {faint[:, 1].mean():.3f}"
+    )
     for name, values, weight, pull in (
         ("forced", ratios, weights, allPulls), ("fitted", fitted, fittedWeights, allFitted)
     ):  # fmt: skip

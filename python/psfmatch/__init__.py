@@ -41,7 +41,9 @@ _HOMES = {
     ),
     "detection": ("SourceDetectionTask",),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
+    "differenceSources": ("PhotometryImage", "detectOnDifference", "writeSources"),
     "differencing": ("SubtractionResult", "frontDoorConfig", "subtract"),
+    "dipoles": ("DipoleControl",),
     "displays": ("debugging",),
     "displays.candidates": ("writeKernelCandidates",),
     "errors": (
@@ -54,8 +56,10 @@ _HOMES = {
         "PsfMatchWarning",
     ),
     "exposure": ("Box", "Exposure", "Mask", "MaskedImage"),
+    "pointSources": ("forcedPhotometry",),
     "footprints": ("Footprint", "FootprintSet"),
     "imagePsfMatch": ("ImagePsfMatchConfig", "ImagePsfMatchTask"),
+    "injection": ("Efficiency", "injectSources", "measureEfficiency"),
     "kernels": (
         "Chebyshev2D",
         "EdgeHandling",
@@ -77,7 +81,9 @@ _HOMES = {
         "getFwhmPixXY",
     ),
     "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
+    "scoreImage": ("Score", "computeScore"),
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
+    "starPsf": ("StarPsf", "psfFromStars"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
     "visitors": (
@@ -118,7 +124,9 @@ if TYPE_CHECKING:
     )
     from psfmatch.detection import SourceDetectionTask
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
+    from psfmatch.differenceSources import PhotometryImage, detectOnDifference, writeSources
     from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
+    from psfmatch.dipoles import DipoleControl
     from psfmatch.displays import debugging
     from psfmatch.displays.candidates import writeKernelCandidates
     from psfmatch.errors import (
@@ -133,9 +141,11 @@ if TYPE_CHECKING:
     from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
     from psfmatch.footprints import Footprint, FootprintSet
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
+    from psfmatch.injection import Efficiency, injectSources, measureEfficiency
     from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D, SpatialFunction2D
     from psfmatch.measurement import SourceMeasurementTask
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
+    from psfmatch.pointSources import forcedPhotometry
     from psfmatch.psf import (
         DoubleGaussianPsf,
         GaussianPsf,
@@ -148,8 +158,10 @@ if TYPE_CHECKING:
         getFwhmPixXY,
     )
     from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
+    from psfmatch.scoreImage import Score, computeScore
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
+    from psfmatch.starPsf import StarPsf, psfFromStars
     from psfmatch.task import Struct, Task
     from psfmatch.visitors import (
         AssessSpatialKernelVisitor,

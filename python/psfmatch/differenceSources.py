@@ -27,7 +27,7 @@ from psfmatch.dipoles import Dipole, DipoleControl, DipoleImage, fitDipole, pair
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.footprints import FootprintSet
-from psfmatch.forcedPhotometry import PointSources, fitPointSources, forcedPhotometry
+from psfmatch.pointSources import PointSources, fitPointSources, forcedPhotometry
 from psfmatch.psfField import PsfField
 from psfmatch.registration import atOrigin
 from psfmatch.significance import UNUSABLE_PLANES, Peaks, Significance, findPeaks, significanceImage
@@ -142,7 +142,7 @@ def detectOnDifference(
 
     table = _measured(exposure, sources, significance, found)
     table["area"] = _areas(found, threshold, peaks)
-    lobes = [_lobeImage(image, field, maskedImage) for image in (science, template)]
+    lobes = _lobeImage(science, field, maskedImage), _lobeImage(template, field, maskedImage)
     for name, lobe in zip(("science", "template"), lobes, strict=True):
         _addForced(table, name, lobe, planes)
     addFlags(table, maskedImage, peaks, sources, field, planes)
@@ -283,7 +283,7 @@ def _addForced(table: Table, name: str, image: DipoleImage | None, planes: tuple
 def _addDipoles(
     table: Table,
     difference: DipoleImage,
-    lobes: list[DipoleImage | None],
+    lobes: tuple[DipoleImage | None, DipoleImage | None],
     sources: PointSources,
     control: DipoleControl,
 ) -> None:
@@ -297,7 +297,7 @@ def _addDipoles(
             isTooLarge[[positive, negative]] = True
             continue
         places = tuple((float(sources.x[i]), float(sources.y[i])) for i in (positive, negative))
-        dipole = fitDipole(difference, *lobes, (places[0], places[1]), control)
+        dipole = fitDipole(difference, *lobes, peaks=(places[0], places[1]), control=control)
         if dipole is not None:
             fits[positive, negative] = dipole
     number = np.zeros(len(table), dtype=np.int64)

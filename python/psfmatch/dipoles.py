@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.exposure import MaskedImage
-from psfmatch.forcedPhotometry import Stamps, cutStamps
 from psfmatch.leastSquares import minimizeSquares
+from psfmatch.pointSources import Stamps, cutStamps
 from psfmatch.psfField import PsfField, shiftedImages
 from psfmatch.significance import weightImage
 
@@ -168,7 +168,9 @@ def fitDipole(
     terms = _terms(difference, science, template, middle, half, control.relWeight)
     hasBoth = len(terms) > 1
     isSeparate = control.separateFluxes and hasBoth
-    start = np.array([0.0, xp - middle[0], yp - middle[1], xn - middle[0], yn - middle[1], 0.0][: 6 if isSeparate else 5])
+    start = np.array(
+        [0.0, xp - middle[0], yp - middle[1], xn - middle[0], yn - middle[1], 0.0][: 6 if isSeparate else 5]
+    )
     limit = np.full(start.size, np.inf)
     limit[1:5] = control.centroidRange * difference.psf.sigma
     place = middle[0] + difference.maskedImage.xy0[0], middle[1] + difference.maskedImage.xy0[1]
@@ -205,13 +207,17 @@ def fitDipole(
     snr = math.hypot(positive / noise[0], negative / noise[1]) if min(noise) > 0.0 else math.nan
     share = max(positive, negative) / (positive + negative)
     return Dipole(
-        *(float(p[i] + middle[(i - 1) % 2]) for i in (1, 2, 3, 4)),
-        float(positive),
-        float(negative),
-        *errors,
-        snr,
-        sumOfSquares / max(1, nUsed - p.size),
-        bool(snr > control.minSignalToNoise and share < control.maxFluxRatio),
+        xPositive=float(p[1]) + middle[0],
+        yPositive=float(p[2]) + middle[1],
+        xNegative=float(p[3]) + middle[0],
+        yNegative=float(p[4]) + middle[1],
+        fluxPositive=float(positive),
+        fluxNegative=float(negative),
+        fluxPositiveErr=errors[0],
+        fluxNegativeErr=errors[1],
+        signalToNoise=snr,
+        chi2=sumOfSquares / max(1, nUsed - p.size),
+        isDipole=bool(snr > control.minSignalToNoise and share < control.maxFluxRatio),
     )
 
 

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from psfmatch.differenceSources import DEFAULT_THRESHOLD, detectOnDifference
 from psfmatch.differencing import subtract, toExposure
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
-from psfmatch.forcedPhotometry import forcedPhotometry
+from psfmatch.pointSources import forcedPhotometry
 from psfmatch.psfField import PsfField, shiftedImages
 from psfmatch.starPsf import psfFromStars
 
@@ -42,8 +43,8 @@ TRIES = 30
 class Efficiency:
     """What was injected and what came back.
 
-    sources : Table, one row per injected source: x, y (parent pixels), flux, signalToNoise (flux over the error that the
-    difference claims at that place, signed), isDetected (above the threshold, right sign, within half a FWHM),
+    sources : Table, one row per injected source: x, y (parent pixels), flux, signalToNoise (flux over the error that
+    the difference claims at that place, signed), isDetected (above the threshold, right sign, within half a FWHM),
     measuredFlux, measuredFluxErr (forced, at the true place), detectedFlux (NaN unless detected);
     bins : Table, one row per bin of signalToNoise: low, high, n, completeness, completenessErr (binomial), fluxRatio,
     fluxRatioErr (weighted mean of measured over true), pullMean, pullWidth ((measured - true) / error);
@@ -93,7 +94,9 @@ def injectSources(
     """
     xs, ys, fluxes = (np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in (x, y, flux))
     if not (xs.shape == ys.shape == fluxes.shape and xs.ndim == 1):
-        raise ValueError(f"x, y and flux have shapes {xs.shape}, {ys.shape} and {fluxes.shape}; they must be one length")
+        raise ValueError(
+            f"x, y and flux have shapes {xs.shape}, {ys.shape} and {fluxes.shape}; they must be one length"
+        )
     if not all(np.isfinite(values).all() for values in (xs, ys, fluxes)):
         raise ValueError("positions and fluxes of injected sources must be finite")
     if gain is not None and not (math.isfinite(gain) and gain > 0.0):
@@ -239,7 +242,8 @@ def _apart(x: FloatArray, y: FloatArray, distance: float, most: int) -> npt.NDAr
     isChosen = np.zeros(x.size, dtype=bool)
     cells: dict[tuple[int, int], list[int]] = {}
     count = 0
-    for i, cell in enumerate(zip((x // distance).astype(int).tolist(), (y // distance).astype(int).tolist())):
+    cellOf = list(zip((x // distance).astype(int).tolist(), (y // distance).astype(int).tolist(), strict=True))
+    for i, cell in enumerate(cellOf):
         near = (j for dx in (-1, 0, 1) for dy in (-1, 0, 1) for j in cells.get((cell[0] + dx, cell[1] + dy), ()))
         if all(math.hypot(x[i] - x[j], y[i] - y[j]) >= distance for j in near):
             cells.setdefault(cell, []).append(i)
@@ -250,9 +254,7 @@ def _apart(x: FloatArray, y: FloatArray, distance: float, most: int) -> npt.NDAr
     return isChosen
 
 
-def _nearest(
-    detections: Table, x: FloatArray, y: FloatArray, sign: FloatArray, radius: float
-) -> npt.NDArray[np.int64]:
+def _nearest(detections: Table, x: FloatArray, y: FloatArray, sign: FloatArray, radius: float) -> npt.NDArray[np.int64]:
     """Return the row of the nearest detection of the right sign within a radius of each place; -1: none."""
     match = np.full(x.size, -1)
     dx, dy = np.asarray(detections["x"]), np.asarray(detections["y"])
@@ -269,7 +271,7 @@ def _binned(sources: Table, edges: FloatArray) -> Table:
     ratio = np.abs(np.asarray(sources["signalToNoise"]))
     flux, measured, error = (np.asarray(sources[name]) for name in ("flux", "measuredFlux", "measuredFluxErr"))
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges.tolist()):
         isHere = (ratio >= low) & (ratio < high)
         count = int(np.count_nonzero(isHere))
         if count == 0:

@@ -94,8 +94,8 @@ class PsfField:
 
     def computeKernelImage(self, x: float, y: float) -> FloatArray:
         """Return the PSF at (x, y), parent pixels, with sum 1."""
-        image = self.images([x], [y])[0]
-        return image / image.sum()
+        image: FloatArray = self.images([x], [y])[0]
+        return image / float(image.sum())
 
     def images(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
         """Return the PSF (n, size, size) at n positions (parent pixels), each centred on its middle pixel."""
@@ -152,7 +152,9 @@ def shiftedImages(images: FloatArray, dx: FloatArray, dy: FloatArray) -> tuple[F
 def _drawn(psf: Psf, box: Box) -> tuple[FloatArray, list[FloatArray]]:
     """Return positions (m, 2) on a lattice where the PSF is defined, and its images of sum 1 there."""
     axes = [
-        np.linspace(low, low + side - 1, max(2, min(LATTICE, 1 + side // MIN_STEP_PIX))) if side > 1 else np.array([low])
+        np.linspace(low, low + side - 1, max(2, min(LATTICE, 1 + side // MIN_STEP_PIX)))
+        if side > 1
+        else np.array([low])
         for low, side in ((box.x0, box.width), (box.y0, box.height))
     ]
     places: list[tuple[float, float]] = []
@@ -187,7 +189,7 @@ def _meanFwhm(images: list[FloatArray]) -> float:
 
 
 def _halfWidth(fwhm: float, images: list[FloatArray]) -> int:
-    known = max(max(image.shape) for image in images) // 2
+    known = max(int(max(image.shape)) for image in images) // 2
     return max(1, min(known, MAX_HALF_PIX, max(MIN_HALF_PIX, math.ceil(REACH_FWHM * fwhm))))
 
 
@@ -203,7 +205,7 @@ def _kernelThrough(images: FloatArray, places: FloatArray, box: Box) -> tuple[Li
     if n == 0:
         return LinearCombinationKernel(mean.reshape(1, *images.shape[1:]), [[1.0]], bbox=box), float(rest[0])
     frame = frameOf(box)
-    order, terms = _terms(places, frame)
+    terms = _terms(places, frame)
     coefficients, *_ = np.linalg.lstsq(terms, left[:, :n] * strength[:n], rcond=None)
     parameters = np.zeros((n + 1, terms.shape[1]))
     parameters[0, 0] = 1.0
@@ -214,8 +216,8 @@ def _kernelThrough(images: FloatArray, places: FloatArray, box: Box) -> tuple[Li
     return kernel, float(error)
 
 
-def _terms(places: FloatArray, frame: tuple[float, float, float, float]) -> tuple[int, FloatArray]:
-    """Return the highest order that positions (m, 2) determine well, and its Chebyshev terms there (m, p)."""
+def _terms(places: FloatArray, frame: tuple[float, float, float, float]) -> FloatArray:
+    """Return the Chebyshev terms (m, p) at positions (m, 2), of the highest order that these determine well."""
     for order in range(MAX_ORDER, 0, -1):
         p = (order + 1) * (order + 2) // 2
         if p > len(places):
@@ -223,5 +225,5 @@ def _terms(places: FloatArray, frame: tuple[float, float, float, float]) -> tupl
         functions = makeSpatialFunction("chebyshev1", np.zeros(p), frame).coreFunction
         terms = functions.evaluate(places[:, 0], places[:, 1])
         if np.linalg.cond(terms) < 1e3:
-            return order, terms
-    return 0, np.ones((len(places), 1))
+            return terms
+    return np.ones((len(places), 1))

@@ -164,7 +164,7 @@ def _typicalImage(psf: Any, exposure: Exposure) -> FloatArray:
     if image.ndim != 2 or image.shape[0] % 2 == 0 or image.shape[1] % 2 == 0:
         raise ValueError(f"the image of the PSF has shape {image.shape}; its sides must be odd")
     image = _trimmed(image)
-    return image / image.sum()
+    return image / float(image.sum())
 
 
 def _typicalVariance(maskedImage: MaskedImage) -> float:

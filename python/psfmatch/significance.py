@@ -33,7 +33,7 @@ UNUSABLE_PLANES = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
 SMOOTHING_PIX = 3
 """Half side of the square over which the variance is averaged: a pixel's own noise enters with 2 %."""
 PEAKED_VARIANCE = 1.5
-"""Where a pixel's variance is this many times the average it is light, not noise, and counts itself."""
+"""Where the variance of 3x3 pixels is this many times the average, light is peaked there, and they count alone."""
 BLANK_VARIANCE = 1.1
 """Pixels of at most this many times the median variance show the sky."""
 SOURCE_WIDTHS = 5.0
@@ -146,20 +146,22 @@ def weightImage(maskedImage: MaskedImage, badPlanes: Iterable[str] = UNUSABLE_PL
     variance = maskedImage.variance
     isGood = ~maskedImage.badPixels(badPlanes)
     isGood &= variance > 0.0
-    average = _boxSum(np.where(isGood, variance, np.float32(0)))
-    average /= np.maximum(_boxSum(isGood.astype(np.float32)), np.float32(1))
-    average = np.where(variance > PEAKED_VARIANCE * average, variance, average)
+    filled, count = np.where(isGood, variance, np.float32(0)), isGood.astype(np.float32)
+    average, core = (
+        _boxSum(filled, radius) / np.maximum(_boxSum(count, radius), np.float32(1)) for radius in (SMOOTHING_PIX, 1)
+    )
+    average = np.where(core > PEAKED_VARIANCE * average, core, average)
     # The smallest normal number: what lies below has no finite inverse.
     isGood &= average > np.finfo(np.float32).tiny * 4.0
     return np.divide(1.0, average, out=np.zeros_like(average), where=isGood)
 
 
-def _boxSum(image: FloatImage) -> FloatImage:
-    """Return the sums over squares about every pixel; the order of the sums is always the same."""
+def _boxSum(image: FloatImage, radius: int) -> FloatImage:
+    """Return the sums over squares of half side `radius` about every pixel, always added in one order."""
     for axis in (0, 1):
         length = image.shape[axis]
         total = image.copy()
-        for step in range(1, min(SMOOTHING_PIX, length - 1) + 1):
+        for step in range(1, min(radius, length - 1) + 1):
             ahead, behind = [slice(None)] * 2, [slice(None)] * 2
             ahead[axis], behind[axis] = slice(step, None), slice(None, length - step)
             total[tuple(behind)] += image[tuple(ahead)]

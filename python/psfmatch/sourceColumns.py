@@ -11,7 +11,7 @@ from astropy import units
 from astropy.table import Table
 
 from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.forcedPhotometry import PointSources
+from psfmatch.pointSources import PointSources
 from psfmatch.psfField import PsfField
 from psfmatch.significance import Peaks, Significance
 

@@ -1,8 +1,8 @@
 """The PSF of an image from its stars, as a function of position, where nothing else tells it.
 
-Isolated stars are shifted to their centres, their local sky is taken off, and every pixel of the stamps, in units of the
-star's flux, is fitted by a polynomial of the position, stars that do not agree rejected. Positions and fluxes come from
-the PSF of the pass before; the first is a Gaussian of the stars' width.
+Isolated stars are shifted to their centres, their local sky is taken off, and every pixel of the stamps, in units of
+the star's flux, is fitted by a polynomial of the position, stars that do not agree rejected. Positions and fluxes come
+from the PSF of the pass before; the first is a Gaussian of the stars' width.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from psfmatch.config import SourceDetectionConfig, SourceMeasurementConfig, Subt
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.errors import InsufficientKernelSourcesError
 from psfmatch.exposure import Box, Exposure
-from psfmatch.forcedPhotometry import cutStamps, fitPointSources, skyLevels
 from psfmatch.kernels import LinearCombinationKernel, frameOf, makeSpatialFunction
 from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.pointSources import cutStamps, fitPointSources, skyLevels
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM, GaussianPsf, measureWidths, selectStarWidths
 from psfmatch.psfField import PsfField, shiftedImages
 from psfmatch.selection import getSelectSources
@@ -63,8 +63,8 @@ class StarPsf:
 
     def computeKernelImage(self, x: float, y: float) -> FloatArray:
         """Return the PSF at (x, y), parent pixels."""
-        image = self.kernel.computeImage(x, y)
-        return image / image.sum()
+        image: FloatArray = self.kernel.computeImage(x, y)
+        return image / float(image.sum())
 
 
 def psfFromStars(exposure: Exposure, stars: Table | None = None, threads: int | None = None) -> StarPsf:
@@ -104,11 +104,11 @@ def psfFromStars(exposure: Exposure, stars: Table | None = None, threads: int | 
     half = math.ceil(4.0 * fwhm)
     weight = weightImage(maskedImage, UNUSABLE_PLANES)
     sky, _ = skyLevels(maskedImage, weight, fwhm, columns, rows)
-    psf: GaussianPsf | StarPsf = GaussianPsf(fwhm / SIGMA_TO_FWHM, 2 * half + 1)
+    psf: StarPsf | None = None
     levelled = maskedImage.copy()
     levelled.image -= np.float32(np.nanmedian(sky)) if np.isfinite(sky).any() else np.float32(0)
     for _ in range(PASSES):
-        field = PsfField.of(psf, exposure.getBBox())
+        field = PsfField(psf or GaussianPsf(fwhm / SIGMA_TO_FWHM, 2 * half + 1), exposure.getBBox())
         fits = fitPointSources(levelled, weight, field, columns, rows)
         stamps = cutStamps(maskedImage, weight, columns, rows, half)
         isUsed = fits.isFitted & (fits.flux > MIN_SNR * fits.fluxErr) & np.isfinite(sky) & (fits.coverage > 0.99)
@@ -125,11 +125,9 @@ def psfFromStars(exposure: Exposure, stars: Table | None = None, threads: int | 
             weights = fits.flux**2 / np.median(stamps.variances, axis=(1, 2))
         isUsed &= np.isfinite(profiles).all(axis=(1, 2)) & np.isfinite(weights)
         _require(int(np.count_nonzero(isUsed)), len(stars))
-        kernel, nStars = _fitted(
-            profiles[isUsed], weights[isUsed], columns[isUsed] + maskedImage.xy0[0], rows[isUsed] + maskedImage.xy0[1],
-            exposure.getBBox(),
-        )  # fmt: skip
-        psf = StarPsf(kernel, nStars)
+        x, y = (fits.x + maskedImage.xy0[0])[isUsed], (fits.y + maskedImage.xy0[1])[isUsed]
+        psf = StarPsf(*_fitted(profiles[isUsed], weights[isUsed], x, y, exposure.getBBox()))
+    assert psf is not None
     log.info("PSF from %d stars: FWHM %.2f px, spatial order %d", psf.nStars, fwhm, psf.kernel.order)
     return psf
 
@@ -137,8 +135,8 @@ def psfFromStars(exposure: Exposure, stars: Table | None = None, threads: int | 
 def _require(n: int, nGiven: int) -> None:
     if n < MIN_STARS:
         raise InsufficientKernelSourcesError(
-            f"{n} of {nGiven} sources are isolated, unsaturated stars above {MIN_SNR:.0f} sigma, {MIN_STARS} are needed "
-            "to measure the PSF; give a PSF or its FWHM",
+            f"{n} of {nGiven} sources are isolated, unsaturated stars above {MIN_SNR:.0f} sigma, {MIN_STARS} are "
+            "needed to measure the PSF; give a PSF or its FWHM",
             nSources=n,
             nRequired=MIN_STARS,
         )
@@ -182,9 +180,7 @@ def _chooseStars(exposure: Exposure, threads: int) -> Table:
     detection = SourceDetectionTask(config=config)
     measurement = SourceMeasurementTask(config=SourceMeasurementConfig())
     sigma = DEFAULT_FWHM_PIX / SIGMA_TO_FWHM
-    sources = getSelectSources(
-        exposure, detection, measurement, SubtractBackgroundConfig(), sigma, threads=threads
-    )
+    sources = getSelectSources(exposure, detection, measurement, SubtractBackgroundConfig(), sigma, threads=threads)
     x, y, flux = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y", "flux"))
     isGood = ~np.asarray(sources["isNegative"]) & ~np.asarray(sources["badCentre"])
     for name in ("flagBad", "flagEdge", "flagNoData", "flagSaturated", "flagCosmicRay"):

@@ -70,7 +70,8 @@ def cutStamps(maskedImage: MaskedImage, weight: npt.NDArray[np.float32], x: IntA
     height, width = weight.shape
     offset = np.arange(-half, half + 1)
     rows, columns = y[:, np.newaxis] + offset, x[:, np.newaxis] + offset
-    isInside = ((rows >= 0) & (rows < height))[:, :, np.newaxis] & ((columns >= 0) & (columns < width))[:, np.newaxis]
+    isRow, isColumn = np.asarray((rows >= 0) & (rows < height)), np.asarray((columns >= 0) & (columns < width))
+    isInside = isRow[:, :, np.newaxis] & isColumn[:, np.newaxis, :]
     pick = np.clip(rows, 0, height - 1)[:, :, np.newaxis], np.clip(columns, 0, width - 1)[:, np.newaxis, :]
     weights = np.where(isInside, weight[pick], 0.0).astype(np.float64)
     isGood = weights > 0.0
@@ -122,7 +123,8 @@ def _fitChunk(
             isFitted &= isSound
             shift += np.where(isSound, np.clip(step, -MAX_STEP_PIX, MAX_STEP_PIX), 0.0)
             covariance = inverse[:, (1, 2), (1, 2)]
-    isFitted &= np.abs(shift).max(axis=0) <= MAX_MOVE_PIX if x.size else isFitted
+    isNear: BoolArray = np.abs(shift).max(axis=0) <= MAX_MOVE_PIX
+    isFitted &= isNear
     shift[:, ~isFitted] = 0.0
     shape = shiftedImages(images, *shift)[0]
     flux, error, coverage = measureFluxes(stamps, shape)
@@ -236,7 +238,8 @@ def skyLevels(
     offset = np.arange(-half, half + 1)
     distance = np.hypot(offset[:, np.newaxis], offset)
     isRing = (distance >= SKY_INNER_FWHM * fwhm) & (distance <= half)
-    dy, dx = (places[isRing] - half for places in np.indices(isRing.shape))
+    dy, dx = np.nonzero(isRing)
+    dy, dx = dy - half, dx - half
     height, width = weight.shape
     rows, columns = y[:, np.newaxis] + dy, x[:, np.newaxis] + dx
     isUsed = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
