@@ -138,12 +138,15 @@ def _fitChunk(
 
 def _inverse(matrices: FloatArray) -> FloatArray:
     """Return the inverses of (n, 3, 3); NaN for those that have none."""
-    isSound = np.isfinite(matrices).all(axis=(1, 2))
-    isSound &= np.linalg.cond(np.where(isSound[:, None, None], matrices, np.eye(3))) < 1e12
+    diagonal = np.einsum("naa->na", matrices)
+    isSound: BoolArray = np.isfinite(matrices).all(axis=(1, 2)) & (diagonal > 0.0).all(axis=1)
+    # Flux and position have different units, and the flux any size.
+    scale = np.sqrt(np.where(isSound[:, None], diagonal, 1.0))
+    both = scale[:, :, None] * scale[:, None, :]
+    scaled = np.where(isSound[:, None, None], matrices / both, np.eye(matrices.shape[1]))
+    isSound &= np.asarray(np.linalg.cond(scaled) < 1e12)
     inverse = np.full_like(matrices, np.nan)
-    scale = np.sqrt(np.einsum("naa->na", matrices[isSound]))
-    scaled = matrices[isSound] / (scale[:, :, None] * scale[:, None, :])
-    inverse[isSound] = np.linalg.inv(scaled) / (scale[:, :, None] * scale[:, None, :])
+    inverse[isSound] = np.linalg.inv(scaled[isSound]) / both[isSound]
     return inverse
 
 
