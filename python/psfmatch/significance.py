@@ -231,7 +231,7 @@ def findPeaks(image: FloatImage, threshold: float, radius: int) -> Peaks:
                 continue
             ny, nx = y + dy, x + dx
             isInside = (ny >= 0) & (ny < height) & (nx >= 0) & (nx < width)
-            other = sign * np.where(isInside, image[np.clip(ny, 0, height - 1), np.clip(nx, 0, width - 1)], -np.inf)
+            other = np.where(isInside, sign * image[np.clip(ny, 0, height - 1), np.clip(nx, 0, width - 1)], -np.inf)
             isEarlier = dy < 0 or (dy == 0 and dx < 0)
             isPeak = sign * value > other if isEarlier else sign * value >= other
             y, x, value, sign = y[isPeak], x[isPeak], value[isPeak], sign[isPeak]

@@ -1,0 +1,93 @@
+"""Photometry of point sources: exact without noise, unbiased with it, honest errors."""
+
+import numpy as np
+import pytest
+
+from psfmatch import Box, GaussianPsf, MaskedImage, forcedPhotometry
+from psfmatch.pointSources import fitPointSources
+from psfmatch.psfField import PsfField
+from psfmatch.significance import weightImage
+
+SIGMA = 1.8
+
+
+def scene(x, y, flux, shape, sky=0.0):
+    rows, columns = np.indices(shape)
+    image = np.full(shape, sky)
+    for a, b, f in zip(x, y, flux, strict=True):
+        image += f / (2 * np.pi * SIGMA**2) * np.exp(-0.5 * ((columns - a) ** 2 + (rows - b) ** 2) / SIGMA**2)
+    return image
+
+
+def grid(n, step=40, seed=0):
+    rng = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.arange(n), np.arange(n))
+    return [(values.ravel() + 0.75) * step + rng.uniform(-0.5, 0.5, n * n) for values in (x, y)]
+
+
+@pytest.fixture(scope="module")
+def field():
+    return PsfField(GaussianPsf(SIGMA), Box(0, 0, 500, 500))
+
+
+def test_exactWithoutNoise(field):
+    x, y = grid(3)
+    flux = np.linspace(-500, 500, 9) + 1.0
+    shape = (150, 150)
+    image = MaskedImage(scene(x, y, flux, shape, sky=20.0), variance=np.ones(shape), xy0=(1000, -50))
+    image.mask[28:30, 31] |= image.mask.getPlaneBitMask("BAD")
+    own = PsfField(GaussianPsf(SIGMA), image.getBBox())
+    forced = forcedPhotometry(image, own, x + 1000, y - 50)
+    # The stamp holds all but 1e-6 of the light; the clipped ring meets wings of a neighbour at 1e-4.
+    np.testing.assert_allclose(forced["flux"], flux, atol=0.2)
+    np.testing.assert_allclose(forced["sky"], 20.0, atol=1e-2)
+    assert forced["coverage"][0] < 0.99
+    assert np.all(np.abs(forced["coverage"][1:] - 1) < 1e-6)
+    # Noise-equivalent area of a Gaussian: 4 pi sigma^2.
+    assert forced["fluxErr"][8] == pytest.approx(np.sqrt(4 * np.pi) * SIGMA, rel=2e-3)
+    bare = forcedPhotometry(image, own, x + 1000, y - 50, localSky=False)
+    assert bare["flux"][4] == pytest.approx(flux[4] + 20.0 * 4 * np.pi * SIGMA**2, rel=1e-2)
+
+
+def test_positionsAreFitted(field):
+    x, y = grid(3, seed=1)
+    shape = (150, 150)
+    image = MaskedImage(scene(x, y, [400, -300] * 4 + [900], shape), variance=np.ones(shape))
+    fits = fitPointSources(
+        image, weightImage(image), field, np.floor(x + 0.5).astype(int), np.floor(y + 1.5).astype(int)
+    )
+    assert fits.isFitted.all()
+    np.testing.assert_allclose(fits.x, x, atol=1e-4)
+    np.testing.assert_allclose(fits.y, y, atol=1e-4)
+    np.testing.assert_allclose(fits.flux, [400, -300] * 4 + [900], rtol=1e-4)
+    # sigma_x = sqrt(8 pi) sigma^2 / flux for a Gaussian in white noise of 1.
+    np.testing.assert_allclose(fits.xErr * np.abs(fits.flux), np.sqrt(8 * np.pi) * SIGMA**2, rtol=1e-2)
+
+
+def test_unbiasedWhenTheVarianceIsMadeOfTheNoisyPixels(field):
+    # Weights of single pixels would take 1 / (gain sum P^2) = 41 counts off, four times the error of the mean.
+    x, y = grid(12, seed=2)
+    rng = np.random.default_rng(4)
+    differences, errors = [], []
+    for _ in range(4):
+        counts = rng.poisson(scene(x, y, [300.0] * 144, (500, 500), sky=60.0)).astype(float)
+        image = MaskedImage(counts - 60.0, variance=np.maximum(counts, 1.0))
+        forced = forcedPhotometry(image, field, x, y, localSky=False)
+        differences.append(np.asarray(forced["flux"]) - 300.0)
+        errors.append(np.asarray(forced["fluxErr"]))
+    pull = np.concatenate(differences) / np.concatenate(errors)
+    # 576 sources: 0.042 for the mean, 0.03 for the width.
+    assert pull.mean() == pytest.approx(0.0, abs=0.13)
+    assert pull.std() == pytest.approx(1.0, abs=0.09)
+
+
+def test_nothingToMeasure(field):
+    shape = (60, 60)
+    image = MaskedImage(np.ones(shape), variance=np.ones(shape))
+    image.mask[:] |= image.mask.getPlaneBitMask("BAD")
+    forced = forcedPhotometry(image, field, [30.0, np.nan, 1e12], [30.0, 5.0, 5.0])
+    assert np.isnan(forced["flux"]).all()
+    assert np.isnan(forced["fluxErr"]).all()
+    assert len(forcedPhotometry(image, field, [], [])) == 0
+    none = np.zeros(0, dtype=int)
+    assert fitPointSources(image, weightImage(image), field, none, none).x.size == 0
