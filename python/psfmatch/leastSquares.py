@@ -46,8 +46,11 @@ def minimizeSquares(
         scale = np.sqrt(np.diag(normal))
         if not (np.isfinite(normal).all() and np.isfinite(total) and (scale > 0.0).all()):
             return None
-        scaled = normal / np.outer(scale, scale)
-        step = np.linalg.solve(scaled + damping * np.eye(p.size), right / scale) / scale
+        # A parameter that is pushed against its bound stays there, and the others go on without it.
+        free = np.flatnonzero(~(((p <= low) & (right < 0.0)) | ((p >= high) & (right > 0.0))))
+        scaled = (normal / np.outer(scale, scale))[np.ix_(free, free)]
+        step = np.zeros(p.size)
+        step[free] = np.linalg.solve(scaled + damping * np.eye(free.size), (right / scale)[free]) / scale[free]
         trial = np.clip(p + step, low, high)
         newResidual, newSlopes = evaluate(trial)
         newTotal = float(newResidual @ newResidual)
