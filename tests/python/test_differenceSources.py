@@ -23,8 +23,10 @@ AREA = 4 * np.pi * SIGMA**2  # px, noise-equivalent
 
 def addStar(image, x, y, flux):
     rows, columns = np.arange(image.shape[0]), np.arange(image.shape[1])
-    image += flux / (2 * np.pi * SIGMA**2) * np.outer(
-        np.exp(-0.5 * (rows - y) ** 2 / SIGMA**2), np.exp(-0.5 * (columns - x) ** 2 / SIGMA**2)
+    image += (
+        flux
+        / (2 * np.pi * SIGMA**2)
+        * np.outer(np.exp(-0.5 * (rows - y) ** 2 / SIGMA**2), np.exp(-0.5 * (columns - x) ** 2 / SIGMA**2))
     )
 
 
@@ -43,7 +45,7 @@ def difference():
     masked.mask[:, 150] |= masked.mask.getPlaneBitMask("BAD")
     masked.mask[60:62, 40] |= masked.mask.getPlaneBitMask("SAT")
     masked.mask[96:100, 98:102] |= masked.mask.getPlaneBitMask("INTRP")
-    return Exposure(masked, makeTanWcs(100.0, 99.5, (10.0, 20.0), 0.5), PSF, metadata={"BUNIT": "nJy"})
+    return Exposure(masked, makeTanWcs(0.2, 0.4, (600.0, -200.0)), PSF, metadata={"BUNIT": "nJy"})
 
 
 @pytest.fixture(scope="module")

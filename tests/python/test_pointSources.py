@@ -15,8 +15,10 @@ def scene(x, y, flux, shape, sky=0.0):
     rows, columns = np.arange(shape[0]), np.arange(shape[1])
     image = np.full(shape, sky)
     for a, b, f in zip(x, y, flux, strict=True):
-        image += f / (2 * np.pi * SIGMA**2) * np.outer(
-            np.exp(-0.5 * (rows - b) ** 2 / SIGMA**2), np.exp(-0.5 * (columns - a) ** 2 / SIGMA**2)
+        image += (
+            f
+            / (2 * np.pi * SIGMA**2)
+            * np.outer(np.exp(-0.5 * (rows - b) ** 2 / SIGMA**2), np.exp(-0.5 * (columns - a) ** 2 / SIGMA**2))
         )
     return image
 

@@ -68,9 +68,11 @@ def test_sourcesDoNotWidenTheNoise(noise, field):
     y, x = np.mgrid[:400, :400]
     for cx in range(20, 400, 60):
         for cy in range(20, 400, 60):
-            image.image += 3000.0 / (2 * np.pi * SIGMA**2) * np.exp(
-                -0.5 * ((x - cx) ** 2 + (y - cy) ** 2) / SIGMA**2
-            ).astype(np.float32)
+            image.image += (
+                3000.0
+                / (2 * np.pi * SIGMA**2)
+                * np.exp(-0.5 * ((x - cx) ** 2 + (y - cy) ** 2) / SIGMA**2).astype(np.float32)
+            )
     clean, crowded = significanceImage(noise, field).noise, significanceImage(image, field).noise
     assert crowded.nPixels < 0.8 * clean.nPixels
     assert crowded.measured == pytest.approx(clean.measured, abs=0.03)
