@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 
 LATTICE = 9
 """Positions along each axis at which a PSF is drawn; fewer where that would be closer than `MIN_STEP_PIX`."""
-MIN_STEP_PIX = 32
+MIN_STEP_PIX = 64
 MAX_ORDER = 4
 COMPONENT_ERROR = 1e-4
 """Root sum of squares of what is left out of an image, in units of the image's own: far below any noise."""
@@ -198,19 +198,24 @@ def _kernelThrough(images: FloatArray, places: FloatArray, box: Box) -> tuple[Li
     pixels = images.reshape(len(images), -1)
     mean = pixels.mean(axis=0)
     norm = float(np.sqrt((pixels**2).sum(axis=1)).min())
-    left, strength, right = np.linalg.svd(pixels - mean, full_matrices=False)
+    varying = pixels - mean
+    largest = float(np.sqrt((varying**2).sum(axis=1)).max()) / norm
+    if largest <= COMPONENT_ERROR:
+        return LinearCombinationKernel(mean.reshape(1, *images.shape[1:]), [[1.0]], bbox=box), largest
+    # There are fewer positions than pixels: the small matrix has the same components.
+    squares, left = np.linalg.eigh(varying @ varying.T)
+    strength, left = np.sqrt(np.maximum(squares[::-1], 0.0)), left[:, ::-1]
     # What the components from number i on hold, at the position where it is most.
     rest = np.sqrt(np.cumsum(((left * strength) ** 2)[:, ::-1], axis=1)[:, ::-1].max(axis=0)) / norm
     n = int(np.count_nonzero(rest > COMPONENT_ERROR))
-    if n == 0:
-        return LinearCombinationKernel(mean.reshape(1, *images.shape[1:]), [[1.0]], bbox=box), float(rest[0])
+    right = left[:, :n].T @ varying / strength[:n, np.newaxis]
     frame = frameOf(box)
     terms = _terms(places, frame)
     coefficients, *_ = np.linalg.lstsq(terms, left[:, :n] * strength[:n], rcond=None)
     parameters = np.zeros((n + 1, terms.shape[1]))
     parameters[0, 0] = 1.0
     parameters[1:] = coefficients.T
-    basis = np.concatenate([mean[np.newaxis], right[:n]]).reshape(n + 1, *images.shape[1:])
+    basis = np.concatenate([mean[np.newaxis], right]).reshape(n + 1, *images.shape[1:])
     kernel = LinearCombinationKernel(basis, parameters, frame=frame)
     error = np.sqrt(((kernel.computeImages(places[:, 0], places[:, 1]) - images) ** 2).sum(axis=(1, 2))).max() / norm
     return kernel, float(error)

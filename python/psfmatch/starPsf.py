@@ -44,6 +44,8 @@ NEIGHBOUR_FWHM = 5.0
 MAX_NEIGHBOUR_FLUX = 0.05
 PASSES = 3
 REJECTED_CHI = 4.0
+WIDTH_TOLERANCE = 0.07
+"""Logarithm of a width over that of stars nearby; galaxies are farther off."""
 
 
 class StarPsf:
@@ -97,7 +99,7 @@ def psfFromStars(exposure: Exposure, stars: Table | None = None, threads: int | 
     isInside = (columns >= 0) & (columns < exposure.width) & (rows >= 0) & (rows < exposure.height)
     columns, rows = columns[isInside], rows[isInside]
     widths = measureWidths(exposure.image, maskedImage.badPixels(UNUSABLE_PLANES), columns, rows)
-    isStar = selectStarWidths(widths)
+    isStar = np.isfinite(widths)
     _require(int(np.count_nonzero(isStar)), len(stars))
     columns, rows = columns[isStar], rows[isStar]
     fwhm = float(np.median(widths[isStar]))
@@ -172,6 +174,20 @@ def _fitted(
     return LinearCombinationKernel(solved.reshape(p, side, side), np.eye(p), frame=frame), int(np.count_nonzero(isUsed))
 
 
+def _isStar(widths: FloatArray, x: FloatArray, y: FloatArray, box: Box) -> BoolArray:
+    """Return which sources have the width of the stars at their place: a smooth function of the position."""
+    isStar = selectStarWidths(widths)
+    logs = np.where(np.isfinite(widths), np.log(np.where(np.isfinite(widths), widths, 1.0)), np.inf)
+    for order in (1, 1, 2, 2):
+        p = (order + 1) * (order + 2) // 2
+        if np.count_nonzero(isStar) < STARS_PER_TERM * p:
+            break
+        terms = makeSpatialFunction("chebyshev1", np.zeros(p), frameOf(box)).coreFunction.evaluate(x, y)
+        model = terms @ np.linalg.lstsq(terms[isStar], logs[isStar], rcond=None)[0]
+        isStar = np.asarray(np.abs(logs - model) <= WIDTH_TOLERANCE)
+    return isStar
+
+
 def _chooseStars(exposure: Exposure, threads: int) -> Table:
     """Detect sources, and return the brightest that are isolated and touch no unusable pixel."""
     config = SourceDetectionConfig()
@@ -190,7 +206,7 @@ def _chooseStars(exposure: Exposure, threads: int) -> Table:
         exposure.image, exposure.maskedImage.badPixels(UNUSABLE_PLANES),
         np.where(isGood, x - exposure.xy0[0], np.nan), np.where(isGood, y - exposure.xy0[1], np.nan),
     )  # fmt: skip
-    isStar = selectStarWidths(widths)
+    isStar = _isStar(widths, x, y, exposure.getBBox())
     fwhm = float(np.median(widths[isStar])) if isStar.any() else DEFAULT_FWHM_PIX
     chosen = []
     for i in np.flatnonzero(isStar):

@@ -63,7 +63,7 @@ def test_roughPsfIsDrawnAnew():
 def test_gapsInThePsf():
     field = PsfField(VaryingGaussian(limit=300.0), Box(0, 0, 500, 500))
     assert np.isfinite(field.images([450.0], [100.0])).all()
-    with pytest.raises(ValueError, match="the PSF is defined nowhere on .*no PSF here"):
+    with pytest.raises(ValueError, match=r"the PSF is defined nowhere on .*no PSF here"):
         PsfField(VaryingGaussian(limit=-1.0), Box(0, 0, 500, 500))
 
 

@@ -104,7 +104,7 @@ def test_slips(science, config):
         computeScore(template, Exposure(science.maskedImage), config=config)
     with pytest.raises(ValueError, match="must be odd"):
         computeScore(template, science, EvenPsf(), config=config)
-    with pytest.raises(ValueError, match="not defined at .*no stars"):
+    with pytest.raises(ValueError, match=r"not defined at .*no stars"):
         computeScore(template, science, NowherePsf(), config=config)
     with pytest.raises(InputImagesError):
         computeScore(

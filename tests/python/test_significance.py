@@ -103,7 +103,7 @@ def test_weightsOfSmoothAndOfPeakedVariance():
 
 def test_nothingUsable(field):
     image = MaskedImage(np.zeros((20, 20)), variance=np.zeros((20, 20)))
-    with pytest.raises(InputImagesError, match="none of the 400 pixels .* can be used") as error:
+    with pytest.raises(InputImagesError, match=r"none of the 400 pixels .* can be used") as error:
         significanceImage(image, PsfField(GaussianPsf(SIGMA), Box(0, 0, 20, 20)))
     assert error.value.nPixels == 400
 

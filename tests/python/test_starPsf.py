@@ -40,8 +40,9 @@ def psf(field):
 def test_widthFollowsTheField(psf):
     assert psf.nStars > 40
     assert psf.kernel.order == 2
-    for x in (40.0, 200.0, 380.0):
-        for y in (60.0, 350.0):
+    # The pixel is not part of the Gaussians; the sky of the rings takes a trifle of the wings.
+    for x in (60.0, 200.0, 360.0):
+        for y in (80.0, 350.0):
             image = psf.computeKernelImage(x - 40, y + 900)
             assert image.sum() == pytest.approx(1.0)
             assert getFwhmPix(image) == pytest.approx(2.3548 * sigmaAt(x), rel=0.02)
