@@ -67,7 +67,7 @@ def run(folder, tmp_path, capsys):
         output = tmp_path / "sources.fits"
         status = main(["detect", *(known.get(a, a) for a in arguments), "-o", str(output)])
         captured = capsys.readouterr()
-        return status, captured.out, captured.err, Table.read(output) if output.exists() else None
+        return status, captured.out, captured.err, Table.read(output, mask_invalid=False) if output.exists() else None
 
     return call
 
