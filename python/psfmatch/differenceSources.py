@@ -45,6 +45,7 @@ IntArray = npt.NDArray[np.int64]
 
 DEFAULT_THRESHOLD = 5.0
 DEFAULT_BACKGROUND_BIN = 128
+DEFAULT_MIN_COVERAGE = 0.1
 MAX_SOURCES = 50_000
 """More are a failed subtraction; the most significant ones are measured."""
 
@@ -69,6 +70,7 @@ def detectOnDifference(
     template: PhotometryImage | Exposure | MaskedImage | None = None,
     threshold: float = DEFAULT_THRESHOLD,
     backgroundBin: int = DEFAULT_BACKGROUND_BIN,
+    minCoverage: float = DEFAULT_MIN_COVERAGE,
     dipoles: DipoleControl | None = None,
     badPlanes: Iterable[str] = UNUSABLE_PLANES,
     threads: int | None = None,
@@ -89,6 +91,9 @@ def detectOnDifference(
     backgroundBin
         Side (pixels) of the squares in which what is left of the background is measured, and taken off: over a PSF's
         area a hundredth of a pixel's noise is a fifteenth of a standard deviation. 0: none is taken off.
+    minCoverage
+        Least share of the PSF's weight (sum P^2) on usable pixels: with less, a flux would be guessed from the wings of
+        whatever lies beyond the border or under the mask. How many peaks fall for it is in ``meta``.
     dipoles
         How dipoles are fitted and classified.
     badPlanes
@@ -106,7 +111,8 @@ def detectOnDifference(
         dipoleId (0: none) and, for both lobes of a fitted pair, dipoleX, dipoleY, dipoleFlux, dipoleFluxErr,
         dipoleSeparation, dipoleOrientation, dipoleSnr, dipoleChi2; flags as described in ``meta``. ``meta``:
         THRESH, NOISESCL (factor on all errors), NOISEMES and NOISEERR (measured width of the significance on blank
-        sky), PSFFWHM, NPOS, NNEG, NDIPOLE.
+        sky), PSFFWHM, NPOS, NNEG, NDIPOLE, NUNCOVER (peaks left out
+        for their coverage).
 
     Raises
     ------
@@ -133,7 +139,9 @@ def detectOnDifference(
         significance = sources.flux / (sources.fluxErr * found.noise.applied)
     isKept = np.sign(significance) == np.sign(peaks.value)
     isKept &= np.abs(significance) >= threshold
-    isKept &= _isFirst(sources.x, sources.y, significance)
+    isCovered = sources.coverage >= minCoverage
+    nUncovered = int(np.count_nonzero(isKept & ~isCovered))
+    isKept &= isCovered & _isFirst(sources.x, sources.y, significance)
     order = np.flatnonzero(isKept)
     order = order[np.argsort(-np.abs(significance[order]), kind="stable")]
     sources = PointSources(*(getattr(sources, name)[order] for name in PointSources.__dataclass_fields__))
@@ -149,6 +157,7 @@ def detectOnDifference(
     own = DipoleImage(maskedImage, found.weight, field)
     _addDipoles(table, own, lobes, sources, dipoles or DipoleControl())
     describeColumns(table, exposure, threshold, found)
+    table.meta["NUNCOVER"] = nUncovered
     log.info(
         "%d sources above %.1f sigma: %d positive, %d negative, %d in dipoles",
         len(table), threshold, table.meta["NPOS"], table.meta["NNEG"], 2 * table.meta["NDIPOLE"],

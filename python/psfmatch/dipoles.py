@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ __all__ = ["Dipole", "DipoleControl", "DipoleImage", "fitDipole", "pairPeaks"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 FloatImage = npt.NDArray[np.float32]
+
+REACH_FWHM = 1.5
+"""Pixels so near to a peak are fitted."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,13 @@ def fitDipole(
     reach = math.ceil(0.5 * math.hypot(xp - xn, yp - yn))
     half = difference.psf.half + reach
     terms = _terms(difference, science, template, middle, half, control.relWeight)
+    # A brighter neighbour on the stamp must not draw the lobes to itself.
+    offset = np.arange(-half, half + 1)
+    isNear = np.zeros((2 * half + 1,) * 2, dtype=bool)
+    for x, y in peaks:
+        distance = np.hypot(offset[None, :] - (x - middle[0]), offset[:, None] - (y - middle[1]))
+        isNear |= distance <= REACH_FWHM * difference.psf.fwhm
+    terms = [replace(term, root=np.where(isNear, term.root, 0.0)) for term in terms]
     hasBoth = len(terms) > 1
     isSeparate = control.separateFluxes and hasBoth
     start = np.array(

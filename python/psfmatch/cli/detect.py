@@ -114,7 +114,8 @@ def _matchedIn(path: str, difference: Exposure) -> Exposure | None:
     file, chosen = io.parseFileName(path)
     if chosen is not None or all(entry.role is not io.Role.MATCHED for entry in io.describe(file)):
         return None
-    image = Exposure.readFits(f"{file}[MATCHED]").image
+    # A variance is named, so that none is guessed.
+    image = Exposure.readFits(f"{file}[MATCHED]", variance=f"{file}[VARIANCE]").image
     return Exposure(MaskedImage(image, difference.mask, difference.variance, difference.xy0))
 
 
