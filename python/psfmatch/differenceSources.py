@@ -30,7 +30,7 @@ from psfmatch.footprints import FootprintSet
 from psfmatch.pointSources import PointSources, fitPointSources, forcedPhotometry
 from psfmatch.psfField import PsfField
 from psfmatch.registration import atOrigin
-from psfmatch.significance import UNUSABLE_PLANES, Peaks, Significance, findPeaks, significanceImage
+from psfmatch.significance import UNUSABLE_PLANES, Peaks, Significance, findPeaks, significanceImage, weightImage
 from psfmatch.sky import pixelsToSky
 from psfmatch.sourceColumns import addFlags, describeColumns
 from psfmatch.threads import resolveThreads
@@ -150,9 +150,12 @@ def detectOnDifference(
 
     table = _measured(exposure, sources, significance, found)
     table["area"] = _areas(found, threshold, peaks)
-    lobes = _lobeImage(science, field, maskedImage), _lobeImage(template, field, maskedImage)
+    lobes = (
+        _lobeImage(science, field, maskedImage, planes, threads),
+        _lobeImage(template, field, maskedImage, planes, threads),
+    )
     for name, lobe in zip(("science", "template"), lobes, strict=True):
-        _addForced(table, name, lobe, planes)
+        _addForced(table, name, lobe)
     addFlags(table, maskedImage, peaks, sources, field, planes)
     own = DipoleImage(maskedImage, found.weight, field)
     _addDipoles(table, own, lobes, sources, dipoles or DipoleControl())
@@ -259,7 +262,11 @@ def _areas(found: Significance, threshold: float, peaks: Peaks) -> IntArray:
 
 
 def _lobeImage(
-    image: PhotometryImage | Exposure | MaskedImage | None, own: PsfField, difference: MaskedImage
+    image: PhotometryImage | Exposure | MaskedImage | None,
+    own: PsfField,
+    difference: MaskedImage,
+    planes: tuple[str, ...],
+    threads: int | None,
 ) -> DipoleImage | None:
     """Return an image of before the subtraction on the difference's flux scale, with its PSF."""
     if image is None:
@@ -277,14 +284,15 @@ def _lobeImage(
     if given.scale != 1.0:
         maskedImage = maskedImage.copy()
         maskedImage *= given.scale
-    return DipoleImage.of(maskedImage, own if given.psf is None else PsfField.of(given.psf, difference.getBBox()))
+    psf = own if given.psf is None else PsfField.of(given.psf, difference.getBBox())
+    return DipoleImage(maskedImage, weightImage(maskedImage, planes, threads), psf)
 
 
-def _addForced(table: Table, name: str, image: DipoleImage | None, planes: tuple[str, ...]) -> None:
+def _addForced(table: Table, name: str, image: DipoleImage | None) -> None:
     """Add flux and error on an image of before the subtraction."""
     flux, error = np.full(len(table), np.nan), np.full(len(table), np.nan)
     if image is not None:
-        forced = forcedPhotometry(image.maskedImage, image.psf, table["x"], table["y"], badPlanes=planes)
+        forced = forcedPhotometry(image.maskedImage, image.psf, table["x"], table["y"], weight=image.weight)
         flux, error = np.asarray(forced["flux"]), np.asarray(forced["fluxErr"])
     table[f"{name}Flux"], table[f"{name}FluxErr"] = flux, error
 

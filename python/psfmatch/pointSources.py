@@ -171,6 +171,7 @@ def forcedPhotometry(
     *,
     localSky: bool = True,
     badPlanes: Iterable[str] = UNUSABLE_PLANES,
+    weight: npt.NDArray[np.float32] | None = None,
 ) -> Table:
     """Measure point sources at given places.
 
@@ -186,6 +187,8 @@ def forcedPhotometry(
         Take off the sky of a ring about each source, and add its error.
     badPlanes
         Mask planes whose pixels count as not measured.
+    weight : (h, w)
+        Weights that are known already, of `psfmatch.significance.weightImage`; `badPlanes` does not count then.
 
     Returns
     -------
@@ -193,7 +196,7 @@ def forcedPhotometry(
         flux, fluxErr, sky (image units) and coverage, one row per position; NaN where nothing can be measured.
     """
     maskedImage = image.maskedImage if isinstance(image, Exposure) else image
-    weight = weightImage(maskedImage, badPlanes)
+    weight = weightImage(maskedImage, badPlanes) if weight is None else weight
     xs, ys = (np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in (x, y))
     rows: dict[str, list[FloatArray]] = {name: [] for name in ("flux", "fluxErr", "sky", "coverage")}
     for part in _chunks(xs.size):
@@ -248,17 +251,26 @@ def skyLevels(
     isUsed = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     pick = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
     isUsed &= weight[pick] > 0.0
-    values = np.where(isUsed, maskedImage.image[pick], np.nan).astype(np.float64)
-    level, error = np.full(x.size, np.nan), np.full(x.size, np.nan)
+    values = maskedImage.image[pick].astype(np.float64)
     isEnough = np.count_nonzero(isUsed, axis=1) >= MIN_SKY_PIXELS
-    for i in np.flatnonzero(isEnough):
-        pixels = values[i][isUsed[i]]
-        for _ in range(2):
-            middle = np.median(pixels)
-            spread = 1.4826 * np.median(np.abs(pixels - middle))
-            pixels = pixels[np.abs(pixels - middle) <= 3.0 * spread] if spread > 0.0 else pixels
-        level[i], error[i] = pixels.mean(), pixels.std() / np.sqrt(pixels.size)
-    return level, error
+    for _ in range(2):
+        deviation = np.abs(values - _medians(values, isUsed)[:, np.newaxis])
+        spread = 1.4826 * _medians(deviation, isUsed)[:, np.newaxis]
+        isUsed &= (deviation <= 3.0 * spread) | ~(spread > 0.0)
+    number = np.maximum(np.count_nonzero(isUsed, axis=1), 1)
+    level = np.where(isUsed, values, 0.0).sum(axis=1) / number
+    scatter = np.where(isUsed, values - level[:, np.newaxis], 0.0)
+    error = np.sqrt((scatter**2).sum(axis=1)) / number
+    return np.where(isEnough, level, np.nan), np.where(isEnough, error, np.nan)
+
+
+def _medians(values: FloatArray, isUsed: BoolArray) -> FloatArray:
+    """Return the median of the used values of each row (n, m); 0 without any."""
+    ordered = np.sort(np.where(isUsed, values, np.inf), axis=1)
+    count = np.count_nonzero(isUsed, axis=1)
+    row = np.arange(len(values))
+    middle = 0.5 * (ordered[row, np.maximum(count - 1, 0) // 2] + ordered[row, count // 2 * (count > 0)])
+    return np.where(count > 0, middle, 0.0)
 
 
 def _chunks(n: int) -> Iterator[slice]:

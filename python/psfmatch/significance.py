@@ -20,6 +20,7 @@ from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import EdgeHandling
 from psfmatch.psfField import PsfField
+from psfmatch.strips import mapStrips
 
 __all__ = ["UNUSABLE_PLANES", "NoiseScale", "Peaks", "Significance", "findPeaks", "significanceImage", "weightImage"]
 
@@ -105,7 +106,7 @@ def significanceImage(
     InputImagesError
         If no pixel can be used.
     """
-    weight = weightImage(maskedImage, badPlanes)
+    weight = weightImage(maskedImage, badPlanes, threads)
     isGood = weight > 0.0
     nGood = int(np.count_nonzero(isGood))
     if nGood == 0:
@@ -141,19 +142,33 @@ def significanceImage(
     return Significance(ratio, weight, noise, psf)
 
 
-def weightImage(maskedImage: MaskedImage, badPlanes: Iterable[str] = UNUSABLE_PLANES) -> FloatImage:
+def weightImage(
+    maskedImage: MaskedImage, badPlanes: Iterable[str] = UNUSABLE_PLANES, threads: int | None = None
+) -> FloatImage:
     """Return 1 / variance (h, w), the variance averaged over its neighbourhood; 0 for pixels that cannot be used."""
-    variance = maskedImage.variance
     isGood = ~maskedImage.badPixels(badPlanes)
-    isGood &= variance > 0.0
+    isGood &= maskedImage.variance > 0.0
+    weight = np.empty(maskedImage.shape, dtype=np.float32)
+
+    def fill(strip: slice) -> None:
+        first = max(0, strip.start - SMOOTHING_PIX)
+        wide = slice(first, strip.stop + SMOOTHING_PIX)
+        weight[strip] = _weights(maskedImage.variance[wide], isGood[wide])[strip.start - first :][: len(weight[strip])]
+
+    mapStrips(fill, maskedImage.shape, threads)
+    return weight
+
+
+def _weights(variance: FloatImage, isGood: BoolImage) -> FloatImage:
+    """Return the weights of some rows; the outermost lack their neighbours."""
     filled, count = np.where(isGood, variance, np.float32(0)), isGood.astype(np.float32)
     average, core = (
         _boxSum(filled, radius) / np.maximum(_boxSum(count, radius), np.float32(1)) for radius in (SMOOTHING_PIX, 1)
     )
     average = np.where(core > PEAKED_VARIANCE * average, core, average)
     # The smallest normal number: what lies below has no finite inverse.
-    isGood &= average > np.finfo(np.float32).tiny * 4.0
-    return np.divide(1.0, average, out=np.zeros_like(average), where=isGood)
+    isKnown = isGood & (average > np.finfo(np.float32).tiny * 4.0)
+    return np.divide(1.0, average, out=np.zeros_like(average), where=isKnown)
 
 
 def _boxSum(image: FloatImage, radius: int) -> FloatImage:
