@@ -32,8 +32,9 @@ log = logging.getLogger("psfmatch.injection")
 FloatArray = npt.NDArray[np.float64]
 
 DEFAULT_RATIOS = (4.0, 5.0, 6.0, 8.0, 12.0, 20.0, 50.0)
-MAX_LIGHT = 3.0
-"""Significance of the science image's own light at a place that counts as empty."""
+MAX_LIGHT = 10.0
+"""Significance of the science image's own light at a place that counts as empty. A tight limit would choose places by
+their noise, which the difference shows too, and all fluxes would come out low."""
 SEPARATION_FWHM = 6.0
 TRIES = 30
 """Places drawn for each source that is wanted."""
