@@ -112,6 +112,7 @@ def computeScore(
     image = _typicalImage(psf, science)
     scienceFwhm = getFwhmPix(image)
     task = ImagePsfMatchTask(config=config or frontDoorConfig(), threads=threads)
+    _requireLarger(science.maskedImage, max(image.shape))
     warped = task.registerTemplate(template, science)
     registered = atOrigin(warped.maskedImage, science.maskedImage)
     sources = task.getSelectSources(science, scienceFwhm / 2.3548) if candidateList is None else candidateList
@@ -129,13 +130,9 @@ def computeScore(
     centre = science.getBBox().centre
     variances = _typicalVariance(science.maskedImage), _typicalVariance(registered)
     filters = _filters(image, kernel, centre, variances)
-    largest = max(max(one.shape) for one in (filters.correction, filters.science, filters.template))
-    if min(science.maskedImage.shape) < largest:
-        raise InputImagesError(
-            f"images of {science.width}x{science.height} pixels are smaller than the filters of "
-            f"{largest}x{largest}; use larger cut-outs",
-            shape=science.shape,
-        )
+    _requireLarger(
+        science.maskedImage, max(max(one.shape) for one in (filters.correction, filters.science, filters.template))
+    )
     pixels = filters.correction.convolve(difference, filled, threads=task.threads)
     # Of the inputs themselves: the difference's pixels are correlated.
     pixels.variance = (
@@ -165,6 +162,17 @@ def _typicalImage(psf: Any, exposure: Exposure) -> FloatArray:
         raise ValueError(f"the image of the PSF has shape {image.shape}; its sides must be odd")
     image = _trimmed(image)
     return image / float(image.sum())
+
+
+def _requireLarger(maskedImage: MaskedImage, side: int) -> None:
+    """Raise InputImagesError if a filter does not fit onto an image."""
+    if min(maskedImage.shape) < side:
+        raise InputImagesError(
+            f"images of {maskedImage.width}x{maskedImage.height} pixels are smaller than the filters of {side}x{side}; "
+            "use larger cut-outs",
+            shape=maskedImage.shape,
+            filterSize=side,
+        )
 
 
 def _typicalVariance(maskedImage: MaskedImage) -> float:

@@ -106,7 +106,7 @@ def test_slips(science, config):
         computeScore(template, science, EvenPsf(), config=config)
     with pytest.raises(ValueError, match=r"not defined at .*no stars"):
         computeScore(template, science, NowherePsf(), config=config)
-    with pytest.raises(InputImagesError):
+    with pytest.raises(InputImagesError, match="of 15x15 pixels are smaller than"):
         computeScore(
             Exposure(MaskedImage(np.ones((15, 15)))),
             Exposure(MaskedImage(np.ones((15, 15)))),
