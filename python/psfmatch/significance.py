@@ -40,6 +40,8 @@ BLANK_VARIANCE = 1.1
 SOURCE_WIDTHS = 5.0
 MIN_BLANK = 0.05
 """If less than this share of the sky is free of sources, all of it must do."""
+LEAST_SCALE = 0.1
+"""A narrower significance is that of an image without noise, and its rounding errors are no sources."""
 MAX_SAMPLES = 250_000
 NOISE_ERRORS = 3.0
 """A width of the significance that differs from 1 by less than this many of its errors is left alone."""
@@ -50,7 +52,8 @@ class NoiseScale:
     """Robust width of the significance on blank sky, ideally 1.
 
     measured, error : the width (NaN: no pixel to tell) and its standard deviation; nPixels : on which it was measured;
-    applied : what errors are multiplied with: the width where it differs from 1 beyond its error, else 1.
+    applied : what errors are multiplied with: the width where it differs from 1 beyond its error, else 1; and 1 for an
+    image without noise.
     """
 
     measured: float
@@ -209,7 +212,7 @@ def _noiseScale(ratio: FloatImage, weight: FloatImage, psf: PsfField) -> NoiseSc
     # Neighbours within one PSF show the same noise; 1.17 is the efficiency of the median absolute deviation.
     nIndependent = max(1.0, min(nPixels, nPixels * math.prod(steps) / psf.noiseArea))
     error = 1.17 * width / math.sqrt(nIndependent)
-    isOff = width > 0.0 and abs(width - 1.0) > NOISE_ERRORS * error
+    isOff = width > LEAST_SCALE and abs(width - 1.0) > NOISE_ERRORS * error
     return NoiseScale(width, error, nPixels, width if isOff else 1.0)
 
 

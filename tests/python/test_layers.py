@@ -76,6 +76,7 @@ pythonRows = [
         "injection",
         "scoreImage",
     },
+    {"psfMatch", "imagePsfMatch", "modelPsfMatch", "starMatch", "differencing", "injection", "scoreImage"},
     {"plots", "reporting", "batch", "cli", "__main__", "testing"},
     {"__init__"},
 ]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from psfmatch import Box, GaussianPsf, InputImagesError, MaskedImage
+from psfmatch import Box, GaussianPsf, ImagePsf, InputImagesError, MaskedImage
 from psfmatch.psfField import PsfField
 from psfmatch.significance import findPeaks, significanceImage, weightImage
 
@@ -42,6 +42,20 @@ def test_againstSumsWrittenOut(noise, field):
         # The engine's variance is good to 1e-3, its image to 1e-5 of the largest value: here some 4 sigma.
         expected = top / np.sqrt(bottom) / found.noise.applied
         assert found.image[y, x] == pytest.approx(expected, abs=3e-3)
+
+
+def test_lopsidedPsf():
+    # A star with a companion to its upper right: filtered with the PSF turned round, it would lose a third.
+    y, x = np.mgrid[-9:10, -9:10]
+    psf = np.exp(-0.5 * (x**2 + y**2) / 1.5**2) + 0.6 * np.exp(-0.5 * ((x - 4) ** 2 + (y - 2) ** 2) / 1.5**2)
+    psf /= psf.sum()
+    image = np.zeros((80, 90), dtype=np.float32)
+    image[31:50, 41:60] = 1000 * psf
+    masked = MaskedImage(image, variance=np.ones_like(image))
+    found = significanceImage(masked, PsfField(ImagePsf(psf), masked.getBBox()))
+    assert np.unravel_index(np.argmax(found.image), image.shape) == (40, 50)
+    assert found.image[40, 50] == pytest.approx(1000 * np.sqrt((psf**2).sum()), rel=2e-3)
+    assert found.noise.applied == 1.0  # there is no noise to measure
 
 
 def test_noiseHasUnitWidth(noise, field):

@@ -240,11 +240,8 @@ def _chooseLayout(
             f"Tiles over all good pixels ({len(tiles.regions)}): there are too few stars to fit.",
         )  # fmt: skip
     starSystem, tileSystem = stars.system(MAX_ORDER), tiles.system(MAX_ORDER)
-    starTrial, tileTrial = Trial(starSystem), Trial(tileSystem)
-    models = [_usualModel(family, len(stars.regions))]
-    models = [replace(models[0], kernelOrder=order, variationScale=scale) for order, scale in VARIATIONS[:5]]
-    starModel, _ = starTrial.best(models)
-    tileModel, _ = tileTrial.best(models)
+    starTrial = Trial(starSystem)
+    starModel, tileModel = (_usualModel(family, len(state.regions)) for state in (stars, tiles))
     byStars = starTrial.heldOut(starModel)
     byTiles = np.full(len(stars.regions), np.nan)
     for fold in np.unique(stars.folds):
