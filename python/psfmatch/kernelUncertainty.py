@@ -27,14 +27,16 @@ FloatArray = npt.NDArray[np.float64]
 
 TILE_PIX = 32
 """Side of the tiles that are computed or left zero, pixels."""
+BLOCK_PIX = 8
+"""Side of the blocks in which light near a tile is summed."""
 BRIGHT_SIGMA = 5.0
 """Pixels of the image above this many standard deviations of its noise count when tiles are chosen."""
 N_EXAMPLES = 8
 """Brightest tiles, on which the errors of the kernel are judged."""
-N_PEAKS = 256
-"""Pixels of the examples on which the largest error is looked for."""
-SAFETY = 2.0
-"""By how much the variance of a source may exceed that of the examples, at equal light."""
+N_PEAKS = 32
+"""Pixels of each example on which the largest error is looked for."""
+SAFETY = 4.0
+"""By how much the variance of a source may exceed that of the median example, at equal light."""
 LOST_VARIANCE = 0.01
 """Share of the variance of the examples that the eigenvectors left out may hold."""
 BAD_PLANES = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
@@ -99,18 +101,21 @@ def kernelUncertaintyPlane(
     sides = np.array(kernel.shape) + (0 if correction is None else np.array(correction.shape) - 1)
     half = int(sides.max()) // 2
     tiles = _Tiles(convolved, tuple(badPlanes), half, resolveThreads(threads))
-    light = tiles.brightLight()
+    blocks = tiles.brightLight()
+    nBlocks = TILE_PIX // BLOCK_PIX
+    light = blocks.reshape(tiles.count[0], nBlocks, tiles.count[1], nBlocks).sum(axis=(1, 3))
     plane = np.zeros(tiles.count * np.array(TILE_PIX), dtype=np.float32)
     brightest = np.argsort(-light, axis=None)[:N_EXAMPLES]
     examples = [divmod(int(number), light.shape[1]) for number in brightest if light.flat[number] > 0.0]
     if not examples:
         return np.zeros(convolved.shape, dtype=np.float32)
     errors = _KernelErrors(kernel, correction, [tiles.stamp(*tile) for tile in examples])
-    reach = -(-half // TILE_PIX)
+    reach = -(-half // BLOCK_PIX)
 
     def compute(strip: slice) -> None:
         for tile in itertools.product(range(strip.start, strip.stop), range(light.shape[1])):
-            near = float(light[tuple(slice(max(0, index - reach), index + reach + 1) for index in tile)].sum())
+            around = (slice(max(0, n * nBlocks - reach), (n + 1) * nBlocks + reach) for n in tile)
+            near = float(blocks[tuple(around)].sum())
             rows, columns = (slice(index * TILE_PIX, (index + 1) * TILE_PIX) for index in tile)
             own = variance[rows, columns]
             quietest = float(np.min(own, where=own > 0.0, initial=np.inf)) * scale**2
@@ -138,15 +143,19 @@ class _KernelErrors:
     ) -> None:
         self._kernel, self._correction, self._basis = kernel, correction, kernel.basis
         seen = [_through(stamp, self._basis) / np.sqrt(np.sum(stamp.astype(np.float64) ** 2)) for stamp in stamps]
-        pixels = np.concatenate([images.reshape(len(images), -1) for images in seen], axis=1)
-        self._triangle: FloatArray = np.linalg.qr(pixels.T)[1]
+        pixels = [images.reshape(len(images), -1) for images in seen]
+        self._triangle: FloatArray = np.linalg.qr(np.concatenate(pixels, axis=1).T)[1]
         # Where much of anything comes through, the largest error is found.
-        self._brightest = pixels[:, np.argsort(-(pixels**2).sum(axis=0))[:N_PEAKS]]
+        self._peaks = [part[:, np.argsort(-(part**2).sum(axis=0))[:N_PEAKS]] for part in pixels]
 
     def perLight(self, x: float, y: float) -> float:
-        """Return the largest variance at (x, y), parent pixels, per squared light of a source; on the safe side."""
+        """Return the largest variance of a source at (x, y), parent pixels, per sum of its squared light.
+
+        It is that of the usual source, on the safe side; those with a hole in the middle for being saturated, where
+        more may come through, are bright enough to be found all the same.
+        """
         covariance = self._kernel.coefficientCovariance(x, y)
-        largest = float(np.einsum("ip,ip->p", covariance @ self._brightest, self._brightest).max())
+        largest = float(np.median([np.einsum("ip,ip->p", covariance @ part, part).max() for part in self._peaks]))
         if self._correction is None:
             return SAFETY * largest
         gain = float(np.abs(np.fft.rfft2(self._correction.computeImage(x, y), s=(64, 64))).max())
@@ -184,14 +193,15 @@ class _Tiles:
         np.copyto(inner, image.image, where=~image.badPixels(badPlanes))
 
     def brightLight(self) -> FloatArray:
-        """Return the sum of the squares of all bright pixels of each tile (ny, nx), the sky taken off."""
-        light = np.zeros(tuple(self.count))
-        for row, column in np.ndindex(*light.shape):
+        """Return the sum of the squares of all bright pixels in blocks of each tile, the sky taken off."""
+        nBlocks = TILE_PIX // BLOCK_PIX
+        light = np.zeros((self.count[0], nBlocks, self.count[1], nBlocks))
+        for row, column in np.ndindex(*self.count):
             pixels = self._without(row, column, 0)
-            light[row, column] = np.sum(
-                pixels**2, where=pixels > BRIGHT_SIGMA * self._at(self._noise, row, column) ** 0.5
-            )
-        return light
+            pixels[pixels <= BRIGHT_SIGMA * self._at(self._noise, row, column) ** 0.5] = 0.0
+            squares = (pixels.astype(np.float64) ** 2).reshape(nBlocks, BLOCK_PIX, nBlocks, BLOCK_PIX)
+            light[row, :, column, :] = squares.sum(axis=(1, 3))
+        return light.reshape(nBlocks * self.count[0], nBlocks * self.count[1])
 
     def stamp(self, row: int, column: int) -> npt.NDArray[np.float32]:
         """Return a tile with a margin of half a kernel, without sky; 0 in bad pixels."""
