@@ -149,7 +149,6 @@ if TYPE_CHECKING:
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
     from psfmatch.differenceSources import PhotometryImage, detectOnDifference, writeSources
     from psfmatch.differencing import FrontDoorConfig, SubtractionResult, frontDoorConfig, subtract
-    from psfmatch.differencing import SubtractionResult, frontDoorConfig, subtract
     from psfmatch.dipoles import DipoleControl
     from psfmatch.displays import debugging
     from psfmatch.displays.candidates import writeKernelCandidates
@@ -179,10 +178,6 @@ if TYPE_CHECKING:
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
     from psfmatch.pointSources import forcedPhotometry
     from psfmatch.preparation import Preparation, prepareInputs, registerInputs
-    from psfmatch.kernels import Chebyshev2D, EdgeHandling, LinearCombinationKernel, Polynomial2D, SpatialFunction2D
-    from psfmatch.measurement import SourceMeasurementTask
-    from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
-    from psfmatch.pointSources import forcedPhotometry
     from psfmatch.psf import (
         DoubleGaussianPsf,
         GaussianPsf,
@@ -200,7 +195,6 @@ if TYPE_CHECKING:
     from psfmatch.saturation import Saturation, findSaturation, flagSaturation
     from psfmatch.scoreImage import Score, computeScore
     from psfmatch.shifts import ShiftField, measureShiftField
-    from psfmatch.scoreImage import Score, computeScore
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.starPsf import StarPsf, psfFromStars

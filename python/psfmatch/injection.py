@@ -19,9 +19,8 @@ from astropy.table import Table
 
 from psfmatch.differenceSources import DEFAULT_THRESHOLD, detectOnDifference
 from psfmatch.differencing import subtract
-from psfmatch.exposure import toExposure
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure
+from psfmatch.exposure import Exposure, toExposure
 from psfmatch.pointSources import forcedPhotometry
 from psfmatch.psfField import PsfField, shiftedImages
 from psfmatch.starPsf import psfFromStars

@@ -25,13 +25,13 @@ class RegionConfig(Config):
     maxRegions = RangeField(
         doc="Most regions of a fit: the first sources, or the tiles with most light and some spread evenly.",
         dtype=int,
-        default=1000,
+        default=600,
         min=1,
     )
     iterations = RangeField(
         doc="Most rounds of solution, rejection and new weights before the last solution.",
         dtype=int,
-        default=4,
+        default=3,
         min=1,
     )
     rejectPixels = Field[bool](doc="Leave out pixels that the model of the other regions cannot explain.", default=True)

@@ -24,7 +24,7 @@ FEW_REGIONS = 12
 """Up to so many regions are each withheld alone."""
 FOLD_BLOCK = 128
 """Side (pixels) of the blocks that share a fold: neighbouring regions overlap and must not vouch for each other."""
-VARIANCE_CHANGE = 0.02
+VARIANCE_CHANGE = 0.05
 """Equations are made again where the variance of a pixel has changed by more than this part, or its rejection."""
 TYPICAL_NOISE = 0.1
 """Sum of squares of a usual kernel of unit sum: the template's share of the variance before any kernel is known."""
