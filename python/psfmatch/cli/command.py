@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="psfmatch",
         description="Subtract astronomical images after matching their point-spread functions.",
-        epilog="Exit status: 0 done, 2 usage, 3 bad input, 4 too few stars or no solution.",
+        epilog="Exit status: 0 done, 2 usage, 3 bad input, 4 too few stars or no solution, 5 a quality gate failed.",
     )
     parser.add_argument("--version", action="version", version=f"psfmatch {_version()}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")

@@ -54,9 +54,10 @@ def _inWords(summary: dict[str, Any]) -> list[str]:
     rows = {
         "PSF FWHM": f"template {templateFwhm} px, science {scienceFwhm} px; {summary['convolved']} convolved",
         "kernel": f"{kernel} of order {summary['spatialKernelOrder']}, sum {number('kernelSum', '.4f')}",
-        "stars": f"{number('nSources', 'd')} found, {summary['nCandidates']} cut out, {summary['nGood']} good",
+        "stars": f"{number('nSources', 'd')} found, {summary['nCandidates']} regions or stamps, {summary['nGood']} good",
         "not cut out": unusable or "none",
         "rejected": rejected or "none",
+        "grade": f"{summary['grade'] or 'none'}{''.join(f'; {reason[3:]}' for reason in summary['gradeReasons'][:2])}",
         "noise": f"difference / sqrt(variance) scatters by {number('noiseRobustStdev', '.3f')} (1 is ideal)",
         "flagged pixels": f"{summary['badFraction']:.2%}",
     }
@@ -64,6 +65,12 @@ def _inWords(summary: dict[str, Any]) -> list[str]:
         found = f"{summary['nDetected']} of {summary['nInjected']}"
         rows["transients"] = f"{found} injected above 8 sigma stand out above 5"
         rows["true kernel sum"] = format(summary["trueKernelSum"], ".4f")
+    if summary["steps"]:
+        rows["simpler model"] = " ".join(summary["steps"])
+    if "nDetections" in summary:
+        rows["changes"] = f"{summary['nDetections']} found, written to {summary['sources']}"
+    if summary.get("failedGates"):
+        rows["failed gates"] = "; ".join(summary["failedGates"])
     rows["written"] = f"{summary['output']} in {summary['seconds']:.1f} s"
     if "picture" in summary:
         rows["picture"] = summary["picture"]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psfmatch.cli.inputs import addInputs, readInput, requireOtherOutput
 from psfmatch.cli.options import configuration
 from psfmatch.cli.reporting import draw, report
 
 if TYPE_CHECKING:
-    from psfmatch.exposure import Exposure
+    from psfmatch.differencing import SubtractionResult
 
 __all__ = ["addCommand"]
+
+log = logging.getLogger("psfmatch.cli")
+
+EXIT_QUALITY_GATE = 5
 
 
 def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -26,52 +31,35 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         description="Warp the template to the science image's pixels, match the PSFs and subtract. Files are FITS "
         "(also .fz and .gz); brackets choose an HDU: 'file.fits[SCI]'.",
     )
-    parser.add_argument("template", metavar="TEMPLATE", help="image of the same sky, usually deeper and sharper")
-    parser.add_argument("science", metavar="SCIENCE", help="image in which to look for changes")
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="difference image to write")
-    parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
-    files = parser.add_argument_group("what the files do not say")
+    files = addInputs(parser)
     for which in ("template", "science"):
-        files.add_argument(f"--{which}-noise", metavar="FILE", help=f"1 sigma noise of the {which} image")
-        files.add_argument(f"--{which}-variance", metavar="FILE", help=f"variance of the {which} image")
-        files.add_argument(f"--{which}-mask", metavar="FILE", help=f"mask of the {which} image")
         files.add_argument(f"--{which}-fwhm", metavar="PIX", type=float, help=f"PSF FWHM of the {which} image")
-    files.add_argument(
-        "--gain", metavar="G", type=float, help="e-/count of both images, for a variance where the files have none"
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="difference image to write")
+    parser.add_argument("--decorrelated", metavar="FILE", help="also write the decorrelated difference, with its PSF")
+    parser.add_argument("--sources", metavar="FILE", help="also find and measure what has changed, as a FITS table")
+    parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
+    parser.add_argument(
+        "--explain", action="store_true", help="say why each choice was made, with the numbers compared"
     )
-    files.add_argument("--read-noise", type=float, metavar="E", help="read noise in e-, with --gain")
-    files.add_argument("--use-xy0", action="store_true", help="honour the pixel origins (LTV, WCS A) in the files")
-    files.add_argument(
-        "--ignore-wcs", action="store_true", help="take the images as registered whatever their WCSs say: do not warp"
+    parser.add_argument(
+        "--gate",
+        metavar="FIGURE=LIMIT",
+        dest="gates",
+        action="append",
+        default=[],
+        help="exit with status 5 unless the quality is within it, e.g. grade=B or noiseRobustStdev=1.1; may be repeated",
     )
     parser.set_defaults(run=_subtract)
 
 
-def _read(Reader: type[Exposure], options: argparse.Namespace, which: str) -> Exposure:
-    exposure = Reader.readFits(
-        getattr(options, which),
-        noise=getattr(options, f"{which}_noise"),
-        variance=getattr(options, f"{which}_variance"),
-        mask=getattr(options, f"{which}_mask"),
-        gain=options.gain,
-        readNoise=options.read_noise,
-        useXY0=options.use_xy0 or None,
-    )
-    if options.ignore_wcs:
-        exposure.wcs = None
-    return exposure
-
-
 def _subtract(options: argparse.Namespace) -> int:
-    from psfmatch import io
     from psfmatch.exposure import Exposure
 
     start = time.perf_counter()
-    for name in (options.template, options.science):
-        if Path(options.output).exists() and io.parseFileName(name)[0].resolve() == Path(options.output).resolve():
-            raise ValueError(f"the output {options.output} is one of the inputs; choose another name")
+    gates = _gatesOf(options.gates)
+    requireOtherOutput(options.output, options.template, options.science)
     with ThreadPoolExecutor(1) as reader:
-        template, science = (reader.submit(_read, Exposure, options, which) for which in ("template", "science"))
+        template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
         # The other half of what the run needs is imported while the pixels are read, here alone: two threads that
         # import the same modules can find them half made.
         from psfmatch.differencing import subtract
@@ -87,7 +75,55 @@ def _subtract(options: argparse.Namespace) -> int:
         threads=options.threads,
     )
     result.writeFits(options.output)
+    extra: dict[str, Any] = {"output": options.output}
+    if options.decorrelated is not None:
+        result.decorrelated.writeFits(options.decorrelated)
+        extra["decorrelated"] = options.decorrelated
+    if options.sources is not None:
+        from psfmatch.differenceSources import writeSources
+
+        sources = result.detect(threads=options.threads)
+        writeSources(sources, options.sources)
+        extra |= {"sources": options.sources, "nDetections": len(sources)}
     if options.picture is not None:
         draw(science.result(), result, options.picture, None)
-    report(result, options, {"output": options.output}, time.perf_counter() - start)
-    return 0
+        extra["picture"] = options.picture
+    failures = _failedGates(result, gates)
+    if gates:
+        extra["failedGates"] = failures
+    report(result, options, extra, time.perf_counter() - start)
+    if options.explain and not options.json:
+        print("\n" + result.explain())
+    return EXIT_QUALITY_GATE if failures else 0
+
+
+def _gatesOf(texts: list[str]) -> dict[str, Any]:
+    """Return the gates given as FIGURE=LIMIT; ValueError for another form."""
+    gates: dict[str, Any] = {}
+    for text in texts:
+        name, separator, limit = text.partition("=")
+        if not (separator and name and limit):
+            raise ValueError(f"gate {text!r}: give FIGURE=LIMIT, such as grade=B")
+        gates[name] = limit if name == "grade" else _number(text, limit)
+    return gates
+
+
+def _number(gate: str, limit: str) -> float:
+    try:
+        return float(limit)
+    except ValueError:
+        raise ValueError(f"gate {gate!r}: {limit} is not a number") from None
+
+
+def _failedGates(result: SubtractionResult, gates: dict[str, Any]) -> list[str]:
+    """Return in words which gates the difference does not pass."""
+    if not gates:
+        return []
+    if result.quality is None:
+        raise ValueError("gates need the quality: leave doAssessQuality on")
+    from psfmatch.quality import checkGates
+
+    failures = checkGates(result.quality, gates)
+    for failure in failures:
+        log.error("Quality gate: %s", failure)
+    return failures

@@ -16,13 +16,14 @@ from psfmatch.config import configToDict
 from psfmatch.coverage import Coverage
 from psfmatch.decorrelation import Decorrelation
 from psfmatch.diagnostics import DifferenceNoise
-from psfmatch.differenceSources import detectOnDifference
+from psfmatch.differenceSources import PhotometryImage, detectOnDifference
 from psfmatch.exposure import Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
 from psfmatch.preparation import Preparation
 from psfmatch.quality import Quality
 from psfmatch.recipe import StoredKernel, SubtractionRecipe
+from psfmatch.starPsf import psfFromStars
 from psfmatch.strips import mapStrips
 
 __all__ = ["SubtractionResult"]
@@ -85,10 +86,18 @@ class SubtractionResult:
     def detect(self, threshold: float = 5.0, **options: Any) -> Table:
         """Find and measure what has changed, on the decorrelated difference.
 
+        The PSF is by default that of the difference, else measured from the stars of the image that was not convolved.
         See `psfmatch.differenceSources.detectOnDifference` for options, columns and errors.
         """
+        unconvolved = self.science if self.convolved == "template" else self.template
+        psf = options.pop("psf", None) or self.decorrelated.psf or psfFromStars(unconvolved)
+        if self.convolved == "template":
+            science, template = PhotometryImage(self.science), PhotometryImage(self.matched)
+        else:
+            scale = 1.0 / self.kernel.kernelSum(*self.difference.getBBox().centre)
+            science, template = (PhotometryImage(image, scale=scale) for image in (self.matched, self.template))
         return detectOnDifference(
-            self.decorrelated, science=self.science, template=self.matched, threshold=threshold, **options
+            self.decorrelated, psf, science=science, template=template, threshold=threshold, **options
         )
 
     def summary(self) -> dict[str, Any]:
