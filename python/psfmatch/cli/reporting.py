@@ -51,13 +51,14 @@ def _inWords(summary: dict[str, Any]) -> list[str]:
     templateFwhm, scienceFwhm = number("templateFwhmPix", ".2f"), number("scienceFwhmPix", ".2f")
     kernel = f"{summary['kernelSize']}x{summary['kernelSize']} px, {summary['nBasis']} functions"
     unusable, rejected = told("rejectedSources"), told("rejectionReasons")
+    stamps = f"{summary['nCandidates']} regions or stamps, {summary['nGood']} good"
     rows = {
         "PSF FWHM": f"template {templateFwhm} px, science {scienceFwhm} px; {summary['convolved']} convolved",
         "kernel": f"{kernel} of order {summary['spatialKernelOrder']}, sum {number('kernelSum', '.4f')}",
-        "stars": f"{number('nSources', 'd')} found, {summary['nCandidates']} regions or stamps, {summary['nGood']} good",
+        "stars": f"{number('nSources', 'd')} found, {stamps}",
         "not cut out": unusable or "none",
         "rejected": rejected or "none",
-        "grade": f"{summary['grade'] or 'none'}{''.join(f'; {reason[3:]}' for reason in summary['gradeReasons'][:2])}",
+        "grade": "; ".join([summary["grade"] or "none", *(reason[3:] for reason in summary["gradeReasons"][:2])]),
         "noise": f"difference / sqrt(variance) scatters by {number('noiseRobustStdev', '.3f')} (1 is ideal)",
         "flagged pixels": f"{summary['badFraction']:.2%}",
     }

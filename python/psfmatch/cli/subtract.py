@@ -47,7 +47,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         dest="gates",
         action="append",
         default=[],
-        help="exit with status 5 unless the quality is within it, e.g. grade=B or noiseRobustStdev=1.1; may be repeated",
+        help="exit with status 5 unless the quality is within it: grade=B, noiseRobustStdev=1.1; may be repeated",
     )
     parser.set_defaults(run=_subtract)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from psfmatch.regions.pixels import BoolStack, PixelStack, Residuals, robustSpread
 
-__all__ = ["findOutliers"]
+__all__ = ["boxSum", "findOutliers"]
 
 SMOOTHING = 5
 """Side (pixels) of the box over which residuals are smoothed: about the core of a star."""
@@ -31,8 +31,8 @@ def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolSta
     growth
         Pixels.
     """
-    smoothed = _boxSum(residuals.pull, SMOOTHING)
-    smoothed /= np.sqrt(np.maximum(_boxSum(residuals.usable.astype(np.float32), SMOOTHING), 1))
+    smoothed = boxSum(residuals.pull, SMOOTHING)
+    smoothed /= np.sqrt(np.maximum(boxSum(residuals.usable.astype(np.float32), SMOOTHING), 1))
     limit = np.full(smoothed.shape, threshold, dtype=np.float32)
     classes = np.searchsorted(np.array(SIGNAL_CLASSES, dtype=np.float32), residuals.signal.ravel())
     classes = np.where(residuals.usable.ravel(), classes, -1).reshape(smoothed.shape)
@@ -52,7 +52,7 @@ def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolSta
     return grown(residuals.usable & (np.abs(smoothed) > limit), growth)
 
 
-def _boxSum(values: PixelStack, side: int) -> PixelStack:
+def boxSum(values: PixelStack, side: int) -> PixelStack:
     """Return the sum over a box about every pixel; what lies outside counts as 0."""
     half = side // 2
     for axis in (1, 2):
@@ -71,5 +71,5 @@ def grown(flags: BoolStack, radius: int) -> BoolStack:
     touched = np.flatnonzero(flags.any(axis=(1, 2)))
     result = flags.copy()
     if touched.size and radius > 0:
-        result[touched] = _boxSum(flags[touched].astype(np.float32), 2 * radius + 1) > 0.5
+        result[touched] = boxSum(flags[touched].astype(np.float32), 2 * radius + 1) > 0.5
     return result

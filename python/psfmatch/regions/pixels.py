@@ -19,6 +19,8 @@ FloatArray = npt.NDArray[np.float64]
 PixelStack = npt.NDArray[np.float32]
 BoolStack = npt.NDArray[np.bool_]
 
+LEAST_VARIANCE = np.float32(0.3)
+"""Of a pixel, in units of its region's mean."""
 MAX_SPREAD_PIXELS = 200_000
 """Pixels from which a spread is measured: enough for 0.3 %."""
 
@@ -86,12 +88,34 @@ class PixelRegions:
         """Return the normal equations, matrices (regions, m, m) and right-hand sides (regions, m)."""
         return _core.makeRegionEquations(self.stamps, basis, weights, self.control, nThreads=self.threads)
 
+    def _expectedVariance(self, model: PixelStack) -> PixelStack:
+        """Return the science image's variance as a linear function of the expected light, fitted in each region.
+
+        Variances that were made of the noisy pixels themselves give a pixel that is low by chance more weight than one
+        that is high, which draws the background down by about one electron; those of the expected light do not.
+        """
+        weight = self.usable.astype(np.float32)
+        count = np.maximum(weight.sum(axis=(1, 2)), 1.0)
+
+        def mean(values: npt.NDArray[Any]) -> PixelStack:
+            total = np.einsum("tyx,tyx->t", weight, values) / count
+            stack: PixelStack = total.astype(np.float32)[:, None, None]
+            return stack
+
+        variance = np.where(self.usable, self.scienceVariance, np.float32(0))
+        meanVariance, meanModel = mean(variance), mean(model)
+        spread = mean((model - meanModel) ** 2)
+        slope = mean((model - meanModel) * (variance - meanVariance)) / np.maximum(spread, np.finfo(np.float32).tiny)
+        expected = meanVariance + np.maximum(slope, np.float32(0)) * (model - meanModel)
+        result: PixelStack = np.maximum(expected, LEAST_VARIANCE * meanVariance)
+        return result
+
     def residuals(self, basisList: npt.ArrayLike, coefficients: FloatArray, backgrounds: FloatArray) -> Residuals:
         """Return what kernels (coefficients (regions, n)) and backgrounds (regions) leave of the science image."""
         model, modelVariance = _core.convolveRegions(
             self.stamps, basisList, coefficients, self.control, nThreads=self.threads
         )
-        variance = self.scienceVariance + modelVariance
+        variance = self._expectedVariance(model) + modelVariance
         usable = self.usable & (variance > 0.0)
         sigma: PixelStack = np.sqrt(np.where(usable, variance, np.float32(1)))
         residual = self.science - model - backgrounds[:, None, None].astype(np.float32)

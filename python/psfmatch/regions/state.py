@@ -10,7 +10,7 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.exposure import Box
 from psfmatch.kernels.spatialFunction import coreFunction, frameOf
-from psfmatch.regions.outliers import findOutliers
+from psfmatch.regions.outliers import SMOOTHING, boxSum, findOutliers
 from psfmatch.regions.pixels import BoolStack, PixelRegions, PixelStack, Residuals
 from psfmatch.regions.system import RegionSystem, SpatialModel
 
@@ -59,7 +59,9 @@ class RegionState:
         n = len(basisList) + 1
         self._matrices, self._sides = np.zeros((len(regions), n, n)), np.zeros((len(regions), n))
         self._weights: PixelStack = np.full_like(regions.science, -1)
-        self.setVariance(regions.scienceVariance + np.float32(TYPICAL_NOISE) * regions.templateVariance)
+        usable = regions.usable.astype(np.float32)
+        smooth = boxSum(regions.scienceVariance * usable, SMOOTHING) / np.maximum(boxSum(usable, SMOOTHING), 1.0)
+        self.setVariance(smooth + np.float32(TYPICAL_NOISE) * regions.templateVariance)
 
     def setVariance(self, variance: PixelStack) -> None:
         """Weigh the pixels by this variance (regions, h, w), but for those that are rejected."""

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch import _core
 from psfmatch.errors import KernelSolutionError
 
 __all__ = ["RegionSystem", "SpatialCoefficients", "SpatialModel"]
@@ -164,28 +165,23 @@ class RegionSystem:
             side[free],
         )
         penalised = matrix + prior
-        scale = np.sqrt(np.maximum(np.diag(penalised), np.finfo(float).tiny))
-        scaled = penalised / scale[:, None] / scale
-        scaled[np.diag_indices_from(scaled)] += RIDGE
+        penalised[np.diag_indices_from(penalised)] *= 1.0 + RIDGE
         try:
-            if not np.isfinite(scaled).all():
-                raise np.linalg.LinAlgError("not finite")
-            inverse = np.linalg.inv(scaled) / scale[:, None] / scale
-        except np.linalg.LinAlgError as error:
+            factor = _core.SymmetricFactor(penalised)
+        except _core.NumericalError as error:
             raise KernelSolutionError(
                 f"the spatial kernel of order {model.kernelOrder} could not be solved from {self.folds.size} regions: "
                 f"{error}. Try a lower spatialKernelOrder or spatialBgOrder, or more stars."
             ) from error
-        values = inverse @ side
-        values = values + inverse @ (side + noise @ values - penalised @ values)
+        values = factor.solve(side)
+        values = values + factor.solve(side + noise @ values - penalised @ values)
         full = np.zeros(m * p + q)
         full[free] = values
         kernel = np.zeros((self.n, p))
         kernel[images] = full[: m * p].reshape(m, p)
         if not withCovariance:
             return SpatialCoefficients(model, kernel, full[m * p :], np.nan, np.nan)
-        covariance = inverse @ matrix @ inverse
-        eigenvalues = np.linalg.eigvalsh(scaled)
+        covariance = factor.sandwich(matrix)
         kernelCovariance = np.zeros((self.n * p, self.n * p))
         rows = (images[:, None] * p + np.arange(p)).ravel()[free[: m * p]]
         kernelCovariance[np.ix_(rows, rows)] = covariance[: rows.size, : rows.size]
@@ -193,7 +189,7 @@ class RegionSystem:
             model,
             kernel,
             full[m * p :],
-            float(eigenvalues[-1] / eigenvalues[0]),
+            factor.conditionNumber,
             float(np.sqrt(max(0.0, covariance[0, 0]))),
             kernelCovariance,
             covariance[rows.size :, rows.size :],
