@@ -2,7 +2,8 @@
 
 From gain g (e-/count) and read noise r (e-) the variance is max(image, 0)/g + (r/g)^2; this needs an image
 from which the sky has not been subtracted, and a warning says when the scatter of the sky contradicts it. The
-sky estimate is one number for the whole image: it leaves out the photon noise of the stars.
+sky estimate is one number for the whole image, to which the photon noise of the stars is added where the header tells
+the gain.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ def estimateVariance(
     gain: float | None = None,
     readNoise: float | None = None,
     label: str = "image",
+    headerGain: float | None = None,
 ) -> tuple[NDArray[np.float32], str]:
     """Make a variance for an image that came without one, and say so in the log.
 
@@ -115,6 +117,9 @@ def estimateVariance(
         Read noise, e-; taken as 0 if only the gain is given.
     label : `str`
         Name of the image for messages.
+    headerGain : `float` or None
+        Gain that the header tells, e-/count: without a gain given, light above three times the sky's scatter adds its
+        photon noise. It is not trusted with the sky, whose level may have been taken off.
 
     Returns
     -------
@@ -132,6 +137,14 @@ def estimateVariance(
     sigma = skyScatter(image)
     if gain is None:
         variance = np.full(image.shape, sigma**2, dtype=np.float32)
+        if headerGain is not None and sigma > 0:
+            step = max(1, math.isqrt(image.size // 250_000))
+            light = image - np.float32(np.nanmedian(image[::step, ::step]))
+            bright = light > np.float32(CLIP * sigma)
+            variance[bright] += light[bright] / np.float32(headerGain)
+            source = f"the sky's scatter of {sigma:.4g} and the header's GAIN of {headerGain:g} e-/count"
+            log.warning("%s: no noise plane, variance from %s; %s", label, source, ADVICE)
+            return variance, source
         log.warning(
             "%s: no noise plane, variance taken as constant from the sky's scatter of %.4g; %s",
             label,

@@ -20,6 +20,7 @@ from psfmatch.exposure import MaskedImage
 from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, kernelNorm
 from psfmatch.modelChoice.trial import Choice, Trial, trimmedDifference
 from psfmatch.regions import PixelRegions, RegionState, SpatialModel, makeRegions
+from psfmatch.regions.pixels import robustSpread
 
 __all__ = ["KernelChoice", "chooseKernel"]
 
@@ -34,6 +35,10 @@ MAX_ORDER = 3
 ENOUGH_REGIONS = 400
 """Regions around stars that leave nothing for tiles to add."""
 MAX_TILES = 600
+BRIGHT_SIGNAL = 5.0
+"""Predicted light of a pixel, in sigma, above which it tells what rejection does to bright sources."""
+LEAST_GAIN = 0.02
+"""Rejection stays unless bright pixels scatter by this part less without it."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,12 @@ def chooseKernel(
         )  # fmt: skip
     assert state is not None  # one of the two
     model, choices = _chooseModel(state, family)
+    doReject, rejection = _chooseRejection(state, model, region)
+    if not doReject:
+        model, choices = _chooseModel(state, family)
     degrees = next(d for d in family.degrees if family.images(d) == model.images)
     log.debug("Chosen: %s", model)
-    told = [_toldGaussians(fwhms, family), *([layoutChoice] if layoutChoice else []), *choices]
+    told = [_toldGaussians(fwhms, family), *([layoutChoice] if layoutChoice else []), *choices, rejection]
     return KernelChoice(
         fields={
             "fitMethod": "regions",
@@ -129,6 +137,7 @@ def chooseKernel(
             "layout": layout,
             "maxRegions": region.maxRegions if layout == "stars" else min(MAX_TILES, region.maxRegions),
             "kernelNorm": norm,
+            "rejectPixels": doReject,
             "shapeScale": model.shapeScale,
             "variationScale": model.variationScale,
         },
@@ -228,6 +237,31 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
     take("Gaussians", degreesLabel, [replace(model, images=family.images(degrees)) for degrees in family.degrees])
     take("Prior of the kernel's shape", shapeLabel, [replace(model, shapeScale=scale) for scale in SHAPE_SCALES])
     return model, choices
+
+
+def _chooseRejection(state: RegionState, model: SpatialModel, config: Any) -> tuple[bool, Choice]:
+    """Return whether rejecting pixels serves bright pixels that the model has not seen; without, nothing is rejected.
+
+    Where no model is perfect, rejection can eat the bright sources and leave the kernel to the faint ones.
+    """
+    figures = {}
+    for doReject in (True, False):
+        if not doReject:
+            state.unreject()
+        residuals = state.judge(state.system(MAX_ORDER), model)
+        bright = residuals.usable & (residuals.signal > BRIGHT_SIGNAL)
+        figures[doReject] = robustSpread(residuals.pull[bright])
+        if doReject:
+            weighed, part = residuals, float(state.rejected.mean())
+    doReject = not figures[False] < figures[True] * (1.0 - LEAST_GAIN)
+    if doReject:
+        state.reject(weighed, config)
+    log.debug("Bright pixels scatter by %.3f with rejection, %.3f without", figures[True], figures[False])
+    return doReject, Choice(
+        "rejection", "on" if doReject else "off", figures[doReject], "off" if doReject else "on", figures[not doReject],
+        f"Rejection of pixels: {'on' if doReject else 'off'}; held-out bright pixels scatter by {figures[True]:.3f} of "
+        f"their noise with it ({part:.1%} rejected), {figures[False]:.3f} without.",
+    )  # fmt: skip
 
 
 def _chooseLayout(

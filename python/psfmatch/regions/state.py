@@ -65,6 +65,7 @@ class RegionState:
 
     def setVariance(self, variance: PixelStack) -> None:
         """Weigh the pixels by this variance (regions, h, w), but for those that are rejected."""
+        self._variance = variance
         usable = self.regions.usable & ~self.rejected & (variance > 0.0)
         weights = np.where(usable, np.float32(1) / np.where(usable, variance, np.float32(1)), np.float32(0))
         change = np.abs(weights - self._weights) > VARIANCE_CHANGE * weights
@@ -93,6 +94,12 @@ class RegionState:
     def judge(self, system: RegionSystem, model: SpatialModel) -> Residuals:
         """Return the residuals of every region under the solution from the other folds."""
         return self.regions.residuals(self.basisList, *system.heldOut(model))
+
+    def unreject(self) -> None:
+        """Take all pixels back that were rejected."""
+        if self.rejected.any():
+            self.rejected = np.zeros_like(self.rejected)
+            self.setVariance(self._variance)
 
     def reject(self, residuals: Residuals, config: Any) -> bool:
         """Reject the pixels that a held-out model cannot explain, and weigh the others anew; return if it changed."""
