@@ -368,3 +368,19 @@ def test_referencePageHasTheLimits():
         limits = " | ".join("any" if np.isinf(limit) else f"{limit:g}" for limit in rule.limits)
         how = {"most": "at most", "least": "at least", "near one": "within a factor of"}[rule.kind]
         assert f"| `{rule.figure}` | {how} | {limits} |" in text
+
+
+def test_shareOfSaturatedStars(scene):
+    x, y, stars, noise = scene
+    mask = np.zeros(stars.shape, dtype=np.int32)
+    saturated = 0
+    for starX, starY in zip(x[:30], y[:30], strict=True):
+        row, column = round(starY), round(starX)
+        if row % 16 in (3, 12) or column % 16 in (3, 12):
+            continue
+        mask[row - 1 : row + 2, column - 1 : column + 2] |= 2  # SAT
+        saturated += 1
+    found = sourceResiduals(planes(noise), planes(stars, 0.5), planes(stars + noise, mask=mask), 1.0, 2.4)
+    # Discs across borders of blocks may count for two when they touch at a corner only.
+    assert found.saturatedFraction == pytest.approx(saturated / N_STARS, abs=0.06)
+    assert sourceResiduals(*pictures(scene), 1.0, 2.4).saturatedFraction == 0.0

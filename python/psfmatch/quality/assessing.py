@@ -231,6 +231,7 @@ def _sourceFigures(sources: SourceResiduals) -> dict[str, Any]:
         "worstRegion": sources.worstRegion,
         "badSourceFraction": sources.badFraction,
         "nRemaining": sources.nRemaining,
+        "saturatedFraction": sources.saturatedFraction,
         "remainingFraction": sources.nRemaining / sources.nSources if sources.nSources else math.nan,
         # A few real transients are no fault.
         "remainingExcess": max(sources.nRemaining - TRANSIENTS, 0) / max(sources.nSources, 1),

@@ -15,6 +15,7 @@ HEADINGS = {
     "nUsed": "candidates used",
     "rejected": "rejected",
     "nSources": "sources measured",
+    "saturatedFraction": "bright sources that saturate",
     "sourceRobust": "difference / noise on sources, robust",
     "sourcePlain": "the same, plain, without the worst tenth",
     "worstRegion": "median chi-square of the worst ninth of the image",
@@ -55,9 +56,9 @@ class Quality:
 
     grade, reasons : A to F, and what keeps it from A in words, the worst first, each with its number and the limit;
     nFound, nUsed, rejected : candidates of the kernel, and how many were rejected for which reason;
-    nSources, nRemaining, remainingFraction, sourceRobust, sourcePlain, worstRegion, badSourceFraction, fluxMean,
-    fluxMeanSize, fluxScatter, footprintRatioMean, footprintRatioStdev, chiSquareByFlux : as in
-    `psfmatch.quality.SourceResiduals`;
+    nSources, nRemaining, remainingFraction, saturatedFraction, sourceRobust, sourcePlain, worstRegion,
+    badSourceFraction, fluxMean, fluxMeanSize, fluxScatter, footprintRatioMean, footprintRatioStdev,
+    chiSquareByFlux : as in `psfmatch.quality.SourceResiduals`;
     heldOutMean, heldOutRms, heldOutChiSquareByFlux : residuals of stamps kept out of the fit, in units of their noise;
     noiseRobustStdev, noiseMedian, skyLevel, outlierFraction, lag1, lag2, nSkyPixels : as in
     `psfmatch.quality.SkyNoise`;
@@ -76,6 +77,7 @@ class Quality:
     nUsed: int | None = None
     rejected: Mapping[str, int] = dataclasses.field(default_factory=dict)
     nSources: int = 0
+    saturatedFraction: float | None = None
     sourceRobust: float | None = None
     sourcePlain: float | None = None
     worstRegion: float | None = None

@@ -61,6 +61,7 @@ RULES = (
     Rule("kernelSum", "the kernel sum is {}", (0.0, 0.0, 0.0, 0.0), "least"),
     Rule("nUsed", "{} candidates fitted the kernel", (10, 6, 4, 1), "least"),
     Rule("nSources", "{} sources could be judged", (10, 4, 2, 0), "least"),
+    Rule("saturatedFraction", "{} of the bright sources saturate", (0.35, 0.6, 0.9, 1.0)),
     Rule("sourceRobust", "the difference scatters by {} of its noise on sources", (1.12, 1.3, 1.8, 3.0)),
     Rule("sourcePlain", "with its tails it scatters by {} of its noise on sources", (1.3, 1.8, 4.0, 10.0)),
     Rule("worstRegion", "the worst ninth of the image has a median chi-square of {} on sources", (1.5, 2.0, 4.0, 12.0)),

@@ -16,22 +16,17 @@ import numpy.typing as npt
 
 from psfmatch.exposure import MaskedImage
 from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
+from psfmatch.quality.peaks import Peaks, findPeaks
 
 __all__ = ["SIGNAL_TO_NOISE_EDGES", "SourceResiduals", "robustSigma", "sourceResiduals"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-BLOCK = 16  # px; one peak is taken from each block
-PEAK_SIGMA = 15.0  # of a pixel
 LEAST_SIGNAL_TO_NOISE = 30.0  # of the light within the core
 CORE_RADIUS = 4.0  # px
 HALF_WIDTH = 10  # px, of stamps; their rim gives the local sky
 LEAST_GOOD = 0.6  # share of the core's pixels
-LEAST_SHARPNESS = 0.15  # neighbours' mean over the peak: below are cosmic rays and hot pixels
-MAX_SOURCES = 500
-MAX_BLOCKS = 2000
-MAX_PIXELS = 4_000_000  # of each image that are searched
 BAD_CHI_SQUARE = 4.0  # per pixel of a source: twice its noise
 REMAINING = 0.5  # share of a source's light in the difference that makes it unsubtracted
 WORST_DROPPED = 0.1  # share of the sources, the worst: a few per cent of stars vary
@@ -45,16 +40,18 @@ class SourceResiduals:
     """Difference over its noise within 4 px of sources of signal-to-noise above 30; NaN where there are none.
 
     nSources : measured; nRemaining : those of them more than half of whose light is in the difference; all else is of
-    the others. robust, plain : widths of the pulls, robust over all sources, plain without the worst tenth;
-    worstRegion : largest median chi-square per pixel of the regions of a 3 x 3 division that hold five sources or
-    more; badFraction : share of sources of chi-square per pixel above 4; fluxMean, fluxScatter, fluxError : median
-    share of the light that is left, its scatter beyond the noise, error of the median; footprintRatioMean,
-    footprintRatioStdev : (mean |difference| - that of the sky) / mean |science| over sources, absolute values;
-    chiSquareByFlux : (least S/N, largest S/N, sources, median chi-square per pixel).
+    the others. saturatedFraction : share of the bright sources that saturate, in the image where it is larger; robust,
+    plain : widths of the pulls, robust over all sources, plain without the worst tenth; worstRegion : largest median
+    chi-square per pixel of the regions of a 3 x 3 division that hold five sources or more; badFraction : share of
+    sources of chi-square per pixel above 4; fluxMean, fluxScatter, fluxError : median share of the light that is left,
+    its scatter beyond the noise, error of the median; footprintRatioMean, footprintRatioStdev : (mean |difference| -
+    that of the sky) / mean |science| over sources, absolute values; chiSquareByFlux : (least S/N, largest S/N,
+    sources, median chi-square per pixel).
     """
 
     nSources: int
     nRemaining: int
+    saturatedFraction: float
     robust: float
     plain: float
     worstRegion: float
@@ -86,7 +83,9 @@ def sourceResiduals(
     skyAbsolute
         Mean |difference| of blank sky, counts.
     """
-    x, y = _sources(template, science)
+    peaks = findPeaks(template), findPeaks(science)
+    saturated = max(part.saturatedFraction for part in peaks)
+    x, y = _sources(*peaks)
     inside = (np.minimum(x, y) >= HALF_WIDTH) & (x < science.width - HALF_WIDTH) & (y < science.height - HALF_WIDTH)
     x, y = x[inside], y[inside]
     steps = np.arange(-HALF_WIDTH, HALF_WIDTH + 1)
@@ -98,7 +97,7 @@ def sourceResiduals(
     where = where[0][isEnough], where[1][isEnough]
     x, y, good = x[isEnough], y[isEnough], good[isEnough]
     if not len(x):
-        return _nothing(0)
+        return _nothing(0, saturated)
     around = _stamps(x, y, steps[rim.nonzero()[0]], steps[rim.nonzero()[1]])
     values = np.where(good, difference.image[where], 0.0).astype(np.float64)
     variances = np.where(good, difference.variance[where], 1.0).astype(np.float64)
@@ -109,11 +108,12 @@ def sourceResiduals(
         array[counted] for array in (x, y, values, variances, good, light, noise)
     )
     scienceMean = np.mean(np.where(good, np.nan_to_num(np.abs(science.image[where][counted])), 0.0), axis=1)
-    return _summary((x, y), values, variances, good, light, noise, scienceMean, skyAbsolute, science.shape)
+    return _summary((x, y), saturated, values, variances, good, light, noise, scienceMean, skyAbsolute, science.shape)
 
 
 def _summary(
     positions: tuple[IntArray, IntArray],
+    saturated: float,
     values: FloatArray,  # (n, pixels of the core), difference, zero where not good
     variances: FloatArray,
     good: npt.NDArray[np.bool_],
@@ -127,7 +127,7 @@ def _summary(
     isThere = np.abs(left) <= REMAINING
     number, remaining = len(light), int(np.count_nonzero(~isThere))
     if not isThere.any():
-        return _nothing(number)
+        return _nothing(number, saturated)
     values, variances, good, light, noise, scienceMean, left = (
         array[isThere] for array in (values, variances, good, light, noise, scienceMean, left)
     )
@@ -151,6 +151,7 @@ def _summary(
     return SourceResiduals(
         nSources=number,
         nRemaining=remaining,
+        saturatedFraction=saturated,
         robust=robustSigma(pulls[good]),
         plain=float(np.std(pulls[kept][good[kept]])),
         worstRegion=max(medians, default=math.nan),
@@ -164,84 +165,20 @@ def _summary(
     )
 
 
-def _nothing(nSources: int) -> SourceResiduals:
+def _nothing(nSources: int, saturated: float) -> SourceResiduals:
     """Return the residuals where every source measured keeps its light."""
     nan = math.nan
-    return SourceResiduals(nSources, nSources, nan, nan, nan, nan, nan, nan, nan, nan, nan, ())
+    return SourceResiduals(nSources, nSources, saturated, nan, nan, nan, nan, nan, nan, nan, nan, nan, ())
 
 
-def _sources(template: MaskedImage, science: MaskedImage) -> tuple[IntArray, IntArray]:
+def _sources(template: Peaks, science: Peaks) -> tuple[IntArray, IntArray]:
     """Return places (pixels of the arrays) of the science image's peaks, and of the template's far from those."""
-    x, y = _peaks(science)
-    otherX, otherY = _peaks(template)
+    x, y, otherX, otherY = science.x, science.y, template.x, template.y
     if len(x) and len(otherX):
         distance = (otherX[:, None] - x) ** 2 + (otherY[:, None] - y) ** 2
         isNew = distance.min(axis=1) > CORE_RADIUS**2
         otherX, otherY = otherX[isNew], otherY[isNew]
     return np.concatenate([x, otherX]), np.concatenate([y, otherY])
-
-
-def _peaks(source: MaskedImage) -> tuple[IntArray, IntArray]:
-    """Return the highest good pixel of every block where it is a peak above the sky, at most 500, bright ones first."""
-    height, width = (side // BLOCK for side in source.shape)
-    nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    if min(height, width) < 1:
-        return nothing
-    every = max(1, math.ceil(source.image.size / MAX_PIXELS))
-    bits = np.int32(source.mask.getPlaneBitMask(DEFAULT_BAD_PLANES, ignoreMissing=True))
-    mask = np.asarray(source.mask)
-    rows = np.arange(height)[np.arange(height) // 8 % every == 0]  # bands of eight blocks
-    highest = np.empty((len(rows), width), dtype=np.float32)
-    for i, row in enumerate(rows):
-        strip = np.s_[row * BLOCK : (row + 1) * BLOCK, : width * BLOCK]
-        isBad = (mask[strip] & bits) != 0
-        pixels = np.where(isBad, np.float32(-np.inf), source.image[strip])
-        highest[i] = np.fmax.reduce(np.fmax.reduce(pixels, axis=0).reshape(width, BLOCK), axis=1)
-    level, spread = _skyOf(source, bits)
-    if not math.isfinite(level):
-        return nothing
-    found = np.flatnonzero(highest.ravel() > level + PEAK_SIGMA * spread)
-    order = np.argsort(-highest.ravel()[found], kind="stable")
-    found = found[_spreadOver(order, MAX_BLOCKS)]
-    blockY, blockX = rows[found // width], found % width
-    steps = np.arange(BLOCK)
-    where = (blockY[:, None, None] * BLOCK + steps[:, None], blockX[:, None, None] * BLOCK + steps)
-    patches = np.where(((mask[where] & bits) != 0) | ~np.isfinite(source.image[where]), -np.inf, source.image[where])
-    best = patches.reshape(len(found), BLOCK**2).argmax(axis=1)
-    y, x = blockY * BLOCK + best // BLOCK, blockX * BLOCK + best % BLOCK
-    inside = (np.minimum(x, y) > 0) & (x < source.width - 1) & (y < source.height - 1)
-    x, y = x[inside].astype(np.int64), y[inside].astype(np.int64)
-    near = np.arange(-1, 2)
-    around = source.image[y[:, None, None] + near[:, None], x[:, None, None] + near].astype(np.float64).reshape(-1, 9)
-    peak = around[:, 4]
-    noise = np.sqrt(np.maximum(source.variance[y, x].astype(np.float64), spread**2))
-    sharpness = (np.nan_to_num(around, nan=level).sum(axis=1) - peak - 8 * level) / (8 * (peak - level))
-    isPeak = (peak - level > PEAK_SIGMA * noise) & (sharpness > LEAST_SHARPNESS)
-    # A block beside a bright source has its highest pixel on the border, below its neighbour.
-    isPeak &= peak >= np.nan_to_num(around, nan=-np.inf).max(axis=1)
-    chosen = _spreadOver(np.flatnonzero(isPeak), MAX_SOURCES)
-    return x[chosen], y[chosen]
-
-
-def _spreadOver(indices: IntArray, most: int) -> IntArray:
-    """Return at most so many of the indices: the first half of them, and an even choice of the others."""
-    if len(indices) <= most:
-        return indices
-    first = most // 2
-    others = np.linspace(first, len(indices) - 1, most - first).astype(np.int64)
-    return np.concatenate([indices[:first], indices[others]])
-
-
-def _skyOf(source: MaskedImage, bits: np.int32) -> tuple[float, float]:
-    """Return median and robust scatter of some hundred thousand good pixels."""
-    step = max(1, math.isqrt(source.image.size // 100_000))
-    pixels = source.image[::step, ::step]
-    pixels = pixels[((np.asarray(source.mask)[::step, ::step] & bits) == 0) & np.isfinite(pixels)]
-    if not pixels.size:
-        return math.nan, math.nan
-    middle = float(np.median(pixels))
-    below = middle - pixels[pixels <= middle]  # sources lie above
-    return middle, max(1.4826 * float(np.median(below)), 1e-9 * float(np.abs(pixels).max()) + 1e-30)
 
 
 def _stamps(x: IntArray, y: IntArray, dy: IntArray, dx: IntArray) -> tuple[IntArray, IntArray]:
