@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from psfmatch.cli.inputs import readInput, requireOtherOutput
 from psfmatch.cli.options import configuration
 from psfmatch.cli.reporting import draw, report
-
-if TYPE_CHECKING:
-    from psfmatch.exposure import Exposure
 
 __all__ = ["addCommand"]
 
@@ -47,31 +44,13 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_subtract)
 
 
-def _read(Reader: type[Exposure], options: argparse.Namespace, which: str) -> Exposure:
-    exposure = Reader.readFits(
-        getattr(options, which),
-        noise=getattr(options, f"{which}_noise"),
-        variance=getattr(options, f"{which}_variance"),
-        mask=getattr(options, f"{which}_mask"),
-        gain=options.gain,
-        readNoise=options.read_noise,
-        useXY0=options.use_xy0 or None,
-    )
-    if options.ignore_wcs:
-        exposure.wcs = None
-    return exposure
-
-
 def _subtract(options: argparse.Namespace) -> int:
-    from psfmatch import io
     from psfmatch.exposure import Exposure
 
     start = time.perf_counter()
-    for name in (options.template, options.science):
-        if Path(options.output).exists() and io.parseFileName(name)[0].resolve() == Path(options.output).resolve():
-            raise ValueError(f"the output {options.output} is one of the inputs; choose another name")
+    requireOtherOutput(options.output, options.template, options.science)
     with ThreadPoolExecutor(1) as reader:
-        template, science = (reader.submit(_read, Exposure, options, which) for which in ("template", "science"))
+        template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
         # The other half of what the run needs is imported while the pixels are read, here alone: two threads that
         # import the same modules can find them half made.
         from psfmatch.differencing import subtract
