@@ -13,13 +13,13 @@ from psfmatch import displays
 from psfmatch.candidates import isFinishedList
 from psfmatch.cells import SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.recipe import edgeHandlingOf, warperOf
 from psfmatch.regions import makeRegions
 from psfmatch.registration import atOrigin, registerTemplate, requireSameShape
 from psfmatch.selection import buildCellSet
 from psfmatch.starMatch import StarMatchConfig, StarMatchTask
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
 from psfmatch.task import Struct, timeMethod
-from psfmatch.warping import Warper
 
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
 
@@ -256,7 +256,7 @@ class ImagePsfMatchTask(StarMatchTask):
         fit = self._solve(cellSet, basisList)
         displays.showSpatialCells(scienceMaskedImage, cellSet)
         with self.timer("convolve"):
-            matched = fit.kernel.convolve(template, self._edgeHandling(), threads=self.threads)
+            matched = fit.kernel.convolve(template, edgeHandlingOf(self.kConfig), threads=self.threads)
         return Struct(
             matchedImage=matched,
             psfMatchedMaskedImage=matched,
@@ -289,11 +289,5 @@ class ImagePsfMatchTask(StarMatchTask):
 
         Errors are those of `psfmatch.registration.registerTemplate`.
         """
-        warper = Warper(
-            self.kConfig.warpingConfig,
-            badPlanes=[plane for plane in self.kConfig.badPixelMaskPlanes if plane != "EDGE"],
-            maskedKernelFraction=self.kConfig.maskedKernelFraction,
-            threads=self.threads,
-        )
         with self.timer("warp"):
-            return registerTemplate(templateExposure, scienceExposure, warper, doWarping)
+            return registerTemplate(templateExposure, scienceExposure, warperOf(self.kConfig, self.threads), doWarping)

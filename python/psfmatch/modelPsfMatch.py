@@ -21,6 +21,7 @@ from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
 from psfmatch.psf import NOT_THERE, Psf, asPsf, averagePosition, exposureFwhmPix, getFwhmPix
 from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
+from psfmatch.recipe import edgeHandlingOf
 from psfmatch.task import Struct, timeMethod
 
 __all__ = ["ModelPsfMatchConfig", "ModelPsfMatchTask", "withShape"]
@@ -134,7 +135,7 @@ class ModelPsfMatchTask(PsfMatchTask):
         self.metadata["spatialKernelSum"] = kernelSum
         self._recordResidual(cellSet)
         with self.timer("convolve"):
-            pixels = fit.kernel.convolve(exposure.maskedImage, self._edgeHandling(), threads=self.threads)
+            pixels = fit.kernel.convolve(exposure.maskedImage, edgeHandlingOf(self.kConfig), threads=self.threads)
         matched = Exposure(
             pixels,
             wcs=exposure.wcs,

@@ -24,7 +24,7 @@ from psfmatch.errors import (
     PsfMatchError,
 )
 from psfmatch.exposure import MaskedImage
-from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.regions import fitRegions
 from psfmatch.solutions import SolutionSlot
 from psfmatch.task import Task
@@ -117,14 +117,6 @@ class PsfMatchTask(Task):
                 shape=maskedImage.shape,
                 kernelSize=size,
             )
-
-    def _edgeHandling(self) -> EdgeHandling:
-        config = self.kConfig
-        return EdgeHandling(
-            copyEdge=config.doCopyEdge,
-            badPlanes=tuple(dict.fromkeys((*config.badPixelMaskPlanes, *config.badMaskPlanes))),
-            maskedKernelFraction=config.maskedKernelFraction,
-        )
 
     def _solve(self, kernelCellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
         """Find the spatially varying kernel and background from all candidates.
