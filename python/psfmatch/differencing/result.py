@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from astropy.table import Table
 
 from psfmatch.alignment import Alignment
@@ -18,11 +19,13 @@ from psfmatch.decorrelation import Decorrelation
 from psfmatch.diagnostics import DifferenceNoise
 from psfmatch.differenceSources import PhotometryImage, detectOnDifference
 from psfmatch.exposure import Exposure
+from psfmatch.kernelUncertainty import kernelUncertaintyPlane
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
 from psfmatch.preparation import Preparation
 from psfmatch.quality import Quality
 from psfmatch.recipe import StoredKernel, SubtractionRecipe
+from psfmatch.registration import atOrigin
 from psfmatch.starPsf import psfFromStars
 from psfmatch.strips import mapStrips
 
@@ -99,6 +102,22 @@ class SubtractionResult:
         return detectOnDifference(
             self.decorrelated, psf, science=science, template=template, threshold=threshold, **options
         )
+
+    def systematicVariance(self) -> npt.NDArray[np.float32]:
+        """Return the variance (ny, nx) that the uncertainty of the kernel adds to the difference near bright stars.
+
+        It is common to the pixels of a star, not independent noise: add it to the variance plane to judge what is left
+        of a bright star, not to weigh faint sources.
+
+        Raises
+        ------
+        ValueError
+            If the kernel has no covariance (``calculateKernelUncertainty``).
+        """
+        isTemplate = self.convolved == "template"
+        convolved = atOrigin((self.template if isTemplate else self.science).maskedImage, self.science.maskedImage)
+        scale = 1.0 if isTemplate else self.kernel.kernelSum(*self.difference.getBBox().centre)
+        return kernelUncertaintyPlane(self.kernel, convolved, self.difference.variance, scale=scale)
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the run, ready for JSON."""

@@ -132,6 +132,7 @@ def chooseKernel(
             "spatialKernelOrder": model.kernelOrder,
             "spatialBgOrder": model.backgroundOrder,
             "nStarPerCell": -1,
+            "calculateKernelUncertainty": True,
         },
         regionFields={
             "layout": layout,
