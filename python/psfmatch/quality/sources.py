@@ -41,12 +41,12 @@ class SourceResiduals:
 
     nSources : measured; nRemaining : those of them more than half of whose light is in the difference; all else is of
     the others. saturatedFraction : share of the bright sources that saturate, in the image where it is larger; robust,
-    plain : widths of the pulls, robust over all sources, plain without the worst tenth; worstRegion : largest value,
-    of the regions of a 3 x 3 division with five sources or more, that two thirds of their chi-squares per pixel exceed; badFraction : share of
-    sources of chi-square per pixel above 4; fluxMean, fluxScatter, fluxError : median share of the light that is left,
-    its scatter beyond the noise, error of the median; footprintRatioMean, footprintRatioStdev : (mean |difference| -
-    that of the sky) / mean |science| over sources, absolute values; chiSquareByFlux : (least S/N, largest S/N,
-    sources, median chi-square per pixel).
+    plain : widths of the pulls, robust over all sources, plain without the worst tenth; worstRegion : largest value, of
+    the regions of a 3 x 3 division with five sources or more, that two thirds of their chi-squares per pixel exceed;
+    badFraction : share of sources of chi-square per pixel above 4; fluxMean, fluxScatter, fluxError : median share of
+    the light that is left, its scatter beyond the noise, error of the median; footprintRatioMean, footprintRatioStdev :
+    (mean |difference| - that of the sky) / mean |science| over sources, absolute values; chiSquareByFlux : (least S/N,
+    largest S/N, sources, median chi-square per pixel).
     """
 
     nSources: int
