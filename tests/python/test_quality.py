@@ -97,7 +97,7 @@ def test_oneBadRegionIsFound(scene):
     left[: SIDE // 3, : SIDE // 3] = 0.05 * scene[2][: SIDE // 3, : SIDE // 3]
     found = sourceResiduals(*pictures(scene, left=left), 1.0, 2.4)
     assert found.worstRegion > 4.0
-    # Chi-squares of 49 pixels scatter by 0.2, a median of four of them by 0.125: two of those for the worst of nine.
+    # Chi-squares of 49 pixels scatter by 0.2, their lower third of five or more by about 0.12: three of those.
     assert sourceResiduals(*pictures(scene), 1.0, 2.4).worstRegion < 1.3
 
 

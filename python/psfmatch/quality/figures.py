@@ -18,7 +18,7 @@ HEADINGS = {
     "saturatedFraction": "bright sources that saturate",
     "sourceRobust": "difference / noise on sources, robust",
     "sourcePlain": "the same, plain, without the worst tenth",
-    "worstRegion": "median chi-square of the worst ninth of the image",
+    "worstRegion": "chi-square of two thirds in the worst ninth",
     "badSourceFraction": "sources left at more than twice their noise",
     "nRemaining": "sources that keep more than half their light",
     "remainingFraction": "their share",

@@ -41,12 +41,12 @@ class SourceResiduals:
 
     nSources : measured; nRemaining : those of them more than half of whose light is in the difference; all else is of
     the others. saturatedFraction : share of the bright sources that saturate, in the image where it is larger; robust,
-    plain : widths of the pulls, robust over all sources, plain without the worst tenth; worstRegion : largest median
-    chi-square per pixel of the regions of a 3 x 3 division that hold five sources or more; badFraction : share of
-    sources of chi-square per pixel above 4; fluxMean, fluxScatter, fluxError : median share of the light that is left,
-    its scatter beyond the noise, error of the median; footprintRatioMean, footprintRatioStdev : (mean |difference| -
-    that of the sky) / mean |science| over sources, absolute values; chiSquareByFlux : (least S/N, largest S/N,
-    sources, median chi-square per pixel).
+    plain : widths of the pulls, robust over all sources, plain without the worst tenth; worstRegion : largest value, of
+    the regions of a 3 x 3 division with five sources or more, that two thirds of their chi-squares per pixel exceed;
+    badFraction : share of sources of chi-square per pixel above 4; fluxMean, fluxScatter, fluxError : median share of
+    the light that is left, its scatter beyond the noise, error of the median; footprintRatioMean, footprintRatioStdev :
+    (mean |difference| - that of the sky) / mean |science| over sources, absolute values; chiSquareByFlux : (least S/N,
+    largest S/N, sources, median chi-square per pixel).
     """
 
     nSources: int
@@ -138,8 +138,8 @@ def _summary(
     kept = np.argsort(chiSquares, kind="stable")[: max(1, math.ceil((1.0 - WORST_DROPPED) * len(light)))]
     scatter, expected = robustSigma(left), float(np.median(noise / light))
     region = (REGIONS * y // shape[0]) * REGIONS + REGIONS * x // shape[1]
-    medians = [
-        float(np.median(chiSquares[region == which]))
+    thirds = [
+        float(np.quantile(chiSquares[region == which], 1.0 / 3.0))
         for which in range(REGIONS**2)
         if np.count_nonzero(region == which) >= LEAST_IN_REGION
     ]
@@ -154,7 +154,7 @@ def _summary(
         saturatedFraction=saturated,
         robust=robustSigma(pulls[good]),
         plain=float(np.std(pulls[kept][good[kept]])),
-        worstRegion=max(medians, default=math.nan),
+        worstRegion=max(thirds, default=math.nan),
         badFraction=float(np.mean(chiSquares > BAD_CHI_SQUARE)),
         fluxMean=float(np.median(left)),
         fluxScatter=math.sqrt(max(scatter**2 - expected**2, 0.0)),
