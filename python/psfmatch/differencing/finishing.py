@@ -16,6 +16,7 @@ from psfmatch.differencing.configuration import FrontDoorConfig
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
+from psfmatch.exposure import Box
 from psfmatch.modelChoice import Choice
 from psfmatch.quality import assessQuality
 from psfmatch.registration import atOrigin
@@ -86,7 +87,9 @@ def finish(
                 )
                 if len(stars)
                 else None,
-                appliedShiftPix=None if inputs.alignment is None else _appliedShift(inputs.alignment),
+                appliedShiftPix=None
+                if inputs.alignment is None
+                else _appliedShift(inputs.alignment, science.getBBox()),
                 whiteness=measureWhiteness(difference if decorrelation is None else decorrelation.exposure),
                 varianceScales=(inputs.preparation.templateVarianceFactor, inputs.preparation.scienceVarianceFactor),
                 coverage=inputs.coverage.templateFraction,
@@ -142,6 +145,11 @@ def _chiSquareByFlux(table: Table) -> tuple[tuple[float, float, int, float], ...
     return tuple(rows)
 
 
-def _appliedShift(alignment: Alignment) -> float:
-    """Return the size of the correction that was applied to the coordinates, pixels."""
-    return 0.0 if alignment.method == "nominal" else float(np.hypot(*alignment.shift))
+def _appliedShift(alignment: Alignment, box: Box) -> float:
+    """Return the largest correction that was applied to the coordinates, in a corner of the image, pixels."""
+    if alignment.method == "nominal":
+        return 0.0
+    corners = np.array([(x, y) for x in (box.x0, box.x1 - 1) for y in (box.y0, box.y1 - 1)]) - alignment.centre
+    affine = np.array(alignment.affine)
+    moved = corners @ affine[:, :2].T + affine[:, 2] - corners
+    return float(np.hypot(moved[:, 0], moved[:, 1]).max())

@@ -19,8 +19,8 @@ from psfmatch.decorrelation import Decorrelation
 from psfmatch.diagnostics import DifferenceNoise
 from psfmatch.differenceSources import PhotometryImage, detectOnDifference
 from psfmatch.exposure import Exposure
-from psfmatch.kernelUncertainty import kernelUncertaintyPlane
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.kernelUncertainty import kernelUncertaintyPlane
 from psfmatch.modelChoice import Choice
 from psfmatch.preparation import Preparation
 from psfmatch.quality import Quality

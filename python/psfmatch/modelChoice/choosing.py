@@ -181,7 +181,7 @@ def _stateOf(
     regions = PixelRegions.ofCandidates(candidates, config, basisList.shape[1:], threads)
     state = RegionState(regions, basisList, cellSet.bbox, config.spatialModelType, norm)
     model = _usualModel(family, len(regions))
-    state.reject(state.judge(state.system(MAX_ORDER), model), config.regionConfig)
+    state.reject(state.judge(state.system(model.highestOrder), model), config.regionConfig)
     return state
 
 
@@ -249,7 +249,7 @@ def _chooseRejection(state: RegionState, model: SpatialModel, config: Any) -> tu
     for doReject in (True, False):
         if not doReject:
             state.unreject()
-        residuals = state.judge(state.system(MAX_ORDER), model)
+        residuals = state.judge(state.system(model.highestOrder), model)
         bright = residuals.usable & (residuals.signal > BRIGHT_SIGNAL)
         figures[doReject] = robustSpread(residuals.pull[bright])
         if doReject:
@@ -274,9 +274,10 @@ def _chooseLayout(
             "layout", "tiles", len(tiles.regions), "stars", 0.0,
             f"Tiles over all good pixels ({len(tiles.regions)}): there are too few stars to fit.",
         )  # fmt: skip
-    starSystem, tileSystem = stars.system(MAX_ORDER), tiles.system(MAX_ORDER)
-    starTrial = Trial(starSystem)
     starModel, tileModel = (_usualModel(family, len(state.regions)) for state in (stars, tiles))
+    order = max(starModel.highestOrder, tileModel.highestOrder)
+    starSystem, tileSystem = stars.system(order), tiles.system(order)
+    starTrial = Trial(starSystem)
     byStars = starTrial.heldOut(starModel)
     byTiles = np.full(len(stars.regions), np.nan)
     for fold in np.unique(stars.folds):

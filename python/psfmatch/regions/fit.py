@@ -101,7 +101,7 @@ def fitRegions(
     regions = PixelRegions.ofCandidates(candidates, config, basisList.shape[1:], threads)
     state = RegionState(regions, basisList, bbox, config.spatialModelType, config.regionConfig.kernelNorm)
     model = modelOf(config, len(basisList))
-    maxOrder = max(model.kernelOrder, model.backgroundOrder)
+    maxOrder = model.highestOrder
     nPasses = 0
     while True:
         system = state.system(maxOrder)

@@ -49,6 +49,11 @@ class SpatialModel:
     variationScale: float
 
     @property
+    def highestOrder(self) -> int:
+        """The higher of the two orders."""
+        return max(self.kernelOrder, self.backgroundOrder)
+
+    @property
     def nParameters(self) -> int:
         """Free numbers of the model: the kernel sum is one, constant over the field."""
         return 1 + (len(self.images) - 1) * nTerms(self.kernelOrder) + nTerms(self.backgroundOrder)
