@@ -55,6 +55,7 @@ class PixelRegions:
         )
         total = scienceVariance + templateVariance
         usable &= np.isfinite(total) & (total > 0.0)
+        _leaveOutSaturated(candidates, kernelShape, usable)
         return cls(
             stamps,
             np.array([c.x for c in candidates]),
@@ -125,6 +126,25 @@ class PixelRegions:
         sky = np.minimum(sky, np.median(sky) + 3.0 * robustSpread(sky))
         signal: PixelStack = (model - sky[:, None, None].astype(np.float32)) / sigma
         return Residuals(pull, signal, variance, usable)
+
+
+def _leaveOutSaturated(candidates: Sequence[KernelCandidate], kernelShape: tuple[int, int], usable: BoolStack) -> None:
+    """Take the pixels out whose kernel footprint holds a saturated pixel of the image to convolve.
+
+    Nobody knows the light that is missing there, and little of it, spread by the kernel's wings, counts as kernel sum.
+    """
+    height, width = kernelShape
+    for candidate, pixels in zip(candidates, usable, strict=True):
+        mask = candidate.templateMaskedImage.mask
+        bits = mask.getPlaneBitMask(("SAT",), ignoreMissing=True)
+        flags = (np.asarray(mask) & bits) != 0
+        if flags.any():
+            for axis, length in ((0, height), (1, width)):
+                total = np.cumsum(flags, axis=axis)
+                total = np.insert(total, 0, 0, axis=axis)
+                n = total.shape[axis]
+                flags = np.take(total, range(length, n), axis) > np.take(total, range(n - length), axis)
+            pixels[flags] = False
 
 
 @dataclass(frozen=True, eq=False)
