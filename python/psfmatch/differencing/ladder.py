@@ -14,6 +14,7 @@ from psfmatch.errors import (
     InsufficientKernelSourcesError,
     KernelSolutionError,
     NoKernelCandidatesError,
+    PsfMatchError,
 )
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.modelChoice import Choice, KernelChoice, chooseKernel
@@ -51,6 +52,8 @@ def solveByLadder(
     config = task.config
     if not getattr(config, "chooseKernel", False):
         return _subtractWith(task, inputs, _starsFor(task, inputs, candidateList), fwhms, convolveTemplate)
+    if candidateList is None and not len(inputs.sources):
+        return _withoutKernelFit(task, inputs, convolveTemplate, _noSources(task, inputs))
     science = inputs.science.maskedImage
     template = atOrigin(inputs.template.maskedImage, science)
     pair = (template, science) if convolveTemplate else (science, template)
@@ -60,26 +63,38 @@ def solveByLadder(
         if candidateList is None
         else task._sources(candidateList, inputs.science)
     )
-    steps: list[str] = []
     try:
         with task.timer("chooseKernel"):
-            choice = chooseKernel(
-                *pair, sources, sizes, task.kConfig, task.threads, starsOnly=candidateList is not None
-            )
+            starsOnly = candidateList is not None
+            choice = chooseKernel(*pair, sources, sizes, task.kConfig, task.threads, starsOnly=starsOnly)
         chosen = _withChoice(task, choice)
         made = _subtractWith(chosen, inputs, sources, fwhms, convolveTemplate)
         return replace(made, choices=choice.choices)
     except TOO_FEW as error:
-        first = error
-        steps.append(f"The kernel could not be fitted to stars or tiles ({error}).")
-        log.warning("%s Trying simpler models", steps[-1])
+        if candidateList is not None:
+            raise
+        return _withoutKernelFit(task, inputs, convolveTemplate, error)
+
+
+def _noSources(task: ImagePsfMatchTask, inputs: Inputs) -> PsfMatchError:
+    """Return the error that says that nothing was found, and why."""
+    try:
+        requireSources(inputs.sources, inputs.science, getattr(task.selectDetection.config, "statsMask", ()))
+    except NoKernelCandidatesError as error:
+        return error
+    return NoKernelCandidatesError("no source was found", nSources=0)
+
+
+def _withoutKernelFit(task: ImagePsfMatchTask, inputs: Inputs, convolveTemplate: bool, first: PsfMatchError) -> Made:
+    """Subtract without a fitted kernel, as well as that can be done soundly; else raise what made it necessary."""
+    steps = [f"The kernel could not be fitted to stars or tiles ({first})."]
+    log.warning("%s Trying simpler models", steps[-1])
+    images = inputs.template, inputs.science, inputs.sources
     for build, name, cap in ((byPsfModels, "the two PSF models", "C"), (byScale, "the photometric scale alone", "D")):
         try:
-            result = build(
-                inputs.template, inputs.science, inputs.sources, convolveTemplate, task.kConfig, task.threads
-            )
+            result = build(*images, convolveTemplate, task.kConfig, task.threads)
         except InputImagesError as error:
-            steps.append(f"No kernel from {name}: {error}")
+            steps.append(f"No kernel from {name}: {error}.")
             continue
         steps.append(f"The kernel is that of {name}.")
         log.warning("%s", steps[-1])

@@ -27,6 +27,9 @@ FloatArray = npt.NDArray[np.float64]
 NOISE_FLOOR = 1e-3
 """Of the power of the narrower PSF: frequencies below it are not divided (Wiener filter)."""
 APERTURE = 7  # px, half side
+MIN_SNR = 10.0
+MAX_RATIOS = 50
+"""Sources that tell the flux ratio."""
 
 
 def byPsfModels(
@@ -88,8 +91,10 @@ def _fluxRatio(template: Exposure, science: Exposure, sources: Any) -> float:
         return float(template.photoCalib) / float(science.photoCalib)
     before = atOrigin(template.maskedImage, science.maskedImage)
     x0, y0 = science.xy0
-    ratios = []
-    for x, y, snr in zip(sources["x"], sources["y"], sources["snr"], strict=True):
+    ratios, nTried = [], 0
+    bright = sources[np.asarray(sources["snr"]) > MIN_SNR][:MAX_RATIOS]
+    for x, y in zip(bright["x"], bright["y"], strict=True):
+        nTried += 1
         column, row = round(float(x)) - x0, round(float(y)) - y0
         part = np.s_[max(0, row - APERTURE) : row + APERTURE + 1, max(0, column - APERTURE) : column + APERTURE + 1]
         light = []
@@ -101,12 +106,13 @@ def _fluxRatio(template: Exposure, science: Exposure, sources: Any) -> float:
             noise = math.sqrt(max(float(np.nansum(image.variance[part][~bad])), 0.0))
             level = float((pixels[~bad] - np.median(pixels[~bad])).sum()) if (~bad).sum() > 30 else 0.0
             light.append(level if level > 5.0 * noise else math.nan)
-        if snr > 10.0 and math.isfinite(light[0] / light[1] if light[1] else math.nan):
+        if math.isfinite(light[0]) and math.isfinite(light[1]):
             ratios.append(light[0] / light[1])
-    if not ratios:
+    # Of images of different skies a few sources lie upon another by chance.
+    if 2 * len(ratios) <= nTried:
         raise InputImagesError(
-            "nothing tells the flux ratio: no photometric calibration of both images, and no source that stands out in "
-            "both by 5 sigma"
+            f"nothing tells the flux ratio: no photometric calibration of both images, and {len(ratios)} of {nTried} "
+            "sources stand out in both by 5 sigma"
         )
     return float(np.median(ratios))
 

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError
+from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, kernelNorm
 from psfmatch.modelChoice.trial import Choice, Trial, trimmedDifference
 from psfmatch.regions import PixelRegions, RegionState, SpatialModel, makeRegions
+from psfmatch.regions.layout import regionCentres
 from psfmatch.regions.pixels import robustSpread
 
 __all__ = ["KernelChoice", "chooseKernel"]
@@ -89,15 +90,17 @@ def chooseKernel(
     basisList = family.basis()
     norm = kernelNorm(convolved, other, sources, family)
     starState = None
-    if len(sources) >= config.minKernelSources:
+    nStars = len(regionCentres(convolved, other, config, family.kernelSize, sources))
+    if nStars >= config.minKernelSources:
         starState = _stateOf(convolved, other, config, family, basisList, sources, norm, threads)
     layout, state, layoutChoice = "stars", starState, None
     if starsOnly:
         if starState is None:
+            counts = {"nSources": nStars, "nRequired": config.minKernelSources}
+            if nStars == 0:
+                raise NoKernelCandidatesError("no source of candidateList lies on the images", **counts)
             raise InsufficientKernelSourcesError(
-                f"{len(sources)} sources given, minKernelSources is {config.minKernelSources}",
-                nSources=len(sources),
-                nRequired=config.minKernelSources,
+                f"{nStars} sources given on the images, minKernelSources is {config.minKernelSources}", **counts
             )
         layoutChoice = Choice(
             "layout", "stars", len(starState.regions), "tiles", math.nan,

@@ -80,6 +80,8 @@ def kernelNorm(convolved: MaskedImage, other: MaskedImage, sources: Any, family:
     ratios = []
     x0, y0 = other.xy0
     for x, y in zip(np.asarray(sources["x"][:200]), np.asarray(sources["y"][:200]), strict=True):
+        if not other.getBBox().contains(x, y):
+            continue
         column, row = round(float(x)) - x0, round(float(y)) - y0
         part = np.s_[max(0, row - 7) : row + 8, max(0, column - 7) : column + 8]
         light = []
