@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from psfmatch import displays
 from psfmatch.candidates import isFinishedList
 from psfmatch.cells import SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.recipe import edgeHandlingOf, warperOf
 from psfmatch.regions import makeRegions
+from psfmatch.regions.layout import insideFit
 from psfmatch.registration import atOrigin, registerTemplate, requireSameShape
 from psfmatch.selection import buildCellSet
 from psfmatch.starMatch import StarMatchConfig, StarMatchTask
@@ -280,6 +283,9 @@ class ImagePsfMatchTask(StarMatchTask):
             if isFinishedList(candidateList):
                 candidateList = [item["footprint"] for item in candidateList]
             sources = self._sources(candidateList, Exposure(science))
+            x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
+            nOutside = int((~insideFit(x, y, science.getBBox(), kernelSize)).sum())
+            self.metadata["rejectedSources"] = {"outside, or too close to the edge": nOutside} if nOutside else {}
         return makeRegions(template, science, self.kConfig, kernelSize, sources)
 
     def registerTemplate(

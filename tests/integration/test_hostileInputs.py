@@ -1,5 +1,7 @@
 """Whatever comes in, out comes a typed error that helps, or a finite difference whose flags tell what is lost."""
 
+import re
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -160,10 +162,17 @@ HOPELESS = {
 @pytest.mark.parametrize("name", HOPELESS)
 def test_hopeless(pair, name):
     which, edit, message = HOPELESS[name]
-    # Images without a good pixel are told before stars are looked for.
-    with pytest.raises((*NO_STARS, InputImagesError), match=f"{message}|do not overlap enough") as caught:
-        subtract(*edited(pair, which, edit))
-    assert caught.value.counts
+    # Images without a good pixel are told before stars are looked for; what noise no plane tells, the grade does.
+    result, error = None, None
+    try:
+        result = subtract(*edited(pair, which, edit))
+    except PsfMatchError as caught:
+        error = caught
+    if error is None:
+        assert result.grade in "DF"
+    else:
+        assert re.search(f"{message}|do not overlap enough|the kernel takes", str(error))
+        assert error.counts
 
 
 TEMPLATES_OF_ANOTHER_SKY = {
@@ -251,7 +260,7 @@ def test_hotPixelsWithoutMask(badFraction):
     pair = simulatePair(seed=4, size=256, brightStars=300, faintStars=100, badFraction=badFraction)
     template, science = (MaskedImage(e.image, None, e.variance) for e in (pair.template, pair.science))
     result = honestOrTyped(lambda: subtract(template, science))
-    if result is not None:
+    if result is not None and result.grade not in "DF":
         centre = pair.truth.box.centre
         assert result.kernel.kernelSum(*centre) == pytest.approx(pair.truth.kernelSum(*centre), rel=0.05)
 
@@ -298,10 +307,11 @@ def test_smallerThanTheKernel(shape):
 @pytest.mark.parametrize("mode", DIRECTIONS)
 def test_barelyLargerThanTheKernel(shape, mode):
     star = [(shape[1] // 2, shape[0] // 2, 1e5)]
-    with pytest.raises(
-        NO_STARS, match=r"no room for a region|too close to the edge|No kernel candidate is left of 1|no source|^1 "
-    ):
-        subtract(noiseImage(shape, 0, star), noiseImage(shape, 1, star), mode=mode)
+    images = noiseImage(shape, 0, star), noiseImage(shape, 1, star)
+    with pytest.raises(NO_STARS, match=r"too close to the edge|No kernel candidate is left of 1|no source|^1 "):
+        subtract(*images, mode=mode, config=frontDoorConfig())
+    result = honestOrTyped(lambda: subtract(*images, mode=mode))
+    assert result is None or result.grade in "CDF"
 
 
 @pytest.mark.parametrize(("name", "isScaled"), [("AL", False), ("DF", True), ("DF", False)])

@@ -98,7 +98,11 @@ def chooseKernel(
         if starState is None:
             counts = {"nSources": nStars, "nRequired": config.minKernelSources}
             if nStars == 0:
-                raise NoKernelCandidatesError("no source of candidateList lies on the images", **counts)
+                raise NoKernelCandidatesError(
+                    f"of {len(sources)} sources {len(sources)} of candidateList lie outside the images, or too close "
+                    "to their edge",
+                    **{**counts, "nSources": len(sources)},
+                )
             raise InsufficientKernelSourcesError(
                 f"{nStars} sources given on the images, minKernelSources is {config.minKernelSources}", **counts
             )

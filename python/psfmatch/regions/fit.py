@@ -17,7 +17,7 @@ import numpy.typing as npt
 from astropy.table import Table
 
 from psfmatch.cells import KernelCandidate
-from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
+from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError
 from psfmatch.exposure import Box
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.spatialFunction import makeSpatialFunction
@@ -39,6 +39,8 @@ FOLD_BLOCK = 128
 """Side (pixels) of the blocks that share a fold: neighbouring regions overlap and must not vouch for each other."""
 VARIANCE_CHANGE = 0.02
 """Equations are made again where the variance of a pixel has changed by more than this part, or its rejection."""
+MIN_SIGNIFICANCE = 5.0
+"""Of the light that the kernel takes off, in sigma."""
 MIN_GOOD_PART = 0.5
 """A region that keeps less than this part of its pixels is told as rejected."""
 TYPICAL_NOISE = 0.1
@@ -113,7 +115,16 @@ def fitRegions(
         log.debug("Pass %d: %.2f %% of the pixels rejected", nPasses, 100.0 * float(state.rejected.mean()))
         if not hasChanged and nPasses > 1:
             break
-    solution = state.system(maxOrder).solve(model, withCovariance=True)
+    system = state.system(maxOrder)
+    solution = system.solve(model, withCovariance=True)
+    gain = system.lightGain(solution)
+    if not gain > MIN_SIGNIFICANCE**2 + 2.0 * model.nParameters:
+        raise KernelSolutionError(
+            f"the kernel takes {gain:.3g} off a chi-square of {system.squares.sum():.3g} with {model.nParameters} "
+            "parameters, no more than noise: the image to convolve does not show the light of the other. Check that "
+            "both show the same sky, registered.",
+            nCandidates=len(candidates),
+        )
     table = heldOutTable(state, residuals)
     nGood = _settle(candidates, state, table)
     _requireRegions(nGood, config, "left")

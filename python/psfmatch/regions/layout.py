@@ -11,7 +11,7 @@ from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, MaskedImage
 
-__all__ = ["makeRegions", "regionCentres"]
+__all__ = ["insideFit", "makeRegions", "regionCentres"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -49,7 +49,7 @@ def regionCentres(
         centres = _tileCentres(template, science, config, half)
     else:
         x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
-        inside = box.contains(x, y)
+        inside = insideFit(x, y, box, kernelSize)
         centres = np.floor(np.stack([x, y], axis=1)[inside] + 0.5).astype(np.int64)
         low = np.array([box.x0 + half, box.y0 + half])
         high = np.array([box.x1 - 1 - half, box.y1 - 1 - half])
@@ -57,6 +57,16 @@ def regionCentres(
         centres = np.clip(centres, low, high)
         centres = centres[np.sort(np.unique(centres, axis=0, return_index=True)[1])]
     return centres[: config.regionConfig.maxRegions]
+
+
+def insideFit(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], box: Box, kernelSize: int
+) -> npt.NDArray[np.bool_]:
+    """Return which positions (parent pixels) lie far enough from the edges for their pixels to be fitted."""
+    margin = kernelSize // 2
+    inner = Box(box.x0 + margin, box.y0 + margin, max(0, box.width - 2 * margin), max(0, box.height - 2 * margin))
+    inside: npt.NDArray[np.bool_] = np.asarray(inner.contains(x, y))
+    return inside
 
 
 def _tileCentres(template: MaskedImage, science: MaskedImage, config: Any, half: int) -> IntArray:

@@ -254,6 +254,15 @@ class RegionSystem:
         )
         return result
 
+    def lightGain(self, solution: SpatialCoefficients) -> float:
+        """Return by how much a solution's chi-square is below that of the background alone."""
+        q = solution.background.size
+        sums, sides, _ = self._totals
+        matrix = sums[:q, :q, self.n, self.n]
+        background = np.linalg.lstsq(matrix, sides[:q, self.n], rcond=None)[0]
+        alone = self.chiSquares(np.zeros((self.folds.size, self.n)), background @ self.terms[:q])
+        return float((alone - self.chiSquares(*self.at(solution))).sum())
+
     def heldOut(self, model: SpatialModel) -> tuple[FloatArray, FloatArray]:
         """Return coefficients (regions, n) and backgrounds (regions), each of a solution without the region's fold."""
         coefficients, backgrounds = np.empty((self.folds.size, self.n)), np.empty(self.folds.size)
