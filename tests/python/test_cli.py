@@ -28,7 +28,7 @@ def _logging():
 
 @pytest.fixture(scope="module")
 def pair():
-    return simulatePair(seed=4, size=256, brightStars=300, faintStars=100)
+    return simulatePair(seed=4, size=192, brightStars=300, faintStars=100)
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,10 @@ def folder(pair, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pair")
     pair.template.writeFits(folder / "template.fits")
     pair.science.writeFits(folder / "science.fits")
-    noise = Exposure(MaskedImage(np.random.default_rng(0).normal(size=(128, 128)), variance=np.ones((128, 128))))
-    noise.writeFits(folder / "noise.fits")
-    Exposure(pair.science.maskedImage.subset(psfmatch.Box(0, 0, 200, 200))).writeFits(folder / "small.fits")
+    random = np.random.default_rng(0)
+    for name in ("noise.fits", "other.fits"):
+        noise = MaskedImage(random.normal(size=(128, 128)), variance=np.ones((128, 128)))
+        Exposure(noise).writeFits(folder / name)
     (folder / "text.fits").write_text("no FITS file")
     return folder
 
@@ -91,7 +92,7 @@ def test_subtractAsJson(run, pair, tmp_path):
     status, out, _ = run(*PAIR, "--json", "-q")
     assert status == 0
     summary = json.loads(out)
-    assert summary["shape"] == [256, 256]
+    assert summary["shape"] == [192, 192]
     assert summary["convolved"] == "template"
     assert summary["output"] == str(tmp_path / "difference.fits")
     assert summary["kernelSum"] == pytest.approx(1.25, rel=0.05)
@@ -107,7 +108,7 @@ def test_quietAndVerbose(run):
     assert "INFO" not in quiet
     assert "INFO" in verbose
     assert "DEBUG" in verbose
-    assert "residual" in verbose
+    assert "chooseKernel: start" in verbose
 
 
 @pytest.mark.parametrize(("mode", "convolved"), [("convolveTemplate", "template"), ("convolveScience", "science")])
@@ -129,7 +130,8 @@ def test_threads(run, tmp_path):
 
 
 def test_givenFwhm(run):
-    status, out, _ = run(*PAIR, "--template-fwhm", "2.7", "--science-fwhm", "3.9", "--json")
+    fixed = ("-c", "kernel.active.spatialKernelOrder=1")  # the documented rule for the widths
+    status, out, _ = run(*PAIR, "--template-fwhm", "2.7", "--science-fwhm", "3.9", "--json", *fixed)
     assert status == 0
     summary = json.loads(out)
     assert summary["basisSigmas"] == pytest.approx([0.7, 1.4, 2.8])
@@ -165,7 +167,7 @@ def test_planesFromOtherFiles(run, pair, folder, tmp_path):
 
 
 def test_bracketsAndGain(run, tmp_path):
-    clean = simulatePair(seed=4, size=256, brightStars=300, faintStars=100, badFraction=0)
+    clean = simulatePair(seed=4, size=192, brightStars=300, faintStars=100, badFraction=0)
     hdus = [fits.PrimaryHDU()]
     hdus += [fits.ImageHDU(e.image, name=n) for e, n in ((clean.template, "OLD"), (clean.science, "NEW"))]
     fits.HDUList(hdus).writeto(tmp_path / "both.fits")
@@ -185,6 +187,53 @@ def test_ignoreWcs(run, pair, tmp_path):
     assert status == 3
     assert "do not overlap" in err
     assert run(*arguments, "--ignore-wcs")[0] == 0
+
+
+def test_explain(run):
+    status, out, _ = run(*PAIR, "--explain", "-q")
+    assert status == 0
+    assert "Convolving the template: PSF FWHM" in out.split("\n\n", 1)[1]
+
+
+def test_decorrelatedAndSources(run, pair, tmp_path):
+    status, out, _ = run(*PAIR, "--decorrelated", "OUT/white.fits", "--sources", "OUT/sources.fits", "--json")
+    assert status == 0
+    summary = json.loads(out)
+    expected = subtract(pair.template, pair.science)
+    written = Exposure.readFits(tmp_path / "white.fits")
+    np.testing.assert_array_equal(written.image, expected.decorrelated.image)
+    assert written.psf is not None
+    with fits.open(tmp_path / "sources.fits") as hdus:
+        found = hdus[1].data
+        assert len(found) == summary["nDetections"] == len(expected.detect())
+
+
+def test_gate(run, tmp_path):
+    """A difference that does not pass is written and reported all the same."""
+    assert run(*PAIR, "--gate", "grade=F", "--gate", "noiseRobustStdev=2")[0] == 0
+    status, out, err = run(*PAIR, "--gate", "noiseRobustStdev=0.1", "--json")
+    assert status == 5
+    (failure,) = json.loads(out)["failedGates"]
+    assert failure.startswith("noiseRobustStdev is ")
+    assert "Quality gate: noiseRobustStdev is" in err
+    assert (tmp_path / "difference.fits").exists()
+
+
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [
+        ("grade", "give FIGURE=LIMIT"),
+        ("=B", "give FIGURE=LIMIT"),
+        ("grade=Z", "choose one of A, B, C, D, F"),
+        ("noiseRobustStdev=small", "small is not a number"),
+        ("noSuchFigure=1", "is no figure"),
+    ],
+)
+def test_wrongGate(run, gate, message):
+    status, out, err = run(*PAIR, "--gate", gate, "-c", "kernel.active.spatialKernelOrder=1", "-q")
+    assert status == 2
+    assert out == ""
+    assert message in err
 
 
 # Configuration
@@ -266,9 +315,9 @@ def test_brokenConfigurationFiles(run, tmp_path, name, text):
         ("template.fits", "OUT/nowhere.fits", 3, "nowhere.fits"),
         ("OUT/nowhere.fits", "science.fits", 3, "nowhere.fits"),
         ("text.fits", "science.fits", 3, "text.fits"),
-        ("template.fits", "small.fits", 3, "template 256x256, science 200x200"),
+        ("noise.fits", "science.fits", 3, "128x128"),
         ("template.fits[NOISE]", "science.fits", 3, "NOISE"),
-        ("noise.fits", "noise.fits", 4, "no source was found"),
+        ("noise.fits", "other.fits", 4, "tiles"),
     ],
 )
 def test_exitStatus(run, folder, tmp_path, template, science, status, message):
@@ -344,7 +393,7 @@ def test_info(run, folder):
     assert status == 0
     for name in ("IMAGE", "MASK", "VARIANCE"):
         assert name in out
-    assert "256x256" in out
+    assert "192x192" in out
     status, out, _ = run("info", "science.fits", "--json")
     rows = json.loads(out)
     assert {row["name"]: row["role"] for row in rows if row["name"]} == {
@@ -353,7 +402,7 @@ def test_info(run, folder):
         "MASK": "mask",
         "VARIANCE": "variance",
     }
-    assert [row["shape"] for row in rows if row["name"] == "IMAGE"] == [[256, 256]]
+    assert [row["shape"] for row in rows if row["name"] == "IMAGE"] == [[192, 192]]
 
 
 def test_infoOnWhatIsNone(run):
@@ -368,14 +417,14 @@ def test_infoOnWhatIsNone(run):
 
 
 def test_demo(run, tmp_path):
-    status, out, _ = run("demo", "--size", "256", "--seed", "4", "-o", "OUT/demo")
+    status, out, _ = run("demo", "--size", "192", "--seed", "4", "-o", "OUT/demo")
     assert status == 0
     names = {path.name for path in (tmp_path / "demo").iterdir()}
     assert names == {"template.fits", "science.fits", "difference.fits", "difference.png"}
     assert "true kernel sum   1.2500" in out
     assert "injected" in out
-    assert Exposure.readFits(tmp_path / "demo" / "difference.fits").shape == (256, 256)
-    again, text, _ = run("demo", "--size", "256", "--seed", "4", "-o", "OUT/demo", "--json", "-q")
+    assert Exposure.readFits(tmp_path / "demo" / "difference.fits").shape == (192, 192)
+    again, text, _ = run("demo", "--size", "192", "--seed", "4", "-o", "OUT/demo", "--json", "-q")
     assert again == 0
     summary = json.loads(text)
     assert summary["trueKernelSum"] == pytest.approx(1.25)

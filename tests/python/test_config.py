@@ -23,6 +23,7 @@ from psfmatch.config import (
     PsfMatchConfig,
     PsfMatchConfigAL,
     PsfMatchConfigDF,
+    RegionConfig,
     SourceDetectionConfig,
     SourceMeasurementConfig,
     SubtractBackgroundConfig,
@@ -37,6 +38,7 @@ allClasses = [
     PsfMatchConfig,
     PsfMatchConfigAL,
     PsfMatchConfigDF,
+    RegionConfig,
     SourceDetectionConfig,
     SourceMeasurementConfig,
     SubtractBackgroundConfig,
@@ -45,6 +47,7 @@ allClasses = [
 
 edgePlanes = ["NO_DATA", "EDGE", "SAT"]
 commonDefaults = {
+    "fitMethod": "candidates",
     "useAfwBackground": False,
     "fitForBackground": False,
     "kernelBasisSet": "alard-lupton",
@@ -132,6 +135,18 @@ documentedDefaults = {
         "lambdaMin": -1.0,
         "lambdaMax": 2.0,
         "lambdaStep": 0.1,
+    },
+    RegionConfig: {
+        "layout": "stars",
+        "halfWidth": 15,
+        "maxRegions": 600,
+        "iterations": 3,
+        "rejectPixels": True,
+        "threshold": 5.0,
+        "growth": 6,
+        "shapeScale": 1.0,
+        "variationScale": 0.1,
+        "kernelNorm": 0.35,
     },
     SourceDetectionConfig: {
         "minPixels": 1,
@@ -227,6 +242,7 @@ def test_subConfigurations():
     config = PsfMatchConfig()
     assert type(config.warpingConfig) is WarperConfig
     assert type(config.detectionConfig) is DetectionConfig
+    assert type(config.regionConfig) is RegionConfig
     assert type(config.afwBackgroundConfig) is SubtractBackgroundConfig
     detection = SourceDetectionConfig()
     assert (detection.background.binSize, detection.background.useApprox) == (128, True)

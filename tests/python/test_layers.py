@@ -76,7 +76,6 @@ pythonRows = [
         "injection",
         "scoreImage",
     },
-    {"psfMatch", "imagePsfMatch", "modelPsfMatch", "starMatch", "differencing", "injection", "scoreImage"},
     {"plots", "reporting", "batch", "cli", "__main__", "testing"},
     {"__init__"},
 ]

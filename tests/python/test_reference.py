@@ -11,11 +11,13 @@ from psfmatch.config import (
     DetectionConfig,
     PsfMatchConfigAL,
     PsfMatchConfigDF,
+    RegionConfig,
     SourceDetectionConfig,
     SourceMeasurementConfig,
     SubtractBackgroundConfig,
     WarperConfig,
 )
+from psfmatch.differencing import FrontDoorConfig
 from psfmatch.starMatch import StarMatchConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,8 +25,10 @@ TEXT = (ROOT / "docs" / "reference.md").read_text()
 WORDS = set(re.findall(r"\w+", TEXT))
 CONFIGS = [
     DetectionConfig,
+    FrontDoorConfig,
     PsfMatchConfigAL,
     PsfMatchConfigDF,
+    RegionConfig,
     SourceDetectionConfig,
     SourceMeasurementConfig,
     StarMatchConfig,
