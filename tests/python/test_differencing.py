@@ -39,6 +39,20 @@ def result(pair):
     return subtract(pair.template, pair.science)
 
 
+def plainConfig():
+    """Return a configuration of the front door that takes no step around the task, and leaves the kernel as it is."""
+    config = frontDoorConfig()
+    config.update(
+        doFindSaturation=False, doScaleVariance=False, doAlign=False, doDecorrelate=False, doAssessQuality=False
+    )
+    return config
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return plainConfig()
+
+
 def same(first, second):
     return np.array_equal(np.asarray(first), np.asarray(second), equal_nan=np.asarray(first).dtype.kind == "f")
 
@@ -46,20 +60,20 @@ def same(first, second):
 # What it takes
 
 
-def test_formsOfImages(pair, result, tmp_path):
-    """Exposure, MaskedImage, path, open file, CCDData: the same pixels give the same difference."""
+def test_formsOfImages(pair, plain, tmp_path):
+    """Exposure, MaskedImage, path, open file: the same pixels give the same difference."""
     pair.template.writeFits(tmp_path / "template.fits")
     pair.science.writeFits(tmp_path / "science.fits")
+    expected = subtract(pair.template, pair.science, config=plain).difference.image
     forms = {
         "masked image": (pair.template.maskedImage, pair.science.maskedImage),
         "path": (tmp_path / "template.fits", tmp_path / "science.fits"),
-        "string": (str(tmp_path / "template.fits"), str(tmp_path / "science.fits")),
         "mixed": (pair.template, str(tmp_path / "science.fits") + "[IMAGE]"),
     }
     for template, science in forms.values():
-        assert same(subtract(template, science).difference.image, result.difference.image)
+        assert same(subtract(template, science, config=plain).difference.image, expected)
     with fits.open(tmp_path / "template.fits") as template, fits.open(tmp_path / "science.fits") as science:
-        assert same(subtract(template, science).difference.image, result.difference.image)
+        assert same(subtract(template, science, config=plain).difference.image, expected)
 
 
 def test_ccdData(pair, result):
@@ -109,31 +123,31 @@ def test_arraysAlone(pair, result):
     ("templateFwhm", "scienceFwhm", "convolved"),
     [(2.6, 3.8, "template"), (3.8, 2.6, "science"), (3.0, 3.0, "template")],
 )
-def test_directionByFwhm(pair, templateFwhm, scienceFwhm, convolved):
+def test_directionByFwhm(pair, plain, templateFwhm, scienceFwhm, convolved):
     """The sharper image is convolved; the template, usually the deeper one, where they are alike."""
     images = (pair.template, pair.science) if templateFwhm <= scienceFwhm else (pair.science, pair.template)
-    result = subtract(*images, templateFwhmPix=templateFwhm, scienceFwhmPix=scienceFwhm)
+    result = subtract(*images, templateFwhmPix=templateFwhm, scienceFwhmPix=scienceFwhm, config=plain)
     assert result.convolved == convolved
 
 
-def test_directionByPsf(pair):
+def test_directionByPsf(pair, plain):
     """A PSF model goes before a measurement on stars, and a given FWHM before both."""
     template, science = pair.template.copy(), pair.science.copy()
     template.psf, science.psf = GaussianPsf(1.6), GaussianPsf(1.2)
-    assert subtract(template, science).convolved == "science"
-    assert subtract(template, science, templateFwhmPix=2.6, scienceFwhmPix=3.8).convolved == "template"
+    assert subtract(template, science, config=plain).convolved == "science"
+    given = subtract(template, science, templateFwhmPix=2.6, scienceFwhmPix=3.8, config=plain)
+    assert given.convolved == "template"
 
 
-def test_directionByStars(pair, result):
+def test_directionByStars(pair, plain, result):
     assert result.convolved == "template"
-    assert subtract(pair.science, pair.template).convolved == "science"
+    assert subtract(pair.science, pair.template, config=plain).convolved == "science"
 
 
-def test_givenDirection(pair, result):
-    assert same(
-        subtract(pair.template, pair.science, mode="convolveTemplate").difference.image, result.difference.image
-    )
-    other = subtract(pair.template, pair.science, mode="convolveScience")
+def test_givenDirection(pair, plain, result):
+    asked = subtract(pair.template, pair.science, mode="convolveTemplate", config=plain)
+    assert same(asked.difference.image, subtract(pair.template, pair.science, config=plain).difference.image)
+    other = subtract(pair.template, pair.science, mode="convolveScience", config=plain)
     assert other.convolved == "science"
     assert other.metadata["ALBasisMode"] == "deconvolution"
     assert MODES == ("auto", "convolveTemplate", "convolveScience")
@@ -144,24 +158,48 @@ def test_givenDirection(pair, result):
 # Configuration
 
 
-def test_frontDoorConfig(pair, result):
-    """It fits the background and keeps the border; all else are the task's own defaults."""
-    config, plain = frontDoorConfig(), ImagePsfMatchTask.ConfigClass()
+def test_chosenConfig(pair, result):
+    """Without a configuration kernel and regions are chosen, all steps are taken, and the border is kept."""
+    config, plain = result.config, ImagePsfMatchTask.ConfigClass()
     differing = {
         name: value for name, value in config.kernel.active.items() if value != getattr(plain.kernel.active, name)
     }
     assert differing["fitForBackground"] is True
     assert differing["doCopyEdge"] is True
-    assert configToDict(result.config) == configToDict(config)
+    assert differing["fitMethod"] == "regions"
+    assert not config.chooseKernel  # the choice is made
+    assert result.kernel.shape == (config.kernel.active.kernelSize,) * 2
+    assert result.decorrelation is not None
+    assert result.alignment is not None
+    assert result.grade in "ABCDF"
+    half = config.kernel.active.kernelSize // 2
     border = result.difference.mask.hasAny("EDGE")
-    assert border[:10].all()
-    assert border[:, -10:].all()
-    assert not border[10:-10, 10:-10].any()
+    assert border[:half].all()
+    assert border[:, -half:].all()
+    assert not border[half:-half, half:-half].any()
     assert np.isfinite(result.difference.image[border & ~result.difference.mask.hasAny("BAD")]).all()
 
 
+def test_chosenConfigMakesTheSameAgain(pair, result):
+    """What the result holds is enough: nothing is chosen any more, and every bit comes out as before."""
+    again = subtract(pair.template, pair.science, config=result.config)
+    assert same(again.difference.image, result.difference.image)
+    assert same(again.decorrelated.image, result.decorrelated.image)
+    assert configToDict(again.config) == configToDict(result.config)
+
+
+def test_stepsAreTakenAsConfigured(pair, plain):
+    without = subtract(pair.template, pair.science, config=plain)
+    assert without.decorrelation is None
+    assert without.decorrelated is without.difference
+    assert without.alignment is None
+    assert without.quality is None
+    assert without.grade is None
+    assert without.template is pair.template
+
+
 def test_configIsUsedAndKept(pair):
-    config = frontDoorConfig()
+    config = plainConfig()
     config.kernel.active.update(spatialKernelOrder=1, spatialBgOrder=0, spatialModelType="polynomial")
     before = configToDict(config)
     result = subtract(pair.template, pair.science, config=config)
@@ -237,7 +275,13 @@ def test_rulesYieldToNeed():
 def test_result(pair, result):
     assert isinstance(result, SubtractionResult)
     assert result.difference.getBBox() == result.matched.getBBox() == pair.science.getBBox()
-    assert result.template is pair.template
+    # The pixels are those given; saturation and scale are in copies of mask and variance.
+    assert same(result.template.image, pair.template.image)
+    np.testing.assert_allclose(
+        result.template.variance,
+        pair.template.variance * result.preparation.templateVarianceFactor,
+        rtol=2e-7,  # one rounding to float32 more
+    )
     assert result.noise.robustStdev == pytest.approx(1.0, abs=0.1)
     assert abs(result.noise.median) < 0.2
     status = list(result.candidates["status"])
@@ -257,14 +301,18 @@ def test_summaryIsJson(result):
     assert summary["kernelSum"] == result.kernel.kernelSum(*result.difference.getBBox().centre)
     assert summary["nCandidates"] == len(result.candidates)
     assert summary["nRejected"] == sum(summary["rejectionReasons"].values())
-    assert summary["nBasis"] == 27
+    kernel = result.config.kernel.active
+    assert summary["nBasis"] == sum((degree + 1) * (degree + 2) // 2 for degree in kernel.alardDegGauss)
+    assert summary["kernelSize"] == kernel.kernelSize
+    assert summary["grade"] == result.grade
+    assert len(summary["gradeReasons"]) == len(result.quality.reasons)
     assert 0 < summary["badFraction"] < 0.3
     assert summary["templateFwhmPix"] < summary["scienceFwhmPix"]
 
 
-def test_summaryTellsGivenWidths(pair):
+def test_summaryTellsGivenWidths(pair, plain):
     """The widths that chose direction and basis belong to the result, measured or given."""
-    result = subtract(pair.template, pair.science, templateFwhmPix=2.7, scienceFwhmPix=3.9)
+    result = subtract(pair.template, pair.science, templateFwhmPix=2.7, scienceFwhmPix=3.9, config=plain)
     summary = result.summary()
     assert (summary["templateFwhmPix"], summary["scienceFwhmPix"]) == (2.7, 3.9)
 
@@ -294,8 +342,9 @@ def test_kernelReproducesTheMatchedImage(pair, result, tmp_path):
     """The kernel on disk, put to the template again, gives the matched image."""
     result.writeFits(tmp_path / "difference.fits")
     kernel = LinearCombinationKernel.readFits(tmp_path / "difference.fits")
-    matched = kernel.convolve(pair.template.maskedImage)
-    inner = np.s_[10:-10, 10:-10]
+    matched = kernel.convolve(result.template.maskedImage)
+    half = kernel.shape[0] // 2
+    inner = np.s_[half:-half, half:-half]
     assert same(matched.image[inner], result.matched.image[inner])
 
 
@@ -307,13 +356,20 @@ def test_difference(pair, result):
     np.testing.assert_allclose(result.difference.image[good], expected[good], rtol=0, atol=0.012)
 
 
-def test_sameAsTheTask(pair):
-    """The front door is the task with another configuration and list of stars, nothing else."""
+def test_sameAsTheTask(pair, plain):
+    """Without the steps around it the front door is the task with another list of stars, nothing else."""
     stars = pair.truth.stars[pair.truth.stars["isBright"]]
     positions = np.column_stack([stars["x"], stars["y"]])
-    task = ImagePsfMatchTask(config=frontDoorConfig())
+    task = ImagePsfMatchTask(config=plain)
     expected = task.subtractExposures(pair.template, pair.science, 2.7, 3.9, positions)
-    result = subtract(pair.template, pair.science, candidateList=positions, templateFwhmPix=2.7, scienceFwhmPix=3.9)
+    result = subtract(
+        pair.template,
+        pair.science,
+        config=plain,
+        candidateList=positions,
+        templateFwhmPix=2.7,
+        scienceFwhmPix=3.9,
+    )
     assert same(result.difference.image, expected.subtractedExposure.image)
 
 
