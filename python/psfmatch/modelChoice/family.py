@@ -11,11 +11,14 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.exposure import MaskedImage
+from psfmatch.regions.layout import insideFit
 
 __all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm"]
 
 FloatArray = npt.NDArray[np.float64]
 
+HALF_BOX = 7
+"""Of the box (pixels) about a source in which its light is summed for the flux ratio."""
 WIDEST_SIGMA = 3.1
 """Of the last Gaussian, in units of the wider PSF's: the wings of a Moffat profile need it (kernel sum to 0.1 %)."""
 NARROWEST = (0.4, 1.0)
@@ -80,10 +83,11 @@ def kernelNorm(convolved: MaskedImage, other: MaskedImage, sources: Any, family:
     ratios = []
     x0, y0 = other.xy0
     for x, y in zip(np.asarray(sources["x"][:200]), np.asarray(sources["y"][:200]), strict=True):
-        if not other.getBBox().contains(x, y):
+        # Whole boxes only: of a position near the edge nothing is known.
+        if not insideFit(np.array([x]), np.array([y]), other.getBBox(), 2 * HALF_BOX + 1)[0]:
             continue
         column, row = round(float(x)) - x0, round(float(y)) - y0
-        part = np.s_[max(0, row - 7) : row + 8, max(0, column - 7) : column + 8]
+        part = np.s_[row - HALF_BOX : row + HALF_BOX + 1, column - HALF_BOX : column + HALF_BOX + 1]
         light = []
         for image in (other.image[part], convolved.image[part]):
             finite = image[np.isfinite(image)]
