@@ -165,6 +165,20 @@ def test_chiSquaresBruteForce():
     )
 
 
+def test_lightGainBruteForce():
+    """Chi-square of the best background alone, less that of the solution."""
+    system, _, (columns, weights, data) = makeSystem(noise=1.0)
+    solution = system.solve(MODELS[0])
+    assert solution.background.size == 3
+    root = np.sqrt(weights)
+    design = np.repeat(system.terms[:3].T, data.shape[1], axis=0) * root.ravel()[:, None]
+    wanted = (root * data).ravel()
+    left = wanted - design @ np.linalg.lstsq(design, wanted, rcond=None)[0]
+    values = np.column_stack(system.at(solution))
+    chiSquare = (weights * (data - np.einsum("ti,tik->tk", values, columns)) ** 2).sum()
+    assert system.lightGain(solution) == pytest.approx((left**2).sum() - chiSquare, rel=1e-9)
+
+
 def test_orderOfRegions():
     """Regions in another sequence, folds with them, have the same solution but for rounding."""
     system, _, _ = makeSystem(noise=1.0)

@@ -102,10 +102,10 @@ def fitted(config, images):
 
 
 def test_centresOfStars(small):
-    """The nearest pixel, once; a star near the edge stays inside its region, one outside the image is none."""
+    """The nearest pixel, once; a star near the edge stays inside its region, one within half a kernel of it is none."""
     _, image = stars(1)
     field = MaskedImage(image.astype(np.float32), variance=np.ones_like(image, dtype=np.float32), xy0=(100, 200))
-    table = Table({"x": [150.4, 150.0, 101.0, 90.0, 300.0, np.nan], "y": [250.6, 251.0, 454.0, 250.0, 205.0, 300.0]})
+    table = Table({"x": [150.4, 150.0, 106.0, 104.0, 300.0, np.nan], "y": [250.6, 251.0, 449.0, 250.0, 205.0, 300.0]})
     centres = regionCentres(field, field, small, 11, table)
     # Half a region and half a kernel: 10 + 5 pixels from every edge.
     assert centres.tolist() == [[150, 251], [115, 440], [300, 215]]
