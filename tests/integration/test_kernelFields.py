@@ -286,10 +286,27 @@ EFFECTS = {
 }
 ELSEWHERE = {
     "kernelBasisSet": "test_theFamilyIsFixed",
+    "fitMethod": "test_fitMethod",
     "useAfwBackground": "test_whatCannotBeDoneIsRefused",
     "conditionNumberType": "test_typeOfConditionNumber",
     "maxSpatialConditionNumber": "test_limitOfTheSpatialConditionNumber",
 }
+
+
+def test_fitMethod():
+    """Regions are fitted all pixels at once: other candidates, another kernel, held-out residuals."""
+    pair = simulatePair(seed=4, size=256, brightStars=300, faintStars=100)
+    fits = {}
+    for method in ("candidates", "regions"):
+        config = ImagePsfMatchTask.ConfigClass()
+        config.kernel.active.update(fitMethod=method, fitForBackground=True, spatialKernelOrder=1)
+        fits[method] = (
+            ImagePsfMatchTask(config=config).subtractExposures(pair.template, pair.science, 2.7, 3.9).kernelFit
+        )
+    assert fits["candidates"].heldOut is None
+    assert len(fits["regions"].heldOut) > 10
+    for fit in fits.values():
+        assert fit.kernel.kernelSum(128, 128) == pytest.approx(pair.truth.kernelSum(128, 128), rel=0.02)
 
 
 def test_everyFieldIsHere():

@@ -184,6 +184,7 @@ def test_chosenConfigMakesTheSameAgain(pair, result):
     """What the result holds is enough: nothing is chosen any more, and every bit comes out as before."""
     again = subtract(pair.template, pair.science, config=result.config)
     assert same(again.difference.image, result.difference.image)
+    assert same(again.difference.variance, result.difference.variance)
     assert same(again.decorrelated.image, result.decorrelated.image)
     assert configToDict(again.config) == configToDict(result.config)
 

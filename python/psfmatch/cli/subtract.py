@@ -35,7 +35,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     for which in ("template", "science"):
         files.add_argument(f"--{which}-fwhm", metavar="PIX", type=float, help=f"PSF FWHM of the {which} image")
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="difference image to write")
-    parser.add_argument("--decorrelated", metavar="FILE", help="also write the decorrelated difference, with its PSF")
+    parser.add_argument("--decorrelated", metavar="FILE", help="also write the difference made white (decorrelated)")
     parser.add_argument("--sources", metavar="FILE", help="also find and measure what has changed, as a FITS table")
     parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
     parser.add_argument(

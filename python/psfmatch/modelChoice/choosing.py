@@ -88,7 +88,7 @@ def chooseKernel(
     region = config.regionConfig
     family = familyOf(*fwhms, other.shape, region.halfWidth)
     basisList = family.basis()
-    norm = kernelNorm(convolved, other, sources, family)
+    norm = kernelNorm(convolved, other, sources, family, config.badPlanes())
     starState = None
     nStars = len(regionCentres(convolved, other, config, family.kernelSize, sources))
     if nStars >= config.minKernelSources:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.exposure import MaskedImage
+from psfmatch.exposure import Box, MaskedImage
+from psfmatch.regions.layout import insideFit
 
 __all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm"]
 
 FloatArray = npt.NDArray[np.float64]
 
+HALF_BOX = 7
+"""Of the box (pixels) about a source in which its light is summed for the flux ratio."""
 WIDEST_SIGMA = 3.1
 """Of the last Gaussian, in units of the wider PSF's: the wings of a Moffat profile need it (kernel sum to 0.1 %)."""
 NARROWEST = (0.4, 1.0)
@@ -71,23 +75,27 @@ def familyOf(
     return GaussianFamily(sigmas, EQUAL_DEGREES if isEqual else DEGREES, 2 * half + 1, isEqual)
 
 
-def kernelNorm(convolved: MaskedImage, other: MaskedImage, sources: Any, family: GaussianFamily) -> float:
+def kernelNorm(
+    convolved: MaskedImage, other: MaskedImage, sources: Any, family: GaussianFamily, planes: Sequence[str]
+) -> float:
     """Return the expected norm of the kernel: the flux ratio times that of a Gaussian of the first two widths.
 
-    The flux ratio is the median of the sources' light above their surroundings in both images.
+    The flux ratio is the median of the sources' light above their surroundings in both images, bad pixels (of the mask
+    planes, or by their value) left out.
     """
     width = math.hypot(family.sigmas[0], 0.0 if family.isEqual else family.sigmas[1])
     ratios = []
-    x0, y0 = other.xy0
+    side = 2 * HALF_BOX + 1
     for x, y in zip(np.asarray(sources["x"][:200]), np.asarray(sources["y"][:200]), strict=True):
-        if not other.getBBox().contains(x, y):
+        # Whole boxes only: of a position near the edge nothing is known.
+        if not insideFit(np.array([x]), np.array([y]), other.getBBox(), side)[0]:
             continue
-        column, row = round(float(x)) - x0, round(float(y)) - y0
-        part = np.s_[max(0, row - 7) : row + 8, max(0, column - 7) : column + 8]
+        box = Box(math.floor(x + 0.5) - HALF_BOX, math.floor(y + 0.5) - HALF_BOX, side, side)
         light = []
-        for image in (other.image[part], convolved.image[part]):
-            finite = image[np.isfinite(image)]
-            light.append(float((finite - np.median(finite)).sum()) if finite.size > 30 else math.nan)
+        for image in (other, convolved):
+            part = image.subset(box)
+            good = part.image[~part.badPixels(planes)].astype(np.float64)
+            light.append(float((good - np.median(good)).sum()) if good.size > 30 else math.nan)
         if light[1] != 0.0 and math.isfinite(light[0] / light[1]):
             ratios.append(light[0] / light[1])
     ratio = float(np.median(ratios)) if ratios else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,9 @@ def regionCentres(
         # A star near the edge stays inside its region, if not in the middle.
         centres = np.clip(centres, low, high)
         centres = centres[np.sort(np.unique(centres, axis=0, return_index=True)[1])]
-    return centres[: config.regionConfig.maxRegions]
+    centres = centres[: config.regionConfig.maxRegions]
+    # In the sequence of their places: who gave them in which changes no sum.
+    return centres[np.lexsort(centres.T)]
 
 
 def insideFit(
@@ -81,7 +84,8 @@ def _tileCentres(template: MaskedImage, science: MaskedImage, config: Any, half:
         count = max(1, (length - 2 * half - 1) // side + 1)
         middles.append(low + np.round(np.linspace(0, length - 2 * half - 1, count)).astype(np.int64))
     centres: IntArray = np.array([(x, y) for y in middles[1] for x in middles[0]])
-    light = np.array([_light(template, x, y, config.regionConfig.halfWidth) for x, y in centres])
+    planes = config.badPlanes()
+    light = np.array([_light(template, x, y, config.regionConfig.halfWidth, planes) for x, y in centres])
     centres, light = centres[np.isfinite(light)], light[np.isfinite(light)]
     if len(centres) <= config.regionConfig.maxRegions:
         return centres[np.argsort(-light, kind="stable")]
@@ -92,11 +96,11 @@ def _tileCentres(template: MaskedImage, science: MaskedImage, config: Any, half:
     return np.concatenate([centres[even], centres[brightest]])
 
 
-def _light(image: MaskedImage, x: int, y: int, half: int) -> float:
+def _light(image: MaskedImage, x: int, y: int, half: int, planes: Sequence[str]) -> float:
     """Return how far the bright pixels of a region stand above its others, in sigma; NaN if it has none."""
     part = image.subset(Box(int(x) - half, int(y) - half, 2 * half + 1, 2 * half + 1))
     pixels, variance = part.image[::2, ::2], part.variance[::2, ::2]
-    good = np.isfinite(pixels) & np.isfinite(variance)
+    good = ~part.badPixels(planes)[::2, ::2] & np.isfinite(variance)
     if good.sum() < 16:
         return float("nan")
     low, high = np.partition(pixels[good], [good.sum() // 2, int(0.98 * good.sum())])[

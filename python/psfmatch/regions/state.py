@@ -59,9 +59,10 @@ class RegionState:
         n = len(basisList) + 1
         self._matrices, self._sides = np.zeros((len(regions), n, n)), np.zeros((len(regions), n))
         self._weights: PixelStack = np.full_like(regions.science, -1)
-        usable = regions.usable.astype(np.float32)
-        smooth = boxSum(regions.scienceVariance * usable, SMOOTHING) / np.maximum(boxSum(usable, SMOOTHING), 1.0)
-        self.setVariance(smooth + np.float32(TYPICAL_NOISE) * regions.templateVariance)
+        count = np.maximum(boxSum(regions.usable.astype(np.float32), SMOOTHING), np.float32(1))
+        known = np.where(regions.usable, regions.scienceVariance, np.float32(0))
+        ours = np.where(regions.usable, regions.templateVariance, np.float32(0))
+        self.setVariance(boxSum(known, SMOOTHING) / count + np.float32(TYPICAL_NOISE) * ours)
 
     def setVariance(self, variance: PixelStack) -> None:
         """Weigh the pixels by this variance (regions, h, w), but for those that are rejected."""

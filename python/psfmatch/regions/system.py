@@ -157,7 +157,7 @@ class RegionSystem:
         Raises
         ------
         KernelSolutionError
-            If the system is singular or not finite.
+            If the system is zero or not finite. What no region tells, and no prior, takes no part.
         """
         images = np.array(model.images)
         m, p, q = images.size, nTerms(model.kernelOrder), nTerms(model.backgroundOrder)

@@ -1,0 +1,322 @@
+"""Regions of pixels: where they lie, which pixels they reject, and the kernel that is fitted to them."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from psfmatch import (
+    InsufficientKernelSourcesError,
+    MaskedImage,
+    NoKernelCandidatesError,
+    frontDoorConfig,
+)
+from psfmatch.modelChoice.family import familyOf
+from psfmatch.regions import fitRegions, makeRegions
+from psfmatch.regions.layout import regionCentres
+from psfmatch.regions.outliers import SIGNAL_CLASSES, boxSum, findOutliers, grown
+from psfmatch.regions.pixels import Residuals, robustSpread
+from psfmatch.regions.state import FEW_REGIONS, foldsOf
+
+RATIO, LEVEL, SIDE = 1.25, 7.0, 256
+SIGMA, WIDE = 1.2, 1.7
+
+
+@pytest.fixture(scope="module")
+def config():
+    """Of the active kernel: regions of 31x31 pixels, one kernel for the field."""
+    kernel = frontDoorConfig().kernel.active
+    kernel.update(fitMethod="regions", spatialKernelOrder=0, spatialBgOrder=0, fitForBackground=True)
+    return kernel
+
+
+@pytest.fixture(scope="module")
+def small(config):
+    """The same for regions of 21x21 pixels."""
+    return laidOut(config, halfWidth=10)
+
+
+class Changed:
+    """A configuration with other values: copies of real ones are slow."""
+
+    def __init__(self, config, **changes):
+        self._config = config
+        self.__dict__.update(changes)
+
+    def __getattr__(self, name):
+        return getattr(self._config, name)
+
+
+def laidOut(config, **changes):
+    return Changed(config, regionConfig=Changed(config.regionConfig, **changes))
+
+
+def stars(count=16, flux=2e4, shape=SIDE, sigma=SIGMA):
+    """Return positions, off the pixels' middles, and the image of Gaussian stars on a grid."""
+    per = int(np.ceil(np.sqrt(count)))
+    grid = (np.arange(per) + 0.5) * shape / per
+    x, y = (axis.ravel()[:count] for axis in np.meshgrid(grid + 0.3, grid - 0.2))
+    return Table({"x": x, "y": y}), render(x, y, np.full(count, flux), shape, sigma)
+
+
+def render(x, y, flux, shape, sigma):
+    pixels = np.arange(shape)
+    profiles = [
+        np.exp(-0.5 * ((pixels - axis[:, None]) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi)) for axis in (x, y)
+    ]
+    return np.einsum("s,sy,sx->yx", flux, profiles[1], profiles[0])
+
+
+def makeImages(count=16, sky=5.0, seed=0, scienceFlux=None):
+    """Template of noise 3, science image 1.25 times as bright, wider, 7 counts higher, of noise 5."""
+    table, template = stars(count)
+    flux = np.full(count, 2e4 * RATIO) if scienceFlux is None else scienceFlux
+    science = render(np.asarray(table["x"]), np.asarray(table["y"]), flux, SIDE, WIDE)
+    generator = np.random.default_rng(seed)
+    images = []
+    for light, noise, level in ((template, 3.0, 0.0), (science, sky, LEVEL)):
+        variance = noise**2 + light
+        pixels = light + level + np.sqrt(variance) * generator.normal(size=light.shape)
+        images.append(MaskedImage(pixels.astype(np.float32), variance=variance.astype(np.float32)))
+    return table, *images
+
+
+def fit(config, table, template, science, threads=1):
+    family = familyOf(2.3548 * SIGMA, 2.3548 * WIDE, science.shape, config.regionConfig.halfWidth)
+    basis = family.basis()
+    cellSet = makeRegions(template, science, config, family.kernelSize, table)
+    candidates = sorted(cellSet, key=lambda candidate: candidate.id)
+    return candidates, fitRegions(candidates, basis, science.getBBox(), config, threads)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return makeImages()
+
+
+@pytest.fixture(scope="module")
+def fitted(config, images):
+    return fit(config, *images)
+
+
+# Where they lie
+
+
+def test_centresOfStars(small):
+    """The nearest pixel, once; a star near the edge stays inside its region, one within half a kernel of it is none."""
+    _, image = stars(1)
+    field = MaskedImage(image.astype(np.float32), variance=np.ones_like(image, dtype=np.float32), xy0=(100, 200))
+    table = Table({"x": [150.4, 150.0, 106.0, 104.0, 300.0, np.nan], "y": [250.6, 251.0, 449.0, 250.0, 205.0, 300.0]})
+    centres = regionCentres(field, field, small, 11, table)
+    # Half a region and half a kernel: 10 + 5 pixels from every edge.
+    assert centres.tolist() == [[150, 251], [115, 440], [300, 215]]
+    few = regionCentres(field, field, laidOut(small, maxRegions=2), 11, table)
+    assert few.tolist() == [[150, 251], [115, 440]]
+
+
+def test_tiles(small):
+    """Side by side over all pixels, most light first; of too many the brightest and some that are spread evenly."""
+    table, image = stars(1)
+    field = MaskedImage(image.astype(np.float32), variance=np.ones_like(image, dtype=np.float32))
+    tiles = laidOut(small, layout="tiles")
+    centres = regionCentres(field, field, tiles, 11)
+    # 246 pixels have a whole kernel on them: 11 middles, 22.5 pixels apart, along each axis.
+    assert len(centres) == 11**2
+    assert centres.min() == 15
+    assert centres.max() == SIDE - 16
+    gaps = np.diff(np.unique(centres[:, 0]))
+    assert gaps.max() <= 25
+    # The star's own tiles come first.
+    assert abs(centres[0] - [table["x"][0], table["y"][0]]).max() < 13
+    few = regionCentres(field, field, laidOut(small, layout="tiles", maxRegions=30), 11)
+    assert len(few) == 30
+    assert len(np.unique(few, axis=0)) == 30
+    assert np.ptp(few[:3], axis=0).max() > 200
+    assert centres[:20].tolist() == [c for c in centres.tolist() if c in few.tolist()][:20]
+
+
+def test_emptyTilesAreLeftOut(small):
+    """Of tiles without finite pixels nothing can be learnt."""
+    _, image = stars(1)
+    image[:, 128:] = np.nan
+    field = MaskedImage(image.astype(np.float32), variance=np.ones_like(image, dtype=np.float32))
+    centres = regionCentres(field, field, laidOut(small, layout="tiles"), 11)
+    assert centres[:, 0].max() < 128 + 11
+    assert centres.size
+
+
+def test_noRoom(small):
+    field = MaskedImage(np.zeros((31, 30), dtype=np.float32))
+    with pytest.raises(NoKernelCandidatesError, match="30x31 pixels have no room for a region of 31 pixels") as error:
+        regionCentres(field, field, small, 11, Table({"x": [15.0], "y": [15.0]}))
+    assert error.value.nSources == 0
+
+
+def test_folds():
+    """Few regions are each their own; of many, neighbours share a fold and none holds most."""
+    generator = np.random.default_rng(1)
+    x, y = generator.uniform(0, 2000, (2, 500))
+    assert foldsOf(x[:FEW_REGIONS], y[:FEW_REGIONS]).tolist() == list(range(FEW_REGIONS))
+    folds = foldsOf(x, y)
+    assert set(folds) == set(range(8))
+    blocks = np.stack([x // 128, y // 128], axis=1)
+    for block in np.unique(blocks, axis=0):
+        assert len(set(folds[(blocks == block).all(axis=1)])) == 1
+    # All in one corner: blocks would leave folds empty.
+    crowded = foldsOf(x / 20, y / 20)
+    assert np.bincount(crowded, minlength=8).min() == 500 // 8
+
+
+# Outliers
+
+
+def test_boxSumAndGrownBruteForce():
+    generator = np.random.default_rng(2)
+    values = generator.integers(0, 9, (3, 9, 11)).astype(np.float32)
+    flags = generator.uniform(size=values.shape) > 0.95
+    assert flags.any()
+    sums, large = np.zeros_like(values), np.zeros_like(flags)
+    for k, row, column in np.ndindex(values.shape):
+        part = np.s_[k, max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
+        sums[k, row, column], large[k, row, column] = values[part].sum(), flags[part].any()
+    assert np.array_equal(boxSum(values, 5), sums)
+    assert np.array_equal(grown(flags, 2), large)
+    assert np.array_equal(grown(flags, 0), flags)
+
+
+def residualsOf(pull, signal, usable=None):
+    pull = pull.astype(np.float32)
+    usable = np.ones(pull.shape, dtype=bool) if usable is None else usable
+    return Residuals(np.where(usable, pull, np.float32(0)), signal.astype(np.float32), np.ones_like(pull), usable)
+
+
+def test_findOutliers():
+    """A transient of 25 pixels of 2 sigma is 10 sigma after smoothing; pure noise and a single pixel of 5 are not."""
+    generator = np.random.default_rng(3)
+    pull, signal = generator.normal(size=(20, 31, 31)), np.zeros((20, 31, 31))
+    assert not findOutliers(residualsOf(pull, signal), 5.5, 2).any()
+    pull[4, 10:15, 12:17] += 2.0
+    pull[9, 20, 20] = 5.0
+    found = findOutliers(residualsOf(pull, signal), 5.5, 2)
+    assert found[4, 12, 14]
+    assert not found[np.arange(20) != 4].any()
+    pull[4] *= -1
+    assert findOutliers(residualsOf(pull, signal), 5.5, 2)[4, 12, 14]
+    usable = np.ones(pull.shape, dtype=bool)
+    usable[4, 6:19, 8:21] = False
+    assert not findOutliers(residualsOf(pull, signal, usable), 5.5, 0).any()
+
+
+def test_misfitOfAllBrightStars():
+    """Where the model fails on every bright star alike, none is rejected; one that differs from its like still is."""
+    generator = np.random.default_rng(4)
+    y, x = np.mgrid[:31, :31] - 15.0
+    star = np.exp(-0.5 * (x**2 + y**2) / 4.0)
+    flux = generator.uniform(200, 250, 30)[:, None, None]
+    signal = flux * star
+    # 8 % of the light, positive here and negative there: up to 20 sigma a pixel.
+    signs = generator.choice([-1, 1], 30)[:, None, None]
+    pull = generator.normal(size=signal.shape) + 0.08 * signs * signal
+    assert (boxSum(pull.astype(np.float32), 5) / 5.0).max() > 30
+    assert findOutliers(residualsOf(pull, signal), 5.0, 0).mean() < 0.01
+    pull[7] += 1.5 * signal[7]
+    found = findOutliers(residualsOf(pull, signal), 5.0, 0)
+    assert found[7, 15, 15]
+    assert found[7].sum() > 0.5 * found.sum()
+    assert list(SIGNAL_CLASSES) == sorted(SIGNAL_CLASSES)
+
+
+def test_robustSpread():
+    values = np.random.default_rng(5).normal(3.0, 2.0, 400_000)
+    values[:1000] = 1e9
+    # 200 000 pixels: 0.26 %, and a quarter of a per cent of outliers moves it as much.
+    assert robustSpread(values) == pytest.approx(2.0, rel=0.015)
+    assert np.isnan(robustSpread(values[:0]))
+
+
+# The fit
+
+
+def test_kernelAndBackground(fitted):
+    """Sixteen stars of 2e4 counts: the sum is known to a half a per cent."""
+    candidates, result = fitted
+    error = result.solution.kernelSumError
+    assert 0.0 < error < 0.01 * RATIO
+    assert abs(result.kernel.kernelSum(128, 128) - RATIO) < 4 * error
+    # The wings of the widest Gaussian are much like a sky: 0.2, many times the noise of 15 000 pixels.
+    assert abs(result.background(128.0, 128.0) - LEVEL) < 0.8
+    assert all(candidate.status.name == "GOOD" for candidate in candidates)
+    table = result.heldOut
+    assert len(table) == 16
+    # 16 x 961 pixels: a chi-square per pixel of 1 to 1.1 %, and half a per cent for the kernel.
+    assert np.mean(table["chiSquare"]) == pytest.approx(1.005, abs=0.045)
+    assert result.rejected.mean() < 0.01
+    assert (table["keptFraction"] > 0.9).all()
+    assert np.all(table["nPixels"] <= 961)
+
+
+def test_threadsAndInputs(config, images, fitted):
+    """Bit for bit the same on three threads; nothing is changed in place."""
+    table, template, science = images
+    before = [plane.copy() for image in (template, science) for plane in (image.image, image.variance)]
+    _, other = fit(config, *images, threads=3)
+    assert np.array_equal(other.solution.kernel, fitted[1].solution.kernel)
+    assert np.array_equal(other.rejected, fitted[1].rejected)
+    after = [plane for image in (template, science) for plane in (image.image, image.variance)]
+    assert all(np.array_equal(one, two) for one, two in zip(before, after, strict=True))
+    assert table.colnames == ["x", "y"]
+
+
+def test_variableStarIsRejected(config, fitted):
+    """A star that has lost half its light is left out, pixel by pixel; the kernel sum stays."""
+    flux = np.full(16, 2e4 * RATIO)
+    flux[5] *= 0.5
+    images = makeImages(scienceFlux=flux)
+    _, result = fit(config, *images)
+    assert result.rejected[5, 15, 15]
+    assert result.rejected[np.arange(16) != 5].mean() < 0.02
+    assert abs(result.kernel.kernelSum(128, 128) - RATIO) < 5 * result.solution.kernelSumError
+    # Without rejection a sixteenth of the light misses half: the sum falls by 3 %, and more as the shape gives way.
+    _, without = fit(laidOut(config, rejectPixels=False), *images)
+    assert not without.rejected.any()
+    assert without.kernel.kernelSum(128, 128) < RATIO * (1.0 - 0.5 / 16) + 0.01
+
+
+def test_transientInATile(config, images):
+    """A new source is cut out of its tile, and takes no part."""
+    table, template, science = images
+    x, y = 96.0, 160.0  # between the stars
+    pixels = science.image + render(np.array([x]), np.array([y]), np.array([4e3]), SIDE, WIDE).astype(np.float32)
+    changed = MaskedImage(pixels, variance=science.variance.copy())
+    tiles = laidOut(config, layout="tiles")
+    candidates, result = fit(tiles, table, template, changed)
+    found = False
+    for candidate, rejected in zip(candidates, result.rejected, strict=True):
+        column, row = int(x - candidate.x) + 15, int(y - candidate.y) + 15
+        if 0 <= column < 31 and 0 <= row < 31:
+            assert rejected[row, column]
+            found = True
+    assert found
+    assert abs(result.kernel.kernelSum(128, 128) - RATIO) < 5 * result.solution.kernelSumError
+
+
+def test_badRegions(config, images):
+    """A region without half its pixels is told as rejected, with the share."""
+    table, template, science = images
+    pixels = science.image.copy()
+    row, column = round(float(table["y"][2])), round(float(table["x"][2]))
+    pixels[row - 15 : row + 16, column - 15 : column + 6] = np.nan
+    candidates, result = fit(config, table, template, MaskedImage(pixels, variance=science.variance))
+    assert candidates[2].status.name == "BAD"
+    assert "bad pixels: only 32%" in candidates[2].reason
+    assert sum(candidate.status.name == "GOOD" for candidate in candidates) == 15
+    assert np.isfinite(result.solution.kernel).all()
+
+
+def test_tooFewRegions(config, images):
+    table, template, science = images
+    with pytest.raises(NoKernelCandidatesError, match="No region with usable pixels is found"):
+        fit(config, table[:0], template, science)
+    need = Changed(config, minKernelSources=5)
+    with pytest.raises(InsufficientKernelSourcesError, match=r"4 regions .* are found, minKernelSources is 5") as error:
+        fit(need, table[:4], template, science)
+    assert (error.value.nSources, error.value.nRequired) == (4, 5)
