@@ -298,8 +298,8 @@ def flagSaturation(exposure: Exposure, saturation: Saturation | float | None, gr
     exposure
         Not changed; the result shares image and variance.
     saturation
-        What `findSaturation` found, or a level: pixels of these counts or more are saturated. None: only those with
-        SAT already.
+        What `findSaturation` found, or a level: pixels of these counts or more are saturated, unless they are bad
+        (BAD, CR, NO_DATA) or infinite. None: only those with SAT already.
     growth
         Pixels; SAT is set on every pixel whose centre lies within so many of one with SAT.
 
@@ -313,6 +313,7 @@ def flagSaturation(exposure: Exposure, saturation: Saturation | float | None, gr
     level = saturation.level if isinstance(saturation, Saturation) else saturation
     mask = np.asarray(exposure.mask)
     bit = np.int32(exposure.mask.getPlaneBitMask("SAT"))
+    otherBits = np.int32(exposure.mask.getPlaneBitMask(("BAD", "CR", "NO_DATA"), ignoreMissing=True))
     image = exposure.image
 
     def find(strip: slice) -> tuple[npt.NDArray[np.intp], int]:
@@ -320,7 +321,9 @@ def flagSaturation(exposure: Exposure, saturation: Saturation | float | None, gr
         nBefore = int(np.count_nonzero(hasPlane))
         if level is not None:
             with np.errstate(invalid="ignore"):
-                hasPlane |= image[strip] >= level
+                # What lies under another bad plane, or is no number, is not light.
+                counts = (image[strip] >= level) & ((mask[strip] & otherBits) == 0) & (image[strip] < np.inf)
+            hasPlane |= counts
         found = np.flatnonzero(hasPlane)
         return found + strip.start * image.shape[1], nBefore
 

@@ -20,7 +20,7 @@ from psfmatch import (
     PsfMatchConfigAL,
     PsfMatchConfigDF,
 )
-from psfmatch.testing import makeFakeKernelSet
+from psfmatch.testing import makeFakeKernelSet, simulatePair
 
 WIDTHS = {"templateFwhmPix": 2.3548, "scienceFwhmPix": 6.3}
 """Of the fakes: Gaussians of sigma 1 and, through a kernel of sigma 2.5, about 2.7."""

@@ -50,11 +50,11 @@ def test_customBasisNeedsBothWidths():
 
 
 def test_userCatalogue(capsys):
-    load("userCatalogue").main(["--size", "320"])
+    load("userCatalogue").main(["--size", "512"])
     text = capsys.readouterr().out
     lines = text.splitlines()
     assert "stars have magnitudes 13.0 to 17.0" in lines[0]
-    assert "5 not cut out: outside, or too close to the edge" in text
+    assert "3 not cut out: outside, or too close to the edge" in text
     assert "true kernel sum          1.2500" in lines
     assert sum(line.endswith("  used") for line in lines) >= 3
     for name in ("with the catalogue", "with its own detection"):

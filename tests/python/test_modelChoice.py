@@ -79,10 +79,10 @@ def test_kernelNorm():
     unit = 1.0 / (2.0 * math.sqrt(math.pi) * width)
     sources = Table({"x": [30.0, -50.0], "y": [32.0, 700.0]})
     # Four digits are kept.
-    assert kernelNorm(template, science, sources, family) == pytest.approx(1.6 * unit, rel=1e-3)
-    assert kernelNorm(template, science, sources[:0], family) == pytest.approx(unit, rel=1e-3)
+    assert kernelNorm(template, science, sources, family, ("BAD",)) == pytest.approx(1.6 * unit, rel=1e-3)
+    assert kernelNorm(template, science, sources[:0], family, ("BAD",)) == pytest.approx(unit, rel=1e-3)
     negative = MaskedImage((-star).astype(np.float32))
-    assert kernelNorm(template, negative, sources, family) == pytest.approx(unit, rel=1e-3)
+    assert kernelNorm(template, negative, sources, family, ("BAD",)) == pytest.approx(unit, rel=1e-3)
 
 
 # Models compared

@@ -108,7 +108,7 @@ def test_centresOfStars(small):
     table = Table({"x": [150.4, 150.0, 106.0, 104.0, 300.0, np.nan], "y": [250.6, 251.0, 449.0, 250.0, 205.0, 300.0]})
     centres = regionCentres(field, field, small, 11, table)
     # Half a region and half a kernel: 10 + 5 pixels from every edge.
-    assert centres.tolist() == [[150, 251], [115, 440], [300, 215]]
+    assert centres.tolist() == [[300, 215], [150, 251], [115, 440]]  # in the sequence of their places
     few = regionCentres(field, field, laidOut(small, maxRegions=2), 11, table)
     assert few.tolist() == [[150, 251], [115, 440]]
 
@@ -125,13 +125,12 @@ def test_tiles(small):
     assert centres.max() == SIDE - 16
     gaps = np.diff(np.unique(centres[:, 0]))
     assert gaps.max() <= 25
-    # The star's own tiles come first.
-    assert abs(centres[0] - [table["x"][0], table["y"][0]]).max() < 13
     few = regionCentres(field, field, laidOut(small, layout="tiles", maxRegions=30), 11)
     assert len(few) == 30
+    # The star's own tile is among the few.
+    assert abs(few - [table["x"][0], table["y"][0]]).max(axis=1).min() < 13
     assert len(np.unique(few, axis=0)) == 30
-    assert np.ptp(few[:3], axis=0).max() > 200
-    assert centres[:20].tolist() == [c for c in centres.tolist() if c in few.tolist()][:20]
+    assert np.ptp(few, axis=0).min() > 200
 
 
 def test_emptyTilesAreLeftOut(small):

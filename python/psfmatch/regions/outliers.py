@@ -15,6 +15,10 @@ SIGNAL_CLASSES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 MIN_CLASS_REGIONS = 4
 """Pixels of fewer regions do not tell what is usual: a star's own misfit would be its measure."""
 MIN_CLASS_PIXELS = 40
+MIN_SIGNAL = 20.0
+"""Signal-to-noise of a region's light above which its flux tells whether it varies."""
+NOISE_SPREAD = 1.3
+"""Square of the spread that noise and the held-out solution's own errors may make."""
 
 
 def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolStack:
@@ -27,7 +31,7 @@ def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolSta
     threshold
         In units of the spread of the smoothed residual among pixels of like signal, and never less in sigma: where
         no model is perfect, bright stars must not be rejected for it. A class of few regions takes the spread of
-        the class below, in proportion to its signal.
+        the class below, and what it has beyond noise in proportion to its signal.
     growth
         Pixels.
     """
@@ -47,9 +51,32 @@ def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolSta
             spread, middle = robustSpread(smoothed[members]), ownMiddle
             own = spread
         else:
-            own = spread * max(1.0, ownMiddle / max(middle, 1.0))
+            # What is beyond noise in the class below is an error in proportion to the light.
+            excess = max(0.0, spread**2 - NOISE_SPREAD) ** 0.5
+            own = (1.0 + (excess * max(1.0, ownMiddle / max(middle, 1.0))) ** 2) ** 0.5
         limit[members] = threshold * max(1.0, own)
-    return grown(residuals.usable & (np.abs(smoothed) > limit), growth)
+    rejected = grown(residuals.usable & (np.abs(smoothed) > limit), growth)
+    rejected[variableRegions(residuals, threshold)] = True
+    return rejected
+
+
+def variableRegions(residuals: Residuals, threshold: float) -> BoolStack:
+    """Return which regions (regions) have another flux than the model says, against the scatter of all others.
+
+    The fraction of the predicted light that is left, d = sum(pull signal) / sum(signal^2), stands out from its median
+    by `threshold` times its error and the robust spread of all: a variable star among so few that it moves the model of
+    the others. Five bright regions are the least that tell what is usual.
+    """
+    signal = np.where(residuals.usable & (residuals.signal > 1.0), residuals.signal, np.float32(0)).astype(np.float64)
+    power = (signal**2).sum(axis=(1, 2))
+    isBright = power > MIN_SIGNAL**2
+    variable = np.zeros(power.size, dtype=bool)
+    if int(isBright.sum()) >= 5:
+        left = (residuals.pull[isBright] * signal[isBright]).sum(axis=(1, 2)) / power[isBright]
+        middle = np.median(left)
+        spread = 1.4826 * np.median(np.abs(left - middle))
+        variable[isBright] = np.abs(left - middle) > threshold * np.sqrt(1.0 / power[isBright] + spread**2)
+    return variable
 
 
 def boxSum(values: PixelStack, side: int) -> PixelStack:

@@ -60,9 +60,10 @@ class RegionState:
         self._matrices, self._sides = np.zeros((len(regions), n, n)), np.zeros((len(regions), n))
         self._weights: PixelStack = np.full_like(regions.science, -1)
         count = np.maximum(boxSum(regions.usable.astype(np.float32), SMOOTHING), np.float32(1))
-        known = np.where(regions.usable, regions.scienceVariance, np.float32(0))
+        known = np.where(regions.usable, regions.scienceVariance, np.float32(0)).astype(np.float32)
         ours = np.where(regions.usable, regions.templateVariance, np.float32(0))
-        self.setVariance(boxSum(known, SMOOTHING) / count + np.float32(TYPICAL_NOISE) * ours)
+        smooth = (boxSum(known, SMOOTHING) / count).astype(np.float32)
+        self.setVariance((smooth + np.float32(TYPICAL_NOISE) * ours.astype(np.float32)).astype(np.float32))
 
     def setVariance(self, variance: PixelStack) -> None:
         """Weigh the pixels by this variance (regions, h, w), but for those that are rejected."""
