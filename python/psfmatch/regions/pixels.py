@@ -104,10 +104,14 @@ class PixelRegions:
             return stack
 
         variance = np.where(self.usable, self.scienceVariance, np.float32(0))
-        meanVariance, meanModel = mean(variance), mean(model)
-        spread = mean((model - meanModel) ** 2)
-        slope = mean((model - meanModel) * (variance - meanVariance)) / np.maximum(spread, np.finfo(np.float32).tiny)
-        expected = meanVariance + np.maximum(slope, np.float32(0)) * (model - meanModel)
+        model = np.where(self.usable, model, np.float32(0))
+        meanVariance = mean(variance)
+        deviation = np.where(self.usable, model - mean(model), np.float32(0))
+        # In units of the largest: squares of counts of 1e20 do not fit into float32.
+        tiny = np.finfo(np.float32).tiny
+        deviation /= np.maximum(np.abs(deviation).max(axis=(1, 2), keepdims=True), tiny)
+        slope = mean(deviation * (variance - meanVariance)) / np.maximum(mean(deviation**2), tiny)
+        expected = meanVariance + np.maximum(slope, np.float32(0)) * deviation
         result: PixelStack = np.maximum(expected, LEAST_VARIANCE * meanVariance)
         return result
 
