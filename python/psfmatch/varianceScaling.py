@@ -18,7 +18,7 @@ from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.strips import mapStrips
 
-__all__ = ["scaleVariance"]
+__all__ = ["measureVarianceFactor", "multiplyVariance", "scaleVariance"]
 
 log = logging.getLogger("psfmatch.varianceScaling")
 
@@ -36,7 +36,40 @@ def scaleVariance(
     maxPixels: int = 300_000,
     threads: int | None = None,
 ) -> tuple[MaskedImage, float]:
-    """Scale the variance plane of an image to the noise of its sky.
+    """Scale the variance plane of an image to the noise of its sky; see `measureVarianceFactor`.
+
+    Returns
+    -------
+    scaled : MaskedImage
+        With image and mask of the input, and a variance plane of its own unless the factor is 1.
+    factor : float
+    """
+    factor = measureVarianceFactor(maskedImage, planes=planes, maxFactor=maxFactor, maxPixels=maxPixels)
+    if not math.isclose(factor, 1.0, rel_tol=0.1):
+        log.info("The variance plane is scaled by %.3f", factor)
+    return (maskedImage if factor == 1.0 else multiplyVariance(maskedImage, factor, threads)), factor
+
+
+def multiplyVariance(maskedImage: MaskedImage, factor: float, threads: int | None = None) -> MaskedImage:
+    """Return image and mask as they are, with a variance plane of its own, `factor` times the given one."""
+    variance = np.empty_like(maskedImage.variance)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mapStrips(
+            lambda strip: np.multiply(maskedImage.variance[strip], np.float32(factor), out=variance[strip]),
+            variance.shape,
+            threads,
+        )
+    return MaskedImage(maskedImage.image, maskedImage.mask, variance, maskedImage.xy0)
+
+
+def measureVarianceFactor(
+    maskedImage: MaskedImage,
+    *,
+    planes: Iterable[str] = SOURCE_PLANES,
+    maxFactor: float = MAX_FACTOR,
+    maxPixels: int = 300_000,
+) -> float:
+    """Return what the variance plane must be multiplied by for the sky to scatter by its noise.
 
     Parameters
     ----------
@@ -49,13 +82,9 @@ def scaleVariance(
         median variance, which single pixels with far too small a variance do not spoil.
     maxPixels
         About how many pixels to look at.
-    threads
-        Number of threads; the result does not depend on it.
 
     Returns
     -------
-    scaled : MaskedImage
-        With image and mask of the input, and a variance plane of its own unless the factor is 1.
     factor : float
         1 where fewer than two pixels of blank sky have a positive variance.
 
@@ -69,7 +98,7 @@ def scaleVariance(
     pulls = sky.pulls[sky.isBlank]
     if pulls.size < MIN_PIXELS:
         log.warning("Only %d pixels of blank sky with a variance: the variance plane stays as it is", pulls.size)
-        return maskedImage, 1.0
+        return 1.0
     factor = robustStdev(pulls) ** 2 / sky.freedom
     if not factor <= maxFactor:
         width = robustStdev(sky.values[sky.isBlank])
@@ -83,15 +112,4 @@ def scaleVariance(
             factor=factor,
             maxFactor=maxFactor,
         )
-    if factor == 1.0:
-        return maskedImage, factor
-    variance = np.empty_like(maskedImage.variance)
-    with np.errstate(invalid="ignore", over="ignore"):
-        mapStrips(
-            lambda strip: np.multiply(maskedImage.variance[strip], np.float32(factor), out=variance[strip]),
-            variance.shape,
-            threads,
-        )
-    if not math.isclose(factor, 1.0, rel_tol=0.1):
-        log.info("The variance plane is scaled by %.3f", factor)
-    return MaskedImage(maskedImage.image, maskedImage.mask, variance, maskedImage.xy0), factor
+    return factor

@@ -19,7 +19,7 @@ from psfmatch.preparation import Preparation, prepareInputs
 from psfmatch.recipe import warperOf
 from psfmatch.registration import atOrigin
 from psfmatch.saturation import findSaturation
-from psfmatch.varianceScaling import scaleVariance
+from psfmatch.varianceScaling import measureVarianceFactor
 
 __all__ = ["Inputs", "makeInputs"]
 
@@ -61,7 +61,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
             choices.append(_told("saturation", saturation.source, f"Saturation of the {name}: {saturation.reason}"))
     if isFrontDoor and config.doScaleVariance:
         with task.timer("scaleVariance"):
-            factors = [_varianceFactor(image, threads) for image in (template, science)]
+            factors = [_varianceFactor(image) for image in (template, science)]
         record = replace(record, templateVarianceFactor=factors[0], scienceVarianceFactor=factors[1])
         for name, factor in zip(("template", "science image"), factors, strict=True):
             task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = factor
@@ -101,10 +101,10 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
     return Inputs(template, science, sources, record, alignment, coverage, tuple(choices))
 
 
-def _varianceFactor(image: Exposure, threads: int) -> float:
+def _varianceFactor(image: Exposure) -> float:
     """Return the factor that brings the variance plane to the noise of the sky; 1 where the two cannot be compared."""
     try:
-        return scaleVariance(image.maskedImage, threads=threads)[1]
+        return measureVarianceFactor(image.maskedImage)
     except InputImagesError as error:
         log.warning("The variance plane is left as it is: %s", error)
         return 1.0
