@@ -181,13 +181,13 @@ def _fitFamily(state: RegionState, family: GaussianFamily, config: Any) -> _Fami
 def _chooseFamily(usual: _FamilyFit, rich: _FamilyFit) -> tuple[_FamilyFit, tuple[Choice, ...]]:
     """Return the fit that leaves held-out bright pixels with the least scatter, and the sentences of the second."""
     isBetter = rich.scatter < usual.scatter * (1.0 - LEAST_GAIN)
-    sigmas = " and ".join(f"{sigma:.2f}" for sigma in rich.family.sigmas)
+    sigmas = " ".join(f"{sigma:.2f}" for sigma in rich.family.sigmas)
     chosen, other = ("many", "usual") if isBetter else ("usual", "many")
     figures = {"usual": usual.scatter, "many": rich.scatter}
     choice = Choice(
         "functions", chosen, figures[chosen], other, figures[other],
         f"Held-out bright pixels scatter by {usual.scatter:.3f} of their noise, more than {WELL_FITTED:g}: "
-        f"{'two' if isBetter else 'the four Gaussians stay, two'} of many terms (sigmas {sigmas} px) leave "
+        f"{'three' if isBetter else 'the four Gaussians stay, three'} of many terms (sigmas {sigmas} px) leave "
         f"{rich.scatter:.3f}" + ("; they are taken." if isBetter else "."),
     )  # fmt: skip
     return (rich, (choice, *rich.choices)) if isBetter else (usual, (choice,))

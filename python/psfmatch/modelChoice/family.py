@@ -31,10 +31,12 @@ DEGREES = ((2, 2, 0, 0), (3, 3, 1, 1), (4, 4, 2, 2))
 EQUAL_DEGREES = ((2, 2, 0, 0), (4, 4, 2, 2), (6, 4, 2, 2))
 """The same for PSFs of nearly equal width, whose kernel is nearly a point and its neighbours."""
 
-RICH_DEGREES = ((4, 2), (8, 4), (12, 6))
-"""Of the two Gaussians that are tried where the four leave more than noise."""
+RICH_DEGREES = ((2, 4, 2), (2, 8, 4), (2, 12, 6))
+"""Of the three Gaussians that are tried where the four leave more than noise."""
+RICH_SECOND = 1.5
+"""Their second sigma in units of the first, and at least a pixel."""
 RICH_WIDEST = 0.9
-"""Their second sigma in units of the widest of four: the polynomials of degree 6 reach further than those of 2."""
+"""Their third sigma in units of the widest of four: the polynomials of degree 6 reach further than those of 2."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,10 @@ def familyOf(
 
 
 def richFamilyOf(family: GaussianFamily) -> GaussianFamily:
-    """Return two Gaussians of many terms: their Hermite functions follow rings and spikes to twice the wider sigma."""
-    return replace(family, sigmas=(max(1.0, family.sigmas[0]), RICH_WIDEST * family.sigmas[-1]), degrees=RICH_DEGREES)
+    """Return three Gaussians, two of many terms: their Hermite functions follow rings and spikes of the PSFs."""
+    first, last = family.sigmas[0], family.sigmas[-1]
+    sigmas = (first, max(1.0, RICH_SECOND * first), RICH_WIDEST * last)
+    return replace(family, sigmas=tuple(round(sigma, 3) for sigma in sigmas), degrees=RICH_DEGREES)
 
 
 def kernelNorm(

@@ -43,10 +43,21 @@ def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolSta
     """
     smoothed = boxSum(residuals.pull, SMOOTHING)
     smoothed /= np.sqrt(np.maximum(boxSum(residuals.usable.astype(np.float32), SMOOTHING), 1))
-    limit = np.full(smoothed.shape, threshold, dtype=np.float32)
-    light = boxMax(residuals.signal, NEAR)
+    # The wings of a star that does not fit are as bad as its core, which its faint pixels do not tell.
+    limit = threshold * np.maximum(
+        _usualSpread(smoothed, residuals.signal, residuals.usable),
+        _usualSpread(smoothed, boxMax(residuals.signal, NEAR), residuals.usable),
+    )
+    rejected = grown(residuals.usable & (np.abs(smoothed) > limit), growth)
+    rejected[variableRegions(residuals, threshold)] = True
+    return rejected
+
+
+def _usualSpread(smoothed: PixelStack, light: PixelStack, usable: BoolStack) -> PixelStack:
+    """Return how far smoothed residuals (sigma) scatter among pixels of like light; never less than 1."""
+    usual = np.ones(smoothed.shape, dtype=np.float32)
     classes = np.searchsorted(np.array(SIGNAL_CLASSES, dtype=np.float32), light.ravel())
-    classes = np.where(residuals.usable.ravel(), classes, -1).reshape(smoothed.shape)
+    classes = np.where(usable.ravel(), classes, -1).reshape(smoothed.shape)
     spread, middle = 1.0, 1.0
     for number in range(len(SIGNAL_CLASSES) + 1):
         members = classes == number
@@ -60,12 +71,10 @@ def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolSta
         else:
             # What is beyond noise in the class below is an error in proportion to the light.
             excess = max(0.0, spread**2 - NOISE_SPREAD) ** 0.5
-            usual = USUAL_ERROR * SMOOTHING * ownMiddle
-            own = (1.0 + (excess * max(1.0, ownMiddle / max(middle, 1.0))) ** 2 + usual**2) ** 0.5
-        limit[members] = threshold * max(1.0, own)
-    rejected = grown(residuals.usable & (np.abs(smoothed) > limit), growth)
-    rejected[variableRegions(residuals, threshold)] = True
-    return rejected
+            error = USUAL_ERROR * SMOOTHING * ownMiddle
+            own = (1.0 + (excess * max(1.0, ownMiddle / max(middle, 1.0))) ** 2 + error**2) ** 0.5
+        usual[members] = max(1.0, own)
+    return usual
 
 
 def variableRegions(residuals: Residuals, threshold: float) -> BoolStack:
