@@ -21,7 +21,7 @@ from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, 
 from psfmatch.modelChoice.trial import Choice, Trial, trimmedDifference
 from psfmatch.regions import PixelRegions, RegionState, SpatialModel, makeRegions
 from psfmatch.regions.layout import regionCentres
-from psfmatch.regions.pixels import robustSpread
+from psfmatch.regions.pixels import Residuals
 
 __all__ = ["KernelChoice", "chooseKernel"]
 
@@ -40,8 +40,9 @@ BRIGHT_SIGNAL = 5.0
 """Predicted light of a pixel, in sigma, above which it tells what rejection does to bright sources."""
 LEAST_GAIN = 0.01
 """Rejection stays, and so do the usual Gaussians, unless bright pixels scatter by this part less without."""
-WELL_FITTED = 1.1
-"""Scatter of held-out bright pixels, in units of their noise, that asks for no more functions."""
+LARGEST_PULL = 5.0
+WELL_FITTED = 1.5
+"""Scatter of held-out bright pixels that asks for no more functions: variable stars and transients make nearly that."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def chooseKernel(
 
 @dataclass(frozen=True)
 class _FamilyFit:
-    """The best model of one family; scatter : of held-out bright pixels, in units of their noise."""
+    """The best model of one family; scatter : of held-out bright pixels, as `_brightScatter` has it."""
 
     family: GaussianFamily
     model: SpatialModel
@@ -169,13 +170,36 @@ class _FamilyFit:
 
 
 def _fitFamily(state: RegionState, family: GaussianFamily, config: Any) -> _FamilyFit:
-    """Choose model and rejection within one family of Gaussians."""
+    """Choose model and rejection within one family of Gaussians.
+
+    Pixels are rejected, unless bright pixels that the model has not seen are better served without: where no model is
+    perfect, rejection can eat the bright sources and leave the kernel to the faint ones.
+    """
     model, choices = _chooseModel(state, family)
-    doReject, rejection = _chooseRejection(state, model, config)
-    if not doReject:
-        model, choices = _chooseModel(state, family)
-    log.debug("Chosen: %s", model)
-    return _FamilyFit(family, model, doReject, rejection.figure, (*choices, rejection))
+    residuals = state.judge(state.system(model.highestOrder), model)
+    scatter, part = _brightScatter(state, residuals), float(state.rejected.mean())
+    state.unreject()
+    # Another model may serve all pixels; where this one serves the others well, it is hardly another.
+    other, otherChoices = _chooseModel(state, family) if scatter > WELL_FITTED else (model, choices)
+    otherScatter = _brightScatter(state, state.judge(state.system(other.highestOrder), other))
+    doReject = not otherScatter < scatter * (1.0 - LEAST_GAIN)
+    sentence = (
+        f"Rejection of pixels: {'on' if doReject else 'off'}; held-out bright pixels scatter by {scatter:.3f} of their "
+        f"noise with it ({part:.1%} rejected), {otherScatter:.3f} without."
+    )
+    log.debug("%s", sentence)
+    if doReject:
+        state.reject(residuals, config)
+        return _FamilyFit(
+            family, model, True, scatter, (*choices, Choice("rejection", "on", scatter, "off", otherScatter, sentence))
+        )
+    return _FamilyFit(
+        family,
+        other,
+        False,
+        otherScatter,
+        (*otherChoices, Choice("rejection", "off", otherScatter, "on", scatter, sentence)),
+    )
 
 
 def _chooseFamily(usual: _FamilyFit, rich: _FamilyFit) -> tuple[_FamilyFit, tuple[Choice, ...]]:
@@ -286,29 +310,19 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
     return model, choices
 
 
-def _chooseRejection(state: RegionState, model: SpatialModel, config: Any) -> tuple[bool, Choice]:
-    """Return whether rejecting pixels serves bright pixels that the model has not seen; without, nothing is rejected.
+def _brightScatter(state: RegionState, residuals: Residuals) -> float:
+    """Return the root mean square of held-out residuals on bright pixels, each cut at 5 sigma.
 
-    Where no model is perfect, rejection can eat the bright sources and leave the kernel to the faint ones.
+    Cut, for variable stars are no model's fault; not a median, for a star that is badly fitted is. In units of a noise
+    that is the same for all models: what one predicts for itself grows with the noise that its kernel amplifies.
     """
-    figures = {}
-    for doReject in (True, False):
-        if not doReject:
-            state.unreject()
-        residuals = state.judge(state.system(model.highestOrder), model)
-        bright = residuals.usable & (residuals.signal > BRIGHT_SIGNAL)
-        figures[doReject] = robustSpread(residuals.pull[bright])
-        if doReject:
-            weighed, part = residuals, float(state.rejected.mean())
-    doReject = not figures[False] < figures[True] * (1.0 - LEAST_GAIN)
-    if doReject:
-        state.reject(weighed, config)
-    log.debug("Bright pixels scatter by %.3f with rejection, %.3f without", figures[True], figures[False])
-    return doReject, Choice(
-        "rejection", "on" if doReject else "off", figures[doReject], "off" if doReject else "on", figures[not doReject],
-        f"Rejection of pixels: {'on' if doReject else 'off'}; held-out bright pixels scatter by {figures[True]:.3f} of "
-        f"their noise with it ({part:.1%} rejected), {figures[False]:.3f} without.",
-    )  # fmt: skip
+    bright = residuals.usable & (residuals.signal > BRIGHT_SIGNAL)
+    if not bright.any():
+        return math.nan
+    regions = state.regions
+    variance = regions.scienceVariance[bright] + np.float32(state.kernelNorm**2) * regions.templateVariance[bright]
+    squares = residuals.pull[bright].astype(np.float64) ** 2 * residuals.variance[bright] / variance
+    return float(np.sqrt(np.minimum(squares, LARGEST_PULL**2).mean()))
 
 
 def _chooseLayout(
