@@ -18,7 +18,7 @@ from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.strips import mapStrips
 
-__all__ = ["scaleVariance"]
+__all__ = ["scaleVariance", "varianceFactor"]
 
 log = logging.getLogger("psfmatch.varianceScaling")
 
@@ -65,11 +65,32 @@ def scaleVariance(
         If the factor is above maxFactor either way (``factor``, ``maxFactor``), or not positive: image and
         variance cannot be in the same units.
     """
+    factor = varianceFactor(maskedImage, planes=planes, maxFactor=maxFactor, maxPixels=maxPixels)
+    if factor == 1.0:
+        return maskedImage, factor
+    variance = np.empty_like(maskedImage.variance)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mapStrips(
+            lambda strip: np.multiply(maskedImage.variance[strip], np.float32(factor), out=variance[strip]),
+            variance.shape,
+            threads,
+        )
+    return MaskedImage(maskedImage.image, maskedImage.mask, variance, maskedImage.xy0), factor
+
+
+def varianceFactor(
+    maskedImage: MaskedImage,
+    *,
+    planes: Iterable[str] = SOURCE_PLANES,
+    maxFactor: float = MAX_FACTOR,
+    maxPixels: int = 300_000,
+) -> float:
+    """Return the factor alone; parameters and errors are those of `scaleVariance`."""
     sky = findBlankSky(maskedImage, planes, maxPixels)
     pulls = sky.pulls[sky.isBlank]
     if pulls.size < MIN_PIXELS:
         log.warning("Only %d pixels of blank sky with a variance: the variance plane stays as it is", pulls.size)
-        return maskedImage, 1.0
+        return 1.0
     factor = robustStdev(pulls) ** 2 / sky.freedom
     if not factor <= maxFactor:
         width = robustStdev(sky.values[sky.isBlank])
@@ -83,15 +104,6 @@ def scaleVariance(
             factor=factor,
             maxFactor=maxFactor,
         )
-    if factor == 1.0:
-        return maskedImage, factor
-    variance = np.empty_like(maskedImage.variance)
-    with np.errstate(invalid="ignore", over="ignore"):
-        mapStrips(
-            lambda strip: np.multiply(maskedImage.variance[strip], np.float32(factor), out=variance[strip]),
-            variance.shape,
-            threads,
-        )
     if not math.isclose(factor, 1.0, rel_tol=0.1):
         log.info("The variance plane is scaled by %.3f", factor)
-    return MaskedImage(maskedImage.image, maskedImage.mask, variance, maskedImage.xy0), factor
+    return factor

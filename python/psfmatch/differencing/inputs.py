@@ -19,7 +19,8 @@ from psfmatch.preparation import Preparation, prepareInputs
 from psfmatch.recipe import warperOf
 from psfmatch.registration import atOrigin
 from psfmatch.saturation import findSaturation
-from psfmatch.varianceScaling import scaleVariance
+from psfmatch.threads import mapThreads
+from psfmatch.varianceScaling import varianceFactor
 
 __all__ = ["Inputs", "makeInputs"]
 
@@ -50,7 +51,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
     record = Preparation()
     if isFrontDoor and config.doFindSaturation:
         with task.timer("saturation"):
-            found = findSaturation(template), findSaturation(science)
+            found = mapThreads(findSaturation, (template, science), threads)
         record = replace(
             record,
             templateSaturation=found[0].level,
@@ -59,9 +60,10 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
         )
         for name, saturation in zip(("template", "science image"), found, strict=True):
             choices.append(_told("saturation", saturation.source, f"Saturation of the {name}: {saturation.reason}"))
+            log.info("%s", choices[-1].sentence)
     if isFrontDoor and config.doScaleVariance:
         with task.timer("scaleVariance"):
-            factors = [_varianceFactor(image, threads) for image in (template, science)]
+            factors = mapThreads(_varianceFactor, (template, science), threads)
         record = replace(record, templateVarianceFactor=factors[0], scienceVarianceFactor=factors[1])
         for name, factor in zip(("template", "science image"), factors, strict=True):
             task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = factor
@@ -72,7 +74,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
                     f"scatter by its noise; it did by {math.sqrt(factor):.3f}.",
                 )
             )  # fmt: skip
-    template, science = prepareInputs(template, science, record)
+    template, science = prepareInputs(template, science, record, threads)
     task.requireKernelFits(science.maskedImage)
     with task.timer("detect"):
         sources = task.getSelectSources(science)
@@ -101,10 +103,10 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
     return Inputs(template, science, sources, record, alignment, coverage, tuple(choices))
 
 
-def _varianceFactor(image: Exposure, threads: int) -> float:
+def _varianceFactor(image: Exposure) -> float:
     """Return the factor that brings the variance plane to the noise of the sky; 1 where the two cannot be compared."""
     try:
-        return scaleVariance(image.maskedImage, threads=threads)[1]
+        return varianceFactor(image.maskedImage)
     except InputImagesError as error:
         log.warning("The variance plane is left as it is: %s", error)
         return 1.0
