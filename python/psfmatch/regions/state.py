@@ -91,6 +91,7 @@ class RegionState:
             coreFunction(self.modelType, maxOrder, self.frame).evaluate(self.regions.x, self.regions.y).T,
             self.basisList,
             self.kernelNorm,
+            self.regions.threads,
         )
 
     def judge(self, system: RegionSystem, model: SpatialModel) -> Residuals:
