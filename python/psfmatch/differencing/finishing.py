@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -16,11 +19,12 @@ from psfmatch.differencing.configuration import FrontDoorConfig
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
-from psfmatch.exposure import Box
+from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
 from psfmatch.quality import assessQuality
 from psfmatch.registration import atOrigin
-from psfmatch.shifts import measureShiftField
+from psfmatch.shifts import ShiftField, measureShiftField
+from psfmatch.threads import mapThreads
 from psfmatch.whiteness import measureWhiteness
 
 __all__ = ["finish"]
@@ -69,6 +73,11 @@ def finish(
             known = [fwhm for fwhm in fwhms if fwhm is not None]
             radius = max(6, math.ceil(1.5 * max(known))) if known else 6
             stars = inputs.sources[:MAX_SHIFT_STARS]
+            measures: list[Callable[[], Any]] = [
+                partial(_shiftField, difference, result.matchedImage, stars, radius, scale),
+                partial(measureWhiteness, difference if decorrelation is None else decorrelation.exposure),
+            ]
+            shiftField, whiteness = mapThreads(lambda measure: measure(), measures, threads)
             heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
             quality = assessQuality(
                 difference=difference,
@@ -82,15 +91,11 @@ def finish(
                 conditionNumber=made.task.metadata.get("spatialConditionNum"),
                 heldOut=None if heldOut is None else _HeldOut.ofTable(heldOut),
                 heldOutChiSquareByFlux=() if heldOut is None else _chiSquareByFlux(heldOut),
-                shiftField=measureShiftField(
-                    difference.maskedImage, result.matchedImage, stars, radius=radius, scale=scale
-                )
-                if len(stars)
-                else None,
+                shiftField=shiftField,
                 appliedShiftPix=None
                 if inputs.alignment is None
                 else _appliedShift(inputs.alignment, science.getBBox()),
-                whiteness=measureWhiteness(difference if decorrelation is None else decorrelation.exposure),
+                whiteness=whiteness,
                 varianceScales=(inputs.preparation.templateVarianceFactor, inputs.preparation.scienceVarianceFactor),
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
@@ -117,6 +122,12 @@ def finish(
         choices=choices,
         steps=made.steps,
     )
+
+
+def _shiftField(
+    difference: Exposure, matched: MaskedImage, stars: Table, radius: int, scale: float
+) -> ShiftField | None:
+    return measureShiftField(difference.maskedImage, matched, stars, radius, scale) if len(stars) else None
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from astropy.table import Table
 
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
+from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.configuration import FrontDoorConfig
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
+from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.modelChoice import Choice
 from psfmatch.preparation import Preparation, prepareInputs
 from psfmatch.recipe import warperOf
@@ -76,14 +78,19 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
             )  # fmt: skip
     template, science = prepareInputs(template, science, record, threads)
     task.requireKernelFits(science.maskedImage)
+    doAlign = isFrontDoor and config.doAlign
     with task.timer("detect"):
-        sources = task.getSelectSources(science)
+        # Tasks that somebody has put in their place need not bear two calls at a time.
+        isOwn = type(task.selectDetection) is SourceDetectionTask
+        isOwn &= type(task.selectMeasurement) is SourceMeasurementTask
+        sources, *others = mapThreads(
+            task.getSelectSources, (science, template) if doAlign else (science,), threads if isOwn else 1
+        )
     alignment = None
-    if isFrontDoor and config.doAlign:
+    if doAlign:
         with task.timer("align"):
-            templateSources = task.getSelectSources(template)
             alignment = measureAlignment(
-                template, science, templateSources=templateSources, scienceSources=sources, threads=threads
+                template, science, templateSources=others[0], scienceSources=sources, threads=threads
             )
         task.metadata["nDetectedSources"] = len(sources)
         choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))

@@ -122,7 +122,7 @@ def chooseKernel(
         )  # fmt: skip
     assert state is not None  # one of the two
     model, choices = _chooseModel(state, family)
-    doReject, rejection = _chooseRejection(state, model, region)
+    doReject, rejection = _chooseRejection(state, model)
     if not doReject:
         model, choices = _chooseModel(state, family)
     degrees = next(d for d in family.degrees if family.images(d) == model.images)
@@ -247,8 +247,8 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
     return model, choices
 
 
-def _chooseRejection(state: RegionState, model: SpatialModel, config: Any) -> tuple[bool, Choice]:
-    """Return whether rejecting pixels serves bright pixels that the model has not seen; without, nothing is rejected.
+def _chooseRejection(state: RegionState, model: SpatialModel) -> tuple[bool, Choice]:
+    """Return whether rejecting pixels serves bright pixels that the model has not seen; the state is left without it.
 
     Where no model is perfect, rejection can eat the bright sources and leave the kernel to the faint ones.
     """
@@ -260,10 +260,8 @@ def _chooseRejection(state: RegionState, model: SpatialModel, config: Any) -> tu
         bright = residuals.usable & (residuals.signal > BRIGHT_SIGNAL)
         figures[doReject] = robustSpread(residuals.pull[bright])
         if doReject:
-            weighed, part = residuals, float(state.rejected.mean())
+            part = float(state.rejected.mean())
     doReject = not figures[False] < figures[True] * (1.0 - LEAST_GAIN)
-    if doReject:
-        state.reject(weighed, config)
     log.debug("Bright pixels scatter by %.3f with rejection, %.3f without", figures[True], figures[False])
     return doReject, Choice(
         "rejection", "on" if doReject else "off", figures[doReject], "off" if doReject else "on", figures[not doReject],

@@ -89,6 +89,7 @@ def findFwhms(
     positions: FloatArray | None,
     badPlanes: Iterable[str],
     definition: str = DEFAULT_DEFINITION,
+    threads: int = 1,
 ) -> dict[str, tuple[float | None, str]]:
     """Return the FWHM (pixels) of each exposure and where it comes from: the caller, its PSF, or its stars.
 
@@ -102,6 +103,8 @@ def findFwhms(
         Mask planes of pixels that are not to be used.
     definition
         Of the width of a PSF, see `psfmatch.psf.getFwhmPix`. Stars always have their determinant radius.
+    threads
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -126,7 +129,7 @@ def findFwhms(
     planes = tuple(badPlanes)
     # A few stamps are all that is looked at.
     images = [(exposure.image, partial(exposure.maskedImage.badPixels, planes)) for exposure in exposures.values()]
-    for which, measured in zip(fwhms, starFwhms(*images, positions=positions), strict=True):
+    for which, measured in zip(fwhms, starFwhms(*images, positions=positions, threads=threads), strict=True):
         if fwhms[which][0] is None and measured is not None:
             fwhms[which] = measured, "from its stars"
     return fwhms

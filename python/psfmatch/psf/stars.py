@@ -12,6 +12,7 @@ import numpy.typing as npt
 from psfmatch.medians import medians
 from psfmatch.psf.moments import adaptiveMomentsOfStamps, determinantFwhm
 from psfmatch.strips import mapStrips
+from psfmatch.threads import mapThreads
 
 __all__ = ["measureWidths", "selectStarWidths", "starFwhms"]
 
@@ -25,7 +26,9 @@ LEAST_REACH_PIX = 5
 """Sources nearer to the edge than this are not measured."""
 
 
-def starFwhms(*images: tuple[npt.NDArray[np.float32], BadPixels], positions: FloatArray) -> list[float | None]:
+def starFwhms(
+    *images: tuple[npt.NDArray[np.float32], BadPixels], positions: FloatArray, threads: int = 1
+) -> list[float | None]:
     """Measure the FWHM of the stars of one or several registered images.
 
     Parameters
@@ -34,13 +37,15 @@ def starFwhms(*images: tuple[npt.NDArray[np.float32], BadPixels], positions: Flo
         Pixels and bad pixels of each image, as for `measureWidths`.
     positions : (N, 2)
         x and y of sources in array coordinates. Which of them are stars is judged by all images together.
+    threads
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
     fwhms
         Median over the stars, in pixels, for each image; None where no source could be measured.
     """
-    widths = [measureWidths(image, bad, positions[:, 0], positions[:, 1]) for image, bad in images]
+    widths = mapThreads(lambda image: measureWidths(*image, positions[:, 0], positions[:, 1]), images, threads)
     stars = selectStarWidths(np.exp(np.mean(np.log(widths), axis=0)))
     if not stars.any():
         # No source can be measured in all of them: each image for itself.
