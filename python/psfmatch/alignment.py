@@ -24,7 +24,7 @@ from psfmatch.centroids import StarPositions, findStars
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.offsets import IDENTITY, Model, OffsetFits, Rows, asRows, displaced
 from psfmatch.registration import compareGrids, registerTemplate
-from psfmatch.threads import resolveThreads
+from psfmatch.threads import mapThreads, resolveThreads
 from psfmatch.warping import WarpedPsf, Warper
 
 __all__ = ["AlignedTransform", "Alignment", "applyAlignment", "measureAlignment"]
@@ -179,8 +179,11 @@ def measureAlignment(
         if not onSky:
             maxOffsetPix += max(abs(a - b) for a, b in zip(template.shape, science.shape, strict=True))
     nThreads = resolveThreads(threads)
-    scienceStars = findStars(science.maskedImage, scienceSources, threads=nThreads)
-    templateStars = findStars(template.maskedImage, templateSources, threads=nThreads)
+    scienceStars, templateStars = mapThreads(
+        lambda given: findStars(given[0].maskedImage, given[1], threads=nThreads),
+        ((science, scienceSources), (template, templateSources)),
+        nThreads,
+    )
     if tolerancePix is None:
         isSharp = min(scienceStars.fwhm, templateStars.fwhm) < SHARP_FWHM_PIX
         tolerancePix = SHARP_TOLERANCE_PIX if isSharp else TOLERANCE_PIX

@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,9 @@ from psfmatch.background import subtractBackground
 from psfmatch.config import SourceDetectionConfig, SubtractBackgroundConfig
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.exposure import MaskedImage
+from psfmatch.medians import medians
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
-from psfmatch.psf.stars import measureWidths, selectStarWidths
+from psfmatch.psf.stars import BadPixels, measureWidths, selectStarWidths
 
 __all__ = ["StarPositions", "findStars", "fitPositions", "inverses"]
 
@@ -114,7 +116,8 @@ def findStars(
         sources = sources[~np.asarray(sources["isNegative"], dtype=bool)]
     x, y = (np.asarray(sources[name], dtype=np.float64)[:maxStars] for name in ("x", "y"))
     x, y = x - maskedImage.xy0[0], y - maskedImage.xy0[1]
-    bad = maskedImage.badPixels(planes)
+    # A few stamps are all that is looked at.
+    bad = functools.partial(maskedImage.badPixels, planes)
     widths = measureWidths(maskedImage.image, bad, x, y)
     isStar = selectStarWidths(widths)
     fwhm = float(np.median(widths[isStar])) if isStar.any() else DEFAULT_FWHM_PIX
@@ -125,7 +128,7 @@ def findStars(
 
 
 def fitPositions(
-    maskedImage: MaskedImage, bad: npt.NDArray[np.bool_], x: FloatArray, y: FloatArray, fwhm: float
+    maskedImage: MaskedImage, bad: BadPixels, x: FloatArray, y: FloatArray, fwhm: float
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Fit a Gaussian to n sources.
 
@@ -134,7 +137,7 @@ def fitPositions(
     maskedImage
         The pixels and their variances.
     bad
-        (h, w), pixels not to be used.
+        Pixels not to be used, (h, w), or a function that returns those of a part, given as an index of the array.
     x, y
         (n,), first guesses, array coordinates.
     fwhm
@@ -157,7 +160,7 @@ def fitPositions(
     columns, rows = column[:, np.newaxis] + offset, row[:, np.newaxis] + offset
     inside = ((rows >= 0) & (rows < height))[:, :, np.newaxis] & ((columns >= 0) & (columns < width))[:, np.newaxis, :]
     pick = np.clip(rows, 0, height - 1)[:, :, np.newaxis], np.clip(columns, 0, width - 1)[:, np.newaxis, :]
-    good = inside & ~bad[pick]
+    good = inside & ~(bad(pick) if callable(bad) else bad[pick])
     values = np.where(good, maskedImage.image[pick], 0.0).astype(np.float64)
     variances = np.where(good, maskedImage.variance[pick], 0.0).astype(np.float64)
     # Large skies would cost digits.
@@ -199,19 +202,18 @@ def fitPositions(
 
 
 def _isSinglePixel(
-    image: npt.NDArray[np.float32], bad: npt.NDArray[np.bool_], x: FloatArray, y: FloatArray
+    image: npt.NDArray[np.float32], bad: Callable[[Any], npt.NDArray[np.bool_]], x: FloatArray, y: FloatArray
 ) -> npt.NDArray[np.bool_]:
     """Return which sources (n,), array coordinates, have their light in one good pixel."""
     offset = np.arange(-RING_PIX, RING_PIX + 1)
     columns = np.clip(np.floor(x + 0.5).astype(int)[:, np.newaxis] + offset, 0, image.shape[1] - 1)
     rows = np.clip(np.floor(y + 0.5).astype(int)[:, np.newaxis] + offset, 0, image.shape[0] - 1)
     pick = rows[:, :, np.newaxis], columns[:, np.newaxis, :]
-    values = np.where(bad[pick], np.nan, image[pick].astype(np.float64))
+    isBad = bad(pick)
+    values = np.where(isBad, np.nan, image[pick].astype(np.float64))
     rim = np.ones(values.shape[1:], dtype=bool)
     rim[1:-1, 1:-1] = False
-    sky = np.array(
-        [np.median(ring[np.isfinite(ring)]) if np.isfinite(ring).any() else np.nan for ring in values[:, rim]]
-    )
+    sky = medians(values[:, rim], ~isBad[:, rim])
     core = values[:, RING_PIX - 1 : RING_PIX + 2, RING_PIX - 1 : RING_PIX + 2].reshape(-1, 9) - sky.reshape(-1, 1)
     peak = core.max(axis=1, initial=-np.inf)
     # Bad pixels make it NaN: nothing can be said.

@@ -78,13 +78,12 @@ def measureCoverage(
     first, second = (image.maskedImage if isinstance(image, Exposure) else image for image in (template, science))
     requireSameShape(first, second)
     planes = tuple(planes)
-    badTemplate, badScience = first.badPixels(planes), second.badPixels(planes)
     both = np.empty(second.shape, dtype=np.bool_)
 
     def join(strip: slice) -> tuple[int, int, int]:
-        np.logical_or(badTemplate[strip], badScience[strip], out=both[strip])
-        np.logical_not(both[strip], out=both[strip])
-        nTemplate, nScience, nBoth = (int(np.count_nonzero(part[strip])) for part in (badTemplate, badScience, both))
+        badTemplate, badScience = first.badPixels(planes, strip), second.badPixels(planes, strip)
+        np.logical_not(badTemplate | badScience, out=both[strip])
+        nTemplate, nScience, nBoth = (int(np.count_nonzero(part)) for part in (badTemplate, badScience, both[strip]))
         return nTemplate, nScience, nBoth
 
     counted = np.array(mapStrips(join, second.shape), dtype=np.int64).reshape(-1, 3).sum(axis=0)

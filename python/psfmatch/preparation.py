@@ -15,6 +15,7 @@ from psfmatch.alignment import Alignment, applyAlignment
 from psfmatch.exposure import Exposure
 from psfmatch.registration import registerTemplate
 from psfmatch.saturation import flagSaturation
+from psfmatch.threads import mapThreads
 from psfmatch.varianceScaling import multiplyVariance
 from psfmatch.warping import Warper
 
@@ -79,16 +80,27 @@ class Preparation:
         return cls(**values)
 
 
-def prepareInputs(template: Exposure, science: Exposure, record: Preparation) -> tuple[Exposure, Exposure]:
+def prepareInputs(
+    template: Exposure, science: Exposure, record: Preparation, threads: int | None = None
+) -> tuple[Exposure, Exposure]:
     """Return both images with saturated pixels flagged and variances rescaled; the template is where it was.
 
     Neither image is changed; planes that stay as they are, are shared.
     """
-    growth = record.saturationGrowth
-    return (
-        _scaled(flagSaturation(template, record.templateSaturation, growth), record.templateVarianceFactor),
-        _scaled(flagSaturation(science, record.scienceSaturation, growth), record.scienceVarianceFactor),
+
+    def prepare(given: tuple[Exposure, float | None, float]) -> Exposure:
+        exposure, saturation, factor = given
+        return _scaled(flagSaturation(exposure, saturation, record.saturationGrowth), factor)
+
+    first, second = mapThreads(
+        prepare,
+        (
+            (template, record.templateSaturation, record.templateVarianceFactor),
+            (science, record.scienceSaturation, record.scienceVarianceFactor),
+        ),
+        threads,
     )
+    return first, second
 
 
 def registerInputs(template: Exposure, science: Exposure, record: Preparation, warper: Warper) -> Exposure:

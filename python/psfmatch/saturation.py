@@ -124,7 +124,7 @@ def findSaturation(exposure: Exposure) -> Saturation:
             f"No saturation: no pixel has SAT, no header card tells a level, and no {MIN_PLATEAU} bright pixels "
             f"lie at one level with {MIN_EXCESS:g} times what is expected{told}",
         )
-    log.info("%s", found.reason)
+    log.debug("%s", found.reason)
     return found
 
 

@@ -272,6 +272,6 @@ class StarMatchTask(PsfMatchTask):
             table = toSourceTable(sources, scienceExposure)[:MAX_MEASURED_SOURCES]
             positions = np.column_stack([table["x"], table["y"]]).astype(float) - scienceExposure.xy0
         planes, definition = self.kConfig.badPixelMaskPlanes, self.config.fwhmDefinition
-        fwhms = psfs.findFwhms(exposures, given, positions, planes, definition)
+        fwhms = psfs.findFwhms(exposures, given, positions, planes, definition, self.threads)
         psfs.recordFwhms(fwhms, self.log, self.metadata)
         return fwhms["template"][0], fwhms["science"][0]

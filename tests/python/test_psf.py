@@ -232,7 +232,7 @@ def test_oneWidthForEachSource():
     assert np.isfinite(widths).tolist() == [True] + [False] * 8
     assert measureWidths(image, bad, [], []).shape == (0,)
     assert measureWidths(image, bad, 30.0, 25.0).shape == (1,)
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="2 values of x and 1 of y"):
         measureWidths(image, bad, [30.0, 31.0], [25.0])
 
 

@@ -1,11 +1,12 @@
 """The number of threads: argument, environment, CPUs of the process."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
 
-from psfmatch.threads import resolveThreads
+from psfmatch.threads import mapThreads, resolveThreads
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +67,22 @@ def test_environmentThatIsNoNumberOfThreads(monkeypatch, text):
     ):
         resolveThreads()
     assert resolveThreads(3) == 3
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_itemsKeepTheirOrder(threads):
+    assert mapThreads(lambda number: number * number, range(4), threads) == [0, 1, 4, 9]
+    assert mapThreads(lambda number: number, [], threads) == []
+
+
+def test_helpersHaveTheCallersContext():
+    together = threading.Barrier(2, timeout=30.0)
+
+    def work(divisor):
+        together.wait()  # one item on each thread
+        return np.ones(1) / np.array([divisor])
+
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        mapThreads(work, [0.0, 0.0], 2)
+    with np.errstate(divide="ignore"):
+        assert np.isinf(mapThreads(work, [0.0, 0.0], 2)).all()

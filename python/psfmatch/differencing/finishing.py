@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -17,11 +20,12 @@ from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Box, Exposure
+from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
 from psfmatch.quality import assessQuality
 from psfmatch.registration import atOrigin
-from psfmatch.shifts import measureShiftField
+from psfmatch.shifts import ShiftField, measureShiftField
+from psfmatch.threads import mapThreads
 from psfmatch.varianceScaling import measureVarianceFactor, multiplyVariance
 from psfmatch.whiteness import measureWhiteness
 
@@ -80,6 +84,11 @@ def finish(
             known = [fwhm for fwhm in fwhms if fwhm is not None]
             radius = max(6, math.ceil(1.5 * max(known))) if known else 6
             stars = inputs.sources[:MAX_SHIFT_STARS]
+            measures: list[Callable[[], Any]] = [
+                partial(_shiftField, difference, result.matchedImage, stars, radius, scale),
+                partial(measureWhiteness, difference if decorrelation is None else decorrelation.exposure),
+            ]
+            shiftField, whiteness = mapThreads(lambda measure: measure(), measures, threads)
             heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
             quality = assessQuality(
                 difference=difference,
@@ -93,15 +102,11 @@ def finish(
                 conditionNumber=made.task.metadata.get("spatialConditionNum"),
                 heldOut=None if heldOut is None else _HeldOut.ofTable(heldOut),
                 heldOutChiSquareByFlux=() if heldOut is None else _chiSquareByFlux(heldOut),
-                shiftField=measureShiftField(
-                    difference.maskedImage, result.matchedImage, stars, radius=radius, scale=scale
-                )
-                if len(stars)
-                else None,
+                shiftField=shiftField,
                 appliedShiftPix=None
                 if inputs.alignment is None
                 else _appliedShift(inputs.alignment, science.getBBox()),
-                whiteness=measureWhiteness(difference if decorrelation is None else decorrelation.exposure),
+                whiteness=whiteness,
                 varianceScales=(
                     inputs.preparation.templateVarianceFactor,
                     inputs.preparation.scienceVarianceFactor,
@@ -151,6 +156,12 @@ def _chooseVarianceFactor(difference: Exposure) -> tuple[float, Choice]:
     )
     factor = 1.0 if isRight else factor
     return factor, Choice("variance", f"{factor:.3f}", width, "1", 1.0, sentence)
+
+
+def _shiftField(
+    difference: Exposure, matched: MaskedImage, stars: Table, radius: int, scale: float
+) -> ShiftField | None:
+    return measureShiftField(difference.maskedImage, matched, stars, radius, scale) if len(stars) else None
 
 
 @dataclass(frozen=True)

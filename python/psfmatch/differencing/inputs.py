@@ -10,15 +10,18 @@ from astropy.table import Table
 
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
+from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.configuration import FrontDoorConfig
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
+from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.modelChoice import Choice
 from psfmatch.preparation import Preparation, prepareInputs
 from psfmatch.recipe import warperOf
 from psfmatch.registration import atOrigin
 from psfmatch.saturation import findSaturation
+from psfmatch.threads import mapThreads
 from psfmatch.varianceScaling import measureVarianceFactor
 
 __all__ = ["Inputs", "makeInputs"]
@@ -50,7 +53,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
     record = Preparation()
     if isFrontDoor and config.doFindSaturation:
         with task.timer("saturation"):
-            found = findSaturation(template), findSaturation(science)
+            found = mapThreads(findSaturation, (template, science), threads)
         record = replace(
             record,
             templateSaturation=found[0].level,
@@ -59,9 +62,10 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
         )
         for name, saturation in zip(("template", "science image"), found, strict=True):
             choices.append(_told("saturation", saturation.source, f"Saturation of the {name}: {saturation.reason}"))
+            log.info("%s", choices[-1].sentence)
     if isFrontDoor and config.doScaleVariance:
         with task.timer("scaleVariance"):
-            factors = [_varianceFactor(image) for image in (template, science)]
+            factors = mapThreads(_varianceFactor, (template, science), threads)
         record = replace(record, templateVarianceFactor=factors[0], scienceVarianceFactor=factors[1])
         for name, factor in zip(("template", "science image"), factors, strict=True):
             task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = factor
@@ -72,16 +76,21 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
                     f"scatter by its noise; it did by {math.sqrt(factor):.3f}.",
                 )
             )  # fmt: skip
-    template, science = prepareInputs(template, science, record)
+    template, science = prepareInputs(template, science, record, threads)
     task.requireKernelFits(science.maskedImage)
+    doAlign = isFrontDoor and config.doAlign
     with task.timer("detect"):
-        sources = task.getSelectSources(science)
+        # Tasks that somebody has put in their place need not bear two calls at a time.
+        isOwn = type(task.selectDetection) is SourceDetectionTask
+        isOwn &= type(task.selectMeasurement) is SourceMeasurementTask
+        sources, *others = mapThreads(
+            task.getSelectSources, (science, template) if doAlign else (science,), threads if isOwn else 1
+        )
     alignment = None
-    if isFrontDoor and config.doAlign:
+    if doAlign:
         with task.timer("align"):
-            templateSources = task.getSelectSources(template)
             alignment = measureAlignment(
-                template, science, templateSources=templateSources, scienceSources=sources, threads=threads
+                template, science, templateSources=others[0], scienceSources=sources, threads=threads
             )
         task.metadata["nDetectedSources"] = len(sources)
         choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))

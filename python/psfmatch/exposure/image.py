@@ -164,35 +164,41 @@ class MaskedImage:
         """Copy all three planes."""
         return MaskedImage(self._image.copy(), self._mask.copy(), self._variance.copy(), self._xy0)
 
-    def badPixels(self, planes: Iterable[str]) -> NDArray[np.bool_]:
+    def badPixels(self, planes: Iterable[str], part: Any = None) -> NDArray[np.bool_]:
         """Find the pixels that must not be used.
 
         Parameters
         ----------
         planes : iterable of `str`
             Mask planes that make a pixel bad; unknown names are ignored.
+        part : index, optional
+            Which pixels are asked about, any index of the arrays (h, w); by default all.
 
         Returns
         -------
         bad : `numpy.ndarray` of `bool`
-            (h, w); true where a plane is set, image or variance is not finite, or the variance is negative.
+            (h, w), or the shape of the part; true where a plane is set, image or variance is not finite, or the
+            variance is negative.
         """
         bits = np.int32(self._mask.getPlaneBitMask(planes, ignoreMissing=True))
         mask = np.asarray(self._mask)
-        bad = np.empty(self.shape, dtype=np.bool_)
 
-        def find(strip: slice) -> None:
-            variance = self._variance[strip]
+        def find(pixels: Any, bad: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+            variance = self._variance[pixels]
             # Written so that NaN is bad too.
-            good = np.isfinite(self._image[strip])
+            good = np.isfinite(self._image[pixels])
             good &= variance >= 0
             good &= variance < np.inf
             if bits:
-                good &= (mask[strip] & bits) == 0
-            np.logical_not(good, out=bad[strip])
+                good &= (mask[pixels] & bits) == 0
+            result: NDArray[np.bool_] = np.logical_not(good, out=bad)
+            return result
 
-        mapStrips(find, self.shape)
-        return bad
+        if part is not None:
+            return find(part)
+        whole = np.empty(self.shape, dtype=np.bool_)
+        mapStrips(lambda strip: find(strip, whole[strip]), self.shape)
+        return whole
 
     def mergeMask(self, other: Mask) -> None:
         """OR another mask into this one, planes matched by name.

@@ -124,13 +124,13 @@ def chooseKernel(
             f"Regions around {count} stars: {ENOUGH_REGIONS} are enough, tiles were not tried.",
         )  # fmt: skip
     assert state is not None  # one of the two
-    fit = _fitFamily(state, family, region)
+    fit = _fitFamily(state, family)
     told = [_toldGaussians(fwhms, family), layoutChoice, *fit.choices]
     if fit.scatter > WELL_FITTED:
         rich = richFamilyOf(family)
         laidOut = _Layout(config, layout, min(MAX_TILES, region.maxRegions)) if layout == "tiles" else config
         richState = _stateOf(convolved, other, laidOut, rich, rich.basis(), sources, norm, threads)
-        fit, richChoices = _chooseFamily(fit, _fitFamily(richState, rich, region))
+        fit, richChoices = _chooseFamily(fit, _fitFamily(richState, rich))
         told += richChoices
     model = fit.model
     return KernelChoice(
@@ -169,7 +169,7 @@ class _FamilyFit:
     choices: tuple[Choice, ...]
 
 
-def _fitFamily(state: RegionState, family: GaussianFamily, config: Any) -> _FamilyFit:
+def _fitFamily(state: RegionState, family: GaussianFamily) -> _FamilyFit:
     """Choose model and rejection within one family of Gaussians.
 
     Pixels are rejected, unless bright pixels that the model has not seen are better served without: where no model is
@@ -189,7 +189,6 @@ def _fitFamily(state: RegionState, family: GaussianFamily, config: Any) -> _Fami
     )
     log.debug("%s", sentence)
     if doReject:
-        state.reject(residuals, config)
         return _FamilyFit(
             family, model, True, scatter, (*choices, Choice("rejection", "on", scatter, "off", otherScatter, sentence))
         )

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.exposure import Box, MaskedImage
+from psfmatch.exposure import MaskedImage
+from psfmatch.medians import medians
 from psfmatch.regions.layout import insideFit
 
 __all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm", "richFamilyOf"]
@@ -102,20 +103,22 @@ def kernelNorm(
     planes, or by their value) left out.
     """
     width = math.hypot(family.sigmas[0], 0.0 if family.isEqual else family.sigmas[1])
-    ratios = []
     side = 2 * HALF_BOX + 1
-    for x, y in zip(np.asarray(sources["x"][:200]), np.asarray(sources["y"][:200]), strict=True):
-        # Whole boxes only: of a position near the edge nothing is known.
-        if not insideFit(np.array([x]), np.array([y]), other.getBBox(), side)[0]:
-            continue
-        box = Box(math.floor(x + 0.5) - HALF_BOX, math.floor(y + 0.5) - HALF_BOX, side, side)
-        light = []
-        for image in (other, convolved):
-            part = image.subset(box)
-            good = part.image[~part.badPixels(planes)].astype(np.float64)
-            light.append(float((good - np.median(good)).sum()) if good.size > 30 else math.nan)
-        if light[1] != 0.0 and math.isfinite(light[0] / light[1]):
-            ratios.append(light[0] / light[1])
-    ratio = float(np.median(ratios)) if ratios else 1.0
+    # Whole boxes only: of a position near the edge nothing is known.
+    x, y = (np.asarray(sources[name][:200], dtype=np.float64) for name in ("x", "y"))
+    inside = insideFit(x, y, other.getBBox(), side)
+    column, row = (np.floor(place[inside] + 0.5).astype(np.int64)[:, None] for place in (x, y))
+    offset, light = np.arange(-HALF_BOX, HALF_BOX + 1), []
+    for image in (other, convolved):
+        x0, y0 = image.xy0
+        box = (row - y0 + offset)[:, :, None], (column - x0 + offset)[:, None, :]
+        good = ~image.badPixels(planes, box)
+        values = image.image[box].astype(np.float64)
+        excess = np.where(good, values - medians(values, good)[:, None, None], 0.0).sum(axis=(1, 2))
+        light.append(np.where(good.sum(axis=(1, 2)) > 30, excess, np.nan))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = light[0] / light[1]
+    ratios = ratios[np.isfinite(ratios)]
+    ratio = float(np.median(ratios)) if ratios.size else 1.0
     ratio = ratio if ratio > 0.0 and math.isfinite(ratio) else 1.0
     return float(f"{ratio / (2.0 * math.sqrt(math.pi) * width):.4g}")

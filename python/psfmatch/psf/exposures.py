@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.exposure import Exposure
 from psfmatch.psf.adapted import asPsf, averagePosition
 from psfmatch.psf.stars import starFwhms
 from psfmatch.psf.widths import DEFAULT_DEFINITION, getFwhmPix
@@ -88,6 +89,7 @@ def findFwhms(
     positions: FloatArray | None,
     badPlanes: Iterable[str],
     definition: str = DEFAULT_DEFINITION,
+    threads: int = 1,
 ) -> dict[str, tuple[float | None, str]]:
     """Return the FWHM (pixels) of each exposure and where it comes from: the caller, its PSF, or its stars.
 
@@ -101,6 +103,8 @@ def findFwhms(
         Mask planes of pixels that are not to be used.
     definition
         Of the width of a PSF, see `psfmatch.psf.getFwhmPix`. Stars always have their determinant radius.
+    threads
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -123,25 +127,12 @@ def findFwhms(
     if positions is None or all(fwhm is not None for fwhm, _ in fwhms.values()):
         return fwhms
     planes = tuple(badPlanes)
-    images = [(exposure.image, _badPixelsOf(exposure.maskedImage, planes)) for exposure in exposures.values()]
-    for which, measured in zip(fwhms, starFwhms(*images, positions=positions), strict=True):
+    # A few stamps are all that is looked at.
+    images = [(exposure.image, partial(exposure.maskedImage.badPixels, planes)) for exposure in exposures.values()]
+    for which, measured in zip(fwhms, starFwhms(*images, positions=positions, threads=threads), strict=True):
         if fwhms[which][0] is None and measured is not None:
             fwhms[which] = measured, "from its stars"
     return fwhms
-
-
-def _badPixelsOf(
-    maskedImage: MaskedImage, planes: tuple[str, ...]
-) -> Callable[[tuple[slice, slice]], npt.NDArray[np.bool_]]:
-    """Return a function that finds the bad pixels of a part: a few stamps are all that is looked at."""
-
-    def badPixels(part: tuple[slice, slice]) -> npt.NDArray[np.bool_]:
-        rows, columns = part
-        x0, y0 = maskedImage.xy0
-        box = Box(x0 + columns.start, y0 + rows.start, columns.stop - columns.start, rows.stop - rows.start)
-        return maskedImage.subset(box).badPixels(planes)
-
-    return badPixels
 
 
 def recordFwhms(

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.medians import medians
 from psfmatch.psf.moments import adaptiveMomentsOfStamps, determinantFwhm
+from psfmatch.strips import mapStrips
+from psfmatch.threads import mapThreads
 
 __all__ = ["measureWidths", "selectStarWidths", "starFwhms"]
 
 FloatArray = npt.NDArray[np.float64]
-BadPixels = npt.NDArray[np.bool_] | Callable[[tuple[slice, slice]], npt.NDArray[np.bool_]]
+BadPixels = npt.NDArray[np.bool_] | Callable[[Any], npt.NDArray[np.bool_]]
 MIN_FWHM_PIX = 1.2
 """Narrower than this (pixels) are hot pixels and cosmic rays, not stars."""
 CORE_RADIUS_PIX = 3
 """No bad pixel may lie within the core; a centre that leaves it has wandered to a neighbour."""
+LEAST_REACH_PIX = 5
+"""Sources nearer to the edge than this are not measured."""
 
 
-def starFwhms(*images: tuple[npt.NDArray[np.float32], BadPixels], positions: FloatArray) -> list[float | None]:
+def starFwhms(
+    *images: tuple[npt.NDArray[np.float32], BadPixels], positions: FloatArray, threads: int = 1
+) -> list[float | None]:
     """Measure the FWHM of the stars of one or several registered images.
 
     Parameters
@@ -29,13 +37,15 @@ def starFwhms(*images: tuple[npt.NDArray[np.float32], BadPixels], positions: Flo
         Pixels and bad pixels of each image, as for `measureWidths`.
     positions : (N, 2)
         x and y of sources in array coordinates. Which of them are stars is judged by all images together.
+    threads
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
     fwhms
         Median over the stars, in pixels, for each image; None where no source could be measured.
     """
-    widths = [measureWidths(image, bad, positions[:, 0], positions[:, 1]) for image, bad in images]
+    widths = mapThreads(lambda image: measureWidths(*image, positions[:, 0], positions[:, 1]), images, threads)
     stars = selectStarWidths(np.exp(np.mean(np.log(widths), axis=0)))
     if not stars.any():
         # No source can be measured in all of them: each image for itself.
@@ -57,8 +67,8 @@ def measureWidths(
     image
         Pixels, [y, x].
     bad
-        Pixels not to be used, same shape, or a function that returns those of a part, given as two slices; a source
-        with one within its core (3 pixels) is not measured.
+        Pixels not to be used, same shape, or a function that returns those of a part, given as an index of the array;
+        a source with one within its core (3 pixels) is not measured.
     x, y
         Positions of N sources in array coordinates; a source more than 3 pixels away is another one.
     radius
@@ -70,40 +80,50 @@ def measureWidths(
         In pixels; NaN where a source cannot be measured.
     """
     xs, ys = np.atleast_1d(np.asarray(x, dtype=float)), np.atleast_1d(np.asarray(y, dtype=float))
+    if xs.shape != ys.shape:
+        raise ValueError(f"{xs.size} values of x and {ys.size} of y make no positions")
     widths = np.full(xs.shape, math.nan)
-    found = [_stampOf(image, bad, sx, sy, radius) for sx, sy in zip(xs, ys, strict=True)]
-    number = [i for i, stamp in enumerate(found) if stamp is not None]
-    if number:
-        stamps = np.array([stamp for stamp in found if stamp is not None])
-        x, y = (values[number] - np.floor(values[number] + 0.5) + radius for values in (xs, ys))
+    index, stamps = _stampsOf(image, bad, xs, ys, radius)
+    if index.size:
+        x, y = (values[index] - np.floor(values[index] + 0.5) + radius for values in (xs, ys))
         moments = adaptiveMomentsOfStamps(stamps, x, y, maxShift=CORE_RADIUS_PIX)
-        widths[number] = [determinantFwhm((ixx, iyy, ixy)) for ixx, iyy, ixy in moments.tolist()]
+        widths[index] = [determinantFwhm((ixx, iyy, ixy)) for ixx, iyy, ixy in moments.tolist()]
     return widths
 
 
-def _stampOf(image: npt.NDArray[np.float32], bad: BadPixels, x: float, y: float, radius: int) -> FloatArray | None:
-    """Return the background-free pixels about a source, zero where bad or outside; None if it cannot be measured."""
-    if not (math.isfinite(x) and math.isfinite(y)):
-        return None
+def _stampsOf(
+    image: npt.NDArray[np.float32], bad: BadPixels, x: FloatArray, y: FloatArray, radius: int
+) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Return which sources can be measured, and the pixels about each without the sky, zero where bad or outside.
+
+    Near the edge a stamp is smaller, and zero about that. The sky is the median of the two outermost rows and columns
+    on all sides.
+    """
     height, width = image.shape
-    px, py = math.floor(x + 0.5), math.floor(y + 0.5)
-    r = min(radius, px, py, width - 1 - px, height - 1 - py)
-    if r < 5:
-        return None
-    box = (slice(py - r, py + r + 1), slice(px - r, px + r + 1))
-    stampBad = bad(box) if callable(bad) else bad[box]
-    rim = np.ones(stampBad.shape, dtype=bool)
-    rim[2:-2, 2:-2] = False
-    rim &= ~stampBad
-    core = slice(r - CORE_RADIUS_PIX, r + CORE_RADIUS_PIX + 1)
-    if stampBad[core, core].any() or not rim.any():
-        return None
-    inner = image[box].astype(np.float64)
-    inner -= np.median(inner[rim])
-    inner[stampBad] = 0.0
-    stamp = np.zeros((2 * radius + 1, 2 * radius + 1))
-    stamp[radius - r : radius + r + 1, radius - r : radius + r + 1] = inner
-    return stamp
+    column, row = np.floor(x + 0.5), np.floor(y + 0.5)
+    reach = np.minimum.reduce([np.full(x.shape, float(radius)), column, row, width - 1 - column, height - 1 - row])
+    index = np.flatnonzero(reach >= LEAST_REACH_PIX)
+    offset = np.arange(-radius, radius + 1)
+    distance = np.maximum(np.abs(offset[:, np.newaxis]), np.abs(offset))
+    isCore = distance <= CORE_RADIUS_PIX
+    stamps = np.empty((index.size, *distance.shape))
+    isSound = np.empty(index.size, dtype=bool)
+
+    def cut(strip: slice) -> None:
+        rows, columns = (values[index[strip]].astype(int)[:, np.newaxis] + offset for values in (row, column))
+        pick = np.clip(rows, 0, height - 1)[:, :, np.newaxis], np.clip(columns, 0, width - 1)[:, np.newaxis, :]
+        isBad = bad(pick) if callable(bad) else bad[pick]
+        most = reach[index[strip], np.newaxis, np.newaxis]
+        good = ~isBad & (distance <= most)
+        rim = good & (distance >= most - 1)
+        values = image[pick].astype(np.float64)
+        values -= medians(values, rim)[:, np.newaxis, np.newaxis]
+        stamps[strip] = np.where(good, values, 0.0)
+        isSound[strip] = rim.any(axis=(1, 2)) & ~(isBad & isCore).any(axis=(1, 2))
+
+    # One thread: these are a few hundred small stamps.
+    mapStrips(cut, stamps.shape, 1)
+    return index[isSound], stamps[isSound]
 
 
 def selectStarWidths(widths: npt.ArrayLike) -> npt.NDArray[np.bool_]:

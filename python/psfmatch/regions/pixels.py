@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
+from psfmatch.strips import mapStrips
 from psfmatch.visitors import fitControl, stampPairs
 
 __all__ = ["BoolStack", "PixelRegions", "PixelStack", "Residuals", "robustSpread"]
@@ -89,13 +90,14 @@ class PixelRegions:
         """Return the normal equations, matrices (regions, m, m) and right-hand sides (regions, m)."""
         return _core.makeRegionEquations(self.stamps, basis, weights, self.control, nThreads=self.threads)
 
-    def _expectedVariance(self, model: PixelStack) -> PixelStack:
-        """Return the science image's variance as a linear function of the expected light, fitted in each region.
+    def _expectedVariance(self, model: PixelStack, part: slice) -> PixelStack:
+        """Return the science image's variance as a linear function of the expected light, fitted region by region.
 
         Variances that were made of the noisy pixels themselves give a pixel that is low by chance more weight than one
         that is high, which draws the background down by about one electron; those of the expected light do not.
         """
-        weight = self.usable.astype(np.float32)
+        usable = self.usable[part]
+        weight = usable.astype(np.float32)
         count = np.maximum(weight.sum(axis=(1, 2)), 1.0)
 
         def mean(values: npt.NDArray[Any]) -> PixelStack:
@@ -103,10 +105,10 @@ class PixelRegions:
             stack: PixelStack = total.astype(np.float32)[:, None, None]
             return stack
 
-        variance = np.where(self.usable, self.scienceVariance, np.float32(0))
-        model = np.where(self.usable, model, np.float32(0))
+        variance = np.where(usable, self.scienceVariance[part], np.float32(0))
+        model = np.where(usable, model, np.float32(0))
         meanVariance = mean(variance)
-        deviation = np.where(self.usable, model - mean(model), np.float32(0))
+        deviation = np.where(usable, model - mean(model), np.float32(0))
         # In units of the largest: squares of counts of 1e20 do not fit into float32.
         tiny = np.finfo(np.float32).tiny
         deviation /= np.maximum(np.abs(deviation).max(axis=(1, 2), keepdims=True), tiny)
@@ -120,15 +122,27 @@ class PixelRegions:
         model, modelVariance = _core.convolveRegions(
             self.stamps, basisList, coefficients, self.control, nThreads=self.threads
         )
-        variance = self._expectedVariance(model) + modelVariance
-        usable = self.usable & (variance > 0.0)
-        sigma: PixelStack = np.sqrt(np.where(usable, variance, np.float32(1)))
-        residual = self.science - model - backgrounds[:, None, None].astype(np.float32)
-        pull = (np.where(usable, residual, np.float32(0)) / sigma).astype(np.float32)
-        sky = np.median(model.reshape(len(self), -1), axis=1).astype(np.float32)
+        levels = backgrounds[:, None, None].astype(np.float32)
+        variance, sigma, pull = (np.empty_like(self.science) for _ in range(3))
+        usable, sky = np.empty_like(self.usable), np.empty(len(self), dtype=np.float32)
+
+        def weigh(part: slice) -> None:
+            np.add(self._expectedVariance(model[part], part), modelVariance[part], out=variance[part])
+            np.logical_and(self.usable[part], variance[part] > 0.0, out=usable[part])
+            np.sqrt(np.where(usable[part], variance[part], np.float32(1)), out=sigma[part])
+            residual = self.science[part] - model[part] - levels[part]
+            np.divide(np.where(usable[part], residual, np.float32(0)), sigma[part], out=pull[part])
+            sky[part] = np.median(model[part].reshape(len(residual), -1), axis=1)
+
+        mapStrips(weigh, model.shape, self.threads)
         # In a crowd the median is light: no region's sky lies above most others'.
-        sky = np.minimum(sky, np.median(sky) + 3.0 * robustSpread(sky))
-        signal: PixelStack = (model - sky[:, None, None].astype(np.float32)) / sigma
+        sky = np.minimum(sky, np.median(sky) + 3.0 * robustSpread(sky)).astype(np.float32)
+        signal = np.empty_like(model)
+
+        def compare(part: slice) -> None:
+            np.divide(model[part] - sky[part, None, None], sigma[part], out=signal[part])
+
+        mapStrips(compare, model.shape, self.threads)
         return Residuals(pull, signal, variance, usable)
 
 

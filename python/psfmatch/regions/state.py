@@ -13,6 +13,7 @@ from psfmatch.kernels.spatialFunction import coreFunction, frameOf
 from psfmatch.regions.outliers import SMOOTHING, boxSum, findOutliers
 from psfmatch.regions.pixels import BoolStack, PixelRegions, PixelStack, Residuals
 from psfmatch.regions.system import RegionSystem, SpatialModel
+from psfmatch.strips import mapStrips
 
 __all__ = ["RegionState", "foldsOf"]
 
@@ -59,19 +60,32 @@ class RegionState:
         n = len(basisList) + 1
         self._matrices, self._sides = np.zeros((len(regions), n, n)), np.zeros((len(regions), n))
         self._weights: PixelStack = np.full_like(regions.science, -1)
-        count = np.maximum(boxSum(regions.usable.astype(np.float32), SMOOTHING), np.float32(1))
-        known = np.where(regions.usable, regions.scienceVariance, np.float32(0)).astype(np.float32)
-        ours = np.where(regions.usable, regions.templateVariance, np.float32(0))
-        smooth = (boxSum(known, SMOOTHING) / count).astype(np.float32)
-        self.setVariance((smooth + np.float32(TYPICAL_NOISE) * ours.astype(np.float32)).astype(np.float32))
+        variance = np.empty_like(regions.science)
+
+        def expect(part: slice) -> None:
+            usable = regions.usable[part]
+            count = np.maximum(boxSum(usable.astype(np.float32), SMOOTHING), np.float32(1))
+            smooth = boxSum(np.where(usable, regions.scienceVariance[part], np.float32(0)), SMOOTHING) / count
+            ours = np.where(usable, regions.templateVariance[part], np.float32(0))
+            np.add(smooth, np.float32(TYPICAL_NOISE) * ours, out=variance[part])
+
+        mapStrips(expect, variance.shape, regions.threads)
+        self.setVariance(variance)
 
     def setVariance(self, variance: PixelStack) -> None:
         """Weigh the pixels by this variance (regions, h, w), but for those that are rejected."""
         self._variance = variance
-        usable = self.regions.usable & ~self.rejected & (variance > 0.0)
-        weights = np.where(usable, np.float32(1) / np.where(usable, variance, np.float32(1)), np.float32(0))
-        change = np.abs(weights - self._weights) > VARIANCE_CHANGE * weights
-        changed = np.flatnonzero(change.any(axis=(1, 2)) | ((weights == 0) != (self._weights == 0)).any(axis=(1, 2)))
+        weights, isChanged = np.empty_like(self._weights), np.empty(len(self.regions), dtype=bool)
+
+        def weigh(part: slice) -> None:
+            usable = self.regions.usable[part] & ~self.rejected[part] & (variance[part] > 0.0)
+            own, before = weights[part], self._weights[part]
+            own[...] = np.where(usable, np.float32(1) / np.where(usable, variance[part], np.float32(1)), np.float32(0))
+            change = (np.abs(own - before) > VARIANCE_CHANGE * own) | ((own == 0) != (before == 0))
+            isChanged[part] = change.any(axis=(1, 2))
+
+        mapStrips(weigh, weights.shape, self.regions.threads)
+        changed = np.flatnonzero(isChanged)
         if changed.size:
             self._weights[changed] = weights[changed]
             part = self.regions if changed.size == len(self.regions) else self.regions.subset(changed)
@@ -79,18 +93,27 @@ class RegionState:
 
     def system(self, maxOrder: int) -> RegionSystem:
         """Return the equations of all regions as they are weighted now, for models up to an order."""
-        weights = self._weights
-        science = np.where(weights > 0, self.regions.science, np.float32(0)).astype(np.float64)
-        templateVariance = np.where(weights > 0, self.regions.templateVariance, np.float32(0))
+        regions = self.regions
+        squares, noise = np.empty((2, len(regions)))
+
+        def add(part: slice) -> None:
+            weights = self._weights[part]
+            science = np.where(weights > 0, regions.science[part], np.float32(0)).astype(np.float64)
+            templateVariance = np.where(weights > 0, regions.templateVariance[part], np.float32(0))
+            squares[part] = np.einsum("tyx,tyx,tyx->t", weights, science, science)
+            noise[part] = np.einsum("tyx,tyx->t", weights, templateVariance, dtype=np.float64)
+
+        mapStrips(add, regions.science.shape, regions.threads)
         return RegionSystem(
             self._matrices,
             self._sides,
-            np.einsum("tyx,tyx,tyx->t", weights, science, science),
-            np.einsum("tyx,tyx->t", weights, templateVariance, dtype=np.float64),
+            squares,
+            noise,
             self.folds,
-            coreFunction(self.modelType, maxOrder, self.frame).evaluate(self.regions.x, self.regions.y).T,
+            coreFunction(self.modelType, maxOrder, self.frame).evaluate(regions.x, regions.y).T,
             self.basisList,
             self.kernelNorm,
+            regions.threads,
         )
 
     def judge(self, system: RegionSystem, model: SpatialModel) -> Residuals:

@@ -23,11 +23,13 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.errors import KernelSolutionError
+from psfmatch.threads import mapThreads
 
 __all__ = ["RegionSystem", "SpatialCoefficients", "SpatialModel"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 RIDGE = 1e-10
 """Of the scaled normal matrix, in units of its diagonal: far below all noise, above the rounding."""
 ORDER_DECAY = 0.5
@@ -82,6 +84,29 @@ def degreesOf(order: int) -> IntArray:
     return np.repeat(np.arange(order + 1), np.arange(1, order + 2))
 
 
+@dataclass(frozen=True, eq=False)
+class _Equations:
+    """What the solutions of one model, with and without a fold, have in common.
+
+    Its free parameters are the first image's constant term, those of the other images, image by image, and those of
+    the background. images (m) : which; free (m p + q) : which of all parameters are free; index, spreads (N, N) : where
+    in the sums of a fold the elements of the normal matrix and of the template's noise lie; sides (N) : those of the
+    right-hand side; gram, prior (N, N) : scalar products of images, inverse covariance of the prior; 0 for the
+    background; matrix, side, noise : the sums of all regions.
+    """
+
+    images: IntArray
+    free: BoolArray
+    index: IntArray
+    sides: IntArray
+    spreads: IntArray
+    gram: FloatArray
+    prior: FloatArray
+    matrix: FloatArray
+    side: FloatArray
+    noise: FloatArray
+
+
 class RegionSystem:
     """The equations of all regions, summed fold by fold.
 
@@ -102,6 +127,8 @@ class RegionSystem:
         Basis images; only the first has a sum.
     kernelNorm
         Expected root of the sum of squares of the kernel: the unit of the prior.
+    threads
+        Number of threads; the result does not depend on it.
     """
 
     def __init__(
@@ -114,6 +141,7 @@ class RegionSystem:
         terms: FloatArray,
         basisList: FloatArray,
         kernelNorm: float,
+        threads: int = 1,
     ) -> None:
         self.matrices, self.rightHandSides, self.squares, self.noise = matrices, rightHandSides, squares, noise
         self.folds, self.terms, self.basisList = folds, terms, basisList
@@ -121,19 +149,27 @@ class RegionSystem:
         images = basisList.reshape(self.n, -1)
         self.gram = images @ images.T
         self.kernelNorm = kernelNorm
+        self.threads = threads
         self.nFolds = int(folds.max()) + 1
         # Lower orders are the first terms of higher ones, fewer images a part of all: these sums serve every model.
+        # Products of two terms come in either sequence: one of them is summed.
         size, p = matrices.shape[1], len(terms)
-        self._sums = np.empty((self.nFolds, p, p, size, size))
+        first, second = np.triu_indices(p)
+        self._pairs = np.zeros((p, p), dtype=np.int64)
+        self._pairs[first, second] = self._pairs[second, first] = np.arange(first.size)
+        self._sums = np.empty((self.nFolds, first.size, size, size))
         self._sides = np.empty((self.nFolds, p, size))
         self._noise = np.empty((self.nFolds, p, p))
-        for fold in range(self.nFolds):
+
+        def add(fold: int) -> None:
             inside = np.flatnonzero(folds == fold)
             f = terms[:, inside]
-            pairs = (f[:, None] * f[None]).reshape(p * p, -1)
-            self._sums[fold] = (pairs @ matrices[inside].reshape(inside.size, -1)).reshape(p, p, size, size)
+            products = (f[first] * f[second]) @ matrices[inside].reshape(inside.size, -1)
+            self._sums[fold] = products.reshape(-1, size, size)
             self._sides[fold] = f @ rightHandSides[inside]
             self._noise[fold] = (f * noise[inside]) @ f.T
+
+        mapThreads(add, range(self.nFolds), threads)
         self._totals = self._sums.sum(axis=0), self._sides.sum(axis=0), self._noise.sum(axis=0)
 
     def refolded(self, folds: IntArray) -> RegionSystem:
@@ -147,6 +183,7 @@ class RegionSystem:
             self.terms,
             self.basisList,
             self.kernelNorm,
+            self.threads,
         )
 
     def solve(
@@ -159,17 +196,18 @@ class RegionSystem:
         KernelSolutionError
             If the system is zero or not finite. What no region tells, and no prior, takes no part.
         """
-        images = np.array(model.images)
-        m, p, q = images.size, nTerms(model.kernelOrder), nTerms(model.backgroundOrder)
-        matrix, side, noise = self._assemble(model, without)
-        prior = self._prior(model)
-        free = np.ones(m * p + q, dtype=bool)
-        free[1:p] = False  # the kernel sum is constant
-        matrix, prior, noise, side = (
-            *(part[np.ix_(free, free)] for part in (matrix, prior, noise)),
-            side[free],
-        )
-        penalised = matrix + prior
+        return self._solved(model, self._equations(model), without, withCovariance)
+
+    def _solved(
+        self, model: SpatialModel, equations: _Equations, without: int | None, withCovariance: bool = False
+    ) -> SpatialCoefficients:
+        matrix, side, noise = equations.matrix, equations.side, equations.noise
+        if without is not None:
+            matrix = matrix - self._sums[without].take(equations.index)
+            side = side - self._sides[without].take(equations.sides)
+            noise = noise - self._noise[without].take(equations.spreads)
+        noise = equations.gram * noise
+        penalised = matrix + equations.prior
         penalised[np.diag_indices_from(penalised)] *= 1.0 + RIDGE
         try:
             factor = _core.SymmetricFactor(penalised)
@@ -180,49 +218,50 @@ class RegionSystem:
             ) from error
         values = factor.solve(side)
         values = values + factor.solve(side + noise @ values - penalised @ values)
-        full = np.zeros(m * p + q)
+        images, free, p = equations.images, equations.free, nTerms(model.kernelOrder)
+        nKernel = images.size * p
+        full = np.zeros(free.size)
         full[free] = values
         kernel = np.zeros((self.n, p))
-        kernel[images] = full[: m * p].reshape(m, p)
+        kernel[images] = full[:nKernel].reshape(-1, p)
         if not withCovariance:
-            return SpatialCoefficients(model, kernel, full[m * p :], np.nan, np.nan)
+            return SpatialCoefficients(model, kernel, full[nKernel:], np.nan, np.nan)
         covariance = factor.sandwich(matrix)
         kernelCovariance = np.zeros((self.n * p, self.n * p))
-        rows = (images[:, None] * p + np.arange(p)).ravel()[free[: m * p]]
+        rows = (images[:, None] * p + np.arange(p)).ravel()[free[:nKernel]]
         kernelCovariance[np.ix_(rows, rows)] = covariance[: rows.size, : rows.size]
         return SpatialCoefficients(
             model,
             kernel,
-            full[m * p :],
+            full[nKernel:],
             factor.conditionNumber,
             float(np.sqrt(max(0.0, covariance[0, 0]))),
             kernelCovariance,
             covariance[rows.size :, rows.size :],
         )
 
-    def _assemble(self, model: SpatialModel, without: int | None) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return normal matrix, right-hand side and what the template's noise is expected to add to the matrix.
-
-        Their rows: [a_0 (p values); a_1; ...; background (q values)].
-        """
+    def _equations(self, model: SpatialModel) -> _Equations:
+        """Return what all solutions of a model share."""
         images = np.array(model.images)
         m, p, q = images.size, nTerms(model.kernelOrder), nTerms(model.backgroundOrder)
-        sums, sides, noise = self._totals
-        high = max(p, q)
-        picked = np.append(images, self.n)
-        blocks = sums[:high, :high][:, :, picked[:, None], picked]
-        side, spread = sides[:high][:, picked], noise[:p, :p]
-        if without is not None:
-            blocks = blocks - self._sums[without][:high, :high][:, :, picked[:, None], picked]
-            side = side - self._sides[without][:high][:, picked]
-            spread = spread - self._noise[without][:p, :p]
-        matrix, templateNoise = np.zeros((2, m * p + q, m * p + q))
-        matrix[: m * p, : m * p] = blocks[:p, :p, :m, :m].transpose(2, 0, 3, 1).reshape(m * p, m * p)
-        matrix[: m * p, m * p :] = blocks[:p, :q, :m, m].transpose(2, 0, 1).reshape(m * p, q)
-        matrix[m * p :, : m * p] = matrix[: m * p, m * p :].T
-        matrix[m * p :, m * p :] = blocks[:q, :q, m, m]
-        templateNoise[: m * p, : m * p] = np.kron(self.gram[np.ix_(images, images)], spread)
-        return matrix, np.concatenate([side[:p, :m].T.ravel(), side[:q, m]]), templateNoise
+        free = np.ones(m * p + q, dtype=bool)
+        free[1:p] = False  # the kernel sum is constant
+        # Image (n: the background) and term of each parameter.
+        image = np.append(np.repeat(images, p), np.full(q, self.n))[free]
+        term = np.append(np.tile(np.arange(p), m), np.arange(q))[free]
+        size, nTermsOfAll = self.n + 1, len(self.terms)
+        index = (self._pairs[np.ix_(term, term)] * size + image[:, None]) * size + image
+        # Elements below the diagonal are those above it, to the last bit.
+        index = np.triu(index) + np.triu(index, 1).T
+        isKernel = image < self.n
+        gram = np.zeros(index.shape)
+        gram[np.ix_(isKernel, isKernel)] = self.gram[np.ix_(image[isKernel], image[isKernel])]
+        sides, spreads = term * size + image, term[:, None] * nTermsOfAll + term
+        parts = zip(self._totals, (index, sides, spreads), strict=True)
+        matrix, side, noise = (sums.take(places) for sums, places in parts)
+        return _Equations(
+            images, free, index, sides, spreads, gram, self._prior(model)[np.ix_(free, free)], matrix, side, noise
+        )
 
     def _prior(self, model: SpatialModel) -> FloatArray:
         """Return the inverse covariance of the prior; the kernel sum and the background have none."""
@@ -258,7 +297,7 @@ class RegionSystem:
         """Return by how much a solution's chi-square is below that of the background alone."""
         q = solution.background.size
         sums, sides, _ = self._totals
-        matrix = sums[:q, :q, self.n, self.n]
+        matrix = sums[self._pairs[:q, :q], self.n, self.n]
         background = np.linalg.lstsq(matrix, sides[:q, self.n], rcond=None)[0]
         alone = self.chiSquares(np.zeros((self.folds.size, self.n)), background @ self.terms[:q])
         return float((alone - self.chiSquares(*self.at(solution))).sum())
@@ -266,7 +305,11 @@ class RegionSystem:
     def heldOut(self, model: SpatialModel) -> tuple[FloatArray, FloatArray]:
         """Return coefficients (regions, n) and backgrounds (regions), each of a solution without the region's fold."""
         coefficients, backgrounds = np.empty((self.folds.size, self.n)), np.empty(self.folds.size)
-        for fold in range(self.nFolds):
+        equations = self._equations(model)
+
+        def holdOut(fold: int) -> None:
             inside = np.flatnonzero(self.folds == fold)
-            coefficients[inside], backgrounds[inside] = self.at(self.solve(model, without=fold), inside)
+            coefficients[inside], backgrounds[inside] = self.at(self._solved(model, equations, fold), inside)
+
+        mapThreads(holdOut, range(self.nFolds), self.threads)
         return coefficients, backgrounds
