@@ -33,6 +33,8 @@ VARIATIONS = ((0, 0.03), (1, 0.03), (2, 0.01), (2, 0.03), (2, 0.1), (3, 0.03), (
 SHAPE_SCALES = (0.3, 1.0)
 BACKGROUND_ORDERS = (0, 1, 2, 3)
 MAX_ORDER = 3
+MAX_PARAMETERS = 800
+"""Of a model that is tried: larger ones take seconds, and no field has needed them."""
 ENOUGH_REGIONS = 400
 """Regions around stars that leave nothing for tiles to add."""
 MAX_TILES = 600
@@ -303,7 +305,11 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
     take(
         "Kernel over the field",
         variationLabel,
-        [replace(model, kernelOrder=order, variationScale=scale) for order, scale in VARIATIONS],
+        [
+            varied
+            for varied in (replace(model, kernelOrder=order, variationScale=scale) for order, scale in VARIATIONS)
+            if varied.nParameters <= MAX_PARAMETERS
+        ],
     )
     take("Prior of the kernel's shape", shapeLabel, [replace(model, shapeScale=scale) for scale in SHAPE_SCALES])
     return model, choices
