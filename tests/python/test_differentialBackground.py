@@ -39,7 +39,9 @@ def test_backgroundIsFound(order):
     mask = Mask(np.zeros(SHAPE, np.int32))
     mask[20:90, 180:240] |= mask.getPlaneBitMask("BAD")
     pixels[20:90, 180:240] = 1e5
-    before = makeSpatialFunction("chebyshev1", np.ones_like(truth.scaledParameters), frame, np.eye(len(truth.parameters)))
+    before = makeSpatialFunction(
+        "chebyshev1", np.ones_like(truth.scaledParameters), frame, np.eye(len(truth.parameters))
+    )
     image = masked(pixels, mask)
     kept = image.image.copy()
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
