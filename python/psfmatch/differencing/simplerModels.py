@@ -104,8 +104,11 @@ def _fluxRatio(template: Exposure, science: Exposure, sources: Any) -> float:
         for image in (science.maskedImage, before):
             good &= np.isfinite(image.image[part])
             good &= (np.asarray(image.mask)[part] & image.mask.getPlaneBitMask(("SAT", "NO_DATA"))) == 0
-        rows, columns = np.ogrid[: good.shape[0], : good.shape[1]]
-        inside = (np.abs(rows + top - row) <= APERTURE) & (np.abs(columns + left - column) <= APERTURE)
+        isRow, isColumn = (
+            np.abs(np.arange(size) + first - middle) <= APERTURE
+            for size, first, middle in zip(good.shape, (top, left), (row, column), strict=True)
+        )
+        inside = isRow[:, np.newaxis] & isColumn
         light = []
         for image in (science.maskedImage, before):
             pixels, variance = image.image[part].astype(np.float64), image.variance[part]
