@@ -34,7 +34,7 @@ from psfmatch import (
     kernelUncertaintyPlane,
     measureWhiteness,
 )
-from psfmatch.correction import fitField, fitPositions
+from psfmatch.decorrelation.correction import fitField, fitPositions
 from psfmatch.kernels import frameOf
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
 from psfmatch.testing import SimulatedPair, simulatePair

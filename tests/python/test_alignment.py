@@ -10,14 +10,12 @@ from astropy.wcs import WCS
 from starFields import SKY, drawPair, drawStars
 
 import psfmatch
-from psfmatch.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
-from psfmatch.centroids import findStars
-from psfmatch.coverage import measureCoverage
+from psfmatch.alignment.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
+from psfmatch.alignment.centroids import findStars
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.psf import GaussianPsf
-from psfmatch.registration import registerTemplate
-from psfmatch.warping import Warper
+from psfmatch.warping import Warper, measureCoverage, registerTemplate
 
 WARPER = Warper()
 TURN = math.radians(0.2)

@@ -15,7 +15,7 @@ from psfmatch import (
     MaskedImage,
     decorrelate,
 )
-from psfmatch.correction import fitField, fitPositions
+from psfmatch.decorrelation.correction import fitField, fitPositions
 from psfmatch.kernels import frameOf
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
 

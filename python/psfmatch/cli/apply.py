@@ -35,9 +35,9 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 
 def _apply(options: argparse.Namespace) -> int:
-    from psfmatch.applying import applyKernel
     from psfmatch.diagnostics import differenceNoise
     from psfmatch.exposure import Exposure
+    from psfmatch.recipe import applyKernel
 
     start = time.perf_counter()
     requireOtherOutput(options.output, options.kernel, options.template, options.science)

@@ -48,9 +48,9 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def _detect(options: argparse.Namespace) -> int:
     from psfmatch import io
-    from psfmatch.differenceSources import PhotometryImage, detectOnDifference, writeSources
     from psfmatch.exposure import Exposure
-    from psfmatch.starPsf import psfFromStars
+    from psfmatch.photometry import psfFromStars
+    from psfmatch.transients import PhotometryImage, detectOnDifference, writeSources
 
     start = time.perf_counter()
     inputs = [name for name in (options.difference, options.science, options.template) if name is not None]
@@ -124,8 +124,8 @@ def _psfOf(
 ) -> tuple[Any, str]:
     """Return the PSF of the difference and where it comes from, in words."""
     from psfmatch.errors import InsufficientKernelSourcesError
+    from psfmatch.photometry import psfFromStars
     from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
-    from psfmatch.starPsf import psfFromStars
 
     if options.psf_fwhm is not None:
         return GaussianPsf(options.psf_fwhm / SIGMA_TO_FWHM), "given"

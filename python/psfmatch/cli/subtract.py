@@ -80,7 +80,7 @@ def _subtract(options: argparse.Namespace) -> int:
         result.decorrelated.writeFits(options.decorrelated)
         extra["decorrelated"] = options.decorrelated
     if options.sources is not None:
-        from psfmatch.differenceSources import writeSources
+        from psfmatch.transients import writeSources
 
         sources = result.detect(threads=options.threads)
         writeSources(sources, options.sources)

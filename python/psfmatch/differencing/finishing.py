@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 
-from psfmatch.alignment import Alignment
+from psfmatch.alignment import Alignment, measureShiftField
 from psfmatch.decorrelation import decorrelate
 from psfmatch.diagnostics import candidateTable, differenceNoise
 from psfmatch.differencing.configuration import FrontDoorConfig
@@ -18,10 +18,9 @@ from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
 from psfmatch.exposure import Box
 from psfmatch.modelChoice import Choice
+from psfmatch.noise import measureWhiteness
 from psfmatch.quality import assessQuality
-from psfmatch.registration import atOrigin
-from psfmatch.shifts import measureShiftField
-from psfmatch.whiteness import measureWhiteness
+from psfmatch.warping import atOrigin
 
 __all__ = ["finish"]
 

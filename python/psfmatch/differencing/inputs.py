@@ -9,17 +9,15 @@ from dataclasses import dataclass, replace
 from astropy.table import Table
 
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
-from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
 from psfmatch.differencing.configuration import FrontDoorConfig
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
-from psfmatch.preparation import Preparation, prepareInputs
-from psfmatch.recipe import warperOf
-from psfmatch.registration import atOrigin
+from psfmatch.noise import scaleVariance
+from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import findSaturation
-from psfmatch.varianceScaling import scaleVariance
+from psfmatch.warping import Coverage, atOrigin, measureCoverage, requireCoverage
 
 __all__ = ["Inputs", "makeInputs"]
 

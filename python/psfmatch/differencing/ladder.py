@@ -18,10 +18,10 @@ from psfmatch.errors import (
 )
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.modelChoice import Choice, KernelChoice, chooseKernel
-from psfmatch.registration import atOrigin
 from psfmatch.selection import requireSources
 from psfmatch.stars import chooseIsolatedStars, chooseRegionSources
 from psfmatch.task import Struct
+from psfmatch.warping import atOrigin
 
 __all__ = ["Made", "solveByLadder"]
 

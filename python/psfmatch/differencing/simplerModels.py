@@ -17,9 +17,9 @@ from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
 from psfmatch.psf import asPsf
 from psfmatch.recipe import edgeHandlingOf
-from psfmatch.registration import atOrigin
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
 from psfmatch.task import Struct
+from psfmatch.warping import atOrigin
 
 __all__ = ["byPsfModels", "byScale"]
 

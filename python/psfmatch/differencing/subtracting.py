@@ -47,7 +47,7 @@ def subtract(
     mode
         Which image is convolved; "auto" takes the one with the narrower PSF.
     candidateList
-        Stars to use, in any form of `psfmatch.candidates.toSourceTable` or the list of
+        Stars to use, in any form of `psfmatch.selection.toSourceTable` or the list of
         `ImagePsfMatchTask.makeCandidateList`; by default they are found.
     templateFwhmPix, scienceFwhmPix
         FWHM of the PSFs in pixels; by default from the PSF model or measured from the stars.
