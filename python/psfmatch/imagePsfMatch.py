@@ -19,7 +19,7 @@ from psfmatch.regions import makeRegions
 from psfmatch.regions.layout import insideFit
 from psfmatch.selection import buildCellSet, isFinishedList
 from psfmatch.starMatch import StarMatchConfig, StarMatchTask
-from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.subtraction import subtractMatched, subtractMatchedTemplate
 from psfmatch.task import Struct, timeMethod
 from psfmatch.warping import atOrigin, registerTemplate, requireSameShape
 
@@ -105,25 +105,18 @@ class ImagePsfMatchTask(StarMatchTask):
             convolveTemplate,
         )
         with self.timer("subtract"):
-            template = atOrigin(result.warpedExposure.maskedImage, scienceExposure.maskedImage)
-            if convolveTemplate:
-                pixels = subtractMatchedTemplate(
-                    scienceExposure.maskedImage, result.matchedImage, result.backgroundModel, self.threads
-                )
-            else:
-                kernelSum = result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre)
-                pixels = subtractMatchedScience(
-                    result.matchedImage, template, result.backgroundModel, kernelSum, self.threads
-                )
+            result.subtractedExposure = subtractMatched(
+                result.warpedExposure,
+                scienceExposure,
+                result.matchedImage,
+                result.backgroundModel,
+                isScienceConvolved=not convolveTemplate,
+                kernelSum=result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre),
+                threads=self.threads,
+            )
+        template = atOrigin(result.warpedExposure.maskedImage, scienceExposure.maskedImage)
+        pixels = result.subtractedExposure.maskedImage
         displays.showDifference(template, result.matchedImage, scienceExposure, pixels, convolveTemplate)
-        result.subtractedExposure = Exposure(
-            pixels,
-            wcs=scienceExposure.wcs,
-            psf=scienceExposure.psf if convolveTemplate else result.warpedExposure.psf,
-            photoCalib=scienceExposure.photoCalib,
-            filter=scienceExposure.filter,
-            metadata=dict(scienceExposure.metadata),
-        )
         return result
 
     @timeMethod

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from psfmatch.cli.inputs import requireOtherOutput
+from psfmatch.cli.options import addThreads
+from psfmatch.cli.reporting import tell
 
 if TYPE_CHECKING:
     from psfmatch.exposure import Exposure
@@ -42,27 +44,25 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--threshold", metavar="SIGMA", type=float, default=5.0, help="least significance (default: %(default)s)"
     )
-    parser.add_argument("--threads", metavar="N", type=int, dest="nThreads", help="threads to use")
+    addThreads(parser)
     parser.set_defaults(run=_detect)
 
 
 def _detect(options: argparse.Namespace) -> int:
-    from psfmatch import io
     from psfmatch.exposure import Exposure
     from psfmatch.photometry import psfFromStars
     from psfmatch.transients import PhotometryImage, detectOnDifference, writeSources
 
     start = time.perf_counter()
     inputs = [name for name in (options.difference, options.science, options.template) if name is not None]
-    if any(io.parseFileName(name)[0].resolve() == Path(options.output).resolve() for name in inputs):
-        raise ValueError(f"the output {options.output} is one of the inputs; choose another name")
+    requireOtherOutput(options.output, *inputs)
     difference = Exposure.readFits(options.difference)
     science = None if options.science is None else Exposure.readFits(options.science)
     matched = _matchedIn(options.difference, difference)
     template: PhotometryImage | Exposure | None = matched
     if options.template is not None:
         own = Exposure.readFits(options.template)
-        template = PhotometryImage(own, own.psf or psfFromStars(own, threads=options.nThreads), options.template_scale)
+        template = PhotometryImage(own, own.psf or psfFromStars(own, threads=options.threads), options.template_scale)
     psf, origin = _psfOf(options, difference, science, matched)
     sources = detectOnDifference(
         difference,
@@ -70,7 +70,7 @@ def _detect(options: argparse.Namespace) -> int:
         science=science,
         template=template,
         threshold=options.threshold,
-        threads=options.nThreads,
+        threads=options.threads,
     )
     writeSources(sources, options.output)
     numbers = {
@@ -86,9 +86,6 @@ def _detect(options: argparse.Namespace) -> int:
         "noiseScale": sources.meta["NOISESCL"],
         "seconds": round(time.perf_counter() - start, 3),
     }
-    if options.json:
-        print(json.dumps(numbers, indent=2))
-        return 0
     counts = f"{numbers['nSources']} above {options.threshold:g} sigma"
     signs = f"{numbers['nPositive']} positive, {numbers['nNegative']} negative"
     rows = {
@@ -97,8 +94,7 @@ def _detect(options: argparse.Namespace) -> int:
         "noise": f"significance on blank sky, divided by {numbers['noiseScale']:.3f} (1 is ideal)",
         "written": f"{options.output} in {numbers['seconds']:.1f} s",
     }
-    for name, text in rows.items():
-        print(f"{name:<17} {text}")
+    tell(options, numbers, rows)
     return 0
 
 
@@ -136,7 +132,7 @@ def _psfOf(
         if exposure is None:
             continue
         try:
-            psf = exposure.psf or psfFromStars(exposure, threads=options.nThreads)
+            psf = exposure.psf or psfFromStars(exposure, threads=options.threads)
         except InsufficientKernelSourcesError as error:
             failure = f"{name}: {error}"
             continue

@@ -17,7 +17,7 @@ from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
 from psfmatch.psf import asPsf
 from psfmatch.recipe import edgeHandlingOf
-from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.subtraction import subtractMatched
 from psfmatch.task import Struct
 from psfmatch.warping import atOrigin
 
@@ -133,18 +133,15 @@ def _subtract(
     kernel = LinearCombinationKernel(kernelImage[None] * kernelSum, [[1.0]], bbox=box)
     matched = kernel.convolve(first, edgeHandlingOf(config), threads=threads)
     background = makeSpatialFunction("polynomial", [_level(second, matched)], (0.0, 0.0, 1.0, 1.0))
-    if convolveTemplate:
-        pixels = subtractMatchedTemplate(second, matched, background, threads)
-    else:
-        pixels = subtractMatchedScience(matched, before, background, kernelSum, threads)
     return Struct(
-        subtractedExposure=Exposure(
-            pixels,
-            wcs=science.wcs,
-            psf=science.psf if convolveTemplate else template.psf,
-            photoCalib=science.photoCalib,
-            filter=science.filter,
-            metadata=dict(science.metadata),
+        subtractedExposure=subtractMatched(
+            template,
+            science,
+            matched,
+            background,
+            isScienceConvolved=not convolveTemplate,
+            kernelSum=kernelSum,
+            threads=threads,
         ),
         matchedImage=matched,
         matchedExposure=Exposure(matched, wcs=science.wcs, photoCalib=science.photoCalib, filter=template.filter),

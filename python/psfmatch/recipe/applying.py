@@ -19,7 +19,7 @@ from psfmatch.exposure import Exposure, MaskedImage, toExposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction
 from psfmatch.recipe.preparation import prepareInputs, registerInputs
 from psfmatch.recipe.recipe import Convolved, StoredKernel, SubtractionRecipe
-from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.subtraction import subtractMatched
 from psfmatch.warping import atOrigin
 
 __all__ = ["AppliedKernel", "applyKernel"]
@@ -108,20 +108,17 @@ def applyKernel(
     matched = stored.kernel.convolve(
         template if isTemplate else science, recipe.edges, instructionSet=instructionSet, threads=threads
     )
-    if isTemplate:
-        pixels = subtractMatchedTemplate(science, matched, background, threads)
-    else:
-        pixels = subtractMatchedScience(matched, template, background, recipe.divisor, threads)
     used = replace(
         recipe, shape=box.shape, xy0=(box.x0, box.y0), version=version("psfmatch"), instructionSet=instructionSet
     )
-    difference = Exposure(
-        pixels,
-        wcs=scienceExposure.wcs,
-        psf=scienceExposure.psf if isTemplate else templateExposure.psf,
-        photoCalib=scienceExposure.photoCalib,
-        filter=scienceExposure.filter,
-        metadata=dict(scienceExposure.metadata),
+    difference = subtractMatched(
+        templateExposure,
+        scienceExposure,
+        matched,
+        background,
+        isScienceConvolved=not isTemplate,
+        kernelSum=recipe.divisor,
+        threads=threads,
     )
     if recipe.decorrelation is not None:
         inputs = (template, science) if isTemplate else (science, template)

@@ -32,19 +32,10 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 log = logging.getLogger("psfmatch.regionFit")
 
-N_FOLDS = 8
-FEW_REGIONS = 12
-
-FOLD_BLOCK = 128
-"""Side (pixels) of the blocks that share a fold: neighbouring regions overlap and must not vouch for each other."""
-VARIANCE_CHANGE = 0.02
-"""Equations are made again where the variance of a pixel has changed by more than this part, or its rejection."""
 MIN_SIGNIFICANCE = 5.0
 """Of the light that the kernel takes off, in sigma."""
 MIN_GOOD_PART = 0.5
 """A region that keeps less than this part of its pixels is told as rejected."""
-TYPICAL_NOISE = 0.1
-"""Sum of squares of a usual kernel of unit sum: the template's share of the variance before any kernel is known."""
 
 
 @dataclass(frozen=True, eq=False)
