@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from psfmatch.alignment.asterisms import Match, matchStars
+from psfmatch.alignment.asterisms import MAX_CHANCE, Match, matchStars
 from psfmatch.alignment.centroids import StarPositions, findStars
 from psfmatch.alignment.offsets import IDENTITY, Model, OffsetFits, Rows, asRows, displaced
 from psfmatch.astrometry import PixelTransform, hasUsableWcs
@@ -43,6 +43,7 @@ SHARP_FWHM_PIX = 2.3
 MAX_OFFSET_PIX = 100.0
 MAX_OFFSET_FRACTION = 0.1
 """The larger of both, the fraction of the longer side, is how far a WCS may be wrong."""
+MODEL_NAMES: Mapping[Model, str] = {"none": "no correction", "shift": "a shift", "affine": "a shift and linear terms"}
 GRID_SIDE = 9
 """Positions along each axis, borders included, at which offsets over the image are looked at."""
 
@@ -187,7 +188,7 @@ def measureAlignment(
     match = matchStars(scienceStars.positions, onScience.positions, float(science.image.size), maxOffsetPix)
     fits = OffsetFits(scienceStars, onScience, match, science.getBBox().centre) if match.isFound else None
     alignment = _chosen(template, science, fits, (len(onScience), len(scienceStars), match), tolerancePix)
-    log.info("%s", alignment.reason)
+    log.info("Alignment: %s", alignment.reason)
     return alignment
 
 
@@ -301,14 +302,20 @@ def _why(
     """Return the sentence that tells what was chosen, by which numbers, and what the others would have left."""
     nTemplate, nScience, match = stars
     if fits is None:
-        chance = f", as {match.chance:.2g} of equal accidents" if len(match) > 0 and match.chance < 1e3 else ""
+        isKnown = len(match) > 0 and match.chance < 1e3
+        chance = (
+            f"where so many do {match.chance:.2g} times by accident, and less than {MAX_CHANCE:g} would be believed"
+        )
         return (
-            f"Alignment not found: {nTemplate} stars of the template, {nScience} of the science image, of which "
-            f"{len(match)} pairs agree{chance}; the images are taken as their coordinates say"
+            f"not measured; of {nTemplate} stars of the template and {nScience} of the science image {len(match)} "
+            f"pairs agree, {chance if isKnown else 'no more than by accident'}: the template goes where its coordinates "
+            "say."
         )
     model = fits.best
     matrix = fits.matrices[model]
-    others = "; ".join(f"{name}: {fits.rms(name):.3f}, {fits.merit[name]:.0f}" for name in fits.merit if name != model)
+    others = "; ".join(
+        f"{MODEL_NAMES[name]}: {fits.rms(name):.3f} px, {fits.merit[name]:.0f}" for name in fits.merit if name != model
+    )
     told = f"{int(fits.used.sum())} of {len(match)} matched stars ask for "
     if model == "none":
         told += "no correction of the coordinates"
@@ -318,13 +325,16 @@ def _why(
         told += f" and linear terms of up to {np.abs(matrix - np.array(IDENTITY))[:, :2].max():.2e}"
     told += f": rms {fits.rms(model):.3f} px per axis, BIC {fits.merit[model]:.0f} ({others})"
     if method == "resampling":
-        return f"{told}; whole pixels would leave {remaining:.2f} px, above {tolerancePix:g}: resampled with it"
-    limit = f"whole pixels leave {remaining:.2f} px, not above {tolerancePix:g}, to the kernel"
+        return (
+            f"{told}; whole pixels would leave {remaining:.2f} px to the kernel, more than {tolerancePix:g} px: the "
+            "template is resampled with the correction."
+        )
+    limit = f"whole pixels leave {remaining:.2f} px to the kernel, not more than {tolerancePix:g} px"
     if method == "pixels":
-        return f"{told}; {limit}: moved by ({pixelShift[0]}, {pixelShift[1]}) pixels, not resampled"
+        return f"{told}; {limit}: the template is moved by ({pixelShift[0]}, {pixelShift[1]}) px, not resampled."
     if remaining <= tolerancePix:
-        return f"{told}; {limit}: left as it is"
-    return f"{told}; the coordinates alone are followed"
+        return f"{told}; {limit}: the template is left where it is."
+    return f"{told}; the template goes where its coordinates say."
 
 
 def _leftOver(template: Exposure, science: Exposure, matrix: FloatArray) -> tuple[tuple[int, int], float]:

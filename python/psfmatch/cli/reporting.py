@@ -33,6 +33,8 @@ def draw(science: Exposure, result: SubtractionResult, path: str, transients: An
 def report(result: SubtractionResult, options: argparse.Namespace, extra: dict[str, Any], seconds: float) -> None:
     """Print the summary of a result with what the command adds to it, and why each choice was made."""
     summary = {**extra, **result.summary(), "seconds": round(seconds, 3)}
+    if options.explain and options.json:
+        summary["explanation"] = result.explain().split("\n")
     tell(options, summary, _inWords(summary))
     if options.explain and not options.json:
         print("\n" + result.explain())

@@ -95,7 +95,7 @@ def finish(
                 fwhmPix=max(known) if known else None,
                 caps=made.caps,
             )
-        log.info("Grade %s%s", quality.grade, "".join(f"; {reason}" for reason in quality.reasons))
+        log.info("Grade %s", "; ".join(quality.reasons))
     return SubtractionResult(
         difference=difference,
         matched=result.matchedExposure,

@@ -17,7 +17,7 @@ from psfmatch.modelChoice import Choice
 from psfmatch.noise import scaleVariance
 from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import findSaturation
-from psfmatch.warping import Coverage, atOrigin, measureCoverage, requireCoverage
+from psfmatch.warping import REQUIRED_FRACTION, Coverage, atOrigin, measureCoverage, requireCoverage
 
 __all__ = ["Inputs", "makeInputs"]
 
@@ -59,17 +59,12 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
             choices.append(_told("saturation", saturation.source, f"Saturation of the {name}: {saturation.reason}"))
     if isFrontDoor and config.doScaleVariance:
         with task.timer("scaleVariance"):
-            factors = [_varianceFactor(image, threads) for image in (template, science)]
+            scalings = [_varianceScaling(image, threads) for image in (template, science)]
+        factors = [factor for factor, _ in scalings]
         record = replace(record, templateVarianceFactor=factors[0], scienceVarianceFactor=factors[1])
-        for name, factor in zip(("template", "science image"), factors, strict=True):
+        for name, (factor, reason) in zip(("template", "science image"), scalings, strict=True):
             task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = factor
-            choices.append(
-                _told(
-                    "variance", f"{factor:.3f}",
-                    f"Variance of the {name}: multiplied by {factor:.3f}, which makes its sky "
-                    f"scatter by its noise; it did by {math.sqrt(factor):.3f}.",
-                )
-            )  # fmt: skip
+            choices.append(_told("variance", f"{factor:.4g}", f"Variance of the {name}: {reason}"))
     template, science = prepareInputs(template, science, record)
     task.requireKernelFits(science.maskedImage)
     with task.timer("detect"):
@@ -93,19 +88,22 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
     choices.append(
         _told(
             "coverage", f"{coverage.fraction:.3f}",
-            f"Coverage: {coverage.fraction:.1%} of the science image is good in both images; 10 % are needed.",
+            f"Coverage: {100.0 * coverage.fraction:.1f} % of the science image is good in both images; "
+            f"{100.0 * REQUIRED_FRACTION:.0f} % are needed.",
         )
     )  # fmt: skip
     return Inputs(template, science, sources, record, alignment, coverage, tuple(choices))
 
 
-def _varianceFactor(image: Exposure, threads: int) -> float:
-    """Return the factor that brings the variance plane to the noise of the sky; 1 where the two cannot be compared."""
+def _varianceScaling(image: Exposure, threads: int) -> tuple[float, str]:
+    """Return the factor that brings the variance plane to the noise of the sky, and why; 1 if they do not compare."""
     try:
-        return scaleVariance(image.maskedImage, threads=threads)[1]
+        factor = scaleVariance(image.maskedImage, threads=threads)[1]
     except InputImagesError as error:
         log.warning("The variance plane is left as it is: %s", error)
-        return 1.0
+        return 1.0, f"left as it is: {error}."
+    scatter = f"{math.sqrt(factor):.4g} times the noise that the plane says"
+    return factor, f"multiplied by {factor:.4g}, for the sky scatters by {scatter}."
 
 
 def _told(name: str, chosen: str, sentence: str) -> Choice:

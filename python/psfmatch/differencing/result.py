@@ -80,8 +80,10 @@ class SubtractionResult:
         sentences = [choice.sentence for choice in self.choices]
         sentences += self.steps
         if self.quality is not None:
-            sentences.append(f"Grade {self.quality.grade}" + (": " if self.quality.reasons else "."))
-            sentences += [f"  {reason}" for reason in self.quality.reasons]
+            reasons = [f"{reason}." for reason in self.quality.reasons]
+            # Each reason begins with its own grade, the first with the worst, which is the whole's.
+            isOne = len(reasons) == 1
+            sentences += [f"Grade {reasons[0]}"] if isOne else [f"Grade {self.grade}:", *(f"  {r}" for r in reasons)]
         return "\n".join(sentences)
 
     def detect(self, threshold: float = 5.0, **options: Any) -> Table:

@@ -86,16 +86,21 @@ def subtract(
 def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None]) -> tuple[bool, Choice]:
     """Return whether the template is convolved, and why."""
     narrow, wide = fwhms
+    sizes = (
+        ""
+        if narrow is None or wide is None
+        else f": PSF FWHM {narrow:.2f} px of the template, {wide:.2f} px of the science image"
+    )
     if mode != "auto":
         isTemplate = mode == "convolveTemplate"
-        sentence = f"Convolving the {'template' if isTemplate else 'science image'}, as asked for."
+        sentence = f"Convolving the {'template' if isTemplate else 'science image'}, as asked for{sizes}."
     elif narrow is None or wide is None:
         isTemplate, sentence = True, "Convolving the template: the PSF sizes are unknown."
     else:
         isTemplate = narrow <= wide
         sentence = (
-            f"Convolving the {'template' if isTemplate else 'science image'}: PSF FWHM {narrow:.2f} px of the "
-            f"template, {wide:.2f} px of the science image; the other way would have to sharpen."
+            f"Convolving the {'template' if isTemplate else 'science image'}{sizes}; the other way would have to "
+            "sharpen."
         )
     log.info("%s", sentence)
     chosen = "template" if isTemplate else "science"

@@ -4,11 +4,12 @@
 image, variance, mask and PSF; `coverage` tells how much of the science image the template then covers.
 """
 
-from psfmatch.warping.coverage import Coverage, measureCoverage, requireCoverage
+from psfmatch.warping.coverage import REQUIRED_FRACTION, Coverage, measureCoverage, requireCoverage
 from psfmatch.warping.registration import atOrigin, compareGrids, registerTemplate, requireSameShape
 from psfmatch.warping.warper import WarpedPsf, Warper
 
 __all__ = [
+    "REQUIRED_FRACTION",
     "Coverage",
     "WarpedPsf",
     "Warper",
