@@ -303,13 +303,11 @@ def _why(
     nTemplate, nScience, match = stars
     if fits is None:
         isKnown = len(match) > 0 and match.chance < 1e3
-        chance = (
-            f"where so many do {match.chance:.2g} times by accident, and less than {MAX_CHANCE:g} would be believed"
-        )
+        chance = f"where so many do {match.chance:.2g} times by accident, and less than {MAX_CHANCE:g} is believed"
         return (
             f"not measured; of {nTemplate} stars of the template and {nScience} of the science image {len(match)} "
-            f"pairs agree, {chance if isKnown else 'no more than by accident'}: the template goes where its coordinates "
-            "say."
+            f"pairs agree, {chance if isKnown else 'no more than by accident'}: the template goes where its "
+            "coordinates say."
         )
     model = fits.best
     matrix = fits.matrices[model]
