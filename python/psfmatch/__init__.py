@@ -2,6 +2,22 @@
 
 ``psfmatch.subtract(template, science)`` is the front door, `ImagePsfMatchTask` the documented task; the parts work
 alone. Names are imported when they are first used, so that importing the package costs little.
+
+The way of the data through the modules:
+
+1. `io` reads files, `exposure` holds image, mask, variance, WCS and PSF.
+2. `saturation` and `noise` put mask and variance plane right.
+3. `detection` and `measurement` find the stars; `astrometry`, `alignment` and `warping` bring the template onto the
+   pixels of the science image.
+4. `psf` measures how wide the PSFs are; `selection`, `stars` and `cells` choose what the kernel is fitted to, `basis`
+   the functions that it is made of.
+5. `visitors` fit star by star, `regions` all pixels together, where `modelChoice` finds the model; `kernels` are what
+   comes out, and convolve.
+6. `subtraction` makes the difference, `decorrelation` its noise white, `quality` grades it; `recipe` keeps how it was
+   made.
+7. `photometry` and `transients` measure what has changed.
+
+`differencing` goes this way by itself; `starMatch`, `psfMatch` and `imagePsfMatch` are the tasks that it uses.
 """
 
 from __future__ import annotations

@@ -136,16 +136,16 @@ def _fromMask(pixels: _BrightPixels, plateau: _Plateau | None) -> Saturation | N
         return None
     if plateau is None:
         told = (
-            f"as the mask says, SAT on {_counted(pixels.nFlagged)}; bright pixels pile up at no level (at least "
-            f"{MIN_PLATEAU})."
+            f"as the mask says, SAT on {_counted(pixels.nFlagged)}; bright pixels pile up at no level "
+            f"({MIN_PLATEAU} are needed)."
         )
         return Saturation(None, "mask", told, pixels.nFlagged)
     allowed = max(3, int(0.02 * plateau.nPixels))
     if plateau.nUnflagged > allowed:
         return None
     told = (
-        f"as the mask says, SAT on {_counted(pixels.nFlagged)}; of the {plateau.nPixels} pixels that pile up from "
-        f"{plateau.level:.6g} counts on {plateau.nUnflagged} lack it, and {allowed} may."
+        f"as the mask says, SAT on {_counted(pixels.nFlagged)}; of the {plateau.nPixels} pixels on the plateau from "
+        f"{plateau.level:.6g} counts {plateau.nUnflagged} lack it, where {allowed} may."
     )
     return Saturation(plateau.level, "mask", told, pixels.nFlagged, plateau.nPixels + plateau.nAbove)
 
@@ -182,7 +182,7 @@ def _fromHeader(pixels: _BrightPixels, card: str, header: float) -> Saturation:
         return Saturation(None, "none", told, pixels.nFlagged)
     told = (
         f"from {header:.6g} counts, as {card} of the header says, which {_counted(count)} of stars "
-        f"{'reaches' if count == 1 else 'reach'}; bright pixels pile up at no level (at least {MIN_PLATEAU})."
+        f"{'reaches' if count == 1 else 'reach'}; bright pixels pile up at no level ({MIN_PLATEAU} are needed)."
     )
     return Saturation(header, "header", told, pixels.nFlagged, count)
 
