@@ -38,7 +38,11 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="template on the same pixels, with a PSF of its own (default: the matched one in the file)",
     )
     parser.add_argument(
-        "--template-scale", metavar="K", type=float, default=1.0, help="science counts per count of --template"
+        "--template-scale",
+        metavar="K",
+        type=float,
+        default=1.0,
+        help="science counts per count of --template (default: 1)",
     )
     parser.add_argument("--psf-fwhm", metavar="PIX", type=float, help="FWHM of a Gaussian PSF of the difference")
     parser.add_argument(

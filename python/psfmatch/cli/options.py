@@ -45,11 +45,13 @@ def ofTheRun() -> argparse.ArgumentParser:
         "--mode",
         choices=MODES,
         default="auto",
-        help="which image is convolved; auto takes the one with the narrower PSF (default)",
+        help="which image is convolved; auto (default): the one with the narrower PSF",
     )
     group.add_argument("--explain", action="store_true", help="say why each choice was made, with the numbers compared")
     group.add_argument(
-        "--debug", action="store_true", help="draw debug views as debug.py of this directory says, or all of them"
+        "--debug",
+        action="store_true",
+        help="write pictures of every step to psfmatch-debug/: those that debug.py of this directory asks for, or all",
     )
     group.add_argument("--config", metavar="FILE", help="configuration: a saved .py, or a .json as results hold it")
     group.add_argument(
