@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from psfmatch.alignment import Alignment
+from psfmatch.alignment import Alignment, ShiftField, measureShiftField
 from psfmatch.decorrelation import decorrelate
 from psfmatch.diagnostics import candidateTable, differenceNoise
 from psfmatch.differencing.configuration import FrontDoorConfig
@@ -22,12 +22,10 @@ from psfmatch.differencing.result import SubtractionResult
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
+from psfmatch.noise import measureVarianceFactor, measureWhiteness, multiplyVariance
 from psfmatch.quality import assessQuality
-from psfmatch.registration import atOrigin
-from psfmatch.shifts import ShiftField, measureShiftField
 from psfmatch.threads import mapThreads
-from psfmatch.varianceScaling import measureVarianceFactor, multiplyVariance
-from psfmatch.whiteness import measureWhiteness
+from psfmatch.warping import atOrigin
 
 __all__ = ["finish"]
 
@@ -118,7 +116,7 @@ def finish(
                 fwhmPix=max(known) if known else None,
                 caps=made.caps,
             )
-        log.info("Grade %s%s", quality.grade, "".join(f"; {reason}" for reason in quality.reasons))
+        log.info("Grade %s", "; ".join(quality.reasons))
     return SubtractionResult(
         difference=difference,
         matched=result.matchedExposure,
