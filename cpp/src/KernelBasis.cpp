@@ -63,6 +63,26 @@ std::optional<double> weightOfFirst(MatrixXd const& image, RankOne const& first)
     return 1.0 / slope;
 }
 
+// Gaussian times polynomials of degree 0 to `degree`, one per column; the first sums to 1. Hermite functions by
+// their recurrence, h_{n+1} = sqrt(2 / (n + 1)) t h_n - sqrt(n / (n + 1)) h_{n-1} with t = x / sigma.
+Eigen::ArrayXXd profiles(Eigen::ArrayXd const& offset, double sigma, int degree, Polynomials polynomials) {
+    Eigen::ArrayXXd result(offset.size(), degree + 1);
+    result.col(0) = (-0.5 * (offset / sigma).square()).exp();
+    result.col(0) /= result.col(0).sum();
+    Eigen::ArrayXd const unit = offset / offset.maxCoeff();
+    for (int n = 0; n < degree; ++n) {
+        if (polynomials == Polynomials::monomials) {
+            result.col(n + 1) = result.col(0) * unit.pow(n + 1);
+            continue;
+        }
+        result.col(n + 1) = std::sqrt(2.0 / (n + 1)) * offset / sigma * result.col(n);
+        if (n > 0) {
+            result.col(n + 1) -= std::sqrt(n / (n + 1.0)) * result.col(n - 1);
+        }
+    }
+    return result;
+}
+
 }  // namespace
 
 void validate(KernelBasis const& basis) {
@@ -82,7 +102,8 @@ void validate(KernelBasis const& basis) {
     }
 }
 
-KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sigmas, std::vector<int> const& degrees) {
+KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sigmas, std::vector<int> const& degrees,
+                                 Polynomials polynomials) {
     if (halfWidth < 1) {
         throw std::invalid_argument("half width of the kernel is " + std::to_string(halfWidth) +
                                     " pixels, must be at least 1");
@@ -104,16 +125,13 @@ KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sig
     KernelBasis basis{RowMatrix(count, side * side), side, side};
     Eigen::ArrayXd const offset =
         Eigen::ArrayXd::LinSpaced(side, -static_cast<double>(halfWidth), static_cast<double>(halfWidth));
-    Eigen::ArrayXd const unit = offset / static_cast<double>(halfWidth);
     Index next = 0;
     for (std::size_t g = 0; g < sigmas.size(); ++g) {
-        Eigen::ArrayXd profile = (-0.5 * (offset / sigmas[g]).square()).exp();
-        profile /= profile.sum();
+        Eigen::ArrayXXd const along = profiles(offset, sigmas[g], degrees[g], polynomials);
         for (int degree = 0; degree <= degrees[g]; ++degree) {
             for (int yPower = 0; yPower <= degree; ++yPower) {
-                VectorXd const alongX = profile * unit.pow(degree - yPower);
-                VectorXd const alongY = profile * unit.pow(yPower);
-                Eigen::Map<RowMatrix>(basis.images.row(next).data(), side, side) = alongY * alongX.transpose();
+                Eigen::Map<RowMatrix>(basis.images.row(next).data(), side, side) =
+                    along.col(yPower).matrix() * along.col(degree - yPower).matrix().transpose();
                 ++next;
             }
         }

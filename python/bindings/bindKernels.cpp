@@ -63,10 +63,11 @@ void bindKernels(py::module_& module) {
 
     module.def(
         "makeAlardLuptonBasis",
-        [](Index halfWidth, std::vector<double> const& sigmas, std::vector<int> const& degrees) {
-            return arrayOf(makeAlardLuptonBasis(halfWidth, sigmas, degrees));
+        [](Index halfWidth, std::vector<double> const& sigmas, std::vector<int> const& degrees, bool hermite) {
+            return arrayOf(makeAlardLuptonBasis(halfWidth, sigmas, degrees,
+                                                hermite ? Polynomials::hermite : Polynomials::monomials));
         },
-        py::arg("halfWidth"), py::arg("sigmas"), py::arg("degrees"));
+        py::arg("halfWidth"), py::arg("sigmas"), py::arg("degrees"), py::arg("hermite") = false);
     module.def(
         "renormalizeBasis", [](DoubleArray const& basis) { return arrayOf(renormalize(basisOf(basis))); },
         py::arg("basis"));

@@ -21,6 +21,7 @@ from psfmatch.preparation import prepareInputs, registerInputs
 from psfmatch.recipe import Convolved, StoredKernel, SubtractionRecipe
 from psfmatch.registration import atOrigin
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.varianceScaling import multiplyVariance
 
 __all__ = ["AppliedKernel", "applyKernel"]
 
@@ -126,6 +127,8 @@ def applyKernel(
     if recipe.decorrelation is not None:
         inputs = (template, science) if isTemplate else (science, template)
         difference = _decorrelated(difference, stored.kernel, inputs, recipe, threads)
+    if recipe.varianceFactor != 1.0:
+        difference = difference.withPixels(multiplyVariance(difference.maskedImage, recipe.varianceFactor, threads))
     return AppliedKernel(
         difference=difference,
         matched=_matchedExposure(matched, templateExposure, scienceExposure, isTemplate),

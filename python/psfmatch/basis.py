@@ -100,7 +100,10 @@ def makeKernelBasisList(
         metadata["ALBasisSigGauss"] = list(gaussians.sigmas)
         metadata["ALKernelSize"] = gaussians.kernelSize
         metadata["ALBasisMode"] = gaussians.mode
-    raw = _core.makeAlardLuptonBasis(gaussians.kernelSize // 2, list(gaussians.sigmas), list(gaussians.degrees))
+    # The fit to regions takes degrees for which monomials are too much alike.
+    raw = _core.makeAlardLuptonBasis(
+        gaussians.kernelSize // 2, gaussians.sigmas, gaussians.degrees, hermite=config.fitMethod == "regions"
+    )
     return _core.renormalizeBasis(raw)
 
 

@@ -45,7 +45,8 @@ class BlankSky:
     """Pixels of windows (n, s, t), with zeros where they are not blank sky.
 
     values : image minus its local sky; pulls : values / sqrt(variance), 0 without a positive variance;
-    isBlank : blank sky with a positive variance; variances : image units squared; freedom : independent
+    isBlank : blank sky with a positive variance; variances : image units squared; rows (ny, s), columns (nx, t) :
+    which pixels of the image, n = ny nx, those of a row of windows together; freedom : independent
     pixels per pixel, less than 1 for the planes that were taken off.
     """
 
@@ -53,6 +54,8 @@ class BlankSky:
     pulls: Image
     variances: Image
     isBlank: npt.NDArray[np.bool_]
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
     freedom: float
 
     @property
@@ -99,7 +102,7 @@ def findBlankSky(maskedImage: MaskedImage, planes: Iterable[str] = SOURCE_PLANES
     values = np.where(blank, values, np.float32(0.0))
     nNumbers = 3 * len(values) * len(_cells(values))
     freedom = max(0.5, 1.0 - nNumbers / max(1, int(np.count_nonzero(blank))))
-    return BlankSky(values, np.asarray(values / np.sqrt(variance)), variance, blank, freedom)
+    return BlankSky(values, np.asarray(values / np.sqrt(variance)), variance, blank, rows, columns, freedom)
 
 
 def _windows(shape: tuple[int, int], maxPixels: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -7,6 +7,7 @@ template is convolved and subtracted (Alard & Lupton 1998, ApJ 503, 325; Alard 2
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from psfmatch import displays
 from psfmatch.candidates import isFinishedList
 from psfmatch.cells import SpatialCellSet
+from psfmatch.differentialBackground import MAX_SKY_PIXELS, refineBackground
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.recipe import edgeHandlingOf, warperOf
 from psfmatch.regions import makeRegions
@@ -260,6 +262,10 @@ class ImagePsfMatchTask(StarMatchTask):
         displays.showSpatialCells(scienceMaskedImage, cellSet)
         with self.timer("convolve"):
             matched = fit.kernel.convolve(template, edgeHandlingOf(self.kConfig), threads=self.threads)
+        if self._isSkyUnseen(cellSet, science=scienceMaskedImage):
+            with self.timer("background"):
+                difference = subtractMatchedTemplate(scienceMaskedImage, matched, fit.background, self.threads)
+                fit = replace(fit, background=refineBackground(difference, fit.background))
         return Struct(
             matchedImage=matched,
             psfMatchedMaskedImage=matched,
@@ -287,6 +293,14 @@ class ImagePsfMatchTask(StarMatchTask):
             nOutside = int((~insideFit(x, y, science.getBBox(), kernelSize)).sum())
             self.metadata["rejectedSources"] = {"outside, or too close to the edge": nOutside} if nOutside else {}
         return makeRegions(template, science, self.kConfig, kernelSize, sources)
+
+    def _isSkyUnseen(self, cellSet: SpatialCellSet, science: MaskedImage) -> bool:
+        """Return whether the regions fitted cover so little of the sky that the background is to be fitted again."""
+        region = self.kConfig.regionConfig
+        if self.kConfig.fitMethod != "regions" or not (self.kConfig.fitForBackground and region.refineBackground):
+            return False
+        covered = len(list(cellSet)) * (2 * region.halfWidth + 1) ** 2
+        return bool(covered < 0.5 * min(MAX_SKY_PIXELS, science.image.size))
 
     def registerTemplate(
         self, templateExposure: Exposure, scienceExposure: Exposure, doWarping: bool = True

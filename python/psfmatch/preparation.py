@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from psfmatch.alignment import Alignment, applyAlignment
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.exposure import Exposure
 from psfmatch.registration import registerTemplate
 from psfmatch.saturation import flagSaturation
 from psfmatch.threads import mapThreads
+from psfmatch.varianceScaling import multiplyVariance
 from psfmatch.warping import Warper
 
 __all__ = ["Preparation", "prepareInputs", "registerInputs"]
@@ -113,14 +114,4 @@ def registerInputs(template: Exposure, science: Exposure, record: Preparation, w
 
 
 def _scaled(exposure: Exposure, factor: float) -> Exposure:
-    if factor == 1.0:
-        return exposure
-    variance = exposure.variance * exposure.variance.dtype.type(factor)
-    return Exposure(
-        MaskedImage(exposure.image, exposure.mask, variance, exposure.xy0),
-        exposure.wcs,
-        exposure.psf,
-        exposure.photoCalib,
-        exposure.filter,
-        dict(exposure.metadata),
-    )
+    return exposure if factor == 1.0 else exposure.withPixels(multiplyVariance(exposure.maskedImage, factor))

@@ -70,6 +70,7 @@ class SubtractionRecipe:
 
     convolved : which image; edges : borders and bad pixels of the convolution;
     divisor : the difference was divided by it (the kernel sum at the centre where the science image is convolved);
+    varianceFactor : the difference's variance plane was multiplied by it;
     warping : fields of the `WarperConfig` as plain data; warpBadPlanes, warpMaskedKernelFraction : as the Warper's;
     preparation : what came before; decorrelation : arguments of `psfmatch.decorrelation.decorrelate` if the difference
     was decorrelated, else None;
@@ -79,6 +80,7 @@ class SubtractionRecipe:
 
     convolved: Convolved = "template"
     divisor: float = 1.0
+    varianceFactor: float = 1.0
     edges: EdgeHandling = field(default_factory=lambda: EdgeHandling(copyEdge=True))
     warping: Mapping[str, Any] = field(default_factory=_defaultWarping)
     warpBadPlanes: tuple[str, ...] = ("BAD", "SAT", "CR", "NO_DATA")
@@ -95,6 +97,8 @@ class SubtractionRecipe:
             raise ValueError(f"convolved is {self.convolved!r}, must be 'template' or 'science'")
         if not (np.isfinite(self.divisor) and self.divisor != 0.0):
             raise ValueError(f"the difference cannot be divided by {self.divisor}")
+        if not (np.isfinite(self.varianceFactor) and self.varianceFactor > 0.0):
+            raise ValueError(f"the difference's variance cannot be multiplied by {self.varianceFactor}")
 
     @classmethod
     def fromConfig(
@@ -105,6 +109,7 @@ class SubtractionRecipe:
         box: Box,
         preparation: Preparation | None = None,
         decorrelation: Mapping[str, Any] | None = None,
+        varianceFactor: float = 1.0,
     ) -> Self:
         """Return the recipe of a subtraction that a task made.
 
@@ -122,11 +127,14 @@ class SubtractionRecipe:
             What was done to the images before.
         decorrelation
             Arguments (by name, fit for JSON) of the decorrelation that followed; None if there was none.
+        varianceFactor
+            What the difference's variance plane was multiplied by.
         """
         warper = warperOf(config)
         return cls(
             convolved=convolved,
             divisor=1.0 if convolved == "template" else kernel.kernelSum(*box.centre),
+            varianceFactor=varianceFactor,
             edges=edgeHandlingOf(config),
             warping=configToDict(warper.config),
             warpBadPlanes=warper.badPlanes,

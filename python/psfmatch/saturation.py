@@ -338,14 +338,7 @@ def flagSaturation(exposure: Exposure, saturation: Saturation | float | None, gr
         y, x = rows + dy, columns + dx
         inside = (y >= 0) & (y < image.shape[0]) & (x >= 0) & (x < image.shape[1])
         flags[y[inside], x[inside]] |= bit
-    return Exposure(
-        MaskedImage(image, Mask(flags, exposure.mask.planes), exposure.variance, exposure.xy0),
-        exposure.wcs,
-        exposure.psf,
-        exposure.photoCalib,
-        exposure.filter,
-        dict(exposure.metadata),
-    )
+    return exposure.withPixels(MaskedImage(image, Mask(flags, exposure.mask.planes), exposure.variance, exposure.xy0))
 
 
 def _disc(radius: float) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.strips import mapStrips
 
-__all__ = ["scaleVariance", "varianceFactor"]
+__all__ = ["measureVarianceFactor", "multiplyVariance", "scaleVariance"]
 
 log = logging.getLogger("psfmatch.varianceScaling")
 
@@ -36,7 +36,40 @@ def scaleVariance(
     maxPixels: int = 300_000,
     threads: int | None = None,
 ) -> tuple[MaskedImage, float]:
-    """Scale the variance plane of an image to the noise of its sky.
+    """Scale the variance plane of an image to the noise of its sky; see `measureVarianceFactor`.
+
+    Returns
+    -------
+    scaled : MaskedImage
+        With image and mask of the input, and a variance plane of its own unless the factor is 1.
+    factor : float
+    """
+    factor = measureVarianceFactor(maskedImage, planes=planes, maxFactor=maxFactor, maxPixels=maxPixels)
+    if not math.isclose(factor, 1.0, rel_tol=0.1):
+        log.info("The variance plane is scaled by %.3f", factor)
+    return (maskedImage if factor == 1.0 else multiplyVariance(maskedImage, factor, threads)), factor
+
+
+def multiplyVariance(maskedImage: MaskedImage, factor: float, threads: int | None = None) -> MaskedImage:
+    """Return image and mask as they are, with a variance plane of its own, `factor` times the given one."""
+    variance = np.empty_like(maskedImage.variance)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mapStrips(
+            lambda strip: np.multiply(maskedImage.variance[strip], np.float32(factor), out=variance[strip]),
+            variance.shape,
+            threads,
+        )
+    return MaskedImage(maskedImage.image, maskedImage.mask, variance, maskedImage.xy0)
+
+
+def measureVarianceFactor(
+    maskedImage: MaskedImage,
+    *,
+    planes: Iterable[str] = SOURCE_PLANES,
+    maxFactor: float = MAX_FACTOR,
+    maxPixels: int = 300_000,
+) -> float:
+    """Return what the variance plane must be multiplied by for the sky to scatter by its noise.
 
     Parameters
     ----------
@@ -49,13 +82,9 @@ def scaleVariance(
         median variance, which single pixels with far too small a variance do not spoil.
     maxPixels
         About how many pixels to look at.
-    threads
-        Number of threads; the result does not depend on it.
 
     Returns
     -------
-    scaled : MaskedImage
-        With image and mask of the input, and a variance plane of its own unless the factor is 1.
     factor : float
         1 where fewer than two pixels of blank sky have a positive variance.
 
@@ -65,27 +94,6 @@ def scaleVariance(
         If the factor is above maxFactor either way (``factor``, ``maxFactor``), or not positive: image and
         variance cannot be in the same units.
     """
-    factor = varianceFactor(maskedImage, planes=planes, maxFactor=maxFactor, maxPixels=maxPixels)
-    if factor == 1.0:
-        return maskedImage, factor
-    variance = np.empty_like(maskedImage.variance)
-    with np.errstate(invalid="ignore", over="ignore"):
-        mapStrips(
-            lambda strip: np.multiply(maskedImage.variance[strip], np.float32(factor), out=variance[strip]),
-            variance.shape,
-            threads,
-        )
-    return MaskedImage(maskedImage.image, maskedImage.mask, variance, maskedImage.xy0), factor
-
-
-def varianceFactor(
-    maskedImage: MaskedImage,
-    *,
-    planes: Iterable[str] = SOURCE_PLANES,
-    maxFactor: float = MAX_FACTOR,
-    maxPixels: int = 300_000,
-) -> float:
-    """Return the factor alone; parameters and errors are those of `scaleVariance`."""
     sky = findBlankSky(maskedImage, planes, maxPixels)
     pulls = sky.pulls[sky.isBlank]
     if pulls.size < MIN_PIXELS:
@@ -104,6 +112,4 @@ def varianceFactor(
             factor=factor,
             maxFactor=maxFactor,
         )
-    if not math.isclose(factor, 1.0, rel_tol=0.1):
-        log.info("The variance plane is scaled by %.3f", factor)
     return factor

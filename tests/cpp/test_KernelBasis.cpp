@@ -101,6 +101,28 @@ TEST_CASE("Alard-Lupton images are Gaussians times monomials, pixel by pixel") {
     }
 }
 
+TEST_CASE("Hermite functions are orthogonal and span what the monomials span") {
+    using psfmatch::Polynomials;
+    // Ten sigma to the edge: what is cut off there is below rounding.
+    KernelBasis const hermite = makeAlardLuptonBasis(12, {1.2}, {8}, Polynomials::hermite);
+    RowMatrix const gram = hermite.images * hermite.images.transpose() / hermite.images.row(0).squaredNorm();
+    CHECK((gram - RowMatrix::Identity(gram.rows(), gram.cols())).cwiseAbs().maxCoeff() < 1e-3);
+
+    KernelBasis const monomials = makeAlardLuptonBasis(12, {1.2}, {8});
+    REQUIRE(monomials.size() == hermite.size());
+    Eigen::MatrixXd const axes = hermite.images.transpose().householderQr().householderQ() *
+                                 Eigen::MatrixXd::Identity(hermite.images.cols(), hermite.size());
+    for (Index i = 0; i < monomials.size(); ++i) {
+        Eigen::VectorXd const image = monomials.images.row(i).transpose();
+        CAPTURE(i);
+        CHECK((image - axes * (axes.transpose() * image)).norm() < 1e-13 * image.norm());
+    }
+    // Prefixes, too: a lower degree is the first images of a higher one.
+    KernelBasis const lower = makeAlardLuptonBasis(12, {1.2}, {3}, Polynomials::hermite);
+    CHECK((lower.images - hermite.images.topRows(lower.size())).cwiseAbs().maxCoeff() < 1e-16);
+    CHECK((hermite.images.row(0) - monomials.images.row(0)).cwiseAbs().maxCoeff() < 1e-16);
+}
+
 TEST_CASE("renormalised: first image of sum 1, others of sum 0 and norm 1") {
     for (GaussianSet const& set : gaussianSets) {
         for (Index const halfWidth : {4, 10, 13}) {

@@ -35,6 +35,7 @@ pythonRows = [
         "kernels",
         "warping",
         "blankSky",
+        "differentialBackground",
         "cellGrid",
         "correctedPixels",
         "correction",

@@ -106,8 +106,9 @@ def test_variationIsChosen(config, variation, scienceFwhm):
     choice = chooseKernel(pair.template.maskedImage, pair.science.maskedImage, stars, (2.6, scienceFwhm), config, 1)
     order, scale = choice.fields["spatialKernelOrder"], choice.regionFields["variationScale"]
     assert (order >= 1) if variation else (order == 0 or scale == 0.01)
-    names = [told.name for told in choice.choices]
-    assert len(set(names)) == len(names)
+    # Each is told once for each family of Gaussians that was tried.
+    names = [told.name for told in choice.choices if told.name != "functions"]
+    assert max(names.count(name) for name in names) <= 1 + len(choice.choices) - len(names)
     assert {"kernel", "layout", "Kernel over the field", "rejection"} <= set(names)
     for told in choice.choices:
         assert len(re.findall(r"\d+(?:\.\d+)?", told.sentence)) >= 2, told.sentence

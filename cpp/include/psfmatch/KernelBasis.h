@@ -27,8 +27,13 @@ void validate(KernelBasis const& basis);
 // Gaussians of the given sigmas (pixels), each times all monomials x^i y^j of total degree up to its degree, in
 // the sequence 1; x, y; x^2, xy, y^2; ... with x and y running from -1 to 1 across the stamp. Side 2 halfWidth
 // + 1. Not yet renormalised.
+enum class Polynomials {
+    monomials,
+    hermite  // of x / sigma: the same kernels, their images orthogonal; monomials are nearly alike from degree 8 on
+};
 [[nodiscard]] KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sigmas,
-                                               std::vector<int> const& degrees);
+                                               std::vector<int> const& degrees,
+                                               Polynomials polynomials = Polynomials::monomials);
 
 // One image for every pixel of the kernel, row by row: image k is 1 at column k % width of row k / width, else 0.
 [[nodiscard]] KernelBasis makeDeltaFunctionBasis(Index width, Index height);

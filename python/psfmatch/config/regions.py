@@ -34,6 +34,10 @@ class RegionConfig(Config):
         default=3,
         min=1,
     )
+    refineBackground = Field[bool](
+        doc="Fit the background once more to blank sky all over the image, where regions cover less than half of it.",
+        default=True,
+    )
     rejectPixels = Field[bool](doc="Leave out pixels that the model of the other regions cannot explain.", default=True)
     threshold = RangeField(
         doc=(

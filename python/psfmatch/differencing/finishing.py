@@ -19,12 +19,14 @@ from psfmatch.differencing.configuration import FrontDoorConfig
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
+from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
 from psfmatch.quality import assessQuality
 from psfmatch.registration import atOrigin
 from psfmatch.shifts import ShiftField, measureShiftField
 from psfmatch.threads import mapThreads
+from psfmatch.varianceScaling import measureVarianceFactor, multiplyVariance
 from psfmatch.whiteness import measureWhiteness
 
 __all__ = ["finish"]
@@ -32,6 +34,8 @@ __all__ = ["finish"]
 log = logging.getLogger("psfmatch.differencing")
 
 MAX_SHIFT_STARS = 500
+RIGHT_NOISE = 0.02
+"""Departure of the sky's scatter from its predicted noise up to which the difference's variance plane is right."""
 
 
 def finish(
@@ -44,8 +48,15 @@ def finish(
 ) -> SubtractionResult:
     """Decorrelate, measure the quality, and put everything together."""
     result, config = made.result, made.task.config
-    difference = result.subtractedExposure
     isFrontDoor = isinstance(config, FrontDoorConfig)
+    plain = result.subtractedExposure
+    difference, varianceFactor = plain, 1.0
+    if isFrontDoor and config.doScaleVariance:
+        with made.task.timer("scaleVariance"):
+            varianceFactor, choice = _chooseVarianceFactor(plain)
+            choices = (*choices, choice)
+        if varianceFactor != 1.0:
+            difference = plain.withPixels(multiplyVariance(plain.maskedImage, varianceFactor, threads))
     noise = differenceNoise(difference.maskedImage)
     log.info(
         "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
@@ -58,7 +69,7 @@ def finish(
     if isFrontDoor and config.doDecorrelate and result.psfMatchingKernel.kernelSum(*science.getBBox().centre) > 0.0:
         with made.task.timer("decorrelate"):
             decorrelation = decorrelate(
-                difference,
+                plain,
                 result.psfMatchingKernel,
                 *((template, science) if convolveTemplate else (science, template)),
                 isScienceConvolved=not convolveTemplate,
@@ -96,7 +107,11 @@ def finish(
                 if inputs.alignment is None
                 else _appliedShift(inputs.alignment, science.getBBox()),
                 whiteness=whiteness,
-                varianceScales=(inputs.preparation.templateVarianceFactor, inputs.preparation.scienceVarianceFactor),
+                varianceScales=(
+                    inputs.preparation.templateVarianceFactor,
+                    inputs.preparation.scienceVarianceFactor,
+                    varianceFactor,
+                ),
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 caps=made.caps,
@@ -119,6 +134,7 @@ def finish(
         alignment=inputs.alignment,
         coverage=inputs.coverage,
         preparation=inputs.preparation,
+        varianceFactor=varianceFactor,
         choices=choices,
         steps=made.steps,
     )
@@ -128,6 +144,24 @@ def _shiftField(
     difference: Exposure, matched: MaskedImage, stars: Table, radius: int, scale: float
 ) -> ShiftField | None:
     return measureShiftField(difference.maskedImage, matched, stars, radius, scale) if len(stars) else None
+
+
+def _chooseVarianceFactor(difference: Exposure) -> tuple[float, Choice]:
+    """Return what the difference's variance plane is to be multiplied by: 1 unless its sky says otherwise."""
+    try:
+        factor = measureVarianceFactor(difference.maskedImage)
+    except InputImagesError as error:
+        log.warning("The difference's variance plane is left as it is: %s", error)
+        factor = 1.0
+    width = math.sqrt(factor)
+    isRight = abs(width - 1.0) <= RIGHT_NOISE
+    sentence = (
+        f"Variance of the difference: its sky scatters by {width:.3f} of its noise, "
+        + (f"within {RIGHT_NOISE:g} of 1: left as it is." if isRight else f"not by 1: multiplied by {factor:.3f}. ")
+        + ("" if isRight else "Noise of the images that is correlated, as in resampled ones, does that.")
+    )
+    factor = 1.0 if isRight else factor
+    return factor, Choice("variance", f"{factor:.3f}", width, "1", 1.0, sentence)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from psfmatch.recipe import warperOf
 from psfmatch.registration import atOrigin
 from psfmatch.saturation import findSaturation
 from psfmatch.threads import mapThreads
-from psfmatch.varianceScaling import varianceFactor
+from psfmatch.varianceScaling import measureVarianceFactor
 
 __all__ = ["Inputs", "makeInputs"]
 
@@ -113,7 +113,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
 def _varianceFactor(image: Exposure) -> float:
     """Return the factor that brings the variance plane to the noise of the sky; 1 where the two cannot be compared."""
     try:
-        return varianceFactor(image.maskedImage)
+        return measureVarianceFactor(image.maskedImage)
     except InputImagesError as error:
         log.warning("The variance plane is left as it is: %s", error)
         return 1.0

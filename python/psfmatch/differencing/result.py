@@ -44,7 +44,8 @@ class SubtractionResult:
     noise : scatter of the difference against its variance plane; metadata : numbers of the run;
     config : the configuration that was used: given to `psfmatch.subtract` it makes the same result;
     quality : figures and grade; decorrelation : the difference made white, None where it was not asked for;
-    alignment, coverage, preparation : what was done to the images before; choices : what was chosen and why;
+    alignment, coverage, preparation : what was done to the images before; varianceFactor : what the variance plane of
+    the difference was multiplied by, so that its sky scatters by its noise; choices : what was chosen and why;
     steps : the simpler models that had to be taken, in words.
     """
 
@@ -64,6 +65,7 @@ class SubtractionResult:
     alignment: Alignment | None = None
     coverage: Coverage | None = None
     preparation: Preparation = field(default_factory=Preparation)
+    varianceFactor: float = 1.0
     choices: tuple[Choice, ...] = ()
     steps: tuple[str, ...] = ()
 
@@ -160,7 +162,12 @@ class SubtractionResult:
     def storedKernel(self) -> StoredKernel:
         """Return kernel and background with the recipe that makes this difference again."""
         recipe = SubtractionRecipe.fromConfig(
-            self.config.kernel.active, self.convolved, self.kernel, self.difference.getBBox(), self.preparation
+            self.config.kernel.active,
+            self.convolved,
+            self.kernel,
+            self.difference.getBBox(),
+            self.preparation,
+            varianceFactor=self.varianceFactor,
         )
         return StoredKernel(self.kernel, self.background, recipe)
 

@@ -154,6 +154,10 @@ class Exposure:
         """
         return self._with(self.maskedImage.subset(box), self.wcs)
 
+    def withPixels(self, maskedImage: MaskedImage) -> Exposure:
+        """Return other pixels with this exposure's WCS, PSF and calibration, and a copy of its metadata."""
+        return self._with(maskedImage, self.wcs)
+
     def copy(self) -> Exposure:
         """Copy everything but the PSF, which is never changed."""
         return self._with(self.maskedImage.copy(), None if self.wcs is None else self.wcs.deepcopy())

@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError
 from psfmatch.exposure import MaskedImage
-from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, kernelNorm
+from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, kernelNorm, richFamilyOf
 from psfmatch.modelChoice.trial import Choice, Trial, trimmedDifference
 from psfmatch.regions import PixelRegions, RegionState, SpatialModel, makeRegions
 from psfmatch.regions.layout import regionCentres
-from psfmatch.regions.pixels import robustSpread
+from psfmatch.regions.pixels import Residuals
 
 __all__ = ["KernelChoice", "chooseKernel"]
 
@@ -38,8 +38,11 @@ ENOUGH_REGIONS = 400
 MAX_TILES = 600
 BRIGHT_SIGNAL = 5.0
 """Predicted light of a pixel, in sigma, above which it tells what rejection does to bright sources."""
-LEAST_GAIN = 0.02
-"""Rejection stays unless bright pixels scatter by this part less without it."""
+LEAST_GAIN = 0.01
+"""Rejection stays, and so do the usual Gaussians, unless bright pixels scatter by this part less without."""
+LARGEST_PULL = 5.0
+WELL_FITTED = 1.5
+"""Scatter of held-out bright pixels that asks for no more functions: variable stars and transients make nearly that."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def chooseKernel(
     nStars = len(regionCentres(convolved, other, config, family.kernelSize, sources))
     if nStars >= config.minKernelSources:
         starState = _stateOf(convolved, other, config, family, basisList, sources, norm, threads)
-    layout, state, layoutChoice = "stars", starState, None
+    layout, state = "stars", starState
     if starsOnly:
         if starState is None:
             counts = {"nSources": nStars, "nRequired": config.minKernelSources}
@@ -121,21 +124,23 @@ def chooseKernel(
             f"Regions around {count} stars: {ENOUGH_REGIONS} are enough, tiles were not tried.",
         )  # fmt: skip
     assert state is not None  # one of the two
-    model, choices = _chooseModel(state, family)
-    doReject, rejection = _chooseRejection(state, model)
-    if not doReject:
-        model, choices = _chooseModel(state, family)
-    degrees = next(d for d in family.degrees if family.images(d) == model.images)
-    log.debug("Chosen: %s", model)
-    told = [_toldGaussians(fwhms, family), *([layoutChoice] if layoutChoice else []), *choices, rejection]
+    fit = _fitFamily(state, family, region)
+    told = [_toldGaussians(fwhms, family), layoutChoice, *fit.choices]
+    if fit.scatter > WELL_FITTED:
+        rich = richFamilyOf(family)
+        laidOut = _Layout(config, layout, min(MAX_TILES, region.maxRegions)) if layout == "tiles" else config
+        richState = _stateOf(convolved, other, laidOut, rich, rich.basis(), sources, norm, threads)
+        fit, richChoices = _chooseFamily(fit, _fitFamily(richState, rich, region))
+        told += richChoices
+    model = fit.model
     return KernelChoice(
         fields={
             "fitMethod": "regions",
             "scaleByFwhm": False,
-            "alardNGauss": 4,
-            "alardSigGauss": list(family.sigmas),
-            "alardDegGauss": list(degrees),
-            "kernelSize": family.kernelSize,
+            "alardNGauss": len(fit.family.sigmas),
+            "alardSigGauss": list(fit.family.sigmas),
+            "alardDegGauss": list(fit.family.degreesOf(model.images)),
+            "kernelSize": fit.family.kernelSize,
             "spatialKernelOrder": model.kernelOrder,
             "spatialBgOrder": model.backgroundOrder,
             "nStarPerCell": -1,
@@ -145,12 +150,71 @@ def chooseKernel(
             "layout": layout,
             "maxRegions": region.maxRegions if layout == "stars" else min(MAX_TILES, region.maxRegions),
             "kernelNorm": norm,
-            "rejectPixels": doReject,
+            "rejectPixels": fit.doReject,
             "shapeScale": model.shapeScale,
             "variationScale": model.variationScale,
         },
         choices=tuple(told),
     )
+
+
+@dataclass(frozen=True)
+class _FamilyFit:
+    """The best model of one family; scatter : of held-out bright pixels, as `_brightScatter` has it."""
+
+    family: GaussianFamily
+    model: SpatialModel
+    doReject: bool
+    scatter: float
+    choices: tuple[Choice, ...]
+
+
+def _fitFamily(state: RegionState, family: GaussianFamily, config: Any) -> _FamilyFit:
+    """Choose model and rejection within one family of Gaussians.
+
+    Pixels are rejected, unless bright pixels that the model has not seen are better served without: where no model is
+    perfect, rejection can eat the bright sources and leave the kernel to the faint ones.
+    """
+    model, choices = _chooseModel(state, family)
+    residuals = state.judge(state.system(model.highestOrder), model)
+    scatter, part = _brightScatter(state, residuals), float(state.rejected.mean())
+    state.unreject()
+    # Another model may serve all pixels; where this one serves the others well, it is hardly another.
+    other, otherChoices = _chooseModel(state, family) if scatter > WELL_FITTED else (model, choices)
+    otherScatter = _brightScatter(state, state.judge(state.system(other.highestOrder), other))
+    doReject = not otherScatter < scatter * (1.0 - LEAST_GAIN)
+    sentence = (
+        f"Rejection of pixels: {'on' if doReject else 'off'}; held-out bright pixels scatter by {scatter:.3f} of their "
+        f"noise with it ({part:.1%} rejected), {otherScatter:.3f} without."
+    )
+    log.debug("%s", sentence)
+    if doReject:
+        state.reject(residuals, config)
+        return _FamilyFit(
+            family, model, True, scatter, (*choices, Choice("rejection", "on", scatter, "off", otherScatter, sentence))
+        )
+    return _FamilyFit(
+        family,
+        other,
+        False,
+        otherScatter,
+        (*otherChoices, Choice("rejection", "off", otherScatter, "on", scatter, sentence)),
+    )
+
+
+def _chooseFamily(usual: _FamilyFit, rich: _FamilyFit) -> tuple[_FamilyFit, tuple[Choice, ...]]:
+    """Return the fit that leaves held-out bright pixels with the least scatter, and the sentences of the second."""
+    isBetter = rich.scatter < usual.scatter * (1.0 - LEAST_GAIN)
+    sigmas = " ".join(f"{sigma:.2f}" for sigma in rich.family.sigmas)
+    chosen, other = ("many", "usual") if isBetter else ("usual", "many")
+    figures = {"usual": usual.scatter, "many": rich.scatter}
+    choice = Choice(
+        "functions", chosen, figures[chosen], other, figures[other],
+        f"Held-out bright pixels scatter by {usual.scatter:.3f} of their noise, more than {WELL_FITTED:g}: "
+        f"{'three' if isBetter else 'the four Gaussians stay, three'} of many terms (sigmas {sigmas} px) leave "
+        f"{rich.scatter:.3f}" + ("; they are taken." if isBetter else "."),
+    )  # fmt: skip
+    return (rich, (choice, *rich.choices)) if isBetter else (usual, (choice,))
 
 
 class _Layout:
@@ -222,8 +286,7 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
         model = chosen
 
     def degreesLabel(candidate: SpatialModel) -> str:
-        degrees = next(d for d in family.degrees if family.images(d) == candidate.images)
-        return "degrees " + " ".join(str(d) for d in degrees)
+        return "degrees " + " ".join(str(d) for d in family.degreesOf(candidate.images))
 
     def variationLabel(candidate: SpatialModel) -> str:
         if candidate.kernelOrder == 0:
@@ -237,37 +300,29 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
         return f"{candidate.shapeScale:g} of the kernel's norm"
 
     take("Background", backgroundLabel, [replace(model, backgroundOrder=order) for order in BACKGROUND_ORDERS])
+    take("Gaussians", degreesLabel, [replace(model, images=family.images(degrees)) for degrees in family.degrees])
     take(
         "Kernel over the field",
         variationLabel,
         [replace(model, kernelOrder=order, variationScale=scale) for order, scale in VARIATIONS],
     )
-    take("Gaussians", degreesLabel, [replace(model, images=family.images(degrees)) for degrees in family.degrees])
     take("Prior of the kernel's shape", shapeLabel, [replace(model, shapeScale=scale) for scale in SHAPE_SCALES])
     return model, choices
 
 
-def _chooseRejection(state: RegionState, model: SpatialModel) -> tuple[bool, Choice]:
-    """Return whether rejecting pixels serves bright pixels that the model has not seen; the state is left without it.
+def _brightScatter(state: RegionState, residuals: Residuals) -> float:
+    """Return the root mean square of held-out residuals on bright pixels, each cut at 5 sigma.
 
-    Where no model is perfect, rejection can eat the bright sources and leave the kernel to the faint ones.
+    Cut, for variable stars are no model's fault; not a median, for a star that is badly fitted is. In units of a noise
+    that is the same for all models: what one predicts for itself grows with the noise that its kernel amplifies.
     """
-    figures = {}
-    for doReject in (True, False):
-        if not doReject:
-            state.unreject()
-        residuals = state.judge(state.system(model.highestOrder), model)
-        bright = residuals.usable & (residuals.signal > BRIGHT_SIGNAL)
-        figures[doReject] = robustSpread(residuals.pull[bright])
-        if doReject:
-            part = float(state.rejected.mean())
-    doReject = not figures[False] < figures[True] * (1.0 - LEAST_GAIN)
-    log.debug("Bright pixels scatter by %.3f with rejection, %.3f without", figures[True], figures[False])
-    return doReject, Choice(
-        "rejection", "on" if doReject else "off", figures[doReject], "off" if doReject else "on", figures[not doReject],
-        f"Rejection of pixels: {'on' if doReject else 'off'}; held-out bright pixels scatter by {figures[True]:.3f} of "
-        f"their noise with it ({part:.1%} rejected), {figures[False]:.3f} without.",
-    )  # fmt: skip
+    bright = residuals.usable & (residuals.signal > BRIGHT_SIGNAL)
+    if not bright.any():
+        return math.nan
+    regions = state.regions
+    variance = regions.scienceVariance[bright] + np.float32(state.kernelNorm**2) * regions.templateVariance[bright]
+    squares = residuals.pull[bright].astype(np.float64) ** 2 * residuals.variance[bright] / variance
+    return float(np.sqrt(np.minimum(squares, LARGEST_PULL**2).mean()))
 
 
 def _chooseLayout(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from psfmatch.exposure import MaskedImage
 from psfmatch.medians import medians
 from psfmatch.regions.layout import insideFit
 
-__all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm"]
+__all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm", "richFamilyOf"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -32,6 +32,13 @@ DEGREES = ((2, 2, 0, 0), (3, 3, 1, 1), (4, 4, 2, 2))
 EQUAL_DEGREES = ((2, 2, 0, 0), (4, 4, 2, 2), (6, 4, 2, 2))
 """The same for PSFs of nearly equal width, whose kernel is nearly a point and its neighbours."""
 
+RICH_DEGREES = ((2, 4, 2), (2, 8, 4), (2, 12, 6))
+"""Of the three Gaussians that are tried where the four leave more than noise."""
+RICH_SECOND = 1.5
+"""Their second sigma in units of the first, and at least a pixel."""
+RICH_WIDEST = 0.9
+"""Their third sigma in units of the widest of four: the polynomials of degree 6 reach further than those of 2."""
+
 
 @dataclass(frozen=True)
 class GaussianFamily:
@@ -44,8 +51,12 @@ class GaussianFamily:
 
     def basis(self) -> FloatArray:
         """Return the images of the richest set, (n, h, w)."""
-        raw = _core.makeAlardLuptonBasis(self.kernelSize // 2, self.sigmas, self.degrees[-1])
+        raw = _core.makeAlardLuptonBasis(self.kernelSize // 2, self.sigmas, self.degrees[-1], hermite=True)
         return _core.renormalizeBasis(raw)
+
+    def degreesOf(self, images: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the set of degrees whose images these are."""
+        return next(degrees for degrees in self.degrees if self.images(degrees) == images)
 
     def images(self, degrees: tuple[int, ...]) -> tuple[int, ...]:
         """Return which images of the richest set belong to a smaller one."""
@@ -74,6 +85,13 @@ def familyOf(
     sigmas = tuple(round(first * (last / first) ** (k / 3.0), 3) for k in range(4))
     isEqual = between < 0.5 * wide
     return GaussianFamily(sigmas, EQUAL_DEGREES if isEqual else DEGREES, 2 * half + 1, isEqual)
+
+
+def richFamilyOf(family: GaussianFamily) -> GaussianFamily:
+    """Return three Gaussians, two of many terms: their Hermite functions follow rings and spikes of the PSFs."""
+    first, last = family.sigmas[0], family.sigmas[-1]
+    sigmas = (first, max(1.0, RICH_SECOND * first), RICH_WIDEST * last)
+    return replace(family, sigmas=tuple(round(sigma, 3) for sigma in sigmas), degrees=RICH_DEGREES)
 
 
 def kernelNorm(

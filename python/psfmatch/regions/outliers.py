@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from psfmatch.regions.pixels import BoolStack, PixelStack, Residuals, robustSpread
+from psfmatch.strips import mapStrips
+from psfmatch.threads import mapThreads
 
 __all__ = ["boxSum", "findOutliers"]
 
 SMOOTHING = 5
 """Side (pixels) of the box over which residuals are smoothed: about the core of a star."""
+NEAR = 11
+"""Side (pixels) of the box whose brightest light tells what a model may get wrong: the wings suffer with the core."""
 SIGNAL_CLASSES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """Borders of the classes of predicted signal, in standard deviations of a pixel."""
 MIN_CLASS_REGIONS = 4
@@ -19,9 +23,13 @@ MIN_SIGNAL = 20.0
 """Signal-to-noise of a region's light above which its flux tells whether it varies."""
 NOISE_SPREAD = 1.3
 """Square of the spread that noise and the held-out solution's own errors may make."""
+USUAL_ERROR = 0.01
+"""Of the light: flat field, linearity and a varying kernel sum leave so much, where few regions tell what is usual."""
+MANY_REGIONS = 12
+"""Bright regions whose scatter tells what is usual without that."""
 
 
-def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolStack:
+def findOutliers(residuals: Residuals, threshold: float, growth: int, threads: int = 1) -> BoolStack:
     """Return the pixels that the model cannot explain, with their surroundings.
 
     Parameters
@@ -34,30 +42,49 @@ def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolSta
         the class below, and what it has beyond noise in proportion to its signal.
     growth
         Pixels.
+    threads
+        Number of threads; the result does not depend on it.
     """
-    smoothed = boxSum(residuals.pull, SMOOTHING)
-    smoothed /= np.sqrt(np.maximum(boxSum(residuals.usable.astype(np.float32), SMOOTHING), 1))
-    limit = np.full(smoothed.shape, threshold, dtype=np.float32)
-    classes = np.searchsorted(np.array(SIGNAL_CLASSES, dtype=np.float32), residuals.signal.ravel())
-    classes = np.where(residuals.usable.ravel(), classes, -1).reshape(smoothed.shape)
+    smoothed, near = np.empty_like(residuals.pull), np.empty_like(residuals.signal)
+
+    def smooth(part: slice) -> None:
+        count = boxSum(residuals.usable[part].astype(np.float32), SMOOTHING)
+        smoothed[part] = boxSum(residuals.pull[part], SMOOTHING) / np.sqrt(np.maximum(count, 1))
+        near[part] = boxMax(residuals.signal[part], NEAR)
+
+    mapStrips(smooth, smoothed.shape, threads)
+    # The wings of a star that does not fit are as bad as its core, which its faint pixels do not tell.
+    lights = residuals.signal, near
+    limit = threshold * np.maximum(
+        *mapThreads(lambda light: _usualSpread(smoothed, light, residuals.usable), lights, threads)
+    )
+    rejected = grown(residuals.usable & (np.abs(smoothed) > limit), growth)
+    rejected[variableRegions(residuals, threshold)] = True
+    return rejected
+
+
+def _usualSpread(smoothed: PixelStack, light: PixelStack, usable: BoolStack) -> PixelStack:
+    """Return how far smoothed residuals (sigma) scatter among pixels of like light; never less than 1."""
+    usual = np.ones(smoothed.shape, dtype=np.float32)
+    classes = np.searchsorted(np.array(SIGNAL_CLASSES, dtype=np.float32), light.ravel())
+    classes = np.where(usable.ravel(), classes, -1).reshape(smoothed.shape)
     spread, middle = 1.0, 1.0
     for number in range(len(SIGNAL_CLASSES) + 1):
         members = classes == number
         if not members.any():
             continue
         nRegions = int(members.any(axis=(1, 2)).sum())
-        ownMiddle = float(np.median(residuals.signal[members]))
+        ownMiddle = float(np.median(light[members]))
         if nRegions >= MIN_CLASS_REGIONS and int(members.sum()) >= MIN_CLASS_PIXELS:
             spread, middle = robustSpread(smoothed[members]), ownMiddle
             own = spread
         else:
             # What is beyond noise in the class below is an error in proportion to the light.
             excess = max(0.0, spread**2 - NOISE_SPREAD) ** 0.5
-            own = (1.0 + (excess * max(1.0, ownMiddle / max(middle, 1.0))) ** 2) ** 0.5
-        limit[members] = threshold * max(1.0, own)
-    rejected = grown(residuals.usable & (np.abs(smoothed) > limit), growth)
-    rejected[variableRegions(residuals, threshold)] = True
-    return rejected
+            error = USUAL_ERROR * SMOOTHING * ownMiddle
+            own = (1.0 + (excess * max(1.0, ownMiddle / max(middle, 1.0))) ** 2 + error**2) ** 0.5
+        usual[members] = max(1.0, own)
+    return usual
 
 
 def variableRegions(residuals: Residuals, threshold: float) -> BoolStack:
@@ -75,7 +102,9 @@ def variableRegions(residuals: Residuals, threshold: float) -> BoolStack:
         left = (residuals.pull[isBright] * signal[isBright]).sum(axis=(1, 2)) / power[isBright]
         middle = np.median(left)
         spread = 1.4826 * np.median(np.abs(left - middle))
-        variable[isBright] = np.abs(left - middle) > threshold * np.sqrt(1.0 / power[isBright] + spread**2)
+        usual = USUAL_ERROR if int(isBright.sum()) < MANY_REGIONS else 0.0
+        error = np.sqrt(1.0 / power[isBright] + spread**2 + usual**2)
+        variable[isBright] = np.abs(left - middle) > threshold * error
     return variable
 
 
@@ -90,6 +119,20 @@ def boxSum(values: PixelStack, side: int) -> PixelStack:
             total[tuple(behind)] += values[tuple(ahead)]
             total[tuple(ahead)] += values[tuple(behind)]
         values = total
+    return values
+
+
+def boxMax(values: PixelStack, side: int) -> PixelStack:
+    """Return the largest value in a box about every pixel, within its region."""
+    half = side // 2
+    for axis in (1, 2):
+        largest = values.copy()
+        for step in range(1, half + 1):
+            ahead, behind = [slice(None)] * 3, [slice(None)] * 3
+            ahead[axis], behind[axis] = slice(step, None), slice(None, -step)
+            np.maximum(largest[tuple(behind)], values[tuple(ahead)], out=largest[tuple(behind)])
+            np.maximum(largest[tuple(ahead)], values[tuple(behind)], out=largest[tuple(ahead)])
+        values = largest
     return values
 
 
