@@ -6,7 +6,8 @@
 Every folder of the directory is a pair: template.fits and science.fits, or two FITS files of which the first by
 name is the template; NAME_noise.fits beside them holds 1 sigma noise. A pair is run both ways round. Source residual:
 robust (1.4826 MAD) and plain standard deviation of difference / sqrt(predicted variance) within 4 px of peaks above
-15 sigma in either image, 32 px from the edges; sky: the same of pixels 12 px from any such peak. Pictures show
+15 sigma in one image that stand out by 5 sigma in the other, too, 32 px from the edges; "either": of all peaks, with
+cosmic rays and what has changed; sky: the same of pixels 12 px from any peak. Pictures show
 template, science image and difference, each in units of its own noise, from -10 to 10.
 """
 
@@ -30,6 +31,7 @@ from suite.quality import grow
 from suite.timing import Column, Record, printTable, progress
 
 THRESHOLD = 15.0  # sigma
+BOTH_THRESHOLD = 5.0  # sigma, within 2 px in the other image
 SOURCE_RADIUS, CLEARANCE, MARGIN = 4, 12, 32  # px
 UNUSABLE = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
 
@@ -38,6 +40,8 @@ COLUMNS: list[Column] = [
     ("pair", "pair", "s"),
     ("robust", "sourceRobust", ".2f"),
     ("plain", "sourcePlain", ".2f"),
+    ("either robust", "eitherRobust", ".2f"),
+    ("plain", "eitherPlain", ".2f"),
     ("pixels", "nSourcePixels", "d"),
     ("peaks", "nPeaks", "d"),
     ("sky robust", "skyRobust", ".3f"),
@@ -105,16 +109,21 @@ def disc(peaks: npt.NDArray[np.bool_], radius: int) -> npt.NDArray[np.bool_]:
 
 def figures(template: MaskedImage, science: MaskedImage, difference: MaskedImage) -> Record:
     """Return residuals on sources and in the sky; template and science image lie on the difference's pixels."""
-    peaks = peaksOf(significance(science)) | peaksOf(significance(template))
+    ratios = significance(science), significance(template)
+    peaks = peaksOf(ratios[0]) | peaksOf(ratios[1])
+    inBoth = peaks & np.logical_and(*(grow(ratio > BOTH_THRESHOLD, 2) for ratio in ratios))
     usable = ~difference.badPixels(UNUSABLE) & (difference.variance > 0) & np.isfinite(difference.image)
     inside = np.zeros_like(usable)
     inside[MARGIN:-MARGIN, MARGIN:-MARGIN] = True
     pull = np.zeros(difference.shape)
     pull[usable] = difference.image[usable] / np.sqrt(difference.variance[usable], dtype=np.float64)
-    onSources = pull[usable & inside & disc(peaks, SOURCE_RADIUS)]
+    onSources = pull[usable & inside & disc(inBoth, SOURCE_RADIUS)]
+    onEither = pull[usable & inside & disc(peaks, SOURCE_RADIUS)]
     sky = pull[usable & inside & ~grow(disc(peaks, SOURCE_RADIUS), CLEARANCE - SOURCE_RADIUS)]
     return {
-        "nPeaks": int(np.count_nonzero(peaks & inside)),
+        "nPeaks": int(np.count_nonzero(inBoth & inside)),
+        "eitherRobust": robustSigma(onEither),
+        "eitherPlain": float(np.std(onEither)) if onEither.size else float("nan"),
         "nSourcePixels": int(onSources.size),
         "sourceRobust": robustSigma(onSources),
         "sourcePlain": float(np.std(onSources)) if onSources.size else float("nan"),

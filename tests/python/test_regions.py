@@ -13,7 +13,7 @@ from psfmatch import (
 from psfmatch.modelChoice.family import familyOf
 from psfmatch.regions import fitRegions, makeRegions
 from psfmatch.regions.layout import regionCentres
-from psfmatch.regions.outliers import SIGNAL_CLASSES, boxSum, findOutliers, grown
+from psfmatch.regions.outliers import SIGNAL_CLASSES, boxMax, boxSum, findOutliers, grown
 from psfmatch.regions.pixels import Residuals, robustSpread
 from psfmatch.regions.state import FEW_REGIONS, foldsOf
 
@@ -173,11 +173,13 @@ def test_boxSumAndGrownBruteForce():
     values = generator.integers(0, 9, (3, 9, 11)).astype(np.float32)
     flags = generator.uniform(size=values.shape) > 0.95
     assert flags.any()
-    sums, large = np.zeros_like(values), np.zeros_like(flags)
+    sums, highest, large = np.zeros_like(values), np.zeros_like(values), np.zeros_like(flags)
     for k, row, column in np.ndindex(values.shape):
         part = np.s_[k, max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
         sums[k, row, column], large[k, row, column] = values[part].sum(), flags[part].any()
+        highest[k, row, column] = values[part].max()
     assert np.array_equal(boxSum(values, 5), sums)
+    assert np.array_equal(boxMax(values, 5), highest)
     assert np.array_equal(grown(flags, 2), large)
     assert np.array_equal(grown(flags, 0), flags)
 
@@ -222,6 +224,21 @@ def test_misfitOfAllBrightStars():
     assert found[7, 15, 15]
     assert found[7].sum() > 0.5 * found.sum()
     assert list(SIGNAL_CLASSES) == sorted(SIGNAL_CLASSES)
+
+
+@pytest.mark.parametrize(("part", "isRejected"), [(0.01, False), (0.1, True)])
+def test_fewBrightStarsDoNotTellWhatVaries(part, isRejected):
+    """One star outshines five others: by a per cent of its light, core or wings, it may differ; not by ten."""
+    generator = np.random.default_rng(6)
+    y, x = np.mgrid[:31, :31] - 15.0
+    # Moffat wings: pixels of a few sigma all about it.
+    star = (1.0 + (x**2 + y**2) / 9.0) ** -2.5
+    signal = np.array([450.0, 60.0, 50.0, 40.0, 40.0, 30.0])[:, None, None] * star
+    pull = generator.normal(size=signal.shape)
+    pull[0] += part * signal[0]
+    # In sigma, smoothed: 10 of its light in the core at one per cent, twice the threshold.
+    assert (boxSum((0.01 * signal[:1]).astype(np.float32), 5) / 5.0).max() > 8.0
+    assert findOutliers(residualsOf(pull, signal), 5.0, 0)[0].any() == isRejected
 
 
 def test_robustSpread():

@@ -140,12 +140,6 @@ def finish(
     )
 
 
-def _shiftField(
-    difference: Exposure, matched: MaskedImage, stars: Table, radius: int, scale: float
-) -> ShiftField | None:
-    return measureShiftField(difference.maskedImage, matched, stars, radius, scale) if len(stars) else None
-
-
 def _chooseVarianceFactor(difference: Exposure) -> tuple[float, Choice]:
     """Return what the difference's variance plane is to be multiplied by: 1 unless its sky says otherwise."""
     try:
@@ -162,6 +156,12 @@ def _chooseVarianceFactor(difference: Exposure) -> tuple[float, Choice]:
     )
     factor = 1.0 if isRight else factor
     return factor, Choice("variance", f"{factor:.3f}", width, "1", 1.0, sentence)
+
+
+def _shiftField(
+    difference: Exposure, matched: MaskedImage, stars: Table, radius: int, scale: float
+) -> ShiftField | None:
+    return measureShiftField(difference.maskedImage, matched, stars, radius, scale) if len(stars) else None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ FloatArray = npt.NDArray[np.float64]
 NOISE_FLOOR = 1e-3
 """Of the power of the narrower PSF: frequencies below it are not divided (Wiener filter)."""
 APERTURE = 7  # px, half side
+SKY_RING = 5
+"""Pixels about the aperture that tell the sky in it."""
 MIN_SNR = 10.0
 MAX_RATIOS = 50
 """Sources that tell the flux ratio."""
@@ -96,15 +98,22 @@ def _fluxRatio(template: Exposure, science: Exposure, sources: Any) -> float:
     for x, y in zip(bright["x"], bright["y"], strict=True):
         nTried += 1
         column, row = round(float(x)) - x0, round(float(y)) - y0
-        part = np.s_[max(0, row - APERTURE) : row + APERTURE + 1, max(0, column - APERTURE) : column + APERTURE + 1]
+        top, left = max(0, row - APERTURE - SKY_RING), max(0, column - APERTURE - SKY_RING)
+        part = np.s_[top : row + APERTURE + SKY_RING + 1, left : column + APERTURE + SKY_RING + 1]
+        good = np.ones(before.image[part].shape, dtype=bool)
+        for image in (science.maskedImage, before):
+            good &= np.isfinite(image.image[part])
+            good &= (np.asarray(image.mask)[part] & image.mask.getPlaneBitMask(("SAT", "NO_DATA"))) == 0
+        rows, columns = np.ogrid[: good.shape[0], : good.shape[1]]
+        inside = (np.abs(rows + top - row) <= APERTURE) & (np.abs(columns + left - column) <= APERTURE)
         light = []
         for image in (science.maskedImage, before):
-            pixels = image.image[part].astype(np.float64)
-            bad = ~np.isfinite(pixels) | (
-                (np.asarray(image.mask)[part] & image.mask.getPlaneBitMask(("SAT", "NO_DATA"))) != 0
-            )
-            noise = math.sqrt(max(float(np.nansum(image.variance[part][~bad])), 0.0))
-            level = float((pixels[~bad] - np.median(pixels[~bad])).sum()) if (~bad).sum() > 30 else 0.0
+            pixels, variance = image.image[part].astype(np.float64), image.variance[part]
+            if min((good & inside).sum(), (good & ~inside).sum()) < 30:
+                light.append(math.nan)
+                continue
+            noise = math.sqrt(max(float(np.nansum(variance[good & inside])), 0.0))
+            level = float((pixels[good & inside] - np.median(pixels[good & ~inside])).sum())
             light.append(level if level > 5.0 * noise else math.nan)
         if math.isfinite(light[0]) and math.isfinite(light[1]):
             ratios.append(light[0] / light[1])

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError
+from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, kernelNorm, richFamilyOf
-from psfmatch.modelChoice.trial import Choice, Trial, trimmedDifference
+from psfmatch.modelChoice.layouts import chooseLayout, usualModel
+from psfmatch.modelChoice.trial import Choice, Trial
 from psfmatch.regions import PixelRegions, RegionState, SpatialModel, makeRegions
 from psfmatch.regions.layout import regionCentres
 from psfmatch.regions.pixels import Residuals
@@ -33,6 +34,8 @@ VARIATIONS = ((0, 0.03), (1, 0.03), (2, 0.01), (2, 0.03), (2, 0.1), (3, 0.03), (
 SHAPE_SCALES = (0.3, 1.0)
 BACKGROUND_ORDERS = (0, 1, 2, 3)
 MAX_ORDER = 3
+MAX_PARAMETERS = 800
+"""Of a model that is tried: larger ones take seconds, and no field has needed them."""
 ENOUGH_REGIONS = 400
 """Regions around stars that leave nothing for tiles to add."""
 MAX_TILES = 600
@@ -116,7 +119,7 @@ def chooseKernel(
     elif starState is None or len(starState.regions) < ENOUGH_REGIONS:
         tileConfig = _Layout(config, "tiles", min(MAX_TILES, region.maxRegions))
         tileState = _stateOf(convolved, other, tileConfig, family, basisList, sources, norm, threads)
-        layout, state, layoutChoice = _chooseLayout(starState, tileState, family)
+        layout, state, layoutChoice = chooseLayout(starState, tileState, family)
     else:
         count = len(starState.regions)
         layoutChoice = Choice(
@@ -124,13 +127,13 @@ def chooseKernel(
             f"Regions around {count} stars: {ENOUGH_REGIONS} are enough, tiles were not tried.",
         )  # fmt: skip
     assert state is not None  # one of the two
-    fit = _fitFamily(state, family, region)
+    fit = _fitFamily(state, family)
     told = [_toldGaussians(fwhms, family), layoutChoice, *fit.choices]
     if fit.scatter > WELL_FITTED:
         rich = richFamilyOf(family)
         laidOut = _Layout(config, layout, min(MAX_TILES, region.maxRegions)) if layout == "tiles" else config
         richState = _stateOf(convolved, other, laidOut, rich, rich.basis(), sources, norm, threads)
-        fit, richChoices = _chooseFamily(fit, _fitFamily(richState, rich, region))
+        fit, richChoices = _chooseFamily(fit, _fitFamily(richState, rich))
         told += richChoices
     model = fit.model
     return KernelChoice(
@@ -169,7 +172,7 @@ class _FamilyFit:
     choices: tuple[Choice, ...]
 
 
-def _fitFamily(state: RegionState, family: GaussianFamily, config: Any) -> _FamilyFit:
+def _fitFamily(state: RegionState, family: GaussianFamily) -> _FamilyFit:
     """Choose model and rejection within one family of Gaussians.
 
     Pixels are rejected, unless bright pixels that the model has not seen are better served without: where no model is
@@ -189,7 +192,6 @@ def _fitFamily(state: RegionState, family: GaussianFamily, config: Any) -> _Fami
     )
     log.debug("%s", sentence)
     if doReject:
-        state.reject(residuals, config)
         return _FamilyFit(
             family, model, True, scatter, (*choices, Choice("rejection", "on", scatter, "off", otherScatter, sentence))
         )
@@ -251,21 +253,15 @@ def _stateOf(
     candidates = sorted(cellSet, key=lambda candidate: candidate.id)
     regions = PixelRegions.ofCandidates(candidates, config, basisList.shape[1:], threads)
     state = RegionState(regions, basisList, cellSet.bbox, config.spatialModelType, norm)
-    model = _usualModel(family, len(regions))
+    model = usualModel(family, len(regions))
     state.reject(state.judge(state.system(model.highestOrder), model), config.regionConfig)
     return state
-
-
-def _usualModel(family: GaussianFamily, nRegions: int) -> SpatialModel:
-    """Return the model that serves most fields: what is rejected by it hardly depends on the details."""
-    order = 2 if nRegions >= 30 else 1 if nRegions >= 10 else 0
-    return SpatialModel(family.images(family.degrees[1]), order, min(order, 2), SHAPE_SCALES[-1], 0.03)
 
 
 def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialModel, list[Choice]]:
     """Return the model, chosen field by field, with the sentences."""
     trial = Trial(state.system(MAX_ORDER))
-    model = _usualModel(family, len(state.regions))
+    model = usualModel(family, len(state.regions))
     choices: list[Choice] = []
 
     def take(name: str, label: Any, models: list[SpatialModel]) -> None:
@@ -304,7 +300,11 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
     take(
         "Kernel over the field",
         variationLabel,
-        [replace(model, kernelOrder=order, variationScale=scale) for order, scale in VARIATIONS],
+        [
+            varied
+            for varied in (replace(model, kernelOrder=order, variationScale=scale) for order, scale in VARIATIONS)
+            if varied.nParameters <= MAX_PARAMETERS
+        ],
     )
     take("Prior of the kernel's shape", shapeLabel, [replace(model, shapeScale=scale) for scale in SHAPE_SCALES])
     return model, choices
@@ -323,62 +323,6 @@ def _brightScatter(state: RegionState, residuals: Residuals) -> float:
     variance = regions.scienceVariance[bright] + np.float32(state.kernelNorm**2) * regions.templateVariance[bright]
     squares = residuals.pull[bright].astype(np.float64) ** 2 * residuals.variance[bright] / variance
     return float(np.sqrt(np.minimum(squares, LARGEST_PULL**2).mean()))
-
-
-def _chooseLayout(
-    stars: RegionState | None, tiles: RegionState, family: GaussianFamily
-) -> tuple[str, RegionState, Choice]:
-    """Compare solutions from stars and from tiles on the stars of folds that neither has seen."""
-    if stars is None:
-        return "tiles", tiles, Choice(
-            "layout", "tiles", len(tiles.regions), "stars", 0.0,
-            f"Tiles over all good pixels ({len(tiles.regions)}): there are too few stars to fit.",
-        )  # fmt: skip
-    starModel, tileModel = (_usualModel(family, len(state.regions)) for state in (stars, tiles))
-    order = max(starModel.highestOrder, tileModel.highestOrder)
-    starSystem, tileSystem = stars.system(order), tiles.system(order)
-    starTrial = Trial(starSystem)
-    byStars = starTrial.heldOut(starModel)
-    byTiles = np.full(len(stars.regions), np.nan)
-    for fold in np.unique(stars.folds):
-        inside = np.flatnonzero(stars.folds == fold)
-        # Tiles that overlap the stars of the fold take no part.
-        near = _near(tiles.regions, stars.regions, inside)
-        try:
-            solution = tileSystem.refolded(near.astype(np.int64)).solve(tileModel, without=1)
-        except KernelSolutionError:
-            return "stars", stars, _layoutChoice("stars", math.nan, math.nan, 0.0)
-        coefficients, backgrounds = starSystem.at(solution, inside)
-        byTiles[inside] = starSystem.chiSquares(coefficients, backgrounds, inside)
-    gain, error = trimmedDifference(byStars, byTiles)
-    isBetter = gain > error
-    return (
-        ("tiles" if isBetter else "stars"),
-        (tiles if isBetter else stars),
-        _layoutChoice(
-            "tiles" if isBetter else "stars", gain, error, 0.0 if byStars is None else float(np.nansum(byStars))
-        ),
-    )
-
-
-def _layoutChoice(chosen: str, gain: float, error: float, total: float) -> Choice:
-    other = "stars" if chosen == "tiles" else "tiles"
-    difference = abs(gain)
-    return Choice(
-        "layout", chosen, total, other, gain,
-        f"Regions: {chosen}; chi-square of withheld stars (in all {total:.0f}) "
-        + (f"is {difference:.0f} lower than with {other}." if chosen == "tiles" else
-           f"with tiles is {difference:.0f} {'lower' if gain > 0 else 'higher'}, its error {error:.0f}."),
-    )  # fmt: skip
-
-
-def _near(tiles: PixelRegions, stars: PixelRegions, inside: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return which tiles overlap any of some stars' regions."""
-    side = tiles.science.shape[1]
-    near = np.zeros(len(tiles), dtype=bool)
-    for x, y in zip(stars.x[inside], stars.y[inside], strict=True):
-        near |= (np.abs(tiles.x - x) < side) & (np.abs(tiles.y - y) < side)
-    return near
 
 
 def _toldGaussians(fwhms: tuple[float | None, float | None], family: GaussianFamily) -> Choice:
