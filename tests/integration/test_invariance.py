@@ -28,7 +28,7 @@ METHODS = ("subtractExposures", "matchExposures", "subtractMaskedImages", "match
 
 @functools.cache
 def chosenConfig():
-    """All is chosen as for a run without parameters; the steps after the difference, which is compared, are left out."""
+    """All is chosen as in a run without parameters; the steps after the difference, which is compared, are left out."""
     config = frontDoorConfig()
     config.update(chooseKernel=True, doDecorrelate=False, doAssessQuality=False)
     config.freeze()

@@ -50,7 +50,8 @@ def findOutliers(residuals: Residuals, threshold: float, growth: int, threads: i
     def smooth(part: slice) -> None:
         count = boxSum(residuals.usable[part].astype(np.float32), SMOOTHING)
         smoothed[part] = boxSum(residuals.pull[part], SMOOTHING) / np.sqrt(np.maximum(count, 1))
-        near[part] = boxMax(residuals.signal[part], NEAR)
+        # Where nothing is known of a pixel, nothing is of its noise.
+        near[part] = boxMax(np.where(residuals.usable[part], residuals.signal[part], np.float32(0)), NEAR)
 
     mapStrips(smooth, smoothed.shape, threads)
     # The wings of a star that does not fit are as bad as its core, which its faint pixels do not tell.
