@@ -124,6 +124,7 @@ def _withChoice(task: ImagePsfMatchTask, choice: KernelChoice) -> ImagePsfMatchT
 
 def _follower(task: ImagePsfMatchTask, config: Any) -> ImagePsfMatchTask:
     """Return a task of another configuration that knows what has been measured so far."""
+    config.freeze()  # else the task makes a copy, which is slow
     follower = ImagePsfMatchTask(config=config, threads=task.threads)
     follower.metadata.update(dict(task.metadata))
     return follower

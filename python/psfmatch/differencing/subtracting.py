@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from typing import Any, Literal
 
-from psfmatch.differencing.configuration import frontDoorConfig
+from psfmatch.differencing.configuration import FrontDoorConfig, frontDoorConfig
 from psfmatch.differencing.finishing import finish
 from psfmatch.differencing.inputs import makeInputs
 from psfmatch.differencing.ladder import solveByLadder
@@ -70,8 +71,7 @@ def subtract(
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
     if config is None:
-        config = frontDoorConfig()
-        config.chooseKernel = True
+        config = _zeroParameterConfig()
     given = toExposure(template), toExposure(science)
     task = ImagePsfMatchTask(config=config, threads=threads)
     inputs = makeInputs(*given, task)
@@ -81,6 +81,15 @@ def subtract(
     convolveTemplate, direction = _chooseDirection(mode, fwhms)
     made = solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate)
     return finish(made, inputs, fwhms, convolveTemplate, (*inputs.choices, direction, *made.choices), task.threads)
+
+
+@functools.cache
+def _zeroParameterConfig() -> FrontDoorConfig:
+    """Return the configuration of a run without one: made once, for that takes as long as a small image; frozen."""
+    config = frontDoorConfig()
+    config.chooseKernel = True
+    config.freeze()
+    return config
 
 
 def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None]) -> tuple[bool, Choice]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from psfmatch.regions.pixels import BoolStack, PixelStack, Residuals, robustSpread
+from psfmatch.strips import mapStrips
+from psfmatch.threads import mapThreads
 
 __all__ = ["boxSum", "findOutliers"]
 
@@ -27,7 +29,7 @@ MANY_REGIONS = 12
 """Bright regions whose scatter tells what is usual without that."""
 
 
-def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolStack:
+def findOutliers(residuals: Residuals, threshold: float, growth: int, threads: int = 1) -> BoolStack:
     """Return the pixels that the model cannot explain, with their surroundings.
 
     Parameters
@@ -40,13 +42,22 @@ def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolSta
         the class below, and what it has beyond noise in proportion to its signal.
     growth
         Pixels.
+    threads
+        Number of threads; the result does not depend on it.
     """
-    smoothed = boxSum(residuals.pull, SMOOTHING)
-    smoothed /= np.sqrt(np.maximum(boxSum(residuals.usable.astype(np.float32), SMOOTHING), 1))
+    smoothed, near = np.empty_like(residuals.pull), np.empty_like(residuals.signal)
+
+    def smooth(part: slice) -> None:
+        count = boxSum(residuals.usable[part].astype(np.float32), SMOOTHING)
+        smoothed[part] = boxSum(residuals.pull[part], SMOOTHING) / np.sqrt(np.maximum(count, 1))
+        # Where nothing is known of a pixel, nothing is of its noise.
+        near[part] = boxMax(np.where(residuals.usable[part], residuals.signal[part], np.float32(0)), NEAR)
+
+    mapStrips(smooth, smoothed.shape, threads)
     # The wings of a star that does not fit are as bad as its core, which its faint pixels do not tell.
+    lights = residuals.signal, near
     limit = threshold * np.maximum(
-        _usualSpread(smoothed, residuals.signal, residuals.usable),
-        _usualSpread(smoothed, boxMax(residuals.signal, NEAR), residuals.usable),
+        *mapThreads(lambda light: _usualSpread(smoothed, light, residuals.usable), lights, threads)
     )
     rejected = grown(residuals.usable & (np.abs(smoothed) > limit), growth)
     rejected[variableRegions(residuals, threshold)] = True
@@ -55,26 +66,30 @@ def findOutliers(residuals: Residuals, threshold: float, growth: int) -> BoolSta
 
 def _usualSpread(smoothed: PixelStack, light: PixelStack, usable: BoolStack) -> PixelStack:
     """Return how far smoothed residuals (sigma) scatter among pixels of like light; never less than 1."""
-    usual = np.ones(smoothed.shape, dtype=np.float32)
-    classes = np.searchsorted(np.array(SIGNAL_CLASSES, dtype=np.float32), light.ravel())
-    classes = np.where(usable.ravel(), classes, -1).reshape(smoothed.shape)
+    nClasses, nPixels = len(SIGNAL_CLASSES) + 1, light[0].size
+    classes = np.searchsorted(np.array(SIGNAL_CLASSES, dtype=np.float32), light.ravel()).astype(np.int8)
+    classes[~usable.ravel()] = nClasses  # a class of their own, which is passed over
+    # Class after class, and pixel after pixel in each.
+    order = np.argsort(classes, kind="stable")
+    ends = np.cumsum(np.bincount(classes, minlength=nClasses)).tolist()
+    orderedResiduals, orderedLight = (values.ravel()[order] for values in (smoothed, light))
+    usual = np.ones(nClasses + 1, dtype=np.float32)
     spread, middle = 1.0, 1.0
-    for number in range(len(SIGNAL_CLASSES) + 1):
-        members = classes == number
-        if not members.any():
+    for number, (start, end) in enumerate(zip([0, *ends], ends[:nClasses], strict=False)):
+        if start == end:
             continue
-        nRegions = int(members.any(axis=(1, 2)).sum())
-        ownMiddle = float(np.median(light[members]))
-        if nRegions >= MIN_CLASS_REGIONS and int(members.sum()) >= MIN_CLASS_PIXELS:
-            spread, middle = robustSpread(smoothed[members]), ownMiddle
+        nRegions = 1 + np.count_nonzero(np.diff(order[start:end] // nPixels))
+        ownMiddle = float(np.median(orderedLight[start:end]))
+        if nRegions >= MIN_CLASS_REGIONS and end - start >= MIN_CLASS_PIXELS:
+            spread, middle = robustSpread(orderedResiduals[start:end]), ownMiddle
             own = spread
         else:
             # What is beyond noise in the class below is an error in proportion to the light.
             excess = max(0.0, spread**2 - NOISE_SPREAD) ** 0.5
             error = USUAL_ERROR * SMOOTHING * ownMiddle
             own = (1.0 + (excess * max(1.0, ownMiddle / max(middle, 1.0))) ** 2 + error**2) ** 0.5
-        usual[members] = max(1.0, own)
-    return usual
+        usual[number] = max(1.0, own)
+    return usual[classes].reshape(smoothed.shape)
 
 
 def variableRegions(residuals: Residuals, threshold: float) -> BoolStack:

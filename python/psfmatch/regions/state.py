@@ -130,7 +130,7 @@ class RegionState:
         """Reject the pixels that a held-out model cannot explain, and weigh the others anew; return if it changed."""
         before = self.rejected
         if config.rejectPixels:
-            self.rejected = findOutliers(residuals, config.threshold, config.growth)
+            self.rejected = findOutliers(residuals, config.threshold, config.growth, self.regions.threads)
         self.setVariance(residuals.variance)
         return not np.array_equal(before, self.rejected)
 
