@@ -2,9 +2,9 @@
 
 Noise is measured in windows of blank sky (`blankSky`), levels in the cells of a coarse grid (`cellGrid`). Before the
 subtraction `varianceScaling` brings variance planes to the noise that the images show. Afterwards
-`differentialBackground` takes off what blank sky has left, `covariance` holds
-the noise that neighbouring pixels of a difference share, `whiteness` measures whether they do, and `kernelUncertainty`
-is the systematic error near bright stars that comes from the kernel.
+`differentialBackground` takes off what blank sky has left, `covariance` holds the noise that neighbouring pixels of a
+difference share, `whiteness` measures whether they do, and `kernelUncertainty` is the systematic error near bright
+stars that comes from the kernel.
 """
 
 from psfmatch.noise.cellGrid import CellGrid, measureCells
