@@ -23,20 +23,18 @@ import time
 import numpy as np
 
 from psfmatch import (
-    Chebyshev2D,
     EdgeHandling,
     Exposure,
     ImagePsf,
     ImagePsfMatchTask,
     LinearCombinationKernel,
     MaskedImage,
+    applyKernel,
     decorrelate,
     kernelUncertaintyPlane,
     measureWhiteness,
 )
-from psfmatch.correction import fitField, fitPositions
-from psfmatch.kernels import frameOf
-from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.decorrelation.correction import fitField, fitPositions
 from psfmatch.testing import SimulatedPair, simulatePair
 
 LAGS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0), (2, 2), (2, -2))
@@ -63,12 +61,9 @@ def correlation(pulls: np.ndarray, dy: int, dx: int) -> float:
 
 def subtracted(kernel, convolved, unconvolved, isScience) -> Exposure:
     """Return the difference in either direction."""
-    matched = kernel.convolve(convolved, EdgeHandling(copyEdge=True))
-    zero = Chebyshev2D([0.0], frameOf(convolved.getBBox()))
     if isScience:
-        kernelSum = kernel.kernelSum(*convolved.getBBox().centre)
-        return Exposure(subtractMatchedScience(matched, unconvolved, zero, kernelSum))
-    return Exposure(subtractMatchedTemplate(unconvolved, matched, zero))
+        return applyKernel(kernel, unconvolved, convolved, convolved="science").difference
+    return applyKernel(kernel, convolved, unconvolved, convolved="template").difference
 
 
 def checkNoise(pair: SimulatedPair, ratio: float, isScience: bool, draws: int, complete: bool) -> str:

@@ -19,11 +19,10 @@ import time
 import numpy as np
 
 from psfmatch import Exposure
-from psfmatch.differenceSources import detectOnDifference
-from psfmatch.pointSources import forcedPhotometry
-from psfmatch.psfField import PsfField
+from psfmatch.photometry import PsfField, forcedPhotometry
 from psfmatch.testing import falseDetections, simulatePair, transientFluxes
 from psfmatch.testing.optics import FieldPsf
+from psfmatch.transients import detectOnDifference
 
 MATCH_PIX = 3.0
 CLEARANCE_PIX = 15.0

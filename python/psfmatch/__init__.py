@@ -2,6 +2,22 @@
 
 ``psfmatch.subtract(template, science)`` is the front door, `ImagePsfMatchTask` the documented task; the parts work
 alone. Names are imported when they are first used, so that importing the package costs little.
+
+The way of the data through the modules:
+
+1. `io` reads files, `exposure` holds image, mask, variance, WCS and PSF.
+2. `saturation` and `noise` put mask and variance plane right.
+3. `detection` and `measurement` find the stars; `astrometry`, `alignment` and `warping` bring the template onto the
+   pixels of the science image.
+4. `psf` measures how wide the PSFs are; `selection`, `stars` and `cells` choose what the kernel is fitted to, `basis`
+   the functions that it is made of.
+5. `visitors` fit star by star, `regions` all pixels together, where `modelChoice` finds the model; `kernels` are what
+   comes out, and convolve.
+6. `subtraction` makes the difference, `decorrelation` its noise white, `quality` grades it; `recipe` keeps how it was
+   made.
+7. `photometry` and `transients` measure what has changed.
+
+`differencing` goes this way by itself; `starMatch`, `psfMatch` and `imagePsfMatch` are the tasks that it uses.
 """
 
 from __future__ import annotations
@@ -17,17 +33,10 @@ __version__ = version("psfmatch")
 _serveLsstDebug()
 
 _HOMES = {
-    "alignment": ("Alignment", "applyAlignment", "measureAlignment"),
-    "applying": ("AppliedKernel", "applyKernel"),
+    "alignment": ("Alignment", "ShiftField", "applyAlignment", "measureAlignment", "measureShiftField"),
     "astrometry": ("PixelTransform",),
     "basis": ("makeKernelBasisList", "makeRegularizationMatrix", "renormalizeBasis"),
-    "candidateDetection": ("KernelCandidateDetection",),
-    "cells": (
-        "CandidateStatus",
-        "KernelCandidate",
-        "SpatialCell",
-        "SpatialCellSet",
-    ),
+    "cells": ("CandidateStatus", "KernelCandidate", "SpatialCell", "SpatialCellSet"),
     "config": (
         "DetectionConfig",
         "PsfMatchConfig",
@@ -41,15 +50,10 @@ _HOMES = {
         "configFromDict",
         "configToDict",
     ),
-    "coverage": ("Coverage", "measureCoverage", "requireCoverage"),
-    "correction": ("correctionKernel",),
-    "covariance": ("noiseCovariance",),
-    "decorrelation": ("Decorrelation", "decorrelate"),
-    "detection": ("SourceDetectionTask",),
+    "decorrelation": ("Decorrelation", "correctionKernel", "decorrelate"),
+    "detection": ("Footprint", "FootprintSet", "SourceDetectionTask"),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
-    "differenceSources": ("PhotometryImage", "detectOnDifference", "writeSources"),
     "differencing": ("FrontDoorConfig", "SubtractionResult", "frontDoorConfig", "subtract"),
-    "dipoles": ("DipoleControl",),
     "displays": ("debugging",),
     "displays.candidates": ("writeKernelCandidates",),
     "errors": (
@@ -62,10 +66,7 @@ _HOMES = {
         "PsfMatchWarning",
     ),
     "exposure": ("Box", "Exposure", "Mask", "MaskedImage"),
-    "pointSources": ("forcedPhotometry",),
-    "footprints": ("Footprint", "FootprintSet"),
     "imagePsfMatch": ("ImagePsfMatchConfig", "ImagePsfMatchTask"),
-    "kernelUncertainty": ("kernelUncertaintyPlane",),
     "injection": ("Efficiency", "injectSources", "measureEfficiency"),
     "kernels": (
         "Chebyshev2D",
@@ -77,6 +78,8 @@ _HOMES = {
     ),
     "measurement": ("SourceMeasurementTask",),
     "modelPsfMatch": ("ModelPsfMatchConfig", "ModelPsfMatchTask"),
+    "noise": ("Whiteness", "kernelUncertaintyPlane", "measureWhiteness", "noiseCovariance", "scaleVariance"),
+    "photometry": ("StarPsf", "forcedPhotometry", "psfFromStars"),
     "psf": (
         "DoubleGaussianPsf",
         "GaussianPsf",
@@ -88,18 +91,24 @@ _HOMES = {
         "getFwhmPix",
         "getFwhmPixXY",
     ),
-    "preparation": ("Preparation", "prepareInputs", "registerInputs"),
     "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
-    "shifts": ("ShiftField", "measureShiftField"),
-    "recipe": ("StoredKernel", "SubtractionRecipe"),
-    "saturation": ("Saturation", "findSaturation", "flagSaturation"),
     "quality": ("Quality", "assessQuality", "checkGates"),
+    "recipe": (
+        "AppliedKernel",
+        "Preparation",
+        "StoredKernel",
+        "SubtractionRecipe",
+        "applyKernel",
+        "prepareInputs",
+        "registerInputs",
+    ),
+    "saturation": ("Saturation", "findSaturation", "flagSaturation"),
     "scoreImage": ("Score", "computeScore"),
+    "selection": ("KernelCandidateDetection",),
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
-    "starPsf": ("StarPsf", "psfFromStars"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
-    "varianceScaling": ("scaleVariance",),
+    "transients": ("DipoleControl", "PhotometryImage", "detectOnDifference", "writeSources"),
     "visitors": (
         "AssessSpatialKernelVisitor",
         "BuildSingleKernelVisitor",
@@ -107,25 +116,17 @@ _HOMES = {
         "KernelPcaVisitor",
         "KernelSumVisitor",
     ),
-    "warping": ("WarpedPsf", "Warper"),
-    "whiteness": ("Whiteness", "measureWhiteness"),
+    "warping": ("Coverage", "WarpedPsf", "Warper", "measureCoverage", "requireCoverage"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *_MODULE_OF]
 
 if TYPE_CHECKING:
-    from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
-    from psfmatch.applying import AppliedKernel, applyKernel
+    from psfmatch.alignment import Alignment, ShiftField, applyAlignment, measureAlignment, measureShiftField
     from psfmatch.astrometry import PixelTransform
     from psfmatch.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
-    from psfmatch.candidateDetection import KernelCandidateDetection
-    from psfmatch.cells import (
-        CandidateStatus,
-        KernelCandidate,
-        SpatialCell,
-        SpatialCellSet,
-    )
+    from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCell, SpatialCellSet
     from psfmatch.config import (
         DetectionConfig,
         PsfMatchConfig,
@@ -139,15 +140,10 @@ if TYPE_CHECKING:
         configFromDict,
         configToDict,
     )
-    from psfmatch.correction import correctionKernel
-    from psfmatch.covariance import noiseCovariance
-    from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
-    from psfmatch.decorrelation import Decorrelation, decorrelate
-    from psfmatch.detection import SourceDetectionTask
+    from psfmatch.decorrelation import Decorrelation, correctionKernel, decorrelate
+    from psfmatch.detection import Footprint, FootprintSet, SourceDetectionTask
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
-    from psfmatch.differenceSources import PhotometryImage, detectOnDifference, writeSources
     from psfmatch.differencing import FrontDoorConfig, SubtractionResult, frontDoorConfig, subtract
-    from psfmatch.dipoles import DipoleControl
     from psfmatch.displays import debugging
     from psfmatch.displays.candidates import writeKernelCandidates
     from psfmatch.errors import (
@@ -160,7 +156,6 @@ if TYPE_CHECKING:
         PsfMatchWarning,
     )
     from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
-    from psfmatch.footprints import Footprint, FootprintSet
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
     from psfmatch.injection import Efficiency, injectSources, measureEfficiency
     from psfmatch.kernels import (
@@ -171,11 +166,10 @@ if TYPE_CHECKING:
         SpatialFunction2D,
         readHotpantsKernel,
     )
-    from psfmatch.kernelUncertainty import kernelUncertaintyPlane
     from psfmatch.measurement import SourceMeasurementTask
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
-    from psfmatch.pointSources import forcedPhotometry
-    from psfmatch.preparation import Preparation, prepareInputs, registerInputs
+    from psfmatch.noise import Whiteness, kernelUncertaintyPlane, measureWhiteness, noiseCovariance, scaleVariance
+    from psfmatch.photometry import StarPsf, forcedPhotometry, psfFromStars
     from psfmatch.psf import (
         DoubleGaussianPsf,
         GaussianPsf,
@@ -189,15 +183,22 @@ if TYPE_CHECKING:
     )
     from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
     from psfmatch.quality import Quality, assessQuality, checkGates
-    from psfmatch.recipe import StoredKernel, SubtractionRecipe
+    from psfmatch.recipe import (
+        AppliedKernel,
+        Preparation,
+        StoredKernel,
+        SubtractionRecipe,
+        applyKernel,
+        prepareInputs,
+        registerInputs,
+    )
     from psfmatch.saturation import Saturation, findSaturation, flagSaturation
     from psfmatch.scoreImage import Score, computeScore
-    from psfmatch.shifts import ShiftField, measureShiftField
+    from psfmatch.selection import KernelCandidateDetection
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
-    from psfmatch.starPsf import StarPsf, psfFromStars
     from psfmatch.task import Struct, Task
-    from psfmatch.varianceScaling import scaleVariance
+    from psfmatch.transients import DipoleControl, PhotometryImage, detectOnDifference, writeSources
     from psfmatch.visitors import (
         AssessSpatialKernelVisitor,
         BuildSingleKernelVisitor,
@@ -205,8 +206,7 @@ if TYPE_CHECKING:
         KernelPcaVisitor,
         KernelSumVisitor,
     )
-    from psfmatch.warping import WarpedPsf, Warper
-    from psfmatch.whiteness import Whiteness, measureWhiteness
+    from psfmatch.warping import Coverage, WarpedPsf, Warper, measureCoverage, requireCoverage
 
 
 def __getattr__(name: str) -> Any:

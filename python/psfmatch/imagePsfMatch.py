@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 
 from psfmatch import displays
-from psfmatch.candidates import isFinishedList
 from psfmatch.cells import SpatialCellSet
-from psfmatch.differentialBackground import MAX_SKY_PIXELS, refineBackground
 from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.noise.differentialBackground import MAX_SKY_PIXELS, refineBackground
 from psfmatch.recipe import edgeHandlingOf, warperOf
 from psfmatch.regions import makeRegions
 from psfmatch.regions.layout import insideFit
-from psfmatch.registration import atOrigin, registerTemplate, requireSameShape
-from psfmatch.selection import buildCellSet
+from psfmatch.selection import buildCellSet, isFinishedList
 from psfmatch.starMatch import StarMatchConfig, StarMatchTask
-from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.subtraction import subtractMatched, subtractMatchedTemplate
 from psfmatch.task import Struct, timeMethod
+from psfmatch.warping import atOrigin, registerTemplate, requireSameShape
 
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
 
@@ -75,7 +74,7 @@ class ImagePsfMatchTask(StarMatchTask):
             FWHM of the PSFs in pixels; by default from the exposure's PSF, else measured from its stars.
         candidateList
             Stars to use: None detects them on the science image; else any form of
-            `psfmatch.candidates.toSourceTable`, in pixels of the science image's parent frame or on the sky, or the
+            `psfmatch.selection.toSourceTable`, in pixels of the science image's parent frame or on the sky, or the
             list of `makeCandidateList`.
         doWarping
             Warp the template if its pixels are not those of the science image; False raises then.
@@ -108,25 +107,18 @@ class ImagePsfMatchTask(StarMatchTask):
             convolveTemplate,
         )
         with self.timer("subtract"):
-            template = atOrigin(result.warpedExposure.maskedImage, scienceExposure.maskedImage)
-            if convolveTemplate:
-                pixels = subtractMatchedTemplate(
-                    scienceExposure.maskedImage, result.matchedImage, result.backgroundModel, self.threads
-                )
-            else:
-                kernelSum = result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre)
-                pixels = subtractMatchedScience(
-                    result.matchedImage, template, result.backgroundModel, kernelSum, self.threads
-                )
+            result.subtractedExposure = subtractMatched(
+                result.warpedExposure,
+                scienceExposure,
+                result.matchedImage,
+                result.backgroundModel,
+                isScienceConvolved=not convolveTemplate,
+                kernelSum=result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre),
+                threads=self.threads,
+            )
+        template = atOrigin(result.warpedExposure.maskedImage, scienceExposure.maskedImage)
+        pixels = result.subtractedExposure.maskedImage
         displays.showDifference(template, result.matchedImage, scienceExposure, pixels, convolveTemplate)
-        result.subtractedExposure = Exposure(
-            pixels,
-            wcs=scienceExposure.wcs,
-            psf=scienceExposure.psf if convolveTemplate else result.warpedExposure.psf,
-            photoCalib=scienceExposure.photoCalib,
-            filter=scienceExposure.filter,
-            metadata=dict(scienceExposure.metadata),
-        )
         return result
 
     @timeMethod
@@ -219,7 +211,7 @@ class ImagePsfMatchTask(StarMatchTask):
         templateMaskedImage, scienceMaskedImage
             The image to convolve and the image to match, of one shape; not changed.
         candidateList
-            None detects stars on the science image; else any form of `psfmatch.candidates.toSourceTable` in the
+            None detects stars on the science image; else any form of `psfmatch.selection.toSourceTable` in the
             science image's parent pixels, or the list of `makeCandidateList`.
         templateFwhmPix, scienceFwhmPix
             FWHM of the PSFs in pixels; without both, the configured Gaussians and kernel size are used.
@@ -307,7 +299,7 @@ class ImagePsfMatchTask(StarMatchTask):
     ) -> Exposure:
         """Return the template on the science image's pixels; itself if it lies there already.
 
-        Errors are those of `psfmatch.registration.registerTemplate`.
+        Errors are those of `psfmatch.warping.registerTemplate`.
         """
         with self.timer("warp"):
             return registerTemplate(templateExposure, scienceExposure, warperOf(self.kConfig, self.threads), doWarping)

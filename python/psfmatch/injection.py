@@ -17,13 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from psfmatch.differenceSources import DEFAULT_THRESHOLD, detectOnDifference
 from psfmatch.differencing import subtract
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, toExposure
-from psfmatch.pointSources import forcedPhotometry
-from psfmatch.psfField import PsfField, shiftedImages
-from psfmatch.starPsf import psfFromStars
+from psfmatch.photometry import PsfField, forcedPhotometry, psfFromStars, shiftedImages
+from psfmatch.transients import DEFAULT_THRESHOLD, detectOnDifference
 
 __all__ = ["Efficiency", "injectSources", "measureEfficiency"]
 

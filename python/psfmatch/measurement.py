@@ -18,11 +18,10 @@ import numpy.typing as npt
 from astropy import units
 from astropy.table import Table
 
-from psfmatch.astrometry import hasUsableWcs
+from psfmatch.astrometry import hasUsableWcs, pixelsToSky
 from psfmatch.config import SourceMeasurementConfig
 from psfmatch.exposure import Exposure
 from psfmatch.psf import DEFAULT_FWHM_PIX, NOT_THERE, SIGMA_TO_FWHM, GaussianPsf, asPsf, exposureFwhmPix
-from psfmatch.sky import pixelsToSky
 from psfmatch.task import Task, timeMethod
 
 __all__ = ["FLAG_PLANES", "SourceMeasurementTask"]

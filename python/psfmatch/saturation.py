@@ -50,6 +50,9 @@ MIN_EXCESS = 3.0
 MAX_ABOVE = 0.2
 """Share of the plateau's pixels that may lie above it."""
 
+MOST_FAR = 3
+"""So many pixels may lie more than 10 % above a level that the header tells: cosmic rays."""
+
 MIN_SIGNIFICANCE = 20.0
 """A plateau is so many standard deviations of the sky above it."""
 
@@ -117,12 +120,12 @@ def findSaturation(exposure: Exposure) -> Saturation:
     if found is None and header is not None:
         found = _fromHeader(pixels, card, header)
     if found is None:
-        told = f" (brightest {brightest:.6g} counts, sky {pixels.sky:.6g} +- {pixels.noise:.3g})"
         found = Saturation(
             None,
             "none",
-            f"No saturation: no pixel has SAT, no header card tells a level, and no {MIN_PLATEAU} bright pixels "
-            f"lie at one level with {MIN_EXCESS:g} times what is expected{told}",
+            f"none; no pixel has SAT, no header card tells a level, and bright pixels pile up at none (at least "
+            f"{MIN_PLATEAU}, {MIN_EXCESS:g} times as many as the fainter ones let expect); the brightest has "
+            f"{brightest:.6g} counts, the sky {pixels.sky:.6g} +- {pixels.noise:.3g}.",
         )
     log.debug("%s", found.reason)
     return found
@@ -132,13 +135,17 @@ def _fromMask(pixels: _BrightPixels, plateau: _Plateau | None) -> Saturation | N
     if pixels.nFlagged == 0:
         return None
     if plateau is None:
-        told = f"Saturation from the mask: {pixels.nFlagged} pixels have SAT, and no plateau of 9 or more was found"
+        told = (
+            f"as the mask says, SAT on {_counted(pixels.nFlagged)}; bright pixels pile up at no level "
+            f"({MIN_PLATEAU} are needed)."
+        )
         return Saturation(None, "mask", told, pixels.nFlagged)
-    if plateau.nUnflagged > max(3, 0.02 * plateau.nPixels):
+    allowed = max(3, int(0.02 * plateau.nPixels))
+    if plateau.nUnflagged > allowed:
         return None
     told = (
-        f"Saturation from the mask: {pixels.nFlagged} pixels have SAT; of the {plateau.nPixels} on the plateau from "
-        f"{plateau.level:.6g} counts {plateau.nUnflagged} lack it"
+        f"as the mask says, SAT on {_counted(pixels.nFlagged)}; of the {plateau.nPixels} pixels on the plateau from "
+        f"{plateau.level:.6g} counts {plateau.nUnflagged} lack it, where {allowed} may."
     )
     return Saturation(plateau.level, "mask", told, pixels.nFlagged, plateau.nPixels + plateau.nAbove)
 
@@ -151,27 +158,37 @@ def _fromPlateau(pixels: _BrightPixels, plateau: _Plateau | None, card: str, hea
         f"expected from those below, and {plateau.nAbove} above it"
     )
     if pixels.nFlagged:
-        told += f"; the mask has SAT on {pixels.nFlagged} pixels, but {plateau.nUnflagged} of these lack it"
+        told += f"; the mask has SAT on {_counted(pixels.nFlagged)}, but {plateau.nUnflagged} of the plateau lack it"
     if header is not None and 0.5 * plateau.level < header < plateau.level:
         count = _countAbove(pixels, header)
-        told = f"Saturation from the header: {card} = {header:.6g} counts, below the plateau: {told}"
+        told = f"from {header:.6g} counts, as {card} of the header says, below the plateau: {told}."
         return Saturation(header, "header", told, pixels.nFlagged, count)
     if header is not None:
-        told += f"; {card} = {header:.6g} of the header does not fit that"
+        told += (
+            f"; {card} = {header:.6g} of the header does not fit, for it is not between {0.5 * plateau.level:.6g} and "
+            "that level"
+        )
     count = plateau.nPixels + plateau.nAbove
-    return Saturation(plateau.level, "plateau", f"Saturation from the pixels: {told}", pixels.nFlagged, count)
+    return Saturation(plateau.level, "plateau", f"as the pixels show: {told}.", pixels.nFlagged, count)
 
 
 def _fromHeader(pixels: _BrightPixels, card: str, header: float) -> Saturation:
     count, far = _countAbove(pixels, header), _countAbove(pixels, 1.1 * header)
-    if far > 3:
+    if far > MOST_FAR:
         told = (
-            f"No saturation: {card} = {header:.6g} of the header is passed over, for {far} pixels of stars lie more "
-            "than 10 % above it without a plateau: it is not in the units of the pixels"
+            f"none; {card} = {header:.6g} of the header is passed over: {far} pixels of stars lie more than 10 % above "
+            f"it without a plateau, where {MOST_FAR} may, so it is not in the units of the pixels."
         )
         return Saturation(None, "none", told, pixels.nFlagged)
-    told = f"Saturation from the header: {card} = {header:.6g} counts, {count} pixels reach it, and there is no plateau"
+    told = (
+        f"from {header:.6g} counts, as {card} of the header says, which {_counted(count)} of stars "
+        f"{'reaches' if count == 1 else 'reach'}; bright pixels pile up at no level ({MIN_PLATEAU} are needed)."
+    )
     return Saturation(header, "header", told, pixels.nFlagged, count)
+
+
+def _counted(count: int) -> str:
+    return "1 pixel" if count == 1 else f"{count} pixels"
 
 
 def _countAbove(pixels: _BrightPixels, level: float) -> int:

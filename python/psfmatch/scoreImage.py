@@ -24,9 +24,9 @@ from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
+from psfmatch.photometry import UNUSABLE_PLANES
 from psfmatch.psf import NOT_THERE, asPsf, averagePosition, getFwhmPix
-from psfmatch.registration import atOrigin
-from psfmatch.significance import UNUSABLE_PLANES
+from psfmatch.warping import atOrigin
 
 __all__ = ["Score", "computeScore"]
 

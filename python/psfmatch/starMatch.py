@@ -13,16 +13,22 @@ from lsst.pex.config import ChoiceField
 
 from psfmatch import psf as psfs
 from psfmatch.basis import makeKernelBasisList
-from psfmatch.candidates import isFinishedList, toSourceTable
 from psfmatch.cells import SpatialCellSet
 from psfmatch.degrees import chooseDegrees
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psfMatch import PsfMatchTask, PsfMatchTaskConfig
-from psfmatch.registration import atOrigin
-from psfmatch.selection import getSelectSources, makeCandidateList, requireSources, stampRules
+from psfmatch.selection import (
+    getSelectSources,
+    isFinishedList,
+    makeCandidateList,
+    requireSources,
+    stampRules,
+    toSourceTable,
+)
 from psfmatch.task import timeMethod
+from psfmatch.warping import atOrigin
 
 __all__ = ["StarMatchConfig", "StarMatchTask"]
 
@@ -171,7 +177,7 @@ class StarMatchTask(PsfMatchTask):
         kernelSize
             Side of the kernel in pixels; stamps scale with it.
         candidateList
-            None detects on the science image; else any form of `psfmatch.candidates.toSourceTable`. Sky positions
+            None detects on the science image; else any form of `psfmatch.selection.toSourceTable`. Sky positions
             are turned into pixels by the science image's WCS.
 
         Returns

@@ -10,11 +10,52 @@ from __future__ import annotations
 import numpy as np
 
 from psfmatch import _core
-from psfmatch.exposure import Mask, MaskedImage
+from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.kernels import SpatialFunction2D
 from psfmatch.threads import resolveThreads
+from psfmatch.warping import atOrigin
 
-__all__ = ["subtractMatchedScience", "subtractMatchedTemplate"]
+__all__ = ["subtractMatched", "subtractMatchedScience", "subtractMatchedTemplate"]
+
+
+def subtractMatched(
+    template: Exposure,
+    science: Exposure,
+    matched: MaskedImage,
+    background: SpatialFunction2D,
+    *,
+    isScienceConvolved: bool = False,
+    kernelSum: float = 1.0,
+    threads: int | None = None,
+) -> Exposure:
+    """Return the difference with the science image's properties, and the PSF of the image that was not convolved.
+
+    Parameters
+    ----------
+    template, science
+        Exposures of one grid; their origins may differ.
+    matched
+        The convolved image, the science image's or the template's.
+    background
+        What the matched image lacks of the one that was not convolved.
+    isScienceConvolved, kernelSum
+        Which image was convolved; the difference is divided by the kernel sum where it was the science image.
+    threads
+        Number of threads; the result does not depend on it.
+    """
+    if isScienceConvolved:
+        unconvolved = atOrigin(template.maskedImage, science.maskedImage)
+        pixels = subtractMatchedScience(matched, unconvolved, background, kernelSum, threads)
+    else:
+        pixels = subtractMatchedTemplate(science.maskedImage, matched, background, threads)
+    return Exposure(
+        pixels,
+        wcs=science.wcs,
+        psf=template.psf if isScienceConvolved else science.psf,
+        photoCalib=science.photoCalib,
+        filter=science.filter,
+        metadata=dict(science.metadata),
+    )
 
 
 def subtractMatchedTemplate(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from psfmatch.asterisms import applied, fitAffine, matchStars
+from psfmatch.alignment.asterisms import applied, fitAffine, matchStars
 
 SIDE = 1000.0
 

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from psfmatch.background import estimateBackground, measureBackground
 from psfmatch.config import SubtractBackgroundConfig
+from psfmatch.detection.background import estimateBackground, measureBackground
 from psfmatch.exposure import MaskedImage
 from psfmatch.testing import simulatePair
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from psfmatch import ImagePsfMatchTask
-from psfmatch.candidateDetection import KernelCandidateDetection
 from psfmatch.config import DetectionConfig
 from psfmatch.errors import InputImagesError, NoKernelCandidatesError
 from psfmatch.exposure import Box, MaskedImage
+from psfmatch.selection import KernelCandidateDetection
 from psfmatch.testing import simulatePair
 
 

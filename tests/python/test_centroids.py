@@ -5,7 +5,7 @@ import pytest
 from astropy.table import Table
 from starFields import drawStars
 
-from psfmatch.centroids import findStars, fitPositions, inverses
+from psfmatch.alignment.centroids import findStars, fitPositions, inverses
 from psfmatch.exposure import MaskedImage
 
 RNG = np.random.default_rng(4)

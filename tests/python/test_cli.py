@@ -1,7 +1,6 @@
 """The command line: what it writes, prints and returns, and that a mistake ends in one line, not in a traceback."""
 
 import json
-import logging
 import subprocess
 import sys
 
@@ -15,15 +14,7 @@ from psfmatch.cli import main
 from psfmatch.config import configToDict
 from psfmatch.testing import simulatePair
 
-
-@pytest.fixture(autouse=True)
-def _logging():
-    """Give the package's logger back as it was: the command takes it over."""
-    logger = logging.getLogger("psfmatch")
-    state = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.propagate = state[0], state[2]
-    logger.setLevel(state[1])
+pytestmark = pytest.mark.usefixtures("packageLogging")
 
 
 @pytest.fixture(scope="module")

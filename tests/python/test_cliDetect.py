@@ -1,7 +1,6 @@
 """``psfmatch detect``: what it writes and prints, where the PSF comes from, and how it fails."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -13,16 +12,7 @@ from psfmatch.cli import main
 from psfmatch.psf import SIGMA_TO_FWHM
 
 SIGMA = 1.6
-
-
-@pytest.fixture(autouse=True)
-def _logging():
-    """Give the package's logger back as it was: the command takes it over."""
-    logger = logging.getLogger("psfmatch")
-    state = logger.handlers[:], logger.level, logger.propagate
-    yield
-    logger.handlers[:], logger.propagate = state[0], state[2]
-    logger.setLevel(state[1])
+pytestmark = pytest.mark.usefixtures("packageLogging")
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from psfmatch import Box, LinearCombinationKernel, MaskedImage, correctionKernel
-from psfmatch.cellGrid import CellGrid, measureCells
-from psfmatch.correction import fitField, fitPositions, makeCorrection
+from psfmatch.decorrelation.correction import fitField, fitPositions, makeCorrection
+from psfmatch.noise import CellGrid, measureCells
 
 BOX = Box(100, -50, 300, 200)
 

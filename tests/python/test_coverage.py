@@ -5,9 +5,9 @@ import logging
 import numpy as np
 import pytest
 
-from psfmatch.coverage import measureCoverage, requireCoverage
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.warping import measureCoverage, requireCoverage
 
 
 def image(shape=(40, 50), good=np.s_[:, :], xy0=(100, -20)):

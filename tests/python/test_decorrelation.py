@@ -6,18 +6,15 @@ import numpy as np
 import pytest
 
 from psfmatch import (
-    Chebyshev2D,
-    EdgeHandling,
     Exposure,
     GaussianPsf,
     InputImagesError,
     LinearCombinationKernel,
     MaskedImage,
+    applyKernel,
     decorrelate,
 )
-from psfmatch.correction import fitField, fitPositions
-from psfmatch.kernels import frameOf
-from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.decorrelation.correction import fitField, fitPositions
 
 SHAPE = (192, 224)
 XY0 = (1000, -500)
@@ -51,12 +48,9 @@ def noise(seed, variance):
 
 def subtracted(kernel, convolved, unconvolved, isScienceConvolved=False):
     """Return the difference in either direction, with a background of zero."""
-    matched = kernel.convolve(convolved, EdgeHandling(copyEdge=True))
-    background = Chebyshev2D([0.0], frameOf(convolved.getBBox()))
     if isScienceConvolved:
-        kernelSum = kernel.kernelSum(*convolved.getBBox().centre)
-        return Exposure(subtractMatchedScience(matched, unconvolved, background, kernelSum))
-    return Exposure(subtractMatchedTemplate(unconvolved, matched, background))
+        return applyKernel(kernel, unconvolved, convolved, convolved="science").difference
+    return applyKernel(kernel, convolved, unconvolved, convolved="template").difference
 
 
 def correlations(difference):

@@ -9,8 +9,6 @@ import pytest
 from astropy.table import Table
 from lsst.pex.config import FieldValidationError
 
-from psfmatch.background import estimateBackground, measureBackground
-from psfmatch.candidateDetection import KernelCandidateDetection
 from psfmatch.config import (
     DetectionConfig,
     PsfMatchConfigAL,
@@ -19,10 +17,11 @@ from psfmatch.config import (
     SubtractBackgroundConfig,
 )
 from psfmatch.detection import SourceDetectionTask
+from psfmatch.detection.background import estimateBackground, measureBackground
 from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.selection import getSelectSources, makeCandidateList, stampRules
+from psfmatch.selection import KernelCandidateDetection, getSelectSources, makeCandidateList, stampRules
 
 effects = {}
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from psfmatch import Box, DipoleControl, GaussianPsf, MaskedImage
-from psfmatch.dipoles import DipoleImage, fitDipole, pairPeaks
-from psfmatch.leastSquares import minimizeSquares
-from psfmatch.psfField import PsfField
+from psfmatch.photometry import PsfField, minimizeSquares
+from psfmatch.transients.dipoles import DipoleImage, fitDipole, pairPeaks
 
 SIGMA, SIDE = 2.0, 90
 PSF = PsfField(GaussianPsf(SIGMA), Box(0, 0, SIDE, SIDE))

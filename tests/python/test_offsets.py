@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from psfmatch.asterisms import Match, applied
-from psfmatch.centroids import StarPositions
-from psfmatch.offsets import IDENTITY, OffsetFits, asRows, displaced, excessVariance
+from psfmatch.alignment.asterisms import Match, applied
+from psfmatch.alignment.centroids import StarPositions
+from psfmatch.alignment.offsets import IDENTITY, OffsetFits, asRows, displaced, excessVariance
 
 CENTRE = (500.0, 400.0)
 AFFINE = np.array([[1.001, 0.003, 2.0], [-0.002, 0.998, -3.0]])

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import Box, GaussianPsf, MaskedImage, forcedPhotometry
-from psfmatch.pointSources import fitPointSources
-from psfmatch.psfField import PsfField
-from psfmatch.significance import weightImage
+from psfmatch.photometry import PsfField, fitPointSources, weightImage
 
 SIGMA = 1.8
 

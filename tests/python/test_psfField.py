@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import Box, GaussianPsf, GridPsf, ImagePsf
-from psfmatch.psfField import PsfField, shiftedImages, squareImage
+from psfmatch.photometry.psfField import PsfField, shiftedImages, squareImage
 
 
 class VaryingGaussian:

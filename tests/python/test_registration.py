@@ -9,8 +9,8 @@ from astropy.wcs import WCS, Sip
 
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.registration import MAX_OFFSET_PIX, compareGrids, registerTemplate
 from psfmatch.warping import Warper
+from psfmatch.warping.registration import MAX_OFFSET_PIX, compareGrids, registerTemplate
 
 ARCSEC = 1.0 / 3600.0
 

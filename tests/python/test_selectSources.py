@@ -13,11 +13,11 @@ from lsst.pex.config import Config, Field
 
 import psfmatch
 from psfmatch import ImagePsfMatchTask, Task
-from psfmatch.candidateDetection import KernelCandidateDetection
 from psfmatch.cells import KernelCandidate
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.psf import GaussianPsf
+from psfmatch.selection import KernelCandidateDetection
 from psfmatch.task import Struct
 from psfmatch.testing import simulatePair
 from psfmatch.visitors import BuildSingleKernelVisitor

@@ -16,12 +16,11 @@ from psfmatch.config import (
     SourceMeasurementConfig,
     SubtractBackgroundConfig,
 )
-from psfmatch.detection import SourceDetectionTask
+from psfmatch.detection import Footprint, SourceDetectionTask
 from psfmatch.errors import InputImagesError, NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
-from psfmatch.footprints import Footprint
 from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.selection import (
+from psfmatch.selection.selection import (
     StampRules,
     buildCellSet,
     getSelectSources,
@@ -399,7 +398,7 @@ def test_medianStandsInForABackgroundThatFails(caplog, monkeypatch, field):
     def fail(*args):
         raise ValueError("the mesh of the background holds cells without a good pixel")
 
-    monkeypatch.setattr("psfmatch.selection.subtractBackground", fail)
+    monkeypatch.setattr("psfmatch.selection.selection.subtractBackground", fail)
     with caplog.at_level(logging.WARNING, "psfmatch.selection"):
         sources = findSources(field)
     assert "Background failed (the mesh of the background" in caplog.text

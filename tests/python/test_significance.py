@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import Box, GaussianPsf, ImagePsf, InputImagesError, MaskedImage
-from psfmatch.psfField import PsfField
-from psfmatch.significance import findPeaks, significanceImage, weightImage
+from psfmatch.photometry import PsfField, findPeaks, significanceImage, weightImage
 
 SIGMA = 1.6
 

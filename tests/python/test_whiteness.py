@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import Exposure, MaskedImage, measureWhiteness
-from psfmatch.blankSky import findBlankSky
+from psfmatch.noise.blankSky import findBlankSky
 
 
 def field(image, variance=1.0):

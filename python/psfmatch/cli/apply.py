@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from psfmatch.cli.inputs import addInputs, readInput, requireOtherOutput
+from psfmatch.cli.options import addThreads
+from psfmatch.cli.reporting import tell
 
 __all__ = ["addCommand"]
 
@@ -30,14 +31,14 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--convolved", choices=("template", "science"), help="which image, if the kernel's file does not say it"
     )
-    parser.add_argument("--threads", metavar="N", type=int, help="threads to use (default: as for subtract)")
+    addThreads(parser)
     parser.set_defaults(run=_apply)
 
 
 def _apply(options: argparse.Namespace) -> int:
-    from psfmatch.applying import applyKernel
     from psfmatch.diagnostics import differenceNoise
     from psfmatch.exposure import Exposure
+    from psfmatch.recipe import applyKernel
 
     start = time.perf_counter()
     requireOtherOutput(options.output, options.kernel, options.template, options.science)
@@ -65,10 +66,10 @@ def _apply(options: argparse.Namespace) -> int:
         "output": options.output,
         "seconds": round(time.perf_counter() - start, 3),
     }
-    if options.json:
-        print(json.dumps(summary, indent=2))
-        return 0
-    print(f"{'kernel':<17} {applied.stored.kernel}, sum {summary['kernelSum']:.4f}; {recipe.convolved} convolved")
-    print(f"{'noise':<17} difference / sqrt(variance) scatters by {noise:.3f} (1 is ideal)")
-    print(f"{'written':<17} {options.output} in {summary['seconds']:.1f} s")
+    rows = {
+        "kernel": f"{applied.stored.kernel}, sum {summary['kernelSum']:.4f}; {recipe.convolved} convolved",
+        "noise": f"difference / sqrt(variance) scatters by {noise:.3f} (1 is ideal)",
+        "written": f"{options.output} in {summary['seconds']:.1f} s",
+    }
+    tell(options, summary, rows)
     return 0

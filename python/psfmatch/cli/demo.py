@@ -31,7 +31,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("-o", "--output", metavar="DIR", default="psfmatch-demo", help="folder (default: %(default)s)")
     parser.add_argument("--size", type=int, default=1024, help="side of the images in pixels (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the simulation (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the simulation (default: %(default)s)")
     parser.set_defaults(run=_demo)
 
 

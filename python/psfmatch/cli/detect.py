@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from psfmatch.cli.inputs import requireOtherOutput
+from psfmatch.cli.options import addThreads
+from psfmatch.cli.reporting import tell
 
 if TYPE_CHECKING:
     from psfmatch.exposure import Exposure
@@ -36,33 +38,35 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="template on the same pixels, with a PSF of its own (default: the matched one in the file)",
     )
     parser.add_argument(
-        "--template-scale", metavar="K", type=float, default=1.0, help="science counts per count of --template"
+        "--template-scale",
+        metavar="K",
+        type=float,
+        default=1.0,
+        help="science counts per count of --template (default: 1)",
     )
     parser.add_argument("--psf-fwhm", metavar="PIX", type=float, help="FWHM of a Gaussian PSF of the difference")
     parser.add_argument(
         "--threshold", metavar="SIGMA", type=float, default=5.0, help="least significance (default: %(default)s)"
     )
-    parser.add_argument("--threads", metavar="N", type=int, dest="nThreads", help="threads to use")
+    addThreads(parser)
     parser.set_defaults(run=_detect)
 
 
 def _detect(options: argparse.Namespace) -> int:
-    from psfmatch import io
-    from psfmatch.differenceSources import PhotometryImage, detectOnDifference, writeSources
     from psfmatch.exposure import Exposure
-    from psfmatch.starPsf import psfFromStars
+    from psfmatch.photometry import psfFromStars
+    from psfmatch.transients import PhotometryImage, detectOnDifference, writeSources
 
     start = time.perf_counter()
     inputs = [name for name in (options.difference, options.science, options.template) if name is not None]
-    if any(io.parseFileName(name)[0].resolve() == Path(options.output).resolve() for name in inputs):
-        raise ValueError(f"the output {options.output} is one of the inputs; choose another name")
+    requireOtherOutput(options.output, *inputs)
     difference = Exposure.readFits(options.difference)
     science = None if options.science is None else Exposure.readFits(options.science)
     matched = _matchedIn(options.difference, difference)
     template: PhotometryImage | Exposure | None = matched
     if options.template is not None:
         own = Exposure.readFits(options.template)
-        template = PhotometryImage(own, own.psf or psfFromStars(own, threads=options.nThreads), options.template_scale)
+        template = PhotometryImage(own, own.psf or psfFromStars(own, threads=options.threads), options.template_scale)
     psf, origin = _psfOf(options, difference, science, matched)
     sources = detectOnDifference(
         difference,
@@ -70,7 +74,7 @@ def _detect(options: argparse.Namespace) -> int:
         science=science,
         template=template,
         threshold=options.threshold,
-        threads=options.nThreads,
+        threads=options.threads,
     )
     writeSources(sources, options.output)
     numbers = {
@@ -86,9 +90,6 @@ def _detect(options: argparse.Namespace) -> int:
         "noiseScale": sources.meta["NOISESCL"],
         "seconds": round(time.perf_counter() - start, 3),
     }
-    if options.json:
-        print(json.dumps(numbers, indent=2))
-        return 0
     counts = f"{numbers['nSources']} above {options.threshold:g} sigma"
     signs = f"{numbers['nPositive']} positive, {numbers['nNegative']} negative"
     rows = {
@@ -97,8 +98,7 @@ def _detect(options: argparse.Namespace) -> int:
         "noise": f"significance on blank sky, divided by {numbers['noiseScale']:.3f} (1 is ideal)",
         "written": f"{options.output} in {numbers['seconds']:.1f} s",
     }
-    for name, text in rows.items():
-        print(f"{name:<17} {text}")
+    tell(options, numbers, rows)
     return 0
 
 
@@ -124,8 +124,8 @@ def _psfOf(
 ) -> tuple[Any, str]:
     """Return the PSF of the difference and where it comes from, in words."""
     from psfmatch.errors import InsufficientKernelSourcesError
+    from psfmatch.photometry import psfFromStars
     from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
-    from psfmatch.starPsf import psfFromStars
 
     if options.psf_fwhm is not None:
         return GaussianPsf(options.psf_fwhm / SIGMA_TO_FWHM), "given"
@@ -136,7 +136,7 @@ def _psfOf(
         if exposure is None:
             continue
         try:
-            psf = exposure.psf or psfFromStars(exposure, threads=options.nThreads)
+            psf = exposure.psf or psfFromStars(exposure, threads=options.threads)
         except InsufficientKernelSourcesError as error:
             failure = f"{name}: {error}"
             continue

@@ -11,8 +11,13 @@ __all__ = ["addCommand"]
 
 def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser("info", parents=parents, help="show what a FITS file holds and how it would be read")
-    parser.add_argument("file", metavar="FILE")
+    parser = commands.add_parser(
+        "info",
+        parents=parents,
+        help="show what a FITS file holds and how it would be read",
+        description="List the HDUs of a file and what each is read as: image, mask, variance, kernel, or nothing.",
+    )
+    parser.add_argument("file", metavar="FILE", help="FITS file, also .fz and .gz")
     parser.set_defaults(run=_info)
 
 
@@ -39,5 +44,5 @@ def _info(options: argparse.Namespace) -> int:
     for e in entries:
         shape = "x".join(str(n) for n in e.shape)
         columns = f"{e.index:>3}  {e.name or '-':<12} {e.kind:<6} {shape or '-':<16} {e.dtype or '-':<10}"
-        print(columns, e.role.name.lower())
+        print(columns, e.role.value or "nothing")
     return 0

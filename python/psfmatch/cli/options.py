@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig
 
-__all__ = ["common", "configuration", "ofTheRun"]
+__all__ = ["addThreads", "common", "configuration", "ofTheRun"]
 
 MODES = ("auto", "convolveTemplate", "convolveScience")
 
@@ -26,24 +26,32 @@ def common() -> argparse.ArgumentParser:
     return common
 
 
-def ofTheRun() -> argparse.ArgumentParser:
-    """Return the options of the commands that subtract."""
-    run = argparse.ArgumentParser(add_help=False)
-    group = run.add_argument_group("the subtraction")
-    group.add_argument(
+def addThreads(parser: argparse._ActionsContainer) -> None:
+    """Add the number of threads."""
+    parser.add_argument(
         "--threads",
         metavar="N",
         type=int,
         help="threads to use (default: PSFMATCH_NUM_THREADS, or all CPUs of this process)",
     )
+
+
+def ofTheRun() -> argparse.ArgumentParser:
+    """Return the options of the commands that subtract."""
+    run = argparse.ArgumentParser(add_help=False)
+    group = run.add_argument_group("the subtraction")
+    addThreads(group)
     group.add_argument(
         "--mode",
         choices=MODES,
         default="auto",
-        help="which image is convolved; auto takes the one with the narrower PSF (default)",
+        help="which image is convolved; auto (default): the one with the narrower PSF",
     )
+    group.add_argument("--explain", action="store_true", help="say why each choice was made, with the numbers compared")
     group.add_argument(
-        "--debug", action="store_true", help="draw debug views as debug.py of this directory says, or all of them"
+        "--debug",
+        action="store_true",
+        help="write pictures of every step to psfmatch-debug/: those that debug.py of this directory asks for, or all",
     )
     group.add_argument("--config", metavar="FILE", help="configuration: a saved .py, or a .json as results hold it")
     group.add_argument(

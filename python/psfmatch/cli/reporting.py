@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
     from psfmatch.exposure import Exposure
 
-__all__ = ["draw", "report"]
+__all__ = ["draw", "report", "tell"]
 
 
 def draw(science: Exposure, result: SubtractionResult, path: str, transients: Any) -> None:
@@ -31,16 +31,25 @@ def draw(science: Exposure, result: SubtractionResult, path: str, transients: An
 
 
 def report(result: SubtractionResult, options: argparse.Namespace, extra: dict[str, Any], seconds: float) -> None:
-    """Print the summary of a result with what the command adds to it."""
+    """Print the summary of a result with what the command adds to it, and why each choice was made."""
     summary = {**extra, **result.summary(), "seconds": round(seconds, 3)}
+    if options.explain and options.json:
+        summary["explanation"] = result.explain().split("\n")
+    tell(options, summary, _inWords(summary))
+    if options.explain and not options.json:
+        print("\n" + result.explain())
+
+
+def tell(options: argparse.Namespace, summary: dict[str, Any], rows: dict[str, str]) -> None:
+    """Print a summary as JSON, or in words, a row each."""
     if options.json:
         print(json.dumps(summary, indent=2))
         return
-    for line in _inWords(summary):
-        print(line)
+    for name, text in rows.items():
+        print(f"{name:<17} {text}")
 
 
-def _inWords(summary: dict[str, Any]) -> list[str]:
+def _inWords(summary: dict[str, Any]) -> dict[str, str]:
     def number(name: str, form: str = ".4g") -> str:
         value = summary[name]
         return "unknown" if value is None else format(value, form)
@@ -75,4 +84,4 @@ def _inWords(summary: dict[str, Any]) -> list[str]:
     rows["written"] = f"{summary['output']} in {summary['seconds']:.1f} s"
     if "picture" in summary:
         rows["picture"] = summary["picture"]
-    return [f"{name:<17} {text}" for name, text in rows.items()]
+    return rows

@@ -39,9 +39,6 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--sources", metavar="FILE", help="also find and measure what has changed, as a FITS table")
     parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
     parser.add_argument(
-        "--explain", action="store_true", help="say why each choice was made, with the numbers compared"
-    )
-    parser.add_argument(
         "--gate",
         metavar="FIGURE=LIMIT",
         dest="gates",
@@ -80,7 +77,7 @@ def _subtract(options: argparse.Namespace) -> int:
         result.decorrelated.writeFits(options.decorrelated)
         extra["decorrelated"] = options.decorrelated
     if options.sources is not None:
-        from psfmatch.differenceSources import writeSources
+        from psfmatch.transients import writeSources
 
         sources = result.detect(threads=options.threads)
         writeSources(sources, options.sources)
@@ -92,8 +89,6 @@ def _subtract(options: argparse.Namespace) -> int:
     if gates:
         extra["failedGates"] = failures
     report(result, options, extra, time.perf_counter() - start)
-    if options.explain and not options.json:
-        print("\n" + result.explain())
     return EXIT_QUALITY_GATE if failures else 0
 
 

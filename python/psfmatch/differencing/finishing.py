@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from psfmatch.alignment import Alignment
+from psfmatch.alignment import Alignment, ShiftField, measureShiftField
 from psfmatch.decorrelation import decorrelate
 from psfmatch.diagnostics import candidateTable, differenceNoise
 from psfmatch.differencing.configuration import FrontDoorConfig
@@ -22,18 +22,18 @@ from psfmatch.differencing.result import SubtractionResult
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
+from psfmatch.noise import measureVarianceFactor, measureWhiteness, multiplyVariance
 from psfmatch.quality import assessQuality
-from psfmatch.registration import atOrigin
-from psfmatch.shifts import ShiftField, measureShiftField
 from psfmatch.threads import mapThreads
-from psfmatch.varianceScaling import measureVarianceFactor, multiplyVariance
-from psfmatch.whiteness import measureWhiteness
+from psfmatch.warping import atOrigin
 
 __all__ = ["finish"]
 
 log = logging.getLogger("psfmatch.differencing")
 
 MAX_SHIFT_STARS = 500
+MAX_VARIANCE_FACTOR = 3.0
+"""Of the difference, either way."""
 RIGHT_NOISE = 0.02
 """Departure of the sky's scatter from its predicted noise up to which the difference's variance plane is right."""
 
@@ -116,7 +116,7 @@ def finish(
                 fwhmPix=max(known) if known else None,
                 caps=made.caps,
             )
-        log.info("Grade %s%s", quality.grade, "".join(f"; {reason}" for reason in quality.reasons))
+        log.info("Grade %s", "; ".join(quality.reasons))
     return SubtractionResult(
         difference=difference,
         matched=result.matchedExposure,
@@ -148,13 +148,21 @@ def _chooseVarianceFactor(difference: Exposure) -> tuple[float, Choice]:
         log.warning("The difference's variance plane is left as it is: %s", error)
         factor = 1.0
     width = math.sqrt(factor)
-    isRight = abs(width - 1.0) <= RIGHT_NOISE
-    sentence = (
-        f"Variance of the difference: its sky scatters by {width:.3f} of its noise, "
-        + (f"within {RIGHT_NOISE:g} of 1: left as it is." if isRight else f"not by 1: multiplied by {factor:.3f}. ")
-        + ("" if isRight else "Noise of the images that is correlated, as in resampled ones, does that.")
-    )
-    factor = 1.0 if isRight else factor
+    sentence = f"Variance of the difference: its sky scatters by {width:.3f} of its noise, "
+    if abs(width - 1.0) <= RIGHT_NOISE:
+        factor = 1.0
+        sentence += f"within {RIGHT_NOISE:g} of 1: left as it is."
+    elif MAX_VARIANCE_FACTOR > factor > 1.0 / MAX_VARIANCE_FACTOR:
+        sentence += (
+            f"not by 1: multiplied by {factor:.3f}. Noise of the images that is correlated, as in resampled ones, does "
+            "that."
+        )
+    else:
+        sentence += (
+            f"a factor of {factor:.3g} in variance, beyond the {MAX_VARIANCE_FACTOR:g} that correlated noise can make: "
+            "left as it is. Do the images share their noise?"
+        )
+        factor = 1.0
     return factor, Choice("variance", f"{factor:.3f}", width, "1", 1.0, sentence)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from astropy.table import Table
 
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
-from psfmatch.coverage import Coverage, measureCoverage, requireCoverage
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.configuration import FrontDoorConfig
 from psfmatch.errors import InputImagesError
@@ -17,12 +16,11 @@ from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.modelChoice import Choice
-from psfmatch.preparation import Preparation, prepareInputs
-from psfmatch.recipe import warperOf
-from psfmatch.registration import atOrigin
+from psfmatch.noise import measureVarianceFactor
+from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import findSaturation
 from psfmatch.threads import mapThreads
-from psfmatch.varianceScaling import measureVarianceFactor
+from psfmatch.warping import REQUIRED_FRACTION, Coverage, atOrigin, measureCoverage, requireCoverage
 
 __all__ = ["Inputs", "makeInputs"]
 
@@ -65,17 +63,12 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
             log.info("%s", choices[-1].sentence)
     if isFrontDoor and config.doScaleVariance:
         with task.timer("scaleVariance"):
-            factors = mapThreads(_varianceFactor, (template, science), threads)
+            scalings = mapThreads(_varianceScaling, (template, science), threads)
+        factors = [factor for factor, _ in scalings]
         record = replace(record, templateVarianceFactor=factors[0], scienceVarianceFactor=factors[1])
-        for name, factor in zip(("template", "science image"), factors, strict=True):
+        for name, (factor, reason) in zip(("template", "science image"), scalings, strict=True):
             task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = factor
-            choices.append(
-                _told(
-                    "variance", f"{factor:.3f}",
-                    f"Variance of the {name}: multiplied by {factor:.3f}, which makes its sky "
-                    f"scatter by its noise; it did by {math.sqrt(factor):.3f}.",
-                )
-            )  # fmt: skip
+            choices.append(_told("variance", f"{factor:.4g}", f"Variance of the {name}: {reason}"))
     template, science = prepareInputs(template, science, record, threads)
     task.requireKernelFits(science.maskedImage)
     doAlign = isFrontDoor and config.doAlign
@@ -104,19 +97,22 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
     choices.append(
         _told(
             "coverage", f"{coverage.fraction:.3f}",
-            f"Coverage: {coverage.fraction:.1%} of the science image is good in both images; 10 % are needed.",
+            f"Coverage: {100.0 * coverage.fraction:.1f} % of the science image is good in both images; "
+            f"{100.0 * REQUIRED_FRACTION:.0f} % are needed.",
         )
     )  # fmt: skip
     return Inputs(template, science, sources, record, alignment, coverage, tuple(choices))
 
 
-def _varianceFactor(image: Exposure) -> float:
-    """Return the factor that brings the variance plane to the noise of the sky; 1 where the two cannot be compared."""
+def _varianceScaling(image: Exposure) -> tuple[float, str]:
+    """Return the factor that brings the variance plane to the noise of the sky, and why; 1 if they do not compare."""
     try:
-        return measureVarianceFactor(image.maskedImage)
+        factor = measureVarianceFactor(image.maskedImage)
     except InputImagesError as error:
         log.warning("The variance plane is left as it is: %s", error)
-        return 1.0
+        return 1.0, f"left as it is: {error}."
+    scatter = f"{math.sqrt(factor):.4g} times the noise that the plane says"
+    return factor, f"multiplied by {factor:.4g}, for the sky scatters by {scatter}."
 
 
 def _told(name: str, chosen: str, sentence: str) -> Choice:

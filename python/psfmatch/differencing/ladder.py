@@ -18,10 +18,10 @@ from psfmatch.errors import (
 )
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.modelChoice import Choice, KernelChoice, chooseKernel
-from psfmatch.registration import atOrigin
 from psfmatch.selection import requireSources
 from psfmatch.stars import chooseIsolatedStars, chooseRegionSources
 from psfmatch.task import Struct
+from psfmatch.warping import atOrigin
 
 __all__ = ["Made", "solveByLadder"]
 
@@ -87,14 +87,14 @@ def _noSources(task: ImagePsfMatchTask, inputs: Inputs) -> PsfMatchError:
 
 def _withoutKernelFit(task: ImagePsfMatchTask, inputs: Inputs, convolveTemplate: bool, first: PsfMatchError) -> Made:
     """Subtract without a fitted kernel, as well as that can be done soundly; else raise what made it necessary."""
-    steps = [f"The kernel could not be fitted to stars or tiles ({first})."]
+    steps = [f"The kernel could not be fitted to stars or tiles ({str(first).rstrip('.')})."]
     log.warning("%s Trying simpler models", steps[-1])
     images = inputs.template, inputs.science, inputs.sources
     for build, name, cap in ((byPsfModels, "the two PSF models", "C"), (byScale, "the photometric scale alone", "D")):
         try:
             result = build(*images, convolveTemplate, task.kConfig, task.threads)
         except InputImagesError as error:
-            steps.append(f"No kernel from {name}: {error}.")
+            steps.append(f"No kernel from {name}: {str(error).rstrip('.')}.")
             continue
         steps.append(f"The kernel is that of {name}.")
         log.warning("%s", steps[-1])

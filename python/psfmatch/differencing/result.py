@@ -14,20 +14,18 @@ from astropy.table import Table
 
 from psfmatch.alignment import Alignment
 from psfmatch.config import configToDict
-from psfmatch.coverage import Coverage
 from psfmatch.decorrelation import Decorrelation
 from psfmatch.diagnostics import DifferenceNoise
-from psfmatch.differenceSources import PhotometryImage, detectOnDifference
 from psfmatch.exposure import Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
-from psfmatch.kernelUncertainty import kernelUncertaintyPlane
 from psfmatch.modelChoice import Choice
-from psfmatch.preparation import Preparation
+from psfmatch.noise import kernelUncertaintyPlane
+from psfmatch.photometry import psfFromStars
 from psfmatch.quality import Quality
-from psfmatch.recipe import StoredKernel, SubtractionRecipe
-from psfmatch.registration import atOrigin
-from psfmatch.starPsf import psfFromStars
+from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
 from psfmatch.strips import mapStrips
+from psfmatch.transients import PhotometryImage, detectOnDifference
+from psfmatch.warping import Coverage, atOrigin
 
 __all__ = ["SubtractionResult"]
 
@@ -84,15 +82,17 @@ class SubtractionResult:
         sentences = [choice.sentence for choice in self.choices]
         sentences += self.steps
         if self.quality is not None:
-            sentences.append(f"Grade {self.quality.grade}" + (": " if self.quality.reasons else "."))
-            sentences += [f"  {reason}" for reason in self.quality.reasons]
+            reasons = [f"{reason}." for reason in self.quality.reasons]
+            # Each reason begins with its own grade, the first with the worst, which is the whole's.
+            isOne = len(reasons) == 1
+            sentences += [f"Grade {reasons[0]}"] if isOne else [f"Grade {self.grade}:", *(f"  {r}" for r in reasons)]
         return "\n".join(sentences)
 
     def detect(self, threshold: float = 5.0, **options: Any) -> Table:
         """Find and measure what has changed, on the decorrelated difference.
 
         The PSF is by default that of the difference, else measured from the stars of the image that was not convolved.
-        See `psfmatch.differenceSources.detectOnDifference` for options, columns and errors.
+        See `psfmatch.transients.detectOnDifference` for options, columns and errors.
         """
         unconvolved = self.science if self.convolved == "template" else self.template
         psf = options.pop("psf", None) or self.decorrelated.psf or psfFromStars(unconvolved)

@@ -17,9 +17,9 @@ from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
 from psfmatch.psf import asPsf
 from psfmatch.recipe import edgeHandlingOf
-from psfmatch.registration import atOrigin
-from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.subtraction import subtractMatched
 from psfmatch.task import Struct
+from psfmatch.warping import atOrigin
 
 __all__ = ["byPsfModels", "byScale"]
 
@@ -104,8 +104,9 @@ def _fluxRatio(template: Exposure, science: Exposure, sources: Any) -> float:
         for image in (science.maskedImage, before):
             good &= np.isfinite(image.image[part])
             good &= (np.asarray(image.mask)[part] & image.mask.getPlaneBitMask(("SAT", "NO_DATA"))) == 0
-        rows, columns = np.ogrid[: good.shape[0], : good.shape[1]]
-        inside = (np.abs(rows + top - row) <= APERTURE) & (np.abs(columns + left - column) <= APERTURE)
+        isRow = np.abs(np.arange(len(good)) + top - row) <= APERTURE
+        isColumn = np.abs(np.arange(len(good.T)) + left - column) <= APERTURE
+        inside = isRow[:, np.newaxis] & isColumn
         light = []
         for image in (science.maskedImage, before):
             pixels, variance = image.image[part].astype(np.float64), image.variance[part]
@@ -142,18 +143,15 @@ def _subtract(
     kernel = LinearCombinationKernel(kernelImage[None] * kernelSum, [[1.0]], bbox=box)
     matched = kernel.convolve(first, edgeHandlingOf(config), threads=threads)
     background = makeSpatialFunction("polynomial", [_level(second, matched)], (0.0, 0.0, 1.0, 1.0))
-    if convolveTemplate:
-        pixels = subtractMatchedTemplate(second, matched, background, threads)
-    else:
-        pixels = subtractMatchedScience(matched, before, background, kernelSum, threads)
     return Struct(
-        subtractedExposure=Exposure(
-            pixels,
-            wcs=science.wcs,
-            psf=science.psf if convolveTemplate else template.psf,
-            photoCalib=science.photoCalib,
-            filter=science.filter,
-            metadata=dict(science.metadata),
+        subtractedExposure=subtractMatched(
+            template,
+            science,
+            matched,
+            background,
+            isScienceConvolved=not convolveTemplate,
+            kernelSum=kernelSum,
+            threads=threads,
         ),
         matchedImage=matched,
         matchedExposure=Exposure(matched, wcs=science.wcs, photoCalib=science.photoCalib, filter=template.filter),

@@ -48,7 +48,7 @@ def subtract(
     mode
         Which image is convolved; "auto" takes the one with the narrower PSF.
     candidateList
-        Stars to use, in any form of `psfmatch.candidates.toSourceTable` or the list of
+        Stars to use, in any form of `psfmatch.selection.toSourceTable` or the list of
         `ImagePsfMatchTask.makeCandidateList`; by default they are found.
     templateFwhmPix, scienceFwhmPix
         FWHM of the PSFs in pixels; by default from the PSF model or measured from the stars.
@@ -95,16 +95,21 @@ def _zeroParameterConfig() -> FrontDoorConfig:
 def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None]) -> tuple[bool, Choice]:
     """Return whether the template is convolved, and why."""
     narrow, wide = fwhms
+    sizes = (
+        ""
+        if narrow is None or wide is None
+        else f": PSF FWHM {narrow:.2f} px of the template, {wide:.2f} px of the science image"
+    )
     if mode != "auto":
         isTemplate = mode == "convolveTemplate"
-        sentence = f"Convolving the {'template' if isTemplate else 'science image'}, as asked for."
+        sentence = f"Convolving the {'template' if isTemplate else 'science image'}, as asked for{sizes}."
     elif narrow is None or wide is None:
         isTemplate, sentence = True, "Convolving the template: the PSF sizes are unknown."
     else:
         isTemplate = narrow <= wide
         sentence = (
-            f"Convolving the {'template' if isTemplate else 'science image'}: PSF FWHM {narrow:.2f} px of the "
-            f"template, {wide:.2f} px of the science image; the other way would have to sharpen."
+            f"Convolving the {'template' if isTemplate else 'science image'}{sizes}; the other way would have to "
+            "sharpen."
         )
     log.info("%s", sentence)
     chosen = "template" if isTemplate else "science"

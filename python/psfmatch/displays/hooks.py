@@ -100,6 +100,8 @@ def _candidateViews(
 def _kernelViews(
     switches: Switches, cellSet: SpatialCellSet, kernel: LinearCombinationKernel, background: SpatialFunction2D
 ) -> list[View]:
+    from psfmatch.cells import CandidateStatus
+
     bbox = cellSet.bbox
     showBad = switches.isOn("showBadCandidates")
 
@@ -131,9 +133,16 @@ def _kernelViews(
     views: dict[str, list[View]] = {
         "displayKernelBasis": [("kernel basis", basis)],
         "displayKernelMosaic": [("kernel over the field", field)],
+    }
+    # Regions are fitted together: none has a kernel of its own.
+    ofCandidates: dict[str, list[View]] = {
         "plotKernelSpatialModel": [("coefficient maps", maps), ("coefficient residuals", residuals)],
         "plotKernelCoefficients": [("coefficients and histograms", coefficients)],
     }
+    if any(c.isInitialized and (showBad or c.status is not CandidateStatus.BAD) for c in cellSet):
+        views |= ofCandidates
+    elif any(switches.isOn(switch) for switch in ofCandidates):
+        log.info("No candidate has coefficients to show")
     return [view for switch, group in views.items() if switches.isOn(switch) for view in group]
 
 

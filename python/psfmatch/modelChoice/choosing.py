@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import MaskedImage
-from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, kernelNorm, richFamilyOf
+from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, kernelNorm, pointFamilyOf, richFamilyOf
 from psfmatch.modelChoice.layouts import chooseLayout, usualModel
 from psfmatch.modelChoice.trial import Choice, Trial
 from psfmatch.regions import PixelRegions, RegionState, SpatialModel, makeRegions
@@ -129,11 +129,17 @@ def chooseKernel(
     assert state is not None  # one of the two
     fit = _fitFamily(state, family)
     told = [_toldGaussians(fwhms, family), layoutChoice, *fit.choices]
+    laidOut = _Layout(config, layout, min(MAX_TILES, region.maxRegions)) if layout == "tiles" else config
+
+    def fitOther(otherFamily: GaussianFamily) -> _FamilyFit:
+        otherState = _stateOf(convolved, other, laidOut, otherFamily, otherFamily.basis(), sources, norm, threads)
+        return _fitFamily(otherState, otherFamily)
+
+    if family.isEqual:
+        fit, pointChoices = _choosePoint(fit, fitOther(pointFamilyOf(family)))
+        told += pointChoices
     if fit.scatter > WELL_FITTED:
-        rich = richFamilyOf(family)
-        laidOut = _Layout(config, layout, min(MAX_TILES, region.maxRegions)) if layout == "tiles" else config
-        richState = _stateOf(convolved, other, laidOut, rich, rich.basis(), sources, norm, threads)
-        fit, richChoices = _chooseFamily(fit, _fitFamily(richState, rich))
+        fit, richChoices = _chooseFamily(fit, fitOther(richFamilyOf(family)))
         told += richChoices
     model = fit.model
     return KernelChoice(
@@ -204,6 +210,20 @@ def _fitFamily(state: RegionState, family: GaussianFamily) -> _FamilyFit:
     )
 
 
+def _choosePoint(usual: _FamilyFit, point: _FamilyFit) -> tuple[_FamilyFit, tuple[Choice, ...]]:
+    """Return the fit that leaves held-out bright pixels with less scatter, one pixel where both are as good."""
+    isBetter = not point.scatter > usual.scatter
+    chosen, other = ("one pixel", "Gaussians") if isBetter else ("Gaussians", "one pixel")
+    figures = {"Gaussians": usual.scatter, "one pixel": point.scatter}
+    choice = Choice(
+        "equalPsfs", chosen, figures[chosen], other, figures[other],
+        f"The PSFs are nearly equal: held-out bright pixels scatter by {usual.scatter:.3f} of their noise with the "
+        f"Gaussians, by {point.scatter:.3f} with a kernel of one pixel, which changes the scale alone; "
+        f"{'it is' if isBetter else 'the Gaussians are'} taken.",
+    )  # fmt: skip
+    return (point, (choice, *point.choices)) if isBetter else (usual, (choice,))
+
+
 def _chooseFamily(usual: _FamilyFit, rich: _FamilyFit) -> tuple[_FamilyFit, tuple[Choice, ...]]:
     """Return the fit that leaves held-out bright pixels with the least scatter, and the sentences of the second."""
     isBetter = rich.scatter < usual.scatter * (1.0 - LEAST_GAIN)
@@ -266,6 +286,8 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
 
     def take(name: str, label: Any, models: list[SpatialModel]) -> None:
         nonlocal model
+        if len(models) == 1:
+            return
         chosen, differences = trial.best(models)
         others = [(difference, other) for difference, other in zip(differences, models, strict=True) if other != chosen]
         difference, runnerUp = min(others, key=lambda item: item[0])

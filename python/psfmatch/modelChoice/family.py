@@ -15,7 +15,7 @@ from psfmatch.exposure import MaskedImage
 from psfmatch.medians import medians
 from psfmatch.regions.layout import insideFit
 
-__all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm", "richFamilyOf"]
+__all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm", "pointFamilyOf", "richFamilyOf"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -32,6 +32,8 @@ DEGREES = ((2, 2, 0, 0), (3, 3, 1, 1), (4, 4, 2, 2))
 EQUAL_DEGREES = ((2, 2, 0, 0), (4, 4, 2, 2), (6, 4, 2, 2))
 """The same for PSFs of nearly equal width, whose kernel is nearly a point and its neighbours."""
 
+POINT_SIGMA = 0.1
+"""Pixels: what falls on the next pixel is 2e-22."""
 RICH_DEGREES = ((2, 4, 2), (2, 8, 4), (2, 12, 6))
 """Of the three Gaussians that are tried where the four leave more than noise."""
 RICH_SECOND = 1.5
@@ -92,6 +94,11 @@ def richFamilyOf(family: GaussianFamily) -> GaussianFamily:
     first, last = family.sigmas[0], family.sigmas[-1]
     sigmas = (first, max(1.0, RICH_SECOND * first), RICH_WIDEST * last)
     return replace(family, sigmas=tuple(round(sigma, 3) for sigma in sigmas), degrees=RICH_DEGREES)
+
+
+def pointFamilyOf(family: GaussianFamily) -> GaussianFamily:
+    """Return a Gaussian so narrow that all its light falls into one pixel: the images as they are, but for a scale."""
+    return replace(family, sigmas=(POINT_SIGMA,), degrees=((0,),))
 
 
 def kernelNorm(

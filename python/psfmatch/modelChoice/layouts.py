@@ -21,7 +21,9 @@ USUAL_SHAPE, USUAL_VARIATION = 1.0, 0.03
 def usualModel(family: GaussianFamily, nRegions: int) -> SpatialModel:
     """Return the model that serves most fields: what is rejected by it hardly depends on the details."""
     order = 2 if nRegions >= 30 else 1 if nRegions >= 10 else 0
-    return SpatialModel(family.images(family.degrees[1]), order, min(order, 2), USUAL_SHAPE, USUAL_VARIATION)
+    return SpatialModel(
+        family.images(family.degrees[len(family.degrees) // 2]), order, min(order, 2), USUAL_SHAPE, USUAL_VARIATION
+    )
 
 
 def chooseLayout(
@@ -44,7 +46,7 @@ def chooseLayout(
         # Tiles that overlap the stars of the fold take no part.
         near = _near(tiles.regions, stars.regions, inside)
         try:
-            solution = tileSystem.refolded(near.astype(np.int64)).solve(tileModel, without=1)
+            solution = tileSystem.refolded(near.astype(np.int64)).solve(tileModel, without=1 if near.any() else None)
         except KernelSolutionError:
             return "stars", stars, _layoutChoice("stars", math.nan, math.nan, 0.0)
         coefficients, backgrounds = starSystem.at(solution, inside)

@@ -1,0 +1,10 @@
+"""Where pixels lie on the sky, and where the pixels of one image lie in another.
+
+`sky` turns pixels into right ascension and declination and back, `pixelTransform` goes from image to image by way of
+the sky.
+"""
+
+from psfmatch.astrometry.pixelTransform import DROP_ADVICE, PixelTransform, hasUsableWcs
+from psfmatch.astrometry.sky import pixelsToSky, skyToPixels
+
+__all__ = ["DROP_ADVICE", "PixelTransform", "hasUsableWcs", "pixelsToSky", "skyToPixels"]

@@ -1,0 +1,10 @@
+"""Decorrelation of a difference image: the noise that the matching kernel has correlated is made white again.
+
+`correction` makes the kernel that whitens, `correctedPixels` applies it to values, variances and mask, `decorrelation`
+is the whole: where the kernel or the noise varies, and with the PSF that the result has.
+"""
+
+from psfmatch.decorrelation.correction import correctionKernel
+from psfmatch.decorrelation.decorrelation import Decorrelation, decorrelate
+
+__all__ = ["Decorrelation", "correctionKernel", "decorrelate"]

@@ -1,0 +1,38 @@
+"""Fluxes of point sources, on a difference as on any image, with a PSF that varies over it.
+
+`starPsf` measures the PSF from the stars where nothing else tells it, `psfField` has it as few images times smooth
+functions. `significance` is the matched filter, whose peaks are sources; `pointSources` fits the PSF to them, with
+`leastSquares` where a model is not linear.
+"""
+
+from psfmatch.photometry.leastSquares import minimizeSquares
+from psfmatch.photometry.pointSources import PointSources, Stamps, cutStamps, fitPointSources, forcedPhotometry
+from psfmatch.photometry.psfField import PsfField, shiftedImages
+from psfmatch.photometry.significance import (
+    UNUSABLE_PLANES,
+    Peaks,
+    Significance,
+    findPeaks,
+    significanceImage,
+    weightImage,
+)
+from psfmatch.photometry.starPsf import StarPsf, psfFromStars
+
+__all__ = [
+    "UNUSABLE_PLANES",
+    "Peaks",
+    "PointSources",
+    "PsfField",
+    "Significance",
+    "Stamps",
+    "StarPsf",
+    "cutStamps",
+    "findPeaks",
+    "fitPointSources",
+    "forcedPhotometry",
+    "minimizeSquares",
+    "psfFromStars",
+    "shiftedImages",
+    "significanceImage",
+    "weightImage",
+]

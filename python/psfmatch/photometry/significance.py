@@ -1,0 +1,258 @@
+"""How significant a point source at every pixel would be: the matched filter, and its peaks.
+
+S(x) = sum P w d / sqrt(sum P^2 w^2 v), P the PSF at x, d the image, v its variance, w = 1 / v smoothed (Horne 1986,
+PASP 98, 609). Variance planes are often made of the noisy pixels themselves; with weights of single such pixels, high
+ones count less than low ones, and every flux comes out too small by some 1 / (gain sum P^2). Smoothing ends that, and
+the error is that of the weights used.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch.errors import InputImagesError
+from psfmatch.exposure import MaskedImage
+from psfmatch.kernels import EdgeHandling
+from psfmatch.photometry.psfField import PsfField
+from psfmatch.strips import mapStrips
+
+__all__ = ["UNUSABLE_PLANES", "NoiseScale", "Peaks", "Significance", "findPeaks", "significanceImage", "weightImage"]
+
+log = logging.getLogger("psfmatch.significance")
+
+FloatImage = npt.NDArray[np.float32]
+BoolImage = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+UNUSABLE_PLANES = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
+SMOOTHING_PIX = 3
+"""Half side of the square over which the variance is averaged: a pixel's own noise enters with 2 %."""
+PEAKED_VARIANCE = 1.5
+"""Where the variance of 3x3 pixels is this many times the average, light is peaked there, and they count alone."""
+BLANK_VARIANCE = 1.1
+"""Pixels of at most this many times the median variance show the sky."""
+SOURCE_WIDTHS = 5.0
+MIN_BLANK = 0.05
+"""If less than this share of the sky is free of sources, all of it must do."""
+LEAST_SCALE = 0.1
+"""A narrower significance is that of an image without noise, and its rounding errors are no sources."""
+MAX_SAMPLES = 250_000
+NOISE_ERRORS = 3.0
+"""A width of the significance that differs from 1 by less than this many of its errors is left alone."""
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """Robust width of the significance on blank sky, ideally 1.
+
+    measured, error : the width (NaN: no pixel to tell) and its standard deviation; nPixels : on which it was measured;
+    applied : what errors are multiplied with: the width where it differs from 1 beyond its error, else 1; and 1 for an
+    image without noise.
+    """
+
+    measured: float
+    error: float
+    nPixels: int
+    applied: float
+
+
+@dataclass(frozen=True)
+class Significance:
+    """Significance of a point source at every pixel, of either sign, in true standard deviations.
+
+    image : (h, w), 0 where nothing is known; weight : 1 / smoothed variance, (h, w), 0 for pixels that cannot be used;
+    noise : what the significance was divided by; psf : that of the sources.
+    """
+
+    image: FloatImage
+    weight: FloatImage
+    noise: NoiseScale
+    psf: PsfField
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Pixels where the significance has an extremum: x, y array coordinates, value with its sign; each (n,)."""
+
+    x: IntArray
+    y: IntArray
+    value: npt.NDArray[np.float64]
+
+
+def significanceImage(
+    maskedImage: MaskedImage,
+    psf: PsfField,
+    badPlanes: Iterable[str] = UNUSABLE_PLANES,
+    threads: int | None = None,
+) -> Significance:
+    """Filter an image with its PSF.
+
+    Parameters
+    ----------
+    maskedImage
+        Image without background, usually a difference; not changed.
+    psf
+        Of the sources, over the image's box.
+    badPlanes
+        Mask planes whose pixels count as not measured.
+    threads
+        Number of threads; the result does not depend on it.
+
+    Raises
+    ------
+    InputImagesError
+        If no pixel can be used.
+    """
+    weight = weightImage(maskedImage, badPlanes, threads)
+    isGood = weight > 0.0
+    nGood = int(np.count_nonzero(isGood))
+    if nGood == 0:
+        raise InputImagesError(
+            f"none of the {weight.size} pixels of {maskedImage.getBBox()} can be used: all are masked "
+            f"({', '.join(badPlanes)}), not finite, or without positive variance; check mask and variance plane",
+            nPixels=weight.size,
+        )
+    border = psf.half
+    height, width = maskedImage.shape
+    planes = [np.zeros((height + 2 * border, width + 2 * border), dtype=np.float32) for _ in range(2)]
+    inner = np.s_[border : border + height, border : border + width]
+    np.multiply(maskedImage.image, weight, out=planes[0][inner], where=isGood)
+    np.multiply(maskedImage.variance, weight, out=planes[1][inner], where=isGood)
+    planes[1][inner] *= weight
+    x0, y0 = maskedImage.xy0
+    padded = MaskedImage(planes[0], variance=planes[1], xy0=(x0 - border, y0 - border))
+    filtered = psf.kernel.convolve(padded, EdgeHandling(badPlanes=()), threads=threads)
+    image, variance = filtered.image[inner], filtered.variance[inner]
+    # Far from every usable pixel transforms leave rounding in place of zero.
+    floor = 1e-6 * float(np.median(variance[isGood]))
+    ratio = np.zeros_like(weight)
+    np.divide(image, np.sqrt(np.maximum(variance, 0.0)), out=ratio, where=variance > floor)
+    noise = _noiseScale(ratio, weight, psf)
+    if noise.applied != 1.0:
+        log.warning(
+            "Significance on blank sky scatters by %.3f +/- %.3f, not by 1: the variance plane is not that of the "
+            "noise (correlated noise, or not rescaled); all errors are multiplied by it",
+            noise.measured,
+            noise.error,
+        )
+        ratio /= np.float32(noise.applied)
+    return Significance(ratio, weight, noise, psf)
+
+
+def weightImage(
+    maskedImage: MaskedImage, badPlanes: Iterable[str] = UNUSABLE_PLANES, threads: int | None = None
+) -> FloatImage:
+    """Return 1 / variance (h, w), the variance averaged over its neighbourhood; 0 for pixels that cannot be used."""
+    isGood = ~maskedImage.badPixels(badPlanes)
+    isGood &= maskedImage.variance > 0.0
+    weight = np.empty(maskedImage.shape, dtype=np.float32)
+
+    def fill(strip: slice) -> None:
+        first = max(0, strip.start - SMOOTHING_PIX)
+        wide = slice(first, strip.stop + SMOOTHING_PIX)
+        weight[strip] = _weights(maskedImage.variance[wide], isGood[wide])[strip.start - first :][: len(weight[strip])]
+
+    mapStrips(fill, maskedImage.shape, threads)
+    return weight
+
+
+def _weights(variance: FloatImage, isGood: BoolImage) -> FloatImage:
+    """Return the weights of some rows; the outermost lack their neighbours."""
+    filled, count = np.where(isGood, variance, np.float32(0)), isGood.astype(np.float32)
+    average, core = (
+        _boxSum(filled, radius) / np.maximum(_boxSum(count, radius), np.float32(1)) for radius in (SMOOTHING_PIX, 1)
+    )
+    average = np.where(core > PEAKED_VARIANCE * average, core, average)
+    # The smallest normal number: what lies below has no finite inverse.
+    isKnown = isGood & (average > np.finfo(np.float32).tiny * 4.0)
+    return np.divide(1.0, average, out=np.zeros_like(average), where=isKnown)
+
+
+def _boxSum(image: FloatImage, radius: int) -> FloatImage:
+    """Return the sums over squares of half side `radius` about every pixel, always added in one order."""
+    for axis in (0, 1):
+        length = image.shape[axis]
+        total = image.copy()
+        for step in range(1, min(radius, length - 1) + 1):
+            ahead, behind = [slice(None)] * 2, [slice(None)] * 2
+            ahead[axis], behind[axis] = slice(step, None), slice(None, length - step)
+            total[tuple(behind)] += image[tuple(ahead)]
+            total[tuple(ahead)] += image[tuple(behind)]
+        image = total
+    return image
+
+
+def _noiseScale(ratio: FloatImage, weight: FloatImage, psf: PsfField) -> NoiseScale:
+    """Measure the scatter of a significance where the variance is that of the sky and no source shows."""
+    step = max(1, math.isqrt(ratio.size // MAX_SAMPLES))
+    steps = (step, step) if (weight[step // 2 :: step, step // 2 :: step] > 0.0).any() else (1, 1)
+    y, x = (np.arange(step // 2, side, step) for side, step in zip(ratio.shape, steps, strict=True))
+    values, weights = ratio[np.ix_(y, x)], weight[np.ix_(y, x)]
+    isSky = weights > 0.0
+    isSky &= weights * np.float32(BLANK_VARIANCE) >= np.median(weights[isSky])
+    width = _robustWidth(values[isSky])
+    # Sources with all of their PSF's reach, in whole cells of that side and those around them.
+    cell = max(1, psf.half)
+    rows, columns = np.divmod(np.flatnonzero(np.abs(ratio) > SOURCE_WIDTHS * width), ratio.shape[1])
+    hasSource = np.zeros((ratio.shape[0] // cell + 3, ratio.shape[1] // cell + 3), dtype=bool)
+    for dy in (0, 1, 2):
+        for dx in (0, 1, 2):
+            hasSource[rows // cell + dy, columns // cell + dx] = True
+    isBlank = isSky & ~hasSource[np.ix_(y // cell + 1, x // cell + 1)]
+    if np.count_nonzero(isBlank) > MIN_BLANK * np.count_nonzero(isSky):
+        isSky = isBlank
+        width = _robustWidth(values[isSky])
+    nPixels = int(np.count_nonzero(isSky))
+    # Neighbours within one PSF show the same noise; 1.17 is the efficiency of the median absolute deviation.
+    nIndependent = max(1.0, min(nPixels, nPixels * math.prod(steps) / psf.noiseArea))
+    error = 1.17 * width / math.sqrt(nIndependent)
+    isOff = width > LEAST_SCALE and abs(width - 1.0) > NOISE_ERRORS * error
+    return NoiseScale(width, error, nPixels, width if isOff else 1.0)
+
+
+def _robustWidth(values: FloatImage) -> float:
+    exact = values.astype(np.float64)
+    return 1.4826 * float(np.median(np.abs(exact - np.median(exact))))
+
+
+def findPeaks(image: FloatImage, threshold: float, radius: int) -> Peaks:
+    """Find the extrema of both signs of a significance in one pass.
+
+    Parameters
+    ----------
+    image : (h, w)
+        Finite values, either sign.
+    threshold
+        Least absolute value.
+    radius
+        A peak is the largest of the square of this half side (pixels) about it; of equal ones the first.
+
+    Returns
+    -------
+    peaks
+        The most significant first.
+    """
+    height, width = image.shape
+    flat = np.flatnonzero(np.abs(image) >= threshold)
+    y, x = np.divmod(flat, width)
+    value = image.reshape(-1)[flat]
+    sign = np.sign(value)
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            if dx == dy == 0 or not flat.size:
+                continue
+            ny, nx = y + dy, x + dx
+            isInside = (ny >= 0) & (ny < height) & (nx >= 0) & (nx < width)
+            other = np.where(isInside, sign * image[np.clip(ny, 0, height - 1), np.clip(nx, 0, width - 1)], -np.inf)
+            isEarlier = dy < 0 or (dy == 0 and dx < 0)
+            isPeak = sign * value > other if isEarlier else sign * value >= other
+            y, x, value, sign = y[isPeak], x[isPeak], value[isPeak], sign[isPeak]
+            flat = flat[isPeak]
+    order = np.argsort(-np.abs(value), kind="stable")
+    return Peaks(x[order], y[order], value[order].astype(np.float64))

@@ -1,0 +1,116 @@
+"""What is done to two images before one is convolved, as a record that can be stored and replayed.
+
+Saturated pixels are flagged and grown, the variance planes are rescaled, the template is laid upon the pixels of the
+science image: always in this sequence, and to the last bit as the record says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from psfmatch.alignment import Alignment, applyAlignment
+from psfmatch.exposure import Exposure
+from psfmatch.noise import multiplyVariance
+from psfmatch.saturation import flagSaturation
+from psfmatch.threads import mapThreads
+from psfmatch.warping import Warper, registerTemplate
+
+__all__ = ["Preparation", "prepareInputs", "registerInputs"]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How two images are prepared; by default not at all.
+
+    templateVarianceFactor, scienceVarianceFactor : the variance planes are multiplied by these;
+    templateSaturation, scienceSaturation : pixels at or above these counts get SAT; None flags none;
+    saturationGrowth : all pixels within so many pixels of one with SAT get SAT too;
+    alignment : `psfmatch.alignment.Alignment.toDict()`, or None to follow the WCSs.
+
+    Raises
+    ------
+    ValueError
+        If a factor is not positive, the growth is negative, or a number is not finite.
+    """
+
+    templateVarianceFactor: float = 1.0
+    scienceVarianceFactor: float = 1.0
+    templateSaturation: float | None = None
+    scienceSaturation: float | None = None
+    saturationGrowth: float = 0.0
+    alignment: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "alignment" and value is not None:
+                # numpy's numbers are none for JSON.
+                object.__setattr__(self, field.name, float(value))
+        for name in ("templateVarianceFactor", "scienceVarianceFactor"):
+            factor = getattr(self, name)
+            if not (math.isfinite(factor) and factor > 0.0):
+                raise ValueError(f"{name} is {factor}, must be a positive number")
+        for name in ("templateSaturation", "scienceSaturation"):
+            level = getattr(self, name)
+            if level is not None and not math.isfinite(level):
+                raise ValueError(f"{name} is {level}, must be a finite number of counts, or None")
+        if not (math.isfinite(self.saturationGrowth) and self.saturationGrowth >= 0.0):
+            raise ValueError(f"saturationGrowth is {self.saturationGrowth}, must be 0 or more pixels")
+
+    def toDict(self) -> dict[str, Any]:
+        """Return all fields, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def fromDict(cls, values: Mapping[str, Any]) -> Preparation:
+        """Return the record whose `toDict` gave the values; missing ones have their defaults.
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown or a value impossible.
+        """
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown steps of the preparation: {', '.join(unknown)}; a newer psfmatch may know them")
+        return cls(**values)
+
+
+def prepareInputs(
+    template: Exposure, science: Exposure, record: Preparation, threads: int | None = None
+) -> tuple[Exposure, Exposure]:
+    """Return both images with saturated pixels flagged and variances rescaled; the template is where it was.
+
+    Neither image is changed; planes that stay as they are, are shared.
+    """
+
+    def prepare(given: tuple[Exposure, float | None, float]) -> Exposure:
+        exposure, saturation, factor = given
+        return _scaled(flagSaturation(exposure, saturation, record.saturationGrowth), factor)
+
+    first, second = mapThreads(
+        prepare,
+        (
+            (template, record.templateSaturation, record.templateVarianceFactor),
+            (science, record.scienceSaturation, record.scienceVarianceFactor),
+        ),
+        threads,
+    )
+    return first, second
+
+
+def registerInputs(template: Exposure, science: Exposure, record: Preparation, warper: Warper) -> Exposure:
+    """Return the prepared template on the science image's pixels, by the measured alignment if there is one.
+
+    Errors are those of `psfmatch.warping.registerTemplate`.
+    """
+    if record.alignment is None:
+        return registerTemplate(template, science, warper)
+    return applyAlignment(template, science, Alignment.fromDict(record.alignment), warper)
+
+
+def _scaled(exposure: Exposure, factor: float) -> Exposure:
+    return exposure if factor == 1.0 else exposure.withPixels(multiplyVariance(exposure.maskedImage, factor))

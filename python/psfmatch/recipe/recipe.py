@@ -1,0 +1,248 @@
+"""A kernel with all that is needed to use it again: background, direction, edges, resampling, what came before.
+
+In a file the recipe is the JSON of the HDU RECIPE beside the kernel's own tables, in a kernel file as in a
+difference image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from importlib.metadata import version
+from os import PathLike
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from psfmatch import _core, io
+from psfmatch.config import WarperConfig, configFromDict, configToDict
+from psfmatch.errors import ExposureReadError
+from psfmatch.exposure import Box
+from psfmatch.kernels import (
+    EdgeHandling,
+    LinearCombinationKernel,
+    SpatialFunction2D,
+    backgroundFromTables,
+    readHotpantsKernel,
+)
+from psfmatch.recipe.preparation import Preparation
+from psfmatch.warping import Warper
+
+__all__ = ["StoredKernel", "SubtractionRecipe", "currentInstructionSet", "edgeHandlingOf", "warperOf"]
+
+Convolved = Literal["template", "science"]
+
+
+@cache
+def currentInstructionSet() -> str:
+    """Return the instruction set that "automatic" means on this machine."""
+    return "avx2" if _core.isSupported(_core.InstructionSet.avx2) else "baseline"
+
+
+def edgeHandlingOf(config: Any) -> EdgeHandling:
+    """Return how a kernel configuration (`PsfMatchConfig`) wants borders and bad pixels convolved."""
+    return EdgeHandling(
+        copyEdge=config.doCopyEdge,
+        badPlanes=tuple(dict.fromkeys((*config.badPixelMaskPlanes, *config.badMaskPlanes))),
+        maskedKernelFraction=config.maskedKernelFraction,
+    )
+
+
+def warperOf(config: Any, threads: int | None = None, instructionSet: str = "automatic") -> Warper:
+    """Return what resamples templates under a kernel configuration (`PsfMatchConfig`)."""
+    return Warper(
+        config.warpingConfig,
+        badPlanes=[plane for plane in config.badPixelMaskPlanes if plane != "EDGE"],
+        maskedKernelFraction=config.maskedKernelFraction,
+        instructionSet=instructionSet,
+        threads=threads,
+    )
+
+
+def _defaultWarping() -> dict[str, Any]:
+    return {**configToDict(WarperConfig()), "keepCentroids": True}
+
+
+@dataclass(frozen=True)
+class SubtractionRecipe:
+    """How a kernel was used to subtract two images; enough, with kernel and background, to do it again bit for bit.
+
+    convolved : which image; edges : borders and bad pixels of the convolution;
+    divisor : the difference was divided by it (the kernel sum at the centre where the science image is convolved);
+    varianceFactor : the difference's variance plane was multiplied by it;
+    warping : fields of the `WarperConfig` as plain data; warpBadPlanes, warpMaskedKernelFraction : as the Warper's;
+    preparation : what came before; decorrelation : arguments of `psfmatch.decorrelation.decorrelate` if the difference
+    was decorrelated, else None;
+    shape, xy0 : the pixels (h, w) of the science image, None where they are not known;
+    version, instructionSet : of psfmatch and of the machine: with others the last bits may differ.
+    """
+
+    convolved: Convolved = "template"
+    divisor: float = 1.0
+    varianceFactor: float = 1.0
+    edges: EdgeHandling = field(default_factory=lambda: EdgeHandling(copyEdge=True))
+    warping: Mapping[str, Any] = field(default_factory=_defaultWarping)
+    warpBadPlanes: tuple[str, ...] = ("BAD", "SAT", "CR", "NO_DATA")
+    warpMaskedKernelFraction: float = 0.01
+    preparation: Preparation = field(default_factory=Preparation)
+    decorrelation: Mapping[str, Any] | None = None
+    shape: tuple[int, int] | None = None
+    xy0: tuple[int, int] = (0, 0)
+    version: str = field(default_factory=lambda: version("psfmatch"))
+    instructionSet: str = field(default_factory=currentInstructionSet)
+
+    def __post_init__(self) -> None:
+        if self.convolved not in ("template", "science"):
+            raise ValueError(f"convolved is {self.convolved!r}, must be 'template' or 'science'")
+        if not (np.isfinite(self.divisor) and self.divisor != 0.0):
+            raise ValueError(f"the difference cannot be divided by {self.divisor}")
+        if not (np.isfinite(self.varianceFactor) and self.varianceFactor > 0.0):
+            raise ValueError(f"the difference's variance cannot be multiplied by {self.varianceFactor}")
+
+    @classmethod
+    def fromConfig(
+        cls,
+        config: Any,
+        convolved: Convolved,
+        kernel: LinearCombinationKernel,
+        box: Box,
+        preparation: Preparation | None = None,
+        decorrelation: Mapping[str, Any] | None = None,
+        varianceFactor: float = 1.0,
+    ) -> Self:
+        """Return the recipe of a subtraction that a task made.
+
+        Parameters
+        ----------
+        config
+            Active kernel configuration of the task.
+        convolved
+            Which image was convolved.
+        kernel
+            The kernel found.
+        box
+            Pixels of the science image, parent coordinates.
+        preparation
+            What was done to the images before.
+        decorrelation
+            Arguments (by name, fit for JSON) of the decorrelation that followed; None if there was none.
+        varianceFactor
+            What the difference's variance plane was multiplied by.
+        """
+        warper = warperOf(config)
+        return cls(
+            convolved=convolved,
+            divisor=1.0 if convolved == "template" else kernel.kernelSum(*box.centre),
+            varianceFactor=varianceFactor,
+            edges=edgeHandlingOf(config),
+            warping=configToDict(warper.config),
+            warpBadPlanes=warper.badPlanes,
+            warpMaskedKernelFraction=warper.maskedKernelFraction,
+            preparation=preparation or Preparation(),
+            decorrelation=decorrelation,
+            shape=box.shape,
+            xy0=(box.x0, box.y0),
+        )
+
+    @property
+    def box(self) -> Box | None:
+        """Pixels of the science image, parent coordinates; None where they are not known."""
+        return None if self.shape is None else Box(*self.xy0, self.shape[1], self.shape[0])
+
+    def runnableInstructionSet(self) -> str:
+        """Return the recipe's instruction set if this machine has it, else that of the machine."""
+        known = _core.InstructionSet.__members__.get(self.instructionSet)
+        return self.instructionSet if known is not None and _core.isSupported(known) else currentInstructionSet()
+
+    def makeWarper(self, threads: int | None = None, instructionSet: str = "automatic") -> Warper:
+        """Return what resamples the template as it was resampled."""
+        return Warper(
+            configFromDict(WarperConfig, self.warping),
+            badPlanes=self.warpBadPlanes,
+            maskedKernelFraction=self.warpMaskedKernelFraction,
+            instructionSet=instructionSet,
+            threads=threads,
+        )
+
+    def toDict(self) -> dict[str, Any]:
+        """Return all fields, ready for JSON, which keeps every number to the last bit."""
+        data = asdict(self)
+        data["warping"] = dict(self.warping)
+        data["preparation"] = self.preparation.toDict()
+        return data
+
+    @classmethod
+    def fromDict(cls, data: Mapping[str, Any]) -> Self:
+        """Return the recipe whose `toDict` gave the data; ValueError for unknown names or impossible values."""
+        unknown = sorted(set(data) - {f.name for f in fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown parts of the recipe: {', '.join(unknown)}; a newer psfmatch may know them")
+        values = dict(data)
+        try:
+            if "edges" in values:
+                edges = dict(values["edges"])
+                edges["badPlanes"] = tuple(edges["badPlanes"])
+                values["edges"] = EdgeHandling(**edges)
+            if "preparation" in values:
+                values["preparation"] = Preparation.fromDict(values["preparation"])
+            for name in ("warpBadPlanes", "xy0", "shape"):
+                if values.get(name) is not None:
+                    values[name] = tuple(values[name])
+            return cls(**values)
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"the recipe is damaged: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class StoredKernel:
+    """A matching kernel with its background and recipe; each of the latter may be missing (None)."""
+
+    kernel: LinearCombinationKernel
+    background: SpatialFunction2D | None = None
+    recipe: SubtractionRecipe | None = None
+
+    def toTables(self) -> io.KernelTables:
+        """Return what goes to disk."""
+        return self.kernel.toTables(self.background, None if self.recipe is None else self.recipe.toDict())
+
+    def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
+        """Write a kernel file; FileExistsError if it exists and `overwrite` is false."""
+        io.writeKernelTables(path, self.toTables(), overwrite=overwrite)
+
+    @classmethod
+    def readFits(cls, path: str | PathLike[str]) -> Self:
+        """Read a kernel file, the kernel of a difference image, or a kernel table of HOTPANTS (its first region).
+
+        Raises
+        ------
+        FileNotFoundError, ExposureReadError
+            If there is no such file, no kernel in it, or a recipe that this version does not understand.
+        """
+        try:
+            tables = io.readKernelTables(path)
+        except ExposureReadError:
+            if not io.hasHotpantsTable(path):
+                raise
+            return cls._fromHotpants(path)
+        try:
+            recipe = None if tables.recipe is None else SubtractionRecipe.fromDict(tables.recipe)
+            return cls(LinearCombinationKernel.fromTables(tables), backgroundFromTables(tables), recipe)
+        except ValueError as error:
+            raise ExposureReadError(f"{path}: {error}", path=path) from error
+
+    @classmethod
+    def _fromHotpants(cls, path: str | PathLike[str]) -> Self:
+        table = io.readHotpantsTable(path)
+        kernel, background = readHotpantsKernel(path)
+        if table.x0 is None or table.y0 is None or table.width is None or table.height is None:
+            return cls(kernel, background)
+        box = Box(table.x0, table.y0, table.width, table.height)
+        isScience = table.convolved == "science"
+        recipe = SubtractionRecipe(
+            convolved="science" if isScience else "template",
+            divisor=kernel.kernelSum(*box.centre) if isScience else 1.0,
+            shape=box.shape,
+            xy0=(box.x0, box.y0),
+        )
+        return cls(kernel, background, recipe)

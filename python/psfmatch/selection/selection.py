@@ -1,0 +1,294 @@
+"""Which stars the kernel is fitted to: detection, and the cutting of stamps that are good in both images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Row, Table
+
+from psfmatch import _core, displays
+from psfmatch.cells import KernelCandidate, SpatialCellSet
+from psfmatch.config import SubtractBackgroundConfig
+from psfmatch.detection import Footprint, setDetectedPlanes, subtractBackground
+from psfmatch.errors import NoKernelCandidatesError
+from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
+from psfmatch.psf import GaussianPsf
+from psfmatch.visitors import stampTuple
+from psfmatch.warping import requireSameShape
+
+__all__ = ["StampRules", "buildCellSet", "getSelectSources", "makeCandidateList", "requireSources", "stampRules"]
+
+log = logging.getLogger("psfmatch.selection")
+
+
+@dataclass(frozen=True)
+class StampRules:
+    """What a stamp must be like.
+
+    halfWidth : pixels about the nearest pixel of the source, kernelSize : side of the kernel in pixels,
+    badPlanes : planes that count against it, maxLostFraction : of its weight that bad pixels may take (0: none).
+    """
+
+    halfWidth: int
+    kernelSize: int
+    badPlanes: tuple[str, ...]
+    maxLostFraction: float
+
+
+def stampRules(config: Any, kernelSize: int) -> StampRules:
+    """Return the rules of an active kernel configuration for a kernel of `kernelSize` pixels."""
+    detection = config.detectionConfig
+    grow = int(detection.fpGrowKernelScaling * kernelSize + 0.5) if detection.scaleByFwhm else detection.fpGrowPix
+    planes = dict.fromkeys((*detection.badMaskPlanes, *config.badPlanes()))
+    return StampRules(
+        halfWidth=grow,
+        kernelSize=kernelSize,
+        badPlanes=tuple(planes),
+        maxLostFraction=config.maskedStampFraction if config.zeroWeightBadPixels else 0.0,
+    )
+
+
+def getSelectSources(
+    exposure: Exposure,
+    detection: Any,
+    measurement: Any,
+    backgroundConfig: SubtractBackgroundConfig,
+    sigma: float,
+    doSmooth: bool = True,
+    threads: int = 1,
+    detectedMask: Mask | None = None,
+) -> Table:
+    """Detect and measure the sources of an exposure, which is not changed.
+
+    Parameters
+    ----------
+    exposure
+        Image to search.
+    detection, measurement
+        The subtasks, `SourceDetectionTask` and `SourceMeasurementTask` or what stands in for them.
+    backgroundConfig
+        The temporary background.
+    sigma
+        Width of the PSF in pixels.
+    doSmooth
+        Smooth with a Gaussian of that width before detection.
+    threads
+        Number of threads.
+    detectedMask
+        Mask of the exposure's shape in which DETECTED and DETECTED_NEGATIVE are set anew.
+
+    Returns
+    -------
+    sources : Table
+        As `SourceMeasurementTask.run`, brightest first.
+    """
+    if not (sigma > 0.0 and np.isfinite(sigma)):
+        raise ValueError(f"sigma of the PSF is {sigma} pixels, must be positive")
+    if detectedMask is not None and detectedMask.shape != exposure.shape:
+        raise ValueError(f"detectedMask has shape {detectedMask.shape}, the exposure {exposure.shape}")
+    maskedImage = exposure.maskedImage
+    planes = tuple(getattr(detection.config, "statsMask", backgroundConfig.ignoredPixelMask))
+    try:
+        image, level = subtractBackground(maskedImage, backgroundConfig, planes, threads)
+    except ValueError as error:
+        image, level = maskedImage.image, 0.0
+        bad = maskedImage.badPixels((*planes, "BAD"))
+        if not bad.all():
+            level = float(np.median(image[~bad]))
+            image = image - np.float32(level)
+            log.warning("Background failed (%s); using the median %.4g for detection", error, level)
+    skyless = MaskedImage(image, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
+    rounding = 4.0 * float(np.finfo(np.float32).eps) * abs(level)
+    found = detection.run(maskedImage=skyless, sigma=sigma, doSmooth=doSmooth, threads=threads, rounding=rounding)
+    if detectedMask is not None:
+        if not hasattr(found, "detected"):
+            raise ValueError(f"detectedMask: {type(detection).__name__}.run returns no detected footprints")
+        setDetectedPlanes(detectedMask, found.detected)
+    left = getattr(found, "background", 0.0)
+    if np.any(left):
+        skyless = MaskedImage(image - left, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
+    found = getattr(found, "sources", found)
+    psf = GaussianPsf(sigma) if exposure.psf is None else exposure.psf
+    return measurement.run(sources=found, exposure=Exposure(skyless, wcs=exposure.wcs, psf=psf))
+
+
+def requireSources(sources: Table, exposure: Exposure, planes: Iterable[str]) -> None:
+    """Raise NoKernelCandidatesError, with what the pixels are like, if detection found nothing."""
+    if len(sources):
+        return
+    planes = tuple(planes)
+    usable = int(np.count_nonzero(~exposure.maskedImage.badPixels(planes)))
+    if usable:
+        message = (
+            "no source was found on the science image. Lower selectDetection.thresholdValue or give a candidateList."
+        )
+    else:
+        message = f"no usable pixel on the science image: {describeBadPixels(exposure.maskedImage, planes)}."
+    raise NoKernelCandidatesError(f"No kernel candidates: {message}", nSources=0, nUsablePixels=usable)
+
+
+def describeBadPixels(maskedImage: MaskedImage, planes: Iterable[str]) -> str:
+    """Say in words why pixels of an image cannot be used, kind by kind."""
+    planes = tuple(dict.fromkeys(planes))
+    image, variance = maskedImage.image, maskedImage.variance
+    counts = {
+        f"have a bad mask plane ({', '.join(planes)})": np.asarray(maskedImage.mask)
+        & maskedImage.mask.getPlaneBitMask(planes, ignoreMissing=True)
+        != 0,
+        "are not finite": ~np.isfinite(image),
+        "have a variance that is negative or not finite": ~(np.isfinite(variance) & (variance >= 0.0)),
+    }
+    told = [f"{np.count_nonzero(found)} {what}" for what, found in counts.items() if found.any()]
+    return f"of {image.size} pixels " + (", ".join(told) or "none is bad")
+
+
+def makeCandidateList(
+    template: MaskedImage, science: MaskedImage, sources: Table, rules: StampRules, threads: int = 1
+) -> tuple[list[dict[str, Row | Footprint]], dict[str, int]]:
+    """Turn sources into stamps and keep those that are good in both images.
+
+    Parameters
+    ----------
+    template, science
+        Images of one shape and one xy0, registered pixel for pixel.
+    sources
+        Table with x and y, parent pixels.
+    rules
+        Size of the stamps and what disqualifies one.
+    threads
+        Number of threads.
+
+    Returns
+    -------
+    candidates : list of dict
+        Each with ``source`` (the table's row) and ``footprint``.
+    rejected : dict
+        Number of sources by reason of rejection.
+
+    Raises
+    ------
+    NoKernelCandidatesError
+        If there is no source, or none is left.
+    """
+    requireSameShape(template, science)
+    if len(sources) < 1:
+        raise NoKernelCandidatesError("No candidates in candidateList: it is empty", nSources=0)
+    width = 2 * rules.halfWidth + 1
+    log.info("Growing %d kernel candidate stars by %d pixels", len(sources), rules.halfWidth)
+    x, y = np.asarray(sources["x"], dtype=np.float64), np.asarray(sources["y"], dtype=np.float64)
+    boxes = _centredBoxes(x, y, rules.halfWidth, science.getBBox())
+    isInside = boxes[:, 2] > 0
+    isFinite = np.isfinite(x) & np.isfinite(y)
+    isLarge = np.minimum(boxes[:, 2], boxes[:, 3]) >= rules.kernelSize
+    local = boxes[isLarge] - (*science.xy0, 0, 0)
+    images = stampTuple(template, rules.badPlanes), stampTuple(science, rules.badPlanes)
+    isNew = _firstOfEachPixel(boxes)
+    isGood = isLarge.copy()
+    isGood[isLarge] = np.array(_core.lostWeights(*images, local, nThreads=threads)) <= rules.maxLostFraction
+    candidates: list[dict[str, Row | Footprint]] = [
+        {"source": Row(sources, i), "footprint": Footprint(Box(*boxes[i].tolist()), (float(x[i]), float(y[i])))}
+        for i in np.flatnonzero(isGood & isNew).tolist()
+    ]
+    tooSmall = "too close to the edge" if width >= rules.kernelSize else "in stamps smaller than the kernel"
+    counts = {
+        "without a finite position": int(np.count_nonzero(~isFinite)),
+        "outside the image": int(np.count_nonzero(isFinite & ~isInside)),
+        tooSmall: int(np.count_nonzero(isInside & ~isLarge)),
+        "bad pixels in the stamp": int(np.count_nonzero(isLarge & ~isGood)),
+        "named twice": int(np.count_nonzero(isGood & ~isNew)),
+    }
+    rejected = {reason: count for reason, count in counts.items() if count}
+    displays.showSelection(
+        science,
+        x,
+        y,
+        {
+            tooSmall: isInside & ~isLarge,
+            "bad pixels in the stamp": isLarge & ~isGood,
+            "named twice": isGood & ~isNew,
+            "outside the image": ~isInside,
+        },
+    )
+    log.info("Selected %d / %d sources for KernelCandidacy", len(candidates), len(sources))
+    if not candidates:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
+        advice = (
+            f"Stamps are {width} pixels wide, the kernel {rules.kernelSize}: raise "
+            "detectionConfig.fpGrowPix, or set detectionConfig.scaleByFwhm."
+            if width < rules.kernelSize
+            else f"Stamps are {width} pixels wide; try a smaller kernelSize or a higher maskedStampFraction. "
+            f"Science image: {describeBadPixels(science, rules.badPlanes)}; template: "
+            f"{describeBadPixels(template, rules.badPlanes)}."
+        )
+        raise NoKernelCandidatesError(
+            f"Cannot find any objects suitable for KernelCandidacy: of {len(sources)} sources {reasons}. {advice}",
+            nSources=len(sources),
+            rejected=rejected,
+        )
+    return candidates, rejected
+
+
+def _firstOfEachPixel(boxes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return which boxes (N, 4) come first among those of the same place: one star counts once."""
+    first = np.zeros(len(boxes), dtype=bool)
+    first[np.unique(boxes, axis=0, return_index=True)[1]] = True
+    return first
+
+
+def buildCellSet(
+    template: MaskedImage, science: MaskedImage, candidates: Sequence[dict[str, Any]], config: Any
+) -> SpatialCellSet:
+    """Cut the candidates' stamps out of both images, as views, and put them into cells.
+
+    Parameters
+    ----------
+    template, science
+        The image to convolve and the image to match, of one shape and one xy0.
+    candidates
+        The list of `makeCandidateList`, or dicts with ``footprint`` alone.
+    config
+        Active kernel configuration.
+
+    Raises
+    ------
+    NoKernelCandidatesError
+        If the list is empty.
+    """
+    if not candidates:
+        raise NoKernelCandidatesError("Candidate list must be populated by makeCandidateList", nSources=0)
+    cellSet = SpatialCellSet(science.getBBox(), config.sizeCellX, config.sizeCellY)
+    boxes = [candidate["footprint"].bbox for candidate in candidates]
+    ratings = _core.coreSignalToNoise(
+        stampTuple(science, config.badPlanes()),
+        np.array([(box.x0 - science.xy0[0], box.y0 - science.xy0[1], box.width, box.height) for box in boxes]),
+        coreRadius=config.candidateCoreRadius,
+    )
+    for candidate, box, rating in zip(candidates, boxes, ratings, strict=True):
+        x, y = candidate["footprint"].centroid
+        stamps = template.subset(box), science.subset(box)
+        cellSet.insertCandidate(
+            KernelCandidate(x, y, *stamps, config=config, source=candidate.get("source"), rating=rating)
+        )
+    return cellSet
+
+
+def _centredBoxes(
+    x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], halfWidth: int, bbox: Box
+) -> npt.NDArray[np.int64]:
+    """Return x0, y0, width, height of boxes about the nearest pixels, (N, 4), parent pixels.
+
+    A box shrinks on both sides alike where the image ends; its width is 0 for positions outside, or not finite.
+    """
+    inside = bbox.contains(x, y)
+    px = np.floor(np.where(inside, x, bbox.x0) + 0.5).astype(np.int64)
+    py = np.floor(np.where(inside, y, bbox.y0) + 0.5).astype(np.int64)
+    rx = np.minimum(halfWidth, np.minimum(px - bbox.x0, bbox.x1 - 1 - px))
+    ry = np.minimum(halfWidth, np.minimum(py - bbox.y0, bbox.y1 - 1 - py))
+    boxes = np.stack([px - rx, py - ry, 2 * rx + 1, 2 * ry + 1], axis=1)
+    boxes[~inside] = 0
+    return boxes

@@ -1,0 +1,350 @@
+"""What has changed: detection and measurement on a difference image, both signs in one pass.
+
+Peaks of the matched filter (`psfmatch.photometry.significance`) are fitted as point sources, flux and position; at
+these places fluxes are measured on the science image and the template too; pairs of opposite peaks are fitted as
+dipoles. Nothing is vetoed: what lies near edges, defects and saturation is flagged.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from astropy.table import Table
+
+from psfmatch import io
+from psfmatch.astrometry import hasUsableWcs, pixelsToSky
+from psfmatch.config import SubtractBackgroundConfig
+from psfmatch.detection import FootprintSet, subtractBackground
+from psfmatch.errors import InputImagesError
+from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.photometry import (
+    UNUSABLE_PLANES,
+    Peaks,
+    PointSources,
+    PsfField,
+    Significance,
+    findPeaks,
+    fitPointSources,
+    forcedPhotometry,
+    significanceImage,
+    weightImage,
+)
+from psfmatch.threads import resolveThreads
+from psfmatch.transients.dipoles import Dipole, DipoleControl, DipoleImage, fitDipole, pairPeaks
+from psfmatch.transients.sourceColumns import addFlags, describeColumns
+from psfmatch.warping import atOrigin
+
+__all__ = ["PhotometryImage", "detectOnDifference", "writeSources"]
+
+log = logging.getLogger("psfmatch.differenceSources")
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+DEFAULT_THRESHOLD = 5.0
+DEFAULT_BACKGROUND_BIN = 128
+DEFAULT_MIN_COVERAGE = 0.1
+MAX_SOURCES = 50_000
+"""More are a failed subtraction; the most significant ones are measured."""
+
+
+@dataclass(frozen=True)
+class PhotometryImage:
+    """An image of before the subtraction, on the difference's pixels.
+
+    psf : its own, None if it has that of the difference; scale : factor that brings its fluxes to the difference's.
+    """
+
+    exposure: Exposure | MaskedImage
+    psf: Any = None
+    scale: float = 1.0
+
+
+def detectOnDifference(
+    difference: Exposure | MaskedImage,
+    psf: Any = None,
+    *,
+    science: PhotometryImage | Exposure | MaskedImage | None = None,
+    template: PhotometryImage | Exposure | MaskedImage | None = None,
+    threshold: float = DEFAULT_THRESHOLD,
+    backgroundBin: int = DEFAULT_BACKGROUND_BIN,
+    minCoverage: float = DEFAULT_MIN_COVERAGE,
+    dipoles: DipoleControl | None = None,
+    badPlanes: Iterable[str] = UNUSABLE_PLANES,
+    threads: int | None = None,
+) -> Table:
+    """Find and measure what has changed.
+
+    Parameters
+    ----------
+    difference
+        Difference image, decorrelated or not; not changed.
+    psf
+        Of the difference: whatever `psfmatch.psf.asPsf` takes; by default that of the exposure.
+    science, template
+        The images that were subtracted, matched or not, for forced photometry and dipoles; a bare one has the PSF and
+        flux scale of the difference, as a matched template has.
+    threshold
+        Least significance of a source, of either sign.
+    backgroundBin
+        Side (pixels) of the squares in which what is left of the background is measured, and taken off: over a PSF's
+        area a hundredth of a pixel's noise is a fifteenth of a standard deviation. 0: none is taken off.
+    minCoverage
+        Least share of the PSF's weight (sum P^2) on usable pixels: with less, a flux would be guessed from the wings of
+        whatever lies beyond the border or under the mask. How many peaks fall for it is in ``meta``.
+    dipoles
+        How dipoles are fitted and classified.
+    badPlanes
+        Mask planes whose pixels count as not measured.
+    threads
+        Number of threads; the result does not depend on it.
+
+    Returns
+    -------
+    sources : Table
+        The most significant first: id; x, y, xErr, yErr (parent pixels); ra, dec (degrees, NaN without a WCS);
+        significance, polarity (1 or -1); psfFlux, psfFluxErr (image units, signed), chi2 (per degree of freedom);
+        scienceFlux, scienceFluxErr, templateFlux, templateFluxErr (forced, local sky taken off, NaN without the
+        image); area (pixels above the threshold); coverage (share of the PSF's weight on usable pixels);
+        dipoleId (0: none) and, for both lobes of a fitted pair, dipoleX, dipoleY, dipoleFlux, dipoleFluxErr,
+        dipoleSeparation, dipoleOrientation, dipoleSnr, dipoleChi2; flags as described in ``meta``. ``meta``:
+        THRESH, NOISESCL (factor on all errors), NOISEMES and NOISEERR (measured width of the significance on blank
+        sky), PSFFWHM, NPOS, NNEG, NDIPOLE, NUNCOVER (peaks left out
+        for their coverage).
+
+    Raises
+    ------
+    InputImagesError
+        If no pixel can be used, or science or template lie on other pixels.
+    ValueError
+        If there is no PSF, or the threshold is not positive.
+    """
+    if not (math.isfinite(threshold) and threshold > 0.0):
+        raise ValueError(f"threshold is {threshold}; give a positive number of standard deviations")
+    if backgroundBin < 0:
+        raise ValueError(f"backgroundBin is {backgroundBin}; give a number of pixels, or 0 to leave the background")
+    exposure = difference if isinstance(difference, Exposure) else Exposure(difference)
+    psf = exposure.psf if psf is None else psf
+    if psf is None:
+        raise ValueError("the difference has no PSF; give psf=, for example GaussianPsf(fwhm / 2.355) or psfFromStars")
+    planes = tuple(badPlanes)
+    maskedImage = _levelled(exposure.maskedImage, backgroundBin, planes, resolveThreads(threads))
+    field = PsfField.of(psf, maskedImage.getBBox())
+    found = significanceImage(maskedImage, field, planes, threads)
+    peaks = _candidatePeaks(found, threshold)
+    sources = fitPointSources(maskedImage, found.weight, field, peaks.x, peaks.y)
+    with np.errstate(invalid="ignore"):
+        significance = sources.flux / (sources.fluxErr * found.noise.applied)
+    isKept = np.sign(significance) == np.sign(peaks.value)
+    isKept &= np.abs(significance) >= threshold
+    isCovered = sources.coverage >= minCoverage
+    nUncovered = int(np.count_nonzero(isKept & ~isCovered))
+    isKept &= isCovered & _isFirst(sources.x, sources.y, significance)
+    order = np.flatnonzero(isKept)
+    order = order[np.argsort(-np.abs(significance[order]), kind="stable")]
+    sources = PointSources(*(getattr(sources, name)[order] for name in PointSources.__dataclass_fields__))
+    peaks = Peaks(peaks.x[order], peaks.y[order], peaks.value[order])
+    significance = significance[order]
+
+    table = _measured(exposure, sources, significance, found)
+    table["area"] = _areas(found, threshold, peaks)
+    lobes = (
+        _lobeImage(science, field, maskedImage, planes, threads),
+        _lobeImage(template, field, maskedImage, planes, threads),
+    )
+    for name, lobe in zip(("science", "template"), lobes, strict=True):
+        _addForced(table, name, lobe)
+    addFlags(table, maskedImage, peaks, sources, field, planes)
+    own = DipoleImage(maskedImage, found.weight, field)
+    _addDipoles(table, own, lobes, sources, dipoles or DipoleControl())
+    describeColumns(table, exposure, threshold, found)
+    table.meta["NUNCOVER"] = nUncovered
+    log.info(
+        "%d sources above %.1f sigma: %d positive, %d negative, %d in dipoles",
+        len(table), threshold, table.meta["NPOS"], table.meta["NNEG"], 2 * table.meta["NDIPOLE"],
+    )  # fmt: skip
+    return table
+
+
+def writeSources(sources: Table, path: str | PathLike[str], overwrite: bool = True) -> None:
+    """Write the table of `detectOnDifference` as a FITS table, HDU SOURCES; FileExistsError unless `overwrite`."""
+    io.writeTable(path, sources, "SOURCES", overwrite)
+
+
+def _levelled(maskedImage: MaskedImage, binSize: int, planes: tuple[str, ...], threads: int) -> MaskedImage:
+    """Return an image without what is left of its background; itself where nothing can be measured."""
+    if binSize == 0:
+        return maskedImage
+    try:
+        image, level = subtractBackground(maskedImage, _backgroundConfig(binSize), planes, threads)
+    except ValueError as error:
+        log.debug("No background: %s", error)
+        return maskedImage
+    log.debug("Background left on the difference: %.4g", level)
+    return MaskedImage(image, maskedImage.mask, maskedImage.variance, maskedImage.xy0)
+
+
+@functools.cache
+def _backgroundConfig(binSize: int) -> SubtractBackgroundConfig:
+    config = SubtractBackgroundConfig()
+    config.binSize, config.useApprox, config.algorithm = binSize, False, "LINEAR"
+    config.freeze()
+    return config
+
+
+def _candidatePeaks(found: Significance, threshold: float) -> Peaks:
+    """Return the peaks that may reach the threshold once their position is fitted."""
+    sigma = found.psf.sigma
+    # A source between four pixels, half a diagonal from each, shows exp(-r^2 / (4 sigma^2)) of its significance.
+    least = threshold * math.exp(-0.5 / (4.0 * sigma**2))
+    peaks = findPeaks(found.image, least, max(1, round(0.5 * found.psf.fwhm)))
+    if peaks.x.size > MAX_SOURCES:
+        log.warning(
+            "%d peaks above %.1f sigma: the subtraction has failed; the first %d are measured",
+            peaks.x.size, threshold, MAX_SOURCES,
+        )  # fmt: skip
+        peaks = Peaks(peaks.x[:MAX_SOURCES], peaks.y[:MAX_SOURCES], peaks.value[:MAX_SOURCES])
+    return peaks
+
+
+def _isFirst(x: FloatArray, y: FloatArray, significance: FloatArray) -> BoolArray:
+    """Return which fits are not a second one of the same source: within a pixel of one as significant, same sign."""
+    isFirst = np.ones(x.size, dtype=bool)
+    rank = np.argsort(np.argsort(-np.abs(significance), kind="stable"), kind="stable")
+    order = np.argsort(y, kind="stable")
+    first = np.arange(x.size)
+    for step in range(1, x.size):
+        first = first[first + step < x.size]
+        a, b = order[first], order[first + step]
+        isNear = y[b] - y[a] < 1.0
+        first, a, b = first[isNear], a[isNear], b[isNear]
+        if not first.size:
+            break
+        isSame = (np.hypot(x[b] - x[a], y[b] - y[a]) < 1.0) & (significance[a] * significance[b] > 0.0)
+        a, b = a[isSame], b[isSame]
+        isFirst[np.where(rank[a] > rank[b], a, b)] = False
+    return isFirst
+
+
+def _measured(exposure: Exposure, sources: PointSources, significance: FloatArray, found: Significance) -> Table:
+    """Return the table's first columns."""
+    x, y = sources.x + exposure.xy0[0], sources.y + exposure.xy0[1]
+    ra, dec = np.full(x.size, np.nan), np.full(x.size, np.nan)
+    if x.size and hasUsableWcs(exposure) and exposure.wcs is not None:
+        ra, dec = pixelsToSky(exposure.wcs, x, y)
+    # The best of all positions shows the source's flux and the noise's help: 1 + 1 / S^2 times too much, on average.
+    with np.errstate(all="ignore"):
+        unbiased = np.where(sources.isFitted, 1.0 - 1.0 / np.maximum(significance**2, 1.0), 1.0)
+    table = Table({"id": np.arange(1, x.size + 1), "x": x, "y": y})
+    table["xErr"], table["yErr"] = sources.xErr * found.noise.applied, sources.yErr * found.noise.applied
+    table["ra"], table["dec"] = ra, dec
+    table["significance"] = significance
+    table["polarity"] = np.where(significance > 0.0, 1, -1).astype(np.int16)
+    table["psfFlux"] = sources.flux * unbiased
+    table["psfFluxErr"] = sources.fluxErr * found.noise.applied
+    table["chi2"] = sources.chi2
+    table["coverage"] = sources.coverage
+    return table
+
+
+def _areas(found: Significance, threshold: float, peaks: Peaks) -> IntArray:
+    """Return the pixels of each peak's footprint: connected pixels beyond the threshold, of its sign."""
+    area = np.ones(peaks.x.size, dtype=np.int64)
+    for sign in (1.0, -1.0):
+        isOwn = np.sign(peaks.value) == sign
+        footprints = FootprintSet.fromPixels(found.image * np.float32(sign) >= threshold)
+        label = footprints.labelsAt(peaks.x[isOwn], peaks.y[isOwn])
+        if len(footprints):
+            area[isOwn] = np.where(label >= 0, footprints.areas[label], 1)
+    return area
+
+
+def _lobeImage(
+    image: PhotometryImage | Exposure | MaskedImage | None,
+    own: PsfField,
+    difference: MaskedImage,
+    planes: tuple[str, ...],
+    threads: int | None,
+) -> DipoleImage | None:
+    """Return an image of before the subtraction on the difference's flux scale, with its PSF."""
+    if image is None:
+        return None
+    given = image if isinstance(image, PhotometryImage) else PhotometryImage(image)
+    maskedImage = given.exposure.maskedImage if isinstance(given.exposure, Exposure) else given.exposure
+    if maskedImage.shape != difference.shape:
+        raise InputImagesError(
+            f"an image of {maskedImage.width}x{maskedImage.height} pixels is given with a difference of "
+            f"{difference.width}x{difference.height}; it must lie on the difference's pixels (warp it first)",
+            shape=maskedImage.shape,
+            otherShape=difference.shape,
+        )
+    maskedImage = atOrigin(maskedImage, difference)
+    if given.scale != 1.0:
+        maskedImage = maskedImage.copy()
+        maskedImage *= given.scale
+    psf = own if given.psf is None else PsfField.of(given.psf, difference.getBBox())
+    return DipoleImage(maskedImage, weightImage(maskedImage, planes, threads), psf)
+
+
+def _addForced(table: Table, name: str, image: DipoleImage | None) -> None:
+    """Add flux and error on an image of before the subtraction."""
+    flux, error = np.full(len(table), np.nan), np.full(len(table), np.nan)
+    if image is not None:
+        forced = forcedPhotometry(image.maskedImage, image.psf, table["x"], table["y"], weight=image.weight)
+        flux, error = np.asarray(forced["flux"]), np.asarray(forced["fluxErr"])
+    table[f"{name}Flux"], table[f"{name}FluxErr"] = flux, error
+
+
+def _addDipoles(
+    table: Table,
+    difference: DipoleImage,
+    lobes: tuple[DipoleImage | None, DipoleImage | None],
+    sources: PointSources,
+    control: DipoleControl,
+) -> None:
+    """Add the columns of dipoles, for both lobes of every fitted pair."""
+    significance, area = np.asarray(table["significance"]), np.asarray(table["area"])
+    pairs = pairPeaks(sources.x, sources.y, significance, control.maxSeparation * difference.psf.fwhm)
+    fits: dict[tuple[int, int], Dipole] = {}
+    isTooLarge = np.zeros(len(table), dtype=bool)
+    for positive, negative in pairs:
+        if area[positive] + area[negative] > control.maxFootprintArea:
+            isTooLarge[[positive, negative]] = True
+            continue
+        places = tuple((float(sources.x[i]), float(sources.y[i])) for i in (positive, negative))
+        dipole = fitDipole(difference, *lobes, peaks=(places[0], places[1]), control=control)
+        if dipole is not None:
+            fits[positive, negative] = dipole
+    number = np.zeros(len(table), dtype=np.int64)
+    flag = np.zeros(len(table), dtype=bool)
+    columns = {name: np.full(len(table), np.nan) for name in _DIPOLE_COLUMNS}
+    x0, y0 = difference.maskedImage.xy0
+    for i, (pair, fit) in enumerate(fits.items(), start=1):
+        rows = list(pair)
+        number[rows], flag[rows] = i, fit.isDipole
+        flux = 0.5 * (fit.fluxPositive + fit.fluxNegative)
+        error = 0.5 * math.hypot(fit.fluxPositiveErr, fit.fluxNegativeErr)
+        values = (fit.x + x0, fit.y + y0, flux, error, fit.separation, fit.orientation, fit.signalToNoise, fit.chi2)
+        for name, value in zip(_DIPOLE_COLUMNS, values, strict=True):
+            columns[name][rows] = value
+    table["dipoleId"] = number
+    for name, numbers in columns.items():
+        table[name] = numbers
+    table["flagDipole"] = flag
+    table["flagDipoleTooLarge"] = isTooLarge
+    table.meta["NDIPOLE"] = int(np.count_nonzero(flag)) // 2
+
+
+_DIPOLE_COLUMNS = (
+    "dipoleX", "dipoleY", "dipoleFlux", "dipoleFluxErr", "dipoleSeparation", "dipoleOrientation", "dipoleSnr",
+    "dipoleChi2",
+)  # fmt: skip

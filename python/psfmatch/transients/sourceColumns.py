@@ -1,0 +1,106 @@
+"""Columns of the table of sources that a difference shows: flags of the pixels about each, units, descriptions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+from astropy import units
+from astropy.table import Table
+
+from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.photometry import Peaks, PointSources, PsfField, Significance
+
+__all__ = ["addFlags", "describeColumns"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+MIN_COVERAGE = 0.9
+"""Sources with less of their sum of P^2 on usable pixels are flagged as masked."""
+SATURATED_PLANES = ("SAT", "SAT_TEMPLATE")
+
+
+def addFlags(
+    table: Table,
+    maskedImage: MaskedImage,
+    peaks: Peaks,
+    sources: PointSources,
+    psf: PsfField,
+    planes: tuple[str, ...],
+) -> None:
+    """Add the flags that tell of the pixels about each source."""
+    core, near = max(1, math.ceil(0.5 * psf.fwhm)), math.ceil(2.0 * psf.fwhm)
+    mask, height, width = maskedImage.mask, maskedImage.height, maskedImage.width
+    isUnusable = maskedImage.badPixels(planes)
+
+    def has(names: Iterable[str], radius: int) -> BoolArray:
+        bits = np.int32(mask.getPlaneBitMask(names, ignoreMissing=True))
+        return _anyWithin((np.asarray(mask) & bits) != 0, peaks, radius) if bits else np.zeros(len(table), dtype=bool)
+
+    isOff = (peaks.x < core) | (peaks.y < core) | (peaks.x >= width - core) | (peaks.y >= height - core)
+    table["flagEdge"] = isOff | has(("EDGE", "NO_DATA"), core)
+    table["flagMasked"] = _anyWithin(isUnusable, peaks, 1) | (sources.coverage < MIN_COVERAGE)
+    table["flagInterpolated"] = has(("INTRP",), core)
+    table["flagSaturated"] = has(SATURATED_PLANES, core)
+    table["flagNearBad"] = _anyWithin(isUnusable, peaks, near)
+    table["flagNoFit"] = ~sources.isFitted
+
+
+def _anyWithin(isSet: BoolArray, peaks: Peaks, radius: int) -> BoolArray:
+    """Return whether any pixel within a distance (pixels) of each peak is set."""
+    height, width = isSet.shape
+    found = np.zeros(peaks.x.size, dtype=bool)
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            if dx * dx + dy * dy <= radius * radius:
+                found |= isSet[np.clip(peaks.y + dy, 0, height - 1), np.clip(peaks.x + dx, 0, width - 1)]
+    return found
+
+
+_DESCRIPTIONS = {
+    "significance": "matched-filter signal-to-noise at the fitted position, signed",
+    "polarity": "1: brighter in the science image, -1: in the template",
+    "chi2": "of the point source, per degree of freedom",
+    "coverage": "share of sum PSF^2 on usable pixels",
+    "area": "pixels beyond the threshold, connected with the peak",
+    "scienceFlux": "forced, PSF of that image, local sky taken off",
+    "templateFlux": "forced, PSF of that image, local sky taken off",
+    "dipoleFlux": "mean of both lobes",
+    "dipoleOrientation": "from the negative to the positive lobe, from x towards y",
+    "flagEdge": "the core (half a FWHM) reaches beyond the image or meets EDGE or NO_DATA",
+    "flagMasked": "the central 3x3 pixels or a tenth of the weight cannot be used",
+    "flagInterpolated": "INTRP in the core",
+    "flagSaturated": "SAT or SAT_TEMPLATE in the core",
+    "flagNearBad": "an unusable pixel within two FWHM",
+    "flagNoFit": "the position could not be fitted: that of the peak's pixel is used",
+    "flagDipole": "classified as one lobe of a dipole",
+    "flagDipoleTooLarge": "has a partner, but footprints too large for a fit",
+}
+
+
+def describeColumns(table: Table, exposure: Exposure, threshold: float, found: Significance) -> None:
+    """Set units, descriptions and meta."""
+    try:
+        flux = units.Unit(str(exposure.metadata.get("BUNIT", "adu")))
+    except ValueError:
+        flux = units.adu
+    for name in table.colnames:
+        table[name].description = _DESCRIPTIONS.get(name)
+        if name.endswith(("Flux", "FluxErr")):
+            table[name].unit = flux
+        elif name in ("ra", "dec"):
+            table[name].unit = units.deg
+        elif name in ("x", "y", "xErr", "yErr", "dipoleX", "dipoleY", "dipoleSeparation"):
+            table[name].unit = units.pix
+        elif name == "dipoleOrientation":
+            table[name].unit = units.rad
+    polarity = np.asarray(table["polarity"])
+    table.meta["NPOS"], table.meta["NNEG"] = int((polarity > 0).sum()), int((polarity < 0).sum())
+    table.meta["THRESH"] = threshold
+    table.meta["NOISESCL"] = found.noise.applied
+    table.meta["NOISEMES"], table.meta["NOISEERR"] = found.noise.measured, found.noise.error
+    table.meta["PSFFWHM"] = found.psf.fwhm
+    if exposure.photoCalib is not None:
+        table.meta["PHOTOCAL"] = exposure.photoCalib

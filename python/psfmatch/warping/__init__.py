@@ -1,0 +1,22 @@
+"""The template brought onto the pixels of the science image by what the WCSs say.
+
+`registration` tells whether two exposures have one pixel grid, which are cut and which resampled; `warper` resamples
+image, variance, mask and PSF; `coverage` tells how much of the science image the template then covers.
+"""
+
+from psfmatch.warping.coverage import REQUIRED_FRACTION, Coverage, measureCoverage, requireCoverage
+from psfmatch.warping.registration import atOrigin, compareGrids, registerTemplate, requireSameShape
+from psfmatch.warping.warper import WarpedPsf, Warper
+
+__all__ = [
+    "REQUIRED_FRACTION",
+    "Coverage",
+    "WarpedPsf",
+    "Warper",
+    "atOrigin",
+    "compareGrids",
+    "measureCoverage",
+    "registerTemplate",
+    "requireCoverage",
+    "requireSameShape",
+]

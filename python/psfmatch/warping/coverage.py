@@ -1,0 +1,126 @@
+"""How much of a science image a registered template covers with pixels that can be used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch.errors import InputImagesError
+from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.strips import mapStrips
+from psfmatch.warping.registration import requireSameShape
+
+__all__ = ["Coverage", "measureCoverage", "requireCoverage"]
+
+log = logging.getLogger("psfmatch.coverage")
+
+UNCOVERED_PLANES = ("BAD", "NO_DATA")
+REQUIRED_FRACTION = 0.1
+"""Of the science image: below it the images count as apart."""
+EXPECTED_FRACTION = 0.2
+"""Below it, a failure of what follows need not surprise."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many pixels of the science image are good in it and in the registered template.
+
+    nPixels : of the science image; nTemplate, nScience, nBoth : good in the template, in the science image, in both;
+    bbox : smallest box, parent pixels of the science image, about those good in both; empty without any.
+    """
+
+    nPixels: int
+    nTemplate: int
+    nScience: int
+    nBoth: int
+    bbox: Box
+
+    @property
+    def fraction(self) -> float:
+        """Share of the science image's pixels that are good in both."""
+        return self.nBoth / self.nPixels if self.nPixels else 0.0
+
+    @property
+    def templateFraction(self) -> float:
+        """Share of the science image's good pixels that are good in the template, too."""
+        return self.nBoth / self.nScience if self.nScience else 0.0
+
+    def toDict(self) -> dict[str, Any]:
+        """Return the numbers, ready for JSON."""
+        fields = asdict(self)
+        fields["bbox"] = [self.bbox.x0, self.bbox.y0, self.bbox.width, self.bbox.height]
+        return {**fields, "fraction": self.fraction, "templateFraction": self.templateFraction}
+
+
+def measureCoverage(
+    template: Exposure | MaskedImage, science: Exposure | MaskedImage, planes: Iterable[str] = UNCOVERED_PLANES
+) -> Coverage:
+    """Count the pixels that are good in both images.
+
+    Parameters
+    ----------
+    template, science
+        Images of one grid; not changed.
+    planes
+        Names of mask planes that make a pixel bad; those whose value is not finite, or whose variance is negative or
+        not finite, are bad anyway.
+
+    Raises
+    ------
+    InputImagesError
+        If the shapes differ.
+    """
+    first, second = (image.maskedImage if isinstance(image, Exposure) else image for image in (template, science))
+    requireSameShape(first, second)
+    planes = tuple(planes)
+    both = np.empty(second.shape, dtype=np.bool_)
+
+    def join(strip: slice) -> tuple[int, int, int]:
+        badTemplate, badScience = first.badPixels(planes, strip), second.badPixels(planes, strip)
+        np.logical_not(badTemplate | badScience, out=both[strip])
+        nTemplate, nScience, nBoth = (int(np.count_nonzero(part)) for part in (badTemplate, badScience, both[strip]))
+        return nTemplate, nScience, nBoth
+
+    counted = np.array(mapStrips(join, second.shape), dtype=np.int64).reshape(-1, 3).sum(axis=0)
+    n = second.image.size
+    return Coverage(n, n - int(counted[0]), n - int(counted[1]), int(counted[2]), _boxOf(both, second.xy0))
+
+
+def requireCoverage(
+    coverage: Coverage, required: float = REQUIRED_FRACTION, expected: float = EXPECTED_FRACTION
+) -> None:
+    """Raise InputImagesError if too little is covered, and warn if it is little.
+
+    Parameters
+    ----------
+    coverage
+        From `measureCoverage`.
+    required, expected
+        Shares of the science image's pixels below which it is an error, and a warning.
+    """
+    if coverage.nBoth > 0 and coverage.fraction >= expected:
+        return
+    found = (
+        f"{100.0 * coverage.fraction:.1f} % of the science image ({coverage.nBoth} of {coverage.nPixels} pixels) is "
+        f"good in both images; {coverage.nTemplate} in the template, {coverage.nScience} in the science image"
+    )
+    if coverage.nBoth == 0 or coverage.fraction < required:
+        raise InputImagesError(
+            f"Input images do not overlap enough: only {found}, {100.0 * required:.0f} % are needed; check the "
+            "coordinates and the masks",
+            **coverage.toDict(),
+        )
+    log.warning("Only %s: the difference may fail or be poor", found)
+
+
+def _boxOf(good: npt.NDArray[np.bool_], xy0: tuple[int, int]) -> Box:
+    rows, columns = np.flatnonzero(good.any(axis=1)), np.flatnonzero(good.any(axis=0))
+    if not rows.size:
+        return Box(xy0[0], xy0[1], 0, 0)
+    x, y = int(columns[0]), int(rows[0])
+    return Box(xy0[0] + x, xy0[1] + y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)
