@@ -141,6 +141,7 @@ documentedDefaults = {
         "halfWidth": 15,
         "maxRegions": 600,
         "iterations": 3,
+        "refineBackground": True,
         "rejectPixels": True,
         "threshold": 5.0,
         "growth": 6,

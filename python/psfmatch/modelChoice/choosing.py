@@ -22,7 +22,7 @@ from psfmatch.modelChoice.layouts import chooseLayout, usualModel
 from psfmatch.modelChoice.trial import Choice, Trial
 from psfmatch.regions import PixelRegions, RegionState, SpatialModel, makeRegions
 from psfmatch.regions.layout import regionCentres
-from psfmatch.regions.pixels import Residuals
+from psfmatch.regions.pixels import BoolStack, Residuals
 
 __all__ = ["KernelChoice", "chooseKernel"]
 
@@ -44,6 +44,8 @@ BRIGHT_SIGNAL = 5.0
 LEAST_GAIN = 0.01
 """Rejection stays, and so do the usual Gaussians, unless bright pixels scatter by this part less without."""
 LARGEST_PULL = 5.0
+MIN_BRIGHT_REGIONS = 20
+"""With bright pixels, without which a hundred functions are not tried."""
 WELL_FITTED = 1.5
 """Scatter of held-out bright pixels that asks for no more functions: variable stars and transients make nearly that."""
 
@@ -138,7 +140,7 @@ def chooseKernel(
     if family.isEqual:
         fit, pointChoices = _choosePoint(fit, fitOther(pointFamilyOf(family)))
         told += pointChoices
-    if fit.scatter > WELL_FITTED:
+    if fit.scatter > WELL_FITTED and fit.nBright >= MIN_BRIGHT_REGIONS:
         fit, richChoices = _chooseFamily(fit, fitOther(richFamilyOf(family)))
         told += richChoices
     model = fit.model
@@ -169,12 +171,15 @@ def chooseKernel(
 
 @dataclass(frozen=True)
 class _FamilyFit:
-    """The best model of one family; scatter : of held-out bright pixels, as `_brightScatter` has it."""
+    """The best model of one family; scatter : of held-out bright pixels, as `_brightScatter` has it; nBright :
+    regions that have any.
+    """
 
     family: GaussianFamily
     model: SpatialModel
     doReject: bool
     scatter: float
+    nBright: int
     choices: tuple[Choice, ...]
 
 
@@ -197,17 +202,12 @@ def _fitFamily(state: RegionState, family: GaussianFamily) -> _FamilyFit:
         f"noise with it ({part:.1%} rejected), {otherScatter:.3f} without."
     )
     log.debug("%s", sentence)
+    nBright = int(_isBright(residuals).any(axis=(1, 2)).sum())
     if doReject:
-        return _FamilyFit(
-            family, model, True, scatter, (*choices, Choice("rejection", "on", scatter, "off", otherScatter, sentence))
-        )
-    return _FamilyFit(
-        family,
-        other,
-        False,
-        otherScatter,
-        (*otherChoices, Choice("rejection", "off", otherScatter, "on", scatter, sentence)),
-    )
+        told = (*choices, Choice("rejection", "on", scatter, "off", otherScatter, sentence))
+        return _FamilyFit(family, model, True, scatter, nBright, told)
+    told = (*otherChoices, Choice("rejection", "off", otherScatter, "on", scatter, sentence))
+    return _FamilyFit(family, other, False, otherScatter, nBright, told)
 
 
 def _choosePoint(usual: _FamilyFit, point: _FamilyFit) -> tuple[_FamilyFit, tuple[Choice, ...]]:
@@ -332,13 +332,17 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
     return model, choices
 
 
+def _isBright(residuals: Residuals) -> BoolStack:
+    return residuals.usable & (residuals.signal > BRIGHT_SIGNAL)
+
+
 def _brightScatter(state: RegionState, residuals: Residuals) -> float:
     """Return the root mean square of held-out residuals on bright pixels, each cut at 5 sigma.
 
     Cut, for variable stars are no model's fault; not a median, for a star that is badly fitted is. In units of a noise
     that is the same for all models: what one predicts for itself grows with the noise that its kernel amplifies.
     """
-    bright = residuals.usable & (residuals.signal > BRIGHT_SIGNAL)
+    bright = _isBright(residuals)
     if not bright.any():
         return math.nan
     regions = state.regions

@@ -34,6 +34,8 @@ log = logging.getLogger("psfmatch.regionFit")
 
 MIN_SIGNIFICANCE = 5.0
 """Of the light that the kernel takes off, in sigma."""
+MIN_FOLLOWING = 0.4
+"""Part of the regions that must be good: sources of two skies lie upon one another by chance."""
 MIN_GOOD_PART = 0.5
 """A region that keeps less than this part of its pixels is told as rejected."""
 
@@ -119,6 +121,14 @@ def fitRegions(
     table = heldOutTable(state, residuals)
     nGood = _settle(candidates, state, table)
     _requireRegions(nGood, config, "left")
+    nUsable = int((state.regions.usable.mean(axis=(1, 2)) >= MIN_GOOD_PART).sum())
+    if nGood < MIN_FOLLOWING * nUsable:
+        raise KernelSolutionError(
+            f"only {nGood} of {nUsable} regions keep half of their pixels, the others do not follow the kernel: the "
+            "image to convolve does not show the light of the other. Check that both show the same sky, registered.",
+            nCandidates=len(candidates),
+            nGood=nGood,
+        )
     covariance = config.calculateKernelUncertainty
     kernel = LinearCombinationKernel(
         basisList,

@@ -19,6 +19,8 @@ SIGNAL_CLASSES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 MIN_CLASS_REGIONS = 4
 """Pixels of fewer regions do not tell what is usual: a star's own misfit would be its measure."""
 MIN_CLASS_PIXELS = 40
+LARGEST_SPREAD = 1e30
+"""Sigma: of pixels near the largest float, whose squares are none."""
 MIN_SIGNAL = 20.0
 """Signal-to-noise of a region's light above which its flux tells whether it varies."""
 NOISE_SPREAD = 1.3
@@ -88,7 +90,7 @@ def _usualSpread(smoothed: PixelStack, light: PixelStack, usable: BoolStack) -> 
             excess = max(0.0, spread**2 - NOISE_SPREAD) ** 0.5
             error = USUAL_ERROR * SMOOTHING * ownMiddle
             own = (1.0 + (excess * max(1.0, ownMiddle / max(middle, 1.0))) ** 2 + error**2) ** 0.5
-        usual[number] = max(1.0, own)
+        usual[number] = min(max(1.0, own), LARGEST_SPREAD)
     return usual[classes].reshape(smoothed.shape)
 
 

@@ -127,7 +127,9 @@ class PixelRegions:
         usable, sky = np.empty_like(self.usable), np.empty(len(self), dtype=np.float32)
 
         def weigh(part: slice) -> None:
-            np.add(self._expectedVariance(model[part], part), modelVariance[part], out=variance[part])
+            # Near the largest float nothing is known of a pixel's variance, and the pixel does not count.
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.add(self._expectedVariance(model[part], part), modelVariance[part], out=variance[part])
             np.logical_and(self.usable[part], variance[part] > 0.0, out=usable[part])
             np.sqrt(np.where(usable[part], variance[part], np.float32(1)), out=sigma[part])
             residual = self.science[part] - model[part] - levels[part]
