@@ -107,8 +107,7 @@ def chooseKernel(
             counts = {"nSources": nStars, "nRequired": config.minKernelSources}
             if nStars == 0:
                 raise NoKernelCandidatesError(
-                    f"of {len(sources)} sources {len(sources)} of candidateList lie outside the images, or too close "
-                    "to their edge",
+                    f"all {len(sources)} sources of candidateList lie outside the images, or too close to their edge",
                     **{**counts, "nSources": len(sources)},
                 )
             raise InsufficientKernelSourcesError(
@@ -199,7 +198,7 @@ def _fitFamily(state: RegionState, family: GaussianFamily) -> _FamilyFit:
     doReject = not otherScatter < scatter * (1.0 - LEAST_GAIN)
     sentence = (
         f"Rejection of pixels: {'on' if doReject else 'off'}; held-out bright pixels scatter by {scatter:.3f} of their "
-        f"noise with it ({part:.1%} rejected), {otherScatter:.3f} without."
+        f"noise with it ({100.0 * part:.1f} % rejected), {otherScatter:.3f} without."
     )
     log.debug("%s", sentence)
     nBright = int(_isBright(residuals).any(axis=(1, 2)).sum())
@@ -293,12 +292,17 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
         difference, runnerUp = min(others, key=lambda item: item[0])
         own = trial.heldOut(chosen)
         chiSquare = float("nan") if own is None else float(own.sum()) / max(1, int(state.pixelCounts.sum()))
-        comparison = f"{abs(difference):.0f} {'higher' if difference >= 0 else 'lower, within its error'}"
+        comparison = f"{abs(difference):.0f} higher in all"
+        if difference < 0.0:
+            error = trial.gain(chosen, runnerUp)[1]
+            comparison = f"{abs(difference):.0f} lower in all, known to {error:.0f}: no reason for the richer one"
+        elif difference < 0.5:
+            comparison = "the same"
         choices.append(
             Choice(
                 name, label(chosen), chiSquare, label(runnerUp), difference,
-                f"{name}: {label(chosen)}; held-out chi-square {chiSquare:.4f} per pixel, that of {label(runnerUp)} "
-                f"is {comparison} in all.",
+                f"{name}: {label(chosen)}; held-out chi-square {chiSquare:.4f} per pixel, with {label(runnerUp)} it is "
+                f"{comparison}.",
             )
         )  # fmt: skip
         model = chosen
@@ -353,14 +357,14 @@ def _brightScatter(state: RegionState, residuals: Residuals) -> float:
 
 def _toldGaussians(fwhms: tuple[float | None, float | None], family: GaussianFamily) -> Choice:
     narrow, wide = fwhms
-    known = narrow is not None and wide is not None
-    between = math.sqrt(max(0.0, wide**2 - narrow**2)) if narrow is not None and wide is not None else math.nan
     sigmas = " ".join(f"{sigma:.2f}" for sigma in family.sigmas)
-    sizes = f"PSF FWHM {narrow:.2f} and {wide:.2f} px" if known else "PSF sizes unknown, 3.5 px assumed"
+    sizes = "PSF sizes that are unknown, taken as 3.5 px"
+    if narrow is not None and wide is not None:
+        between = math.sqrt(abs(wide**2 - narrow**2))
+        sizes = f"PSF FWHM {narrow:.2f} and {wide:.2f} px, {between:.2f} px "
+        sizes += "between them" if wide >= narrow else "that it must sharpen"
     return Choice(
         "kernel", f"{family.kernelSize} px", family.kernelSize, "21 px", 21.0,
-        f"Kernel of {family.kernelSize}x{family.kernelSize} px, sigmas {sigmas} px: "
-        f"{sizes}"
-        + (f", {between:.2f} px between them" if known else "")
-        + f"; the widest is {WIDEST_SIGMA:g} sigma of the wider PSF for its wings, which the usual 21 px may cut.",
+        f"Kernel of {family.kernelSize}x{family.kernelSize} px, Gaussians of sigma {sigmas} px, for {sizes}. The "
+        f"widest is {WIDEST_SIGMA:g} sigma of the wider PSF, for its wings, which the usual 21 px may cut.",
     )  # fmt: skip

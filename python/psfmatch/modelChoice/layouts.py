@@ -64,12 +64,11 @@ def chooseLayout(
 
 def _layoutChoice(chosen: str, gain: float, error: float, total: float) -> Choice:
     other = "stars" if chosen == "tiles" else "tiles"
-    difference = abs(gain)
+    figures = {"stars": total, "tiles": total - gain}
     return Choice(
-        "layout", chosen, total, other, gain,
-        f"Regions: {chosen}; chi-square of withheld stars (in all {total:.0f}) "
-        + (f"is {difference:.0f} lower than with {other}." if chosen == "tiles" else
-           f"with tiles is {difference:.0f} {'lower' if gain > 0 else 'higher'}, its error {error:.0f}."),
+        "layout", chosen, figures[chosen], other, figures[other],
+        f"Regions: {chosen}; chi-square of withheld stars is {total:.0f} by a fit to stars, {total - gain:.0f} by one "
+        f"to tiles, a difference known to {error:.0f}.",
     )  # fmt: skip
 
 

@@ -40,11 +40,12 @@ class Rule:
 
     def tell(self, value: float, grade: str) -> str:
         """Return in words what the figure is, and what the next better grade asks for."""
-        told = self.words.format(f"{value:.3g}")
-        if grade == "A":
-            return f"{told}; {self._asked(self.limits[0])} is A"
-        better = GRADES[GRADES.index(grade) - 1]
-        return f"{told}; {better} needs {self._asked(self.limits[GRADES.index(better)])}"
+        better = GRADES[max(0, GRADES.index(grade) - 1)]
+        limit = self.limits[GRADES.index(better)]
+        # A value just beyond its limit must not look like it.
+        isClose = any(f"{value:.3g}" == f"{side:.3g}" for side in (limit, 1.0 / limit if limit else 0.0))
+        told = self.words.format(f"{value:.5g}" if isClose else f"{value:.3g}")
+        return f"{told}; {self._asked(limit)} is A" if grade == "A" else f"{told}; {better} needs {self._asked(limit)}"
 
     def _holds(self, value: float, limit: float) -> bool:
         if self.kind == "near one":
@@ -63,7 +64,7 @@ RULES = (
     Rule("nSources", "{} sources could be judged", (10, 4, 2, 0), "least"),
     Rule("saturatedFraction", "{} of the bright sources saturate", (0.35, 0.6, 0.9, 1.0)),
     Rule("sourceRobust", "the difference scatters by {} of its noise on sources", (1.12, 1.3, 1.8, 3.0)),
-    Rule("sourcePlain", "with its tails it scatters by {} of its noise on sources", (1.3, 1.8, 4.0, 10.0)),
+    Rule("sourcePlain", "with its tails the difference scatters by {} of its noise there", (1.3, 1.8, 4.0, 10.0)),
     # A corner alone spoils no image.
     Rule(
         "worstRegion",
