@@ -64,7 +64,7 @@ RULES = (
     Rule("nSources", "{} sources could be judged", (10, 4, 2, 0), "least"),
     Rule("saturatedFraction", "{} of the bright sources saturate", (0.35, 0.6, 0.9, 1.0)),
     Rule("sourceRobust", "the difference scatters by {} of its noise on sources", (1.12, 1.3, 1.8, 3.0)),
-    Rule("sourcePlain", "with its tails the difference scatters by {} of its noise there", (1.3, 1.8, 4.0, 10.0)),
+    Rule("sourcePlain", "with its tails the difference scatters by {} of its noise on sources", (1.3, 1.8, 4.0, 10.0)),
     # A corner alone spoils no image.
     Rule(
         "worstRegion",
