@@ -28,6 +28,10 @@ from psfmatch.warping import atOrigin, registerTemplate, requireSameShape
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
 
 
+EQUAL_WIDTHS = 0.03
+"""Of PSFs that count as equally wide: neither direction has to sharpen beyond what their measurement tells."""
+
+
 class ImagePsfMatchConfig(StarMatchConfig):
     """Configuration of `ImagePsfMatchTask`: that of the selection of stars, and of the kernel."""
 
@@ -237,7 +241,7 @@ class ImagePsfMatchTask(StarMatchTask):
         displays.showInputs(template, scienceMaskedImage)
         if templateFwhmPix is not None and scienceFwhmPix is not None:
             self.log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
-            if templateFwhmPix > scienceFwhmPix:
+            if templateFwhmPix > (1.0 + EQUAL_WIDTHS) * scienceFwhmPix:
                 self.log.warning(
                     "The image to convolve has the wider PSF (%.2f > %.2f px): its kernel must sharpen, which "
                     "amplifies noise; convolve the other image instead (convolveTemplate)",

@@ -103,12 +103,12 @@ TEST_CASE("Alard-Lupton images are Gaussians times monomials, pixel by pixel") {
 
 TEST_CASE("Hermite functions are orthogonal and span what the monomials span") {
     using psfmatch::Polynomials;
-    // Ten sigma to the edge: what is cut off there is below rounding.
-    KernelBasis const hermite = makeAlardLuptonBasis(12, {1.2}, {8}, Polynomials::hermite);
+    // Waves of up to sqrt(17) / sigma = 2.1 per pixel, which the grid holds, and 4.1 sigma wide, far from the edge.
+    KernelBasis const hermite = makeAlardLuptonBasis(15, {2.0}, {8}, Polynomials::hermite);
     RowMatrix const gram = hermite.images * hermite.images.transpose() / hermite.images.row(0).squaredNorm();
     CHECK((gram - RowMatrix::Identity(gram.rows(), gram.cols())).cwiseAbs().maxCoeff() < 1e-3);
 
-    KernelBasis const monomials = makeAlardLuptonBasis(12, {1.2}, {8});
+    KernelBasis const monomials = makeAlardLuptonBasis(15, {2.0}, {8});
     REQUIRE(monomials.size() == hermite.size());
     Eigen::MatrixXd const axes = hermite.images.transpose().householderQr().householderQ() *
                                  Eigen::MatrixXd::Identity(hermite.images.cols(), hermite.size());
@@ -118,7 +118,7 @@ TEST_CASE("Hermite functions are orthogonal and span what the monomials span") {
         CHECK((image - axes * (axes.transpose() * image)).norm() < 1e-13 * image.norm());
     }
     // Prefixes, too: a lower degree is the first images of a higher one.
-    KernelBasis const lower = makeAlardLuptonBasis(12, {1.2}, {3}, Polynomials::hermite);
+    KernelBasis const lower = makeAlardLuptonBasis(15, {2.0}, {3}, Polynomials::hermite);
     CHECK((lower.images - hermite.images.topRows(lower.size())).cwiseAbs().maxCoeff() < 1e-16);
     CHECK((hermite.images.row(0) - monomials.images.row(0)).cwiseAbs().maxCoeff() < 1e-16);
 }

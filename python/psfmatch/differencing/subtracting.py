@@ -7,18 +7,24 @@ import logging
 import math
 from typing import Any, Literal
 
+import numpy as np
+
 from psfmatch.differencing.configuration import FrontDoorConfig, frontDoorConfig
 from psfmatch.differencing.finishing import finish
-from psfmatch.differencing.inputs import makeInputs
+from psfmatch.differencing.inputs import Inputs, makeInputs
 from psfmatch.differencing.ladder import solveByLadder
 from psfmatch.differencing.result import SubtractionResult
-from psfmatch.exposure import toExposure
-from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
+from psfmatch.exposure import Box, toExposure
+from psfmatch.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
+from psfmatch.warping import atOrigin
 
 __all__ = ["MODES", "subtract"]
 
 log = logging.getLogger("psfmatch.differencing")
+
+DEPTH_SOURCES, DEPTH_HALF_BOX = 50, 7
+"""Sources, and half the side (pixels) of the boxes about them, that tell which image has less noise."""
 
 Mode = Literal["auto", "convolveTemplate", "convolveScience"]
 MODES: tuple[Mode, ...] = ("auto", "convolveTemplate", "convolveScience")
@@ -78,7 +84,7 @@ def subtract(
     with task.timer("measurePsf"):
         sources = candidateList if candidateList is not None else inputs.sources
         fwhms = task.measureFwhms(inputs.template, inputs.science, sources, templateFwhmPix, scienceFwhmPix)
-    convolveTemplate, direction = _chooseDirection(mode, fwhms)
+    convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
     made = solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate)
     return finish(made, inputs, fwhms, convolveTemplate, (*inputs.choices, direction, *made.choices), task.threads)
 
@@ -92,8 +98,8 @@ def _zeroParameterConfig() -> FrontDoorConfig:
     return config
 
 
-def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None]) -> tuple[bool, Choice]:
-    """Return whether the template is convolved, and why."""
+def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None], inputs: Inputs) -> tuple[bool, Choice]:
+    """Return whether the template is convolved, and why: the sharper image, of two alike the one with less noise."""
     narrow, wide = fwhms
     sizes = (
         ""
@@ -105,6 +111,13 @@ def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None]) -> tu
         sentence = f"Convolving the {'template' if isTemplate else 'science image'}, as asked for{sizes}."
     elif narrow is None or wide is None:
         isTemplate, sentence = True, "Convolving the template: the PSF sizes are unknown."
+    elif abs(narrow - wide) <= EQUAL_WIDTHS * max(narrow, wide) and (depth := _relativeDepth(inputs)) is not None:
+        isTemplate = depth >= 1.0
+        sentence = (
+            f"Convolving the {'template' if isTemplate else 'science image'}{sizes}, equal within {EQUAL_WIDTHS:.0%}; "
+            f"sources have {depth:.2f} times the signal-to-noise in the template, and noise that is smoothed stays "
+            "correlated."
+        )
     else:
         isTemplate = narrow <= wide
         sentence = (
@@ -114,3 +127,24 @@ def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None]) -> tu
     log.info("%s", sentence)
     chosen = "template" if isTemplate else "science"
     return isTemplate, Choice("direction", chosen, narrow or math.nan, "", wide or math.nan, sentence)
+
+
+def _relativeDepth(inputs: Inputs) -> float | None:
+    """Return signal-to-noise in the template over that in the science image, median of the brightest sources."""
+    science = inputs.science.maskedImage
+    template = atOrigin(inputs.template.maskedImage, science)
+    box, side = science.getBBox(), 2 * DEPTH_HALF_BOX + 1
+    ratios = []
+    for x, y in zip(inputs.sources["x"][:DEPTH_SOURCES], inputs.sources["y"][:DEPTH_SOURCES], strict=True):
+        part = Box(round(float(x)) - DEPTH_HALF_BOX, round(float(y)) - DEPTH_HALF_BOX, side, side)
+        if not box.containsBox(part):
+            continue
+        light = []
+        for image in (template.subset(part), science.subset(part)):
+            good = ~image.badPixels(("BAD", "SAT", "NO_DATA")) & (image.variance > 0.0)
+            pixels = image.image[good].astype(np.float64)
+            noise = math.sqrt(float(image.variance[good].sum()))
+            light.append(float((pixels - np.median(pixels)).sum()) / noise if good.mean() > 0.5 else math.nan)
+        if light[0] > 0.0 and light[1] > 0.0:
+            ratios.append(light[0] / light[1])
+    return float(np.median(ratios)) if ratios else None

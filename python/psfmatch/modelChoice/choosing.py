@@ -170,14 +170,15 @@ def chooseKernel(
 
 @dataclass(frozen=True)
 class _FamilyFit:
-    """The best model of one family; scatter : of held-out bright pixels, as `_brightScatter` has it; nBright :
-    regions that have any.
+    """The best model of one family; scatter, pull : of held-out bright pixels, in a unit for all models and in the
+    noise that this one predicts, as `_brightScatter` has them; nBright : regions that have any.
     """
 
     family: GaussianFamily
     model: SpatialModel
     doReject: bool
     scatter: float
+    pull: float
     nBright: int
     choices: tuple[Choice, ...]
 
@@ -190,11 +191,11 @@ def _fitFamily(state: RegionState, family: GaussianFamily) -> _FamilyFit:
     """
     model, choices = _chooseModel(state, family)
     residuals = state.judge(state.system(model.highestOrder), model)
-    scatter, part = _brightScatter(state, residuals), float(state.rejected.mean())
+    (scatter, pull), part = _brightScatter(state, residuals), float(state.rejected.mean())
     state.unreject()
     # Another model may serve all pixels; where this one serves the others well, it is hardly another.
     other, otherChoices = _chooseModel(state, family) if scatter > WELL_FITTED else (model, choices)
-    otherScatter = _brightScatter(state, state.judge(state.system(other.highestOrder), other))
+    otherScatter, otherPull = _brightScatter(state, state.judge(state.system(other.highestOrder), other))
     doReject = not otherScatter < scatter * (1.0 - LEAST_GAIN)
     sentence = (
         f"Rejection of pixels: {'on' if doReject else 'off'}; held-out bright pixels scatter by {scatter:.3f} of their "
@@ -204,20 +205,22 @@ def _fitFamily(state: RegionState, family: GaussianFamily) -> _FamilyFit:
     nBright = int(_isBright(residuals).any(axis=(1, 2)).sum())
     if doReject:
         told = (*choices, Choice("rejection", "on", scatter, "off", otherScatter, sentence))
-        return _FamilyFit(family, model, True, scatter, nBright, told)
+        return _FamilyFit(family, model, True, scatter, pull, nBright, told)
     told = (*otherChoices, Choice("rejection", "off", otherScatter, "on", scatter, sentence))
-    return _FamilyFit(family, other, False, otherScatter, nBright, told)
+    return _FamilyFit(family, other, False, otherScatter, otherPull, nBright, told)
 
 
 def _choosePoint(usual: _FamilyFit, point: _FamilyFit) -> tuple[_FamilyFit, tuple[Choice, ...]]:
-    """Return the fit that leaves held-out bright pixels with less scatter, one pixel where both are as good."""
-    isBetter = not point.scatter > usual.scatter
+    """Return the fit to one pixel unless the Gaussians leave held-out bright pixels with clearly less scatter."""
+    # Gaussians smooth noise, which lowers the one, and may amplify it, which lowers the other.
+    least = 1.0 - LEAST_GAIN
+    isBetter = not (usual.scatter < least * point.scatter and usual.pull < least * point.pull)
     chosen, other = ("one pixel", "Gaussians") if isBetter else ("Gaussians", "one pixel")
-    figures = {"Gaussians": usual.scatter, "one pixel": point.scatter}
+    figures = {"Gaussians": usual.pull, "one pixel": point.pull}
     choice = Choice(
         "equalPsfs", chosen, figures[chosen], other, figures[other],
-        f"The PSFs are nearly equal: held-out bright pixels scatter by {usual.scatter:.3f} of their noise with the "
-        f"Gaussians, by {point.scatter:.3f} with a kernel of one pixel, which changes the scale alone; "
+        f"The PSFs are nearly equal: held-out bright pixels scatter by {usual.pull:.3f} of their noise with the "
+        f"Gaussians, by {point.pull:.3f} with a kernel of one pixel, which changes the scale alone; "
         f"{'it is' if isBetter else 'the Gaussians are'} taken.",
     )  # fmt: skip
     return (point, (choice, *point.choices)) if isBetter else (usual, (choice,))
@@ -340,19 +343,22 @@ def _isBright(residuals: Residuals) -> BoolStack:
     return residuals.usable & (residuals.signal > BRIGHT_SIGNAL)
 
 
-def _brightScatter(state: RegionState, residuals: Residuals) -> float:
-    """Return the root mean square of held-out residuals on bright pixels, each cut at 5 sigma.
+def _brightScatter(state: RegionState, residuals: Residuals) -> tuple[float, float]:
+    """Return the root mean square of held-out residuals on bright pixels, each cut at 5 sigma, in two units.
 
-    Cut, for variable stars are no model's fault; not a median, for a star that is badly fitted is. In units of a noise
-    that is the same for all models: what one predicts for itself grows with the noise that its kernel amplifies.
+    Cut, for variable stars are no model's fault; not a median, for a star that is badly fitted is. First in a noise
+    that is the same for all models, for what one predicts for itself grows with the noise that its kernel amplifies;
+    then in that.
     """
     bright = _isBright(residuals)
     if not bright.any():
-        return math.nan
+        return math.nan, math.nan
     regions = state.regions
     variance = regions.scienceVariance[bright] + np.float32(state.kernelNorm**2) * regions.templateVariance[bright]
-    squares = residuals.pull[bright].astype(np.float64) ** 2 * residuals.variance[bright] / variance
-    return float(np.sqrt(np.minimum(squares, LARGEST_PULL**2).mean()))
+    pulls = residuals.pull[bright].astype(np.float64) ** 2
+    squares = pulls * residuals.variance[bright] / variance
+    scatter, pull = (float(np.sqrt(np.minimum(values, LARGEST_PULL**2).mean())) for values in (squares, pulls))
+    return scatter, pull
 
 
 def _toldGaussians(fwhms: tuple[float | None, float | None], family: GaussianFamily) -> Choice:

@@ -1,4 +1,7 @@
-"""Equal PSFs with spikes that are turned against each other: no four Gaussians of low degree match them."""
+"""Which functions make the kernel between PSFs of equal width: one pixel, four Gaussians, or many terms.
+
+PSFs with spikes that are turned against each other are matched by no four Gaussians of low degree.
+"""
 
 import numpy as np
 import pytest
@@ -56,6 +59,42 @@ def test_manyTermsAreTaken(images):
     good = bright & np.isfinite(pull) & ~result.difference.maskedImage.badPixels(("NO_DATA", "EDGE"))
     assert good.sum() > 500
     assert np.std(pull[good]) < 1.6
+
+
+@pytest.mark.parametrize("isTemplateDeeper", [True, False])
+def test_equalPsfs(isTemplateDeeper):
+    """One pixel is enough, and the image with less noise is the one convolved: the difference stays white."""
+    generator = np.random.default_rng(12)
+    x, y = generator.uniform(20, SIDE - 20, (2, 30))
+    fluxes = 10 ** generator.uniform(3.3, 4.5, 30)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    light = sum(
+        flux * np.exp(-0.5 * ((columns - at) ** 2 + (rows - to) ** 2) / 2.25) / (2 * np.pi * 2.25)
+        for at, to, flux in zip(x, y, fluxes, strict=True)
+    )
+    noises = (2.0, 6.0) if isTemplateDeeper else (6.0, 2.0)
+    images = [
+        MaskedImage(
+            (light + generator.normal(0.0, noise, light.shape)).astype(np.float32),
+            None,
+            np.full(light.shape, noise**2, np.float32),
+        )
+        for noise in noises
+    ]
+    config = frontDoorConfig()
+    config.doDecorrelate = config.doAssessQuality = False
+    config.chooseKernel = True
+    result = subtract(*images, config=config)
+    assert result.convolved == ("template" if isTemplateDeeper else "science")
+    direction, functions = (
+        next(choice for choice in result.choices if choice.name == name) for name in ("direction", "equalPsfs")
+    )
+    assert "equal within 3%" in direction.sentence
+    assert functions.chosen == "one pixel", functions.sentence
+    # Thirty stars of a signal-to-noise of 100 to 1500: a thousandth of the light.
+    assert result.kernel.kernelSum(128, 128) == pytest.approx(1.0, abs=0.004)
+    pull = (result.difference.image / np.sqrt(result.difference.variance))[light > 30]
+    assert np.std(pull[np.isfinite(pull)]) == pytest.approx(1.0, abs=0.08)
 
 
 def test_richFamily():
