@@ -211,10 +211,10 @@ def _fitFamily(state: RegionState, family: GaussianFamily) -> _FamilyFit:
 
 
 def _choosePoint(usual: _FamilyFit, point: _FamilyFit) -> tuple[_FamilyFit, tuple[Choice, ...]]:
-    """Return the fit to one pixel unless the Gaussians leave held-out bright pixels with clearly less scatter."""
+    """Return the fit to one pixel, but that to Gaussians if they leave held-out bright pixels with less scatter."""
     # Gaussians smooth noise, which lowers the one, and may amplify it, which lowers the other.
     least = 1.0 - LEAST_GAIN
-    isBetter = not (usual.scatter < least * point.scatter and usual.pull < least * point.pull)
+    isBetter = least * point.scatter <= usual.scatter or least * point.pull <= usual.pull  # never without bright pixels
     chosen, other = ("one pixel", "Gaussians") if isBetter else ("Gaussians", "one pixel")
     figures = {"Gaussians": usual.pull, "one pixel": point.pull}
     choice = Choice(
