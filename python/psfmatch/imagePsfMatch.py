@@ -15,7 +15,7 @@ import numpy as np
 from psfmatch import displays
 from psfmatch.cells import SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.noise.differentialBackground import MAX_SKY_PIXELS, refineBackground
+from psfmatch.noise.differentialBackground import refineBackground
 from psfmatch.recipe import edgeHandlingOf, warperOf
 from psfmatch.regions import makeRegions
 from psfmatch.regions.layout import insideFit
@@ -258,7 +258,8 @@ class ImagePsfMatchTask(StarMatchTask):
         displays.showSpatialCells(scienceMaskedImage, cellSet)
         with self.timer("convolve"):
             matched = fit.kernel.convolve(template, edgeHandlingOf(self.kConfig), threads=self.threads)
-        if self._isSkyUnseen(cellSet, science=scienceMaskedImage):
+        config = self.kConfig
+        if config.fitMethod == "regions" and config.fitForBackground and config.regionConfig.refineBackground:
             with self.timer("background"):
                 difference = subtractMatchedTemplate(scienceMaskedImage, matched, fit.background, self.threads)
                 fit = replace(fit, background=refineBackground(difference, fit.background))
@@ -289,14 +290,6 @@ class ImagePsfMatchTask(StarMatchTask):
             nOutside = int((~insideFit(x, y, science.getBBox(), kernelSize)).sum())
             self.metadata["rejectedSources"] = {"outside, or too close to the edge": nOutside} if nOutside else {}
         return makeRegions(template, science, self.kConfig, kernelSize, sources)
-
-    def _isSkyUnseen(self, cellSet: SpatialCellSet, science: MaskedImage) -> bool:
-        """Return whether the regions fitted cover so little of the sky that the background is to be fitted again."""
-        region = self.kConfig.regionConfig
-        if self.kConfig.fitMethod != "regions" or not (self.kConfig.fitForBackground and region.refineBackground):
-            return False
-        covered = len(list(cellSet)) * (2 * region.halfWidth + 1) ** 2
-        return bool(covered < 0.5 * min(MAX_SKY_PIXELS, science.image.size))
 
     def registerTemplate(
         self, templateExposure: Exposure, scienceExposure: Exposure, doWarping: bool = True

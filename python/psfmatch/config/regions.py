@@ -35,7 +35,7 @@ class RegionConfig(Config):
         min=1,
     )
     refineBackground = Field[bool](
-        doc="Fit the background once more to blank sky all over the image, where regions cover less than half of it.",
+        doc="Fit the background once more, to blank sky all over the image, the kernel held fixed.",
         default=True,
     )
     rejectPixels = Field[bool](doc="Leave out pixels that the model of the other regions cannot explain.", default=True)
