@@ -21,7 +21,7 @@ from psfmatch.regions import makeRegions
 from psfmatch.regions.layout import insideFit
 from psfmatch.selection import buildCellSet, isFinishedList
 from psfmatch.starMatch import StarMatchConfig, StarMatchTask
-from psfmatch.subtraction import subtractMatched, subtractMatchedTemplate
+from psfmatch.subtraction import matchedExposure, subtractMatched, subtractMatchedTemplate
 from psfmatch.task import Struct, timeMethod
 from psfmatch.warping import atOrigin, registerTemplate, requireSameShape
 
@@ -165,11 +165,8 @@ class ImagePsfMatchTask(StarMatchTask):
         else:
             result = self.matchMaskedImages(science, template, sources, scienceFwhmPix, templateFwhmPix)
         result.warpedExposure = templateExposure
-        result.matchedExposure = Exposure(
-            result.matchedImage,
-            wcs=scienceExposure.wcs,
-            photoCalib=scienceExposure.photoCalib,
-            filter=templateExposure.filter if convolveTemplate else scienceExposure.filter,
+        result.matchedExposure = matchedExposure(
+            result.matchedImage, templateExposure, scienceExposure, isScienceConvolved=not convolveTemplate
         )
         return result
 

@@ -136,14 +136,8 @@ class ModelPsfMatchTask(PsfMatchTask):
         self._recordResidual(cellSet)
         with self.timer("convolve"):
             pixels = fit.kernel.convolve(exposure.maskedImage, edgeHandlingOf(self.kConfig), threads=self.threads)
-        matched = Exposure(
-            pixels,
-            wcs=exposure.wcs,
-            psf=referencePsfModel,
-            photoCalib=exposure.photoCalib,
-            filter=exposure.filter,
-            metadata=dict(exposure.metadata),
-        )
+        matched = exposure.withPixels(pixels)
+        matched.psf = referencePsfModel
         return Struct(
             psfMatchedExposure=matched,
             psfMatchingKernel=fit.kernel,

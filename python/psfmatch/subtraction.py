@@ -15,7 +15,7 @@ from psfmatch.kernels import SpatialFunction2D
 from psfmatch.threads import resolveThreads
 from psfmatch.warping import atOrigin
 
-__all__ = ["subtractMatched", "subtractMatchedScience", "subtractMatchedTemplate"]
+__all__ = ["matchedExposure", "subtractMatched", "subtractMatchedScience", "subtractMatchedTemplate"]
 
 
 def subtractMatched(
@@ -48,14 +48,18 @@ def subtractMatched(
         pixels = subtractMatchedScience(matched, unconvolved, background, kernelSum, threads)
     else:
         pixels = subtractMatchedTemplate(science.maskedImage, matched, background, threads)
-    return Exposure(
-        pixels,
-        wcs=science.wcs,
-        psf=template.psf if isScienceConvolved else science.psf,
-        photoCalib=science.photoCalib,
-        filter=science.filter,
-        metadata=dict(science.metadata),
-    )
+    difference = science.withPixels(pixels)
+    if isScienceConvolved:
+        difference.psf = template.psf
+    return difference
+
+
+def matchedExposure(
+    matched: MaskedImage, template: Exposure, science: Exposure, *, isScienceConvolved: bool
+) -> Exposure:
+    """Return the convolved pixels, which lie on the science image's grid, with the filter of what was convolved."""
+    convolved = science if isScienceConvolved else template
+    return Exposure(matched, wcs=science.wcs, photoCalib=science.photoCalib, filter=convolved.filter)
 
 
 def subtractMatchedTemplate(

@@ -182,14 +182,8 @@ def decorrelate(
         maskedKernelFraction=maskedKernelFraction,
         threads=nThreads,
     )
-    exposure = Exposure(
-        result,
-        wcs=difference.wcs,
-        psf=effective,
-        photoCalib=difference.photoCalib,
-        filter=difference.filter,
-        metadata=dict(difference.metadata),
-    )
+    exposure = difference.withPixels(result)
+    exposure.psf = effective
     log.info(
         "Decorrelated with a kernel of %d px, order %d; variance ratio %.3g",
         correction.shape[0],

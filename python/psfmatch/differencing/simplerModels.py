@@ -15,9 +15,10 @@ from psfmatch.cells import SpatialCellSet
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
+from psfmatch.photometry import boxLight
 from psfmatch.psf import asPsf
 from psfmatch.recipe import edgeHandlingOf
-from psfmatch.subtraction import subtractMatched
+from psfmatch.subtraction import matchedExposure, subtractMatched
 from psfmatch.task import Struct
 from psfmatch.warping import atOrigin
 
@@ -26,12 +27,10 @@ __all__ = ["byPsfModels", "byScale"]
 FloatArray = npt.NDArray[np.float64]
 NOISE_FLOOR = 1e-3
 """Of the power of the narrower PSF: frequencies below it are not divided (Wiener filter)."""
-APERTURE = 7  # px, half side
-SKY_RING = 5
-"""Pixels about the aperture that tell the sky in it."""
 MIN_SNR = 10.0
 MAX_RATIOS = 50
 """Sources that tell the flux ratio."""
+UNUSABLE = ("SAT", "NO_DATA")
 
 
 def byPsfModels(
@@ -92,37 +91,17 @@ def _fluxRatio(template: Exposure, science: Exposure, sources: Any) -> float:
     if template.photoCalib and science.photoCalib:
         return float(template.photoCalib) / float(science.photoCalib)
     before = atOrigin(template.maskedImage, science.maskedImage)
-    x0, y0 = science.xy0
-    ratios, nTried = [], 0
     bright = sources[np.asarray(sources["snr"]) > MIN_SNR][:MAX_RATIOS]
-    for x, y in zip(bright["x"], bright["y"], strict=True):
-        nTried += 1
-        column, row = round(float(x)) - x0, round(float(y)) - y0
-        top, left = max(0, row - APERTURE - SKY_RING), max(0, column - APERTURE - SKY_RING)
-        part = np.s_[top : row + APERTURE + SKY_RING + 1, left : column + APERTURE + SKY_RING + 1]
-        good = np.ones(before.image[part].shape, dtype=bool)
-        for image in (science.maskedImage, before):
-            good &= np.isfinite(image.image[part])
-            good &= (np.asarray(image.mask)[part] & image.mask.getPlaneBitMask(("SAT", "NO_DATA"))) == 0
-        isRow = np.abs(np.arange(len(good)) + top - row) <= APERTURE
-        isColumn = np.abs(np.arange(len(good.T)) + left - column) <= APERTURE
-        inside = isRow[:, np.newaxis] & isColumn
-        light = []
-        for image in (science.maskedImage, before):
-            pixels, variance = image.image[part].astype(np.float64), image.variance[part]
-            if min((good & inside).sum(), (good & ~inside).sum()) < 30:
-                light.append(math.nan)
-                continue
-            noise = math.sqrt(max(float(np.nansum(variance[good & inside])), 0.0))
-            level = float((pixels[good & inside] - np.median(pixels[good & ~inside])).sum())
-            light.append(level if level > 5.0 * noise else math.nan)
-        if math.isfinite(light[0]) and math.isfinite(light[1]):
-            ratios.append(light[0] / light[1])
+    x, y = bright["x"], bright["y"]
+    ours, ourError = boxLight(science.maskedImage, x, y, UNUSABLE)
+    theirs, theirError = boxLight(before, x, y, UNUSABLE)
+    isSeen = (ours > 5.0 * ourError) & (theirs > 5.0 * theirError)
+    ratios = ours[isSeen] / theirs[isSeen]
     # Of images of different skies a few sources lie upon another by chance.
-    if 2 * len(ratios) <= nTried:
+    if 2 * len(ratios) <= len(bright):
         raise InputImagesError(
-            f"nothing tells the flux ratio: no photometric calibration of both images, and {len(ratios)} of {nTried} "
-            "sources stand out in both by 5 sigma"
+            "nothing tells the flux ratio: no photometric calibration of both images, and "
+            f"{len(ratios)} of {len(bright)} sources stand out in both by 5 sigma"
         )
     return float(np.median(ratios))
 
@@ -154,7 +133,7 @@ def _subtract(
             threads=threads,
         ),
         matchedImage=matched,
-        matchedExposure=Exposure(matched, wcs=science.wcs, photoCalib=science.photoCalib, filter=template.filter),
+        matchedExposure=matchedExposure(matched, template, science, isScienceConvolved=not convolveTemplate),
         warpedExposure=template,
         psfMatchingKernel=kernel,
         backgroundModel=background,

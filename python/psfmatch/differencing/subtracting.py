@@ -14,17 +14,18 @@ from psfmatch.differencing.finishing import finish
 from psfmatch.differencing.inputs import Inputs, makeInputs
 from psfmatch.differencing.ladder import solveByLadder
 from psfmatch.differencing.result import SubtractionResult
-from psfmatch.exposure import Box, toExposure
+from psfmatch.exposure import toExposure
 from psfmatch.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
+from psfmatch.photometry import boxLight
 from psfmatch.warping import atOrigin
 
 __all__ = ["MODES", "subtract"]
 
 log = logging.getLogger("psfmatch.differencing")
 
-DEPTH_SOURCES, DEPTH_HALF_BOX = 50, 7
-"""Sources, and half the side (pixels) of the boxes about them, that tell which image has less noise."""
+DEPTH_SOURCES = 50
+"""Sources that tell which image has less noise."""
 
 Mode = Literal["auto", "convolveTemplate", "convolveScience"]
 MODES: tuple[Mode, ...] = ("auto", "convolveTemplate", "convolveScience")
@@ -133,18 +134,7 @@ def _relativeDepth(inputs: Inputs) -> float | None:
     """Return signal-to-noise in the template over that in the science image, median of the brightest sources."""
     science = inputs.science.maskedImage
     template = atOrigin(inputs.template.maskedImage, science)
-    box, side = science.getBBox(), 2 * DEPTH_HALF_BOX + 1
-    ratios = []
-    for x, y in zip(inputs.sources["x"][:DEPTH_SOURCES], inputs.sources["y"][:DEPTH_SOURCES], strict=True):
-        part = Box(round(float(x)) - DEPTH_HALF_BOX, round(float(y)) - DEPTH_HALF_BOX, side, side)
-        if not box.containsBox(part):
-            continue
-        light = []
-        for image in (template.subset(part), science.subset(part)):
-            good = ~image.badPixels(("BAD", "SAT", "NO_DATA")) & (image.variance > 0.0)
-            pixels = image.image[good].astype(np.float64)
-            noise = math.sqrt(float(image.variance[good].sum()))
-            light.append(float((pixels - np.median(pixels)).sum()) / noise if good.mean() > 0.5 else math.nan)
-        if light[0] > 0.0 and light[1] > 0.0:
-            ratios.append(light[0] / light[1])
-    return float(np.median(ratios)) if ratios else None
+    x, y = (inputs.sources[name][:DEPTH_SOURCES] for name in ("x", "y"))
+    before, after = (np.divide(*boxLight(image, x, y, ("BAD", "SAT", "NO_DATA"))) for image in (template, science))
+    isSeen = (before > 0.0) & (after > 0.0)
+    return float(np.median(before[isSeen] / after[isSeen])) if isSeen.any() else None

@@ -12,15 +12,12 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.exposure import MaskedImage
-from psfmatch.medians import medians
-from psfmatch.regions.layout import insideFit
+from psfmatch.photometry import boxLight
 
 __all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm", "pointFamilyOf", "richFamilyOf"]
 
 FloatArray = npt.NDArray[np.float64]
 
-HALF_BOX = 7
-"""Of the box (pixels) about a source in which its light is summed for the flux ratio."""
 WIDEST_SIGMA = 3.1
 """Of the last Gaussian, in units of the wider PSF's: the wings of a Moffat profile need it (kernel sum to 0.1 %)."""
 NARROWEST = (0.4, 1.0)
@@ -110,19 +107,8 @@ def kernelNorm(
     planes, or by their value) left out.
     """
     width = math.hypot(family.sigmas[0], 0.0 if family.isEqual else family.sigmas[1])
-    side = 2 * HALF_BOX + 1
-    # Whole boxes only: of a position near the edge nothing is known.
-    x, y = (np.asarray(sources[name][:200], dtype=np.float64) for name in ("x", "y"))
-    inside = insideFit(x, y, other.getBBox(), side)
-    column, row = (np.floor(place[inside] + 0.5).astype(np.int64)[:, None] for place in (x, y))
-    offset, light = np.arange(-HALF_BOX, HALF_BOX + 1), []
-    for image in (other, convolved):
-        x0, y0 = image.xy0
-        box = (row - y0 + offset)[:, :, None], (column - x0 + offset)[:, None, :]
-        good = ~image.badPixels(planes, box)
-        values = image.image[box].astype(np.float64)
-        excess = np.where(good, values - medians(values, good)[:, None, None], 0.0).sum(axis=(1, 2))
-        light.append(np.where(good.sum(axis=(1, 2)) > 30, excess, np.nan))
+    x, y = (sources[name][:200] for name in ("x", "y"))
+    light = [boxLight(image, x, y, planes)[0] for image in (other, convolved)]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = light[0] / light[1]
     ratios = ratios[np.isfinite(ratios)]

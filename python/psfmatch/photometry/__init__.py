@@ -1,10 +1,11 @@
 """Fluxes of point sources, on a difference as on any image, with a PSF that varies over it.
 
-`starPsf` measures the PSF from the stars where nothing else tells it, `psfField` has it as few images times smooth
-functions. `significance` is the matched filter, whose peaks are sources; `pointSources` fits the PSF to them, with
-`leastSquares` where a model is not linear.
+`boxLight` needs no PSF. `starPsf` measures it from the stars where nothing else tells it, `psfField` has it as few
+images times smooth functions. `significance` is the matched filter, whose peaks are sources; `pointSources` fits the
+PSF to them, with `leastSquares` where a model is not linear.
 """
 
+from psfmatch.photometry.boxLight import boxLight
 from psfmatch.photometry.leastSquares import minimizeSquares
 from psfmatch.photometry.pointSources import PointSources, Stamps, cutStamps, fitPointSources, forcedPhotometry
 from psfmatch.photometry.psfField import PsfField, shiftedImages
@@ -26,6 +27,7 @@ __all__ = [
     "Significance",
     "Stamps",
     "StarPsf",
+    "boxLight",
     "cutStamps",
     "findPeaks",
     "fitPointSources",

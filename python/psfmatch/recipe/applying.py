@@ -20,7 +20,7 @@ from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpa
 from psfmatch.noise import multiplyVariance
 from psfmatch.recipe.preparation import prepareInputs, registerInputs
 from psfmatch.recipe.recipe import Convolved, StoredKernel, SubtractionRecipe
-from psfmatch.subtraction import subtractMatched
+from psfmatch.subtraction import matchedExposure, subtractMatched
 from psfmatch.warping import atOrigin
 
 __all__ = ["AppliedKernel", "applyKernel"]
@@ -128,7 +128,7 @@ def applyKernel(
         difference = difference.withPixels(multiplyVariance(difference.maskedImage, recipe.varianceFactor, threads))
     return AppliedKernel(
         difference=difference,
-        matched=_matchedExposure(matched, templateExposure, scienceExposure, isTemplate),
+        matched=matchedExposure(matched, templateExposure, scienceExposure, isScienceConvolved=not isTemplate),
         template=templateExposure,
         stored=StoredKernel(stored.kernel, background if useBackground else None, used),
     )
@@ -205,12 +205,3 @@ def _decorrelated(
     return decorrelate(
         difference, kernel, *inputs, isScienceConvolved=isScienceConvolved, threads=threads, **options
     ).exposure
-
-
-def _matchedExposure(matched: MaskedImage, template: Exposure, science: Exposure, isTemplate: bool) -> Exposure:
-    return Exposure(
-        matched,
-        wcs=science.wcs,
-        photoCalib=science.photoCalib,
-        filter=template.filter if isTemplate else science.filter,
-    )

@@ -1,0 +1,49 @@
+"""Light in boxes: what is put in comes out, whatever the sky, the edge and the bad pixels make of it."""
+
+import numpy as np
+import pytest
+
+from psfmatch import MaskedImage
+from psfmatch.photometry import boxLight
+
+HEIGHT, WIDTH = 60, 70
+X0, Y0 = 100, -20
+
+
+@pytest.fixture
+def image():
+    """A sky of 7 counts, variance 4, with one pixel of 900 counts at (130, 5) and one of 500 at the corner."""
+    pixels = np.full((HEIGHT, WIDTH), 7.0, dtype=np.float32)
+    pixels[5 - Y0, 130 - X0] += 900.0
+    pixels[0, 0] += 500.0
+    return MaskedImage(pixels, variance=np.full((HEIGHT, WIDTH), 4.0, dtype=np.float32), xy0=(X0, Y0))
+
+
+def test_lightAboveTheSky(image):
+    light, error = boxLight(image, [130.4, 122.6, 122.4], [4.6, 5.0, 5.0], ("BAD",))
+    # The box about 122.6 is centred on 123, seven pixels from the source: its last column; that about 122.4 ends before.
+    np.testing.assert_allclose(light, [900.0, 900.0, 0.0])
+    np.testing.assert_allclose(error, 2.0 * 15.0)
+
+
+def test_beyondTheEdge(image):
+    light, error = boxLight(image, [X0, X0 - 40.0], [Y0, Y0], ("BAD",))
+    np.testing.assert_allclose(light, [500.0, np.nan])
+    np.testing.assert_allclose(error, [2.0 * 8.0, np.nan])
+
+
+def test_badPixelsCountNowhere(image):
+    image.image[20, 25] = np.nan
+    image.mask[22:24, 30] |= image.mask.getPlaneBitMask("BAD")
+    image.image[22:24, 30] = 1e6
+    light, error = boxLight(image, [130.0], [5.0], ("BAD",))
+    np.testing.assert_allclose(light, [900.0])
+    np.testing.assert_allclose(error, 2.0 * np.sqrt(225 - 3))
+
+
+def test_tooFewGoodPixels(image):
+    box = image.image[25 - 7 : 25 + 8, 30 - 7 : 30 + 8]
+    box[:, :13] = np.nan
+    assert np.isfinite(boxLight(image, [130.0], [5.0], ("BAD",))).all()  # two columns of 15 are left: thirty
+    box[0, 13] = np.nan
+    assert np.isnan(boxLight(image, [130.0], [5.0], ("BAD",))).all()
