@@ -21,7 +21,7 @@ def image():
 
 def test_lightAboveTheSky(image):
     light, error = boxLight(image, [130.4, 122.6, 122.4], [4.6, 5.0, 5.0], ("BAD",))
-    # The box about 122.6 is centred on 123, seven pixels from the source: its last column; that about 122.4 ends before.
+    # The box about 122.6 is centred on 123, seven pixels from the source; that about 122.4 ends one column before it.
     np.testing.assert_allclose(light, [900.0, 900.0, 0.0])
     np.testing.assert_allclose(error, 2.0 * 15.0)
 
