@@ -147,6 +147,7 @@ documentedDefaults = {
         "growth": 6,
         "shapeScale": 1.0,
         "variationScale": 0.1,
+        "widthScale": 0.2,
         "kernelNorm": 0.35,
     },
     SourceDetectionConfig: {

@@ -7,6 +7,7 @@ import pytest
 
 from psfmatch import KernelSolutionError
 from psfmatch.regions import RegionSystem, SpatialModel
+from psfmatch.regions.prior import wideningOf
 from psfmatch.regions.system import ORDER_DECAY, RIDGE, degreesOf, nTerms
 
 N_REGIONS, N_IMAGES, MAX_ORDER, N_FOLDS, NORM = 40, 5, 3, 4, 0.35
@@ -67,13 +68,18 @@ def bruteForce(system, model, regions):
                 matrix[a, b] += pair * system.matrices[region, i, j]
                 if i < system.n and j < system.n:
                     noise[a, b] += pair * system.noise[region] * (system.basisList[i] * system.basisList[j]).sum()
-    for a, (i, s) in enumerate(parameters):
-        for b, (j, t) in enumerate(parameters):
-            if s == t and 0 < i < system.n and 0 < j < system.n:
-                degree = int(degreesOf(model.kernelOrder)[s])
-                scale = model.shapeScale if degree == 0 else model.variationScale * ORDER_DECAY ** (degree - 1)
-                if scale > 0:
-                    prior[a, b] = (system.basisList[i] * system.basisList[j]).sum() / (scale * NORM) ** 2
+    gram = np.einsum("iyx,jyx->ij", system.basisList, system.basisList)
+    others = list(model.images[1:])
+    for term, degree in enumerate(degreesOf(model.kernelOrder).tolist()):
+        scale = model.shapeScale if degree == 0 else model.variationScale * ORDER_DECAY ** (degree - 1)
+        if scale > 0 and others:
+            covariance = scale**2 * np.linalg.inv(gram[np.ix_(others, others)])
+            if degree > 0:
+                constant = system.solve(replace(model, kernelOrder=0, backgroundOrder=0)).kernel[:, 0]
+                widening = wideningOf(constant[list(model.images)], system.basisList[list(model.images)])[1:]
+                covariance += (model.widthScale * ORDER_DECAY ** (degree - 1)) ** 2 * np.outer(widening, widening)
+            rows = [parameters.index((image, term)) for image in others]
+            prior[np.ix_(rows, rows)] = np.linalg.inv(covariance) / NORM**2
     penalised = matrix + prior
     penalised += RIDGE * np.diag(np.diag(penalised))
     first = np.linalg.solve(penalised, side)
@@ -90,6 +96,8 @@ def bruteForce(system, model, regions):
 
 MODELS = [
     SpatialModel((0, 1, 2, 3, 4), 2, 1, 1.0, 0.1),
+    SpatialModel((0, 1, 2, 3, 4), 2, 1, 1.0, 0.01, 0.2),
+    SpatialModel((0, 2, 4), 3, 0, 1.0, 0.03, 0.03),
     SpatialModel((0, 1, 2, 3, 4), 0, 3, 0.3, 0.0),
     SpatialModel((0, 2, 4), 3, 0, 0.0, 0.03),
     SpatialModel((0,), 1, 0, 1.0, 1.0),
@@ -227,8 +235,8 @@ def test_singularSystem():
     hollow = RegionSystem(
         matrices, sides, system.squares, system.noise, system.folds, system.terms, system.basisList, NORM
     )
-    solution = hollow.solve(MODELS[4])
-    without = hollow.solve(replace(MODELS[4], images=(0, 1, 2, 4)))
+    solution = hollow.solve(MODELS[-1])
+    without = hollow.solve(replace(MODELS[-1], images=(0, 1, 2, 4)))
     assert abs(solution.kernel[3]).max() < 1e-12
     np.testing.assert_allclose(solution.kernel, without.kernel, rtol=0, atol=1e-9)
     sides[0, 0] = np.nan

@@ -61,6 +61,15 @@ class RegionConfig(Config):
         default=0.1,
         min=0.0,
     )
+    widthScale = RangeField(
+        doc=(
+            "Expected change of the kernel as with its width, which varies most with the PSFs, in the same units; "
+            "added in quadrature to variationScale."
+        ),
+        dtype=float,
+        default=0.2,
+        min=0.0,
+    )
     kernelNorm = RangeField(
         doc="Expected root of the sum of squares of the kernel's pixels.",
         dtype=float,

@@ -29,8 +29,8 @@ __all__ = ["KernelChoice", "chooseKernel"]
 FloatArray = npt.NDArray[np.float64]
 log = logging.getLogger("psfmatch.modelChoice")
 
-VARIATIONS = ((0, 0.03), (1, 0.03), (2, 0.01), (2, 0.03), (2, 0.1), (3, 0.03), (3, 0.1))
-"""Orders of the kernel over the field, and its expected variation in units of its norm, that are tried."""
+VARIATIONS = ((0, 0.003), (1, 0.003), (1, 0.03), (2, 0.003), (2, 0.01), (2, 0.03), (2, 0.1), (3, 0.01), (3, 0.1))
+"""Orders of the kernel over the field, and its expected variation in units of its norm beside that with its width."""
 SHAPE_SCALES = (0.3, 1.0)
 BACKGROUND_ORDERS = (0, 1, 2, 3)
 MAX_ORDER = 3
@@ -163,6 +163,7 @@ def chooseKernel(
             "rejectPixels": fit.doReject,
             "shapeScale": model.shapeScale,
             "variationScale": model.variationScale,
+            "widthScale": model.widthScale,
         },
         choices=tuple(told),
     )
@@ -316,7 +317,7 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
     def variationLabel(candidate: SpatialModel) -> str:
         if candidate.kernelOrder == 0:
             return "order 0"
-        return f"order {candidate.kernelOrder} with an expected variation of {candidate.variationScale:g}"
+        return f"order {candidate.kernelOrder}, expected to vary by {candidate.variationScale:g} beside its width"
 
     def backgroundLabel(candidate: SpatialModel) -> str:
         return f"order {candidate.backgroundOrder}"

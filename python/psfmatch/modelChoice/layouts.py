@@ -14,15 +14,21 @@ from psfmatch.regions import PixelRegions, RegionState, SpatialModel
 
 __all__ = ["chooseLayout", "usualModel"]
 
-USUAL_SHAPE, USUAL_VARIATION = 1.0, 0.03
-"""Expected departure of the kernel from the first Gaussian, and its variation, in units of its norm."""
+USUAL_SHAPE, USUAL_VARIATION, USUAL_WIDTH = 1.0, 0.01, 0.2
+"""Expected departure of the kernel from the first Gaussian, its variation, and that with its width, in units of its
+norm: where the FWHM of a PSF varies by 15 %, the kernel varies by 0.2."""
 
 
 def usualModel(family: GaussianFamily, nRegions: int) -> SpatialModel:
     """Return the model that serves most fields: what is rejected by it hardly depends on the details."""
     order = 2 if nRegions >= 30 else 1 if nRegions >= 10 else 0
     return SpatialModel(
-        family.images(family.degrees[len(family.degrees) // 2]), order, min(order, 2), USUAL_SHAPE, USUAL_VARIATION
+        family.images(family.degrees[len(family.degrees) // 2]),
+        order,
+        min(order, 2),
+        USUAL_SHAPE,
+        USUAL_VARIATION,
+        USUAL_WIDTH,
     )
 
 

@@ -65,6 +65,7 @@ def modelOf(config: Any, nImages: int) -> SpatialModel:
         backgroundOrder=config.spatialBgOrder if config.fitForBackground else 0,
         shapeScale=config.regionConfig.shapeScale,
         variationScale=config.regionConfig.variationScale,
+        widthScale=config.regionConfig.widthScale,
     )
 
 

@@ -4,9 +4,7 @@ The normal equations of the regions are made once; every model - fewer basis ima
 and every fold of a cross-validation is a sum over them (Alard 2000, A&AS 144, 363, eq. 6). Two things keep few stars
 from fitting their own noise:
 
-- a normal prior on the kernel of zero mean, its standard deviation told in units of the kernel's norm: one for its
-  shape, and one for its variation over the field, halved with every order (Tikhonov; Becker et al. 2012, MNRAS 425,
-  1341 penalise roughness in the same way);
+- a normal prior on the kernel of zero mean, on its shape and on its variation over the field (`prior`);
 - the template's noise, which is convolved like light: its expected part of the normal matrix, w var_T K_i . K_j,
   pulls the kernel to zero (errors in variables; Fuller 1987, Measurement Error Models). It is wanted where nothing else
   tells the kernel, for it keeps noise from being amplified, and not in the kernel sum: the system is solved twice, the
@@ -15,7 +13,7 @@ from fitting their own noise:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.errors import KernelSolutionError
+from psfmatch.regions.prior import precisionOf, wideningOf
 from psfmatch.threads import mapThreads
 
 __all__ = ["RegionSystem", "SpatialCoefficients", "SpatialModel"]
@@ -41,7 +40,8 @@ class SpatialModel:
     """A model of kernel and background.
 
     images : which images of the basis, the first among them; kernelOrder, backgroundOrder : over the field;
-    shapeScale, variationScale : standard deviations of the prior, relative to the kernel's norm; 0: no prior.
+    shapeScale, variationScale, widthScale : standard deviations of the prior, relative to the kernel's norm, of its
+    shape, of its variation over the field in any way, and as with its width; 0: no prior.
     """
 
     images: tuple[int, ...]
@@ -49,6 +49,7 @@ class SpatialModel:
     backgroundOrder: int
     shapeScale: float
     variationScale: float
+    widthScale: float = 0.0
 
     @property
     def highestOrder(self) -> int:
@@ -151,6 +152,7 @@ class RegionSystem:
         self.kernelNorm = kernelNorm
         self.threads = threads
         self.nFolds = int(folds.max()) + 1
+        self._widenings: dict[tuple[tuple[int, ...], float], FloatArray] = {}
         # Lower orders are the first terms of higher ones, fewer images a part of all: these sums serve every model.
         # Products of two terms come in either sequence: one of them is summed.
         size, p = matrices.shape[1], len(terms)
@@ -268,14 +270,27 @@ class RegionSystem:
         images = np.array(model.images)
         m, p, q = images.size, nTerms(model.kernelOrder), nTerms(model.backgroundOrder)
         prior = np.zeros((m * p + q, m * p + q))
-        gram = self.gram[np.ix_(images, images)].copy()
-        gram[0, :] = gram[:, 0] = 0.0
+        gram, norm = self.gram[np.ix_(images, images)], self.kernelNorm
         for term, degree in enumerate(degreesOf(model.kernelOrder).tolist()):
-            scale = model.shapeScale if degree == 0 else model.variationScale * ORDER_DECAY ** (degree - 1)
-            if scale > 0.0:
-                rows = np.arange(m) * p + term
-                prior[np.ix_(rows, rows)] = gram / (scale * self.kernelNorm) ** 2
+            rows = np.arange(m) * p + term
+            if degree == 0:
+                precision = precisionOf(gram, model.shapeScale * norm)
+            else:
+                unit = norm * ORDER_DECAY ** (degree - 1)
+                precision = precisionOf(
+                    gram, model.variationScale * unit, self._widening(model), model.widthScale * unit
+                )
+            prior[np.ix_(rows, rows)] = precision
         return prior
+
+    def _widening(self, model: SpatialModel) -> FloatArray:
+        """Return how the kernel changes with its width, (m): that which all regions, folds or not, have in the mean."""
+        key = model.images, model.shapeScale
+        if key not in self._widenings:
+            constant = self.solve(replace(model, kernelOrder=0, backgroundOrder=0))
+            images = np.array(model.images)
+            self._widenings[key] = wideningOf(constant.kernel[images, 0], self.basisList[images])
+        return self._widenings[key]
 
     def at(self, solution: SpatialCoefficients, regions: Any = slice(None)) -> tuple[FloatArray, FloatArray]:
         """Return the coefficients (regions, n) and backgrounds (regions) of a solution in the middles of regions."""
