@@ -6,8 +6,8 @@ import sys
 # Before numpy is loaded, and inherited by the workers: its linear algebra would start threads of its own in each.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import lsst.pex.config.wrap  # noqa: F401, E402
-from lsst.pex.config import callStack  # noqa: E402
+import lsst.pex.config.wrap  # noqa: F401
+from lsst.pex.config import callStack
 
 
 def nearestFrame(skip=0):
