@@ -7,6 +7,7 @@ import sys
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import lsst.pex.config.wrap  # noqa: F401
+import pytest
 from lsst.pex.config import callStack
 
 
@@ -20,3 +21,11 @@ def nearestFrame(skip=0):
 for name, module in list(sys.modules.items()):
     if name.startswith("lsst.pex.config.") and hasattr(module, "getCallStack"):
         module.getCallStack = nearestFrame
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each file to one worker (``pytest -n 2``), so that what its tests share is computed once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log) if config.getvalue("dist") == "load" else None

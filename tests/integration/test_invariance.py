@@ -222,21 +222,28 @@ def test_frontDoorLeavesArraysAlone(clean):
 # Types and layout
 
 
-def test_floatingTypes(clean):
+@pytest.fixture(scope="module")
+def chosen(clean):
+    """A result that holds a model for `clean`, chosen with its noise planes: without them that takes ten times as long.
+
+    Arrays of any type are taken over as float32 before anything looks at them.
+    """
+    return run(clean.template, clean.science)
+
+
+def test_floatingTypes(clean, chosen):
     template, science = clean.template.image, clean.science.image
-    expected = run(template, science)
-    assertSameResult(expected, run(template.astype("f8"), science.astype("f8")))
-    for dtype in (">f8", ">f4"):
-        assertSameResult(expected, run(template.astype(dtype), science.astype(dtype), like=expected))
+    expected = run(template, science, like=chosen)
+    for dtype in ("f8", ">f8", ">f4"):
+        assertSameResult(expected, run(template.astype(dtype), science.astype(dtype), like=chosen))
 
 
-def test_integerTypes(clean):
+def test_integerTypes(clean, chosen):
     # Whole counts that 16 bits hold.
     template, science = (np.rint(np.clip(np.nan_to_num(e.image), 0, 32000)) for e in (clean.template, clean.science))
-    expected = run(template.astype("f4"), science.astype("f4"))
-    assertSameResult(expected, run(template.astype("i2"), science.astype("i2")))
-    for dtype in (">i2", "u2", ">i4"):
-        assertSameResult(expected, run(template.astype(dtype), science.astype(dtype), like=expected))
+    expected = run(template.astype("f4"), science.astype("f4"), like=chosen)
+    for dtype in ("i2", ">i2", "u2", ">i4"):
+        assertSameResult(expected, run(template.astype(dtype), science.astype(dtype), like=chosen))
 
 
 def test_typesOfPlanes(pair, differences):
