@@ -1,6 +1,31 @@
-"""How the tests run: side by side, each on its own processor."""
+"""How the tests run: side by side, each on its own processor, and without a diary of their configurations."""
 
 import os
+import sys
 
 # Before numpy is loaded, and inherited by the workers: its linear algebra would start threads of its own in each.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import lsst.pex.config.wrap  # noqa: F401
+import pytest
+from lsst.pex.config import callStack
+
+
+def nearestFrame(skip=0):
+    """Return a call stack of one frame: the one that set the value."""
+    return [callStack.StackFrame.fromFrame(callStack.getCallerFrame(skip + 1))]
+
+
+# Each value of a configuration notes the whole call stack of its assignment: some sixty frames under pytest, which
+# takes most of the time of a test of configurations and a good part of a small subtraction's. No test reads them.
+for name, module in list(sys.modules.items()):
+    if name.startswith("lsst.pex.config.") and hasattr(module, "getCallStack"):
+        module.getCallStack = nearestFrame
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each file to one worker (``pytest -n 2``), so that what its tests share is computed once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log) if config.getvalue("dist") == "load" else None
