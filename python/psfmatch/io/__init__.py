@@ -7,6 +7,7 @@ from .coordinates import shiftWcs, xy0FromCards
 from .files import HduSelector, Source, parseFileName
 from .headers import appendMetadata, readMetadata
 from .hotpants import HotpantsTable, hasHotpantsTable, readHotpantsTable
+from .hotpantsWriting import readImage, writeHotpantsImage, writeHotpantsTables, writeText
 from .kernels import readKernelTables, writeKernelTables
 from .layouts import HduEntry, Role, describe
 from .masks import MAX_PLANES, decodeMask, maskCards
@@ -37,14 +38,18 @@ __all__ = [
     "parseFileName",
     "readConfig",
     "readHotpantsTable",
+    "readImage",
     "readKernelTables",
     "readMetadata",
     "readPlanes",
     "readStamps",
     "shiftWcs",
     "skyScatter",
+    "writeHotpantsImage",
+    "writeHotpantsTables",
     "writeKernelTables",
     "writePlanes",
     "writeTable",
+    "writeText",
     "xy0FromCards",
 ]
