@@ -1,4 +1,4 @@
-"""The command line of HOTPANTS on a pair, as a function that benchmarks/quality.py can judge:
+"""The command line of HOTPANTS on a pair, as a function that benchmarks/quality.py can judge.
 
 python benchmarks/quality.py --subtract suite.hotpants:byCommandLine --no-withheld --fields sparse --seeds 0-3
 """
