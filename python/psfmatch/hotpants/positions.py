@@ -38,7 +38,7 @@ def starsToFit(settings: Settings, science: Exposure) -> FloatArray | None:
     listed = np.concatenate([readPositions(name) for name in files]) if files else np.empty((0, 2))
     if not files and not settings.anyOf("ft", "sft", "nft"):
         return None
-    listed = listed - 1.0 + np.array(science.xy0)
+    listed = np.asarray(listed - 1.0 + np.array(science.xy0), dtype=np.float64)
     if files and settings["afssc"] == 0:
         return listed
     box = science.getBBox()

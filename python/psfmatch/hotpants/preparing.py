@@ -128,7 +128,7 @@ def _flagSaturated(exposure: Exposure, level: float | None) -> tuple[Exposure, s
     pixels = exposure.maskedImage
     mask, planes = np.asarray(pixels.mask), pixels.mask.planes
     isNameless = not (mask & ~np.int32(1 << planes["BAD"])).any()
-    told = f"from {level:g} counts, as given"
+    told = "from the counts given up"
     if level is None:
         seen = exposure.withPixels(MaskedImage(pixels.image, None, pixels.variance, pixels.xy0))
         found = findSaturation(seen if isNameless else exposure)
