@@ -1,10 +1,9 @@
 """Every option of HOTPANTS: what changes when it is given, or the reason that is printed.
 
-The command runs as a user runs it, but for the fit, which is made once: in its place the runs get the stored result, and
-what they ask of it is noted.
+The command runs as a user runs it, but for the fit, which is made once: in its place the runs get the stored result,
+and what they ask of it is noted.
 """
 
-import logging
 import re
 from dataclasses import replace
 
@@ -23,11 +22,11 @@ pytestmark = pytest.mark.usefixtures("packageLogging")
 
 SIZE = 176
 R = 8
-# As users.md of the trade has them: all that HOTPANTS knows.
+# All that HOTPANTS knows.
 KNOWN = """
-inim tmplim outim tu iu tuk iuk tl il tg ig tr ir tp ip tni ini tmi imi r kcs ng ko bgo pca ki hki oki nsx nsy nss rss ft
-sft nft ssf cmp afssc savexy gd nrx nry rf rkw c n fom sconv ssig ks mins mous kfm omi fi fin okn oni ond oci nim ndm cim
-allm convvar sht nsht obs obz nbs nbz nc v
+inim tmplim outim tu iu tuk iuk tl il tg ig tr ir tp ip tni ini tmi imi r kcs ng ko bgo pca ki hki oki nsx nsy
+nss rss ft sft nft ssf cmp afssc savexy gd nrx nry rf rkw c n fom sconv ssig ks mins mous kfm omi fi fin okn
+oni ond oci nim ndm cim allm convvar sht nsht obs obz nbs nbz nc v
 """.split()  # noqa: SIM905
 PLANES = {"tni": "tn.fits", "ini": "sn.fits", "tmi": "tm.fits", "imi": "sm.fits"}
 FILES = {"inim": "s.fits", "tmplim": "t.fits", "outim": "d.fits", **PLANES, "omi": "m.fits"}

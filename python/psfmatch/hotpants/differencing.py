@@ -109,9 +109,10 @@ def subtractRegions(
         noise[part] = np.where(isGood, sigma * np.float32(scale), np.float32(np.nan))
         convolvedGood = ~matched.badPixels(DEFAULT_BAD_PLANES)
         convolved[part] = np.where(convolvedGood, matched.image, np.float32(np.nan))
-        interpolated = np.asarray(matched.mask) & np.int32(matched.mask.getPlaneBitMask("INTRP"))
+        source = template if fitted.convolved == "template" else science
+        isTouched = grown(source.bits != 0, max(fitted.kernel.shape) // 2)[part]
         bits[part] |= np.where(convolvedGood, np.int32(0), np.int32(MaskBit.BAD_CONV))
-        bits[part] |= np.where(convolvedGood & (interpolated != 0), np.int32(MaskBit.OK_CONV), np.int32(0))
+        bits[part] |= np.where(convolvedGood & isTouched, np.int32(MaskBit.OK_CONV), np.int32(0))
         pulls = (difference.image[isGood] / sigma[isGood]).astype(np.float64)
         figures.append(_figures(box, fitted, kernelSum, pulls, noiseScale, settings["ssig"]))
     isBad = ~(np.isfinite(image) & (noise > 0.0))
