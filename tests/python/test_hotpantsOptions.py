@@ -525,3 +525,34 @@ def test_option(name, run, pair, capsys, monkeypatch):
     if name in ("ssf", "cmp", "afssc"):
         o.lines = (base.folder.parent / "stars.txt").read_text().splitlines()[1:]
     check(o, base, pair)
+
+
+def test_fitKeepsWhatIsGiven(fitted, pair):
+    kernel = fitted.config.kernel.active
+    assert (kernel.kernelSize, kernel.spatialKernelOrder, kernel.spatialBgOrder) == (2 * R + 1, 1, 1)
+    assert (list(kernel.alardDegGauss), list(kernel.alardSigGauss)) == ([3, 1], [0.8, 2.0])
+    assert fitted.kernel.shape == (2 * R + 1, 2 * R + 1)
+    # What is not given is chosen.
+    assert kernel.regionConfig.kernelNorm != type(kernel.regionConfig).kernelNorm.default
+    x, y = pair.truth.box.centre
+    # A kernel of 17 px leaves some of the wings out.
+    assert fitted.kernel.kernelSum(x, y) == pytest.approx(pair.truth.kernelSum(x, y), rel=0.01)
+
+
+def test_headerOfTheScience(run, capsys, monkeypatch):
+    o = run(capsys, monkeypatch)
+    header = o.header
+    assert header["OBJECT"] == "M 31"
+    assert header["SOFTNAME"] == "psfmatch"
+    assert header["COMMAND"] == header["DIFFCMD"]
+    assert header["COMMAND"].startswith("psfmatch hotpants -inim ")
+    assert header["TARGET"].endswith("s.fits")
+    assert header["TEMPLATE"].endswith("t.fits")
+    assert header["DIFFIM"].endswith("d.fits")
+    assert (header["NREGION"], header["REGION00"]) == (1, f"[1:{SIZE},1:{SIZE}]")
+    good = ~o.has(MaskBit.OUTPUT_ISBAD)
+    figures = ("KSUM00", "SSSIG00", "SSSCAT00", "FSIG00", "FSCAT00", "X2NRM00", "NSCALO00")
+    assert all(np.isfinite(float(header[name])) for name in figures)
+    # Pixels of sky scatter by their noise, to 5 % and what transients and a smoothed template's neighbours add.
+    assert header["FSCAT00"] == pytest.approx(1.0, abs=0.1)
+    assert good.mean() > 0.5

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
-from psfmatch.hotpants.fitting import Fitted
+from psfmatch.hotpants.fitting import Fitted, maskedFraction
 from psfmatch.hotpants.masks import MaskBit, grown
 from psfmatch.hotpants.parsing import Settings
 from psfmatch.hotpants.preparing import InputImage
@@ -143,7 +143,7 @@ def _subtractRegion(
         atOrigin(template.exposure.maskedImage, science.exposure.maskedImage).subset(around)
     )
     isTemplate = fitted.convolved == "template"
-    edges = EdgeHandling(copyEdge=True, maskedKernelFraction=min(round(1.0 - settings["kfm"], 9), 0.999))
+    edges = EdgeHandling(copyEdge=True, maskedKernelFraction=maskedFraction(settings))
     matched = kernel.convolve((templateImage if isTemplate else scienceImage).maskedImage, edges)
     difference = subtractMatched(
         templateImage,

@@ -25,7 +25,7 @@ from psfmatch.recipe import StoredKernel
 from psfmatch.regions import fitRegions, makeRegions
 from psfmatch.stars import chooseRegionSources
 
-__all__ = ["Fitted", "configuration", "fit", "readKernel"]
+__all__ = ["Fitted", "configuration", "fit", "maskedFraction", "readKernel"]
 
 log = logging.getLogger("psfmatch.hotpants")
 
@@ -70,9 +70,9 @@ def configuration(settings: Settings) -> FrontDoorConfig:
         try:
             owner.update(**fields)
         except FieldValidationError as error:
-            field, (name, value) = error.fullname, next(iter(fields.items()))
+            name, value = next(iter(fields.items()))
             reason = str(error).rpartition("failed validation: ")[2].splitlines()[0]
-            raise ValueError(f"-{option} makes {field or name} {value}: {reason}") from error
+            raise ValueError(f"-{option} makes {name} {value}: {reason}") from error
         if owner is kernel:
             fixed.extend(fields)
 
@@ -86,7 +86,7 @@ def configuration(settings: Settings) -> FrontDoorConfig:
     if "bgo" in settings:
         fix(kernel, "bgo", spatialBgOrder=settings["bgo"])
     if "kfm" in settings:
-        fix(kernel, "kfm", maskedKernelFraction=round(1.0 - settings["kfm"], 9))
+        fix(kernel, "kfm", maskedKernelFraction=maskedFraction(settings))
     region = kernel.regionConfig
     if settings.anyOf("nsx", "nsy", "nss"):
         fix(region, "nsx, -nsy, -nss", maxRegions=settings["nsx"] * settings["nsy"] * settings["nss"])
