@@ -98,6 +98,11 @@ def configuration(settings: Settings) -> FrontDoorConfig:
     return config
 
 
+def maskedFraction(settings: Settings) -> float:
+    """Return the part of the kernel that bad pixels may hold: less than all of it."""
+    return min(round(1.0 - float(settings["kfm"]), 9), 0.999)
+
+
 def fit(template: Exposure, science: Exposure, settings: Settings, like: Fitted | None = None) -> Fitted:
     """Return kernel and background between two images of one region.
 
