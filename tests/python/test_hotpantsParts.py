@@ -1,6 +1,7 @@
 """The parts of the command line of HOTPANTS: words, regions, positions, scales, kernel tables, and their mistakes."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +93,11 @@ def test_helpNamesEveryOption(capsys):
         main(["hotpants", "--help"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == text + "\n"
+
+
+def test_referenceNamesEveryOption():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "reference.md").read_text()
+    assert [name for name in OPTIONS if f"`-{name}`" not in text] == []
 
 
 def test_mistakeEndsInUsage(capsys):
