@@ -113,7 +113,7 @@ def run(pair, fitted, tmp_path_factory):
                 # So much worse that no merit takes it.
                 worse = fitted.difference.copy()
                 worse.image *= np.float32(3.0)
-                return replace(fitted, difference=worse)
+                return replace(fitted, difference=worse, convolved="science")
             return fitted
 
         monkeypatch.setattr(fitting, "subtract", stored)
@@ -361,6 +361,8 @@ def cut(x1, x2, y1, y2):
 def direction(mode):
     def check(o, base, pair):
         assert [call[3] for call in o.calls] == mode
+        # Of both the better one is taken.
+        assert o.header["CONVOL00"] == ("TEMPLATE" if "convolveTemplate" in mode else "IMAGE")
 
     return check
 
@@ -556,3 +558,20 @@ def test_headerOfTheScience(run, capsys, monkeypatch):
     # Pixels of sky scatter by their noise, to 5 % and what transients and a smoothed template's neighbours add.
     assert header["FSCAT00"] == pytest.approx(1.0, abs=0.1)
     assert good.mean() > 0.5
+
+
+def test_storedKernelsOfRegions(run, capsys, monkeypatch):
+    first = run(capsys, monkeypatch, nrx=2, oki="OUT/k.fits")
+    again = run(capsys, monkeypatch, ki=str(first.folder / "k.fits"))
+    assert again.header["NREGION"] == 2
+    assert again.header["REGION01"] == first.header["REGION01"]
+    np.testing.assert_allclose(again.image(), first.image(), atol=2e-2)
+
+
+@pytest.mark.parametrize("merit", ["s", "h"])
+def test_otherMerits(merit, run, capsys, monkeypatch):
+    o = run(capsys, monkeypatch, fom=merit, c=None)
+    direction(["convolveTemplate", "convolveScience"])(o, None, None)
+    # Three times the counts, three times the merit, whatever it is.
+    template, science = map(float, re.search(r"Merit .: (\S+) with the template convolved, (\S+) the", o.err).groups())
+    assert science == pytest.approx(3.0 * template, rel=1e-3)

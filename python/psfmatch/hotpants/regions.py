@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from psfmatch import io
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure
 from psfmatch.hotpants.parsing import Settings
@@ -23,6 +24,8 @@ def regionBoxes(settings: Settings, science: Exposure) -> list[Box]:
         If one lies outside the image.
     """
     whole = science.getBBox()
+    if "ki" in settings and not settings.anyOf("gd", "nrx", "nry", "rf", "rkw"):
+        return _stored(settings["ki"]) or [whole]
     if "gd" in settings:
         whole = _box(settings["gd"], "-gd", science.getBBox())
     if "rf" in settings:
@@ -44,6 +47,16 @@ def regionBoxes(settings: Settings, science: Exposure) -> list[Box]:
     if not boxes:
         raise ValueError("no region is left: the file, the cards, or -gd leave none")
     return boxes
+
+
+def _stored(path: str) -> list[Box]:
+    """Return the regions of a kernel table of HOTPANTS, as far as it tells them."""
+    tables = [io.readHotpantsTable(path, region) for region in range(io.countHotpantsRegions(path))]
+    return [
+        Box(table.x0, table.y0, table.width, table.height)
+        for table in tables
+        if table.x0 is not None and table.y0 is not None and table.width is not None and table.height is not None
+    ]
 
 
 def section(box: Box, whole: Box) -> str:

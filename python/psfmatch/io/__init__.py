@@ -6,7 +6,7 @@ No other part of psfmatch opens files, and this one knows plain arrays only, not
 from .coordinates import shiftWcs, xy0FromCards
 from .files import HduSelector, Source, parseFileName
 from .headers import appendMetadata, readMetadata
-from .hotpants import HotpantsTable, hasHotpantsTable, readHotpantsTable
+from .hotpants import HotpantsTable, countHotpantsRegions, hasHotpantsTable, readHotpantsTable
 from .hotpantsWriting import readImage, writeHotpantsImage, writeHotpantsTables, writeText
 from .kernels import readKernelTables, writeKernelTables
 from .layouts import HduEntry, Role, describe
@@ -30,6 +30,7 @@ __all__ = [
     "Source",
     "SpatialField",
     "appendMetadata",
+    "countHotpantsRegions",
     "decodeMask",
     "describe",
     "estimateVariance",
