@@ -50,7 +50,7 @@ pythonRows = [
         "transients",
     },
     {"psfMatch", "starMatch", "imagePsfMatch", "modelPsfMatch", "differencing", "injection", "scoreImage"},
-    {"plots", "reporting", "batch", "cli", "__main__", "testing"},
+    {"plots", "reporting", "batch", "hotpants", "cli", "__main__", "testing"},
     {"__init__"},
 ]
 # Only the third row sees the compiled core, which stands below all.

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from psfmatch.cli import apply, demo, detect, info, options, progress, subtract
+from psfmatch.cli import apply, demo, detect, hotpants, info, options, progress, subtract
 
 __all__ = ["main"]
 
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     detect.addCommand(commands, [common])
     info.addCommand(commands, [common])
     demo.addCommand(commands, [common, run])
+    hotpants.addCommand(commands)
     return parser
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsst.pex.config import Field
+from lsst.pex.config import Field, ListField
 
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig
 
@@ -15,6 +15,10 @@ class FrontDoorConfig(ImagePsfMatchConfig):
     chooseKernel = Field[bool](
         doc="Choose basis, orders, priors and regions of the kernel from the images; False: as `kernel` says.",
         default=False,
+    )
+    fixedKernelFields = ListField[str](
+        doc="Fields of the active kernel that chooseKernel leaves as they are: kernelSize, regionConfig.shapeScale.",
+        default=[],
     )
     doFindSaturation = Field[bool](doc="Find where the images saturate, and flag these pixels.", default=True)
     doScaleVariance = Field[bool](doc="Scale each variance plane to the noise of its own sky.", default=True)

@@ -117,8 +117,11 @@ def _withChoice(task: ImagePsfMatchTask, choice: KernelChoice) -> ImagePsfMatchT
     """Return a task whose configuration holds the choice."""
     config = configFromDict(type(task.config), configToDict(task.config))
     config.chooseKernel = False
-    config.kernel.active.update(**choice.fields)
-    config.kernel.active.regionConfig.update(**choice.regionFields)
+    fixed = set(getattr(config, "fixedKernelFields", ()))
+    kernel = config.kernel.active
+    kernel.update(**{name: value for name, value in choice.fields.items() if name not in fixed})
+    free = {name: value for name, value in choice.regionFields.items() if f"regionConfig.{name}" not in fixed}
+    kernel.regionConfig.update(**free)
     return _follower(task, config)
 
 

@@ -6,7 +6,8 @@ No other part of psfmatch opens files, and this one knows plain arrays only, not
 from .coordinates import shiftWcs, xy0FromCards
 from .files import HduSelector, Source, parseFileName
 from .headers import appendMetadata, readMetadata
-from .hotpants import HotpantsTable, hasHotpantsTable, readHotpantsTable
+from .hotpants import HotpantsTable, countHotpantsRegions, hasHotpantsTable, readHotpantsTable
+from .hotpantsWriting import readImage, writeHotpantsImage, writeHotpantsTables, writeText
 from .kernels import readKernelTables, writeKernelTables
 from .layouts import HduEntry, Role, describe
 from .masks import MAX_PLANES, decodeMask, maskCards
@@ -29,6 +30,7 @@ __all__ = [
     "Source",
     "SpatialField",
     "appendMetadata",
+    "countHotpantsRegions",
     "decodeMask",
     "describe",
     "estimateVariance",
@@ -37,14 +39,18 @@ __all__ = [
     "parseFileName",
     "readConfig",
     "readHotpantsTable",
+    "readImage",
     "readKernelTables",
     "readMetadata",
     "readPlanes",
     "readStamps",
     "shiftWcs",
     "skyScatter",
+    "writeHotpantsImage",
+    "writeHotpantsTables",
     "writeKernelTables",
     "writePlanes",
     "writeTable",
+    "writeText",
     "xy0FromCards",
 ]

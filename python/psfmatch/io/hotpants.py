@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .files import FitsSource, openFits, parseFileName
 from .layouts import listHdus, planeShape
 
-__all__ = ["HotpantsTable", "hasHotpantsTable", "readHotpantsTable"]
+__all__ = ["HotpantsTable", "countHotpantsRegions", "hasHotpantsTable", "readHotpantsTable"]
 
 REQUIRED = ("NGAUSS", "FWKERN", "CKORDER", "BGORDER")
 
@@ -106,6 +106,13 @@ def hasHotpantsTable(path: str | os.PathLike[str]) -> bool:
     """Whether a file has a table with the cards of a kernel of HOTPANTS; errors as for a file that is not FITS."""
     with openFits(parseFileName(path)[0]) as source:
         return _tableWithCards(source) is not None
+
+
+def countHotpantsRegions(path: str | os.PathLike[str]) -> int:
+    """Return how many regions have a kernel of HOTPANTS in a file, 0 without any; errors as of `hasHotpantsTable`."""
+    with openFits(parseFileName(path)[0]) as source:
+        found = _tableWithCards(source)
+        return 0 if found is None else len(_vectors(source, found[0]))
 
 
 def _tableWithCards(source: FitsSource) -> tuple[int, Mapping[str, Any]] | None:

@@ -1,6 +1,6 @@
 """The matching kernel and the differential background as functions of position."""
 
-from psfmatch.kernels.hotpants import hotpantsBasis, readHotpantsKernel
+from psfmatch.kernels.hotpants import hotpantsBasis, hotpantsTable, readHotpantsKernel
 from psfmatch.kernels.linearCombination import EdgeHandling, LinearCombinationKernel, backgroundFromTables
 from psfmatch.kernels.spatialFunction import (
     RAW_PIXELS,
@@ -21,6 +21,7 @@ __all__ = [
     "backgroundFromTables",
     "frameOf",
     "hotpantsBasis",
+    "hotpantsTable",
     "makeSpatialFunction",
     "readHotpantsKernel",
 ]

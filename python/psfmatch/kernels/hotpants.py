@@ -17,12 +17,16 @@ import numpy.typing as npt
 
 from psfmatch import io
 from psfmatch.errors import ExposureReadError
+from psfmatch.exposure import Box
 from psfmatch.kernels.linearCombination import LinearCombinationKernel
-from psfmatch.kernels.spatialFunction import Polynomial2D
+from psfmatch.kernels.spatialFunction import Polynomial2D, SpatialFunction2D
 
-__all__ = ["hotpantsBasis", "readHotpantsKernel"]
+__all__ = ["hotpantsBasis", "hotpantsTable", "readHotpantsKernel"]
 
 FloatArray = npt.NDArray[np.float64]
+
+SAME = 1e-6
+"""Part of the kernel that may be lost when it is written in the other basis."""
 
 
 def hotpantsBasis(side: int, sigmas: tuple[float, ...], degrees: tuple[int, ...]) -> FloatArray:
@@ -114,6 +118,69 @@ def readHotpantsKernel(
     return (
         LinearCombinationKernel(basis, _reordered(parameters, table.kernelOrder), "polynomial", frame=frame),
         Polynomial2D(_reordered(values[nExpected - nBackground :], table.backgroundOrder), frame),
+    )
+
+
+def hotpantsTable(
+    kernel: LinearCombinationKernel,
+    background: SpatialFunction2D,
+    degrees: tuple[int, ...],
+    sigmas: tuple[float, ...],
+    box: Box,
+    convolved: str,
+) -> io.HotpantsTable | None:
+    """Return a kernel and its background in the basis of HOTPANTS; None if it is no kernel of these Gaussians.
+
+    Parameters
+    ----------
+    kernel, background
+        In pixels that count from 0 at the image's first.
+    degrees, sigmas
+        Of the Gaussians (pixels).
+    box
+        The region that they were fitted to.
+    convolved
+        "template" or "science".
+    """
+    side = kernel.shape[0]
+    basis = hotpantsBasis(side, sigmas, degrees)
+    if kernel.shape != (side, side) or len(kernel.basis) > len(basis):
+        return None
+    flat, ours = basis.reshape(len(basis), -1).T, kernel.basis.reshape(len(kernel.basis), -1).T
+    # Columns of one size: products of high degree are larger than others by powers of ten.
+    sizes = np.linalg.norm(flat, axis=0)
+    change = np.linalg.lstsq(flat / sizes, ours, rcond=None)[0] / sizes[:, np.newaxis]
+
+    # As many positions as determine polynomials of the order, and more.
+    count = max(kernel.order, background.order) + 3
+    steps = np.linspace(-0.9, 0.9, count)
+    u, v = (axis.ravel() for axis in np.meshgrid(steps, steps))
+    x, y = (low + 0.5 * size * (1.0 + w) for low, size, w in ((box.x0, box.width, u), (box.y0, box.height, v)))
+
+    def polynomials(order: int, values: FloatArray) -> FloatArray:
+        terms = np.stack([u**i * v**j for i, j in _powers(order)], axis=1)
+        return np.asarray(np.linalg.lstsq(terms, values, rcond=None)[0].T)
+
+    coefficients = kernel.coefficients(x, y)
+    parameters = polynomials(kernel.order, coefficients @ change.T)
+    lost = coefficients @ (ours - flat @ change).T
+    scale = float(np.abs(coefficients @ ours.T).max())
+    if np.abs(lost).max() > SAME * scale or np.abs(parameters[0, 1:]).max(initial=0.0) > SAME * abs(parameters[0, 0]):
+        return None
+    return io.HotpantsTable(
+        degrees=degrees,
+        sigmas=sigmas,
+        side=side,
+        kernelOrder=kernel.order,
+        backgroundOrder=background.order,
+        coefficients=np.concatenate(
+            [parameters[0, :1], parameters[1:].ravel(), polynomials(background.order, np.asarray(background(x, y)))]
+        ),
+        x0=box.x0,
+        y0=box.y0,
+        width=box.width,
+        height=box.height,
+        convolved=convolved,
     )
 
 
