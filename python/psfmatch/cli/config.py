@@ -151,8 +151,8 @@ def _show(fields: list[FieldEntry], defaults: dict[str, Any], isComplete: bool, 
         print(f"\n{len(fields)} fields that are set most often; --full shows all, --search WORD those about something.")
     if isChosen:
         print(
-            "\nchooseKernel is True: the kernel's basis, orders, priors and regions are chosen from the images. Setting\n"
-            "any field below kernel with -c makes it False: the kernel is then as the fields say."
+            "\nchooseKernel is True: the kernel's basis, orders, priors and regions are chosen from the images.\n"
+            "Setting any field below kernel with -c makes it False: the kernel is then as the fields say."
         )
 
 

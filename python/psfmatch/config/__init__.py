@@ -1,8 +1,8 @@
 """Configuration of psfmatch, in classes of ``lsst.pex.config``.
 
-`matching`, `kernel`, `detection` and `warping` hold the fields; `overrides` sets one from a string;
-`listing` goes through them; `serialization` turns a configuration into plain data for JSON and back. Files that a user writes are Python
-and go through ``load`` and ``save`` of the classes; what psfmatch writes is JSON and is never executed.
+`matching`, `kernel`, `detection` and `warping` hold the fields; `overrides` sets one from a string; `listing` goes
+through all; `serialization` turns a configuration into plain data for JSON and back. Files that a user writes are
+Python and go through ``load`` and ``save`` of the classes; what psfmatch writes is JSON and is never executed.
 """
 
 from .detection import (

@@ -56,8 +56,7 @@ def listFields(config: Config, prefix: str = "") -> Iterator[FieldEntry]:
 
 
 def _entryOf(path: str, field: Field[Any], value: Any) -> FieldEntry:
-    isList = isinstance(field, ListField)
-    kind = f"list of {field.itemtype.__name__}" if isList else field.dtype.__name__
+    kind = f"list of {field.itemtype.__name__}" if isinstance(field, ListField) else field.dtype.__name__
     allowed = getattr(field, "allowed", None) or {}
     choices = tuple((str(word), _inOneLine(meaning)) for word, meaning in allowed.items() if word is not None)
     return FieldEntry(path, value, kind, _inOneLine(field.doc), choices, _limitsOf(field))
