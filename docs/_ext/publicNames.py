@@ -26,10 +26,7 @@ def writePages(app):
     """Write the index and the pages; a file that would not change is left alone."""
     folder = Path(app.srcdir) / "api"
     folder.mkdir(exist_ok=True)
-    pages = {
-        module.replace(".", "-"): pageOf(module, names)
-        for module, names in psfmatch._HOMES.items()
-    }
+    pages = {module.replace(".", "-"): pageOf(module, names) for module, names in psfmatch._HOMES.items()}
     for extra in {path.stem for path in folder.glob("*.rst")} - pages.keys() - {"index"}:
         (folder / f"{extra}.rst").unlink()
     pages["index"] = INTRODUCTION + "".join(f"   {page}\n" for page in pages)
