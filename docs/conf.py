@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 import psfmatch
 
 project = "psfmatch"
-author = copyright = "the psfmatch developers"
+author = "the psfmatch developers"
+project_copyright = author
 release = version = psfmatch.__version__
 
 extensions = [

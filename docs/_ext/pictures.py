@@ -1,4 +1,7 @@
-"""Makes the pictures of the tutorial from a simulated pair, into ``pictures/``; those that are there are kept."""
+"""Makes the pictures of the tutorial from a simulated pair, and what is printed, into ``pictures/``.
+
+What is there is kept: remove the folder to have it made again.
+"""
 
 from logging import WARNING, getLogger
 
@@ -20,14 +23,14 @@ def makePictures(app):
     from matplotlib.figure import Figure
 
     folder = app.srcdir / "pictures"
-    names = ("difference", "kernels", "noise")
-    if all((folder / f"{name}.png").exists() for name in names):
+    if all((folder / name).exists() for name in ("difference.png", "kernels.png", "noise.png", "explain.txt")):
         return
     log.info("drawing a simulated pair")
     folder.mkdir(exist_ok=True)
     getLogger("psfmatch").setLevel(WARNING)
     pair = simulatePair(seed=SEED, size=SIZE, transients=TRANSIENTS)
     result = subtract(pair.template, pair.science)
+    (folder / "explain.txt").write_text(result.explain() + "\n")
     planes = (getattr(result, name).maskedImage for name in ("template", "matched", "science", "difference"))
     savePng(differenceFigure(*planes, transients=pair.truth.transients), folder / "difference.png")
     for name, draw, size in (("kernels", drawKernels, (8.0, 4.2)), ("noise", drawNoise, (8.0, 3.6))):
