@@ -7,7 +7,6 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from psfmatch.quality import RULES
-from psfmatch.quality.figures import HEADINGS
 
 KINDS = {"most": "at most", "least": "at least", "near one": "within a factor of"}
 
@@ -17,14 +16,13 @@ class GradeLimits(SphinxDirective):
 
     def run(self):
         """Return the table, a row for each rule of the grade."""
-        headings = [("figure", 24), ("what it is", 40), ("", 14), *((grade, 8) for grade in "ABCD")]
+        headings = [("figure", 24), ("what x is", 40), ("A to D need x", 14), *((grade, 8) for grade in "ABCD")]
         return [makeTable(headings, [self.row(rule) for rule in RULES])]
 
     def row(self, rule):
         """Return the cells of a rule."""
-        words = HEADINGS.get(rule.figure, rule.words.replace("{}", "a part"))
         limits = ["any" if math.isinf(limit) else f"{limit:g}" for limit in rule.limits]
-        texts = [words, KINDS[rule.kind], *limits]
+        texts = [rule.words.replace("{}", "x"), KINDS[rule.kind], *limits]
         return [[literal(rule.figure)], *([nodes.paragraph(text=text)] for text in texts)]
 
 

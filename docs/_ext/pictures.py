@@ -15,6 +15,7 @@ from psfmatch.testing import simulatePair
 log = logging.getLogger(__name__)
 
 SEED, SIZE = 3, 512
+CORE = 8  # px, half width of what is drawn of a kernel
 TRANSIENTS = (60.0, 25.0, 12.0, -15.0, -40.0)  # signal-to-noise
 
 
@@ -33,18 +34,25 @@ def makePictures(app):
     (folder / "explain.txt").write_text(result.explain() + "\n")
     planes = (getattr(result, name).maskedImage for name in ("template", "matched", "science", "difference"))
     savePng(differenceFigure(*planes, transients=pair.truth.transients), folder / "difference.png")
-    for name, draw, size in (("kernels", drawKernels, (8.0, 4.2)), ("noise", drawNoise, (8.0, 3.6))):
+    # A template of one exposure: the noise that is convolved is most of it.
+    shallow = simulatePair(seed=SEED, size=SIZE, templateDepth=1)
+    for name, draw, subtracted, size in (
+        ("kernels", drawKernels, result, (8.0, 4.2)),
+        ("noise", drawNoise, subtract(shallow.template, shallow.science), (8.0, 3.6)),
+    ):
         figure = Figure(figsize=size, layout="constrained", dpi=130)
-        draw(figure, result)
+        draw(figure, subtracted)
         figure.savefig(folder / f"{name}.png")
 
 
 def drawKernels(figure, result):
-    """Draw the kernel on a 3 x 3 grid, and its departure from the middle one."""
+    """Draw the core of the kernel on a 3 x 3 grid, and its departure from the middle one."""
+    edge = max(0, result.kernel.shape[1] // 2 - CORE)
+    core = np.s_[edge : result.kernel.shape[1] - edge, edge : result.kernel.shape[1] - edge]
     box = result.difference.getBBox()
     x, y = (np.linspace(first, first + side - 1, 3) for first, side in ((box.x0, box.width), (box.y0, box.height)))
-    middle = result.kernel.computeImage(*box.centre)
-    kernels = [[result.kernel.computeImage(column, row) for column in x] for row in y]
+    middle = result.kernel.computeImage(*box.centre)[core]
+    kernels = [[result.kernel.computeImage(column, row)[core] for column in x] for row in y]
     left, right = figure.subfigures(1, 2)
     change = max(float(np.abs(kernel - middle).max()) for row in kernels for kernel in row)
     for part, heading, offset, largest, colours in (
