@@ -81,11 +81,13 @@ def drawNoise(figure, result):
         values = exposure.image[good] / np.sqrt(exposure.variance[good])
         first.hist(values, pulls, density=True, histtype="step", color=colour, label=label)
         whiteness = measureWhiteness(exposure.maskedImage)
-        second.plot(range(3), whiteness.correlations[2, 2:], "o-", color=colour, label=label)
+        second.plot((1, 2), whiteness.correlations[2, 3:], "o-", color=colour, label=label)
     first.plot(pulls, np.exp(-0.5 * pulls**2) / np.sqrt(2 * np.pi), "k:", label="N(0, 1)")
     first.set(yscale="log", ylim=(1e-5, 1), xlabel="difference / noise", ylabel="share of pixels per unit")
     second.axhline(0.0, color="k", linestyle=":")
-    second.set(xticks=range(3), xlabel="distance of pixels in x", ylabel="correlation of blank sky")
+    second.set(
+        xticks=(1, 2), xlim=(0.5, 2.5), xlabel="distance of two pixels along x", ylabel="correlation of blank sky"
+    )
     for axis in (first, second):
         axis.legend(frameon=False, fontsize=8)
 
