@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from psfmatch.cli import apply, demo, detect, hotpants, info, options, progress, subtract
+from psfmatch.cli import apply, batch, config, demo, detect, hotpants, info, options, progress, report, subtract
 
 __all__ = ["main"]
 
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     apply.addCommand(commands, [common])
     detect.addCommand(commands, [common])
     info.addCommand(commands, [common])
+    config.addCommand(commands, [common])
     demo.addCommand(commands, [common, run])
     hotpants.addCommand(commands)
     return parser

@@ -1,8 +1,8 @@
 """Configuration of psfmatch, in classes of ``lsst.pex.config``.
 
-`matching`, `kernel`, `detection` and `warping` hold the fields; `overrides` sets one from a string;
-`serialization` turns a configuration into plain data for JSON and back. Files that a user writes are Python
-and go through ``load`` and ``save`` of the classes; what psfmatch writes is JSON and is never executed.
+`matching`, `kernel`, `detection` and `warping` hold the fields; `overrides` sets one from a string; `listing` goes
+through all; `serialization` turns a configuration into plain data for JSON and back. Files that a user writes are
+Python and go through ``load`` and ``save`` of the classes; what psfmatch writes is JSON and is never executed.
 """
 
 from .detection import (
@@ -12,6 +12,7 @@ from .detection import (
     SubtractBackgroundConfig,
 )
 from .kernel import PsfMatchConfig, PsfMatchConfigAL, PsfMatchConfigDF
+from .listing import FieldEntry, listFields
 from .overrides import applyOverride
 from .regions import RegionConfig
 from .serialization import configFromDict, configToDict
@@ -19,6 +20,7 @@ from .warping import WarperConfig
 
 __all__ = [
     "DetectionConfig",
+    "FieldEntry",
     "PsfMatchConfig",
     "PsfMatchConfigAL",
     "PsfMatchConfigDF",
@@ -30,4 +32,5 @@ __all__ = [
     "applyOverride",
     "configFromDict",
     "configToDict",
+    "listFields",
 ]

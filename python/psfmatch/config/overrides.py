@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from lsst.pex.config import (
@@ -21,6 +21,8 @@ from lsst.pex.config import (
     FieldValidationError,
     ListField,
 )
+
+from .listing import listFields
 
 __all__ = ["applyOverride", "closeNames"]
 
@@ -112,25 +114,10 @@ def _enter(owner: Any, step: str, config: Config, path: str) -> Any:
             return owner[step]
         raise ValueError(f"cannot set {path}: there is no choice {step!r}; known are {', '.join(owner)}")
     if step not in owner._fields:
-        close = closeNames(step, owner.keys()) or closeNames(step, _fieldPaths(config))
+        close = closeNames(step, owner.keys()) or closeNames(step, (entry.path for entry in listFields(config)))
         hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(owner.keys())}"
         raise ValueError(f"cannot set {path}: there is no field {step!r}; {hint}")
     return getattr(owner, step)
-
-
-def _fieldPaths(config: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the paths of all fields that hold a value."""
-    for name, field in config._fields.items():
-        value = getattr(config, name)
-        if isinstance(field, ConfigChoiceField):
-            yield prefix + name
-            for key in sorted(value, key=lambda key: value[key] is not value.active):
-                step = "active" if value[key] is value.active else key
-                yield from _fieldPaths(value[key], f"{prefix}{name}.{step}.")
-        elif isinstance(field, (ConfigField, ConfigurableField)):
-            yield from _fieldPaths(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name
 
 
 def _parseValue(field: Field[Any], text: str) -> Any:
