@@ -33,8 +33,8 @@ class PairRecord:
 
     name, template, science : as in the manifest; fingerprint : of the row and the options; state : "pending",
     "running", "done" or "failed"; attempts : how often it was begun; host, pid : where it ran last; startTime,
-    endTime : Unix time; wallSeconds, cpuSeconds, peakMemory (bytes), grade, templateFromCache, errorType, errorMessage :
-    as in `Outcome`; failedGates : in words, separated by semicolons.
+    endTime : Unix time; wallSeconds, cpuSeconds, peakMemory (bytes), grade, templateFromCache, errorType,
+    errorMessage : as in `Outcome`; failedGates : in words, separated by semicolons.
     """
 
     name: str

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from psfmatch.batch.agenda import Agenda
 from psfmatch.batch.crew import Worker
@@ -17,9 +18,11 @@ from psfmatch.batch.ledger import Ledger, PairRecord
 from psfmatch.batch.memory import estimateMemory
 from psfmatch.batch.records import Job, Outcome, Work
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "Tell"]
 
 log = logging.getLogger("psfmatch.batch")
+
+Tell: TypeAlias = Callable[[PairRecord, int, int], None]
 
 ATTEMPTS = 2
 """Workers that may die over a pair before it is given up."""
@@ -33,7 +36,8 @@ class Loop:
     """What is known while a batch runs.
 
     agenda : pairs that wait; crew : who does them; ledger : open; work : what is done with a pair; budget : bytes that
-    the pairs at work may take together, None: any; tell : called with the record of every pair that has ended.
+    the pairs at work may take together, None: any; tell : called for every pair that has ended, with its record, how
+    many have, and of how many.
     """
 
     agenda: Agenda
@@ -41,12 +45,13 @@ class Loop:
     ledger: Ledger
     work: Work
     budget: int | None
-    tell: Callable[[PairRecord], None]
+    tell: Tell
     atWork: dict[Future[Outcome], tuple[Worker, Job]] = field(default_factory=dict)
 
     def run(self, interruption: Interruption) -> None:
         """Give out pairs until none is left or, once asked to stop, until those at work are done."""
         ended: list[PairRecord] = []
+        nEnded, nPairs = 0, len(self.agenda)
         while True:
             if interruption.isAsked:
                 self.agenda.clear()
@@ -57,8 +62,11 @@ class Loop:
             if ended or begun:
                 self.ledger.put(*ended, *begun)
             for record in ended:
+                if record.state == "failed":
+                    log.warning("%s failed: %s: %s", record.name, record.errorType, record.errorMessage)
                 if record.state in ("done", "failed"):
-                    self.tell(record)
+                    nEnded += 1
+                    self.tell(record, nEnded, nPairs)
             if not self.atWork:
                 return
             finished, _ = wait(self.atWork, timeout=TICK, return_when=FIRST_COMPLETED)

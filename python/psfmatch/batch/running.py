@@ -10,7 +10,7 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from psfmatch.batch.agenda import Agenda
 from psfmatch.batch.crew import BorrowedExecutor, OwnProcess, Worker
 from psfmatch.batch.interrupting import Interruption
-from psfmatch.batch.ledger import Ledger, PairRecord
-from psfmatch.batch.loop import Loop
+from psfmatch.batch.ledger import Ledger
+from psfmatch.batch.loop import Loop, Tell
 from psfmatch.batch.manifest import Pair, readManifest, shardOf
 from psfmatch.batch.memory import availableMemory, estimateMemory
 from psfmatch.batch.records import Job, PairOptions, Work
@@ -54,7 +54,7 @@ def runBatch(
     resume: bool = False,
     retryFailed: bool = False,
     shard: tuple[int, int] | None = None,
-    tell: Callable[[PairRecord], None] | None = None,
+    tell: Tell | None = None,
     work: Work | None = None,
 ) -> BatchSummary:
     """Subtract many pairs and keep a ledger.
@@ -88,7 +88,7 @@ def runBatch(
     shard
         (i, n), i from 1 to n: only this part of the pairs, with a ledger of its own.
     tell
-        Called with the record of every pair that has ended.
+        Called for every pair that has ended with its record, how many have ended, and of how many.
     work
         What is done with a pair: a function of a module that workers can import, which leaves NAME.fits; by default
         the subtraction.
@@ -125,7 +125,7 @@ def runBatch(
         work = work or _subtractPair()
         budget = None if executor is not None else _budget(memory)
         crew = _hire(executor, work, jobs, nWorkers, budget) if jobs else []
-        loop = Loop(Agenda(jobs), crew, ledger, work, budget, tell or (lambda record: None))
+        loop = Loop(Agenda(jobs), crew, ledger, work, budget, tell or (lambda *_: None))
         try:
             loop.run(interruption)
         except BaseException as error:

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from psfmatch.cli import apply, demo, detect, info, options, progress, subtract
+from psfmatch.cli import apply, batch, demo, detect, info, options, progress, subtract
 
 __all__ = ["main"]
 
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     subtract.addCommand(commands, [common, run])
     apply.addCommand(commands, [common])
     detect.addCommand(commands, [common])
+    batch.addCommand(commands, [common])
     info.addCommand(commands, [common])
     demo.addCommand(commands, [common, run])
     return parser

@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from psfmatch.cli.gates import EXIT_QUALITY_GATE, addGates, gatesOf
 from psfmatch.cli.inputs import addInputs, readInput, requireOtherOutput
 from psfmatch.cli.options import configuration
 from psfmatch.cli.reporting import draw, report
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["addCommand"]
 
 log = logging.getLogger("psfmatch.cli")
-
-EXIT_QUALITY_GATE = 5
 
 
 def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
@@ -38,14 +37,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--decorrelated", metavar="FILE", help="also write the difference made white (decorrelated)")
     parser.add_argument("--sources", metavar="FILE", help="also find and measure what has changed, as a FITS table")
     parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
-    parser.add_argument(
-        "--gate",
-        metavar="FIGURE=LIMIT",
-        dest="gates",
-        action="append",
-        default=[],
-        help="exit with status 5 unless the quality is within it: grade=B, noiseRobustStdev=1.1; may be repeated",
-    )
+    addGates(parser)
     parser.set_defaults(run=_subtract)
 
 
@@ -53,7 +45,7 @@ def _subtract(options: argparse.Namespace) -> int:
     from psfmatch.exposure import Exposure
 
     start = time.perf_counter()
-    gates = _gatesOf(options.gates)
+    gates = gatesOf(options.gates)
     requireOtherOutput(options.output, options.template, options.science)
     with ThreadPoolExecutor(1) as reader:
         template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
@@ -90,24 +82,6 @@ def _subtract(options: argparse.Namespace) -> int:
         extra["failedGates"] = failures
     report(result, options, extra, time.perf_counter() - start)
     return EXIT_QUALITY_GATE if failures else 0
-
-
-def _gatesOf(texts: list[str]) -> dict[str, Any]:
-    """Return the gates given as FIGURE=LIMIT; ValueError for another form."""
-    gates: dict[str, Any] = {}
-    for text in texts:
-        name, separator, limit = text.partition("=")
-        if not (separator and name and limit):
-            raise ValueError(f"gate {text!r}: give FIGURE=LIMIT, such as grade=B")
-        gates[name] = limit if name == "grade" else _number(text, limit)
-    return gates
-
-
-def _number(gate: str, limit: str) -> float:
-    try:
-        return float(limit)
-    except ValueError:
-        raise ValueError(f"gate {gate!r}: {limit} is not a number") from None
 
 
 def _failedGates(result: SubtractionResult, gates: dict[str, Any]) -> list[str]:
