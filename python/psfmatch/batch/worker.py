@@ -76,12 +76,14 @@ def attempt(job: Job, make: Callable[[], Made]) -> Outcome:
     resetPeakMemory()
     made, error = Made(), None
     try:
-        with _logOf(job):
+        with _logOf(job) as log:
             try:
                 made = make()
             except Exception as caught:
                 error = caught
-                logging.getLogger("psfmatch.batch").error("%s", traceback.format_exc())
+                if log is not None:
+                    with suppress(OSError):
+                        log.write(traceback.format_exc())
     finally:
         pairAtWork.reset(token)
     return Outcome(
@@ -109,18 +111,18 @@ def _inWords(error: Exception) -> str:
 
 
 @contextmanager
-def _logOf(job: Job) -> Iterator[None]:
-    """Write what the package logs on a pair to NAME.log; a disk without room for it spoils no pair."""
+def _logOf(job: Job) -> Iterator[TextIO | None]:
+    """Open NAME.log and write to it what the package logs on the pair; a disk without room for it spoils no pair."""
     stream = _openQuietly(Path(job.directory) / f"{job.pair.name}.log", "w" if job.attempt == 1 else "a")
     if stream is None:
-        yield
+        yield None
         return
     handler = _PairHandler(stream, job.pair.name)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger = logging.getLogger("psfmatch")
     logger.addHandler(handler)
     try:
-        yield
+        yield stream
     finally:
         logger.removeHandler(handler)
         with suppress(OSError):

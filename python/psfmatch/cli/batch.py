@@ -201,11 +201,8 @@ def _otherShards(pairs: list[Pair], summary: BatchSummary, shard: tuple[int, int
 def _tell(options: argparse.Namespace, summary: BatchSummary, allShards: list[str]) -> None:
     grades = ", ".join(f"{number} {grade}" for grade, number in summary.grades.items())
     reasons = Counter(record.errorType for record in summary.failures)
-    rows = {
-        "pairs": f"{summary.nPairs}, {summary.nLeft} of them left as they were"
-        if summary.nLeft
-        else f"{summary.nPairs}"
-    }
+    left = f", {summary.nLeft} of them as an earlier run left them" if summary.nLeft else ""
+    rows = {"pairs": f"{summary.nPairs}{left}"}
     rows["done"] = f"{summary.nDone}{f'; grades: {grades}' if grades else ''}"
     rows["failed"] = "; ".join([str(summary.nFailed), *(f"{n} {reason}" for reason, n in reasons.most_common())])
     for record in summary.failures[:SHOWN_FAILURES]:
