@@ -1,4 +1,4 @@
-"""Batches: whatever dies, fails or is interrupted, every other pair is done, once, and the ledger tells what happened."""
+"""Batches: whatever dies, fails or is interrupted, every other pair is done, once, and the ledger tells it."""
 
 import errno
 import json
