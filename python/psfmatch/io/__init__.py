@@ -8,7 +8,7 @@ from .files import HduSelector, Source, parseFileName
 from .headers import appendMetadata, readMetadata
 from .hotpants import HotpantsTable, hasHotpantsTable, readHotpantsTable
 from .kernels import readKernelTables, writeKernelTables
-from .layouts import HduEntry, Role, describe
+from .layouts import HduEntry, Role, describe, listImages
 from .masks import MAX_PLANES, decodeMask, maskCards
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, SpatialField
 from .reading import ReadOptions, readPlanes
@@ -33,6 +33,7 @@ __all__ = [
     "describe",
     "estimateVariance",
     "hasHotpantsTable",
+    "listImages",
     "maskCards",
     "parseFileName",
     "readConfig",
