@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -72,6 +73,11 @@ def test_theLedgerTellsWhatHappened(killed):
     assert (dead.state, dead.errorType) == ("failed", "WorkerDied")
     assert "was killed (signal 9), perhaps out of memory, as another was before" in dead.errorMessage
     assert records["dieOnce"].errorMessage is None
+    with sqlite3.connect(directory / "ledger.sqlite") as connection:
+        events = connection.execute("SELECT name, event FROM events ORDER BY time").fetchall()
+    assert events[0][1].startswith(f"run begins with 7 pairs, process {os.getpid()} on ")
+    assert events[-1] == (None, "run ends")
+    assert sorted(name for name, event in events if "was killed (signal 9)" in event) == ["die", "die", "dieOnce"]
     assert (records["fail"].errorType, records["fail"].errorMessage) == ("ValueError", "as the name says")
     assert {record.name for record in summary.failures} == {"die", "fail"}
     for name in ("a", "b", "c", "d", "dieOnce"):
@@ -198,8 +204,6 @@ def test_outputsThatCameTooLateForTheLedger(tmp_path):
 
 def forget(directory):
     """Let the ledger believe that everything is still running."""
-    import sqlite3
-
     with sqlite3.connect(directory / "ledger.sqlite") as connection:
         connection.execute("UPDATE pairs SET state = 'running'")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from psfmatch.batch.worker import keepLogToPairs
 
 __all__ = ["connected", "prepareDaskWorker"]
 
@@ -54,4 +57,6 @@ def connected(address: str, threads: int) -> Iterator[Any]:
 def prepareDaskWorker(threads: int) -> None:
     """Set the threads of a pair for what reads the environment, and import what pairs need."""
     os.environ["PSFMATCH_NUM_THREADS"] = str(threads)
+    if multiprocessing.parent_process() is not None:  # else the process is somebody's own
+        keepLogToPairs()
     from psfmatch.batch import subtracting  # noqa: F401

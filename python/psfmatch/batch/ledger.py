@@ -1,5 +1,7 @@
 """The ledger of a batch: one row for each pair in an SQLite file, written by the parent process alone.
 
+A second table holds what happened on the way, such as a worker's death over a pair that another then finished.
+
 Each run writes one file, each shard its own, so that no two machines share one: SQLite's locks do not hold on all
 network file systems. Whoever wants to know what has been done reads them all.
 """
@@ -10,6 +12,7 @@ import dataclasses
 import logging
 import os
 import sqlite3
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -93,6 +96,7 @@ class Ledger:
         self.path = directory / f"{name}.sqlite"
         self._lock = _lockFile(directory / f".{name}.lock")
         self._unwritten: dict[str, PairRecord] = {}
+        self._untold: list[tuple[float, str | None, str]] = []
         self._isTroubled = False
         self.records: dict[str, PairRecord] = {}
         try:
@@ -100,6 +104,7 @@ class Ledger:
             columns = ", ".join(f"{name} {TYPES[kind]}" for name, kind in FIELDS.items())
             with self._connection:
                 self._connection.execute(f"CREATE TABLE IF NOT EXISTS pairs ({columns}, PRIMARY KEY (name))")
+                self._connection.execute("CREATE TABLE IF NOT EXISTS events (time REAL, name TEXT, event TEXT)")
             self.records = {record.name: record for record in _read(self._connection)}
         except sqlite3.Error as error:
             raise OSError(f"{self.path}: cannot be used as a ledger ({error})") from error
@@ -113,19 +118,25 @@ class Ledger:
         try:
             with self._connection:
                 self._connection.executemany(f"INSERT OR REPLACE INTO pairs VALUES ({marks})", rows)
+                self._connection.executemany("INSERT INTO events VALUES (?, ?, ?)", self._untold)
         except sqlite3.Error as error:
             if not self._isTroubled:
                 log.error("%s cannot be written (%s); it is tried again with every pair", self.path, error)
             self._isTroubled = True
             return
         self._unwritten.clear()
+        self._untold.clear()
         self._isTroubled = False
+
+    def note(self, name: str | None, event: str) -> None:
+        """Write down with the next rows what happened now, to a pair or, without a name, to the run."""
+        self._untold.append((time.time(), name, event))
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        if self._unwritten:
+        if self._unwritten or self._untold:
             self.put()
         self._connection.close()
         if self._lock is not None:

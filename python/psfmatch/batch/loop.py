@@ -54,6 +54,8 @@ class Loop:
         nEnded, nPairs = 0, len(self.agenda)
         while True:
             if interruption.isAsked:
+                if len(self.agenda):
+                    self.ledger.note(None, f"asked to end; {len(self.agenda)} pairs are not begun")
                 self.agenda.clear()
                 for future in list(self.atWork):
                     future.cancel()
@@ -91,6 +93,7 @@ class Loop:
             future.cancel()
             self._sweep(job)
             records.append(replace(record, state="pending", errorMessage=reason))
+        self.ledger.note(None, reason)
         self.ledger.put(*records)
         self.atWork.clear()
 
@@ -169,6 +172,7 @@ class Loop:
         if reason is None:
             self.agenda.putBack(job)
             return replace(told, attempts=record.attempts - 1, errorType=None)
+        self.ledger.note(job.pair.name, reason)
         if job.attempt < ATTEMPTS:
             log.warning("%s: %s; it is tried again", job.pair.name, reason)
             self.agenda.putBack(replace(job, attempt=job.attempt + 1))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
@@ -126,6 +127,7 @@ def runBatch(
         budget = None if executor is not None else _budget(memory)
         crew = _hire(executor, work, jobs, nWorkers, budget) if jobs else []
         loop = Loop(Agenda(jobs), crew, ledger, work, budget, tell or (lambda *_: None))
+        ledger.note(None, f"run begins with {len(jobs)} pairs, process {os.getpid()} on {socket.gethostname()}")
         try:
             loop.run(interruption)
         except BaseException as error:
@@ -133,6 +135,7 @@ def runBatch(
             raise
         for worker in crew:
             worker.stop(atOnce=False)
+        ledger.note(None, "run ends")
         _removeIfEmpty(directory / ".partial")
         records = [ledger.records[pair.name] for pair in mine]
     return summarize(directory, records, plan.left, begun, interruption.isAsked)

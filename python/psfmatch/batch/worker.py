@@ -23,7 +23,7 @@ from typing import Any, TextIO
 
 from psfmatch.batch.records import Job, Outcome, Work
 
-__all__ = ["Made", "attempt", "greet", "prepareProcess"]
+__all__ = ["Made", "attempt", "greet", "keepLogToPairs", "prepareProcess"]
 
 ORPHANED = 3
 """Exit status of a worker whose parent has ended."""
@@ -54,6 +54,11 @@ def prepareProcess() -> None:
             os._exit(ORPHANED)
 
         threading.Thread(target=followParent, daemon=True).start()
+    keepLogToPairs()
+
+
+def keepLogToPairs() -> None:
+    """Let what the package logs go to the logs of the pairs, and nowhere else."""
     logger = logging.getLogger("psfmatch")
     logger.setLevel(logging.INFO)
     logger.propagate = False
