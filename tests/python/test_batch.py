@@ -374,7 +374,8 @@ def test_anInputIsNotOverwritten(images):
         runBatch([Pair("science", str(images / "template.fits"), str(images / "science.fits"))], images)
 
 
-def test_dask(tmp_path):
+def test_dask(tmp_path, monkeypatch):
+    monkeypatch.setenv("PSFMATCH_NUM_THREADS", "1")  # set in the workers, which here are threads
     from distributed import LocalCluster
 
     from psfmatch.batch.cluster import connected
