@@ -5,8 +5,10 @@
 
 Bare loops are as many processes as there are workers, each of which reads, subtracts and writes its part of the pairs
 one after the other, on one thread. All start from files in the page cache. Timed is from the first pair's start to the
-last one's end; what comes before is told apart as start-up. The ways take turns, in an order that is turned round with
-each repeat; ratios are of medians. Pairs share templates in groups, which `--templates 0` undoes: each its own.
+last one's end; what comes before is told apart as start-up. Processor time is of all processes, with their start:
+where others are at work on the machine it is the steadier figure. The ways take turns, in an order that is turned
+round with each repeat; ratios are of medians. Pairs share templates in groups, which `--templates 0` undoes: each its
+own.
 
 The batch writes besides each difference its figures and a log, and waits until all of it is on the disk; the loops wait
 for nothing. Outputs go to a directory of the temporary files, or to `--outputs`.
@@ -16,14 +18,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
+import resource
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +47,18 @@ COLUMNS: list[Column] = [
     ("pairs/s", "rate", ".3f"),
     ("of bare loops", "ratio", ".3f"),
     ("must be", "goal", ".2f"),
+    ("CPU s", "cpu", ".2f"),
 ]
 GOALS = {"batch": 0.9, "Dask": 0.85}
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds until the first pair began, and from there until the last one ended."""
+    """Seconds until the first pair began, and from there until the last one ended; processor time, start-up and all."""
 
     startUp: float
     seconds: float
+    cpu: float = math.nan
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in order:
             with tempfile.TemporaryDirectory(dir=options.outputs) as folder:
                 _warm(pairs)
-                figures[name].append(ways[name](Path(folder)))
+                before = _cpu()
+                times = ways[name](Path(folder))
+                figures[name].append(replace(times, cpu=_cpu() - before))
             progress(f"{name}: {figures[name][-1].seconds:.1f} s after {figures[name][-1].startUp:.1f} s")
     records = _records(figures, options)
     printTable("Throughput of many pairs, one thread each", COLUMNS, records)
@@ -138,6 +146,11 @@ def runDask(pairs: Sequence[Pair], folder: Path, nWorkers: int) -> Times:
     return Times(connecting + times.startUp, times.seconds)
 
 
+def _cpu() -> float:
+    """Return the processor seconds of this process and of those that it started and that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
 def _times(summary: BatchSummary) -> Times:
     if summary.nDone < summary.nPairs or summary.startUpSeconds is None or summary.seconds is None:
         raise SystemExit(f"{summary.nFailed} of {summary.nPairs} pairs failed: {summary.failures[:1]}")
@@ -159,6 +172,7 @@ class _Nothing:
 def _records(figures: dict[str, list[Times]], options: argparse.Namespace) -> list[Record]:
     seconds = medians({name: [times.seconds for times in runs] for name, runs in figures.items()})
     startUps = medians({name: [times.startUp for times in runs] for name, runs in figures.items()})
+    cpu = medians({name: [times.cpu for times in runs] for name, runs in figures.items()})
     return [
         {
             "way": name,
@@ -170,6 +184,7 @@ def _records(figures: dict[str, list[Times]], options: argparse.Namespace) -> li
             "rate": options.pairs / seconds[name],
             "ratio": seconds["bare loops"] / seconds[name],
             "goal": GOALS.get(name),
+            "cpu": cpu[name],
         }
         for name in figures
     ]

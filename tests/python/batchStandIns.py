@@ -33,7 +33,7 @@ def _touch(job):
     if name.startswith("fail"):
         raise ValueError("as the name says")
     time.sleep(30.0 if name.startswith("slow") else 0.01)
-    (directory / f"{name}.fits").write_text(name)
+    (directory / f"{name}.fits").write_text(os.environ.get("OPENBLAS_NUM_THREADS", ""))
     return Made("A", ("too good",) if name.startswith("gate") else (), job.attempt > 1)
 
 

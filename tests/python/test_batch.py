@@ -49,7 +49,7 @@ def killed(tmp_path_factory):
     """Summary and directory of a batch in two processes of which pairs kill some."""
     directory = tmp_path_factory.mktemp("killed")
     names = ["a", "die", "b", "dieOnce", "c", "fail", "d"]
-    return runBatch(pairsNamed(*names), directory, workers=2, threads=1, work=touch), directory
+    return runBatch(pairsNamed(*names), directory, workers=2, threads=3, work=touch), directory
 
 
 def test_aKilledWorkerLosesNothing(killed):
@@ -58,6 +58,8 @@ def test_aKilledWorkerLosesNothing(killed):
     assert {path.stem for path in directory.glob("*.fits")} == done
     assert (summary.nDone, summary.nFailed, summary.nPending) == (5, 2, 0)
     assert sorted(begun(directory)) == sorted([*done, "die", "die", "dieOnce", "fail"])
+    # Libraries that ask the environment have the threads of the pair, also after a new start.
+    assert {path.read_text() for path in directory.glob("*.fits")} == {"3"}
     # What the dead had half written is gone.
     assert not (directory / ".partial").exists()
 

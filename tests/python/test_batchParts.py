@@ -391,6 +391,8 @@ def test_commandOptions(run):
         (["--memory", "much"], "such as 16G"),
         (["--retry-failed"], "goes with --resume"),
         (["--gate", "grade"], "give FIGURE=LIMIT"),
+        (["--gate", "grade=Z"], "choose one of A, B, C, D, F"),
+        (["--gate", "noSuchFigure=1"], "'noSuchFigure' is no figure"),
         (["--scheduler", "tcp://127.0.0.1:9", "--workers", "2"], "a cluster has its own"),
     ],
 )
@@ -398,6 +400,12 @@ def test_commandSlips(run, arguments, message):
     status, _, err = run(["a"], *arguments)
     assert status == 2
     assert message in err.splitlines()[-1]
+
+
+def test_reportsNeedMatplotlib(tmp_path, monkeypatch):
+    monkeypatch.setattr("psfmatch.batch.running.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"psfmatch\[plot\]"):
+        psfmatch.batch.runBatch(pairsNamed("a"), tmp_path, PairOptions(report=True), work=touch)
 
 
 def test_threadsAndMemoryAreTheExecutorsOwn(tmp_path):

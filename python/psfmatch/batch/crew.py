@@ -143,6 +143,9 @@ def _causeOfDeath(process: BaseProcess | None) -> str:
     if process is None:
         return "worker was killed (signal 9?), perhaps out of memory"
     process.join(10.0)
+    if process.exitcode is None:  # it lives, but says nothing that can be understood
+        process.kill()
+        process.join()
     status = process.exitcode
     if status is not None and status < 0:
         hint = ", perhaps out of memory" if status == -9 else ""

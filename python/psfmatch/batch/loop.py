@@ -74,7 +74,7 @@ class Loop:
             finished, _ = wait(self.atWork, timeout=TICK, return_when=FIRST_COMPLETED)
             ended = []
             try:
-                for future in finished:
+                for future in [future for future in self.atWork if future in finished]:
                     ended.append(self._end(future, *self.atWork.pop(future), interruption.isAsked))
             except BaseException:
                 self.ledger.put(*ended)

@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +113,7 @@ def runBatch(
     options = options or PairOptions()
     if executor is not None and (workers is not None or memory is not None):
         raise ValueError("workers and memory are for processes of our own; an executor has its own")
+    _checkOptions(options)
     nWorkers = resolveThreads(workers) if workers is not None else _cpus()
     nThreads = resolveThreads(threads) if threads is not None else 1 if executor else max(1, _cpus() // nWorkers)
     pairs = readManifest(manifest)
@@ -139,6 +142,20 @@ def runBatch(
         _removeIfEmpty(directory / ".partial")
         records = [ledger.records[pair.name] for pair in mine]
     return summarize(directory, records, plan.left, begun, interruption.isAsked)
+
+
+def _checkOptions(options: PairOptions) -> None:
+    """Raise what every pair would fail with, before hours are spent on them."""
+    if options.report and find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("reports need matplotlib: pip install 'psfmatch[plot]'")
+    if options.gates:
+        from psfmatch.quality import GRADES, Quality
+
+        known = {"grade", *(field.name for field in fields(Quality))}
+        if wrong := sorted(set(options.gates) - known):
+            raise ValueError(f"gate {wrong[0]!r} is no figure; choose one of {', '.join(sorted(known))}")
+        if (grade := options.gates.get("grade", "A")) not in tuple(GRADES):
+            raise ValueError(f"gate grade={grade}: choose one of {', '.join(GRADES)}")
 
 
 def _hire(executor: Any, work: Work, jobs: Sequence[Job], nWorkers: int, budget: int | None) -> list[Worker]:

@@ -97,7 +97,8 @@ def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGate
 
             writeSources(result.detect(threads=job.threads), partial / f"{name}_sources.fits")
         if options.report:
-            result.report(partial / f"{name}.html")  # type: ignore[attr-defined]
+            reported: Any = result
+            reported.report(partial / f"{name}.html")
         others = sorted(partial.iterdir())
         numbers = partial / f"{name}.json"
         _writeNumbers(result, numbers, {**_origin(job), "failedGates": list(failedGates)})
@@ -122,7 +123,9 @@ def _writeNumbers(result: SubtractionResult, path: Path, more: dict[str, Any]) -
 
 
 def _toDisk(path: Path) -> None:
-    """Wait until the content of a file or directory is on the disk."""
+    """Wait until the content of a file or directory is on the disk; of a directory where the system has that."""
+    if os.name == "nt" and path.is_dir():
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
 """What happens in a worker process before the first pair, and around every pair whatever is done with it.
 
-A worker ignores Ctrl-C, which the terminal sends to all processes: the parent decides what becomes of the pairs at
-work. It ends when its parent does, however that ended.
+A worker ignores Ctrl-C and SIGTERM, which terminals and batch systems send to all processes: the parent decides what
+becomes of the pairs at work. It ends when its parent does, however that ended.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ class Made:
 
 
 def prepareProcess() -> None:
-    """Make a new process a worker: deaf to Ctrl-C, silent, mortal with its parent."""
+    """Make a new process a worker: deaf to what asks for an end, silent, mortal with its parent."""
     import multiprocessing
     from multiprocessing.connection import wait
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
 
