@@ -17,7 +17,8 @@ The way of the data through the modules:
    made.
 7. `photometry` and `transients` measure what has changed.
 
-`differencing` goes this way by itself; `starMatch`, `psfMatch` and `imagePsfMatch` are the tasks that it uses.
+`differencing` goes this way by itself, `batch` with many pairs; `starMatch`, `psfMatch` and `imagePsfMatch` are the
+tasks that it uses.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _serveLsstDebug()
 _HOMES = {
     "alignment": ("Alignment", "ShiftField", "applyAlignment", "measureAlignment", "measureShiftField"),
     "astrometry": ("PixelTransform",),
+    "batch": ("BatchSummary", "Pair", "PairOptions", "PairRecord", "readLedgers", "readManifest", "runBatch"),
     "basis": ("makeKernelBasisList", "makeRegularizationMatrix", "renormalizeBasis"),
     "cells": ("CandidateStatus", "KernelCandidate", "SpatialCell", "SpatialCellSet"),
     "config": (
@@ -126,6 +128,15 @@ if TYPE_CHECKING:
     from psfmatch.alignment import Alignment, ShiftField, applyAlignment, measureAlignment, measureShiftField
     from psfmatch.astrometry import PixelTransform
     from psfmatch.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
+    from psfmatch.batch import (
+        BatchSummary,
+        Pair,
+        PairOptions,
+        PairRecord,
+        readLedgers,
+        readManifest,
+        runBatch,
+    )
     from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCell, SpatialCellSet
     from psfmatch.config import (
         DetectionConfig,

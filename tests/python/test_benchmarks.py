@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import batch
 import instructions
 import peers
 import quality as frontDoor
@@ -27,6 +28,21 @@ def test_worksTakeTurnsAfterOneToWarmUp():
     assert all(0 <= seconds < 1 for seconds in figures["a"])
     assert figures["b"] == [7.0] * 3  # it has measured itself
     assert len(takeTurns({"a": lambda: None}, repeats=1)["a"]) == 1
+
+
+def test_throughputOfManyPairs(tmp_path):
+    """Links stand for pairs of their own; a way that takes twice as long has half the throughput."""
+    (tmp_path / "batch-64").mkdir()
+    for name in ("template.fits", "science.fits"):
+        (tmp_path / "batch-64" / name).write_text(name)
+    pairs = batch.makePairs(tmp_path, 5, 64, 2)
+    assert len({pair.science for pair in pairs}) == 5
+    assert len({pair.template for pair in pairs}) == 2
+    assert len({pair.template for pair in batch.makePairs(tmp_path, 5, 64, 0)}) == 5
+    assert (tmp_path / "batch-64" / "science4.fits").read_text() == "science.fits"
+    figures = {"bare loops": [batch.Times(1.0, 10.0), batch.Times(1.0, 12.0)], "batch": [batch.Times(2.0, 22.0)]}
+    loops, ours = batch._records(figures, batch._parse(["--pairs", "44"]))
+    assert (loops["ratio"], ours["ratio"], ours["rate"], ours["goal"]) == (1.0, 0.5, 2.0, 0.9)
 
 
 def test_medians():

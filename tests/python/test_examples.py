@@ -1,11 +1,15 @@
 """The examples run as their texts say, on small fields, and print what they promise."""
 
 import importlib.util
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from batchStandIns import touch
 
+from psfmatch.cli.command import _parser
 from psfmatch.testing import simulatePair
 
 folder = Path(__file__).resolve().parents[2] / "examples"
@@ -97,3 +101,35 @@ def test_subclassedTaskFindsTransients():
     assert task.metadata["runEndUtc"]
     assert task.detection.getFullName() == "transient.detection"
     assert example.nearest(tables[1], 0.0, 0.0) == (np.inf, -1)
+
+
+def test_batchExecutor(tmp_path, capsys, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    example = load("batchExecutor")
+    monkeypatch.setattr(example, "ProcessPoolExecutor", lambda number, **_: ThreadPoolExecutor(number))
+    monkeypatch.setattr("psfmatch.batch.running._subtractPair", lambda: touch)
+    (tmp_path / "night.csv").write_text("name,template,science\na,t.fits,s.fits\nfail,t.fits,s.fits\n")
+    arguments = [str(tmp_path / "night.csv"), str(tmp_path / "out"), "--processes", "1"]
+    assert example.main(arguments).nDone == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["1/2 a: A", "2/2 fail: as the name says"]
+    assert lines[2:] == ["1 of 2 done; grades: {'A': 1}", "look at fail: as the name says"]
+    # Once more: there is nothing left to do.
+    assert example.main(arguments).nLeft == 2
+
+
+@pytest.mark.parametrize("name", ["batchSlurm.sh", "batchCondor.sub", "batchSnakefile"])
+def test_templatesOfBatchSystemsNameOptionsThatExist(name):
+    # Continued lines, of a shell and of strings in Python, are one.
+    text = re.sub(r'\\\n|"\n +"', " ", (folder / name).read_text())
+    commands = [line for line in text.splitlines() if "psfmatch batch" in line and not line.startswith("#")]
+    assert commands
+    for command in commands:
+        words = re.split(r'psfmatch batch|\|\||>|"$', command)[1]
+        # What a batch system puts in for its variables is a number.
+        words = re.sub(r"\$\w+|\$\(\w+\)|\{[\w.]+\}", "4", words)
+        options = _parser().parse_args(["batch", *shlex.split(words)])
+        assert (options.manifest, options.output) == ("4", "4")
+        assert options.resume != options.status
+        assert options.shard == (None if options.status else "4/4")

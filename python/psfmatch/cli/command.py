@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     subtract.addCommand(commands, [common, run])
     apply.addCommand(commands, [common])
     detect.addCommand(commands, [common])
+    batch.addCommand(commands, [common])
     info.addCommand(commands, [common])
     config.addCommand(commands, [common])
     demo.addCommand(commands, [common, run])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig
 
-__all__ = ["addThreads", "common", "configuration", "ofTheRun"]
+__all__ = ["addChoices", "addThreads", "common", "configuration", "ofTheRun"]
 
 MODES = ("auto", "convolveTemplate", "convolveScience")
 
@@ -26,32 +26,36 @@ def common() -> argparse.ArgumentParser:
     return common
 
 
-def addThreads(parser: argparse._ActionsContainer) -> None:
+def addThreads(
+    parser: argparse._ActionsContainer,
+    words: str = "threads to use (default: PSFMATCH_NUM_THREADS, or all CPUs of this process)",
+) -> None:
     """Add the number of threads."""
-    parser.add_argument(
-        "--threads",
-        metavar="N",
-        type=int,
-        help="threads to use (default: PSFMATCH_NUM_THREADS, or all CPUs of this process)",
-    )
+    parser.add_argument("--threads", metavar="N", type=int, help=words)
 
 
 def ofTheRun() -> argparse.ArgumentParser:
-    """Return the options of the commands that subtract."""
+    """Return the options of the commands that subtract one pair."""
     run = argparse.ArgumentParser(add_help=False)
     group = run.add_argument_group("the subtraction")
     addThreads(group)
-    group.add_argument(
-        "--mode",
-        choices=MODES,
-        default="auto",
-        help="which image is convolved; auto (default): the one with the narrower PSF",
-    )
+    addChoices(group)
     group.add_argument("--explain", action="store_true", help="say why each choice was made, with the numbers compared")
     group.add_argument(
         "--debug",
         action="store_true",
         help="write pictures of every step to psfmatch-debug/: those that debug.py of this directory asks for, or all",
+    )
+    return run
+
+
+def addChoices(group: argparse._ActionsContainer) -> None:
+    """Add what `configuration` reads, and the direction."""
+    group.add_argument(
+        "--mode",
+        choices=MODES,
+        default="auto",
+        help="which image is convolved; auto (default): the one with the narrower PSF",
     )
     group.add_argument("--config", metavar="FILE", help="configuration: a saved .py, or a .json as results hold it")
     group.add_argument(
@@ -62,7 +66,6 @@ def ofTheRun() -> argparse.ArgumentParser:
         default=[],
         help="set one field, e.g. -c kernel.active.spatialKernelOrder=1; may be repeated",
     )
-    return run
 
 
 def configuration(options: argparse.Namespace) -> ImagePsfMatchConfig:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["startLogging"]
+if TYPE_CHECKING:
+    from psfmatch.batch import PairRecord
+
+__all__ = ["PairBar", "startLogging"]
 
 PHASES = {
     "select": "finding stars",
@@ -30,8 +34,9 @@ def startLogging(options: argparse.Namespace) -> None:
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if sys.stderr.isatty() and not options.verbose and hasattr(options, "threads"):
         handler = _AboveBar()
-        logger.setLevel(logging.DEBUG)
-        logger.addHandler(_ProgressBar())
+        if options.command != "batch":  # which counts pairs
+            logger.setLevel(logging.DEBUG)
+            logger.addHandler(_ProgressBar())
     handler.setFormatter(logging.Formatter("%(levelname)-7s %(message)s"))
     handler.setLevel(level)
     logger.addHandler(handler)
@@ -45,6 +50,29 @@ class _AboveBar(logging.Handler):
         from tqdm import tqdm
 
         tqdm.write(self.format(record), file=sys.stderr)
+
+
+class PairBar:
+    """Shows on the last line of a terminal how many pairs have ended, how fast, and how many failed."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._nFailed = 0
+
+    def tell(self, record: PairRecord, nEnded: int, nPairs: int) -> None:
+        """Advance by one pair; the bar appears with the first."""
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=nPairs, unit="pair", file=sys.stderr, smoothing=0.1, dynamic_ncols=True)
+        self._nFailed += record.state == "failed"
+        self._bar.set_postfix_str(f"{self._nFailed} failed", refresh=False)
+        self._bar.update(nEnded - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it is and the terminal to others."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 class _ProgressBar(logging.Handler):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
     from psfmatch.exposure import Exposure
 
-__all__ = ["draw", "report", "tell"]
+__all__ = ["draw", "report", "summarize", "tell"]
 
 
 def draw(science: Exposure, result: SubtractionResult, path: str, transients: Any) -> None:
@@ -30,11 +30,19 @@ def draw(science: Exposure, result: SubtractionResult, path: str, transients: An
     savePng(figure, path)
 
 
-def report(result: SubtractionResult, options: argparse.Namespace, extra: dict[str, Any], seconds: float) -> None:
-    """Print the summary of a result with what the command adds to it, and why each choice was made."""
+def summarize(
+    result: SubtractionResult, options: argparse.Namespace, extra: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """Return the summary of a result with what the command adds to it."""
     summary = {**extra, **result.summary(), "seconds": round(seconds, 3)}
     if options.explain and options.json:
         summary["explanation"] = result.explain().split("\n")
+    return summary
+
+
+def report(result: SubtractionResult, options: argparse.Namespace, extra: dict[str, Any], seconds: float) -> None:
+    """Print the summary of a result with what the command adds to it, and why each choice was made."""
+    summary = summarize(result, options, extra, seconds)
     tell(options, summary, _inWords(summary))
     if options.explain and not options.json:
         print("\n" + result.explain())

@@ -8,6 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from psfmatch.cli.ccds import commonCcds, subtractCcds
+from psfmatch.cli.gates import EXIT_QUALITY_GATE, addGates, gatesOf
 from psfmatch.cli.inputs import addInputs, readInput, requireOtherOutput
 from psfmatch.cli.options import configuration
 from psfmatch.cli.reporting import draw, report
@@ -19,8 +21,6 @@ __all__ = ["addCommand"]
 
 log = logging.getLogger("psfmatch.cli")
 
-EXIT_QUALITY_GATE = 5
-
 
 def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
@@ -29,7 +29,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         parents=parents,
         help="subtract a template from a science image",
         description="Warp the template to the science image's pixels, match the PSFs and subtract. Files are FITS "
-        "(also .fz and .gz); brackets choose an HDU: 'file.fits[SCI]'.",
+        "(also .fz and .gz); brackets choose an HDU: 'file.fits[SCI]'. Where both files hold several images, "
+        "as of the detectors of a camera, those of the same names are subtracted, each into a file of its own.",
     )
     files = addInputs(parser)
     for which in ("template", "science"):
@@ -38,23 +39,27 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("--decorrelated", metavar="FILE", help="also write the difference made white (decorrelated)")
     parser.add_argument("--sources", metavar="FILE", help="also find and measure what has changed, as a FITS table")
     parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
-    parser.add_argument(
-        "--gate",
-        metavar="FIGURE=LIMIT",
-        dest="gates",
-        action="append",
-        default=[],
-        help="exit with status 5 unless the quality is within it: grade=B, noiseRobustStdev=1.1; may be repeated",
-    )
+    addGates(parser)
     parser.set_defaults(run=_subtract)
 
 
 def _subtract(options: argparse.Namespace) -> int:
+    requireOtherOutput(options.output, options.template, options.science)
+    gates = gatesOf(options.gates)
+    if ccds := commonCcds(options):
+        return subtractCcds(options, ccds, lambda one: subtractFiles(one, gates))
+    result, extra, seconds = subtractFiles(options, gates)
+    report(result, options, extra, seconds)
+    return EXIT_QUALITY_GATE if extra.get("failedGates") else 0
+
+
+def subtractFiles(
+    options: argparse.Namespace, gates: dict[str, Any]
+) -> tuple[SubtractionResult, dict[str, Any], float]:
+    """Subtract and write what is asked for; return the result, what the command adds to its summary, and seconds."""
     from psfmatch.exposure import Exposure
 
     start = time.perf_counter()
-    gates = _gatesOf(options.gates)
-    requireOtherOutput(options.output, options.template, options.science)
     with ThreadPoolExecutor(1) as reader:
         template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
         # The other half of what the run needs is imported while the pixels are read, here alone: two threads that
@@ -85,35 +90,13 @@ def _subtract(options: argparse.Namespace) -> int:
     if options.picture is not None:
         draw(science.result(), result, options.picture, None)
         extra["picture"] = options.picture
-    failures = _failedGates(result, gates)
     if gates:
-        extra["failedGates"] = failures
-    report(result, options, extra, time.perf_counter() - start)
-    return EXIT_QUALITY_GATE if failures else 0
-
-
-def _gatesOf(texts: list[str]) -> dict[str, Any]:
-    """Return the gates given as FIGURE=LIMIT; ValueError for another form."""
-    gates: dict[str, Any] = {}
-    for text in texts:
-        name, separator, limit = text.partition("=")
-        if not (separator and name and limit):
-            raise ValueError(f"gate {text!r}: give FIGURE=LIMIT, such as grade=B")
-        gates[name] = limit if name == "grade" else _number(text, limit)
-    return gates
-
-
-def _number(gate: str, limit: str) -> float:
-    try:
-        return float(limit)
-    except ValueError:
-        raise ValueError(f"gate {gate!r}: {limit} is not a number") from None
+        extra["failedGates"] = _failedGates(result, gates)
+    return result, extra, time.perf_counter() - start
 
 
 def _failedGates(result: SubtractionResult, gates: dict[str, Any]) -> list[str]:
     """Return in words which gates the difference does not pass."""
-    if not gates:
-        return []
     if result.quality is None:
         raise ValueError("gates need the quality: leave doAssessQuality on")
     from psfmatch.quality import checkGates

@@ -9,7 +9,7 @@ from .headers import appendMetadata, readMetadata
 from .hotpants import HotpantsTable, countHotpantsRegions, hasHotpantsTable, readHotpantsTable
 from .hotpantsWriting import readImage, writeHotpantsImage, writeHotpantsTables, writeText
 from .kernels import readKernelTables, writeKernelTables
-from .layouts import HduEntry, Role, describe
+from .layouts import HduEntry, Role, describe, listImages
 from .masks import MAX_PLANES, decodeMask, maskCards
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, SpatialField
 from .reading import ReadOptions, readPlanes
@@ -35,6 +35,7 @@ __all__ = [
     "describe",
     "estimateVariance",
     "hasHotpantsTable",
+    "listImages",
     "maskCards",
     "parseFileName",
     "readConfig",

@@ -16,7 +16,7 @@ from astropy.io import fits
 
 from .files import FitsSource, HduSelector, Source, openFits, parseFileName
 
-__all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus"]
+__all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus", "listImages"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -158,6 +158,33 @@ def describe(path: Source) -> list[HduEntry]:
     """
     with openFits(path if isinstance(path, fits.HDUList) else parseFileName(path)[0]) as source:
         return listHdus(source)
+
+
+def listImages(path: Source) -> list[HduEntry]:
+    """List the images of a file, as a camera of many detectors writes one for each; reads headers only.
+
+    Parameters
+    ----------
+    path : `str`, `os.PathLike` or `astropy.io.fits.HDUList`
+        The file; where brackets name an HDU, nothing is listed.
+
+    Returns
+    -------
+    images : `list` [`HduEntry`]
+        The planes that have the role of an image; where none has, those without a role, unless there is one in the
+        primary HDU, beside which others are rarely images of the sky.
+
+    Raises
+    ------
+    FileNotFoundError, ExposureReadError
+        If the file is missing, or is not FITS.
+    """
+    if not isinstance(path, fits.HDUList) and parseFileName(path)[1] is not None:
+        return []
+    planes = [entry for entry in describe(path) if entry.isPlane]
+    images = [entry for entry in planes if entry.role is Role.IMAGE]
+    others = [entry for entry in planes if entry.role is Role.NONE]
+    return images or ([] if any(entry.index == 0 for entry in others) else others)
 
 
 def chooseHdu(source: FitsSource, entries: Sequence[HduEntry], selector: HduSelector) -> HduEntry:

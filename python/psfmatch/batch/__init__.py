@@ -1,0 +1,23 @@
+"""Many pairs: a manifest, workers, a ledger.
+
+Only what is light is imported here: every worker imports it before anything else.
+"""
+
+from .ledger import PairRecord, readLedgers
+from .manifest import Pair, readManifest, shardOf
+from .records import Job, Outcome, PairOptions
+from .running import runBatch
+from .summary import BatchSummary
+
+__all__ = [
+    "BatchSummary",
+    "Job",
+    "Outcome",
+    "Pair",
+    "PairOptions",
+    "PairRecord",
+    "readLedgers",
+    "readManifest",
+    "runBatch",
+    "shardOf",
+]

@@ -1,0 +1,73 @@
+"""How much memory a pair needs, from the sizes of its images, and how much there is."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from psfmatch.batch.manifest import Pair
+
+__all__ = ["availableMemory", "estimateMemory", "parseMemory"]
+
+# Measured as the peak of fresh processes on 512 to 2048 px squares, with a tenth on top; one thread.
+PROCESS = 110 << 20  # bytes, with everything imported
+PER_SCIENCE_PIXEL = 120  # bytes; inputs, registered, matched, difference, decorrelated, the planes of each
+PER_TEMPLATE_PIXEL = 24  # bytes, of a template that is kept while the next is read
+PER_THREAD = 8 << 20  # bytes, for rows at work
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def estimateMemory(pair: Pair, threads: int) -> int:
+    """Return about how many bytes a process needs for a pair; that of an empty one for files that cannot be read."""
+    pixels = [_pixelsOf(path) for path in (pair.science, pair.template)]
+    return PROCESS + threads * PER_THREAD + pixels[0] * PER_SCIENCE_PIXEL + pixels[1] * PER_TEMPLATE_PIXEL
+
+
+def availableMemory() -> int | None:
+    """Return the bytes that this process may still take, None where the system does not tell."""
+    known = []
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        known.append(int(fields["MemAvailable"].split()[0]) * 1024)
+    except (OSError, KeyError, ValueError):
+        pass
+    known += _leftInControlGroups()
+    return max(0, min(known)) if known else None
+
+
+def parseMemory(text: str) -> int:
+    """Return a number of bytes from words such as ``16G`` or ``500M``; ValueError for others."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None or float(match[1]) <= 0.0:
+        raise ValueError(f"memory {text!r}: give bytes, or a number with K, M, G or T, such as 16G")
+    return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+def _leftInControlGroups() -> list[int]:
+    """Return what the control groups of a batch system or a container leave, bytes; caches of files do not count."""
+    left = []
+    try:
+        (line,) = (text for text in Path("/proc/self/cgroup").read_text().splitlines() if text.startswith("0::"))
+        group = CONTROL_GROUPS / line[3:].strip("/")
+        for folder in (group, *group.parents):
+            if folder.is_relative_to(CONTROL_GROUPS) and (folder / "memory.max").exists():
+                limit = (folder / "memory.max").read_text().strip()
+                fields = dict(text.split() for text in (folder / "memory.stat").read_text().splitlines())
+                left += [int(limit) - int(fields["anon"])] if limit != "max" else []
+    except (OSError, KeyError, ValueError):
+        pass
+    return left
+
+
+@lru_cache(maxsize=4096)
+def _pixelsOf(path: str) -> int:
+    """Return the number of pixels of the largest plane of a file, 0 if it cannot be read."""
+    from psfmatch.io import describe
+
+    try:
+        entries = describe(path)
+    except (OSError, ValueError, RuntimeError):
+        return 0
+    return max((entry.shape[-2] * entry.shape[-1] for entry in entries if entry.isPlane), default=0)

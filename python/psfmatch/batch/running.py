@@ -1,0 +1,223 @@
+"""A batch from the list of pairs to what it came to.
+
+The parent process gives pairs to workers, writes down what becomes of them and nothing else: a worker that dies, a file
+that cannot be read or a full disk costs the pair that met it, and a parent that dies costs the pairs at work.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from psfmatch.batch.agenda import Agenda
+from psfmatch.batch.crew import BorrowedExecutor, OwnProcess, Worker
+from psfmatch.batch.interrupting import Interruption
+from psfmatch.batch.ledger import Ledger
+from psfmatch.batch.loop import Loop, Tell
+from psfmatch.batch.manifest import Pair, readManifest, shardOf
+from psfmatch.batch.memory import availableMemory, estimateMemory
+from psfmatch.batch.records import Job, PairOptions, Work
+from psfmatch.batch.resuming import planPairs
+from psfmatch.batch.summary import BatchSummary, summarize
+from psfmatch.threads import resolveThreads
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+__all__ = ["runBatch"]
+
+log = logging.getLogger("psfmatch.batch")
+
+MEMORY_FRACTION = 0.8
+"""Part of the memory there is that is taken without being told."""
+
+SAMPLED_PAIRS = 16
+"""Pairs whose sizes say, before the first is done, how many can be at work at a time."""
+
+
+def runBatch(
+    manifest: str | os.PathLike[str] | Table | Iterable[Pair],
+    directory: str | os.PathLike[str],
+    options: PairOptions | None = None,
+    *,
+    executor: Executor | Any = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    memory: int | None = None,
+    resume: bool = False,
+    retryFailed: bool = False,
+    shard: tuple[int, int] | None = None,
+    tell: Tell | None = None,
+    work: Work | None = None,
+) -> BatchSummary:
+    """Subtract many pairs and keep a ledger.
+
+    For each pair NAME.fits (as ``result.writeFits``), NAME.json (its figures) and NAME.log appear in the directory, the
+    first two complete or not at all. Ctrl-C ends the batch when the pairs at work are done, a second one at once.
+
+    Parameters
+    ----------
+    manifest
+        Path of a table with a row for each pair, such a table, or pairs; see `readManifest`.
+    directory
+        Of the outputs and the ledger; made if there is none.
+    options
+        What is done with every pair.
+    executor
+        A `concurrent.futures.Executor` or a `distributed.Client` whose workers see the same files. It gets all pairs at
+        once, those with the same template one after the other, and is not shut down. None: processes of our own.
+    workers
+        Number of these processes; by default the CPUs that this process may use.
+    threads
+        Threads of a pair; by default CPUs // workers, with an executor one.
+    memory
+        Bytes that our processes together may take, as estimated from the sizes of the images: so many pairs are at work
+        that it suffices, at least one. By default 0.8 of what is free. An executor looks after its own.
+    resume
+        Go on with what earlier runs in this directory have not done. Pairs that failed are left, pairs whose row or
+        configuration has changed are done again.
+    retryFailed
+        Also repeat pairs that failed; with ``resume``.
+    shard
+        (i, n), i from 1 to n: only this part of the pairs, with a ledger of its own.
+    tell
+        Called for every pair that has ended with its record, how many have ended, and of how many.
+    work
+        What is done with a pair: a function of a module that workers can import, which leaves NAME.fits; by default
+        the subtraction.
+
+    Returns
+    -------
+    summary : BatchSummary
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If manifest or options make no sense, or the directory holds a batch already and ``resume`` is false.
+    OSError
+        If directory or ledger cannot be used.
+    concurrent.futures.BrokenExecutor
+        If the executor does no more work, or no process starts. What was done is in the ledger.
+    """
+    begun = time.time()
+    options = options or PairOptions()
+    if executor is not None and (workers is not None or memory is not None):
+        raise ValueError("workers and memory are for processes of our own; an executor has its own")
+    _checkOptions(options)
+    nWorkers = resolveThreads(workers) if workers is not None else _cpus()
+    nThreads = resolveThreads(threads) if threads is not None else 1 if executor else max(1, _cpus() // nWorkers)
+    pairs = readManifest(manifest)
+    directory = Path(directory).absolute()
+    _requireOtherOutputs(pairs, directory)
+    mine = pairs if shard is None else shardOf(pairs, shard)
+    directory.mkdir(parents=True, exist_ok=True)
+    fingerprints = _fingerprints(mine, options)
+    with Ledger(directory, shard) as ledger, Interruption() as interruption:
+        plan = planPairs(mine, fingerprints, directory, ledger, resume=resume, retryFailed=retryFailed)
+        packed = pickle.dumps(options)
+        jobs = [Job(p, packed, os.fspath(directory), nThreads, fingerprints[p.name]) for p in plan.pairs]
+        work = work or _subtractPair()
+        budget = None if executor is not None else _budget(memory)
+        crew = _hire(executor, work, jobs, nWorkers, budget) if jobs else []
+        loop = Loop(Agenda(jobs), crew, ledger, work, budget, tell or (lambda *_: None))
+        ledger.note(None, f"run begins with {len(jobs)} pairs, process {os.getpid()} on {socket.gethostname()}")
+        try:
+            loop.run(interruption)
+        except BaseException as error:
+            loop.abandon(f"the batch was ended at once ({type(error).__name__})")
+            raise
+        for worker in crew:
+            worker.stop(atOnce=False)
+        ledger.note(None, "run ends")
+        _removeIfEmpty(directory / ".partial")
+        records = [ledger.records[pair.name] for pair in mine]
+    return summarize(directory, records, plan.left, begun, interruption.isAsked)
+
+
+def _checkOptions(options: PairOptions) -> None:
+    """Raise what every pair would fail with, before hours are spent on them."""
+    if options.report and find_spec("matplotlib") is None:
+        raise ModuleNotFoundError("reports need matplotlib: pip install 'psfmatch[plot]'")
+    if options.gates:
+        from psfmatch.quality import GRADES, Quality
+
+        known = {"grade", *(field.name for field in fields(Quality))}
+        if wrong := sorted(set(options.gates) - known):
+            raise ValueError(f"gate {wrong[0]!r} is no figure; choose one of {', '.join(sorted(known))}")
+        if (grade := options.gates.get("grade", "A")) not in tuple(GRADES):
+            raise ValueError(f"gate grade={grade}: choose one of {', '.join(GRADES)}")
+
+
+def _hire(executor: Any, work: Work, jobs: Sequence[Job], nWorkers: int, budget: int | None) -> list[Worker]:
+    """Return who does the work: the executor, or as many processes as the memory allows at a time."""
+    if executor is not None:
+        return [BorrowedExecutor(executor.get_executor() if hasattr(executor, "get_executor") else executor)]
+    number = min(nWorkers, len(jobs))
+    if budget is not None:
+        sample = jobs[:: max(1, len(jobs) // SAMPLED_PAIRS)]
+        needed = [estimateMemory(job.pair, job.threads) for job in sample]
+        allowed = max(1, budget // min(needed))
+        log.info(
+            "A pair needs about %d MB of memory, at most %d MB: %d workers at a time within %d MB",
+            *(min(needed) >> 20, max(needed) >> 20, min(number, allowed), budget >> 20),
+        )
+        if allowed < number:
+            log.warning("Memory allows %d of %d workers; see --memory", allowed, number)
+        number = min(number, allowed)
+    return [OwnProcess(work, jobs[0].threads) for _ in range(number)]
+
+
+def _budget(memory: int | None) -> int | None:
+    if memory is not None:
+        if memory < 1:
+            raise ValueError(f"memory={memory}: must be a positive number of bytes")
+        return memory
+    available = availableMemory()
+    return None if available is None else int(MEMORY_FRACTION * available)
+
+
+def _cpus() -> int:
+    """Return the CPUs that this process may use, whatever the number of threads in the environment."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _subtractPair() -> Work:
+    from psfmatch.batch.subtracting import subtractPair
+
+    return subtractPair
+
+
+def _fingerprints(pairs: Sequence[Pair], options: PairOptions) -> dict[str, str]:
+    """Return for each pair the digest of what decides its result; how it is reported does not."""
+    config = None
+    if options.config is not None:
+        from psfmatch.config import configToDict
+
+        config = configToDict(options.config)
+    return {p.name: p.fingerprint(config, options.mode, options.useXY0, options.ignoreWcs) for p in pairs}
+
+
+def _requireOtherOutputs(pairs: Sequence[Pair], directory: Path) -> None:
+    """Raise ValueError if an output would take the place of an input."""
+    from psfmatch.io import parseFileName
+
+    outputs = {directory.resolve() / f"{pair.name}.fits" for pair in pairs}
+    for pair in pairs:
+        for path in (pair.template, pair.science):
+            if parseFileName(path)[0].resolve() in outputs:
+                raise ValueError(f"the output of a pair would overwrite {path}; choose another directory, or names")
+
+
+def _removeIfEmpty(directory: Path) -> None:
+    with suppress(OSError):  # there is none, or another shard is at work
+        directory.rmdir()

@@ -1,0 +1,133 @@
+"""The work on one pair: two files in; difference, figures and whatever else is asked for out, all of it or nothing.
+
+Outputs are written to a directory of the pair's own inside of that of the batch, brought to the disk, and only then
+renamed into their places. The figures come last: where they are, the pair is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from psfmatch.batch.records import Job, Outcome, PairOptions
+from psfmatch.batch.templates import ReadCache, fileState
+from psfmatch.batch.worker import Made, attempt
+from psfmatch.differencing import SubtractionResult, subtract
+from psfmatch.exposure import Exposure
+from psfmatch.quality import checkGates
+
+__all__ = ["subtractPair"]
+
+templates: ReadCache[Exposure] = ReadCache(size=1)
+"""Pairs come sorted by template: one is enough."""
+
+
+def subtractPair(job: Job) -> Outcome:
+    """Subtract one pair and write what belongs to it; tells what became of it and raises nothing."""
+    return attempt(job, lambda: _make(job))
+
+
+def _make(job: Job) -> Made:
+    pair, options = job.pair, _unpack(job.options)
+    key = (*map(fileState, (pair.template, pair.templateNoise, pair.templateVariance, pair.templateMask)), pair.gain)
+    key += (pair.readNoise, options.useXY0, options.ignoreWcs)
+    template, isFromCache = templates.get(key, lambda: _read(job, options, "template"))
+    result = subtract(
+        template,
+        _read(job, options, "science"),
+        config=options.config,
+        mode=options.mode,  # type: ignore[arg-type]  # checked there
+        templateFwhmPix=pair.templateFwhmPix,
+        scienceFwhmPix=pair.scienceFwhmPix,
+        threads=job.threads,
+    )
+    failedGates = _failedGates(result, options)
+    _write(job, options, result, failedGates)
+    return Made(result.grade, failedGates, isFromCache)
+
+
+@lru_cache(maxsize=2)
+def _unpack(pickled: bytes) -> PairOptions:
+    options: PairOptions = pickle.loads(pickled)
+    if options.config is not None:
+        options.config.freeze()  # else every task makes a copy, which takes as long as a small image
+    return options
+
+
+def _read(job: Job, options: PairOptions, which: str) -> Exposure:
+    pair = job.pair
+    exposure = Exposure.readFits(
+        getattr(pair, which),
+        noise=getattr(pair, f"{which}Noise"),
+        variance=getattr(pair, f"{which}Variance"),
+        mask=getattr(pair, f"{which}Mask"),
+        gain=pair.gain,
+        readNoise=pair.readNoise,
+        useXY0=options.useXY0 or None,
+    )
+    if options.ignoreWcs:
+        exposure.wcs = None
+    return exposure
+
+
+def _failedGates(result: SubtractionResult, options: PairOptions) -> tuple[str, ...]:
+    if not options.gates:
+        return ()
+    if result.quality is None:
+        raise ValueError("gates need the quality: leave doAssessQuality on")
+    return tuple(checkGates(result.quality, options.gates))
+
+
+def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGates: tuple[str, ...]) -> None:
+    directory, name = Path(job.directory), job.pair.name
+    partial = directory / ".partial" / name
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        result.writeFits(partial / f"{name}.fits")
+        if options.decorrelated:
+            result.decorrelated.writeFits(partial / f"{name}_decorrelated.fits")
+        if options.sources:
+            from psfmatch.transients import writeSources
+
+            writeSources(result.detect(threads=job.threads), partial / f"{name}_sources.fits")
+        if options.report:
+            reported: Any = result
+            reported.report(partial / f"{name}.html")
+        others = sorted(partial.iterdir())
+        numbers = partial / f"{name}.json"
+        _writeNumbers(result, numbers, {**_origin(job), "failedGates": list(failedGates)})
+        for path in (*others, numbers):
+            _toDisk(path)
+            path.replace(directory / path.name)
+        _toDisk(directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _origin(job: Job) -> dict[str, Any]:
+    """Return whose figures these are; by the fingerprint a later run knows that the pair is done."""
+    pair = job.pair
+    return {"name": pair.name, "template": pair.template, "science": pair.science, "fingerprint": job.fingerprint}
+
+
+def _writeNumbers(result: SubtractionResult, path: Path, more: dict[str, Any]) -> None:
+    """Write the figures of a result as JSON."""
+    quality = None if result.quality is None else result.quality.toDict()
+    path.write_text(json.dumps({**more, **result.summary(), "quality": quality}, indent=2) + "\n", encoding="utf-8")
+
+
+def _toDisk(path: Path) -> None:
+    """Wait until the content of a file or directory is on the disk; of a directory where the system has that."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,89 @@
+"""What a batch came to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psfmatch.batch.ledger import PairRecord
+
+__all__ = ["BatchSummary", "summarize"]
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """What a run of a batch came to.
+
+    directory : of outputs and ledger; nPairs : of the manifest, or of its shard; nDone, nFailed, nPending : as they
+    stand now; nLeft : of them as an earlier run left them; startUpSeconds : from the call to the start of the first
+    pair; seconds : from there to the end of the last one; pairsPerHour : of this run, while it was at work; grades :
+    how many pairs have which; failures : records of the pairs that failed, in this run or an earlier one;
+    gateFailures : of those that do not pass the gates; isInterrupted : whether it was ended by Ctrl-C.
+    """
+
+    directory: str
+    nPairs: int
+    nDone: int
+    nFailed: int
+    nPending: int
+    nLeft: int
+    startUpSeconds: float | None
+    seconds: float | None
+    pairsPerHour: float | None
+    grades: dict[str, int]
+    failures: tuple[PairRecord, ...]
+    gateFailures: tuple[PairRecord, ...]
+    isInterrupted: bool = False
+
+    def toDict(self) -> dict[str, Any]:
+        """Return it as plain data, fit for JSON."""
+        return dataclasses.asdict(self)
+
+
+def summarize(
+    directory: Path,
+    records: Sequence[PairRecord],
+    left: Collection[str] = (),
+    begun: float | None = None,
+    isInterrupted: bool = False,
+) -> BatchSummary:
+    """Count what stands in the records.
+
+    Parameters
+    ----------
+    directory
+        Of the batch.
+    records
+        Of all its pairs.
+    left
+        Names of those that this run did not touch.
+    begun
+        Unix time of the call; without it no times are told.
+    isInterrupted
+        Whether it was ended before its time.
+    """
+    states = Counter(record.state for record in records)
+    ours = [r for r in records if r.name not in left and r.startTime is not None and r.endTime is not None]
+    first = min((record.startTime for record in ours if record.startTime is not None), default=None)
+    last = max((record.endTime for record in ours if record.endTime is not None), default=None)
+    isTimed = begun is not None and first is not None and last is not None
+    seconds = max(last - first, 1e-3) if isTimed and first is not None and last is not None else None
+    return BatchSummary(
+        directory=str(directory),
+        nPairs=len(records),
+        nDone=states["done"],
+        nFailed=states["failed"],
+        nPending=states["pending"] + states["running"],
+        nLeft=len(left),
+        startUpSeconds=first - begun if begun is not None and first is not None else None,
+        seconds=seconds,
+        pairsPerHour=None if seconds is None else 3600.0 * len(ours) / seconds,
+        grades=dict(sorted(Counter(record.grade for record in records if record.grade is not None).items())),
+        failures=tuple(record for record in records if record.state == "failed"),
+        gateFailures=tuple(record for record in records if record.state == "done" and record.failedGates),
+        isInterrupted=isInterrupted,
+    )
