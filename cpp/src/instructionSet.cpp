@@ -19,8 +19,8 @@ bool canRunAvx2() {
     return rowFunctionsAvx2().accumulate != nullptr && __builtin_cpu_supports("avx2") != 0 &&
            __builtin_cpu_supports("fma") != 0;
 #elif defined(_MSC_VER) && !defined(__clang__) && defined(_M_X64)
-    // As Intel's and AMD's manuals tell to ask: the processor has the instructions (leaf 1: FMA, XSAVE in use; leaf 7: AVX2),
-    // and the system keeps the upper halves of the registers.
+    // As Intel's and AMD's manuals tell to ask: the processor has the instructions (leaf 1: FMA, XSAVE in use; leaf 7:
+    // AVX2), and the system keeps the upper halves of the registers.
     int leaf1[4];
     int leaf7[4];
     __cpuid(leaf1, 1);

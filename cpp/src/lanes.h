@@ -1,7 +1,7 @@
 // Vectors of floats and doubles for the inner loops. Each file that includes it has declared `laneCount` in an unnamed
 // namespace, so that everything here has internal linkage; the compiler makes of them what its instruction set has.
-// Compilers without such vectors get arrays and loops over them; PSFMATCH_PLAIN_LANES gives every compiler these, so that
-// they can be tested where there is no other.
+// Compilers without such vectors get arrays and loops over them; PSFMATCH_PLAIN_LANES gives every compiler these, so
+// that they can be tested where there is no other.
 #pragma once
 
 #include <cstddef>

@@ -248,8 +248,8 @@ template <int nSets, int nVectors>
 void correlateSetsRows(double const* const* taps, int nTaps, DoubleRows input, int nRows, int count,
                        double* const* results, int resultStride) {
     for (int y = 0; y < nRows; ++y) {
-        correlateSetsRow<nSets, nVectors>(taps, nTaps, input.data + static_cast<std::ptrdiff_t>(y) * input.rowStride, input.step,
-                                          count, results, static_cast<std::ptrdiff_t>(y) * resultStride);
+        correlateSetsRow<nSets, nVectors>(taps, nTaps, input.data + static_cast<std::ptrdiff_t>(y) * input.rowStride,
+                                          input.step, count, results, static_cast<std::ptrdiff_t>(y) * resultStride);
     }
 }
 

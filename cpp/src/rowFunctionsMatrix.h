@@ -211,7 +211,8 @@ bool factorCholesky(double* matrix, int n, double minPivot) {
         if (!factorSquare(rows + start, width, n, minPivot)) {
             return false;
         }
-        substituteRows(rows + start, width, n, rows + static_cast<std::ptrdiff_t>(width) * n + start, n - start - width);
+        substituteRows(rows + start, width, n, rows + static_cast<std::ptrdiff_t>(width) * n + start,
+                       n - start - width);
     }
     return true;
 }
