@@ -1,5 +1,5 @@
-// The one implementation behind fourierFunctions.h. Each file that includes it has declared `laneCount` (4 or 8) and
-// defined transpose() of laneCount vectors in an unnamed namespace, so that everything here has internal linkage.
+// The one implementation behind fourierFunctions.h. Each file that includes it has declared `laneCount` (4 or 8) in an
+// unnamed namespace, so that everything here has internal linkage.
 // Forward: decimation in frequency with radices 4, 4, 8; inverse: the same steps backwards (decimation in time).
 #pragma once
 

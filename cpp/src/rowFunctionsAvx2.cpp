@@ -1,5 +1,5 @@
 // The row functions for x86-64 with AVX2 and FMA; the build gives this file, and no other, the flags for them.
-#if defined(__AVX2__) && defined(__FMA__)
+#if defined(__AVX2__) && (defined(__FMA__) || defined(_MSC_VER))
 
 namespace psfmatch::detail {
 

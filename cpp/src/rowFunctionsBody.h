@@ -26,7 +26,7 @@ void accumulateBlock(Taps const& taps, FloatRows input, float* sums, int sumStri
         }
     }
     for (int v = 0; v < taps.height; ++v) {
-        float const* const row = input.data + static_cast<long>(v) * input.stride;
+        float const* const row = input.data + static_cast<std::ptrdiff_t>(v) * input.stride;
         float const* const tap = taps.rows.data + v * taps.stride;
         for (int u = 0; u < taps.width; ++u) {
             // The shorter side of the block is held in registers beside the sums: never more than 16 in all.
@@ -169,7 +169,7 @@ void correlateBlock(double const* taps, int nTaps, double const* input, int step
     }
     for (int k = 0; k < nTaps; ++k) {
         DoubleLanes const tap = splat(taps[k]);
-        double const* const pixels = input + static_cast<long>(k) * step;
+        double const* const pixels = input + static_cast<std::ptrdiff_t>(k) * step;
         for (int i = 0; i < nVectors; ++i) {
             sum[i] = multiplyAdd(sum[i], tap, load(pixels + i * doubleLaneCount));
         }
@@ -195,7 +195,7 @@ void correlate(double const* taps, int nTaps, double const* input, int step, int
     }
     for (; x < count; ++x) {
         for (int k = 0; k < nTaps; ++k) {
-            sums[x] += taps[k] * input[x + static_cast<long>(k) * step];
+            sums[x] += taps[k] * input[x + static_cast<std::ptrdiff_t>(k) * step];
         }
     }
 }
@@ -203,7 +203,7 @@ void correlate(double const* taps, int nTaps, double const* input, int step, int
 // Columns x .. x + nVectors lanes of one row, by nSets sets of taps.
 template <int nSets, int nVectors>
 void correlateSetsBlock(double const* const* taps, int nTaps, double const* input, int step, double* const* results,
-                        long offset) {
+                        std::ptrdiff_t offset) {
     DoubleLanes sum[nSets][nVectors];
     for (int s = 0; s < nSets; ++s) {
         for (int i = 0; i < nVectors; ++i) {
@@ -211,7 +211,7 @@ void correlateSetsBlock(double const* const* taps, int nTaps, double const* inpu
         }
     }
     for (int k = 0; k < nTaps; ++k) {
-        double const* const pixels = input + static_cast<long>(k) * step;
+        double const* const pixels = input + static_cast<std::ptrdiff_t>(k) * step;
         DoubleLanes factor[nSets];
         for (int s = 0; s < nSets; ++s) {
             factor[s] = splat(taps[s][k]);
@@ -232,7 +232,7 @@ void correlateSetsBlock(double const* const* taps, int nTaps, double const* inpu
 
 template <int nSets, int nVectors>
 void correlateSetsRow(double const* const* taps, int nTaps, double const* input, int step, int count,
-                      double* const* results, long offset) {
+                      double* const* results, std::ptrdiff_t offset) {
     int x = 0;
     for (; x + nVectors * doubleLaneCount <= count; x += nVectors * doubleLaneCount) {
         correlateSetsBlock<nSets, nVectors>(taps, nTaps, input + x, step, results, offset + x);
@@ -248,8 +248,8 @@ template <int nSets, int nVectors>
 void correlateSetsRows(double const* const* taps, int nTaps, DoubleRows input, int nRows, int count,
                        double* const* results, int resultStride) {
     for (int y = 0; y < nRows; ++y) {
-        correlateSetsRow<nSets, nVectors>(taps, nTaps, input.data + static_cast<long>(y) * input.rowStride, input.step,
-                                          count, results, static_cast<long>(y) * resultStride);
+        correlateSetsRow<nSets, nVectors>(taps, nTaps, input.data + static_cast<std::ptrdiff_t>(y) * input.rowStride,
+                                          input.step, count, results, static_cast<std::ptrdiff_t>(y) * resultStride);
     }
 }
 

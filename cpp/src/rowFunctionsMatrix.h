@@ -29,10 +29,10 @@ void productBlock(double const* rows, int nRows, int stride, int count, int firs
     double const* a[blockHeight];
     double const* b[blockWidth];
     for (int i = 0; i < blockHeight; ++i) {
-        a[i] = rows + static_cast<long>(firstRow + i < nRows ? firstRow + i : nRows - 1) * stride;
+        a[i] = rows + static_cast<std::ptrdiff_t>(firstRow + i < nRows ? firstRow + i : nRows - 1) * stride;
     }
     for (int j = 0; j < blockWidth; ++j) {
-        b[j] = rows + static_cast<long>(firstColumn + j < nRows ? firstColumn + j : nRows - 1) * stride;
+        b[j] = rows + static_cast<std::ptrdiff_t>(firstColumn + j < nRows ? firstColumn + j : nRows - 1) * stride;
     }
     DoubleLanes sum[blockHeight][blockWidth] = {};
     int x = 0;
@@ -72,7 +72,7 @@ void addProducts(double const* rows, int nRows, int stride, int count, double* r
                 productBlock(rows, nRows, stride, count, firstRow, firstColumn, products);
                 for (int i = 0; i < blockHeight && firstRow + i < nRows; ++i) {
                     for (int j = 0; j < blockWidth && firstColumn + j <= firstRow + i; ++j) {
-                        result[static_cast<long>(firstRow + i) * nRows + firstColumn + j] += products[i][j];
+                        result[static_cast<std::ptrdiff_t>(firstRow + i) * nRows + firstColumn + j] += products[i][j];
                     }
                 }
             }
@@ -109,7 +109,7 @@ void weightedProducts(double const* rows, int nRows, int stride, double const* f
     // Pieces of one length, in whole cache lines.
     int const nPieces = (count + productPiece - 1) / productPiece;
     int const length = nPieces > 0 ? ((count + nPieces - 1) / nPieces + 7) / 8 * 8 : 0;
-    double* const weightedData = buffer + static_cast<long>(nRows) * length;
+    double* const weightedData = buffer + static_cast<std::ptrdiff_t>(nRows) * length;
     for (int first = 0; first < count; first += length) {
         int const n = count - first < length ? count - first : length;
         int const padded = (n + doubleLaneCount - 1) / doubleLaneCount * doubleLaneCount;
@@ -117,8 +117,8 @@ void weightedProducts(double const* rows, int nRows, int stride, double const* f
             weightRow(data + first, factors + first, n, padded, weightedData);
         }
         for (int i = 0; i < nRows; ++i) {
-            double* const row = buffer + static_cast<long>(i) * length;
-            weightRow(rows + static_cast<long>(i) * stride + first, factors + first, n, padded, row);
+            double* const row = buffer + static_cast<std::ptrdiff_t>(i) * length;
+            weightRow(rows + static_cast<std::ptrdiff_t>(i) * stride + first, factors + first, n, padded, row);
             if (data != nullptr) {
                 sums[i] += dot(row, weightedData, padded);
             }
@@ -133,9 +133,9 @@ constexpr int panelWidth = 48;
 // The panel's own square, column after column; false at a pivot that is not above minPivot.
 bool factorSquare(double* square, int width, int stride, double minPivot) {
     for (int j = 0; j < width; ++j) {
-        double* const row = square + static_cast<long>(j) * stride;
+        double* const row = square + static_cast<std::ptrdiff_t>(j) * stride;
         for (int k = 0; k < j; ++k) {
-            double const* const other = square + static_cast<long>(k) * stride;
+            double const* const other = square + static_cast<std::ptrdiff_t>(k) * stride;
             double sum = row[k];
             for (int x = 0; x < k; ++x) {
                 sum -= row[x] * other[x];
@@ -161,14 +161,14 @@ void substituteRows(double const* square, int width, int stride, double* rows, i
     double turned[panelWidth * height] = {};
     for (int first = 0; first < nRows; first += height) {
         int const count = nRows - first < height ? nRows - first : height;
-        double* const block = rows + static_cast<long>(first) * stride;
+        double* const block = rows + static_cast<std::ptrdiff_t>(first) * stride;
         for (int i = 0; i < count; ++i) {
             for (int j = 0; j < width; ++j) {
-                turned[j * height + i] = block[static_cast<long>(i) * stride + j];
+                turned[j * height + i] = block[static_cast<std::ptrdiff_t>(i) * stride + j];
             }
         }
         for (int j = 0; j < width; ++j) {
-            double const* const factors = square + static_cast<long>(j) * stride;
+            double const* const factors = square + static_cast<std::ptrdiff_t>(j) * stride;
             DoubleLanes sum[nVectors];
             for (int v = 0; v < nVectors; ++v) {
                 sum[v] = load(turned + j * height + v * doubleLaneCount);
@@ -186,7 +186,7 @@ void substituteRows(double const* square, int width, int stride, double* rows, i
         }
         for (int i = 0; i < count; ++i) {
             for (int j = 0; j < width; ++j) {
-                block[static_cast<long>(i) * stride + j] = turned[j * height + i];
+                block[static_cast<std::ptrdiff_t>(i) * stride + j] = turned[j * height + i];
             }
         }
     }
@@ -196,14 +196,14 @@ bool factorCholesky(double* matrix, int n, double minPivot) {
     double products[blockHeight][blockWidth];
     for (int start = 0; start < n; start += panelWidth) {
         int const width = n - start < panelWidth ? n - start : panelWidth;
-        double* const rows = matrix + static_cast<long>(start) * n;
+        double* const rows = matrix + static_cast<std::ptrdiff_t>(start) * n;
         // What the columns before take off the panel.
         for (int i = 0; start > 0 && i < n - start; i += blockHeight) {
             for (int j = 0; j < width && j < i + blockHeight; j += blockWidth) {
                 productBlock(rows, n - start, n, start, i, j, products);
                 for (int a = 0; a < blockHeight && i + a < n - start; ++a) {
                     for (int b = 0; b < blockWidth && j + b < width; ++b) {
-                        rows[static_cast<long>(i + a) * n + start + j + b] -= products[a][b];
+                        rows[static_cast<std::ptrdiff_t>(i + a) * n + start + j + b] -= products[a][b];
                     }
                 }
             }
@@ -211,7 +211,8 @@ bool factorCholesky(double* matrix, int n, double minPivot) {
         if (!factorSquare(rows + start, width, n, minPivot)) {
             return false;
         }
-        substituteRows(rows + start, width, n, rows + static_cast<long>(width) * n + start, n - start - width);
+        substituteRows(rows + start, width, n, rows + static_cast<std::ptrdiff_t>(width) * n + start,
+                       n - start - width);
     }
     return true;
 }

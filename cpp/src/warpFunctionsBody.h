@@ -29,7 +29,7 @@ void locate(WarpAxis axis, double const* position, int count, int* inside, int* 
 template <int nVectors>
 inline void weightsOf(WarpWeights weights, int node, float rest, Lanes (&result)[nVectors]) {
     constexpr int lanes = nVectors * laneCount;
-    float const* const row = weights.coefficients + static_cast<long>(node) * (3 * lanes);
+    float const* const row = weights.coefficients + static_cast<std::ptrdiff_t>(node) * (3 * lanes);
     Lanes const t = splat(rest);
     for (int k = 0; k < nVectors; ++k) {
         float const* const from = row + k * laneCount;
