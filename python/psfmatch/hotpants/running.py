@@ -129,7 +129,7 @@ def _fitAll(template: InputImage, science: InputImage, boxes: Sequence[Box], set
         except TOO_FEW as error:
             if len(boxes) == 1:
                 raise
-            log.warning("Region %d: %s; its pixels are filled", number, error)
+            log.warning("Region %d: %s; its pixels are filled", number, str(error).rstrip("."))
             fits.append(None)
             failure = error
             continue
