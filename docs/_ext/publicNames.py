@@ -60,7 +60,17 @@ def entryOf(name):
     return lines
 
 
+def findPublic(app, env, node, contnode):
+    """Return a link for a name that a docstring gives by its module: ``psfmatch.quality.Quality``; None for others."""
+    name = node.get("reftarget", "").rpartition(".")[2]
+    if node.get("refdomain") != "py" or name not in psfmatch.__all__:
+        return None
+    python = env.get_domain("py")
+    return python.resolve_xref(env, node["refdoc"], app.builder, "obj", f"psfmatch.{name}", node, contnode)
+
+
 def setup(app):
     """Write the pages before autosummary and the reader look for them."""
     app.connect("builder-inited", writePages, priority=100)
+    app.connect("missing-reference", findPublic)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
