@@ -395,6 +395,14 @@ def test_aFullDisk(images, tmp_path, monkeypatch, quickResult):
     }
 
 
+def test_aReportIfAskedFor(images, tmp_path, monkeypatch, quickResult):
+    monkeypatch.setattr(quickResult, "report", lambda self, path: path.write_text("report"), raising=False)
+    pairs = [Pair("a", str(images / "template.fits"), str(images / "science.fits"))]
+    with ThreadPoolExecutor(1) as executor:
+        runBatch(pairs, tmp_path, PairOptions(report=True), executor=executor)
+    assert (tmp_path / "a.html").read_text() == "report"
+
+
 def test_outputsComeTogether(images, tmp_path, monkeypatch, quickResult):
     """Nothing has its final name before everything is complete, and on the disk."""
     seen = []
