@@ -7,8 +7,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import batchStandIns
@@ -235,16 +236,23 @@ def test_aBrokenExecutor(tmp_path):
 def test_ctrlC(tmp_path):
     """The first lets the pairs at work end, the second ends at once; nothing that is done is lost."""
     pairs = pairsNamed(*"abcdef")
-    asked = []
+    asked = threading.Event()
 
-    def once(*_):
-        if not asked:
-            asked.append(True)
+    def work(job):
+        if job.pair.name != "a":
+            asked.wait(20.0)
+        return touch(job)
+
+    def interrupt(*_):
+        if not asked.is_set():
             os.kill(os.getpid(), signal.SIGINT)
+        asked.set()
 
-    summary = inThreads(pairs, tmp_path, tell=once)
+    with ThreadPoolExecutor(1) as executor:
+        summary = runBatch(pairs, tmp_path, executor=executor, work=work, tell=interrupt)
     assert summary.isInterrupted
-    assert 1 <= summary.nDone < 6
+    # The first, that at work when it had ended, and perhaps one that began before the others were taken back.
+    assert 1 <= summary.nDone <= 3
     assert summary.nDone + summary.nPending == 6
     assert len(begun(tmp_path)) == summary.nDone
     with pytest.raises(KeyboardInterrupt):
@@ -252,6 +260,33 @@ def test_ctrlC(tmp_path):
     assert "running" not in states(tmp_path).values()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert inThreads(pairs, tmp_path, resume=True).nDone == 6
+
+
+class Silent(Executor):
+    """Does the first pair alone and says nothing of the others, as Dask's executor of those that it has cancelled."""
+
+    def __init__(self):
+        self.futures = []
+
+    def submit(self, work, job):
+        self.futures.append(Future())
+        if len(self.futures) == 1:
+            self.futures[0].set_result(work(job))
+        return self.futures[-1]
+
+
+def test_ctrlCWhereCancelledPairsAreNeverTold(tmp_path):
+    executor = Silent()
+    summary = runBatch(
+        pairsNamed(*"abc"),
+        tmp_path,
+        executor=executor,
+        work=touch,
+        tell=lambda *_: os.kill(os.getpid(), signal.SIGINT),
+    )
+    assert (summary.isInterrupted, summary.nDone, summary.nPending) == (True, 1, 2)
+    assert [future.cancelled() for future in executor.futures] == [False, True, True]
+    assert states(tmp_path) == {"a": "done", "b": "pending", "c": "pending"}
 
 
 # The subtraction itself
@@ -358,6 +393,14 @@ def test_aFullDisk(images, tmp_path, monkeypatch, quickResult):
     assert {path.name for path in tmp_path.iterdir()} - {".ledger.lock"} == {
         *("a.log", "b.log", "b.fits", "b.json", "ledger.sqlite")
     }
+
+
+def test_aReportIfAskedFor(images, tmp_path, monkeypatch, quickResult):
+    monkeypatch.setattr(quickResult, "report", lambda self, path: path.write_text("report"), raising=False)
+    pairs = [Pair("a", str(images / "template.fits"), str(images / "science.fits"))]
+    with ThreadPoolExecutor(1) as executor:
+        runBatch(pairs, tmp_path, PairOptions(report=True), executor=executor)
+    assert (tmp_path / "a.html").read_text() == "report"
 
 
 def test_outputsComeTogether(images, tmp_path, monkeypatch, quickResult):

@@ -54,11 +54,7 @@ class Loop:
         nEnded, nPairs = 0, len(self.agenda)
         while True:
             if interruption.isAsked:
-                if len(self.agenda):
-                    self.ledger.note(None, f"asked to end; {len(self.agenda)} pairs are not begun")
-                self.agenda.clear()
-                for future in list(self.atWork):
-                    future.cancel()
+                self._takeBack()
             # A worker gets its next pair before its last one is written down: it must not wait for the disk.
             begun = self._giveOut()
             if ended or begun:
@@ -69,13 +65,15 @@ class Loop:
                 if record.state in ("done", "failed"):
                     nEnded += 1
                     self.tell(record, nEnded, nPairs)
+            if interruption.isAsked:
+                self._takeBack()
             if not self.atWork:
                 return
             finished, _ = wait(self.atWork, timeout=TICK, return_when=FIRST_COMPLETED)
             ended = []
             try:
                 for future in [future for future in self.atWork if future in finished]:
-                    ended.append(self._end(future, *self.atWork.pop(future), interruption.isAsked))
+                    ended.append(self._end(future, *self.atWork.pop(future)))
             except BaseException:
                 self.ledger.put(*ended)
                 raise
@@ -96,6 +94,15 @@ class Loop:
         self.ledger.note(None, reason)
         self.ledger.put(*records)
         self.atWork.clear()
+
+    def _takeBack(self) -> None:
+        """Let no more pairs begin; those that an executor has not begun with, as far as it says, are taken back."""
+        begunWith = len(self.atWork)
+        # One that is cancelled may never be told to those who wait for it.
+        self.atWork = {future: what for future, what in self.atWork.items() if not future.cancel()}
+        if nLeft := len(self.agenda) + begunWith - len(self.atWork):
+            self.ledger.note(None, f"asked to end; {nLeft} pairs are not begun")
+        self.agenda.clear()
 
     def _giveOut(self) -> list[PairRecord]:
         """Give pairs to the workers that are free; return the records of the pairs that have begun."""
@@ -140,7 +147,7 @@ class Loop:
         self.agenda.putBack(job)
         return None
 
-    def _end(self, future: Future[Outcome], worker: Worker, job: Job, isAsked: bool) -> PairRecord:
+    def _end(self, future: Future[Outcome], worker: Worker, job: Job) -> PairRecord:
         """Return the record of a pair that is no longer at work, which may have to be done again."""
         record = self._record(job)
         if record.state != "running":
@@ -149,8 +156,6 @@ class Loop:
             return record.ended(future.result())
         except (BrokenExecutor, CancelledError) as error:
             self._sweep(job)
-            if isAsked and isinstance(error, CancelledError):
-                return replace(self._record(job), state="pending")
             return self._lost(record, job, self._recover(worker, record, error))
         except Exception as error:  # such as dask's KilledWorker; what the work itself raises is in its outcome
             self._sweep(job)
