@@ -14,6 +14,7 @@ from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, SpatialField
 from .reading import ReadOptions, readPlanes
 from .tables import writeTable
 from .variance import estimateVariance, skyScatter
+from .whole import writeWhole
 from .writing import readConfig, readStamps, writePlanes
 
 __all__ = [
@@ -46,5 +47,6 @@ __all__ = [
     "writeKernelTables",
     "writePlanes",
     "writeTable",
+    "writeWhole",
     "xy0FromCards",
 ]

@@ -1,0 +1,260 @@
+"""The numbers of a report, ready for JSON: those of the result and of its quality, and where in the field it is bad."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from psfmatch.config import configToDict
+from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
+from psfmatch.quality import RULES
+from psfmatch.quality.assessing import TRANSIENTS
+from psfmatch.io import writeWhole
+from psfmatch.reporting.subject import Detections, Reported
+
+__all__ = ["FORMAT", "fieldRows", "reportNumbers", "writeNumbers"]
+
+FORMAT = "psfmatch report"
+VERDICTS = {
+    "A": "As good as the noise allows.",
+    "B": "Good; nothing in it misleads.",
+    "C": "Usable with care; the reasons say where.",
+    "D": "Poor.",
+    "F": "Do not use.",
+}
+PARTS = (("upper", "middle", "lower"), ("left", "centre", "right"))
+MOST_PULL = 5.0
+"""To which pulls are cut off where parts of the field are compared: one bright star or transient is not a bad part."""
+SAMPLED_PIXELS = 250_000
+NOTABLE = 1.05
+"""Scatter of the worst part, over the median of all, that is worth a word."""
+DETECTION_COLUMNS = (
+    "id",
+    "x",
+    "y",
+    "ra",
+    "dec",
+    "significance",
+    "psfFlux",
+    "psfFluxErr",
+    "scienceFlux",
+    "templateFlux",
+    "chi2",
+    "dipoleId",
+)
+MOST_DETECTIONS = 50
+
+
+def reportNumbers(
+    result: Reported, *, title: str | None = None, detections: Detections | None = None
+) -> dict[str, Any]:
+    """Return all that a report tells in numbers and words, ready for JSON; what is not known or not finite is None.
+
+    Parameters
+    ----------
+    result
+        Of `psfmatch.subtract`.
+    title
+        What the pair is called.
+    detections
+        Of `psfmatch.reporting.findDetections`; None: they were not looked for.
+
+    Returns
+    -------
+    numbers : dict
+        grade, reasons, verdict and worstPart (words); quality : `Quality.toDict`; grades : what each figure alone
+        allows; summary : `SubtractionResult.summary`; field : scatter of the difference in ninths of the image (units
+        of its noise, pulls cut off at 5); choices, explanation, steps; alignment, coverage, preparation, decorrelation,
+        background, noise; detections : counts and the most significant rows; config : the active one.
+    """
+    quality = result.quality
+    summary = result.summary()
+    summary.pop("gradeReasons", None)
+    field = fieldRows(result)
+    numbers = {
+        "format": FORMAT,
+        "formatVersion": 1,
+        "psfmatch": version("psfmatch"),
+        "title": title,
+        "grade": summary.pop("grade", None),
+        "verdict": "Not graded: the quality was not measured." if quality is None else VERDICTS[quality.grade],
+        "reasons": [] if quality is None else list(quality.reasons),
+        "worstPart": _tellWorst(field),
+        "quality": None if quality is None else quality.toDict(),
+        "grades": {} if quality is None else _grades(quality.toDict()),
+        "summary": summary,
+        "field": field,
+        "noise": {
+            "robustStdev": result.noise.robustStdev,
+            "median": result.noise.median,
+            "nPixels": result.noise.nPixels,
+            "varianceFactor": result.varianceFactor,
+        },
+        "choices": [
+            {
+                "name": choice.name,
+                "chosen": choice.chosen,
+                "figure": choice.figure,
+                "alternative": choice.alternative,
+                "alternativeFigure": choice.alternativeFigure,
+                "sentence": choice.sentence,
+            }
+            for choice in result.choices
+        ],
+        "steps": list(result.steps),
+        "alignment": None if result.alignment is None else result.alignment.toDict(),
+        "coverage": None if result.coverage is None else result.coverage.toDict(),
+        "preparation": {name: value for name, value in result.preparation.toDict().items() if name != "alignment"},
+        "decorrelation": None
+        if result.decorrelation is None
+        else {"isApplied": result.decorrelation.isApplied, "varianceRatio": result.decorrelation.varianceRatio},
+        "background": {
+            "model": result.background.model,
+            "order": result.background.order,
+            "parameters": result.background.parameters.tolist(),
+        },
+        "detections": None if detections is None else _detections(detections),
+        "config": None if result.config is None else configToDict(result.config, activeOnly=True),
+    }
+    plain: dict[str, Any] = _plain(numbers)
+    return plain
+
+
+def writeNumbers(
+    result: Reported,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    detections: Detections | None = None,
+    numbers: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the numbers of a result (or such as are given) to a JSON file, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    if numbers is None:
+        numbers = reportNumbers(result, title=title, detections=detections)
+    writeWhole(path, (json.dumps(numbers, indent=1, allow_nan=False) + "\n").encode())
+
+
+def fieldRows(result: Reported) -> list[dict[str, Any]]:
+    """Return scatter of the difference and number of candidates of each ninth of the image, the upper left one first.
+
+    scatter : root mean square of difference / noise, pulls cut off at 5; usable : share of the pixels; nUsed,
+    nRejected : candidates. None where no pixel is usable.
+    """
+    image = result.difference.maskedImage
+    height, width = image.shape
+    step = max(1, math.isqrt(height * width // SAMPLED_PIXELS))
+    # Odd strides meet every column of a readout pattern.
+    step += step % 2 == 0
+    pick = np.s_[::step, ::step]
+    bits = image.mask.getPlaneBitMask(DEFAULT_BAD_PLANES, ignoreMissing=True)
+    values, variance = (plane[pick].astype(np.float64) for plane in (image.image, image.variance))
+    good = (np.asarray(image.mask)[pick] & np.int32(bits)) == 0
+    good &= np.isfinite(values) & np.isfinite(variance) & (variance > 0.0)
+    pulls = np.clip(values / np.sqrt(np.where(good, variance, 1.0)), -MOST_PULL, MOST_PULL)
+    box = result.difference.getBBox()
+    columns, rows = (np.linspace(0, side, 4).round().astype(int) for side in (width, height))
+    status = np.asarray(result.candidates["status"])
+    # A candidate beyond the borders counts with the ninth next to it.
+    across = np.clip(np.searchsorted(columns, np.asarray(result.candidates["x"]) - box.x0, side="right") - 1, 0, 2)
+    up = np.clip(np.searchsorted(rows, np.asarray(result.candidates["y"]) - box.y0, side="right") - 1, 0, 2)
+    found = []
+    for index in range(9):
+        row, column = 2 - index // 3, index % 3
+        part = tuple(
+            slice(-(-int(edges[at]) // step), -(-int(edges[at + 1]) // step))
+            for edges, at in ((rows, row), (columns, column))
+        )
+        kept = pulls[part][good[part]]
+        here = (across == column) & (up == row)
+        vertical, horizontal = PARTS[0][2 - row], PARTS[1][column]
+        found.append(
+            {
+                "part": "centre" if row == column == 1 else f"{vertical} {horizontal}",
+                "x": [int(box.x0 + columns[column]), int(box.x0 + columns[column + 1])],
+                "y": [int(box.y0 + rows[row]), int(box.y0 + rows[row + 1])],
+                "scatter": float(np.sqrt(np.mean(kept**2))) if kept.size else None,
+                "usable": float(good[part].mean()) if good[part].size else None,
+                "nUsed": int(np.count_nonzero(here & (status == "GOOD"))),
+                "nRejected": int(np.count_nonzero(here & (status == "BAD"))),
+            }
+        )
+    return found
+
+
+def _tellWorst(field: list[dict[str, Any]]) -> str:
+    known = [row for row in field if row["scatter"] is not None]
+    if not known:
+        return "No pixel of the difference can be used."
+    worst = max(known, key=lambda row: row["scatter"])
+    usual = float(np.median([row["scatter"] for row in known]))
+    if worst["scatter"] <= NOTABLE * usual:
+        return (
+            f"No part of the field is much worse than the others: the difference scatters by {usual:.2f} of its noise."
+        )
+    (left, right), (bottom, top) = worst["x"], worst["y"]
+    return (
+        f"Worst part of the field: {worst['part']} (x {left} to {right}, y {bottom} to {top}), where the difference "
+        f"scatters by {worst['scatter']:.2f} of its noise; half of the ninths are below {usual:.2f}."
+    )
+
+
+def _grades(figures: Mapping[str, Any]) -> dict[str, str]:
+    """Return what each figure alone allows, by its name in the quality."""
+    known = dict(figures)
+    known["remainingExcess"] = max(figures["nRemaining"] - TRANSIENTS, 0) / max(figures["nSources"], 1)
+    grades = {}
+    for rule in RULES:
+        if known.get(rule.figure) is not None:
+            name = "nRemaining" if rule.figure == "remainingExcess" else rule.figure
+            grades[name] = rule.grade(float(known[rule.figure]))
+    return grades
+
+
+def _detections(detections: Detections) -> dict[str, Any]:
+    table, note = detections.table, detections.note
+    if table is None:
+        return {"note": note, "nDetections": None, "rows": []}
+    flags = [name for name in table.colnames if name.startswith("flag")]
+    rows = []
+    for row in table[:MOST_DETECTIONS]:
+        numbers: dict[str, Any] = {
+            name: np.asarray(row[name]).item() for name in DETECTION_COLUMNS if name in table.colnames
+        }
+        numbers["flags"] = [name.removeprefix("flag") for name in flags if row[name]]
+        rows.append(numbers)
+    return {
+        "note": note,
+        "nDetections": len(table),
+        "nPositive": table.meta.get("NPOS"),
+        "nNegative": table.meta.get("NNEG"),
+        "nDipoles": table.meta.get("NDIPOLE"),
+        "threshold": table.meta.get("THRESH"),
+        "psfFwhmPix": table.meta.get("PSFFWHM"),
+        "noiseScale": table.meta.get("NOISESCL"),
+        "rows": rows,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON knows: no arrays, no numpy numbers, None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
