@@ -64,9 +64,10 @@ def plotCandidates(result: Reported) -> Figure:
     from matplotlib.patheffects import withStroke
 
     image = result.science.maskedImage
-    figure = Figure(figsize=(9.0, 7.2 * min(max(image.height / image.width, 0.4), 1.6) + 1.4), dpi=100)
-    figure.set_layout_engine("constrained")
-    axis = figure.add_subplot()
+    tall = 7.4 * min(max(image.height / image.width, 0.4), 1.6)
+    height = tall + 1.45
+    figure = Figure(figsize=(9.6, height), dpi=100)
+    axis = figure.add_axes((0.75 / 9.6, 1.25 / height, 7.4 / 9.6, tall / height))
     labelPixels(axis)
     plane = binned(image, HIDDEN_PLANES)
     noise = noiseOf(plane.values)
@@ -94,7 +95,7 @@ def plotCandidates(result: Reported) -> Figure:
     left, right, bottom, top = plane.limits
     axis.set(xlim=(left, right), ylim=(bottom, top))
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), frameon=False)
+        figure.legend(handles=handles, loc="lower center", ncols=min(len(handles), 3), frameon=False)
     return figure
 
 
@@ -107,8 +108,9 @@ def plotResiduals(result: Reported) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.0, 4.4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(11.0, 4.4), dpi=100)
     left, right = figure.subplots(1, 2, sharey=True)
+    figure.subplots_adjust(left=0.065, right=0.99, bottom=0.13, top=0.97, wspace=0.05)
     ratio = signalToNoise(result)
     rms = np.asarray(result.candidates["spatialRms"], dtype=np.float64) if len(ratio) else ratio
     status = np.asarray(result.candidates["status"]) if len(ratio) else np.zeros(0, dtype=str)

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.displays.drawing import addBar
-from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
 from psfmatch.noise import measureWhiteness
 from psfmatch.noise.blankSky import findBlankSky
 from psfmatch.reporting.drawing import QUIET, labelPixels, needsMatplotlib
-from psfmatch.reporting.numbers import MOST_PULL, fieldRows
+from psfmatch.reporting.field import fieldRows, scatterInBlocks
 from psfmatch.reporting.subject import Reported
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ __all__ = ["plotField", "plotNoise"]
 
 FloatArray = npt.NDArray[np.float64]
 
-BLOCKS = 36  # along the longer side of the map
-LEAST_USABLE = 0.2  # share of a block's pixels
 LARGEST_SCATTER = 2.0  # of the colour scale
 
 
@@ -37,10 +34,11 @@ def plotField(result: Reported) -> Figure:
     from matplotlib.patheffects import withStroke
 
     box = result.difference.getBBox()
-    figure = Figure(figsize=(7.0, 5.6 * min(max(box.height / box.width, 0.4), 1.6) + 0.7), dpi=100)
-    figure.set_layout_engine("constrained")
-    axis = figure.add_subplot()
-    scatter, side = _scatterInBlocks(result)
+    tall = 5.4 * min(max(box.height / box.width, 0.4), 1.6)
+    height = tall + 0.75
+    figure = Figure(figsize=(7.0, height), dpi=100)
+    axis = figure.add_axes((0.7 / 7.0, 0.6 / height, 5.4 / 7.0, tall / height))
+    scatter, side = scatterInBlocks(result)
     shown = axis.imshow(
         scatter,
         origin="lower",
@@ -75,27 +73,6 @@ def plotField(result: Reported) -> Figure:
     return figure
 
 
-def _scatterInBlocks(result: Reported) -> tuple[FloatArray, int]:
-    """Return root mean square pulls, cut off at 5, of square blocks, NaN where few pixels are usable; and their side."""
-    image = result.difference.maskedImage
-    height, width = image.shape
-    side = max(4, -(-max(height, width) // BLOCKS))
-    good = ~image.badPixels(DEFAULT_BAD_PLANES) & np.isfinite(image.variance) & (image.variance > 0.0)
-    pulls = np.zeros(image.shape, dtype=np.float32)
-    np.divide(image.image, np.sqrt(np.where(good, image.variance, 1.0)), out=pulls, where=good)
-    power = np.clip(pulls, -MOST_PULL, MOST_PULL) ** 2
-    sums, counts = (_blockSums(plane, side) for plane in (power, good.astype(np.float32)))
-    enough = counts >= LEAST_USABLE * side**2
-    return np.sqrt(np.divide(sums, counts, out=np.full(sums.shape, math.nan), where=enough)), side
-
-
-def _blockSums(plane: npt.NDArray[np.float32], side: int) -> FloatArray:
-    padded = np.pad(plane, ((0, -plane.shape[0] % side), (0, -plane.shape[1] % side)))
-    blocks = padded.reshape(padded.shape[0] // side, side, padded.shape[1] // side, side)
-    total: FloatArray = blocks.sum(axis=(1, 3), dtype=np.float64)
-    return total
-
-
 @needsMatplotlib
 def plotNoise(result: Reported) -> Figure:
     """Draw the difference over its noise on blank sky against N(0, 1), and the correlation of neighbouring pixels.
@@ -104,8 +81,9 @@ def plotNoise(result: Reported) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.0, 3.9), dpi=100, layout="constrained")
-    histogram, plain, white = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    figure = Figure(figsize=(11.0, 3.9), dpi=100)
+    histogram, plain, white = figure.subplots(1, 3, width_ratios=(1.4, 1, 1))
+    figure.subplots_adjust(left=0.065, right=0.99, bottom=0.13, top=0.93, wspace=0.2)
     sky = findBlankSky(result.difference.maskedImage)
     pulls = sky.pulls[sky.isBlank]
     edges = np.arange(-6.0, 6.01, 0.2)

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from psfmatch.config import configToDict
-from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
 from psfmatch.quality import RULES
 from psfmatch.quality.assessing import TRANSIENTS
 from psfmatch.io import writeWhole
+from psfmatch.reporting.field import fieldRows, hotSpots, tellWorst
 from psfmatch.reporting.subject import Detections, Reported
 
-__all__ = ["FORMAT", "fieldRows", "reportNumbers", "writeNumbers"]
+__all__ = ["FORMAT", "reportNumbers", "writeNumbers"]
 
 FORMAT = "psfmatch report"
 VERDICTS = {
@@ -28,12 +28,6 @@ VERDICTS = {
     "D": "Poor.",
     "F": "Do not use.",
 }
-PARTS = (("upper", "middle", "lower"), ("left", "centre", "right"))
-MOST_PULL = 5.0
-"""To which pulls are cut off where parts of the field are compared: one bright star or transient is not a bad part."""
-SAMPLED_PIXELS = 250_000
-NOTABLE = 1.05
-"""Scatter of the worst part, over the median of all, that is worth a word."""
 DETECTION_COLUMNS = (
     "id",
     "x",
@@ -70,13 +64,13 @@ def reportNumbers(
     numbers : dict
         grade, reasons, verdict and worstPart (words); quality : `Quality.toDict`; grades : what each figure alone
         allows; summary : `SubtractionResult.summary`; field : scatter of the difference in ninths of the image (units
-        of its noise, pulls cut off at 5); choices, explanation, steps; alignment, coverage, preparation, decorrelation,
+        of its noise, pulls cut off at 5), hotSpots : the worst blocks of it; choices, explanation, steps; alignment, coverage, preparation, decorrelation,
         background, noise; detections : counts and the most significant rows; config : the active one.
     """
     quality = result.quality
     summary = result.summary()
     summary.pop("gradeReasons", None)
-    field = fieldRows(result)
+    field, spots = fieldRows(result), hotSpots(result)
     numbers = {
         "format": FORMAT,
         "formatVersion": 1,
@@ -85,11 +79,12 @@ def reportNumbers(
         "grade": summary.pop("grade", None),
         "verdict": "Not graded: the quality was not measured." if quality is None else VERDICTS[quality.grade],
         "reasons": [] if quality is None else list(quality.reasons),
-        "worstPart": _tellWorst(field),
+        "worstPart": tellWorst(field, spots),
         "quality": None if quality is None else quality.toDict(),
         "grades": {} if quality is None else _grades(quality.toDict()),
         "summary": summary,
         "field": field,
+        "hotSpots": spots,
         "noise": {
             "robustStdev": result.noise.robustStdev,
             "median": result.noise.median,
@@ -144,70 +139,6 @@ def writeNumbers(
     if numbers is None:
         numbers = reportNumbers(result, title=title, detections=detections)
     writeWhole(path, (json.dumps(numbers, indent=1, allow_nan=False) + "\n").encode())
-
-
-def fieldRows(result: Reported) -> list[dict[str, Any]]:
-    """Return scatter of the difference and number of candidates of each ninth of the image, the upper left one first.
-
-    scatter : root mean square of difference / noise, pulls cut off at 5; usable : share of the pixels; nUsed,
-    nRejected : candidates. None where no pixel is usable.
-    """
-    image = result.difference.maskedImage
-    height, width = image.shape
-    step = max(1, math.isqrt(height * width // SAMPLED_PIXELS))
-    # Odd strides meet every column of a readout pattern.
-    step += step % 2 == 0
-    pick = np.s_[::step, ::step]
-    bits = image.mask.getPlaneBitMask(DEFAULT_BAD_PLANES, ignoreMissing=True)
-    values, variance = (plane[pick].astype(np.float64) for plane in (image.image, image.variance))
-    good = (np.asarray(image.mask)[pick] & np.int32(bits)) == 0
-    good &= np.isfinite(values) & np.isfinite(variance) & (variance > 0.0)
-    pulls = np.clip(values / np.sqrt(np.where(good, variance, 1.0)), -MOST_PULL, MOST_PULL)
-    box = result.difference.getBBox()
-    columns, rows = (np.linspace(0, side, 4).round().astype(int) for side in (width, height))
-    status = np.asarray(result.candidates["status"])
-    # A candidate beyond the borders counts with the ninth next to it.
-    across = np.clip(np.searchsorted(columns, np.asarray(result.candidates["x"]) - box.x0, side="right") - 1, 0, 2)
-    up = np.clip(np.searchsorted(rows, np.asarray(result.candidates["y"]) - box.y0, side="right") - 1, 0, 2)
-    found = []
-    for index in range(9):
-        row, column = 2 - index // 3, index % 3
-        part = tuple(
-            slice(-(-int(edges[at]) // step), -(-int(edges[at + 1]) // step))
-            for edges, at in ((rows, row), (columns, column))
-        )
-        kept = pulls[part][good[part]]
-        here = (across == column) & (up == row)
-        vertical, horizontal = PARTS[0][2 - row], PARTS[1][column]
-        found.append(
-            {
-                "part": "centre" if row == column == 1 else f"{vertical} {horizontal}",
-                "x": [int(box.x0 + columns[column]), int(box.x0 + columns[column + 1])],
-                "y": [int(box.y0 + rows[row]), int(box.y0 + rows[row + 1])],
-                "scatter": float(np.sqrt(np.mean(kept**2))) if kept.size else None,
-                "usable": float(good[part].mean()) if good[part].size else None,
-                "nUsed": int(np.count_nonzero(here & (status == "GOOD"))),
-                "nRejected": int(np.count_nonzero(here & (status == "BAD"))),
-            }
-        )
-    return found
-
-
-def _tellWorst(field: list[dict[str, Any]]) -> str:
-    known = [row for row in field if row["scatter"] is not None]
-    if not known:
-        return "No pixel of the difference can be used."
-    worst = max(known, key=lambda row: row["scatter"])
-    usual = float(np.median([row["scatter"] for row in known]))
-    if worst["scatter"] <= NOTABLE * usual:
-        return (
-            f"No part of the field is much worse than the others: the difference scatters by {usual:.2f} of its noise."
-        )
-    (left, right), (bottom, top) = worst["x"], worst["y"]
-    return (
-        f"Worst part of the field: {worst['part']} (x {left} to {right}, y {bottom} to {top}), where the difference "
-        f"scatters by {worst['scatter']:.2f} of its noise; half of the ninths are below {usual:.2f}."
-    )
 
 
 def _grades(figures: Mapping[str, Any]) -> dict[str, str]:

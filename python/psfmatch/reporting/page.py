@@ -36,7 +36,7 @@ SECTIONS = {
     "everything": "Everything else",
 }
 TRIPLETS = 16
-DPI = 72.0
+DPI = 85.0
 FINE_DPI = 100.0
 """Of figures of lines and text, that compress well."""
 KEYS = (
@@ -112,21 +112,25 @@ def reportPage(result: Reported, numbers: dict[str, Any], detections: Detections
                 "Histogram of difference over noise on blank sky, correlation of neighbouring pixels",
                 FINE_DPI,
                 "Left: the local sky of 32 px is taken off. Right: correlation of pixels up to two apart, of the "
-                "difference and of the decorrelated one, which is what detections are made on.",
+                "difference and of the decorrelated one, which is what detections are made on; the figures at one and "
+                "two pixels are means over x, y and both diagonals.",
             ),
-            table((), flatRows({"noise": numbers["noise"], "decorrelation": numbers["decorrelation"]})),
+            folded(
+                "Noise and decorrelation in numbers",
+                table((), flatRows({"noise": numbers["noise"], "decorrelation": numbers["decorrelation"]})),
+            ),
         ),
         section(
             "kernel",
             "Kernel over the field",
             _picture(lambda: figures.plotKernel(result), "Kernel on a grid over the field", DPI),
-            table((), flatRows(numbers["summary"])),
+            folded("The run in numbers", table((), flatRows(numbers["summary"]))),
         ),
         section(
             "background",
             "Background model and flux ratio",
             _picture(lambda: figures.plotBackground(result), "Background and kernel sum over the field", FINE_DPI),
-            table((), flatRows(numbers["background"])),
+            folded("The background's coefficients", table((), flatRows(numbers["background"]))),
         ),
         _alignment(numbers),
         section("figures", "All figures of the quality", *figureTables(numbers)),
@@ -137,8 +141,9 @@ def reportPage(result: Reported, numbers: dict[str, Any], detections: Detections
             folded("Configuration", table((), flatRows(numbers["config"]))),
             folded("Preparation of the images", table((), flatRows(numbers["preparation"]))),
             folded(
-                "The difference in ninths of the field",
-                table(tuple(numbers["field"][0]), [tuple(row.values()) for row in numbers["field"]]),
+                "Scatter of the difference in ninths and spots of the field",
+                table(tuple(numbers["field"][0]), [tuple(row.values()) for row in numbers["field"]])
+                + table(("spot at x", "y", "scatter"), [tuple(spot.values()) for spot in numbers["hotSpots"]]),
             ),
         ),
     ]
@@ -176,13 +181,11 @@ def _glance(result: Reported, numbers: dict[str, Any]) -> str:
     if detections is not None and detections["nDetections"] is not None:
         keys.append((tell(detections["nDetections"]), f"changes above {tell(detections['threshold'])} sigma"))
     steps = "".join(f"<p><strong>{escape(step)}</strong></p>" for step in numbers["steps"])
+    grid = "".join(f"<div><b>{escape(value)}</b><span>{escape(words)}</span></div>" for value, words in keys)
     words = (
         f'<div class="verdict">{badge(numbers["grade"], isBig=True)}<div>'
         f"<p><strong>{escape(numbers['verdict'])}</strong></p><p>{escape(numbers['worstPart'])}</p></div></div>"
         f'{steps}<ul class="reasons">{"".join(reasons)}</ul>'
-        '<div class="keys">'
-        + "".join(f"<div><b>{escape(n)}</b><span>{escape(w)}</span></div>" for n, w in keys)
-        + "</div>"
     )
     field = _picture(
         lambda: noiseFigures.plotField(result),
@@ -192,7 +195,10 @@ def _glance(result: Reported, numbers: dict[str, Any]) -> str:
         "field. Pulls are cut off at 5, so that one star does not spoil a part. Grey: masked.",
         isWide=False,
     )
-    return f'<section id="glance">\n<div class="glance"><div>{words}</div><div>{field}</div></div>\n</section>'
+    return (
+        f'<section id="glance">\n<div class="glance"><div>{words}</div>'
+        f'<div>{field}<div class="keys">{grid}</div></div></div>\n</section>'
+    )
 
 
 def _images(result: Reported, detections: Detections) -> str:
@@ -271,7 +277,7 @@ def _alignment(numbers: dict[str, Any]) -> str:
         "alignment",
         "Alignment and coverage",
         f"<p>{escape(words)}</p>",
-        table((), flatRows({"alignment": alignment, "coverage": coverage})),
+        folded("In numbers", table((), flatRows({"alignment": alignment, "coverage": coverage}))),
     )
 
 
