@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from psfmatch.cli import apply, demo, detect, info, options, progress, subtract
+from psfmatch.cli import apply, demo, detect, info, options, progress, report, subtract
 
 __all__ = ["main"]
 
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     apply.addCommand(commands, [common])
     detect.addCommand(commands, [common])
     info.addCommand(commands, [common])
+    report.addCommand(commands, [common, run])
     demo.addCommand(commands, [common, run])
     return parser
 

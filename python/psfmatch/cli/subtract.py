@@ -6,16 +6,18 @@ import argparse
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.cli.inputs import addInputs, readInput, requireOtherOutput
+from psfmatch.cli.inputs import addInputs, addWidths, readInput, requireOtherOutput
 from psfmatch.cli.options import configuration
 from psfmatch.cli.reporting import draw, report
 
 if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
+    from psfmatch.exposure import Exposure
 
-__all__ = ["addCommand"]
+__all__ = ["addCommand", "pairName", "subtractFiles"]
 
 log = logging.getLogger("psfmatch.cli")
 
@@ -31,13 +33,12 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         description="Warp the template to the science image's pixels, match the PSFs and subtract. Files are FITS "
         "(also .fz and .gz); brackets choose an HDU: 'file.fits[SCI]'.",
     )
-    files = addInputs(parser)
-    for which in ("template", "science"):
-        files.add_argument(f"--{which}-fwhm", metavar="PIX", type=float, help=f"PSF FWHM of the {which} image")
+    addWidths(addInputs(parser))
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="difference image to write")
     parser.add_argument("--decorrelated", metavar="FILE", help="also write the difference made white (decorrelated)")
     parser.add_argument("--sources", metavar="FILE", help="also find and measure what has changed, as a FITS table")
     parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
+    parser.add_argument("--report", metavar="HTML", help="also write a report, and its numbers beside it as .json")
     parser.add_argument(
         "--gate",
         metavar="FIGURE=LIMIT",
@@ -49,12 +50,10 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_subtract)
 
 
-def _subtract(options: argparse.Namespace) -> int:
+def subtractFiles(options: argparse.Namespace) -> tuple[Exposure, SubtractionResult]:
+    """Read both images as the options say and subtract them; return the science image as read, and the result."""
     from psfmatch.exposure import Exposure
 
-    start = time.perf_counter()
-    gates = _gatesOf(options.gates)
-    requireOtherOutput(options.output, options.template, options.science)
     with ThreadPoolExecutor(1) as reader:
         template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
         # The other half of what the run needs is imported while the pixels are read, here alone: two threads that
@@ -71,6 +70,19 @@ def _subtract(options: argparse.Namespace) -> int:
         scienceFwhmPix=options.science_fwhm,
         threads=options.threads,
     )
+    return science.result(), result
+
+
+def pairName(options: argparse.Namespace) -> str:
+    """Return what a report calls the pair."""
+    return f"{Path(options.science).name} - {Path(options.template).name}"
+
+
+def _subtract(options: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    gates = _gatesOf(options.gates)
+    requireOtherOutput(options.output, options.template, options.science)
+    science, result = subtractFiles(options)
     result.writeFits(options.output)
     extra: dict[str, Any] = {"output": options.output}
     if options.decorrelated is not None:
@@ -83,8 +95,11 @@ def _subtract(options: argparse.Namespace) -> int:
         writeSources(sources, options.sources)
         extra |= {"sources": options.sources, "nDetections": len(sources)}
     if options.picture is not None:
-        draw(science.result(), result, options.picture, None)
+        draw(science, result, options.picture, None)
         extra["picture"] = options.picture
+    if options.report is not None:
+        result.report(options.report, title=pairName(options), threads=options.threads)
+        extra["report"] = options.report
     failures = _failedGates(result, gates)
     if gates:
         extra["failedGates"] = failures

@@ -5,6 +5,7 @@ the page together of `markup`, `tables` and `glossary`, `summary` is what a note
 directory. The numbers are those of the result and of its quality: nothing is measured in another way.
 """
 
+from psfmatch.reporting.drawing import requireMatplotlib
 from psfmatch.reporting.figures import (
     plotBackground,
     plotCandidates,
@@ -32,6 +33,7 @@ __all__ = [
     "plotResiduals",
     "plotTriplets",
     "reportNumbers",
+    "requireMatplotlib",
     "summaryHtml",
     "writeIndex",
     "writeNumbers",

@@ -6,7 +6,7 @@ import base64
 import functools
 import io
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ Parameters = ParamSpec("Parameters")
 
 QUIET = "#555555"
 PALETTE, GREYS = 256, 64
+Bytes = npt.NDArray[np.uint8]
 
 
 def requireMatplotlib() -> None:
@@ -57,31 +58,38 @@ def pngOf(figure: Figure, dpi: float) -> str:
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    picture = Image.fromarray(pixels).quantize(palette=_palette(pixels), dither=Image.Dither.NONE)
+    indices, palette = _reduced(np.asarray(canvas.buffer_rgba())[..., :3])
+    picture = Image.fromarray(indices, mode="P")
+    picture.putpalette(palette.tobytes())
     packed = io.BytesIO()
     picture.save(packed, format="png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode("ascii")
 
 
-def _palette(pixels: npt.NDArray[np.uint8]) -> Any:
-    """Return 64 greys, pure white among them, and those colours that stand for all others that there are.
+def _reduced(pixels: Bytes) -> tuple[Bytes, Bytes]:
+    """Return pixels (h, w, 3) as numbers of colours, and 256 colours (n, 3): 64 greys, white and black exact.
 
-    Each colour counts once, however few pixels have it: else the markers would lose theirs to the images.
+    What is not grey is told by 6 bits of each channel and shares the other 192 colours. Each counts once, however few
+    pixels have it: else the markers would lose theirs to the images.
     """
     from PIL import Image
 
-    greys = np.linspace(0, 255, GREYS).round().astype(np.uint8)
-    # 5 bits of each channel tell colours apart well enough.
-    coarse = pixels[::2, ::2].reshape(-1, 3) >> 3
-    coded = np.unique(coarse[:, 0].astype(np.int32) << 10 | coarse[:, 1].astype(np.int32) << 5 | coarse[:, 2])
-    colours = np.stack([coded >> 10, coded >> 5 & 31, coded & 31], axis=1)
-    colours = colours[np.ptp(colours, axis=1) > 1].astype(np.uint8) * 8 + 4
-    found = np.zeros((0, 3), dtype=np.uint8)
-    if len(colours):
-        reduced = Image.fromarray(colours[np.newaxis]).quantize(PALETTE - GREYS, method=Image.Quantize.MEDIANCUT)
-        found = np.array(reduced.getpalette() or [], dtype=np.uint8).reshape(-1, 3)[: PALETTE - GREYS]
-    palette = Image.new("P", (1, 1))
-    entries = np.concatenate([np.repeat(greys[:, np.newaxis], 3, axis=1), found])
-    palette.putpalette(entries.ravel().tolist())
-    return palette
+    sixth = (pixels >> 2).astype(np.int32)
+    codes = sixth[..., 0] << 12 | sixth[..., 1] << 6 | sixth[..., 2]
+    present = np.flatnonzero(np.bincount(codes.ravel(), minlength=1 << 18))
+    levels = np.stack([present >> 12, present >> 6 & 63, present & 63], axis=1)
+    colours = np.round(levels * (255.0 / 63.0)).astype(np.uint8)
+    greys = np.round(np.arange(GREYS) * (255.0 / 63.0)).astype(np.uint8)
+    palette = np.repeat(greys[:, np.newaxis], 3, axis=1)
+    isGrey = np.ptp(levels, axis=1) == 0
+    index = levels[:, 0].copy()
+    if not isGrey.all():
+        others = colours[~isGrey]
+        few = Image.fromarray(others[np.newaxis]).quantize(PALETTE - GREYS, method=Image.Quantize.MEDIANCUT)
+        found = np.array(few.getpalette() or [], dtype=np.uint8).reshape(-1, 3)[: PALETTE - GREYS]
+        distance = np.sum((others[:, np.newaxis].astype(np.int32) - found) ** 2, axis=2)
+        index[~isGrey] = GREYS + np.argmin(distance, axis=1)
+        palette = np.concatenate([palette, found])
+    table = np.zeros(1 << 18, dtype=np.uint8)
+    table[present] = index
+    return table[codes], palette

@@ -112,8 +112,8 @@ def tellWorst(field: list[dict[str, Any]], spots: list[dict[str, float]]) -> str
             f"{worst['scatter']:.2f} of its noise there, by {usual:.2f} in most of the field."
         )
     if spots:
-        places = "; ".join(f"x {spot['x']:.0f}, y {spot['y']:.0f} ({spot['scatter']:.1f})" for spot in spots)
-        told += f" Spots that stand out, residuals or real changes: {places}."
+        places = "; ".join(f"{spot['scatter']:.1f} at x {spot['x']:.0f}, y {spot['y']:.0f}" for spot in spots)
+        told += f" Spots that stand out, residuals or real changes, with their scatter: {places}."
     return told
 
 

@@ -35,6 +35,7 @@ FloatArray = npt.NDArray[np.float64]
 REASON_COLOURS = ("#d7191c", "#e07a00", "#8e44ad", "#1d4ed8", "#8b4513", "#008080")
 """Of what was rejected, the commonest reason first."""
 MODEL_POINTS = 65  # along each side of a model's map
+FLAT = 1e-3  # of a model's level, to which its colours are told apart
 
 
 @needsMatplotlib
@@ -115,15 +116,15 @@ def plotResiduals(result: Reported) -> Figure:
     rms = np.asarray(result.candidates["spatialRms"], dtype=np.float64) if len(ratio) else ratio
     status = np.asarray(result.candidates["status"]) if len(ratio) else np.zeros(0, dtype=str)
     for name, label, marker in (("GOOD", "candidates used", "."), ("BAD", "candidates rejected", "x")):
-        chosen = (status == name) & np.isfinite(rms) & (ratio > 0.0)
+        chosen = (status == name) & np.isfinite(rms) & np.isfinite(ratio)
         if chosen.any():
-            left.plot(ratio[chosen], rms[chosen], marker, color=COLOURS[name], ms=6, alpha=0.7, label=label)
+            left.plot(np.maximum(ratio[chosen], 1.0), rms[chosen], marker, color=COLOURS[name], ms=6, alpha=0.7, label=label)
     quality = result.quality
     if quality is not None:
         _drawSteps(left, quality.chiSquareByFlux, "sources found anew, median")
         _drawSteps(right, quality.heldOutChiSquareByFlux, "kept out of the fit, mean")
     for axis, label in (
-        (left, "signal-to-noise of the light"),
+        (left, "signal-to-noise within 15 px (1: or less)"),
         (right, "signal of the brightest pixels, in sigma"),
     ):
         axis.axhline(1.0, color=QUIET, lw=1.0, ls="--")
@@ -176,9 +177,9 @@ def plotBackground(result: Reported) -> Figure:
     figure = Figure(figsize=(11.0, 4.6), dpi=100)
     for number, (values, label) in enumerate(((background, "background, counts"), (sums, "kernel sum"))):
         axis = figure.add_axes((0.07 + 0.5 * number, 0.14, 0.33, 0.78))
-        middle, reach = float(values.mean()), float(np.ptp(values))
+        middle = 0.5 * (float(values.max()) + float(values.min()))
         # A constant is one colour, not its rounding.
-        reach = max(reach, 1e-6 * abs(middle), 1e-12)
+        reach = max(0.5 * float(np.ptp(values)), FLAT * abs(middle), 1e-12)
         shown = axis.imshow(
             values,
             origin="lower",

@@ -22,6 +22,7 @@ h1{font-size:1.35rem;line-height:1.25;margin:1.2rem 0 .8rem;overflow-wrap:anywhe
 h2{font-size:1.15rem;margin:0 0 .4rem}
 h3{font-size:1rem;margin:1.2rem 0 .3rem}
 p{margin:.4rem 0;max-width:52rem}
+h1+.quiet{margin-top:-.5rem}
 .quiet{color:var(--quiet);font-size:.9rem}
 nav{position:sticky;top:0;background:var(--paper);border-bottom:1px solid var(--line);z-index:1}
 nav div{max-width:76rem;margin:0 auto;padding:.45rem 1rem;overflow-x:auto;white-space:nowrap;font-size:.9rem}

@@ -14,6 +14,7 @@ from psfmatch.reporting.glossary import meaningOf, ruleOfReason, sectionOf
 from psfmatch.reporting.markup import badge, escape, flatRows, folded, image, page, section, table, tell
 from psfmatch.reporting.numbers import reportNumbers, writeNumbers
 from psfmatch.reporting.subject import Detections, Reported, findDetections
+from psfmatch.reporting.summary import smallTriplet
 from psfmatch.reporting.tables import chiSquareTable, figureTables
 
 if TYPE_CHECKING:
@@ -149,7 +150,12 @@ def reportPage(result: Reported, numbers: dict[str, Any], detections: Detections
     ]
     navigation = "".join(f'<a href="#{name}">{escape(title)}</a>' for name, title in SECTIONS.items())
     title = numbers["title"] or "Difference image"
-    heading = f"<h1>{escape(title)}</h1>\n"
+    run = numbers["summary"]
+    heading = (
+        f'<h1>{escape(title)}</h1>\n<p class="quiet">{run["shape"][1]} × {run["shape"][0]} pixels; the '
+        f"{escape(run['convolved'])} image was convolved; PSF FWHM {tell(run['templateFwhmPix'])} px of the template, "
+        f"{tell(run['scienceFwhmPix'])} px of the science image.</p>\n"
+    )
     footer = (
         f"{escape(numbers['format'])} {numbers['formatVersion']}, psfmatch {escape(numbers['psfmatch'])}. "
         "The same numbers are in the .json file beside this page."
@@ -185,7 +191,7 @@ def _glance(result: Reported, numbers: dict[str, Any]) -> str:
     words = (
         f'<div class="verdict">{badge(numbers["grade"], isBig=True)}<div>'
         f"<p><strong>{escape(numbers['verdict'])}</strong></p><p>{escape(numbers['worstPart'])}</p></div></div>"
-        f'{steps}<ul class="reasons">{"".join(reasons)}</ul>'
+        f'{steps}<ul class="reasons">{"".join(reasons)}</ul><figure>{smallTriplet(result)}</figure>'
     )
     field = _picture(
         lambda: noiseFigures.plotField(result),

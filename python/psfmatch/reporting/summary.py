@@ -10,7 +10,7 @@ from psfmatch.reporting.drawing import pngOf, requireMatplotlib
 from psfmatch.reporting.markup import escape, tell
 from psfmatch.reporting.subject import Reported, matchedPair
 
-__all__ = ["summaryHtml"]
+__all__ = ["smallTriplet", "summaryHtml"]
 
 SIDE = 190  # px, of a binned image at most
 PULLS = 5.0
@@ -37,15 +37,17 @@ def summaryHtml(result: Reported) -> str:
         for name, text in rows
     )
     height, width = numbers["shape"]
-    caption = f"Difference image, {width} × {height} px"
-    return f"<div><table><caption>{caption}</caption><tbody>{body}</tbody></table>{_triplet(result)}</div>"
-
-
-def _triplet(result: Reported) -> str:
     try:
         requireMatplotlib()
+        picture = smallTriplet(result)
     except ModuleNotFoundError:
-        return ""
+        picture = ""
+    caption = f"Difference image, {width} × {height} px"
+    return f"<div><table><caption>{caption}</caption><tbody>{body}</tbody></table>{picture}</div>"
+
+
+def smallTriplet(result: Reported) -> str:
+    """Return a small picture, as markup, of the two images of one PSF and their difference."""
     from matplotlib.figure import Figure
 
     images = matchedPair(result)
