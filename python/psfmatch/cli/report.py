@@ -20,8 +20,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "report",
         parents=parents,
         help="subtract and write a report as one HTML file, or an index over a directory of reports",
-        description="Subtract as psfmatch subtract does and write what came of it as one self-contained HTML file, with "
-        "the same numbers beside it as .json. With a directory in place of the two images, write a page over all "
+        description="Subtract as psfmatch subtract does and write what came of it as one self-contained HTML file, "
+        "with the same numbers beside it as .json. With a directory in place of the two images, write a page over all "
         "reports in it (NAME.json, and links to NAME.html), the worst first.",
     )
     addWidths(addInputs(parser, "a directory of reports"))

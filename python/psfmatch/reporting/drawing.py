@@ -35,6 +35,8 @@ def requireMatplotlib() -> None:
 
 
 def needsMatplotlib(function: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+    """Return a function that draws a figure, and says what to install where matplotlib is missing."""
+
     @functools.wraps(function)
     def checked(*arguments: Parameters.args, **options: Parameters.kwargs) -> Figure:
         requireMatplotlib()

@@ -84,7 +84,7 @@ def hotSpots(result: Reported) -> list[dict[str, float]]:
     usual = float(np.median(scatter[np.isfinite(scatter)])) if np.isfinite(scatter).any() else math.inf
     box = result.difference.getBBox()
     left = np.where(np.isfinite(scatter), scatter, 0.0)
-    spots = []
+    spots: list[dict[str, float]] = []
     while len(spots) < MOST_SPOTS:
         row, column = (int(index) for index in np.unravel_index(int(np.argmax(left)), left.shape))
         worst = float(left[row, column])
@@ -118,7 +118,7 @@ def tellWorst(field: list[dict[str, Any]], spots: list[dict[str, float]]) -> str
 
 
 def scatterInBlocks(result: Reported) -> tuple[FloatArray, int]:
-    """Return root mean square pulls, cut off at 5, of square blocks, NaN where few pixels are usable; and their side."""
+    """Return root mean square pulls, cut off at 5, of square blocks (NaN where few pixels are usable); their side."""
     image = result.difference.maskedImage
     height, width = image.shape
     side = max(4, -(-max(height, width) // BLOCKS))

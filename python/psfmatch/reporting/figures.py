@@ -15,6 +15,7 @@ from psfmatch.plots import HIDDEN_PLANES, differenceFigure
 from psfmatch.reporting.drawing import QUIET, labelPixels, needsMatplotlib
 from psfmatch.reporting.stamps import candidatePlaces, detectionPlaces, signalToNoise, tripletTiles
 from psfmatch.reporting.subject import Reported, findDetections, matchedName
+from psfmatch.warping import atOrigin
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -41,14 +42,21 @@ FLAT = 1e-3  # of a model's level, to which its colours are told apart
 @needsMatplotlib
 def plotDifference(result: Reported, detections: Table | None = None, title: str | None = None) -> Figure:
     """Draw template, matched image, science image and difference; circles about `detections`."""
-    planes = [image.maskedImage for image in (result.template, result.matched, result.science, result.difference)]
     # The template may have an origin of its own.
-    planes[0] = type(planes[0])(planes[0].image, planes[0].mask, planes[0].variance, xy0=planes[3].xy0)
+    template = atOrigin(result.template.maskedImage, result.difference.maskedImage)
     found = None
     if detections is not None:
         found = detections["x", "y", "significance"].copy()
         found.rename_column("significance", "signalToNoise")
-    return differenceFigure(*planes, transients=found, title=title, matchedName=matchedName(result))
+    return differenceFigure(
+        template,
+        result.matched,
+        result.science,
+        result.difference,
+        transients=found,
+        title=title,
+        matchedName=matchedName(result),
+    )
 
 
 @needsMatplotlib
@@ -118,7 +126,9 @@ def plotResiduals(result: Reported) -> Figure:
     for name, label, marker in (("GOOD", "candidates used", "."), ("BAD", "candidates rejected", "x")):
         chosen = (status == name) & np.isfinite(rms) & np.isfinite(ratio)
         if chosen.any():
-            left.plot(np.maximum(ratio[chosen], 1.0), rms[chosen], marker, color=COLOURS[name], ms=6, alpha=0.7, label=label)
+            left.plot(
+                np.maximum(ratio[chosen], 1.0), rms[chosen], marker, color=COLOURS[name], ms=6, alpha=0.7, label=label
+            )
     quality = result.quality
     if quality is not None:
         _drawSteps(left, quality.chiSquareByFlux, "sources found anew, median")

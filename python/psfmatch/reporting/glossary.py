@@ -123,7 +123,8 @@ MEANINGS = {
     "noiseRobustStdev": "The variance plane does not say how the sky scatters: thresholds are off by this factor.",
     "skyLevel": "The level of the sky wanders: the background model is too simple, or one image has gradients.",
     "outlierFraction": "Pixels stand out where neither image has a source: cosmic rays, defects, ghosts.",
-    "lag1": "Noise of neighbours is correlated, as resampling leaves it; errors of fluxes need more than the variance plane.",
+    "lag1": "Noise of neighbours is correlated, as resampling leaves it; errors of "
+    "fluxes need more than the variance plane.",
     "kernelShiftPix": "The kernel moves the image: the WCSs disagree.",
     "appliedShiftPix": "The WCSs disagree; it was corrected before the subtraction.",
     "residualShiftPix": "Sources are not on top of each other: positive and negative halves (dipoles) are left.",
@@ -131,7 +132,8 @@ MEANINGS = {
     "varianceScale": "The noise that came with an image was wrong; it was put right, but check where it came from.",
     "maskedFraction": "Much of the image cannot be used.",
     "coverage": "The template covers little of the science image.",
-    "conditionNumber": "The terms of the kernel are hard to tell apart; their values mean little, their sum may be good.",
+    "conditionNumber": "The terms of the kernel are hard to tell apart; their values mean "
+    "little, their sum may be good.",
 }
 
 

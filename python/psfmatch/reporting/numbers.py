@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from psfmatch.config import configToDict
+from psfmatch.io import writeWhole
 from psfmatch.quality import RULES
 from psfmatch.quality.assessing import TRANSIENTS
-from psfmatch.io import writeWhole
 from psfmatch.reporting.field import fieldRows, hotSpots, tellWorst
 from psfmatch.reporting.subject import Detections, Reported
 
@@ -63,9 +63,10 @@ def reportNumbers(
     -------
     numbers : dict
         grade, reasons, verdict and worstPart (words); quality : `Quality.toDict`; grades : what each figure alone
-        allows; summary : `SubtractionResult.summary`; field : scatter of the difference in ninths of the image (units
-        of its noise, pulls cut off at 5), hotSpots : the worst blocks of it; choices, explanation, steps; alignment, coverage, preparation, decorrelation,
-        background, noise; detections : counts and the most significant rows; config : the active one.
+        allows; summary : `SubtractionResult.summary`; field, hotSpots : scatter of the difference (units
+        of its noise, pulls cut off at 5) in ninths of the image and in the worst blocks; choices, steps; alignment,
+        coverage, preparation, decorrelation, background, noise; detections : counts and the most significant rows;
+        config : the active one.
     """
     quality = result.quality
     summary = result.summary()

@@ -228,9 +228,10 @@ def _changes(result: Reported, numbers: dict[str, Any], detections: Detections) 
     if detections.table is None:
         return section("changes", "What has changed", note)
     counts = (
-        f"<p>{told['nDetections']} detections above {tell(told['threshold'])} sigma: {tell(told['nPositive'])} brighter, "
-        f"{tell(told['nNegative'])} fainter in the science image; {tell(told['nDipoles'])} dipoles. PSF FWHM "
-        f"{tell(told['psfFwhmPix'])} px; the noise of the significance was multiplied by {tell(told['noiseScale'])}.</p>"
+        f"<p>{told['nDetections']} detections above {tell(told['threshold'])} sigma: {tell(told['nPositive'])} "
+        f"brighter, {tell(told['nNegative'])} fainter in the science image; {tell(told['nDipoles'])} dipoles. PSF FWHM "
+        f"{tell(told['psfFwhmPix'])} px; errors were multiplied by {tell(told['noiseScale'])}, for the significance of "
+        "blank sky to scatter by 1.</p>"
     )
     if not told["rows"]:
         return section("changes", "What has changed", note, counts)
@@ -270,8 +271,8 @@ def _candidates(result: Reported, numbers: dict[str, Any]) -> str:
             lambda: figures.plotTriplets(result, "candidates", TRIPLETS),
             "Triplets of candidates",
             FINE_DPI,
-            "The brightest used, the worst used (residual: scatter in units of the noise), and, framed in red, rejected "
-            "ones.",
+            "The brightest used, the worst used (residual: scatter in units of the noise), and, framed in red, those "
+            "rejected.",
         ),
     )
 

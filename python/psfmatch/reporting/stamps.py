@@ -44,7 +44,8 @@ def signalToNoise(result: Reported) -> FloatArray:
     if not len(candidates):
         return np.zeros(0)
     light, error = boxLight(result.science.maskedImage, candidates["x"], candidates["y"], UNUSABLE)
-    return np.divide(light, error, out=np.full(len(light), math.nan), where=error > 0.0)
+    ratio: FloatArray = np.divide(light, error, out=np.full(len(light), math.nan), where=error > 0.0)
+    return ratio
 
 
 def candidatePlaces(result: Reported, number: int) -> list[Place]:

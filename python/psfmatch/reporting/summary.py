@@ -21,6 +21,7 @@ MOST_REASONS = 3
 def summaryHtml(result: Reported) -> str:
     """Return a small table, and the two images of one PSF with their difference where matplotlib is installed."""
     numbers = result.summary()
+    known = numbers["noiseRobustStdev"] if result.quality is None else result.quality.noiseRobustStdev
     rows = [
         ("grade", "not graded" if numbers["grade"] is None else numbers["grade"]),
         *(("", reason) for reason in numbers["gradeReasons"][:MOST_REASONS]),
@@ -30,7 +31,7 @@ def summaryHtml(result: Reported) -> str:
         ),
         ("PSF FWHM", f"template {tell(numbers['templateFwhmPix'])} px, science {tell(numbers['scienceFwhmPix'])} px"),
         ("candidates", f"{numbers['nGood']} good of {numbers['nCandidates']}"),
-        ("noise", f"difference / sqrt(variance) scatters by {tell(numbers['noiseRobustStdev'])} (1 is ideal)"),
+        ("noise", f"the sky scatters by {tell(known)} of its predicted noise (1 is ideal)"),
     ]
     body = "".join(
         f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(text)}</td></tr>'
