@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from psfmatch.quality import RULES, Rule
 from psfmatch.quality.figures import HEADINGS
 
@@ -110,8 +112,8 @@ MEANINGS = {
     "nUsed": "Few stars or tiles constrain the kernel; it may be wrong between them.",
     "nSources": "So few sources can be checked that the grade rests on little.",
     "saturatedFraction": "Saturated stars are masked; what is around them cannot be judged.",
-    "sourceRobust": "The matched PSF is not quite that of the other image: the kernel's model is too simple, or the PSF "
-    "changes faster over the field than it.",
+    "sourceRobust": "The matched PSF is not quite that of the other image: the kernel's model is too simple, or the "
+    "PSF changes faster over the field than it.",
     "sourcePlain": "A few sources are subtracted much worse than most: look at the worst triplets.",
     "worstRegion": "One part of the field is worse than the rest: the PSF changes there, or the mask misses something.",
     "badSourceFraction": "Many sources leave more than noise: look at the worst triplets.",
@@ -135,6 +137,8 @@ MEANINGS = {
     "conditionNumber": "The terms of the kernel are hard to tell apart; their values mean "
     "little, their sum may be good.",
 }
+
+_NUMBER = re.escape("{}")
 
 
 def headingOf(figure: str) -> str:
@@ -165,7 +169,8 @@ def goodValue(figure: str) -> str:
 
 def ruleOfReason(reason: str) -> Rule | None:
     """Return the rule that a reason of the quality comes from; None for a cap."""
-    return next((rule for rule in RULES if all(piece in reason for piece in rule.words.split("{}"))), None)
+    words = reason.partition(": ")[2]
+    return next((rule for rule in RULES if re.match(f"{re.escape(rule.words).replace(_NUMBER, '.+')};", words)), None)
 
 
 def meaningOf(rule: Rule | None) -> str:
