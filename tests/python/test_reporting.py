@@ -239,9 +239,13 @@ def test_matplotlibIsAskedFor(result, tmp_path, monkeypatch):
     assert "<img" not in result._repr_html_()
 
 
-def test_pathOfTheNumbersIsRefused(result, tmp_path):
+def test_otherFilesAreNotOverwritten(result, tmp_path):
     with pytest.raises(ValueError, match=r"its numbers go beside it"):
         writeReport(result, tmp_path / "pair.json")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"config.json, where the numbers .* is another file"):
+        writeReport(result, tmp_path / "config.html")
+    assert (tmp_path / "config.json").read_text() == "{}"
 
 
 def test_figuresForNotebooks(result):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from psfmatch.exposure import Exposure
 
-__all__ = ["addInputs", "addWidths", "readInput", "requireOtherOutput"]
+__all__ = ["addInputs", "addWidths", "readInput", "requireOtherOutput", "requireReport"]
 
 
 def addInputs(parser: argparse.ArgumentParser, orDirectory: str = "") -> argparse._ArgumentGroup:
@@ -66,3 +66,11 @@ def requireOtherOutput(output: str, *inputs: str) -> None:
     for name in inputs:
         if Path(output).exists() and io.parseFileName(name)[0].resolve() == Path(output).resolve():
             raise ValueError(f"the output {output} is one of the inputs; choose another name")
+
+
+def requireReport(path: str) -> None:
+    """Raise, before anything is computed, where a report cannot be drawn or would overwrite another file."""
+    from psfmatch.reporting import requireMatplotlib, requireReportPath
+
+    requireMatplotlib()
+    requireReportPath(path)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from psfmatch.cli.inputs import addInputs, addWidths, requireOtherOutput
+from psfmatch.cli.inputs import addInputs, addWidths, requireOtherOutput, requireReport
 from psfmatch.cli.reporting import report, tell
 from psfmatch.cli.subtract import pairName, subtractFiles
 
@@ -41,12 +41,10 @@ def _report(options: argparse.Namespace) -> int:
         return _index(options)
     if options.science is None:
         raise ValueError(f"{options.template} is no directory: give TEMPLATE and SCIENCE, or a directory of reports")
-    from psfmatch.reporting import requireMatplotlib
-
-    requireMatplotlib()
     start = time.perf_counter()
     output = options.output or "report.html"
     requireOtherOutput(output, options.template, options.science)
+    requireReport(output)
     _, result = subtractFiles(options)
     result.report(output, title=pairName(options), threads=options.threads)
     report(result, options, {"output": output}, time.perf_counter() - start)

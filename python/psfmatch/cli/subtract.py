@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.cli.inputs import addInputs, addWidths, readInput, requireOtherOutput
+from psfmatch.cli.inputs import addInputs, addWidths, readInput, requireOtherOutput, requireReport
 from psfmatch.cli.options import configuration
 from psfmatch.cli.reporting import draw, report
 
@@ -82,6 +82,8 @@ def _subtract(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     gates = _gatesOf(options.gates)
     requireOtherOutput(options.output, options.template, options.science)
+    if options.report is not None:
+        requireReport(options.report)
     science, result = subtractFiles(options)
     result.writeFits(options.output)
     extra: dict[str, Any] = {"output": options.output}

@@ -17,7 +17,7 @@ from psfmatch.reporting.figures import (
 from psfmatch.reporting.index import writeIndex
 from psfmatch.reporting.noiseFigures import plotField, plotNoise
 from psfmatch.reporting.numbers import reportNumbers, writeNumbers
-from psfmatch.reporting.page import writeReport
+from psfmatch.reporting.page import requireReportPath, writeReport
 from psfmatch.reporting.subject import Detections, findDetections
 from psfmatch.reporting.summary import summaryHtml
 
@@ -34,6 +34,7 @@ __all__ = [
     "plotTriplets",
     "reportNumbers",
     "requireMatplotlib",
+    "requireReportPath",
     "summaryHtml",
     "writeIndex",
     "writeNumbers",

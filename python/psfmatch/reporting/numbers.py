@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from psfmatch.quality.assessing import TRANSIENTS
 from psfmatch.reporting.field import fieldRows, hotSpots, tellWorst
 from psfmatch.reporting.subject import Detections, Reported
 
-__all__ = ["FORMAT", "reportNumbers", "writeNumbers"]
+__all__ = ["FORMAT", "isReport", "reportNumbers", "writeNumbers"]
 
 FORMAT = "psfmatch report"
 VERDICTS = {
@@ -140,6 +141,15 @@ def writeNumbers(
     if numbers is None:
         numbers = reportNumbers(result, title=title, detections=detections)
     writeWhole(path, (json.dumps(numbers, indent=1, allow_nan=False) + "\n").encode())
+
+
+def isReport(path: str | os.PathLike[str]) -> bool:
+    """Whether a file holds the numbers of a report."""
+    try:
+        numbers = json.loads(Path(path).read_bytes())
+    except ValueError:
+        return False
+    return isinstance(numbers, dict) and numbers.get("format") == FORMAT
 
 
 def _grades(figures: Mapping[str, Any]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from psfmatch.reporting import figures, noiseFigures
 from psfmatch.reporting.drawing import pngOf, requireMatplotlib
 from psfmatch.reporting.glossary import meaningOf, ruleOfReason, sectionOf
 from psfmatch.reporting.markup import badge, escape, flatRows, folded, image, page, section, table, tell
-from psfmatch.reporting.numbers import reportNumbers, writeNumbers
+from psfmatch.reporting.numbers import isReport, reportNumbers, writeNumbers
 from psfmatch.reporting.subject import Detections, Reported, findDetections
 from psfmatch.reporting.summary import smallTriplet
 from psfmatch.reporting.tables import chiSquareTable, figureTables
@@ -20,7 +20,7 @@ from psfmatch.reporting.tables import chiSquareTable, figureTables
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["reportPage", "writeReport"]
+__all__ = ["reportPage", "requireReportPath", "writeReport"]
 
 SECTIONS = {
     "glance": "Glance",
@@ -76,20 +76,29 @@ def writeReport(
     ModuleNotFoundError
         Without matplotlib.
     ValueError
-        If the path ends in .json, which is the other file's.
+        If the path ends in .json, or the file beside it is no report.
     OSError
         If a file cannot be written.
     """
     requireMatplotlib()
     target = Path(path)
-    if target.suffix == ".json":
-        raise ValueError(f"the report {target} is HTML; its numbers go beside it with the suffix .json")
+    requireReportPath(target)
     detections = findDetections(result, threads)
     numbers = reportNumbers(result, title=title or target.stem, detections=detections)
     text = reportPage(result, numbers, detections)
     writeWhole(target, text.encode())
     writeNumbers(result, target.with_suffix(".json"), numbers=numbers)
     return numbers
+
+
+def requireReportPath(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError where a report would overwrite what is none: the path is JSON's, or the file beside it other."""
+    target = Path(path)
+    beside = target.with_suffix(".json")
+    if target == beside:
+        raise ValueError(f"the report {target} is HTML; its numbers go beside it with the suffix .json")
+    if beside.exists() and not isReport(beside):
+        raise ValueError(f"{beside}, where the numbers of the report would go, is another file; choose another name")
 
 
 def reportPage(result: Reported, numbers: dict[str, Any], detections: Detections) -> str:
