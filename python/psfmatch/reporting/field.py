@@ -22,9 +22,10 @@ SAMPLED_PIXELS = 250_000
 NOTABLE = 1.05
 """Scatter of the worst part, over the median of all, that is worth a word."""
 BLOCKS = 36  # along the longer side of the image
-LEAST_USABLE = 0.2  # share of a block's pixels
+LEAST_SIDE = 16  # px, of a block
+LEAST_USABLE = 0.5  # share of a block's pixels
 HOT = 1.3
-"""Scatter of a block, over the median of all, that stands out: noise alone of 28 x 28 pixels reaches 1.1."""
+"""Scatter of a block, over the median of all, that stands out: noise alone of 128 pixels scatters by 0.06."""
 MOST_SPOTS = 5
 
 
@@ -121,7 +122,7 @@ def scatterInBlocks(result: Reported) -> tuple[FloatArray, int]:
     """Return root mean square pulls, cut off at 5, of square blocks (NaN where few pixels are usable); their side."""
     image = result.difference.maskedImage
     height, width = image.shape
-    side = max(4, -(-max(height, width) // BLOCKS))
+    side = max(LEAST_SIDE, -(-max(height, width) // BLOCKS))
     good = ~image.badPixels(DEFAULT_BAD_PLANES) & np.isfinite(image.variance) & (image.variance > 0.0)
     pulls = np.zeros(image.shape, dtype=np.float32)
     np.divide(image.image, np.sqrt(np.where(good, image.variance, 1.0)), out=pulls, where=good)

@@ -127,7 +127,8 @@ def reportPage(result: Reported, numbers: dict[str, Any], detections: Detections
             ),
             folded(
                 "Noise and decorrelation in numbers",
-                table((), flatRows({"noise": numbers["noise"], "decorrelation": numbers["decorrelation"]})),
+                "<p>Of all pixels that are not masked, sources among them; the quality's are of blank sky alone.</p>"
+                + table((), flatRows({"noise": numbers["noise"], "decorrelation": numbers["decorrelation"]})),
             ),
         ),
         section(
