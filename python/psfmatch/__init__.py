@@ -15,7 +15,7 @@ The way of the data through the modules:
    comes out, and convolve.
 6. `subtraction` makes the difference, `decorrelation` its noise white, `quality` grades it; `recipe` keeps how it was
    made.
-7. `photometry` and `transients` measure what has changed.
+7. `photometry` and `transients` measure what has changed; `reporting` and `plots` show all of it.
 
 `differencing` goes this way by itself, `batch` with many pairs; `starMatch`, `psfMatch` and `imagePsfMatch` are the
 tasks that it uses.
@@ -104,6 +104,7 @@ _HOMES = {
         "prepareInputs",
         "registerInputs",
     ),
+    "reporting": ("reportNumbers", "writeIndex", "writeNumbers", "writeReport"),
     "saturation": ("Saturation", "findSaturation", "flagSaturation"),
     "scoreImage": ("Score", "computeScore"),
     "selection": ("KernelCandidateDetection",),
@@ -203,6 +204,7 @@ if TYPE_CHECKING:
         prepareInputs,
         registerInputs,
     )
+    from psfmatch.reporting import reportNumbers, writeIndex, writeNumbers, writeReport
     from psfmatch.saturation import Saturation, findSaturation, flagSaturation
     from psfmatch.scoreImage import Score, computeScore
     from psfmatch.selection import KernelCandidateDetection

@@ -412,11 +412,11 @@ def test_infoOnWhatIsNone(run):
 # demo
 
 
-def test_demo(run, tmp_path):
+def test_demo(run, tmp_path, undrawnReport):
     status, out, _ = run("demo", "--size", "192", "--seed", "4", "-o", "OUT/demo")
     assert status == 0
     names = {path.name for path in (tmp_path / "demo").iterdir()}
-    assert names == {"template.fits", "science.fits", "difference.fits", "difference.png"}
+    assert names == {"template.fits", "science.fits", "difference.fits", "difference.png", "report.html", "report.json"}
     assert "true kernel sum   1.2500" in out
     assert "injected" in out
     assert Exposure.readFits(tmp_path / "demo" / "difference.fits").shape == (192, 192)
@@ -428,7 +428,7 @@ def test_demo(run, tmp_path):
 
 
 @pytest.mark.parametrize("size", ["128", "64"])
-def test_smallDemo(run, size):
+def test_smallDemo(run, size, undrawnReport):
     """So small a field may have too few stars: that is said in one line."""
     status, _, err = run("demo", "--size", size, "-o", "OUT/demo")
     assert status in (0, 2, 4)
@@ -449,7 +449,10 @@ def test_impossibleDemo(run):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["subtract", "info", "demo", "Exit status: 0 done, 2 usage, 3 bad input, 4 too few stars"]),
+        (
+            ["--help"],
+            ["subtract", "info", "demo", "report", "Exit status: 0 done, 2 usage, 3 bad input, 4 too few stars"],
+        ),
         (["subtract", "--help"], ["TEMPLATE", "SCIENCE", "--mode", "--threads", "--json", "-c FIELD=VALUE", "--gain"]),
         (["info", "--help"], ["FILE", "--json"]),
         (["demo", "--help"], ["--size", "--seed", "default: 1024"]),

@@ -51,6 +51,18 @@ pythonRows = [
     },
     {"psfMatch", "starMatch", "imagePsfMatch", "modelPsfMatch", "differencing", "injection", "scoreImage"},
     {"plots", "reporting", "batch", "hotpants", "cli", "__main__", "testing"},
+    {
+        "psfMatch",
+        "starMatch",
+        "imagePsfMatch",
+        "modelPsfMatch",
+        "differencing",
+        "injection",
+        "scoreImage",
+        "plots",
+        "reporting",
+    },
+    {"batch", "cli", "__main__", "testing"},
     {"__init__"},
 ]
 # Only the third row sees the compiled core, which stands below all.

@@ -1,4 +1,4 @@
-"""The command ``psfmatch``: subtract two FITS files, apply a stored kernel, look into a file, run a demonstration.
+"""The command ``psfmatch``: subtract two FITS files, apply a stored kernel, report, run a demonstration.
 
 One module per command, each with a function that adds its options and one that does the work. Results go to standard
 output (``--json`` for machines), the log and the progress to standard error. Exit status: 0 done, 2 usage, 3 bad

@@ -22,7 +22,7 @@ __all__ = ["Ccd", "commonCcds", "subtractCcds"]
 log = logging.getLogger("psfmatch.cli")
 
 PLANES = [f"{which}_{plane}" for which in ("template", "science") for plane in ("noise", "variance", "mask")]
-OUTPUTS = ("output", "decorrelated", "sources", "picture")
+OUTPUTS = ("output", "decorrelated", "sources", "picture", "report")
 
 
 @dataclass(frozen=True)

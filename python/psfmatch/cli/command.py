@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     batch.addCommand(commands, [common])
     info.addCommand(commands, [common])
     config.addCommand(commands, [common])
+    report.addCommand(commands, [common, run])
     demo.addCommand(commands, [common, run])
     hotpants.addCommand(commands)
     return parser

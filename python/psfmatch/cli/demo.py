@@ -27,7 +27,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         parents=parents,
         help="simulate a pair with transients, subtract it, draw it",
         description="Simulate a pair with a varying PSF and injected transients, subtract it, and write template.fits, "
-        "science.fits, difference.fits and difference.png.",
+        "science.fits, difference.fits, difference.png and report.html.",
     )
     parser.add_argument("-o", "--output", metavar="DIR", default="psfmatch-demo", help="folder (default: %(default)s)")
     parser.add_argument("--size", type=int, default=1024, help="side of the images in pixels (default: %(default)s)")
@@ -68,7 +68,9 @@ def _demo(options: argparse.Namespace) -> int:
     try:
         draw(pair.science, result, str(folder / "difference.png"), pair.truth.transients)
         extra["picture"] = str(folder / "difference.png")
+        result.report(folder / "report.html", title=f"Demonstration, seed {options.seed}", threads=options.threads)
+        extra["report"] = str(folder / "report.html")
     except ModuleNotFoundError:
-        log.warning("No picture: matplotlib is not installed (pip install 'psfmatch[plot]')")
+        log.warning("No picture and no report: matplotlib is not installed (pip install 'psfmatch[plot]')")
     report(result, options, extra, time.perf_counter() - start)
     return 0

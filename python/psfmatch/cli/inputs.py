@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from psfmatch.exposure import Exposure
 
-__all__ = ["addInputs", "readInput", "requireOtherOutput"]
+__all__ = ["addInputs", "addWidths", "readInput", "requireOtherOutput", "requireReport"]
 
 
-def addInputs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add TEMPLATE, SCIENCE and the options about their files; return the group of the latter."""
-    parser.add_argument("template", metavar="TEMPLATE", help="image of the same sky, usually deeper and sharper")
-    parser.add_argument("science", metavar="SCIENCE", help="image in which to look for changes")
+def addInputs(parser: argparse.ArgumentParser, orDirectory: str = "") -> argparse._ArgumentGroup:
+    """Add TEMPLATE, SCIENCE and the options about their files; return the group of the latter.
+
+    With words about a directory, it may be given in place of the two: SCIENCE is None then.
+    """
+    told = f"image of the same sky, usually deeper and sharper{f'; or {orDirectory}' if orDirectory else ''}"
+    count = "?" if orDirectory else None
+    parser.add_argument("template", metavar="TEMPLATE", help=told)
+    parser.add_argument("science", metavar="SCIENCE", nargs=count, help="image in which to look for changes")
     files = parser.add_argument_group("what the files do not say")
     for which in ("template", "science"):
         files.add_argument(f"--{which}-noise", metavar="FILE", help=f"1 sigma noise of the {which} image")
@@ -30,6 +35,12 @@ def addInputs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         "--ignore-wcs", action="store_true", help="take the images as registered whatever their WCSs say: do not warp"
     )
     return files
+
+
+def addWidths(files: argparse._ArgumentGroup) -> None:
+    """Add the sizes of the PSFs."""
+    for which in ("template", "science"):
+        files.add_argument(f"--{which}-fwhm", metavar="PIX", type=float, help=f"PSF FWHM of the {which} image")
 
 
 def readInput(Reader: type[Exposure], options: argparse.Namespace, which: str) -> Exposure:
@@ -55,3 +66,11 @@ def requireOtherOutput(output: str, *inputs: str) -> None:
     for name in inputs:
         if Path(output).exists() and io.parseFileName(name)[0].resolve() == Path(output).resolve():
             raise ValueError(f"the output {output} is one of the inputs; choose another name")
+
+
+def requireReport(path: str) -> None:
+    """Raise, before anything is computed, where a report cannot be drawn or would overwrite another file."""
+    from psfmatch.reporting import requireMatplotlib, requireReportPath
+
+    requireMatplotlib()
+    requireReportPath(path)

@@ -92,4 +92,6 @@ def _inWords(summary: dict[str, Any]) -> dict[str, str]:
     rows["written"] = f"{summary['output']} in {summary['seconds']:.1f} s"
     if "picture" in summary:
         rows["picture"] = summary["picture"]
+    if "report" in summary:
+        rows["report"] = summary["report"]
     return rows

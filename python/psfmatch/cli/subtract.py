@@ -6,18 +6,20 @@ import argparse
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.ccds import commonCcds, subtractCcds
 from psfmatch.cli.gates import EXIT_QUALITY_GATE, addGates, gatesOf
-from psfmatch.cli.inputs import addInputs, readInput, requireOtherOutput
+from psfmatch.cli.inputs import addInputs, addWidths, readInput, requireOtherOutput, requireReport
 from psfmatch.cli.options import configuration
 from psfmatch.cli.reporting import draw, report
 
 if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
+    from psfmatch.exposure import Exposure
 
-__all__ = ["addCommand"]
+__all__ = ["addCommand", "pairName", "subtractInputs"]
 
 log = logging.getLogger("psfmatch.cli")
 
@@ -32,34 +34,20 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "(also .fz and .gz); brackets choose an HDU: 'file.fits[SCI]'. Where both files hold several images, "
         "as of the detectors of a camera, those of the same names are subtracted, each into a file of its own.",
     )
-    files = addInputs(parser)
-    for which in ("template", "science"):
-        files.add_argument(f"--{which}-fwhm", metavar="PIX", type=float, help=f"PSF FWHM of the {which} image")
+    addWidths(addInputs(parser))
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="difference image to write")
     parser.add_argument("--decorrelated", metavar="FILE", help="also write the difference made white (decorrelated)")
     parser.add_argument("--sources", metavar="FILE", help="also find and measure what has changed, as a FITS table")
     parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
+    parser.add_argument("--report", metavar="HTML", help="also write a report, and its numbers beside it as .json")
     addGates(parser)
     parser.set_defaults(run=_subtract)
 
 
-def _subtract(options: argparse.Namespace) -> int:
-    requireOtherOutput(options.output, options.template, options.science)
-    gates = gatesOf(options.gates)
-    if ccds := commonCcds(options):
-        return subtractCcds(options, ccds, lambda one: subtractFiles(one, gates))
-    result, extra, seconds = subtractFiles(options, gates)
-    report(result, options, extra, seconds)
-    return EXIT_QUALITY_GATE if extra.get("failedGates") else 0
-
-
-def subtractFiles(
-    options: argparse.Namespace, gates: dict[str, Any]
-) -> tuple[SubtractionResult, dict[str, Any], float]:
-    """Subtract and write what is asked for; return the result, what the command adds to its summary, and seconds."""
+def subtractInputs(options: argparse.Namespace) -> tuple[Exposure, SubtractionResult]:
+    """Read both images as the options say and subtract them; return the science image as read, and the result."""
     from psfmatch.exposure import Exposure
 
-    start = time.perf_counter()
     with ThreadPoolExecutor(1) as reader:
         template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
         # The other half of what the run needs is imported while the pixels are read, here alone: two threads that
@@ -76,6 +64,32 @@ def subtractFiles(
         scienceFwhmPix=options.science_fwhm,
         threads=options.threads,
     )
+    return science.result(), result
+
+
+def pairName(options: argparse.Namespace) -> str:
+    """Return what a report calls the pair."""
+    return f"{Path(options.science).name} - {Path(options.template).name}"
+
+
+def _subtract(options: argparse.Namespace) -> int:
+    requireOtherOutput(options.output, options.template, options.science)
+    gates = gatesOf(options.gates)
+    if options.report is not None:
+        requireReport(options.report)
+    if ccds := commonCcds(options):
+        return subtractCcds(options, ccds, lambda one: _subtractFiles(one, gates))
+    result, extra, seconds = _subtractFiles(options, gates)
+    report(result, options, extra, seconds)
+    return EXIT_QUALITY_GATE if extra.get("failedGates") else 0
+
+
+def _subtractFiles(
+    options: argparse.Namespace, gates: dict[str, Any]
+) -> tuple[SubtractionResult, dict[str, Any], float]:
+    """Subtract and write what is asked for; return the result, what the command adds to its summary, and seconds."""
+    start = time.perf_counter()
+    science, result = subtractInputs(options)
     result.writeFits(options.output)
     extra: dict[str, Any] = {"output": options.output}
     if options.decorrelated is not None:
@@ -88,8 +102,11 @@ def subtractFiles(
         writeSources(sources, options.sources)
         extra |= {"sources": options.sources, "nDetections": len(sources)}
     if options.picture is not None:
-        draw(science.result(), result, options.picture, None)
+        draw(science, result, options.picture, None)
         extra["picture"] = options.picture
+    if options.report is not None:
+        result.report(options.report, title=pairName(options), threads=options.threads)
+        extra["report"] = options.report
     if gates:
         extra["failedGates"] = _failedGates(result, gates)
     return result, extra, time.perf_counter() - start

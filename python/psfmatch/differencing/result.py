@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
 from psfmatch.strips import mapStrips
 from psfmatch.transients import PhotometryImage, detectOnDifference
 from psfmatch.warping import Coverage, atOrigin
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["SubtractionResult"]
 
@@ -120,6 +123,75 @@ class SubtractionResult:
         convolved = atOrigin((self.template if isTemplate else self.science).maskedImage, self.science.maskedImage)
         scale = 1.0 if isTemplate else self.kernel.kernelSum(*self.difference.getBBox().centre)
         return kernelUncertaintyPlane(self.kernel, convolved, self.difference.variance, scale=scale)
+
+    def report(
+        self, path: str | PathLike[str], *, title: str | None = None, threads: int | None = None
+    ) -> dict[str, Any]:
+        """Write one self-contained HTML file about this result, its numbers beside it as .json; return the numbers.
+
+        See `psfmatch.reporting.writeReport`.
+        """
+        from psfmatch.reporting import writeReport
+
+        return writeReport(self, path, title=title, threads=threads)
+
+    def plotDifference(self, detections: Table | None = None, title: str | None = None) -> Figure:
+        """Return template, matched, science and difference image as a figure; circles about `detections`."""
+        from psfmatch.reporting import plotDifference
+
+        return plotDifference(self, detections, title)
+
+    def plotTriplets(
+        self,
+        what: Literal["candidates", "detections"] = "candidates",
+        number: int = 16,
+        detections: Table | None = None,
+    ) -> Figure:
+        """Return stamps of both images and of the difference as a figure. See `psfmatch.reporting.plotTriplets`."""
+        from psfmatch.reporting import plotTriplets
+
+        return plotTriplets(self, what, number, detections)
+
+    def plotCandidates(self) -> Figure:
+        """Return the science image with candidates used, and rejected by reason, as a figure."""
+        from psfmatch.reporting import plotCandidates
+
+        return plotCandidates(self)
+
+    def plotResiduals(self) -> Figure:
+        """Return what is left of sources against their brightness as a figure."""
+        from psfmatch.reporting import plotResiduals
+
+        return plotResiduals(self)
+
+    def plotField(self) -> Figure:
+        """Return where in the field the difference is worse than its noise as a figure."""
+        from psfmatch.reporting import plotField
+
+        return plotField(self)
+
+    def plotNoise(self) -> Figure:
+        """Return difference / noise of blank sky against N(0, 1), and the noise's correlation, as a figure."""
+        from psfmatch.reporting import plotNoise
+
+        return plotNoise(self)
+
+    def plotKernel(self) -> Figure:
+        """Return the kernel on a grid over the field as a figure."""
+        from psfmatch.reporting import plotKernel
+
+        return plotKernel(self)
+
+    def plotBackground(self) -> Figure:
+        """Return background and kernel sum over the field as a figure."""
+        from psfmatch.reporting import plotBackground
+
+        return plotBackground(self)
+
+    def _repr_html_(self) -> str:
+        from psfmatch.reporting import summaryHtml
+
+        return summaryHtml(self)
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the run, ready for JSON."""

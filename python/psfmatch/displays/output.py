@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
 import sys
-import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from psfmatch.io import writeWhole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,17 +122,7 @@ def savePng(figure: Figure, path: str | os.PathLike[str]) -> None:
     OSError
         When the directory does not exist or cannot be written.
     """
-    target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".png", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            # Without the name and version of the software the same figure gives the same bytes.
-            figure.savefig(stream, format="png", dpi=figure.dpi, metadata={"Software": None})
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    stream = io.BytesIO()
+    # Without the name and version of the software the same figure gives the same bytes.
+    figure.savefig(stream, format="png", dpi=figure.dpi, metadata={"Software": None})
+    writeWhole(path, stream.getvalue())

@@ -15,6 +15,7 @@ from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, SpatialField
 from .reading import ReadOptions, readPlanes
 from .tables import writeTable
 from .variance import estimateVariance, skyScatter
+from .whole import writeWhole
 from .writing import readConfig, readStamps, writePlanes
 
 __all__ = [
@@ -53,5 +54,6 @@ __all__ = [
     "writePlanes",
     "writeTable",
     "writeText",
+    "writeWhole",
     "xy0FromCards",
 ]

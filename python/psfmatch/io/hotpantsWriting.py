@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from .hotpants import HotpantsTable
 from .kernels import kernelHdus
 from .layouts import Role, chooseImage, listHdus, planeShape
 from .planes import KernelTables
+from .whole import writeWhole
 
 __all__ = ["readImage", "writeHotpantsImage", "writeHotpantsTables", "writeText"]
 
@@ -107,12 +107,7 @@ def writeText(path: str | os.PathLike[str], text: str, overwrite: bool = True) -
     path = Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path}: exists already")
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}"
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    writeWhole(path, text.encode())
 
 
 def _scaled(Hdu: Any, pixels: NDArray[Any], scaling: Scaling | None) -> Any:

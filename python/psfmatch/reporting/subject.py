@@ -1,0 +1,115 @@
+"""What a report is about: a result by its attributes, and what is found on its difference."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from astropy.table import Table
+
+from psfmatch.diagnostics import DifferenceNoise
+from psfmatch.errors import PsfMatchError
+from psfmatch.exposure import Exposure
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.psf import GaussianPsf
+
+__all__ = ["Detections", "Reported", "findDetections", "matchedName", "matchedPair"]
+
+log = logging.getLogger("psfmatch.reporting")
+
+SIGMA_TO_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+
+class Reported(Protocol):
+    """What is read of a `psfmatch.SubtractionResult`."""
+
+    @property
+    def difference(self) -> Exposure: ...  # noqa: D102
+    @property
+    def matched(self) -> Exposure: ...  # noqa: D102
+    @property
+    def template(self) -> Exposure: ...  # noqa: D102
+    @property
+    def science(self) -> Exposure: ...  # noqa: D102
+    @property
+    def decorrelated(self) -> Exposure: ...  # noqa: D102
+    @property
+    def convolved(self) -> str: ...  # noqa: D102
+    @property
+    def kernel(self) -> LinearCombinationKernel: ...  # noqa: D102
+    @property
+    def background(self) -> SpatialFunction2D: ...  # noqa: D102
+    @property
+    def candidates(self) -> Table: ...  # noqa: D102
+    @property
+    def noise(self) -> DifferenceNoise: ...  # noqa: D102
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def config(self) -> Any: ...  # noqa: D102
+    @property
+    def quality(self) -> Any: ...  # noqa: D102
+    @property
+    def decorrelation(self) -> Any: ...  # noqa: D102
+    @property
+    def alignment(self) -> Any: ...  # noqa: D102
+    @property
+    def coverage(self) -> Any: ...  # noqa: D102
+    @property
+    def preparation(self) -> Any: ...  # noqa: D102
+    @property
+    def varianceFactor(self) -> float: ...  # noqa: D102
+    @property
+    def choices(self) -> Sequence[Any]: ...  # noqa: D102
+    @property
+    def steps(self) -> Sequence[str]: ...  # noqa: D102
+
+    def detect(self, threshold: float = 5.0, **options: Any) -> Table: ...  # noqa: D102
+    def summary(self) -> dict[str, Any]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What has changed: the table of `SubtractionResult.detect`, None if it could not be made; how it came about."""
+
+    table: Table | None
+    note: str = ""
+
+
+def findDetections(result: Reported, threads: int | None = None) -> Detections:
+    """Find what has changed; where no star tells the PSF, with a Gaussian of the FWHM that the run has used."""
+    try:
+        return Detections(result.detect(threads=threads))
+    except PsfMatchError as error:
+        first = str(error).rstrip(".")
+    unconvolved = "science" if result.convolved == "template" else "template"
+    fwhm = result.metadata.get(f"{unconvolved}FwhmPix")
+    if fwhm is None:
+        return Detections(None, f"Nothing could be looked for: {first}.")
+    try:
+        table = result.detect(psf=GaussianPsf(float(fwhm) / SIGMA_TO_FWHM), threads=threads)
+    except PsfMatchError as error:
+        return Detections(None, f"Nothing could be looked for: {str(error).rstrip('.')}.")
+    log.info("Detections with a Gaussian PSF of FWHM %.2f px: %s", fwhm, first)
+    return Detections(table, f"PSF: a Gaussian of FWHM {fwhm:.2f} px, for {first}.")
+
+
+def matchedName(result: Reported) -> str:
+    """Return what the convolved image is called."""
+    return "Matched template" if result.convolved == "template" else "Matched science"
+
+
+def matchedPair(result: Reported) -> dict[str, Exposure]:
+    """Return the two images of one PSF whose difference is the difference, and it, by their names."""
+    first, second = (
+        (result.matched, result.science) if result.convolved == "template" else (result.template, result.matched)
+    )
+    isTemplate = result.convolved == "template"
+    return {
+        "matched template" if isTemplate else "template": first,
+        "science" if isTemplate else "matched science": second,
+        "difference / noise": result.difference,
+    }
