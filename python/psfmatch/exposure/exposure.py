@@ -19,6 +19,7 @@ from psfmatch.io import (
     readPlanes,
     writePlanes,
 )
+from psfmatch.psfModels import psfFromNodes, psfImageAt, samplePsf
 
 from .box import Box
 from .image import MaskedImage
@@ -77,6 +78,8 @@ class Exposure:
         self.photoCalib = photoCalib
         self.filter = filter
         self.metadata: dict[str, Any] = {} if metadata is None else metadata
+        self.source = ""
+        """Name of the file it was read from; empty for what was made in memory."""
 
     @property
     def image(self) -> NDArray[np.float32]:
@@ -197,7 +200,9 @@ class Exposure:
         stamps: Table | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write image, mask, variance, coordinates and metadata; the PSF is left out.
+        """Write image, mask, variance, coordinates, PSF and metadata.
+
+        Images and grids of images come back as they were; a PSF of another kind is drawn at 5x5 positions.
 
         Parameters
         ----------
@@ -215,7 +220,7 @@ class Exposure:
         """
         writePlanes(
             path,
-            self.toPlanes(),
+            self.toPlanes(withPsf=True),
             matched=matched,
             kernel=kernel,
             stamps=stamps,
@@ -290,13 +295,15 @@ class Exposure:
         """
         from .ccd import ccdFromPlanes
 
-        psf = None
-        if self.psf is not None:
-            psf = np.asarray(self.psf.computeKernelImage(*self.getBBox().centre))
+        psf = None if self.psf is None else psfImageAt(self.psf, *self.getBBox().centre)
         return ccdFromPlanes(self.toPlanes(), np.asarray(self.maskedImage.badPixels(badPlanes)), psf)
 
-    def toPlanes(self) -> ImagePlanes:
-        """Plain arrays and values for the writers; arrays are shared."""
+    def toPlanes(self, withPsf: bool = False) -> ImagePlanes:
+        """Plain arrays and values for the writers; arrays are shared. The PSF is drawn only if asked for."""
+        psf = None
+        if withPsf and self.psf is not None:
+            box = self.getBBox()
+            psf = samplePsf(self.psf, box.x0, box.y0, box.x1 - 1, box.y1 - 1)
         return ImagePlanes(
             image=self.image,
             mask=np.asarray(self.mask),
@@ -307,6 +314,8 @@ class Exposure:
             metadata=self.metadata,
             filter=self.filter,
             photoCalib=self.photoCalib,
+            psf=psf,
+            source=self.source,
         )
 
     def __repr__(self) -> str:
@@ -316,14 +325,18 @@ class Exposure:
     @classmethod
     def _fromPlanes(cls, planes: ImagePlanes) -> Exposure:
         mask = None if planes.mask is None else Mask(planes.mask, planes.maskPlanes)
-        return cls(
+        exposure = cls(
             MaskedImage(planes.image, mask, planes.variance, planes.xy0),
             planes.wcs,
-            None,
+            None if planes.psf is None else psfFromNodes(planes.psf),
             planes.photoCalib,
             planes.filter,
             planes.metadata,
         )
+        exposure.source = planes.source
+        return exposure
 
     def _with(self, maskedImage: MaskedImage, wcs: WCS | None) -> Exposure:
-        return type(self)(maskedImage, wcs, self.psf, self.photoCalib, self.filter, dict(self.metadata))
+        other = type(self)(maskedImage, wcs, self.psf, self.photoCalib, self.filter, dict(self.metadata))
+        other.source = self.source
+        return other

@@ -10,7 +10,7 @@ from .hotpants import HotpantsTable, hasHotpantsTable, readHotpantsTable
 from .kernels import readKernelTables, writeKernelTables
 from .layouts import HduEntry, Role, describe
 from .masks import MAX_PLANES, decodeMask, maskCards
-from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, SpatialField
+from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, SpatialField
 from .reading import ReadOptions, readPlanes
 from .tables import writeTable
 from .variance import estimateVariance, skyScatter
@@ -24,6 +24,7 @@ __all__ = [
     "HotpantsTable",
     "ImagePlanes",
     "KernelTables",
+    "PsfNodes",
     "ReadOptions",
     "Role",
     "Source",

@@ -25,7 +25,8 @@ from .headers import FORMAT_CARD, photoCalibFromCards, readMetadata
 from .layouts import HduEntry, Role, chooseImage, companion, listHdus, planeShape
 from .masks import decodeMask
 from .pixels import converted
-from .planes import ImagePlanes
+from .planes import ImagePlanes, PsfNodes
+from .psfs import readPsf
 from .variance import (
     checkGain,
     estimateVariance,
@@ -176,7 +177,17 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
             filter=_filter(metadata),
             photoCalib=photoCalibFromCards(ChainMap(opened.header, opened.primary)),
             varianceSource=varianceSource,
+            psf=_psf(opened, xy0),
+            source=source.label,
         )
+
+
+def _psf(opened: _Opened, xy0: tuple[int, int]) -> PsfNodes | None:
+    """PSF of the file, if it belongs to the image: a template stored beside a difference has another."""
+    if opened.image.role not in (Role.IMAGE, Role.NONE):
+        return None
+    given = xy0FromCards(opened.header)
+    return readPsf(opened.source, opened.entries, (xy0[0] - given[0], xy0[1] - given[1]))
 
 
 def _origin(opened: _Opened, useXY0: bool) -> tuple[int, int]:

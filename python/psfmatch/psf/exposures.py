@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.exposure import Exposure
-from psfmatch.psf.adapted import asPsf, averagePosition
+from psfmatch.psfModels.adapted import asPsf, averagePosition
 from psfmatch.psf.stars import starFwhms
 from psfmatch.psf.widths import DEFAULT_DEFINITION, getFwhmPix
 

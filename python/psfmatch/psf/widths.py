@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.psf.adapted import asPsf, averagePosition
+from psfmatch.psfModels.adapted import asPsf, averagePosition
 from psfmatch.psf.moments import Moments, adaptiveMoments, coreMoments, determinantFwhm, traceFwhm
 
 __all__ = ["DEFAULT_DEFINITION", "DEFAULT_FWHM_PIX", "FWHM_DEFINITIONS", "getFwhmPix", "getFwhmPixXY"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.psf.models import ImagePsf, Psf, normalizedImage
+from psfmatch.psfModels.models import ImagePsf, Psf, normalizedImage
 
 __all__ = ["ModelPsf", "asPsf", "averagePosition"]
 
