@@ -47,6 +47,7 @@ pythonRows = [
         "recipe",
         "quality",
         "photometry",
+        "qtables",
         "transients",
     },
     {"psfMatch", "starMatch", "imagePsfMatch", "modelPsfMatch", "differencing", "injection", "scoreImage"},

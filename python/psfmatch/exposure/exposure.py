@@ -16,10 +16,11 @@ from psfmatch.io import (
     ReadOptions,
     Source,
     estimateVariance,
+    photoCalibFromCards,
     readPlanes,
     writePlanes,
 )
-from psfmatch.psfModels import psfFromNodes, psfImageAt, samplePsf
+from psfmatch.psfModels import psfFromNodes, psfImageAt, psfOrNone, samplePsf
 
 from .box import Box
 from .image import MaskedImage
@@ -171,8 +172,8 @@ class Exposure:
 
         Parameters
         ----------
-        path : `str`, `os.PathLike` or `astropy.io.fits.HDUList`
-            The file; brackets choose an HDU, as in ``file.fits[SCI]``.
+        path : `str`, `os.PathLike`, `astropy.io.fits.HDUList` or binary file
+            The file or its URL; brackets choose an HDU, as in ``file.fits[SCI]``.
         **options
             ``noise variance weight mask gain readNoise useXY0`` of `psfmatch.io.readPlanes`.
 
@@ -235,7 +236,8 @@ class Exposure:
         Parameters
         ----------
         image : array_like
-            Pixel values, (h, w); native float32 is kept, not copied.
+            Pixel values, (h, w); native float32 is kept, not copied. The unit of a `~astropy.units.Quantity` becomes
+            BUNIT.
         gain, readNoise : `float`, optional
             Gain, e-/count, and read noise, e-; without them the variance is estimated from the sky.
 
@@ -244,9 +246,14 @@ class Exposure:
         exposure : `Exposure`
             Without coordinates.
         """
-        maskedImage = MaskedImage(image)
+        unit = getattr(image, "unit", None)
+        # A view of the values alone: the class of a Quantity, passed on, would refuse plain arithmetic.
+        maskedImage = MaskedImage(np.asarray(image))
         maskedImage.variance, source = estimateVariance(maskedImage.image, gain, readNoise, "array")
-        return cls(maskedImage, metadata={"VARSRC": source})
+        metadata: dict[str, Any] = {"VARSRC": source}
+        if unit is not None:
+            metadata["BUNIT"] = unit.to_string()
+        return cls(maskedImage, photoCalib=photoCalibFromCards(metadata), metadata=metadata)
 
     @classmethod
     def fromCCDData(
@@ -257,8 +264,9 @@ class Exposure:
         Parameters
         ----------
         ccd : `astropy.nddata.CCDData`
-            Data; uncertainty of any kind; a mask, which becomes BAD; flags, whose planes ``MP_name`` cards of
-            ``meta`` may name; coordinates. Never changed.
+            Data; uncertainty of any kind; a mask, which becomes BAD unless something says why; flags, whose planes
+            ``MP_name`` or ``MSKN`` cards of ``meta`` may name; coordinates of any kind (others than FITS's, such as
+            gwcs, are written as TAN-SIP); an image or model as PSF; the unit. Never changed.
         gain, readNoise : `float`, optional
             Used where there is no uncertainty; without them the variance is estimated from the sky.
         useXY0 : `bool`, optional
@@ -276,7 +284,9 @@ class Exposure:
         """
         from .ccd import planesFromCcd  # astropy.nddata takes a quarter of a second to import
 
-        return cls._fromPlanes(planesFromCcd(ccd, gain, readNoise, useXY0))
+        exposure = cls._fromPlanes(planesFromCcd(ccd, gain, readNoise, useXY0))
+        exposure.psf = psfOrNone(getattr(ccd, "psf", None))
+        return exposure
 
     def toCCDData(self, badPlanes: tuple[str, ...] = DEFAULT_BAD_PLANES) -> CCDData:
         """Make an astropy `~astropy.nddata.CCDData`.
@@ -290,8 +300,8 @@ class Exposure:
         -------
         ccd : `astropy.nddata.CCDData`
             Copies of the data, with `~astropy.nddata.VarianceUncertainty`, boolean mask, the bit planes as
-            ``flags`` (named in ``meta``, which is a FITS header), coordinates of the array itself, and the unit BUNIT,
-            else adu.
+            ``flags`` (named in ``meta``, which is a FITS header), coordinates of the array itself, the image of the
+            PSF at the centre, and the unit BUNIT, else adu.
         """
         from .ccd import ccdFromPlanes
 

@@ -5,7 +5,7 @@ No other part of psfmatch opens files, and this one knows plain arrays only, not
 
 from .coordinates import shiftWcs, xy0FromCards
 from .files import HduSelector, Source, parseFileName
-from .headers import appendMetadata, readMetadata
+from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromCards, readMetadata
 from .hotpants import HotpantsTable, hasHotpantsTable, readHotpantsTable
 from .kernels import readKernelTables, writeKernelTables
 from .layouts import HduEntry, Role, describe
@@ -19,6 +19,7 @@ from .writing import readConfig, readStamps, writePlanes
 __all__ = [
     "DEFAULT_MASK_PLANES",
     "MAX_PLANES",
+    "PHOTOCALIB_CARD",
     "HduEntry",
     "HduSelector",
     "HotpantsTable",
@@ -33,9 +34,11 @@ __all__ = [
     "decodeMask",
     "describe",
     "estimateVariance",
+    "exactCard",
     "hasHotpantsTable",
     "maskCards",
     "parseFileName",
+    "photoCalibFromCards",
     "readConfig",
     "readHotpantsTable",
     "readKernelTables",

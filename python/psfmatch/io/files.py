@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
+from urllib.request import url2pathname
 
 import numpy as np
 from astropy.io import fits
@@ -32,7 +33,16 @@ from psfmatch.errors import ExposureReadError
 
 from .pixels import BLOCK, isPlain, pieces, readPlain, writePieces
 
-__all__ = ["FitsSource", "HduSelector", "Source", "openFits", "parseFileName", "quietAstropy", "writeHdus"]
+__all__ = [
+    "FitsSource",
+    "HduSelector",
+    "Source",
+    "openFits",
+    "parseFileName",
+    "quietAstropy",
+    "splitSource",
+    "writeHdus",
+]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -54,7 +64,8 @@ class _ForkableLock:
 warningsLock = _ForkableLock()
 
 HduSelector: TypeAlias = int | str | tuple[str, int]
-Source: TypeAlias = str | os.PathLike[str] | fits.HDUList
+Source: TypeAlias = str | os.PathLike[str] | fits.HDUList | BinaryIO
+OpenSource: TypeAlias = os.PathLike[str] | fits.HDUList | BinaryIO
 
 
 def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | None]:
@@ -64,7 +75,7 @@ def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | Non
     ----------
     name : `str` or `os.PathLike`
         A path, optionally followed by ``[index]``, ``[NAME]`` or ``[NAME,version]``. An existing file whose
-        own name ends with brackets is taken as it is.
+        own name ends with brackets is taken as it is. What a URL names is fetched, once, into astropy's cache.
 
     Returns
     -------
@@ -77,12 +88,14 @@ def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | Non
     ------
     ValueError
         If the brackets hold neither an index nor a name.
+    FileNotFoundError
+        If a URL leads nowhere.
     """
     text = os.fspath(name)
     match = re.fullmatch(r"(.+)\[([^\[\]]*)\]", text)
     if match is None or Path(text).exists():
-        return Path(text), None
-    path, inside = Path(match[1]), match[2].strip()
+        return _local(text), None
+    path, inside = _local(match[1]), match[2].strip()
     if re.fullmatch(r"\d+", inside):
         return path, int(inside)
     selected = re.fullmatch(r"([^,:]+?)\s*(?:,\s*(\d+))?", inside)
@@ -91,6 +104,28 @@ def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | Non
             f"[{inside}] in {text!r} names no HDU; write [1], [SCI] or [SCI,2] (sections are not supported)"
         )
     return path, (selected[1], int(selected[2])) if selected[2] else selected[1]
+
+
+def _local(name: str) -> Path:
+    """Return the path of a name, which may be a URL."""
+    scheme, separator, rest = name.partition("://")
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme):
+        return Path(name)
+    if scheme.lower() == "file":
+        return Path(url2pathname(rest.removeprefix("localhost")))
+    from astropy.utils.data import download_file
+
+    try:
+        return Path(download_file(name, cache=True, show_progress=False))
+    except OSError as error:
+        raise FileNotFoundError(f"{name}: cannot be fetched ({error})") from error
+
+
+def splitSource(source: Source) -> tuple[OpenSource, HduSelector | None]:
+    """Return what `openFits` opens and the HDU asked for, of a name with brackets, an open list or file."""
+    if isinstance(source, str | os.PathLike):
+        return parseFileName(source)
+    return source, None
 
 
 @dataclass(frozen=True)
@@ -224,13 +259,13 @@ def quietAstropy() -> Iterator[None]:
 
 
 @contextmanager
-def openFits(source: Source) -> Iterator[FitsSource]:
-    """Open a FITS file for reading and check its headers; a list in memory is passed through and not closed.
+def openFits(source: OpenSource) -> Iterator[FitsSource]:
+    """Open a FITS file for reading and check its headers; what is open already is not closed.
 
     Parameters
     ----------
-    source : `str`, `os.PathLike` or `astropy.io.fits.HDUList`
-        Path without brackets, or an open list.
+    source : `os.PathLike`, `astropy.io.fits.HDUList` or binary file
+        Path without brackets, an open list, or an open file, read from its beginning and left where it stood.
 
     Yields
     ------
@@ -247,6 +282,10 @@ def openFits(source: Source) -> Iterator[FitsSource]:
     if isinstance(source, fits.HDUList):
         yield FitsSource(source, source.filename() or "HDUList", None)
         return
+    if not isinstance(source, os.PathLike):
+        with _openOpen(source) as opened:
+            yield opened
+        return
     path = Path(source)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
@@ -261,6 +300,29 @@ def openFits(source: Source) -> Iterator[FitsSource]:
             opened.hdus.close()
     finally:
         stream.close()
+
+
+@contextmanager
+def _openOpen(file: BinaryIO) -> Iterator[FitsSource]:
+    """Read what a file object holds, which may be packed."""
+    label = str(getattr(file, "name", "") or type(file).__name__)
+    try:
+        place = file.tell()
+        file.seek(0)
+        content = file.read()
+        file.seek(place)
+        for magic, unpack in PACKERS.items():
+            if content.startswith(magic):
+                content = unpack(content)
+    except (AttributeError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise ExposureReadError(f"{label}: cannot be read ({error})", path=label) from error
+    if not isinstance(content, bytes):
+        raise TypeError(f"{label} is open as text; open it with mode 'rb'")
+    opened = _openStream(io.BytesIO(content), label)
+    try:
+        yield opened
+    finally:
+        opened.hdus.close()
 
 
 def _unpacked(path: Path) -> BinaryIO:

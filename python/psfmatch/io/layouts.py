@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from astropy.io import fits
 
-from .files import FitsSource, HduSelector, Source, openFits, parseFileName
+from .files import FitsSource, HduSelector, Source, openFits, splitSource
 
 __all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus"]
 
@@ -167,7 +167,7 @@ def describe(path: Source) -> list[HduEntry]:
     FileNotFoundError, ExposureReadError
         If the file is missing, or is not FITS.
     """
-    with openFits(path if isinstance(path, fits.HDUList) else parseFileName(path)[0]) as source:
+    with openFits(splitSource(path)[0]) as source:
         return listHdus(source)
 
 

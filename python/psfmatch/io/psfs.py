@@ -38,7 +38,9 @@ def psfHdus(psf: PsfNodes) -> list[Any]:
     columns = [
         fits.Column("X", "D", unit="pix", array=gridX.ravel()),
         fits.Column("Y", "D", unit="pix", array=gridY.ravel()),
-        fits.Column("IMAGE", f"{height * width}D", dim=f"({width},{height})", array=psf.images.reshape(-1, height, width)),
+        fits.Column(
+            "IMAGE", f"{height * width}D", dim=f"({width},{height})", array=psf.images.reshape(-1, height, width)
+        ),
     ]
     table = fits.BinTableHDU.from_columns(columns, name="PSFNODES")
     table.header["EXTTYPE"] = "PSFNODES"

@@ -20,7 +20,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from .coordinates import readWcs, xy0FromCards
-from .files import FitsSource, HduSelector, Source, openFits, parseFileName
+from .files import FitsSource, HduSelector, Source, openFits, parseFileName, splitSource
 from .headers import FORMAT_CARD, photoCalibFromCards, readMetadata
 from .layouts import HduEntry, Role, chooseImage, companion, listHdus, planeShape
 from .masks import decodeMask
@@ -110,9 +110,9 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
 
     Parameters
     ----------
-    path : `str`, `os.PathLike` or `astropy.io.fits.HDUList`
-        The file; ``file.fits[SCI]``, ``[1]`` and ``[SCI,2]`` choose an HDU. Of an open list everything is
-        copied.
+    path : `str`, `os.PathLike`, `astropy.io.fits.HDUList` or binary file
+        The file or its URL; ``file.fits[SCI]``, ``[1]`` and ``[SCI,2]`` choose an HDU. Of what is open
+        everything is copied.
     noise : `str` or `os.PathLike`, optional
         File with the standard deviation (1 sigma), brackets as above.
     variance : `str` or `os.PathLike`, optional
@@ -151,7 +151,7 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
         raise ValueError(f"give one of noise, variance and weight, not {' and '.join(given)}")
     gain, readNoise = options.get("gain"), options.get("readNoise")
     checkGain(gain, readNoise)
-    name, selector = (path, None) if isinstance(path, fits.HDUList) else parseFileName(path)
+    name, selector = splitSource(path)
     with openFits(name) as source:
         opened = _choose(source, selector, (Role.IMAGE,))
         _checkComplete(opened)

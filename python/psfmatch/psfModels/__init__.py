@@ -3,7 +3,7 @@
 from psfmatch.psfModels.adapted import ModelPsf, asPsf, averagePosition
 from psfmatch.psfModels.grid import GridPsf
 from psfmatch.psfModels.models import DoubleGaussianPsf, GaussianPsf, ImagePsf, Psf
-from psfmatch.psfModels.sampled import psfFromNodes, psfImageAt, samplePsf
+from psfmatch.psfModels.sampled import psfFromNodes, psfImageAt, psfOrNone, samplePsf
 
 __all__ = [
     "DoubleGaussianPsf",
@@ -16,5 +16,6 @@ __all__ = [
     "averagePosition",
     "psfFromNodes",
     "psfImageAt",
+    "psfOrNone",
     "samplePsf",
 ]

@@ -13,7 +13,7 @@ from psfmatch.psfModels.adapted import asPsf
 from psfmatch.psfModels.grid import GridPsf
 from psfmatch.psfModels.models import ImagePsf, Psf
 
-__all__ = ["psfFromNodes", "psfImageAt", "samplePsf"]
+__all__ = ["psfFromNodes", "psfImageAt", "psfOrNone", "samplePsf"]
 
 log = logging.getLogger("psfmatch.psf")
 
@@ -31,14 +31,25 @@ def psfImageAt(psf: Any, x: float, y: float) -> npt.NDArray[np.float64] | None:
         return None
 
 
+def psfOrNone(psf: Any) -> Psf | None:
+    """Return what came with an image as a PSF; None, said in the log, if it is none."""
+    if psf is None:
+        return None
+    try:
+        return asPsf(psf)
+    except (TypeError, ValueError) as error:
+        log.warning("What came as the image's PSF cannot be used (%s); going on without it", error)
+        return None
+
+
 def samplePsf(psf: Any, x0: float, y0: float, x1: float, y1: float) -> PsfNodes | None:
     """Draw a PSF at the nodes of a grid.
 
     Parameters
     ----------
     psf
-        Whatever `asPsf` takes. An `ImagePsf` is one node, a `GridPsf` its own nodes: both come back as they were. Others
-        are drawn at 5x5 positions, at one if they are equal everywhere.
+        Whatever `asPsf` takes. An `ImagePsf` is one node, a `GridPsf` its own nodes: both come back as they were.
+        Others are drawn at 5x5 positions, at one if they are equal everywhere.
     x0, y0, x1, y1
         First and last pixel of the image, parent coordinates.
 
