@@ -4,12 +4,12 @@ No other part of psfmatch opens files, and this one knows plain arrays only, not
 """
 
 from .coordinates import shiftWcs, xy0FromCards
-from .files import HduSelector, Source, parseFileName
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromCards, readMetadata
 from .hotpants import HotpantsTable, hasHotpantsTable, readHotpantsTable
 from .kernels import readKernelTables, writeKernelTables
 from .layouts import HduEntry, Role, describe
 from .masks import MAX_PLANES, decodeMask, maskCards
+from .names import HduSelector, Source, parseFileName
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, SpatialField
 from .reading import ReadOptions, readPlanes
 from .tables import writeTable

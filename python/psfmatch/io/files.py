@@ -1,8 +1,7 @@
-"""Opening and closing of FITS files: names with HDU brackets, truncation checks, atomic writing.
+"""Opening and closing of FITS files: truncation checks, atomic writing.
 
 astropy only warns about a file that ends too early and maps a short data block into an obscure `TypeError`;
-here each data block is compared with the length of the file before it is read. Image sections ([a:b,c:d]) are
-not understood.
+here each data block is compared with the length of the file before it is read.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import io
 import logging
 import lzma
 import os
-import re
 import secrets
 import threading
 import warnings
@@ -22,8 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
-from urllib.request import url2pathname
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -31,18 +28,10 @@ from numpy.typing import NDArray
 
 from psfmatch.errors import ExposureReadError
 
+from .names import OpenSource
 from .pixels import BLOCK, isPlain, pieces, readPlain, writePieces
 
-__all__ = [
-    "FitsSource",
-    "HduSelector",
-    "Source",
-    "openFits",
-    "parseFileName",
-    "quietAstropy",
-    "splitSource",
-    "writeHdus",
-]
+__all__ = ["FitsSource", "openFits", "quietAstropy", "writeHdus"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -62,70 +51,6 @@ class _ForkableLock:
 
 
 warningsLock = _ForkableLock()
-
-HduSelector: TypeAlias = int | str | tuple[str, int]
-Source: TypeAlias = str | os.PathLike[str] | fits.HDUList | BinaryIO
-OpenSource: TypeAlias = os.PathLike[str] | fits.HDUList | BinaryIO
-
-
-def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | None]:
-    """Split ``file.fits[SCI]`` into the path and the HDU.
-
-    Parameters
-    ----------
-    name : `str` or `os.PathLike`
-        A path, optionally followed by ``[index]``, ``[NAME]`` or ``[NAME,version]``. An existing file whose
-        own name ends with brackets is taken as it is. What a URL names is fetched, once, into astropy's cache.
-
-    Returns
-    -------
-    path : `pathlib.Path`
-        The file.
-    hdu : `int`, `str`, `tuple` [`str`, `int`] or None
-        The HDU asked for; None where the name has no brackets.
-
-    Raises
-    ------
-    ValueError
-        If the brackets hold neither an index nor a name.
-    FileNotFoundError
-        If a URL leads nowhere.
-    """
-    text = os.fspath(name)
-    match = re.fullmatch(r"(.+)\[([^\[\]]*)\]", text)
-    if match is None or Path(text).exists():
-        return _local(text), None
-    path, inside = _local(match[1]), match[2].strip()
-    if re.fullmatch(r"\d+", inside):
-        return path, int(inside)
-    selected = re.fullmatch(r"([^,:]+?)\s*(?:,\s*(\d+))?", inside)
-    if selected is None:
-        raise ValueError(
-            f"[{inside}] in {text!r} names no HDU; write [1], [SCI] or [SCI,2] (sections are not supported)"
-        )
-    return path, (selected[1], int(selected[2])) if selected[2] else selected[1]
-
-
-def _local(name: str) -> Path:
-    """Return the path of a name, which may be a URL."""
-    scheme, separator, rest = name.partition("://")
-    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme):
-        return Path(name)
-    if scheme.lower() == "file":
-        return Path(url2pathname(rest.removeprefix("localhost")))
-    from astropy.utils.data import download_file
-
-    try:
-        return Path(download_file(name, cache=True, show_progress=False))
-    except OSError as error:
-        raise FileNotFoundError(f"{name}: cannot be fetched ({error})") from error
-
-
-def splitSource(source: Source) -> tuple[OpenSource, HduSelector | None]:
-    """Return what `openFits` opens and the HDU asked for, of a name with brackets, an open list or file."""
-    if isinstance(source, str | os.PathLike):
-        return parseFileName(source)
-    return source, None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from enum import StrEnum
 
 from astropy.io import fits
 
-from .files import FitsSource, HduSelector, Source, openFits, splitSource
+from .files import FitsSource, openFits
+from .names import HduSelector, Source, splitSource
 
 __all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus"]
 

@@ -20,10 +20,11 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from .coordinates import readWcs, xy0FromCards
-from .files import FitsSource, HduSelector, Source, openFits, parseFileName, splitSource
+from .files import FitsSource, openFits
 from .headers import FORMAT_CARD, photoCalibFromCards, readMetadata
 from .layouts import HduEntry, Role, chooseImage, companion, listHdus, planeShape
 from .masks import decodeMask
+from .names import HduSelector, Source, parseFileName, splitSource
 from .pixels import converted
 from .planes import ImagePlanes, PsfNodes
 from .psfs import readPsf

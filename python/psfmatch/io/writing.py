@@ -17,11 +17,12 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from .coordinates import wcsHeader, xy0Cards
-from .files import FitsSource, openFits, parseFileName, writeHdus
+from .files import FitsSource, openFits, writeHdus
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
 from .kernels import jsonHdu, kernelHdus, readJson
 from .layouts import Role, listHdus
 from .masks import maskCards
+from .names import parseFileName
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables
 from .psfs import psfHdus
 
