@@ -236,12 +236,13 @@ def _openOpen(file: BinaryIO) -> Iterator[FitsSource]:
         file.seek(0)
         content = file.read()
         file.seek(place)
-        for magic, unpack in PACKERS.items():
+        isText = not isinstance(content, bytes)
+        for magic, unpack in PACKERS.items() if not isText else ():
             if content.startswith(magic):
                 content = unpack(content)
     except (AttributeError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise ExposureReadError(f"{label}: cannot be read ({error})", path=label) from error
-    if not isinstance(content, bytes):
+    if isText:
         raise TypeError(f"{label} is open as text; open it with mode 'rb'")
     opened = _openStream(io.BytesIO(content), label)
     try:
