@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     sources = psfmatch.asQTable(result.detect())
     print(f"{len(sources)} sources have changed")
     difference.write(options.output / "difference.fits", hdu_flags="FLAGS", overwrite=True)
-    figure.savefig(options.output / "difference.png")
+    figure.savefig(options.output / "difference.png", dpi=60)
 
 
 if __name__ == "__main__":

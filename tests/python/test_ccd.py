@@ -66,6 +66,15 @@ def test_unknownUncertainty():
         Exposure.fromCCDData(ccd)
 
 
+def test_uncertaintyOfAnotherThing():
+    ccd = CCDData(IMAGE, unit="adu", uncertainty=StdDevUncertainty(np.ones(SHAPE)))
+    ccd.unit = "uJy"
+    with pytest.raises(
+        ValueError, match="of the uncertainty is in adu2, but the data are in uJy; one of them is wrong"
+    ):
+        Exposure.fromCCDData(ccd)
+
+
 def test_withoutUncertaintyTheVarianceIsEstimated(caplog):
     ccd = CCDData(IMAGE, unit="adu")
     sky = Exposure.fromCCDData(ccd)

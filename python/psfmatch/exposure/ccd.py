@@ -62,6 +62,8 @@ def planesFromCcd(
     ------
     TypeError
         If the uncertainty is of an unknown kind.
+    ValueError
+        If its unit does not fit that of the data.
     """
     with np.errstate(over="ignore"):
         image = np.array(ccd.data, dtype=np.float32, order="C")
@@ -142,7 +144,13 @@ def _variance(uncertainty: NDUncertainty, unit: units.UnitBase | None) -> NDArra
         ) from error
     values = represented.array
     if represented.unit is not None and unit is not None and represented.unit != unit**2:
-        values = (values * represented.unit).to_value(unit**2)
+        try:
+            values = (values * represented.unit).to_value(unit**2)
+        except units.UnitConversionError:
+            raise ValueError(
+                f"the variance of the uncertainty is in {represented.unit}, but the data are in {unit}; one of them is "
+                "wrong"
+            ) from None
     with np.errstate(over="ignore"):
         return np.array(values, dtype=np.float32, order="C")
 
