@@ -19,7 +19,7 @@ from astropy.wcs import WCS
 
 from psfmatch import GaussianPsf, ImagePsf, InputImagesError, asQTable, writeSources
 from psfmatch.exposure import Exposure, Mask, MaskedImage, requireUnits, toExposure
-from psfmatch.exposure.generalWcs import fitsWcs
+from psfmatch.io import fitsWcs
 
 SHAPE = (20, 30)
 IMAGE = np.random.default_rng(3).normal(100, 5, SHAPE)

@@ -24,6 +24,7 @@ from psfmatch.io import (
     decodeMask,
     estimateVariance,
     exactCard,
+    fitsWcs,
     maskCards,
     photoCalibFromCards,
     readMetadata,
@@ -31,7 +32,6 @@ from psfmatch.io import (
     xy0FromCards,
 )
 
-from .generalWcs import fitsWcs
 from .mask import DEFAULT_BAD_PLANES, Mask
 
 __all__ = ["ccdFromPlanes", "planesFromCcd"]

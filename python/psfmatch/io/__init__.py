@@ -1,9 +1,10 @@
-"""FITS files in and out.
+"""FITS files in and out, and Roman's ASDF in.
 
 No other part of psfmatch opens files, and this one knows plain arrays only, not the classes built from them.
 """
 
 from .coordinates import shiftWcs, xy0FromCards
+from .generalWcs import fitsWcs
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromCards, readMetadata
 from .hotpants import HotpantsTable, hasHotpantsTable, readHotpantsTable
 from .kernels import readKernelTables, writeKernelTables
@@ -35,6 +36,7 @@ __all__ = [
     "describe",
     "estimateVariance",
     "exactCard",
+    "fitsWcs",
     "hasHotpantsTable",
     "maskCards",
     "parseFileName",

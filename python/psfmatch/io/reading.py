@@ -11,7 +11,7 @@ import logging
 import os
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -28,6 +28,7 @@ from .names import HduSelector, Source, parseFileName, splitSource
 from .pixels import converted
 from .planes import ImagePlanes, PsfNodes
 from .psfs import readPsf
+from .roman import isAsdf, readRoman
 from .variance import (
     checkGain,
     estimateVariance,
@@ -153,6 +154,8 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
     gain, readNoise = options.get("gain"), options.get("readNoise")
     checkGain(gain, readNoise)
     name, selector = splitSource(path)
+    if isAsdf(name):
+        return _withOptions(readRoman(name), options)
     with openFits(name) as source:
         opened = _choose(source, selector, (Role.IMAGE,))
         _checkComplete(opened)
@@ -181,6 +184,20 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
             psf=_psf(opened, xy0),
             source=source.label,
         )
+
+
+def _withOptions(planes: ImagePlanes, options: ReadOptions) -> ImagePlanes:
+    """Return what an ASDF file holds with the planes that the caller named."""
+    shape, label = planes.image.shape, planes.source
+    variance = _givenVariance(shape, label, options)
+    if variance is None and planes.variance is None:
+        variance = estimateVariance(planes.image, options.get("gain"), options.get("readNoise"), label)
+    if variance is not None:
+        planes = replace(planes, variance=variance[0], varianceSource=variance[1])
+    if (path := options.get("mask")) is not None:
+        bits, names = _maskFile(path, shape, label)
+        planes = replace(planes, mask=bits, maskPlanes=names)
+    return replace(planes, metadata={**planes.metadata, "VARSRC": planes.varianceSource})
 
 
 def _psf(opened: _Opened, xy0: tuple[int, int]) -> PsfNodes | None:
@@ -227,10 +244,17 @@ def _mask(
             return None, None
         opened.checkShape(entry, shape, opened.source.label)
         return opened.bits(entry)
+    return _maskFile(path, shape, opened.source.label)
+
+
+def _maskFile(
+    path: str | os.PathLike[str], shape: tuple[int, ...], label: str
+) -> tuple[NDArray[np.int32], dict[str, int]]:
+    """Mask from the file that the caller named."""
     name, selector = parseFileName(path)
     with openFits(name) as source:
         other = _choose(source, selector, (Role.MASK,))
-        other.checkShape(other.image, shape, opened.source.label)
+        other.checkShape(other.image, shape, label)
         return other.bits(other.image)
 
 

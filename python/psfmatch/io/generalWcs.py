@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 __all__ = ["fitsWcs"]
 
-log = logging.getLogger("psfmatch.exposure")
+log = logging.getLogger("psfmatch.io")
 
 FloatArray = NDArray[np.float64]
 NODES = 33
