@@ -94,6 +94,7 @@ _HOMES = {
         "getFwhmPixXY",
     ),
     "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
+    "qtables": ("asQTable",),
     "quality": ("Quality", "assessQuality", "checkGates"),
     "recipe": (
         "AppliedKernel",
@@ -194,6 +195,7 @@ if TYPE_CHECKING:
         getFwhmPixXY,
     )
     from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
+    from psfmatch.qtables import asQTable
     from psfmatch.quality import Quality, assessQuality, checkGates
     from psfmatch.recipe import (
         AppliedKernel,

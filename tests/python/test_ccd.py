@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy import units
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import (
     CCDData,
@@ -13,9 +14,12 @@ from astropy.nddata import (
     UnknownUncertainty,
     VarianceUncertainty,
 )
+from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
-from psfmatch.exposure import Exposure, Mask, MaskedImage
+from psfmatch import GaussianPsf, ImagePsf, InputImagesError, asQTable, writeSources
+from psfmatch.exposure import Exposure, Mask, MaskedImage, requireUnits, toExposure
+from psfmatch.io import fitsWcs
 
 SHAPE = (20, 30)
 IMAGE = np.random.default_rng(3).normal(100, 5, SHAPE)
@@ -59,6 +63,15 @@ def test_noWeightIsBad():
 def test_unknownUncertainty():
     ccd = CCDData(IMAGE, unit="adu", uncertainty=UnknownUncertainty(np.ones(SHAPE)))
     with pytest.raises(TypeError, match="an uncertainty of kind UnknownUncertainty has no variance; use StdDev"):
+        Exposure.fromCCDData(ccd)
+
+
+def test_uncertaintyOfAnotherThing():
+    ccd = CCDData(IMAGE, unit="adu", uncertainty=StdDevUncertainty(np.ones(SHAPE)))
+    ccd.unit = "uJy"
+    with pytest.raises(
+        ValueError, match="of the uncertainty is in adu2, but the data are in uJy; one of them is wrong"
+    ):
         Exposure.fromCCDData(ccd)
 
 
@@ -125,7 +138,7 @@ def test_coordinatesAndParent():
 def test_wcsThatIsNotCelestial(caplog):
     linear = WCS(naxis=2)
     assert Exposure.fromCCDData(CCDData(IMAGE, unit="adu", wcs=linear), gain=1.0).wcs is None
-    assert "no celestial astropy.wcs.WCS" in caplog.text
+    assert "the WCS has no two celestial axes; going on without it" in caplog.text
 
 
 def test_nothingIsShared():
@@ -145,6 +158,9 @@ def test_nothingIsShared():
 class CentralPixelPsf:
     def computeKernelImage(self, x, y):
         return np.array([[x, y, 1.0]])
+
+
+PSF_IMAGE = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]) / 16.0
 
 
 def makeExposure():
@@ -175,13 +191,15 @@ def test_toCcdData():
 
 def test_thereAndBack():
     exposure = makeExposure()
-    back = Exposure.fromCCDData(exposure.toCCDData(badPlanes=()), useXY0=True)
+    exposure.psf = ImagePsf(PSF_IMAGE)
+    # What is masked because of a plane, NaN or a negative variance does not become BAD besides.
+    back = Exposure.fromCCDData(exposure.toCCDData(), useXY0=True)
     np.testing.assert_array_equal(back.image, exposure.image)
     np.testing.assert_array_equal(back.variance, exposure.variance)
     assert back.mask.planes == exposure.mask.planes
-    # Values that are not finite and negative variances come back as BAD.
-    different = np.asarray(back.mask) != np.asarray(exposure.mask)
-    assert np.argwhere(different).tolist() == [[5, 5], [6, 6]]
+    np.testing.assert_array_equal(np.asarray(back.mask), np.asarray(exposure.mask))
+    assert back.photoCalib == exposure.photoCalib == 1.0
+    np.testing.assert_array_equal(back.psf.computeKernelImage(0, 0), exposure.psf.computeKernelImage(0, 0))
     assert back.getBBox() == exposure.getBBox()
     assert back.filter == "g"
     assert back.metadata == exposure.metadata
@@ -205,3 +223,181 @@ def test_unitsThatAstropyDoesNotKnow(unit, announced, caplog):
     exposure = Exposure(MaskedImage(IMAGE), metadata={} if unit is None else {"BUNIT": unit})
     assert exposure.toCCDData().unit == units.adu
     assert ("is not known to astropy; adu is used" in caplog.text) == announced
+
+
+# Units
+
+
+def test_dimensionlessStaysSo():
+    exposure = Exposure.fromCCDData(CCDData(IMAGE, unit=units.dimensionless_unscaled))
+    assert exposure.toCCDData().unit == units.dimensionless_unscaled
+
+
+def test_fluxUnitsTellTheCalibration():
+    assert Exposure.fromCCDData(CCDData(IMAGE, unit="uJy")).photoCalib == pytest.approx(1000.0)
+    assert Exposure.fromCCDData(CCDData(IMAGE, unit="adu")).photoCalib is None
+
+
+def test_quantities():
+    quantity = IMAGE * units.uJy
+    exposure = toExposure(quantity)
+    assert type(exposure.image) is np.ndarray
+    np.testing.assert_array_equal(exposure.image, IMAGE.astype(np.float32))
+    assert exposure.metadata["BUNIT"] == "uJy"
+    assert exposure.photoCalib == pytest.approx(1000.0)
+    assert exposure.toCCDData().unit == units.uJy
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (CCDData(IMAGE, unit="Jy"), CCDData(IMAGE, unit="nJy")),
+        (NDData(IMAGE), NDData(IMAGE)),
+        (IMAGE * units.electron, CCDData(IMAGE, unit="electron")),
+        (IMAGE, CCDData(IMAGE, unit="nJy")),
+        (Exposure(MaskedImage(IMAGE), metadata={"BUNIT": "DN/s, sort of"}), CCDData(IMAGE, unit="nJy")),
+    ],
+)
+def test_unitsThatFit(first, second, caplog):
+    requireUnits(first, second)
+    requireUnits(second, first)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "match"),
+    [
+        (
+            CCDData(IMAGE, unit="adu"),
+            CCDData(IMAGE, unit="nJy"),
+            "has the unit 'adu', the science image the unit 'nJy'",
+        ),
+        (NDData(IMAGE), CCDData(IMAGE, unit="nJy"), "has no unit, the science image the unit 'nJy'"),
+        (IMAGE * units.s, IMAGE * units.Jy, "has the unit 's', the science image the unit 'Jy'"),
+    ],
+)
+def test_unitsThatDoNotFit(first, second, match):
+    with pytest.raises(InputImagesError, match=match):
+        requireUnits(first, second)
+
+
+def test_headersMayBeWrongAboutUnits(caplog):
+    requireUnits(Exposure(MaskedImage(IMAGE), metadata={"BUNIT": "adu"}), CCDData(IMAGE, unit="nJy"))
+    assert "the template is in adu, the science image in nJy" in caplog.text
+
+
+# PSFs
+
+
+def test_psfComesAlong(caplog):
+    ccd = CCDData(IMAGE, unit="adu", psf=3.0 * PSF_IMAGE)
+    np.testing.assert_allclose(Exposure.fromCCDData(ccd).psf.computeKernelImage(0, 0), PSF_IMAGE, rtol=1e-15)
+    assert Exposure.fromCCDData(CCDData(IMAGE, unit="adu", psf=PSF_IMAGE[:2])).psf is None
+    assert "What came as the image's PSF cannot be used (a PSF image must be 2-D with odd sides" in caplog.text
+
+
+def test_psfWithoutAnImage(caplog):
+    class Nowhere:
+        def computeKernelImage(self, x, y):
+            raise ValueError("not here")
+
+    assert Exposure(MaskedImage(IMAGE), psf=Nowhere()).toCCDData().psf is None
+    assert "The PSF has no image at (14.5, 9.5): not here" in caplog.text
+
+
+# Coordinates of other kinds
+
+
+def makeGwcs(distortion=1e-5, pole=False):
+    """A gwcs of 0.2 arcsec pixels, rotated, with a distortion that is quadratic."""
+    import gwcs
+    from astropy import coordinates
+    from astropy.modeling import models
+    from gwcs import coordinate_frames
+
+    offset = models.Shift(-14.0) & models.Shift(-9.0)
+    quadratic = models.Polynomial2D(2, c1_0=1.0, c2_0=distortion) & models.Polynomial2D(2, c0_1=1.0, c1_1=distortion)
+    scale = models.Scale(0.2 / 3600) & models.Scale(0.2 / 3600)
+    sky = models.Pix2Sky_TAN() | models.RotateNative2Celestial(359.9999, 89.999 if pole else 40.0, 180.0)
+    model = offset | models.Mapping((0, 1, 0, 1)) | quadratic | models.Rotation2D(30.0) | scale | sky
+    detector = coordinate_frames.Frame2D(name="detector", unit=(units.pix, units.pix))
+    icrs = coordinate_frames.CelestialFrame(reference_frame=coordinates.ICRS(), name="icrs")
+    return gwcs.WCS([(detector, model), (icrs, None)])
+
+
+# A CCDData takes no other WCS than FITS's, an NDData does.
+@pytest.mark.parametrize("pole", [False, True])
+@pytest.mark.parametrize("distortion", [0.0, 1e-4])
+def test_gwcs(distortion, pole):
+    wcs = makeGwcs(distortion, pole)
+    exposure = Exposure.fromCCDData(NDData(IMAGE, wcs=wcs))
+    x, y = np.array([0.0, 29.0, 3.3, 14.5]), np.array([0.0, 19.0, 17.1, 9.5])
+    found, expected = exposure.wcs.pixel_to_world(x, y), wcs.pixel_to_world(x, y)
+    # The promise is 0.001 pixels of 0.2 arcsec.
+    assert found.separation(expected).arcsec.max() < 0.001 * 0.2
+    assert exposure.wcs.wcs.ctype[0] == ("RA---TAN-SIP" if distortion else "RA---TAN")
+    # And back again, for which SIP is inverted step by step.
+    np.testing.assert_allclose(exposure.wcs.all_world2pix(*exposure.wcs.all_pix2world(x, y, 0), 0), (x, y), atol=1e-4)
+
+
+def test_gwcsWithParentCoordinates():
+    ccd = NDData(IMAGE, wcs=makeGwcs(), meta={"LTV1": -100.0, "LTV2": 50.0})
+    exposure = Exposure.fromCCDData(ccd, useXY0=True)
+    found = exposure.wcs.pixel_to_world(100.0 + 3.0, -50.0 + 4.0)
+    assert found.separation(ccd.wcs.pixel_to_world(3.0, 4.0)).arcsec < 0.001 * 0.2
+
+
+def test_coordinatesThatAreNotOfTheSky(caplog):
+    class Spectrum:
+        def pixel_to_world(self, x, y):
+            return x * units.nm
+
+    class Rough:
+        """Sky coordinates that jump by 10 arcsec in the middle."""
+
+        def pixel_to_world(self, x, y):
+            return SkyCoord(150.0 + (x + 50.0 * (x > 14.0)) * 0.2 / 3600, 2.0 + y * 0.2 / 3600, unit="deg")
+
+    ccd = NDData(IMAGE)
+    for wcs, told in ((Spectrum(), "gives no sky coordinates (it gives Quantity)"), (Rough(), "cannot be written as")):
+        assert fitsWcs(wcs, ccd.data.shape) is None
+        assert told in caplog.text
+
+
+# Tables
+
+
+def test_quantitiesOfATable(tmp_path):
+    table = Table({"x": [3.0, 4.0], "y": [5.0, 6.0], "flux": [1.0, 2.0], "ra": [10.0, 20.0], "dec": [1.0, 2.0]})
+    table["flux"].unit = "nJy"
+    quantities = asQTable(table)
+    assert quantities["flux"].unit == units.nJy
+    assert quantities["x"].unit == units.pix
+    assert quantities["sky"].dec.deg.tolist() == [1.0, 2.0]
+    assert table["x"].unit is None
+    writeSources(quantities, tmp_path / "sources.fits")
+    back = QTable.read(tmp_path / "sources.fits", hdu=1)
+    assert back.colnames == table.colnames
+    assert back["flux"].unit == units.nJy
+    quantities.write(tmp_path / "own.fits")
+    assert QTable.read(tmp_path / "own.fits")["sky"].ra.deg.tolist() == [10.0, 20.0]
+
+
+def test_positionsFromTheWcs():
+    wcs = makeWcs()
+    wcs.wcs.radesys = "FK5"
+    quantities = asQTable(Table({"x": [3.0], "y": [4.0]}), wcs)
+    ra, dec = wcs.all_pix2world(3.0, 4.0, 0)
+    assert quantities["sky"][0].separation(SkyCoord(ra, dec, unit="deg", frame="fk5")).arcsec < 1e-6
+    assert "sky" not in asQTable(Table({"x": [3.0], "y": [4.0]})).colnames
+
+
+def test_mixedPsfIsKeptInCcdFiles(tmp_path):
+    exposure = Exposure(MaskedImage(IMAGE, variance=np.ones(SHAPE)), psf=GaussianPsf(1.0))
+    exposure.writeFits(tmp_path / "ours.fits")
+    ccd = CCDData.read(
+        tmp_path / "ours.fits", unit="adu", hdu=1, hdu_mask="MASK", hdu_uncertainty="VARIANCE", hdu_flags="MASK"
+    )
+    np.testing.assert_allclose(ccd.psf, exposure.psf.computeKernelImage(0, 0), rtol=1e-15)
+    assert isinstance(ccd.uncertainty, VarianceUncertainty)
+    assert ccd.flags.dtype.kind == "i"

@@ -13,18 +13,22 @@ from psfmatch import (
     Exposure,
     GaussianPsf,
     ImagePsfMatchTask,
+    InputImagesError,
     LinearCombinationKernel,
     MaskedImage,
     NoKernelCandidatesError,
     SourceDetectionTask,
     SubtractionResult,
     Task,
+    asQTable,
     frontDoorConfig,
     subtract,
 )
 from psfmatch.config import configFromDict, configToDict
 from psfmatch.differencing import MODES
+from psfmatch.differencing.provenance import describeInputs
 from psfmatch.exposure import toExposure
+from psfmatch.psf import asPsf
 from psfmatch.stars import chooseIsolatedStars
 from psfmatch.testing import simulatePair
 
@@ -337,6 +341,78 @@ def test_writeAndRead(result, tmp_path):
     assert configToDict(restored) == configToDict(result.config)
     with pytest.raises(FileExistsError, match=r"difference\.fits"):
         result.writeFits(path, overwrite=False)
+
+
+def test_provenance(pair, result, tmp_path):
+    pair.science.writeFits(tmp_path / "science.fits")
+    with fits.open(tmp_path / "science.fits") as hdus:
+        hdus["IMAGE"].add_checksum()
+        expected = hdus["IMAGE"].header["DATASUM"]
+    assert describeInputs(pair.template, Exposure.readFits(tmp_path / "science.fits")) == {
+        "science": str(tmp_path / "science.fits"),
+        "templateChecksum": result.provenance["templateChecksum"],
+        "scienceChecksum": expected,
+    }
+    result.writeFits(tmp_path / "difference.fits")
+    header = fits.getheader(tmp_path / "difference.fits")
+    centre = result.difference.getBBox().centre
+    assert header["KSUM00"] == result.kernel.kernelSum(*centre)
+    assert (header["CONVOL00"], header["PHOTNORM"], header["MASKVAL"]) == ("TEMPLATE", "IMAGE", 1e-30)
+    assert header["SCIDSUM"] == expected
+    assert (header["SOFTNAME"], header["GRADE"]) == ("psfmatch", result.grade)
+    assert "TARGET" not in header
+    # The result itself stays as it was.
+    assert "KSUM00" not in result.difference.metadata
+
+
+def test_differenceAsCcdData(pair, result):
+    ccd = result.toCCDData()
+    assert same(ccd.data, result.difference.image)
+    assert same(ccd.uncertainty.array, result.difference.variance)
+    assert same(ccd.flags, result.difference.mask)
+    assert ccd.meta["KSUM00"] == pytest.approx(1.25, rel=0.03)
+    assert ccd.meta["MP_SAT"] == result.difference.mask.planes["SAT"]
+    back = Exposure.fromCCDData(ccd, useXY0=True)
+    assert same(back.mask, result.difference.mask)
+
+
+def test_decorrelatedPsfInTheFile(result, tmp_path):
+    psf = result.decorrelated.psf
+    if psf is None:
+        psf = GaussianPsf(1.7)
+    exposure = result.decorrelated.withPixels(result.decorrelated.maskedImage)
+    exposure.psf = psf
+    exposure.writeFits(tmp_path / "white.fits")
+    back = Exposure.readFits(tmp_path / "white.fits")
+    position = exposure.getBBox().centre
+    np.testing.assert_allclose(
+        back.psf.computeKernelImage(*position), asPsf(psf).computeKernelImage(*position), atol=1e-6
+    )
+
+
+def test_tablesWithUnits(result):
+    candidates = asQTable(result.candidates, result.difference.wcs)
+    assert candidates["x"].unit == "pix"
+    assert len(candidates["sky"]) == len(result.candidates)
+
+
+def test_imageAsPsfOfDetection(result):
+    image = GaussianPsf(2.0).computeKernelImage(0.0, 0.0)
+    assert len(result.detect(psf=image)) == len(result.detect(psf=GaussianPsf(2.0)))
+
+
+def test_unitsOfTheImages(pair, plain):
+    """Units of one kind need no conversion; the difference has that of the science image."""
+
+    def inUnit(exposure, unit):
+        given = exposure.withPixels(exposure.maskedImage)
+        given.metadata["BUNIT"] = unit
+        return given.toCCDData()
+
+    template, science = inUnit(pair.template, "uJy"), inUnit(pair.science, "nJy")
+    with pytest.raises(InputImagesError, match="one cannot be converted to the other"):
+        subtract(pair.template.toCCDData(), science, config=plain)
+    assert subtract(template, science, config=plain).toCCDData().unit == "nJy"
 
 
 def test_kernelReproducesTheMatchedImage(pair, result, tmp_path):

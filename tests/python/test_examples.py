@@ -133,3 +133,18 @@ def test_templatesOfBatchSystemsNameOptionsThatExist(name):
         assert (options.manifest, options.output) == ("4", "4")
         assert options.resume != options.status
         assert options.shard == (None if options.status else "4/4")
+
+
+def test_notebookCell(capsys, tmp_path):
+    from astropy.nddata import CCDData
+
+    load("notebookCell").main(["--size", "256", "-o", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("difference of (256, 256) pixels in adu, grade ")
+    # The true sum is 1.25, known from stars of 1 % and better.
+    assert float(lines[1].split()[-1]) == pytest.approx(1.25, rel=0.03)
+    difference = CCDData.read(tmp_path / "difference.fits", hdu_flags="FLAGS")
+    assert difference.uncertainty.uncertainty_type == "var"
+    assert difference.flags.any()
+    assert difference.meta["SOFTNAME"] == "psfmatch"
+    assert (tmp_path / "difference.png").stat().st_size > 10_000

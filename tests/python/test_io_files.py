@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -210,3 +211,46 @@ def test_threadsLeaveTheWarningsAlone(threeHdus):
     assert (warnings.filters[:], warnings.showwarning) == before
     with pytest.warns(UserWarning, match="still seen"):
         warnings.warn("still seen", stacklevel=1)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_openFiles(tmp_path, pack):
+    path = tmp_path / "a.fits"
+    image = np.arange(12.0, dtype=np.float32).reshape(3, 4)
+    fits.PrimaryHDU(image).writeto(path)
+    file = io.BytesIO(pack(path.read_bytes()))
+    file.seek(7)
+    np.testing.assert_array_equal(readPlanes(file, gain=1.0).image, image)
+    # Left open, where it stood.
+    assert file.tell() == 7
+    with path.open("rb") as opened:
+        planes = readPlanes(opened, gain=1.0)
+    np.testing.assert_array_equal(planes.image, image)
+    assert planes.source == str(path)
+    with pytest.raises(ExposureReadError, match="BytesIO: cannot be opened as FITS"):
+        readPlanes(io.BytesIO(b"nothing of the kind"))
+    with pytest.raises(TypeError, match="open it with mode 'rb'"):
+        readPlanes(io.StringIO("text"))
+
+
+def test_urls(tmp_path, monkeypatch):
+    path = tmp_path / "with space.fits"
+    image = np.arange(12.0, dtype=np.float32).reshape(3, 4)
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, name="SCI")]).writeto(path)
+    np.testing.assert_array_equal(readPlanes(f"{path.as_uri()}[SCI]", gain=1.0).image, image)
+    np.testing.assert_array_equal(readPlanes(path.as_uri(), gain=1.0).image, image)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        readPlanes((tmp_path / "nowhere.fits").as_uri())
+    fetched = []
+
+    def fetch(url, **options):
+        fetched.append((url, options["cache"]))
+        if "gone" in url:
+            raise OSError("404")
+        return str(path)
+
+    monkeypatch.setattr("astropy.utils.data.download_file", fetch)
+    np.testing.assert_array_equal(readPlanes("https://archive.org/a.fits[SCI]", gain=1.0).image, image)
+    assert fetched == [("https://archive.org/a.fits", True)]
+    with pytest.raises(FileNotFoundError, match=r"https://gone.org/a.fits: cannot be fetched \(404\)"):
+        readPlanes("https://gone.org/a.fits")

@@ -14,7 +14,7 @@ import pytest
 # package counts as one module. The package's own __init__, which re-exports, stands above all.
 pythonRows = [
     {"errors", "config", "medians", "strips", "threads", "tracing"},
-    {"exposure", "io", "cells", "solutions", "task"},
+    {"exposure", "io", "cells", "psfModels", "solutions", "task"},
     {
         "psf",
         "kernels",
@@ -47,6 +47,7 @@ pythonRows = [
         "recipe",
         "quality",
         "photometry",
+        "qtables",
         "transients",
     },
     {"psfMatch", "starMatch", "imagePsfMatch", "modelPsfMatch", "differencing", "injection", "scoreImage"},

@@ -168,3 +168,26 @@ def test_whatIsAPsf():
             asPsf(other)
     with pytest.raises(TypeError, match="Gaussian2D is no PSF model: it needs the parameters x_0, y_0"):
         ModelPsf(Gaussian2D())
+
+
+@pytest.mark.parametrize("oversampling", [1, 2])
+def test_whatEpsfBuilderReturns(oversampling):
+    from astropy.nddata import NDData
+    from astropy.table import Table
+
+    # Stars whose Gaussians of sigma 1.6 px are integrated over no pixel: the ePSF is the Gaussian itself.
+    random = np.random.default_rng(8)
+    x, y = (30.0 * grid.ravel() + 20.0 for grid in np.meshgrid(np.arange(4), np.arange(4)))
+    x, y = x + random.uniform(-0.5, 0.5, 16), y + random.uniform(-0.5, 0.5, 16)
+    columns, rows = np.meshgrid(np.arange(130), np.arange(130))
+    field = sum(np.exp(-0.5 * ((columns - a) ** 2 + (rows - b) ** 2) / 1.6**2) for a, b in zip(x, y, strict=True))
+    stars = photutils.psf.extract_stars(NDData(1000.0 * field), Table({"x": x, "y": y}), size=21)
+    builder = photutils.psf.EPSFBuilder(oversampling=oversampling, maxiters=3, progress_bar=False)
+    built = builder(stars)
+    psf = asPsf(built)
+    drawn = psf.computeKernelImage(50.0, 60.0)
+    assert drawn.shape[0] == drawn.shape[1] >= 19
+    assert drawn.sum() == pytest.approx(1.0, abs=1e-12)
+    # Three iterations of the builder smooth the PSF by a few per cent.
+    assert getFwhmPix(psf) == pytest.approx(SIGMA_TO_FWHM * 1.6, rel=0.05)
+    np.testing.assert_array_equal(asPsf(built.epsf).computeKernelImage(50.0, 60.0), drawn)

@@ -16,7 +16,8 @@ from psfmatch.alignment import Alignment
 from psfmatch.config import configToDict
 from psfmatch.decorrelation import Decorrelation
 from psfmatch.diagnostics import DifferenceNoise
-from psfmatch.exposure import Exposure
+from psfmatch.differencing.provenance import provenanceCards
+from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import kernelUncertaintyPlane
@@ -28,6 +29,7 @@ from psfmatch.transients import PhotometryImage, detectOnDifference
 from psfmatch.warping import Coverage, atOrigin
 
 if TYPE_CHECKING:
+    from astropy.nddata import CCDData
     from matplotlib.figure import Figure
 
 __all__ = ["SubtractionResult"]
@@ -47,7 +49,8 @@ class SubtractionResult:
     quality : figures and grade; decorrelation : the difference made white, None where it was not asked for;
     alignment, coverage, preparation : what was done to the images before; varianceFactor : what the variance plane of
     the difference was multiplied by, so that its sky scatters by its noise; choices : what was chosen and why;
-    steps : the simpler models that had to be taken, in words.
+    steps : the simpler models that had to be taken, in words; provenance : names of the files that the images came
+    from, and checksums of their pixels.
     """
 
     difference: Exposure
@@ -69,6 +72,7 @@ class SubtractionResult:
     varianceFactor: float = 1.0
     choices: tuple[Choice, ...] = ()
     steps: tuple[str, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def grade(self) -> str | None:
@@ -98,7 +102,10 @@ class SubtractionResult:
         See `psfmatch.transients.detectOnDifference` for options, columns and errors.
         """
         unconvolved = self.science if self.convolved == "template" else self.template
-        psf = options.pop("psf", None) or self.decorrelated.psf or psfFromStars(unconvolved)
+        # An image as PSF has no truth value.
+        found = (psf for psf in (options.pop("psf", None), self.decorrelated.psf) if psf is not None)
+        psf = next(found, None)
+        psf = psfFromStars(unconvolved) if psf is None else psf
         if self.convolved == "template":
             science, template = PhotometryImage(self.science), PhotometryImage(self.matched)
         else:
@@ -243,9 +250,16 @@ class SubtractionResult:
         )
         return StoredKernel(self.kernel, self.background, recipe)
 
+    def toCCDData(self, badPlanes: tuple[str, ...] = DEFAULT_BAD_PLANES) -> CCDData:
+        """Return the difference as an astropy CCDData, see `Exposure.toCCDData`; ``meta`` tells how it was made."""
+        return self._describedDifference().toCCDData(badPlanes)
+
     def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
-        """Write difference, mask, variance, matched image, kernel, background, stars and configuration to one file."""
-        self.difference.writeFits(
+        """Write difference, mask, variance, PSF, matched image, kernel, background, stars and configuration to a file.
+
+        Cards of the primary header name the inputs and their checksums, and the kernel's sum as HOTPANTS does.
+        """
+        self._describedDifference().writeFits(
             path,
             overwrite=overwrite,
             matched=self.matched.image,
@@ -253,3 +267,9 @@ class SubtractionResult:
             stamps=self.candidates,
             config=configToDict(self.config),
         )
+
+    def _describedDifference(self) -> Exposure:
+        described = self.difference.withPixels(self.difference.maskedImage)
+        kernelSum = self.kernel.kernelSum(*self.difference.getBBox().centre)
+        described.metadata |= provenanceCards(self.provenance, self.convolved, kernelSum, self.grade)
+        return described

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +14,9 @@ from psfmatch.differencing.configuration import FrontDoorConfig, frontDoorConfig
 from psfmatch.differencing.finishing import finish
 from psfmatch.differencing.inputs import Inputs, makeInputs
 from psfmatch.differencing.ladder import solveByLadder
+from psfmatch.differencing.provenance import describeInputs
 from psfmatch.differencing.result import SubtractionResult
-from psfmatch.exposure import toExposure
+from psfmatch.exposure import requireUnits, toExposure
 from psfmatch.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
 from psfmatch.photometry import boxLight
@@ -47,8 +49,9 @@ def subtract(
     Parameters
     ----------
     template, science
-        Exposure, MaskedImage, path of a FITS file, HDUList, CCDData, or 2-D array. Not changed. The template
-        is warped to the science image's pixels; without a WCS on both, matched stars tell how they lie.
+        Exposure, MaskedImage, path or URL of a FITS file, HDUList, open file, CCDData, NDData, 2-D array or Quantity.
+        Not changed. The difference has the unit of the science image. The template is warped to the science image's
+        pixels; without a WCS on both, matched stars tell how they lie.
     config
         None: everything is chosen from the images. A `FrontDoorConfig`, such as ``result.config``, or the task's own
         is used as it is; with the latter nothing is done to the images before.
@@ -71,7 +74,8 @@ def subtract(
     ExposureReadError
         If a file cannot be read.
     InputImagesError
-        If the images do not overlap, or differ in shape without a WCS or stars to tell how they lie.
+        If the images do not overlap, have units of different things, or differ in shape without a WCS or stars to tell
+        how they lie.
     NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError
         If there are no, or too few, stars, and nothing simpler is sound.
     """
@@ -79,6 +83,7 @@ def subtract(
         raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
     if config is None:
         config = _zeroParameterConfig()
+    requireUnits(template, science)
     given = toExposure(template), toExposure(science)
     task = ImagePsfMatchTask(config=config, threads=threads)
     inputs = makeInputs(*given, task)
@@ -87,7 +92,8 @@ def subtract(
         fwhms = task.measureFwhms(inputs.template, inputs.science, sources, templateFwhmPix, scienceFwhmPix)
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
     made = solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate)
-    return finish(made, inputs, fwhms, convolveTemplate, (*inputs.choices, direction, *made.choices), task.threads)
+    result = finish(made, inputs, fwhms, convolveTemplate, (*inputs.choices, direction, *made.choices), task.threads)
+    return replace(result, provenance=describeInputs(*given))
 
 
 @functools.cache

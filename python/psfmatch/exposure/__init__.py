@@ -1,9 +1,18 @@
 """Images with mask and variance, in memory: Box, Mask, MaskedImage, Exposure."""
 
 from .box import Box
-from .conversion import toExposure
+from .conversion import requireUnits, toExposure
 from .exposure import Exposure
 from .image import MaskedImage
-from .mask import DEFAULT_MASK_PLANES, Mask
+from .mask import DEFAULT_BAD_PLANES, DEFAULT_MASK_PLANES, Mask
 
-__all__ = ["DEFAULT_MASK_PLANES", "Box", "Exposure", "Mask", "MaskedImage", "toExposure"]
+__all__ = [
+    "DEFAULT_BAD_PLANES",
+    "DEFAULT_MASK_PLANES",
+    "Box",
+    "Exposure",
+    "Mask",
+    "MaskedImage",
+    "requireUnits",
+    "toExposure",
+]

@@ -18,17 +18,21 @@ from numpy.typing import NDArray
 
 from psfmatch.io import (
     DEFAULT_MASK_PLANES,
+    PHOTOCALIB_CARD,
     ImagePlanes,
     appendMetadata,
     decodeMask,
     estimateVariance,
+    exactCard,
+    fitsWcs,
     maskCards,
+    photoCalibFromCards,
     readMetadata,
     shiftWcs,
     xy0FromCards,
 )
 
-from .mask import Mask
+from .mask import DEFAULT_BAD_PLANES, Mask
 
 __all__ = ["ccdFromPlanes", "planesFromCcd"]
 
@@ -58,6 +62,8 @@ def planesFromCcd(
     ------
     TypeError
         If the uncertainty is of an unknown kind.
+    ValueError
+        If its unit does not fit that of the data.
     """
     with np.errstate(over="ignore"):
         image = np.array(ccd.data, dtype=np.float32, order="C")
@@ -69,7 +75,7 @@ def planesFromCcd(
         metadata["VARSRC"] = source
     else:
         variance, source = _variance(ccd.uncertainty, ccd.unit), type(ccd.uncertainty).__name__
-    mask = _mask(ccd)
+    mask = _mask(ccd, image, variance)
     xy0 = xy0FromCards(ccd.meta) if useXY0 else (0, 0)
     filterName = metadata.pop("FILTER", None)
     return ImagePlanes(
@@ -81,6 +87,7 @@ def planesFromCcd(
         wcs=_wcs(ccd, xy0),
         metadata=metadata,
         filter=None if filterName is None else str(filterName),
+        photoCalib=photoCalibFromCards({**ccd.meta, "BUNIT": metadata.get("BUNIT", "")}),
         varianceSource=source,
     )
 
@@ -108,6 +115,8 @@ def ccdFromPlanes(planes: ImagePlanes, bad: NDArray[np.bool_], psf: NDArray[Any]
     meta.extend(maskCards(planes.maskPlanes or {}))
     if planes.filter is not None:
         meta["FILTER"] = planes.filter
+    if planes.photoCalib is not None:
+        meta.append(exactCard(PHOTOCALIB_CARD, planes.photoCalib, "[nJy] flux of one count"), end=True)
     if planes.xy0 != (0, 0):
         meta["LTV1"], meta["LTV2"] = -planes.xy0[0], -planes.xy0[1]
     return CCDData(
@@ -135,17 +144,21 @@ def _variance(uncertainty: NDUncertainty, unit: units.UnitBase | None) -> NDArra
         ) from error
     values = represented.array
     if represented.unit is not None and unit is not None and represented.unit != unit**2:
-        values = (values * represented.unit).to_value(unit**2)
+        try:
+            values = (values * represented.unit).to_value(unit**2)
+        except units.UnitConversionError:
+            raise ValueError(
+                f"the variance of the uncertainty is in {represented.unit}, but the data are in {unit}; one of them is "
+                "wrong"
+            ) from None
     with np.errstate(over="ignore"):
         return np.array(values, dtype=np.float32, order="C")
 
 
-def _mask(ccd: CCDData) -> Mask | None:
+def _mask(ccd: CCDData, image: NDArray[np.float32], variance: NDArray[np.float32]) -> Mask | None:
     masks = []
     # A plain NDData has no flags.
     flags = getattr(ccd, "flags", None)
-    if ccd.mask is not None:
-        masks.append(Mask(np.broadcast_to(np.asarray(ccd.mask, dtype=bool), ccd.data.shape)))
     if isinstance(flags, FlagCollection):
         for name, flag in flags.items():
             plane = Mask(np.zeros(ccd.data.shape, dtype=np.int32))
@@ -154,27 +167,32 @@ def _mask(ccd: CCDData) -> Mask | None:
     elif flags is not None:
         bits, planes = decodeMask(np.asarray(flags), ccd.meta, str(ccd.meta.get("TELESCOP", "")), "CCDData")
         masks.append(Mask(bits, planes))
-    if not masks:
+    if ccd.mask is None and not masks:
         return None
-    merged = Mask(np.zeros(ccd.data.shape, dtype=np.int32), {**DEFAULT_MASK_PLANES, **masks[-1].planes})
+    merged = Mask(
+        np.zeros(ccd.data.shape, dtype=np.int32), {**DEFAULT_MASK_PLANES, **(masks[-1].planes if masks else {})}
+    )
     for mask in masks:
         merged.merge(mask)
+    if ccd.mask is not None:
+        # What flags, values or variances say already is not said again as BAD: our own CCDData come back as they were.
+        known = merged.hasAny(DEFAULT_BAD_PLANES) | ~np.isfinite(image) | ~(variance >= 0) | np.isinf(variance)
+        bad = np.broadcast_to(np.asarray(ccd.mask, dtype=bool), ccd.data.shape)
+        merged[bad & ~known] |= merged.getPlaneBitMask("BAD")
     return merged
 
 
 def _wcs(ccd: CCDData, xy0: tuple[int, int]) -> WCS | None:
-    wcs = ccd.wcs
-    if wcs is None:
-        return None
-    if not isinstance(wcs, WCS) or not wcs.has_celestial or wcs.naxis != 2:
-        log.warning("the WCS of the CCDData is no celestial astropy.wcs.WCS; going on without it")
-        return None
-    return shiftWcs(wcs, *xy0)
+    wcs = None if ccd.wcs is None else fitsWcs(ccd.wcs, ccd.data.shape)
+    return None if wcs is None else shiftWcs(wcs, *xy0)
 
 
 def _unit(text: str | None) -> units.UnitBase:
+    if text is None:
+        return units.adu
     try:
-        return units.Unit(text) if text else units.adu
+        # An empty text is a number without unit.
+        return units.Unit(text)
     except ValueError:
         log.warning("unit %r is not known to astropy; adu is used instead", text)
         return units.adu

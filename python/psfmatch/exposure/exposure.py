@@ -16,9 +16,11 @@ from psfmatch.io import (
     ReadOptions,
     Source,
     estimateVariance,
+    photoCalibFromCards,
     readPlanes,
     writePlanes,
 )
+from psfmatch.psfModels import psfFromNodes, psfImageAt, psfOrNone, samplePsf
 
 from .box import Box
 from .image import MaskedImage
@@ -77,6 +79,8 @@ class Exposure:
         self.photoCalib = photoCalib
         self.filter = filter
         self.metadata: dict[str, Any] = {} if metadata is None else metadata
+        self.source = ""
+        """Name of the file it was read from; empty for what was made in memory."""
 
     @property
     def image(self) -> NDArray[np.float32]:
@@ -168,8 +172,8 @@ class Exposure:
 
         Parameters
         ----------
-        path : `str`, `os.PathLike` or `astropy.io.fits.HDUList`
-            The file; brackets choose an HDU, as in ``file.fits[SCI]``.
+        path : `str`, `os.PathLike`, `astropy.io.fits.HDUList` or binary file
+            The file or its URL; brackets choose an HDU, as in ``file.fits[SCI]``.
         **options
             ``noise variance weight mask gain readNoise useXY0`` of `psfmatch.io.readPlanes`.
 
@@ -197,7 +201,9 @@ class Exposure:
         stamps: Table | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write image, mask, variance, coordinates and metadata; the PSF is left out.
+        """Write image, mask, variance, coordinates, PSF and metadata.
+
+        Images and grids of images come back as they were; a PSF of another kind is drawn at 5x5 positions.
 
         Parameters
         ----------
@@ -215,7 +221,7 @@ class Exposure:
         """
         writePlanes(
             path,
-            self.toPlanes(),
+            self.toPlanes(withPsf=True),
             matched=matched,
             kernel=kernel,
             stamps=stamps,
@@ -230,7 +236,8 @@ class Exposure:
         Parameters
         ----------
         image : array_like
-            Pixel values, (h, w); native float32 is kept, not copied.
+            Pixel values, (h, w); native float32 is kept, not copied. The unit of a `~astropy.units.Quantity` becomes
+            BUNIT.
         gain, readNoise : `float`, optional
             Gain, e-/count, and read noise, e-; without them the variance is estimated from the sky.
 
@@ -239,9 +246,14 @@ class Exposure:
         exposure : `Exposure`
             Without coordinates.
         """
-        maskedImage = MaskedImage(image)
+        unit = getattr(image, "unit", None)
+        # A view of the values alone: the class of a Quantity, passed on, would refuse plain arithmetic.
+        maskedImage = MaskedImage(np.asarray(image))
         maskedImage.variance, source = estimateVariance(maskedImage.image, gain, readNoise, "array")
-        return cls(maskedImage, metadata={"VARSRC": source})
+        metadata: dict[str, Any] = {"VARSRC": source}
+        if unit is not None:
+            metadata["BUNIT"] = unit.to_string()
+        return cls(maskedImage, photoCalib=photoCalibFromCards(metadata), metadata=metadata)
 
     @classmethod
     def fromCCDData(
@@ -252,8 +264,9 @@ class Exposure:
         Parameters
         ----------
         ccd : `astropy.nddata.CCDData`
-            Data; uncertainty of any kind; a mask, which becomes BAD; flags, whose planes ``MP_name`` cards of
-            ``meta`` may name; coordinates. Never changed.
+            Data; uncertainty of any kind; a mask, which becomes BAD unless something says why; flags, whose planes
+            ``MP_name`` or ``MSKN`` cards of ``meta`` may name; coordinates of any kind (others than FITS's, such as
+            gwcs, are written as TAN-SIP); an image or model as PSF; the unit. Never changed.
         gain, readNoise : `float`, optional
             Used where there is no uncertainty; without them the variance is estimated from the sky.
         useXY0 : `bool`, optional
@@ -271,7 +284,9 @@ class Exposure:
         """
         from .ccd import planesFromCcd  # astropy.nddata takes a quarter of a second to import
 
-        return cls._fromPlanes(planesFromCcd(ccd, gain, readNoise, useXY0))
+        exposure = cls._fromPlanes(planesFromCcd(ccd, gain, readNoise, useXY0))
+        exposure.psf = psfOrNone(getattr(ccd, "psf", None))
+        return exposure
 
     def toCCDData(self, badPlanes: tuple[str, ...] = DEFAULT_BAD_PLANES) -> CCDData:
         """Make an astropy `~astropy.nddata.CCDData`.
@@ -285,18 +300,20 @@ class Exposure:
         -------
         ccd : `astropy.nddata.CCDData`
             Copies of the data, with `~astropy.nddata.VarianceUncertainty`, boolean mask, the bit planes as
-            ``flags`` (named in ``meta``, which is a FITS header), coordinates of the array itself, and the unit BUNIT,
-            else adu.
+            ``flags`` (named in ``meta``, which is a FITS header), coordinates of the array itself, the image of the
+            PSF at the centre, and the unit BUNIT, else adu.
         """
         from .ccd import ccdFromPlanes
 
-        psf = None
-        if self.psf is not None:
-            psf = np.asarray(self.psf.computeKernelImage(*self.getBBox().centre))
+        psf = None if self.psf is None else psfImageAt(self.psf, *self.getBBox().centre)
         return ccdFromPlanes(self.toPlanes(), np.asarray(self.maskedImage.badPixels(badPlanes)), psf)
 
-    def toPlanes(self) -> ImagePlanes:
-        """Plain arrays and values for the writers; arrays are shared."""
+    def toPlanes(self, withPsf: bool = False) -> ImagePlanes:
+        """Plain arrays and values for the writers; arrays are shared. The PSF is drawn only if asked for."""
+        psf = None
+        if withPsf and self.psf is not None:
+            box = self.getBBox()
+            psf = samplePsf(self.psf, box.x0, box.y0, box.x1 - 1, box.y1 - 1)
         return ImagePlanes(
             image=self.image,
             mask=np.asarray(self.mask),
@@ -307,6 +324,8 @@ class Exposure:
             metadata=self.metadata,
             filter=self.filter,
             photoCalib=self.photoCalib,
+            psf=psf,
+            source=self.source,
         )
 
     def __repr__(self) -> str:
@@ -316,14 +335,18 @@ class Exposure:
     @classmethod
     def _fromPlanes(cls, planes: ImagePlanes) -> Exposure:
         mask = None if planes.mask is None else Mask(planes.mask, planes.maskPlanes)
-        return cls(
+        exposure = cls(
             MaskedImage(planes.image, mask, planes.variance, planes.xy0),
             planes.wcs,
-            None,
+            None if planes.psf is None else psfFromNodes(planes.psf),
             planes.photoCalib,
             planes.filter,
             planes.metadata,
         )
+        exposure.source = planes.source
+        return exposure
 
     def _with(self, maskedImage: MaskedImage, wcs: WCS | None) -> Exposure:
-        return type(self)(maskedImage, wcs, self.psf, self.photoCalib, self.filter, dict(self.metadata))
+        other = type(self)(maskedImage, wcs, self.psf, self.photoCalib, self.filter, dict(self.metadata))
+        other.source = self.source
+        return other

@@ -1,17 +1,18 @@
-"""FITS files in and out.
+"""FITS files in and out, and Roman's ASDF in.
 
 No other part of psfmatch opens files, and this one knows plain arrays only, not the classes built from them.
 """
 
 from .coordinates import shiftWcs, xy0FromCards
-from .files import HduSelector, Source, parseFileName
-from .headers import appendMetadata, readMetadata
+from .generalWcs import fitsWcs
+from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromCards, readMetadata
 from .hotpants import HotpantsTable, countHotpantsRegions, hasHotpantsTable, readHotpantsTable
 from .hotpantsWriting import readImage, writeHotpantsImage, writeHotpantsTables, writeText
 from .kernels import readKernelTables, writeKernelTables
 from .layouts import HduEntry, Role, describe, listImages
 from .masks import MAX_PLANES, decodeMask, maskCards
-from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, SpatialField
+from .names import HduSelector, Source, parseFileName
+from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, SpatialField
 from .reading import ReadOptions, readPlanes
 from .tables import writeTable
 from .variance import estimateVariance, skyScatter
@@ -21,11 +22,13 @@ from .writing import readConfig, readStamps, writePlanes
 __all__ = [
     "DEFAULT_MASK_PLANES",
     "MAX_PLANES",
+    "PHOTOCALIB_CARD",
     "HduEntry",
     "HduSelector",
     "HotpantsTable",
     "ImagePlanes",
     "KernelTables",
+    "PsfNodes",
     "ReadOptions",
     "Role",
     "Source",
@@ -35,10 +38,13 @@ __all__ = [
     "decodeMask",
     "describe",
     "estimateVariance",
+    "exactCard",
+    "fitsWcs",
     "hasHotpantsTable",
     "listImages",
     "maskCards",
     "parseFileName",
+    "photoCalibFromCards",
     "readConfig",
     "readHotpantsTable",
     "readImage",

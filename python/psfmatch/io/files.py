@@ -1,8 +1,7 @@
-"""Opening and closing of FITS files: names with HDU brackets, truncation checks, atomic writing.
+"""Opening and closing of FITS files: truncation checks, atomic writing.
 
 astropy only warns about a file that ends too early and maps a short data block into an obscure `TypeError`;
-here each data block is compared with the length of the file before it is read. Image sections ([a:b,c:d]) are
-not understood.
+here each data block is compared with the length of the file before it is read.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import io
 import logging
 import lzma
 import os
-import re
 import secrets
 import threading
 import warnings
@@ -22,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -30,9 +28,10 @@ from numpy.typing import NDArray
 
 from psfmatch.errors import ExposureReadError
 
+from .names import OpenSource
 from .pixels import BLOCK, isPlain, pieces, readPlain, writePieces
 
-__all__ = ["FitsSource", "HduSelector", "Source", "openFits", "parseFileName", "quietAstropy", "writeHdus"]
+__all__ = ["FitsSource", "openFits", "quietAstropy", "writeHdus"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -52,45 +51,6 @@ class _ForkableLock:
 
 
 warningsLock = _ForkableLock()
-
-HduSelector: TypeAlias = int | str | tuple[str, int]
-Source: TypeAlias = str | os.PathLike[str] | fits.HDUList
-
-
-def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | None]:
-    """Split ``file.fits[SCI]`` into the path and the HDU.
-
-    Parameters
-    ----------
-    name : `str` or `os.PathLike`
-        A path, optionally followed by ``[index]``, ``[NAME]`` or ``[NAME,version]``. An existing file whose
-        own name ends with brackets is taken as it is.
-
-    Returns
-    -------
-    path : `pathlib.Path`
-        The file.
-    hdu : `int`, `str`, `tuple` [`str`, `int`] or None
-        The HDU asked for; None where the name has no brackets.
-
-    Raises
-    ------
-    ValueError
-        If the brackets hold neither an index nor a name.
-    """
-    text = os.fspath(name)
-    match = re.fullmatch(r"(.+)\[([^\[\]]*)\]", text)
-    if match is None or Path(text).exists():
-        return Path(text), None
-    path, inside = Path(match[1]), match[2].strip()
-    if re.fullmatch(r"\d+", inside):
-        return path, int(inside)
-    selected = re.fullmatch(r"([^,:]+?)\s*(?:,\s*(\d+))?", inside)
-    if selected is None:
-        raise ValueError(
-            f"[{inside}] in {text!r} names no HDU; write [1], [SCI] or [SCI,2] (sections are not supported)"
-        )
-    return path, (selected[1], int(selected[2])) if selected[2] else selected[1]
 
 
 @dataclass(frozen=True)
@@ -224,13 +184,13 @@ def quietAstropy() -> Iterator[None]:
 
 
 @contextmanager
-def openFits(source: Source) -> Iterator[FitsSource]:
-    """Open a FITS file for reading and check its headers; a list in memory is passed through and not closed.
+def openFits(source: OpenSource) -> Iterator[FitsSource]:
+    """Open a FITS file for reading and check its headers; what is open already is not closed.
 
     Parameters
     ----------
-    source : `str`, `os.PathLike` or `astropy.io.fits.HDUList`
-        Path without brackets, or an open list.
+    source : `os.PathLike`, `astropy.io.fits.HDUList` or binary file
+        Path without brackets, an open list, or an open file, read from its beginning and left where it stood.
 
     Yields
     ------
@@ -247,6 +207,10 @@ def openFits(source: Source) -> Iterator[FitsSource]:
     if isinstance(source, fits.HDUList):
         yield FitsSource(source, source.filename() or "HDUList", None)
         return
+    if not isinstance(source, os.PathLike):
+        with _openOpen(source) as opened:
+            yield opened
+        return
     path = Path(source)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
@@ -261,6 +225,30 @@ def openFits(source: Source) -> Iterator[FitsSource]:
             opened.hdus.close()
     finally:
         stream.close()
+
+
+@contextmanager
+def _openOpen(file: BinaryIO) -> Iterator[FitsSource]:
+    """Read what a file object holds, which may be packed."""
+    label = str(getattr(file, "name", "") or type(file).__name__)
+    try:
+        place = file.tell()
+        file.seek(0)
+        content = file.read()
+        file.seek(place)
+        isText = not isinstance(content, bytes)
+        for magic, unpack in PACKERS.items() if not isText else ():
+            if content.startswith(magic):
+                content = unpack(content)
+    except (AttributeError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise ExposureReadError(f"{label}: cannot be read ({error})", path=label) from error
+    if isText:
+        raise TypeError(f"{label} is open as text; open it with mode 'rb'")
+    opened = _openStream(io.BytesIO(content), label)
+    try:
+        yield opened
+    finally:
+        opened.hdus.close()
 
 
 def _unpacked(path: Path) -> BinaryIO:

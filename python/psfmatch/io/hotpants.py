@@ -18,8 +18,9 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from .files import FitsSource, openFits, parseFileName
+from .files import FitsSource, openFits
 from .layouts import listHdus, planeShape
+from .names import parseFileName
 
 __all__ = ["HotpantsTable", "countHotpantsRegions", "hasHotpantsTable", "readHotpantsTable"]
 

@@ -13,11 +13,12 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from .coordinates import wcsHeader
-from .files import openFits, parseFileName, writeHdus
+from .files import openFits, writeHdus
 from .headers import appendMetadata, exactCard
 from .hotpants import HotpantsTable
 from .kernels import kernelHdus
 from .layouts import Role, chooseImage, listHdus, planeShape
+from .names import parseFileName
 from .planes import KernelTables
 from .whole import writeWhole
 

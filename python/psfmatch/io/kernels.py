@@ -18,9 +18,10 @@ from astropy.io import fits
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from .files import FitsSource, openFits, parseFileName, writeHdus
+from .files import FitsSource, openFits, writeHdus
 from .headers import appendMetadata, exactCard, ownPrimaryHdu, readMetadata
 from .layouts import Role, listHdus
+from .names import parseFileName
 from .planes import KernelTables, SpatialField
 
 __all__ = ["jsonHdu", "kernelHdus", "readJson", "readKernelTables", "writeKernelTables"]

@@ -14,7 +14,8 @@ from enum import StrEnum
 
 from astropy.io import fits
 
-from .files import FitsSource, HduSelector, Source, openFits, parseFileName
+from .files import FitsSource, openFits
+from .names import HduSelector, Source, splitSource
 
 __all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus", "listImages"]
 
@@ -39,6 +40,8 @@ class Role(StrEnum):
     RECIPE = "how the kernel was applied"
     STAMPS = "stamps"
     CONFIG = "configuration"
+    PSF = "PSF"
+    PSF_NODES = "PSF at positions"
     COORDINATES = "distortion of the WCS"
     NONE = ""
 
@@ -67,6 +70,8 @@ ROLE_OF_NAME = {
     "RECIPE": Role.RECIPE,
     "STAMPS": Role.STAMPS,
     "CONFIG": Role.CONFIG,
+    "PSFIMAGE": Role.PSF,
+    "PSFNODES": Role.PSF_NODES,
     "D2IMARR": Role.COORDINATES,
     "WCSDVARR": Role.COORDINATES,
 }
@@ -77,7 +82,14 @@ ROLE_OF_UTYPE = {
     "INVERSEVARIANCE": Role.INVERSE_VARIANCE,
 }
 
-TABLE_ROLES = {Role.KERNEL_COEFFICIENTS, Role.BACKGROUND_COEFFICIENTS, Role.RECIPE, Role.STAMPS, Role.CONFIG}
+TABLE_ROLES = {
+    Role.KERNEL_COEFFICIENTS,
+    Role.BACKGROUND_COEFFICIENTS,
+    Role.RECIPE,
+    Role.STAMPS,
+    Role.CONFIG,
+    Role.PSF_NODES,
+}
 NOISE_ROLES = (Role.VARIANCE, Role.SIGMA, Role.INVERSE_VARIANCE, Role.WEIGHT)
 
 PIXEL_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
@@ -156,7 +168,7 @@ def describe(path: Source) -> list[HduEntry]:
     FileNotFoundError, ExposureReadError
         If the file is missing, or is not FITS.
     """
-    with openFits(path if isinstance(path, fits.HDUList) else parseFileName(path)[0]) as source:
+    with openFits(splitSource(path)[0]) as source:
         return listHdus(source)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-__all__ = ["DEFAULT_MASK_PLANES", "ImagePlanes", "KernelTables", "SpatialField"]
+__all__ = ["DEFAULT_MASK_PLANES", "ImagePlanes", "KernelTables", "PsfNodes", "SpatialField"]
 
 DEFAULT_MASK_PLANES: Mapping[str, int] = {
     "BAD": 0,
@@ -30,6 +30,23 @@ DEFAULT_MASK_PLANES: Mapping[str, int] = {
 }
 
 SPATIAL_MODELS = ("chebyshev1", "polynomial")
+
+
+@dataclass(frozen=True)
+class PsfNodes:
+    """A PSF as images at the nodes of a rectangular grid.
+
+    Parameters
+    ----------
+    images : `numpy.ndarray`
+        (ny, nx, h, w), float64, odd sides; NaN throughout where the PSF is not known.
+    x, y : `numpy.ndarray`
+        Positions of the columns, (nx,), and rows, (ny,), of nodes, parent pixels, increasing.
+    """
+
+    images: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,10 @@ class ImagePlanes:
         Flux of one count, nJy.
     varianceSource : `str`
         Where the variance came from, in words.
+    psf : `PsfNodes` or None
+        The PSF as images.
+    source : `str`
+        Name of the file it was read from; empty for what was made in memory.
     """
 
     image: NDArray[np.float32]
@@ -70,6 +91,8 @@ class ImagePlanes:
     filter: str | None = None
     photoCalib: float | None = None
     varianceSource: str = ""
+    psf: PsfNodes | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)

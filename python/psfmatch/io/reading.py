@@ -11,7 +11,7 @@ import logging
 import os
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -20,12 +20,15 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from .coordinates import readWcs, xy0FromCards
-from .files import FitsSource, HduSelector, Source, openFits, parseFileName
+from .files import FitsSource, openFits
 from .headers import FORMAT_CARD, photoCalibFromCards, readMetadata
 from .layouts import HduEntry, Role, chooseImage, companion, listHdus, planeShape
 from .masks import decodeMask
+from .names import HduSelector, Source, parseFileName, splitSource
 from .pixels import converted
-from .planes import ImagePlanes
+from .planes import ImagePlanes, PsfNodes
+from .psfs import readPsf
+from .roman import isAsdf, readRoman
 from .variance import (
     checkGain,
     estimateVariance,
@@ -109,9 +112,9 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
 
     Parameters
     ----------
-    path : `str`, `os.PathLike` or `astropy.io.fits.HDUList`
-        The file; ``file.fits[SCI]``, ``[1]`` and ``[SCI,2]`` choose an HDU. Of an open list everything is
-        copied.
+    path : `str`, `os.PathLike`, `astropy.io.fits.HDUList` or binary file
+        The file or its URL; ``file.fits[SCI]``, ``[1]`` and ``[SCI,2]`` choose an HDU. Of what is open
+        everything is copied.
     noise : `str` or `os.PathLike`, optional
         File with the standard deviation (1 sigma), brackets as above.
     variance : `str` or `os.PathLike`, optional
@@ -150,7 +153,9 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
         raise ValueError(f"give one of noise, variance and weight, not {' and '.join(given)}")
     gain, readNoise = options.get("gain"), options.get("readNoise")
     checkGain(gain, readNoise)
-    name, selector = (path, None) if isinstance(path, fits.HDUList) else parseFileName(path)
+    name, selector = splitSource(path)
+    if isAsdf(name):
+        return _withOptions(readRoman(name), options)
     with openFits(name) as source:
         opened = _choose(source, selector, (Role.IMAGE,))
         _checkComplete(opened)
@@ -176,7 +181,31 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
             filter=_filter(metadata),
             photoCalib=photoCalibFromCards(ChainMap(opened.header, opened.primary)),
             varianceSource=varianceSource,
+            psf=_psf(opened, xy0),
+            source=source.label,
         )
+
+
+def _withOptions(planes: ImagePlanes, options: ReadOptions) -> ImagePlanes:
+    """Return what an ASDF file holds with the planes that the caller named."""
+    shape, label = planes.image.shape, planes.source
+    variance = _givenVariance(shape, label, options)
+    if variance is None and planes.variance is None:
+        variance = estimateVariance(planes.image, options.get("gain"), options.get("readNoise"), label)
+    if variance is not None:
+        planes = replace(planes, variance=variance[0], varianceSource=variance[1])
+    if (path := options.get("mask")) is not None:
+        bits, names = _maskFile(path, shape, label)
+        planes = replace(planes, mask=bits, maskPlanes=names)
+    return replace(planes, metadata={**planes.metadata, "VARSRC": planes.varianceSource})
+
+
+def _psf(opened: _Opened, xy0: tuple[int, int]) -> PsfNodes | None:
+    """PSF of the file, if it belongs to the image: a template stored beside a difference has another."""
+    if opened.image.role not in (Role.IMAGE, Role.NONE):
+        return None
+    given = xy0FromCards(opened.header)
+    return readPsf(opened.source, opened.entries, (xy0[0] - given[0], xy0[1] - given[1]))
 
 
 def _origin(opened: _Opened, useXY0: bool) -> tuple[int, int]:
@@ -215,10 +244,17 @@ def _mask(
             return None, None
         opened.checkShape(entry, shape, opened.source.label)
         return opened.bits(entry)
+    return _maskFile(path, shape, opened.source.label)
+
+
+def _maskFile(
+    path: str | os.PathLike[str], shape: tuple[int, ...], label: str
+) -> tuple[NDArray[np.int32], dict[str, int]]:
+    """Mask from the file that the caller named."""
     name, selector = parseFileName(path)
     with openFits(name) as source:
         other = _choose(source, selector, (Role.MASK,))
-        other.checkShape(other.image, shape, opened.source.label)
+        other.checkShape(other.image, shape, label)
         return other.bits(other.image)
 
 

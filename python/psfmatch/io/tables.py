@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 
@@ -33,7 +34,9 @@ def writeTable(path: str | os.PathLike[str], table: Table, name: str, overwrite:
     FileExistsError
         If the file exists and ``overwrite`` is false.
     """
-    written = table.copy(copy_data=False)
+    # Positions on the sky as one column are ra and dec again.
+    plain = [name for name in table.colnames if not isinstance(table[name], SkyCoord)]
+    written = Table(table[plain], copy=False)
     # FITS headers hold no NaN.
     written.meta = {k: v for k, v in table.meta.items() if not (isinstance(v, float) and not math.isfinite(v))}
     hdu = fits.table_to_hdu(written)

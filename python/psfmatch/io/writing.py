@@ -1,4 +1,4 @@
-"""Write our own file: IMAGE, MASK, VARIANCE, on request matched template, kernel, stamps, configuration.
+"""Write our own file: IMAGE, MASK, VARIANCE, PSF, on request matched template, kernel, stamps, configuration.
 
 Every image HDU carries EXTNAME and EXTTYPE, the WCS, and XY0 as LTV and as WCS "A"; MASK names its planes for
 both LSST readers, VARIANCE says by UTYPE that it is one, without which astropy's CCDData takes it for a
@@ -17,12 +17,14 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from .coordinates import wcsHeader, xy0Cards
-from .files import FitsSource, openFits, parseFileName, writeHdus
+from .files import FitsSource, openFits, writeHdus
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
 from .kernels import jsonHdu, kernelHdus, readJson
 from .layouts import Role, listHdus
 from .masks import maskCards
+from .names import parseFileName
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables
+from .psfs import psfHdus
 
 __all__ = ["readConfig", "readStamps", "writePlanes"]
 
@@ -44,7 +46,7 @@ def writePlanes(
     path : `str` or `os.PathLike`
         Destination, ``.fits`` or ``.fits.gz``.
     planes : `ImagePlanes`
-        Image, mask, variance, coordinates and metadata; not changed.
+        Image, mask, variance, coordinates, PSF and metadata; not changed.
     matched : `numpy.ndarray`, optional
         Matched template, (h, w), on the same pixels.
     kernel : `KernelTables`, optional
@@ -90,6 +92,8 @@ def writePlanes(
         hdus.append(_tableHdu(stamps, "STAMPS"))
     if config is not None:
         hdus.append(jsonHdu(config, "CONFIG"))
+    if planes.psf is not None:
+        hdus += psfHdus(planes.psf)
     hdus += tables
     writeHdus(path, [_primaryHdu(planes, len(hdus)), *hdus], overwrite)
 

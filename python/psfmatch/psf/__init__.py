@@ -5,13 +5,20 @@ position in parent pixels. Sizes are FWHM in pixels; which of three definitions 
 `psfmatch.psf.widths`.
 """
 
-from psfmatch.psf.adapted import ModelPsf, asPsf, averagePosition
 from psfmatch.psf.exposures import NOT_THERE, evaluateMeanPsfFwhm, exposureFwhmPix, findFwhms, recordFwhms
-from psfmatch.psf.grid import GridPsf
-from psfmatch.psf.models import DoubleGaussianPsf, GaussianPsf, ImagePsf, Psf
 from psfmatch.psf.moments import SIGMA_TO_FWHM, adaptiveMoments
 from psfmatch.psf.stars import measureWidths, selectStarWidths, starFwhms
 from psfmatch.psf.widths import DEFAULT_FWHM_PIX, FWHM_DEFINITIONS, getFwhmPix, getFwhmPixXY
+from psfmatch.psfModels import (
+    DoubleGaussianPsf,
+    GaussianPsf,
+    GridPsf,
+    ImagePsf,
+    ModelPsf,
+    Psf,
+    asPsf,
+    averagePosition,
+)
 
 __all__ = [
     "DEFAULT_FWHM_PIX",

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.exposure import Exposure
-from psfmatch.psf.adapted import asPsf, averagePosition
 from psfmatch.psf.stars import starFwhms
 from psfmatch.psf.widths import DEFAULT_DEFINITION, getFwhmPix
+from psfmatch.psfModels.adapted import asPsf, averagePosition
 
 __all__ = ["NOT_THERE", "evaluateMeanPsfFwhm", "exposureFwhmPix", "findFwhms", "recordFwhms"]
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.psf.adapted import asPsf, averagePosition
 from psfmatch.psf.moments import Moments, adaptiveMoments, coreMoments, determinantFwhm, traceFwhm
+from psfmatch.psfModels.adapted import asPsf, averagePosition
 
 __all__ = ["DEFAULT_DEFINITION", "DEFAULT_FWHM_PIX", "FWHM_DEFINITIONS", "getFwhmPix", "getFwhmPixXY"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.psf.models import ImagePsf, Psf, normalizedImage
+from psfmatch.psfModels.models import ImagePsf, Psf, normalizedImage
 
 __all__ = ["ModelPsf", "asPsf", "averagePosition"]
 
@@ -64,6 +64,8 @@ class ModelPsf:
 def asPsf(psf: Any) -> Psf:
     """Return a PSF: the argument, or a wrapper around an image or a model of another package.
 
+    What ``photutils.psf.EPSFBuilder`` returns is taken for the model in it.
+
     Raises
     ------
     TypeError
@@ -71,6 +73,7 @@ def asPsf(psf: Any) -> Psf:
     """
     if isinstance(psf, Psf):
         return psf
+    psf = getattr(psf, "epsf", psf)
     if _isModel(psf):
         return ModelPsf(psf)
     if isinstance(psf, np.ndarray):

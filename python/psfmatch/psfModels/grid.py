@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.psf.models import normalizedImage
+from psfmatch.psfModels.models import normalizedImage
 
 __all__ = ["GridPsf"]
 
@@ -44,6 +44,21 @@ class GridPsf:
         for node in np.argwhere(self._known):
             pixels[tuple(node)] = normalizedImage(pixels[tuple(node)])
         self._images = pixels
+
+    @property
+    def images(self) -> FloatArray:
+        """Images of the nodes, (ny, nx, h, w), each with sum 1; a copy."""
+        return self._images.copy()
+
+    @property
+    def x(self) -> FloatArray:
+        """Positions of the columns of nodes, (nx,), parent pixels; a copy."""
+        return self._x.copy()
+
+    @property
+    def y(self) -> FloatArray:
+        """Positions of the rows of nodes, (ny,), parent pixels; a copy."""
+        return self._y.copy()
 
     def computeKernelImage(self, x: float, y: float) -> FloatArray:
         """Return the PSF at (x, y), with sum 1; ValueError where a node that counts is a gap."""

@@ -1,0 +1,80 @@
+"""What names an image: paths and URLs with HDU brackets, open lists and files.
+
+Image sections ([a:b,c:d]) are not understood.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+from urllib.request import url2pathname
+
+from astropy.io import fits
+
+__all__ = ["HduSelector", "OpenSource", "Source", "parseFileName", "splitSource"]
+
+HduSelector: TypeAlias = int | str | tuple[str, int]
+Source: TypeAlias = str | os.PathLike[str] | fits.HDUList | BinaryIO
+OpenSource: TypeAlias = os.PathLike[str] | fits.HDUList | BinaryIO
+
+
+def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | None]:
+    """Split ``file.fits[SCI]`` into the path and the HDU.
+
+    Parameters
+    ----------
+    name : `str` or `os.PathLike`
+        A path, optionally followed by ``[index]``, ``[NAME]`` or ``[NAME,version]``. An existing file whose
+        own name ends with brackets is taken as it is. What a URL names is fetched, once, into astropy's cache.
+
+    Returns
+    -------
+    path : `pathlib.Path`
+        The file.
+    hdu : `int`, `str`, `tuple` [`str`, `int`] or None
+        The HDU asked for; None where the name has no brackets.
+
+    Raises
+    ------
+    ValueError
+        If the brackets hold neither an index nor a name.
+    FileNotFoundError
+        If a URL leads nowhere.
+    """
+    text = os.fspath(name)
+    match = re.fullmatch(r"(.+)\[([^\[\]]*)\]", text)
+    if match is None or Path(text).exists():
+        return _local(text), None
+    path, inside = _local(match[1]), match[2].strip()
+    if re.fullmatch(r"\d+", inside):
+        return path, int(inside)
+    selected = re.fullmatch(r"([^,:]+?)\s*(?:,\s*(\d+))?", inside)
+    if selected is None:
+        raise ValueError(
+            f"[{inside}] in {text!r} names no HDU; write [1], [SCI] or [SCI,2] (sections are not supported)"
+        )
+    return path, (selected[1], int(selected[2])) if selected[2] else selected[1]
+
+
+def _local(name: str) -> Path:
+    """Return the path of a name, which may be a URL."""
+    scheme, separator, rest = name.partition("://")
+    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme):
+        return Path(name)
+    if scheme.lower() == "file":
+        return Path(url2pathname(rest.removeprefix("localhost")))
+    from astropy.utils.data import download_file
+
+    try:
+        return Path(download_file(name, cache=True, show_progress=False))
+    except OSError as error:
+        raise FileNotFoundError(f"{name}: cannot be fetched ({error})") from error
+
+
+def splitSource(source: Source) -> tuple[OpenSource, HduSelector | None]:
+    """Return what `openFits` opens and the HDU asked for, of a name with brackets, an open list or file."""
+    if isinstance(source, str | os.PathLike):
+        return parseFileName(source)
+    return source, None
