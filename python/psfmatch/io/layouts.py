@@ -15,7 +15,7 @@ from enum import StrEnum
 from astropy.io import fits
 
 from .files import FitsSource, openFits
-from .names import HduSelector, Source, splitSource
+from .names import HduSelector, Source, parseFileName, splitSource
 
 __all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus", "listImages"]
 
