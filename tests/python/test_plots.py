@@ -197,5 +197,6 @@ def test_failureLeavesTheOldFile(tmp_path, monkeypatch):
         savePng(figure, target)
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+    monkeypatch.undo()
     with pytest.raises(FileNotFoundError):
         savePng(figure, tmp_path / "missing" / "pair.png")

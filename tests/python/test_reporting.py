@@ -283,13 +283,13 @@ def test_ninthsAndSpotsFindWhatIsBad(result):
     assert tellWorst(rows, []).startswith("No part of the field is worse")
 
     difference.image[200:, :60] *= 1.5
-    difference.image[96:112, 48:64] = 100.0
+    difference.image[96:112, 48:64] = 4.4
     rows, spots = fieldRows(even), hotSpots(even)
     worst = max(rows, key=lambda row: row["scatter"])
     assert worst["part"] == "upper left"
     assert (worst["x"], worst["y"]) == ([0, 85], [171, 256])
-    # Pulls are cut off at 5; blocks have 16 px at least.
-    assert spots[0] == {"x": 56.0, "y": 104.0, "scatter": pytest.approx(5.0)}
+    # Blocks have 16 px at least.
+    assert spots[0] == {"x": 56.0, "y": 104.0, "scatter": pytest.approx(2.2)}
     assert "Worst in the upper left (x 0 to 85, y 171 to 256)" in tellWorst(rows, spots)
 
 
