@@ -20,6 +20,7 @@ from psfmatch.batch.worker import Made, attempt
 from psfmatch.differencing import SubtractionResult, subtract
 from psfmatch.exposure import Exposure
 from psfmatch.quality import checkGates
+from psfmatch.reporting import reportNumbers, writeNumbers
 
 __all__ = ["subtractPair"]
 
@@ -96,12 +97,14 @@ def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGate
             from psfmatch.transients import writeSources
 
             writeSources(result.detect(threads=job.threads), partial / f"{name}_sources.fits")
-        if options.report:
-            reported: Any = result
-            reported.report(partial / f"{name}.html")
-        others = sorted(partial.iterdir())
         numbers = partial / f"{name}.json"
-        _writeNumbers(result, numbers, {**_origin(job), "failedGates": list(failedGates)})
+        if options.report:
+            # Writes its numbers too, beside it.
+            result.report(partial / f"{name}.html", title=name, threads=job.threads)
+        told = json.loads(numbers.read_bytes()) if options.report else reportNumbers(result, title=name)
+        origin = {**_origin(job), "failedGates": list(failedGates)}
+        writeNumbers(result, numbers, numbers=told | origin)
+        others = sorted(path for path in partial.iterdir() if path != numbers)
         for path in (*others, numbers):
             _toDisk(path)
             path.replace(directory / path.name)
@@ -114,12 +117,6 @@ def _origin(job: Job) -> dict[str, Any]:
     """Return whose figures these are; by the fingerprint a later run knows that the pair is done."""
     pair = job.pair
     return {"name": pair.name, "template": pair.template, "science": pair.science, "fingerprint": job.fingerprint}
-
-
-def _writeNumbers(result: SubtractionResult, path: Path, more: dict[str, Any]) -> None:
-    """Write the figures of a result as JSON."""
-    quality = None if result.quality is None else result.quality.toDict()
-    path.write_text(json.dumps({**more, **result.summary(), "quality": quality}, indent=2) + "\n", encoding="utf-8")
 
 
 def _toDisk(path: Path) -> None:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from astropy.io import fits
 
 from .files import FitsSource, openFits
-from .names import HduSelector, Source, parseFileName, splitSource
+from .names import HduSelector, Source, splitSource
 
 __all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus", "listImages"]
 
@@ -191,7 +191,7 @@ def listImages(path: Source) -> list[HduEntry]:
     FileNotFoundError, ExposureReadError
         If the file is missing, or is not FITS.
     """
-    if not isinstance(path, fits.HDUList) and parseFileName(path)[1] is not None:
+    if splitSource(path)[1] is not None:
         return []
     planes = [entry for entry in describe(path) if entry.isPlane]
     images = [entry for entry in planes if entry.role is Role.IMAGE]
