@@ -8,7 +8,7 @@ pipeline can act on them without parsing text. All of them survive pickling, as 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "ExposureReadError",
@@ -79,6 +79,10 @@ class ExposureReadError(PsfMatchError, OSError):
     **counts
         As for `PsfMatchError`.
     """
+
+    if not TYPE_CHECKING:
+        # Of the two bases, that which lays out the object: the pickles of a cluster call it by this name.
+        __new__ = OSError.__new__
 
     def __init__(self, message: str, path: str | os.PathLike[str] = "", **counts: Any) -> None:
         super().__init__(message, **counts)

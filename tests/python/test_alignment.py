@@ -326,7 +326,9 @@ def test_alignedPairSubtracts():
     template, science, _ = drawPair(18, 80, shift=(7.2, 2.1), linear=ROTATION)
     registered = applyAlignment(template, science, measureAlignment(template, science))
     result = psfmatch.subtract(registered, science)
-    field = psfmatch.measureShiftField(result.difference.maskedImage, result.matched.maskedImage, result.candidates)
+    found = findStars(science.maskedImage)
+    stars = Table({"x": found.x, "y": found.y})
+    field = psfmatch.measureShiftField(result.difference.maskedImage, result.matched.maskedImage, stars)
     assert field.nUsed > 20
     assert field.meanSize < 0.01
     assert result.noise.robustStdev == pytest.approx(1.0, abs=0.05)

@@ -70,3 +70,12 @@ def test_errorsSurvivePicklingAndCopying(ErrorClass, transport):
     assert str(arrived) == "1 of 3"
     assert arrived.counts == {"nSources": 1, "nRequired": 3}
     assert getattr(arrived, "path", None) == getattr(error, "path", None)
+
+
+def test_errorsSurviveTheTransportOfClusters():
+    """Dask packs exceptions by their classes' own ``__new__``, not by calling them."""
+    error = ExposureReadError("no image", path="field.fits", nSources=1)
+    copied = ExposureReadError.__new__(ExposureReadError)
+    copied.__dict__.update(error.__dict__)
+    copied.args = error.args
+    assert (str(copied), copied.path, copied.counts) == ("no image", "field.fits", {"nSources": 1})

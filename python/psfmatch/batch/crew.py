@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -143,6 +144,11 @@ def _causeOfDeath(process: BaseProcess | None) -> str:
     if process is None:
         return "worker was killed (signal 9?), perhaps out of memory"
     process.join(10.0)
+    # Where the executor's own thread was told first, it is that which learns the status, a moment later.
+    for _ in range(50):
+        if process.exitcode is not None or process.is_alive():
+            break
+        time.sleep(0.02)
     if process.exitcode is None:  # it lives, but says nothing that can be understood
         process.kill()
         process.join()

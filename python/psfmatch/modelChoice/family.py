@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.exposure import MaskedImage
-from psfmatch.photometry import boxLight
+from psfmatch.photometry import BOX_SIDE, boxLight
+from psfmatch.regions.layout import insideFit
 
 __all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm", "pointFamilyOf", "richFamilyOf"]
 
@@ -107,7 +108,10 @@ def kernelNorm(
     planes, or by their value) left out.
     """
     width = math.hypot(family.sigmas[0], 0.0 if family.isEqual else family.sigmas[1])
-    x, y = (sources[name][:200] for name in ("x", "y"))
+    # Whole boxes only: of a position near the edge, or beyond, nothing is known.
+    x, y = (np.asarray(sources[name][:200], dtype=np.float64) for name in ("x", "y"))
+    inside = insideFit(x, y, other.getBBox(), BOX_SIDE)
+    x, y = x[inside], y[inside]
     light = [boxLight(image, x, y, planes)[0] for image in (other, convolved)]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = light[0] / light[1]

@@ -5,7 +5,7 @@ images times smooth functions. `significance` is the matched filter, whose peaks
 PSF to them, with `leastSquares` where a model is not linear.
 """
 
-from psfmatch.photometry.boxLight import boxLight
+from psfmatch.photometry.boxLight import BOX_SIDE, boxLight
 from psfmatch.photometry.leastSquares import minimizeSquares
 from psfmatch.photometry.pointSources import PointSources, Stamps, cutStamps, fitPointSources, forcedPhotometry
 from psfmatch.photometry.psfField import PsfField, shiftedImages
@@ -20,6 +20,7 @@ from psfmatch.photometry.significance import (
 from psfmatch.photometry.starPsf import StarPsf, psfFromStars
 
 __all__ = [
+    "BOX_SIDE",
     "UNUSABLE_PLANES",
     "Peaks",
     "PointSources",

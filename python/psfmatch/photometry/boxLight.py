@@ -11,12 +11,13 @@ import numpy.typing as npt
 from psfmatch.exposure import MaskedImage
 from psfmatch.medians import medians
 
-__all__ = ["boxLight"]
+__all__ = ["BOX_SIDE", "boxLight"]
 
 FloatArray = npt.NDArray[np.float64]
 
 HALF_BOX = 7
 """Of the box about a source, pixels: 15x15 hold all but the wings of PSFs up to a FWHM of 5 px."""
+BOX_SIDE = 2 * HALF_BOX + 1
 SKY_RING = 5
 """Pixels beside the box on each side whose median is the sky."""
 MIN_PIXELS = 30
