@@ -146,7 +146,7 @@ def _causeOfDeath(process: BaseProcess | None) -> str:
     process.join(10.0)
     # Where the executor's own thread was told first, it is that which learns the status, a moment later.
     for _ in range(50):
-        if process.exitcode is not None or process.is_alive():
+        if process.exitcode is not None:
             break
         time.sleep(0.02)
     if process.exitcode is None:  # it lives, but says nothing that can be understood
