@@ -3,7 +3,10 @@
 import json
 import logging
 import os
+import platform
 import sqlite3
+import subprocess
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -18,7 +21,7 @@ from psfmatch.batch.agenda import Agenda
 from psfmatch.batch.interrupting import Interruption
 from psfmatch.batch.ledger import Ledger, PairRecord
 from psfmatch.batch.loop import Loop
-from psfmatch.batch.memory import PROCESS, availableMemory, estimateMemory, parseMemory
+from psfmatch.batch.memory import PROCESS, availableMemory, estimateMemory, keepFreedMemory, parseMemory
 from psfmatch.batch.templates import ReadCache, fileState
 from psfmatch.cli import main
 
@@ -212,6 +215,28 @@ def test_memoryInWords(text, size):
 def test_memoryThatIsNone(text):
     with pytest.raises(ValueError, match="such as 16G"):
         parseMemory(text)
+
+
+def test_freedMemoryIsKept(monkeypatch):
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    assert not keepFreedMemory()  # nobody has set it: the C library knows best
+    script = """
+import resource, sys
+import numpy as np
+from psfmatch.batch.memory import keepFreedMemory
+kept = keepFreedMemory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for i in range(20):
+    np.full(1 << 20, 1.0)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"}
+    kept, faults = subprocess.run(
+        [sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True
+    ).stdout.split()
+    # An array takes 2048 pages of 4 KiB, all of them anew each time, or some once.
+    assert kept == str(platform.libc_ver()[0] == "glibc")
+    assert kept == "False" or int(faults) < 3 * 2048
 
 
 def test_memoryOfAPair(tmp_path):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from psfmatch.batch.memory import keepFreedMemory
 from psfmatch.batch.worker import keepLogToPairs
 
 __all__ = ["connected", "prepareDaskWorker"]
@@ -59,4 +60,5 @@ def prepareDaskWorker(threads: int) -> None:
     os.environ["PSFMATCH_NUM_THREADS"] = str(threads)
     if multiprocessing.parent_process() is not None:  # else the process is somebody's own
         keepLogToPairs()
+        keepFreedMemory()
     from psfmatch.batch import subtracting  # noqa: F401
