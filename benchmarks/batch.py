@@ -139,7 +139,7 @@ def runDask(pairs: Sequence[Pair], folder: Path, nWorkers: int) -> Times:
     begun = time.time()
     with (
         LocalCluster(n_workers=nWorkers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-        connected(cluster.scheduler_address, 1) as client,
+        connected(cluster.scheduler_address) as client,
     ):
         connecting = time.time() - begun
         times = _times(runBatch(pairs, folder, executor=client, threads=1))

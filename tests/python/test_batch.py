@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import batchStandIns
@@ -433,11 +434,28 @@ def test_dask(tmp_path, monkeypatch):
 
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
-        connected(cluster.scheduler_address, 1) as client,
+        connected(cluster.scheduler_address) as client,
     ):
-        summary = runBatch(pairsNamed("a", "fail", "b"), tmp_path, executor=client, work=touch)
+        intervals = partial(client.run, _profileInterval)
+        (before,) = intervals().values()
+        during = []
+        summary = runBatch(
+            pairsNamed("a", "fail", "b"),
+            tmp_path,
+            executor=client,
+            work=touch,
+            tell=lambda *_: during.extend(intervals().values()),
+        )
+        assert list(intervals().values()) == [before]
+    # Dask's profiler slows a worker down and does not while pairs are at work.
+    assert before < 1000.0
+    assert during == [1000.0] * 3
     assert (summary.nDone, summary.nFailed) == (2, 1)
     assert sorted(begun(tmp_path)) == ["a", "b", "fail"]
+
+
+def _profileInterval(dask_worker):
+    return dask_worker.periodic_callbacks["profile"].callback_time
 
 
 def test_noSchedulerAnswers(monkeypatch):
@@ -446,6 +464,6 @@ def test_noSchedulerAnswers(monkeypatch):
     monkeypatch.setattr("psfmatch.batch.cluster.TIMEOUT", 0.2)
     with (
         pytest.raises(OSError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
-        connected("tcp://127.0.0.1:9", 1),
+        connected("tcp://127.0.0.1:9"),
     ):
         pass

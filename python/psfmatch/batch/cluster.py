@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from psfmatch.batch.memory import keepFreedMemory
-from psfmatch.batch.worker import keepLogToPairs
-
-__all__ = ["connected", "prepareDaskWorker"]
+__all__ = ["connected", "preparing"]
 
 TIMEOUT = 30  # seconds until a scheduler that does not answer is given up
 
 
 @contextmanager
-def connected(address: str, threads: int) -> Iterator[Any]:
-    """Connect to a cluster and make its workers ready, those that join later, too.
+def connected(address: str) -> Iterator[Any]:
+    """Connect to a cluster.
 
     Parameters
     ----------
     address
         Of the scheduler, such as ``tcp://host:8786``, or the scheduler file.
-    threads
-        Of a pair.
 
     Yields
     ------
@@ -49,16 +43,19 @@ def connected(address: str, threads: int) -> Iterator[Any]:
     except (OSError, TimeoutError, ValueError) as error:
         raise OSError(f"no Dask scheduler answers at {address} ({error})") from error
     with client:
-        from functools import partial
-
-        client.register_worker_callbacks(partial(prepareDaskWorker, threads))
         yield client
 
 
-def prepareDaskWorker(threads: int) -> None:
-    """Set the threads of a pair for what reads the environment, and import what pairs need."""
-    os.environ["PSFMATCH_NUM_THREADS"] = str(threads)
-    if multiprocessing.parent_process() is not None:  # else the process is somebody's own
-        keepLogToPairs()
-        keepFreedMemory()
-    from psfmatch.batch import subtracting  # noqa: F401
+@contextmanager
+def preparing(client: Any, threads: int) -> Iterator[None]:
+    """Keep a client's workers ready for pairs of so many threads, those that join meanwhile, too."""
+    from psfmatch.batch.daskWorker import PairsPlugin
+
+    name = f"psfmatch-{uuid4()}"
+    client.register_plugin(PairsPlugin(threads), name=name)
+    try:
+        yield
+    finally:
+        with suppress(OSError, RuntimeError, ValueError):  # the cluster may have ended
+            if client.status == "running":
+                client.unregister_worker_plugin(name)

@@ -11,9 +11,9 @@ import os
 import pickle
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -122,13 +122,13 @@ def runBatch(
     mine = pairs if shard is None else shardOf(pairs, shard)
     directory.mkdir(parents=True, exist_ok=True)
     fingerprints = _fingerprints(mine, options)
-    with Ledger(directory, shard) as ledger, Interruption() as interruption:
+    with Ledger(directory, shard) as ledger, Interruption() as interruption, _lent(executor, nThreads) as lent:
         plan = planPairs(mine, fingerprints, directory, ledger, resume=resume, retryFailed=retryFailed)
         packed = pickle.dumps(options)
         jobs = [Job(p, packed, os.fspath(directory), nThreads, fingerprints[p.name]) for p in plan.pairs]
         work = work or _subtractPair()
         budget = None if executor is not None else _budget(memory)
-        crew = _hire(executor, work, jobs, nWorkers, budget) if jobs else []
+        crew = _hire(lent, work, jobs, nWorkers, budget) if jobs else []
         loop = Loop(Agenda(jobs), crew, ledger, work, budget, tell or (lambda *_: None))
         ledger.note(None, f"run begins with {len(jobs)} pairs, process {os.getpid()} on {socket.gethostname()}")
         try:
@@ -158,10 +158,22 @@ def _checkOptions(options: PairOptions) -> None:
             raise ValueError(f"gate grade={grade}: choose one of {', '.join(GRADES)}")
 
 
+@contextmanager
+def _lent(executor: Any, threads: int) -> Iterator[Any]:
+    """Give the executor; that of a Dask client, its workers made ready."""
+    if not hasattr(executor, "get_executor"):
+        yield executor
+        return
+    from psfmatch.batch.cluster import preparing
+
+    with preparing(executor, threads):
+        yield executor.get_executor()
+
+
 def _hire(executor: Any, work: Work, jobs: Sequence[Job], nWorkers: int, budget: int | None) -> list[Worker]:
     """Return who does the work: the executor, or as many processes as the memory allows at a time."""
     if executor is not None:
-        return [BorrowedExecutor(executor.get_executor() if hasattr(executor, "get_executor") else executor)]
+        return [BorrowedExecutor(executor)]
     number = min(nWorkers, len(jobs))
     if budget is not None:
         sample = jobs[:: max(1, len(jobs) // SAMPLED_PAIRS)]

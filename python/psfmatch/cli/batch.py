@@ -134,7 +134,7 @@ def _batch(options: argparse.Namespace) -> int:
                 raise ValueError("--workers and --memory are for processes of our own; a cluster has its own")
             from psfmatch.batch.cluster import connected
 
-            with connected(options.scheduler, options.threads or 1) as client:
+            with connected(options.scheduler) as client:
                 summary = runBatch(pairs, options.output, _pairOptions(options), executor=client, **arguments)
     except BrokenExecutor as error:
         raise OSError(str(error)) from error
