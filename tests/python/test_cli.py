@@ -95,7 +95,7 @@ def test_subtractAsJson(run, pair, tmp_path):
     assert summary["convolved"] == "template"
     assert summary["output"] == str(tmp_path / "difference.fits")
     assert summary["kernelSum"] == pytest.approx(1.25, rel=0.05)
-    assert summary["noiseRobustStdev"] == pytest.approx(1.0, abs=0.15)
+    assert summary["chiRobustStdev"] == pytest.approx(1.0, abs=0.15)
     assert summary["nGood"] + summary["nRejected"] <= summary["nCandidates"]
     assert sum(summary["rejectionReasons"].values()) == summary["nRejected"]
     assert summary["seconds"] > 0

@@ -213,14 +213,10 @@ def test_spoiltResultsGiveAPage(result, how, tmp_path, undrawnReport, monkeypatc
 
 
 def test_detectionsFallBackToAGaussian(result, monkeypatch):
-    detect = type(result).detect
+    def withoutStars(exposure, threads):
+        raise NoKernelCandidatesError("no star", nSources=0)
 
-    def withoutStars(self, threshold=5.0, **options):
-        if "psf" not in options:
-            raise NoKernelCandidatesError("no star", nSources=0)
-        return detect(self, threshold, **options)
-
-    monkeypatch.setattr(type(result), "detect", withoutStars)
+    monkeypatch.setattr("psfmatch.differencing.result.psfFromStars", withoutStars)
     found = findDetections(result, threads=1)
     fwhm = result.metadata["scienceFwhmPix" if result.convolved == "template" else "templateFwhmPix"]
     # The grid of pixels makes a moment of the Gaussian inexact by a per cent or so.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 import sys
 from functools import lru_cache
@@ -49,19 +48,18 @@ def parseMemory(text: str) -> int:
 
 
 def keepFreedMemory() -> bool:
-    """Let the process keep freed arrays for the next ones, as the C library would; return whether there was a need.
+    """Let this process keep freed arrays for the next ones; return whether the C library can be told so.
 
-    Dask starts its workers with a MALLOC_TRIM_THRESHOLD_ that gives all memory back to the system at once. The system
-    then clears each page of each new array: two thirds more processor time for a pair.
+    Memory that goes back to the system comes again with all its pages to be cleared: some 40 000 for a pair of
+    1024x1024, and several times as many in Dask's workers, which are started with a MALLOC_TRIM_THRESHOLD_ that gives
+    all back at once.
     """
-    if not (sys.platform == "linux" and "MALLOC_TRIM_THRESHOLD_" in os.environ):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:  # not the GNU C library
         return False
     trimThreshold, mapThreshold = -1, -3  # the parameters' numbers in malloc.h
-    # Where the GNU C library's own adjustment to large arrays ends.
-    return bool(mallopt(mapThreshold, 32 << 20)) and bool(mallopt(trimThreshold, 64 << 20))
+    # The largest that are allowed: arrays up to 32 MiB are kept, and at the heap's end as much as a pair needs.
+    return bool(mallopt(mapThreshold, 32 << 20)) and bool(mallopt(trimThreshold, 1 << 30))
 
 
 def _leftInControlGroups() -> list[int]:

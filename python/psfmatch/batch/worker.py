@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from psfmatch.batch.memory import keepFreedMemory
 from psfmatch.batch.records import Job, Outcome, Work
 
 __all__ = ["Made", "attempt", "greet", "keepLogToPairs", "prepareProcess"]
@@ -55,6 +56,7 @@ def prepareProcess() -> None:
             os._exit(ORPHANED)
 
         threading.Thread(target=followParent, daemon=True).start()
+    keepFreedMemory()
     keepLogToPairs()
 
 

@@ -62,7 +62,7 @@ def _apply(options: argparse.Namespace) -> int:
         "kernelSize": applied.stored.kernel.shape[1],
         "kernelSum": applied.stored.kernel.kernelSum(*applied.difference.getBBox().centre),
         "instructionSet": recipe.instructionSet,
-        "noiseRobustStdev": noise if noise == noise else None,
+        "chiRobustStdev": noise if noise == noise else None,
         "output": options.output,
         "seconds": round(time.perf_counter() - start, 3),
     }

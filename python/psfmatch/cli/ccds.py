@@ -150,7 +150,7 @@ def _inWords(ccds: Sequence[Ccd], summaries: dict[str, dict[str, Any]]) -> dict[
         if "error" in summary:
             rows[ccd.name] = f"failed: {summary['error']}"
             continue
-        numbers = (("kernel sum", "kernelSum"), ("noise", "noiseRobustStdev"))
+        numbers = (("kernel sum", "kernelSum"), ("noise", "chiRobustStdev"))
         told = [f"{words} {summary[key]:.4f}" for words, key in numbers if summary[key] is not None]
         found = [f"{summary['nDetections']} changes"] if "nDetections" in summary else []
         rows[ccd.name] = ", ".join([f"grade {summary['grade'] or 'none'}", *told, *found, summary["output"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ log = logging.getLogger("psfmatch.cli")
 EXIT_USAGE = 2
 EXIT_BAD_INPUT = 3
 EXIT_TOO_FEW_STARS = 4
+EXIT_NO_READER = 141  # as of a command that SIGPIPE has ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         with debugging(getattr(chosen, "debug", False)):
-            return int(chosen.run(chosen))
+            status = int(chosen.run(chosen))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python must not try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_NO_READER
     except (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError) as error:
         return _fail(error, EXIT_TOO_FEW_STARS)
     except (PsfMatchError, OSError) as error:

@@ -76,7 +76,7 @@ def _inWords(summary: dict[str, Any]) -> dict[str, str]:
         "not cut out": unusable or "none",
         "rejected": rejected or "none",
         "grade": "; ".join([summary["grade"] or "none", *(reason[3:] for reason in summary["gradeReasons"][:2])]),
-        "noise": f"difference / sqrt(variance) scatters by {number('noiseRobustStdev', '.3f')} (1 is ideal)",
+        "noise": f"difference / sqrt(variance) scatters by {number('chiRobustStdev', '.3f')} (1 is ideal)",
         "flagged pixels": f"{summary['badFraction']:.2%}",
     }
     if "nInjected" in summary:

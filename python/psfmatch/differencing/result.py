@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,11 +18,13 @@ from psfmatch.config import configToDict
 from psfmatch.decorrelation import Decorrelation
 from psfmatch.diagnostics import DifferenceNoise
 from psfmatch.differencing.provenance import provenanceCards
+from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import kernelUncertaintyPlane
 from psfmatch.photometry import psfFromStars
+from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
 from psfmatch.quality import Quality
 from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
 from psfmatch.strips import mapStrips
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["SubtractionResult"]
+
+log = logging.getLogger("psfmatch.differencing")
 
 
 @dataclass(frozen=True)
@@ -98,22 +103,39 @@ class SubtractionResult:
     def detect(self, threshold: float = 5.0, **options: Any) -> Table:
         """Find and measure what has changed, on the decorrelated difference.
 
-        The PSF is by default that of the difference, else measured from the stars of the image that was not convolved.
+        The PSF is by default that of the difference, else measured from the stars of the image that was not convolved,
+        and where too few stars stand alone, a Gaussian of the FWHM that the run has used; ``meta["PSFFROM"]`` tells.
         See `psfmatch.transients.detectOnDifference` for options, columns and errors.
         """
-        unconvolved = self.science if self.convolved == "template" else self.template
-        # An image as PSF has no truth value.
-        found = (psf for psf in (options.pop("psf", None), self.decorrelated.psf) if psf is not None)
-        psf = next(found, None)
-        psf = psfFromStars(unconvolved) if psf is None else psf
+        psf, origin = self._psfOfDifference(options.pop("psf", None), options.get("threads"))
         if self.convolved == "template":
             science, template = PhotometryImage(self.science), PhotometryImage(self.matched)
         else:
             scale = 1.0 / self.kernel.kernelSum(*self.difference.getBBox().centre)
             science, template = (PhotometryImage(image, scale=scale) for image in (self.matched, self.template))
-        return detectOnDifference(
+        table = detectOnDifference(
             self.decorrelated, psf, science=science, template=template, threshold=threshold, **options
         )
+        table.meta["PSFFROM"] = origin
+        return table
+
+    def _psfOfDifference(self, given: Any, threads: int | None) -> tuple[Any, str]:
+        """Return the PSF of the decorrelated difference and where it comes from, in words."""
+        # An image as PSF has no truth value.
+        if given is not None:
+            return given, "given"
+        if self.decorrelated.psf is not None:
+            return self.decorrelated.psf, "that of the difference"
+        name = "science" if self.convolved == "template" else "template"
+        try:
+            return psfFromStars(getattr(self, name), threads=threads), f"from the stars of the {name} image"
+        except (InsufficientKernelSourcesError, NoKernelCandidatesError) as error:
+            fwhm = self.metadata.get(f"{name}FwhmPix")
+            if fwhm is None:
+                raise
+            log.warning("Detection with a Gaussian PSF of FWHM %.2f px: %s", fwhm, error)
+            reason = str(error).rstrip(".")
+            return GaussianPsf(float(fwhm) / SIGMA_TO_FWHM), f"a Gaussian of FWHM {fwhm:.2f} px, for {reason}"
 
     def systematicVariance(self) -> npt.NDArray[np.float32]:
         """Return the variance (ny, nx) that the uncertainty of the kernel adds to the difference near bright stars.
@@ -228,7 +250,7 @@ class SubtractionResult:
             "kernelSum": self.kernel.kernelSum(*box.centre),
             "backgroundAtCentre": float(self.background(*box.centre)),
             "conditionNumber": self.metadata.get("spatialConditionNum"),
-            "noiseRobustStdev": self.noise.robustStdev,
+            "chiRobustStdev": self.noise.robustStdev,
             "noiseMedian": self.noise.median,
             "badFraction": nBad / pixels.size,
             "steps": list(self.steps),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,13 +12,8 @@ from psfmatch.diagnostics import DifferenceNoise
 from psfmatch.errors import PsfMatchError
 from psfmatch.exposure import Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
-from psfmatch.psf import GaussianPsf
 
 __all__ = ["Detections", "Reported", "findDetections", "matchedName", "matchedPair"]
-
-log = logging.getLogger("psfmatch.reporting")
-
-SIGMA_TO_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
 class Reported(Protocol):
@@ -80,21 +73,13 @@ class Detections:
 
 
 def findDetections(result: Reported, threads: int | None = None) -> Detections:
-    """Find what has changed; where no star tells the PSF, with a Gaussian of the FWHM that the run has used."""
+    """Find what has changed, and tell where the PSF for it came from if that limits what is found."""
     try:
-        return Detections(result.detect(threads=threads))
-    except PsfMatchError as error:
-        first = str(error).rstrip(".")
-    unconvolved = "science" if result.convolved == "template" else "template"
-    fwhm = result.metadata.get(f"{unconvolved}FwhmPix")
-    if fwhm is None:
-        return Detections(None, f"Nothing could be looked for: {first}.")
-    try:
-        table = result.detect(psf=GaussianPsf(float(fwhm) / SIGMA_TO_FWHM), threads=threads)
+        table = result.detect(threads=threads)
     except PsfMatchError as error:
         return Detections(None, f"Nothing could be looked for: {str(error).rstrip('.')}.")
-    log.info("Detections with a Gaussian PSF of FWHM %.2f px: %s", fwhm, first)
-    return Detections(table, f"PSF: a Gaussian of FWHM {fwhm:.2f} px, for {first}.")
+    origin = table.meta["PSFFROM"]
+    return Detections(table, f"PSF: {origin}." if "Gaussian" in origin else "")
 
 
 def matchedName(result: Reported) -> str:

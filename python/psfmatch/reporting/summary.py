@@ -21,7 +21,7 @@ MOST_REASONS = 3
 def summaryHtml(result: Reported) -> str:
     """Return a small table, and the two images of one PSF with their difference where matplotlib is installed."""
     numbers = result.summary()
-    known = numbers["noiseRobustStdev"] if result.quality is None else result.quality.noiseRobustStdev
+    known = numbers["chiRobustStdev"] if result.quality is None else result.quality.noiseRobustStdev
     rows = [
         ("grade", "not graded" if numbers["grade"] is None else numbers["grade"]),
         *(("", reason) for reason in numbers["gradeReasons"][:MOST_REASONS]),
