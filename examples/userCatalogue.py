@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         numbers = found.summary()
         print(
             f"{name:<24} {numbers['kernelSum']:.4f} from {numbers['nGood']} stars; "
-            f"difference / sqrt(variance) scatters by {numbers['noiseRobustStdev']:.3f}"
+            f"difference / sqrt(variance) scatters by {numbers['chiRobustStdev']:.3f}"
         )
 
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Column
 from PIL import Image
 
@@ -30,6 +31,7 @@ from psfmatch.reporting.glossary import GROUPS, MEANINGS, goodValue, headingOf, 
 from psfmatch.reporting.markup import tell
 from psfmatch.reporting.stamps import Place, candidatePlaces, tripletTiles
 from psfmatch.testing import simulatePair
+from psfmatch.transients import writeSources
 
 VOID = {"meta", "img", "br"}
 TITLE = "<script>alert('1')</script> & \"two\".fits"
@@ -212,16 +214,18 @@ def test_spoiltResultsGiveAPage(result, how, tmp_path, undrawnReport, monkeypatc
         assert bad._repr_html_().count("<tr>") == 5
 
 
-def test_detectionsFallBackToAGaussian(result, monkeypatch):
+def test_detectionsFallBackToAGaussian(result, monkeypatch, tmp_path):
     def withoutStars(exposure, threads):
-        raise NoKernelCandidatesError("no star", nSources=0)
+        raise NoKernelCandidatesError(f"no star\nof {'many ' * 20}", nSources=0)
 
     monkeypatch.setattr("psfmatch.differencing.result.psfFromStars", withoutStars)
     found = findDetections(result, threads=1)
     fwhm = result.metadata["scienceFwhmPix" if result.convolved == "template" else "templateFwhmPix"]
     # The grid of pixels makes a moment of the Gaussian inexact by a per cent or so.
     assert found.table.meta["PSFFWHM"] == pytest.approx(fwhm, rel=0.05)
-    assert f"Gaussian of FWHM {fwhm:.2f} px, for no star" in found.note
+    assert f"Gaussian of FWHM {fwhm:.2f} px, for no star of many" in found.note
+    writeSources(found.table, tmp_path / "sources.fits")
+    assert found.note == f"PSF: {fits.getheader(tmp_path / 'sources.fits', 1)['PSFFROM']}."
 
 
 def test_matplotlibIsAskedFor(result, tmp_path, monkeypatch):

@@ -134,7 +134,7 @@ class SubtractionResult:
             if fwhm is None:
                 raise
             log.warning("Detection with a Gaussian PSF of FWHM %.2f px: %s", fwhm, error)
-            reason = str(error).rstrip(".")
+            reason = " ".join(str(error).split()).rstrip(".")  # one line, as headers take it
             return GaussianPsf(float(fwhm) / SIGMA_TO_FWHM), f"a Gaussian of FWHM {fwhm:.2f} px, for {reason}"
 
     def systematicVariance(self) -> npt.NDArray[np.float32]:
