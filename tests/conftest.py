@@ -1,5 +1,6 @@
 """How the tests run: side by side, each on its own processor, and without a diary of their configurations."""
 
+import gc
 import os
 import sys
 
@@ -21,6 +22,12 @@ def nearestFrame(skip=0):
 for name, module in list(sys.modules.items()):
     if name.startswith("lsst.pex.config.") and hasattr(module, "getCallStack"):
         module.getCallStack = nearestFrame
+
+
+def pytest_collection_finish():
+    """What three thousand collected tests are made of stays: the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

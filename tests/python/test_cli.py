@@ -420,21 +420,20 @@ def test_demo(run, tmp_path, undrawnReport):
     assert "true kernel sum   1.2500" in out
     assert "injected" in out
     assert Exposure.readFits(tmp_path / "demo" / "difference.fits").shape == (192, 192)
-    again, text, _ = run("demo", "--size", "128", "--seed", "4", "-o", "OUT/demo", "--json", "-q")
-    assert again == 0
-    summary = json.loads(text)
-    assert summary["trueKernelSum"] == pytest.approx(1.25)
-    assert 0 <= summary["nDetected"] <= summary["nInjected"]
 
 
 @pytest.mark.parametrize("size", ["128", "64"])
 def test_smallDemo(run, size, undrawnReport):
     """So small a field may have too few stars: that is said in one line."""
-    status, _, err = run("demo", "--size", size, "-o", "OUT/demo")
+    status, out, err = run("demo", "--size", size, "-o", "OUT/demo", "--json")
     assert status in (0, 2, 4)
     assert "Traceback" not in err
     if status:
         assert err.splitlines()[-1].startswith("psfmatch: error: ")
+    else:
+        summary = json.loads(out)
+        assert summary["trueKernelSum"] == pytest.approx(1.25)
+        assert 0 <= summary["nDetected"] <= summary["nInjected"]
 
 
 def test_impossibleDemo(run):

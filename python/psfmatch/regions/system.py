@@ -210,7 +210,7 @@ class RegionSystem:
             noise = noise - self._noise[without].take(equations.spreads)
         noise = equations.gram * noise
         penalised = matrix + equations.prior
-        penalised[np.diag_indices_from(penalised)] *= 1.0 + RIDGE
+        np.einsum("ii->i", penalised)[...] *= 1.0 + RIDGE
         try:
             factor = _core.SymmetricFactor(penalised)
         except _core.NumericalError as error:
