@@ -222,7 +222,7 @@ def test_gate(run, tmp_path):
         ("grade", "give FIGURE=LIMIT"),
         ("=B", "give FIGURE=LIMIT"),
         ("grade=Z", "choose one of A, B, C, D, F"),
-        ("noiseRobustStdev=small", "small is not a number"),
+        ("noiseRobustStdev=small", "the limit is not a number"),
         ("noSuchFigure=1", "is no figure"),
     ],
 )
@@ -231,6 +231,36 @@ def test_wrongGate(run, gate, message):
     assert status == 2
     assert out == ""
     assert message in err
+
+
+NOT_WRITTEN = [
+    (("-o", "OUT/missing/d.fits"), 3, "there is no directory"),
+    (("-o", "OUT"), 3, "it is not a file"),
+    (("-o", "science.fits"), 2, "is one of the inputs"),
+    (("--sources", "OUT/missing/s.fits"), 3, "there is no directory"),
+    (("--picture", "OUT/missing/d.png"), 3, "there is no directory"),
+    (("--report", "OUT/missing/d.html"), 3, "there is no directory"),
+    (("--decorrelated", "template.fits"), 2, "is one of the inputs"),
+    (("--decorrelated", "OUT/difference.fits"), 2, "two outputs go to the same file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "expected", "message"), NOT_WRITTEN)
+def test_outputsAreLookedAtFirst(run, tmp_path, monkeypatch, arguments, expected, message):
+    monkeypatch.setattr("psfmatch.cli.subtract.subtractInputs", lambda options: pytest.fail("computed in vain"))
+    status, out, err = run(*PAIR, *arguments)
+    assert status == expected
+    assert out == ""
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["detect", "report"])
+def test_outputOfOtherCommands(run, command):
+    inputs = ("template.fits",) if command == "detect" else ("template.fits", "science.fits")
+    status, out, err = run(command, *inputs, "-o", "OUT/missing/file")
+    assert (status, out) == (3, "")
+    assert "there is no directory" in err
 
 
 # Configuration

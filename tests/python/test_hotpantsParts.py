@@ -326,6 +326,7 @@ def folder(tmp_path_factory):
         ("-tmplim missing.fits", 3, "missing.fits"),
         ("-outim t.fits", 2, "-outim and -tmplim are the same file"),
         ("-oni out.fits", 2, "-oni and -outim are the same file"),
+        ("-oni missing/n.fits", 3, "there is no directory .*missing"),
         ("-outim old.fits -nc", 3, "-outim .*old.fits exists already, and -nc says not to replace it"),
         ("-ki n.fits", 3, "holds no kernel"),
         ("-pca 2 s.fits u.fits", 2, "-pca needs images of one shape with odd sides"),

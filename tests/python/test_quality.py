@@ -347,6 +347,8 @@ def test_gates():
         checkGates(quality, {"grade": "E"})
     with pytest.raises(ValueError, match="nUsed=many: the limit is not a number"):
         checkGates(quality, {"nUsed": "many"})
+    with pytest.raises(ValueError, match="noiseRobustStdev=nan: the limit is not a number"):
+        checkGates(quality, {"noiseRobustStdev": "nan"})
 
 
 def test_placesAreParentPixels(scene):

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,13 +148,9 @@ def _checkOptions(options: PairOptions) -> None:
     if options.report and find_spec("matplotlib") is None:
         raise ModuleNotFoundError("reports need matplotlib: pip install 'psfmatch[plot]'")
     if options.gates:
-        from psfmatch.quality import GRADES, Quality
+        from psfmatch.quality import requireGates
 
-        known = {"grade", *(field.name for field in fields(Quality))}
-        if wrong := sorted(set(options.gates) - known):
-            raise ValueError(f"gate {wrong[0]!r} is no figure; choose one of {', '.join(sorted(known))}")
-        if (grade := options.gates.get("grade", "A")) not in tuple(GRADES):
-            raise ValueError(f"gate grade={grade}: choose one of {', '.join(GRADES)}")
+        requireGates(options.gates)
 
 
 @contextmanager

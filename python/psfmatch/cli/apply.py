@@ -7,8 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from psfmatch.cli.inputs import addInputs, readInput, requireOtherOutput
+from psfmatch.cli.inputs import addInputs, readInput
 from psfmatch.cli.options import addThreads
+from psfmatch.cli.outputs import requireOutputs
 from psfmatch.cli.reporting import tell
 
 __all__ = ["addCommand"]
@@ -41,7 +42,7 @@ def _apply(options: argparse.Namespace) -> int:
     from psfmatch.recipe import applyKernel
 
     start = time.perf_counter()
-    requireOtherOutput(options.output, options.kernel, options.template, options.science)
+    requireOutputs([options.output], [options.kernel, options.template, options.science])
     with ThreadPoolExecutor(1) as reader:
         template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
     applied = applyKernel(

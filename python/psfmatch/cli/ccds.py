@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.gates import EXIT_QUALITY_GATE
+from psfmatch.cli.outputs import OUTPUTS
 from psfmatch.cli.reporting import summarize, tell
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ __all__ = ["Ccd", "commonCcds", "subtractCcds"]
 log = logging.getLogger("psfmatch.cli")
 
 PLANES = [f"{which}_{plane}" for which in ("template", "science") for plane in ("noise", "variance", "mask")]
-OUTPUTS = ("output", "decorrelated", "sources", "picture", "report")
 
 
 @dataclass(frozen=True)

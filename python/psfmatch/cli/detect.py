@@ -7,8 +7,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.cli.inputs import requireOtherOutput
 from psfmatch.cli.options import addThreads
+from psfmatch.cli.outputs import requireOutputs
 from psfmatch.cli.reporting import tell
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _detect(options: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     inputs = [name for name in (options.difference, options.science, options.template) if name is not None]
-    requireOtherOutput(options.output, *inputs)
+    requireOutputs([options.output], inputs)
     difference = Exposure.readFits(options.difference)
     science = None if options.science is None else Exposure.readFits(options.science)
     matched = _matchedIn(options.difference, difference)

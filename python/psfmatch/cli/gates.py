@@ -23,18 +23,15 @@ def addGates(parser: argparse._ActionsContainer) -> None:
 
 
 def gatesOf(texts: list[str]) -> dict[str, Any]:
-    """Return the gates given as FIGURE=LIMIT; ValueError for another form."""
+    """Return the gates given as FIGURE=LIMIT; ValueError for another form, figure or limit."""
     gates: dict[str, Any] = {}
     for text in texts:
         name, separator, limit = text.partition("=")
         if not (separator and name and limit):
             raise ValueError(f"gate {text!r}: give FIGURE=LIMIT, such as grade=B")
-        gates[name] = limit if name == "grade" else _number(text, limit)
+        gates[name] = limit
+    if gates:
+        from psfmatch.quality import requireGates
+
+        requireGates(gates)
     return gates
-
-
-def _number(gate: str, limit: str) -> float:
-    try:
-        return float(limit)
-    except ValueError:
-        raise ValueError(f"gate {gate!r}: {limit} is not a number") from None

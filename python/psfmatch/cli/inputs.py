@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from psfmatch.exposure import Exposure
 
-__all__ = ["addInputs", "addWidths", "readInput", "requireOtherOutput", "requireReport"]
+__all__ = ["addInputs", "addWidths", "readInput"]
 
 
 def addInputs(parser: argparse.ArgumentParser, orDirectory: str = "") -> argparse._ArgumentGroup:
@@ -57,20 +56,3 @@ def readInput(Reader: type[Exposure], options: argparse.Namespace, which: str) -
     if options.ignore_wcs:
         exposure.wcs = None
     return exposure
-
-
-def requireOtherOutput(output: str, *inputs: str) -> None:
-    """Raise ValueError if the output is one of the inputs."""
-    from psfmatch import io
-
-    for name in inputs:
-        if Path(output).exists() and io.parseFileName(name)[0].resolve() == Path(output).resolve():
-            raise ValueError(f"the output {output} is one of the inputs; choose another name")
-
-
-def requireReport(path: str) -> None:
-    """Raise, before anything is computed, where a report cannot be drawn or would overwrite another file."""
-    from psfmatch.reporting import requireMatplotlib, requireReportPath
-
-    requireMatplotlib()
-    requireReportPath(path)

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from psfmatch.cli.inputs import addInputs, addWidths, requireOtherOutput, requireReport
+from psfmatch.cli.inputs import addInputs, addWidths
+from psfmatch.cli.outputs import requireOutputs, requireReport
 from psfmatch.cli.reporting import report, tell
 from psfmatch.cli.subtract import pairName, subtractInputs
 
@@ -43,7 +44,7 @@ def _report(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.template} is no directory: give TEMPLATE and SCIENCE, or a directory of reports")
     start = time.perf_counter()
     output = options.output or "report.html"
-    requireOtherOutput(output, options.template, options.science)
+    requireOutputs([output], [options.template, options.science])
     requireReport(output)
     _, result = subtractInputs(options)
     result.report(output, title=pairName(options), threads=options.threads)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.ccds import commonCcds, subtractCcds
 from psfmatch.cli.gates import EXIT_QUALITY_GATE, addGates, gatesOf
-from psfmatch.cli.inputs import addInputs, addWidths, readInput, requireOtherOutput, requireReport
+from psfmatch.cli.inputs import addInputs, addWidths, readInput
 from psfmatch.cli.options import configuration
+from psfmatch.cli.outputs import requireSubtractOutputs
 from psfmatch.cli.reporting import draw, report
 
 if TYPE_CHECKING:
@@ -73,10 +74,8 @@ def pairName(options: argparse.Namespace) -> str:
 
 
 def _subtract(options: argparse.Namespace) -> int:
-    requireOtherOutput(options.output, options.template, options.science)
+    requireSubtractOutputs(options)
     gates = gatesOf(options.gates)
-    if options.report is not None:
-        requireReport(options.report)
     if ccds := commonCcds(options):
         return subtractCcds(options, ccds, lambda one: _subtractFiles(one, gates))
     result, extra, seconds = _subtractFiles(options, gates)

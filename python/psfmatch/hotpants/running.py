@@ -103,6 +103,7 @@ def _checkFiles(settings: Settings) -> None:
     for name in OUTPUTS:
         if name not in settings:
             continue
+        io.requireOutput(settings[name])
         path = Path(settings[name]).resolve()
         other = inputs.get(path) or seen.get(path)
         if other is not None:

@@ -16,7 +16,7 @@ from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, Sp
 from .reading import ReadOptions, readPlanes
 from .tables import writeTable
 from .variance import estimateVariance, skyScatter
-from .whole import writeWhole
+from .whole import requireOutput, writeWhole
 from .writing import readConfig, readStamps, writePlanes
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "readMetadata",
     "readPlanes",
     "readStamps",
+    "requireOutput",
     "shiftWcs",
     "skyScatter",
     "writeHotpantsImage",

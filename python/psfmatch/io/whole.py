@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["writeWhole"]
+__all__ = ["requireOutput", "writeWhole"]
 
 
 def writeWhole(path: str | os.PathLike[str], content: bytes) -> None:
@@ -30,3 +30,20 @@ def writeWhole(path: str | os.PathLike[str], content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def requireOutput(path: str | os.PathLike[str]) -> None:
+    """Raise where no file of this name can be written: before hours are spent on what it would hold.
+
+    Raises
+    ------
+    OSError
+        If there is no such directory, it cannot be written, or the name is that of something else than a file.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no directory {target.parent}")
+    if target.exists() and not target.is_file():
+        raise OSError(f"cannot write {path}: it is not a file")
+    if not os.access(target.parent, os.W_OK):
+        raise PermissionError(f"cannot write {path}: no permission to write in {target.parent}")

@@ -6,7 +6,7 @@ them against limits of a user's own.
 
 from psfmatch.quality.assessing import HeldOut, NoiseCorrelation, ResidualShift, assessQuality
 from psfmatch.quality.figures import Quality
-from psfmatch.quality.grading import GRADES, RULES, Rule, checkGates, gradeFigures
+from psfmatch.quality.grading import GRADES, RULES, Rule, checkGates, gradeFigures, requireGates
 from psfmatch.quality.sky import SkyNoise, skyNoise
 from psfmatch.quality.sources import SourceResiduals, sourceResiduals
 
@@ -23,6 +23,7 @@ __all__ = [
     "assessQuality",
     "checkGates",
     "gradeFigures",
+    "requireGates",
     "skyNoise",
     "sourceResiduals",
 ]

@@ -11,9 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["GRADES", "RULES", "Rule", "checkGates", "gradeFigures"]
+from psfmatch.quality.figures import Quality
+
+__all__ = ["GRADES", "RULES", "Rule", "checkGates", "gradeFigures", "requireGates"]
 
 GRADES = "ABCDF"
+
+MORE_IS_BETTER = ("coverage", "limitingMagnitude", "nUsed", "nSources", "nFound", "nSkyPixels")
+"""Figures of which a gate is the least; of all others it is the most."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def gradeFigures(
     return worst, tuple(f"{grade}: {why}" for grade, why in told if grade != "A")
 
 
-def checkGates(quality: Any, gates: Mapping[str, Any]) -> list[str]:
+def checkGates(quality: Quality, gates: Mapping[str, Any]) -> list[str]:
     """Return in words which gates a difference does not pass; none: it passes.
 
     Parameters
@@ -142,23 +147,16 @@ def checkGates(quality: Any, gates: Mapping[str, Any]) -> list[str]:
     ValueError
         If a gate names no figure, or its limit is not a number or a grade.
     """
+    requireGates(gates)
     figures = quality.toDict()
     failures = []
     for name, limit in gates.items():
-        if name == "grade":
-            if limit not in GRADES or len(limit) != 1:
-                raise ValueError(f"gate grade={limit}: choose one of {', '.join(GRADES)}")
-            if GRADES.index(quality.grade) > GRADES.index(limit):
-                failures.append(f"the grade is {quality.grade}, below {limit}")
-            continue
-        if name not in figures or isinstance(figures[name], str | list | dict):
-            numbers = [key for key, value in figures.items() if not isinstance(value, str | list | dict)]
-            raise ValueError(f"gate {name!r} is no figure; choose grade or one of {', '.join(numbers)}")
-        try:
-            bound = float(limit)
-        except (TypeError, ValueError):
-            raise ValueError(f"gate {name}={limit}: the limit is not a number") from None
         value = figures[name]
+        if name == "grade":
+            if GRADES.index(value) > GRADES.index(limit):
+                failures.append(f"the grade is {value}, below {limit}")
+            continue
+        bound = float(limit)
         if value is None:
             failures.append(f"{name} is not known, so it cannot be held to {bound:g}")
         elif name in MORE_IS_BETTER and value < bound:
@@ -168,4 +166,20 @@ def checkGates(quality: Any, gates: Mapping[str, Any]) -> list[str]:
     return failures
 
 
-MORE_IS_BETTER = ("coverage", "limitingMagnitude", "nUsed", "nSources", "nFound", "nSkyPixels")
+def requireGates(gates: Mapping[str, Any]) -> None:
+    """Raise ValueError if a gate, see `checkGates`, names no figure, or its limit is not a number or a grade."""
+    nothing = Quality("F", ()).toDict()
+    figures = [name for name, value in nothing.items() if not isinstance(value, str | list | dict)]
+    for name, limit in gates.items():
+        if name == "grade":
+            if limit not in tuple(GRADES):
+                raise ValueError(f"gate grade={limit}: choose one of {', '.join(GRADES)}")
+            continue
+        if name not in figures:
+            raise ValueError(f"gate {name!r} is no figure; choose grade or one of {', '.join(figures)}")
+        try:
+            isNumber = not math.isnan(float(limit))
+        except (TypeError, ValueError):
+            isNumber = False
+        if not isNumber:
+            raise ValueError(f"gate {name}={limit}: the limit is not a number")
