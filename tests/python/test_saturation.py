@@ -181,6 +181,57 @@ def test_maskWithoutValues():
     assert (found.level, found.source, found.nFlagged) == (None, "mask", 16)
 
 
+# Masks that do not say why
+
+
+def withoutReasons(exposure):
+    """The exposure with all that is wrong with a pixel as BAD."""
+    flags = exposure.mask.hasAny(["BAD", "SAT", "CR", "NO_DATA"])
+    return Exposure(MaskedImage(exposure.image, flags, exposure.variance, exposure.xy0))
+
+
+def hasBrightNeighbour(image, level):
+    isBright = np.pad(image >= level, 1)
+    return isBright[:-2, 1:-1] | isBright[2:, 1:-1] | isBright[1:-1, :-2] | isBright[1:-1, 2:]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_saturatedAmongTheBad(seed):
+    pair = simulatePair(seed=seed, size=384, brightStars=200, saturation=1e4)
+    for exposure in (pair.template, pair.science):
+        hidden = withoutReasons(exposure)
+        found = findSaturation(hidden)
+        assert found.source == "plateau"
+        assert found.level == pytest.approx(1e4, rel=0.005)
+        assert found.reason.endswith("the mask has them as bad and does not say why.")
+        flagged = flagSaturation(hidden, found).mask.hasAny("SAT")
+        assert flagged[exposure.mask.hasAny("SAT") & ~exposure.mask.hasAny("BAD")].all()
+        expected = (exposure.image >= found.level) & hasBrightNeighbour(exposure.image, 0.5 * found.level)
+        np.testing.assert_array_equal(flagged, expected & hidden.mask.hasAny("BAD"))
+        # Any reason tells that the mask has them.
+        hidden.mask[0, 0] |= hidden.mask.getPlaneBitMask("CR")
+        assert findSaturation(hidden).level is None
+        assert flagSaturation(hidden, found.level).mask.hasAny("SAT").sum() == 0
+
+
+def test_badColumnIsNoSaturation():
+    image, _ = gaussianField(level=np.inf)
+    flags = np.zeros(image.shape, dtype=bool)
+    flags[:, 100:102] = True
+    image[flags] = 0.3 * LEVEL
+    hidden = Exposure(MaskedImage(image, flags, np.full(image.shape, 25.0)))
+    found = findSaturation(hidden)
+    assert (found.level, found.source) == (None, "none")
+
+
+def test_hotPixelUnderAMaskIsNoStar():
+    image = np.zeros((9, 9), dtype=np.float32)
+    image[4, 4] = 10.0
+    assert flagSaturation(Exposure(MaskedImage(image, image > 0)), 5.0, 2.0).mask.hasAny("SAT").sum() == 0
+    image[4, 5] = 6.0
+    assert flagSaturation(Exposure(MaskedImage(image, image > 0)), 5.0).mask.hasAny("SAT").sum() == 2
+
+
 # Flagged
 
 

@@ -120,40 +120,12 @@ def _bad(mask: Mask) -> np.int32:
 
 
 def _flagSaturated(exposure: Exposure, level: float | None) -> tuple[Exposure, str]:
-    """Return the exposure with SAT on saturated pixels and two around; and what told the level, if it is not given.
-
-    A mask without names holds saturated pixels among the bad ones. They must be known: the light that they lack, and
-    that of their surroundings, would count as kernel sum.
-    """
-    pixels = exposure.maskedImage
-    mask, planes = np.asarray(pixels.mask), pixels.mask.planes
-    isNameless = not (mask & ~np.int32(1 << planes["BAD"])).any()
+    """Return the exposure with SAT on saturated pixels and two around; and what told the level, if it is not given."""
     told = "from the counts given up"
     if level is None:
-        seen = exposure.withPixels(MaskedImage(pixels.image, None, pixels.variance, pixels.xy0))
-        found = findSaturation(seen if isNameless else exposure)
+        found = findSaturation(exposure)
         level, told = found.level, found.reason
-    if level is None:
-        return exposure, told
-    if isNameless:
-        with np.errstate(invalid="ignore"):
-            isHigh, isBright = pixels.image >= np.float32(level), pixels.image >= np.float32(0.5 * level)
-        # Next to each other: a single hot pixel is no star.
-        isHigh &= _hasNeighbour(isBright) & (mask != 0)
-        flags = pixels.mask.copy()
-        flags[isHigh] |= np.int32(1 << planes["SAT"])
-        exposure = exposure.withPixels(MaskedImage(pixels.image, flags, pixels.variance, pixels.xy0))
     return flagSaturation(exposure, level, SATURATION_GROWTH), told
-
-
-def _hasNeighbour(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return which pixels (ny, nx) touch a flagged one with a side."""
-    found = np.zeros_like(flags)
-    found[1:] |= flags[:-1]
-    found[:-1] |= flags[1:]
-    found[:, 1:] |= flags[:, :-1]
-    found[:, :-1] |= flags[:, 1:]
-    return found
 
 
 def _withScaledNoise(exposure: Exposure, path: str) -> Exposure:
