@@ -36,9 +36,14 @@ PYBIND11_MODULE(_core, module) {
     bindStatistics(module);
     bindKernels(module);
     bindFits(module);
+    bindFitSystem(module);
+    bindFitStamps(module);
     bindRegions(module);
     bindConvolve(module);
     bindSubtract(module);
     bindWarp(module);
     bindSources(module);
+    bindSky(module);
+    bindStars(module);
+    bindFinish(module);
 }

@@ -11,10 +11,15 @@ void bindStatistics(pybind11::module_& module);
 void bindKernels(pybind11::module_& module);
 void bindFits(pybind11::module_& module);
 void bindRegions(pybind11::module_& module);
+void bindFitStamps(pybind11::module_& module);
+void bindFitSystem(pybind11::module_& module);
 void bindConvolve(pybind11::module_& module);
 void bindSubtract(pybind11::module_& module);
 void bindWarp(pybind11::module_& module);
 void bindSources(pybind11::module_& module);
+void bindSky(pybind11::module_& module);
+void bindStars(pybind11::module_& module);
+void bindFinish(pybind11::module_& module);
 
 // Execution of a call that has released the interpreter lock: Ctrl-C is looked for ten times a second.
 [[nodiscard]] Execution interruptible(int nThreads);

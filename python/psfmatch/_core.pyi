@@ -438,6 +438,33 @@ def subtractSurface(
     nThreads: int = 1,
 ) -> npt.NDArray[np.float32]: ...
 
+# --- fit: equations and the spatial system
+class StampEquations:
+    def __init__(
+        self,
+        matrices: npt.ArrayLike,
+        rightHandSides: npt.ArrayLike,
+        squares: npt.ArrayLike,
+        noise: npt.ArrayLike,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def matrices(self) -> FloatArray: ...
+    @property
+    def rightHandSides(self) -> FloatArray: ...
+    @property
+    def squares(self) -> FloatArray: ...
+    @property
+    def noise(self) -> FloatArray: ...
+
+# --- fit: stamps of regions
+
+# --- image: sky, noise, quality
+
+# --- sources: stars, moments
+
+# --- finishing of differences
+
 class SymmetricFactor:
     def __init__(self, matrix: npt.ArrayLike) -> None: ...
     @property
