@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.errors import KernelSolutionError
-from psfmatch.regions import RegionSystem, SpatialModel
+from psfmatch import _core
+from psfmatch.regions import SpatialModel
 
 __all__ = ["Choice", "Trial", "trimmedDifference"]
 
@@ -36,7 +37,7 @@ class Choice:
 class Trial:
     """Models compared on one set of equations."""
 
-    def __init__(self, system: RegionSystem) -> None:
+    def __init__(self, system: _core.SpatialSystem) -> None:
         self.system = system
         self._known: dict[SpatialModel, FloatArray | None] = {}
 
@@ -44,23 +45,43 @@ class Trial:
         """Return held-out chi-square (regions), or None for a model without solution."""
         if model not in self._known:
             try:
-                self._known[model] = self.system.chiSquares(*self.system.heldOut(model))
-            except KernelSolutionError:
+                self._known[model] = self.system.heldOut(model.toCore())[2]
+            except _core.NumericalError:
                 self._known[model] = None
         return self._known[model]
 
-    def best(self, models: list[SpatialModel]) -> tuple[SpatialModel, list[float]]:
-        """Return the first model that no later one beats, and each one's chi-square less the chosen's."""
+    def best(self, models: Sequence[SpatialModel]) -> SpatialModel:
+        """Return the first model that no later one beats."""
         chosen = next((model for model in models if self.heldOut(model) is not None), models[0])
         for model in models:
-            gain, error = self.gain(chosen, model)
-            if gain > SIGNIFICANCE * error:
+            if self.isBetter(model, chosen):
                 chosen = model
-        return chosen, [-self.gain(chosen, model)[0] for model in models]
+        return chosen
+
+    def climb(self, models: Sequence[SpatialModel], start: int = 0) -> SpatialModel:
+        """Return the model, of a sequence from the poorest to the richest, where a climb from `start` ends.
+
+        Up while the next is better; if the first step is not, down while the richer one is no better than the next.
+        """
+        place = start
+        while place + 1 < len(models) and self.isBetter(models[place + 1], models[place]):
+            place += 1
+        while place == start and place > 0 and not self.isBetter(models[place], models[place - 1]):
+            place = start = place - 1
+        return models[place]
+
+    def isBetter(self, model: SpatialModel, other: SpatialModel) -> bool:
+        """Return whether a model's chi-square is lower than another's by half the error of the difference."""
+        gain, error = self.gain(other, model)
+        return gain > SIGNIFICANCE * error
 
     def gain(self, first: SpatialModel, second: SpatialModel) -> tuple[float, float]:
         """Return by how much the second model's chi-square is lower, trimmed, and the error of that."""
         return trimmedDifference(self.heldOut(first), self.heldOut(second))
+
+    def judged(self, models: Sequence[SpatialModel]) -> list[SpatialModel]:
+        """Return those of the models that have been tried."""
+        return [model for model in models if model in self._known]
 
 
 def trimmedDifference(first: FloatArray | None, second: FloatArray | None) -> tuple[float, float]:

@@ -2,14 +2,13 @@
 
 A region is a kernel candidate like a star's stamp, of one shape for all: around stars, or tiles of a regular grid over
 all good pixels (`layout`). Pixels are rejected, not regions: where the residual under a solution without the region,
-smoothed over five pixels, stands out among pixels of like predicted signal (`outliers`). `system` holds the equations
-of all regions for any model, `state` the weights while a fit goes on, `fit` is the whole way.
+smoothed over five pixels, stands out among pixels of like predicted signal. `state` holds pixels, weights and
+equations in the core while a fit goes on, `fit` is the whole way.
 """
 
 from psfmatch.regions.fit import RegionFit, fitRegions
-from psfmatch.regions.layout import makeRegions
-from psfmatch.regions.pixels import PixelRegions
+from psfmatch.regions.layout import RegionCells, makeRegions
+from psfmatch.regions.models import SpatialModel, usualModel
 from psfmatch.regions.state import RegionState
-from psfmatch.regions.system import RegionSystem, SpatialModel
 
-__all__ = ["PixelRegions", "RegionFit", "RegionState", "RegionSystem", "SpatialModel", "fitRegions", "makeRegions"]
+__all__ = ["RegionCells", "RegionFit", "RegionState", "SpatialModel", "fitRegions", "makeRegions", "usualModel"]

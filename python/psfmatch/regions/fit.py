@@ -10,26 +10,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
+from psfmatch import _core
 from psfmatch.cells import KernelCandidate
+from psfmatch.config import KernelOptions
 from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError
-from psfmatch.exposure import Box
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.spatialFunction import makeSpatialFunction
-from psfmatch.regions.pixels import BoolStack, PixelRegions, Residuals
+from psfmatch.regions.layout import RegionCells
+from psfmatch.regions.models import SpatialModel, imagesOf, modelOf, usualModel
 from psfmatch.regions.state import RegionState
-from psfmatch.regions.system import SpatialCoefficients, SpatialModel
 from psfmatch.solutions import ResidualSummary
 
-__all__ = ["RegionFit", "fitRegions", "heldOutTable", "modelOf"]
+__all__ = ["RegionFit", "fitRegions", "heldOutTable"]
 
 FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 log = logging.getLogger("psfmatch.regionFit")
 
 MIN_SIGNIFICANCE = 5.0
@@ -44,45 +43,31 @@ MIN_GOOD_PART = 0.5
 class RegionFit:
     """What `fitRegions` found.
 
-    kernel, background : the spatial model; solution : its coefficients; residuals, rejected : of the last pass, every
-    region judged by a solution without it; heldOut : one row per region; nPasses; conditionNumber, kernelSumError.
+    kernel, background : the spatial model; conditionNumber, kernelSumError : of its solution; rejectedFraction : of
+    all pixels; heldOut : one row per region, each judged by a solution without it; nPasses.
     """
 
     kernel: LinearCombinationKernel
     background: SpatialFunction2D
-    solution: SpatialCoefficients
-    residuals: Residuals
-    rejected: BoolStack
+    conditionNumber: float
+    kernelSumError: float
+    rejectedFraction: float
     heldOut: Table
     nPasses: int
 
 
-def modelOf(config: Any, nImages: int) -> SpatialModel:
-    """Return the spatial model of an active kernel configuration, over all images of the basis."""
-    return SpatialModel(
-        images=tuple(range(nImages)),
-        kernelOrder=config.spatialKernelOrder,
-        backgroundOrder=config.spatialBgOrder if config.fitForBackground else 0,
-        shapeScale=config.regionConfig.shapeScale,
-        variationScale=config.regionConfig.variationScale,
-        widthScale=config.regionConfig.widthScale,
-    )
-
-
-def fitRegions(
-    candidates: Sequence[KernelCandidate], basisList: FloatArray, bbox: Box, config: Any, threads: int
-) -> RegionFit:
-    """Fit kernel and background to all pixels of the candidates' regions.
+def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions, threads: int) -> RegionFit:
+    """Fit kernel and background to all pixels of the regions.
 
     Parameters
     ----------
-    candidates
-        Regions of `psfmatch.regions.makeRegions`. Their status, reason and residuals are set.
+    cells
+        Regions of `psfmatch.regions.makeRegions`. Their status, reason and residuals are set. Where the choice of the
+        model has begun the fit, it goes on from there; the result is that of a fit from the beginning.
     basisList : (n, h, w)
-    bbox
-        The box over which kernel and background vary.
-    config
-        Active kernel configuration.
+    options
+        Of the kernel. ``regions.firstDegrees`` are those of the first pass: what is rejected by it is rejected whatever
+        has been chosen.
     threads
         Number of threads; the result does not depend on it.
 
@@ -93,118 +78,120 @@ def fitRegions(
     KernelSolutionError
         If the equations have no solution.
     """
-    _requireRegions(len(candidates), config, "found")
-    regions = PixelRegions.ofCandidates(candidates, config, basisList.shape[1:], threads)
-    state = RegionState(regions, basisList, bbox, config.spatialModelType, config.regionConfig.kernelNorm)
-    model = modelOf(config, len(basisList))
-    maxOrder = model.highestOrder
-    nPasses = 0
-    while True:
-        system = state.system(maxOrder)
-        residuals = state.judge(system, model)
-        if nPasses == config.regionConfig.iterations:
-            break
-        nPasses += 1
-        hasChanged = state.reject(residuals, config.regionConfig)
-        log.debug("Pass %d: %.2f %% of the pixels rejected", nPasses, 100.0 * float(state.rejected.mean()))
-        if not hasChanged and nPasses > 1:
-            break
-    system = state.system(maxOrder)
-    solution = system.solve(model, withCovariance=True)
+    regions = cells.regionsToFit(options.nStarPerCell)
+    _requireRegions(len(regions), options, "found")
+    fullBasis, images, firstImages = _joinedBasis(basisList, options)
+    model = modelOf(options, images)
+    state = cells.state
+    if state is None:
+        first = model if firstImages is None else usualModel(firstImages, len(regions))
+        state = cells.makeState(fullBasis, options, threads)
+        state.reject(state.judge(first), options.regions)
+    hasChanged = True
+    while hasChanged and state.nPasses < options.regions.iterations:
+        hasChanged = state.reject(state.judge(model), options.regions)
+        log.debug("Pass %d: %.2f %% of the pixels rejected", state.nPasses, 100.0 * state.fit.rejectedFraction)
+    residuals = state.judge(model)
+    system = state.system(model.highestOrder)
+    solution = _solve(system, model, withCovariance=True)
     gain = system.lightGain(solution)
     if not gain > MIN_SIGNIFICANCE**2 + 2.0 * model.nParameters:
         raise KernelSolutionError(
-            f"the kernel takes {gain:.3g} off a chi-square of {system.squares.sum():.3g} with {model.nParameters} "
-            "parameters, no more than noise: the image to convolve does not show the light of the other. Check that "
-            "both show the same sky, registered.",
-            nCandidates=len(candidates),
+            f"the kernel takes {gain:.3g} off a chi-square of {state.fit.equations.squares.sum():.3g} with "
+            f"{model.nParameters} parameters, no more than noise: the image to convolve does not show the light of the "
+            "other. Check that both show the same sky, registered.",
+            nCandidates=len(regions),
         )
     table = heldOutTable(state, residuals)
-    nGood = _settle(candidates, state, table)
-    _requireRegions(nGood, config, "left")
-    nUsable = int((state.regions.usable.mean(axis=(1, 2)) >= MIN_GOOD_PART).sum())
+    usable = state.stamps.usableFraction
+    nGood = _settle(regions, usable, table)
+    _requireRegions(nGood, options, "left")
+    nUsable = int((usable >= MIN_GOOD_PART).sum())
     if nGood < MIN_FOLLOWING * nUsable:
         raise KernelSolutionError(
             f"only {nGood} of {nUsable} regions keep half of their pixels, the others do not follow the kernel: the "
             "image to convolve does not show the light of the other. Check that both show the same sky, registered.",
-            nCandidates=len(candidates),
+            nCandidates=len(regions),
             nGood=nGood,
         )
-    covariance = config.calculateKernelUncertainty
-    kernel = LinearCombinationKernel(
-        basisList,
-        solution.kernel,
-        config.spatialModelType,
-        frame=state.frame,
-        covariance=solution.kernelCovariance if covariance else None,
+    kernelCovariance = backgroundCovariance = None
+    if options.calculateKernelUncertainty:
+        p = solution.kernel.shape[1]
+        parameters = (np.array(images)[:, None] * p + np.arange(p)).ravel()
+        kernelCovariance = solution.kernelCovariance[np.ix_(parameters, parameters)]
+        backgroundCovariance = solution.backgroundCovariance
+    return RegionFit(
+        LinearCombinationKernel(
+            basisList,
+            solution.kernel[list(images)],
+            options.spatialModelType,
+            frame=state.frame,
+            covariance=kernelCovariance,
+        ),
+        makeSpatialFunction(options.spatialModelType, solution.background, state.frame, backgroundCovariance),
+        solution.conditionNumber,
+        solution.kernelSumError,
+        state.fit.rejectedFraction,
+        table,
+        state.nPasses,
     )
-    background = makeSpatialFunction(
-        config.spatialModelType,
-        solution.background,
-        state.frame,
-        solution.backgroundCovariance if covariance else None,
-    )
-    return RegionFit(kernel, background, solution, residuals, state.rejected, table, nPasses)
 
 
-def heldOutTable(state: RegionState, residuals: Residuals) -> Table:
+def heldOutTable(state: RegionState, residuals: _core.RegionResiduals) -> Table:
     """Return one row per region, under the solution that was made without it.
 
     Columns: x, y (parent pixels), signal (largest predicted light of a pixel, sigma), mean, rms (residual / sigma of
     the pixels kept), chiSquare (per pixel kept), nPixels (kept), keptFraction (of the usable pixels).
     """
-    kept = residuals.usable & ~state.rejected
-    count = kept.sum(axis=(1, 2))
-    pull = np.where(kept, residuals.pull, np.float32(0)).astype(np.float64)
-    divisor = np.maximum(count, 1)
-    mean, square = pull.sum(axis=(1, 2)) / divisor, (pull**2).sum(axis=(1, 2)) / divisor
-    usable = residuals.usable.sum(axis=(1, 2))
-    return Table(
-        {
-            "x": state.regions.x,
-            "y": state.regions.y,
-            "signal": np.where(residuals.usable, residuals.signal, -np.inf).max(axis=(1, 2)).astype(np.float64),
-            "mean": np.where(count > 0, mean, np.nan),
-            "rms": np.where(count > 0, np.sqrt(np.maximum(square - mean**2, 0.0)), np.nan),
-            "chiSquare": np.where(count > 0, square, np.nan),
-            "nPixels": count,
-            "keptFraction": np.where(usable > 0, count / np.maximum(usable, 1), 0.0),
-        }
-    )
+    summary = residuals.summary(state.fit.rejected)
+    names = ("signal", "mean", "rms", "chiSquare", "nPixels", "keptFraction")
+    return Table({"x": state.x, "y": state.y, **{name: getattr(summary, name) for name in names}})
 
 
-def _settle(candidates: Sequence[KernelCandidate], state: RegionState, table: Table) -> int:
-    """Tell each candidate its fate; return how many are good."""
+def _solve(system: _core.SpatialSystem, model: SpatialModel, *, withCovariance: bool = False) -> _core.SpatialSolution:
+    try:
+        return system.solve(model.toCore(), withCovariance=withCovariance)
+    except _core.NumericalError as error:
+        raise KernelSolutionError(f"{error}. Try lower spatial orders, or more stars.") from error
+
+
+def _joinedBasis(
+    basisList: FloatArray, options: KernelOptions
+) -> tuple[FloatArray, tuple[int, ...], tuple[int, ...] | None]:
+    """Return a basis for the first pass and all others, with the images of both; None: the first is as all others."""
+    first, degrees = options.regions.firstDegrees, options.alardDegGauss
+    if not first:
+        return basisList, tuple(range(len(basisList))), None
+    joined = tuple(max(pair) for pair in zip(first, degrees, strict=True))
+    raw = _core.makeAlardLuptonBasis(basisList.shape[1] // 2, options.alardSigGauss, joined, hermite=True)
+    return _core.renormalizeBasis(raw), imagesOf(degrees, joined), imagesOf(first, joined)
+
+
+def _settle(regions: Sequence[KernelCandidate], usableFraction: FloatArray, table: Table) -> int:
+    """Tell each region its fate; return how many are good."""
     nGood = 0
-    for candidate, mean, rms, count, kept, usable in zip(
-        candidates,
-        table["mean"].tolist(),
-        table["rms"].tolist(),
-        table["nPixels"].tolist(),
-        table["keptFraction"].tolist(),
-        state.regions.usable.mean(axis=(1, 2)).tolist(),
-        strict=True,
-    ):
-        candidate.spatialResidual = ResidualSummary(mean, rms, count)
+    columns = (table[name].tolist() for name in ("mean", "rms", "nPixels", "keptFraction"))
+    for region, usable, mean, rms, count, kept in zip(regions, usableFraction.tolist(), *columns, strict=True):
+        region.spatialResidual = ResidualSummary(mean, rms, count)
         if usable < MIN_GOOD_PART:
-            candidate.reject(f"bad pixels: only {usable:.0%} of the region can be used")
+            region.reject(f"bad pixels: only {usable:.0%} of the region can be used")
         elif kept < MIN_GOOD_PART:
-            candidate.reject(f"pixels rejected: {1.0 - kept:.0%} of the region do not follow the model")
+            region.reject(f"pixels rejected: {1.0 - kept:.0%} of the region do not follow the model")
         else:
-            candidate.accept()
+            region.accept()
             nGood += 1
     return nGood
 
 
-def _requireRegions(count: int, config: Any, what: str) -> None:
+def _requireRegions(count: int, options: KernelOptions, what: str) -> None:
     if count == 0:
         raise NoKernelCandidatesError(
             f"No region with usable pixels is {what}; check masks and overlap of the images", nSources=0
         )
-    if count < config.minKernelSources:
+    if count < options.minKernelSources:
         raise InsufficientKernelSourcesError(
-            f"{count} regions with usable pixels are {what}, minKernelSources is {config.minKernelSources}; lower it, "
+            f"{count} regions with usable pixels are {what}, minKernelSources is {options.minKernelSources}; lower it, "
             "or use regionConfig.layout 'tiles'",
             nSources=count,
-            nRequired=config.minKernelSources,
+            nRequired=options.minKernelSources,
         )

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch import _core
 from psfmatch.cells import KernelCandidate, SpatialCellSet
+from psfmatch.config import KernelOptions
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, MaskedImage
+from psfmatch.regions.state import RegionState, readStamps
+from psfmatch.visitors import stampTuple
 
-__all__ = ["insideFit", "makeRegions", "regionCentres"]
+__all__ = ["RegionCells", "insideFit", "makeRegions", "regionCentres"]
 
 IntArray = npt.NDArray[np.int64]
 
 
 def regionCentres(
-    template: MaskedImage, science: MaskedImage, config: Any, kernelSize: int, sources: Any = None
+    template: MaskedImage,
+    science: MaskedImage,
+    options: KernelOptions,
+    kernelSize: int,
+    sources: Any = None,
+    threads: int = 1,
 ) -> IntArray:
     """Return the middle pixels (N, 2), x and y in parent pixels, of the regions that the configuration asks for.
 
@@ -26,8 +34,8 @@ def regionCentres(
     ----------
     template, science
         The image to convolve and the image to match, on one grid.
-    config
-        Active kernel configuration: ``regionConfig``.
+    options
+        Of the kernel: ``regions``.
     kernelSize
         Side of the kernel in pixels: regions keep half of it from the edges.
     sources
@@ -39,15 +47,15 @@ def regionCentres(
         If the images have no room for a region.
     """
     box = science.getBBox()
-    half = config.regionConfig.halfWidth + kernelSize // 2
+    half = options.regions.halfWidth + kernelSize // 2
     if min(box.width, box.height) < 2 * half + 1:
         raise NoKernelCandidatesError(
             f"images of {box.width}x{box.height} pixels have no room for a region of {2 * half + 1} pixels, kernel "
             f"of {kernelSize} included; use larger images, a smaller kernelSize or regionConfig.halfWidth",
             nSources=0,
         )
-    if config.regionConfig.layout == "tiles":
-        centres = _tileCentres(template, science, config, half)
+    if options.regions.layout == "tiles":
+        centres = _tileCentres(template, science, options, half, threads)
     else:
         x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
         inside = insideFit(x, y, box, kernelSize)
@@ -57,7 +65,7 @@ def regionCentres(
         # A star near the edge stays inside its region, if not in the middle.
         centres = np.clip(centres, low, high)
         centres = centres[np.sort(np.unique(centres, axis=0, return_index=True)[1])]
-    centres = centres[: config.regionConfig.maxRegions]
+    centres = centres[: options.regions.maxRegions]
     # In the sequence of their places: who gave them in which changes no sum.
     return centres[np.lexsort(centres.T)]
 
@@ -72,59 +80,85 @@ def insideFit(
     return inside
 
 
-def _tileCentres(template: MaskedImage, science: MaskedImage, config: Any, half: int) -> IntArray:
+def _tileCentres(
+    template: MaskedImage, science: MaskedImage, options: KernelOptions, half: int, threads: int
+) -> IntArray:
     """Return the middles of tiles side by side, those with most light first if there are too many.
 
-    Of a field with more tiles than ``regionConfig.maxRegions`` a tenth of them are spread evenly, for the background.
+    Of a field with more tiles than ``maxRegions`` a tenth of them are spread evenly, for the background.
     """
-    box = science.getBBox()
-    side = 2 * config.regionConfig.halfWidth + 1
+    box, maxRegions = science.getBBox(), options.regions.maxRegions
+    side = 2 * options.regions.halfWidth + 1
     middles = []
     for low, length in ((box.x0 + half, box.width), (box.y0 + half, box.height)):
         count = max(1, (length - 2 * half - 1) // side + 1)
         middles.append(low + np.round(np.linspace(0, length - 2 * half - 1, count)).astype(np.int64))
     centres: IntArray = np.array([(x, y) for y in middles[1] for x in middles[0]])
-    planes = config.badPlanes()
-    light = np.array([_light(template, x, y, config.regionConfig.halfWidth, planes) for x, y in centres])
+    light = _core.tileLight(
+        stampTuple(template, options.badPlanes()),
+        centres[:, 0] - box.x0,
+        centres[:, 1] - box.y0,
+        options.regions.halfWidth,
+        nThreads=threads,
+    )
     centres, light = centres[np.isfinite(light)], light[np.isfinite(light)]
-    if len(centres) <= config.regionConfig.maxRegions:
-        return centres[np.argsort(-light, kind="stable")]
-    nEven = config.regionConfig.maxRegions // 10
-    even = np.unique(np.linspace(0, len(centres) - 1, nEven).astype(np.int64))
-    others = np.setdiff1d(np.arange(len(centres)), even)
-    brightest = others[np.argsort(-light[others], kind="stable")][: config.regionConfig.maxRegions - even.size]
+    order = np.argsort(-light, kind="stable")
+    if len(centres) <= maxRegions:
+        return centres[order]
+    even = np.unique(np.linspace(0, len(centres) - 1, maxRegions // 10).astype(np.int64))
+    brightest = order[~np.isin(order, even)][: maxRegions - even.size]
     return np.concatenate([centres[even], centres[brightest]])
 
 
-def _light(image: MaskedImage, x: int, y: int, half: int, planes: Sequence[str]) -> float:
-    """Return how far the bright pixels of a region stand above its others, in sigma; NaN if it has none."""
-    part = image.subset(Box(int(x) - half, int(y) - half, 2 * half + 1, 2 * half + 1))
-    pixels, variance = part.image[::2, ::2], part.variance[::2, ::2]
-    good = ~part.badPixels(planes)[::2, ::2] & np.isfinite(variance)
-    if good.sum() < 16:
-        return float("nan")
-    low, high = np.partition(pixels[good], [good.sum() // 2, int(0.98 * good.sum())])[
-        [good.sum() // 2, int(0.98 * good.sum())]
-    ]
-    noise = float(np.sqrt(max(float(np.median(variance[good])), 0.0)))
-    return float(high - low) / noise if noise > 0.0 else float(high - low)
+class RegionCells(SpatialCellSet):
+    """Regions in cells.
+
+    template, science : the image to convolve and the image to match, on one grid; kernelSize : pixels; state : their
+    pixels in the core, where a fit has begun.
+    """
+
+    def __init__(self, template: MaskedImage, science: MaskedImage, options: KernelOptions, kernelSize: int) -> None:
+        super().__init__(science.getBBox(), options.sizeCellX, options.sizeCellY)
+        self.template, self.science, self.kernelSize = template, science, kernelSize
+        self.state: RegionState | None = None
+
+    def regionsToFit(self, nPerCell: int) -> list[KernelCandidate]:
+        """Return the best `nPerCell` regions of each cell that are not BAD, in the sequence of their places."""
+        return sorted(self.activeCandidates(nPerCell), key=lambda candidate: candidate.id)
+
+    def makeState(
+        self, basisList: npt.NDArray[np.float64], options: KernelOptions, threads: int, stamps: Any = None
+    ) -> RegionState:
+        """Return the regions that are to be fitted, with their equations for a basis (n, h, w).
+
+        `stamps` are their pixels, if they have been read before.
+        """
+        regions = self.regionsToFit(options.nStarPerCell)
+        x, y = (np.array([getattr(region, name) for region in regions], dtype=np.int64) for name in ("x", "y"))
+        if stamps is None:
+            stamps = readStamps(self.template, self.science, x, y, self.kernelSize, options, threads)
+        return RegionState(stamps, x, y, basisList, self.bbox, options, threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "state": None}
 
 
 def makeRegions(
     template: MaskedImage,
     science: MaskedImage,
-    config: Any,
+    options: KernelOptions,
     kernelSize: int,
     sources: Any = None,
-) -> SpatialCellSet:
+    threads: int = 1,
+) -> RegionCells:
     """Cut regions out of both images, as views, and put them into cells; parameters as for `regionCentres`."""
-    centres = regionCentres(template, science, config, kernelSize, sources)
-    half = config.regionConfig.halfWidth + kernelSize // 2
+    centres = regionCentres(template, science, options, kernelSize, sources, threads)
+    half = options.regions.halfWidth + kernelSize // 2
     side = 2 * half + 1
-    cellSet = SpatialCellSet(science.getBBox(), config.sizeCellX, config.sizeCellY)
+    cells = RegionCells(template, science, options, kernelSize)
     for rank, (x, y) in enumerate(centres.tolist()):
         box = Box(x - half, y - half, side, side)
-        cellSet.insertCandidate(
-            KernelCandidate(x, y, template.subset(box), science.subset(box), config, rating=-float(rank))
+        cells.insertCandidate(
+            KernelCandidate(x, y, template.subset(box), science.subset(box), options, rating=-float(rank))
         )
-    return cellSet
+    return cells

@@ -1,21 +1,18 @@
-"""Regions with their weights and equations while a fit goes on."""
+"""Regions with their weights and equations while a fit goes on; all pixels and matrices are the core's."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.exposure import Box
+from psfmatch.config import KernelOptions, RegionOptions
+from psfmatch.exposure import Box, MaskedImage
 from psfmatch.kernels.spatialFunction import coreFunction, frameOf
-from psfmatch.regions.outliers import SMOOTHING, boxSum, findOutliers
-from psfmatch.regions.pixels import BoolStack, PixelRegions, PixelStack, Residuals
-from psfmatch.regions.system import RegionSystem, SpatialModel
-from psfmatch.strips import mapStrips
+from psfmatch.regions.models import SpatialModel
+from psfmatch.visitors import stampTuple
 
-__all__ = ["RegionState", "foldsOf"]
+__all__ = ["RegionState", "foldsOf", "readStamps"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -25,10 +22,6 @@ FEW_REGIONS = 12
 """Up to so many regions are each withheld alone."""
 FOLD_BLOCK = 128
 """Side (pixels) of the blocks that share a fold: neighbouring regions overlap and must not vouch for each other."""
-VARIANCE_CHANGE = 0.05
-"""Equations are made again where the variance of a pixel has changed by more than this part, or its rejection."""
-TYPICAL_NOISE = 0.1
-"""Sum of squares of a usual kernel of unit sum: the template's share of the variance before any kernel is known."""
 
 
 class RegionState:
@@ -36,109 +29,89 @@ class RegionState:
 
     Parameters
     ----------
-    regions
+    stamps
+        Of `readStamps`.
+    x, y : (regions,)
+        Middles of the regions, parent pixels.
     basisList : (n, h, w)
     bbox
         The box over which kernel and background vary.
-    modelType
-        "chebyshev1" or "polynomial".
-    kernelNorm
-        Expected root of the sum of squares of the kernel.
+    options
+        Of the kernel: spatial model, expected norm.
+    threads
+        Number of threads; the result does not depend on it.
     """
 
     def __init__(
-        self, regions: PixelRegions, basisList: FloatArray, bbox: Box, modelType: str, kernelNorm: float
+        self,
+        stamps: _core.RegionStamps,
+        x: IntArray,
+        y: IntArray,
+        basisList: FloatArray,
+        bbox: Box,
+        options: KernelOptions,
+        threads: int,
     ) -> None:
-        self.regions = regions
-        self.basisList = basisList
-        self.modelType = modelType
-        self.frame = frameOf(bbox)
-        self.kernelNorm = kernelNorm
-        self.folds = foldsOf(regions.x, regions.y)
-        self.rejected: BoolStack = np.zeros_like(regions.usable)
-        self._basis = _core.PreparedBasis(basisList)
-        n = len(basisList) + 1
-        self._matrices, self._sides = np.zeros((len(regions), n, n)), np.zeros((len(regions), n))
-        self._weights: PixelStack = np.full_like(regions.science, -1)
-        variance = np.empty_like(regions.science)
+        self.stamps, self.x, self.y = stamps, x.astype(np.float64), y.astype(np.float64)
+        self.basisList, self.frame, self.threads = basisList, frameOf(bbox), threads
+        self.modelType, self.kernelNorm = options.spatialModelType, options.regions.kernelNorm
+        self.folds = foldsOf(self.x, self.y)
+        self.fit = _core.RegionFit(stamps, _core.PreparedBasis(basisList), nThreads=threads)
+        self.nPasses = 0
 
-        def expect(part: slice) -> None:
-            usable = regions.usable[part]
-            count = np.maximum(boxSum(usable.astype(np.float32), SMOOTHING), np.float32(1))
-            smooth = boxSum(np.where(usable, regions.scienceVariance[part], np.float32(0)), SMOOTHING) / count
-            ours = np.where(usable, regions.templateVariance[part], np.float32(0))
-            np.add(smooth, np.float32(TYPICAL_NOISE) * ours, out=variance[part])
+    def __len__(self) -> int:
+        return len(self.stamps)
 
-        mapStrips(expect, variance.shape, regions.threads)
-        self.setVariance(variance)
-
-    def setVariance(self, variance: PixelStack) -> None:
-        """Weigh the pixels by this variance (regions, h, w), but for those that are rejected."""
-        self._variance = variance
-        weights, isChanged = np.empty_like(self._weights), np.empty(len(self.regions), dtype=bool)
-
-        def weigh(part: slice) -> None:
-            usable = self.regions.usable[part] & ~self.rejected[part] & (variance[part] > 0.0)
-            own, before = weights[part], self._weights[part]
-            own[...] = np.where(usable, np.float32(1) / np.where(usable, variance[part], np.float32(1)), np.float32(0))
-            change = (np.abs(own - before) > VARIANCE_CHANGE * own) | ((own == 0) != (before == 0))
-            isChanged[part] = change.any(axis=(1, 2))
-
-        mapStrips(weigh, weights.shape, self.regions.threads)
-        changed = np.flatnonzero(isChanged)
-        if changed.size:
-            self._weights[changed] = weights[changed]
-            part = self.regions if changed.size == len(self.regions) else self.regions.subset(changed)
-            self._matrices[changed], self._sides[changed] = part.equations(self._basis, weights[changed])
-
-    def system(self, maxOrder: int) -> RegionSystem:
+    def system(self, maxOrder: int) -> _core.SpatialSystem:
         """Return the equations of all regions as they are weighted now, for models up to an order."""
-        regions = self.regions
-        squares, noise = np.empty((2, len(regions)))
-
-        def add(part: slice) -> None:
-            weights = self._weights[part]
-            science = np.where(weights > 0, regions.science[part], np.float32(0)).astype(np.float64)
-            templateVariance = np.where(weights > 0, regions.templateVariance[part], np.float32(0))
-            squares[part] = np.einsum("tyx,tyx,tyx->t", weights, science, science)
-            noise[part] = np.einsum("tyx,tyx->t", weights, templateVariance, dtype=np.float64)
-
-        mapStrips(add, regions.science.shape, regions.threads)
-        return RegionSystem(
-            self._matrices,
-            self._sides,
-            squares,
-            noise,
+        return _core.SpatialSystem(
+            self.fit.equations,
+            self.x,
+            self.y,
             self.folds,
-            coreFunction(self.modelType, maxOrder, self.frame).evaluate(regions.x, regions.y).T,
+            coreFunction(self.modelType, maxOrder, self.frame),
             self.basisList,
             self.kernelNorm,
-            regions.threads,
+            nThreads=self.threads,
         )
 
-    def judge(self, system: RegionSystem, model: SpatialModel) -> Residuals:
+    def judge(self, model: SpatialModel) -> _core.RegionResiduals:
         """Return the residuals of every region under the solution from the other folds."""
-        return self.regions.residuals(self.basisList, *system.heldOut(model))
+        coefficients, backgrounds, _ = self.system(model.highestOrder).heldOut(model.toCore())
+        return self.fit.judge(coefficients, backgrounds, nThreads=self.threads)
 
-    def unreject(self) -> None:
-        """Take all pixels back that were rejected."""
-        if self.rejected.any():
-            self.rejected = np.zeros_like(self.rejected)
-            self.setVariance(self._variance)
-
-    def reject(self, residuals: Residuals, config: Any) -> bool:
+    def reject(self, residuals: _core.RegionResiduals, options: RegionOptions) -> bool:
         """Reject the pixels that a held-out model cannot explain, and weigh the others anew; return if it changed."""
-        before = self.rejected
-        if config.rejectPixels:
-            self.rejected = findOutliers(residuals, config.threshold, config.growth, self.regions.threads)
-        self.setVariance(residuals.variance)
-        return not np.array_equal(before, self.rejected)
+        self.nPasses += 1
+        rejected = (
+            _core.findOutliers(residuals, threshold=options.threshold, growth=options.growth, nThreads=self.threads)
+            if options.rejectPixels
+            else None
+        )
+        return self.fit.reweigh(residuals, rejected, nThreads=self.threads)
 
-    @property
-    def pixelCounts(self) -> IntArray:
-        """Pixels of each region that have weight."""
-        counts: IntArray = np.count_nonzero(self._weights > 0, axis=(1, 2))
-        return counts
+
+def readStamps(
+    template: MaskedImage,
+    science: MaskedImage,
+    x: IntArray,
+    y: IntArray,
+    kernelSize: int,
+    options: KernelOptions,
+    threads: int,
+) -> _core.RegionStamps:
+    """Cut the regions about middle pixels x, y (parent) out of both images, for kernels of `kernelSize` pixels."""
+    x0, y0 = science.xy0
+    return _core.RegionStamps(
+        *(stampTuple(image, options.badPlanes()) for image in (template, science)),
+        x - x0,
+        y - y0,
+        options.regions.halfWidth,
+        kernelSize,
+        kernelSize,
+        saturatedBits=template.mask.getPlaneBitMask(("SAT",), ignoreMissing=True),
+        nThreads=threads,
+    )
 
 
 def foldsOf(x: FloatArray, y: FloatArray) -> IntArray:
@@ -150,7 +123,8 @@ def foldsOf(x: FloatArray, y: FloatArray) -> IntArray:
         return np.arange(x.size)
     block = (x // FOLD_BLOCK).astype(np.int64), (y // FOLD_BLOCK).astype(np.int64)
     folds: IntArray = (block[0] + 3 * block[1]) % N_FOLDS
-    if np.bincount(folds, minlength=N_FOLDS).min() == 0 or np.bincount(folds).max() > 0.5 * x.size:
+    counts = np.bincount(folds, minlength=N_FOLDS)
+    if counts.min() == 0 or counts.max() > 0.5 * x.size:
         order = np.lexsort((x, y))
         folds = np.empty(x.size, dtype=np.int64)
         folds[order] = np.arange(x.size) % N_FOLDS
