@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from psfmatch import Box, MaskedImage
-from psfmatch.errors import KernelSolutionError
+from psfmatch import Box, MaskedImage, _core
 from psfmatch.modelChoice.family import DEGREES, EQUAL_DEGREES, WIDEST_SIGMA, familyOf, kernelNorm
 from psfmatch.modelChoice.trial import Trial, trimmedDifference
 from psfmatch.regions import SpatialModel
@@ -89,20 +88,18 @@ def test_kernelNorm():
 
 
 class FakeSystem:
-    """Held-out chi-squares that are told, None for a model without solution."""
+    """Held-out chi-squares that are told by the order of the kernel, None for a model without solution."""
 
-    def __init__(self, figures):
+    def __init__(self, *figures):
         self.figures = figures
         self.nCalls = 0
 
     def heldOut(self, model):
         self.nCalls += 1
-        if self.figures[model] is None:
-            raise KernelSolutionError("no solution")
-        return self.figures[model], 0.0
-
-    def chiSquares(self, coefficients, backgrounds):
-        return coefficients
+        figures = self.figures[model.kernelOrder]
+        if figures is None:
+            raise _core.SolutionError("no solution")
+        return None, None, figures
 
 
 def models(*orders):
@@ -115,26 +112,42 @@ def test_bestModel():
     base = np.full(100, 50.0)
     better = base - 2.0
     noisy = better + np.where(np.arange(100) % 2, 10.0, -10.1)  # by 5 in all, its error 100
-    system = FakeSystem({low: base, middle: better, high: noisy})
+    system = FakeSystem(base, better, noisy)
     trial = Trial(system)
-    chosen, differences = trial.best([low, middle, high])
-    assert chosen == middle
-    assert differences[0] == pytest.approx(200.0)
-    assert differences[1] == 0.0
+    assert trial.best([low, middle, high]) == middle
+    assert trial.gain(low, middle)[0] == pytest.approx(200.0)
     # The extreme hundredth on either side is cut at quantiles that are the others' values.
-    assert differences[2] == pytest.approx(-5.0)
+    assert trial.gain(high, middle)[0] == pytest.approx(-5.0)
     assert system.nCalls == 3
-    assert trial.best([middle, high, low])[0] == middle
-    assert trial.best([low])[0] == low
+    assert trial.best([middle, high, low]) == middle
+    assert trial.best([low]) == low
+
+
+def test_climb():
+    """Up while the next is better; else down while the richer is no better; what lies beyond is not tried."""
+    base, better, best = (np.full(100, value) for value in (50.0, 48.0, 46.0))
+    ladder = models(0, 1, 2, 3)
+    system = FakeSystem(base, better, best, best)
+    assert Trial(system).climb(ladder) == ladder[2]
+    assert system.nCalls == 4
+    assert Trial(system).climb(ladder, 1) == ladder[2]
+    # From the top: no better than the second, which is better than the one before.
+    trial = Trial(system)
+    assert trial.climb(ladder, 3) == ladder[2]
+    assert trial.judged(ladder) == ladder[1:]
+    flat = Trial(FakeSystem(base, base, base, base))
+    assert flat.climb(ladder, 2) == ladder[0]
+    assert flat.climb(ladder) == ladder[0]
+    assert flat.climb(ladder[:1]) == ladder[0]
 
 
 def test_modelsWithoutSolution():
     low, middle, high = models(0, 1, 2)
-    trial = Trial(FakeSystem({low: None, middle: np.full(5, 3.0), high: None}))
-    chosen, differences = trial.best([low, middle, high])
-    assert chosen == middle
-    assert differences == [math.inf, 0.0, math.inf]
+    trial = Trial(FakeSystem(None, np.full(5, 3.0), None))
+    assert trial.best([low, middle, high]) == middle
+    assert trial.gain(middle, high)[0] == -math.inf
     assert trial.heldOut(high) is None
+    assert trial.climb([low, middle, high]) == middle
 
 
 def test_trimmedDifference():

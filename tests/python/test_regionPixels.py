@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from psfmatch import MaskedImage, frontDoorConfig
-from psfmatch.modelChoice import chooseKernel
+from psfmatch.config import KernelOptions
+from psfmatch.modelChoice import chooseKernel, effortFor
 from psfmatch.modelChoice.family import familyOf
-from psfmatch.regions import PixelRegions, fitRegions, makeRegions
+from psfmatch.regions import fitRegions, makeRegions
 from psfmatch.testing import simulatePair
 
 # Stars alone, without anything that a fit has to reject.
@@ -26,7 +27,7 @@ PLAIN = {
 
 
 @pytest.fixture(scope="module")
-def config():
+def options():
     """Of the active kernel: one kernel and one background for the field, regions side by side."""
     kernel = frontDoorConfig().kernel.active
     kernel.update(
@@ -36,13 +37,14 @@ def config():
         fitForBackground=True,
         calculateKernelUncertainty=True,
     )
+    kernel.nStarPerCell = -1
     kernel.regionConfig.layout = "tiles"
-    return kernel
+    return KernelOptions.fromConfig(kernel)
 
 
-def test_saturatedTemplateUnderTheKernel(config):
+def test_saturatedTemplateUnderTheKernel(options):
     """One of the template costs all pixels whose kernel footprint holds it, one of the science image only itself."""
-    height, width = 7, 11
+    size = 11
     generator = np.random.default_rng(1)
     template, science = (
         MaskedImage(
@@ -53,20 +55,20 @@ def test_saturatedTemplateUnderTheKernel(config):
     for image, places in ((template, ((20, 30), (21, 30), (50, 80))), (science, ((32, 60),))):
         for y, x in places:
             image.mask[y, x] |= image.mask.getPlaneBitMask("SAT")
-    candidates = list(makeRegions(template, science, config, max(height, width)))
-    regions = PixelRegions.ofCandidates(candidates, config, (height, width), 1)
-    assert len(regions) == len(candidates) > 1
+    cells = makeRegions(template, science, options, size)
+    candidates, stamps = cells.regionsToFit(-1), cells.readStamps(options, 1)
+    assert len(stamps) == len(candidates) > 1
     saturated = template.mask.hasAny("SAT")
-    for candidate, usable in zip(candidates, regions.usable, strict=True):
+    for candidate, usable in zip(candidates, stamps.usable, strict=True):
         y0, x0 = int(candidate.y) - usable.shape[0] // 2, int(candidate.x) - usable.shape[1] // 2
         for i, j in np.ndindex(usable.shape):
             y, x = y0 + i, x0 + j
-            footprint = saturated[y - height // 2 : y + height // 2 + 1, x - width // 2 : x + width // 2 + 1]
+            footprint = saturated[y - size // 2 : y + size // 2 + 1, x - size // 2 : x + size // 2 + 1]
             assert usable[i, j] == (not footprint.any() and (y, x) != (32, 60))
-    assert not regions.usable.all()
+    assert not np.all(stamps.usable)
 
 
-def test_varianceOfNoisyPixels(config):
+def test_varianceOfNoisyPixels(options):
     """Variance planes made of the noisy pixels themselves draw the background down by an electron, but not here.
 
     A pixel that is low by chance has less variance and would weigh more: at a gain of 1 that is a count. The standard
@@ -87,23 +89,25 @@ def test_varianceOfNoisyPixels(config):
             skySubtracted=True,
             estimateVariance=estimateVariance,
         )
-        family = familyOf(2.6, 3.8, (256, 256), config.regionConfig.halfWidth)
-        cellSet = makeRegions(pair.template.maskedImage, pair.science.maskedImage, config, family.kernelSize)
-        fits.append(fitRegions(list(cellSet), family.basis(), cellSet.bbox, config, 1))
+        family = familyOf(2.6, 3.8, (256, 256), options.regions.halfWidth)
+        cells = makeRegions(pair.template.maskedImage, pair.science.maskedImage, options, family.kernelSize)
+        fits.append(fitRegions(cells, family.basis(), options, 1))
     for fit in fits:
         assert fit.background.sigma(128, 128) < 0.05
         assert abs(fit.background(128, 128)) < 5 * fit.background.sigma(128, 128)
-        assert abs(fit.kernel.kernelSum(128, 128) - 1.25) < 5 * fit.solution.kernelSumError
+        assert abs(fit.kernel.kernelSum(128, 128) - 1.25) < 5 * fit.kernelSumError
     # The same noise in both: the two agree better than either is known.
     assert abs(fits[1].background(128, 128) - fits[0].background(128, 128)) < fits[0].background.sigma(128, 128)
 
 
 @pytest.mark.parametrize(("variation", "scienceFwhm"), [(0.0, 3.8), (0.4, 4.6)])
-def test_variationIsChosen(config, variation, scienceFwhm):
+def test_variationIsChosen(options, variation, scienceFwhm):
     """A kernel that is the same everywhere gets order 0 or the least variation; a width that varies by 40 %, more."""
     pair = simulatePair(1, 256, **PLAIN, brightStars=400, scienceVariation=variation, scienceFwhm=scienceFwhm)
     stars = pair.truth.stars[np.argsort(-np.asarray(pair.truth.stars["flux"]))]
-    choice = chooseKernel(pair.template.maskedImage, pair.science.maskedImage, stars, (2.6, scienceFwhm), config, 1)
+    fwhms = 2.6, scienceFwhm
+    effort = effortFor(options, len(stars), fwhms, (256, 256))
+    choice = chooseKernel(pair.template.maskedImage, pair.science.maskedImage, stars, fwhms, effort, 1)
     order, scale = choice.fields["spatialKernelOrder"], choice.regionFields["variationScale"]
     assert (order >= 1) if variation else (order == 0 or scale == 0.01)
     # Each is told once for each family of Gaussians that was tried.

@@ -40,6 +40,7 @@ class RegionOptions:
     variationScale: float
     widthScale: float
     kernelNorm: float
+    firstDegrees: tuple[int, ...]
 
     @classmethod
     def fromConfig(cls, config: Config) -> Self:

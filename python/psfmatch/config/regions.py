@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsst.pex.config import ChoiceField, Config, Field, RangeField
+from lsst.pex.config import ChoiceField, Config, Field, ListField, RangeField
 
 __all__ = ["RegionConfig"]
 
@@ -29,7 +29,7 @@ class RegionConfig(Config):
         min=1,
     )
     iterations = RangeField(
-        doc="Most rounds of solution, rejection and new weights before the last solution.",
+        doc="Most passes of solution, rejection and new weights before the last solution.",
         dtype=int,
         default=3,
         min=1,
@@ -76,4 +76,11 @@ class RegionConfig(Config):
         default=0.35,
         min=0.0,
         inclusiveMin=False,
+    )
+    firstDegrees = ListField[int](
+        doc=(
+            "Degrees of the Gaussians' polynomials in the first pass, which takes usual orders and priors: what it "
+            "rejects no later choice has touched. Empty: the first pass is as all others."
+        ),
+        default=[],
     )

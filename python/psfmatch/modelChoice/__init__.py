@@ -1,10 +1,11 @@
-"""Which kernel model serves pixels that it has not seen: its Gaussians, orders and priors, from stars or tiles.
+"""Choice of the kernel model by what it leaves of pixels that it has not seen.
 
-`family` has the Gaussians that two PSFs ask for, `trial` compares models on held-out regions, `layouts` stars and
-tiles, `choosing` goes through them one choice at a time.
+`policy` says how much is tried, `family` which Gaussians, `layouts` where the regions lie, `models` goes field by field
+over orders and priors, `trial` compares two models, `choosing` is the whole way.
 """
 
 from psfmatch.modelChoice.choosing import KernelChoice, chooseKernel
+from psfmatch.modelChoice.policy import effortFor
 from psfmatch.modelChoice.trial import Choice
 
-__all__ = ["Choice", "KernelChoice", "chooseKernel"]
+__all__ = ["Choice", "KernelChoice", "chooseKernel", "effortFor"]

@@ -9,65 +9,61 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.config import KernelOptions
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, kernelNorm, pointFamilyOf, richFamilyOf
-from psfmatch.modelChoice.layouts import chooseLayout, usualModel
-from psfmatch.modelChoice.trial import Choice, Trial
-from psfmatch.regions import PixelRegions, RegionState, SpatialModel, makeRegions
+from psfmatch.modelChoice.layouts import chooseLayout
+from psfmatch.modelChoice.models import FieldModel, chooseModel
+from psfmatch.modelChoice.policy import ENOUGH_STARS, Effort
+from psfmatch.modelChoice.trial import Choice
+from psfmatch.regions import RegionCells, RegionState, makeRegions, usualModel
 from psfmatch.regions.layout import regionCentres
-from psfmatch.regions.pixels import BoolStack, Residuals
 
 __all__ = ["KernelChoice", "chooseKernel"]
 
 FloatArray = npt.NDArray[np.float64]
+Fwhms = tuple[float | None, float | None]
 log = logging.getLogger("psfmatch.modelChoice")
 
-VARIATIONS = ((0, 0.003), (1, 0.003), (1, 0.03), (2, 0.003), (2, 0.01), (2, 0.03), (2, 0.1), (3, 0.01), (3, 0.1))
-"""Orders of the kernel over the field, and its expected variation in units of its norm beside that with its width."""
-SHAPE_SCALES = (0.3, 1.0)
-BACKGROUND_ORDERS = (0, 1, 2, 3)
-MAX_ORDER = 3
-MAX_PARAMETERS = 800
-"""Of a model that is tried: larger ones take seconds, and no field has needed them."""
-ENOUGH_REGIONS = 400
-"""Regions around stars that leave nothing for tiles to add."""
-MAX_TILES = 600
-BRIGHT_SIGNAL = 5.0
-"""Predicted light of a pixel, in sigma, above which it tells what rejection does to bright sources."""
 LEAST_GAIN = 0.01
 """Rejection stays, and so do the usual Gaussians, unless bright pixels scatter by this part less without."""
-LARGEST_PULL = 5.0
 MIN_BRIGHT_REGIONS = 20
 """With bright pixels, without which a hundred functions are not tried."""
 WELL_FITTED = 1.5
-"""Scatter of held-out bright pixels that asks for no more functions: variable stars and transients make nearly that."""
+"""Scatter of held-out bright pixels that asks for nothing else: variable stars and transients make nearly that."""
 
 
 @dataclass(frozen=True)
 class KernelChoice:
-    """What was chosen: fields of the active kernel configuration and of its ``regionConfig``, and why."""
+    """What was chosen: fields of the active kernel configuration and of its ``regionConfig``, and why.
+
+    cells : the regions, on which the fit has begun; it goes on where the configuration has these fields.
+    """
 
     fields: dict[str, Any]
     regionFields: dict[str, Any]
     choices: tuple[Choice, ...]
+    cells: RegionCells
 
 
 def chooseKernel(
     convolved: MaskedImage,
     other: MaskedImage,
     sources: Any,
-    fwhms: tuple[float | None, float | None],
-    config: Any,
+    fwhms: Fwhms,
+    effort: Effort,
     threads: int,
     *,
     starsOnly: bool = False,
+    pinned: Collection[str] = (),
 ) -> KernelChoice:
     """Choose the kernel's basis, its orders, its priors, and the layout of its regions.
 
@@ -79,12 +75,14 @@ def chooseKernel(
         Table with x and y (parent pixels), most useful first; may be empty.
     fwhms
         FWHM (pixels) of both PSFs, in the same sequence; None: unknown.
-    config
-        Active kernel configuration that the choice starts from.
+    effort
+        What is tried, of `effortFor`, and the options of the kernel that the choice starts from.
     threads
         Number of threads.
     starsOnly
         The sources are the caller's: nothing else is fitted.
+    pinned
+        Names of fields of the kernel's configuration that stay as `effort.options` has them.
 
     Raises
     ------
@@ -93,90 +91,188 @@ def chooseKernel(
     KernelSolutionError
         If no model has a solution.
     """
-    region = config.regionConfig
-    family = familyOf(*fwhms, other.shape, region.halfWidth)
-    basisList = family.basis()
-    norm = kernelNorm(convolved, other, sources, family, config.badPlanes())
-    starState = None
-    nStars = len(regionCentres(convolved, other, config, family.kernelSize, sources))
-    if nStars >= config.minKernelSources:
-        starState = _stateOf(convolved, other, config, family, basisList, sources, norm, threads)
-    layout, state = "stars", starState
+    options = effort.options
+    family = _pinnedFamily(familyOf(*fwhms, other.shape, options.regions.halfWidth), options, pinned)
+    if "regionConfig.kernelNorm" not in pinned:
+        norm = kernelNorm(convolved, other, sources, family, options.badPlanes())
+        options = _withRegions(options, kernelNorm=norm)
+    field = _Field(convolved, other, sources, threads)
+    layout, layoutChoice = _chooseLayout(field, family, options, effort.maxTiles, starsOnly, pinned)
+    fixed = {name: value for name, (pin, value) in _modelFields(options).items() if pin in pinned}
+
+    def fit(tried: GaussianFamily) -> _FamilyFit:
+        return _fitFamily(layout, tried, fixed, effort.isThorough, "regionConfig.rejectPixels" in pinned)
+
+    best = fit(family)
+    told = [_toldGaussians(fwhms, family), layoutChoice, *best.choices]
+    if not any(name.startswith("alard") for name in pinned):
+        if family.isEqual:
+            best, choices = _choosePoint(best, fit(pointFamilyOf(family)))
+            told += choices
+        if best.scatter > WELL_FITTED and best.nBright >= MIN_BRIGHT_REGIONS:
+            best, choices = _chooseFamily(best, fit(richFamilyOf(family)))
+            told += choices
+    layout.cells.state = best.found.state
+    return KernelChoice(_kernelFields(best), _regionFields(best, layout.options), tuple(told), layout.cells)
+
+
+def _withRegions(options: KernelOptions, **changes: Any) -> KernelOptions:
+    return replace(options, regions=replace(options.regions, **changes))
+
+
+def _pinnedFamily(family: GaussianFamily, options: KernelOptions, pinned: Collection[str]) -> GaussianFamily:
+    """Return the family with the kernel size, widths and degrees that are pinned; the widths give their number."""
+    if "kernelSize" in pinned:
+        family = replace(family, kernelSize=options.kernelSize)
+    if "alardSigGauss" in pinned or "alardNGauss" in pinned or "alardDegGauss" in pinned:
+        family = replace(family, sigmas=options.alardSigGauss, degrees=(options.alardDegGauss,), isEqual=False)
+    return family
+
+
+def _modelFields(options: KernelOptions) -> dict[str, tuple[str, Any]]:
+    """Return the fields of a `SpatialModel` with their names and values in a configuration."""
+    regions = options.regions
+    return {
+        "kernelOrder": ("spatialKernelOrder", options.spatialKernelOrder),
+        "backgroundOrder": ("spatialBgOrder", options.spatialBgOrder),
+        "shapeScale": ("regionConfig.shapeScale", regions.shapeScale),
+        "variationScale": ("regionConfig.variationScale", regions.variationScale),
+        "widthScale": ("regionConfig.widthScale", regions.widthScale),
+    }
+
+
+def _kernelFields(fit: _FamilyFit) -> dict[str, Any]:
+    return {
+        "fitMethod": "regions",
+        "scaleByFwhm": False,
+        "alardNGauss": len(fit.family.sigmas),
+        "alardSigGauss": list(fit.family.sigmas),
+        "alardDegGauss": list(fit.found.degrees),
+        "kernelSize": fit.family.kernelSize,
+        "spatialKernelOrder": fit.found.model.kernelOrder,
+        "spatialBgOrder": fit.found.model.backgroundOrder,
+        "nStarPerCell": -1,
+        "calculateKernelUncertainty": True,
+    }
+
+
+def _regionFields(fit: _FamilyFit, options: KernelOptions) -> dict[str, Any]:
+    model, regions = fit.found.model, options.regions
+    return {
+        "layout": regions.layout,
+        "halfWidth": regions.halfWidth,
+        "maxRegions": regions.maxRegions,
+        "kernelNorm": regions.kernelNorm,
+        "rejectPixels": fit.doReject,
+        "shapeScale": model.shapeScale,
+        "variationScale": model.variationScale,
+        "widthScale": model.widthScale,
+        "firstDegrees": list(fit.family.usualDegrees),
+    }
+
+
+# Where the regions lie
+
+
+@dataclass(frozen=True)
+class _Field:
+    """The image to convolve and the image to match, on one grid, and the sources, most useful first."""
+
+    convolved: MaskedImage
+    other: MaskedImage
+    sources: Any
+    threads: int
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Regions of one layout: the cells, the options that they were made with, their pixels in the core."""
+
+    cells: RegionCells
+    options: KernelOptions
+    stamps: Any
+    threads: int
+
+    @classmethod
+    def of(cls, field: _Field, kernelSize: int, options: KernelOptions) -> _Layout:
+        pair = field.convolved, field.other
+        cells = makeRegions(*pair, options, kernelSize, field.sources, field.threads)
+        return cls(cells, options, cells.readStamps(options, field.threads), field.threads)
+
+    def state(self, family: GaussianFamily, *, rejectPixels: bool = True) -> RegionState:
+        """Return the equations for a family; what a usual model cannot explain is rejected."""
+        state = self.cells.makeState(family.basis(), self.options, self.threads, self.stamps)
+        usual = usualModel(family.images(family.usualDegrees), len(state))
+        state.reject(state.judge(usual), replace(self.options.regions, rejectPixels=rejectPixels))
+        return state
+
+
+def _chooseLayout(
+    field: _Field,
+    family: GaussianFamily,
+    options: KernelOptions,
+    maxTiles: int,
+    starsOnly: bool,
+    pinned: Collection[str],
+) -> tuple[_Layout, Choice]:
+    """Return the regions to fit: around the stars, or tiles where these serve withheld stars better."""
+
+    def layOut(layout: str, maxRegions: int) -> _Layout:
+        return _Layout.of(field, family.kernelSize, _withRegions(options, layout=layout, maxRegions=maxRegions))
+
+    def told(layout: _Layout, other: str, sentence: str) -> tuple[_Layout, Choice]:
+        count = len(layout.cells)
+        return layout, Choice("layout", layout.options.regions.layout, count, other, math.nan, sentence)
+
+    regions = options.regions
+    if "regionConfig.layout" in pinned and regions.layout == "tiles":
+        tiles = layOut("tiles", regions.maxRegions)
+        return told(tiles, "stars", f"Tiles over all good pixels ({len(tiles.cells)}), as asked for.")
+    nStars = len(regionCentres(field.convolved, field.other, options, family.kernelSize, field.sources, field.threads))
     if starsOnly:
-        if starState is None:
-            counts = {"nSources": nStars, "nRequired": config.minKernelSources}
-            if nStars == 0:
-                raise NoKernelCandidatesError(
-                    f"all {len(sources)} sources of candidateList lie outside the images, or too close to their edge",
-                    **{**counts, "nSources": len(sources)},
-                )
-            raise InsufficientKernelSourcesError(
-                f"{nStars} sources given on the images, minKernelSources is {config.minKernelSources}", **counts
-            )
-        layoutChoice = Choice(
-            "layout", "stars", len(starState.regions), "tiles", math.nan,
-            f"Regions around the {len(starState.regions)} stars given.",
-        )  # fmt: skip
-    elif starState is None or len(starState.regions) < ENOUGH_REGIONS:
-        tileConfig = _Layout(config, "tiles", min(MAX_TILES, region.maxRegions))
-        tileState = _stateOf(convolved, other, tileConfig, family, basisList, sources, norm, threads)
-        layout, state, layoutChoice = chooseLayout(starState, tileState, family)
-    else:
-        count = len(starState.regions)
-        layoutChoice = Choice(
-            "layout", "stars", count, "tiles", ENOUGH_REGIONS,
-            f"Regions around {count} stars: {ENOUGH_REGIONS} are enough, tiles were not tried.",
-        )  # fmt: skip
-    assert state is not None  # one of the two
-    fit = _fitFamily(state, family)
-    told = [_toldGaussians(fwhms, family), layoutChoice, *fit.choices]
-    laidOut = _Layout(config, layout, min(MAX_TILES, region.maxRegions)) if layout == "tiles" else config
+        _requireStars(nStars, len(field.sources), options.minKernelSources)
+        return told(layOut("stars", regions.maxRegions), "tiles", f"Regions around the {nStars} stars given.")
+    if nStars >= options.minKernelSources and "regionConfig.layout" in pinned:
+        return told(layOut("stars", regions.maxRegions), "tiles", f"Regions around {nStars} stars, as asked for.")
+    if nStars >= ENOUGH_STARS:
+        sentence = f"Regions around {nStars} stars: {ENOUGH_STARS} are enough, tiles were not tried."
+        return told(layOut("stars", regions.maxRegions), "tiles", sentence)
+    tiles = layOut("tiles", maxTiles)
+    if nStars < options.minKernelSources:
+        sentence = f"Tiles over all good pixels ({len(tiles.cells)}): there are too few stars to fit."
+        return told(tiles, "stars", sentence)
+    stars = layOut("stars", regions.maxRegions)
+    usual = family.upTo(family.usualDegrees)
+    choice = chooseLayout(stars.state(usual), tiles.state(usual), usual.images(usual.usualDegrees))
+    return (tiles if choice.chosen == "tiles" else stars), choice
 
-    def fitOther(otherFamily: GaussianFamily) -> _FamilyFit:
-        otherState = _stateOf(convolved, other, laidOut, otherFamily, otherFamily.basis(), sources, norm, threads)
-        return _fitFamily(otherState, otherFamily)
 
-    if family.isEqual:
-        fit, pointChoices = _choosePoint(fit, fitOther(pointFamilyOf(family)))
-        told += pointChoices
-    if fit.scatter > WELL_FITTED and fit.nBright >= MIN_BRIGHT_REGIONS:
-        fit, richChoices = _chooseFamily(fit, fitOther(richFamilyOf(family)))
-        told += richChoices
-    model = fit.model
-    return KernelChoice(
-        fields={
-            "fitMethod": "regions",
-            "scaleByFwhm": False,
-            "alardNGauss": len(fit.family.sigmas),
-            "alardSigGauss": list(fit.family.sigmas),
-            "alardDegGauss": list(fit.family.degreesOf(model.images)),
-            "kernelSize": fit.family.kernelSize,
-            "spatialKernelOrder": model.kernelOrder,
-            "spatialBgOrder": model.backgroundOrder,
-            "nStarPerCell": -1,
-            "calculateKernelUncertainty": True,
-        },
-        regionFields={
-            "layout": layout,
-            "maxRegions": region.maxRegions if layout == "stars" else min(MAX_TILES, region.maxRegions),
-            "kernelNorm": norm,
-            "rejectPixels": fit.doReject,
-            "shapeScale": model.shapeScale,
-            "variationScale": model.variationScale,
-            "widthScale": model.widthScale,
-        },
-        choices=tuple(told),
+def _requireStars(nStars: int, nGiven: int, nRequired: int) -> None:
+    """Raise unless so many of the caller's stars lie on the images."""
+    if nStars >= nRequired:
+        return
+    if nStars == 0:
+        raise NoKernelCandidatesError(
+            f"all {nGiven} sources of candidateList lie outside the images, or too close to their edge",
+            nSources=nGiven,
+            nRequired=nRequired,
+        )
+    raise InsufficientKernelSourcesError(
+        f"{nStars} sources given on the images, minKernelSources is {nRequired}", nSources=nStars, nRequired=nRequired
     )
+
+
+# The fit of a family
 
 
 @dataclass(frozen=True)
 class _FamilyFit:
     """The best model of one family; scatter, pull : of held-out bright pixels, in a unit for all models and in the
-    noise that this one predicts, as `_brightScatter` has them; nBright : regions that have any.
+    noise that this one predicts (`RegionResiduals.brightScatter`); nBright : regions that have any.
     """
 
     family: GaussianFamily
-    model: SpatialModel
+    found: FieldModel
     doReject: bool
     scatter: float
     pull: float
@@ -184,31 +280,42 @@ class _FamilyFit:
     choices: tuple[Choice, ...]
 
 
-def _fitFamily(state: RegionState, family: GaussianFamily) -> _FamilyFit:
+def _fitFamily(
+    layout: _Layout, family: GaussianFamily, fixed: dict[str, Any], isThorough: bool, isRejectionPinned: bool
+) -> _FamilyFit:
     """Choose model and rejection within one family of Gaussians.
 
     Pixels are rejected, unless bright pixels that the model has not seen are better served without: where no model is
-    perfect, rejection can eat the bright sources and leave the kernel to the faint ones.
+    perfect, rejection can eat the bright sources and leave the kernel to the faint ones. Where the model serves all
+    bright pixels, rejected ones included, it has not.
     """
-    model, choices = _chooseModel(state, family)
-    residuals = state.judge(state.system(model.highestOrder), model)
-    (scatter, pull), part = _brightScatter(state, residuals), float(state.rejected.mean())
-    state.unreject()
-    # Another model may serve all pixels; where this one serves the others well, it is hardly another.
-    other, otherChoices = _chooseModel(state, family) if scatter > WELL_FITTED else (model, choices)
-    otherScatter, otherPull = _brightScatter(state, state.judge(state.system(other.highestOrder), other))
-    doReject = not otherScatter < scatter * (1.0 - LEAST_GAIN)
-    sentence = (
-        f"Rejection of pixels: {'on' if doReject else 'off'}; held-out bright pixels scatter by {scatter:.3f} of their "
-        f"noise with it ({100.0 * part:.1f} % rejected), {otherScatter:.3f} without."
-    )
-    log.debug("%s", sentence)
-    nBright = int(_isBright(residuals).any(axis=(1, 2)).sum())
-    if doReject:
-        told = (*choices, Choice("rejection", "on", scatter, "off", otherScatter, sentence))
-        return _FamilyFit(family, model, True, scatter, pull, nBright, told)
-    told = (*otherChoices, Choice("rejection", "off", otherScatter, "on", scatter, sentence))
-    return _FamilyFit(family, other, False, otherScatter, otherPull, nBright, told)
+
+    def fit(doReject: bool) -> _FamilyFit:
+        def stateOf(tried: GaussianFamily) -> RegionState:
+            return layout.state(tried, rejectPixels=doReject)
+
+        found = chooseModel(stateOf, family, fixed, isThorough)
+        state = found.state
+        scatter, pull, nBright = state.judge(found.model).brightScatter(state.fit, state.kernelNorm)
+        return _FamilyFit(family, found, doReject, scatter, pull, nBright, found.choices)
+
+    if isRejectionPinned:
+        return fit(layout.options.regions.rejectPixels)
+    rejecting = fit(True)
+    part = f"{100.0 * rejecting.found.state.fit.rejectedFraction:.1f} % rejected"
+    served = f"held-out bright pixels scatter by {rejecting.scatter:.3f} of their noise with it ({part})"
+    if not rejecting.scatter > WELL_FITTED:
+        sentence = f"Rejection of pixels: on; {served}, no more than {WELL_FITTED:g}: without it was not tried."
+        choice = Choice("rejection", "on", rejecting.scatter, "off", math.nan, sentence)
+        return replace(rejecting, choices=(*rejecting.choices, choice))
+    without = fit(False)
+    best, other = rejecting, without
+    if without.scatter < rejecting.scatter * (1.0 - LEAST_GAIN):
+        best, other = without, rejecting
+    words = "on" if best.doReject else "off", "on" if other.doReject else "off"
+    sentence = f"Rejection of pixels: {words[0]}; {served}, {without.scatter:.3f} without."
+    choice = Choice("rejection", words[0], best.scatter, words[1], other.scatter, sentence)
+    return replace(best, choices=(*best.choices, choice))
 
 
 def _choosePoint(usual: _FamilyFit, point: _FamilyFit) -> tuple[_FamilyFit, tuple[Choice, ...]]:
@@ -240,126 +347,6 @@ def _chooseFamily(usual: _FamilyFit, rich: _FamilyFit) -> tuple[_FamilyFit, tupl
         f"{rich.scatter:.3f}" + ("; they are taken." if isBetter else "."),
     )  # fmt: skip
     return (rich, (choice, *rich.choices)) if isBetter else (usual, (choice,))
-
-
-class _Layout:
-    """A kernel configuration with another layout of regions; configurations themselves are slow to copy."""
-
-    def __init__(self, config: Any, layout: str, maxRegions: int) -> None:
-        self._config = config
-        self.regionConfig = _LaidOut(config.regionConfig, layout, maxRegions)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._config, name)
-
-
-class _LaidOut:
-    def __init__(self, config: Any, layout: str, maxRegions: int) -> None:
-        self._config, self.layout, self.maxRegions = config, layout, maxRegions
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._config, name)
-
-
-def _stateOf(
-    convolved: MaskedImage,
-    other: MaskedImage,
-    config: Any,
-    family: GaussianFamily,
-    basisList: FloatArray,
-    sources: Any,
-    norm: float,
-    threads: int,
-) -> RegionState:
-    """Cut regions out, and reject what a usual model cannot explain."""
-    cellSet = makeRegions(convolved, other, config, family.kernelSize, sources)
-    candidates = sorted(cellSet, key=lambda candidate: candidate.id)
-    regions = PixelRegions.ofCandidates(candidates, config, basisList.shape[1:], threads)
-    state = RegionState(regions, basisList, cellSet.bbox, config.spatialModelType, norm)
-    model = usualModel(family, len(regions))
-    state.reject(state.judge(state.system(model.highestOrder), model), config.regionConfig)
-    return state
-
-
-def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialModel, list[Choice]]:
-    """Return the model, chosen field by field, with the sentences."""
-    trial = Trial(state.system(MAX_ORDER))
-    model = usualModel(family, len(state.regions))
-    choices: list[Choice] = []
-
-    def take(name: str, label: Any, models: list[SpatialModel]) -> None:
-        nonlocal model
-        if len(models) == 1:
-            return
-        chosen, differences = trial.best(models)
-        others = [(difference, other) for difference, other in zip(differences, models, strict=True) if other != chosen]
-        difference, runnerUp = min(others, key=lambda item: item[0])
-        own = trial.heldOut(chosen)
-        chiSquare = float("nan") if own is None else float(own.sum()) / max(1, int(state.pixelCounts.sum()))
-        comparison = f"{abs(difference):.0f} higher in all"
-        if difference < 0.0:
-            error = trial.gain(chosen, runnerUp)[1]
-            comparison = f"{abs(difference):.0f} lower in all, known to {error:.0f}: no reason for the richer one"
-        elif difference < 0.5:
-            comparison = "the same"
-        choices.append(
-            Choice(
-                name, label(chosen), chiSquare, label(runnerUp), difference,
-                f"{name}: {label(chosen)}; held-out chi-square {chiSquare:.4f} per pixel, with {label(runnerUp)} it is "
-                f"{comparison}.",
-            )
-        )  # fmt: skip
-        model = chosen
-
-    def degreesLabel(candidate: SpatialModel) -> str:
-        return "degrees " + " ".join(str(d) for d in family.degreesOf(candidate.images))
-
-    def variationLabel(candidate: SpatialModel) -> str:
-        if candidate.kernelOrder == 0:
-            return "order 0"
-        return f"order {candidate.kernelOrder}, expected to vary by {candidate.variationScale:g} beside its width"
-
-    def backgroundLabel(candidate: SpatialModel) -> str:
-        return f"order {candidate.backgroundOrder}"
-
-    def shapeLabel(candidate: SpatialModel) -> str:
-        return f"{candidate.shapeScale:g} of the kernel's norm"
-
-    take("Background", backgroundLabel, [replace(model, backgroundOrder=order) for order in BACKGROUND_ORDERS])
-    take("Gaussians", degreesLabel, [replace(model, images=family.images(degrees)) for degrees in family.degrees])
-    take(
-        "Kernel over the field",
-        variationLabel,
-        [
-            varied
-            for varied in (replace(model, kernelOrder=order, variationScale=scale) for order, scale in VARIATIONS)
-            if varied.nParameters <= MAX_PARAMETERS
-        ],
-    )
-    take("Prior of the kernel's shape", shapeLabel, [replace(model, shapeScale=scale) for scale in SHAPE_SCALES])
-    return model, choices
-
-
-def _isBright(residuals: Residuals) -> BoolStack:
-    return residuals.usable & (residuals.signal > BRIGHT_SIGNAL)
-
-
-def _brightScatter(state: RegionState, residuals: Residuals) -> tuple[float, float]:
-    """Return the root mean square of held-out residuals on bright pixels, each cut at 5 sigma, in two units.
-
-    Cut, for variable stars are no model's fault; not a median, for a star that is badly fitted is. First in a noise
-    that is the same for all models, for what one predicts for itself grows with the noise that its kernel amplifies;
-    then in that.
-    """
-    bright = _isBright(residuals)
-    if not bright.any():
-        return math.nan, math.nan
-    regions = state.regions
-    variance = regions.scienceVariance[bright] + np.float32(state.kernelNorm**2) * regions.templateVariance[bright]
-    pulls = residuals.pull[bright].astype(np.float64) ** 2
-    squares = pulls * residuals.variance[bright] / variance
-    scatter, pull = (float(np.sqrt(np.minimum(values, LARGEST_PULL**2).mean())) for values in (squares, pulls))
-    return scatter, pull
 
 
 def _toldGaussians(fwhms: tuple[float | None, float | None], family: GaussianFamily) -> Choice:

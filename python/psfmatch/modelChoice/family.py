@@ -14,6 +14,7 @@ from psfmatch import _core
 from psfmatch.exposure import MaskedImage
 from psfmatch.photometry import BOX_SIDE, boxLight
 from psfmatch.regions.layout import insideFit
+from psfmatch.regions.models import imagesOf
 
 __all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm", "pointFamilyOf", "richFamilyOf"]
 
@@ -60,12 +61,16 @@ class GaussianFamily:
 
     def images(self, degrees: tuple[int, ...]) -> tuple[int, ...]:
         """Return which images of the richest set belong to a smaller one."""
-        chosen: list[int] = []
-        first = 0
-        for degree, most in zip(degrees, self.degrees[-1], strict=True):
-            chosen.extend(range(first, first + (degree + 1) * (degree + 2) // 2))
-            first += (most + 1) * (most + 2) // 2
-        return tuple(chosen)
+        return imagesOf(degrees, self.degrees[-1])
+
+    @property
+    def usualDegrees(self) -> tuple[int, ...]:
+        """The set that serves most fields."""
+        return self.degrees[len(self.degrees) // 2]
+
+    def upTo(self, degrees: tuple[int, ...]) -> GaussianFamily:
+        """Return the family without the sets that are richer than one."""
+        return replace(self, degrees=self.degrees[: self.degrees.index(degrees) + 1])
 
 
 def familyOf(

@@ -22,8 +22,8 @@ from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError,
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.spatialFunction import makeSpatialFunction
 from psfmatch.regions.layout import RegionCells
-from psfmatch.regions.models import SpatialModel, imagesOf, modelOf, usualModel
-from psfmatch.regions.state import RegionState
+from psfmatch.regions.models import imagesOf, modelOf, usualModel
+from psfmatch.regions.state import RegionState, unsolved
 from psfmatch.solutions import ResidualSummary
 
 __all__ = ["RegionFit", "fitRegions", "heldOutTable"]
@@ -82,10 +82,9 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     _requireRegions(len(regions), options, "found")
     fullBasis, images, firstImages = _joinedBasis(basisList, options)
     model = modelOf(options, images)
-    state = cells.state
-    if state is None:
+    state, cells.state = cells.state or cells.makeState(fullBasis, options, threads), None
+    if state.nPasses == 0:
         first = model if firstImages is None else usualModel(firstImages, len(regions))
-        state = cells.makeState(fullBasis, options, threads)
         state.reject(state.judge(first), options.regions)
     hasChanged = True
     while hasChanged and state.nPasses < options.regions.iterations:
@@ -93,7 +92,10 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
         log.debug("Pass %d: %.2f %% of the pixels rejected", state.nPasses, 100.0 * state.fit.rejectedFraction)
     residuals = state.judge(model)
     system = state.system(model.highestOrder)
-    solution = _solve(system, model, withCovariance=True)
+    try:
+        solution = system.solve(model.toCore(), withCovariance=True)
+    except _core.NumericalError as error:
+        raise unsolved(error) from error
     gain = system.lightGain(solution)
     if not gain > MIN_SIGNIFICANCE**2 + 2.0 * model.nParameters:
         raise KernelSolutionError(
@@ -146,13 +148,6 @@ def heldOutTable(state: RegionState, residuals: _core.RegionResiduals) -> Table:
     summary = residuals.summary(state.fit.rejected)
     names = ("signal", "mean", "rms", "chiSquare", "nPixels", "keptFraction")
     return Table({"x": state.x, "y": state.y, **{name: getattr(summary, name) for name in names}})
-
-
-def _solve(system: _core.SpatialSystem, model: SpatialModel, *, withCovariance: bool = False) -> _core.SpatialSolution:
-    try:
-        return system.solve(model.toCore(), withCovariance=withCovariance)
-    except _core.NumericalError as error:
-        raise KernelSolutionError(f"{error}. Try lower spatial orders, or more stars.") from error
 
 
 def _joinedBasis(

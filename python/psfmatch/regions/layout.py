@@ -126,18 +126,29 @@ class RegionCells(SpatialCellSet):
         """Return the best `nPerCell` regions of each cell that are not BAD, in the sequence of their places."""
         return sorted(self.activeCandidates(nPerCell), key=lambda candidate: candidate.id)
 
+    def readStamps(self, options: KernelOptions, threads: int) -> _core.RegionStamps:
+        """Read the pixels of the regions that are to be fitted into the core."""
+        x, y = self._places(options)
+        return readStamps(self.template, self.science, x, y, self.kernelSize, options, threads)
+
     def makeState(
-        self, basisList: npt.NDArray[np.float64], options: KernelOptions, threads: int, stamps: Any = None
+        self,
+        basisList: npt.NDArray[np.float64],
+        options: KernelOptions,
+        threads: int,
+        stamps: _core.RegionStamps | None = None,
     ) -> RegionState:
         """Return the regions that are to be fitted, with their equations for a basis (n, h, w).
 
         `stamps` are their pixels, if they have been read before.
         """
-        regions = self.regionsToFit(options.nStarPerCell)
-        x, y = (np.array([getattr(region, name) for region in regions], dtype=np.int64) for name in ("x", "y"))
-        if stamps is None:
-            stamps = readStamps(self.template, self.science, x, y, self.kernelSize, options, threads)
+        x, y = self._places(options)
+        stamps = self.readStamps(options, threads) if stamps is None else stamps
         return RegionState(stamps, x, y, basisList, self.bbox, options, threads)
+
+    def _places(self, options: KernelOptions) -> tuple[IntArray, IntArray]:
+        regions = self.regionsToFit(options.nStarPerCell)
+        return tuple(np.array([getattr(region, axis) for region in regions], dtype=np.int64) for axis in ("x", "y"))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "state": None}

@@ -7,12 +7,13 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.config import KernelOptions, RegionOptions
+from psfmatch.errors import KernelSolutionError
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.kernels.spatialFunction import coreFunction, frameOf
 from psfmatch.regions.models import SpatialModel
 from psfmatch.visitors import stampTuple
 
-__all__ = ["RegionState", "foldsOf", "readStamps"]
+__all__ = ["RegionState", "foldsOf", "readStamps", "unsolved"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -76,8 +77,17 @@ class RegionState:
         )
 
     def judge(self, model: SpatialModel) -> _core.RegionResiduals:
-        """Return the residuals of every region under the solution from the other folds."""
-        coefficients, backgrounds, _ = self.system(model.highestOrder).heldOut(model.toCore())
+        """Return the residuals of every region under the solution from the other folds.
+
+        Raises
+        ------
+        KernelSolutionError
+            If there is no solution.
+        """
+        try:
+            coefficients, backgrounds, _ = self.system(model.highestOrder).heldOut(model.toCore())
+        except _core.NumericalError as error:
+            raise unsolved(error) from error
         return self.fit.judge(coefficients, backgrounds, nThreads=self.threads)
 
     def reject(self, residuals: _core.RegionResiduals, options: RegionOptions) -> bool:
@@ -89,6 +99,11 @@ class RegionState:
             else None
         )
         return self.fit.reweigh(residuals, rejected, nThreads=self.threads)
+
+
+def unsolved(error: Exception) -> KernelSolutionError:
+    """Return the error that tells of a system without solution."""
+    return KernelSolutionError(f"{error}. Try lower spatial orders, or more stars.")
 
 
 def readStamps(
