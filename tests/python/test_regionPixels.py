@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from psfmatch import MaskedImage, frontDoorConfig
+from psfmatch.config import KernelOptions
 from psfmatch.modelChoice import chooseKernel
 from psfmatch.modelChoice.family import familyOf
 from psfmatch.regions import PixelRegions, fitRegions, makeRegions
@@ -37,7 +38,7 @@ def config():
         calculateKernelUncertainty=True,
     )
     kernel.regionConfig.layout = "tiles"
-    return kernel
+    return KernelOptions.fromConfig(kernel)
 
 
 def test_saturatedTemplateUnderTheKernel(config):
@@ -87,7 +88,7 @@ def test_varianceOfNoisyPixels(config):
             skySubtracted=True,
             estimateVariance=estimateVariance,
         )
-        family = familyOf(2.6, 3.8, (256, 256), config.regionConfig.halfWidth)
+        family = familyOf(2.6, 3.8, (256, 256), config.regions.halfWidth)
         cellSet = makeRegions(pair.template.maskedImage, pair.science.maskedImage, config, family.kernelSize)
         fits.append(fitRegions(list(cellSet), family.basis(), cellSet.bbox, config, 1))
     for fit in fits:

@@ -1,5 +1,7 @@
 """Regions of pixels: where they lie, which pixels they reject, and the kernel that is fitted to them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -10,6 +12,7 @@ from psfmatch import (
     NoKernelCandidatesError,
     frontDoorConfig,
 )
+from psfmatch.config import KernelOptions
 from psfmatch.modelChoice.family import familyOf
 from psfmatch.regions import fitRegions, makeRegions
 from psfmatch.regions.layout import regionCentres
@@ -26,7 +29,7 @@ def config():
     """Of the active kernel: regions of 31x31 pixels, one kernel for the field."""
     kernel = frontDoorConfig().kernel.active
     kernel.update(fitMethod="regions", spatialKernelOrder=0, spatialBgOrder=0, fitForBackground=True)
-    return kernel
+    return KernelOptions.fromConfig(kernel)
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +38,8 @@ def small(config):
     return laidOut(config, halfWidth=10)
 
 
-class Changed:
-    """A configuration with other values: copies of real ones are slow."""
-
-    def __init__(self, config, **changes):
-        self._config = config
-        self.__dict__.update(changes)
-
-    def __getattr__(self, name):
-        return getattr(self._config, name)
-
-
 def laidOut(config, **changes):
-    return Changed(config, regionConfig=Changed(config.regionConfig, **changes))
+    return replace(config, regions=replace(config.regions, **changes))
 
 
 def stars(count=16, flux=2e4, shape=SIDE, sigma=SIGMA):
@@ -81,7 +73,7 @@ def makeImages(count=16, sky=5.0, seed=0, scienceFlux=None):
 
 
 def fit(config, table, template, science, threads=1):
-    family = familyOf(2.3548 * SIGMA, 2.3548 * WIDE, science.shape, config.regionConfig.halfWidth)
+    family = familyOf(2.3548 * SIGMA, 2.3548 * WIDE, science.shape, config.regions.halfWidth)
     basis = family.basis()
     cellSet = makeRegions(template, science, config, family.kernelSize, table)
     candidates = sorted(cellSet, key=lambda candidate: candidate.id)
@@ -332,7 +324,7 @@ def test_tooFewRegions(config, images):
     table, template, science = images
     with pytest.raises(NoKernelCandidatesError, match="No region with usable pixels is found"):
         fit(config, table[:0], template, science)
-    need = Changed(config, minKernelSources=5)
+    need = replace(config, minKernelSources=5)
     with pytest.raises(InsufficientKernelSourcesError, match=r"4 regions .* are found, minKernelSources is 5") as error:
         fit(need, table[:4], template, science)
     assert (error.value.nSources, error.value.nRequired) == (4, 5)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.config import KernelOptions
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, kernelNorm, pointFamilyOf, richFamilyOf
@@ -64,7 +65,7 @@ def chooseKernel(
     other: MaskedImage,
     sources: Any,
     fwhms: tuple[float | None, float | None],
-    config: Any,
+    options: KernelOptions,
     threads: int,
     *,
     starsOnly: bool = False,
@@ -79,8 +80,8 @@ def chooseKernel(
         Table with x and y (parent pixels), most useful first; may be empty.
     fwhms
         FWHM (pixels) of both PSFs, in the same sequence; None: unknown.
-    config
-        Active kernel configuration that the choice starts from.
+    options
+        Of the kernel, that the choice starts from.
     threads
         Number of threads.
     starsOnly
@@ -93,32 +94,32 @@ def chooseKernel(
     KernelSolutionError
         If no model has a solution.
     """
-    region = config.regionConfig
+    region = options.regions
     family = familyOf(*fwhms, other.shape, region.halfWidth)
     basisList = family.basis()
-    norm = kernelNorm(convolved, other, sources, family, config.badPlanes())
+    norm = kernelNorm(convolved, other, sources, family, options.badPlanes())
     starState = None
-    nStars = len(regionCentres(convolved, other, config, family.kernelSize, sources))
-    if nStars >= config.minKernelSources:
-        starState = _stateOf(convolved, other, config, family, basisList, sources, norm, threads)
+    nStars = len(regionCentres(convolved, other, options, family.kernelSize, sources))
+    if nStars >= options.minKernelSources:
+        starState = _stateOf(convolved, other, options, family, basisList, sources, norm, threads)
     layout, state = "stars", starState
     if starsOnly:
         if starState is None:
-            counts = {"nSources": nStars, "nRequired": config.minKernelSources}
+            counts = {"nSources": nStars, "nRequired": options.minKernelSources}
             if nStars == 0:
                 raise NoKernelCandidatesError(
                     f"all {len(sources)} sources of candidateList lie outside the images, or too close to their edge",
                     **{**counts, "nSources": len(sources)},
                 )
             raise InsufficientKernelSourcesError(
-                f"{nStars} sources given on the images, minKernelSources is {config.minKernelSources}", **counts
+                f"{nStars} sources given on the images, minKernelSources is {options.minKernelSources}", **counts
             )
         layoutChoice = Choice(
             "layout", "stars", len(starState.regions), "tiles", math.nan,
             f"Regions around the {len(starState.regions)} stars given.",
         )  # fmt: skip
     elif starState is None or len(starState.regions) < ENOUGH_REGIONS:
-        tileConfig = _Layout(config, "tiles", min(MAX_TILES, region.maxRegions))
+        tileConfig = _laidOut(options, "tiles")
         tileState = _stateOf(convolved, other, tileConfig, family, basisList, sources, norm, threads)
         layout, state, layoutChoice = chooseLayout(starState, tileState, family)
     else:
@@ -130,7 +131,7 @@ def chooseKernel(
     assert state is not None  # one of the two
     fit = _fitFamily(state, family)
     told = [_toldGaussians(fwhms, family), layoutChoice, *fit.choices]
-    laidOut = _Layout(config, layout, min(MAX_TILES, region.maxRegions)) if layout == "tiles" else config
+    laidOut = _laidOut(options, layout)
 
     def fitOther(otherFamily: GaussianFamily) -> _FamilyFit:
         otherState = _stateOf(convolved, other, laidOut, otherFamily, otherFamily.basis(), sources, norm, threads)
@@ -242,29 +243,16 @@ def _chooseFamily(usual: _FamilyFit, rich: _FamilyFit) -> tuple[_FamilyFit, tupl
     return (rich, (choice, *rich.choices)) if isBetter else (usual, (choice,))
 
 
-class _Layout:
-    """A kernel configuration with another layout of regions; configurations themselves are slow to copy."""
-
-    def __init__(self, config: Any, layout: str, maxRegions: int) -> None:
-        self._config = config
-        self.regionConfig = _LaidOut(config.regionConfig, layout, maxRegions)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._config, name)
-
-
-class _LaidOut:
-    def __init__(self, config: Any, layout: str, maxRegions: int) -> None:
-        self._config, self.layout, self.maxRegions = config, layout, maxRegions
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._config, name)
+def _laidOut(options: KernelOptions, layout: str) -> KernelOptions:
+    """Return the options with another layout of regions."""
+    most = min(MAX_TILES, options.regions.maxRegions) if layout == "tiles" else options.regions.maxRegions
+    return replace(options, regions=replace(options.regions, layout=layout, maxRegions=most))
 
 
 def _stateOf(
     convolved: MaskedImage,
     other: MaskedImage,
-    config: Any,
+    options: KernelOptions,
     family: GaussianFamily,
     basisList: FloatArray,
     sources: Any,
@@ -272,12 +260,12 @@ def _stateOf(
     threads: int,
 ) -> RegionState:
     """Cut regions out, and reject what a usual model cannot explain."""
-    cellSet = makeRegions(convolved, other, config, family.kernelSize, sources)
+    cellSet = makeRegions(convolved, other, options, family.kernelSize, sources)
     candidates = sorted(cellSet, key=lambda candidate: candidate.id)
-    regions = PixelRegions.ofCandidates(candidates, config, basisList.shape[1:], threads)
-    state = RegionState(regions, basisList, cellSet.bbox, config.spatialModelType, norm)
+    regions = PixelRegions.ofCandidates(candidates, options, basisList.shape[1:], threads)
+    state = RegionState(regions, basisList, cellSet.bbox, options.spatialModelType, norm)
     model = usualModel(family, len(regions))
-    state.reject(state.judge(state.system(model.highestOrder), model), config.regionConfig)
+    state.reject(state.judge(state.system(model.highestOrder), model), options.regions)
     return state
 
 
