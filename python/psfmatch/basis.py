@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.config import KernelOptions, PsfMatchConfig
 from psfmatch.psf import SIGMA_TO_FWHM
 
 __all__ = [
@@ -49,7 +50,7 @@ class GaussianSet:
 
 
 def makeKernelBasisList(
-    config: Any,
+    config: PsfMatchConfig | KernelOptions,
     targetFwhmPix: float | None = None,
     referenceFwhmPix: float | None = None,
     basisDegGauss: Sequence[int] | None = None,
@@ -61,7 +62,7 @@ def makeKernelBasisList(
     Parameters
     ----------
     config
-        Active kernel configuration, a `PsfMatchConfigAL` or `PsfMatchConfigDF`.
+        Active kernel configuration, a `PsfMatchConfigAL` or `PsfMatchConfigDF`, or the options read from it.
     targetFwhmPix, referenceFwhmPix
         FWHM in pixels of the image to convolve and of the image to match; without either, or with
         ``scaleByFwhm`` off, or if they are equal, the configured widths and kernel size are used as they are.
@@ -82,11 +83,12 @@ def makeKernelBasisList(
     ValueError
         If the numbers of Gaussians, degrees and widths differ, or the kernel size is even.
     """
-    if config.kernelBasisSet == "delta-function":
-        _requireOdd(config.kernelSize)
-        log.debug("Basis of delta functions: kernel %d px, %d functions", config.kernelSize, config.kernelSize**2)
-        return _core.makeDeltaFunctionBasis(config.kernelSize, config.kernelSize)
-    gaussians = chooseGaussians(config, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss)
+    options = KernelOptions.fromConfig(config)
+    if options.kernelBasisSet == "delta-function":
+        _requireOdd(options.kernelSize)
+        log.debug("Basis of delta functions: kernel %d px, %d functions", options.kernelSize, options.kernelSize**2)
+        return _core.makeDeltaFunctionBasis(options.kernelSize, options.kernelSize)
+    gaussians = chooseGaussians(options, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss)
     log.debug(
         "Basis mode %s: sigmas %s px, degrees %s, kernel %d px",
         gaussians.mode,
@@ -102,12 +104,12 @@ def makeKernelBasisList(
         metadata["ALBasisMode"] = gaussians.mode
     # The fit to regions takes degrees for which monomials are too much alike.
     raw = _core.makeAlardLuptonBasis(
-        gaussians.kernelSize // 2, gaussians.sigmas, gaussians.degrees, hermite=config.fitMethod == "regions"
+        gaussians.kernelSize // 2, gaussians.sigmas, gaussians.degrees, hermite=options.fitMethod == "regions"
     )
     return _core.renormalizeBasis(raw)
 
 
-def makeRegularizationMatrix(config: Any) -> npt.NDArray[np.float64] | None:
+def makeRegularizationMatrix(config: PsfMatchConfig | KernelOptions) -> npt.NDArray[np.float64] | None:
     """Return the penalty H = B^T B on the roughness of a delta-function kernel, or None where there is none.
 
     Parameters
@@ -122,17 +124,18 @@ def makeRegularizationMatrix(config: Any) -> npt.NDArray[np.float64] | None:
         Of the kernel's pixels, and of the differential background, whose last row and column are zero, if
         ``fitForBackground`` is set.
     """
-    if config.kernelBasisSet != "delta-function" or not config.useRegularization:
+    options = KernelOptions.fromConfig(config)
+    if options.kernelBasisSet != "delta-function" or not options.useRegularization:
         return None
     penalty = _core.makeRegularizationMatrix(
-        config.kernelSize,
-        config.kernelSize,
-        kind=_core.RegularizationKind[config.regularizationType],
-        stencil=config.centralRegularizationStencil,
-        orders=list(config.forwardRegularizationOrders),
-        borderPenalty=config.regularizationBorderPenalty,
+        options.kernelSize,
+        options.kernelSize,
+        kind=_core.RegularizationKind[options.regularizationType],
+        stencil=options.centralRegularizationStencil,
+        orders=list(options.forwardRegularizationOrders),
+        borderPenalty=options.regularizationBorderPenalty,
     )
-    return np.pad(penalty, (0, 1)) if config.fitForBackground else penalty
+    return np.pad(penalty, (0, 1)) if options.fitForBackground else penalty
 
 
 def renormalizeBasis(basis: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -141,29 +144,30 @@ def renormalizeBasis(basis: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def chooseGaussians(
-    config: Any,
+    config: PsfMatchConfig | KernelOptions,
     targetFwhmPix: float | None = None,
     referenceFwhmPix: float | None = None,
     basisDegGauss: Sequence[int] | None = None,
     basisSigmaGauss: Sequence[float] | None = None,
 ) -> GaussianSet:
     """Choose widths, degrees and kernel size; arguments and errors as `makeKernelBasisList`."""
-    degrees = tuple(int(d) for d in (config.alardDegGauss if basisDegGauss is None else basisDegGauss))
-    sigmas = tuple(float(s) for s in (config.alardSigGauss if basisSigmaGauss is None else basisSigmaGauss))
-    if len(degrees) != config.alardNGauss or len(sigmas) != config.alardNGauss:
+    options = KernelOptions.fromConfig(config)
+    degrees = tuple(int(d) for d in (options.alardDegGauss if basisDegGauss is None else basisDegGauss))
+    sigmas = tuple(float(s) for s in (options.alardSigGauss if basisSigmaGauss is None else basisSigmaGauss))
+    if len(degrees) != options.alardNGauss or len(sigmas) != options.alardNGauss:
         raise ValueError(
-            f"alardNGauss is {config.alardNGauss} but there are {len(degrees)} degrees and {len(sigmas)} sigmas; "
+            f"alardNGauss is {options.alardNGauss} but there are {len(degrees)} degrees and {len(sigmas)} sigmas; "
             "give one of each per Gaussian"
         )
-    if not config.alardGaussBeta > 0.0:
+    if not options.alardGaussBeta > 0.0:
         raise ValueError(
-            f"alardGaussBeta is {config.alardGaussBeta}; the ratio of successive widths must be above 0, usually 2"
+            f"alardGaussBeta is {options.alardGaussBeta}; the ratio of successive widths must be above 0, usually 2"
         )
-    _requireOdd(config.kernelSize)
+    _requireOdd(options.kernelSize)
 
     unknown = targetFwhmPix is None or referenceFwhmPix is None
-    if unknown or not config.scaleByFwhm or targetFwhmPix == referenceFwhmPix:
-        return GaussianSet("config", sigmas, degrees, config.kernelSize)
+    if unknown or not options.scaleByFwhm or targetFwhmPix == referenceFwhmPix:
+        return GaussianSet("config", sigmas, degrees, options.kernelSize)
     assert targetFwhmPix is not None  # for mypy: excluded by `unknown`
     assert referenceFwhmPix is not None
     for name, fwhm in (("targetFwhmPix", targetFwhmPix), ("referenceFwhmPix", referenceFwhmPix)):
@@ -173,14 +177,14 @@ def chooseGaussians(
     difference = (referenceFwhmPix**2 - targetFwhmPix**2) / SIGMA_TO_FWHM**2
     deconvolve = difference < 0.0
     width = math.sqrt(abs(difference))
-    if config.alardWidthRule == "classic":
-        return _classicGaussians(config, width, deconvolve, degrees)
-    minSigma = config.alardMinSigDeconv if deconvolve else config.alardMinSig
-    count = config.alardNGauss
-    first = max(minSigma, width / config.alardGaussBeta if count > 1 else width)
-    chosen = tuple(first * config.alardGaussBeta**i for i in range(count))
+    if options.alardWidthRule == "classic":
+        return _classicGaussians(options, width, deconvolve, degrees)
+    minSigma = options.alardMinSigDeconv if deconvolve else options.alardMinSig
+    count = options.alardNGauss
+    first = max(minSigma, width / options.alardGaussBeta if count > 1 else width)
+    chosen = tuple(first * options.alardGaussBeta**i for i in range(count))
     mode = "deconvolution" if deconvolve else "convolution"
-    return GaussianSet(mode, chosen, degrees, _automaticKernelSize(config, chosen[-1]))
+    return GaussianSet(mode, chosen, degrees, _automaticKernelSize(options, chosen[-1]))
 
 
 def _requireOdd(kernelSize: int) -> None:
@@ -188,10 +192,10 @@ def _requireOdd(kernelSize: int) -> None:
         raise ValueError(f"kernelSize is {kernelSize}; it must be odd so that the kernel has a middle pixel")
 
 
-def _classicGaussians(config: Any, width: float, deconvolve: bool, degrees: tuple[int, ...]) -> GaussianSet:
-    minSigma = config.alardMinSigDeconv if deconvolve else config.alardMinSig
-    count = config.alardNGaussDeconv if deconvolve else config.alardNGauss
-    beta = config.alardGaussBeta
+def _classicGaussians(options: KernelOptions, width: float, deconvolve: bool, degrees: tuple[int, ...]) -> GaussianSet:
+    minSigma = options.alardMinSigDeconv if deconvolve else options.alardMinSig
+    count = options.alardNGaussDeconv if deconvolve else options.alardNGauss
+    beta = options.alardGaussBeta
     width = max(width, minSigma)
     sigmas = [width / beta, width] if width / beta > minSigma else [width]
     if not deconvolve and count == 1:
@@ -199,7 +203,7 @@ def _classicGaussians(config: Any, width: float, deconvolve: bool, degrees: tupl
     while len(sigmas) < count:
         sigmas.append(beta * sigmas[-1])
     sigmas = sigmas[: max(count, 2) if deconvolve else count]
-    kernelSize = _automaticKernelSize(config, sigmas[-1])
+    kernelSize = _automaticKernelSize(options, sigmas[-1])
     if not deconvolve:
         return GaussianSet("convolution", tuple(sigmas), degrees, kernelSize)
     if len(sigmas) < 3:
@@ -215,10 +219,10 @@ def _classicGaussians(config: Any, width: float, deconvolve: bool, degrees: tupl
             "'continuous'"
         )
     chosen = tuple(sorted(math.sqrt(s) for s in squares))
-    return GaussianSet("deconvolution", chosen, (config.alardDegGaussDeconv,) * 3, kernelSize)
+    return GaussianSet("deconvolution", chosen, (options.alardDegGaussDeconv,) * 3, kernelSize)
 
 
-def _automaticKernelSize(config: Any, largestSigma: float) -> int:
-    size = int(config.kernelSizeFwhmScaling * largestSigma)
+def _automaticKernelSize(options: KernelOptions, largestSigma: float) -> int:
+    size = int(options.kernelSizeFwhmScaling * largestSigma)
     size += 1 - size % 2
-    return int(min(max(size, config.kernelSizeMin), config.kernelSizeMax))
+    return int(min(max(size, options.kernelSizeMin), options.kernelSizeMax))

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from psfmatch.config import KernelOptions, PsfMatchConfig
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
 
@@ -45,7 +46,7 @@ class KernelCandidate:
     templateMaskedImage, scienceMaskedImage
         Stamps of the image to convolve and of the image to match, of one shape.
     config
-        Active kernel configuration (``candidateCoreRadius`` and ``badMaskPlanes`` are used here).
+        Active kernel configuration, or the `psfmatch.config.KernelOptions` that are read from it.
     source
         The catalogue entry it came from.
     rating
@@ -63,7 +64,7 @@ class KernelCandidate:
         y: float,
         templateMaskedImage: MaskedImage,
         scienceMaskedImage: MaskedImage,
-        config: Any,
+        config: PsfMatchConfig | KernelOptions,
         *,
         source: Any = None,
         rating: float | None = None,
@@ -77,7 +78,7 @@ class KernelCandidate:
         self.y = float(y)
         self.templateMaskedImage = templateMaskedImage
         self.scienceMaskedImage = scienceMaskedImage
-        self.config = config
+        self.options = KernelOptions.fromConfig(config)
         self.source = source
         self.id = 0
         self.status = CandidateStatus.UNKNOWN
@@ -94,7 +95,11 @@ class KernelCandidate:
 
     @classmethod
     def fromSource(
-        cls, source: Any, templateMaskedImage: MaskedImage, scienceMaskedImage: MaskedImage, config: Any
+        cls,
+        source: Any,
+        templateMaskedImage: MaskedImage,
+        scienceMaskedImage: MaskedImage,
+        config: PsfMatchConfig | KernelOptions,
     ) -> KernelCandidate:
         """Return a candidate that is rated by the PSF flux of a catalogue entry instead of its stamp.
 
@@ -112,14 +117,14 @@ class KernelCandidate:
         return cls(x, y, templateMaskedImage, scienceMaskedImage, config, source=source, rating=float(flux))
 
     def _coreSignalToNoise(self) -> float:
-        radius = self.config.candidateCoreRadius
+        radius = self.options.candidateCoreRadius
         stamp = self.scienceMaskedImage
         box = stamp.getBBox()
         middle = Box(
             box.x0 + box.width // 2 - radius, box.y0 + box.height // 2 - radius, 2 * radius + 1, 2 * radius + 1
         )
         core = stamp.subset(middle.intersection(box))
-        good = ~core.badPixels(self.config.badPlanes()) & (core.variance > 0.0)
+        good = ~core.badPixels(self.options.badPlanes()) & (core.variance > 0.0)
         if not good.any():
             return -math.inf
         signal = core.image[good].astype(np.float64)

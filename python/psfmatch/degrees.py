@@ -10,12 +10,12 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
+from psfmatch.config import KernelOptions, PsfMatchConfig
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.tracing import getLogger
 from psfmatch.visitors import BuildSingleKernelVisitor
@@ -29,7 +29,7 @@ Degrees = tuple[int, ...]
 
 def chooseDegrees(
     cellSet: SpatialCellSet,
-    config: Any,
+    config: PsfMatchConfig | KernelOptions,
     makeBasis: Callable[[Degrees], npt.NDArray[np.float64]],
     threads: int | None = None,
 ) -> Degrees:
@@ -52,13 +52,14 @@ def chooseDegrees(
     NoKernelCandidatesError
         If no candidate is subtracted well enough, by any degrees, to vote.
     """
-    active = cellSet.activeCandidates(config.nStarPerCell)
+    options = KernelOptions.fromConfig(config)
+    active = cellSet.activeCandidates(options.nStarPerCell)
     best: dict[int, tuple[float, Degrees]] = {}
-    for degrees in itertools.product(*(range(min(1, degree), degree + 1) for degree in config.alardDegGauss)):
+    for degrees in itertools.product(*(range(min(1, degree), degree + 1) for degree in options.alardDegGauss)):
         basisList = makeBasis(degrees)
         # Copies: what happens to them here is no verdict on the candidates.
-        copies = [_copyOf(candidate, config) for candidate in active]
-        BuildSingleKernelVisitor(basisList, config, threads=threads).processCandidates(copies)
+        copies = [_copyOf(candidate) for candidate in active]
+        BuildSingleKernelVisitor(basisList, options, threads=threads).processCandidates(copies)
         for number, candidate in enumerate(copies):
             if candidate.status is not CandidateStatus.GOOD:
                 continue
@@ -88,13 +89,13 @@ def _told(degrees: Degrees, count: int) -> str:
     return f"{' '.join(map(str, degrees))} ({count} candidate{'s' if count != 1 else ''})"
 
 
-def _copyOf(candidate: KernelCandidate, config: Any) -> KernelCandidate:
+def _copyOf(candidate: KernelCandidate) -> KernelCandidate:
     return KernelCandidate(
         candidate.x,
         candidate.y,
         candidate.templateMaskedImage,
         candidate.scienceMaskedImage,
-        config,
+        candidate.options,
         source=candidate.source,
         rating=candidate.rating,
     )

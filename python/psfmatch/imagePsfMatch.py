@@ -248,15 +248,15 @@ class ImagePsfMatchTask(StarMatchTask):
         basisList = self.makeKernelBasisList(templateFwhmPix, scienceFwhmPix, metadata=self.metadata)
         with self.timer("stamps"):
             cellSet = self._makeCells(template, scienceMaskedImage, basisList.shape[-1], candidateList)
-        if self.kConfig.useBicForKernelBasis:
+        if self.options.useBicForKernelBasis:
             with self.timer("chooseDegrees"):
                 basisList = self._basisByBic(cellSet, templateFwhmPix, scienceFwhmPix)
         fit = self._solve(cellSet, basisList)
         displays.showSpatialCells(scienceMaskedImage, cellSet)
         with self.timer("convolve"):
-            matched = fit.kernel.convolve(template, edgeHandlingOf(self.kConfig), threads=self.threads)
-        config = self.kConfig
-        if config.fitMethod == "regions" and config.fitForBackground and config.regionConfig.refineBackground:
+            matched = fit.kernel.convolve(template, edgeHandlingOf(self.options), threads=self.threads)
+        options = self.options
+        if options.fitMethod == "regions" and options.fitForBackground and options.regions.refineBackground:
             with self.timer("background"):
                 difference = subtractMatchedTemplate(scienceMaskedImage, matched, fit.background, self.threads)
                 fit = replace(fit, background=refineBackground(difference, fit.background))
@@ -275,18 +275,18 @@ class ImagePsfMatchTask(StarMatchTask):
         self, template: MaskedImage, science: MaskedImage, kernelSize: int, candidateList: Any
     ) -> SpatialCellSet:
         """Return the candidates in their cells: stamps of stars, or regions of pixels."""
-        if self.kConfig.fitMethod == "candidates":
+        if self.options.fitMethod == "candidates":
             candidates = self._candidates(template, science, kernelSize, candidateList)
-            return buildCellSet(template, science, candidates, self.kConfig)
+            return buildCellSet(template, science, candidates, self.options)
         sources = None
-        if self.kConfig.regionConfig.layout == "stars":
+        if self.options.regions.layout == "stars":
             if isFinishedList(candidateList):
                 candidateList = [item["footprint"] for item in candidateList]
             sources = self._sources(candidateList, Exposure(science))
             x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
             nOutside = int((~insideFit(x, y, science.getBBox(), kernelSize)).sum())
             self.metadata["rejectedSources"] = {"outside, or too close to the edge": nOutside} if nOutside else {}
-        return makeRegions(template, science, self.kConfig, kernelSize, sources)
+        return makeRegions(template, science, self.options, kernelSize, sources)
 
     def registerTemplate(
         self, templateExposure: Exposure, scienceExposure: Exposure, doWarping: bool = True
@@ -296,4 +296,4 @@ class ImagePsfMatchTask(StarMatchTask):
         Errors are those of `psfmatch.warping.registerTemplate`.
         """
         with self.timer("warp"):
-            return registerTemplate(templateExposure, scienceExposure, warperOf(self.kConfig, self.threads), doWarping)
+            return registerTemplate(templateExposure, scienceExposure, warperOf(self.options, self.threads), doWarping)

@@ -135,7 +135,7 @@ class ModelPsfMatchTask(PsfMatchTask):
         self.metadata["spatialKernelSum"] = kernelSum
         self._recordResidual(cellSet)
         with self.timer("convolve"):
-            pixels = fit.kernel.convolve(exposure.maskedImage, edgeHandlingOf(self.kConfig), threads=self.threads)
+            pixels = fit.kernel.convolve(exposure.maskedImage, edgeHandlingOf(self.options), threads=self.threads)
         matched = exposure.withPixels(pixels)
         matched.psf = referencePsfModel
         return Struct(
@@ -161,16 +161,16 @@ class ModelPsfMatchTask(PsfMatchTask):
                 referenceFwhm,
                 fwhm,
             )
-        return makeKernelBasisList(self.kConfig, fwhm, referenceFwhm, metadata=self.metadata)
+        return makeKernelBasisList(self.options, fwhm, referenceFwhm, metadata=self.metadata)
 
     def _buildCellSet(
         self, exposure: Exposure, reference: Psf, kernelSum: float, basisList: FloatArray
     ) -> SpatialCellSet:
         """Return cells with one candidate each: both PSFs at the cell's centre."""
         # So many cells along each axis that the spatial model is overdetermined on small images, too.
-        least = self.kConfig.spatialKernelOrder + 2
+        least = self.options.spatialKernelOrder + 2
         box = exposure.getBBox()
-        sides = zip((self.kConfig.sizeCellX, self.kConfig.sizeCellY), (box.width, box.height), strict=True)
+        sides = zip((self.options.sizeCellX, self.options.sizeCellY), (box.width, box.height), strict=True)
         cellSet = SpatialCellSet(box, *(min(size, -(-side // least)) for size, side in sides))
         psf = asPsf(exposure.psf)
         places, images, wanted = [], [], []
@@ -189,7 +189,7 @@ class ModelPsfMatchTask(PsfMatchTask):
         shape = self._paddedShape(images, len(basisList), basisList.shape[-1])
         for (x, y), image, target in zip(places, images, wanted, strict=True):
             stamps = [_flatMaskedImage(withShape(pixels, shape)) for pixels in (image, target)]
-            cellSet.insertCandidate(KernelCandidate(x, y, stamps[0], stamps[1], self.kConfig, rating=1.0))
+            cellSet.insertCandidate(KernelCandidate(x, y, stamps[0], stamps[1], self.options, rating=1.0))
         return cellSet
 
     def _paddedShape(self, images: list[FloatArray], nBasis: int, kernelSize: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from lsst.pex.config import Config, ConfigChoiceField
 from psfmatch import displays
 from psfmatch.basis import makeRegularizationMatrix
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
-from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
+from psfmatch.config import KernelOptions, PsfMatchConfigAL, PsfMatchConfigDF
 from psfmatch.diagnostics import PassSummary, reportSolution
 from psfmatch.errors import (
     InputImagesError,
@@ -98,6 +98,7 @@ class PsfMatchTask(Task):
     def __init__(self, *args: Any, threads: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.kConfig: Any = self.config.kernel.active
+        self.options = KernelOptions.fromConfig(self.kConfig)
         self.threads = resolveThreads(threads)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -105,10 +106,10 @@ class PsfMatchTask(Task):
 
     def requireKernelFits(self, maskedImage: MaskedImage) -> None:
         """Raise InputImagesError if an image is smaller than the smallest kernel that may be chosen for it."""
-        config = self.kConfig
+        options = self.options
         # Only Gaussians follow the FWHMs; a kernel of delta functions has its configured size.
-        isScaled = config.scaleByFwhm and config.kernelBasisSet != "delta-function"
-        size = min(config.kernelSizeMin, config.kernelSize) if isScaled else config.kernelSize
+        isScaled = options.scaleByFwhm and options.kernelBasisSet != "delta-function"
+        size = min(options.kernelSizeMin, options.kernelSize) if isScaled else options.kernelSize
         if min(maskedImage.shape) < size:
             raise InputImagesError(
                 f"Input images of {maskedImage.width}x{maskedImage.height} pixels are smaller than the kernel of "
@@ -135,7 +136,7 @@ class PsfMatchTask(Task):
         """
         try:
             with self.timer("solve"):
-                if self.kConfig.fitMethod == "regions":
+                if self.options.fitMethod == "regions":
                     fit = self._fitRegions(kernelCellSet, np.asarray(basisList))
                 else:
                     fit = self._iterate(kernelCellSet, basisList)
@@ -151,15 +152,15 @@ class PsfMatchTask(Task):
             fit.kernel,
             fit.background,
             fit.conditionNumber,
-            self.kConfig.maxSpatialConditionNumber,
+            self.options.maxSpatialConditionNumber,
         )
         displays.showSolution(kernelCellSet, fit.kernel, fit.background)
         return fit
 
     def _fitRegions(self, cellSet: SpatialCellSet, basisList: npt.NDArray[np.float64]) -> KernelFit:
         """Fit all pixels of the active candidates' regions at once."""
-        active = sorted(cellSet.activeCandidates(self.kConfig.nStarPerCell), key=lambda candidate: candidate.id)
-        found = fitRegions(active, basisList, cellSet.bbox, self.kConfig, self.threads)
+        active = sorted(cellSet.activeCandidates(self.options.nStarPerCell), key=lambda candidate: candidate.id)
+        found = fitRegions(active, basisList, cellSet.bbox, self.options, self.threads)
         nUsed = sum(candidate.status is CandidateStatus.GOOD for candidate in active)
         summary = PassSummary(
             iteration=found.nPasses,
@@ -176,14 +177,14 @@ class PsfMatchTask(Task):
         return KernelFit(found.kernel, found.background, (summary,), found.solution.conditionNumber, found.heldOut)
 
     def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
-        config = self.kConfig
-        nStar = config.nStarPerCell
-        hMat = makeRegularizationMatrix(config)
-        single = BuildSingleKernelVisitor(basisList, config, hMat, threads=self.threads)
-        kernelSums = KernelSumVisitor(config)
+        options = self.options
+        nStar = options.nStarPerCell
+        hMat = makeRegularizationMatrix(options)
+        single = BuildSingleKernelVisitor(basisList, options, hMat, threads=self.threads)
+        kernelSums = KernelSumVisitor(options)
         passes: list[PassSummary] = []
         iteration = 0
-        while iteration < config.maxSpatialIterations:
+        while iteration < options.maxSpatialIterations:
             rejected = Rejections(single=self._fitUntilStable(cellSet, single))
             active = cellSet.activeCandidates(nStar)
             self._requireCandidates(cellSet, active)
@@ -197,7 +198,7 @@ class PsfMatchTask(Task):
                 continue
 
             spatialBasis, spatialHMat = basisList, hMat
-            if config.usePcaForSpatialKernel:
+            if options.usePcaForSpatialKernel:
                 spatialBasis, rejected.pca = self._fitPrincipalComponents(active)
                 spatialHMat = None
                 if rejected.pca > 0:
@@ -206,7 +207,7 @@ class PsfMatchTask(Task):
 
             spatial = self._fitSpatial(cellSet, spatialBasis, spatialHMat, active)
             kernel, background = spatial.getSolutionPair()
-            assess = AssessSpatialKernelVisitor(kernel, background, config, threads=self.threads)
+            assess = AssessSpatialKernelVisitor(kernel, background, options, threads=self.threads)
             assess.processCandidates(active)
             rejected.spatial = assess.nRejected
             self._endPass(passes, iteration, rejected, kernelSums, len(active), spatial.conditionNumber)
@@ -218,7 +219,7 @@ class PsfMatchTask(Task):
         fitted = [c for c in cellSet.activeCandidates(nStar) if c.isInitialized]
         self._requireCandidates(cellSet, fitted)
         rejected = Rejections()
-        if config.usePcaForSpatialKernel:
+        if options.usePcaForSpatialKernel:
             basisList, rejected.pca = self._fitPrincipalComponents(fitted)
             hMat = None
             fitted = [c for c in fitted if c.status is not CandidateStatus.BAD]
@@ -232,7 +233,7 @@ class PsfMatchTask(Task):
         """Fit the active candidates, and those that take the place of rejected ones; return how many were rejected."""
         nRejected = 0
         while True:
-            cellSet.visitCandidates(single, self.kConfig.nStarPerCell)
+            cellSet.visitCandidates(single, self.options.nStarPerCell)
             if single.nRejected == 0:
                 return nRejected
             nRejected += single.nRejected
@@ -247,13 +248,13 @@ class PsfMatchTask(Task):
         nRejected
             Candidates that this smaller basis cannot subtract.
         """
-        pca = KernelPcaVisitor(self.kConfig)
+        pca = KernelPcaVisitor(self.options)
         pca.processCandidates(candidates)
         pca.analyze()
         basisList = pca.basisList()
         # No penalty: few components of many kernels are smooth already.
         single = BuildSingleKernelVisitor(
-            basisList, self.kConfig, skipBuilt=False, slot=SolutionSlot.PCA, threads=self.threads
+            basisList, self.options, skipBuilt=False, slot=SolutionSlot.PCA, threads=self.threads
         )
         single.processCandidates(candidates)
         return basisList, single.nRejected
@@ -265,13 +266,13 @@ class PsfMatchTask(Task):
         hMat: npt.NDArray[np.float64] | None,
         candidates: list[KernelCandidate],
     ) -> BuildSpatialKernelVisitor:
-        visitor = BuildSpatialKernelVisitor(basisList, cellSet.bbox, self.kConfig, hMat, threads=self.threads)
+        visitor = BuildSpatialKernelVisitor(basisList, cellSet.bbox, self.options, hMat, threads=self.threads)
         visitor.processCandidates(candidates)
         visitor.solveLinearEquation()
         return visitor
 
     def _requireCandidates(self, cellSet: SpatialCellSet, candidates: list[KernelCandidate]) -> None:
-        nLeft, nRequired = len(candidates), self.kConfig.minKernelSources
+        nLeft, nRequired = len(candidates), self.options.minKernelSources
         if nLeft >= nRequired:
             return
         reasons = cellSet.countReasons()

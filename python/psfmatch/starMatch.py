@@ -193,7 +193,7 @@ class StarMatchTask(PsfMatchTask):
         sources = self._sources(candidateList, scienceExposure)
         template = atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
         candidates, rejected = makeCandidateList(
-            template, scienceExposure.maskedImage, sources, stampRules(self.kConfig, kernelSize), self.threads
+            template, scienceExposure.maskedImage, sources, stampRules(self.options, kernelSize), self.threads
         )
         self.metadata["nSelectedSources"] = len(candidates)
         self.metadata["rejectedSources"] = rejected
@@ -211,7 +211,7 @@ class StarMatchTask(PsfMatchTask):
         """Return the basis images (n, h, w) and log how they were chosen; see `psfmatch.basis.makeKernelBasisList`."""
         chosen: dict[str, Any] = {}
         basisList = makeKernelBasisList(
-            self.kConfig, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, chosen
+            self.options, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, chosen
         )
         n, height, width = basisList.shape
         if chosen:
@@ -237,8 +237,8 @@ class StarMatchTask(PsfMatchTask):
         """Return the basis of the degrees that most candidates prefer."""
         degrees = chooseDegrees(
             cellSet,
-            self.kConfig,
-            lambda tried: makeKernelBasisList(self.kConfig, targetFwhmPix, referenceFwhmPix, tried),
+            self.options,
+            lambda tried: makeKernelBasisList(self.options, targetFwhmPix, referenceFwhmPix, tried),
             self.threads,
         )
         return self.makeKernelBasisList(targetFwhmPix, referenceFwhmPix, degrees, metadata=self.metadata)
@@ -277,7 +277,7 @@ class StarMatchTask(PsfMatchTask):
         if None in given.values():
             table = toSourceTable(sources, scienceExposure)[:MAX_MEASURED_SOURCES]
             positions = np.column_stack([table["x"], table["y"]]).astype(float) - scienceExposure.xy0
-        planes, definition = self.kConfig.badPixelMaskPlanes, self.config.fwhmDefinition
+        planes, definition = self.options.badPixelMaskPlanes, self.config.fwhmDefinition
         fwhms = psfs.findFwhms(exposures, given, positions, planes, definition, self.threads)
         psfs.recordFwhms(fwhms, self.log, self.metadata)
         return fwhms["template"][0], fwhms["science"][0]

@@ -11,6 +11,7 @@ from lsst.pex.config import FieldValidationError
 
 from psfmatch.config import (
     DetectionConfig,
+    KernelOptions,
     PsfMatchConfigAL,
     SourceDetectionConfig,
     SourceMeasurementConfig,
@@ -77,7 +78,9 @@ def kernelConfig(**values):
 def stampWidth(kernelSize=21, **values):
     image = MaskedImage(np.zeros((200, 200)), variance=np.ones((200, 200)))
     table = Table({"x": [100.0], "y": [100.0]})
-    (candidate,), _ = makeCandidateList(image, image, table, stampRules(kernelConfig(**values), kernelSize))
+    (candidate,), _ = makeCandidateList(
+        image, image, table, stampRules(KernelOptions.fromConfig(kernelConfig(**values)), kernelSize)
+    )
     return candidate["footprint"].bbox.width
 
 

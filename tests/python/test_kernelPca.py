@@ -1,7 +1,6 @@
 """Principal components of kernels: eigenvalues, the mean, the basis they make."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,14 +17,18 @@ from psfmatch import (
     SolutionSlot,
     SpatialCellSet,
 )
+from psfmatch.config import KernelOptions
 from psfmatch.testing import makeFakeKernelSet
 
 SIDE = 15
 
 
 def control(subtractMean=True, count=5, weighted=False):
-    return SimpleNamespace(
-        subtractMeanForPca=subtractMean, numPrincipalComponents=count, weightPcaByInformation=weighted
+    return replace(
+        KernelOptions.fromConfig(PsfMatchConfigAL()),
+        subtractMeanForPca=subtractMean,
+        numPrincipalComponents=count,
+        weightPcaByInformation=weighted,
     )
 
 

@@ -1,13 +1,12 @@
 """Clipping of kernel sums whose errors are known: bright stars set the value, faint ones are judged by their noise."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from psfmatch import CandidateStatus, KernelCandidate, KernelSolution, KernelSumVisitor, MaskedImage
+from psfmatch import CandidateStatus, KernelCandidate, KernelSolution, KernelSumVisitor, MaskedImage, PsfMatchConfigAL
+from psfmatch.config import KernelOptions
 
-CONTROL = SimpleNamespace(kernelSumClipping=True, maxKsumSigma=3.0, candidateCoreRadius=1, badPlanes=lambda: ())
+CONTROL = KernelOptions.fromConfig(PsfMatchConfigAL())
 STAMP = MaskedImage(np.ones((5, 5)), variance=np.ones((5, 5)))
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from psfmatch.cells import KernelCandidate
 from psfmatch.config import (
+    KernelOptions,
     PsfMatchConfigAL,
     SourceDetectionConfig,
     SourceMeasurementConfig,
@@ -58,26 +59,26 @@ def isKept(template, science, x, y, *, which=None):
 
 def test_stampsScaleWithTheKernel():
     config = PsfMatchConfigAL()
-    found = stampRules(config, 21)
+    found = stampRules(KernelOptions.fromConfig(config), 21)
     assert (found.halfWidth, found.kernelSize, found.maxLostFraction) == (21, 21, 0.1)
     assert set(found.badPlanes) == {"BAD", "SAT", "CR", "EDGE", "NO_DATA"}
     config.detectionConfig.fpGrowKernelScaling = 1.5
     # 31.5 + 0.5, truncated.
-    assert stampRules(config, 21).halfWidth == 32
+    assert stampRules(KernelOptions.fromConfig(config), 21).halfWidth == 32
     config.detectionConfig.scaleByFwhm = False
-    assert stampRules(config, 21).halfWidth == 30
+    assert stampRules(KernelOptions.fromConfig(config), 21).halfWidth == 30
 
 
 def test_rulesOfTheReference():
     config = PsfMatchConfigAL()
     config.zeroWeightBadPixels = False
     config.maskedStampFraction = 0.3
-    found = stampRules(config, 25)
+    found = stampRules(KernelOptions.fromConfig(config), 25)
     assert found.maxLostFraction == 0.0
     assert set(found.badPlanes) == {"NO_DATA", "EDGE", "SAT"}
     config.zeroWeightBadPixels = True
     config.detectionConfig.badMaskPlanes = ["STREAK"]
-    found = stampRules(config, 25)
+    found = stampRules(KernelOptions.fromConfig(config), 25)
     assert found.maxLostFraction == 0.3
     assert set(found.badPlanes) == {"STREAK", "BAD", "SAT", "CR", "EDGE", "NO_DATA"}
 
@@ -280,7 +281,7 @@ def test_cellSetOfCandidates():
     template, science, candidates = makeCandidates(
         (1030.25, 520.0), (1100.5, 560.75), (1032.0, 518.0), template=images[0], science=images[1]
     )
-    cellSet = buildCellSet(template, science, candidates, config)
+    cellSet = buildCellSet(template, science, candidates, KernelOptions.fromConfig(config))
     assert cellSet.bbox == science.getBBox()
     assert [cell.bbox.shape for cell in cellSet.cells] == [(40, 64), (40, 64), (40, 22)] * 3
     found = sorted(cellSet, key=lambda candidate: candidate.id)
@@ -307,7 +308,7 @@ def test_defectsDoNotRaiseTheRating(plane):
     science.image[60, 70] = 6e4
     science.mask[60, 70] = science.mask.getPlaneBitMask(plane)
     template, science, candidates = makeCandidates((70, 60), science=science)
-    (candidate,) = buildCellSet(template, science, candidates, PsfMatchConfigAL())
+    (candidate,) = buildCellSet(template, science, candidates, KernelOptions.fromConfig(PsfMatchConfigAL()))
     assert candidate.rating == pytest.approx(2.0)
 
 
@@ -315,13 +316,13 @@ def test_coreWithoutAGoodPixelRanksLast():
     science = makeImage()
     science.variance[:] = 0.0
     template, science, candidates = makeCandidates((70, 60), science=science)
-    (candidate,) = buildCellSet(template, science, candidates, PsfMatchConfigAL())
+    (candidate,) = buildCellSet(template, science, candidates, KernelOptions.fromConfig(PsfMatchConfigAL()))
     assert candidate.rating == -math.inf
 
 
 def test_cellSetOfNothing():
     with pytest.raises(NoKernelCandidatesError, match="must be populated by makeCandidateList"):
-        buildCellSet(makeImage(), makeImage(), [], PsfMatchConfigAL())
+        buildCellSet(makeImage(), makeImage(), [], KernelOptions.fromConfig(PsfMatchConfigAL()))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import copy
 import logging
 import math
 import re
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ from psfmatch import (
     SolutionSlot,
     SpatialCellSet,
 )
+from psfmatch.config import KernelOptions
 from psfmatch.testing import makeFakeKernelSet
 from psfmatch.visitors.judging import stampPairs
 
@@ -529,7 +530,7 @@ def test_everyTermVariesIfAsked(fakes, config):
 
 
 def test_unknownSpatialModel(fakes, config):
-    settings = SimpleNamespace(**{**config.toDict(), "spatialModelType": "foo"})
+    settings = replace(KernelOptions.fromConfig(config), spatialModelType="foo")
     with pytest.raises(ValueError, match="spatialModelType 'foo' is unknown; choose 'chebyshev1' or 'polynomial'"):
         BuildSpatialKernelVisitor(fakes.basis, fakes.box, settings)
     with pytest.raises(ValueError, match="foo"):

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from lsst.pex.config import Config
-
+from .detection import DetectionConfig, SubtractBackgroundConfig
 from .kernel import PsfMatchConfigAL, PsfMatchConfigDF
 from .matching import PsfMatchConfig
+from .regions import RegionConfig
+from .warping import WarperConfig
 
 __all__ = [
     "BackgroundOptions",
@@ -43,7 +44,7 @@ class RegionOptions:
     firstDegrees: tuple[int, ...]
 
     @classmethod
-    def fromConfig(cls, config: Config) -> Self:
+    def fromConfig(cls, config: RegionConfig) -> Self:
         """Read a `RegionConfig`."""
         return cls(**_valuesOf(cls, config))
 
@@ -63,7 +64,7 @@ class StampOptions:
     scaleByFwhm: bool
 
     @classmethod
-    def fromConfig(cls, config: Config) -> Self:
+    def fromConfig(cls, config: DetectionConfig) -> Self:
         """Read a `DetectionConfig`."""
         return cls(**_valuesOf(cls, config))
 
@@ -84,7 +85,7 @@ class BackgroundOptions:
     weighting: bool
 
     @classmethod
-    def fromConfig(cls, config: Config) -> Self:
+    def fromConfig(cls, config: SubtractBackgroundConfig) -> Self:
         """Read a `SubtractBackgroundConfig`."""
         return cls(**_valuesOf(cls, config))
 
@@ -101,9 +102,9 @@ class WarpOptions:
     keepCentroids: bool
 
     @classmethod
-    def fromConfig(cls, config: Config) -> Self:
-        """Read a `WarperConfig`."""
-        return cls(**_valuesOf(cls, config))
+    def fromConfig(cls, config: WarperConfig | WarpOptions) -> WarpOptions:
+        """Read a `WarperConfig`; options are returned as they are."""
+        return config if isinstance(config, WarpOptions) else cls(**_valuesOf(cls, config))
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ class KernelOptions:
     lambdaStep: float
 
     @classmethod
-    def fromConfig(cls, config: Config | KernelOptions) -> KernelOptions:
+    def fromConfig(cls, config: PsfMatchConfig | KernelOptions) -> KernelOptions:
         """Read an active kernel configuration; options are returned as they are.
 
         Parameters
@@ -194,17 +195,21 @@ class KernelOptions:
         """
         if isinstance(config, KernelOptions):
             return config
-        groups: Any = config
         values: dict[str, Any] = {
-            "regions": RegionOptions.fromConfig(groups.regionConfig),
-            "stamps": StampOptions.fromConfig(groups.detectionConfig),
-            "background": BackgroundOptions.fromConfig(groups.afwBackgroundConfig),
-            "warping": WarpOptions.fromConfig(groups.warpingConfig),
+            "regions": RegionOptions.fromConfig(config.regionConfig),
+            "stamps": StampOptions.fromConfig(config.detectionConfig),
+            "background": BackgroundOptions.fromConfig(config.afwBackgroundConfig),
+            "warping": WarpOptions.fromConfig(config.warpingConfig),
         }
         values |= {name: value for name, value in _otherFamily.items() if name not in config}
         names = (name for name in cls.__dataclass_fields__ if name not in values)
         values |= {name: _plain(getattr(config, name)) for name in names}
         return cls(**values)
+
+    @property
+    def regionConfig(self) -> RegionOptions:
+        """The regions under the name of the configuration's group."""
+        return self.regions
 
     def badPlanes(self) -> tuple[str, ...]:
         """Return the mask planes whose pixels are left out of fits, ratings and residual statistics."""
@@ -218,7 +223,7 @@ class KernelOptions:
         return tuple(dict.fromkeys((*self.badPixelMaskPlanes, *self.badMaskPlanes)))
 
 
-def _valuesOf(cls: type[Any], config: Config) -> dict[str, Any]:
+def _valuesOf(cls: type[Any], config: Any) -> dict[str, Any]:
     return {field.name: _plain(getattr(config, field.name)) for field in fields(cls)}
 
 

@@ -89,7 +89,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
         choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
         record = replace(record, alignment=alignment.toDict())
         with task.timer("warp"):
-            template = applyAlignment(template, science, alignment, warperOf(task.kConfig, threads))
+            template = applyAlignment(template, science, alignment, warperOf(task.options, threads))
     else:
         template = task.registerTemplate(template, science)
     coverage = measureCoverage(Exposure(atOrigin(template.maskedImage, science.maskedImage)), science)

@@ -59,14 +59,14 @@ def solveByLadder(
     pair = (template, science) if convolveTemplate else (science, template)
     sizes = fwhms if convolveTemplate else (fwhms[1], fwhms[0])
     sources = (
-        chooseRegionSources(inputs.sources, task.kConfig.regionConfig.maxRegions, science.getBBox())
+        chooseRegionSources(inputs.sources, task.options.regions.maxRegions, science.getBBox())
         if candidateList is None
         else task._sources(candidateList, inputs.science)
     )
     try:
         with task.timer("chooseKernel"):
             starsOnly = candidateList is not None
-            choice = chooseKernel(*pair, sources, sizes, task.kConfig, task.threads, starsOnly=starsOnly)
+            choice = chooseKernel(*pair, sources, sizes, task.options, task.threads, starsOnly=starsOnly)
         chosen = _withChoice(task, choice)
         made = _subtractWith(chosen, inputs, sources, fwhms, convolveTemplate)
         return replace(made, choices=choice.choices)
@@ -92,7 +92,7 @@ def _withoutKernelFit(task: ImagePsfMatchTask, inputs: Inputs, convolveTemplate:
     images = inputs.template, inputs.science, inputs.sources
     for build, name, cap in ((byPsfModels, "the two PSF models", "C"), (byScale, "the photometric scale alone", "D")):
         try:
-            result = build(*images, convolveTemplate, task.kConfig, task.threads)
+            result = build(*images, convolveTemplate, task.options, task.threads)
         except InputImagesError as error:
             steps.append(f"No kernel from {name}: {str(error).rstrip('.')}.")
             continue
@@ -106,11 +106,11 @@ def _starsFor(task: ImagePsfMatchTask, inputs: Inputs, candidateList: Any) -> An
     if candidateList is not None:
         return candidateList
     requireSources(inputs.sources, inputs.science, getattr(task.selectDetection.config, "statsMask", ()))
-    if task.kConfig.fitMethod == "regions":
+    if task.options.fitMethod == "regions":
         return chooseRegionSources(
-            inputs.sources, task.kConfig.regionConfig.maxRegions, inputs.science.maskedImage.getBBox()
+            inputs.sources, task.options.regions.maxRegions, inputs.science.maskedImage.getBBox()
         )
-    return chooseIsolatedStars(inputs.sources, task.kConfig.kernelSize)
+    return chooseIsolatedStars(inputs.sources, task.options.kernelSize)
 
 
 def _withChoice(task: ImagePsfMatchTask, choice: KernelChoice) -> ImagePsfMatchTask:
@@ -145,7 +145,7 @@ def _subtractWith(
         result = task.subtractExposures(
             inputs.template, inputs.science, *fwhms, candidateList=sources, convolveTemplate=convolveTemplate
         )
-        isStars = task.kConfig.fitMethod == "candidates"
+        isStars = task.options.fitMethod == "candidates"
         simpler = _simplerConfig(task.config, result.kernelFit.passes[-1].nUsed) if isStars else None
         if simpler is None:
             return Made(result, task)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.cells import SpatialCellSet
+from psfmatch.config import KernelOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
@@ -34,7 +35,7 @@ UNUSABLE = ("SAT", "NO_DATA")
 
 
 def byPsfModels(
-    template: Exposure, science: Exposure, sources: Any, convolveTemplate: bool, config: Any, threads: int
+    template: Exposure, science: Exposure, sources: Any, convolveTemplate: bool, options: KernelOptions, threads: int
 ) -> Struct:
     """Subtract with the kernel that takes one PSF model to the other, at the centre of the image.
 
@@ -54,7 +55,7 @@ def byPsfModels(
         np.asarray(asPsf(exposure.psf).computeKernelImage(x, y), dtype=np.float64) for exposure in (first, second)
     ]
     side = max(max(image.shape) for image in images)
-    side = min(side + 1 - side % 2, config.kernelSizeMax | 1)
+    side = min(side + 1 - side % 2, options.kernelSizeMax | 1)
     narrow, wide = (_centred(image / image.sum(), 2 * side + 1) for image in images)
     transform = np.fft.rfft2(np.fft.ifftshift(narrow))
     power = np.abs(transform) ** 2
@@ -68,11 +69,11 @@ def byPsfModels(
     total = float(kernel.sum())
     if not (math.isfinite(total) and total > 0.0):
         raise InputImagesError("the PSF models give no kernel")
-    return _subtract(template, science, kernel / total, ratio, convolveTemplate, config, threads)
+    return _subtract(template, science, kernel / total, ratio, convolveTemplate, options, threads)
 
 
 def byScale(
-    template: Exposure, science: Exposure, sources: Any, convolveTemplate: bool, config: Any, threads: int
+    template: Exposure, science: Exposure, sources: Any, convolveTemplate: bool, options: KernelOptions, threads: int
 ) -> Struct:
     """Subtract the template times the flux ratio, PSFs as they are.
 
@@ -82,7 +83,7 @@ def byScale(
         If nothing tells the flux ratio.
     """
     return _subtract(
-        template, science, np.ones((1, 1)), _fluxRatio(template, science, sources), convolveTemplate, config, threads
+        template, science, np.ones((1, 1)), _fluxRatio(template, science, sources), convolveTemplate, options, threads
     )
 
 
@@ -112,7 +113,7 @@ def _subtract(
     kernelImage: FloatArray,
     ratio: float,
     convolveTemplate: bool,
-    config: Any,
+    options: KernelOptions,
     threads: int,
 ) -> Struct:
     box = science.getBBox()
@@ -120,7 +121,7 @@ def _subtract(
     first, second = (before, science.maskedImage) if convolveTemplate else (science.maskedImage, before)
     kernelSum = ratio if convolveTemplate else 1.0 / ratio
     kernel = LinearCombinationKernel(kernelImage[None] * kernelSum, [[1.0]], bbox=box)
-    matched = kernel.convolve(first, edgeHandlingOf(config), threads=threads)
+    matched = kernel.convolve(first, edgeHandlingOf(options), threads=threads)
     background = makeSpatialFunction("polynomial", [_level(second, matched)], (0.0, 0.0, 1.0, 1.0))
     return Struct(
         subtractedExposure=subtractMatched(

@@ -74,7 +74,7 @@ class CandidateStamps:
     @property
     def bad(self) -> NDArray[np.bool_]:
         """Pixels that have no weight in the fit."""
-        return self.own.badPixels(self.candidate.config.badPlanes())
+        return self.own.badPixels(self.candidate.options.badPlanes())
 
     @property
     def residuals(self) -> list[MaskedImage]:
@@ -98,7 +98,7 @@ def _residual(
     candidate: KernelCandidate, kernelImage: NDArray[np.float64], background: float
 ) -> tuple[MaskedImage, MaskedImage]:
     """Return kernel * template + background, and science minus that, over the pixels that the kernel reaches."""
-    edges = EdgeHandling(badPlanes=tuple(candidate.config.badPlanes()))
+    edges = EdgeHandling(badPlanes=tuple(candidate.options.badPlanes()))
     matched = LinearCombinationKernel(kernelImage[np.newaxis], [[1.0]]).convolve(
         candidate.templateMaskedImage, edges, threads=1
     )

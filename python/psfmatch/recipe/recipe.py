@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from psfmatch import _core, io
-from psfmatch.config import WarperConfig, configFromDict, configToDict
+from psfmatch.config import KernelOptions, PsfMatchConfig, WarperConfig, configFromDict, configToDict
 from psfmatch.errors import ExposureReadError
 from psfmatch.exposure import Box
 from psfmatch.kernels import (
@@ -40,21 +40,21 @@ def currentInstructionSet() -> str:
     return "avx2" if _core.isSupported(_core.InstructionSet.avx2) else "baseline"
 
 
-def edgeHandlingOf(config: Any) -> EdgeHandling:
-    """Return how a kernel configuration (`PsfMatchConfig`) wants borders and bad pixels convolved."""
+def edgeHandlingOf(options: KernelOptions) -> EdgeHandling:
+    """Return how borders and bad pixels are to be convolved."""
     return EdgeHandling(
-        copyEdge=config.doCopyEdge,
-        badPlanes=tuple(dict.fromkeys((*config.badPixelMaskPlanes, *config.badMaskPlanes))),
-        maskedKernelFraction=config.maskedKernelFraction,
+        copyEdge=options.doCopyEdge,
+        badPlanes=options.edgePlanes(),
+        maskedKernelFraction=options.maskedKernelFraction,
     )
 
 
-def warperOf(config: Any, threads: int | None = None, instructionSet: str = "automatic") -> Warper:
-    """Return what resamples templates under a kernel configuration (`PsfMatchConfig`)."""
+def warperOf(options: KernelOptions, threads: int | None = None, instructionSet: str = "automatic") -> Warper:
+    """Return what resamples templates."""
     return Warper(
-        config.warpingConfig,
-        badPlanes=[plane for plane in config.badPixelMaskPlanes if plane != "EDGE"],
-        maskedKernelFraction=config.maskedKernelFraction,
+        options.warping,
+        badPlanes=[plane for plane in options.badPixelMaskPlanes if plane != "EDGE"],
+        maskedKernelFraction=options.maskedKernelFraction,
         instructionSet=instructionSet,
         threads=threads,
     )
@@ -103,7 +103,7 @@ class SubtractionRecipe:
     @classmethod
     def fromConfig(
         cls,
-        config: Any,
+        config: PsfMatchConfig | KernelOptions,
         convolved: Convolved,
         kernel: LinearCombinationKernel,
         box: Box,
@@ -116,7 +116,7 @@ class SubtractionRecipe:
         Parameters
         ----------
         config
-            Active kernel configuration of the task.
+            Active kernel configuration of the task, or the options read from it.
         convolved
             Which image was convolved.
         kernel
@@ -130,13 +130,14 @@ class SubtractionRecipe:
         varianceFactor
             What the difference's variance plane was multiplied by.
         """
-        warper = warperOf(config)
+        options = KernelOptions.fromConfig(config)
+        warper = warperOf(options)
         return cls(
             convolved=convolved,
             divisor=1.0 if convolved == "template" else kernel.kernelSum(*box.centre),
             varianceFactor=varianceFactor,
-            edges=edgeHandlingOf(config),
-            warping=configToDict(warper.config),
+            edges=edgeHandlingOf(options),
+            warping=asdict(warper.options),
             warpBadPlanes=warper.badPlanes,
             warpMaskedKernelFraction=warper.maskedKernelFraction,
             preparation=preparation or Preparation(),

@@ -13,7 +13,7 @@ from astropy.table import Row, Table
 
 from psfmatch import _core, displays
 from psfmatch.cells import KernelCandidate, SpatialCellSet
-from psfmatch.config import SubtractBackgroundConfig
+from psfmatch.config import KernelOptions, SubtractBackgroundConfig
 from psfmatch.detection import Footprint, setDetectedPlanes, subtractBackground
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
@@ -40,16 +40,16 @@ class StampRules:
     maxLostFraction: float
 
 
-def stampRules(config: Any, kernelSize: int) -> StampRules:
-    """Return the rules of an active kernel configuration for a kernel of `kernelSize` pixels."""
-    detection = config.detectionConfig
-    grow = int(detection.fpGrowKernelScaling * kernelSize + 0.5) if detection.scaleByFwhm else detection.fpGrowPix
-    planes = dict.fromkeys((*detection.badMaskPlanes, *config.badPlanes()))
+def stampRules(options: KernelOptions, kernelSize: int) -> StampRules:
+    """Return the rules of a kernel's options for a kernel of `kernelSize` pixels."""
+    stamps = options.stamps
+    grow = int(stamps.fpGrowKernelScaling * kernelSize + 0.5) if stamps.scaleByFwhm else stamps.fpGrowPix
+    planes = dict.fromkeys((*stamps.badMaskPlanes, *options.badPlanes()))
     return StampRules(
         halfWidth=grow,
         kernelSize=kernelSize,
         badPlanes=tuple(planes),
-        maxLostFraction=config.maskedStampFraction if config.zeroWeightBadPixels else 0.0,
+        maxLostFraction=options.maskedStampFraction if options.zeroWeightBadPixels else 0.0,
     )
 
 
@@ -241,7 +241,7 @@ def _firstOfEachPixel(boxes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
 
 
 def buildCellSet(
-    template: MaskedImage, science: MaskedImage, candidates: Sequence[dict[str, Any]], config: Any
+    template: MaskedImage, science: MaskedImage, candidates: Sequence[dict[str, Any]], options: KernelOptions
 ) -> SpatialCellSet:
     """Cut the candidates' stamps out of both images, as views, and put them into cells.
 
@@ -251,8 +251,8 @@ def buildCellSet(
         The image to convolve and the image to match, of one shape and one xy0.
     candidates
         The list of `makeCandidateList`, or dicts with ``footprint`` alone.
-    config
-        Active kernel configuration.
+    options
+        Of the kernel.
 
     Raises
     ------
@@ -261,19 +261,17 @@ def buildCellSet(
     """
     if not candidates:
         raise NoKernelCandidatesError("Candidate list must be populated by makeCandidateList", nSources=0)
-    cellSet = SpatialCellSet(science.getBBox(), config.sizeCellX, config.sizeCellY)
+    cellSet = SpatialCellSet(science.getBBox(), options.sizeCellX, options.sizeCellY)
     boxes = [candidate["footprint"].bbox for candidate in candidates]
     ratings = _core.coreSignalToNoise(
-        stampTuple(science, config.badPlanes()),
+        stampTuple(science, options.badPlanes()),
         np.array([(box.x0 - science.xy0[0], box.y0 - science.xy0[1], box.width, box.height) for box in boxes]),
-        coreRadius=config.candidateCoreRadius,
+        coreRadius=options.candidateCoreRadius,
     )
     for candidate, box, rating in zip(candidates, boxes, ratings, strict=True):
         x, y = candidate["footprint"].centroid
         stamps = template.subset(box), science.subset(box)
-        cellSet.insertCandidate(
-            KernelCandidate(x, y, *stamps, config=config, source=candidate.get("source"), rating=rating)
-        )
+        cellSet.insertCandidate(KernelCandidate(x, y, *stamps, options, source=candidate.get("source"), rating=rating))
     return cellSet
 
 

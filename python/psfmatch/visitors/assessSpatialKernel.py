@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from psfmatch import _core
 from psfmatch.cells import CandidateStatus, KernelCandidate
+from psfmatch.config import KernelOptions, PsfMatchConfig
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.threads import resolveThreads
 from psfmatch.tracing import getLogger
@@ -32,13 +32,13 @@ class AssessSpatialKernelVisitor:
         self,
         kernel: LinearCombinationKernel,
         background: SpatialFunction2D,
-        config: Any,
+        config: PsfMatchConfig | KernelOptions,
         *,
         threads: int | None = None,
     ) -> None:
         self.kernel = kernel
         self.background = background
-        self.config = config
+        self.options = KernelOptions.fromConfig(config)
         self.threads = resolveThreads(threads)
         self.reset()
 
@@ -65,16 +65,16 @@ class AssessSpatialKernelVisitor:
             return
         x = np.array([c.x for c in pending])
         y = np.array([c.y for c in pending])
-        config = self.config
+        options = self.options
         assessments = _core.assessCandidates(
-            stampPairs(pending, config),
+            stampPairs(pending, options),
             self.kernel.basis,
             self.kernel.coefficients(x, y),
             np.atleast_1d(self.background(x, y)).tolist(),
-            fitControl(config, len(self.kernel.scaledParameters)),
+            fitControl(options, len(self.kernel.scaledParameters)),
             nThreads=self.threads,
         )
-        limits = ResidualLimits.of(config, config.spatialKernelClipping)
+        limits = ResidualLimits.of(options, options.spatialKernelClipping)
         for candidate, assessment in zip(pending, assessments, strict=True):
             self.nProcessed += 1
             if not assessment.valid:

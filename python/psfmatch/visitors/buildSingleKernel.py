@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
+from psfmatch.config import KernelOptions, PsfMatchConfig
 from psfmatch.solutions import KernelSolution, SolutionSlot
 from psfmatch.threads import resolveThreads
 from psfmatch.tracing import getLogger
@@ -29,7 +29,7 @@ class BuildSingleKernelVisitor:
     basisList : (n, h, w)
         Basis images.
     config
-        Active kernel configuration.
+        Active kernel configuration, or the options read from it.
     hMat : (m, m), optional
         Penalty of `makeRegularizationMatrix`, for n basis images or n + 1 unknowns with a background, whose last
         row and column are zero. Its strength is found by ``lambdaType``.
@@ -49,7 +49,7 @@ class BuildSingleKernelVisitor:
     def __init__(
         self,
         basisList: npt.ArrayLike,
-        config: Any,
+        config: PsfMatchConfig | KernelOptions,
         hMat: npt.ArrayLike | None = None,
         *,
         skipBuilt: bool = True,
@@ -57,12 +57,12 @@ class BuildSingleKernelVisitor:
         threads: int | None = None,
     ) -> None:
         self.basisList = np.ascontiguousarray(basisList, dtype=np.float64)
-        self.config = config
+        self.options = options = KernelOptions.fromConfig(config)
         self.skipBuilt = skipBuilt
         self.slot = slot
         self.threads = resolveThreads(threads)
         self._prepared = _core.PreparedBasis(self.basisList)
-        self._regularization = None if hMat is None else regularizationOf(hMat, len(self.basisList), config)
+        self._regularization = None if hMat is None else regularizationOf(hMat, len(self.basisList), options)
         self.reset()
 
     def reset(self) -> None:
@@ -80,9 +80,9 @@ class BuildSingleKernelVisitor:
         if not pending:
             return
         fits = _core.fitCandidates(
-            stampPairs(pending, self.config),
+            stampPairs(pending, self.options),
             self._prepared,
-            fitControl(self.config, len(self.basisList)),
+            fitControl(self.options, len(self.basisList)),
             regularization=self._regularization,
             nThreads=self.threads,
         )
@@ -90,10 +90,10 @@ class BuildSingleKernelVisitor:
 
     def _judge(self, candidates: list[KernelCandidate], fits: list[_core.CandidateFit]) -> None:
         """Keep the solutions and say which residuals are those of a good candidate."""
-        config = self.config
-        limits = ResidualLimits.of(config, config.singleKernelClipping)
-        maxLost = config.maskedStampFraction if config.zeroWeightBadPixels else 0.0
-        withNoise = config.calculateKernelUncertainty
+        options = self.options
+        limits = ResidualLimits.of(options, options.singleKernelClipping)
+        maxLost = options.maskedStampFraction if options.zeroWeightBadPixels else 0.0
+        withNoise = options.calculateKernelUncertainty
         isTold = log.isEnabledFor(logging.DEBUG)
         for candidate, fit in zip(candidates, fits, strict=True):
             if not fit.isSolved:

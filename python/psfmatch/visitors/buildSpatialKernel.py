@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
+from psfmatch.config import KernelOptions, PsfMatchConfig
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.exposure import Box
 from psfmatch.kernels import RAW_PIXELS, LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
@@ -35,7 +35,7 @@ class BuildSpatialKernelVisitor:
     bbox
         Area on which Chebyshev functions are defined.
     config
-        Active kernel configuration.
+        Active kernel configuration, or the options read from it.
     hMat : (m, m), optional
         Penalty with which the candidates were fitted, see `BuildSingleKernelVisitor`. Each candidate's equations
         enter with its own strength of it.
@@ -49,7 +49,7 @@ class BuildSpatialKernelVisitor:
         self,
         basisList: npt.ArrayLike,
         bbox: Box,
-        config: Any,
+        config: PsfMatchConfig | KernelOptions,
         hMat: npt.ArrayLike | None = None,
         *,
         constantFirstTerm: bool | None = None,
@@ -57,16 +57,16 @@ class BuildSpatialKernelVisitor:
     ) -> None:
         self.basisList = np.ascontiguousarray(basisList, dtype=np.float64)
         self.bbox = bbox
-        self.config = config
-        if config.spatialModelType not in ("chebyshev1", "polynomial"):
+        self.options = options = KernelOptions.fromConfig(config)
+        if options.spatialModelType not in ("chebyshev1", "polynomial"):
             raise ValueError(
-                f"spatialModelType {config.spatialModelType!r} is unknown; choose 'chebyshev1' or 'polynomial'"
+                f"spatialModelType {options.spatialModelType!r} is unknown; choose 'chebyshev1' or 'polynomial'"
             )
         if constantFirstTerm is None:
-            constantFirstTerm = config.kernelBasisSet == "alard-lupton" or config.usePcaForSpatialKernel
+            constantFirstTerm = options.kernelBasisSet == "alard-lupton" or options.usePcaForSpatialKernel
         self.constantFirstTerm = constantFirstTerm
         self.threads = resolveThreads(threads)
-        self._regularization = None if hMat is None else regularizationOf(hMat, len(self.basisList), config)
+        self._regularization = None if hMat is None else regularizationOf(hMat, len(self.basisList), options)
         self.candidates: list[KernelCandidate] = []
         self.nRejected = 0
         self.conditionNumber = math.nan
@@ -97,7 +97,7 @@ class BuildSpatialKernelVisitor:
         the candidates conditions them best, wherever it lies.
         """
         frame = frameOf(self.bbox)
-        if self.config.spatialModelType == "chebyshev1":
+        if self.options.spatialModelType == "chebyshev1":
             return frame
         centres, scales = [], []
         for axis, positions in enumerate(([c.x for c in self.candidates], [c.y for c in self.candidates])):
@@ -119,20 +119,20 @@ class BuildSpatialKernelVisitor:
         """
         if not self.candidates:
             raise NoKernelCandidatesError("No kernel candidates for spatial fit", nCandidates=0)
-        config = self.config
+        options = self.options
         frame = self._frame()
-        model = _core.SpatialModel[config.spatialModelType]
-        kernelFunction = _core.SpatialFunction(model, config.spatialKernelOrder, _core.Frame(*frame))
+        model = _core.SpatialModel[options.spatialModelType]
+        kernelFunction = _core.SpatialFunction(model, options.spatialKernelOrder, _core.Frame(*frame))
         backgroundFunction = (
-            _core.SpatialFunction(model, config.spatialBgOrder, _core.Frame(*frame))
-            if config.fitForBackground
+            _core.SpatialFunction(model, options.spatialBgOrder, _core.Frame(*frame))
+            if options.fitForBackground
             else None
         )
         try:
             result = self._solve(kernelFunction, backgroundFunction)
         except _core.NumericalError as error:
             raise KernelSolutionError(
-                f"the spatial kernel of order {config.spatialKernelOrder} could not be solved from "
+                f"the spatial kernel of order {options.spatialKernelOrder} could not be solved from "
                 f"{len(self.candidates)} candidates: {error}. Try a lower spatialKernelOrder or spatialBgOrder.",
                 nCandidates=len(self.candidates),
             ) from error
@@ -140,12 +140,12 @@ class BuildSpatialKernelVisitor:
         self.nUnknowns = result.nUnknowns
         kernelCovariance, backgroundCovariance = self._covariances(result)
         kernel = LinearCombinationKernel(
-            self.basisList, result.kernelParameters, config.spatialModelType, frame=frame, covariance=kernelCovariance
+            self.basisList, result.kernelParameters, options.spatialModelType, frame=frame, covariance=kernelCovariance
         )
         background = makeSpatialFunction(
-            config.spatialModelType,
+            options.spatialModelType,
             result.backgroundParameters,
-            frame if config.spatialModelType == "chebyshev1" or config.fitForBackground else RAW_PIXELS,
+            frame if options.spatialModelType == "chebyshev1" or options.fitForBackground else RAW_PIXELS,
             backgroundCovariance,
         )
         log.debug(
@@ -158,10 +158,10 @@ class BuildSpatialKernelVisitor:
         self, kernelFunction: _core.SpatialFunction, backgroundFunction: _core.SpatialFunction | None
     ) -> _core.SpatialKernelSolution:
         """Solve the equations of all candidates; those that were not kept are made again from the stamps."""
-        config = self.config
+        options = self.options
         solutions = [c.kernelSolution for c in self.candidates]
         x, y = [c.x for c in self.candidates], [c.y for c in self.candidates]
-        conditionNumberType = _core.ConditionNumberType[config.conditionNumberType.lower()]
+        conditionNumberType = _core.ConditionNumberType[options.conditionNumberType.lower()]
         if self._regularization is None and len(self.basisList) <= MAX_KEPT_UNKNOWNS:
             noise = [s.noiseMatrix for s in solutions if s.noiseMatrix is not None]
             return _core.solveSpatialKernel(
@@ -174,13 +174,13 @@ class BuildSpatialKernelVisitor:
                 backgroundFunction,
                 constantFirstTerm=self.constantFirstTerm,
                 conditionNumberType=conditionNumberType,
-                noiseMatrices=noise if config.calculateKernelUncertainty else None,
+                noiseMatrices=noise if options.calculateKernelUncertainty else None,
                 nThreads=self.threads,
             )
         return _core.solveSpatialKernelFromStamps(
-            stampPairs(self.candidates, config),
+            stampPairs(self.candidates, options),
             _core.PreparedBasis(self.basisList),
-            fitControl(config, len(self.basisList)),
+            fitControl(options, len(self.basisList)),
             x,
             y,
             kernelFunction,
@@ -194,7 +194,7 @@ class BuildSpatialKernelVisitor:
 
     def _covariances(self, result: _core.SpatialKernelSolution) -> tuple[FloatArray | None, FloatArray | None]:
         """Return the covariances of all kernel parameters, row by row, and of the background's."""
-        if not self.config.calculateKernelUncertainty:
+        if not self.options.calculateKernelUncertainty:
             return None, None
         n, p = result.kernelParameters.shape
         q = result.backgroundParameters.size
@@ -204,7 +204,7 @@ class BuildSpatialKernelVisitor:
             rows = np.concatenate([[0], rows[p:]])
         kernel, background = np.zeros((n * p, n * p)), np.zeros((q, q))
         kernel[np.ix_(rows, rows)] = result.covariance[: rows.size, : rows.size]
-        if self.config.fitForBackground:
+        if self.options.fitForBackground:
             background[:] = result.covariance[rows.size :, rows.size :]
         return kernel, background
 

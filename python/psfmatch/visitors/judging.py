@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
+from psfmatch.config import KernelOptions
 from psfmatch.exposure import Mask, MaskedImage
 from psfmatch.solutions import ResidualSummary
 
@@ -29,13 +29,13 @@ def stampTuple(stamp: MaskedImage, planes: Sequence[str]) -> StampTuple:
     return (stamp.image, stamp.variance, np.asarray(stamp.mask), bits)
 
 
-def stampPairs(candidates: Sequence[KernelCandidate], config: Any) -> list[_core.StampPair]:
+def stampPairs(candidates: Sequence[KernelCandidate], options: KernelOptions) -> list[_core.StampPair]:
     """Return both stamps of each candidate as the core takes them.
 
     They are made once for each candidate and kept with it, as long as its stamps and the planes that are bad in them
     stay what they are.
     """
-    planes = tuple(config.badPlanes())
+    planes = options.badPlanes()
     known: dict[int, int] = {}
 
     def bitsOf(mask: Mask) -> int:
@@ -60,23 +60,23 @@ def stampPairs(candidates: Sequence[KernelCandidate], config: Any) -> list[_core
     return pairs
 
 
-def fitControl(config: Any, nBasis: int) -> _core.CandidateFitControl:
-    """Return the core's options for an active kernel configuration and a number of basis images."""
+def fitControl(options: KernelOptions, nBasis: int) -> _core.CandidateFitControl:
+    """Return the core's options for a kernel's options and a number of basis images."""
     return _core.CandidateFitControl(
-        fitBackground=config.fitForBackground,
-        constantVariance=config.constantVarianceWeighting,
-        iterate=config.iterateSingleKernel,
-        zeroWeightBadPixels=config.zeroWeightBadPixels,
-        coreRadius=config.candidateCoreRadius,
-        checkConditionNumber=config.checkConditionNumber,
-        maxConditionNumber=config.maxConditionNumber,
-        conditionNumberType=_core.ConditionNumberType[config.conditionNumberType.lower()],
+        fitBackground=options.fitForBackground,
+        constantVariance=options.constantVarianceWeighting,
+        iterate=options.iterateSingleKernel,
+        zeroWeightBadPixels=options.zeroWeightBadPixels,
+        coreRadius=options.candidateCoreRadius,
+        checkConditionNumber=options.checkConditionNumber,
+        maxConditionNumber=options.maxConditionNumber,
+        conditionNumberType=_core.ConditionNumberType[options.conditionNumberType.lower()],
         keepEquations=nBasis <= MAX_KEPT_UNKNOWNS,
-        covariance=config.calculateKernelUncertainty,
+        covariance=options.calculateKernelUncertainty,
     )
 
 
-def regularizationOf(hMat: npt.ArrayLike, nBasis: int, config: Any) -> _core.Regularization:
+def regularizationOf(hMat: npt.ArrayLike, nBasis: int, options: KernelOptions) -> _core.Regularization:
     """Return what the core needs to penalise rough kernels.
 
     Raises
@@ -85,8 +85,8 @@ def regularizationOf(hMat: npt.ArrayLike, nBasis: int, config: Any) -> _core.Reg
         If the matrix has the wrong size, or would penalise the background.
     """
     penalty = np.asarray(hMat, dtype=np.float64)
-    nUnknowns = nBasis + (1 if config.fitForBackground else 0)
-    if penalty.shape == (nBasis + 1, nBasis + 1) and config.fitForBackground:
+    nUnknowns = nBasis + (1 if options.fitForBackground else 0)
+    if penalty.shape == (nBasis + 1, nBasis + 1) and options.fitForBackground:
         if np.any(penalty[-1]) or np.any(penalty[:, -1]):
             raise ValueError("the last row and column of hMat belong to the background and must be zero")
         penalty = penalty[:-1, :-1]
@@ -96,28 +96,25 @@ def regularizationOf(hMat: npt.ArrayLike, nBasis: int, config: Any) -> _core.Reg
         )
     return _core.Regularization(
         penalty,
-        lambdaType=_core.LambdaType[config.lambdaType],
-        lambdaValue=config.lambdaValue,
-        lambdaScaling=config.lambdaScaling,
-        lambdas=_lambdaGrid(config),
-        maxConditionNumber=config.maxConditionNumber,
+        lambdaType=_core.LambdaType[options.lambdaType],
+        lambdaValue=options.lambdaValue,
+        lambdaScaling=options.lambdaScaling,
+        lambdas=_lambdaGrid(options),
+        maxConditionNumber=options.maxConditionNumber,
     )
 
 
-def _lambdaGrid(config: Any) -> list[float]:
+def _lambdaGrid(options: KernelOptions) -> list[float]:
     """Return the strengths of which the one of least risk is taken: lambdaMin to lambdaMax, both included."""
     # Half a thousandth of a step: 0.1 thirty times is not exactly 3.
-    count = int((config.lambdaMax - config.lambdaMin) / config.lambdaStep + 5e-4) + 1
-    grid = [config.lambdaMin + i * config.lambdaStep for i in range(count)]
-    return [10.0**value for value in grid] if config.lambdaStepType == "log" else grid
+    count = int((options.lambdaMax - options.lambdaMin) / options.lambdaStep + 5e-4) + 1
+    grid = [options.lambdaMin + i * options.lambdaStep for i in range(count)]
+    return [10.0**value for value in grid] if options.lambdaStepType == "log" else grid
 
 
 @dataclass(frozen=True)
 class ResidualLimits:
-    """Which residuals are judged, those of the core or of the whole stamp, and what disqualifies a candidate, in sigma.
-
-    Fields of a configuration are slow to read: this holds those that every candidate needs.
-    """
+    """Whether the core or the whole stamp is judged, and which residuals disqualify a candidate (sigma)."""
 
     useCore: bool
     clip: bool
@@ -125,9 +122,9 @@ class ResidualLimits:
     rmsMax: float
 
     @classmethod
-    def of(cls, config: Any, clip: bool) -> ResidualLimits:
-        """Return the limits of an active kernel configuration."""
-        return cls(config.useCoreStats, clip, config.candidateResidualMeanMax, config.candidateResidualStdMax)
+    def of(cls, options: KernelOptions, clip: bool) -> ResidualLimits:
+        """Return the limits of a kernel's options."""
+        return cls(options.useCoreStats, clip, options.candidateResidualMeanMax, options.candidateResidualStdMax)
 
     def chosen(self, result: _core.CandidateFit | _core.CandidateAssessment) -> ResidualSummary:
         """Return the residual statistics that are judged."""

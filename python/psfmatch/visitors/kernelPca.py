@@ -7,7 +7,6 @@ has few unknowns (Becker et al. 2012, MNRAS 425, 1341, section 3).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.basis import renormalizeBasis
 from psfmatch.cells import KernelCandidate
+from psfmatch.config import KernelOptions, PsfMatchConfig
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.solutions import SolutionSlot
 from psfmatch.tracing import getLogger
@@ -39,7 +39,7 @@ class KernelPcaVisitor:
     Parameters
     ----------
     config
-        Active kernel configuration: ``subtractMeanForPca``, ``weightPcaByInformation`` and
+        Active kernel configuration, or the options read from it: ``subtractMeanForPca``, ``weightPcaByInformation`` and
         ``numPrincipalComponents`` are used.
 
     Attributes
@@ -50,8 +50,8 @@ class KernelPcaVisitor:
         The mean kernel, if it is subtracted, and the components, each scaled to an extreme value of 1.
     """
 
-    def __init__(self, config: Any) -> None:
-        self.config = config
+    def __init__(self, config: PsfMatchConfig | KernelOptions) -> None:
+        self.options = KernelOptions.fromConfig(config)
         self.eigenValues: FloatArray = np.zeros(0)
         self.eigenKernels: list[FloatArray] = []
         self.reset()
@@ -95,14 +95,16 @@ class KernelPcaVisitor:
         images = np.stack(self._images)
         weights = self._weights()
         mean = np.average(images, axis=0, weights=weights)
-        if self.config.subtractMeanForPca:
+        if self.options.subtractMeanForPca:
             images = images - mean
         images = images * np.sqrt(weights)[:, np.newaxis, np.newaxis]
         self.eigenValues, components = _core.principalComponents(images)
         total = max(float(self.eigenValues.sum()), np.finfo(float).tiny)
-        fractions = " ".join(f"{value / total:.4f}" for value in self.eigenValues[: self.config.numPrincipalComponents])
+        fractions = " ".join(
+            f"{value / total:.4f}" for value in self.eigenValues[: self.options.numPrincipalComponents]
+        )
         log.debug("Principal components of %d kernels; fractions of the variance: %s", len(images), fractions)
-        self.eigenKernels = ([mean] if self.config.subtractMeanForPca else []) + list(components)
+        self.eigenKernels = ([mean] if self.options.subtractMeanForPca else []) + list(components)
 
     def _weights(self) -> FloatArray:
         """Return the weight of each kernel, of mean 1: the inverse variance of its sum, where that is known.
@@ -111,7 +113,7 @@ class KernelPcaVisitor:
         mostly noise, and for galaxies, whose smooth light does not tell the pixels of a kernel apart.
         """
         errors = np.array(self._sumErrors)
-        if not self.config.weightPcaByInformation or not (np.isfinite(errors) & (errors > 0.0)).all():
+        if not self.options.weightPcaByInformation or not (np.isfinite(errors) & (errors > 0.0)).all():
             return np.ones(errors.size)
         weights = (errors / errors.min()) ** -2.0
         return np.asarray(weights / weights.mean())
@@ -128,7 +130,7 @@ class KernelPcaVisitor:
             If all eigenvalues are zero: the kernels do not differ, and leave no component. If the first image sums to
             zero: kernels that are mostly noise differ more than they have in common.
         """
-        count = min(self.config.numPrincipalComponents, len(self.eigenValues))
+        count = min(self.options.numPrincipalComponents, len(self.eigenValues))
         if not self.eigenValues.any():
             raise KernelSolutionError(
                 f"Eigenvalues sum to zero: {len(self.eigenValues)} kernels are all alike and have no principal "

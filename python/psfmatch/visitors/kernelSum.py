@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
+from psfmatch.config import KernelOptions, PsfMatchConfig
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.solutions import KernelSolution, SolutionSlot
 from psfmatch.tracing import getLogger
@@ -42,8 +42,8 @@ class KernelSumVisitor:
         Candidates rejected since the last `reset`.
     """
 
-    def __init__(self, config: Any) -> None:
-        self.config = config
+    def __init__(self, config: PsfMatchConfig | KernelOptions) -> None:
+        self.options = KernelOptions.fromConfig(config)
         self.resetKernelSum()
         self.reset()
 
@@ -86,7 +86,7 @@ class KernelSumVisitor:
             self._spread = math.nan
         if self.kSumNpts == 1:
             log.warning("Only 1 candidate for the kernel sum (%.4f): outliers cannot be told", self.kSumMean)
-        self.dkSumMax = self.config.maxKsumSigma * self.kSumStd
+        self.dkSumMax = self.options.maxKsumSigma * self.kSumStd
         log.debug("Kernel sum %.4f +/- %.4f from %d candidates", self.kSumMean, self.kSumStd, self.kSumNpts)
 
     def _processWeighted(self, sums: FloatArray, sigmas: FloatArray) -> None:
@@ -112,12 +112,12 @@ class KernelSumVisitor:
             return np.full(sigmas.shape, self.dkSumMax)
         # A weighted mean of equal sums may differ from them in the last digit.
         rounding = 4.0 * np.finfo(float).eps * abs(self.kSumMean)
-        limits: FloatArray = self.config.maxKsumSigma * self._spread * np.hypot(sigmas, self._common) + rounding
+        limits: FloatArray = self.options.maxKsumSigma * self._spread * np.hypot(sigmas, self._common) + rounding
         return limits
 
     def processCandidates(self, candidates: Sequence[KernelCandidate]) -> None:
         """Reject candidates whose kernel sum is too far from the mean (if ``kernelSumClipping`` is on)."""
-        if not self.config.kernelSumClipping:
+        if not self.options.kernelSumClipping:
             return
         solutions = [c.getKernelSolution(SolutionSlot.ORIG) for c in candidates]
         sums = np.array([s.kernelSum for s in solutions])

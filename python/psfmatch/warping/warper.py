@@ -17,7 +17,7 @@ from astropy.wcs import WCS
 
 from psfmatch import _core
 from psfmatch.astrometry import PixelTransform
-from psfmatch.config import WarperConfig
+from psfmatch.config import WarperConfig, WarpOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import DEFAULT_MASK_PLANES, Box, Exposure, Mask, MaskedImage
 from psfmatch.psf import Psf, asPsf
@@ -76,15 +76,17 @@ class Warper:
 
     def __init__(
         self,
-        config: WarperConfig | None = None,
+        config: WarperConfig | WarpOptions | None = None,
         *,
         badPlanes: Iterable[str] = BAD_PLANES,
         maskedKernelFraction: float = 0.01,
         instructionSet: str = "automatic",
         threads: int | None = None,
     ) -> None:
-        self.config = WarperConfig() if config is None else config
-        self.config.validate()
+        config = WarperConfig() if config is None else config
+        if isinstance(config, WarperConfig):
+            config.validate()
+        self.options = WarpOptions.fromConfig(config)
         if instructionSet not in _core.InstructionSet.__members__:
             raise ValueError(f"instruction set {instructionSet!r} is unknown; choose automatic, baseline or avx2")
         if not 0.0 <= maskedKernelFraction < 1.0:
@@ -172,7 +174,7 @@ class Warper:
         """
         if destBBox.isEmpty:
             raise ValueError("an image cannot be warped into an empty box")
-        spacing = max(1, self.config.interpLength)
+        spacing = max(1, self.options.interpLength)
         x = destBBox.x0 + spacing * np.arange((destBBox.width - 1) // spacing + 2, dtype=np.float64)
         y = destBBox.y0 + spacing * np.arange((destBBox.height - 1) // spacing + 2, dtype=np.float64)
         columns, rows = _onLattice(transform, x, y)
@@ -198,7 +200,7 @@ class Warper:
         shape: tuple[int, int],
         areaWidth: float,
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-        config = self.config
+        options = self.options
         return _core.warp(
             source.image,
             source.variance,
@@ -208,11 +210,11 @@ class Warper:
             spacing=spacing,
             height=shape[0],
             width=shape[1],
-            kernel=_core.WarpingKernel[config.warpingKernelName],
-            maskKernel=_core.WarpingKernel[config.maskWarpingKernelName or config.warpingKernelName],
-            growBits=_bitsOf(config.growFullMask, source.mask),
-            cacheSize=config.cacheSize,
-            keepCentroids=config.keepCentroids,
+            kernel=_core.WarpingKernel[options.warpingKernelName],
+            maskKernel=_core.WarpingKernel[options.maskWarpingKernelName or options.warpingKernelName],
+            growBits=_bitsOf(options.growFullMask, source.mask),
+            cacheSize=options.cacheSize,
+            keepCentroids=options.keepCentroids,
             areaWidth=areaWidth,
             badBits=source.mask.getPlaneBitMask(self.badPlanes, ignoreMissing=True),
             maskedKernelFraction=self.maskedKernelFraction,
