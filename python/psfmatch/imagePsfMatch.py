@@ -17,8 +17,7 @@ from psfmatch.cells import SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.noise.differentialBackground import refineBackground
 from psfmatch.recipe import edgeHandlingOf, warperOf
-from psfmatch.regions import makeRegions
-from psfmatch.regions.layout import insideFit
+from psfmatch.regions import RegionCells, makeRegions
 from psfmatch.selection import buildCellSet, isFinishedList
 from psfmatch.starMatch import StarMatchConfig, StarMatchTask
 from psfmatch.subtraction import matchedExposure, subtractMatched, subtractMatchedTemplate
@@ -153,12 +152,13 @@ class ImagePsfMatchTask(StarMatchTask):
 
         self.requireKernelFits(scienceExposure.maskedImage)
         with self.timer("select"):
-            isFinished = isFinishedList(candidateList)
+            isFinished = isinstance(candidateList, RegionCells) or isFinishedList(candidateList)
             sources = candidateList if isFinished else self._sources(candidateList, scienceExposure)
-        with self.timer("measurePsf"):
-            templateFwhmPix, scienceFwhmPix = self.measureFwhms(
-                templateExposure, scienceExposure, sources, templateFwhmPix, scienceFwhmPix
-            )
+        if not isinstance(candidateList, RegionCells):
+            with self.timer("measurePsf"):
+                templateFwhmPix, scienceFwhmPix = self.measureFwhms(
+                    templateExposure, scienceExposure, sources, templateFwhmPix, scienceFwhmPix
+                )
 
         if convolveTemplate:
             result = self.matchMaskedImages(template, science, sources, templateFwhmPix, scienceFwhmPix)
@@ -278,15 +278,19 @@ class ImagePsfMatchTask(StarMatchTask):
         if self.options.fitMethod == "candidates":
             candidates = self._candidates(template, science, kernelSize, candidateList)
             return buildCellSet(template, science, candidates, self.options)
-        sources = None
-        if self.options.regions.layout == "stars":
-            if isFinishedList(candidateList):
-                candidateList = [item["footprint"] for item in candidateList]
-            sources = self._sources(candidateList, Exposure(science))
-            x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
-            nOutside = int((~insideFit(x, y, science.getBBox(), kernelSize)).sum())
-            self.metadata["rejectedSources"] = {"outside, or too close to the edge": nOutside} if nOutside else {}
-        return makeRegions(template, science, self.options, kernelSize, sources)
+        if isinstance(candidateList, RegionCells):
+            cells = candidateList
+        else:
+            sources = None
+            if self.options.regions.layout == "stars":
+                if isFinishedList(candidateList):
+                    candidateList = [item["footprint"] for item in candidateList]
+                sources = self._sources(candidateList, Exposure(science))
+            cells = makeRegions(template, science, self.options, kernelSize, sources, self.threads)
+        self.metadata["rejectedSources"] = (
+            {"outside, or too close to the edge": cells.nOutside} if cells.nOutside else {}
+        )
+        return cells
 
     def registerTemplate(
         self, templateExposure: Exposure, scienceExposure: Exposure, doWarping: bool = True

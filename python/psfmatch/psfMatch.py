@@ -25,7 +25,7 @@ from psfmatch.errors import (
 )
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
-from psfmatch.regions import fitRegions
+from psfmatch.regions import RegionCells, fitRegions
 from psfmatch.solutions import SolutionSlot
 from psfmatch.task import Task
 from psfmatch.threads import resolveThreads
@@ -136,7 +136,7 @@ class PsfMatchTask(Task):
         """
         try:
             with self.timer("solve"):
-                if self.options.fitMethod == "regions":
+                if isinstance(kernelCellSet, RegionCells):
                     fit = self._fitRegions(kernelCellSet, np.asarray(basisList))
                 else:
                     fit = self._iterate(kernelCellSet, basisList)
@@ -157,10 +157,10 @@ class PsfMatchTask(Task):
         displays.showSolution(kernelCellSet, fit.kernel, fit.background)
         return fit
 
-    def _fitRegions(self, cellSet: SpatialCellSet, basisList: npt.NDArray[np.float64]) -> KernelFit:
+    def _fitRegions(self, cells: RegionCells, basisList: npt.NDArray[np.float64]) -> KernelFit:
         """Fit all pixels of the active candidates' regions at once."""
-        active = sorted(cellSet.activeCandidates(self.options.nStarPerCell), key=lambda candidate: candidate.id)
-        found = fitRegions(active, basisList, cellSet.bbox, self.options, self.threads)
+        active = cells.regionsToFit(self.options.nStarPerCell)
+        found = fitRegions(cells, basisList, self.options, self.threads)
         nUsed = sum(candidate.status is CandidateStatus.GOOD for candidate in active)
         summary = PassSummary(
             iteration=found.nPasses,
@@ -169,12 +169,12 @@ class PsfMatchTask(Task):
             nRejectedPca=0,
             nRejectedSpatial=len(active) - nUsed,
             nUsed=nUsed,
-            kernelSumMean=found.kernel.kernelSum(*cellSet.bbox.centre),
-            kernelSumStd=found.solution.kernelSumError * math.sqrt(nUsed),
-            conditionNumber=found.solution.conditionNumber,
+            kernelSumMean=found.kernel.kernelSum(*cells.bbox.centre),
+            kernelSumStd=found.kernelSumError * math.sqrt(nUsed),
+            conditionNumber=found.conditionNumber,
         )
-        self.metadata["rejectedPixelFraction"] = float(found.rejected.mean())
-        return KernelFit(found.kernel, found.background, (summary,), found.solution.conditionNumber, found.heldOut)
+        self.metadata["rejectedPixelFraction"] = found.rejectedFraction
+        return KernelFit(found.kernel, found.background, (summary,), found.conditionNumber, found.heldOut)
 
     def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
         options = self.options

@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from psfmatch.exposure import Box
 
-__all__ = ["chooseIsolatedStars", "chooseRegionSources"]
+__all__ = ["chooseIsolatedStars", "chooseRegionSources", "usefulSources"]
 
 log = logging.getLogger("psfmatch.stars")
 
@@ -20,6 +20,11 @@ MAX_NEIGHBOUR_FLUX = 0.1
 """A neighbour in the stamp with more than this share of a star's flux makes it a blend."""
 SPREAD_CELL = 256
 """Side (pixels) of the cells that take turns in giving their brightest source, where there are too many."""
+
+
+def usefulSources(sources: Table) -> Table:
+    """Return the sources above S/N 20 that are not centred on bad pixels."""
+    return sources[(np.asarray(sources["snr"]) >= MIN_SNR) & ~np.asarray(sources["badCentre"])]
 
 
 def chooseRegionSources(sources: Table, nMax: int, bbox: Box) -> Table:
@@ -37,7 +42,7 @@ def chooseRegionSources(sources: Table, nMax: int, bbox: Box) -> Table:
     bbox
         The field, parent pixels.
     """
-    chosen = sources[(np.asarray(sources["snr"]) >= MIN_SNR) & ~np.asarray(sources["badCentre"])]
+    chosen = usefulSources(sources)
     if len(chosen) > nMax:
         cells = ((np.asarray(chosen["y"]) - bbox.y0) // SPREAD_CELL).astype(np.int64) * 10_000
         cells += ((np.asarray(chosen["x"]) - bbox.x0) // SPREAD_CELL).astype(np.int64)

@@ -17,9 +17,9 @@ from psfmatch.errors import (
     PsfMatchError,
 )
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
-from psfmatch.modelChoice import Choice, KernelChoice, chooseKernel
+from psfmatch.modelChoice import Choice, KernelChoice, chooseKernel, effortFor
 from psfmatch.selection import requireSources
-from psfmatch.stars import chooseIsolatedStars, chooseRegionSources
+from psfmatch.stars import chooseIsolatedStars, chooseRegionSources, usefulSources
 from psfmatch.task import Struct
 from psfmatch.warping import atOrigin
 
@@ -58,17 +58,17 @@ def solveByLadder(
     template = atOrigin(inputs.template.maskedImage, science)
     pair = (template, science) if convolveTemplate else (science, template)
     sizes = fwhms if convolveTemplate else (fwhms[1], fwhms[0])
-    sources = (
-        chooseRegionSources(inputs.sources, task.options.regions.maxRegions, science.getBBox())
-        if candidateList is None
-        else task._sources(candidateList, inputs.science)
-    )
+    isGiven = candidateList is not None
+    sources = task._sources(candidateList, inputs.science) if isGiven else usefulSources(inputs.sources)
+    pinned = tuple(getattr(config, "fixedKernelFields", ()))
+    effort = effortFor(task.options, len(sources), sizes, science.shape, pinned)
+    if not isGiven:
+        sources = chooseRegionSources(inputs.sources, effort.options.regions.maxRegions, science.getBBox())
     try:
         with task.timer("chooseKernel"):
-            starsOnly = candidateList is not None
-            choice = chooseKernel(*pair, sources, sizes, task.options, task.threads, starsOnly=starsOnly)
+            choice = chooseKernel(*pair, sources, sizes, effort, task.threads, starsOnly=isGiven, pinned=pinned)
         chosen = _withChoice(task, choice)
-        made = _subtractWith(chosen, inputs, sources, fwhms, convolveTemplate)
+        made = _subtractWith(chosen, inputs, choice.cells, fwhms, convolveTemplate)
         return replace(made, choices=choice.choices)
     except TOO_FEW as error:
         if candidateList is not None:

@@ -13,6 +13,7 @@ from lsst.pex.config import FieldValidationError
 
 from psfmatch import io
 from psfmatch.basis import renormalizeBasis
+from psfmatch.config import KernelOptions
 from psfmatch.diagnostics import candidateTable
 from psfmatch.differencing import FrontDoorConfig, SubtractionResult, frontDoorConfig, subtract
 from psfmatch.exposure import Exposure
@@ -223,7 +224,7 @@ def _fitImages(
             task.getSelectSources(science), kernelConfig.regionConfig.maxRegions, science.getBBox()
         )
     )
-    cellSet = makeRegions(first, second, kernelConfig, max(basis.shape[1:]), sources)
-    candidates = sorted(cellSet, key=lambda candidate: candidate.id)
-    found = fitRegions(candidates, basis, cellSet.bbox, kernelConfig, task.threads)
-    return Fitted(found.kernel, found.background, convolved, candidateTable(cellSet))
+    options = KernelOptions.fromConfig(kernelConfig)
+    cells = makeRegions(first, second, options, max(basis.shape[1:]), sources, task.threads)
+    found = fitRegions(cells, basis, options, task.threads)
+    return Fitted(found.kernel, found.background, convolved, candidateTable(cells))

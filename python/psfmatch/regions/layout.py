@@ -113,13 +113,14 @@ def _tileCentres(
 class RegionCells(SpatialCellSet):
     """Regions in cells.
 
-    template, science : the image to convolve and the image to match, on one grid; kernelSize : pixels; state : their
-    pixels in the core, where a fit has begun.
+    template, science : the image to convolve and the image to match, on one grid; kernelSize : pixels; nOutside : sources
+    too close to the edge for a region; state : their pixels in the core, where a fit has begun.
     """
 
     def __init__(self, template: MaskedImage, science: MaskedImage, options: KernelOptions, kernelSize: int) -> None:
         super().__init__(science.getBBox(), options.sizeCellX, options.sizeCellY)
         self.template, self.science, self.kernelSize = template, science, kernelSize
+        self.nOutside = 0
         self.state: RegionState | None = None
 
     def regionsToFit(self, nPerCell: int) -> list[KernelCandidate]:
@@ -167,6 +168,9 @@ def makeRegions(
     half = options.regions.halfWidth + kernelSize // 2
     side = 2 * half + 1
     cells = RegionCells(template, science, options, kernelSize)
+    if options.regions.layout == "stars":
+        x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
+        cells.nOutside = int((~insideFit(x, y, cells.bbox, kernelSize)).sum())
     for rank, (x, y) in enumerate(centres.tolist()):
         box = Box(x - half, y - half, side, side)
         cells.insertCandidate(
