@@ -105,12 +105,11 @@ class RegionState:
 
         mapStrips(add, regions.science.shape, regions.threads)
         return RegionSystem(
-            self._matrices,
-            self._sides,
-            squares,
-            noise,
+            _core.StampEquations(self._matrices, self._sides, squares, noise),
+            regions.x,
+            regions.y,
             self.folds,
-            coreFunction(self.modelType, maxOrder, self.frame).evaluate(regions.x, regions.y).T,
+            coreFunction(self.modelType, maxOrder, self.frame),
             self.basisList,
             self.kernelNorm,
             regions.threads,
