@@ -195,6 +195,23 @@ SymmetricFactor factorize(MatrixXd const& matrix, SolverControl const& control) 
     return factor;
 }
 
+bool factorizeLower(LowerFactor const& matrix, SymmetricFactor& factor, SolverControl const& control) {
+    Eigen::Index const n = matrix.rows();
+    factor.method = SolverMethod::none;
+    factor.conditionNumber = std::numeric_limits<double>::quiet_NaN();
+    factor.scale = matrix.diagonal().unaryExpr([](double d) { return d > 0.0 ? 1.0 / std::sqrt(d) : 1.0; });
+    factor.llt.resize(n, n);
+    for (Eigen::Index i = 0; i < n; ++i) {
+        factor.llt.row(i).head(i + 1) =
+            factor.scale[i] * matrix.row(i).head(i + 1).cwiseProduct(factor.scale.head(i + 1).transpose());
+    }
+    if (n > 0 && detail::chooseRowFunctions(control.instructionSet)
+                     .factorCholesky(factor.llt.data(), static_cast<int>(n), control.minReciprocalCondition)) {
+        factor.method = SolverMethod::llt;
+    }
+    return factor.method == SolverMethod::llt;
+}
+
 namespace {
 
 template <typename Sides>

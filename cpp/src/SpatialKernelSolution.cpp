@@ -1,20 +1,18 @@
 #include "psfmatch/SpatialKernelSolution.h"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
 #include "KernelCandidateFitEquations.h"
-#include "SpatialKernelSolutionSums.h"
 #include "psfmatch/exceptions.h"
+#include "psfmatch/fit/SpatialSums.h"
 
 namespace psfmatch {
 
 namespace {
 
-using detail::SpatialLayout;
-using detail::SpatialSums;
-using detail::SpatialTerm;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
@@ -22,8 +20,16 @@ using Eigen::VectorXd;
 // sequence of additions is.
 constexpr std::size_t batchSize = 16;
 
-SpatialLayout layoutOf(std::size_t nCandidates, Index nBasis, SpatialFunction const& kernelFunction,
-                       std::optional<SpatialFunction> const& backgroundFunction, SpatialKernelControl const& control) {
+// What the candidates are summed to, and by which functions.
+struct Model {
+    SpatialLayout layout;
+    SpatialFunction function;  // of the higher order
+    SpatialSums sums;
+    std::optional<SpatialSums> noise;  // of the noise matrices
+};
+
+Model modelOf(std::size_t nCandidates, Index nBasis, SpatialFunction const& kernelFunction,
+              std::optional<SpatialFunction> const& backgroundFunction, bool withNoise, bool constantFirstTerm) {
     if (nCandidates == 0) {
         throw SolutionError("the spatial kernel has no candidate to be fitted to");
     }
@@ -31,34 +37,39 @@ SpatialLayout layoutOf(std::size_t nCandidates, Index nBasis, SpatialFunction co
         throw std::invalid_argument("the spatial kernel has " + std::to_string(nBasis) +
                                     " basis images, needs at least 1");
     }
-    return {nBasis, kernelFunction.size(), backgroundFunction ? backgroundFunction->size() : 0,
-            control.constantFirstTerm};
+    SpatialFunction const& other = backgroundFunction.value_or(kernelFunction);
+    if (other.model != kernelFunction.model || other.frame != kernelFunction.frame) {
+        throw std::invalid_argument("kernel and background must be functions of one kind in one frame");
+    }
+    SpatialSums const sums(kernelFunction.model, nBasis, kernelFunction.order,
+                           backgroundFunction ? backgroundFunction->order : -1);
+    SpatialLayout layout{std::vector<Index>(static_cast<std::size_t>(nBasis)), kernelFunction.size(),
+                         backgroundFunction ? backgroundFunction->size() : 0, constantFirstTerm};
+    std::iota(layout.images.begin(), layout.images.end(), 0);
+    return {layout, other.order > kernelFunction.order ? other : kernelFunction, sums,
+            withNoise ? std::optional(sums) : std::nullopt};
 }
 
-SpatialTerm termAt(double x, double y, SpatialFunction const& kernelFunction,
-                   std::optional<SpatialFunction> const& backgroundFunction) {
-    return {kernelFunction.evaluate(x, y), backgroundFunction ? backgroundFunction->evaluate(x, y) : VectorXd(),
-            nullptr, nullptr};
-}
-
-SpatialKernelSolution solveSystem(SpatialSums const& sums, VectorXd const& rightHandSide, SpatialSums const* noise,
-                                  SpatialKernelControl const& control, Execution const& execution = {}) {
-    SpatialLayout const& layout = sums.layout;
-    MatrixXd const matrix = assemble(sums);
+SpatialKernelSolution solveModel(Model const& model, SpatialKernelControl const& control, Execution const& execution) {
+    SpatialLayout const& layout = model.layout;
+    RowMatrix lower;
+    assembleLower(model.sums, layout, lower);
+    MatrixXd const matrix = mirrored(lower);
     SymmetricFactor const factor = factorize(matrix, control.solver);
-    Solution const solution = solveSymmetric(factor, rightHandSide);
+    Solution const solution = solveSymmetric(factor, assembleSide(model.sums, layout));
     SpatialKernelSolution result;
     result.method = solution.method;
     result.conditionNumber = conditionNumber(matrix, control.conditionNumberType, factor);
     result.nUnknowns = layout.nUnknowns();
-    result.kernelParameters = MatrixXd::Zero(layout.nBasis, layout.p);
-    for (Index i = 0; i < layout.nBasis; ++i) {
+    result.kernelParameters = MatrixXd::Zero(layout.count(), layout.p);
+    for (Index i = 0; i < layout.count(); ++i) {
         result.kernelParameters.row(i).head(layout.size(i)) =
             solution.coefficients.segment(layout.start(i), layout.size(i)).transpose();
     }
     result.backgroundParameters = layout.q > 0 ? VectorXd(solution.coefficients.tail(layout.q)) : VectorXd::Zero(1);
-    if (noise != nullptr) {
-        result.covariance = sandwich(factor, assemble(*noise), execution);
+    if (model.noise) {
+        assembleLower(*model.noise, layout, lower);
+        result.covariance = sandwich(factor, mirrored(lower), execution);
     }
     return result;
 }
@@ -69,17 +80,16 @@ SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& 
                                          SpatialFunction const& kernelFunction,
                                          std::optional<SpatialFunction> const& backgroundFunction,
                                          SpatialKernelControl const& control, Execution const& execution) {
-    SpatialLayout const layout = layoutOf(candidates.size(), nBasis, kernelFunction, backgroundFunction, control);
-    Index const m = layout.nCoefficients();
-    bool const withNoise = candidates.front().noiseMatrix != nullptr;
-    SpatialSums sums(layout);
-    std::optional<SpatialSums> noise;
-    if (withNoise) {
-        noise.emplace(layout);
-    }
-    VectorXd rightHandSide = VectorXd::Zero(layout.nUnknowns());
-    std::vector<SpatialTerm> terms;
-    std::vector<SpatialTerm> noiseTerms;
+    bool const withNoise = !candidates.empty() && candidates.front().noiseMatrix != nullptr;
+    Model model =
+        modelOf(candidates.size(), nBasis, kernelFunction, backgroundFunction, withNoise, control.constantFirstTerm);
+    Index const m = model.sums.sides.rows();
+    auto const nCandidates = static_cast<Index>(candidates.size());
+    VectorXd x(nCandidates);
+    VectorXd y(nCandidates);
+    RowMatrix rightHandSides(nCandidates, m);
+    std::vector<double const*> matrices;
+    std::vector<double const*> noiseMatrices;
     for (CandidateEquations const& candidate : candidates) {
         if (candidate.nUnknowns != m) {
             throw std::invalid_argument("a candidate has equations of " + std::to_string(candidate.nUnknowns) +
@@ -88,20 +98,20 @@ SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& 
         if ((candidate.noiseMatrix != nullptr) != withNoise) {
             throw std::invalid_argument("some candidates have a noise matrix and some have none");
         }
-        terms.push_back(termAt(candidate.x, candidate.y, kernelFunction, backgroundFunction));
-        terms.back().matrix = candidate.matrix;
-        terms.back().rightHandSide = candidate.rightHandSide;
-        addRightHandSide(layout, terms.back(), rightHandSide);
-        if (withNoise) {
-            noiseTerms.push_back(terms.back());
-            noiseTerms.back().matrix = candidate.noiseMatrix;
-        }
+        auto const k = static_cast<Index>(matrices.size());
+        x[k] = candidate.x;
+        y[k] = candidate.y;
+        rightHandSides.row(k) = Eigen::Map<Eigen::RowVectorXd const>(candidate.rightHandSide, m);
+        matrices.push_back(candidate.matrix);
+        noiseMatrices.push_back(candidate.noiseMatrix);
     }
-    addTerms(terms, execution, sums);
-    if (noise) {
-        addTerms(noiseTerms, execution, *noise);
+    RowMatrix const moments = momentsAt(model.function, x, y);
+    addMatrices(matrices, moments, execution, model.sums);
+    addSides(rightHandSides, moments, model.sums);
+    if (model.noise) {
+        addMatrices(noiseMatrices, moments, execution, *model.noise);
     }
-    return solveSystem(sums, rightHandSide, noise ? &*noise : nullptr, control, execution);
+    return solveModel(model, control, execution);
 }
 
 SpatialKernelSolution solveSpatialKernelFromStamps(
@@ -121,15 +131,13 @@ SpatialKernelSolution solveSpatialKernelFromStamps(
     if (fitControl.fitBackground != backgroundFunction.has_value()) {
         throw std::invalid_argument("a background function goes with candidates fitted with a background");
     }
-    SpatialLayout const layout =
-        layoutOf(stamps.size(), basis.basis.size(), kernelFunction, backgroundFunction, control);
+    Model model = modelOf(stamps.size(), basis.basis.size(), kernelFunction, backgroundFunction, fitControl.covariance,
+                          control.constantFirstTerm);
     detail::FitSetup const setup = detail::setupFit(basis, fitControl, regularization);
-    SpatialSums sums(layout);
-    std::optional<SpatialSums> noise;
-    if (fitControl.covariance) {
-        noise.emplace(layout);
-    }
-    VectorXd rightHandSide = VectorXd::Zero(layout.nUnknowns());
+    auto const nStamps = static_cast<Index>(stamps.size());
+    RowMatrix const moments = momentsAt(model.function, Eigen::Map<VectorXd const>(x.data(), nStamps),
+                                        Eigen::Map<VectorXd const>(y.data(), nStamps));
+    RowMatrix rightHandSides(nStamps, model.sums.sides.rows());
     std::vector<detail::RebuiltEquations> rebuilt(std::min(batchSize, stamps.size()));
     auto const nWorkers = workerCount(static_cast<Index>(rebuilt.size()), execution);
     std::vector<detail::Workspace> workspaces(static_cast<std::size_t>(nWorkers));
@@ -142,22 +150,21 @@ SpatialKernelSolution solveSpatialKernelFromStamps(
             rebuilt[k] =
                 rebuildEquations(stamps[first + k], setup, strength, workspaces[static_cast<std::size_t>(worker)]);
         });
-        std::vector<SpatialTerm> terms;
+        std::vector<double const*> matrices;
+        std::vector<double const*> noiseMatrices;
         for (std::size_t k = 0; k < count; ++k) {
-            terms.push_back(termAt(x[first + k], y[first + k], kernelFunction, backgroundFunction));
-            terms.back().matrix = rebuilt[k].equations.matrix.data();
-            terms.back().rightHandSide = rebuilt[k].equations.rightHandSide.data();
-            addRightHandSide(layout, terms.back(), rightHandSide);
+            rightHandSides.row(static_cast<Index>(first + k)) = rebuilt[k].equations.rightHandSide.transpose();
+            matrices.push_back(rebuilt[k].equations.matrix.data());
+            noiseMatrices.push_back(rebuilt[k].noiseMatrix.data());
         }
-        addTerms(terms, execution, sums);
-        if (noise) {
-            for (std::size_t k = 0; k < count; ++k) {
-                terms[k].matrix = rebuilt[k].noiseMatrix.data();
-            }
-            addTerms(terms, execution, *noise);
+        auto const part = moments.middleRows(static_cast<Index>(first), static_cast<Index>(count));
+        addMatrices(matrices, part, execution, model.sums);
+        if (model.noise) {
+            addMatrices(noiseMatrices, part, execution, *model.noise);
         }
     }
-    return solveSystem(sums, rightHandSide, noise ? &*noise : nullptr, control, execution);
+    addSides(rightHandSides, moments, model.sums);
+    return solveModel(model, control, execution);
 }
 
 }  // namespace psfmatch

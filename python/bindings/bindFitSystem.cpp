@@ -1,5 +1,12 @@
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "arrays.h"
 #include "module.h"
+#include "psfmatch/fit/SpatialSystem.h"
 #include "psfmatch/fit/StampEquations.h"
 
 namespace psfmatch::python {
@@ -26,6 +33,152 @@ StampEquations equationsOf(py::array_t<double, py::array::c_style | py::array::f
     return equations;
 }
 
+// A system and the threads of its calls.
+struct ThreadedSystem {
+    SpatialSystem system;
+    int nThreads;
+};
+
+using IndexVector = py::array_t<Index, py::array::c_style | py::array::forcecast>;
+using BoolVector = py::array_t<bool, py::array::c_style | py::array::forcecast>;
+
+// Whole numbers only: flags or fractions are no folds.
+std::vector<Index> foldsOf(py::array const& folds) {
+    if (folds.ndim() != 1 || folds.dtype().kind() != 'i') {
+        throw py::value_error("folds must be whole numbers (stamps), not " + std::string(py::str(folds.dtype())) +
+                              " in " + std::to_string(folds.ndim()) + " dimensions");
+    }
+    auto const numbers = folds.cast<IndexVector>();
+    return {numbers.data(), numbers.data() + numbers.size()};
+}
+
+std::vector<char> flagsOf(std::optional<BoolVector> const& flags, Index nStamps) {
+    if (!flags) {
+        return {};
+    }
+    if (flags->ndim() != 1 || flags->size() != nStamps) {
+        throw py::value_error("`without` must hold one flag for each of " + std::to_string(nStamps) + " stamps");
+    }
+    return {flags->data(), flags->data() + flags->size()};
+}
+
+py::object arrayOrNone(Eigen::MatrixXd const& matrix) {
+    return matrix.size() == 0 ? py::object(py::none()) : py::object(arrayOf(matrix));
+}
+
+py::array_t<double> rowsOf(RowMatrix const& matrix) {
+    return py::array_t<double>({matrix.rows(), matrix.cols()}, matrix.data());
+}
+
+py::tuple tupleOf(SpatialModelOptions const& options) {
+    return py::make_tuple(py::tuple(py::cast(options.images)), options.kernelOrder, options.backgroundOrder,
+                          options.shapeScale, options.variationScale, options.widthScale);
+}
+
+void bindSolutions(py::module_& module) {
+    py::class_<SpatialModelOptions>(module, "SpatialModelOptions")
+        .def(py::init([](std::vector<Index> const& images, int kernelOrder, int backgroundOrder, double shapeScale,
+                         double variationScale, double widthScale) {
+                 return SpatialModelOptions{images,     kernelOrder,    backgroundOrder,
+                                            shapeScale, variationScale, widthScale};
+             }),
+             py::arg("images"), py::arg("kernelOrder"), py::arg("backgroundOrder"), py::arg("shapeScale"),
+             py::arg("variationScale"), py::arg("widthScale") = 0.0)
+        .def_property_readonly("images",
+                               [](SpatialModelOptions const& options) { return py::tuple(py::cast(options.images)); })
+        .def_readonly("kernelOrder", &SpatialModelOptions::kernelOrder)
+        .def_readonly("backgroundOrder", &SpatialModelOptions::backgroundOrder)
+        .def_readonly("shapeScale", &SpatialModelOptions::shapeScale)
+        .def_readonly("variationScale", &SpatialModelOptions::variationScale)
+        .def_readonly("widthScale", &SpatialModelOptions::widthScale)
+        .def("__eq__", [](SpatialModelOptions const& options,
+                          SpatialModelOptions const& other) { return tupleOf(options).equal(tupleOf(other)); })
+        .def("__hash__", [](SpatialModelOptions const& options) { return py::hash(tupleOf(options)); });
+    py::class_<SpatialSolution>(module, "SpatialSolution")
+        .def_property_readonly("kernel", [](SpatialSolution const& solution) { return arrayOf(solution.kernel); })
+        .def_property_readonly("background",
+                               [](SpatialSolution const& solution) { return arrayOf(solution.background); })
+        .def_readonly("conditionNumber", &SpatialSolution::conditionNumber)
+        .def_readonly("kernelSumError", &SpatialSolution::kernelSumError)
+        .def_property_readonly("kernelCovariance",
+                               [](SpatialSolution const& solution) { return arrayOrNone(solution.kernelCovariance); })
+        .def_property_readonly("backgroundCovariance", [](SpatialSolution const& solution) {
+            return arrayOrNone(solution.backgroundCovariance);
+        });
+}
+
+void bindSystem(py::module_& module) {
+    py::class_<ThreadedSystem>(module, "SpatialSystem")
+        .def(py::init([](StampEquations const& equations, DoubleArray const& x, DoubleArray const& y,
+                         py::array const& folds, SpatialFunction const& function, DoubleArray const& basisList,
+                         double kernelNorm, int nThreads) {
+                 auto const xs = vectorOf(x, "x");
+                 auto const ys = vectorOf(y, "y");
+                 auto const numbers = foldsOf(folds);
+                 auto const basis = basisOf(basisList);
+                 auto const execution = interruptible(nThreads);
+                 py::gil_scoped_release const release;
+                 return ThreadedSystem{
+                     SpatialSystem(equations, xs, ys, numbers, function, basis, kernelNorm, execution), nThreads};
+             }),
+             py::arg("equations"), py::arg("x"), py::arg("y"), py::arg("folds"), py::arg("function"),
+             py::arg("basisList"), py::arg("kernelNorm"), py::kw_only(), py::arg("nThreads") = 1)
+        .def("__len__", [](ThreadedSystem const& self) { return self.system.size(); })
+        .def_property_readonly("nFolds", [](ThreadedSystem const& self) { return self.system.nFolds(); })
+        .def(
+            "solve",
+            [](ThreadedSystem const& self, SpatialModelOptions const& options, bool withCovariance,
+               std::optional<BoolVector> const& without) {
+                auto const flags = flagsOf(without, self.system.size());
+                auto const execution = interruptible(self.nThreads);
+                py::gil_scoped_release const release;
+                return self.system.solve(options, withCovariance, flags, execution);
+            },
+            py::arg("options"), py::kw_only(), py::arg("withCovariance") = false, py::arg("without") = py::none())
+        .def(
+            "heldOut",
+            [](ThreadedSystem const& self, SpatialModelOptions const& options) {
+                auto const execution = interruptible(self.nThreads);
+                StampValues values;
+                {
+                    py::gil_scoped_release const release;
+                    values = self.system.heldOut(options, execution);
+                }
+                return py::make_tuple(rowsOf(values.coefficients), arrayOf(values.backgrounds),
+                                      arrayOf(values.chiSquares));
+            },
+            py::arg("options"))
+        .def(
+            "at",
+            [](ThreadedSystem const& self, SpatialSolution const& solution) {
+                StampValues const values = self.system.at(solution);
+                return py::make_tuple(rowsOf(values.coefficients), arrayOf(values.backgrounds));
+            },
+            py::arg("solution"))
+        .def(
+            "chiSquares",
+            [](ThreadedSystem const& self, DoubleArray const& coefficients, DoubleArray const& backgrounds) {
+                RowMatrix const rows = matrixOf(coefficients, "coefficients");
+                auto const values = vectorOf(backgrounds, "backgrounds");
+                auto const execution = interruptible(self.nThreads);
+                Eigen::VectorXd result;
+                {
+                    py::gil_scoped_release const release;
+                    result = self.system.chiSquares(rows, values, execution);
+                }
+                return arrayOf(result);
+            },
+            py::arg("coefficients"), py::arg("backgrounds"))
+        .def(
+            "lightGain",
+            [](ThreadedSystem const& self, SpatialSolution const& solution) {
+                auto const execution = interruptible(self.nThreads);
+                py::gil_scoped_release const release;
+                return self.system.lightGain(solution, execution);
+            },
+            py::arg("solution"));
+}
+
 }  // namespace
 
 void bindFitSystem(py::module_& module) {
@@ -43,6 +196,8 @@ void bindFitSystem(py::module_& module) {
             [](StampEquations const& equations) { return arrayOf(Eigen::MatrixXd(equations.rightHandSides)); })
         .def_property_readonly("squares", [](StampEquations const& equations) { return arrayOf(equations.squares); })
         .def_property_readonly("noise", [](StampEquations const& equations) { return arrayOf(equations.noise); });
+    bindSolutions(module);
+    bindSystem(module);
 }
 
 }  // namespace psfmatch::python

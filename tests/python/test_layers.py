@@ -86,7 +86,15 @@ headerGroups = [
         "subtract",
         "warp",
     },
-    {"StampEquations", "KernelCandidateFit", "SpatialKernelSolution", "KernelPca", "PixelRegions"},
+    {
+        "StampEquations",
+        "SpatialSums",
+        "SpatialSystem",
+        "KernelCandidateFit",
+        "SpatialKernelSolution",
+        "KernelPca",
+        "PixelRegions",
+    },
 ]
 
 root = Path(__file__).resolve().parents[2]

@@ -45,6 +45,12 @@ struct SymmetricFactor {
 [[nodiscard]] SymmetricFactor factorize(Eigen::MatrixXd const& matrix,  // (n, n), both triangles filled
                                         SolverControl const& control = {});
 
+// The same by Cholesky's factor alone, from the lower triangle (n, n), without an estimate of the condition, whose
+// number is then NaN; for many systems that are known to be well posed. False, and no factor, where a pivot is not
+// above minReciprocalCondition or not finite. The factor's memory is used again.
+[[nodiscard]] bool factorizeLower(Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> const& matrix,
+                                  SymmetricFactor& factor, SolverControl const& control = {});
+
 // X of matrix X = rightHandSides: (n, k), or (n)
 [[nodiscard]] Eigen::MatrixXd solve(SymmetricFactor const& factor, Eigen::MatrixXd const& rightHandSides);
 [[nodiscard]] Eigen::VectorXd solveVector(SymmetricFactor const& factor, Eigen::VectorXd const& rightHandSide);

@@ -17,6 +17,8 @@ struct Frame {
     double yCentre = 0.0;
     double xScale = 1.0;  // pixels per unit of the scaled coordinate
     double yScale = 1.0;
+
+    bool operator==(Frame const&) const = default;
 };
 
 // The frame in which the area of the box (half a pixel beyond its outer pixel centres) is [-1, 1] squared.

@@ -1,0 +1,100 @@
+"""The spatial system of pixel regions as Python sees it; its mathematics is tested in C++."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from psfmatch import _core
+from psfmatch.regions import SpatialModel
+from psfmatch.regions.models import imagesOf, nTerms
+
+N_REGIONS, N_IMAGES, N_FOLDS = 40, 5, 4
+MODEL = SpatialModel((0, 1, 2, 3, 4), 1, 2, 0.0, 0.0)
+FUNCTION = _core.SpatialFunction(_core.SpatialModel.polynomial, 3, _core.Frame())
+
+
+def makeSystem(threads=1, broken=False):
+    """Regions of 60 pixels without structure, whose data follow a model of the orders 1 and 2."""
+    generator = np.random.default_rng(1)
+    x, y = generator.uniform(-1, 1, (2, N_REGIONS))
+    terms = FUNCTION.evaluate(x, y)
+    columns = generator.normal(size=(N_REGIONS, N_IMAGES + 1, 60))
+    columns[:, -1] = 1.0
+    weights = generator.uniform(0.5, 2.0, (N_REGIONS, 60))
+    kernel, background = generator.normal(size=(N_IMAGES, 3)), generator.normal(size=6)
+    kernel[0, 1:] = 0.0
+    values = np.column_stack([terms[:, :3] @ kernel.T, terms[:, :6] @ background])
+    data = np.einsum("tn,tnk->tk", values, columns)
+    matrices = np.einsum("tik,tk,tjk->tij", columns, weights, columns)
+    if broken:
+        matrices[0, 0, 0] = np.nan
+    equations = _core.StampEquations(
+        matrices, np.einsum("tik,tk->ti", columns, weights * data), (weights * data**2).sum(axis=1), np.zeros(N_REGIONS)
+    )
+    images = generator.normal(size=(N_IMAGES, 5, 5))
+    folds = np.arange(N_REGIONS) % N_FOLDS
+    system = _core.SpatialSystem(equations, x, y, folds, FUNCTION, images, 0.35, nThreads=threads)
+    return system, (kernel, background)
+
+
+def test_exactData():
+    """Data that follow a model are solved for it, whatever is left out, and leave no chi-square."""
+    system, (kernel, background) = makeSystem()
+    assert system.nFolds == N_FOLDS
+    some = np.arange(N_REGIONS) % N_FOLDS == 3
+    for without in (None, some):
+        solution = system.solve(MODEL.toCore(), without=without)
+        # The ridge of 1e-10 pulls; the second solution squares what is left of it.
+        np.testing.assert_allclose(solution.kernel, kernel, rtol=0, atol=1e-8)
+        np.testing.assert_allclose(solution.background, background, rtol=0, atol=1e-8)
+        assert np.isnan(solution.conditionNumber)
+        assert solution.kernelCovariance is None
+    solution = system.solve(MODEL.toCore(), withCovariance=True)
+    assert solution.kernelCovariance.shape == (15, 15)
+    assert solution.backgroundCovariance.shape == (6, 6)
+    assert solution.kernelSumError == pytest.approx(np.sqrt(solution.kernelCovariance[0, 0]))
+    coefficients, backgrounds, chiSquares = system.heldOut(MODEL.toCore())
+    assert abs(chiSquares).max() < 1e-8
+    np.testing.assert_array_equal(system.chiSquares(coefficients, backgrounds), chiSquares)
+    # Nothing may vary too little: an order less leaves residuals.
+    assert system.heldOut(replace(MODEL, kernelOrder=0).toCore())[2].sum() > 10.0
+    assert system.lightGain(solution) > 100.0
+
+
+def test_heldOut():
+    """Each region under the solution without its fold, the same on any number of threads."""
+    system, _ = makeSystem()
+    model = replace(MODEL, kernelOrder=2, variationScale=0.1, widthScale=0.1).toCore()
+    coefficients, backgrounds, chiSquares = system.heldOut(model)
+    folds = np.arange(N_REGIONS) % N_FOLDS
+    for fold in range(N_FOLDS):
+        inside = folds == fold
+        alone = system.at(system.solve(model, without=inside))
+        np.testing.assert_allclose(coefficients[inside], alone[0][inside], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(backgrounds[inside], alone[1][inside], rtol=0, atol=1e-9)
+    for one, two in zip(makeSystem(threads=2)[0].heldOut(model), (coefficients, backgrounds, chiSquares), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_refusals():
+    broken, _ = makeSystem(broken=True)
+    with pytest.raises(_core.SolutionError, match=r"19 unknowns .* from 40 stamps.*hold NaN"):
+        broken.solve(MODEL.toCore())
+    system, _ = makeSystem()
+    with pytest.raises(ValueError, match="the system those from 0 to 3"):
+        system.solve(replace(MODEL, kernelOrder=4).toCore())
+    with pytest.raises(ValueError, match="one flag for each of 40 stamps"):
+        system.solve(MODEL.toCore(), without=np.zeros(3, dtype=bool))
+
+
+def test_models():
+    assert [nTerms(order) for order in range(4)] == [1, 3, 6, 10]
+    assert SpatialModel((0, 1), 1, 2, 1.0, 1.0).nParameters == 1 + 3 + 6
+    options = MODEL.toCore()
+    assert options.images == (0, 1, 2, 3, 4)
+    assert options == MODEL.toCore()
+    assert hash(options) == hash(MODEL.toCore())
+    assert options != replace(MODEL, widthScale=0.1).toCore()
+    assert imagesOf((2, 0), (2, 1)) == (0, 1, 2, 3, 4, 5, 6)
+    assert imagesOf((1, 1), (2, 1)) == (0, 1, 2, 6, 7, 8)
