@@ -5,6 +5,7 @@
 #include <intrin.h>
 #endif
 
+#include "fit/regionFunctions.h"
 #include "fourierFunctions.h"
 #include "rowFunctions.h"
 
@@ -49,6 +50,10 @@ RowFunctions chooseRowFunctions(InstructionSet instructionSet) {
 
 FourierFunctions chooseFourierFunctions(InstructionSet instructionSet) {
     return useAvx2(instructionSet) ? fourierFunctionsAvx2() : fourierFunctionsBaseline();
+}
+
+RegionFunctions chooseRegionFunctions(InstructionSet instructionSet) {
+    return useAvx2(instructionSet) ? regionFunctionsAvx2() : regionFunctionsBaseline();
 }
 
 }  // namespace detail

@@ -44,6 +44,51 @@ void requireValues(std::vector<double> const& values, char const* what) {
     }
 }
 
+template <typename Number>
+Number middleOf(std::span<Number> values) {
+    // Between two values of a small sample lies the middle of all, and few besides: the others are set aside without a
+    // branch that depends on them, which a processor would guess wrong half of the time.
+    constexpr std::size_t sampleSize = 64;
+    constexpr std::size_t aside = 12;  // ranks of the sample; three standard deviations of that of the middle
+    std::size_t lower = (values.size() - 1) / 2;
+    std::size_t upper = values.size() / 2;
+    while (values.size() > 4 * sampleSize) {
+        std::array<Number, sampleSize> sample;
+        for (std::size_t i = 0; i < sampleSize; ++i) {
+            sample[i] = values[i * (values.size() / sampleSize)];
+        }
+        std::sort(sample.begin(), sample.end());
+        Number const low = sample[sampleSize / 2 - aside];
+        Number const high = sample[sampleSize / 2 + aside];
+        std::size_t below = 0;
+        std::size_t within = 0;
+        for (Number const v : values) {
+            below += v < low ? 1U : 0U;
+            within += v >= low && v <= high ? 1U : 0U;
+        }
+        if (lower < below || upper >= below + within) {
+            break;
+        }
+        if (low == high) {
+            return low;
+        }
+        if (2 * within > values.size()) {
+            break;
+        }
+        std::size_t kept = 0;
+        for (Number const v : values) {
+            values[kept] = v;
+            kept += v >= low && v <= high ? 1U : 0U;
+        }
+        values = values.first(within);
+        lower -= below;
+        upper -= below;
+    }
+    auto const middle = values.begin() + static_cast<std::ptrdiff_t>(upper);
+    std::nth_element(values.begin(), middle, values.end());
+    return lower == upper ? *middle : Number(0.5) * (*middle + *std::max_element(values.begin(), middle));
+}
+
 }  // namespace
 
 double quantile(std::vector<double> values, double fraction) {
@@ -61,47 +106,11 @@ double median(std::vector<double> values) {
 }
 
 double medianOf(std::span<double> values) {
-    // Between two values of a small sample lies the middle of all, and few besides: the others are set aside without a
-    // branch that depends on them, which a processor would guess wrong half of the time.
-    constexpr std::size_t sampleSize = 64;
-    constexpr std::size_t aside = 12;  // ranks of the sample; three standard deviations of that of the middle
-    std::size_t lower = (values.size() - 1) / 2;
-    std::size_t upper = values.size() / 2;
-    while (values.size() > 4 * sampleSize) {
-        std::array<double, sampleSize> sample;
-        for (std::size_t i = 0; i < sampleSize; ++i) {
-            sample[i] = values[i * (values.size() / sampleSize)];
-        }
-        std::sort(sample.begin(), sample.end());
-        double const low = sample[sampleSize / 2 - aside];
-        double const high = sample[sampleSize / 2 + aside];
-        std::size_t below = 0;
-        std::size_t within = 0;
-        for (double const v : values) {
-            below += v < low ? 1U : 0U;
-            within += v >= low && v <= high ? 1U : 0U;
-        }
-        if (lower < below || upper >= below + within) {
-            break;
-        }
-        if (low == high) {
-            return low;
-        }
-        if (2 * within > values.size()) {
-            break;
-        }
-        std::size_t kept = 0;
-        for (double const v : values) {
-            values[kept] = v;
-            kept += v >= low && v <= high ? 1U : 0U;
-        }
-        values = values.first(within);
-        lower -= below;
-        upper -= below;
-    }
-    auto const middle = values.begin() + static_cast<std::ptrdiff_t>(upper);
-    std::nth_element(values.begin(), middle, values.end());
-    return lower == upper ? *middle : 0.5 * (*middle + *std::max_element(values.begin(), middle));
+    return middleOf(values);
+}
+
+float medianOf(std::span<float> values) {
+    return middleOf(values);
 }
 
 ClippedStatistics clippedStatistics(std::vector<double> const& values, ClippingControl const& control) {

@@ -73,7 +73,7 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 
 # C++ headers, lowest group first: a header includes its own group or lower ones, without cycles.
 headerGroups = [
-    {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "fourierFunctions", "lanes", "prefetch"},
+    {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "regionFunctions", "fourierFunctions", "lanes", "prefetch"},
     {"adaptiveMoments", "statistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
     {
         "NormalEquations",
@@ -95,6 +95,7 @@ headerGroups = [
         "KernelPca",
         "PixelRegions",
     },
+    {"RegionStamps", "RegionFit", "RegionVariance", "RegionWindows", "RegionResiduals", "RegionOutliers"},
 ]
 
 root = Path(__file__).resolve().parents[2]

@@ -26,6 +26,7 @@ struct ClippingControl {
 
 // The same of values that must be finite and are brought into another sequence, without checks or memory of its own.
 [[nodiscard]] double medianOf(std::span<double> values);
+[[nodiscard]] float medianOf(std::span<float> values);
 
 // Repeated clipping: first about the median with 0.7413 of the interquartile range as sigma, then about the
 // clipped mean with the clipped standard deviation. Values must be finite; none gives NumericalError.

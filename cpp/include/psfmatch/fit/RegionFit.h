@@ -1,0 +1,49 @@
+// The normal equations of regions and the weights of their pixels while a fit goes on: the template convolved by
+// every basis image (the columns) is kept, and equations follow changes of few weights by their share (Alard & Lupton
+// 1998, eq. 3-6, pixel by pixel). Columns and products in float32, sums of more than some hundred pixels in float64.
+// The equations are those of the images with their skies.
+#pragma once
+
+#include <Eigen/Core>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "psfmatch/NormalEquations.h"
+#include "psfmatch/fit/RegionStamps.h"
+#include "psfmatch/fit/StampEquations.h"
+#include "psfmatch/instructionSet.h"
+
+namespace psfmatch {
+
+struct RegionFit {
+    std::shared_ptr<RegionStamps const> stamps;
+    Index nImages = 0;
+    Eigen::VectorXd imageSums;  // (n) of the basis images
+    OwnedImage<float> images;   // (n, kernel pixels in whole vectors)
+    RegionValues columns;       // (regions * n, pixels): row i + n * region, of the template without its sky
+    RegionValues variance;      // of the pixels' differences, as last told
+    RegionValues weights;       // 1 / variance, but where it has hardly changed since; 0 for no part
+    RegionFlags rejected;
+    StampEquations equations;  // n + 1 unknowns, the background last
+    RowMatrix freshDiagonals;  // (regions, n + 2): when equations were last made anew; see RegionFitEquations
+    InstructionSet instructionSet = InstructionSet::automatic;
+
+    [[nodiscard]] Index size() const { return weights.rows(); }
+    [[nodiscard]] std::vector<std::int64_t> weightCounts() const;  // (regions): pixels that have weight
+};
+
+// Of a kernel of another size than the stamps were cut for: std::invalid_argument. The first weights are of the
+// science image's variance, smoothed over 5x5 pixels, and a tenth of the template's.
+[[nodiscard]] RegionFit makeRegionFit(std::shared_ptr<RegionStamps const> stamps, PreparedBasis const& basis,
+                                      Execution const& execution,
+                                      InstructionSet instructionSet = InstructionSet::automatic);
+
+// Weighs the pixels by these variances (regions, pixels), rejected ones with zero. A weight that would change by no
+// more than 5 % stays. Null for `rejected` keeps those of now. Returns whether the rejected pixels changed.
+bool reweigh(RegionFit& fit, RegionValues const& variance, RegionFlags const* rejected, Execution const& execution);
+
+// Takes all pixels back that were rejected.
+void unreject(RegionFit& fit, Execution const& execution);
+
+}  // namespace psfmatch

@@ -1,0 +1,23 @@
+// The variance of a convolved region, K^2 (x) variance of the template, to 1e-3 of the sum of K^2: the squared kernel
+// as a few products of a column and a row.
+#pragma once
+
+#include <vector>
+
+#include "../rowFunctions.h"
+#include "psfmatch/fit/RegionStamps.h"
+
+namespace psfmatch::detail {
+
+struct VarianceSpace {
+    std::vector<float> squares;  // of the kernel's pixels, the whole, then the part that counts
+    std::vector<float> columns;
+    std::vector<float> rows;
+    std::vector<float> planes;
+};
+
+// Overwrites `variance` (shape.size()) of region k; `kernel` has the size that the stamps were cut for.
+void convolveVariance(RowFunctions const& functions, RegionStamps const& stamps, Index k, float const* kernel,
+                      VarianceSpace& space, float* variance);
+
+}  // namespace psfmatch::detail
