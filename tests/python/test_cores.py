@@ -3,15 +3,17 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from psfmatch import ImagePsfMatchTask, subtract
+from psfmatch import ImagePsfMatchTask, _core, subtract
 from psfmatch.testing import simulatePair
 
 BINDINGS = Path(__file__).resolve().parents[2] / "python" / "bindings"
@@ -45,7 +47,7 @@ def test_nobodyElseWorksForOneThread(usage):
 
 
 def callsThatHoldTheLock(folder):
-    """Functions, methods and constructors of the binding files that run with the interpreter's lock."""
+    """Functions, methods and constructors of the binding files that run with the lock, or long ones without Ctrl-C."""
     held = []
     for path in sorted(folder.glob("*.cpp")):
         owner = "?"
@@ -55,7 +57,8 @@ def callsThatHoldTheLock(folder):
                 continue
             owner = begins[1] or owner
             name = owner if begins[3] else begins[2]
-            if name and name not in QUICK and not re.search(r"gil_scoped_release|withoutLock", piece):
+            isHeld = name and name not in QUICK and not re.search(r"gil_scoped_release|withoutLock", piece)
+            if isHeld or ("nThreads" in piece and "interruptible(nThreads)" not in piece):
                 held.append(f"{path.name}: {name}")
     return held
 
@@ -69,15 +72,40 @@ def test_everyCallOfTheCoreReleasesTheLock(tmp_path):
             .def("grow", [](Thing& self) { return withoutLock([&] { return grow(self); }); })
             .def("shrink", &shrink);
         module.def("isSupported", &isSupported);
+        module.def("work", [](int nThreads) { return withoutLock([&] { return work({nThreads}); }); });
     """)
-    assert callsThatHoldTheLock(tmp_path) == ["some.cpp: Thing", "some.cpp: shrink"]
+    assert callsThatHoldTheLock(tmp_path) == [f"some.cpp: {name}" for name in ("Thing", "shrink", "work")]
 
 
-def works(pair):
-    """Three kinds of work on a pair, each of which returns arrays."""
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this interpreter always has a lock")
+def test_theCoreNeedsNoInterpreterLock():
+    code = "import sys; from psfmatch import _core; print(sys._is_gil_enabled())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no timers")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_longCallsCanBeInterrupted(threads):
+    """Ctrl-C is looked for ten times a second; the work would take seconds."""
+    image, boxes = np.ones((64, 64), np.float32), np.tile([0, 0, 64, 64], (1_000_000, 1))
+    planes = image, image, np.zeros(image.shape, np.int32), 0
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            _core.lostWeights(planes, planes, boxes, nThreads=threads)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def works():
+    """Three kinds of work, each of which returns arrays."""
+    pair = simulatePair(3, 160, brightStars=300)
     config = ImagePsfMatchTask.ConfigClass()
     config.selectDetection.thresholdValue = 10
-    planes = pair.template.maskedImage, pair.science.maskedImage
+    field = simulatePair(4, 256, brightStars=400)
+    planes = field.template.maskedImage, field.science.maskedImage
+    config.kernel.active.spatialKernelOrder = 1
     fitted = ImagePsfMatchTask(config=config, threads=1).subtractMaskedImages(*planes, None, 2.6, 3.8)
     kernel = fitted.psfMatchingKernel
 
@@ -99,8 +127,7 @@ def works(pair):
 @pytest.mark.filterwarnings("ignore::psfmatch.errors.PsfMatchWarning")
 def test_eightThreadsAtOnce():
     """Results are those of the same work done alone, bit by bit."""
-    pair = simulatePair(3, 160, brightStars=300)
-    kinds = works(pair)
+    kinds = works()
     expected = [work() for work in kinds]
     start = threading.Barrier(8, timeout=60.0)
     problems = []
