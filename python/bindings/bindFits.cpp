@@ -94,7 +94,10 @@ void bindFits(py::module_& module) {
         "coreSignalToNoise",
         [](StampTuple const& image, IndexArray const& boxes, Index coreRadius) {
             auto const& [pixels, variance, mask, badBits] = image;
-            return coreSignalToNoise(maskedViewOf(pixels, variance, mask), badBits, boxesOf(boxes), coreRadius);
+            auto const view = maskedViewOf(pixels, variance, mask);
+            auto const list = boxesOf(boxes);
+            py::gil_scoped_release const release;
+            return coreSignalToNoise(view, badBits, list, coreRadius);
         },
         py::arg("image"), py::arg("boxes"), py::kw_only(), py::arg("coreRadius"));
 
@@ -261,7 +264,7 @@ void bindFits(py::module_& module) {
                                       " dimensions");
             }
             KernelBasis stack = basisOf(images);
-            PrincipalComponents components = principalComponents(stack.images);
+            PrincipalComponents components = withoutLock([&] { return principalComponents(stack.images); });
             stack.images = std::move(components.images);
             return py::make_tuple(arrayOf(components.values), arrayOf(stack));
         },

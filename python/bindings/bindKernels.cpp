@@ -47,35 +47,44 @@ void bindKernels(py::module_& module) {
                     throw py::value_error(std::to_string(xs.size()) + " x for " + std::to_string(ys.size()) +
                                           " y positions");
                 }
-                Eigen::MatrixXd values(xs.size(), function.size());
-                for (Index i = 0; i < xs.size(); ++i) {
-                    values.row(i) = function.evaluate(xs[i], ys[i]).transpose();
-                }
-                return arrayOf(values);
+                return arrayOf(withoutLock([&] {
+                    Eigen::MatrixXd values(xs.size(), function.size());
+                    for (Index i = 0; i < xs.size(); ++i) {
+                        values.row(i) = function.evaluate(xs[i], ys[i]).transpose();
+                    }
+                    return values;
+                }));
             },
             py::arg("x"), py::arg("y"));
     module.def(
         "changeFrame",
         [](DoubleArray const& coefficients, SpatialFunction const& from, Frame const& to) {
-            return arrayOf(changeFrame(matrixOf(coefficients, "coefficients"), from, to));
+            Eigen::MatrixXd const given = matrixOf(coefficients, "coefficients");
+            return arrayOf(withoutLock([&] { return changeFrame(given, from, to); }));
         },
         py::arg("coefficients"), py::arg("function"), py::arg("frame"));
 
     module.def(
         "makeAlardLuptonBasis",
         [](Index halfWidth, std::vector<double> const& sigmas, std::vector<int> const& degrees, bool hermite) {
-            return arrayOf(makeAlardLuptonBasis(halfWidth, sigmas, degrees,
-                                                hermite ? Polynomials::hermite : Polynomials::monomials));
+            auto const polynomials = hermite ? Polynomials::hermite : Polynomials::monomials;
+            return arrayOf(withoutLock([&] { return makeAlardLuptonBasis(halfWidth, sigmas, degrees, polynomials); }));
         },
         py::arg("halfWidth"), py::arg("sigmas"), py::arg("degrees"), py::arg("hermite") = false);
     module.def(
-        "renormalizeBasis", [](DoubleArray const& basis) { return arrayOf(renormalize(basisOf(basis))); },
+        "renormalizeBasis",
+        [](DoubleArray const& basis) {
+            KernelBasis const given = basisOf(basis);
+            return arrayOf(withoutLock([&] { return renormalize(given); }));
+        },
         py::arg("basis"));
 
     module.def(
         "makeDeltaFunctionBasis",
-        [](Index width, Index height) { return arrayOf(makeDeltaFunctionBasis(width, height)); }, py::arg("width"),
-        py::arg("height"));
+        [](Index width, Index height) {
+            return arrayOf(withoutLock([&] { return makeDeltaFunctionBasis(width, height); }));
+        },
+        py::arg("width"), py::arg("height"));
 
     py::native_enum<RegularizationKind>(module, "RegularizationKind", "enum.Enum")
         .value("centralDifference", RegularizationKind::centralDifference)
@@ -85,7 +94,8 @@ void bindKernels(py::module_& module) {
         "makeRegularizationMatrix",
         [](Index width, Index height, RegularizationKind kind, int stencil, std::vector<int> const& orders,
            double borderPenalty) {
-            return arrayOf(makeRegularizationMatrix(width, height, {kind, stencil, orders, borderPenalty}));
+            return arrayOf(withoutLock(
+                [&] { return makeRegularizationMatrix(width, height, {kind, stencil, orders, borderPenalty}); }));
         },
         py::arg("width"), py::arg("height"), py::kw_only(), py::arg("kind"), py::arg("stencil") = 9,
         py::arg("orders") = std::vector<int>{1, 2}, py::arg("borderPenalty") = 3.0);
@@ -100,7 +110,7 @@ void bindKernels(py::module_& module) {
                          std::vector<double> const& lambdas, double maxConditionNumber) {
                  Regularization regularization{
                      matrixOf(matrix, "matrix"), lambdaType, lambdaValue, lambdaScaling, lambdas, maxConditionNumber};
-                 validate(regularization, regularization.matrix.rows());
+                 withoutLock([&] { validate(regularization, regularization.matrix.rows()); });
                  return regularization;
              }),
              py::arg("matrix"), py::kw_only(), py::arg("lambdaType") = LambdaType::absolute,
@@ -114,7 +124,11 @@ void bindKernels(py::module_& module) {
         .def_readonly("maxConditionNumber", &Regularization::maxConditionNumber);
 
     py::class_<PreparedBasis>(module, "PreparedBasis")
-        .def(py::init([](DoubleArray const& basis) { return prepare(basisOf(basis)); }), py::arg("basis"))
+        .def(py::init([](DoubleArray const& basis) {
+                 KernelBasis given = basisOf(basis);
+                 return withoutLock([&] { return prepare(std::move(given)); });
+             }),
+             py::arg("basis"))
         .def_property_readonly("size", [](PreparedBasis const& self) { return self.basis.size(); })
         .def_property_readonly("isSeparable", [](PreparedBasis const& self) { return self.separable.has_value(); })
         .def_property_readonly("isDeltaFunction", [](PreparedBasis const& self) { return self.deltas.has_value(); });

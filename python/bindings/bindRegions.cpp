@@ -40,15 +40,18 @@ void bindRegions(py::module_& module) {
         .def(
             "solve",
             [](SymmetricFactor const& factor, DoubleArray const& rightHandSide) {
-                return arrayOf(solveVector(factor, vectorOf(rightHandSide, "rightHandSide")));
+                Eigen::VectorXd const side = vectorOf(rightHandSide, "rightHandSide");
+                return arrayOf(withoutLock([&] { return solveVector(factor, side); }));
             },
             py::arg("rightHandSide"))
         .def(
             "sandwich",
-            [](SymmetricFactor const& factor, DoubleArray const& inner) {
-                return arrayOf(sandwich(factor, matrixOf(inner, "inner")));
+            [](SymmetricFactor const& factor, DoubleArray const& inner, int nThreads) {
+                Eigen::MatrixXd const middle = matrixOf(inner, "inner");
+                auto const execution = interruptible(nThreads);
+                return arrayOf(withoutLock([&] { return sandwich(factor, middle, execution); }));
             },
-            py::arg("inner"));
+            py::arg("inner"), py::kw_only(), py::arg("nThreads") = 1);
     module.def(
         "readRegions",
         [](std::vector<StampPair const*> const& pairs, Index kernelHeight, Index kernelWidth,

@@ -27,7 +27,8 @@ void bindStatistics(py::module_& module) {
     module.def(
         "clippedStatistics",
         [](DoubleArray const& values, double nSigma, int nIterations) {
-            return clippedStatistics(listOf(values), {nSigma, nIterations});
+            auto const list = listOf(values);
+            return withoutLock([&] { return clippedStatistics(list, {nSigma, nIterations}); });
         },
         py::arg("values"), py::kw_only(), py::arg("nSigma") = 3.0, py::arg("nIterations") = 3);
 
@@ -38,7 +39,10 @@ void bindStatistics(py::module_& module) {
     module.def(
         "residualStatistics",
         [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,
-           Index coreRadius) { return residualStatistics(maskedViewOf(image, variance, mask), badBits, coreRadius); },
+           Index coreRadius) {
+            auto const view = maskedViewOf(image, variance, mask);
+            return withoutLock([&] { return residualStatistics(view, badBits, coreRadius); });
+        },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::kw_only(),
         py::arg("coreRadius") = -1);
 
@@ -86,7 +90,8 @@ void bindStatistics(py::module_& module) {
     module.def(
         "conditionNumber",
         [](DoubleArray const& matrix, ConditionNumberType type) {
-            return conditionNumber(matrixOf(matrix, "matrix"), type);
+            Eigen::MatrixXd const given = matrixOf(matrix, "matrix");
+            return withoutLock([&] { return conditionNumber(given, type); });
         },
         py::arg("matrix"), py::arg("kind"));
 }

@@ -26,7 +26,9 @@ Execution interruptible(int nThreads) {
 
 }  // namespace psfmatch::python
 
-PYBIND11_MODULE(_core, module) {
+// Nothing here or in the core changes what several threads could see: objects are filled when they are made, and calls
+// only read them. Arrays belong to their callers.
+PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     using namespace psfmatch::python;
     module.doc() = "Compiled core of psfmatch; see the modules that import it for meaning and units.";
     module.attr("__version__") = PSFMATCH_VERSION;

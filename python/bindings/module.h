@@ -21,6 +21,13 @@ void bindSky(pybind11::module_& module);
 void bindStars(pybind11::module_& module);
 void bindFinish(pybind11::module_& module);
 
+// What `compute` returns, computed without the interpreter's lock: it may touch no object of Python.
+template <typename Compute>
+auto withoutLock(Compute const& compute) {
+    pybind11::gil_scoped_release const release;
+    return compute();
+}
+
 // Execution of a call that has released the interpreter lock: Ctrl-C is looked for ten times a second.
 [[nodiscard]] Execution interruptible(int nThreads);
 

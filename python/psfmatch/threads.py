@@ -1,20 +1,23 @@
 """How many threads may be used - as told, else ``PSFMATCH_NUM_THREADS``, else the CPUs of this process - and their use.
 
-numpy and the core release the interpreter's lock while they compute, and so does the operating system while it reads
+The CPUs of a process are those that it may run on, and no more than its control groups allow it the time of: a
+container with a quota of one and a half CPUs on a machine of 64 has two. numpy and the core release the interpreter's lock while they compute, and so does the operating system while it reads
 and writes: plain threads serve.
 """
 
 from __future__ import annotations
 
 import contextvars
+import math
 import numbers
 import os
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["mapThreads", "resolveThreads"]
+__all__ = ["availableCpus", "mapThreads", "resolveThreads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,8 +29,7 @@ def resolveThreads(threads: int | None = None) -> int:
     Parameters
     ----------
     threads
-        Wanted number; None asks the environment variable ``PSFMATCH_NUM_THREADS`` and then the number of CPUs
-        that this process may run on.
+        Wanted number; None asks the environment variable ``PSFMATCH_NUM_THREADS`` and then `availableCpus`.
 
     Raises
     ------
@@ -47,9 +49,52 @@ def resolveThreads(threads: int | None = None) -> int:
                 "all CPUs of this process"
             )
         return int(fromEnvironment)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return availableCpus()
+
+
+def availableCpus(root: str | os.PathLike[str] = "/") -> int:
+    """Return the number of CPUs that this process may use: its affinity, or a smaller quota, rounded up.
+
+    Quotas are those of the process' control group and of all groups above: ``cpu.max`` of version 2,
+    ``cpu.cfs_quota_us`` over ``cpu.cfs_period_us`` of version 1 (the Linux kernel's guides ``cgroup-v2.rst`` and
+    ``sched-bwc.rst``). What cannot be read limits nothing.
+
+    Parameters
+    ----------
+    root
+        Folder that holds ``proc/self/cgroup`` and ``sys/fs/cgroup``.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([cpus, *(max(1, math.ceil(quota)) for quota in _quotas(Path(root)))])
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the quotas of the control groups that this process belongs to, in CPUs."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    top = root / "sys/fs/cgroup"
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            yield from _quotasAbove(top, path)
+        elif "cpu" in controllers.split(","):  # version 1 has a tree for each set of controllers, and links to it
+            for name in dict.fromkeys((controllers, "cpu")):
+                yield from _quotasAbove(top / name, path)
+
+
+def _quotasAbove(top: Path, path: str) -> Iterator[float]:
+    """Yield the quotas of a group and of those above it; a container may see its own group as the top."""
+    group = top / path.strip("/")
+    for folder in (group, *group.parents):
+        for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")) if folder.is_relative_to(top) else ():
+            try:
+                quota, period = map(float, " ".join((folder / name).read_text() for name in names).split())
+            except (OSError, ValueError):  # "max" stands for no quota, as does -1 in version 1
+                continue
+            if quota > 0.0 and period > 0.0:
+                yield quota / period
 
 
 def mapThreads(function: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> list[Result]:

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from psfmatch.threads import mapThreads, resolveThreads
+from psfmatch.threads import availableCpus, mapThreads, resolveThreads
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +37,49 @@ def test_cpusOfThisProcessComeLast(monkeypatch):
     # Not the machine's: a batch system may have given the process two of 64.
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 11} if pid == 0 else set(), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    assert resolveThreads() == 2
+    assert availableCpus("/nowhere") == 2
+    assert 1 <= resolveThreads() <= 2  # less by a quota of where the tests run
 
 
 @pytest.mark.parametrize(("count", "expected"), [(12, 12), (None, 1)])
 def test_systemsWithoutAffinity(monkeypatch, count, expected):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: count)
-    assert resolveThreads() == expected
+    assert availableCpus("/nowhere") == expected
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "expected"),
+    [
+        ("0::/job/step", {"job/step/cpu.max": "150000 100000"}, 2),  # one and a half: two threads fill it best
+        ("0::/job/step", {"job/cpu.max": "100000 100000", "job/step/cpu.max": "max 100000"}, 1),
+        ("0::/job/step", {"job/cpu.max": "300000 100000", "job/step/cpu.max": "400000 100000"}, 3),
+        ("0::/job/step", {"other/cpu.max": "100000 100000"}, 8),
+        ("0::/", {"cpu.max": "5000 100000"}, 1),
+        ("0::/", {"cpu.max": "6400000 100000"}, 8),  # more than the affinity
+        ("0::/", {"cpu.max": "unknown"}, 8),
+        ("0::/outside/the/container", {"cpu.max": "200000 100000"}, 2),
+        ("", {"cpu.max": "200000 100000"}, 8),  # no file says which group
+        (
+            "4:memory:/m\n2:cpu,cpuacct:/job\n0::/",
+            {"cpu,cpuacct/job/cpu.cfs_quota_us": "350000", "cpu,cpuacct/job/cpu.cfs_period_us": "100000"},
+            4,
+        ),
+        ("2:cpuacct,cpu:/job", {"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "50000"}, 1),
+        ("2:cpu:/job", {"cpu/job/cpu.cfs_quota_us": "-1", "cpu/job/cpu.cfs_period_us": "100000"}, 8),
+        ("2:cpuset:/job", {"cpuset/job/cpu.cfs_quota_us": "1", "cpuset/job/cpu.cfs_period_us": "1"}, 8),
+    ],
+)
+def test_quotasOfControlGroupsCount(monkeypatch, tmp_path, groups, files, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    if groups:
+        (tmp_path / "proc/self").mkdir(parents=True)
+        (tmp_path / "proc/self/cgroup").write_text(groups + "\n")
+    for name, text in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert availableCpus(tmp_path) == expected
 
 
 def test_environmentIsReadAtEachCall(monkeypatch):

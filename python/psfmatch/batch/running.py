@@ -28,7 +28,7 @@ from psfmatch.batch.memory import availableMemory, estimateMemory
 from psfmatch.batch.records import Job, PairOptions, Work
 from psfmatch.batch.resuming import planPairs
 from psfmatch.batch.summary import BatchSummary, summarize
-from psfmatch.threads import resolveThreads
+from psfmatch.threads import availableCpus, resolveThreads
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -113,8 +113,8 @@ def runBatch(
     if executor is not None and (workers is not None or memory is not None):
         raise ValueError("workers and memory are for processes of our own; an executor has its own")
     _checkOptions(options)
-    nWorkers = resolveThreads(workers) if workers is not None else _cpus()
-    nThreads = resolveThreads(threads) if threads is not None else 1 if executor else max(1, _cpus() // nWorkers)
+    nWorkers = resolveThreads(workers) if workers is not None else availableCpus()
+    nThreads = resolveThreads(threads) if threads is not None else 1 if executor else max(1, availableCpus() // nWorkers)
     pairs = readManifest(manifest)
     directory = Path(directory).absolute()
     _requireOtherOutputs(pairs, directory)
@@ -191,11 +191,6 @@ def _budget(memory: int | None) -> int | None:
         return memory
     available = availableMemory()
     return None if available is None else int(MEMORY_FRACTION * available)
-
-
-def _cpus() -> int:
-    """Return the CPUs that this process may use, whatever the number of threads in the environment."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _subtractPair() -> Work:
