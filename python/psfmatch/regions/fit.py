@@ -63,7 +63,8 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     ----------
     cells
         Regions of `psfmatch.regions.makeRegions`. Their status, reason and residuals are set. Where the choice of the
-        model has begun the fit, it goes on from there; the result is that of a fit from the beginning.
+        model has begun the fit with the same basis, it goes on from there: the result is that of a fit from the
+        beginning, bit for bit.
     basisList : (n, h, w)
     options
         Of the kernel. ``regions.firstDegrees`` are those of the first pass: what is rejected by it is rejected whatever
@@ -82,7 +83,9 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     _requireRegions(len(regions), options, "found")
     fullBasis, images, firstImages = _joinedBasis(basisList, options)
     model = modelOf(options, images)
-    state, cells.state = cells.state or cells.makeState(fullBasis, options, threads), None
+    state, cells.state = cells.state, None
+    if state is None or not np.array_equal(state.basisList, fullBasis):
+        state = cells.makeState(fullBasis, options, threads)
     if state.nPasses == 0:
         first = model if firstImages is None else usualModel(firstImages, len(regions))
         state.reject(state.judge(first), options.regions)
