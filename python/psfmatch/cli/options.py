@@ -64,18 +64,16 @@ def addChoices(group: argparse._ActionsContainer) -> None:
         metavar="FIELD=VALUE",
         action="append",
         default=[],
-        help="set one field, e.g. -c kernel.active.spatialKernelOrder=1; may be repeated",
+        help="set one field, e.g. -c kernel.active.spatialKernelOrder=1; the rest is chosen around it; may be repeated",
     )
 
 
 def configuration(options: argparse.Namespace) -> ImagePsfMatchConfig:
-    """Return the front door's configuration, changed by ``--config`` and ``-c``; a kernel that is not set is chosen."""
+    """Return the front door's configuration, changed by ``--config`` and ``-c``; what is not set is chosen."""
     from psfmatch.config import applyOverride, configFromDict
     from psfmatch.differencing import frontDoorConfig
 
     config = frontDoorConfig()
-    # Whoever says how the kernel is to be fitted gets that; all else leaves the choice to the images.
-    config.chooseKernel = options.config is None and not any(o.startswith("kernel") for o in options.overrides)
     if options.config is not None:
         path = Path(options.config)
         text = path.read_text()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,14 @@ from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesEr
 from psfmatch.exposure import MaskedImage
 from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, kernelNorm, pointFamilyOf, richFamilyOf
 from psfmatch.modelChoice.layouts import chooseLayout, usualModel
+from psfmatch.modelChoice.pinning import (
+    backgroundOrders,
+    isFamilyPinned,
+    pinnedFamily,
+    pinnedModel,
+    shapeScales,
+    variations,
+)
 from psfmatch.modelChoice.trial import Choice, Trial
 from psfmatch.regions import PixelRegions, RegionState, SpatialModel, makeRegions
 from psfmatch.regions.layout import regionCentres
@@ -30,10 +39,6 @@ __all__ = ["KernelChoice", "chooseKernel"]
 FloatArray = npt.NDArray[np.float64]
 log = logging.getLogger("psfmatch.modelChoice")
 
-VARIATIONS = ((0, 0.003), (1, 0.003), (1, 0.03), (2, 0.003), (2, 0.01), (2, 0.03), (2, 0.1), (3, 0.01), (3, 0.1))
-"""Orders of the kernel over the field, and its expected variation in units of its norm beside that with its width."""
-SHAPE_SCALES = (0.3, 1.0)
-BACKGROUND_ORDERS = (0, 1, 2, 3)
 MAX_ORDER = 3
 MAX_PARAMETERS = 800
 """Of a model that is tried: larger ones take seconds, and no field has needed them."""
@@ -69,6 +74,7 @@ def chooseKernel(
     threads: int,
     *,
     starsOnly: bool = False,
+    pinned: Mapping[str, Any] | None = None,
 ) -> KernelChoice:
     """Choose the kernel's basis, its orders, its priors, and the layout of its regions.
 
@@ -86,6 +92,9 @@ def chooseKernel(
         Number of threads.
     starsOnly
         The sources are the caller's: nothing else is fitted.
+    pinned
+        Fields of the kernel, and as ``regionConfig.NAME`` of its regions, that are not to be chosen: models without
+        these values are not tried.
 
     Raises
     ------
@@ -94,34 +103,43 @@ def chooseKernel(
     KernelSolutionError
         If no model has a solution.
     """
+    pins = {} if pinned is None else pinned
+    if starsOnly and pins.get("regionConfig.layout") == "tiles":
+        raise ValueError("regionConfig.layout is 'tiles', which use no stars; leave candidateList out, or the layout")
     region = options.regions
-    family = familyOf(*fwhms, other.shape, region.halfWidth)
+    free = familyOf(*fwhms, other.shape, region.halfWidth)
+    family = pinnedFamily(free, pins, options, fwhms, other.shape)
     basisList = family.basis()
-    norm = kernelNorm(convolved, other, sources, family, options.badPlanes())
+    norm = pins.get("regionConfig.kernelNorm") or kernelNorm(convolved, other, sources, family, options.badPlanes())
     starState = None
-    nStars = len(regionCentres(convolved, other, options, family.kernelSize, sources))
+    onStars, onTiles = (_laidOut(options, layout, pins) for layout in ("stars", "tiles"))
+    only = pins.get("regionConfig.layout")
+    nStars = 0 if only == "tiles" else len(regionCentres(convolved, other, onStars, family.kernelSize, sources))
     if nStars >= options.minKernelSources:
-        starState = _stateOf(convolved, other, options, family, basisList, sources, norm, threads)
+        starState = _stateOf(convolved, other, onStars, family, basisList, sources, norm, threads)
     layout, state = "stars", starState
-    if starsOnly:
+    if starsOnly or only == "stars":
         if starState is None:
             counts = {"nSources": nStars, "nRequired": options.minKernelSources}
-            if nStars == 0:
+            if nStars == 0 and starsOnly:
                 raise NoKernelCandidatesError(
                     f"all {len(sources)} sources of candidateList lie outside the images, or too close to their edge",
                     **{**counts, "nSources": len(sources)},
                 )
             raise InsufficientKernelSourcesError(
-                f"{nStars} sources given on the images, minKernelSources is {options.minKernelSources}", **counts
+                f"{nStars} sources {'given' if starsOnly else 'found'} on the images, minKernelSources is "
+                f"{options.minKernelSources}",
+                **counts,
             )
         layoutChoice = Choice(
             "layout", "stars", len(starState.regions), "tiles", math.nan,
-            f"Regions around the {len(starState.regions)} stars given.",
+            f"Regions around the {len(starState.regions)} stars {'given' if starsOnly else 'found, as set'}.",
         )  # fmt: skip
     elif starState is None or len(starState.regions) < ENOUGH_REGIONS:
-        tileConfig = _laidOut(options, "tiles")
-        tileState = _stateOf(convolved, other, tileConfig, family, basisList, sources, norm, threads)
+        tileState = _stateOf(convolved, other, onTiles, family, basisList, sources, norm, threads)
         layout, state, layoutChoice = chooseLayout(starState, tileState, family)
+        if only == "tiles":
+            layoutChoice = replace(layoutChoice, sentence=f"{len(tileState.regions)} tiles over all pixels, as set.")
     else:
         count = len(starState.regions)
         layoutChoice = Choice(
@@ -129,18 +147,19 @@ def chooseKernel(
             f"Regions around {count} stars: {ENOUGH_REGIONS} are enough, tiles were not tried.",
         )  # fmt: skip
     assert state is not None  # one of the two
-    fit = _fitFamily(state, family)
-    told = [_toldGaussians(fwhms, family), layoutChoice, *fit.choices]
-    laidOut = _laidOut(options, layout)
+    fit = _fitFamily(state, family, pins)
+    told = [_toldGaussians(fwhms, family, free), layoutChoice, *fit.choices]
+    laidOut = onStars if layout == "stars" else onTiles
 
     def fitOther(otherFamily: GaussianFamily) -> _FamilyFit:
         otherState = _stateOf(convolved, other, laidOut, otherFamily, otherFamily.basis(), sources, norm, threads)
-        return _fitFamily(otherState, otherFamily)
+        return _fitFamily(otherState, otherFamily, pins)
 
-    if family.isEqual:
+    isFree = not isFamilyPinned(pins)
+    if family.isEqual and isFree:
         fit, pointChoices = _choosePoint(fit, fitOther(pointFamilyOf(family)))
         told += pointChoices
-    if fit.scatter > WELL_FITTED and fit.nBright >= MIN_BRIGHT_REGIONS:
+    if isFree and fit.scatter > WELL_FITTED and fit.nBright >= MIN_BRIGHT_REGIONS:
         fit, richChoices = _chooseFamily(fit, fitOther(richFamilyOf(family)))
         told += richChoices
     model = fit.model
@@ -154,12 +173,12 @@ def chooseKernel(
             "kernelSize": fit.family.kernelSize,
             "spatialKernelOrder": model.kernelOrder,
             "spatialBgOrder": model.backgroundOrder,
-            "nStarPerCell": -1,
-            "calculateKernelUncertainty": True,
+            "nStarPerCell": pins.get("nStarPerCell", -1),
+            "calculateKernelUncertainty": pins.get("calculateKernelUncertainty", True),
         },
         regionFields={
             "layout": layout,
-            "maxRegions": region.maxRegions if layout == "stars" else min(MAX_TILES, region.maxRegions),
+            "maxRegions": laidOut.regions.maxRegions,
             "kernelNorm": norm,
             "rejectPixels": fit.doReject,
             "shapeScale": model.shapeScale,
@@ -185,26 +204,29 @@ class _FamilyFit:
     choices: tuple[Choice, ...]
 
 
-def _fitFamily(state: RegionState, family: GaussianFamily) -> _FamilyFit:
+def _fitFamily(state: RegionState, family: GaussianFamily, pins: Mapping[str, Any]) -> _FamilyFit:
     """Choose model and rejection within one family of Gaussians.
 
     Pixels are rejected, unless bright pixels that the model has not seen are better served without: where no model is
     perfect, rejection can eat the bright sources and leave the kernel to the faint ones.
     """
-    model, choices = _chooseModel(state, family)
+    model, choices = _chooseModel(state, family, pins)
     residuals = state.judge(state.system(model.highestOrder), model)
     (scatter, pull), part = _brightScatter(state, residuals), float(state.rejected.mean())
+    nBright = int(_isBright(residuals).any(axis=(1, 2)).sum())
+    if pins.get("regionConfig.rejectPixels") is True:
+        return _FamilyFit(family, model, True, scatter, pull, nBright, tuple(choices))
     state.unreject()
     # Another model may serve all pixels; where this one serves the others well, it is hardly another.
-    other, otherChoices = _chooseModel(state, family) if scatter > WELL_FITTED else (model, choices)
+    other, otherChoices = _chooseModel(state, family, pins) if scatter > WELL_FITTED else (model, choices)
     otherScatter, otherPull = _brightScatter(state, state.judge(state.system(other.highestOrder), other))
-    doReject = not otherScatter < scatter * (1.0 - LEAST_GAIN)
+    isOff = pins.get("regionConfig.rejectPixels") is False
+    doReject = not isOff and not otherScatter < scatter * (1.0 - LEAST_GAIN)
     sentence = (
         f"Rejection of pixels: {'on' if doReject else 'off'}; held-out bright pixels scatter by {scatter:.3f} of their "
         f"noise with it ({100.0 * part:.1f} % rejected), {otherScatter:.3f} without."
     )
     log.debug("%s", sentence)
-    nBright = int(_isBright(residuals).any(axis=(1, 2)).sum())
     if doReject:
         told = (*choices, Choice("rejection", "on", scatter, "off", otherScatter, sentence))
         return _FamilyFit(family, model, True, scatter, pull, nBright, told)
@@ -243,9 +265,11 @@ def _chooseFamily(usual: _FamilyFit, rich: _FamilyFit) -> tuple[_FamilyFit, tupl
     return (rich, (choice, *rich.choices)) if isBetter else (usual, (choice,))
 
 
-def _laidOut(options: KernelOptions, layout: str) -> KernelOptions:
+def _laidOut(options: KernelOptions, layout: str, pins: Mapping[str, Any]) -> KernelOptions:
     """Return the options with another layout of regions."""
-    most = min(MAX_TILES, options.regions.maxRegions) if layout == "tiles" else options.regions.maxRegions
+    most = options.regions.maxRegions
+    if layout == "tiles" and "regionConfig.maxRegions" not in pins:
+        most = min(MAX_TILES, most)
     return replace(options, regions=replace(options.regions, layout=layout, maxRegions=most))
 
 
@@ -269,15 +293,18 @@ def _stateOf(
     return state
 
 
-def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialModel, list[Choice]]:
+def _chooseModel(
+    state: RegionState, family: GaussianFamily, pins: Mapping[str, Any]
+) -> tuple[SpatialModel, list[Choice]]:
     """Return the model, chosen field by field, with the sentences."""
-    trial = Trial(state.system(MAX_ORDER))
-    model = usualModel(family, len(state.regions))
+    model = pinnedModel(usualModel(family, len(state.regions)), pins)
+    trial = Trial(state.system(max(MAX_ORDER, model.highestOrder)))
     choices: list[Choice] = []
 
     def take(name: str, label: Any, models: list[SpatialModel]) -> None:
         nonlocal model
         if len(models) == 1:
+            (model,) = models
             return
         chosen, differences = trial.best(models)
         others = [(difference, other) for difference, other in zip(differences, models, strict=True) if other != chosen]
@@ -313,18 +340,15 @@ def _chooseModel(state: RegionState, family: GaussianFamily) -> tuple[SpatialMod
     def shapeLabel(candidate: SpatialModel) -> str:
         return f"{candidate.shapeScale:g} of the kernel's norm"
 
-    take("Background", backgroundLabel, [replace(model, backgroundOrder=order) for order in BACKGROUND_ORDERS])
+    take("Background", backgroundLabel, [replace(model, backgroundOrder=order) for order in backgroundOrders(pins)])
     take("Gaussians", degreesLabel, [replace(model, images=family.images(degrees)) for degrees in family.degrees])
+    allVaried = [replace(model, kernelOrder=order, variationScale=scale) for order, scale in variations(pins)]
     take(
         "Kernel over the field",
         variationLabel,
-        [
-            varied
-            for varied in (replace(model, kernelOrder=order, variationScale=scale) for order, scale in VARIATIONS)
-            if varied.nParameters <= MAX_PARAMETERS
-        ],
+        [varied for varied in allVaried if varied.nParameters <= MAX_PARAMETERS] or allVaried[:1],
     )
-    take("Prior of the kernel's shape", shapeLabel, [replace(model, shapeScale=scale) for scale in SHAPE_SCALES])
+    take("Prior of the kernel's shape", shapeLabel, [replace(model, shapeScale=scale) for scale in shapeScales(pins)])
     return model, choices
 
 
@@ -350,7 +374,7 @@ def _brightScatter(state: RegionState, residuals: Residuals) -> tuple[float, flo
     return scatter, pull
 
 
-def _toldGaussians(fwhms: tuple[float | None, float | None], family: GaussianFamily) -> Choice:
+def _toldGaussians(fwhms: tuple[float | None, float | None], family: GaussianFamily, free: GaussianFamily) -> Choice:
     narrow, wide = fwhms
     sigmas = " ".join(f"{sigma:.2f}" for sigma in family.sigmas)
     sizes = "PSF sizes that are unknown, taken as 3.5 px"
@@ -358,6 +382,12 @@ def _toldGaussians(fwhms: tuple[float | None, float | None], family: GaussianFam
         between = math.sqrt(abs(wide**2 - narrow**2))
         sizes = f"PSF FWHM {narrow:.2f} and {wide:.2f} px, {between:.2f} px "
         sizes += "between them" if wide >= narrow else "that it must sharpen"
+    if family != free:
+        return Choice(
+            "kernel", f"{family.kernelSize} px", family.kernelSize, f"{free.kernelSize} px", free.kernelSize,
+            f"Kernel of {family.kernelSize}x{family.kernelSize} px, Gaussians of sigma {sigmas} px, as set or as it "
+            f"follows, for {sizes}.",
+        )  # fmt: skip
     return Choice(
         "kernel", f"{family.kernelSize} px", family.kernelSize, "21 px", 21.0,
         f"Kernel of {family.kernelSize}x{family.kernelSize} px, Gaussians of sigma {sigmas} px, for {sizes}. The "
