@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from psfmatch.imagePsfMatch import ImagePsfMatchConfig
+    from psfmatch.differencing import FrontDoorConfig
 
 __all__ = ["addChoices", "addThreads", "common", "configuration", "ofTheRun"]
 
@@ -68,9 +68,9 @@ def addChoices(group: argparse._ActionsContainer) -> None:
     )
 
 
-def configuration(options: argparse.Namespace) -> ImagePsfMatchConfig:
+def configuration(options: argparse.Namespace) -> FrontDoorConfig:
     """Return the front door's configuration, changed by ``--config`` and ``-c``; what is not set is chosen."""
-    from psfmatch.config import applyOverride, configFromDict
+    from psfmatch.config import applyOverride, updateFromDict
     from psfmatch.differencing import frontDoorConfig
 
     config = frontDoorConfig()
@@ -79,7 +79,7 @@ def configuration(options: argparse.Namespace) -> ImagePsfMatchConfig:
         text = path.read_text()
         try:
             if path.suffix == ".json":
-                config = configFromDict(type(config), json.loads(text))
+                updateFromDict(config, json.loads(text))
             else:
                 config.loadFromString(text, filename=os.fspath(path))
         except Exception as error:  # a .py configuration is a program: anything can go wrong in it

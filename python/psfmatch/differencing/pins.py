@@ -1,23 +1,16 @@
-"""Which fields of the kernel a user has set, and what that means for the choice of all the others.
-
-What was set is read from the history that a configuration keeps of its fields; a configuration of which every field
-has been set, as one from a file that holds all of them, is compared with the defaults instead.
-"""
+"""Which fields of the kernel a user has set, and what that means for the choice of all the others."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lsst.pex.config import Config, ConfigField
-
 from psfmatch.config.matching import STAR_FIT_FIELDS
-from psfmatch.config.overrides import closeNames
-from psfmatch.differencing.configuration import FrontDoorConfig, frontDoorConfig
+from psfmatch.config.options import plainValue
+from psfmatch.differencing.configuration import FrontDoorConfig, kernelFields, setKernelFields, usualKernel
 from psfmatch.modelChoice import Choice
 
 __all__ = ["PinnedKernel", "pinnedFields", "withPins"]
@@ -80,24 +73,23 @@ def pinnedFields(config: FrontDoorConfig) -> PinnedKernel:
     Parameters
     ----------
     config
-        With ``chooseKernel``. If ``fixedKernelFields`` names fields these are what was set, else those that have been
-        assigned since `psfmatch.frontDoorConfig` made it.
+        With ``chooseKernel``.
 
     Raises
     ------
     ValueError
         If ``fixedKernelFields`` names a field that does not exist.
     """
-    names = _setFields(config)
+    names = setKernelFields(config)
     if config.kernel.name != "AL":
         return _fixed(
             f"Kernel {config.kernel.name}: only that of Gaussians is chosen, this one is fitted as configured."
         )
-    known = {path: _plain(value) for path, value, _ in _fieldsOf(config.kernel.active)}
+    known = {path: field.value for path, field in kernelFields(config.kernel.active).items()}
     values = {name: known[name] for name in names if name in CHOSEN}
     if values.get("fitMethod") == "candidates":
         return _fixed("The kernel is fitted to stars one by one (fitMethod 'candidates'), its model as configured.")
-    usual = _usualFields("AL")
+    usual = usualKernel("AL")
     starFit = [name for name in names if name in STAR_FIT_FIELDS and known[name] != usual[name].value]
     if starFit and "fitMethod" not in values:
         verb = "belongs" if len(starFit) == 1 else "belong"
@@ -135,9 +127,9 @@ def pinnedFields(config: FrontDoorConfig) -> PinnedKernel:
 
 
 def withPins(config: FrontDoorConfig) -> tuple[FrontDoorConfig, PinnedKernel]:
-    """Return a configuration that names what is pinned in ``fixedKernelFields``, and is fit to be checked.
+    """Return the configuration that is run, and what is pinned: the given one where nothing has to be changed.
 
-    The given one is returned where that changes nothing. Lists of Gaussians that are left to the choice get the length
+    Without anything to choose ``chooseKernel`` is off. Lists of Gaussians that are left to the choice get the length
     that the others say.
     """
     if not config.chooseKernel:
@@ -155,57 +147,13 @@ def withPins(config: FrontDoorConfig) -> tuple[FrontDoorConfig, PinnedKernel]:
                 own = list(getattr(kernel, name))
                 changes[name] = (own + own[-1:] * count)[:count]
     changes |= {name: pins.values[name] for name in ("scaleByFwhm",) if name in pins.values}
-    changes = {name: value for name, value in changes.items() if _plain(getattr(kernel, name)) != _plain(value)}
-    names = sorted(pins.values)
-    if not changes and names == list(config.fixedKernelFields) and not pins.isFixed:
-        return config, pins
-    pinned: Any = config.copy()
-    pinned.kernel.active.update(**changes)
-    pinned.fixedKernelFields = names
-    pinned.chooseKernel = not pins.isFixed
+    changes = {name: value for name, value in changes.items() if plainValue(getattr(kernel, name)) != plainValue(value)}
+    pinned: Any = config.withNames()
+    if changes or pins.isFixed:
+        pinned = pinned.copy()
+        pinned.kernel.active.update(**changes)
+        pinned.chooseKernel = not pins.isFixed
     return pinned, pins
-
-
-@dataclass(frozen=True)
-class _Usual:
-    value: Any
-    nSet: int
-
-
-def _setFields(config: FrontDoorConfig) -> list[str]:
-    """Return the fields of the active kernel that the user has set."""
-    fields = {path: (value, nSet) for path, value, nSet in _fieldsOf(config.kernel.active)}
-    if config.fixedKernelFields:
-        for name in config.fixedKernelFields:
-            if name not in fields:
-                close = closeNames(name, fields)
-                hint = f"did you mean {' or '.join(close)}?" if close else "they are those below kernel.active"
-                raise ValueError(f"fixedKernelFields names {name!r}, which the kernel does not have; {hint}")
-        return list(config.fixedKernelFields)
-    usual = _usualFields(config.kernel.name)
-    nSet = {path: count - usual[path].nSet for path, (_, count) in fields.items() if path in usual}
-    nEach = max(0, min(nSet.values()))
-    differs = {path: nEach > 0 and _plain(fields[path][0]) != usual[path].value for path in nSet}
-    return [path for path, count in nSet.items() if count > nEach or differs[path]]
-
-
-@functools.cache
-def _usualFields(kernelName: str) -> dict[str, _Usual]:
-    """Return value and length of the history of each field in a configuration that nobody has changed."""
-    kernel = frontDoorConfig().kernel[kernelName]
-    return {path: _Usual(_plain(value), nSet) for path, value, nSet in _fieldsOf(kernel)}
-
-
-def _fieldsOf(kernel: Config) -> Iterator[tuple[str, Any, int]]:
-    """Yield path, value and number of assignments of the fields of a kernel and of its regions."""
-    for prefix, group in (("", kernel), ("regionConfig.", kernel.regionConfig)):  # type: ignore[attr-defined]
-        for name, field in group._fields.items():
-            if not isinstance(field, ConfigField):
-                yield prefix + name, getattr(group, name), len(group._history[name])
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | bool | int | float) else tuple(value)
 
 
 def _told(value: Any) -> str:

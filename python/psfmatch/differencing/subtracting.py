@@ -83,9 +83,10 @@ def subtract(
     """
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
-    config = _zeroParameterConfig() if config is None else config
     pins = PinnedKernel({})
-    if isinstance(config, FrontDoorConfig):
+    if config is None:
+        config = _zeroParameterConfig()
+    elif isinstance(config, FrontDoorConfig):
         config, pins = withPins(config)
     requireUnits(template, science)
     given = toExposure(template), toExposure(science)
