@@ -24,7 +24,7 @@ from psfmatch.errors import (
     PsfMatchError,
 )
 from psfmatch.exposure import MaskedImage
-from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
 from psfmatch.regions import RegionCells, fitRegions
 from psfmatch.solutions import SolutionSlot
 from psfmatch.task import Task
@@ -174,7 +174,11 @@ class PsfMatchTask(Task):
             conditionNumber=found.conditionNumber,
         )
         self.metadata["rejectedPixelFraction"] = found.rejectedFraction
-        return KernelFit(found.kernel, found.background, (summary,), found.conditionNumber, found.heldOut)
+        # A constant is fitted in any case: left out, it would pull at the kernel.
+        background = found.background
+        if not self.options.fitForBackground:
+            background = makeSpatialFunction(self.options.spatialModelType, np.zeros(1), frameOf(cells.bbox))
+        return KernelFit(found.kernel, background, (summary,), found.conditionNumber, found.heldOut)
 
     def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
         options = self.options

@@ -14,6 +14,7 @@ from psfmatch import (
     frontDoorConfig,
     subtract,
 )
+from psfmatch.config import KernelOptions
 from psfmatch.differencing.simplerModels import byPsfModels, byScale
 from psfmatch.testing import simulatePair
 
@@ -22,7 +23,7 @@ SIDE, SKY, NARROW, WIDE, RATIO, LEVEL = 128, 5.0, 1.3, 1.9, 1.6, 12.0
 
 @pytest.fixture(scope="module")
 def config():
-    return frontDoorConfig().kernel.active
+    return KernelOptions.fromConfig(frontDoorConfig().kernel.active)
 
 
 def makePair(x=(), y=(), flux=1e4, seed=0, ratio=RATIO, sigmas=(NARROW, WIDE), side=SIDE, psf=False, photoCalib=False):

@@ -13,7 +13,7 @@ from psfmatch.cli.options import configuration
 
 if TYPE_CHECKING:
     from psfmatch.config import FieldEntry
-    from psfmatch.imagePsfMatch import ImagePsfMatchConfig
+    from psfmatch.differencing import FrontDoorConfig
 
 __all__ = ["USUAL", "addCommand"]
 
@@ -82,7 +82,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 def _config(options: argparse.Namespace) -> int:
     from psfmatch.config import listFields
 
-    config = configuration(options)
+    config = configuration(options).withNames()
     config.validate()
     if options.output is not None:
         _write(config, Path(options.output))
@@ -100,13 +100,13 @@ def _config(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(field) for field in fields], indent=2))
     elif options.output is None or isAsked:
-        _show(fields, _defaultsOf(config), isComplete=isAsked, isChosen=getattr(config, "chooseKernel", False))
+        _show(fields, _defaultsOf(config), isComplete=isAsked, isChosen=config.chooseKernel)
     if options.output is not None and not options.json:
         print(f"{'written':<17} {options.output}: psfmatch subtract --config {options.output} ...")
     return 0
 
 
-def _write(config: ImagePsfMatchConfig, path: Path) -> None:
+def _write(config: FrontDoorConfig, path: Path) -> None:
     """Write the configuration in one of the forms that ``--config`` reads."""
     from psfmatch.config import configToDict
 
@@ -123,7 +123,7 @@ def _textOf(field: FieldEntry) -> str:
     return f"{field.path} {field.doc} {words}".lower()
 
 
-def _defaultsOf(config: ImagePsfMatchConfig) -> dict[str, Any]:
+def _defaultsOf(config: FrontDoorConfig) -> dict[str, Any]:
     """Return the values of a run without any option, by path below the same kernel."""
     from psfmatch.config import listFields
     from psfmatch.differencing import frontDoorConfig
@@ -133,7 +133,7 @@ def _defaultsOf(config: ImagePsfMatchConfig) -> dict[str, Any]:
     # "active" has to mean the same kernel in both.
     usual.kernel.name = config.kernel.name
     defaults = {field.path: field.value for field in listFields(usual)}
-    return defaults | {"chooseKernel": True, "kernel": name}
+    return defaults | {"kernel": name}
 
 
 def _show(fields: list[FieldEntry], defaults: dict[str, Any], isComplete: bool, isChosen: bool) -> None:
@@ -152,7 +152,7 @@ def _show(fields: list[FieldEntry], defaults: dict[str, Any], isComplete: bool, 
     if isChosen:
         print(
             "\nchooseKernel is True: the kernel's basis, orders, priors and regions are chosen from the images.\n"
-            "Setting any field below kernel with -c makes it False: the kernel is then as the fields say."
+            "A field below kernel that is set, with -c or in a file, is kept, and the rest is chosen around it."
         )
 
 

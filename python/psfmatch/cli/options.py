@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from psfmatch.imagePsfMatch import ImagePsfMatchConfig
+    from psfmatch.differencing import FrontDoorConfig
 
 __all__ = ["addChoices", "addThreads", "common", "configuration", "ofTheRun"]
 
@@ -64,24 +64,22 @@ def addChoices(group: argparse._ActionsContainer) -> None:
         metavar="FIELD=VALUE",
         action="append",
         default=[],
-        help="set one field, e.g. -c kernel.active.spatialKernelOrder=1; may be repeated",
+        help="set one field, e.g. -c kernel.active.spatialKernelOrder=1; the rest is chosen around it; may be repeated",
     )
 
 
-def configuration(options: argparse.Namespace) -> ImagePsfMatchConfig:
-    """Return the front door's configuration, changed by ``--config`` and ``-c``; a kernel that is not set is chosen."""
-    from psfmatch.config import applyOverride, configFromDict
+def configuration(options: argparse.Namespace) -> FrontDoorConfig:
+    """Return the front door's configuration, changed by ``--config`` and ``-c``; what is not set is chosen."""
+    from psfmatch.config import applyOverride, updateFromDict
     from psfmatch.differencing import frontDoorConfig
 
     config = frontDoorConfig()
-    # Whoever says how the kernel is to be fitted gets that; all else leaves the choice to the images.
-    config.chooseKernel = options.config is None and not any(o.startswith("kernel") for o in options.overrides)
     if options.config is not None:
         path = Path(options.config)
         text = path.read_text()
         try:
             if path.suffix == ".json":
-                config = configFromDict(type(config), json.loads(text))
+                updateFromDict(config, json.loads(text))
             else:
                 config.loadFromString(text, filename=os.fspath(path))
         except Exception as error:  # a .py configuration is a program: anything can go wrong in it

@@ -17,7 +17,7 @@ from .listing import FieldEntry, listFields
 from .options import BackgroundOptions, KernelOptions, RegionOptions, StampOptions, WarpOptions
 from .overrides import applyOverride
 from .regions import RegionConfig
-from .serialization import configFromDict, configToDict
+from .serialization import configFromDict, configToDict, updateFromDict
 from .warping import WarperConfig
 
 __all__ = [
@@ -40,4 +40,5 @@ __all__ = [
     "configFromDict",
     "configToDict",
     "listFields",
+    "updateFromDict",
 ]

@@ -162,6 +162,14 @@ class PsfMatchConfigDF(PsfMatchConfig):
         """Check the fields, and that the grid of strengths is neither empty nor negative."""
         super().validate()
         _checkFamily(self, "delta-function", "AL")
+        if self.fitMethod == "regions":
+            raise FieldValidationError(
+                type(self).fitMethod,
+                self,
+                "a fit to regions expects a kernel near its first Gaussian, and knows neither the penalty nor the "
+                "principal components (usePcaForSpatialKernel, True by default) of delta functions; set fitMethod to "
+                "'candidates', or kernel.name to 'AL'",
+            )
         if self.lambdaMin > self.lambdaMax:
             raise FieldValidationError(
                 type(self).lambdaMin,

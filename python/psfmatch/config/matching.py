@@ -6,6 +6,10 @@ the differential background b. What only one family of basis kernels has is in `
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+from typing import Any
+
 from lsst.pex.config import (
     ChoiceField,
     Config,
@@ -20,7 +24,30 @@ from .detection import DetectionConfig, SubtractBackgroundConfig, isPlaneName
 from .regions import RegionConfig
 from .warping import WarperConfig
 
-__all__ = ["PsfMatchConfig"]
+__all__ = ["STAR_FIT_FIELDS", "PsfMatchConfig"]
+
+STAR_FIT_FIELDS = (
+    "singleKernelClipping",
+    "kernelSumClipping",
+    "spatialKernelClipping",
+    "checkConditionNumber",
+    "iterateSingleKernel",
+    "usePcaForSpatialKernel",
+    "subtractMeanForPca",
+    "weightPcaByInformation",
+    "numPrincipalComponents",
+    "useBicForKernelBasis",
+    "candidateResidualMeanMax",
+    "candidateResidualStdMax",
+    "useCoreStats",
+    "candidateCoreRadius",
+    "maxKsumSigma",
+    "maxConditionNumber",
+    "conditionNumberType",
+    "maxSpatialIterations",
+    "maskedStampFraction",
+)
+"""Fields that the fit to stars one by one uses, and that to regions does not."""
 
 
 class PsfMatchConfig(Config):
@@ -268,8 +295,10 @@ class PsfMatchConfig(Config):
         return tuple(planes)
 
     def validate(self) -> None:
-        """Check the fields, the range of kernel sizes, and that the BIC has degrees to choose."""
+        """Check the fields, the range of kernel sizes, that the BIC has degrees, and that the fit uses what is set."""
         super().validate()
+        if self.fitMethod == "regions":
+            _requireUnset(self, STAR_FIT_FIELDS)
         if self.useAfwBackground:
             raise FieldValidationError(
                 type(self).useAfwBackground,
@@ -291,3 +320,24 @@ class PsfMatchConfig(Config):
                 f"the {self.kernelBasisSet} basis has no polynomial degrees to choose; set "
                 "useBicForKernelBasis to False or take the AL kernel",
             )
+
+
+def _requireUnset(config: PsfMatchConfig, names: Sequence[str]) -> None:
+    """Raise FieldValidationError if a field that the fit to regions does not use has been changed."""
+    usual = _usualValues(type(config))
+    for name in names:
+        value = getattr(config, name)
+        if value != usual[name]:
+            raise FieldValidationError(
+                config._fields[name],
+                config,
+                f"{name}={value!r} has no effect on a fit to regions, where no star is fitted by itself; leave it "
+                f"{usual[name]!r}, or set fitMethod to 'candidates'",
+            )
+
+
+@functools.cache
+def _usualValues(ConfigClass: type[PsfMatchConfig]) -> dict[str, Any]:
+    """Return what the fields of `STAR_FIT_FIELDS` are in a configuration that nobody has changed."""
+    config = ConfigClass()
+    return {name: getattr(config, name) for name in STAR_FIT_FIELDS}

@@ -203,7 +203,7 @@ class KernelOptions:
         }
         values |= {name: value for name, value in _otherFamily.items() if name not in config}
         names = (name for name in cls.__dataclass_fields__ if name not in values)
-        values |= {name: _plain(getattr(config, name)) for name in names}
+        values |= {name: plainValue(getattr(config, name)) for name in names}
         return cls(**values)
 
     @property
@@ -224,16 +224,16 @@ class KernelOptions:
 
 
 def _valuesOf(cls: type[Any], config: Any) -> dict[str, Any]:
-    return {field.name: _plain(getattr(config, field.name)) for field in fields(cls)}
+    return {field.name: plainValue(getattr(config, field.name)) for field in fields(cls)}
 
 
-def _plain(value: Any) -> Any:
-    """Return a scalar as it is, a list of the configuration library as a tuple."""
+def plainValue(value: Any) -> Any:
+    """Return a field's value: a scalar as it is, a list as a tuple."""
     return value if value is None or isinstance(value, str | bool | int | float) else tuple(value)
 
 
 _otherFamily = {
-    name: _plain(field.default)
+    name: plainValue(field.default)
     for family in (PsfMatchConfigAL, PsfMatchConfigDF)
     for name, field in family._fields.items()
     if name not in PsfMatchConfig._fields

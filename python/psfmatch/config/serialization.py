@@ -21,7 +21,7 @@ from lsst.pex.config import (
 
 from .overrides import closeNames
 
-__all__ = ["configFromDict", "configToDict"]
+__all__ = ["configFromDict", "configToDict", "updateFromDict"]
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
@@ -87,9 +87,14 @@ def configFromDict(ConfigClass: type[ConfigT], data: Mapping[str, Any]) -> Confi
         runs is never decided by data.
     """
     config = ConfigClass()
-    _fill(config, data, "")
+    updateFromDict(config, data)
     config.validate()
     return config
+
+
+def updateFromDict(config: Config, data: Mapping[str, Any]) -> None:
+    """Set those fields of a configuration, in place, that such data hold; ValueError as for `configFromDict`."""
+    _fill(config, data, "")
 
 
 def _fill(config: Config, data: Mapping[str, Any], prefix: str) -> None:

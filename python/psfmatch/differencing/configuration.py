@@ -1,23 +1,39 @@
-"""Configuration of the front door: that of the task, and which steps are taken around it."""
+"""Configuration of the front door: that of the task, which steps are taken around it, and what the user has set of it.
+
+What was set is read from the history that a configuration keeps of its fields. One of which every field has been set,
+as from a file that holds all of them, is compared with the defaults instead.
+"""
 
 from __future__ import annotations
 
-from lsst.pex.config import Field, ListField
+import functools
+from dataclasses import dataclass
+from typing import Any
 
+from lsst.pex.config import Config, ConfigField, Field, ListField
+
+from psfmatch.config.options import plainValue
+from psfmatch.config.overrides import closeNames
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig
 
-__all__ = ["FrontDoorConfig", "frontDoorConfig"]
+__all__ = ["FrontDoorConfig", "FrontDoorOptions", "frontDoorConfig"]
 
 
 class FrontDoorConfig(ImagePsfMatchConfig):
     """Configuration of `subtract`: that of the task, and which steps are taken around it."""
 
     chooseKernel = Field[bool](
-        doc="Choose basis, orders, priors and regions of the kernel from the images; False: as `kernel` says.",
-        default=False,
+        doc=(
+            "Choose basis, orders, priors and regions of the kernel from the images, around the fields of the kernel "
+            "that are set; False: as `kernel` says."
+        ),
+        default=True,
     )
     fixedKernelFields = ListField[str](
-        doc="Fields of the active kernel that chooseKernel leaves as they are: kernelSize, regionConfig.shapeScale.",
+        doc=(
+            "Fields of the active kernel that chooseKernel keeps beside those that are set, such as kernelSize or "
+            "regionConfig.shapeScale."
+        ),
         default=[],
     )
     doFindSaturation = Field[bool](doc="Find where the images saturate, and flag these pixels.", default=True)
@@ -28,9 +44,41 @@ class FrontDoorConfig(ImagePsfMatchConfig):
     doDecorrelate = Field[bool](doc="Make the decorrelated difference, too.", default=True)
     doAssessQuality = Field[bool](doc="Measure the quality and grade it.", default=True)
 
+    def withNames(self) -> FrontDoorConfig:
+        """Return the configuration with what the user has set of the kernel named in ``fixedKernelFields``.
+
+        Copies of it in a file or in another process know by this what was set.
+        """
+        names = setKernelFields(self) if self.chooseKernel else list(self.fixedKernelFields)
+        if names == list(self.fixedKernelFields):
+            return self
+        named: Any = self.copy()
+        named.fixedKernelFields = names
+        return named  # type: ignore[no-any-return]
+
+    def __reduce__(self) -> Any:
+        """Pickle with the names of what was set."""
+        return super(FrontDoorConfig, self.withNames()).__reduce__()
+
+
+@dataclass(frozen=True)
+class FrontDoorOptions:
+    """The steps around the task, from a `FrontDoorConfig`; none with the task's own configuration."""
+
+    doFindSaturation: bool = False
+    doScaleVariance: bool = False
+    doAlign: bool = False
+    doDecorrelate: bool = False
+    doAssessQuality: bool = False
+
+    @classmethod
+    def fromConfig(cls, config: ImagePsfMatchConfig) -> FrontDoorOptions:
+        """Read the configuration of `psfmatch.subtract`."""
+        return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__ if name in config})
+
 
 def frontDoorConfig() -> FrontDoorConfig:
-    """Return the configuration that `subtract` starts from."""
+    """Return the configuration of a run without one: the kernel is chosen around the fields that are set in it."""
     config = FrontDoorConfig()
     kernel = config.kernel["AL"]
     kernel.fitForBackground = True
@@ -38,3 +86,50 @@ def frontDoorConfig() -> FrontDoorConfig:
     for name in ("AL", "DF"):
         config.kernel[name].warpingConfig.keepCentroids = True
     return config
+
+
+@dataclass(frozen=True)
+class KernelField:
+    """A field of a kernel or of its regions: its value, a tuple for a list, and how often it has been assigned."""
+
+    value: Any
+    nSet: int
+
+
+def setKernelFields(config: FrontDoorConfig) -> list[str]:
+    """Return the fields of the active kernel, and as ``regionConfig.NAME`` of its regions, that the user has set.
+
+    Raises
+    ------
+    ValueError
+        If ``fixedKernelFields`` names a field that does not exist.
+    """
+    fields = kernelFields(config.kernel.active)
+    named = list(config.fixedKernelFields)
+    for name in named:
+        if name not in fields:
+            close = closeNames(name, fields)
+            hint = f"did you mean {' or '.join(close)}?" if close else "they are those below kernel.active"
+            raise ValueError(f"fixedKernelFields names {name!r}, which the kernel does not have; {hint}")
+    usual = usualKernel(config.kernel.name)
+    nSet = {path: field.nSet - usual[path].nSet for path, field in fields.items()}
+    nEach = max(0, min(nSet.values()))
+    isChanged = {path: nEach > 0 and not named and field.value != usual[path].value for path, field in fields.items()}
+    return [path for path, count in nSet.items() if count > nEach or isChanged[path] or path in named]
+
+
+@functools.cache
+def usualKernel(name: str) -> dict[str, KernelField]:
+    """Return the fields of a kernel, "AL" or "DF", that nobody has changed."""
+    return kernelFields(frontDoorConfig().kernel[name])
+
+
+def kernelFields(kernel: Any) -> dict[str, KernelField]:
+    """Return the fields of a kernel configuration and of its regions, by path."""
+    groups: tuple[tuple[str, Config], ...] = (("", kernel), ("regionConfig.", kernel.regionConfig))
+    return {
+        prefix + name: KernelField(plainValue(getattr(group, name)), len(group._history[name]))
+        for prefix, group in groups
+        for name, field in group._fields.items()
+        if not isinstance(field, ConfigField)
+    }

@@ -15,7 +15,7 @@ from astropy.table import Table
 from psfmatch.alignment import Alignment, ShiftField, measureShiftField
 from psfmatch.decorrelation import decorrelate
 from psfmatch.diagnostics import candidateTable, differenceNoise
-from psfmatch.differencing.configuration import FrontDoorConfig
+from psfmatch.differencing.configuration import FrontDoorOptions
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
@@ -48,10 +48,10 @@ def finish(
 ) -> SubtractionResult:
     """Decorrelate, measure the quality, and put everything together."""
     result, config = made.result, made.task.config
-    isFrontDoor = isinstance(config, FrontDoorConfig)
+    steps = FrontDoorOptions.fromConfig(config)
     plain = result.subtractedExposure
     difference, varianceFactor = plain, 1.0
-    if isFrontDoor and config.doScaleVariance:
+    if steps.doScaleVariance:
         with made.task.timer("scaleVariance"):
             varianceFactor, choice = _chooseVarianceFactor(plain)
             choices = (*choices, choice)
@@ -66,7 +66,7 @@ def finish(
     science = inputs.science.maskedImage
     template = atOrigin(inputs.template.maskedImage, science)
     decorrelation = None
-    if isFrontDoor and config.doDecorrelate and result.psfMatchingKernel.kernelSum(*science.getBBox().centre) > 0.0:
+    if steps.doDecorrelate and result.psfMatchingKernel.kernelSum(*science.getBBox().centre) > 0.0:
         with made.task.timer("decorrelate"):
             decorrelation = decorrelate(
                 plain,
@@ -77,7 +77,7 @@ def finish(
             )
     candidates = candidateTable(result.kernelCellSet)
     quality = None
-    if isFrontDoor and config.doAssessQuality:
+    if steps.doAssessQuality:
         with made.task.timer("quality"):
             kernel = result.psfMatchingKernel
             scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)

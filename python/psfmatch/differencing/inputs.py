@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.detection import SourceDetectionTask
-from psfmatch.differencing.configuration import FrontDoorConfig
+from psfmatch.differencing.configuration import FrontDoorOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
@@ -45,11 +45,10 @@ class Inputs:
 
 def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -> Inputs:
     """Flag saturation, scale variances, register the template, and find the sources of the science image."""
-    config, threads = task.config, task.threads
-    isFrontDoor = isinstance(config, FrontDoorConfig)
+    steps, threads = FrontDoorOptions.fromConfig(task.config), task.threads
     choices: list[Choice] = []
     record = Preparation()
-    if isFrontDoor and config.doFindSaturation:
+    if steps.doFindSaturation:
         with task.timer("saturation"):
             found = mapThreads(findSaturation, (template, science), threads)
         record = replace(
@@ -61,7 +60,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
         for name, saturation in zip(("template", "science image"), found, strict=True):
             choices.append(_told("saturation", saturation.source, f"Saturation of the {name}: {saturation.reason}"))
             log.info("%s", choices[-1].sentence)
-    if isFrontDoor and config.doScaleVariance:
+    if steps.doScaleVariance:
         with task.timer("scaleVariance"):
             scalings = mapThreads(_varianceScaling, (template, science), threads)
         factors = [factor for factor, _ in scalings]
@@ -71,16 +70,15 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
             choices.append(_told("variance", f"{factor:.4g}", f"Variance of the {name}: {reason}"))
     template, science = prepareInputs(template, science, record, threads)
     task.requireKernelFits(science.maskedImage)
-    doAlign = isFrontDoor and config.doAlign
     with task.timer("detect"):
         # Tasks that somebody has put in their place need not bear two calls at a time.
         isOwn = type(task.selectDetection) is SourceDetectionTask
         isOwn &= type(task.selectMeasurement) is SourceMeasurementTask
         sources, *others = mapThreads(
-            task.getSelectSources, (science, template) if doAlign else (science,), threads if isOwn else 1
+            task.getSelectSources, (science, template) if steps.doAlign else (science,), threads if isOwn else 1
         )
     alignment = None
-    if doAlign:
+    if steps.doAlign:
         with task.timer("align"):
             alignment = measureAlignment(
                 template, science, templateSources=others[0], scienceSources=sources, threads=threads

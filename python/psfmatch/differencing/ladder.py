@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,8 +48,12 @@ def solveByLadder(
     candidateList: Any,
     fwhms: tuple[float | None, float | None],
     convolveTemplate: bool,
+    pinned: Mapping[str, Any],
 ) -> Made:
-    """Subtract with the configured or chosen model; where that fails with simpler ones, as long as any is sound."""
+    """Subtract with the configured or chosen model; where that fails with simpler ones, as long as any is sound.
+
+    What is pinned of the kernel (see `psfmatch.differencing.pins`) is not chosen.
+    """
     config = task.config
     if not getattr(config, "chooseKernel", False):
         return _subtractWith(task, inputs, _starsFor(task, inputs, candidateList), fwhms, convolveTemplate)
@@ -60,7 +65,6 @@ def solveByLadder(
     sizes = fwhms if convolveTemplate else (fwhms[1], fwhms[0])
     isGiven = candidateList is not None
     sources = task._sources(candidateList, inputs.science) if isGiven else usefulSources(inputs.sources)
-    pinned = tuple(getattr(config, "fixedKernelFields", ()))
     effort = effortFor(task.options, len(sources), sizes, science.shape, pinned)
     if not isGiven:
         sources = chooseRegionSources(inputs.sources, effort.options.regions.maxRegions, science.getBBox())
@@ -117,11 +121,8 @@ def _withChoice(task: ImagePsfMatchTask, choice: KernelChoice) -> ImagePsfMatchT
     """Return a task whose configuration holds the choice."""
     config = configFromDict(type(task.config), configToDict(task.config))
     config.chooseKernel = False
-    fixed = set(getattr(config, "fixedKernelFields", ()))
-    kernel = config.kernel.active
-    kernel.update(**{name: value for name, value in choice.fields.items() if name not in fixed})
-    free = {name: value for name, value in choice.regionFields.items() if f"regionConfig.{name}" not in fixed}
-    kernel.regionConfig.update(**free)
+    config.kernel.active.update(**choice.fields)
+    config.kernel.active.regionConfig.update(**choice.regionFields)
     return _follower(task, config)
 
 

@@ -14,6 +14,7 @@ from psfmatch.differencing.configuration import FrontDoorConfig, frontDoorConfig
 from psfmatch.differencing.finishing import finish
 from psfmatch.differencing.inputs import Inputs, makeInputs
 from psfmatch.differencing.ladder import solveByLadder
+from psfmatch.differencing.pins import PinnedKernel, withPins
 from psfmatch.differencing.provenance import describeInputs
 from psfmatch.differencing.result import SubtractionResult
 from psfmatch.exposure import requireUnits, toExposure
@@ -53,8 +54,9 @@ def subtract(
         Not changed. The difference has the unit of the science image. The template is warped to the science image's
         pixels; without a WCS on both, matched stars tell how they lie.
     config
-        None: everything is chosen from the images. A `FrontDoorConfig`, such as ``result.config``, or the task's own
-        is used as it is; with the latter nothing is done to the images before.
+        None: everything is chosen from the images. Of `psfmatch.frontDoorConfig` those fields of the kernel that have
+        been set are kept, the others are chosen around them. One without ``chooseKernel``, such as ``result.config``,
+        and the task's own are used as they are; with the latter nothing is done to the images before.
     mode
         Which image is convolved; "auto" takes the one with the narrower PSF.
     candidateList
@@ -81,8 +83,11 @@ def subtract(
     """
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
+    pins = PinnedKernel({})
     if config is None:
         config = _zeroParameterConfig()
+    elif isinstance(config, FrontDoorConfig):
+        config, pins = withPins(config)
     requireUnits(template, science)
     given = toExposure(template), toExposure(science)
     task = ImagePsfMatchTask(config=config, threads=threads)
@@ -91,8 +96,9 @@ def subtract(
         sources = candidateList if candidateList is not None else inputs.sources
         fwhms = task.measureFwhms(inputs.template, inputs.science, sources, templateFwhmPix, scienceFwhmPix)
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
-    made = solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate)
-    result = finish(made, inputs, fwhms, convolveTemplate, (*inputs.choices, direction, *made.choices), task.threads)
+    made = solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate, pins.values)
+    choices = (*inputs.choices, direction, *pins.choices, *made.choices)
+    result = finish(made, inputs, fwhms, convolveTemplate, choices, task.threads)
     return replace(result, provenance=describeInputs(*given))
 
 
@@ -100,7 +106,6 @@ def subtract(
 def _zeroParameterConfig() -> FrontDoorConfig:
     """Return the configuration of a run without one: made once, for that takes as long as a small image; frozen."""
     config = frontDoorConfig()
-    config.chooseKernel = True
     config.freeze()
     return config
 

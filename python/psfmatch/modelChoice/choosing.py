@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from psfmatch.exposure import MaskedImage
 from psfmatch.modelChoice.family import WIDEST_SIGMA, GaussianFamily, familyOf, kernelNorm, pointFamilyOf, richFamilyOf
 from psfmatch.modelChoice.layouts import chooseLayout
 from psfmatch.modelChoice.models import FieldModel, chooseModel
+from psfmatch.modelChoice.pinning import fixedFields, isFamilyPinned, pinnedFamily
 from psfmatch.modelChoice.policy import ENOUGH_STARS, Effort
 from psfmatch.modelChoice.trial import Choice
 from psfmatch.regions import RegionCells, RegionState, makeRegions, usualModel
@@ -63,7 +64,7 @@ def chooseKernel(
     threads: int,
     *,
     starsOnly: bool = False,
-    pinned: Collection[str] = (),
+    pinned: Mapping[str, Any] | None = None,
 ) -> KernelChoice:
     """Choose the kernel's basis, its orders, its priors, and the layout of its regions.
 
@@ -82,7 +83,8 @@ def chooseKernel(
     starsOnly
         The sources are the caller's: nothing else is fitted.
     pinned
-        Names of fields of the kernel's configuration that stay as `effort.options` has them.
+        Fields of the kernel, and as ``regionConfig.NAME`` of its regions, that are not to be chosen: models without
+        these values are not tried.
 
     Raises
     ------
@@ -91,21 +93,23 @@ def chooseKernel(
     KernelSolutionError
         If no model has a solution.
     """
+    pins = {} if pinned is None else pinned
+    if starsOnly and pins.get("regionConfig.layout") == "tiles":
+        raise ValueError("regionConfig.layout is 'tiles', which use no stars; leave candidateList out, or the layout")
     options = effort.options
-    family = _pinnedFamily(familyOf(*fwhms, other.shape, options.regions.halfWidth), options, pinned)
-    if "regionConfig.kernelNorm" not in pinned:
-        norm = kernelNorm(convolved, other, sources, family, options.badPlanes())
-        options = _withRegions(options, kernelNorm=norm)
-    field = _Field(convolved, other, sources, threads)
-    layout, layoutChoice = _chooseLayout(field, family, options, effort.maxTiles, starsOnly, pinned)
-    fixed = {name: value for name, (pin, value) in _modelFields(options).items() if pin in pinned}
+    free = familyOf(*fwhms, other.shape, options.regions.halfWidth)
+    family = pinnedFamily(free, pins, options, fwhms, other.shape)
+    norm = pins.get("regionConfig.kernelNorm") or kernelNorm(convolved, other, sources, family, options.badPlanes())
+    field = _Field(convolved, other, sources, _withRegions(options, kernelNorm=norm), family.kernelSize, threads)
+    layout, layoutChoice = _chooseLayout(field, family, effort.maxTiles, starsOnly, pins.get("regionConfig.layout"))
+    doReject = pins.get("regionConfig.rejectPixels")
 
     def fit(tried: GaussianFamily) -> _FamilyFit:
-        return _fitFamily(layout, tried, fixed, effort.isThorough, "regionConfig.rejectPixels" in pinned)
+        return _fitFamily(layout, tried, fixedFields(pins), effort.isThorough, doReject)
 
     best = fit(family)
-    told = [_toldGaussians(fwhms, family), layoutChoice, *best.choices]
-    if not any(name.startswith("alard") for name in pinned):
+    told = [_toldGaussians(fwhms, family, free), layoutChoice, *best.choices]
+    if not isFamilyPinned(pins):
         if family.isEqual:
             best, choices = _choosePoint(best, fit(pointFamilyOf(family)))
             told += choices
@@ -113,32 +117,12 @@ def chooseKernel(
             best, choices = _chooseFamily(best, fit(richFamilyOf(family)))
             told += choices
     layout.cells.state = best.found.state
-    return KernelChoice(_kernelFields(best), _regionFields(best, layout.options), tuple(told), layout.cells)
+    kept = {name: pins[name] for name in ("nStarPerCell", "calculateKernelUncertainty") if name in pins}
+    return KernelChoice(_kernelFields(best) | kept, _regionFields(best, layout.options), tuple(told), layout.cells)
 
 
 def _withRegions(options: KernelOptions, **changes: Any) -> KernelOptions:
     return replace(options, regions=replace(options.regions, **changes))
-
-
-def _pinnedFamily(family: GaussianFamily, options: KernelOptions, pinned: Collection[str]) -> GaussianFamily:
-    """Return the family with the kernel size, widths and degrees that are pinned; the widths give their number."""
-    if "kernelSize" in pinned:
-        family = replace(family, kernelSize=options.kernelSize)
-    if "alardSigGauss" in pinned or "alardNGauss" in pinned or "alardDegGauss" in pinned:
-        family = replace(family, sigmas=options.alardSigGauss, degrees=(options.alardDegGauss,), isEqual=False)
-    return family
-
-
-def _modelFields(options: KernelOptions) -> dict[str, tuple[str, Any]]:
-    """Return the fields of a `SpatialModel` with their names and values in a configuration."""
-    regions = options.regions
-    return {
-        "kernelOrder": ("spatialKernelOrder", options.spatialKernelOrder),
-        "backgroundOrder": ("spatialBgOrder", options.spatialBgOrder),
-        "shapeScale": ("regionConfig.shapeScale", regions.shapeScale),
-        "variationScale": ("regionConfig.variationScale", regions.variationScale),
-        "widthScale": ("regionConfig.widthScale", regions.widthScale),
-    }
 
 
 def _kernelFields(fit: _FamilyFit) -> dict[str, Any]:
@@ -176,12 +160,25 @@ def _regionFields(fit: _FamilyFit, options: KernelOptions) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Field:
-    """The image to convolve and the image to match, on one grid, and the sources, most useful first."""
+    """The image to convolve and the image to match, on one grid, the sources, most useful first, and what is sought."""
 
     convolved: MaskedImage
     other: MaskedImage
     sources: Any
+    options: KernelOptions
+    kernelSize: int
     threads: int
+
+    def count(self) -> int:
+        """Return how many regions lie around the sources."""
+        pair = self.convolved, self.other
+        return len(regionCentres(*pair, _withRegions(self.options, layout="stars"), self.kernelSize, self.sources))
+
+    def layOut(self, layout: str, maxRegions: int) -> _Layout:
+        """Return the regions of a layout."""
+        options = _withRegions(self.options, layout=layout, maxRegions=maxRegions)
+        cells = makeRegions(self.convolved, self.other, options, self.kernelSize, self.sources, self.threads)
+        return _Layout(cells, options, cells.readStamps(options, self.threads), self.threads)
 
 
 @dataclass(frozen=True)
@@ -193,12 +190,6 @@ class _Layout:
     stamps: Any
     threads: int
 
-    @classmethod
-    def of(cls, field: _Field, kernelSize: int, options: KernelOptions) -> _Layout:
-        pair = field.convolved, field.other
-        cells = makeRegions(*pair, options, kernelSize, field.sources, field.threads)
-        return cls(cells, options, cells.readStamps(options, field.threads), field.threads)
-
     def state(self, family: GaussianFamily, *, rejectPixels: bool = True) -> RegionState:
         """Return the equations for a family; what a usual model cannot explain is rejected."""
         state = self.cells.makeState(family.basis(), self.options, self.threads, self.stamps)
@@ -208,57 +199,50 @@ class _Layout:
 
 
 def _chooseLayout(
-    field: _Field,
-    family: GaussianFamily,
-    options: KernelOptions,
-    maxTiles: int,
-    starsOnly: bool,
-    pinned: Collection[str],
+    field: _Field, family: GaussianFamily, maxTiles: int, starsOnly: bool, pinned: str | None
 ) -> tuple[_Layout, Choice]:
     """Return the regions to fit: around the stars, or tiles where these serve withheld stars better."""
-
-    def layOut(layout: str, maxRegions: int) -> _Layout:
-        return _Layout.of(field, family.kernelSize, _withRegions(options, layout=layout, maxRegions=maxRegions))
 
     def told(layout: _Layout, other: str, sentence: str) -> tuple[_Layout, Choice]:
         count = len(layout.cells)
         return layout, Choice("layout", layout.options.regions.layout, count, other, math.nan, sentence)
 
-    regions = options.regions
-    if "regionConfig.layout" in pinned and regions.layout == "tiles":
-        tiles = layOut("tiles", regions.maxRegions)
-        return told(tiles, "stars", f"Tiles over all good pixels ({len(tiles.cells)}), as asked for.")
-    nStars = len(regionCentres(field.convolved, field.other, options, family.kernelSize, field.sources, field.threads))
-    if starsOnly:
-        _requireStars(nStars, len(field.sources), options.minKernelSources)
-        return told(layOut("stars", regions.maxRegions), "tiles", f"Regions around the {nStars} stars given.")
-    if nStars >= options.minKernelSources and "regionConfig.layout" in pinned:
-        return told(layOut("stars", regions.maxRegions), "tiles", f"Regions around {nStars} stars, as asked for.")
-    if nStars >= ENOUGH_STARS:
+    regions, nRequired = field.options.regions, field.options.minKernelSources
+    if pinned == "tiles":
+        tiles = field.layOut("tiles", regions.maxRegions)
+        return told(tiles, "stars", f"{len(tiles.cells)} tiles over all good pixels, as set.")
+    nStars = field.count()
+    if starsOnly or pinned == "stars":
+        _requireStars(nStars, len(field.sources), nRequired, "given" if starsOnly else "found")
+        words = "given" if starsOnly else "found, as set"
+        return told(field.layOut("stars", regions.maxRegions), "tiles", f"Regions around the {nStars} stars {words}.")
+    if nStars >= ENOUGH_STARS or (nStars >= nRequired and not maxTiles):
         sentence = f"Regions around {nStars} stars: {ENOUGH_STARS} are enough, tiles were not tried."
-        return told(layOut("stars", regions.maxRegions), "tiles", sentence)
-    tiles = layOut("tiles", maxTiles)
-    if nStars < options.minKernelSources:
+        return told(field.layOut("stars", regions.maxRegions), "tiles", sentence)
+    tiles = field.layOut("tiles", maxTiles or regions.maxRegions)
+    if nStars < nRequired:
         sentence = f"Tiles over all good pixels ({len(tiles.cells)}): there are too few stars to fit."
         return told(tiles, "stars", sentence)
-    stars = layOut("stars", regions.maxRegions)
+    stars = field.layOut("stars", regions.maxRegions)
     usual = family.upTo(family.usualDegrees)
     choice = chooseLayout(stars.state(usual), tiles.state(usual), usual.images(usual.usualDegrees))
     return (tiles if choice.chosen == "tiles" else stars), choice
 
 
-def _requireStars(nStars: int, nGiven: int, nRequired: int) -> None:
-    """Raise unless so many of the caller's stars lie on the images."""
+def _requireStars(nStars: int, nGiven: int, nRequired: int, origin: str) -> None:
+    """Raise unless so many of the stars that must be fitted lie on the images."""
     if nStars >= nRequired:
         return
-    if nStars == 0:
+    if nStars == 0 and origin == "given":
         raise NoKernelCandidatesError(
             f"all {nGiven} sources of candidateList lie outside the images, or too close to their edge",
             nSources=nGiven,
             nRequired=nRequired,
         )
     raise InsufficientKernelSourcesError(
-        f"{nStars} sources given on the images, minKernelSources is {nRequired}", nSources=nStars, nRequired=nRequired
+        f"{nStars} sources {origin} on the images, minKernelSources is {nRequired}",
+        nSources=nStars,
+        nRequired=nRequired,
     )
 
 
@@ -281,26 +265,26 @@ class _FamilyFit:
 
 
 def _fitFamily(
-    layout: _Layout, family: GaussianFamily, fixed: dict[str, Any], isThorough: bool, isRejectionPinned: bool
+    layout: _Layout, family: GaussianFamily, fixed: dict[str, Any], isThorough: bool, doReject: bool | None
 ) -> _FamilyFit:
     """Choose model and rejection within one family of Gaussians.
 
     Pixels are rejected, unless bright pixels that the model has not seen are better served without: where no model is
     perfect, rejection can eat the bright sources and leave the kernel to the faint ones. Where the model serves all
-    bright pixels, rejected ones included, it has not.
+    bright pixels, rejected ones included, it has not. `doReject` is what has been set, None what is to be chosen.
     """
 
-    def fit(doReject: bool) -> _FamilyFit:
+    def fit(isRejecting: bool) -> _FamilyFit:
         def stateOf(tried: GaussianFamily) -> RegionState:
-            return layout.state(tried, rejectPixels=doReject)
+            return layout.state(tried, rejectPixels=isRejecting)
 
         found = chooseModel(stateOf, family, fixed, isThorough)
         state = found.state
         scatter, pull, nBright = state.judge(found.model).brightScatter(state.fit, state.kernelNorm)
-        return _FamilyFit(family, found, doReject, scatter, pull, nBright, found.choices)
+        return _FamilyFit(family, found, isRejecting, scatter, pull, nBright, found.choices)
 
-    if isRejectionPinned:
-        return fit(layout.options.regions.rejectPixels)
+    if doReject is not None:
+        return fit(doReject)
     rejecting = fit(True)
     part = f"{100.0 * rejecting.found.state.fit.rejectedFraction:.1f} % rejected"
     served = f"held-out bright pixels scatter by {rejecting.scatter:.3f} of their noise with it ({part})"
@@ -349,7 +333,7 @@ def _chooseFamily(usual: _FamilyFit, rich: _FamilyFit) -> tuple[_FamilyFit, tupl
     return (rich, (choice, *rich.choices)) if isBetter else (usual, (choice,))
 
 
-def _toldGaussians(fwhms: tuple[float | None, float | None], family: GaussianFamily) -> Choice:
+def _toldGaussians(fwhms: Fwhms, family: GaussianFamily, free: GaussianFamily) -> Choice:
     narrow, wide = fwhms
     sigmas = " ".join(f"{sigma:.2f}" for sigma in family.sigmas)
     sizes = "PSF sizes that are unknown, taken as 3.5 px"
@@ -357,6 +341,12 @@ def _toldGaussians(fwhms: tuple[float | None, float | None], family: GaussianFam
         between = math.sqrt(abs(wide**2 - narrow**2))
         sizes = f"PSF FWHM {narrow:.2f} and {wide:.2f} px, {between:.2f} px "
         sizes += "between them" if wide >= narrow else "that it must sharpen"
+    if family != free:
+        return Choice(
+            "kernel", f"{family.kernelSize} px", family.kernelSize, f"{free.kernelSize} px", free.kernelSize,
+            f"Kernel of {family.kernelSize}x{family.kernelSize} px, Gaussians of sigma {sigmas} px, as set or as it "
+            f"follows, for {sizes}.",
+        )  # fmt: skip
     return Choice(
         "kernel", f"{family.kernelSize} px", family.kernelSize, "21 px", 21.0,
         f"Kernel of {family.kernelSize}x{family.kernelSize} px, Gaussians of sigma {sigmas} px, for {sizes}. The "

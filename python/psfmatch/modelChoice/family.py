@@ -112,7 +112,8 @@ def kernelNorm(
     The flux ratio is the median of the sources' light above their surroundings in both images, bad pixels (of the mask
     planes, or by their value) left out.
     """
-    width = math.hypot(family.sigmas[0], 0.0 if family.isEqual else family.sigmas[1])
+    second = 0.0 if family.isEqual or len(family.sigmas) == 1 else family.sigmas[1]
+    width = math.hypot(family.sigmas[0], second)
     # Whole boxes only: of a position near the edge, or beyond, nothing is known.
     x, y = (np.asarray(sources[name][:200], dtype=np.float64) for name in ("x", "y"))
     inside = insideFit(x, y, other.getBBox(), BOX_SIDE)
