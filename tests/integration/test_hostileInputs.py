@@ -39,7 +39,7 @@ def pair():
 def plainConfig():
     """The configured kernel, whose Gaussians follow the widths of the PSFs, and no step after the difference."""
     config = frontDoorConfig()
-    config.update(doDecorrelate=False, doAssessQuality=False)
+    config.update(chooseKernel=False, doDecorrelate=False, doAssessQuality=False)
     config.freeze()
     return config
 
@@ -268,6 +268,7 @@ def test_tooFewStars(mode, nStars):
     result = honestOrTyped(lambda: subtract(*images, mode=mode))
     assert result is None or result.grade in "CDF"
     config = frontDoorConfig()
+    config.chooseKernel = False
     with pytest.raises(InsufficientKernelSourcesError, match=rf"^{nStars} .*minKernelSources is 3") as caught:
         subtract(*images, mode=mode, config=config)
     assert (caught.value.nSources, caught.value.nRequired) == (nStars, 3)
@@ -277,6 +278,7 @@ def test_tooFewStarsAreEnoughIfAllowed():
     """One star fixes a kernel that does not vary."""
     images = [noiseImage((200, 200), seed, [(60, 70, 5e5)]) for seed in (0, 1)]
     config = frontDoorConfig()
+    config.chooseKernel = False
     config.kernel.active.update(minKernelSources=1, spatialKernelOrder=0, spatialBgOrder=0)
     result = subtract(*images, config=config)
     assertHonest(result)
@@ -349,8 +351,10 @@ def test_smallerThanTheKernel(shape):
 def test_barelyLargerThanTheKernel(shape, mode):
     star = [(shape[1] // 2, shape[0] // 2, 1e5)]
     images = noiseImage(shape, 0, star), noiseImage(shape, 1, star)
+    fixedConfig = frontDoorConfig()
+    fixedConfig.chooseKernel = False
     with pytest.raises(NO_STARS, match=r"too close to the edge|No kernel candidate is left of 1|no source|^1 "):
-        subtract(*images, mode=mode, config=frontDoorConfig())
+        subtract(*images, mode=mode, config=fixedConfig)
     result = honestOrTyped(lambda: subtract(*images, mode=mode))
     assert result is None or result.grade in "CDF"
 
@@ -359,6 +363,7 @@ def test_barelyLargerThanTheKernel(shape, mode):
 def test_imageSmallerThanAFixedKernel(name, isScaled):
     """Delta functions have the configured size whatever the FWHMs are."""
     config = frontDoorConfig()
+    config.chooseKernel = False
     config.kernel.name = name
     config.kernel.active.update(kernelSize=21, kernelSizeMin=11, scaleByFwhm=isScaled)
     with pytest.raises(InputImagesError, match=r"20x20 .* smaller than the kernel of 21x21.*smaller kernelSize$"):
@@ -368,6 +373,7 @@ def test_imageSmallerThanAFixedKernel(name, isScaled):
 def test_kernelLargerThanTheStamp(pair):
     """Stars in the middle of the image are not "too close to the edge": their stamps are too small."""
     config = frontDoorConfig()
+    config.chooseKernel = False
     config.kernel.active.update(kernelSize=35, scaleByFwhm=False)
     config.kernel.active.detectionConfig.update(scaleByFwhm=False, fpGrowPix=10)
     with pytest.raises(NoKernelCandidatesError, match="21 pixels wide") as caught:
@@ -378,6 +384,7 @@ def test_kernelLargerThanTheStamp(pair):
 
 def test_kernelLargerThanTheImage(pair):
     config = frontDoorConfig()
+    config.chooseKernel = False
     config.kernel.active.update(kernelSize=193, scaleByFwhm=False)
     with pytest.raises(PsfMatchError, match=r"kernelSize|193"):
         subtract(pair.template, pair.science, config=config)
@@ -667,6 +674,7 @@ def test_moreTermsThanStars(pair):
     would be several times what its variance plane says.
     """
     config = frontDoorConfig()
+    config.chooseKernel = False
     config.kernel.active.update(spatialKernelOrder=4, spatialBgOrder=4)
     result = honestOrTyped(lambda: subtract(pair.template, pair.science, config=config))
     assert result is None or result.noise.robustStdev < 1.3

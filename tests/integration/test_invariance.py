@@ -30,7 +30,7 @@ METHODS = ("subtractExposures", "matchExposures", "subtractMaskedImages", "match
 def chosenConfig():
     """All is chosen as in a run without parameters; the steps after the difference, which is compared, are left out."""
     config = frontDoorConfig()
-    config.update(chooseKernel=True, doDecorrelate=False, doAssessQuality=False)
+    config.update(doDecorrelate=False, doAssessQuality=False)
     config.freeze()
     return config
 
@@ -417,7 +417,7 @@ def test_mirrors(pair, positions, mode):
     config = frontDoorConfig()
     config.kernel.active.update(sizeCellX=512, sizeCellY=512, nStarPerCell=-1, spatialKernelOrder=1)
     # The noise of the sky is sampled on a grid that begins in one corner.
-    config.update(doScaleVariance=False, doDecorrelate=False, doAssessQuality=False)
+    config.update(chooseKernel=False, doScaleVariance=False, doDecorrelate=False, doAssessQuality=False)
     settings = {"config": config, "mode": mode, "templateFwhmPix": 2.7, "scienceFwhmPix": 3.9}
     expected = subtract(pair.template, pair.science, candidateList=positions, **settings).difference
     for how, moved in mirrors:

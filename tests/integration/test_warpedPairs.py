@@ -36,6 +36,7 @@ def science():
 def config():
     config = frontDoorConfig()
     config.kernel.active.spatialKernelOrder = 1
+    config.chooseKernel = False
     return config
 
 

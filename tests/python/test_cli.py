@@ -50,7 +50,7 @@ def run(folder, tmp_path, capsys):
 
 PAIR = ("subtract", "template.fits", "science.fits", "-o", "OUT/difference.fits")
 # The kernel as configured, where the choice of the model is not what is looked at.
-FIXED = ("-c", "kernel.active.spatialKernelOrder=1")
+FIXED = ("-c", "chooseKernel=False", "-c", "kernel.active.spatialKernelOrder=1")
 BARE = (*FIXED, "-c", "doDecorrelate=False", "-c", "doAssessQuality=False")
 
 
@@ -358,7 +358,7 @@ def test_exitStatus(run, folder, tmp_path, template, science, status, message):
 
 
 def test_tooFewStars(run, tmp_path):
-    status, _, err = run(*PAIR, "-c", "kernel.active.minKernelSources=500")
+    status, _, err = run(*PAIR, *FIXED, "-c", "kernel.active.minKernelSources=500")
     assert status == 4
     assert "minKernelSources is 500" in err
     assert not (tmp_path / "difference.fits").exists()

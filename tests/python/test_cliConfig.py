@@ -108,9 +108,10 @@ def test_searchForNothing(run):
 def test_whatDiffersFromTheDefaultSaysSo(run):
     _, out, _ = run("-c", "kernel.active.spatialKernelOrder=1")
     assert "kernel.active.spatialKernelOrder = 1  (default 2)" in out
-    # As in a run: who sets the kernel gets it.
-    assert "chooseKernel = False  (default True)" in out
-    assert out.count("(default") == 2
+    # As in a run: what is set is kept, the rest is chosen.
+    assert "chooseKernel = True\n" in out
+    assert out.count("(default") == 1
+    assert "is kept, and the rest is chosen around it" in out
     _, out, _ = run("-c", "kernel=DF")
     assert "kernel = DF  (default 'AL')" in out
 
@@ -124,6 +125,7 @@ def test_writtenFileIsReadByARun(run, tmp_path, suffix):
     data = asRead(path)
     expected = frontDoorConfig()
     expected.kernel.active.kernelSize = 23
+    expected.fixedKernelFields = ["kernelSize"]
     assert data == configToDict(expected)
     # And by the command itself, to go on from.
     _, out, _ = run("--config", path, "--search", "kernelSize")
@@ -132,9 +134,7 @@ def test_writtenFileIsReadByARun(run, tmp_path, suffix):
 
 def test_writtenDefaultsAreThoseOfARunWithoutOptions(run, tmp_path):
     run("-o", tmp_path / "usual.json")
-    expected = frontDoorConfig()
-    expected.chooseKernel = True
-    assert asRead(tmp_path / "usual.json") == configToDict(expected)
+    assert asRead(tmp_path / "usual.json") == configToDict(frontDoorConfig())
 
 
 def test_unknownForm(run, tmp_path):

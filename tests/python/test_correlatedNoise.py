@@ -31,7 +31,7 @@ def results():
     x, y = generator.uniform(25, SIDE - 25, (2, 30))
     fluxes = 10 ** generator.uniform(3.5, 4.5, 30)
     config = frontDoorConfig()
-    config.chooseKernel, config.doDecorrelate = True, False
+    config.doDecorrelate = False
     made = []
     for isShared in (False, True):
         images = []

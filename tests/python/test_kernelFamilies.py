@@ -47,7 +47,6 @@ def test_manyTermsAreTaken(images):
     """They are chosen, told, and leave stars nearer to the noise than the usual ones."""
     config = frontDoorConfig()
     config.doDecorrelate = config.doAssessQuality = False
-    config.chooseKernel = True
     result = subtract(*images, config=config)
     chosen = {choice.name: choice for choice in result.choices}["functions"]
     assert chosen.chosen == "many"
@@ -83,7 +82,6 @@ def test_equalPsfs(isTemplateDeeper):
     ]
     config = frontDoorConfig()
     config.doDecorrelate = config.doAssessQuality = False
-    config.chooseKernel = True
     result = subtract(*images, config=config)
     assert result.convolved == ("template" if isTemplateDeeper else "science")
     direction, functions = (

@@ -159,7 +159,6 @@ def test_givenStarsAreNotReplaced():
     """Too few stars of the caller's own are told; nothing else is fitted instead."""
     template, science = makePair(*POSITIONS)
     config = frontDoorConfig()
-    config.chooseKernel = True
     config.kernel.active.minKernelSources = 5
     with pytest.raises(InsufficientKernelSourcesError, match=r"3 sources given .*minKernelSources is 5"):
         subtract(template, science, config=config, candidateList=np.array(POSITIONS).T)

@@ -44,6 +44,14 @@ class FrontDoorConfig(ImagePsfMatchConfig):
     doDecorrelate = Field[bool](doc="Make the decorrelated difference, too.", default=True)
     doAssessQuality = Field[bool](doc="Measure the quality and grade it.", default=True)
 
+    def setDefaults(self) -> None:
+        """Fit the background, keep the edges, and the centroids of what is warped."""
+        super().setDefaults()
+        self.kernel["AL"].fitForBackground = True
+        self.kernel["AL"].doCopyEdge = True
+        for name in ("AL", "DF"):
+            self.kernel[name].warpingConfig.keepCentroids = True
+
     def withNames(self) -> FrontDoorConfig:
         """Return the configuration with what the user has set of the kernel named in ``fixedKernelFields``.
 
@@ -79,13 +87,7 @@ class FrontDoorOptions:
 
 def frontDoorConfig() -> FrontDoorConfig:
     """Return the configuration of a run without one: the kernel is chosen around the fields that are set in it."""
-    config = FrontDoorConfig()
-    kernel = config.kernel["AL"]
-    kernel.fitForBackground = True
-    kernel.doCopyEdge = True
-    for name in ("AL", "DF"):
-        config.kernel[name].warpingConfig.keepCentroids = True
-    return config
+    return FrontDoorConfig()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from psfmatch.differencing.configuration import FrontDoorConfig, kernelFields, s
 from psfmatch.modelChoice import Choice
 
 __all__ = ["PinnedKernel", "pinnedFields", "withPins"]
-
-log = logging.getLogger("psfmatch.differencing")
 
 CHOSEN = (
     "fitMethod",
@@ -136,8 +133,6 @@ def withPins(config: FrontDoorConfig) -> tuple[FrontDoorConfig, PinnedKernel]:
     if not config.chooseKernel:
         return config, PinnedKernel({})
     pins = pinnedFields(config)
-    for choice in pins.choices:
-        log.info("%s", choice.sentence)
     kernel = config.kernel.active
     changes: dict[str, Any] = {}
     if "alardNGauss" in pins.values:

@@ -91,6 +91,8 @@ def subtract(
     requireUnits(template, science)
     given = toExposure(template), toExposure(science)
     task = ImagePsfMatchTask(config=config, threads=threads)
+    for choice in pins.choices:
+        log.info("%s", choice.sentence)
     inputs = makeInputs(*given, task)
     with task.timer("measurePsf"):
         sources = candidateList if candidateList is not None else inputs.sources

@@ -61,7 +61,6 @@ def configuration(settings: Settings) -> FrontDoorConfig:
         If a field refuses what an option says.
     """
     config = frontDoorConfig()
-    config.chooseKernel = True
     for name in ("doFindSaturation", "doScaleVariance", "doAlign", "doDecorrelate", "doAssessQuality"):
         setattr(config, name, False)
     kernel = config.kernel.active
