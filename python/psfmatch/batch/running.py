@@ -114,7 +114,9 @@ def runBatch(
         raise ValueError("workers and memory are for processes of our own; an executor has its own")
     _checkOptions(options)
     nWorkers = resolveThreads(workers) if workers is not None else availableCpus()
-    nThreads = resolveThreads(threads) if threads is not None else 1 if executor else max(1, availableCpus() // nWorkers)
+    nThreads = (
+        resolveThreads(threads) if threads is not None else 1 if executor else max(1, availableCpus() // nWorkers)
+    )
     pairs = readManifest(manifest)
     directory = Path(directory).absolute()
     _requireOtherOutputs(pairs, directory)
