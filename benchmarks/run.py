@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-from suite import candidates, ceilings, command, convolution, machine, memory, scaling, subtraction, warping
+from suite import automatic, candidates, ceilings, command, convolution, machine, memory, scaling, subtraction, warping
 from suite.context import Context
 from suite.library import ROOT, Library
 from suite.timing import progress
@@ -24,6 +24,7 @@ from suite.timing import progress
 SECTIONS: dict[str, ModuleType] = {
     "ceilings": ceilings,
     "subtraction": subtraction,
+    "automatic": automatic,
     "convolution": convolution,
     "candidates": candidates,
     "command": command,

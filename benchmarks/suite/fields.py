@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,20 +14,25 @@ from suite.timing import progress
 KERNEL_FWHM = (2.6, 3.8)  # px, template and science, those of the simulation
 TILE_SIZE = 4096
 DENSE_SIZE = 1024  # smaller fields hold too few bright stars
+CONTENTS: dict[str, dict[str, Any]] = {
+    "pair": {},
+    "tile": {"templateVariation": 0.0, "scienceVariation": 0.0, "backgroundOrder": 0},
+    "dense": {"brightStars": 300, "faintStars": 1200, "galaxies": 150},
+    "simple": {"brightStars": 75, "faintStars": 75, "galaxies": 0},  # per megapixel
+}
 
 
-def pairPaths(size: int, cache: Path, *, tile: bool = False) -> tuple[Path, Path]:
+def pairPaths(size: int, cache: Path, kind: str = "pair") -> tuple[Path, Path]:
     """Return the FITS files of template and science image of `size` pixels, simulating them if need be.
 
-    A tile has no variation of its PSF, so that copies of it side by side make one field.
+    A pair holds what `simulatePair` puts in, or what `CONTENTS` says. A tile has no variation of its PSF, so that
+    copies of it side by side make one field.
     """
-    kind = "tile" if tile else "pair"
     paths = cache / f"{kind}{size}-template.fits", cache / f"{kind}{size}-science.fits"
     if not all(path.exists() for path in paths):
         progress(f"simulating a {kind} of {size} px")
         cache.mkdir(parents=True, exist_ok=True)
-        still = {"templateVariation": 0.0, "scienceVariation": 0.0, "backgroundOrder": 0} if tile else {}
-        pair = simulatePair(0, size, **still)
+        pair = simulatePair(0, size, **CONTENTS[kind])
         for exposure, path in zip((pair.template, pair.science), paths, strict=True):
             exposure.writeFits(path)
     return paths
@@ -37,9 +43,15 @@ def loadPair(size: int, cache: Path) -> tuple[MaskedImage, MaskedImage]:
     copies = size // TILE_SIZE if size > 2 * TILE_SIZE else 1
     if copies > 1 and size % TILE_SIZE:
         raise ValueError(f"{size} px: fields above {2 * TILE_SIZE} px are multiples of {TILE_SIZE} px")
-    paths = pairPaths(size if copies == 1 else TILE_SIZE, cache, tile=copies > 1)
+    paths = pairPaths(size, cache) if copies == 1 else pairPaths(TILE_SIZE, cache, "tile")
     template, science = (_repeated(Exposure.readFits(path).maskedImage, copies) for path in paths)
     return template, science
+
+
+def loadExposures(size: int, cache: Path, field: str) -> tuple[Exposure, Exposure]:
+    """Return template and science image of a field in memory: sparse, dense or simple."""
+    template, science = pairPaths(size, cache, "pair" if field == "sparse" else field)
+    return Exposure.readFits(template), Exposure.readFits(science)
 
 
 def _repeated(source: MaskedImage, copies: int) -> MaskedImage:

@@ -1,8 +1,8 @@
 """How many threads may be used - as told, else ``PSFMATCH_NUM_THREADS``, else the CPUs of this process - and their use.
 
-The CPUs of a process are those that it may run on, and no more than its control groups allow it the time of: a
-container with a quota of one and a half CPUs on a machine of 64 has two. numpy and the core release the interpreter's lock while they compute, and so does the operating system while it reads
-and writes: plain threads serve.
+The CPUs of a process are those that it may run on, but no more than its control groups give it the time of: a
+container with a quota of one and a half CPUs on a machine of 64 has two. numpy and the core release the interpreter's
+lock while they compute, and so does the operating system while it reads and writes: plain threads serve.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which linear algebra of NumPy a run without parameters calls, and whether other threads work for it.
 
-A script that needs a fresh interpreter: it rewrites the package while that is imported. Prints JSON.
+A script that needs a fresh interpreter: it rewrites the package while that is imported. Writes JSON.
 """
 
 import ast
@@ -62,7 +62,9 @@ class Rewriter(ast.NodeTransformer):
     def visit_Attribute(self, node):
         self.generic_visit(node)
         isArray = node.attr == "dot" and not (isinstance(node.value, ast.Name) and node.value.id == "np")
-        return ast.copy_location(ast.Call(ast.Name("_recordDot", ast.Load()), [node.value], []), node) if isArray else node
+        return (
+            ast.copy_location(ast.Call(ast.Name("_recordDot", ast.Load()), [node.value], []), node) if isArray else node
+        )
 
 
 def install():
@@ -105,7 +107,7 @@ def main():
     after = threadTimes()
     worked = sum(seconds - before.get(thread, 0.0) for thread, seconds in after.items())
     sites = [[place, name, size] for (name, place), size in sorted(calls.items(), key=lambda call: call[0][::-1])]
-    print(json.dumps({"calls": sites, "otherThreads": worked}))
+    json.dump({"calls": sites, "otherThreads": worked}, sys.stdout)
 
 
 if __name__ == "__main__":

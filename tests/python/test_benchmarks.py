@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import quality as frontDoor
 import realPairs
 import run
 from psfmatch.testing import metrics, simulatePair
-from suite import cases, fields, machine, quality, scaling
+from suite import automatic, cases, command, fields, machine, quality, scaling
 from suite.context import Context
 from suite.timing import exponent, medians, printTable, runChild, takeTurns
 
@@ -103,6 +104,51 @@ def test_scalingFollowsTheFigures():
     assert found["convolution, image: time against side of the kernel"] == pytest.approx(2.0)
     assert found["convolution, image: time against order + 1"] == pytest.approx(1.0)
     assert found["convolution, image: order 4 over order 2"] == pytest.approx(5 / 3)
+
+
+def test_phasesWithinOthersCountForThemselves():
+    spans = {"chooseKernel": (1.0, 5.0), "stamps": (1.5, 2.0), "warp": ([0.0, 7.0], [0.25, 7.5]), "other": (0.0, 9.0)}
+    metadata = {
+        f"{name}{edge}CpuTime": time
+        for name, times in spans.items()
+        for edge, time in zip(("Start", "End"), times, strict=True)
+    }
+    found = automatic.phaseTimes(metadata | {"chooseKernelStartWallTime": 3.0})
+    assert {name: seconds for name, seconds in found.items() if seconds} == {
+        "chooseKernel": 3.5, "stamps": 0.5, "warp": 0.75
+    }  # fmt: skip
+
+
+def test_automaticRunsBesideYAndTheFixedConfiguration(tmp_path, monkeypatch):
+    def spend(seconds):
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+        return {"grade": "A", "solve": seconds / 2}
+
+    monkeypatch.setattr(automatic, "loadExposures", lambda size, cache, field: (None, None))
+    monkeypatch.setattr(automatic, "_subtract", lambda template, science, threads: spend(0.04 / threads))
+    monkeypatch.setattr(automatic, "_subtractFixed", lambda template, science, threads: spend(0.01))
+    monkeypatch.setattr(automatic, "yardstick", lambda: {"Y": lambda: 0.02})
+    context = Context(None, tmp_path, [1024], [1, 2], 1, True)
+    one, two = automatic.measure(context)
+    assert (one["field"], one["size"], one["threads"], one["goal"], two["goal"]) == ("sparse", 1024, 1, 2.2, None)
+    assert one["ofY"] == pytest.approx(2.0, rel=0.2)
+    assert one["ofFixed"] == pytest.approx(4.0, rel=0.3)
+    assert (one["solve"], two["solve"]) == (0.02, 0.01)
+    assert one["rest"] == pytest.approx(one["cpu"] - one["solve"])
+    assert "ofFirst" in two
+    automatic.show([one, two])
+
+
+def test_commandsAreMeasuredInTurnsWithY(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "yardstick", lambda: {"Y": lambda: 0.5})
+    context = Context(None, tmp_path, [1024], [1], 2, True)
+    (record,) = command._measure(context, {"nothing": (("-c", "pass"), 1)}, tmp_path / "out")
+    assert record["what"] == "nothing"
+    assert record["ofY"] == pytest.approx(record["cpu"] / 0.5)
+    with pytest.raises(RuntimeError, match="ended with status 3"):
+        command._measure(context, {"fails": (("-c", "raise SystemExit(3)"), 1)}, None)
 
 
 def test_largeFieldsAreCopiesOfATileThatIsMadeOnce(tmp_path, monkeypatch):
