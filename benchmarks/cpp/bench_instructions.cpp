@@ -13,6 +13,7 @@
 #include "psfmatch/KernelCandidateFit.h"
 #include "psfmatch/LinearSolver.h"
 #include "psfmatch/convolve.h"
+#include "psfmatch/fit/SpatialSystem.h"
 #include "psfmatch/sources.h"
 #include "psfmatch/subtract.h"
 #include "psfmatch/warp.h"
@@ -167,6 +168,37 @@ void addSolver(std::vector<Case>& cases) {
                      }});
 }
 
+// Sums of 100 stamps, one code for all instruction sets, and eight held-out solutions of a model of order 2.
+void addSystem(std::vector<Case>& cases) {
+    constexpr Index nStamps = 100;
+    KernelBasis const basis = alardLuptonBasis();
+    Index const m = basis.size() + 1;
+    StampEquations equations{RowMatrix(nStamps, m * m), RowMatrix::Ones(nStamps, m),
+                             Eigen::VectorXd::Constant(nStamps, 100.0), Eigen::VectorXd::Ones(nStamps)};
+    Eigen::VectorXd x(nStamps);
+    Eigen::VectorXd y(nStamps);
+    std::vector<Index> folds;
+    for (Index k = 0; k < nStamps; ++k) {
+        x[k] = static_cast<double>(37 * k % fieldSide);
+        y[k] = static_cast<double>(101 * k % fieldSide);
+        folds.push_back(k % 8);
+        for (Index i = 0; i < m * m; ++i) {
+            auto const apart = static_cast<double>(std::abs(i / m - i % m));
+            equations.matrices(k, i) = std::exp(-0.3 * apart) + (i / m == i % m ? 1.0 : 0.0);
+        }
+    }
+    SpatialModelOptions options{{}, 2, 2, 1.0, 0.01, 0.2};
+    for (Index i = 0; i < basis.size(); ++i) {
+        options.images.push_back(i);
+    }
+    SpatialFunction const function{SpatialModel::chebyshev1, 2, frameOf({0, 0, fieldSide, fieldSide})};
+    cases.push_back({"spatial system, eight folds", [=](InstructionSet set) {
+                         SpatialSystem const system(equations, x, y, folds, function, basis, 0.3, {},
+                                                    {.instructionSet = set});
+                         (void)system.heldOut(options);
+                     }});
+}
+
 void addWarps(std::vector<Case>& cases, Planes const& field, Planes& output) {
     constexpr Index spacing = 10;
     constexpr Index nNodes = (fieldSide - 1) / spacing + 2;
@@ -245,6 +277,7 @@ int main() {
     addConvolutions(cases, field, output);
     addFits(cases, stamps);
     addSolver(cases);
+    addSystem(cases);
     addWarps(cases, field, output);
     addDetection(cases, field);
     addDifference(cases, field, output);

@@ -130,28 +130,96 @@ void weightedProducts(double const* rows, int nRows, int stride, double const* f
 // Columns of a panel of the Cholesky factor: few enough that its rows, however long, stay in the second cache.
 constexpr int panelWidth = 48;
 
-// The panel's own square, column after column; false at a pivot that is not above minPivot.
+static_assert(panelWidth % (blockWidth * doubleLaneCount) == 0);
+
+// The panel's own square; false at a pivot that is not above minPivot. It is copied to rows of whole vectors, and each
+// column, once made, is taken off all that follow.
 bool factorSquare(double* square, int width, int stride, double minPivot) {
+    double rows[panelWidth * panelWidth] = {};
+    double column[panelWidth] = {};
+    for (int i = 0; i < width; ++i) {
+        for (int k = 0; k <= i; ++k) {
+            rows[i * panelWidth + k] = square[static_cast<std::ptrdiff_t>(i) * stride + k];
+        }
+    }
     for (int j = 0; j < width; ++j) {
-        double* const row = square + static_cast<std::ptrdiff_t>(j) * stride;
-        for (int k = 0; k < j; ++k) {
-            double const* const other = square + static_cast<std::ptrdiff_t>(k) * stride;
-            double sum = row[k];
-            for (int x = 0; x < k; ++x) {
-                sum -= row[x] * other[x];
-            }
-            row[k] = sum / other[k];
-        }
-        double pivot = row[j];
-        for (int x = 0; x < j; ++x) {
-            pivot -= row[x] * row[x];
-        }
+        double const pivot = rows[j * panelWidth + j];
         if (!(pivot > minPivot)) {
             return false;
         }
-        row[j] = std::sqrt(pivot);
+        double const root = std::sqrt(pivot);
+        double const inverse = 1.0 / root;
+        rows[j * panelWidth + j] = root;
+        column[j] = 0.0;  // vectors may begin before the next column
+        for (int i = j + 1; i < width; ++i) {
+            column[i] = rows[i * panelWidth + j] *= inverse;
+        }
+        for (int i = j + 1; i < width; ++i) {
+            DoubleLanes const factor = splat(-column[i]);
+            for (int k = (j + 1) / doubleLaneCount * doubleLaneCount; k <= i; k += doubleLaneCount) {
+                double* const to = rows + i * panelWidth + k;
+                store(to, multiplyAdd(load(to), factor, load(column + k)));
+            }
+        }
+    }
+    for (int i = 0; i < width; ++i) {
+        for (int k = 0; k <= i; ++k) {
+            square[static_cast<std::ptrdiff_t>(i) * stride + k] = rows[i * panelWidth + k];
+        }
     }
     return true;
+}
+
+// Takes off a panel, from its diagonal on, what the columns before it say. A piece of the panel's own rows is turned
+// into columns, so that whole vectors are summed.
+void updatePanel(double* matrix, int n, int start, int width) {
+    constexpr int depth = 96;
+    constexpr int tileWidth = blockWidth * doubleLaneCount;
+    double turned[depth * tileWidth];
+    double products[blockHeight][tileWidth];
+    for (int first = 0; first < start; first += depth) {
+        int const count = start - first < depth ? start - first : depth;
+        for (int j = start; j < start + width; j += tileWidth) {
+            int const columns = start + width - j < tileWidth ? start + width - j : tileWidth;
+            for (int c = 0; c < tileWidth; ++c) {
+                double const* const row = matrix + static_cast<std::ptrdiff_t>(j + (c < columns ? c : 0)) * n + first;
+                for (int k = 0; k < count; ++k) {
+                    turned[k * tileWidth + c] = row[k];
+                }
+            }
+            for (int i = j; i < n; i += blockHeight) {
+                double const* rows[blockHeight];
+                for (int a = 0; a < blockHeight; ++a) {
+                    rows[a] = matrix + static_cast<std::ptrdiff_t>(i + a < n ? i + a : n - 1) * n + first;
+                }
+                DoubleLanes sum[blockHeight][blockWidth] = {};
+                for (int k = 0; k < count; ++k) {
+                    DoubleLanes right[blockWidth];
+                    for (int b = 0; b < blockWidth; ++b) {
+                        right[b] = load(turned + k * tileWidth + b * doubleLaneCount);
+                    }
+                    for (int a = 0; a < blockHeight; ++a) {
+                        DoubleLanes const left = splat(rows[a][k]);
+                        for (int b = 0; b < blockWidth; ++b) {
+                            sum[a][b] = multiplyAdd(sum[a][b], left, right[b]);
+                        }
+                    }
+                }
+                for (int a = 0; a < blockHeight; ++a) {
+                    for (int b = 0; b < blockWidth; ++b) {
+                        store(products[a] + b * doubleLaneCount, sum[a][b]);
+                    }
+                }
+                for (int a = 0; a < blockHeight && i + a < n; ++a) {
+                    double* const to = matrix + static_cast<std::ptrdiff_t>(i + a) * n + j;
+                    int const end = i + a - j < columns ? i + a - j + 1 : columns;
+                    for (int c = 0; c < end; ++c) {
+                        to[c] -= products[a][c];
+                    }
+                }
+            }
+        }
+    }
 }
 
 // Rows below the square, a block of them at a time turned into columns, so that whole vectors are substituted.
@@ -193,21 +261,10 @@ void substituteRows(double const* square, int width, int stride, double* rows, i
 }
 
 bool factorCholesky(double* matrix, int n, double minPivot) {
-    double products[blockHeight][blockWidth];
     for (int start = 0; start < n; start += panelWidth) {
         int const width = n - start < panelWidth ? n - start : panelWidth;
         double* const rows = matrix + static_cast<std::ptrdiff_t>(start) * n;
-        // What the columns before take off the panel.
-        for (int i = 0; start > 0 && i < n - start; i += blockHeight) {
-            for (int j = 0; j < width && j < i + blockHeight; j += blockWidth) {
-                productBlock(rows, n - start, n, start, i, j, products);
-                for (int a = 0; a < blockHeight && i + a < n - start; ++a) {
-                    for (int b = 0; b < blockWidth && j + b < width; ++b) {
-                        rows[static_cast<std::ptrdiff_t>(i + a) * n + start + j + b] -= products[a][b];
-                    }
-                }
-            }
-        }
+        updatePanel(matrix, n, start, width);
         if (!factorSquare(rows + start, width, n, minPivot)) {
             return false;
         }

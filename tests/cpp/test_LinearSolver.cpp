@@ -110,6 +110,31 @@ TEST_CASE("large systems are solved by blocks, on every processor") {
     }
 }
 
+TEST_CASE("the lower triangle alone is factored, without the condition") {
+    using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+    psfmatch::SymmetricFactor factor;
+    for (Eigen::Index const n : {1, 5, 49, 110, 200}) {
+        MatrixXd const matrix = normalMatrix(n + 40, n, 31);
+        VectorXd const side = randomMatrix(n, 1, 32);
+        RowMajor lower = RowMajor::Constant(n, n, std::nan(""));
+        lower.triangularView<Eigen::Lower>() = matrix;
+        VectorXd const expected = matrix.partialPivLu().solve(side);
+        for (auto const set : {psfmatch::InstructionSet::baseline, psfmatch::InstructionSet::avx2}) {
+            if (isSupported(set)) {
+                CHECK(factorizeLower(lower, factor, {.instructionSet = set}));
+                CHECK(factor.method == SolverMethod::llt);
+                CHECK(std::isnan(factor.conditionNumber));
+                CHECK(largest(solveVector(factor, side) - expected) < 1e-11 * expected.norm());
+            }
+        }
+        lower(n - 1, n - 1) = n == 5 ? std::nan("") : 0.0;
+        CHECK_FALSE(factorizeLower(lower, factor));
+        CHECK_THROWS_WITH_AS((void)solveVector(factor, side), doctest::Contains("not been factored"),
+                             std::invalid_argument);
+    }
+    CHECK_FALSE(factorizeLower(RowMajor(), factor));
+}
+
 TEST_CASE("large singular systems lose what nothing constrains") {
     MatrixXd matrix = normalMatrix(80, 70, 23);
     VectorXd side = randomMatrix(70, 1, 24);

@@ -6,7 +6,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "psfmatch/LinearSolver.h"
 #include "psfmatch/exceptions.h"
 
 namespace psfmatch {
@@ -104,10 +103,11 @@ struct SpatialSystem::Workspace {
 
 SpatialSystem::SpatialSystem(StampEquations const& equations, VectorXd const& x, VectorXd const& y,
                              std::vector<Index> const& folds, SpatialFunction const& function, KernelBasis const& basis,
-                             double kernelNorm, Execution const& execution)
+                             double kernelNorm, Execution const& execution, SolverControl const& solver)
     : function_(function),
       basis_(basis),
       kernelNorm_(kernelNorm),
+      solver_(solver),
       totals_(function.model, basis.size(), function.order, function.order) {
     requireEquations(equations, x, y, folds, basis);
     Index const nStamps = equations.size();
@@ -167,7 +167,7 @@ SpatialSystem::Prepared SpatialSystem::prepare(SpatialModelOptions const& option
         Prepared const simple = prepare(constant);
         SpatialSolution const mean = withCounts(simple.layout.nUnknowns(), size(), 0,
                                                 [&] { return solvePrepared(simple, totals_, false, {}, workspace); });
-        widening = wideningOf(mean.kernel(options.images, 0), subset(basis_, options.images));
+        widening = wideningOf(mean.kernel(options.images, 0), subset(basis_, options.images), model.gram);
     }
     double unit = kernelNorm_;
     for (int degree = 1; degree <= options.kernelOrder; ++degree) {
@@ -199,8 +199,8 @@ SpatialSolution SpatialSystem::solvePrepared(Prepared const& model, SpatialSums 
         }
     }
     matrix.diagonal() *= 1.0 + ridge;
-    if (withCovariance || !factorizeLower(matrix, factor)) {
-        factor = factorize(mirrored(matrix));
+    if (withCovariance || !factorizeLower(matrix, factor, solver_)) {
+        factor = factorize(mirrored(matrix), solver_);
     }
     VectorXd const side = assembleSide(sums, layout);
     VectorXd values = solveVector(factor, side);

@@ -9,7 +9,7 @@ namespace psfmatch {
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-VectorXd wideningOf(VectorXd const& coefficients, KernelBasis const& basis) {
+VectorXd wideningOf(VectorXd const& coefficients, KernelBasis const& basis, MatrixXd const& gram) {
     Index const n = basis.size();
     VectorXd widening = VectorXd::Zero(n);
     if (n < 2) {
@@ -24,14 +24,14 @@ VectorXd wideningOf(VectorXd const& coefficients, KernelBasis const& basis) {
         padded.block(1, 2, basis.height, basis.width) + padded.block(1, 0, basis.height, basis.width) +
         padded.block(2, 1, basis.height, basis.width) + padded.block(0, 1, basis.height, basis.width) - 4.0 * kernel;
     auto const others = basis.images.bottomRows(n - 1);
-    MatrixXd const gram = others * others.transpose();
     VectorXd const side = others * Eigen::Map<VectorXd const>(laplacian.data(), laplacian.size());
-    if (!(gram.diagonal().maxCoeff() > 0.0) || !(side.cwiseAbs().maxCoeff() > 0.0)) {
+    if (!(side.cwiseAbs().maxCoeff() > 0.0)) {
         return widening;
     }
     // Images that are nearly sums of others are left to these.
-    VectorXd const change =
-        solveSymmetric(gram, side, {.minReciprocalCondition = 1e-12, .minEigenvalueFraction = 1e-12}).coefficients;
+    VectorXd const change = solveSymmetric(gram.bottomRightCorner(n - 1, n - 1), side,
+                                           {.minReciprocalCondition = 1e-12, .minEigenvalueFraction = 1e-12})
+                                .coefficients;
     double const norm = (change.transpose() * others).norm();
     if (norm > 0.0) {
         widening.tail(n - 1) = change / norm;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "psfmatch/KernelBasis.h"
+#include "psfmatch/LinearSolver.h"
 #include "psfmatch/SpatialFunction.h"
 #include "psfmatch/fit/SpatialSums.h"
 #include "psfmatch/fit/StampEquations.h"
@@ -50,7 +51,8 @@ struct StampValues {
 
 // Widening: the coefficients of a kernel's change with its width, of unit norm, or 0 where it cannot change so. Half
 // its Laplacian is a Gaussian's derivative by its variance; the first image takes no part. (images), of (images, h w).
-[[nodiscard]] Eigen::VectorXd wideningOf(Eigen::VectorXd const& coefficients, KernelBasis const& basis);
+[[nodiscard]] Eigen::VectorXd wideningOf(Eigen::VectorXd const& coefficients, KernelBasis const& basis,
+                                         Eigen::MatrixXd const& gram);  // (images, images): their scalar products
 
 // Inverse covariance (n, n) of the coefficients of one spatial term, with 0 for the first image's: standard deviation
 // `scale` of the norm in any direction (0: no prior), with `widthScale` along `widening` (or empty) added in
@@ -65,7 +67,7 @@ public:
     SpatialSystem(StampEquations const& equations, Eigen::VectorXd const& x, Eigen::VectorXd const& y,  // pixels
                   std::vector<Index> const& folds,  // (stamps): number of each one's fold, from 0
                   SpatialFunction const& function, KernelBasis const& basis, double kernelNorm,
-                  Execution const& execution = {});
+                  Execution const& execution = {}, SolverControl const& solver = {});
 
     [[nodiscard]] Index size() const { return moments_.rows(); }
     [[nodiscard]] Index nFolds() const { return static_cast<Index>(folds_.size()); }
@@ -112,6 +114,7 @@ private:
     SpatialFunction function_;
     KernelBasis basis_;
     double kernelNorm_;
+    SolverControl solver_;
     Eigen::MatrixXd gram_;      // (n, n)
     std::vector<Index> order_;  // which stamp stands where: fold after fold
     RowMatrix packed_;          // (stamps, (n + 1) (n + 2) / 2): lower triangles of the matrices, in that sequence
