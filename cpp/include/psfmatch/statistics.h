@@ -24,7 +24,7 @@ struct ClippingControl {
 [[nodiscard]] double quantile(std::vector<double> values, double fraction);
 [[nodiscard]] double median(std::vector<double> values);
 
-// The same of values that must be finite and are brought into another sequence, without checks or memory of its own.
+// The same of values that must be finite and are lost, without checks or memory of its own.
 [[nodiscard]] double medianOf(std::span<double> values);
 [[nodiscard]] float medianOf(std::span<float> values);
 

@@ -53,7 +53,8 @@ void followWeights(detail::RegionFunctions const& functions, RegionFit& fit, Ind
     if (space.pixels.empty()) {
         return;
     }
-    if (static_cast<double>(space.pixels.size()) <= mostChanges * static_cast<double>(shape.nPixels())) {
+    bool const areFew = static_cast<double>(space.pixels.size()) <= mostChanges * static_cast<double>(shape.nPixels());
+    if (areFew && !fit.hasFirstWeights) {
         detail::updateEquations(functions, fit, k, space.pixels, space.weights, space.products);
         return;
     }
@@ -162,6 +163,7 @@ bool reweigh(RegionFit& fit, RegionValues const& variance, RegionFlags const* re
         fit.rejected = *rejected;
     }
     followAll(fit, execution);
+    fit.hasFirstWeights = false;
     return hasChanged;
 }
 

@@ -71,12 +71,12 @@ void classify(Classes& classes, RegionResiduals const& residuals, Index k) {
     std::copy_n(counts.begin(), nClasses, classes.counts[static_cast<std::size_t>(k)].begin());
 }
 
-float robustSpread(std::span<float> values) {
-    float const middle = medianOf(values);
-    for (float& value : values) {
-        value = std::abs(value - middle);
-    }
-    return medianOf(values);
+float robustSpread(std::vector<float> const& values) {
+    std::vector<float> deviations = values;
+    float const middle = medianOf(std::span(deviations));
+    std::transform(values.begin(), values.end(), deviations.begin(),
+                   [middle](float value) { return std::abs(value - middle); });
+    return medianOf(std::span(deviations));
 }
 
 // Of evenly taken pixels, region after region.

@@ -27,6 +27,8 @@ struct RegionFit {
     RegionFlags rejected;
     StampEquations equations;  // n + 1 unknowns, the background last
     RowMatrix freshDiagonals;  // (regions, n + 2): when equations were last made anew; see RegionFitEquations
+    // The first weights are of variances with the pixels' own noise in them: none of them stays.
+    bool hasFirstWeights = true;
     InstructionSet instructionSet = InstructionSet::automatic;
 
     [[nodiscard]] Index size() const { return weights.rows(); }
@@ -40,7 +42,8 @@ struct RegionFit {
                                       InstructionSet instructionSet = InstructionSet::automatic);
 
 // Weighs the pixels by these variances (regions, pixels), rejected ones with zero. A weight that would change by no
-// more than 5 % stays. Null for `rejected` keeps those of now. Returns whether the rejected pixels changed.
+// more than 5 % stays; a region's first weights all go together. Null for `rejected` keeps those of now. Returns
+// whether the rejected pixels changed.
 bool reweigh(RegionFit& fit, RegionValues const& variance, RegionFlags const* rejected, Execution const& execution);
 
 // Takes all pixels back that were rejected.
