@@ -16,13 +16,13 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from psfmatch.alignment.asterisms import MAX_CHANCE, Match, matchStars
 from psfmatch.alignment.centroids import StarPositions, findStars
 from psfmatch.alignment.offsets import IDENTITY, Model, OffsetFits, Rows, asRows, displaced
 from psfmatch.astrometry import PixelTransform, hasUsableWcs
 from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import mapThreads, resolveThreads
 from psfmatch.warping import WarpedPsf, Warper, compareGrids, registerTemplate
 
@@ -138,8 +138,8 @@ def measureAlignment(
     *,
     tolerancePix: float | None = None,
     maxOffsetPix: float | None = None,
-    templateSources: Table | None = None,
-    scienceSources: Table | None = None,
+    templateSources: AnyTable | None = None,
+    scienceSources: AnyTable | None = None,
     threads: int | None = None,
 ) -> Alignment:
     """Measure how a template lies on a science image.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from psfmatch.alignment import Alignment
 from psfmatch.config import configToDict
@@ -27,12 +26,14 @@ from psfmatch.photometry import psfFromStars
 from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
 from psfmatch.quality import Quality
 from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
+from psfmatch.sourceTable import columnsOf, tableField
 from psfmatch.strips import mapStrips
 from psfmatch.transients import PhotometryImage, detectOnDifference
 from psfmatch.warping import Coverage, atOrigin
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
+    from astropy.table import Table
     from matplotlib.figure import Figure
 
 __all__ = ["SubtractionResult"]
@@ -40,6 +41,7 @@ __all__ = ["SubtractionResult"]
 log = logging.getLogger("psfmatch.differencing")
 
 
+@tableField("candidates")
 @dataclass(frozen=True)
 class SubtractionResult:
     """A difference image and what it was made from.
@@ -228,7 +230,7 @@ class SubtractionResult:
         box = self.difference.getBBox()
         pixels, bits = np.asarray(mask), np.int32(mask.getPlaneBitMask(("NO_DATA", "BAD", "SAT", "EDGE")))
         nBad = sum(mapStrips(lambda strip: int(np.count_nonzero(pixels[strip] & bits)), pixels.shape))
-        status = np.asarray(self.candidates["status"])
+        status = np.asarray(columnsOf(self, "candidates")["status"])
         numbers = {
             "grade": self.grade,
             "gradeReasons": [] if self.quality is None else list(self.quality.reasons),
@@ -242,7 +244,7 @@ class SubtractionResult:
             "nBasis": len(self.kernel.scaledParameters),
             "spatialKernelOrder": self.kernel.order,
             "nSources": self.metadata.get("nDetectedSources"),
-            "nCandidates": len(self.candidates),
+            "nCandidates": len(status),
             "nGood": int((status == "GOOD").sum()),
             "nRejected": int((status == "BAD").sum()),
             "rejectedSources": dict(self.metadata.get("rejectedSources", {})),
@@ -286,7 +288,7 @@ class SubtractionResult:
             overwrite=overwrite,
             matched=self.matched.image,
             kernel=self.storedKernel().toTables(),
-            stamps=self.candidates,
+            stamps=columnsOf(self, "candidates"),
             config=configToDict(self.config),
         )
 

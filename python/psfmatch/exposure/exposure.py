@@ -21,6 +21,7 @@ from psfmatch.io import (
     writePlanes,
 )
 from psfmatch.psfModels import psfFromNodes, psfImageAt, psfOrNone, samplePsf
+from psfmatch.sourceTable import AnyTable
 
 from .box import Box
 from .image import MaskedImage
@@ -28,7 +29,6 @@ from .mask import DEFAULT_BAD_PLANES, Mask
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
-    from astropy.table import Table
 
 __all__ = ["Exposure"]
 
@@ -198,7 +198,7 @@ class Exposure:
         *,
         matched: NDArray[np.float32] | None = None,
         kernel: KernelTables | None = None,
-        stamps: Table | None = None,
+        stamps: AnyTable | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         """Write image, mask, variance, coordinates, PSF and metadata.

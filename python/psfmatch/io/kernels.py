@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
 from numpy.typing import NDArray
 
+from psfmatch.sourceTable import SourceTable
+
+from .columns import columnsHdu
 from .files import FitsSource, openFits, writeHdus
 from .headers import appendMetadata, exactCard, ownPrimaryHdu, readMetadata
 from .layouts import Role, listHdus
@@ -128,10 +130,7 @@ def kernelHdus(tables: KernelTables) -> list[Any]:
 
 def jsonHdu(data: Mapping[str, Any], name: str) -> fits.BinTableHDU:
     """Plain data as JSON in the only cell of a table; numbers come back bit for bit."""
-    hdu = fits.table_to_hdu(Table({name: [json.dumps(dict(data))]}))
-    hdu.name = name
-    hdu.header["EXTTYPE"] = name
-    return hdu
+    return columnsHdu(SourceTable({name: [json.dumps(dict(data))]}), name)
 
 
 def readJson(source: FitsSource, index: int, name: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from psfmatch.cells import KernelCandidate
 from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError
@@ -25,6 +24,7 @@ from psfmatch.regions.pixels import BoolStack, PixelRegions, Residuals
 from psfmatch.regions.state import RegionState
 from psfmatch.regions.system import SpatialCoefficients, SpatialModel
 from psfmatch.solutions import ResidualSummary
+from psfmatch.sourceTable import SourceTable
 
 __all__ = ["RegionFit", "fitRegions", "heldOutTable", "modelOf"]
 
@@ -53,7 +53,7 @@ class RegionFit:
     solution: SpatialCoefficients
     residuals: Residuals
     rejected: BoolStack
-    heldOut: Table
+    heldOut: SourceTable
     nPasses: int
 
 
@@ -147,7 +147,7 @@ def fitRegions(
     return RegionFit(kernel, background, solution, residuals, state.rejected, table, nPasses)
 
 
-def heldOutTable(state: RegionState, residuals: Residuals) -> Table:
+def heldOutTable(state: RegionState, residuals: Residuals) -> SourceTable:
     """Return one row per region, under the solution that was made without it.
 
     Columns: x, y (parent pixels), signal (largest predicted light of a pixel, sigma), mean, rms (residual / sigma of
@@ -159,7 +159,7 @@ def heldOutTable(state: RegionState, residuals: Residuals) -> Table:
     divisor = np.maximum(count, 1)
     mean, square = pull.sum(axis=(1, 2)) / divisor, (pull**2).sum(axis=(1, 2)) / divisor
     usable = residuals.usable.sum(axis=(1, 2))
-    return Table(
+    return SourceTable(
         {
             "x": state.regions.x,
             "y": state.regions.y,
@@ -173,7 +173,7 @@ def heldOutTable(state: RegionState, residuals: Residuals) -> Table:
     )
 
 
-def _settle(candidates: Sequence[KernelCandidate], state: RegionState, table: Table) -> int:
+def _settle(candidates: Sequence[KernelCandidate], state: RegionState, table: SourceTable) -> int:
     """Tell each candidate its fate; return how many are good."""
     nGood = 0
     for candidate, mean, rms, count, kept, usable in zip(
