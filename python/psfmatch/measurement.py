@@ -144,9 +144,9 @@ UNITS = {"ra": "deg", "dec": "deg", "ixx": "pix2", "iyy": "pix2", "ixy": "pix2"}
 
 
 def _skyOf(exposure: Exposure, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    if not x.size or not hasUsableWcs(exposure) or exposure.wcs is None:
+    if not x.size or not hasUsableWcs(exposure) or exposure.coordinates is None:
         return np.full(x.size, np.nan), np.full(x.size, np.nan)
-    return pixelsToSky(exposure.wcs, x, y)
+    return pixelsToSky(exposure.coordinates, x, y)
 
 
 def _sigmaOf(exposure: Exposure) -> float:

@@ -233,9 +233,9 @@ def applyAlignment(
         if (dx, dy) == (0, 0) and template.shape == science.shape:
             pixels = MaskedImage(template.image, template.mask, template.variance, xy0=science.xy0)
         else:
-            pixels = warper.cropExposure(science.wcs, bare, box, (dx, dy)).maskedImage
+            pixels = warper.cropExposure(science.coordinates, bare, box, (dx, dy)).maskedImage
     psf = None if template.psf is None else WarpedPsf(template.psf, transform, warper)
-    return Exposure(pixels, science.wcs, psf, template.photoCalib, template.filter, dict(template.metadata))
+    return Exposure(pixels, science.coordinates, psf, template.photoCalib, template.filter, dict(template.metadata))
 
 
 class _Indices:
@@ -356,7 +356,7 @@ def _leftOver(template: Exposure, science: Exposure, matrix: FloatArray) -> tupl
 def _nominal(source: Exposure, target: Exposure) -> Transform:
     """Return where parent pixels of one image lie in another by the WCSs, or by array indices without both."""
     if hasUsableWcs(source) and hasUsableWcs(target):
-        return PixelTransform(source.wcs, target.wcs)
+        return PixelTransform(source.coordinates, target.coordinates)
     return _Indices(source.xy0, target.xy0)
 
 

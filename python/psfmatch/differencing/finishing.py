@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,6 +44,7 @@ def finish(
     fwhms: tuple[float | None, float | None],
     convolveTemplate: bool,
     choices: tuple[Choice, ...],
+    provenance: Mapping[str, str],
     threads: int,
 ) -> SubtractionResult:
     """Decorrelate, measure the quality, and put everything together."""
@@ -137,6 +138,7 @@ def finish(
         varianceFactor=varianceFactor,
         choices=choices,
         steps=made.steps,
+        provenance=provenance,
     )
 
 

@@ -22,13 +22,11 @@ from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import kernelUncertaintyPlane
-from psfmatch.photometry import psfFromStars
 from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
 from psfmatch.quality import Quality
 from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
 from psfmatch.sourceTable import columnsOf, tableField
 from psfmatch.strips import mapStrips
-from psfmatch.transients import PhotometryImage, detectOnDifference
 from psfmatch.warping import Coverage, atOrigin
 
 if TYPE_CHECKING:
@@ -109,6 +107,8 @@ class SubtractionResult:
         and where too few stars stand alone, a Gaussian of the FWHM that the run has used; ``meta["PSFFROM"]`` tells.
         See `psfmatch.transients.detectOnDifference` for options, columns and errors.
         """
+        from psfmatch.transients import PhotometryImage, detectOnDifference
+
         psf, origin = self._psfOfDifference(options.pop("psf", None), options.get("threads"))
         if self.convolved == "template":
             science, template = PhotometryImage(self.science), PhotometryImage(self.matched)
@@ -128,6 +128,8 @@ class SubtractionResult:
             return given, "given"
         if self.decorrelated.psf is not None:
             return self.decorrelated.psf, "that of the difference"
+        from psfmatch.photometry import psfFromStars
+
         name = "science" if self.convolved == "template" else "template"
         try:
             return psfFromStars(getattr(self, name), threads=threads), f"from the stars of the {name} image"

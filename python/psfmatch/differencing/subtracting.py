@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -92,8 +91,8 @@ def subtract(
         fwhms = task.measureFwhms(inputs.template, inputs.science, sources, templateFwhmPix, scienceFwhmPix)
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
     made = solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate)
-    result = finish(made, inputs, fwhms, convolveTemplate, (*inputs.choices, direction, *made.choices), task.threads)
-    return replace(result, provenance=describeInputs(*given))
+    choices = (*inputs.choices, direction, *made.choices)
+    return finish(made, inputs, fwhms, convolveTemplate, choices, describeInputs(*given), task.threads)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from psfmatch.sourceTable import AnyTable, SourceTable
 
-from .columns import columnsHdu
+from .columns import tableBytes
 from .coordinates import wcsHeader, xy0Cards
 from .files import FitsSource, openFits, writeHdus
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
@@ -82,7 +82,7 @@ def writePlanes(
     coordinates = [*wcsCards.cards, *xy0Cards(planes.xy0).cards]
     unit = planes.metadata.get("BUNIT")
     imageCards = [fits.Card("BUNIT", str(unit))] if unit is not None else []
-    hdus = [_imageHdu(planes.image, "IMAGE", [*imageCards, *coordinates])]
+    hdus: list[Any] = [_imageHdu(planes.image, "IMAGE", [*imageCards, *coordinates])]
     if planes.mask is not None:
         bits = DEFAULT_MASK_PLANES if planes.maskPlanes is None else planes.maskPlanes
         hdus.append(_imageHdu(planes.mask, "MASK", [*maskCards(bits).cards, *coordinates]))
@@ -180,9 +180,9 @@ def _imageHdu(data: NDArray[Any], name: str, cards: list[fits.Card]) -> fits.Ima
     return hdu
 
 
-def _tableHdu(table: AnyTable, name: str) -> fits.BinTableHDU:
+def _tableHdu(table: AnyTable, name: str) -> fits.BinTableHDU | bytes:
     if isinstance(table, SourceTable):
-        return columnsHdu(table, name)
+        return tableBytes(table, name)
     hdu = fits.table_to_hdu(table)
     hdu.name = name
     hdu.header["EXTTYPE"] = name

@@ -119,7 +119,7 @@ def getSelectSources(
         skyless = MaskedImage(image - left, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
     found = getattr(found, "sources", found)
     psf = GaussianPsf(sigma) if exposure.psf is None else exposure.psf
-    searched = Exposure(skyless, wcs=exposure.wcs, psf=psf)
+    searched = Exposure(skyless, wcs=exposure.coordinates, psf=psf)
     if isinstance(found, SourceTable) and type(measurement) is SourceMeasurementTask:
         return measurement.measure(found, searched)
     measured: Table = measurement.run(sources=asTable(found), exposure=searched)
