@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from psfmatch.cells import CandidateStatus, SpatialCellSet
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.sourceTable import SourceTable
 
 __all__ = ["DifferenceNoise", "PassSummary", "candidateTable", "differenceNoise", "reportSolution"]
 
@@ -100,7 +100,7 @@ def _reportConstraint(log: logging.Logger, what: str, nGood: int, nTerms: int, f
         log.info(message, what, "well constrained", nGood, nTerms)
 
 
-def candidateTable(cellSet: SpatialCellSet) -> Table:
+def candidateTable(cellSet: SpatialCellSet) -> SourceTable:
     """Return one row per candidate: where it is, what it gave, and why it was rejected.
 
     Columns: id, x, y (parent pixels), rating, status, reason, kernelSum, background, residualMean, residualRms (own
@@ -113,7 +113,7 @@ def candidateTable(cellSet: SpatialCellSet) -> Table:
     def numbers(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
         return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
 
-    return Table(
+    return SourceTable(
         {
             "id": np.array([c.id for c in candidates], dtype=np.int64),
             "x": numbers(c.x for c in candidates),

@@ -11,18 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy import units
-from astropy.table import Table
 
 from psfmatch.astrometry import hasUsableWcs, pixelsToSky
 from psfmatch.config import SourceMeasurementConfig
 from psfmatch.exposure import Exposure
 from psfmatch.psf import DEFAULT_FWHM_PIX, NOT_THERE, SIGMA_TO_FWHM, GaussianPsf, asPsf, exposureFwhmPix
-from psfmatch.task import Task, timeMethod
+from psfmatch.sourceTable import SourceTable
+from psfmatch.task import Task
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = ["FLAG_PLANES", "SourceMeasurementTask"]
 
@@ -72,7 +74,6 @@ class SourceMeasurementTask(Task):
     ConfigClass = SourceMeasurementConfig
     _DefaultName = "sourceMeasurement"
 
-    @timeMethod
     def run(self, sources: Table, exposure: Exposure) -> Table:
         """Measure sources.
 
@@ -94,7 +95,22 @@ class SourceMeasurementTask(Task):
             with ``Centre``: one of the central 3x3.
         """
         measured = sources.copy()
-        x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
+        with self.timer("run"):
+            for name, values in self._columns(sources["x"], sources["y"], exposure).items():
+                measured[name] = values
+                if name in UNITS:
+                    measured[name].unit = UNITS[name]
+        return measured
+
+    def measure(self, sources: SourceTable, exposure: Exposure) -> SourceTable:
+        """Measure sources as `run` does, timed under its name."""
+        with self.timer("run"):
+            return sources.with_(self._columns(sources["x"], sources["y"], exposure), UNITS)
+
+    def _columns(self, xSources: Any, ySources: Any, exposure: Exposure) -> dict[str, npt.NDArray[Any]]:
+        """Return the columns that `run` adds."""
+        x, y = (np.asarray(values, dtype=np.float64) for values in (xSources, ySources))
+        measured: dict[str, npt.NDArray[Any]] = {}
         measured["ra"], measured["dec"] = _skyOf(exposure, x, y)
         x, y = x - exposure.xy0[0], y - exposure.xy0[1]
         sigma = _sigmaOf(exposure)
@@ -105,20 +121,16 @@ class SourceMeasurementTask(Task):
         row = np.clip(np.floor(np.where(inside, y, 0.0) + 0.5).astype(int), 0, exposure.height - 1)
         measured["badCentre"] = (mask[row, column] & bits) != 0
 
-        numbers = {name: np.full(x.size, np.nan) for name in _UNITS}
+        numbers = {name: np.full(x.size, np.nan) for name in NUMBERS}
         radius = min(MAX_RADIUS_PIX, math.ceil(REACH_SIGMA * sigma))
         for part in _chunks(np.flatnonzero(inside)):
             stamps = _stampsOf(exposure, bits, x[part], y[part], row[part], column[part], radius)
             profile = _psfProfiles(exposure, stamps, x[part], y[part], sigma)
             moments = _moments(stamps, sigma)
             found = (*moments, *_fluxes(stamps, profile), *_fluxes(stamps, _gaussians(stamps, *moments)))
-            for name, values in zip(_UNITS, found, strict=True):
+            for name, values in zip(NUMBERS, found, strict=True):
                 numbers[name][part] = values
-        for name, unit in _UNITS.items():
-            measured[name] = numbers[name]
-            measured[name].unit = unit
-        for name in ("ra", "dec"):
-            measured[name].unit = units.deg
+        measured |= numbers
         for suffix, reach in (("", min(MAX_RADIUS_PIX, math.ceil(2.0 * sigma))), ("Centre", 1)):
             near = _bitsNear(mask, row, column, reach)
             for name, plane in FLAG_PLANES.items():
@@ -127,21 +139,14 @@ class SourceMeasurementTask(Task):
         return measured
 
 
-_UNITS = {
-    "ixx": units.pix**2,
-    "iyy": units.pix**2,
-    "ixy": units.pix**2,
-    "psfFlux": None,
-    "psfFluxErr": None,
-    "gaussianFlux": None,
-    "gaussianFluxErr": None,
-}
+NUMBERS = ("ixx", "iyy", "ixy", "psfFlux", "psfFluxErr", "gaussianFlux", "gaussianFluxErr")
+UNITS = {"ra": "deg", "dec": "deg", "ixx": "pix2", "iyy": "pix2", "ixy": "pix2"}
 
 
 def _skyOf(exposure: Exposure, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    if not x.size or not hasUsableWcs(exposure) or exposure.wcs is None:
+    if not x.size or not hasUsableWcs(exposure) or exposure.coordinates is None:
         return np.full(x.size, np.nan), np.full(x.size, np.nan)
-    return pixelsToSky(exposure.wcs, x, y)
+    return pixelsToSky(exposure.coordinates, x, y)
 
 
 def _sigmaOf(exposure: Exposure) -> float:

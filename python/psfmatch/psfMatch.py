@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 from lsst.pex.config import Config, ConfigChoiceField
 
 from psfmatch import displays
@@ -27,6 +26,7 @@ from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
 from psfmatch.regions import RegionCells, fitRegions
 from psfmatch.solutions import SolutionSlot
+from psfmatch.sourceTable import SourceTable
 from psfmatch.task import Task
 from psfmatch.threads import resolveThreads
 from psfmatch.visitors import (
@@ -67,7 +67,7 @@ class KernelFit:
     background: SpatialFunction2D
     passes: tuple[PassSummary, ...]
     conditionNumber: float
-    heldOut: Table | None = None
+    heldOut: SourceTable | None = None
 
 
 @dataclass

@@ -142,7 +142,7 @@ def computeScore(
     isUsable = ~pixels.badPixels(UNUSABLE_PLANES) & (pixels.variance > 0.0)
     significance = np.full(pixels.shape, np.nan, dtype=np.float32)
     np.divide(pixels.image, np.sqrt(np.maximum(pixels.variance, 0.0)), out=significance, where=isUsable)
-    score = Exposure(pixels, science.wcs, psf, science.photoCalib, science.filter, dict(science.metadata))
+    score = Exposure(pixels, science.coordinates, psf, science.photoCalib, science.filter, dict(science.metadata))
     metadata = dict(task.metadata)
     metadata["preconvolvedSciencePsfSize"] = math.sqrt(2.0) * scienceFwhm
     metadata["nInterpolated"] = int(np.count_nonzero(science.maskedImage.badPixels(UNUSABLE_PLANES)))

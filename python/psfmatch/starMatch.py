@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 from lsst.pex.config import ChoiceField
 
 from psfmatch import psf as psfs
@@ -27,8 +26,12 @@ from psfmatch.selection import (
     stampRules,
     toSourceTable,
 )
+from psfmatch.sourceTable import AnyTable, asTable
 from psfmatch.task import timeMethod
 from psfmatch.warping import atOrigin
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = ["StarMatchConfig", "StarMatchTask"]
 
@@ -87,7 +90,8 @@ class StarMatchTask(PsfMatchTask):
         nothing = Exposure(MaskedImage(np.full((1, 1), np.nan)))
         # Of copies: asking for the columns leaves no trace in the subtasks' metadata.
         subtasks = copy(self.selectDetection), copy(self.selectMeasurement)
-        return {self.getName(): getSelectSources(nothing, *subtasks, self.kConfig.afwBackgroundConfig, 1.0)}
+        found = getSelectSources(nothing, *subtasks, self.kConfig.afwBackgroundConfig, 1.0)
+        return {self.getName(): asTable(found)}
 
     @timeMethod
     def getFwhmPix(self, psf: Any, position: tuple[float, float] | None = None) -> float:
@@ -97,7 +101,6 @@ class StarMatchTask(PsfMatchTask):
         """
         return psfs.getFwhmPix(psf, position, self.config.fwhmDefinition)
 
-    @timeMethod
     def getSelectSources(
         self,
         exposure: Exposure,
@@ -136,6 +139,28 @@ class StarMatchTask(PsfMatchTask):
         ValueError
             If sigma is not positive, or ids repeat.
         """
+        sources = asTable(self.selectSources(exposure, sigma, doSmooth, detectedMask))
+        if idFactory is not None:
+            ids = [idFactory() for _ in range(len(sources))]
+            if len(set(ids)) < len(ids):
+                raise ValueError(f"idFactory gave {len(set(ids))} different ids for {len(ids)} sources")
+            sources["id"] = ids
+        return sources
+
+    def selectSources(
+        self,
+        exposure: Exposure,
+        sigma: float | None = None,
+        doSmooth: bool = True,
+        detectedMask: Mask | None = None,
+    ) -> AnyTable:
+        """Detect and measure sources as `getSelectSources` does, timed under its name; a `SourceTable` if it can be."""
+        with self.timer("getSelectSources"):
+            return self._selectSources(exposure, sigma, doSmooth, detectedMask)
+
+    def _selectSources(
+        self, exposure: Exposure, sigma: float | None, doSmooth: bool, detectedMask: Mask | None
+    ) -> AnyTable:
         if sigma is None:
             fwhm = psfs.exposureFwhmPix(exposure, self.config.fwhmDefinition)
             if fwhm is None:
@@ -152,11 +177,6 @@ class StarMatchTask(PsfMatchTask):
             self.threads,
             detectedMask,
         )
-        if idFactory is not None:
-            ids = [idFactory() for _ in range(len(sources))]
-            if len(set(ids)) < len(ids):
-                raise ValueError(f"idFactory gave {len(set(ids))} different ids for {len(ids)} sources")
-            sources["id"] = ids
         self.metadata["nDetectedSources"] = len(sources)
         return sources
 
@@ -243,7 +263,7 @@ class StarMatchTask(PsfMatchTask):
         )
         return self.makeKernelBasisList(targetFwhmPix, referenceFwhmPix, degrees, metadata=self.metadata)
 
-    def _sources(self, candidateList: Any, exposure: Exposure) -> Table:
+    def _sources(self, candidateList: Any, exposure: Exposure) -> AnyTable:
         """Return the caller's candidates as a table with x and y, or detect them."""
         if candidateList is not None:
             return toSourceTable(candidateList, exposure)

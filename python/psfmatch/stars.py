@@ -6,9 +6,9 @@ import logging
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
 
 from psfmatch.exposure import Box
+from psfmatch.sourceTable import AnyTable
 
 __all__ = ["chooseIsolatedStars", "chooseRegionSources", "usefulSources"]
 
@@ -22,12 +22,12 @@ SPREAD_CELL = 256
 """Side (pixels) of the cells that take turns in giving their brightest source, where there are too many."""
 
 
-def usefulSources(sources: Table) -> Table:
+def usefulSources(sources: AnyTable) -> AnyTable:
     """Return the sources above S/N 20 that are not centred on bad pixels."""
     return sources[(np.asarray(sources["snr"]) >= MIN_SNR) & ~np.asarray(sources["badCentre"])]
 
 
-def chooseRegionSources(sources: Table, nMax: int, bbox: Box) -> Table:
+def chooseRegionSources(sources: AnyTable, nMax: int, bbox: Box) -> AnyTable:
     """Return the sources whose surroundings the kernel is fitted to, at most `nMax`, spread over the field.
 
     Neighbours, galaxies and blends are welcome: all pixels are fitted, and those that do not follow are rejected one by
@@ -55,7 +55,7 @@ def chooseRegionSources(sources: Table, nMax: int, bbox: Box) -> Table:
     return chosen
 
 
-def chooseIsolatedStars(sources: Table, kernelSize: int) -> Table:
+def chooseIsolatedStars(sources: AnyTable, kernelSize: int) -> AnyTable:
     """Return the isolated sources of useful signal-to-noise, or all of them if that would leave fewer than ten.
 
     Parameters

@@ -59,7 +59,7 @@ def matchedExposure(
 ) -> Exposure:
     """Return the convolved pixels, which lie on the science image's grid, with the filter of what was convolved."""
     convolved = science if isScienceConvolved else template
-    return Exposure(matched, wcs=science.wcs, photoCalib=science.photoCalib, filter=convolved.filter)
+    return Exposure(matched, wcs=science.coordinates, photoCalib=science.photoCalib, filter=convolved.filter)
 
 
 def subtractMatchedTemplate(

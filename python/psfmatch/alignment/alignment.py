@@ -16,13 +16,13 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from psfmatch.alignment.asterisms import MAX_CHANCE, Match, matchStars
 from psfmatch.alignment.centroids import StarPositions, findStars
 from psfmatch.alignment.offsets import IDENTITY, Model, OffsetFits, Rows, asRows, displaced
 from psfmatch.astrometry import PixelTransform, hasUsableWcs
 from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import mapThreads, resolveThreads
 from psfmatch.warping import WarpedPsf, Warper, compareGrids, registerTemplate
 
@@ -138,8 +138,8 @@ def measureAlignment(
     *,
     tolerancePix: float | None = None,
     maxOffsetPix: float | None = None,
-    templateSources: Table | None = None,
-    scienceSources: Table | None = None,
+    templateSources: AnyTable | None = None,
+    scienceSources: AnyTable | None = None,
     threads: int | None = None,
 ) -> Alignment:
     """Measure how a template lies on a science image.
@@ -233,9 +233,9 @@ def applyAlignment(
         if (dx, dy) == (0, 0) and template.shape == science.shape:
             pixels = MaskedImage(template.image, template.mask, template.variance, xy0=science.xy0)
         else:
-            pixels = warper.cropExposure(science.wcs, bare, box, (dx, dy)).maskedImage
+            pixels = warper.cropExposure(science.coordinates, bare, box, (dx, dy)).maskedImage
     psf = None if template.psf is None else WarpedPsf(template.psf, transform, warper)
-    return Exposure(pixels, science.wcs, psf, template.photoCalib, template.filter, dict(template.metadata))
+    return Exposure(pixels, science.coordinates, psf, template.photoCalib, template.filter, dict(template.metadata))
 
 
 class _Indices:
@@ -356,7 +356,7 @@ def _leftOver(template: Exposure, science: Exposure, matrix: FloatArray) -> tupl
 def _nominal(source: Exposure, target: Exposure) -> Transform:
     """Return where parent pixels of one image lie in another by the WCSs, or by array indices without both."""
     if hasUsableWcs(source) and hasUsableWcs(target):
-        return PixelTransform(source.wcs, target.wcs)
+        return PixelTransform(source.coordinates, target.coordinates)
     return _Indices(source.xy0, target.xy0)
 
 

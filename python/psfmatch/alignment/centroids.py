@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from psfmatch.config import SourceDetectionConfig, SubtractBackgroundConfig
 from psfmatch.detection import SourceDetectionTask, subtractBackground
@@ -24,6 +23,7 @@ from psfmatch.exposure import MaskedImage
 from psfmatch.medians import medians
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
 from psfmatch.psf.stars import BadPixels, measureWidths, selectStarWidths
+from psfmatch.sourceTable import AnyTable
 
 __all__ = ["StarPositions", "findStars", "fitPositions", "inverses"]
 
@@ -82,7 +82,7 @@ class StarPositions:
 
 def findStars(
     maskedImage: MaskedImage,
-    sources: Table | None = None,
+    sources: AnyTable | None = None,
     maxStars: int = MAX_STARS,
     badPlanes: Iterable[str] = BAD_PLANES,
     threads: int = 1,
@@ -246,7 +246,7 @@ def _backgroundConfig() -> SubtractBackgroundConfig:
     return SubtractBackgroundConfig()
 
 
-def _detect(maskedImage: MaskedImage, planes: tuple[str, ...], threads: int) -> Table:
+def _detect(maskedImage: MaskedImage, planes: tuple[str, ...], threads: int) -> AnyTable:
     """Return the sources of an image, those above the lower threshold where there are few."""
     try:
         image, level = subtractBackground(maskedImage, _backgroundConfig(), planes, threads)
@@ -259,10 +259,10 @@ def _detect(maskedImage: MaskedImage, planes: tuple[str, ...], threads: int) -> 
     # What subtracting a large sky leaves behind in float32.
     rounding = 4.0 * float(np.finfo(np.float32).eps) * abs(level)
     for threshold in THRESHOLDS:
-        found = SourceDetectionTask(config=_detectionConfig(threshold)).run(
+        found = SourceDetectionTask(config=_detectionConfig(threshold)).search(
             maskedImage=skyless, sigma=DEFAULT_FWHM_PIX / SIGMA_TO_FWHM, threads=threads, rounding=rounding
         )
-        sources: Table = found.sources[~np.asarray(found.sources["isNegative"])]
+        sources: AnyTable = found.sources[~np.asarray(found.sources["isNegative"])]
         if len(sources) >= MIN_STARS:
             break
     return sources

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy import units
-from astropy.table import Table
 
 from psfmatch.alignment.centroids import inverses
 from psfmatch.alignment.offsets import excessVariance
 from psfmatch.exposure import Box, MaskedImage
+from psfmatch.sourceTable import AnyTable, SourceTable, columnsOf, lazily, tableField
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = ["ShiftField", "measureShiftField"]
 
@@ -45,6 +47,7 @@ MIN_PLANE_STARS = 6
 MEDIAN_OF_SQUARES = 0.4549
 
 
+@tableField("stars")
 @dataclass(frozen=True, eq=False)
 class ShiftField:
     """Shifts of stars that are left in a difference.
@@ -69,7 +72,7 @@ class ShiftField:
     @property
     def nUsed(self) -> int:
         """Number of stars behind the numbers."""
-        return int(np.count_nonzero(self.stars["isUsed"]))
+        return int(np.count_nonzero(columnsOf(self, "stars")["isUsed"]))
 
     @property
     def meanSize(self) -> float:
@@ -79,7 +82,7 @@ class ShiftField:
     def toDict(self) -> dict[str, Any]:
         """Return the numbers, ready for JSON: None for what is not known."""
         values = {
-            "nStars": len(self.stars),
+            "nStars": len(columnsOf(self, "stars")),
             "nUsed": self.nUsed,
             "mean": list(self.mean),
             "meanErr": list(self.meanErr),
@@ -96,7 +99,7 @@ class ShiftField:
 def measureShiftField(
     difference: MaskedImage,
     matched: MaskedImage,
-    stars: Table,
+    stars: AnyTable,
     radius: int = 6,
     scale: float = 1.0,
     badPlanes: tuple[str, ...] = BAD_PLANES,
@@ -151,11 +154,9 @@ def measureShiftField(
         planeExcess = float(left[0]), float(left[1])
     columns = {"x": x, "y": y, "dx": shifts[:, 0], "dy": shifts[:, 1]}
     columns |= {"dxErr": shiftErrors[:, 0], "dyErr": shiftErrors[:, 1], "scale": found[:, 2], "scaleErr": errors[:, 2]}
-    table = Table({**columns, "isUsed": isUsed})
-    for name in ("x", "y", "dx", "dy", "dxErr", "dyErr"):
-        table[name].unit = units.pix
+    inPixels = ("x", "y", "dx", "dy", "dxErr", "dyErr")
     return ShiftField(
-        stars=table,
+        stars=lazily(SourceTable({**columns, "isUsed": isUsed}, units=dict.fromkeys(inPixels, "pix"))),
         mean=(float(mean[0, 0]), float(mean[1, 0])),
         meanErr=(float(meanErr[0, 0]), float(meanErr[1, 0])),
         excessRms=(float(excess[0]), float(excess[1])),

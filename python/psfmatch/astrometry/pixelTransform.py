@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.wcs import WCS, NoConvergence
 
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
+from psfmatch.io import Coordinates, TangentPlane, asWcs
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["DROP_ADVICE", "PixelTransform", "hasUsableWcs"]
 
@@ -35,8 +38,12 @@ class PixelTransform:
         If a WCS cannot be used.
     """
 
-    def __init__(self, fromWcs: WCS, toWcs: WCS) -> None:
-        self._from, self._to = _planar(fromWcs), _planar(toWcs)
+    def __init__(self, fromWcs: Coordinates, toWcs: Coordinates) -> None:
+        self._planes: tuple[TangentPlane, TangentPlane] | None = None
+        if isinstance(fromWcs, TangentPlane) and isinstance(toWcs, TangentPlane) and fromWcs.frame == toWcs.frame:
+            self._planes = fromWcs, toWcs
+            return
+        self._from, self._to = _planar(asWcs(fromWcs)), _planar(asWcs(toWcs))
         self._frames = _framesIfDifferent(self._from, self._to)
 
     def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -45,6 +52,8 @@ class PixelTransform:
         The inverse of a distortion is found to 1e-4 px, a hundredth of what counts as equal.
         """
         columns, rows = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64))
+        if self._planes is not None:
+            return self._planes[1].toPixels(*self._planes[0].toSky(columns, rows))
         try:
             with np.errstate(invalid="ignore"):
                 world = np.array(self._from.all_pix2world(columns.ravel(), rows.ravel(), 0))
@@ -69,6 +78,8 @@ class PixelTransform:
 
 def hasUsableWcs(exposure: Exposure) -> bool:
     """Whether an exposure has celestial coordinates; InputImagesError if they cannot be used."""
+    if isinstance(exposure.coordinates, TangentPlane):
+        return True
     try:
         if exposure.wcs is None or not exposure.hasWcs:
             return False
@@ -90,6 +101,8 @@ def _worldToPixels(wcs: WCS, world: FloatArray) -> FloatArray:
     positions = np.full(world.shape, np.nan)
     if not isFinite.any():
         return positions
+    from astropy.wcs import NoConvergence
+
     try:
         positions[:, isFinite] = wcs.all_world2pix(*world[:, isFinite], 0)
     except NoConvergence as error:

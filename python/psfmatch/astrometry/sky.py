@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.coordinates import FK5, ICRS, SkyCoord
-from astropy.wcs import WCS
-from astropy.wcs.utils import wcs_to_celestial_frame
+
+from psfmatch.io import Coordinates, TangentPlane, asWcs
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["pixelsToSky", "skyToPixels"]
 
 FloatArray = npt.NDArray[np.float64]
 
 
-def pixelsToSky(wcs: WCS, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def pixelsToSky(coordinates: Coordinates, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return right ascension and declination (degrees) of positions x and y (parent pixels).
 
     They are of the WCS's own equatorial frame, or ICRS where it has another.
     """
+    if isinstance(coordinates, TangentPlane):
+        return coordinates.toSky(x, y)
+    wcs = coordinates
     first, second = wcs.celestial.all_pix2world(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), 0)
     frame = _foreignFrame(wcs)
     if frame is None:
         return first, second
+    from astropy.coordinates import SkyCoord
+
     sky = SkyCoord(first, second, unit="deg", frame=frame).icrs
     return np.asarray(sky.ra.deg), np.asarray(sky.dec.deg)
 
 
-def skyToPixels(wcs: WCS, sky: Any) -> tuple[FloatArray, FloatArray]:
+def skyToPixels(coordinates: Coordinates, sky: Any) -> tuple[FloatArray, FloatArray]:
     """Return x and y (parent pixels) of sky positions.
 
     Parameters
     ----------
-    wcs
+    coordinates
         With a celestial part.
     sky
         A SkyCoord, of any frame; or right ascension and declination (degrees) as of `pixelsToSky`. Positions that
         the WCS has no pixel for become NaN or lie far outside any image.
     """
+    from astropy.coordinates import SkyCoord
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    wcs: Any = asWcs(coordinates)
     celestial = wcs.celestial
     frame = _foreignFrame(wcs)
     if isinstance(sky, SkyCoord):
@@ -55,6 +66,9 @@ def skyToPixels(wcs: WCS, sky: Any) -> tuple[FloatArray, FloatArray]:
 
 def _foreignFrame(wcs: WCS) -> Any:
     """Return the celestial frame of a WCS unless it is equatorial as of 2000."""
+    from astropy.coordinates import FK5, ICRS
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
     frame = wcs_to_celestial_frame(wcs.celestial)
     isOwn = isinstance(frame, ICRS) or (isinstance(frame, FK5) and frame.equinox.jyear == 2000.0)
     return None if isOwn else frame

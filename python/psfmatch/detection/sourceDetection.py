@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy import units
-from astropy.table import Table
 
 from psfmatch import _core
 from psfmatch.config import SourceDetectionConfig
 from psfmatch.detection.background import estimateBackground, gridOfSamples, subtractBackground
 from psfmatch.detection.footprints import FootprintSet, growRadius
 from psfmatch.exposure import Mask, MaskedImage
-from psfmatch.task import Struct, Task, timeMethod
+from psfmatch.sourceTable import SourceTable, asTable
+from psfmatch.task import Struct, Task
 
 __all__ = ["SourceDetectionTask", "setDetectedPlanes"]
 
@@ -85,7 +84,6 @@ class SourceDetectionTask(Task):
     ConfigClass = SourceDetectionConfig
     _DefaultName = "sourceDetection"
 
-    @timeMethod
     def run(
         self,
         maskedImage: MaskedImage,
@@ -119,6 +117,23 @@ class SourceDetectionTask(Task):
             ``returnOriginalFootprints``; ``detected``: Struct of the grown ones; ``background``: what the configuration
             adds to the background (``adjustBackground``, ``reEstimateBackground``), image units, number or (h, w).
         """
+        found = self.search(maskedImage, sigma, doSmooth, threads, rounding)
+        found.sources = asTable(found.sources)
+        return found
+
+    def search(
+        self,
+        maskedImage: MaskedImage,
+        sigma: float,
+        doSmooth: bool = True,
+        threads: int = 1,
+        rounding: float = 0.0,
+    ) -> Struct:
+        """Detect sources as `run` does, timed under its name; ``sources`` is a `SourceTable`."""
+        with self.timer("run"):
+            return self._search(maskedImage, sigma, doSmooth, threads, rounding)
+
+    def _search(self, maskedImage: MaskedImage, sigma: float, doSmooth: bool, threads: int, rounding: float) -> Struct:
         config = self.config
         image = self._searched(maskedImage, threads)
         filled = _core.fillBadPixels(
@@ -293,7 +308,7 @@ def setDetectedPlanes(mask: Mask, detected: Struct) -> None:
         getattr(detected, polarity).setMask(mask, plane)
 
 
-def _tableOf(parts: list[tuple[Objects, npt.NDArray[np.int64], float]], maskedImage: MaskedImage) -> Table:
+def _tableOf(parts: list[tuple[Objects, npt.NDArray[np.int64], float]], maskedImage: MaskedImage) -> SourceTable:
     """Return the catalogue of objects with the footprint of each, those above the sky and those below it."""
     objects = np.concatenate([found for found, _, _ in parts])
     footprint = np.concatenate([label for _, label, _ in parts])
@@ -306,7 +321,7 @@ def _tableOf(parts: list[tuple[Objects, npt.NDArray[np.int64], float]], maskedIm
     variance = np.maximum(maskedImage.variance[row, column], 0.0).astype(np.float64)
     flux = sign * objects["flux"]
     fluxErr = np.sqrt(variance * objects["nPixels"])
-    table = Table(
+    return SourceTable(
         {
             "id": np.arange(1, len(objects) + 1),
             "x": x + maskedImage.xy0[0],
@@ -321,11 +336,9 @@ def _tableOf(parts: list[tuple[Objects, npt.NDArray[np.int64], float]], maskedIm
             "flags": np.asarray(objects["flags"], dtype=np.int64),
             "isNegative": sign < 0.0,
             "footprint": footprint,
-        }
+        },
+        units=dict.fromkeys(("x", "y", "a", "b"), "pix"),
     )
-    for name in ("x", "y", "a", "b"):
-        table[name].unit = units.pix
-    return table
 
 
 def _foundOf(

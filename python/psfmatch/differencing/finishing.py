@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from astropy.table import Table
 
 from psfmatch.alignment import Alignment, ShiftField, measureShiftField
 from psfmatch.decorrelation import decorrelate
@@ -24,6 +23,7 @@ from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import measureVarianceFactor, measureWhiteness, multiplyVariance
 from psfmatch.quality import assessQuality
+from psfmatch.sourceTable import AnyTable, SourceTable, lazily
 from psfmatch.threads import mapThreads
 from psfmatch.warping import atOrigin
 
@@ -44,6 +44,7 @@ def finish(
     fwhms: tuple[float | None, float | None],
     convolveTemplate: bool,
     choices: tuple[Choice, ...],
+    provenance: Mapping[str, str],
     threads: int,
 ) -> SubtractionResult:
     """Decorrelate, measure the quality, and put everything together."""
@@ -125,7 +126,7 @@ def finish(
         convolved="template" if convolveTemplate else "science",
         kernel=result.psfMatchingKernel,
         background=result.backgroundModel,
-        candidates=candidates,
+        candidates=lazily(candidates),
         noise=noise,
         metadata=dict(made.task.metadata),
         config=config,
@@ -137,6 +138,7 @@ def finish(
         varianceFactor=varianceFactor,
         choices=choices,
         steps=made.steps,
+        provenance=provenance,
     )
 
 
@@ -167,7 +169,7 @@ def _chooseVarianceFactor(difference: Exposure) -> tuple[float, Choice]:
 
 
 def _shiftField(
-    difference: Exposure, matched: MaskedImage, stars: Table, radius: int, scale: float
+    difference: Exposure, matched: MaskedImage, stars: AnyTable, radius: int, scale: float
 ) -> ShiftField | None:
     return measureShiftField(difference.maskedImage, matched, stars, radius, scale) if len(stars) else None
 
@@ -180,14 +182,14 @@ class _HeldOut:
     rms: float
 
     @classmethod
-    def ofTable(cls, table: Table) -> _HeldOut | None:
+    def ofTable(cls, table: SourceTable) -> _HeldOut | None:
         bright = table[(np.asarray(table["signal"]) > 5.0) & (np.asarray(table["nPixels"]) > 0)]
         if not len(bright):
             return None
         return cls(float(np.nanmedian(bright["mean"])), float(np.nanmedian(bright["rms"])))
 
 
-def _chiSquareByFlux(table: Table) -> tuple[tuple[float, float, int, float], ...]:
+def _chiSquareByFlux(table: SourceTable) -> tuple[tuple[float, float, int, float], ...]:
     """Return rows of least signal, largest, number of regions, and chi-square per pixel."""
     rows = []
     signal, chiSquare = np.asarray(table["signal"]), np.asarray(table["chiSquare"])

@@ -6,8 +6,6 @@ import logging
 import math
 from dataclasses import dataclass, replace
 
-from astropy.table import Table
-
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.configuration import FrontDoorOptions
@@ -19,6 +17,7 @@ from psfmatch.modelChoice import Choice
 from psfmatch.noise import measureVarianceFactor
 from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import findSaturation
+from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import mapThreads
 from psfmatch.warping import REQUIRED_FRACTION, Coverage, atOrigin, measureCoverage, requireCoverage
 
@@ -36,7 +35,7 @@ class Inputs:
 
     template: Exposure
     science: Exposure
-    sources: Table
+    sources: AnyTable
     preparation: Preparation
     alignment: Alignment | None
     coverage: Coverage
@@ -75,7 +74,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
         isOwn = type(task.selectDetection) is SourceDetectionTask
         isOwn &= type(task.selectMeasurement) is SourceMeasurementTask
         sources, *others = mapThreads(
-            task.getSelectSources, (science, template) if steps.doAlign else (science,), threads if isOwn else 1
+            task.selectSources, (science, template) if steps.doAlign else (science,), threads if isOwn else 1
         )
     alignment = None
     if steps.doAlign:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from psfmatch.alignment import Alignment
 from psfmatch.config import configToDict
@@ -23,16 +22,16 @@ from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import kernelUncertaintyPlane
-from psfmatch.photometry import psfFromStars
 from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
 from psfmatch.quality import Quality
 from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
+from psfmatch.sourceTable import columnsOf, tableField
 from psfmatch.strips import mapStrips
-from psfmatch.transients import PhotometryImage, detectOnDifference
 from psfmatch.warping import Coverage, atOrigin
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
+    from astropy.table import Table
     from matplotlib.figure import Figure
 
 __all__ = ["SubtractionResult"]
@@ -40,6 +39,7 @@ __all__ = ["SubtractionResult"]
 log = logging.getLogger("psfmatch.differencing")
 
 
+@tableField("candidates")
 @dataclass(frozen=True)
 class SubtractionResult:
     """A difference image and what it was made from.
@@ -107,6 +107,8 @@ class SubtractionResult:
         and where too few stars stand alone, a Gaussian of the FWHM that the run has used; ``meta["PSFFROM"]`` tells.
         See `psfmatch.transients.detectOnDifference` for options, columns and errors.
         """
+        from psfmatch.transients import PhotometryImage, detectOnDifference
+
         psf, origin = self._psfOfDifference(options.pop("psf", None), options.get("threads"))
         if self.convolved == "template":
             science, template = PhotometryImage(self.science), PhotometryImage(self.matched)
@@ -126,6 +128,8 @@ class SubtractionResult:
             return given, "given"
         if self.decorrelated.psf is not None:
             return self.decorrelated.psf, "that of the difference"
+        from psfmatch.photometry import psfFromStars
+
         name = "science" if self.convolved == "template" else "template"
         try:
             return psfFromStars(getattr(self, name), threads=threads), f"from the stars of the {name} image"
@@ -228,7 +232,7 @@ class SubtractionResult:
         box = self.difference.getBBox()
         pixels, bits = np.asarray(mask), np.int32(mask.getPlaneBitMask(("NO_DATA", "BAD", "SAT", "EDGE")))
         nBad = sum(mapStrips(lambda strip: int(np.count_nonzero(pixels[strip] & bits)), pixels.shape))
-        status = np.asarray(self.candidates["status"])
+        status = np.asarray(columnsOf(self, "candidates")["status"])
         numbers = {
             "grade": self.grade,
             "gradeReasons": [] if self.quality is None else list(self.quality.reasons),
@@ -242,7 +246,7 @@ class SubtractionResult:
             "nBasis": len(self.kernel.scaledParameters),
             "spatialKernelOrder": self.kernel.order,
             "nSources": self.metadata.get("nDetectedSources"),
-            "nCandidates": len(self.candidates),
+            "nCandidates": len(status),
             "nGood": int((status == "GOOD").sum()),
             "nRejected": int((status == "BAD").sum()),
             "rejectedSources": dict(self.metadata.get("rejectedSources", {})),
@@ -286,7 +290,7 @@ class SubtractionResult:
             overwrite=overwrite,
             matched=self.matched.image,
             kernel=self.storedKernel().toTables(),
-            stamps=self.candidates,
+            stamps=columnsOf(self, "candidates"),
             config=configToDict(self.config),
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -100,8 +99,7 @@ def subtract(
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
     made = solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate, pins.values)
     choices = (*inputs.choices, direction, *pins.choices, *made.choices)
-    result = finish(made, inputs, fwhms, convolveTemplate, choices, task.threads)
-    return replace(result, provenance=describeInputs(*given))
+    return finish(made, inputs, fwhms, convolveTemplate, choices, describeInputs(*given), task.threads)
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from psfmatch.io import (
     PHOTOCALIB_CARD,
     ImagePlanes,
     appendMetadata,
+    asWcs,
     decodeMask,
     estimateVariance,
     exactCard,
@@ -119,13 +120,14 @@ def ccdFromPlanes(planes: ImagePlanes, bad: NDArray[np.bool_], psf: NDArray[Any]
         meta.append(exactCard(PHOTOCALIB_CARD, planes.photoCalib, "[nJy] flux of one count"), end=True)
     if planes.xy0 != (0, 0):
         meta["LTV1"], meta["LTV2"] = -planes.xy0[0], -planes.xy0[1]
+    wcs = asWcs(planes.wcs)
     return CCDData(
         planes.image.copy(),
         unit=_unit(planes.metadata.get("BUNIT")),
         uncertainty=None if planes.variance is None else VarianceUncertainty(planes.variance.copy()),
         mask=bad,
         flags=None if planes.mask is None else planes.mask.copy(),
-        wcs=None if planes.wcs is None else shiftWcs(planes.wcs, -planes.xy0[0], -planes.xy0[1]),
+        wcs=None if wcs is None else shiftWcs(wcs, -planes.xy0[0], -planes.xy0[1]),
         meta=meta,
         psf=psf,
     )

@@ -7,20 +7,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 
 from psfmatch.io import (
+    Coordinates,
     ImagePlanes,
     KernelTables,
     ReadOptions,
     Source,
+    TangentPlane,
+    asWcs,
     estimateVariance,
     photoCalibFromCards,
     readPlanes,
     writePlanes,
 )
 from psfmatch.psfModels import psfFromNodes, psfImageAt, psfOrNone, samplePsf
+from psfmatch.sourceTable import AnyTable
 
 from .box import Box
 from .image import MaskedImage
@@ -28,7 +31,7 @@ from .mask import DEFAULT_BAD_PLANES, Mask
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
-    from astropy.table import Table
+    from astropy.wcs import WCS
 
 __all__ = ["Exposure"]
 
@@ -40,7 +43,7 @@ class Exposure:
     ----------
     maskedImage : `MaskedImage`
         The pixels; not copied.
-    wcs : `astropy.wcs.WCS`, optional
+    wcs : `astropy.wcs.WCS` or `psfmatch.io.TangentPlane`, optional
         Coordinates; its pixel (0, 0) is parent pixel (0, 0), so it holds for every `subset` too.
     psf : object, optional
         Anything with ``computeKernelImage(x, y)``, parent coordinates.
@@ -60,7 +63,7 @@ class Exposure:
     def __init__(
         self,
         maskedImage: MaskedImage,
-        wcs: WCS | None = None,
+        wcs: Coordinates | None = None,
         psf: Any = None,
         photoCalib: float | None = None,
         filter: str | None = None,  # noqa: A002 - the name that users of LSST know
@@ -71,16 +74,25 @@ class Exposure:
                 f"an Exposure is made from a MaskedImage, not from {type(maskedImage).__name__}; "
                 "write Exposure(MaskedImage(array))"
             )
-        if wcs is not None and not isinstance(wcs, WCS):
-            raise TypeError(f"wcs is an astropy.wcs.WCS or None, not {type(wcs).__name__}")
+        if wcs is not None and not isinstance(wcs, TangentPlane):
+            from astropy.wcs import WCS
+
+            if not isinstance(wcs, WCS):
+                raise TypeError(f"wcs is an astropy.wcs.WCS or None, not {type(wcs).__name__}")
         self.maskedImage = maskedImage
-        self.wcs = wcs
+        self._coordinates = wcs
         self.psf = psf
         self.photoCalib = photoCalib
         self.filter = filter
         self.metadata: dict[str, Any] = {} if metadata is None else metadata
         self.source = ""
         """Name of the file it was read from; empty for what was made in memory."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Pickles of earlier versions hold a WCS under its own name.
+        held = dict(state)
+        held["_coordinates"] = held.pop("wcs", held.get("_coordinates"))
+        vars(self).update(held)
 
     @property
     def image(self) -> NDArray[np.float32]:
@@ -130,9 +142,25 @@ class Exposure:
         return self.maskedImage.height
 
     @property
+    def wcs(self) -> WCS | None:
+        """Coordinates as astropy's WCS, made when they are first asked for."""
+        self._coordinates = asWcs(self._coordinates)
+        return self._coordinates
+
+    @wcs.setter
+    def wcs(self, wcs: Coordinates | None) -> None:
+        self._coordinates = wcs
+
+    @property
+    def coordinates(self) -> Coordinates | None:
+        """Coordinates as they are: a plain tangent plane, which needs no ``astropy.wcs``, or a WCS."""
+        return self._coordinates
+
+    @property
     def hasWcs(self) -> bool:
         """Whether there are celestial coordinates."""
-        return self.wcs is not None and bool(self.wcs.has_celestial)
+        held = self._coordinates
+        return held is not None and bool(held.has_celestial)
 
     def getBBox(self) -> Box:
         """Box of the pixels, parent coordinates."""
@@ -156,15 +184,18 @@ class Exposure:
         InputImagesError
             If the box is empty or reaches beyond the image.
         """
-        return self._with(self.maskedImage.subset(box), self.wcs)
+        return self._with(self.maskedImage.subset(box), self.coordinates)
 
     def withPixels(self, maskedImage: MaskedImage) -> Exposure:
         """Return other pixels with this exposure's WCS, PSF and calibration, and a copy of its metadata."""
-        return self._with(maskedImage, self.wcs)
+        return self._with(maskedImage, self.coordinates)
 
     def copy(self) -> Exposure:
         """Copy everything but the PSF, which is never changed."""
-        return self._with(self.maskedImage.copy(), None if self.wcs is None else self.wcs.deepcopy())
+        held = self._coordinates
+        if held is not None and not isinstance(held, TangentPlane):
+            held = held.deepcopy()
+        return self._with(self.maskedImage.copy(), held)
 
     @classmethod
     def readFits(cls, path: Source, **options: Unpack[ReadOptions]) -> Exposure:
@@ -198,7 +229,7 @@ class Exposure:
         *,
         matched: NDArray[np.float32] | None = None,
         kernel: KernelTables | None = None,
-        stamps: Table | None = None,
+        stamps: AnyTable | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         """Write image, mask, variance, coordinates, PSF and metadata.
@@ -320,7 +351,7 @@ class Exposure:
             maskPlanes=dict(self.mask.planes),
             variance=self.variance,
             xy0=self.xy0,
-            wcs=self.wcs,
+            wcs=self.coordinates,
             metadata=self.metadata,
             filter=self.filter,
             photoCalib=self.photoCalib,
@@ -346,7 +377,7 @@ class Exposure:
         exposure.source = planes.source
         return exposure
 
-    def _with(self, maskedImage: MaskedImage, wcs: WCS | None) -> Exposure:
+    def _with(self, maskedImage: MaskedImage, wcs: Coordinates | None) -> Exposure:
         other = type(self)(maskedImage, wcs, self.psf, self.photoCalib, self.filter, dict(self.metadata))
         other.source = self.source
         return other

@@ -3,7 +3,7 @@
 No other part of psfmatch opens files, and this one knows plain arrays only, not the classes built from them.
 """
 
-from .coordinates import shiftWcs, xy0FromCards
+from .coordinates import Coordinates, asWcs, shiftWcs, xy0FromCards
 from .generalWcs import fitsWcs
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromCards, readMetadata
 from .hotpants import HotpantsTable, countHotpantsRegions, hasHotpantsTable, readHotpantsTable
@@ -15,6 +15,7 @@ from .names import HduSelector, Source, parseFileName
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, SpatialField
 from .reading import ReadOptions, readPlanes
 from .tables import writeTable
+from .tangentPlane import TangentPlane
 from .variance import estimateVariance, skyScatter
 from .whole import requireOutput, writeWhole
 from .writing import readConfig, readStamps, writePlanes
@@ -23,6 +24,7 @@ __all__ = [
     "DEFAULT_MASK_PLANES",
     "MAX_PLANES",
     "PHOTOCALIB_CARD",
+    "Coordinates",
     "HduEntry",
     "HduSelector",
     "HotpantsTable",
@@ -33,7 +35,9 @@ __all__ = [
     "Role",
     "Source",
     "SpatialField",
+    "TangentPlane",
     "appendMetadata",
+    "asWcs",
     "countHotpantsRegions",
     "decodeMask",
     "describe",

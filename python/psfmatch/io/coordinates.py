@@ -9,22 +9,27 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS, Sip
 
 from .files import quietAstropy
 from .headers import COORDINATES, exactCard
+from .tangentPlane import TangentPlane, tangentPlane
 
-__all__ = ["readWcs", "shiftWcs", "wcsHeader", "xy0Cards", "xy0FromCards"]
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+__all__ = ["Coordinates", "asWcs", "readWcs", "shiftWcs", "wcsHeader", "wcsOfHeader", "xy0Cards", "xy0FromCards"]
 
 log = logging.getLogger("psfmatch.io")
 
+Coordinates: TypeAlias = "TangentPlane | WCS"
 
-def readWcs(header: fits.Header, hdus: fits.HDUList | None, xy0: tuple[int, int]) -> WCS | None:
-    """Build the celestial WCS of an image.
+
+def readWcs(header: fits.Header, hdus: fits.HDUList | None, xy0: tuple[int, int]) -> Coordinates | None:
+    """Read the celestial coordinates of an image.
 
     Parameters
     ----------
@@ -37,12 +42,27 @@ def readWcs(header: fits.Header, hdus: fits.HDUList | None, xy0: tuple[int, int]
 
     Returns
     -------
-    wcs : `astropy.wcs.WCS` or None
-        In parent coordinates; None where the header has no celestial axes, or (with a warning in the log) no
-        usable ones.
+    coordinates : `TangentPlane`, `astropy.wcs.WCS` or None
+        In parent coordinates; the first where it says all; None where the header has no celestial axes, or (with a
+        warning in the log) no usable ones.
     """
     if not any(re.fullmatch(r"CTYPE\d", key) for key in header):
         return None
+    try:
+        with quietAstropy():
+            plane = tangentPlane(header)
+    except fits.VerifyError:
+        plane = None
+    if plane is not None:
+        return plane.shifted(*xy0)
+    wcs = wcsOfHeader(header, hdus)
+    return None if wcs is None else shiftWcs(wcs, *xy0)
+
+
+def wcsOfHeader(header: fits.Header, hdus: fits.HDUList | None) -> WCS | None:
+    """Build the celestial WCS of a header, in pixels of its own; None as of `readWcs`."""
+    from astropy.wcs import WCS
+
     try:
         with quietAstropy():
             wcs = WCS(header, fobj=hdus)
@@ -57,7 +77,12 @@ def readWcs(header: fits.Header, hdus: fits.HDUList | None, xy0: tuple[int, int]
         # wcslib reports through a dozen exception types; a bad WCS must not make the pixels unreadable.
         log.warning("the WCS cannot be used, going on without it: %s", " ".join(str(error).split()))
         return None
-    return shiftWcs(wcs, *xy0)
+    return wcs
+
+
+def asWcs(coordinates: Coordinates | None) -> WCS | None:
+    """Return coordinates as astropy's WCS."""
+    return coordinates.toWcs() if isinstance(coordinates, TangentPlane) else coordinates
 
 
 def shiftWcs(wcs: WCS, dx: int, dy: int) -> WCS:
@@ -81,6 +106,8 @@ def shiftWcs(wcs: WCS, dx: int, dy: int) -> WCS:
     shift = np.array([dx, dy], dtype=float)
     shifted.wcs.crpix = shifted.wcs.crpix + shift
     if shifted.sip is not None:
+        from astropy.wcs import Sip
+
         sip = shifted.sip
         shifted.sip = Sip(sip.a, sip.b, sip.ap, sip.bp, sip.crpix + shift)
     for table in (shifted.cpdis1, shifted.cpdis2, shifted.det2im1, shifted.det2im2):
@@ -90,12 +117,12 @@ def shiftWcs(wcs: WCS, dx: int, dy: int) -> WCS:
     return shifted
 
 
-def wcsHeader(wcs: WCS | None, xy0: tuple[int, int]) -> tuple[fits.Header, list[fits.ImageHDU]]:
+def wcsHeader(coordinates: Coordinates | None, xy0: tuple[int, int]) -> tuple[fits.Header, list[fits.ImageHDU]]:
     """Cards of a WCS for the image whose first pixel is ``xy0``.
 
     Parameters
     ----------
-    wcs : `astropy.wcs.WCS` or None
+    coordinates : `TangentPlane`, `astropy.wcs.WCS` or None
         In parent coordinates.
     xy0 : `tuple` [`int`, `int`]
         Parent coordinates of the first pixel.
@@ -107,9 +134,11 @@ def wcsHeader(wcs: WCS | None, xy0: tuple[int, int]) -> tuple[fits.Header, list[
     tables : `list` [`astropy.io.fits.ImageHDU`]
         Distortion tables to store in the same file; mostly none.
     """
-    if wcs is None:
+    if coordinates is None:
         return fits.Header(), []
-    local = shiftWcs(wcs, -xy0[0], -xy0[1])
+    if isinstance(coordinates, TangentPlane):
+        return _planeHeader(coordinates.shifted(-xy0[0], -xy0[1])), []
+    local = shiftWcs(coordinates, -xy0[0], -xy0[1])
     with quietAstropy():
         hdus = local.to_fits(relax=True)
     header = hdus[0].header
@@ -134,6 +163,15 @@ def wcsHeader(wcs: WCS | None, xy0: tuple[int, int]) -> tuple[fits.Header, list[
         elif value != (1.0 if key in ("PC1_1", "PC2_2") else 0.0):
             header.append(card, end=True)
     return header, list(hdus[1:])
+
+
+def _planeHeader(plane: TangentPlane) -> fits.Header:
+    """Cards of a plane, as they were but for a shift."""
+    header = fits.Header([fits.Card.fromstring(card) for card in plane.cards])
+    if plane.moved != (0, 0):
+        for axis, pixel in enumerate(plane.reference, start=1):
+            header.set(*exactCard(f"CRPIX{axis}", pixel + 1.0))
+    return header
 
 
 def xy0Cards(xy0: tuple[int, int]) -> fits.Header:

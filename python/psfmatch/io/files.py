@@ -291,8 +291,8 @@ def writeHdus(path: str | os.PathLike[str], hdus: Sequence[Any], overwrite: bool
     ----------
     path : `str` or `os.PathLike`
         Destination; ``.gz`` is compressed.
-    hdus : sequence of HDUs
-        The primary HDU first.
+    hdus : sequence of HDUs or `bytes`
+        The primary HDU first; bytes are an HDU as it stands in a file.
     overwrite : `bool`
         Whether an existing file may be replaced.
 

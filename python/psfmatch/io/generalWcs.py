@@ -8,11 +8,13 @@ fitted on a lattice by least squares: their linear terms are CD, CD^-1 times the
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.wcs import WCS, Sip
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["fitsWcs"]
 
@@ -43,6 +45,8 @@ def fitsWcs(wcs: Any, shape: tuple[int, int]) -> WCS | None:
     wcs : `astropy.wcs.WCS` or None
         None, said in the log, for coordinates that are no two celestial ones or cannot be written as TAN-SIP to 0.1 px.
     """
+    from astropy.wcs import WCS
+
     if isinstance(wcs, WCS):
         if wcs.has_celestial and wcs.naxis == 2:
             return wcs
@@ -97,6 +101,8 @@ def _sky(wcs: Any, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray
 
 def _plane(crval: FloatArray) -> WCS:
     """Return a tangent plane whose pixels are degrees from the tangent point."""
+    from astropy.wcs import WCS
+
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
     wcs.wcs.radesys = "ICRS"
@@ -124,6 +130,8 @@ def _fitted(positions: FloatArray, projected: FloatArray, middle: FloatArray, cr
         for (p, q), row in terms.items():
             if p + q > 1:
                 distortion[:, p, q] = np.linalg.solve(cd, row)
+        from astropy.wcs import Sip
+
         wcs.sip = Sip(distortion[0], distortion[1], None, None, wcs.wcs.crpix)
     wcs.wcs.set()
     return wcs

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from .coordinates import wcsHeader
+from .coordinates import Coordinates, wcsHeader
 from .files import openFits, writeHdus
 from .headers import appendMetadata, exactCard
 from .hotpants import HotpantsTable
@@ -44,7 +43,7 @@ def writeHotpantsImage(
     image: NDArray[Any],
     cards: Sequence[tuple[str, Any, str]],
     *,
-    wcs: WCS | None = None,
+    wcs: Coordinates | None = None,
     xy0: tuple[int, int] = (0, 0),
     metadata: Mapping[str, Any] | None = None,
     scaling: Scaling | None = None,

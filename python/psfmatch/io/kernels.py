@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
 from numpy.typing import NDArray
 
+from psfmatch.sourceTable import SourceTable
+
+from .columns import tableBytes
 from .files import FitsSource, openFits, writeHdus
 from .headers import appendMetadata, exactCard, ownPrimaryHdu, readMetadata
 from .layouts import Role, listHdus
@@ -126,12 +128,9 @@ def kernelHdus(tables: KernelTables) -> list[Any]:
     return hdus
 
 
-def jsonHdu(data: Mapping[str, Any], name: str) -> fits.BinTableHDU:
-    """Plain data as JSON in the only cell of a table; numbers come back bit for bit."""
-    hdu = fits.table_to_hdu(Table({name: [json.dumps(dict(data))]}))
-    hdu.name = name
-    hdu.header["EXTTYPE"] = name
-    return hdu
+def jsonHdu(data: Mapping[str, Any], name: str) -> bytes:
+    """Plain data as JSON in the only cell of a table, as it stands in a file; numbers come back bit for bit."""
+    return tableBytes(SourceTable({name: [json.dumps(dict(data))]}), name)
 
 
 def readJson(source: FitsSource, index: int, name: str) -> dict[str, Any]:
@@ -164,13 +163,12 @@ def _square(source: FitsSource, index: int | None) -> NDArray[np.float64] | None
     return None if index is None else np.array(source.readData(index), dtype=np.float64, order="C")
 
 
-def _coefficientHdu(name: str, rows: NDArray[np.float64], spatialField: SpatialField) -> fits.BinTableHDU:
-    column = fits.Column(name="COEF", format=f"{rows.shape[1]}D", array=np.array(rows, dtype=np.float64))
-    hdu = fits.BinTableHDU.from_columns([column], name=name)
-    hdu.header["EXTTYPE"] = name
-    for key, (attribute, comment) in FIELD_CARDS.items():
-        hdu.header.append(exactCard(name[0] + key, getattr(spatialField, attribute), comment), end=True)
-    return hdu
+def _coefficientHdu(name: str, rows: NDArray[np.float64], spatialField: SpatialField) -> bytes:
+    cards = [
+        exactCard(name[0] + key, getattr(spatialField, attribute), comment)
+        for key, (attribute, comment) in FIELD_CARDS.items()
+    ]
+    return tableBytes(SourceTable({"COEF": np.asarray(rows, dtype=np.float64)}), name, cards)
 
 
 def _field(header: fits.Header, prefix: str) -> SpatialField:

@@ -94,9 +94,15 @@ def converted(data: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
 
 
 def pieces(hdus: Sequence[Any]) -> list[bytes | NDArray[Any]]:
-    """Take HDUs apart into what follows in the file: bytes, and planes whose pixels have yet to be put in order."""
+    """Take HDUs apart into what follows in the file: bytes, and planes whose pixels have yet to be put in order.
+
+    Bytes among them are HDUs as they stand in a file.
+    """
     parts: list[bytes | NDArray[Any]] = []
     for hdu in hdus:
+        if isinstance(hdu, bytes):
+            parts.append(hdu)
+            continue
         data = hdu.data if isinstance(hdu, fits.ImageHDU) else None
         if data is None or data.ndim != 2 or data.dtype.str[1:] not in TYPES.values():
             parts.append(_bytesOf(hdu))

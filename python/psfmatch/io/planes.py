@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.wcs import WCS
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .coordinates import Coordinates
 
 __all__ = ["DEFAULT_MASK_PLANES", "ImagePlanes", "KernelTables", "PsfNodes", "SpatialField"]
 
@@ -65,7 +67,7 @@ class ImagePlanes:
         Variance, (h, w), float32, in squared units of the image.
     xy0 : `tuple` [`int`, `int`]
         Parent coordinates of the first pixel.
-    wcs : `astropy.wcs.WCS` or None
+    wcs : `TangentPlane`, `astropy.wcs.WCS` or None
         Celestial coordinates; its pixel (0, 0) is parent pixel (0, 0).
     metadata : `dict`
         Header cards other than those of structure and coordinates.
@@ -86,7 +88,7 @@ class ImagePlanes:
     maskPlanes: dict[str, int] | None = None
     variance: NDArray[np.float32] | None = None
     xy0: tuple[int, int] = (0, 0)
-    wcs: WCS | None = None
+    wcs: Coordinates | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     filter: str | None = None
     photoCalib: float | None = None

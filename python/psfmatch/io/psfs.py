@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from psfmatch.sourceTable import SourceTable
+
+from .columns import tableBytes
 from .files import FitsSource
 from .layouts import HduEntry, Role
 from .planes import PsfNodes
@@ -35,15 +38,9 @@ def psfHdus(psf: PsfNodes) -> list[Any]:
         return [image]
     height, width = psf.images.shape[2:]
     gridX, gridY = np.meshgrid(psf.x, psf.y)
-    columns = [
-        fits.Column("X", "D", unit="pix", array=gridX.ravel()),
-        fits.Column("Y", "D", unit="pix", array=gridY.ravel()),
-        fits.Column(
-            "IMAGE", f"{height * width}D", dim=f"({width},{height})", array=psf.images.reshape(-1, height, width)
-        ),
-    ]
-    table = fits.BinTableHDU.from_columns(columns, name="PSFNODES")
-    table.header["EXTTYPE"] = "PSFNODES"
+    columns = {"X": gridX.ravel(), "Y": gridY.ravel(), "IMAGE": psf.images.reshape(-1, height * width)}
+    shape = fits.Card("TDIM3", f"({width},{height})")
+    table = tableBytes(SourceTable(columns, units={"X": "pix", "Y": "pix"}), "PSFNODES", [shape])
     return [image, table]
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy import units
 from astropy.io import fits
 
 from psfmatch.errors import ExposureReadError
@@ -106,6 +105,8 @@ def _planes(tree: Mapping[str, Any], label: str) -> ImagePlanes:
     # Files that give no unit are in DN/s, those of level 3 in MJy/sr.
     metadata: dict[str, Any] = {"TELESCOP": "ROMAN"}
     if unit is not None:
+        from astropy import units
+
         metadata["BUNIT"] = units.Unit(unit).to_string()
     if isinstance(name := meta.get("filename"), str):
         metadata["FILENAME"] = str(name)

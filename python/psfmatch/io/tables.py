@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+from typing import TYPE_CHECKING
 
-from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import Table
 
 from .files import writeHdus
 from .headers import ownPrimaryHdu
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = ["writeTable"]
 
@@ -34,6 +36,9 @@ def writeTable(path: str | os.PathLike[str], table: Table, name: str, overwrite:
     FileExistsError
         If the file exists and ``overwrite`` is false.
     """
+    from astropy.coordinates import SkyCoord
+    from astropy.table import Table
+
     # Positions on the sky as one column are ra and dec again.
     plain = [name for name in table.colnames if not isinstance(table[name], SkyCoord)]
     written = Table(table[plain], copy=False)

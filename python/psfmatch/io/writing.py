@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table
 from numpy.typing import NDArray
 
+from psfmatch.sourceTable import AnyTable, SourceTable
+
+from .columns import tableBytes
 from .coordinates import wcsHeader, xy0Cards
 from .files import FitsSource, openFits, writeHdus
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
@@ -26,6 +28,9 @@ from .names import parseFileName
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables
 from .psfs import psfHdus
 
+if TYPE_CHECKING:
+    from astropy.table import Table
+
 __all__ = ["readConfig", "readStamps", "writePlanes"]
 
 
@@ -35,7 +40,7 @@ def writePlanes(
     *,
     matched: NDArray[np.float32] | None = None,
     kernel: KernelTables | None = None,
-    stamps: Table | None = None,
+    stamps: AnyTable | None = None,
     config: Mapping[str, Any] | None = None,
     overwrite: bool = True,
 ) -> None:
@@ -77,7 +82,7 @@ def writePlanes(
     coordinates = [*wcsCards.cards, *xy0Cards(planes.xy0).cards]
     unit = planes.metadata.get("BUNIT")
     imageCards = [fits.Card("BUNIT", str(unit))] if unit is not None else []
-    hdus = [_imageHdu(planes.image, "IMAGE", [*imageCards, *coordinates])]
+    hdus: list[Any] = [_imageHdu(planes.image, "IMAGE", [*imageCards, *coordinates])]
     if planes.mask is not None:
         bits = DEFAULT_MASK_PLANES if planes.maskPlanes is None else planes.maskPlanes
         hdus.append(_imageHdu(planes.mask, "MASK", [*maskCards(bits).cards, *coordinates]))
@@ -116,6 +121,8 @@ def readStamps(path: str | os.PathLike[str]) -> Table | None:
         if index is None:
             return None
         # Bytes of FITS become text, as they were before writing.
+        from astropy.table import Table
+
         stamps = Table.read(source.hdus[index])
         stamps.convert_bytestring_to_unicode()
         for card in ("EXTNAME", "EXTTYPE"):
@@ -173,7 +180,9 @@ def _imageHdu(data: NDArray[Any], name: str, cards: list[fits.Card]) -> fits.Ima
     return hdu
 
 
-def _tableHdu(table: Table, name: str) -> fits.BinTableHDU:
+def _tableHdu(table: AnyTable, name: str) -> fits.BinTableHDU | bytes:
+    if isinstance(table, SourceTable):
+        return tableBytes(table, name)
     hdu = fits.table_to_hdu(table)
     hdu.name = name
     hdu.header["EXTTYPE"] = name

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.photometry.psfField import PsfField, shiftedImages
 from psfmatch.photometry.significance import UNUSABLE_PLANES, weightImage
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = ["PointSources", "Stamps", "cutStamps", "fitPointSources", "forcedPhotometry", "measureFluxes", "skyLevels"]
 
@@ -195,6 +198,8 @@ def forcedPhotometry(
     table : Table
         flux, fluxErr, sky (image units) and coverage, one row per position; NaN where nothing can be measured.
     """
+    from astropy.table import Table
+
     maskedImage = image.maskedImage if isinstance(image, Exposure) else image
     weight = weightImage(maskedImage, badPlanes) if weight is None else weight
     xs, ys = (np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in (x, y))

@@ -12,7 +12,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from psfmatch.config import SourceDetectionConfig, SourceMeasurementConfig, SubtractBackgroundConfig
 from psfmatch.detection import SourceDetectionTask
@@ -25,6 +24,7 @@ from psfmatch.photometry.psfField import PsfField, shiftedImages
 from psfmatch.photometry.significance import UNUSABLE_PLANES, weightImage
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM, GaussianPsf, measureWidths, selectStarWidths
 from psfmatch.selection import getSelectSources
+from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import resolveThreads
 
 __all__ = ["StarPsf", "psfFromStars"]
@@ -69,7 +69,7 @@ class StarPsf:
         return image / float(image.sum())
 
 
-def psfFromStars(exposure: Exposure, stars: Table | None = None, threads: int | None = None) -> StarPsf:
+def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int | None = None) -> StarPsf:
     """Measure the PSF of an image.
 
     Parameters
@@ -188,7 +188,7 @@ def _isStar(widths: FloatArray, x: FloatArray, y: FloatArray, box: Box) -> BoolA
     return isStar
 
 
-def _chooseStars(exposure: Exposure, threads: int) -> Table:
+def _chooseStars(exposure: Exposure, threads: int) -> AnyTable:
     """Detect sources, and return the brightest that are isolated and touch no unusable pixel."""
     config = SourceDetectionConfig()
     config.reEstimateBackground = False

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
@@ -16,6 +15,7 @@ from psfmatch.quality.figures import Quality
 from psfmatch.quality.grading import gradeFigures
 from psfmatch.quality.sky import SkyNoise, skyNoise
 from psfmatch.quality.sources import SourceResiduals, sourceResiduals
+from psfmatch.sourceTable import AnyTable
 
 __all__ = ["HeldOut", "NoiseCorrelation", "ResidualShift", "assessQuality"]
 
@@ -72,7 +72,7 @@ def assessQuality(
     science: Exposure | MaskedImage,
     kernel: LinearCombinationKernel | None,
     background: SpatialFunction2D | None = None,
-    candidates: Table | None = None,
+    candidates: AnyTable | None = None,
     convolved: str = "template",
     nUsed: int | None = None,
     rejectedSources: Mapping[str, int] | None = None,
@@ -257,7 +257,7 @@ def _skyFigures(sky: SkyNoise) -> dict[str, Any]:
     }
 
 
-def _candidateFigures(candidates: Table | None, nUsed: int | None, rejected: Mapping[str, int]) -> dict[str, Any]:
+def _candidateFigures(candidates: AnyTable | None, nUsed: int | None, rejected: Mapping[str, int]) -> dict[str, Any]:
     reasons = dict(rejected)
     nFound = sum(reasons.values())
     if candidates is not None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Table
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
@@ -25,6 +24,7 @@ from psfmatch.regions.layout import RegionCells
 from psfmatch.regions.models import imagesOf, modelOf, usualModel
 from psfmatch.regions.state import RegionState, unsolved
 from psfmatch.solutions import ResidualSummary
+from psfmatch.sourceTable import SourceTable
 
 __all__ = ["RegionFit", "fitRegions", "heldOutTable"]
 
@@ -52,7 +52,7 @@ class RegionFit:
     conditionNumber: float
     kernelSumError: float
     rejectedFraction: float
-    heldOut: Table
+    heldOut: SourceTable
     nPasses: int
 
 
@@ -142,7 +142,7 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     )
 
 
-def heldOutTable(state: RegionState, residuals: _core.RegionResiduals) -> Table:
+def heldOutSourceTable(state: RegionState, residuals: _core.RegionResiduals) -> SourceTable:
     """Return one row per region, under the solution that was made without it.
 
     Columns: x, y (parent pixels), signal (largest predicted light of a pixel, sigma), mean, rms (residual / sigma of
@@ -150,7 +150,7 @@ def heldOutTable(state: RegionState, residuals: _core.RegionResiduals) -> Table:
     """
     summary = residuals.summary(state.fit.rejected)
     names = ("signal", "mean", "rms", "chiSquare", "nPixels", "keptFraction")
-    return Table({"x": state.x, "y": state.y, **{name: getattr(summary, name) for name in names}})
+    return SourceTable({"x": state.x, "y": state.y, **{name: getattr(summary, name) for name in names}})
 
 
 def _joinedBasis(
@@ -165,7 +165,7 @@ def _joinedBasis(
     return _core.renormalizeBasis(raw), imagesOf(degrees, joined), imagesOf(first, joined)
 
 
-def _settle(regions: Sequence[KernelCandidate], usableFraction: FloatArray, table: Table) -> int:
+def _settle(regions: Sequence[KernelCandidate], usableFraction: FloatArray, table: SourceTable) -> int:
     """Tell each region its fate; return how many are good."""
     nGood = 0
     columns = (table[name].tolist() for name in ("mean", "rms", "nPixels", "keptFraction"))

@@ -113,8 +113,8 @@ def _tileCentres(
 class RegionCells(SpatialCellSet):
     """Regions in cells.
 
-    template, science : the image to convolve and the image to match, on one grid; kernelSize : pixels; nOutside : sources
-    too close to the edge for a region; state : their pixels in the core, where a fit has begun.
+    template, science : the image to convolve and the image to match, on one grid; kernelSize : pixels; nOutside :
+    sources too close to the edge for a region; state : their pixels in the core, where a fit has begun.
     """
 
     def __init__(self, template: MaskedImage, science: MaskedImage, options: KernelOptions, kernelSize: int) -> None:

@@ -1,11 +1,11 @@
 """The kernel candidates: from a caller's catalogue, from detected stars, or from bright pixels without any catalogue.
 
-`candidates` turns what a caller gives into positions, `selection` finds stars, cuts stamps that are good in both images
-and puts them into cells; `candidateDetection` grows stamps around bright pixels instead.
+`candidateList` and `candidates` turn what a caller gives into positions, `selection` finds stars, cuts stamps that are
+good in both images and puts them into cells; `candidateDetection` grows stamps around bright pixels instead.
 """
 
 from psfmatch.selection.candidateDetection import KernelCandidateDetection
-from psfmatch.selection.candidates import isFinishedList, toSourceTable
+from psfmatch.selection.candidateList import isFinishedList, toSourceTable
 from psfmatch.selection.selection import buildCellSet, getSelectSources, makeCandidateList, requireSources, stampRules
 
 __all__ = [

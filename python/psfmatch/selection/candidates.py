@@ -20,7 +20,7 @@ from psfmatch.astrometry import hasUsableWcs, skyToPixels
 from psfmatch.detection import Footprint, FootprintSet
 from psfmatch.exposure import Exposure
 
-__all__ = ["isFinishedList", "toSourceTable"]
+__all__ = ["tableOf"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -32,32 +32,8 @@ FORMS = (
 )
 
 
-def toSourceTable(candidates: Any, exposure: Exposure) -> Table:
-    """Return a table with columns x and y (parent pixels) from what a caller gave.
-
-    Parameters
-    ----------
-    candidates
-        Any form of this module's list. Of a table's columns x and y are taken before sky positions; names may be in
-        upper case. Sky columns count in their own unit; without one ra and dec are degrees, coord_ra and coord_dec
-        radians. They are of the exposure's own frame, or ICRS where its WCS is not equatorial.
-    exposure
-        Its WCS turns sky positions into pixels.
-
-    Returns
-    -------
-    table : Table
-        The columns of the caller's table, or row's table, with x and y; the same table if it has these as they must be.
-        For other objects x, y and ``source``, the object itself (what ``getSource`` gave). Positions that are
-        missing or cannot be computed are NaN.
-
-    Raises
-    ------
-    TypeError
-        For anything else, or elements of different types.
-    ValueError
-        For sky positions without a WCS, columns that are no numbers, or an array of another shape.
-    """
+def tableOf(candidates: Any, exposure: Exposure) -> Table:
+    """Return a table with columns x and y (parent pixels), as `psfmatch.selection.toSourceTable` says."""
     if isinstance(candidates, Row):
         candidates = [candidates]
     if isinstance(candidates, np.ndarray) and candidates.dtype.names:
@@ -73,15 +49,6 @@ def toSourceTable(candidates: Any, exposure: Exposure) -> Table:
     if isinstance(candidates, Sequence) and not isinstance(candidates, str | bytes):
         return _ofList(list(candidates), exposure)
     raise TypeError(f"candidateList is a {type(candidates).__name__}; {FORMS}")
-
-
-def isFinishedList(candidates: Any) -> bool:
-    """Whether a candidate list is one of `makeCandidateList`, whose stamps are chosen already."""
-    return (
-        isinstance(candidates, list)
-        and bool(candidates)
-        and all(isinstance(item, dict) and isinstance(item.get("footprint"), Footprint) for item in candidates)
-    )
 
 
 def _ofTable(table: Table, exposure: Exposure) -> Table:

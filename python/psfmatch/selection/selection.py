@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.table import Row, Table
 
 from psfmatch import _core, displays
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import KernelOptions, SubtractBackgroundConfig
-from psfmatch.detection import Footprint, setDetectedPlanes, subtractBackground
+from psfmatch.detection import Footprint, SourceDetectionTask, setDetectedPlanes, subtractBackground
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
+from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psf import GaussianPsf
+from psfmatch.sourceTable import AnyTable, SourceTable, asTable
 from psfmatch.visitors import stampTuple
 from psfmatch.warping import requireSameShape
+
+if TYPE_CHECKING:
+    from astropy.table import Row, Table
 
 __all__ = ["StampRules", "buildCellSet", "getSelectSources", "makeCandidateList", "requireSources", "stampRules"]
 
@@ -62,7 +66,7 @@ def getSelectSources(
     doSmooth: bool = True,
     threads: int = 1,
     detectedMask: Mask | None = None,
-) -> Table:
+) -> AnyTable:
     """Detect and measure the sources of an exposure, which is not changed.
 
     Parameters
@@ -84,8 +88,8 @@ def getSelectSources(
 
     Returns
     -------
-    sources : Table
-        As `SourceMeasurementTask.run`, brightest first.
+    sources : SourceTable
+        As `SourceMeasurementTask.run`, brightest first; of other tasks what they return.
     """
     if not (sigma > 0.0 and np.isfinite(sigma)):
         raise ValueError(f"sigma of the PSF is {sigma} pixels, must be positive")
@@ -104,7 +108,8 @@ def getSelectSources(
             log.warning("Background failed (%s); using the median %.4g for detection", error, level)
     skyless = MaskedImage(image, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
     rounding = 4.0 * float(np.finfo(np.float32).eps) * abs(level)
-    found = detection.run(maskedImage=skyless, sigma=sigma, doSmooth=doSmooth, threads=threads, rounding=rounding)
+    search = detection.search if type(detection) is SourceDetectionTask else detection.run
+    found = search(maskedImage=skyless, sigma=sigma, doSmooth=doSmooth, threads=threads, rounding=rounding)
     if detectedMask is not None:
         if not hasattr(found, "detected"):
             raise ValueError(f"detectedMask: {type(detection).__name__}.run returns no detected footprints")
@@ -114,10 +119,14 @@ def getSelectSources(
         skyless = MaskedImage(image - left, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
     found = getattr(found, "sources", found)
     psf = GaussianPsf(sigma) if exposure.psf is None else exposure.psf
-    return measurement.run(sources=found, exposure=Exposure(skyless, wcs=exposure.wcs, psf=psf))
+    searched = Exposure(skyless, wcs=exposure.coordinates, psf=psf)
+    if isinstance(found, SourceTable) and type(measurement) is SourceMeasurementTask:
+        return measurement.measure(found, searched)
+    measured: Table = measurement.run(sources=asTable(found), exposure=searched)
+    return measured
 
 
-def requireSources(sources: Table, exposure: Exposure, planes: Iterable[str]) -> None:
+def requireSources(sources: AnyTable, exposure: Exposure, planes: Iterable[str]) -> None:
     """Raise NoKernelCandidatesError, with what the pixels are like, if detection found nothing."""
     if len(sources):
         return
@@ -148,7 +157,7 @@ def describeBadPixels(maskedImage: MaskedImage, planes: Iterable[str]) -> str:
 
 
 def makeCandidateList(
-    template: MaskedImage, science: MaskedImage, sources: Table, rules: StampRules, threads: int = 1
+    template: MaskedImage, science: MaskedImage, sources: AnyTable, rules: StampRules, threads: int = 1
 ) -> tuple[list[dict[str, Row | Footprint]], dict[str, int]]:
     """Turn sources into stamps and keep those that are good in both images.
 
@@ -178,6 +187,9 @@ def makeCandidateList(
     requireSameShape(template, science)
     if len(sources) < 1:
         raise NoKernelCandidatesError("No candidates in candidateList: it is empty", nSources=0)
+    from astropy.table import Row
+
+    table = asTable(sources)
     width = 2 * rules.halfWidth + 1
     log.info("Growing %d kernel candidate stars by %d pixels", len(sources), rules.halfWidth)
     x, y = np.asarray(sources["x"], dtype=np.float64), np.asarray(sources["y"], dtype=np.float64)
@@ -191,7 +203,7 @@ def makeCandidateList(
     isGood = isLarge.copy()
     isGood[isLarge] = np.array(_core.lostWeights(*images, local, nThreads=threads)) <= rules.maxLostFraction
     candidates: list[dict[str, Row | Footprint]] = [
-        {"source": Row(sources, i), "footprint": Footprint(Box(*boxes[i].tolist()), (float(x[i]), float(y[i])))}
+        {"source": Row(table, i), "footprint": Footprint(Box(*boxes[i].tolist()), (float(x[i]), float(y[i])))}
         for i in np.flatnonzero(isGood & isNew).tolist()
     ]
     tooSmall = "too close to the edge" if width >= rules.kernelSize else "in stamps smaller than the kernel"

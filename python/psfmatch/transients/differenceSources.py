@@ -239,8 +239,8 @@ def _measured(exposure: Exposure, sources: PointSources, significance: FloatArra
     """Return the table's first columns."""
     x, y = sources.x + exposure.xy0[0], sources.y + exposure.xy0[1]
     ra, dec = np.full(x.size, np.nan), np.full(x.size, np.nan)
-    if x.size and hasUsableWcs(exposure) and exposure.wcs is not None:
-        ra, dec = pixelsToSky(exposure.wcs, x, y)
+    if x.size and hasUsableWcs(exposure) and exposure.coordinates is not None:
+        ra, dec = pixelsToSky(exposure.coordinates, x, y)
     # The best of all positions shows the source's flux and the noise's help: 1 + 1 / S^2 times too much, on average.
     with np.errstate(all="ignore"):
         unbiased = np.where(sources.isFitted, 1.0 - 1.0 / np.maximum(significance**2, 1.0), 1.0)

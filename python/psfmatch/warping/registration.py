@@ -74,8 +74,8 @@ def compareGrids(template: Exposure, science: Exposure) -> GridComparison | None
     if not all([hasUsableWcs(template), hasUsableWcs(science)]):
         return None
     x, y = _gridOver(science.getBBox())
-    columns, rows = PixelTransform(science.wcs, template.wcs)(x, y)
-    back = PixelTransform(template.wcs, science.wcs)(*_gridOver(template.getBBox()))
+    columns, rows = PixelTransform(science.coordinates, template.coordinates)(x, y)
+    back = PixelTransform(template.coordinates, science.coordinates)(*_gridOver(template.getBBox()))
     dx = (columns - template.xy0[0]) - (x - science.xy0[0])
     dy = (rows - template.xy0[1]) - (y - science.xy0[1])
     distance = np.hypot(dx, dy)
@@ -139,9 +139,9 @@ def registerTemplate(template: Exposure, science: Exposure, warper: Warper, doWa
         raise InputImagesError(message, offsetPix=offset, templateShape=template.shape, scienceShape=science.shape)
     log.info("Astrometrically registering template to science image")
     if comparison.shift is not None:
-        warped = warper.cropExposure(science.wcs, template, science.getBBox(), comparison.shift)
+        warped = warper.cropExposure(science.coordinates, template, science.getBBox(), comparison.shift)
     else:
-        warped = warper.warpExposure(science.wcs, template, science.getBBox())
+        warped = warper.warpExposure(science.coordinates, template, science.getBBox())
     _checkCoverage(warped, template)
     return warped
 

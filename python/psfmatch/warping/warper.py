@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
-from astropy.wcs import WCS
 
 from psfmatch import _core
 from psfmatch.astrometry import PixelTransform
 from psfmatch.config import WarperConfig, WarpOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import DEFAULT_MASK_PLANES, Box, Exposure, Mask, MaskedImage
+from psfmatch.io import Coordinates
 from psfmatch.psf import Psf, asPsf
 from psfmatch.threads import resolveThreads
 
@@ -101,7 +101,7 @@ class Warper:
         """Make a Warper from its configuration alone."""
         return cls(config)
 
-    def warpExposure(self, destWcs: WCS, srcExposure: Exposure, destBBox: Box) -> Exposure:
+    def warpExposure(self, destWcs: Coordinates, srcExposure: Exposure, destBBox: Box) -> Exposure:
         """Resample an exposure onto the pixels of a box of another image.
 
         Parameters
@@ -126,10 +126,12 @@ class Warper:
         if not srcExposure.hasWcs or not destWcs.has_celestial:
             which = "the source" if destWcs.has_celestial else "the destination"
             raise InputImagesError(f"an exposure cannot be warped without celestial coordinates: {which} has none")
-        transform = PixelTransform(destWcs, srcExposure.wcs)
+        transform = PixelTransform(destWcs, srcExposure.coordinates)
         return self._finish(srcExposure, self.warpMaskedImage(srcExposure.maskedImage, transform, destBBox), destWcs)
 
-    def cropExposure(self, destWcs: WCS, srcExposure: Exposure, destBBox: Box, shift: tuple[int, int]) -> Exposure:
+    def cropExposure(
+        self, destWcs: Coordinates, srcExposure: Exposure, destBBox: Box, shift: tuple[int, int]
+    ) -> Exposure:
         """Copy pixels of an exposure whose grid is that of the output but for whole pixels.
 
         Parameters are those of `warpExposure`, and the `shift` (x, y) from array indices of the output to those of
@@ -223,8 +225,8 @@ class Warper:
             nThreads=self._threads,
         )
 
-    def _finish(self, source: Exposure, pixels: MaskedImage, wcs: WCS) -> Exposure:
-        psf = None if source.psf is None else WarpedPsf(source.psf, PixelTransform(wcs, source.wcs), self)
+    def _finish(self, source: Exposure, pixels: MaskedImage, wcs: Coordinates) -> Exposure:
+        psf = None if source.psf is None else WarpedPsf(source.psf, PixelTransform(wcs, source.coordinates), self)
         return Exposure(pixels, wcs, psf, source.photoCalib, source.filter, dict(source.metadata))
 
 
