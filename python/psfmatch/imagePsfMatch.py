@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from psfmatch import displays
 from psfmatch.cells import SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage

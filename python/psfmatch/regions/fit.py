@@ -142,7 +142,7 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     )
 
 
-def heldOutSourceTable(state: RegionState, residuals: _core.RegionResiduals) -> SourceTable:
+def heldOutTable(state: RegionState, residuals: _core.RegionResiduals) -> SourceTable:
     """Return one row per region, under the solution that was made without it.
 
     Columns: x, y (parent pixels), signal (largest predicted light of a pixel, sigma), mean, rms (residual / sigma of
