@@ -79,7 +79,7 @@ def fit(options, table, template, science, threads=1):
     state = cells.state = cells.makeState(basis, options, threads) if candidates else None
     found = fitRegions(cells, basis, options, threads)
     assert cells.state is None
-    return candidates, found, state.fit.rejected.array
+    return candidates, found, state.fit.rejected.asarray()
 
 
 @pytest.fixture(scope="module")
