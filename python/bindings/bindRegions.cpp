@@ -2,7 +2,6 @@
 
 #include "arrays.h"
 #include "module.h"
-#include "psfmatch/LinearSolver.h"
 #include "psfmatch/PixelRegions.h"
 #include "stampPair.h"
 
@@ -29,26 +28,6 @@ RegionPlane weightsOf(py::array_t<float, py::array::c_style | py::array::forceca
 }  // namespace
 
 void bindRegions(py::module_& module) {
-    py::class_<SymmetricFactor>(module, "SymmetricFactor")
-        .def(py::init([](DoubleArray const& matrix) {
-                 Eigen::MatrixXd const values = matrixOf(matrix, "matrix");
-                 py::gil_scoped_release const release;
-                 return factorize(values);
-             }),
-             py::arg("matrix"))
-        .def_readonly("conditionNumber", &SymmetricFactor::conditionNumber)
-        .def(
-            "solve",
-            [](SymmetricFactor const& factor, DoubleArray const& rightHandSide) {
-                return arrayOf(solveVector(factor, vectorOf(rightHandSide, "rightHandSide")));
-            },
-            py::arg("rightHandSide"))
-        .def(
-            "sandwich",
-            [](SymmetricFactor const& factor, DoubleArray const& inner) {
-                return arrayOf(sandwich(factor, matrixOf(inner, "inner")));
-            },
-            py::arg("inner"));
     module.def(
         "readRegions",
         [](std::vector<StampPair const*> const& pairs, Index kernelHeight, Index kernelWidth,

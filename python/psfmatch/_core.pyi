@@ -531,13 +531,6 @@ class SpatialSystem:
 
 # --- finishing of differences
 
-class SymmetricFactor:
-    def __init__(self, matrix: npt.ArrayLike) -> None: ...
-    @property
-    def conditionNumber(self) -> float: ...
-    def solve(self, rightHandSide: npt.ArrayLike) -> FloatArray: ...
-    def sandwich(self, inner: npt.ArrayLike) -> FloatArray: ...
-
 def readRegions(
     stamps: Sequence[StampPair],
     kernelHeight: int,

@@ -108,8 +108,8 @@ class RegionSystem:
 
     def refolded(self, folds: IntArray) -> RegionSystem:
         """Return the same equations in other folds."""
-        equations, x, y, *others = self._parts
-        return RegionSystem(equations, x, y, folds, *others)
+        equations, x, y, function, basisList, kernelNorm, threads = self._parts
+        return RegionSystem(equations, x, y, folds, function, basisList, kernelNorm, threads)
 
     def solve(
         self, model: SpatialModel, without: int | None = None, withCovariance: bool = False
