@@ -40,7 +40,6 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     bindFits(module);
     bindFitSystem(module);
     bindFitStamps(module);
-    bindRegions(module);
     bindConvolve(module);
     bindSubtract(module);
     bindWarp(module);

@@ -10,7 +10,6 @@ namespace psfmatch::python {
 void bindStatistics(pybind11::module_& module);
 void bindKernels(pybind11::module_& module);
 void bindFits(pybind11::module_& module);
-void bindRegions(pybind11::module_& module);
 void bindFitStamps(pybind11::module_& module);
 void bindFitSystem(pybind11::module_& module);
 void bindConvolve(pybind11::module_& module);

@@ -530,35 +530,3 @@ class SpatialSystem:
 # --- sources: stars, moments
 
 # --- finishing of differences
-
-class SymmetricFactor:
-    def __init__(self, matrix: npt.ArrayLike) -> None: ...
-    @property
-    def conditionNumber(self) -> float: ...
-    def solve(self, rightHandSide: npt.ArrayLike) -> FloatArray: ...
-    def sandwich(self, inner: npt.ArrayLike, *, nThreads: int = 1) -> FloatArray: ...
-
-def readRegions(
-    stamps: Sequence[StampPair],
-    kernelHeight: int,
-    kernelWidth: int,
-    control: CandidateFitControl,
-    *,
-    nThreads: int = 1,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_]]: ...
-def makeRegionEquations(
-    stamps: Sequence[StampPair],
-    basis: PreparedBasis,
-    weights: npt.NDArray[np.float32],
-    control: CandidateFitControl,
-    *,
-    nThreads: int = 1,
-) -> tuple[FloatArray, FloatArray]: ...
-def convolveRegions(
-    stamps: Sequence[StampPair],
-    basis: npt.ArrayLike,
-    coefficients: npt.ArrayLike,
-    control: CandidateFitControl,
-    *,
-    nThreads: int = 1,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...

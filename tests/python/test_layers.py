@@ -93,7 +93,6 @@ headerGroups = [
         "KernelCandidateFit",
         "SpatialKernelSolution",
         "KernelPca",
-        "PixelRegions",
     },
     {"RegionStamps", "RegionFit", "RegionVariance", "RegionWindows", "RegionResiduals", "RegionOutliers"},
 ]
