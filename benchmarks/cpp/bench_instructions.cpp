@@ -4,8 +4,10 @@
 // machine, so they can be compared with committed ones; they say nothing about memory and threads.
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -14,6 +16,10 @@
 #include "psfmatch/LinearSolver.h"
 #include "psfmatch/convolve.h"
 #include "psfmatch/fit/SpatialSystem.h"
+#include "psfmatch/fit/RegionFit.h"
+#include "psfmatch/fit/RegionOutliers.h"
+#include "psfmatch/fit/RegionResiduals.h"
+#include "psfmatch/fit/RegionStamps.h"
 #include "psfmatch/sources.h"
 #include "psfmatch/subtract.h"
 #include "psfmatch/warp.h"
@@ -154,6 +160,53 @@ void addFits(std::vector<Case>& cases, std::vector<CandidateStamp> const& stamps
                      }});
 }
 
+// Regions of 23x23 pixels side by side over the field, which is its own template.
+void addRegions(std::vector<Case>& cases, Planes const& field) {
+    constexpr Index kernelHalf = 10;
+    constexpr Index halfWidth = 11;
+    std::vector<std::int64_t> x;
+    std::vector<std::int64_t> y;
+    for (Index j = kernelHalf + halfWidth; j < fieldSide - kernelHalf - halfWidth; j += 2 * halfWidth + 1) {
+        for (Index i = kernelHalf + halfWidth; i < fieldSide - kernelHalf - halfWidth; i += 2 * halfWidth + 1) {
+            x.push_back(i);
+            y.push_back(j);
+        }
+    }
+    RegionStampControl control;
+    control.halfWidth = halfWidth;
+    control.kernelHeight = control.kernelWidth = 2 * kernelHalf + 1;
+    control.templateBadBits = control.scienceBadBits = bad;
+    auto const stamps =
+        std::make_shared<RegionStamps const>(readRegionStamps(field.views(), field.views(), x, y, control, {}));
+    cases.push_back({"cut regions", [&field, x, y, control](InstructionSet) {
+                         (void)readRegionStamps(field.views(), field.views(), x, y, control, {});
+                     }});
+    auto const basis = prepare(alardLuptonBasis(kernelHalf));
+    cases.push_back(
+        {"equations of regions", [stamps, basis](InstructionSet set) { (void)makeRegionFit(stamps, basis, {}, set); }});
+    auto const fit = std::make_shared<RegionFit>(makeRegionFit(stamps, basis, {}, InstructionSet::baseline));
+    RowMatrix coefficients = RowMatrix::Zero(stamps->size(), basis.basis.size());
+    coefficients.col(0).setOnes();
+    Eigen::VectorXd const backgrounds = Eigen::VectorXd::Zero(stamps->size());
+    cases.push_back({"judge regions", [fit, coefficients, backgrounds](InstructionSet set) {
+                         fit->instructionSet = set;
+                         (void)judge(*fit, coefficients, backgrounds, {});
+                     }});
+    auto const residuals = std::make_shared<RegionResiduals const>(judge(*fit, coefficients, backgrounds, {}));
+    cases.push_back({"outliers of regions", [residuals](InstructionSet) { (void)findOutliers(*residuals, {}, {}); }});
+    auto const rejected = std::make_shared<RegionFlags>(RegionFlags{stamps->shape, stamps->usable});
+    std::mt19937 random(5);
+    for (Index i = 0; i < rejected->flags.size(); ++i) {
+        rejected->flags(i) = rejected->flags(i) != 0 && random() % 10U == 0U ? 1 : 0;
+    }
+    (void)reweigh(*fit, residuals->variance, nullptr, {});
+    cases.push_back({"reject a tenth of regions", [fit, residuals, rejected](InstructionSet set) {
+                         fit->instructionSet = set;
+                         (void)reweigh(*fit, residuals->variance, rejected.get(), {});
+                         unreject(*fit, {});
+                     }});
+}
+
 // A system of the size of 27 functions of order 2 with a background.
 void addSolver(std::vector<Case>& cases) {
     constexpr Index n = 160;
@@ -276,6 +329,7 @@ int main() {
     std::vector<Case> cases;
     addConvolutions(cases, field, output);
     addFits(cases, stamps);
+    addRegions(cases, field);
     addSolver(cases);
     addSystem(cases);
     addWarps(cases, field, output);
