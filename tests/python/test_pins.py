@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from lsst.pex.config import FieldValidationError
 
-from psfmatch import applyOverride, frontDoorConfig, subtract
+from psfmatch import InsufficientKernelSourcesError, applyOverride, frontDoorConfig, subtract
 from psfmatch.cli import main
 from psfmatch.config import KernelOptions, configFromDict, configToDict, updateFromDict
 from psfmatch.differencing import FrontDoorConfig
 from psfmatch.differencing.configuration import FrontDoorOptions, setKernelFields
 from psfmatch.differencing.pins import pinnedFields, withPins
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig
+from psfmatch.modelChoice import chooseKernel
 from psfmatch.modelChoice.family import familyOf
 from psfmatch.modelChoice.pinning import backgroundOrders, isFamilyPinned, pinnedFamily, shapeScales, variations
 from psfmatch.testing import simulatePair
