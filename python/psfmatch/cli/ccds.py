@@ -57,6 +57,9 @@ def subtractCcds(
     from concurrent.futures import ThreadPoolExecutor
 
     # Imported before there are threads, of which two could find a module half made.
+    import astropy.table
+    import astropy.wcs  # noqa: F401
+
     from psfmatch.differencing import subtract  # noqa: F401
     from psfmatch.threads import resolveThreads
 
