@@ -24,12 +24,12 @@ tasks that it uses.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.displays.switches import serveLsstDebug as _serveLsstDebug
 
-__version__ = version("psfmatch")
+__version__: str
+"""Version of the installed package, read when it is asked for."""
 # A debug module may be imported any time after this, and imports lsstDebug.
 _serveLsstDebug()
 
@@ -225,10 +225,14 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return globals().setdefault(name, version("psfmatch"))
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'psfmatch' has no attribute {name!r}")
     return getattr(import_module(f"psfmatch.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF})
+    return sorted({*globals(), *__all__})

@@ -9,6 +9,7 @@ from astropy.wcs import WCS
 
 from psfmatch.errors import ExposureReadError, InputImagesError
 from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
+from psfmatch.io import TangentPlane
 
 SHAPE = (30, 40)
 
@@ -86,6 +87,33 @@ def test_copyOwnsAllButThePsf():
     assert exposure.image.all()
     assert exposure.wcs.wcs.crval.tolist() == [150, 2]
     assert exposure.metadata
+
+
+def test_plainCoordinatesBecomeAWcsWhenAskedFor(tmp_path):
+    made = makeExposure()
+    made.writeFits(tmp_path / "a.fits")
+    exposure = Exposure.readFits(tmp_path / "a.fits")
+    assert isinstance(exposure.coordinates, TangentPlane)
+    assert exposure.hasWcs
+    others = exposure.copy(), exposure.subset(Box(110, 205, 8, 9)), pickle.loads(pickle.dumps(exposure))
+    assert all(isinstance(other.coordinates, TangentPlane) for other in others)
+    for held in (exposure, *others):
+        assert isinstance(held.wcs, WCS)
+        assert held.coordinates is held.wcs is held.wcs
+        np.testing.assert_array_equal(held.wcs.wcs.crpix, made.wcs.wcs.crpix)
+    exposure.wcs = None
+    assert not exposure.hasWcs
+    assert exposure.coordinates is None
+
+
+def test_picklesOfEarlierVersions():
+    exposure = makeExposure()
+    state = dict(vars(exposure))
+    state["wcs"] = state.pop("_coordinates")
+    read = Exposure.__new__(Exposure)
+    read.__setstate__(state)
+    assert read.wcs is exposure.wcs
+    assert "wcs" not in vars(read)
 
 
 @pytest.mark.parametrize("wcs", [True, False])

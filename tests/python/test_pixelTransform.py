@@ -1,10 +1,15 @@
 """Positions from one image to another by way of the sky."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.wcs import WCS
 
 from psfmatch import InputImagesError, PixelTransform
+from psfmatch.io import TangentPlane
+from psfmatch.io.coordinates import readWcs
 from psfmatch.testing import makeTanWcs
 
 X, Y = np.meshgrid(np.linspace(-10.0, 210.0, 5), np.linspace(0.0, 180.0, 4))
@@ -29,6 +34,22 @@ def test_againstTheAngle():
     # The matrix of makeTanWcs is its own inverse but for the scale.
     expected = c * u + s * v, -s * u + c * v
     np.testing.assert_allclose([x - 7.0, y - 8.0], expected, rtol=0, atol=1e-7)
+
+
+def test_plainPlanesAsAstropysWcs():
+    planes, wcss = [], []
+    for pixelScale, angle, centre in ((0.2, 0.3, (50.0, 60.0)), (0.31, -1.2, (70.0, 40.0))):
+        header = fits.Header([("SIMPLE", True), ("NAXIS", 2)])
+        header.update(makeTanWcs(pixelScale, angle, centre).to_header())
+        planes.append(readWcs(header, None, (4, -3)))
+        wcss.append(planes[-1].toWcs())
+    assert all(isinstance(plane, TangentPlane) for plane in planes)
+    expected = PixelTransform(*wcss)(X, Y)
+    # wcslib and ours round angles of degrees by 1e-14 of pixels of 5e-5.
+    np.testing.assert_allclose(PixelTransform(*planes)(X, Y), expected, rtol=0, atol=1e-8)
+    np.testing.assert_array_equal(PixelTransform(planes[0], wcss[1])(X, Y), expected)
+    other = replace(planes[1], frame=("FK5", 2000.0))
+    assert np.abs(np.subtract(PixelTransform(planes[0], other)(X, Y), expected)).max() < 1e-8
 
 
 def test_declinationFirst():

@@ -1,4 +1,4 @@
-"""What the first import and the first answer of the command load: nothing that takes time."""
+"""What the first import, the first answer of the command and a plain subtraction load: nothing that takes time."""
 
 import json
 import subprocess
@@ -6,9 +6,31 @@ import sys
 
 import pytest
 
+from psfmatch import Exposure
+from psfmatch.testing import simulatePair
+
 # Half a second and more together; each is imported by the function that needs it first.
 HEAVY = {"numpy", "astropy", "sep", "lsst", "matplotlib", "scipy", "tqdm", "psfmatch._core"}
 REPORT = "import json, sys; print(json.dumps(sorted(sys.modules)))"
+
+# What only other images, other results or other commands need: each takes longer than a step of the subtraction.
+UNNEEDED = {
+    "asdf",
+    "astropy.coordinates",
+    "astropy.io.ascii",
+    "astropy.nddata",
+    "astropy.table",
+    "astropy.time",
+    "astropy.wcs",
+    "dask",
+    "gwcs",
+    "matplotlib",
+    "photutils",
+    "psfmatch.reporting",
+    "psfmatch.transients",
+    "scipy",
+    "tqdm",
+}
 
 
 def modulesAfter(*steps):
@@ -18,10 +40,27 @@ def modulesAfter(*steps):
     return [set(json.loads(line)) for line in found.stdout.splitlines() if line.startswith("[")]
 
 
+def afterCommand(*arguments):
+    """Names of the modules that a command has loaded when it ends."""
+    status = f"status = main({list(map(str, arguments))!r})\nassert status == 0, status"
+    (modules,) = modulesAfter(f"from psfmatch.cli import main\n{status}")
+    return modules
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Paths of a template and a science image with a plain WCS, and of the difference to write."""
+    directory = tmp_path_factory.mktemp("startup")
+    pair = simulatePair(seed=3, size=256)
+    pair.template.writeFits(directory / "template.fits")
+    pair.science.writeFits(directory / "science.fits")
+    return directory / "template.fits", directory / "science.fits", directory / "difference.fits"
+
+
 @pytest.mark.parametrize(
     "code",
     [
-        "import psfmatch; psfmatch.__version__; dir(psfmatch)",
+        "import psfmatch; dir(psfmatch)",
         "from psfmatch.cli import main\ntry: main(['--version'])\nexcept SystemExit: pass",
         "from psfmatch.cli import main\ntry: main(['subtract', '--help'])\nexcept SystemExit: pass",
     ],
@@ -33,9 +72,29 @@ def test_nothingHeavyIsLoaded(code):
     assert not HEAVY & modules
 
 
+def test_theVersionIsLookedUpForWhoAsks():
+    before, after = modulesAfter("import psfmatch", "psfmatch.__version__")
+    assert "importlib.metadata" not in before
+    assert "importlib.metadata" in after
+
+
 def test_readingNeedsNoTaskAndTheFrontDoorNoPictures():
     reading, everything = modulesAfter("from psfmatch import Exposure", "from psfmatch import subtract")
     assert "astropy.io.fits" in reading
-    assert not {"astropy.nddata", "lsst.pex.config", "sep", "matplotlib", "scipy"} & reading
+    assert not {"lsst.pex.config", "lsst.utils", "sep"} & reading
     assert "lsst.pex.config" in everything
-    assert not {"matplotlib", "scipy", "astropy.nddata", "tqdm"} & everything
+    assert not UNNEEDED & everything
+
+
+def test_infoReadsHeadersAlone(files):
+    modules = afterCommand("info", files[0])
+    assert "astropy.io.fits" in modules
+    assert not (UNNEEDED | {"lsst", "psfmatch._core"}) & modules
+
+
+def test_aPlainSubtractionMakesNoTableAndNoWcs(files):
+    template, science, difference = files
+    assert not UNNEEDED & afterCommand("subtract", template, science, "-o", difference)
+    written = Exposure.readFits(difference)
+    assert written.shape == (256, 256)
+    assert written.hasWcs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from psfmatch.cli.inputs import addInputs, readInput
@@ -37,6 +36,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 
 def _apply(options: argparse.Namespace) -> int:
+    from concurrent.futures import ThreadPoolExecutor
+
     from psfmatch.diagnostics import differenceNoise
     from psfmatch.exposure import Exposure
     from psfmatch.recipe import applyKernel

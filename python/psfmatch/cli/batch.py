@@ -6,8 +6,6 @@ import argparse
 import logging
 import sys
 from collections import Counter
-from concurrent.futures import BrokenExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +103,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 
 def _batch(options: argparse.Namespace) -> int:
+    from concurrent.futures import BrokenExecutor
+
     from psfmatch.batch import readManifest, runBatch
     from psfmatch.batch.memory import parseMemory
 
@@ -145,6 +145,8 @@ def _batch(options: argparse.Namespace) -> int:
 
 
 def _withDefaults(pair: Pair, options: argparse.Namespace) -> Pair:
+    from dataclasses import replace
+
     gain = options.gain if pair.gain is None else pair.gain
     return replace(pair, gain=gain, readNoise=options.read_noise if pair.readNoise is None else pair.readNoise)
 

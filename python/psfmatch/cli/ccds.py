@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psfmatch.cli.gates import EXIT_QUALITY_GATE
 from psfmatch.cli.outputs import OUTPUTS
@@ -25,8 +23,7 @@ log = logging.getLogger("psfmatch.cli")
 PLANES = [f"{which}_{plane}" for which in ("template", "science") for plane in ("noise", "variance", "mask")]
 
 
-@dataclass(frozen=True)
-class Ccd:
+class Ccd(NamedTuple):
     """One detector: its name for outputs, EXTNAME and EXTVER, and the HDUs of template and science image."""
 
     name: str
@@ -57,7 +54,12 @@ def subtractCcds(
     run: Callable[[argparse.Namespace], tuple[SubtractionResult, dict[str, Any], float]],
 ) -> int:
     """Subtract each detector with outputs of its own, and tell of all; the first error is raised in the end."""
+    from concurrent.futures import ThreadPoolExecutor
+
     # Imported before there are threads, of which two could find a module half made.
+    import astropy.table
+    import astropy.wcs  # noqa: F401
+
     from psfmatch.differencing import subtract  # noqa: F401
     from psfmatch.threads import resolveThreads
 

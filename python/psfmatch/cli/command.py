@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Subtract astronomical images after matching their point-spread functions.",
         epilog="Exit status: 0 done, 2 usage, 3 bad input, 4 too few stars or no solution, 5 a quality gate failed.",
     )
-    parser.add_argument("--version", action="version", version=f"psfmatch {_version()}")
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     common, run = options.common(), options.ofTheRun()
     subtract.addCommand(commands, [common, run])
@@ -86,7 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _version() -> str:
-    from importlib.metadata import version
+class _ShowVersion(argparse.Action):
+    """Prints the version, which is looked up for nobody else."""
 
-    return version("psfmatch")
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Print and leave."""
+        from importlib.metadata import version
+
+        print(f"psfmatch {version('psfmatch')}")
+        parser.exit()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +46,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def subtractInputs(options: argparse.Namespace) -> tuple[Exposure, SubtractionResult]:
     """Read both images as the options say and subtract them; return the science image as read, and the result."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from psfmatch.exposure import Exposure
 
     with ThreadPoolExecutor(1) as reader:
