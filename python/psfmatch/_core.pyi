@@ -465,6 +465,27 @@ class StampEquations:
 
 # --- finishing of differences
 
+def correctDifference(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    unconvolved: npt.NDArray[np.float32],
+    convolved: npt.NDArray[np.float32],
+    factors: tuple[FloatArray, FloatArray, FloatArray, float] | None,
+    basis: npt.ArrayLike,
+    parameters: npt.ArrayLike,
+    spatial: SpatialFunction,
+    x0: int,
+    y0: int,
+    *,
+    divisor: float,
+    maskedKernelFraction: float,
+    badBits: int,
+    edgeBit: int,
+    noDataBit: int,
+    nThreads: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]: ...
+
 class SymmetricFactor:
     def __init__(self, matrix: npt.ArrayLike) -> None: ...
     @property
