@@ -267,6 +267,9 @@ FilledPixels fillPlanes(Planes const& planes, Execution const& execution) {
 }  // namespace
 
 std::span<FilledPixel const> FilledPixels::row(Index y) const {
+    if (y < 0 || y + 1 >= static_cast<Index>(rowStart.size())) {
+        return {};
+    }
     auto const i = static_cast<std::size_t>(y);
     return {pixels.data() + rowStart[i], static_cast<std::size_t>(rowStart[i + 1] - rowStart[i])};
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace psfmatch::detail {
@@ -18,6 +19,10 @@ constexpr float kernelTolerance = 3e-9F;
 // The floor spares terms for taps that matter only under a pixel of 300 times the sky's variance.
 constexpr float squareTolerance = 9e-4F;
 constexpr float squareFloor = 3e-3F;
+
+// Outer rings of taps are left out of a squared kernel that hold together no more than this fraction of the sum of all:
+// a thousandth of the variance beside a pixel of 3000 times the sky's.
+constexpr double spareFraction = 3e-7;
 
 constexpr int termIndex(int xDegree, int yDegree) {
     int const degree = xDegree + yDegree;
@@ -140,6 +145,52 @@ RowMatrix KernelExpansion::expand(Tile const& tile) const {
         }
     }
     return transform * terms_;
+}
+
+int KernelExpansion::spareRings(Tile const& tile, int height, int width) const {
+    RowMatrix const expansion = expand(tile);
+    // No Chebyshev polynomial exceeds 1 in the tile.
+    Eigen::ArrayXd const largest = expansion.cwiseAbs().colwise().sum().array().square();
+    double least = std::numeric_limits<double>::infinity();
+    constexpr int nAcross = 5;
+    Eigen::RowVectorXd taps(expansion.cols());
+    for (int i = 0; i < nAcross * nAcross; ++i) {
+        double const t = std::acos(2.0 * (i % nAcross) / (nAcross - 1) - 1.0);
+        double const s = std::acos(2.0 * (i / nAcross) / (nAcross - 1) - 1.0);
+        taps.setZero();
+        for (int term = 0; term < spatial_.size(); ++term) {
+            taps += std::cos(SpatialFunction::xDegree(term) * t) * std::cos(SpatialFunction::yDegree(term) * s) *
+                    expansion.row(term);
+        }
+        least = std::min(least, taps.squaredNorm());
+    }
+    int const most = (std::min(height, width) - 1) / 2;
+    double lost = 0.0;
+    for (int ring = 0; ring < most; ++ring) {
+        for (int v = ring; v < height - ring; ++v) {
+            bool const isSide = v == ring || v == height - 1 - ring;
+            for (int u = ring; u < width - ring; u += isSide ? 1 : width - 1 - 2 * ring) {
+                lost += largest[v * width + u];
+            }
+        }
+        if (!(lost <= spareFraction * least)) {
+            return ring;
+        }
+    }
+    return most;
+}
+
+LinearCombinationKernel withoutRings(LinearCombinationKernel const& kernel, int nRings) {
+    LinearCombinationKernel inner = kernel;
+    KernelBasis& basis = inner.basis;
+    basis.height -= 2 * nRings;
+    basis.width -= 2 * nRings;
+    basis.images.resize(kernel.basis.size(), basis.height * basis.width);
+    for (Index v = 0; v < basis.height; ++v) {
+        basis.images.middleCols(v * basis.width, basis.width) =
+            kernel.basis.images.middleCols((v + nRings) * kernel.basis.width + nRings, basis.width);
+    }
+    return inner;
 }
 
 TileKernel KernelExpansion::kernel(RowMatrix const& expansion) const {

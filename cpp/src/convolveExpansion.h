@@ -44,6 +44,9 @@ public:
     // Its square, for the variance, with as few terms as keep the result to 1e-3.
     [[nodiscard]] TileKernel squaredKernel(RowMatrix const& expansion) const;
 
+    // How many outer rings of taps hold, anywhere in the tile, too little of the sum of K^2 for the variance to tell.
+    [[nodiscard]] int spareRings(Tile const& tile, int height, int width) const;
+
     [[nodiscard]] int maxTerms() const { return 2 * spatial_.order + 1; }
 
 private:
@@ -52,5 +55,8 @@ private:
     double x0_;
     double y0_;
 };
+
+// The kernel less so many outer rings of taps.
+[[nodiscard]] LinearCombinationKernel withoutRings(LinearCombinationKernel const& kernel, int nRings);
 
 }  // namespace psfmatch::detail

@@ -213,10 +213,12 @@ void SpectralKernel::load(Plane<float> const& plane, FilledPixels const& fill, f
     Index const y0 = tile.y0 - (height_ - 1) / 2;
     for (int y = 0; y < height; ++y) {
         float* const row = target + y * tileStride;
-        if (y + rowsAhead < height) {
-            prefetchRow(plane.inputAt(y0 + y + rowsAhead, x0), width);
+        Index const ahead = y0 + y + rowsAhead;
+        if (y + rowsAhead < height && ahead >= 0 && ahead < plane.height) {
+            Index const begin = std::max<Index>(x0, 0);
+            prefetchRow(plane.inputAt(ahead, begin), std::min(x0 + width, plane.width) - begin);
         }
-        std::copy_n(plane.inputAt(y0 + y, x0), width, row);
+        plane.copyInput(y0 + y, x0, width, row);
         std::fill(row + width, row + tileStride, 0.0F);
         if (!fill.empty()) {
             auto const pixels = fill.row(y0 + y);

@@ -343,6 +343,17 @@ def subtract(
     noDataBit: int,
     nThreads: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]: ...
+def subtractInto(
+    output: npt.NDArray[np.float32],
+    image: npt.NDArray[np.float32],
+    otherImage: npt.NDArray[np.float32],
+    background: npt.ArrayLike,
+    spatial: SpatialFunction,
+    x0: int,
+    y0: int,
+    *,
+    nThreads: int,
+) -> None: ...
 
 maxAreaWidth: float
 
@@ -623,3 +634,24 @@ def tileLight(
 # --- sources: stars, moments
 
 # --- finishing of differences
+
+def correctDifference(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    unconvolved: npt.NDArray[np.float32],
+    convolved: npt.NDArray[np.float32],
+    factors: tuple[FloatArray, FloatArray, FloatArray, float] | None,
+    basis: npt.ArrayLike,
+    parameters: npt.ArrayLike,
+    spatial: SpatialFunction,
+    x0: int,
+    y0: int,
+    *,
+    divisor: float,
+    maskedKernelFraction: float,
+    badBits: int,
+    edgeBit: int,
+    noDataBit: int,
+    nThreads: int,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]: ...

@@ -115,8 +115,11 @@ class ImagePsfMatchTask(StarMatchTask):
                 result.backgroundModel,
                 isScienceConvolved=not convolveTemplate,
                 kernelSum=result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre),
+                rough=None if not convolveTemplate else result.roughDifference,
                 threads=self.threads,
             )
+        # It has become the difference, or is of no use.
+        result.roughDifference = None
         template = atOrigin(result.warpedExposure.maskedImage, scienceExposure.maskedImage)
         pixels = result.subtractedExposure.maskedImage
         displays.showDifference(template, result.matchedImage, scienceExposure, pixels, convolveTemplate)
@@ -187,8 +190,13 @@ class ImagePsfMatchTask(StarMatchTask):
         )
         with self.timer("subtract"):
             result.subtractedMaskedImage = subtractMatchedTemplate(
-                scienceMaskedImage, result.matchedImage, result.backgroundModel, self.threads
+                scienceMaskedImage,
+                result.matchedImage,
+                result.backgroundModel,
+                self.threads,
+                rough=result.roughDifference,
             )
+        result.roughDifference = None
         displays.showDifference(
             templateMaskedImage, result.matchedImage, scienceMaskedImage, result.subtractedMaskedImage
         )
@@ -219,7 +227,8 @@ class ImagePsfMatchTask(StarMatchTask):
         -------
         result : Struct
             ``matchedImage`` (also as ``psfMatchedMaskedImage``; without the background), ``psfMatchingKernel``,
-            ``backgroundModel``, ``kernelCellSet``, ``kernelFit``.
+            ``backgroundModel``, ``kernelCellSet``, ``kernelFit``, ``roughDifference`` (the difference by which blank
+            sky has refined the background, with the background as it was before; None unless it has).
 
         Raises
         ------
@@ -253,11 +262,11 @@ class ImagePsfMatchTask(StarMatchTask):
         displays.showSpatialCells(scienceMaskedImage, cellSet)
         with self.timer("convolve"):
             matched = fit.kernel.convolve(template, edgeHandlingOf(self.options), threads=self.threads)
-        options = self.options
+        options, rough = self.options, None
         if options.fitMethod == "regions" and options.fitForBackground and options.regions.refineBackground:
             with self.timer("background"):
-                difference = subtractMatchedTemplate(scienceMaskedImage, matched, fit.background, self.threads)
-                fit = replace(fit, background=refineBackground(difference, fit.background))
+                rough = subtractMatchedTemplate(scienceMaskedImage, matched, fit.background, self.threads)
+                fit = replace(fit, background=refineBackground(rough, fit.background))
         return Struct(
             matchedImage=matched,
             psfMatchedMaskedImage=matched,
@@ -265,6 +274,7 @@ class ImagePsfMatchTask(StarMatchTask):
             backgroundModel=fit.background,
             kernelCellSet=cellSet,
             kernelFit=fit,
+            roughDifference=rough,
         )
 
     # Parts

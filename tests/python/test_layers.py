@@ -81,6 +81,7 @@ headerGroups = [
         "background",
         "badPixels",
         "convolve",
+        "Correction",
         "sources",
         "StampQuality",
         "subtract",

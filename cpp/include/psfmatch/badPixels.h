@@ -35,7 +35,7 @@ struct FilledPixels {
     std::vector<FilledPixel> pixels;  // rowStart[y] .. rowStart[y + 1] - 1 belong to row y
 
     [[nodiscard]] bool empty() const { return pixels.empty(); }
-    [[nodiscard]] std::span<FilledPixel const> row(Index y) const;
+    [[nodiscard]] std::span<FilledPixel const> row(Index y) const;  // empty beyond the image
 };
 
 // value: mean of the nearest good pixels to the left, right, below and above (as many as there are), weighted by

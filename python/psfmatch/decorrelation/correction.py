@@ -37,7 +37,7 @@ MAX_ORDER = 4
 MAX_POWER_ERROR = 4e-3
 """Mean relative error of the noise power, over frequencies, that polynomials may leave anywhere on the lattice; no
 correlation of pixels comes out larger."""
-LATTICE = 7
+LATTICE = 5
 """Positions along each axis at which the correction is computed."""
 
 

@@ -128,6 +128,11 @@ class LinearCombinationKernel:
         return None if self._covariance is None else self._covariance.copy()
 
     @property
+    def coreFunction(self) -> _core.SpatialFunction:
+        """The spatial functions, for the core."""
+        return self._function
+
+    @property
     def isVarying(self) -> bool:
         """True if the kernel depends on position."""
         return self.order > 0
