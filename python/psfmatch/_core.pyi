@@ -1,5 +1,6 @@
 import enum
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -460,6 +461,11 @@ class StampEquations:
 # --- fit: stamps of regions
 
 # --- image: sky, noise, quality
+def quantiles(
+    values: npt.NDArray[Any], fractions: Sequence[float], good: npt.NDArray[np.bool_] | None = None
+) -> list[float]: ...
+def medianAndSigma(values: npt.NDArray[Any], good: npt.NDArray[np.bool_] | None = None) -> tuple[float, float]: ...
+def rowMedians(values: npt.NDArray[Any], good: npt.NDArray[np.bool_] | None = None) -> FloatArray: ...
 
 # --- sources: stars, moments
 
