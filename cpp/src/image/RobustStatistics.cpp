@@ -40,11 +40,11 @@ std::pair<Value, Value> neighbours(std::span<Value const> values, std::size_t ra
         auto const lower = sample.begin() + static_cast<std::ptrdiff_t>(std::clamp(middle - aside, 0.0, last));
         auto const upper = sample.begin() + static_cast<std::ptrdiff_t>(std::clamp(middle + aside, 0.0, last));
         auto const end = sample.begin() + static_cast<std::ptrdiff_t>(size);
-        std::nth_element(sample.begin(), lower, end);
-        std::nth_element(lower, upper, end);
+        std::nth_element(sample.begin(), upper, end);
         // Beyond the sample's ends may lie more.
-        Value const low = middle - aside < 0.0 ? -std::numeric_limits<Value>::infinity() : *lower;
         Value const high = middle + aside > last ? std::numeric_limits<Value>::infinity() : *upper;
+        std::nth_element(sample.begin(), lower, upper);
+        Value const low = middle - aside < 0.0 ? -std::numeric_limits<Value>::infinity() : *lower;
         std::size_t below = 0;
         std::size_t kept = 0;
         Value* const room = scratch.data();
