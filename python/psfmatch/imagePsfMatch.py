@@ -258,8 +258,8 @@ class ImagePsfMatchTask(StarMatchTask):
         config = self.kConfig
         if config.fitMethod == "regions" and config.fitForBackground and config.regionConfig.refineBackground:
             with self.timer("background"):
-                difference = subtractMatchedTemplate(scienceMaskedImage, matched, fit.background, self.threads)
-                fit = replace(fit, background=refineBackground(difference, fit.background))
+                background = refineBackground(scienceMaskedImage, matched, fit.background, self.threads)
+                fit = replace(fit, background=background)
         return Struct(
             matchedImage=matched,
             psfMatchedMaskedImage=matched,

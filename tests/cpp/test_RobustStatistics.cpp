@@ -52,6 +52,19 @@ TEST_CASE("quantiles are those of sorted lists") {
     }
 }
 
+TEST_CASE("values of a rank") {
+    std::vector<float> scratch;
+    std::vector<float> values(2000);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        values[i] = static_cast<float>(i * 7 % values.size());
+    }
+    for (std::size_t const rank : {0U, 1U, 999U, 1000U, 1999U}) {
+        CHECK(valueOfRank<float>(values, rank, scratch) == static_cast<float>(rank));
+    }
+    CHECK_THROWS_WITH_AS(static_cast<void>(valueOfRank<float>(values, 2000, scratch)), "no rank 2000 among 2000 values",
+                         std::invalid_argument);
+}
+
 TEST_CASE("quantiles are found where the sample misleads") {
     // Every value of the sample, one of each 64 or so, is larger than all others.
     std::vector<double> values(64 * 1024, 0.0);

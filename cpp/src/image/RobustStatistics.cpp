@@ -81,6 +81,15 @@ double quantileOf(std::span<Value const> values, double fraction, std::vector<Va
 }
 
 template <typename Value>
+Value valueOfRank(std::span<Value const> values, std::size_t rank, std::vector<Value>& scratch) {
+    if (rank >= values.size()) {
+        throw std::invalid_argument("no rank " + std::to_string(rank) + " among " + std::to_string(values.size()) +
+                                    " values");
+    }
+    return neighbours(values, rank, scratch).first;
+}
+
+template <typename Value>
 MedianAndSigma medianAndSigma(std::span<Value> values, std::vector<Value>& scratch) {
     MedianAndSigma result;
     result.median = quantileOf<Value>(values, 0.5, scratch);
@@ -94,6 +103,8 @@ MedianAndSigma medianAndSigma(std::span<Value> values, std::vector<Value>& scrat
 
 template double quantileOf<float>(std::span<float const>, double, std::vector<float>&);
 template double quantileOf<double>(std::span<double const>, double, std::vector<double>&);
+template float valueOfRank<float>(std::span<float const>, std::size_t, std::vector<float>&);
+template double valueOfRank<double>(std::span<double const>, std::size_t, std::vector<double>&);
 template MedianAndSigma medianAndSigma<float>(std::span<float>, std::vector<float>&);
 template MedianAndSigma medianAndSigma<double>(std::span<double>, std::vector<double>&);
 

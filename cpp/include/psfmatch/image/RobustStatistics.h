@@ -19,6 +19,10 @@ inline constexpr double sigmaPerMad = 1.4826;
 template <typename Value>
 [[nodiscard]] double quantileOf(std::span<Value const> values, double fraction, std::vector<Value>& scratch);
 
+// The value before which `rank` others come in ascending order. Values must not be NaN.
+template <typename Value>
+[[nodiscard]] Value valueOfRank(std::span<Value const> values, std::size_t rank, std::vector<Value>& scratch);
+
 struct MedianAndSigma {
     double median = std::numeric_limits<double>::quiet_NaN();
     double sigma = std::numeric_limits<double>::quiet_NaN();  // sigmaPerMad times the median absolute deviation
