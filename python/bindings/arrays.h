@@ -7,6 +7,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,89 @@ inline MaskedImageView maskedViewOf(py::array const& image, py::array const& var
     }
     return view;
 }
+
+// The numbers of an array of any shape and strides, in C order: those that are not NaN, and for which the booleans of
+// the same shape are true; `good` may be None. Python objects are not touched after the construction.
+template <typename Value>
+class ValueReader {
+public:
+    ValueReader(py::array const& values, py::object const& good)
+        : data_(static_cast<char const*>(values.data())),
+          shape_(values.shape(), values.shape() + values.ndim()),
+          strides_(values.strides(), values.strides() + values.ndim()) {
+        if (!values.dtype().equal(py::dtype::of<Value>())) {
+            throw py::type_error("values have dtype " + std::string(py::str(values.dtype())) + ", must be native " +
+                                 std::string(py::str(py::dtype::of<Value>())));
+        }
+        if (!good.is_none()) {
+            auto const flags = py::cast<py::array>(good);
+            if (!flags.dtype().equal(py::dtype::of<bool>())) {
+                throw py::type_error("good has dtype " + std::string(py::str(flags.dtype())) + ", must be bool");
+            }
+            if (std::vector<py::ssize_t>(flags.shape(), flags.shape() + flags.ndim()) != shape_) {
+                throw py::value_error("values and good differ in shape");
+            }
+            good_ = static_cast<char const*>(flags.data());
+            goodStrides_.assign(flags.strides(), flags.strides() + flags.ndim());
+        } else {
+            goodStrides_.assign(strides_.size(), 0);
+        }
+        for (py::ssize_t const side : shape_) {
+            size_ *= static_cast<std::size_t>(side);
+        }
+    }
+
+    [[nodiscard]] std::size_t nRows() const { return shape_.empty() ? 1 : static_cast<std::size_t>(shape_.front()); }
+
+    // Of the whole array.
+    void read(std::vector<Value>& found) const {
+        found.resize(size_);
+        Value* next = found.data();
+        if (size_ > 0) {
+            readFrom(0, data_, good_, next);
+        }
+        found.resize(static_cast<std::size_t>(next - found.data()));
+    }
+
+    // Of one index of the first axis.
+    void readRow(std::size_t row, std::vector<Value>& found) const {
+        found.resize(size_ / nRows());
+        Value* next = found.data();
+        auto const index = static_cast<py::ssize_t>(row);
+        if (size_ > 0) {
+            readFrom(1, data_ + index * strides_[0], good_ ? good_ + index * goodStrides_[0] : nullptr, next);
+        }
+        found.resize(static_cast<std::size_t>(next - found.data()));
+    }
+
+private:
+    void readFrom(std::size_t axis, char const* data, char const* good, Value*& next) const {
+        if (axis + 1 < shape_.size()) {
+            for (py::ssize_t i = 0; i < shape_[axis]; ++i) {
+                readFrom(axis + 1, data + i * strides_[axis], good ? good + i * goodStrides_[axis] : nullptr, next);
+            }
+            return;
+        }
+        bool const isLast = axis < shape_.size();
+        py::ssize_t const count = isLast ? shape_[axis] : 1;
+        py::ssize_t const step = isLast ? strides_[axis] : 0;
+        py::ssize_t const goodStep = isLast ? goodStrides_[axis] : 0;
+        for (py::ssize_t i = 0; i < count; ++i) {
+            Value value;
+            std::memcpy(&value, data + i * step, sizeof(Value));
+            bool const counts = good == nullptr || good[i * goodStep] != 0;
+            *next = value;
+            next += static_cast<py::ssize_t>(counts & (value == value));
+        }
+    }
+
+    char const* data_;
+    char const* good_ = nullptr;
+    std::vector<py::ssize_t> shape_;
+    std::vector<py::ssize_t> strides_;
+    std::vector<py::ssize_t> goodStrides_;
+    std::size_t size_ = 1;
+};
 
 // (n, height, width), or one kernel (height, width)
 inline KernelBasis basisOf(DoubleArray const& array) {

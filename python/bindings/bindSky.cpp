@@ -1,8 +1,359 @@
+#include <pybind11/stl.h>
+
 #include "arrays.h"
 #include "module.h"
+#include "psfmatch/image/BlankSky.h"
+#include "psfmatch/image/BrightPixels.h"
+#include "psfmatch/image/LeastSquares.h"
+#include "psfmatch/image/RobustStatistics.h"
+#include "psfmatch/image/SkyNoise.h"
+#include "psfmatch/image/SourceResiduals.h"
+#include "psfmatch/image/WindowedCentroid.h"
 
 namespace psfmatch::python {
 
-void bindSky(py::module_& /*module*/) {}
+namespace {
+
+template <typename Value>
+std::vector<double> quantilesOf(py::array const& values, py::object const& good, std::vector<double> const& fractions) {
+    ValueReader<Value> const reader(values, good);
+    py::gil_scoped_release const release;
+    std::vector<Value> list;
+    std::vector<Value> scratch;
+    reader.read(list);
+    std::vector<double> found;
+    for (double const fraction : fractions) {
+        found.push_back(quantileOf<Value>(list, fraction, scratch));
+    }
+    return found;
+}
+
+template <typename Value>
+MedianAndSigma medianAndSigmaOf(py::array const& values, py::object const& good) {
+    ValueReader<Value> const reader(values, good);
+    py::gil_scoped_release const release;
+    std::vector<Value> list;
+    std::vector<Value> scratch;
+    reader.read(list);
+    return medianAndSigma<Value>(list, scratch);
+}
+
+template <typename Value>
+py::array_t<double> rowMediansOf(py::array const& values, py::object const& good) {
+    if (values.ndim() == 0) {
+        throw py::value_error("values must have a first axis");
+    }
+    ValueReader<Value> const reader(values, good);
+    py::array_t<double> result(static_cast<py::ssize_t>(reader.nRows()));
+    double* const medians = result.mutable_data();
+    {
+        py::gil_scoped_release const release;
+        std::vector<Value> list;
+        std::vector<Value> scratch;
+        for (std::size_t row = 0; row < reader.nRows(); ++row) {
+            reader.readRow(row, list);
+            medians[row] = quantileOf<Value>(list, 0.5, scratch);
+        }
+    }
+    return result;
+}
+
+bool isSingle(py::array const& values) {
+    return values.dtype().equal(py::dtype::of<float>());
+}
+
+template <typename Value, typename Given>
+py::array_t<Value> planeOf(std::vector<Given> const& pixels, BlankSky const& sky) {
+    py::array_t<Value> array({sky.nWindows(), sky.height, sky.width});
+    std::copy(pixels.begin(), pixels.end(), array.mutable_data());
+    return array;
+}
+
+template <typename Value>
+py::array_t<Value> listArray(std::vector<Value> const& values) {
+    return py::array_t<Value>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+void bindBlankSky(py::module_& module) {
+    py::class_<BlankSky>(module, "BlankSky")
+        .def_property_readonly("values", [](BlankSky const& sky) { return planeOf<float>(sky.values, sky); })
+        .def_property_readonly("pulls", [](BlankSky const& sky) { return planeOf<float>(sky.pulls, sky); })
+        .def_property_readonly("variances", [](BlankSky const& sky) { return planeOf<float>(sky.variances, sky); })
+        .def_property_readonly("isBlank", [](BlankSky const& sky) { return planeOf<bool>(sky.isBlank, sky); })
+        .def_property_readonly("tops", [](BlankSky const& sky) { return listArray(sky.tops); })
+        .def_property_readonly("lefts", [](BlankSky const& sky) { return listArray(sky.lefts); })
+        .def_readonly("nPixels", &BlankSky::nPixels)
+        .def_readonly("freedom", &BlankSky::freedom)
+        .def("pullWidth", &pullWidth, py::call_guard<py::gil_scoped_release>())
+        .def("widths",
+             [](BlankSky const& sky) {
+                 BlankSkyWidths found;
+                 {
+                     py::gil_scoped_release const release;
+                     found = widths(sky);
+                 }
+                 return py::make_tuple(found.pulls, found.values, found.medianVariance);
+             })
+        .def(
+            "laggedProducts",
+            [](BlankSky const& sky, Index maxLag, int nThreads) {
+                auto const execution = interruptible(nThreads);
+                LaggedProducts found;
+                {
+                    py::gil_scoped_release const release;
+                    found = laggedProducts(sky, maxLag, execution);
+                }
+                return py::make_tuple(arrayOf(found.means), arrayOf(found.counts));
+            },
+            py::arg("maxLag"), py::kw_only(), py::arg("nThreads") = 1)
+        .def(
+            "cellMeans",
+            [](BlankSky const& sky, Index minPixels) {
+                CellMeans found;
+                {
+                    py::gil_scoped_release const release;
+                    found = cellMeans(sky, minPixels);
+                }
+                return py::make_tuple(listArray(found.x), listArray(found.y), listArray(found.means),
+                                      listArray(found.errors));
+            },
+            py::arg("minPixels"));
+    module.def(
+        "findBlankSky",
+        [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits, Index maxPixels,
+           int nThreads) {
+            auto const view = maskedViewOf(image, variance, mask);
+            auto const execution = interruptible(nThreads);
+            BlankSkyControl control;
+            control.maxPixels = maxPixels;
+            py::gil_scoped_release const release;
+            return findBlankSky(view, badBits, control, execution);
+        },
+        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::kw_only(),
+        py::arg("maxPixels") = BlankSkyControl{}.maxPixels, py::arg("nThreads") = 1);
+    module.def(
+        "findBlankSkyOfDifference",
+        [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,
+           py::array const& otherImage, py::array const& otherVariance, py::array const& otherMask, MaskPixel otherBits,
+           Index maxPixels, int nThreads) {
+            auto const view = maskedViewOf(image, variance, mask);
+            auto const other = maskedViewOf(otherImage, otherVariance, otherMask);
+            auto const execution = interruptible(nThreads);
+            BlankSkyControl control;
+            control.maxPixels = maxPixels;
+            py::gil_scoped_release const release;
+            return findBlankSky(view, badBits, other, otherBits, control, execution);
+        },
+        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::arg("otherImage"),
+        py::arg("otherVariance"), py::arg("otherMask"), py::arg("otherBits"), py::kw_only(),
+        py::arg("maxPixels") = BlankSkyControl{}.maxPixels, py::arg("nThreads") = 1);
+    module.def(
+        "leastSquares",
+        [](DoubleArray const& terms, DoubleArray const& values, DoubleArray const& errors) {
+            auto const matrix = matrixOf(terms, "terms");
+            auto const data = vectorOf(values, "values");
+            auto const deviations = vectorOf(errors, "errors");
+            LeastSquares found;
+            {
+                py::gil_scoped_release const release;
+                found = leastSquares(matrix, data, deviations);
+            }
+            return py::make_tuple(arrayOf(found.solution), arrayOf(found.covariance));
+        },
+        py::arg("terms"), py::arg("values"), py::arg("errors"));
+}
+
+void bindSaturation(py::module_& module) {
+    py::class_<BrightPixels>(module, "BrightPixels")
+        .def_readonly("sky", &BrightPixels::sky)
+        .def_readonly("noise", &BrightPixels::noise)
+        .def_property_readonly("counts", [](BrightPixels const& pixels) { return listArray(pixels.counts); })
+        .def_readonly("nFlagged", &BrightPixels::nFlagged);
+    py::class_<Plateau>(module, "Plateau")
+        .def_readonly("level", &Plateau::level)
+        .def_readonly("nPixels", &Plateau::nPixels)
+        .def_readonly("nExpected", &Plateau::nExpected)
+        .def_readonly("nAbove", &Plateau::nAbove)
+        .def_readonly("nUnflagged", &Plateau::nUnflagged);
+    module.def(
+        "brightPixels",
+        [](py::array const& image, py::array const& mask, MaskPixel saturated, MaskPixel defects, int nThreads) {
+            auto const pixels = viewOf<float>(image, "image");
+            auto const planes = viewOf<MaskPixel>(mask, "mask");
+            auto const execution = interruptible(nThreads);
+            py::gil_scoped_release const release;
+            return brightPixels(pixels, planes, {saturated, defects}, execution);
+        },
+        py::arg("image"), py::arg("mask"), py::kw_only(), py::arg("saturated"), py::arg("defects"),
+        py::arg("nThreads") = 1);
+    module.def(
+        "findPlateau",
+        [](BrightPixels const& pixels, Index minPixels, double minExcess) {
+            PlateauControl control;
+            control.minPixels = minPixels;
+            control.minExcess = minExcess;
+            py::gil_scoped_release const release;
+            return findPlateau(pixels, control);
+        },
+        py::arg("pixels"), py::kw_only(), py::arg("minPixels") = PlateauControl{}.minPixels,
+        py::arg("minExcess") = PlateauControl{}.minExcess);
+    module.def(
+        "flagSaturation",
+        [](py::array const& image, py::array const& mask, MaskPixel saturated, MaskPixel defects, double level,
+           bool countsHidden, double growth, int nThreads) -> py::object {
+            auto const pixels = viewOf<float>(image, "image");
+            auto const planes = viewOf<MaskPixel>(mask, "mask");
+            py::array_t<MaskPixel> flags({planes.rows(), planes.cols()});
+            auto const target = mutableViewOf<MaskPixel>(flags, "flags");
+            auto const execution = interruptible(nThreads);
+            bool isAny = false;
+            {
+                py::gil_scoped_release const release;
+                isAny = flagSaturation(pixels, planes, {saturated, defects, level, countsHidden, growth}, execution,
+                                       target);
+            }
+            return isAny ? py::object(flags) : py::object(py::none());
+        },
+        py::arg("image"), py::arg("mask"), py::kw_only(), py::arg("saturated"), py::arg("defects"), py::arg("level"),
+        py::arg("countsHidden") = false, py::arg("growth") = 0.0, py::arg("nThreads") = 1);
+    module.def(
+        "planesOf",
+        [](py::array const& mask, int nThreads) {
+            auto const planes = viewOf<MaskPixel>(mask, "mask");
+            auto const execution = interruptible(nThreads);
+            py::gil_scoped_release const release;
+            return planesOf(planes, execution);
+        },
+        py::arg("mask"), py::kw_only(), py::arg("nThreads") = 1);
+}
+
+void bindQuality(py::module_& module) {
+    module.def(
+        "skyNoise",
+        [](py::array const& image, py::array const& variance, py::array const& mask, py::array const& templateImage,
+           py::array const& scienceImage, MaskPixel badBits, MaskPixel noData, MaskPixel edge, int nThreads) {
+            auto const difference = maskedViewOf(image, variance, mask);
+            auto const before = viewOf<float>(templateImage, "templateImage");
+            auto const other = viewOf<float>(scienceImage, "scienceImage");
+            auto const execution = interruptible(nThreads);
+            SkyNoiseControl control;
+            control.badBits = badBits;
+            control.noData = noData;
+            control.edge = edge;
+            SkyNoise found;
+            {
+                py::gil_scoped_release const release;
+                found = skyNoise(difference, before, other, control, execution);
+            }
+            using namespace py::literals;
+            return py::dict("nPixels"_a = found.nPixels, "robust"_a = found.robust, "median"_a = found.median,
+                            "level"_a = found.level, "outlierFraction"_a = found.outlierFraction, "lag1"_a = found.lag1,
+                            "absolute"_a = found.absolute, "sigma"_a = found.sigma,
+                            "maskedFraction"_a = found.maskedFraction, "noDataFraction"_a = found.noDataFraction);
+        },
+        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("templateImage"), py::arg("scienceImage"),
+        py::kw_only(), py::arg("badBits"), py::arg("noData"), py::arg("edge"), py::arg("nThreads") = 1);
+    module.def(
+        "pullNoise",
+        [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits, Index step) {
+            auto const view = maskedViewOf(image, variance, mask);
+            PullNoise found;
+            {
+                py::gil_scoped_release const release;
+                found = pullNoise(view, badBits, step);
+            }
+            return py::make_tuple(found.sigma, found.median, found.nPixels);
+        },
+        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::kw_only(), py::arg("step") = 1);
+    py::class_<Peaks>(module, "Peaks")
+        .def_property_readonly("x", [](Peaks const& peaks) { return listArray(peaks.x); })
+        .def_property_readonly("y", [](Peaks const& peaks) { return listArray(peaks.y); })
+        .def_readonly("saturatedFraction", &Peaks::saturatedFraction);
+    module.def(
+        "findPeaks",
+        [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,
+           MaskPixel saturated, int nThreads) {
+            auto const view = maskedViewOf(image, variance, mask);
+            auto const execution = interruptible(nThreads);
+            PeaksControl control;
+            control.badBits = badBits;
+            control.saturated = saturated;
+            py::gil_scoped_release const release;
+            return findPeaks(view, control, execution);
+        },
+        py::arg("image"), py::arg("variance"), py::arg("mask"), py::kw_only(), py::arg("badBits"), py::arg("saturated"),
+        py::arg("nThreads") = 1);
+    module.def(
+        "sourceFigures",
+        [](py::array const& image, py::array const& variance, py::array const& mask, py::array const& templateImage,
+           py::array const& scienceImage, Peaks const& templatePeaks, Peaks const& sciencePeaks, double kernelSum,
+           double skyAbsolute, MaskPixel badBits, std::vector<double> signalToNoiseEdges, int nThreads) {
+            auto const difference = maskedViewOf(image, variance, mask);
+            auto const before = viewOf<float>(templateImage, "templateImage");
+            auto const other = viewOf<float>(scienceImage, "scienceImage");
+            auto const execution = interruptible(nThreads);
+            SourceResidualsControl control;
+            control.badBits = badBits;
+            SourceFiguresControl figuresControl;
+            figuresControl.signalToNoiseEdges = std::move(signalToNoiseEdges);
+            SourceFigures found;
+            {
+                py::gil_scoped_release const release;
+                auto const sources = sourceResiduals(difference, before, other, templatePeaks, sciencePeaks, kernelSum,
+                                                     control, execution);
+                found = figuresOf(sources, skyAbsolute, before.rows(), before.cols(), figuresControl);
+            }
+            using namespace py::literals;
+            py::dict figures(
+                "nSources"_a = found.nSources, "nRemaining"_a = found.nRemaining, "robust"_a = found.robust,
+                "plain"_a = found.plain, "worstRegion"_a = found.worstRegion, "badFraction"_a = found.badFraction,
+                "fluxMean"_a = found.fluxMean, "fluxScatter"_a = found.fluxScatter, "fluxError"_a = found.fluxError,
+                "footprintRatioMean"_a = found.footprintRatioMean, "footprintRatioStdev"_a = found.footprintRatioStdev);
+            return py::make_tuple(figures, found.binCounts, found.binMedians);
+        },
+        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("templateImage"), py::arg("scienceImage"),
+        py::arg("templatePeaks"), py::arg("sciencePeaks"), py::kw_only(), py::arg("kernelSum"), py::arg("skyAbsolute"),
+        py::arg("badBits"), py::arg("signalToNoiseEdges"), py::arg("nThreads") = 1);
+    module.def(
+        "windowedCentroid",
+        [](DoubleArray const& stamp, double sigma, int nPasses) {
+            if (stamp.ndim() != 2) {
+                throw py::value_error("a stamp has two dimensions");
+            }
+            Centroid const found = windowedCentroid(
+                {stamp.data(), stamp.shape(0), stamp.shape(1), Eigen::OuterStride<>(stamp.shape(1))}, sigma, nPasses);
+            return py::make_tuple(found.x, found.y);
+        },
+        py::arg("stamp"), py::kw_only(), py::arg("sigma"), py::arg("nPasses"));
+}
+
+}  // namespace
+
+void bindSky(py::module_& module) {
+    bindBlankSky(module);
+    bindSaturation(module);
+    bindQuality(module);
+    module.def(
+        "quantiles",
+        [](py::array const& values, std::vector<double> const& fractions, py::object const& good) {
+            return isSingle(values) ? quantilesOf<float>(values, good, fractions)
+                                    : quantilesOf<double>(values, good, fractions);
+        },
+        py::arg("values"), py::arg("fractions"), py::arg("good") = py::none());
+    module.def(
+        "medianAndSigma",
+        [](py::array const& values, py::object const& good) {
+            MedianAndSigma const found =
+                isSingle(values) ? medianAndSigmaOf<float>(values, good) : medianAndSigmaOf<double>(values, good);
+            return py::make_tuple(found.median, found.sigma);
+        },
+        py::arg("values"), py::arg("good") = py::none());
+    module.def(
+        "rowMedians",
+        [](py::array const& values, py::object const& good) {
+            return isSingle(values) ? rowMediansOf<float>(values, good) : rowMediansOf<double>(values, good);
+        },
+        py::arg("values"), py::arg("good") = py::none());
+}
 
 }  // namespace psfmatch::python

@@ -1,5 +1,6 @@
 import enum
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -630,6 +631,157 @@ def tileLight(
 ) -> FloatArray: ...
 
 # --- image: sky, noise, quality
+def quantiles(
+    values: npt.NDArray[Any], fractions: Sequence[float], good: npt.NDArray[np.bool_] | None = None
+) -> list[float]: ...
+def medianAndSigma(values: npt.NDArray[Any], good: npt.NDArray[np.bool_] | None = None) -> tuple[float, float]: ...
+def rowMedians(values: npt.NDArray[Any], good: npt.NDArray[np.bool_] | None = None) -> FloatArray: ...
+
+class BlankSky:
+    @property
+    def values(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def pulls(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def variances(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def isBlank(self) -> npt.NDArray[np.bool_]: ...
+    @property
+    def tops(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def lefts(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def nPixels(self) -> int: ...
+    @property
+    def freedom(self) -> float: ...
+    def pullWidth(self) -> float: ...
+    def widths(self) -> tuple[float, float, float]: ...
+    def laggedProducts(self, maxLag: int, *, nThreads: int = 1) -> tuple[FloatArray, FloatArray]: ...
+    def cellMeans(self, minPixels: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]: ...
+
+def findBlankSky(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    *,
+    maxPixels: int = 300_000,
+    nThreads: int = 1,
+) -> BlankSky: ...
+def findBlankSkyOfDifference(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    otherImage: npt.NDArray[np.float32],
+    otherVariance: npt.NDArray[np.float32],
+    otherMask: npt.NDArray[np.int32],
+    otherBits: int,
+    *,
+    maxPixels: int = 300_000,
+    nThreads: int = 1,
+) -> BlankSky: ...
+def leastSquares(
+    terms: npt.ArrayLike, values: npt.ArrayLike, errors: npt.ArrayLike
+) -> tuple[FloatArray, FloatArray]: ...
+
+class BrightPixels:
+    @property
+    def sky(self) -> float: ...
+    @property
+    def noise(self) -> float: ...
+    @property
+    def counts(self) -> FloatArray: ...
+    @property
+    def nFlagged(self) -> int: ...
+
+class Plateau:
+    @property
+    def level(self) -> float: ...
+    @property
+    def nPixels(self) -> int: ...
+    @property
+    def nExpected(self) -> float: ...
+    @property
+    def nAbove(self) -> int: ...
+    @property
+    def nUnflagged(self) -> int: ...
+
+def brightPixels(
+    image: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    *,
+    saturated: int,
+    defects: int,
+    nThreads: int = 1,
+) -> BrightPixels: ...
+def findPlateau(pixels: BrightPixels, *, minPixels: int = 9, minExcess: float = 3.0) -> Plateau | None: ...
+def flagSaturation(
+    image: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    *,
+    saturated: int,
+    defects: int,
+    level: float,
+    countsHidden: bool = False,
+    growth: float = 0.0,
+    nThreads: int = 1,
+) -> npt.NDArray[np.int32] | None: ...
+def planesOf(mask: npt.NDArray[np.int32], *, nThreads: int = 1) -> int: ...
+def skyNoise(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    templateImage: npt.NDArray[np.float32],
+    scienceImage: npt.NDArray[np.float32],
+    *,
+    badBits: int,
+    noData: int,
+    edge: int,
+    nThreads: int = 1,
+) -> dict[str, Any]: ...
+def pullNoise(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    *,
+    step: int = 1,
+) -> tuple[float, float, int]: ...
+
+class Peaks:
+    @property
+    def x(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def y(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def saturatedFraction(self) -> float: ...
+
+def findPeaks(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    *,
+    badBits: int,
+    saturated: int,
+    nThreads: int = 1,
+) -> Peaks: ...
+def sourceFigures(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    templateImage: npt.NDArray[np.float32],
+    scienceImage: npt.NDArray[np.float32],
+    templatePeaks: Peaks,
+    sciencePeaks: Peaks,
+    *,
+    kernelSum: float,
+    skyAbsolute: float,
+    badBits: int,
+    signalToNoiseEdges: Sequence[float],
+    nThreads: int = 1,
+) -> tuple[dict[str, Any], list[int], list[float]]: ...
+def windowedCentroid(stamp: npt.ArrayLike, *, sigma: float, nPasses: int) -> tuple[float, float]: ...
 
 # --- sources: stars, moments
 

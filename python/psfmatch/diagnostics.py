@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch import _core
 from psfmatch.cells import CandidateStatus, SpatialCellSet
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
@@ -148,14 +149,6 @@ def differenceNoise(
         Pixels used, on a regular grid.
     """
     step = max(1, math.isqrt(difference.image.size // maxPixels))
-    image = difference.image[::step, ::step].astype(np.float64)
-    variance = difference.variance[::step, ::step].astype(np.float64)
     bits = difference.mask.getPlaneBitMask(excludePlanes, ignoreMissing=True)
-    good = (np.asarray(difference.mask)[::step, ::step] & bits) == 0
-    good &= np.isfinite(image) & np.isfinite(variance) & (variance > 0.0)
-    if not good.any():
-        return DifferenceNoise(math.nan, math.nan, 0)
-    pull = image[good] / np.sqrt(variance[good])
-    middle = np.median(pull)
-    spread = 1.4826 * np.median(np.abs(pull - middle))
-    return DifferenceNoise(float(spread), float(middle), int(pull.size))
+    found = _core.pullNoise(difference.image, difference.variance, np.asarray(difference.mask), bits, step=step)
+    return DifferenceNoise(*found)

@@ -262,11 +262,11 @@ class ImagePsfMatchTask(StarMatchTask):
         displays.showSpatialCells(scienceMaskedImage, cellSet)
         with self.timer("convolve"):
             matched = fit.kernel.convolve(template, edgeHandlingOf(self.options), threads=self.threads)
-        options, rough = self.options, None
+        options = self.options
         if options.fitMethod == "regions" and options.fitForBackground and options.regions.refineBackground:
             with self.timer("background"):
-                rough = subtractMatchedTemplate(scienceMaskedImage, matched, fit.background, self.threads)
-                fit = replace(fit, background=refineBackground(rough, fit.background))
+                background = refineBackground(scienceMaskedImage, matched, fit.background, self.threads)
+                fit = replace(fit, background=background)
         return Struct(
             matchedImage=matched,
             psfMatchedMaskedImage=matched,

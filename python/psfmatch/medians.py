@@ -1,29 +1,63 @@
-"""Medians of many small sets of pixels at once, such as the surroundings of every star of a list."""
+"""Medians, quantiles and robust widths of arrays: the one place for them.
+
+Everywhere NaN, and what `good` does not mark, takes no part; arrays may have any shape, strides and kind of number.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["medians"]
+from psfmatch import _core
+
+__all__ = ["SIGMA_PER_QUARTILES", "madSigma", "median", "medianAndSigma", "medians", "quantiles", "quartileSigma"]
+
+Values = npt.NDArray[Any]
+Good = npt.NDArray[np.bool_] | None
+
+SIGMA_PER_QUARTILES = 0.7413
+"""Standard deviation of a Gaussian in units of its interquartile range."""
 
 
-def medians(values: npt.NDArray[np.floating[Any]], good: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Return the median of the good values of each of n sets, (n,).
+def median(values: Values, good: Good = None) -> float:
+    """Return the median, of even numbers the mean of the two in the middle; NaN of no values."""
+    return _core.quantiles(_numbers(values), [0.5], good)[0]
 
-    Parameters
-    ----------
-    values, good : (n, ...)
-        Good values must not be NaN; a set without any has the median NaN.
+
+def quantiles(values: Values, fractions: Sequence[float], good: Good = None) -> list[float]:
+    """Return quantiles at fractions of 0 to 1, linear between the values beside each; NaN of no values."""
+    return _core.quantiles(_numbers(values), fractions, good)
+
+
+def medianAndSigma(values: Values, good: Good = None) -> tuple[float, float]:
+    """Return the median, and 1.4826 times the median absolute deviation from it; NaN of no values."""
+    return _core.medianAndSigma(_numbers(values), good)
+
+
+def madSigma(values: Values, good: Good = None) -> float:
+    """Return 1.4826 times the median absolute deviation from the median; NaN of no values."""
+    return _core.medianAndSigma(_numbers(values), good)[1]
+
+
+def quartileSigma(values: Values, good: Good = None) -> float:
+    """Return 0.7413 times the interquartile range; NaN of no values."""
+    low, high = _core.quantiles(_numbers(values), [0.25, 0.75], good)
+    return SIGMA_PER_QUARTILES * (high - low)
+
+
+def medians(values: Values, good: Good = None) -> npt.NDArray[np.float64]:
+    """Return the median of each of n sets (n, ...) of values, (n,), such as the surroundings of every star of a list.
+
+    A set without any value has the median NaN.
     """
-    # What is not good sorts to the end.
-    ordered = np.where(good, values, values.dtype.type(np.inf)).reshape(len(values), math.prod(values.shape[1:]))
-    ordered.sort(axis=1)
-    count = np.count_nonzero(good.reshape(ordered.shape), axis=1)
-    rows, lower, upper = np.arange(len(ordered)), np.maximum(count - 1, 0) // 2, np.maximum(count, 1) // 2
-    # Of even numbers the mean of the two in the middle.
-    middle = 0.5 * (ordered[rows, lower].astype(np.float64) + ordered[rows, upper])
-    return np.where(count > 0, middle, np.nan)
+    return _core.rowMedians(_numbers(values), good)
+
+
+def _numbers(values: Values) -> Values:
+    """Return an array in float32 or float64 of this machine."""
+    values = np.asarray(values)
+    isSingle = values.dtype.kind == "f" and values.dtype.itemsize <= 4
+    return values.astype(np.float32 if isSingle else np.float64, copy=False)

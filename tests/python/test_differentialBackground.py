@@ -26,7 +26,7 @@ def sky(order, seed=0):
 
 
 def masked(pixels, mask=None):
-    return MaskedImage(pixels.astype(np.float32), mask, np.full(SHAPE, NOISE**2, np.float32), XY0)
+    return MaskedImage(pixels.astype(np.float32), mask, np.full(SHAPE, 0.5 * NOISE**2, np.float32), XY0)
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
@@ -42,15 +42,17 @@ def test_backgroundIsFound(order):
     before = makeSpatialFunction(
         "chebyshev1", np.ones_like(truth.scaledParameters), frame, np.eye(len(truth.parameters))
     )
-    image = masked(pixels, mask)
-    kept = image.image.copy()
-    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    image = masked(pixels - before(columns + XY0[0], rows + XY0[1]), mask)
-    found = refineBackground(image, before)
+    # Half of the variance is that of the other image, whose own light goes off.
+    light = 1000.0 * np.exp(-0.5 * ((np.arange(SHAPE[1]) - 70.0) / 3.0) ** 2) * np.ones((SHAPE[0], 1))
+    science, matched = masked(pixels + light, mask), masked(light)
+    kept = science.image.copy()
+    found = refineBackground(science, matched, before, threads=2)
+    again = refineBackground(science, matched, before)
+    np.testing.assert_array_equal(found.scaledParameters, again.scaledParameters)
     errors = np.sqrt(np.diag(found.covariance))
     assert np.all(errors < 0.12)
     assert np.all(np.abs(found.scaledParameters - truth.scaledParameters) < 4.0 * errors)
-    assert np.array_equal(kept, masked(pixels, mask).image, equal_nan=True)
+    assert np.array_equal(kept, science.image, equal_nan=True)
 
 
 def test_tooLittleSky():
@@ -58,9 +60,11 @@ def test_tooLittleSky():
     pixels, truth, _ = sky(2)
     mask = Mask(np.zeros(SHAPE, np.int32))
     mask[:] = mask.getPlaneBitMask("SAT")
-    assert refineBackground(masked(pixels, mask), truth) is truth
+    nothing = masked(np.zeros(SHAPE))
+    assert refineBackground(masked(pixels, mask), nothing, truth) is truth
+    assert refineBackground(nothing, masked(pixels, mask), truth) is truth
     small = MaskedImage(np.zeros((40, 40), np.float32), None, np.ones((40, 40), np.float32))
-    assert refineBackground(small, truth) is truth
+    assert refineBackground(small, small, truth) is truth
 
 
 def test_cornersOfSparseFields():

@@ -54,7 +54,7 @@ def finish(
     difference, varianceFactor = plain, 1.0
     if steps.doScaleVariance:
         with made.task.timer("scaleVariance"):
-            varianceFactor, choice = _chooseVarianceFactor(plain)
+            varianceFactor, choice = _chooseVarianceFactor(plain, threads)
             choices = (*choices, choice)
         if varianceFactor != 1.0:
             difference = plain.withPixels(multiplyVariance(plain.maskedImage, varianceFactor, threads))
@@ -116,6 +116,7 @@ def finish(
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 caps=made.caps,
+                threads=threads,
             )
         log.info("Grade %s", "; ".join(quality.reasons))
     return SubtractionResult(
@@ -142,10 +143,10 @@ def finish(
     )
 
 
-def _chooseVarianceFactor(difference: Exposure) -> tuple[float, Choice]:
+def _chooseVarianceFactor(difference: Exposure, threads: int) -> tuple[float, Choice]:
     """Return what the difference's variance plane is to be multiplied by: 1 unless its sky says otherwise."""
     try:
-        factor = measureVarianceFactor(difference.maskedImage)
+        factor = measureVarianceFactor(difference.maskedImage, threads=threads)
     except InputImagesError as error:
         log.warning("The difference's variance plane is left as it is: %s", error)
         factor = 1.0

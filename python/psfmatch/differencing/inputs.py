@@ -49,7 +49,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
     record = Preparation()
     if steps.doFindSaturation:
         with task.timer("saturation"):
-            found = mapThreads(findSaturation, (template, science), threads)
+            found = [findSaturation(image, threads) for image in (template, science)]
         record = replace(
             record,
             templateSaturation=found[0].level,
@@ -61,7 +61,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
             log.info("%s", choices[-1].sentence)
     if steps.doScaleVariance:
         with task.timer("scaleVariance"):
-            scalings = mapThreads(_varianceScaling, (template, science), threads)
+            scalings = [_varianceScaling(image, threads) for image in (template, science)]
         factors = [factor for factor, _ in scalings]
         record = replace(record, templateVarianceFactor=factors[0], scienceVarianceFactor=factors[1])
         for name, (factor, reason) in zip(("template", "science image"), scalings, strict=True):
@@ -101,10 +101,10 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
     return Inputs(template, science, sources, record, alignment, coverage, tuple(choices))
 
 
-def _varianceScaling(image: Exposure) -> tuple[float, str]:
+def _varianceScaling(image: Exposure, threads: int) -> tuple[float, str]:
     """Return the factor that brings the variance plane to the noise of the sky, and why; 1 if they do not compare."""
     try:
-        factor = measureVarianceFactor(image.maskedImage)
+        factor = measureVarianceFactor(image.maskedImage, threads=threads)
     except InputImagesError as error:
         log.warning("The variance plane is left as it is: %s", error)
         return 1.0, f"left as it is: {error}."

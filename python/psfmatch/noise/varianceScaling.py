@@ -16,8 +16,9 @@ import numpy as np
 
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
-from psfmatch.noise.blankSky import SOURCE_PLANES, findBlankSky, robustStdev
+from psfmatch.noise.blankSky import SOURCE_PLANES, findBlankSky
 from psfmatch.strips import mapStrips
+from psfmatch.threads import resolveThreads
 
 __all__ = ["measureVarianceFactor", "multiplyVariance", "scaleVariance"]
 
@@ -45,7 +46,9 @@ def scaleVariance(
         With image and mask of the input, and a variance plane of its own unless the factor is 1.
     factor : float
     """
-    factor = measureVarianceFactor(maskedImage, planes=planes, maxFactor=maxFactor, maxPixels=maxPixels)
+    factor = measureVarianceFactor(
+        maskedImage, planes=planes, maxFactor=maxFactor, maxPixels=maxPixels, threads=resolveThreads(threads)
+    )
     if not math.isclose(factor, 1.0, rel_tol=0.1):
         log.info("The variance plane is scaled by %.3f", factor)
     return (maskedImage if factor == 1.0 else multiplyVariance(maskedImage, factor, threads)), factor
@@ -69,6 +72,7 @@ def measureVarianceFactor(
     planes: Iterable[str] = SOURCE_PLANES,
     maxFactor: float = MAX_FACTOR,
     maxPixels: int = 300_000,
+    threads: int = 1,
 ) -> float:
     """Return what the variance plane must be multiplied by for the sky to scatter by its noise.
 
@@ -83,6 +87,8 @@ def measureVarianceFactor(
         median variance, which single pixels with far too small a variance do not spoil.
     maxPixels
         About how many pixels to look at.
+    threads
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -95,15 +101,14 @@ def measureVarianceFactor(
         If the factor is above maxFactor either way (``factor``, ``maxFactor``), or not positive: image and
         variance cannot be in the same units.
     """
-    sky = findBlankSky(maskedImage, planes, maxPixels)
-    pulls = sky.pulls[sky.isBlank]
-    if pulls.size < MIN_PIXELS:
-        log.warning("Only %d pixels of blank sky with a variance: the variance plane stays as it is", pulls.size)
+    sky = findBlankSky(maskedImage, planes, maxPixels, threads)
+    if sky.nPixels < MIN_PIXELS:
+        log.warning("Only %d pixels of blank sky with a variance: the variance plane stays as it is", sky.nPixels)
         return 1.0
-    factor = robustStdev(pulls) ** 2 / sky.freedom
+    factor = sky.pullWidth() ** 2 / sky.freedom
     if not factor <= maxFactor:
-        width = robustStdev(sky.values[sky.isBlank])
-        typical = width**2 / sky.freedom / float(np.median(sky.variances[sky.isBlank]))
+        _, width, variance = sky.widths()
+        typical = width**2 / sky.freedom / variance
         log.info("Factor %.3g of the variance plane pixel by pixel; by its median %.3g", factor, typical)
         factor = typical
     if not 0.0 < factor <= maxFactor:

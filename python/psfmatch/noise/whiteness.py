@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.noise.blankSky import SOURCE_PLANES, findBlankSky, robustStdev
+from psfmatch.noise.blankSky import SOURCE_PLANES, findBlankSky
 
 __all__ = ["Whiteness", "measureWhiteness"]
 
@@ -53,7 +53,10 @@ class Whiteness:
 
 
 def measureWhiteness(
-    difference: Exposure | MaskedImage, planes: Iterable[str] = SOURCE_PLANES, maxPixels: int = 250_000
+    difference: Exposure | MaskedImage,
+    planes: Iterable[str] = SOURCE_PLANES,
+    maxPixels: int = 250_000,
+    threads: int = 1,
 ) -> Whiteness:
     """Measure the correlation of the noise of a difference image.
 
@@ -65,42 +68,24 @@ def measureWhiteness(
         Planes whose pixels are left out, besides those near anything that stands out.
     maxPixels
         About how many pixels to look at.
+    threads
+        Number of threads; the result does not depend on it.
     """
     maskedImage = difference.maskedImage if isinstance(difference, Exposure) else difference
-    sky = findBlankSky(maskedImage, planes, maxPixels)
-    correlations = np.full((2 * MAX_LAG + 1, 2 * MAX_LAG + 1), math.nan)
+    sky = findBlankSky(maskedImage, planes, maxPixels, threads)
     n = sky.nPixels
-    nPairs = n
-    if n > 1:
-        pulls = sky.pulls.astype(np.float64)
-        power = np.sum(pulls**2) / n
-        for dy in range(MAX_LAG + 1):
-            for dx in range(-MAX_LAG, MAX_LAG + 1):
-                if dy == 0 and dx < 0:
-                    continue
-                covariance, count = _covariance(pulls, sky.isBlank, dy, dx)
-                # Each number that was taken off a cell correlates its pixels by minus one over how many they are.
-                value = covariance / power * sky.freedom + 1.0 - sky.freedom if count and power > 0.0 else math.nan
-                correlations[MAX_LAG + dy, MAX_LAG + dx] = correlations[MAX_LAG - dy, MAX_LAG - dx] = value
-                nPairs = min(nPairs, count)
+    means, counts = sky.laggedProducts(MAX_LAG, nThreads=threads)
+    power = means[MAX_LAG, MAX_LAG] if n > 1 else 0.0
+    # Each number that was taken off a cell correlates its pixels by minus one over how many they are.
+    values = means / (power if power > 0.0 else math.nan) * sky.freedom + 1.0 - sky.freedom
+    correlations = np.where(counts > 0.0, values, math.nan)
     lag1, lag2 = (
         float(np.mean([correlations[MAX_LAG + lag * dy, MAX_LAG + lag * dx] for dy, dx in DIRECTIONS]))
         for lag in (1, 2)
     )
+    nPairs = int(counts.min())
     # Products of white noise scatter by 1; the four directions are independent.
     lagError = 1.0 / math.sqrt(len(DIRECTIONS) * nPairs) if nPairs else math.nan
     # Of a Gaussian's interquartile range, relative: 1.36 / 1.349 of standard deviations / sqrt(n), and 1.167 in all.
     pullError = 1.167 / math.sqrt(n) if n else math.nan
-    return Whiteness(
-        lag1, lag2, lagError, robustStdev(sky.pulls[sky.isBlank]) / math.sqrt(sky.freedom), pullError, n, correlations
-    )
-
-
-def _covariance(pulls: FloatArray, isBlank: npt.NDArray[np.bool_], dy: int, dx: int) -> tuple[float, int]:
-    """Return the mean product of pixels a lag apart in windows (n, s, t), and the number of pairs."""
-    height, width = pulls.shape[1:]
-    left, right = slice(max(0, -dx), width - max(0, dx)), slice(max(0, dx), width - max(0, -dx))
-    first, second = np.s_[:, : height - dy, left], np.s_[:, dy:, right]
-    count = int(np.count_nonzero(isBlank[first] & isBlank[second]))
-    # Pixels that are not blank are zero.
-    return (float(np.einsum("nij,nij->", pulls[first], pulls[second])) / count if count else 0.0), count
+    return Whiteness(lag1, lag2, lagError, sky.pullWidth() / math.sqrt(sky.freedom), pullError, n, correlations)

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch import _core
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.medians import median
 from psfmatch.quality.figures import Quality
 from psfmatch.quality.grading import gradeFigures
 from psfmatch.quality.sky import SkyNoise, skyNoise
@@ -87,6 +89,7 @@ def assessQuality(
     coverage: float | None = None,
     fwhmPix: float | None = None,
     caps: Iterable[tuple[str, str]] = (),
+    threads: int = 1,
 ) -> Quality:
     """Measure how good a difference image is, and grade it.
 
@@ -126,6 +129,8 @@ def assessQuality(
         Of point sources in the difference, for the limiting magnitude.
     caps
         (grade, why): no better grade than this, as when a simpler model had to be taken.
+    threads
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -134,11 +139,11 @@ def assessQuality(
     result, before, other = (
         image.maskedImage if isinstance(image, Exposure) else image for image in (difference, template, science)
     )
-    sky = skyNoise(result, before, other)
+    sky = skyNoise(result, before, other, threads)
     centre = result.getBBox().centre
     figures: dict[str, Any] = _kernelFigures(kernel, result, convolved) if kernel is not None else {}
     scale = figures.get("countsPerTemplateCount", 1.0)
-    sources = sourceResiduals(result, before, other, scale, 0.0 if math.isnan(sky.absolute) else sky.absolute)
+    sources = sourceResiduals(result, before, other, scale, 0.0 if math.isnan(sky.absolute) else sky.absolute, threads)
     figures |= _sourceFigures(sources) | _skyFigures(sky)
     figures |= _candidateFigures(candidates, nUsed, rejectedSources or {})
     if background is not None:
@@ -195,32 +200,18 @@ def _kernelFigures(kernel: LinearCombinationKernel, image: MaskedImage, convolve
     total = float(kernel.kernelSum(*image.getBBox().centre))
     stamps = [kernel.computeImage(float(x), float(y)) for x, y in zip(*_grid(image), strict=True)]
     sums = [float(stamp.sum()) for stamp in stamps]
-    shifts = [math.hypot(*_centroid(stamp)) for stamp in stamps]
     return {
         "kernelSum": total if math.isfinite(total) else None,
         "kernelSumScatter": float(np.ptp(sums) / abs(np.mean(sums))) if np.mean(sums) else math.nan,
-        "kernelShiftPix": float(np.median(shifts)),
+        "kernelShiftPix": median(np.array([_coreShift(stamp) for stamp in stamps])),
         "countsPerTemplateCount": (total if convolved == "template" else 1.0 / total if total else math.nan),
     }
 
 
-def _centroid(stamp: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Return the place (x, y) of a kernel's core from its middle, px: a moment alone would tell of its wings' noise."""
-    height, width = stamp.shape
-    x, y = np.arange(width) - width // 2, np.arange(height)[:, None] - height // 2
-    scale = 2.0 * max(WINDOW_SIGMA, min(width, height) / 8.0) ** 2
-    column = row = 0.0
-    for _ in range(WINDOW_PASSES):
-        window = stamp * np.exp(-((x - column) ** 2 + (y - row) ** 2) / scale)
-        total = float(window.sum())
-        if not math.isfinite(total) or total == 0.0:
-            return math.nan, math.nan
-        # The product of window and core lies between them, half way if they are alike: hence more than the step.
-        column += 1.5 * (float(np.sum(window * x)) / total - column)
-        row += 1.5 * (float(np.sum(window * y)) / total - row)
-        column = min(max(column, -width / 2), width / 2)
-        row = min(max(row, -height / 2), height / 2)
-    return column, row
+def _coreShift(stamp: npt.NDArray[np.float64]) -> float:
+    """Return the distance (px) of a kernel's core from its middle."""
+    sigma = max(WINDOW_SIGMA, min(stamp.shape) / 8.0)
+    return math.hypot(*_core.windowedCentroid(stamp, sigma=sigma, nPasses=WINDOW_PASSES))
 
 
 def _sourceFigures(sources: SourceResiduals) -> dict[str, Any]:

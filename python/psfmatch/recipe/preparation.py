@@ -15,7 +15,7 @@ from psfmatch.alignment import Alignment, applyAlignment
 from psfmatch.exposure import Exposure
 from psfmatch.noise import multiplyVariance
 from psfmatch.saturation import flagSaturation
-from psfmatch.threads import mapThreads
+from psfmatch.threads import resolveThreads
 from psfmatch.warping import Warper, registerTemplate
 
 __all__ = ["Preparation", "prepareInputs", "registerInputs"]
@@ -86,18 +86,13 @@ def prepareInputs(
 
     Neither image is changed; planes that stay as they are, are shared.
     """
-
-    def prepare(given: tuple[Exposure, float | None, float]) -> Exposure:
-        exposure, saturation, factor = given
-        return _scaled(flagSaturation(exposure, saturation, record.saturationGrowth), factor)
-
-    first, second = mapThreads(
-        prepare,
-        (
+    # One after the other: each uses all threads.
+    first, second = (
+        _scaled(flagSaturation(exposure, saturation, record.saturationGrowth, resolveThreads(threads)), factor, threads)
+        for exposure, saturation, factor in (
             (template, record.templateSaturation, record.templateVarianceFactor),
             (science, record.scienceSaturation, record.scienceVarianceFactor),
-        ),
-        threads,
+        )
     )
     return first, second
 
@@ -112,5 +107,5 @@ def registerInputs(template: Exposure, science: Exposure, record: Preparation, w
     return applyAlignment(template, science, Alignment.fromDict(record.alignment), warper)
 
 
-def _scaled(exposure: Exposure, factor: float) -> Exposure:
-    return exposure if factor == 1.0 else exposure.withPixels(multiplyVariance(exposure.maskedImage, factor))
+def _scaled(exposure: Exposure, factor: float, threads: int | None) -> Exposure:
+    return exposure if factor == 1.0 else exposure.withPixels(multiplyVariance(exposure.maskedImage, factor, threads))

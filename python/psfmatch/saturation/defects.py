@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-
 import numpy as np
 
+from psfmatch import _core
 from psfmatch.exposure import Mask
-from psfmatch.strips import mapStrips
 
 __all__ = ["DEFECT_PLANES", "isWithoutReasons"]
 
@@ -16,8 +13,7 @@ DEFECT_PLANES = ("BAD", "CR", "NO_DATA")
 """Pixels with these say nothing about stars."""
 
 
-def isWithoutReasons(mask: Mask) -> bool:
+def isWithoutReasons(mask: Mask, threads: int = 1) -> bool:
     """Return whether pixels are bad, and none has any other plane."""
-    flags, bad = np.asarray(mask), np.int32(mask.getPlaneBitMask("BAD", ignoreMissing=True))
-    bits = mapStrips(lambda strip: int(np.bitwise_or.reduce(flags[strip], axis=None)), flags.shape)
-    return bad != 0 and functools.reduce(operator.or_, bits) == bad
+    bad = mask.getPlaneBitMask("BAD", ignoreMissing=True)
+    return bad != 0 and _core.planesOf(np.asarray(mask), nThreads=threads) == bad

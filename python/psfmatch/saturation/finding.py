@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from psfmatch import _core
+from psfmatch._core import BrightPixels, Plateau
 from psfmatch.exposure import Exposure
-from psfmatch.saturation.brightPixels import BrightPixels, brightPixels
 from psfmatch.saturation.defects import DEFECT_PLANES, isWithoutReasons
-from psfmatch.saturation.plateau import MIN_EXCESS, MIN_PLATEAU, Plateau, findPlateau
 
 __all__ = ["Saturation", "findSaturation"]
 
@@ -21,6 +21,12 @@ log = logging.getLogger("psfmatch.saturation")
 
 SATURATION_CARDS = ("SATURATE", "SATLEVEL", "SATURATA", "SATURATB", "SATURAT", "SATUR", "SATURATION", "CELL.SATURATION")
 """Cards with the saturation level in counts; where several are given the lowest holds."""
+
+MIN_PLATEAU = 9
+"""Fewer pixels are no plateau: the brightest star alone can have four equal ones."""
+
+MIN_EXCESS = 3.0
+"""A plateau has so many times the pixels expected from those below."""
 
 MOST_FAR = 3
 """So many pixels may lie more than 10 % above a level that the header tells: cosmic rays."""
@@ -42,24 +48,26 @@ class Saturation:
     nAtLevel: int = 0
 
 
-def findSaturation(exposure: Exposure) -> Saturation:
+def findSaturation(exposure: Exposure, threads: int = 1) -> Saturation:
     """Find where an image saturates: by its mask plane SAT, its header, or the plateau among its bright pixels.
 
     Parameters
     ----------
     exposure
         Not changed.
+    threads
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
     saturation : Saturation
         With ``level`` None where nothing saturates, or where the mask plane alone tells.
     """
-    pixels = brightPixels(exposure, DEFECT_PLANES)
-    plateau = findPlateau(pixels)
+    pixels = _brightPixels(exposure, DEFECT_PLANES, threads)
+    plateau = _findPlateau(pixels)
     card, header = _headerLevel(exposure.metadata)
     brightest = pixels.sky + float(pixels.counts.max(initial=0.0))
-    found = _fromMask(pixels, plateau) or _fromHidden(exposure, pixels, card, header)
+    found = _fromMask(pixels, plateau) or _fromHidden(exposure, pixels, card, header, threads)
     found = found or _fromPlateau(pixels, plateau, card, header)
     if found is None and header is not None:
         found = _fromHeader(pixels, card, header)
@@ -94,13 +102,30 @@ def _fromMask(pixels: BrightPixels, plateau: Plateau | None) -> Saturation | Non
     return Saturation(plateau.level, "mask", told, pixels.nFlagged, plateau.nPixels + plateau.nAbove)
 
 
-def _fromHidden(exposure: Exposure, good: BrightPixels, card: str, header: float | None) -> Saturation | None:
+def _brightPixels(exposure: Exposure, defectPlanes: Sequence[str], threads: int) -> BrightPixels:
+    """Return the bright pixels of stars that have none of these planes."""
+    return _core.brightPixels(
+        exposure.image,
+        np.asarray(exposure.mask),
+        saturated=exposure.mask.getPlaneBitMask("SAT"),
+        defects=exposure.mask.getPlaneBitMask(defectPlanes),
+        nThreads=threads,
+    )
+
+
+def _findPlateau(pixels: BrightPixels) -> Plateau | None:
+    return _core.findPlateau(pixels, minPixels=MIN_PLATEAU, minExcess=MIN_EXCESS)
+
+
+def _fromHidden(
+    exposure: Exposure, good: BrightPixels, card: str, header: float | None, threads: int
+) -> Saturation | None:
     """Look for a plateau among the bad pixels, too, where the mask does not say why they are bad."""
     # Without good stars bad ones compare with nothing.
-    if good.counts.size < MIN_PLATEAU or not isWithoutReasons(exposure.mask):
+    if good.counts.size < MIN_PLATEAU or not isWithoutReasons(exposure.mask, threads):
         return None
-    pixels = brightPixels(exposure, ())
-    plateau = findPlateau(pixels)
+    pixels = _brightPixels(exposure, (), threads)
+    plateau = _findPlateau(pixels)
     if plateau is None:
         return None
     # A bad column may hold one value everywhere. Saturated stars have no equals among the good pixels.

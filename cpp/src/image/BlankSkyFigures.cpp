@@ -1,0 +1,168 @@
+// What is measured on blank sky: widths, correlations, means of cells.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <stdexcept>
+#include <string>
+
+#include "psfmatch/image/BlankSky.h"
+#include "psfmatch/image/RobustStatistics.h"
+
+namespace psfmatch {
+
+namespace {
+
+constexpr double sigmaPerQuartiles = 0.7413;
+
+std::vector<float> blankOf(std::vector<float> const& plane, BlankSky const& sky) {
+    std::vector<float> found(plane.size() + 1);
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < plane.size(); ++i) {
+        found[count] = plane[i];
+        count += sky.isBlank[i];
+    }
+    found.resize(count);
+    return found;
+}
+
+double widthOf(std::vector<float> const& values) {
+    std::vector<float> scratch;
+    if (values.size() < 2) {
+        return std::numeric_limits<double>::quiet_NaN();
+    }
+    double const low = quantileOf<float>(values, 0.25, scratch);
+    return sigmaPerQuartiles * (quantileOf<float>(values, 0.75, scratch) - low);
+}
+
+// Sum of the products of the pixels of two windows dy and dx apart, and how many pairs are blank.
+struct Products {
+    double sum = 0.0;
+    double count = 0.0;
+};
+
+Products productsOf(BlankSky const& sky, Index window, Index dy, Index dx, Eigen::ArrayXf& sums,
+                    Eigen::Array<std::uint8_t, Eigen::Dynamic, 1>& counts) {
+    Index const nPairs = sky.width - std::abs(dx);
+    Products found;
+    if (nPairs <= 0) {
+        return found;
+    }
+    sums.setZero();
+    counts.setZero();
+    std::size_t const start = static_cast<std::size_t>(window) * sky.windowSize();
+    Index sinceEmptied = 0;
+    auto const empty = [&] {
+        found.sum += sums.head(nPairs).cast<double>().sum();
+        found.count += counts.head(nPairs).cast<double>().sum();
+        sums.setZero();
+        counts.setZero();
+        sinceEmptied = 0;
+    };
+    for (Index y = 0; y + dy < sky.height; ++y) {
+        std::size_t const first = start + static_cast<std::size_t>(y * sky.width + std::max<Index>(0, -dx));
+        std::size_t const second = start + static_cast<std::size_t>((y + dy) * sky.width + std::max<Index>(0, dx));
+        float const* const a = sky.pulls.data() + first;
+        float const* const b = sky.pulls.data() + second;
+        std::uint8_t const* const isA = sky.isBlank.data() + first;
+        std::uint8_t const* const isB = sky.isBlank.data() + second;
+        for (Index x = 0; x < nPairs; ++x) {
+            sums[x] += a[x] * b[x];
+        }
+        for (Index x = 0; x < nPairs; ++x) {
+            counts[x] = static_cast<std::uint8_t>(counts[x] + (isA[x] & isB[x]));
+        }
+        if (++sinceEmptied == 64) {  // few enough for a byte, and for single precision
+            empty();
+        }
+    }
+    empty();
+    return found;
+}
+
+}  // namespace
+
+double pullWidth(BlankSky const& sky) {
+    return widthOf(blankOf(sky.pulls, sky));
+}
+
+BlankSkyWidths widths(BlankSky const& sky) {
+    std::vector<float> scratch;
+    std::vector<float> const variances = blankOf(sky.variances, sky);
+    return {pullWidth(sky), widthOf(blankOf(sky.values, sky)), quantileOf<float>(variances, 0.5, scratch)};
+}
+
+LaggedProducts laggedProducts(BlankSky const& sky, Index maxLag, Execution const& execution) {
+    if (maxLag < 0) {
+        throw std::invalid_argument("the largest lag is " + std::to_string(maxLag) + ", must not be negative");
+    }
+    Index const side = 2 * maxLag + 1;
+    auto const nWindows = sky.nWindows();
+    // Added up in their sequence afterwards, so that threads do not change a bit.
+    std::vector<OwnedImage<double>> sums(static_cast<std::size_t>(nWindows), OwnedImage<double>::Zero(side, side));
+    std::vector<OwnedImage<double>> counts = sums;
+    parallelFor(nWindows, execution, [&](Index window, int) {
+        Eigen::ArrayXf columns(sky.width);
+        Eigen::Array<std::uint8_t, Eigen::Dynamic, 1> columnCounts(sky.width);
+        for (Index dy = 0; dy <= maxLag; ++dy) {
+            for (Index dx = dy == 0 ? 0 : -maxLag; dx <= maxLag; ++dx) {
+                Products const found = productsOf(sky, window, dy, dx, columns, columnCounts);
+                sums[static_cast<std::size_t>(window)](maxLag + dy, maxLag + dx) = found.sum;
+                counts[static_cast<std::size_t>(window)](maxLag + dy, maxLag + dx) = found.count;
+            }
+        }
+    });
+    LaggedProducts result{OwnedImage<double>::Zero(side, side), OwnedImage<double>::Zero(side, side)};
+    for (std::size_t window = 0; window < sums.size(); ++window) {
+        result.means += sums[window];
+        result.counts += counts[window];
+    }
+    result.means = (result.counts > 0.0).select(result.means / result.counts.max(1.0), 0.0);
+    for (Index dy = 0; dy <= maxLag; ++dy) {
+        for (Index dx = dy == 0 ? 0 : -maxLag; dx <= maxLag; ++dx) {
+            result.means(maxLag - dy, maxLag - dx) = result.means(maxLag + dy, maxLag + dx);
+            result.counts(maxLag - dy, maxLag - dx) = result.counts(maxLag + dy, maxLag + dx);
+        }
+    }
+    return result;
+}
+
+CellMeans cellMeans(BlankSky const& sky, Index minPixels) {
+    CellMeans found;
+    auto const nColumns = static_cast<Index>(sky.lefts.size());
+    for (Index window = 0; window < sky.nWindows(); ++window) {
+        auto const windowTop = static_cast<double>(sky.tops[static_cast<std::size_t>(window / nColumns)]);
+        auto const windowLeft = static_cast<double>(sky.lefts[static_cast<std::size_t>(window % nColumns)]);
+        std::size_t const first = static_cast<std::size_t>(window) * sky.windowSize();
+        for (Index top = 0; top < sky.height; top += sky.cellSide) {
+            for (Index left = 0; left < sky.width; left += sky.cellSide) {
+                double sum = 0.0;
+                double variance = 0.0;
+                double sumX = 0.0;
+                double sumY = 0.0;
+                double count = 0.0;
+                for (Index y = top; y < std::min(sky.height, top + sky.cellSide); ++y) {
+                    for (Index x = left; x < std::min(sky.width, left + sky.cellSide); ++x) {
+                        std::size_t const at = first + static_cast<std::size_t>(y * sky.width + x);
+                        double const weight = sky.isBlank[at];
+                        sum += weight * sky.image[at];
+                        variance += weight * sky.variances[at];
+                        sumX += weight * static_cast<double>(x);
+                        sumY += weight * static_cast<double>(y);
+                        count += weight;
+                    }
+                }
+                if (count >= std::max(static_cast<double>(minPixels), 1.0)) {
+                    found.x.push_back(windowLeft + sumX / count);
+                    found.y.push_back(windowTop + sumY / count);
+                    found.means.push_back(sum / count);
+                    found.errors.push_back(std::sqrt(variance) / count);
+                }
+            }
+        }
+    }
+    return found;
+}
+
+}  // namespace psfmatch
