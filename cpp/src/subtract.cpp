@@ -21,15 +21,6 @@ auto* rowOf(View& view, Index y) {
 }
 
 template <bool isScaled>
-void subtractValues(float const* __restrict a, float const* __restrict b, double const* background, double divisor,
-                    Index width, float* __restrict image) {
-    for (Index x = 0; x < width; ++x) {
-        double const difference = static_cast<double>(a[x]) - static_cast<double>(b[x]) - background[x];
-        image[x] = static_cast<float>(isScaled ? difference / divisor : difference);
-    }
-}
-
-template <bool isScaled>
 void subtractRow(MaskedImageView const& minuend, MaskedImageView const& subtrahend, Index y, double const* background,
                  SubtractionControl const& control, bool hasVariance, MaskedImageTarget& output) {
     float const* __restrict const a = rowOf(minuend.image, y);
@@ -48,7 +39,10 @@ void subtractRow(MaskedImageView const& minuend, MaskedImageView const& subtrahe
     MaskPixel const subtrahendBits = control.subtrahendBits;
     // Asked of a variance: to be positive, or nothing.
     float const bound = hasVariance ? 0.0F : -1.0F;
-    subtractValues<isScaled>(a, b, background, divisor, width, image);
+    for (Index x = 0; x < width; ++x) {
+        double const difference = static_cast<double>(a[x]) - static_cast<double>(b[x]) - background[x];
+        image[x] = static_cast<float>(isScaled ? difference / divisor : difference);
+    }
     for (Index x = 0; x < width; ++x) {
         double const sum = static_cast<double>(aVariance[x]) + static_cast<double>(bVariance[x]);
         variance[x] = isScaled ? static_cast<float>(sum / squared) : aVariance[x] + bVariance[x];
@@ -81,14 +75,6 @@ bool hasShape(Images const& images, Index rows, Index cols) {
            images.variance.cols() == cols && images.mask.rows() == rows && images.mask.cols() == cols;
 }
 
-void validate(Eigen::VectorXd const& background, SpatialFunction const& spatial) {
-    if (background.size() != spatial.size()) {
-        throw std::invalid_argument("a background of order " + std::to_string(spatial.order) + " has " +
-                                    std::to_string(spatial.size()) + " coefficients, not " +
-                                    std::to_string(background.size()));
-    }
-}
-
 void validate(MaskedImageView const& minuend, MaskedImageView const& subtrahend, Eigen::VectorXd const& background,
               SpatialFunction const& spatial, SubtractionControl const& control, MaskedImageTarget const& output) {
     Index const rows = minuend.image.rows();
@@ -96,21 +82,32 @@ void validate(MaskedImageView const& minuend, MaskedImageView const& subtrahend,
     if (!hasShape(minuend, rows, cols) || !hasShape(subtrahend, rows, cols) || !hasShape(output, rows, cols)) {
         throw std::invalid_argument("the planes of a subtraction differ in shape");
     }
-    validate(background, spatial);
+    if (background.size() != spatial.size()) {
+        throw std::invalid_argument("a background of order " + std::to_string(spatial.order) + " has " +
+                                    std::to_string(spatial.size()) + " coefficients, not " +
+                                    std::to_string(background.size()));
+    }
     if (!std::isfinite(control.divisor) || control.divisor == 0.0) {
         throw std::invalid_argument("a difference cannot be divided by " + std::to_string(control.divisor));
     }
 }
 
-// Calls body(y, background of the row) for all rows.
-template <typename Body>
-void forRowsWithBackground(Eigen::VectorXd const& background, SpatialFunction const& spatial, Index x0, Index y0,
-                           Index height, Index width, Execution const& execution, Body const& body) {
+}  // namespace
+
+void subtract(MaskedImageView const& minuend, MaskedImageView const& subtrahend, Eigen::VectorXd const& background,
+              SpatialFunction const& spatial, Index x0, Index y0, SubtractionControl const& control,
+              Execution const& execution, MaskedImageTarget output) {
+    validate(minuend, subtrahend, background, spatial, control, output);
+    Index const height = minuend.image.rows();
+    Index const width = minuend.image.cols();
+    bool const hasVariance = hasPositiveVariance(minuend, subtrahend, control.divisor * control.divisor);
+
     // background(x, y) = sum_i alongX(i, x) c_i(y)
     OwnedImage<double> alongX(spatial.order + 1, width);
     for (Index x = 0; x < width; ++x) {
         alongX.col(x) = spatial.xValues(static_cast<double>(x0 + x)).array();
     }
+    auto const subtractOneRow = control.divisor == 1.0 ? &subtractRow<false> : &subtractRow<true>;
     Index const nBlocks = (height + blockRows - 1) / blockRows;
     std::vector<OwnedImage<double>> scratch(static_cast<std::size_t>(workerCount(nBlocks, execution)));
     parallelFor(nBlocks, execution, [&](Index block, int worker) {
@@ -126,39 +123,8 @@ void forRowsWithBackground(Eigen::VectorXd const& background, SpatialFunction co
                 }
                 row += coefficient * alongX.row(degree);
             }
-            body(y, row.data());
+            subtractOneRow(minuend, subtrahend, y, row.data(), control, hasVariance, output);
         }
-    });
-}
-
-}  // namespace
-
-void subtract(MaskedImageView const& minuend, MaskedImageView const& subtrahend, Eigen::VectorXd const& background,
-              SpatialFunction const& spatial, Index x0, Index y0, SubtractionControl const& control,
-              Execution const& execution, MaskedImageTarget output) {
-    validate(minuend, subtrahend, background, spatial, control, output);
-    Index const height = minuend.image.rows();
-    Index const width = minuend.image.cols();
-    bool const hasVariance = hasPositiveVariance(minuend, subtrahend, control.divisor * control.divisor);
-
-    auto const subtractOneRow = control.divisor == 1.0 ? &subtractRow<false> : &subtractRow<true>;
-    forRowsWithBackground(background, spatial, x0, y0, height, width, execution, [&](Index y, double const* row) {
-        subtractOneRow(minuend, subtrahend, y, row, control, hasVariance, output);
-    });
-}
-
-void subtract(ConstImageView<float> const& minuend, ConstImageView<float> const& subtrahend,
-              Eigen::VectorXd const& background, SpatialFunction const& spatial, Index x0, Index y0,
-              Execution const& execution, ImageView<float> output) {
-    Index const height = minuend.rows();
-    Index const width = minuend.cols();
-    if (subtrahend.rows() != height || subtrahend.cols() != width || output.rows() != height ||
-        output.cols() != width) {
-        throw std::invalid_argument("the planes of a subtraction differ in shape");
-    }
-    validate(background, spatial);
-    forRowsWithBackground(background, spatial, x0, y0, height, width, execution, [&](Index y, double const* row) {
-        subtractValues<false>(rowOf(minuend, y), rowOf(subtrahend, y), row, 1.0, width, rowOf(output, y));
     });
 }
 

@@ -28,20 +28,6 @@ void bindSubtract(py::module_& module) {
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("otherImage"), py::arg("otherVariance"),
         py::arg("otherMask"), py::arg("background"), py::arg("spatial"), py::arg("x0"), py::arg("y0"), py::kw_only(),
         py::arg("divisor"), py::arg("otherBits"), py::arg("noDataBit"), py::arg("nThreads"));
-    module.def(
-        "subtractInto",
-        [](py::array& output, py::array const& image, py::array const& otherImage, DoubleArray const& background,
-           SpatialFunction const& spatial, Index x0, Index y0, int nThreads) {
-            auto const target = mutableViewOf<float>(output, "output");
-            auto const minuend = viewOf<float>(image, "image");
-            auto const subtrahend = viewOf<float>(otherImage, "otherImage");
-            Eigen::VectorXd const coefficients = vectorOf(background, "background");
-            auto const execution = interruptible(nThreads);
-            py::gil_scoped_release const release;
-            subtract(minuend, subtrahend, coefficients, spatial, x0, y0, execution, target);
-        },
-        py::arg("output"), py::arg("image"), py::arg("otherImage"), py::arg("background"), py::arg("spatial"),
-        py::arg("x0"), py::arg("y0"), py::kw_only(), py::arg("nThreads"));
 }
 
 }  // namespace psfmatch::python

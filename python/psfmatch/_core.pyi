@@ -344,17 +344,6 @@ def subtract(
     noDataBit: int,
     nThreads: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]: ...
-def subtractInto(
-    output: npt.NDArray[np.float32],
-    image: npt.NDArray[np.float32],
-    otherImage: npt.NDArray[np.float32],
-    background: npt.ArrayLike,
-    spatial: SpatialFunction,
-    x0: int,
-    y0: int,
-    *,
-    nThreads: int,
-) -> None: ...
 
 maxAreaWidth: float
 

@@ -115,11 +115,8 @@ class ImagePsfMatchTask(StarMatchTask):
                 result.backgroundModel,
                 isScienceConvolved=not convolveTemplate,
                 kernelSum=result.psfMatchingKernel.kernelSum(*scienceExposure.getBBox().centre),
-                rough=None if not convolveTemplate else result.roughDifference,
                 threads=self.threads,
             )
-        # It has become the difference, or is of no use.
-        result.roughDifference = None
         template = atOrigin(result.warpedExposure.maskedImage, scienceExposure.maskedImage)
         pixels = result.subtractedExposure.maskedImage
         displays.showDifference(template, result.matchedImage, scienceExposure, pixels, convolveTemplate)
@@ -190,13 +187,8 @@ class ImagePsfMatchTask(StarMatchTask):
         )
         with self.timer("subtract"):
             result.subtractedMaskedImage = subtractMatchedTemplate(
-                scienceMaskedImage,
-                result.matchedImage,
-                result.backgroundModel,
-                self.threads,
-                rough=result.roughDifference,
+                scienceMaskedImage, result.matchedImage, result.backgroundModel, self.threads
             )
-        result.roughDifference = None
         displays.showDifference(
             templateMaskedImage, result.matchedImage, scienceMaskedImage, result.subtractedMaskedImage
         )
@@ -227,8 +219,7 @@ class ImagePsfMatchTask(StarMatchTask):
         -------
         result : Struct
             ``matchedImage`` (also as ``psfMatchedMaskedImage``; without the background), ``psfMatchingKernel``,
-            ``backgroundModel``, ``kernelCellSet``, ``kernelFit``, ``roughDifference`` (the difference by which blank
-            sky has refined the background, with the background as it was before; None unless it has).
+            ``backgroundModel``, ``kernelCellSet``, ``kernelFit``.
 
         Raises
         ------
@@ -274,7 +265,6 @@ class ImagePsfMatchTask(StarMatchTask):
             backgroundModel=fit.background,
             kernelCellSet=cellSet,
             kernelFit=fit,
-            roughDifference=rough,
         )
 
     # Parts

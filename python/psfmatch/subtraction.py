@@ -26,7 +26,6 @@ def subtractMatched(
     *,
     isScienceConvolved: bool = False,
     kernelSum: float = 1.0,
-    rough: MaskedImage | None = None,
     threads: int | None = None,
 ) -> Exposure:
     """Return the difference with the science image's properties, and the PSF of the image that was not convolved.
@@ -41,8 +40,6 @@ def subtractMatched(
         What the matched image lacks of the one that was not convolved.
     isScienceConvolved, kernelSum
         Which image was convolved; the difference is divided by the kernel sum where it was the science image.
-    rough
-        For a convolved template as in `subtractMatchedTemplate`.
     threads
         Number of threads; the result does not depend on it.
     """
@@ -50,7 +47,7 @@ def subtractMatched(
         unconvolved = atOrigin(template.maskedImage, science.maskedImage)
         pixels = subtractMatchedScience(matched, unconvolved, background, kernelSum, threads)
     else:
-        pixels = subtractMatchedTemplate(science.maskedImage, matched, background, threads, rough=rough)
+        pixels = subtractMatchedTemplate(science.maskedImage, matched, background, threads)
     difference = science.withPixels(pixels)
     if isScienceConvolved:
         difference.psf = template.psf
@@ -66,33 +63,15 @@ def matchedExposure(
 
 
 def subtractMatchedTemplate(
-    science: MaskedImage,
-    matched: MaskedImage,
-    background: SpatialFunction2D,
-    threads: int | None = None,
-    *,
-    rough: MaskedImage | None = None,
+    science: MaskedImage, matched: MaskedImage, background: SpatialFunction2D, threads: int | None = None
 ) -> MaskedImage:
     """Return science - matched - background; pixels that cannot be used carry NO_DATA.
 
     Those are the pixels that `MaskedImage.badPixels` finds in either image, and those whose difference is not finite
     or its variance not positive. Images that have no variance at all count as noiseless: nothing tells their pixels
     apart. The result does not depend on the number of threads.
-
-    ``rough`` is the same with another background: its values are made anew, and it is returned.
     """
-    if rough is None:
-        return _subtract(science, matched, background, 1.0, 1.0, threads)
-    _core.subtractInto(
-        rough.image,
-        science.image,
-        matched.image,
-        background.scaledParameters,
-        background.coreFunction,
-        *science.xy0,
-        nThreads=resolveThreads(threads),
-    )
-    return rough
+    return _subtract(science, matched, background, 1.0, 1.0, threads)
 
 
 def subtractMatchedScience(

@@ -28,9 +28,4 @@ void subtract(MaskedImageView const& minuend, MaskedImageView const& subtrahend,
               Index y0,  // position of pixel [0, 0] in the parent frame
               SubtractionControl const& control, Execution const& execution, MaskedImageTarget output);
 
-// The values alone, undivided: for another background under the same images.
-void subtract(ConstImageView<float> const& minuend, ConstImageView<float> const& subtrahend,
-              Eigen::VectorXd const& background, SpatialFunction const& spatial, Index x0, Index y0,
-              Execution const& execution, ImageView<float> output);
-
 }  // namespace psfmatch
