@@ -42,33 +42,78 @@ constexpr double sigmaPerDeviation = 1.4826;
 // Light by which pixels are classed, with their classes.
 struct Classes {
     RegionValues const* light = nullptr;
-    RegionBytes numbers;                                // (regions, pixels)
-    std::vector<std::array<Index, nClasses>> counts{};  // of each region's pixels
+    RegionBytes numbers;                              // (regions, pixels)
+    std::vector<std::array<Index, nClasses>> counts;  // of each region's pixels
+};
+
+// What of a class is measured: evenly taken pixels, region after region.
+struct ClassSample {
+    Index nPixels = 0;
+    Index nRegions = 0;
+    std::vector<float> light;
+    std::vector<float> pulls;  // smoothed residuals
 };
 
 struct ClassSpread {
-    Index nPixels = 0;
-    Index nRegions = 0;
     double middle = 0.0;  // of the light
-    double spread = 0.0;  // of the smoothed residuals, only where there are enough
+    double spread = 0.0;  // of the smoothed residuals
 };
 
 void classify(Classes& classes, RegionResiduals const& residuals, Index k) {
     float const* const light = classes.light->row(k).data();
     std::uint8_t const* const usable = residuals.usable.row(k).data();
     std::uint8_t* const numbers = classes.numbers.row(k).data();
-    for (Index x = 0; x < residuals.shape.size(); ++x) {
-        int number = 0;
-        for (float const border : classBorders) {
-            number += light[x] > border ? 1 : 0;
+    Index const nPixels = residuals.shape.size();
+    std::array<int, nClasses + 1> above{};  // of the border before a class
+    for (Index x = 0; x < nPixels; ++x) {
+        numbers[x] = 0;
+        above[0] += usable[x];
+    }
+    for (std::size_t b = 0; b < classBorders.size() && above[b] > 0; ++b) {
+        float const border = classBorders[b];
+        int count = 0;
+        for (Index x = 0; x < nPixels; ++x) {
+            auto const isAbove = static_cast<std::uint8_t>(light[x] > border ? usable[x] : 0);
+            numbers[x] = static_cast<std::uint8_t>(numbers[x] + isAbove);
+            count += isAbove;
         }
-        numbers[x] = static_cast<std::uint8_t>(usable[x] != 0 ? number : unclassed);
+        above[b + 1] = count;
     }
-    std::array<Index, nClasses + 1> counts{};
-    for (Index x = 0; x < residuals.shape.size(); ++x) {
-        ++counts[numbers[x]];
+    for (Index x = 0; x < nPixels; ++x) {
+        numbers[x] = usable[x] != 0 ? numbers[x] : unclassed;
     }
-    std::copy_n(counts.begin(), nClasses, classes.counts[static_cast<std::size_t>(k)].begin());
+    for (std::size_t number = 0; number < nClasses; ++number) {
+        classes.counts[static_cast<std::size_t>(k)][number] = above[number] - above[number + 1];
+    }
+}
+
+std::array<ClassSample, nClasses> takeSamples(Classes const& classes, RegionValues const& smoothed) {
+    std::array<ClassSample, nClasses> samples;
+    std::array<Index, nClasses + 1> steps{};
+    for (std::size_t number = 0; number < nClasses; ++number) {
+        ClassSample& sample = samples[number];
+        for (auto const& counts : classes.counts) {
+            sample.nPixels += counts[number];
+            sample.nRegions += counts[number] > 0 ? 1 : 0;
+        }
+        steps[number] = (sample.nPixels + mostValues - 1) / mostValues;
+        sample.light.reserve(static_cast<std::size_t>(std::min(sample.nPixels, mostValues)));
+        sample.pulls.reserve(sample.light.capacity());
+    }
+    std::array<Index, nClasses + 1> passOver{};
+    passOver[unclassed] = smoothed.size();  // all of them
+    for (Index k = 0; k < smoothed.rows(); ++k) {
+        std::uint8_t const* const numbers = classes.numbers.row(k).data();
+        for (Index x = 0; x < smoothed.cols(); ++x) {
+            std::size_t const number = numbers[x];
+            if (passOver[number]-- == 0) {
+                samples[number].light.push_back((*classes.light)(k, x));
+                samples[number].pulls.push_back(smoothed(k, x));
+                passOver[number] = steps[number] - 1;
+            }
+        }
+    }
+    return samples;
 }
 
 float robustSpread(std::vector<float> const& values) {
@@ -79,56 +124,51 @@ float robustSpread(std::vector<float> const& values) {
     return medianOf(std::span(deviations));
 }
 
-// Of evenly taken pixels, region after region.
-ClassSpread measure(Classes const& classes, RegionValues const& smoothed, std::size_t number) {
+bool isEnough(ClassSample const& sample) {
+    return sample.nRegions >= fewestRegions && sample.nPixels >= fewestPixels;
+}
+
+// Whether the light of a class is asked for: where it, or the next that is not empty, has too few pixels.
+bool needsMiddle(std::span<ClassSample const> samples, std::size_t number) {
+    if (!isEnough(samples[number])) {
+        return samples[number].nPixels > 0;
+    }
+    for (std::size_t next = number + 1; next < samples.size(); ++next) {
+        if (samples[next].nPixels > 0) {
+            return !isEnough(samples[next]);
+        }
+    }
+    return false;
+}
+
+ClassSpread measure(std::span<ClassSample const> samples, std::size_t number) {
     ClassSpread result;
-    for (auto const& counts : classes.counts) {
-        result.nPixels += counts[number];
-        result.nRegions += counts[number] > 0 ? 1 : 0;
+    ClassSample const& sample = samples[number];
+    if (needsMiddle(samples, number)) {
+        std::vector<float> light = sample.light;
+        result.middle = static_cast<double>(medianOf(std::span(light)));
     }
-    if (result.nPixels == 0) {
-        return result;
-    }
-    Index const step = (result.nPixels + mostValues - 1) / mostValues;
-    std::vector<float> lights;
-    std::vector<float> pulls;
-    Index next = 0;  // pixels to pass over
-    for (Index k = 0; k < smoothed.rows(); ++k) {
-        Index const count = classes.counts[static_cast<std::size_t>(k)][number];
-        if (count <= next) {
-            next -= count;
-            continue;
-        }
-        std::uint8_t const* const numbers = classes.numbers.row(k).data();
-        for (Index x = 0; x < smoothed.cols(); ++x) {
-            if (numbers[x] == number && next-- == 0) {
-                lights.push_back((*classes.light)(k, x));
-                pulls.push_back(smoothed(k, x));
-                next = step - 1;
-            }
-        }
-    }
-    result.middle = static_cast<double>(medianOf(std::span(lights)));
-    if (result.nRegions >= fewestRegions && result.nPixels >= fewestPixels) {
-        result.spread = sigmaPerDeviation * static_cast<double>(robustSpread(pulls));
+    if (isEnough(sample)) {
+        result.spread = sigmaPerDeviation * static_cast<double>(robustSpread(sample.pulls));
     }
     return result;
 }
 
 // How far smoothed residuals (sigma) usually scatter in each class, never less than 1. A class of few regions takes
 // the spread of the class below, and what it has beyond noise in proportion to its light.
-std::array<float, nClasses + 1> usualSpreads(std::span<ClassSpread const> measured) {
+std::array<float, nClasses + 1> usualSpreads(std::span<ClassSample const> samples,
+                                             std::span<ClassSpread const> measured) {
     std::array<float, nClasses + 1> usual{};
     usual.fill(1.0F);
     double spread = 1.0;
     double middle = 1.0;
     for (std::size_t number = 0; number < nClasses; ++number) {
         ClassSpread const& own = measured[number];
-        if (own.nPixels == 0) {
+        if (samples[number].nPixels == 0) {
             continue;
         }
         double value = 0.0;
-        if (own.nRegions >= fewestRegions && own.nPixels >= fewestPixels) {
+        if (isEnough(samples[number])) {
             value = spread = own.spread;
             middle = own.middle;
         } else {
@@ -256,15 +296,19 @@ RegionFlags findOutliers(RegionResiduals const& residuals, OutlierControl const&
             classify(ours, residuals, k);
         }
     });
+    std::array<std::array<ClassSample, nClasses>, 2> samples;
+    parallelFor(2, execution, [&](Index light, int) {
+        samples[static_cast<std::size_t>(light)] = takeSamples(classes[static_cast<std::size_t>(light)], smoothed);
+    });
     std::array<std::array<ClassSpread, nClasses>, 2> measured{};
     parallelFor(static_cast<Index>(2 * nClasses), execution, [&](Index item, int) {
         auto const number = static_cast<std::size_t>(item) % nClasses;
         auto const light = static_cast<std::size_t>(item) / nClasses;
-        measured[light][number] = measure(classes[light], smoothed, number);
+        measured[light][number] = measure(samples[light], number);
     });
     // The wings of a star that does not fit are as bad as its core, which its faint pixels do not tell.
-    auto const usual = usualSpreads(measured[0]);
-    auto const usualNear = usualSpreads(measured[1]);
+    auto const usual = usualSpreads(samples[0], measured[0]);
+    auto const usualNear = usualSpreads(samples[1], measured[1]);
     RegionFlags outliers{shape, RegionBytes(n, shape.size())};
     auto const threshold = static_cast<float>(control.threshold);
     parallelFor(n, execution, [&](Index k, int worker) {

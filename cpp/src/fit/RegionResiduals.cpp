@@ -66,10 +66,42 @@ ExpectedVariance expectVariance(RegionStamps const& stamps, Index k, float const
     return expected;
 }
 
-float cut(double pull) {
-    // What is not a number becomes the limit.
-    return static_cast<float>(
-        std::max(-static_cast<double>(largestPull), std::min(static_cast<double>(largestPull), pull)));
+// Standard deviation of the pixels that count, 1 of others.
+Eigen::Array<float, 1, Eigen::Dynamic> sigmaOf(RegionResiduals const& residuals, Index k) {
+    Eigen::Array<float, 1, Eigen::Dynamic> sigma(residuals.variance.cols());
+    float const* const variance = residuals.variance.row(k).data();
+    std::uint8_t const* const usable = residuals.usable.row(k).data();
+    for (Index x = 0; x < sigma.size(); ++x) {
+        sigma[x] = usable[x] != 0 ? variance[x] : 1.0F;
+    }
+    return sigma.sqrt();
+}
+
+// Variances and pulls of region k; its signals are the model's light for the time being.
+void weigh(RegionStamps const& stamps, Index k, JudgeSpace const& space, ExpectedVariance const& expected, float level,
+           RegionResiduals& result) {
+    auto const slope = static_cast<float>(expected.slope);
+    auto const meanModel = static_cast<float>(expected.meanModel);
+    auto const meanVariance = static_cast<float>(expected.meanVariance);
+    float const least = leastVariance * meanVariance;
+    float const* const model = space.model.data();
+    float const* const modelVariance = space.modelVariance.data();
+    float const* const science = stamps.science.row(k).data();
+    std::uint8_t const* const counts = stamps.usable.row(k).data();
+    float* const variance = result.variance.row(k).data();
+    float* const pull = result.pull.row(k).data();
+    float* const signal = result.signal.row(k).data();
+    std::uint8_t* const usable = result.usable.row(k).data();
+    for (Index x = 0; x < stamps.shape.size(); ++x) {
+        float const rise = counts[x] != 0 ? slope * (model[x] - meanModel) : 0.0F;
+        float const whole = meanVariance + rise;
+        variance[x] = (whole < least ? least : whole) + modelVariance[x];
+        usable[x] = counts[x] != 0 && variance[x] > 0.0F ? 1 : 0;
+        pull[x] = usable[x] != 0 ? science[x] - model[x] - level : 0.0F;
+        signal[x] = model[x];
+    }
+    auto pulls = result.pull.row(k);
+    pulls = (pulls / sigmaOf(result, k)).max(-largestPull).min(largestPull);
 }
 
 double robustSpread(std::vector<double> values, double middle) {
@@ -133,21 +165,10 @@ RegionResiduals judge(RegionFit const& fit, RowMatrix const& coefficients, Eigen
             float const* const row = space.model.data() + y * shape.stride;
             space.sorted.insert(space.sorted.end(), row, row + shape.width);
         }
-        bool isFinite = true;
-        for (Index x = 0; x < shape.size(); ++x) {
-            auto const model = static_cast<double>(space.model[static_cast<std::size_t>(x)]);
-            isFinite = isFinite && std::abs(model) <= std::numeric_limits<float>::max();
-            bool const counts = stamps.usable(k, x) != 0;
-            double const rise = counts ? expected.slope * (model - expected.meanModel) : 0.0;
-            double const variance = std::max(expected.meanVariance + rise, least) +
-                                    static_cast<double>(space.modelVariance[static_cast<std::size_t>(x)]);
-            bool const usable = counts && variance > 0.0;
-            result.variance(k, x) = static_cast<float>(variance);
-            result.usable(k, x) = usable ? 1 : 0;
-            double const residual = static_cast<double>(stamps.science(k, x)) - model - level;
-            result.pull(k, x) = usable ? cut(residual / std::sqrt(variance)) : 0.0F;
-            result.signal(k, x) = space.model[static_cast<std::size_t>(x)];
-        }
+        weigh(stamps, k, space, expected, static_cast<float>(level), result);
+        bool const isFinite = std::all_of(space.sorted.begin(), space.sorted.end(), [](float value) {
+            return std::abs(value) <= std::numeric_limits<float>::max();
+        });
         if (!isFinite) {
             // Near the largest float nothing is known of a region.
             result.pull.row(k).setZero();
@@ -167,10 +188,9 @@ RegionResiduals judge(RegionFit const& fit, RowMatrix const& coefficients, Eigen
     parallelFor(nRegions, execution, [&](Index k, int) {
         double const ownSky = stamps.templateSky * coefficients.row(k).dot(fit.imageSums);
         double const sky = std::min(skies[static_cast<std::size_t>(k)], highest) - ownSky;
-        for (Index x = 0; x < shape.size(); ++x) {
-            double const sigma = result.usable(k, x) != 0 ? std::sqrt(static_cast<double>(result.variance(k, x))) : 1.0;
-            result.signal(k, x) = cut((static_cast<double>(result.signal(k, x)) - sky) / sigma);
-        }
+        auto signal = result.signal.row(k);
+        signal = (signal - static_cast<float>(sky)) / sigmaOf(result, k);
+        signal = signal.max(-largestPull).min(largestPull);
     });
     return result;
 }

@@ -1,0 +1,97 @@
+"""The binding of the fit to regions, against the same steps in NumPy."""
+
+import numpy as np
+import pytest
+
+from psfmatch import _core
+from psfmatch.testing import simulatePair
+
+HALF = 9
+KERNEL = 15
+
+
+@pytest.fixture(scope="module")
+def stamps():
+    pair = simulatePair(3, 256)
+    images = []
+    for image, sky in ((pair.template, 800.0), (pair.science, 350.0)):
+        image = getattr(image, "maskedImage", image)
+        mask = np.ascontiguousarray(np.asarray(image.mask), dtype=np.int32)
+        images.append((image.image + np.float32(sky), image.variance, mask, 1))
+    reach = HALF + KERNEL // 2
+    x, y = np.random.default_rng(2).integers(reach, 256 - reach, (2, 30))
+    return _core.RegionStamps(*images, x, y, HALF, KERNEL, KERNEL), images, x, y
+
+
+@pytest.fixture(scope="module")
+def basis():
+    return _core.renormalizeBasis(_core.makeAlardLuptonBasis(KERNEL // 2, [0.7, 1.5, 3.0], [2, 2, 0], hermite=True))
+
+
+def test_stamps(stamps):
+    regions, (_, science), x, y = stamps
+    side = 2 * HALF + 1
+    assert (len(regions), regions.height, regions.width) == (30, side, side)
+    usable = regions.usable
+    np.testing.assert_allclose(regions.usableFraction, usable.mean(axis=(1, 2)))
+    for k in range(30):
+        part = np.s_[y[k] - HALF : y[k] + HALF + 1, x[k] - HALF : x[k] + HALF + 1]
+        np.testing.assert_allclose(regions.science[k], np.where(usable[k], science[0][part], 0.0), rtol=1e-6)
+        np.testing.assert_array_equal(regions.scienceVariance[k], science[1][part])
+
+
+def test_fit(stamps, basis):
+    """A solution of the equations, true skies included, leaves noise; rejected pixels have no weight."""
+    regions, (template, science), *_ = stamps
+    fit = _core.RegionFit(regions, _core.PreparedBasis(basis))
+    equations = fit.equations
+    n = len(basis)
+    assert len(fit) == len(equations) == 30
+    solution = np.linalg.solve(equations.matrices.sum(axis=0), equations.rightHandSides.sum(axis=0))
+    coefficients, backgrounds = np.tile(solution[:n], (30, 1)), np.full(30, solution[n])
+    # Where there is no star, the kernel's sum takes one sky to the other.
+    expected = np.median(science[0]) - solution[0] * np.median(template[0])
+    assert solution[n] == pytest.approx(expected, abs=3.0)
+    residuals = fit.judge(coefficients, backgrounds)
+    again = fit.judge(coefficients, backgrounds, nThreads=3)
+    np.testing.assert_array_equal(residuals.pull, again.pull)
+    kept = residuals.usable & (residuals.signal < 3.0)
+    assert np.std(residuals.pull[kept]) == pytest.approx(1.0, abs=0.1)
+    rejected = _core.findOutliers(residuals, threshold=5.0, growth=3)
+    flags = rejected.asarray()
+    assert rejected == _core.RegionFlags(flags) and rejected != _core.RegionFlags(~flags)
+    assert rejected.fraction == pytest.approx(flags.mean())
+    assert fit.reweigh(residuals, rejected) == bool(flags.any())
+    assert not fit.reweigh(residuals, rejected, nThreads=2)
+    np.testing.assert_array_equal(fit.weightCounts, (residuals.usable & ~flags).sum(axis=(1, 2)))
+    summary = residuals.summary(rejected)
+    np.testing.assert_array_equal(summary.nPixels, fit.weightCounts)
+    square = np.where(residuals.usable & ~flags, residuals.pull.astype(float) ** 2, 0.0).sum(axis=(1, 2))
+    np.testing.assert_allclose(summary.chiSquare * summary.nPixels, square)
+    bright = residuals.usable & (residuals.signal > 5.0)
+    pull = np.sqrt(np.minimum(residuals.pull[bright].astype(float) ** 2, 25.0).mean())
+    assert residuals.brightScatter(fit, 0.3)[1:] == pytest.approx((pull, bright.any(axis=(1, 2)).sum()))
+    fit.unreject()
+    assert fit.rejectedFraction == 0.0 and fit.rejected.asarray().sum() == 0
+
+
+def test_tileLight(stamps):
+    _, (_, science), x, y = stamps
+    light = _core.tileLight(science, x, y, HALF)
+    part = np.s_[y[4] - HALF : y[4] + HALF + 1 : 2, x[4] - HALF : x[4] + HALF + 1 : 2]
+    good = (science[2][part] & 1) == 0
+    pixels = np.sort(science[0][part][good])
+    above = float(pixels[int(0.98 * pixels.size)] - pixels[pixels.size // 2])
+    assert light[4] == pytest.approx(above / np.sqrt(np.median(science[1][part][good])), rel=1e-5)
+
+
+def test_refusals(stamps, basis):
+    regions, images, x, y = stamps
+    with pytest.raises(ValueError, match="leaves the image"):
+        _core.RegionStamps(*images, x * 0, y, HALF, KERNEL, KERNEL)
+    with pytest.raises(ValueError, match="must have 1"):
+        _core.RegionStamps(*images, x[None], y, HALF, KERNEL, KERNEL)
+    with pytest.raises(ValueError, match="cannot be fitted by those of 3x3"):
+        _core.RegionFit(regions, _core.PreparedBasis(np.ones((1, 3, 3))))
+    with pytest.raises(ValueError, match="flags have 2 dimensions"):
+        _core.RegionFlags(np.zeros((3, 3), dtype=bool))
