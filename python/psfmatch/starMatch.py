@@ -28,6 +28,7 @@ from psfmatch.selection import (
     toSourceTable,
 )
 from psfmatch.task import timeMethod
+from psfmatch.threads import resolveThreads
 from psfmatch.warping import atOrigin
 
 __all__ = ["StarMatchConfig", "StarMatchTask"]
@@ -149,7 +150,7 @@ class StarMatchTask(PsfMatchTask):
             self.kConfig.afwBackgroundConfig,
             sigma,
             doSmooth,
-            self.threads,
+            resolveThreads(self.threads),  # another image may be searched at the same time
             detectedMask,
         )
         if idFactory is not None:

@@ -59,7 +59,7 @@ def subtractCcds(
     """Subtract each detector with outputs of its own, and tell of all; the first error is raised in the end."""
     # Imported before there are threads, of which two could find a module half made.
     from psfmatch.differencing import subtract  # noqa: F401
-    from psfmatch.threads import resolveThreads
+    from psfmatch.threads import resolveThreads, usingThreads
 
     threads = resolveThreads(options.threads)
     atATime = min(len(ccds), threads, _allowedByMemory(options))
@@ -69,7 +69,8 @@ def subtractCcds(
     def work(ccd: Ccd) -> None:
         try:
             one = _optionsOf(ccd, options, threads // atATime)
-            result, extra, seconds = run(one)
+            with usingThreads(one.threads):
+                result, extra, seconds = run(one)
             summaries[ccd.name] = summarize(result, one, extra, seconds)
             log.info("%s is done", ccd.name)
         except (RuntimeError, OSError, ValueError, TypeError) as error:
