@@ -28,6 +28,7 @@ from psfmatch.selection import (
 )
 from psfmatch.sourceTable import AnyTable, asTable
 from psfmatch.task import timeMethod
+from psfmatch.threads import resolveThreads
 from psfmatch.warping import atOrigin
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class StarMatchTask(PsfMatchTask):
             self.kConfig.afwBackgroundConfig,
             sigma,
             doSmooth,
-            self.threads,
+            resolveThreads(self.threads),  # another image may be searched at the same time
             detectedMask,
         )
         self.metadata["nDetectedSources"] = len(sources)

@@ -3,11 +3,16 @@
 The CPUs of a process are those that it may run on, but no more than its control groups give it the time of: a
 container with a quota of one and a half CPUs on a machine of 64 has two. numpy and the core release the interpreter's
 lock while they compute, and so does the operating system while it reads and writes: plain threads serve.
+
+Work within other work shares its threads: `mapThreads` gives each of its threads a part of what it has, and
+`usingThreads` bounds everything in a block, whatever is asked for there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import functools
 import math
 import numbers
 import os
@@ -15,21 +20,26 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar, cast
 
-__all__ = ["availableCpus", "mapThreads", "resolveThreads"]
+__all__ = ["availableCpus", "mapThreads", "resolveThreads", "usingThreads", "withThreads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Parameters = ParamSpec("Parameters")
+
+_limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("psfmatchThreads", default=None)
+"""The threads that work in this context may use; None: no work around it has said."""
 
 
 def resolveThreads(threads: int | None = None) -> int:
-    """Return the number of threads to use.
+    """Return the number of threads to use; no more than `usingThreads` allows here.
 
     Parameters
     ----------
     threads
-        Wanted number; None asks the environment variable ``PSFMATCH_NUM_THREADS`` and then `availableCpus`.
+        Wanted number; None takes what `usingThreads` allows, else the environment variable ``PSFMATCH_NUM_THREADS``,
+        else `availableCpus`.
 
     Raises
     ------
@@ -40,7 +50,9 @@ def resolveThreads(threads: int | None = None) -> int:
         isWhole = isinstance(threads, numbers.Integral) and not isinstance(threads, bool)
         if not isWhole or threads < 1:
             raise ValueError(f"threads={threads}: must be a whole number of at least 1")
-        return int(threads)
+    limit = _limit.get()
+    if threads is not None or limit is not None:
+        return min(int(number) for number in (threads, limit) if number is not None)
     fromEnvironment = os.environ.get("PSFMATCH_NUM_THREADS")
     if fromEnvironment:
         if not re.fullmatch("[0-9]+", fromEnvironment) or int(fromEnvironment) < 1:
@@ -97,6 +109,28 @@ def _quotasAbove(top: Path, path: str) -> Iterator[float]:
                 yield quota / period
 
 
+@contextlib.contextmanager
+def usingThreads(threads: int | None) -> Iterator[int]:
+    """Let nothing in this block that asks `resolveThreads` use more threads; yield their number."""
+    number = resolveThreads(threads)
+    token = _limit.set(number)
+    try:
+        yield number
+    finally:
+        _limit.reset(token)
+
+
+def withThreads(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Decorate a function with a keyword ``threads``, which then bounds all that the function calls."""
+
+    @functools.wraps(function)
+    def bounded(*args: Parameters.args, **keywords: Parameters.kwargs) -> Result:
+        with usingThreads(cast("int | None", keywords.get("threads"))):
+            return function(*args, **keywords)
+
+    return bounded
+
+
 def mapThreads(function: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> list[Result]:
     """Call a function for all items, on several threads at a time, and return what it returns, in their order.
 
@@ -108,11 +142,17 @@ def mapThreads(function: Callable[[Item], Result], items: Sequence[Item], thread
     items
         Taken in their order.
     threads
-        Number of threads; by default as `resolveThreads` has it.
+        Number of threads; by default as `resolveThreads` has it. Where there are fewer items than threads, the work
+        on an item may use several.
     """
-    nThreads = min(resolveThreads(threads), len(items))
-    if nThreads <= 1:
-        return [function(item) for item in items]
+    allThreads = resolveThreads(threads)
+    nThreads = max(1, min(allThreads, len(items)))
+    with usingThreads(allThreads // nThreads):
+        return [function(item) for item in items] if nThreads == 1 else _sharedBy(nThreads, function, items)
+
+
+def _sharedBy(nThreads: int, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Call the function for all items on this thread and others."""
     # Cheaper by far than a pool, whose futures cost as much as a small strip of an image.
     pending, lock = iter(range(len(items))), threading.Lock()
     results: dict[int, Result] = {}

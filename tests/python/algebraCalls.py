@@ -98,7 +98,7 @@ def main():
     import psfmatch
     from psfmatch.testing import simulatePair
 
-    pair = simulatePair(3, 256, brightStars=300)
+    pair = simulatePair(3, 320, brightStars=300)
     calls.clear()
     alone = time.process_time() - time.thread_time()
     psfmatch.subtract(pair.template, pair.science, threads=1)

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from psfmatch.threads import availableCpus, mapThreads, resolveThreads
+from psfmatch.threads import availableCpus, mapThreads, resolveThreads, usingThreads, withThreads
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +121,33 @@ def test_helpersHaveTheCallersContext():
         mapThreads(work, [0.0, 0.0], 2)
     with np.errstate(divide="ignore"):
         assert np.isinf(mapThreads(work, [0.0, 0.0], 2)).all()
+
+
+def test_workWithinABlockIsBounded(monkeypatch):
+    monkeypatch.setenv("PSFMATCH_NUM_THREADS", "8")
+    with usingThreads(3) as number:
+        assert (number, resolveThreads(), resolveThreads(2), resolveThreads(5)) == (3, 3, 2, 3)
+        with usingThreads(None), usingThreads(5):
+            assert resolveThreads() == 3
+        with usingThreads(1):
+            assert resolveThreads(8) == 1
+        with pytest.raises(ValueError, match=r"^threads=0: must be a whole number of at least 1$"):
+            resolveThreads(0)
+    assert resolveThreads() == 8
+
+
+def test_decoratedFunctionsBoundWhatTheyCall():
+    @withThreads
+    def work(number, *, threads=None):
+        """Document."""
+        return number, resolveThreads(7)
+
+    assert work(1, threads=2) == (1, 2)
+    assert work(number=1, threads=9) == (1, 7)
+    assert work.__doc__ == "Document."
+
+
+@pytest.mark.parametrize(("threads", "nItems", "share"), [(1, 3, 1), (5, 2, 2), (6, 1, 6), (2, 3, 1), (2, 0, None)])
+def test_itemsShareTheThreads(threads, nItems, share):
+    """Work of an item that asks for all threads gets its part: together no more are busy than were asked for."""
+    assert mapThreads(lambda _: resolveThreads(64), range(nItems), threads) == [share] * nItems

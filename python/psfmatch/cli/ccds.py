@@ -61,7 +61,7 @@ def subtractCcds(
     import astropy.wcs  # noqa: F401
 
     from psfmatch.differencing import subtract  # noqa: F401
-    from psfmatch.threads import resolveThreads
+    from psfmatch.threads import resolveThreads, usingThreads
 
     threads = resolveThreads(options.threads)
     atATime = min(len(ccds), threads, _allowedByMemory(options))
@@ -71,7 +71,8 @@ def subtractCcds(
     def work(ccd: Ccd) -> None:
         try:
             one = _optionsOf(ccd, options, threads // atATime)
-            result, extra, seconds = run(one)
+            with usingThreads(one.threads):
+                result, extra, seconds = run(one)
             summaries[ccd.name] = summarize(result, one, extra, seconds)
             log.info("%s is done", ccd.name)
         except (RuntimeError, OSError, ValueError, TypeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -35,9 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         NoKernelCandidatesError,
         PsfMatchError,
     )
+    from psfmatch.threads import usingThreads
 
     try:
-        with debugging(getattr(chosen, "debug", False)):
+        # Threads of a batch are those of each of its pairs, in processes of their own.
+        isBounded = hasattr(chosen, "threads") and not hasattr(chosen, "workers")
+        with (
+            usingThreads(chosen.threads) if isBounded else contextlib.nullcontext(),
+            debugging(getattr(chosen, "debug", False)),
+        ):
             status = int(chosen.run(chosen))
         sys.stdout.flush()
         return status

@@ -20,6 +20,7 @@ from psfmatch.exposure import requireUnits, toExposure
 from psfmatch.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
 from psfmatch.photometry import boxLight
+from psfmatch.threads import withThreads
 from psfmatch.warping import atOrigin
 
 __all__ = ["MODES", "subtract"]
@@ -33,6 +34,7 @@ Mode = Literal["auto", "convolveTemplate", "convolveScience"]
 MODES: tuple[Mode, ...] = ("auto", "convolveTemplate", "convolveScience")
 
 
+@withThreads
 def subtract(
     template: Any,
     science: Any,
