@@ -10,7 +10,10 @@ namespace psfmatch {
 namespace {
 
 constexpr Index objectsPerItem = 16;
-constexpr double tolerance = 1e-6;  // change of a moment, of their trace, at which the iteration has converged
+constexpr double tolerance = 1e-6;       // change of a moment, of their trace, at which the iteration has converged
+constexpr double leastExponent = -32.0;  // weights below exp of this, 1e-14, are taken as none
+constexpr int nLongSteps = 12;           // iterations that may take the long step; it need not converge everywhere
+constexpr double largestGrowth = 3.0;    // of the trace of the moments, or its inverse, in a long step
 
 struct Stamp {
     double const* pixels;
@@ -32,12 +35,25 @@ struct WeightedSums {
 // series: three exponentials serve the row. From its peak outwards f only falls, so nothing overflows.
 void addRow(double const* row, Index width, double x0, double dy, double a, double b, double c, double series,
             WeightedSums& sums) {
+    double const middle = -0.5 * b / a;
+    double const highest = c - 0.25 * b * b / a;
+    // Not a number is no row either: sums of nothing are found by the caller.
+    if (!(highest > leastExponent)) {
+        return;
+    }
+    double const reach = std::sqrt((leastExponent - highest) / a);
+    double const first = std::max(0.0, std::ceil(x0 + middle - reach));
+    double const last = std::min(static_cast<double>(width - 1), std::floor(x0 + middle + reach));
+    if (!(first <= last)) {
+        return;
+    }
+    double const top = std::clamp(std::floor(x0 + middle + 0.5), first, last);
+    auto const start = static_cast<Index>(top);
+    auto const end = static_cast<Index>(last) + 1;
+    auto const begin = static_cast<Index>(first);
     double sum = 0.0;
     double sumX = 0.0;
     double sumXX = 0.0;
-    double const top = std::clamp(std::floor(x0 - 0.5 * b / a + 0.5), 0.0, static_cast<double>(width - 1));
-    // Not a number: the sums become so too, wherever they start.
-    Index const start = top >= 0.0 ? static_cast<Index>(top) : 0;
     double const dx0 = top - x0;
     double const peak = std::exp((a * dx0 + b) * dx0 + c);
     auto const add = [&](Index i, double weight) {
@@ -49,14 +65,14 @@ void addRow(double const* row, Index width, double x0, double dy, double a, doub
     };
     double weight = peak;
     double ratio = std::exp(a * (2.0 * dx0 + 1.0) + b);
-    for (Index i = start; i < width; ++i) {
+    for (Index i = start; i < end; ++i) {
         add(i, weight);
         weight *= ratio;
         ratio *= series;
     }
     ratio = std::exp(a * (1.0 - 2.0 * dx0) - b);
     weight = peak * ratio;
-    for (Index i = start - 1; i >= 0; --i) {
+    for (Index i = start - 1; i >= begin; --i) {
         add(i, weight);
         ratio *= series;
         weight *= ratio;
@@ -82,6 +98,22 @@ WeightedSums sumsUnder(Stamp const& stamp, double x, double y, SecondMoments con
     return sums;
 }
 
+SecondMoments inverseOf(SecondMoments const& moments) {
+    double const determinant = moments.xx * moments.yy - moments.xy * moments.xy;
+    return {moments.yy / determinant, moments.xx / determinant, -moments.xy / determinant};
+}
+
+// The moments of the Gaussian that has those found, twice what was measured, under a weight; false if there is none or
+// it is far from the weight. Where the weight matches the object both are the same.
+bool longStep(SecondMoments const& found, SecondMoments const& weight, SecondMoments& step) {
+    SecondMoments const seen = inverseOf(found);
+    SecondMoments const through = inverseOf(weight);
+    step = inverseOf({2.0 * seen.xx - through.xx, 2.0 * seen.yy - through.yy, 2.0 * seen.xy - through.xy});
+    double const growth = (step.xx + step.yy) / (weight.xx + weight.yy);
+    return step.xx > 0.0 && step.yy > 0.0 && step.xx * step.yy > step.xy * step.xy && growth < largestGrowth &&
+           growth * largestGrowth > 1.0;
+}
+
 SecondMoments momentsOf(Stamp const& stamp, double x, double y, AdaptiveMomentsControl const& control) {
     double const startX = x;
     double const startY = y;
@@ -93,12 +125,15 @@ SecondMoments momentsOf(Stamp const& stamp, double x, double y, AdaptiveMomentsC
         WeightedSums const sums = sumsUnder(stamp, x, y, weight);
         // A Gaussian under its own Gaussian weight has half its second moments.
         SecondMoments const found{2.0 * sums.xx / sums.one, 2.0 * sums.yy / sums.one, 2.0 * sums.xy / sums.one};
-        x += sums.x / sums.one;
-        y += sums.y / sums.one;
+        double const shiftX = sums.x / sums.one;
+        double const shiftY = sums.y / sums.one;
+        auto const isNear = [&](double newX, double newY) {
+            return newX >= 0.0 && newX < width && newY >= 0.0 && newY < height &&
+                   std::hypot(newX - startX, newY - startY) <= control.maxShift;
+        };
         // Written so that NaN is no good.
-        bool const isGood = sums.one > 0.0 && x >= 0.0 && x < width && y >= 0.0 && y < height &&
-                            std::hypot(x - startX, y - startY) <= control.maxShift && found.xx <= largest &&
-                            found.yy <= largest;
+        bool const isGood =
+            sums.one > 0.0 && isNear(x + shiftX, y + shiftY) && found.xx <= largest && found.yy <= largest;
         if (!isGood) {
             return {};
         }
@@ -111,7 +146,14 @@ SecondMoments momentsOf(Stamp const& stamp, double x, double y, AdaptiveMomentsC
         if (!(found.xx > 0.0 && determinant > 0.0 && std::isfinite(1.0 / determinant))) {
             return {};
         }
-        weight = found;
+        // The step to what was found halves the distance to a Gaussian object's moments and centre; the long one ends
+        // there.
+        SecondMoments step;
+        bool const isLong =
+            iteration < nLongSteps && isNear(x + 2.0 * shiftX, y + 2.0 * shiftY) && longStep(found, weight, step);
+        x += isLong ? 2.0 * shiftX : shiftX;
+        y += isLong ? 2.0 * shiftY : shiftY;
+        weight = isLong ? step : found;
     }
     return {};
 }
