@@ -1,6 +1,7 @@
 #include "psfmatch/adaptiveMoments.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -31,58 +32,61 @@ struct WeightedSums {
     double xy = 0.0;
 };
 
-// Sums of a row under f(dx) = exp(a dx^2 + b dx + c), a < 0. Neighbouring values of f have ratios that are a geometric
-// series: three exponentials serve the row. From its peak outwards f only falls, so nothing overflows.
-void addRow(double const* row, Index width, double x0, double dy, double a, double b, double c, double series,
+// Rows whose exponentials are made together.
+constexpr Index rowsPerBlock = 32;
+using RowValues = Eigen::Array<double, rowsPerBlock, 1>;
+
+// The part of a row under f(dx) = exp(a dx^2 + b dx + c), a < 0, where that is not next to nothing.
+struct RowPart {
+    double dy;
+    Index first;
+    Index count;
+};
+
+// Sums of a part of a row under weights of which the first, and the ratio of the second to it, are given. Ratios are a
+// geometric series. Four pixels at a time.
+void addRow(double const* row, RowPart const& part, double x0, double weight, double ratio, double series,
             WeightedSums& sums) {
-    double const middle = -0.5 * b / a;
-    double const highest = c - 0.25 * b * b / a;
-    // Not a number is no row either: sums of nothing are found by the caller.
-    if (!(highest > leastExponent)) {
-        return;
-    }
-    double const reach = std::sqrt((leastExponent - highest) / a);
-    double const first = std::max(0.0, std::ceil(x0 + middle - reach));
-    double const last = std::min(static_cast<double>(width - 1), std::floor(x0 + middle + reach));
-    if (!(first <= last)) {
-        return;
-    }
-    double const top = std::clamp(std::floor(x0 + middle + 0.5), first, last);
-    auto const start = static_cast<Index>(top);
-    auto const end = static_cast<Index>(last) + 1;
-    auto const begin = static_cast<Index>(first);
-    double sum = 0.0;
-    double sumX = 0.0;
-    double sumXX = 0.0;
-    double const dx0 = top - x0;
-    double const peak = std::exp((a * dx0 + b) * dx0 + c);
-    auto const add = [&](Index i, double weight) {
-        double const dx = static_cast<double>(i) - x0;
-        double const value = weight * row[i];
+    using Four = Eigen::Array4d;
+    double const series2 = series * series;
+    double const series4 = series2 * series2;
+    Four weights(weight, weight * ratio, weight * ratio * ratio * series, 0.0);
+    weights(3) = weights(2) * ratio * series2;
+    double const jump = ratio * ratio * ratio * ratio * series4 * series2;
+    Four ratios(jump, jump * series4, jump * series4 * series4, jump * series4 * series4 * series4);
+    double const series16 = series4 * series4 * series4 * series4;
+    double const start = static_cast<double>(part.first) - x0;
+    Four dx(start, start + 1.0, start + 2.0, start + 3.0);
+    Four sum = Four::Zero();
+    Four sumX = Four::Zero();
+    Four sumXX = Four::Zero();
+    double const* at = row + part.first;
+    Index left = part.count;
+    for (; left >= 4; left -= 4, at += 4) {
+        Four const value = weights * Eigen::Map<Four const>(at);
+        Four const along = value * dx;
         sum += value;
-        sumX += value * dx;
-        sumXX += value * dx * dx;
-    };
-    double weight = peak;
-    double ratio = std::exp(a * (2.0 * dx0 + 1.0) + b);
-    for (Index i = start; i < end; ++i) {
-        add(i, weight);
-        weight *= ratio;
-        ratio *= series;
+        sumX += along;
+        sumXX += along * dx;
+        weights *= ratios;
+        ratios *= series16;
+        dx += 4.0;
     }
-    ratio = std::exp(a * (1.0 - 2.0 * dx0) - b);
-    weight = peak * ratio;
-    for (Index i = start - 1; i >= begin; --i) {
-        add(i, weight);
-        ratio *= series;
-        weight *= ratio;
+    double one = sum.sum();
+    double x = sumX.sum();
+    double xx = sumXX.sum();
+    for (Index k = 0; k < left; ++k) {
+        double const value = weights(k) * at[k];
+        one += value;
+        x += value * dx(k);
+        xx += value * dx(k) * dx(k);
     }
-    sums.one += sum;
-    sums.x += sumX;
-    sums.xx += sumXX;
-    sums.y += sum * dy;
-    sums.yy += sum * dy * dy;
-    sums.xy += sumX * dy;
+    sums.one += one;
+    sums.x += x;
+    sums.xx += xx;
+    sums.y += one * part.dy;
+    sums.yy += one * part.dy * part.dy;
+    sums.xy += x * part.dy;
 }
 
 WeightedSums sumsUnder(Stamp const& stamp, double x, double y, SecondMoments const& weight) {
@@ -90,10 +94,38 @@ WeightedSums sumsUnder(Stamp const& stamp, double x, double y, SecondMoments con
     double const a = scale * weight.yy;
     double const series = std::exp(2.0 * a);
     WeightedSums sums;
-    for (Index row = 0; row < stamp.height; ++row) {
-        double const dy = static_cast<double>(row) - y;
-        addRow(stamp.pixels + row * stamp.width, stamp.width, x, dy, a, -2.0 * scale * weight.xy * dy,
-               scale * weight.xx * dy * dy, series, sums);
+    for (Index block = 0; block < stamp.height; block += rowsPerBlock) {
+        std::array<RowPart, rowsPerBlock> parts;
+        std::array<Index, rowsPerBlock> rows;
+        RowValues weights = RowValues::Zero();
+        RowValues ratios = RowValues::Zero();
+        Index n = 0;
+        for (Index row = block; row < std::min(stamp.height, block + rowsPerBlock); ++row) {
+            double const dy = static_cast<double>(row) - y;
+            double const b = -2.0 * scale * weight.xy * dy;
+            double const c = scale * weight.xx * dy * dy;
+            double const middle = x - 0.5 * b / a;
+            double const highest = c - 0.25 * b * b / a;
+            double const reach = std::sqrt((leastExponent - highest) / a);
+            double const first = std::max(0.0, std::ceil(middle - reach));
+            double const last = std::min(static_cast<double>(stamp.width - 1), std::floor(middle + reach));
+            // Where something is not a number there is no row either: the caller finds sums of nothing.
+            if (!(highest > leastExponent) || !(first <= last)) {
+                continue;
+            }
+            double const dx = first - x;
+            weights(n) = (a * dx + b) * dx + c;
+            ratios(n) = a * (2.0 * dx + 1.0) + b;
+            parts[static_cast<std::size_t>(n)] = {dy, static_cast<Index>(first), static_cast<Index>(last - first) + 1};
+            rows[static_cast<std::size_t>(n)] = row;
+            ++n;
+        }
+        weights = weights.exp();
+        ratios = ratios.exp();
+        for (Index i = 0; i < n; ++i) {
+            auto const k = static_cast<std::size_t>(i);
+            addRow(stamp.pixels + rows[k] * stamp.width, parts[k], x, weights(i), ratios(i), series, sums);
+        }
     }
     return sums;
 }

@@ -5,6 +5,7 @@
 
 #include "arrays.h"
 #include "module.h"
+#include "psfmatch/background.h"
 #include "psfmatch/image/Coverage.h"
 #include "psfmatch/sources/BoxLight.h"
 #include "psfmatch/sources/GrownFootprints.h"
@@ -105,6 +106,18 @@ void bindFootprints(py::module_& module) {
         py::arg("y"), py::arg("x0"), py::arg("x1"), py::arg("label"), py::kw_only(), py::arg("count"),
         py::arg("height"), py::arg("width"), py::arg("radius"), py::arg("isotropic") = false,
         py::arg("combined") = true);
+    module.def(
+        "sampleNoise",
+        [](py::array const& samples) {
+            auto const view = viewOf<float>(samples, "samples");
+            SampleNoise found;
+            {
+                py::gil_scoped_release const release;
+                found = sampleNoise(view);
+            }
+            return py::make_tuple(found.stdev, found.largest, found.count);
+        },
+        py::arg("samples"));
     module.def(
         "countCoverage",
         [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,

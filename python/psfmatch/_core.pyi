@@ -477,6 +477,7 @@ def growFootprints(
     isotropic: bool = False,
     combined: bool = True,
 ) -> tuple[npt.NDArray[np.int64], int]: ...
+def sampleNoise(samples: npt.NDArray[np.float32]) -> tuple[float, float, int]: ...
 def countCoverage(
     image: npt.NDArray[np.float32],
     variance: npt.NDArray[np.float32],

@@ -31,11 +31,16 @@ LinearFit fitLinear(Eigen::MatrixXd const& terms, Eigen::MatrixXd const& values,
         // Terms of one size: the rank must not depend on their units.
         Eigen::VectorXd scale = weighted.colwise().norm();
         scale = (scale.array() > 0.0).select(scale, 1.0);
-        Eigen::CompleteOrthogonalDecomposition<Eigen::MatrixXd> const solver(weighted *
-                                                                             scale.cwiseInverse().asDiagonal());
-        Eigen::VectorXd const right = roots.cwiseProduct(values.col(set));
-        fit.coefficients.row(set) = solver.solve(right).cwiseQuotient(scale).transpose();
-        fit.errors.row(set) = solver.pseudoInverse().rowwise().norm().cwiseQuotient(scale).transpose();
+        // Small matrices from here: A = Q R, and R may lack rank.
+        Eigen::HouseholderQR<Eigen::MatrixXd> const tall(weighted * scale.cwiseInverse().asDiagonal());
+        Eigen::Index const n = std::min(terms.rows(), terms.cols());
+        Eigen::MatrixXd const triangle = tall.matrixQR().topRows(n).triangularView<Eigen::Upper>();
+        Eigen::VectorXd right = roots.cwiseProduct(values.col(set));
+        right.applyOnTheLeft(tall.householderQ().adjoint());
+        Eigen::MatrixXd const inverse =
+            Eigen::CompleteOrthogonalDecomposition<Eigen::MatrixXd>(triangle).pseudoInverse();
+        fit.coefficients.row(set) = (inverse * right.head(n)).cwiseQuotient(scale).transpose();
+        fit.errors.row(set) = inverse.rowwise().norm().cwiseQuotient(scale).transpose();
     }
     return fit;
 }

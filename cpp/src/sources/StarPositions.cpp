@@ -58,63 +58,74 @@ struct Profile {
     }
 };
 
-class PositionFit {
+// Sums over the disc, with u = dx / sigma^2, v = dy / sigma^2 and the Gaussian p.
+struct DiscSums {
+    Matrix4 normal = Matrix4::Zero();  // of (p, p u, p v, 1)
+    Vector4 right = Vector4::Zero();
+    double share = 0.0;  // of the Gaussian that lies on good pixels of the disc
+};
+
+class Disc {
 public:
-    PositionFit(GoodPixels const& pixels, Index radius, double sigma)
-        : pixels_(pixels), radius_(radius), sigma_(sigma) {}
+    Disc(GoodPixels const& pixels, Index radius, double sigma, double centreX, double centreY)
+        : pixels_(pixels),
+          alongX_(radius, centreX, sigma),
+          alongY_(radius, centreY, sigma),
+          centreX_(centreX),
+          centreY_(centreY),
+          inverse_(1.0 / (sigma * sigma)),
+          radius_(radius) {}
 
-    // The sums P^T W P and P^T W I, or P^T W V P alone, about a centre.
-    void add(double centreX, double centreY) {
-        normal_.setZero();
-        right_.setZero();
-        light_ = 0.0;
-        eachPixel(centreX, centreY, [&](Vector4 const& term, std::size_t i) {
-            normal_.noalias() += term * term.transpose();
-            right_ += term * pixels_.values[i];
-            light_ += term(0);
+    [[nodiscard]] DiscSums sums() const {
+        DiscSums found;
+        Matrix4& m = found.normal;
+        eachPixel([&](Vector4 const& term, std::size_t i) {
+            addOuter(term, term, m);
+            found.right += term * pixels_.values[i];
         });
+        found.share = m(3, 0) / (alongX_.sum * alongY_.sum);
+        m.triangularView<Eigen::StrictlyUpper>() = m.transpose();
+        return found;
     }
 
-    [[nodiscard]] Matrix4 scatter(double centreX, double centreY) const {
-        Matrix4 sums = Matrix4::Zero();
-        eachPixel(centreX, centreY, [&](Vector4 const& term, std::size_t i) {
-            sums.noalias() += (pixels_.variances[i] * term) * term.transpose();
-        });
-        return sums;
-    }
-
-    [[nodiscard]] Matrix4 const& normal() const { return normal_; }
-    [[nodiscard]] Vector4 const& right() const { return right_; }
-    // Share of the Gaussian that lies on good pixels of the disc.
-    [[nodiscard]] double share(double centreX, double centreY) const {
-        return light_ / (Profile(radius_, centreX, sigma_).sum * Profile(radius_, centreY, sigma_).sum);
+    // The sums P^T W V P.
+    [[nodiscard]] Matrix4 scatter() const {
+        Matrix4 m = Matrix4::Zero();
+        eachPixel([&](Vector4 const& term, std::size_t i) { addOuter(term, pixels_.variances[i] * term, m); });
+        m.triangularView<Eigen::StrictlyUpper>() = m.transpose();
+        return m;
     }
 
 private:
+    static void addOuter(Vector4 const& a, Vector4 const& b, Matrix4& m) {
+        m.col(0) += a * b(0);
+        m.col(1) += a * b(1);
+        m.col(2) += a * b(2);
+        m(3, 3) += a(3) * b(3);
+    }
+
     template <typename Body>
-    void eachPixel(double centreX, double centreY, Body const& body) const {
-        Profile const alongX(radius_, centreX, sigma_);
-        Profile const alongY(radius_, centreY, sigma_);
+    void eachPixel(Body const& body) const {
         double const reach = static_cast<double>(radius_) + 0.5;
-        double const inverse = 1.0 / (sigma_ * sigma_);
         for (std::size_t i = 0; i < pixels_.values.size(); ++i) {
-            double const dx = pixels_.dx[i] - centreX;
-            double const dy = pixels_.dy[i] - centreY;
+            double const dx = pixels_.dx[i] - centreX_;
+            double const dy = pixels_.dy[i] - centreY_;
             if (dx * dx + dy * dy > reach * reach) {
                 continue;
             }
-            double const profile = alongX.values[static_cast<std::size_t>(pixels_.dx[i] + radius_)] *
-                                   alongY.values[static_cast<std::size_t>(pixels_.dy[i] + radius_)];
-            body(Vector4(profile, profile * dx * inverse, profile * dy * inverse, 1.0), i);
+            double const profile = alongX_.values[static_cast<std::size_t>(pixels_.dx[i] + radius_)] *
+                                   alongY_.values[static_cast<std::size_t>(pixels_.dy[i] + radius_)];
+            body(Vector4(profile, profile * dx * inverse_, profile * dy * inverse_, 1.0), i);
         }
     }
 
     GoodPixels const& pixels_;
+    Profile alongX_;
+    Profile alongY_;
+    double centreX_;
+    double centreY_;
+    double inverse_;
     Index radius_;
-    double sigma_;
-    Matrix4 normal_ = Matrix4::Zero();
-    Vector4 right_ = Vector4::Zero();
-    double light_ = 0.0;
 };
 
 StarPosition positionOf(MaskedImageView const& image, MaskPixel badBits, double x, double y,
@@ -131,14 +142,14 @@ StarPosition positionOf(MaskedImageView const& image, MaskPixel badBits, double 
     double const startY = y - static_cast<double>(row);
     double centreX = startX;
     double centreY = startY;
-    PositionFit fit(pixels, radius, sigma);
     StarPosition found;
     for (int iteration = 0; iteration < control.maxIterations; ++iteration) {
-        fit.add(centreX, centreY);
-        Matrix4 const inverse = detail::inverseOf<4>(fit.normal());
-        Vector4 const solution = inverse * fit.right();
+        Disc const disc(pixels, radius, sigma, centreX, centreY);
+        DiscSums const sums = disc.sums();
+        Matrix4 const inverse = detail::inverseOf<4>(sums.normal);
+        Vector4 const solution = inverse * sums.right;
         // Written so that NaN is no good.
-        if (!(solution(0) > 0.0) || !(fit.share(centreX, centreY) >= control.minDisc)) {
+        if (!(solution(0) > 0.0) || !(sums.share >= control.minDisc)) {
             return {};
         }
         double const stepX = std::clamp(solution(1) / solution(0), -1.0, 1.0);
@@ -146,7 +157,7 @@ StarPosition positionOf(MaskedImageView const& image, MaskPixel badBits, double 
         bool const isLast =
             std::max(std::abs(stepX), std::abs(stepY)) < control.converged || iteration + 1 == control.maxIterations;
         if (isLast) {
-            Matrix4 const covariance = inverse * fit.scatter(centreX, centreY) * inverse;
+            Matrix4 const covariance = inverse * disc.scatter() * inverse;
             found.xErr = std::sqrt(covariance(1, 1)) / solution(0);
             found.yErr = std::sqrt(covariance(2, 2)) / solution(0);
         }

@@ -21,22 +21,34 @@ bool cut(MaskedImageView const& image, MaskPixel badBits, Index column, Index ro
          StarWidthControl const& control, std::vector<double>& stamp, std::vector<double>& rim) {
     Index const side = 2 * control.radius + 1;
     std::fill(stamp.begin(), stamp.end(), nan);
+    for (Index dy = -reach; dy <= reach; ++dy) {
+        double* const to = stamp.data() + (dy + control.radius) * side + control.radius - reach;
+        Index const y = row + dy;
+        Index const x0 = column - reach;
+        float const* const values = image.image.data() + y * image.image.outerStride() + x0;
+        float const* const variances = image.variance.data() + y * image.variance.outerStride() + x0;
+        MaskPixel const* const mask = image.mask.data() + y * image.mask.outerStride() + x0;
+        for (Index i = 0; i <= 2 * reach; ++i) {
+            to[i] = isBad(values[i], variances[i], mask[i], badBits) ? nan : static_cast<double>(values[i]);
+        }
+    }
+    auto const at = [&](Index dx, Index dy) {
+        return stamp[static_cast<std::size_t>((dy + control.radius) * side + dx + control.radius)];
+    };
+    Index const core = std::min(control.coreRadius, reach);
+    for (Index dy = -core; dy <= core; ++dy) {
+        for (Index dx = -core; dx <= core; ++dx) {
+            if (std::isnan(at(dx, dy))) {
+                return false;
+            }
+        }
+    }
     rim.clear();
     for (Index dy = -reach; dy <= reach; ++dy) {
-        double* const to = stamp.data() + (dy + control.radius) * side + control.radius;
-        for (Index dx = -reach; dx <= reach; ++dx) {
-            Index const y = row + dy;
-            Index const x = column + dx;
-            Index const distance = std::max(std::abs(dx), std::abs(dy));
-            if (isBad(image.image(y, x), image.variance(y, x), image.mask(y, x), badBits)) {
-                if (distance <= control.coreRadius) {
-                    return false;
-                }
-                continue;
-            }
-            to[dx] = image.image(y, x);
-            if (distance >= reach - 1) {
-                rim.push_back(to[dx]);
+        bool const isWhole = std::abs(dy) >= reach - 1;
+        for (Index dx = -reach; dx <= reach; dx += !isWhole && dx == 1 - reach ? 2 * reach - 2 : 1) {
+            if (!std::isnan(at(dx, dy))) {
+                rim.push_back(at(dx, dy));
             }
         }
     }

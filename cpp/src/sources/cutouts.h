@@ -60,12 +60,17 @@ template <int n>
     if (!scaled.allFinite()) {
         return Matrix::Constant(nan);
     }
-    Eigen::SelfAdjointEigenSolver<Matrix> const solver(scaled);
-    if (!(solver.eigenvalues()(0) > least)) {
-        return Matrix::Constant(nan);
+    // No eigenvalue of the inverse is above its norm.
+    Matrix inverse = scaled.inverse();
+    if (!(inverse.norm() * least < 1.0)) {
+        Eigen::SelfAdjointEigenSolver<Matrix> const solver(scaled);
+        if (!(solver.eigenvalues()(0) > least)) {
+            return Matrix::Constant(nan);
+        }
+        inverse = solver.eigenvectors() * solver.eigenvalues().cwiseInverse().asDiagonal() *
+                  solver.eigenvectors().transpose();
     }
-    Matrix const vectors = scale.asDiagonal() * solver.eigenvectors();
-    return vectors * solver.eigenvalues().cwiseInverse().asDiagonal() * vectors.transpose();
+    return scale.asDiagonal() * inverse * scale.asDiagonal();
 }
 
 }  // namespace psfmatch::detail
