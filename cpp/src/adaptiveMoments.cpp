@@ -1,6 +1,7 @@
 #include "psfmatch/adaptiveMoments.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -10,7 +11,10 @@ namespace psfmatch {
 namespace {
 
 constexpr Index objectsPerItem = 16;
-constexpr double tolerance = 1e-6;  // change of a moment, of their trace, at which the iteration has converged
+constexpr double tolerance = 1e-6;       // change of a moment, of their trace, at which the iteration has converged
+constexpr double leastExponent = -32.0;  // weights below exp of this, 1e-14, are taken as none
+constexpr int nLongSteps = 12;           // iterations that may take the long step; it need not converge everywhere
+constexpr double largestGrowth = 3.0;    // of the trace of the moments, or its inverse, in a long step
 
 struct Stamp {
     double const* pixels;
@@ -28,45 +32,61 @@ struct WeightedSums {
     double xy = 0.0;
 };
 
-// Sums of a row under f(dx) = exp(a dx^2 + b dx + c), a < 0. Neighbouring values of f have ratios that are a geometric
-// series: three exponentials serve the row. From its peak outwards f only falls, so nothing overflows.
-void addRow(double const* row, Index width, double x0, double dy, double a, double b, double c, double series,
+// Rows whose exponentials are made together.
+constexpr Index rowsPerBlock = 32;
+using RowValues = Eigen::Array<double, rowsPerBlock, 1>;
+
+// The part of a row under f(dx) = exp(a dx^2 + b dx + c), a < 0, where that is not next to nothing.
+struct RowPart {
+    double dy;
+    Index first;
+    Index count;
+};
+
+// Sums of a part of a row under weights of which the first, and the ratio of the second to it, are given. Ratios are a
+// geometric series. Four pixels at a time.
+void addRow(double const* row, RowPart const& part, double x0, double weight, double ratio, double series,
             WeightedSums& sums) {
-    double sum = 0.0;
-    double sumX = 0.0;
-    double sumXX = 0.0;
-    double const top = std::clamp(std::floor(x0 - 0.5 * b / a + 0.5), 0.0, static_cast<double>(width - 1));
-    // Not a number: the sums become so too, wherever they start.
-    Index const start = top >= 0.0 ? static_cast<Index>(top) : 0;
-    double const dx0 = top - x0;
-    double const peak = std::exp((a * dx0 + b) * dx0 + c);
-    auto const add = [&](Index i, double weight) {
-        double const dx = static_cast<double>(i) - x0;
-        double const value = weight * row[i];
+    using Four = Eigen::Array4d;
+    double const series2 = series * series;
+    double const series4 = series2 * series2;
+    Four weights(weight, weight * ratio, weight * ratio * ratio * series, 0.0);
+    weights(3) = weights(2) * ratio * series2;
+    double const jump = ratio * ratio * ratio * ratio * series4 * series2;
+    Four ratios(jump, jump * series4, jump * series4 * series4, jump * series4 * series4 * series4);
+    double const series16 = series4 * series4 * series4 * series4;
+    double const start = static_cast<double>(part.first) - x0;
+    Four dx(start, start + 1.0, start + 2.0, start + 3.0);
+    Four sum = Four::Zero();
+    Four sumX = Four::Zero();
+    Four sumXX = Four::Zero();
+    double const* at = row + part.first;
+    Index left = part.count;
+    for (; left >= 4; left -= 4, at += 4) {
+        Four const value = weights * Eigen::Map<Four const>(at);
+        Four const along = value * dx;
         sum += value;
-        sumX += value * dx;
-        sumXX += value * dx * dx;
-    };
-    double weight = peak;
-    double ratio = std::exp(a * (2.0 * dx0 + 1.0) + b);
-    for (Index i = start; i < width; ++i) {
-        add(i, weight);
-        weight *= ratio;
-        ratio *= series;
+        sumX += along;
+        sumXX += along * dx;
+        weights *= ratios;
+        ratios *= series16;
+        dx += 4.0;
     }
-    ratio = std::exp(a * (1.0 - 2.0 * dx0) - b);
-    weight = peak * ratio;
-    for (Index i = start - 1; i >= 0; --i) {
-        add(i, weight);
-        ratio *= series;
-        weight *= ratio;
+    double one = sum.sum();
+    double x = sumX.sum();
+    double xx = sumXX.sum();
+    for (Index k = 0; k < left; ++k) {
+        double const value = weights(k) * at[k];
+        one += value;
+        x += value * dx(k);
+        xx += value * dx(k) * dx(k);
     }
-    sums.one += sum;
-    sums.x += sumX;
-    sums.xx += sumXX;
-    sums.y += sum * dy;
-    sums.yy += sum * dy * dy;
-    sums.xy += sumX * dy;
+    sums.one += one;
+    sums.x += x;
+    sums.xx += xx;
+    sums.y += one * part.dy;
+    sums.yy += one * part.dy * part.dy;
+    sums.xy += x * part.dy;
 }
 
 WeightedSums sumsUnder(Stamp const& stamp, double x, double y, SecondMoments const& weight) {
@@ -74,12 +94,56 @@ WeightedSums sumsUnder(Stamp const& stamp, double x, double y, SecondMoments con
     double const a = scale * weight.yy;
     double const series = std::exp(2.0 * a);
     WeightedSums sums;
-    for (Index row = 0; row < stamp.height; ++row) {
-        double const dy = static_cast<double>(row) - y;
-        addRow(stamp.pixels + row * stamp.width, stamp.width, x, dy, a, -2.0 * scale * weight.xy * dy,
-               scale * weight.xx * dy * dy, series, sums);
+    for (Index block = 0; block < stamp.height; block += rowsPerBlock) {
+        std::array<RowPart, rowsPerBlock> parts;
+        std::array<Index, rowsPerBlock> rows;
+        RowValues weights = RowValues::Zero();
+        RowValues ratios = RowValues::Zero();
+        Index n = 0;
+        for (Index row = block; row < std::min(stamp.height, block + rowsPerBlock); ++row) {
+            double const dy = static_cast<double>(row) - y;
+            double const b = -2.0 * scale * weight.xy * dy;
+            double const c = scale * weight.xx * dy * dy;
+            double const middle = x - 0.5 * b / a;
+            double const highest = c - 0.25 * b * b / a;
+            double const reach = std::sqrt((leastExponent - highest) / a);
+            double const first = std::max(0.0, std::ceil(middle - reach));
+            double const last = std::min(static_cast<double>(stamp.width - 1), std::floor(middle + reach));
+            // Where something is not a number there is no row either: the caller finds sums of nothing.
+            if (!(highest > leastExponent) || !(first <= last)) {
+                continue;
+            }
+            double const dx = first - x;
+            weights(n) = (a * dx + b) * dx + c;
+            ratios(n) = a * (2.0 * dx + 1.0) + b;
+            parts[static_cast<std::size_t>(n)] = {dy, static_cast<Index>(first), static_cast<Index>(last - first) + 1};
+            rows[static_cast<std::size_t>(n)] = row;
+            ++n;
+        }
+        weights = weights.exp();
+        ratios = ratios.exp();
+        for (Index i = 0; i < n; ++i) {
+            auto const k = static_cast<std::size_t>(i);
+            addRow(stamp.pixels + rows[k] * stamp.width, parts[k], x, weights(i), ratios(i), series, sums);
+        }
     }
     return sums;
+}
+
+SecondMoments inverseOf(SecondMoments const& moments) {
+    double const determinant = moments.xx * moments.yy - moments.xy * moments.xy;
+    return {moments.yy / determinant, moments.xx / determinant, -moments.xy / determinant};
+}
+
+// The moments of the Gaussian that has those found, twice what was measured, under a weight; false if there is none or
+// it is far from the weight. Where the weight matches the object both are the same.
+bool longStep(SecondMoments const& found, SecondMoments const& weight, SecondMoments& step) {
+    SecondMoments const seen = inverseOf(found);
+    SecondMoments const through = inverseOf(weight);
+    step = inverseOf({2.0 * seen.xx - through.xx, 2.0 * seen.yy - through.yy, 2.0 * seen.xy - through.xy});
+    double const growth = (step.xx + step.yy) / (weight.xx + weight.yy);
+    return step.xx > 0.0 && step.yy > 0.0 && step.xx * step.yy > step.xy * step.xy && growth < largestGrowth &&
+           growth * largestGrowth > 1.0;
 }
 
 SecondMoments momentsOf(Stamp const& stamp, double x, double y, AdaptiveMomentsControl const& control) {
@@ -93,12 +157,15 @@ SecondMoments momentsOf(Stamp const& stamp, double x, double y, AdaptiveMomentsC
         WeightedSums const sums = sumsUnder(stamp, x, y, weight);
         // A Gaussian under its own Gaussian weight has half its second moments.
         SecondMoments const found{2.0 * sums.xx / sums.one, 2.0 * sums.yy / sums.one, 2.0 * sums.xy / sums.one};
-        x += sums.x / sums.one;
-        y += sums.y / sums.one;
+        double const shiftX = sums.x / sums.one;
+        double const shiftY = sums.y / sums.one;
+        auto const isNear = [&](double newX, double newY) {
+            return newX >= 0.0 && newX < width && newY >= 0.0 && newY < height &&
+                   std::hypot(newX - startX, newY - startY) <= control.maxShift;
+        };
         // Written so that NaN is no good.
-        bool const isGood = sums.one > 0.0 && x >= 0.0 && x < width && y >= 0.0 && y < height &&
-                            std::hypot(x - startX, y - startY) <= control.maxShift && found.xx <= largest &&
-                            found.yy <= largest;
+        bool const isGood =
+            sums.one > 0.0 && isNear(x + shiftX, y + shiftY) && found.xx <= largest && found.yy <= largest;
         if (!isGood) {
             return {};
         }
@@ -111,7 +178,14 @@ SecondMoments momentsOf(Stamp const& stamp, double x, double y, AdaptiveMomentsC
         if (!(found.xx > 0.0 && determinant > 0.0 && std::isfinite(1.0 / determinant))) {
             return {};
         }
-        weight = found;
+        // The step to what was found halves the distance to a Gaussian object's moments and centre; the long one ends
+        // there.
+        SecondMoments step;
+        bool const isLong =
+            iteration < nLongSteps && isNear(x + 2.0 * shiftX, y + 2.0 * shiftY) && longStep(found, weight, step);
+        x += isLong ? 2.0 * shiftX : shiftX;
+        y += isLong ? 2.0 * shiftY : shiftY;
+        weight = isLong ? step : found;
     }
     return {};
 }

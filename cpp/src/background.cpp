@@ -8,6 +8,7 @@
 #include <string>
 
 #include "psfmatch/badPixels.h"
+#include "sources/quantiles.h"
 
 namespace psfmatch {
 
@@ -27,31 +28,6 @@ void requireEdges(std::vector<Index> const& edges, Index step, Index size, char 
                                     std::to_string(size) + " and a positive step");
     }
 }
-
-// Order statistics of a list whose order may be changed.
-class Quantiles {
-public:
-    explicit Quantiles(std::vector<float>& values) : values_(values) {}
-
-    // By linear interpolation at fraction * (n - 1). Fractions must come in ascending order.
-    double next(double fraction) {
-        double const place = fraction * static_cast<double>(values_.size() - 1);
-        auto const lower = static_cast<std::size_t>(place);
-        auto const at = values_.begin() + static_cast<std::ptrdiff_t>(lower);
-        // What lies below the last one is in its place already.
-        std::nth_element(values_.begin() + static_cast<std::ptrdiff_t>(done_), at, values_.end());
-        done_ = lower;
-        if (lower + 1 == values_.size()) {
-            return *at;
-        }
-        double const upper = *std::min_element(at + 1, values_.end());
-        return *at + (place - static_cast<double>(lower)) * (upper - *at);
-    }
-
-private:
-    std::vector<float>& values_;
-    std::size_t done_ = 0;
-};
 
 struct ValueAndVariance {
     double value = std::numeric_limits<double>::quiet_NaN();
@@ -97,14 +73,14 @@ Kept keptWithin(std::vector<float> const& values, double centre, double low, dou
     return kept;
 }
 
-ValueAndVariance statisticOf(std::vector<float>& values, SuperPixelStatistic statistic) {
+ValueAndVariance statisticOf(std::vector<float> const& values, SuperPixelStatistic statistic) {
     if (values.empty()) {
         return {};
     }
-    Quantiles quantiles(values);
-    double const low = quantiles.next(0.25);
-    double const median = quantiles.next(0.5);
-    double const high = quantiles.next(0.75);
+    detail::Quantiles quantiles(values);
+    double const low = quantiles.at(0.25);
+    double const median = quantiles.at(0.5);
+    double const high = quantiles.at(0.75);
     bool const clips = statistic == SuperPixelStatistic::meanClip;
     // One rounding of the pixels keeps what equals the median where there is no scatter.
     auto const centre = static_cast<float>(std::abs(median));
@@ -173,6 +149,40 @@ SuperPixels superPixelStatistics(MaskedImageView const& input, MaskPixel badBits
 SuperPixels superPixelStatistics(ConstImageView<float> const& image, SuperPixelControl const& control,
                                  Execution const& execution) {
     return measure(image, control, execution, [&](Index y, Index x) { return isBad(image(y, x), 0.0F, 0, 0); });
+}
+
+SampleNoise sampleNoise(ConstImageView<float> const& samples) {
+    std::vector<float> values;
+    values.reserve(static_cast<std::size_t>(samples.size()));
+    SampleNoise found;
+    for (Index y = 0; y < samples.rows(); ++y) {
+        for (Index x = 0; x < samples.cols(); ++x) {
+            float const value = samples(y, x);
+            if (std::isfinite(value)) {
+                values.push_back(value);
+                found.largest = std::max(found.largest, std::abs(static_cast<double>(value)));
+            }
+        }
+    }
+    found.count = static_cast<Index>(values.size());
+    if (values.empty()) {
+        return found;
+    }
+    detail::Quantiles quantiles(values);
+    double const median = quantiles.at(0.5);
+    double reach = clippingSigma * sigmaPerInterquartileRange * (quantiles.at(0.75) - quantiles.at(0.25));
+    double shift = 0.0;
+    for (int pass = 0; pass < clippingPasses; ++pass) {
+        Kept const kept = keptWithin(values, median, shift - reach, shift + reach);
+        if (kept.count == 0.0) {
+            break;
+        }
+        shift = kept.sum / kept.count;
+        double const squares = std::max(kept.squares - kept.sum * shift, 0.0);
+        found.stdev = kept.count > 1.0 ? std::sqrt(squares / (kept.count - 1.0)) : 0.0;
+        reach = clippingSigma * found.stdev;
+    }
+    return found;
 }
 
 void subtractSurface(ConstImageView<float> const& image, OwnedImage<float> const& rows,

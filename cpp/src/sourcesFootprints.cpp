@@ -7,10 +7,7 @@
 
 namespace psfmatch::detail {
 
-namespace {
-
-// Number of the connected set of each run, in order of first appearance.
-std::vector<std::int32_t> connect(std::vector<PixelRun> const& runs, std::int32_t& count) {
+std::vector<std::int32_t> connectedSets(std::vector<PixelRun> const& runs, std::int32_t& count) {
     std::vector<std::int32_t> root(runs.size());
     std::iota(root.begin(), root.end(), 0);
     auto const find = [&root](std::int32_t i) {
@@ -42,8 +39,6 @@ std::vector<std::int32_t> connect(std::vector<PixelRun> const& runs, std::int32_
     }
     return number;
 }
-
-}  // namespace
 
 void appendStrip(std::vector<Detected>& tiles, Detected& all) {
     struct Place {
@@ -85,7 +80,7 @@ void appendStrip(std::vector<Detected>& tiles, Detected& all) {
 
 Footprints sortByFootprint(Detected found, Index minPixels) {
     std::int32_t nSets = 0;
-    std::vector<std::int32_t> const number = connect(found.runs, nSets);
+    std::vector<std::int32_t> const number = connectedSets(found.runs, nSets);
     std::vector<Index> nPixels(static_cast<std::size_t>(nSets), 0);
     std::vector<std::size_t> nRuns(static_cast<std::size_t>(nSets), 0);
     for (std::size_t i = 0; i < found.runs.size(); ++i) {

@@ -25,6 +25,9 @@ struct Detected {
     }
 };
 
+// Number of the connected set of each run, which are ordered by row and column, in order of first appearance.
+[[nodiscard]] std::vector<std::int32_t> connectedSets(std::vector<PixelRun> const& runs, std::int32_t& count);
+
 // Puts the runs of the tiles of one strip, left to right, behind those of the strips before, row by row; runs that
 // tiles cut are joined. The tiles are emptied.
 void appendStrip(std::vector<Detected>& tiles, Detected& all);

@@ -774,6 +774,114 @@ def windowedCentroid(stamp: npt.ArrayLike, *, sigma: float, nPasses: int) -> tup
 
 # --- sources: stars, moments
 
+def connectRuns(y: npt.ArrayLike, x0: npt.ArrayLike, x1: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], int]: ...
+def growFootprints(
+    y: npt.ArrayLike,
+    x0: npt.ArrayLike,
+    x1: npt.ArrayLike,
+    label: npt.ArrayLike,
+    *,
+    count: int,
+    height: int,
+    width: int,
+    radius: int,
+    isotropic: bool = False,
+    combined: bool = True,
+) -> tuple[npt.NDArray[np.int64], int]: ...
+def sampleNoise(samples: npt.NDArray[np.float32]) -> tuple[float, float, int]: ...
+def countCoverage(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    otherImage: npt.NDArray[np.float32],
+    otherVariance: npt.NDArray[np.float32],
+    otherMask: npt.NDArray[np.int32],
+    otherBadBits: int,
+    *,
+    nThreads: int = 1,
+) -> tuple[int, int, int, tuple[int, int, int, int]]: ...
+def starWidths(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    radius: int = 15,
+    nThreads: int = 1,
+) -> FloatArray: ...
+def fitPositions(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    fwhm: float,
+    nThreads: int = 1,
+) -> FloatArray: ...
+def areSinglePixels(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    minNeighbours: float,
+) -> npt.NDArray[np.bool_]: ...
+def boxLight(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    halfBox: int,
+    skyRing: int,
+    minPixels: int,
+    nThreads: int = 1,
+) -> FloatArray: ...
+def measureSources(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    sigma: float,
+    radius: int,
+    maxSigma: float,
+    psfImages: npt.ArrayLike | None = None,
+    psfNumber: npt.ArrayLike | None = None,
+    nThreads: int = 1,
+) -> FloatArray: ...
+def bitsNear(mask: npt.NDArray[np.int32], x: npt.ArrayLike, y: npt.ArrayLike, radius: int) -> npt.NDArray[np.int32]: ...
+def starShifts(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    matched: npt.NDArray[np.float32],
+    badBits: int,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    radius: int,
+    nThreads: int = 1,
+) -> tuple[FloatArray, FloatArray]: ...
+def matchStars(
+    first: npt.ArrayLike, second: npt.ArrayLike, *, area: float, maxOffset: float, maxChance: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]: ...
+def fitLinear(
+    terms: npt.ArrayLike, values: npt.ArrayLike, variances: npt.ArrayLike | None = None
+) -> tuple[FloatArray, FloatArray]: ...
+def excessVariance(squares: npt.ArrayLike, variances: npt.ArrayLike, nParameters: int) -> float: ...
+
 # --- finishing of differences
 
 def correctDifference(

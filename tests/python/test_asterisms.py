@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from psfmatch.alignment.asterisms import applied, fitAffine, matchStars
+from psfmatch import _core
+from psfmatch.alignment.asterisms import matchStars
 
 SIDE = 1000.0
 
@@ -91,13 +92,9 @@ def test_distortionIsFollowed():
     requireRight([positions[0], positions[1] + 2.0 * u * (u**2).sum(axis=1)[:, np.newaxis]], where)
 
 
-def test_fitAffine():
-    rng = np.random.default_rng(8)
-    first, matrix = rng.uniform(-1.0, 1.0, (12, 2)), np.array([[1.1, 0.2, 3.0], [-0.1, 0.9, -4.0]])
-    second = applied(matrix, first)
-    np.testing.assert_allclose(fitAffine(first, second), matrix, rtol=1e-12)
-    # A position of no weight may be anywhere.
-    second[0] += 100.0
-    weights = np.ones_like(second)
-    weights[0] = 0.0
-    np.testing.assert_allclose(fitAffine(first, second, weights), matrix, rtol=1e-12)
+def test_impossibleFields():
+    stars = np.zeros((3, 2))
+    with pytest.raises(ValueError, match="an area of 0"):
+        matchStars(stars, stars, 0.0, 100.0)
+    with pytest.raises(ValueError, match=r"first must have shape \(n, 2\)"):
+        _core.matchStars(np.zeros(6), stars, area=1.0, maxOffset=1.0, maxChance=1e-3)

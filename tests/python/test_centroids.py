@@ -5,7 +5,7 @@ import pytest
 from astropy.table import Table
 from starFields import drawStars
 
-from psfmatch.alignment.centroids import findStars, fitPositions, inverses
+from psfmatch.alignment.centroids import findStars, fitPositions
 from psfmatch.exposure import MaskedImage
 
 RNG = np.random.default_rng(4)
@@ -14,8 +14,9 @@ FLUX = np.full(25, 5e4)
 
 
 def fit(exposure, fwhm=3.0, bad=None, x=X, y=Y):
-    bad = np.zeros(exposure.shape, dtype=bool) if bad is None else bad
-    return fitPositions(exposure.maskedImage, bad, np.floor(x + 0.5), np.floor(y + 0.5), fwhm)
+    if bad is not None:
+        np.asarray(exposure.mask)[bad] |= exposure.mask.getPlaneBitMask(["BAD"])
+    return fitPositions(exposure.maskedImage, ("BAD",), np.floor(x + 0.5), np.floor(y + 0.5), fwhm)
 
 
 @pytest.mark.parametrize("fwhm", [2.5, 3.0, 4.5])
@@ -104,8 +105,12 @@ def test_imagesWithoutStars(image):
     assert len(stars) <= 1
 
 
-def test_inverses():
-    matrices = np.array([np.diag([4.0, 0.5]), np.ones((2, 2)), np.full((2, 2), np.nan), [[2.0, 1.0], [1.0, 2.0]]])
-    found = inverses(matrices)
-    np.testing.assert_allclose(found[[0, 3]], np.linalg.inv(matrices[[0, 3]]), rtol=1e-12)
-    assert np.isnan(found[[1, 2]]).all()
+def test_numberOfThreadsDoesNotMatter():
+    exposure = drawStars(X, Y, FLUX, rng=np.random.default_rng(3))
+    one, three = (fitPositions(exposure.maskedImage, (), X, Y, 3.0, threads) for threads in (1, 3))
+    np.testing.assert_array_equal(one, three)
+
+
+def test_impossibleWidth():
+    with pytest.raises(ValueError, match="the FWHM of stars is 0"):
+        fitPositions(drawStars(X, Y, FLUX).maskedImage, (), X, Y, 0.0)

@@ -59,7 +59,8 @@ def test_fit(stamps, basis):
     assert np.std(residuals.pull[kept]) == pytest.approx(1.0, abs=0.1)
     rejected = _core.findOutliers(residuals, threshold=5.0, growth=3)
     flags = rejected.asarray()
-    assert rejected == _core.RegionFlags(flags) and rejected != _core.RegionFlags(~flags)
+    assert rejected == _core.RegionFlags(flags)
+    assert rejected != _core.RegionFlags(~flags)
     assert rejected.fraction == pytest.approx(flags.mean())
     assert fit.reweigh(residuals, rejected) == bool(flags.any())
     assert not fit.reweigh(residuals, rejected, nThreads=2)
@@ -72,7 +73,8 @@ def test_fit(stamps, basis):
     pull = np.sqrt(np.minimum(residuals.pull[bright].astype(float) ** 2, 25.0).mean())
     assert residuals.brightScatter(fit, 0.3)[1:] == pytest.approx((pull, bright.any(axis=(1, 2)).sum()))
     fit.unreject()
-    assert fit.rejectedFraction == 0.0 and fit.rejected.asarray().sum() == 0
+    assert fit.rejectedFraction == 0.0
+    assert fit.rejected.asarray().sum() == 0
 
 
 def test_tileLight(stamps):

@@ -110,6 +110,15 @@ headerGroups = [
         "StampQuality",
         "subtract",
         "warp",
+        "BoxLight",
+        "Coverage",
+        "GrownFootprints",
+        "LinearFit",
+        "SourceMeasurement",
+        "StarMatch",
+        "StarPositions",
+        "StarShifts",
+        "StarWidths",
     },
     {
         "StampEquations",
@@ -250,7 +259,8 @@ def test_pythonModules():
 
 def test_headersAndSources():
     assert headers.is_dir()
-    assert headerViolations(sorted(headers.rglob("*.h")), sorted([*sources.rglob("*.cpp"), *sources.rglob("*.h")])) == []
+    ours = sorted([*sources.rglob("*.cpp"), *sources.rglob("*.h")])
+    assert headerViolations(sorted(headers.rglob("*.h")), ours) == []
 
 
 def test_coreKnowsNothingOfPython():

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from psfmatch.alignment.asterisms import Match, applied
+from psfmatch import _core
+from psfmatch.alignment.asterisms import Match
 from psfmatch.alignment.centroids import StarPositions
-from psfmatch.alignment.offsets import IDENTITY, OffsetFits, asRows, displaced, excessVariance
+from psfmatch.alignment.offsets import IDENTITY, OffsetFits, applied, asRows, displaced, excessVariance
 
 CENTRE = (500.0, 400.0)
 AFFINE = np.array([[1.001, 0.003, 2.0], [-0.002, 0.998, -3.0]])
@@ -90,3 +91,20 @@ def test_displaced():
     expected = applied(AFFINE, points - CENTRE) + CENTRE
     np.testing.assert_allclose(np.column_stack([x.ravel(), y.ravel()]), expected, rtol=1e-12)
     np.testing.assert_array_equal(np.array(asRows(AFFINE)), AFFINE)
+
+
+def test_linearFit():
+    rng = np.random.default_rng(8)
+    first, matrix = rng.uniform(-1.0, 1.0, (12, 2)), np.array([[1.1, 0.2, 3.0], [-0.1, 0.9, -4.0]])
+    terms, second = np.column_stack([first, np.ones(12)]), applied(matrix, first)
+    np.testing.assert_allclose(_core.fitLinear(terms, second)[0], matrix, rtol=1e-12)
+    # A position of no weight may be anywhere; the errors are those of the normal equations.
+    second[0] += 100.0
+    variance = rng.uniform(0.5, 2.0, second.shape)
+    variance[0] = np.inf
+    found, errors = _core.fitLinear(terms, second, variance)
+    np.testing.assert_allclose(found, matrix, rtol=1e-12)
+    normals = [np.linalg.inv((terms.T / own) @ terms) for own in variance.T]
+    np.testing.assert_allclose(errors, np.sqrt([np.diag(normal) for normal in normals]), rtol=1e-12)
+    with pytest.raises(ValueError, match="12 rows of terms, 3 of values"):
+        _core.fitLinear(terms, second[:3])

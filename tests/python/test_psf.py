@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from psfmatch.exposure import MaskedImage
 from psfmatch.psf import (
     DoubleGaussianPsf,
     GaussianPsf,
@@ -208,40 +209,48 @@ def test_sigmaMustBePositive(sigma):
         DoubleGaussianPsf(1.0, sigma)
 
 
+PLANES = ("BAD",)
+
+
 def starOn(sky=100.0, sigma=2.0, x=30.0, y=25.0, shape=(60, 70), flux=1e4):
     image = sky + flux * ellipse((sigma**2, sigma**2, 0.0), (x, y), shape) / (2.0 * math.pi * sigma**2)
-    return image.astype(np.float32), np.zeros(shape, dtype=bool)
+    return MaskedImage(image.astype(np.float32), variance=np.ones(shape, dtype=np.float32))
+
+
+def spoil(image, y, x):
+    """Give pixels the plane BAD."""
+    np.asarray(image.mask)[y, x] |= image.mask.getPlaneBitMask(["BAD"])
 
 
 @pytest.mark.parametrize(("x", "y"), [(30.0, 25.0), (30.5, 24.5), (29.7, 25.2)])
 def test_widthOfAStarOnASky(x, y):
-    image, bad = starOn(x=x, y=y)
+    image = starOn(x=x, y=y)
     # The positions given are half a pixel off.
-    widths = measureWidths(image, bad, [x + 0.4], [y - 0.5])
+    widths = measureWidths(image, PLANES, [x + 0.4], [y - 0.5])
     # The rim of the stamp, at 6 sigma, holds 1e-7 of the peak.
     assert widths == pytest.approx([SIGMA_TO_FWHM * 2.0], rel=1e-3)
 
 
 def test_oneWidthForEachSource():
-    image, bad = starOn()
+    image = starOn()
     x = [30.0, 60.0, np.nan, 30.0, 4.0, -10.0, 69.0, 200.0, 30.0]
     y = [25.0, 52.0, 25.0, np.inf, 25.0, 25.0, 25.0, 25.0, 55.0]
-    widths = measureWidths(image, bad, x, y)
+    widths = measureWidths(image, PLANES, x, y)
     assert widths.shape == (9,)
     # Nothing stands at (60, 52), the others are not finite, outside, or within 5 px of the edge.
     assert np.isfinite(widths).tolist() == [True] + [False] * 8
-    assert measureWidths(image, bad, [], []).shape == (0,)
-    assert measureWidths(image, bad, 30.0, 25.0).shape == (1,)
+    assert measureWidths(image, PLANES, [], []).shape == (0,)
+    assert measureWidths(image, PLANES, 30.0, 25.0).shape == (1,)
     with pytest.raises(ValueError, match="2 values of x and 1 of y"):
-        measureWidths(image, bad, [30.0, 31.0], [25.0])
+        measureWidths(image, PLANES, [30.0, 31.0], [25.0])
 
 
 def test_badPixelsInTheCoreForbidAMeasurement():
     for dx, dy, isMeasured in ((0, 0, False), (3, -3, False), (4, 0, True), (0, -4, True), (10, 10, True)):
-        image, bad = starOn(sigma=1.5)
-        image[25 + dy, 30 + dx] = np.nan
-        bad[25 + dy, 30 + dx] = True
-        width = measureWidths(image, bad, [30.0], [25.0])[0]
+        image = starOn(sigma=1.5)
+        image.image[25 + dy, 30 + dx] = np.nan
+        spoil(image, 25 + dy, 30 + dx)
+        width = measureWidths(image, PLANES, [30.0], [25.0])[0]
         assert np.isfinite(width) == isMeasured
         if isMeasured:
             # A lost pixel at 4 px, 2.7 sigma, takes exp(-7) of the peak under the weight, with 7 sigma^2.
@@ -249,18 +258,19 @@ def test_badPixelsInTheCoreForbidAMeasurement():
 
 
 def test_rimOfBadPixelsForbidsAMeasurement():
-    image, bad = starOn()
-    bad[:, :] = True
-    bad[22:29, 27:34] = False
-    assert np.isnan(measureWidths(image, bad, [30.0], [25.0])).all()
+    image = starOn()
+    spoil(image, slice(None), slice(None))
+    np.asarray(image.mask)[22:29, 27:34] = 0
+    assert np.isnan(measureWidths(image, PLANES, [30.0], [25.0])).all()
 
 
 def test_widthsHaveTheNoiseTheyMust():
     rng = np.random.default_rng(4)
-    truth, bad = starOn(flux=2e4)
-    widths = [
-        measureWidths(truth + rng.normal(0, 5.0, truth.shape).astype(np.float32), bad, 30.0, 25.0)[0] for _ in range(50)
-    ]
+    truth = starOn(flux=2e4)
+    widths = []
+    for _ in range(50):
+        noisy = MaskedImage(truth.image + rng.normal(0, 5.0, truth.shape).astype(np.float32), variance=truth.variance)
+        widths += measureWidths(noisy, PLANES, 30.0, 25.0).tolist()
     # S/N = 2e4 / (5 sqrt(4 pi) 2) = 560: sigma(width) / width is about 1 / (S/N) times sqrt(2).
     assert np.std(widths) / np.mean(widths) < 5e-3
     # The mean of 50 has 4e-4 of noise, and the rim's median 1e-4 of bias.
@@ -287,7 +297,7 @@ def test_starsOfSimulatedFields(seed, contents):
     x, y, isStar = (values[:60] for values in sourcesOf(pair))
     images = [(e.image, e.maskedImage.badPixels(("BAD", "SAT"))) for e in (pair.template, pair.science)]
     fwhms = starFwhms(*images, positions=np.column_stack([x, y]))
-    widths = [measureWidths(image, bad, x, y) for image, bad in images]
+    widths = [measureWidths(image, PLANES, x, y) for image, bad in images]
     # Stars are narrow in both images.
     chosen = selectStarWidths(np.sqrt(widths[0] * widths[1]))
     assert np.count_nonzero(chosen) >= 5
@@ -301,24 +311,22 @@ def test_starsOfSimulatedFields(seed, contents):
 
 
 def test_starsThatOnlyOneImageShows():
-    sharp, bad = starOn(sigma=1.5)
-    broad, _ = starOn(sigma=2.5)
+    sharp, broad = starOn(sigma=1.5), starOn(sigma=2.5)
     positions = np.array([[30.0, 25.0], [60.0, 50.0]])
     one, other = SIGMA_TO_FWHM * 1.5, SIGMA_TO_FWHM * 2.5
-    assert starFwhms((sharp, bad), positions=positions) == pytest.approx([one], rel=1e-3)
-    assert starFwhms((sharp, bad), (broad, bad), positions=positions) == pytest.approx([one, other], rel=1e-3)
+    assert starFwhms(sharp, planes=PLANES, positions=positions) == pytest.approx([one], rel=1e-3)
+    assert starFwhms(sharp, broad, planes=PLANES, positions=positions) == pytest.approx([one, other], rel=1e-3)
     # The second image's only star is spoiled: the first one is measured by itself.
-    spoiled = bad.copy()
-    spoiled[25, 30] = True
-    first, second = starFwhms((sharp, bad), (broad, spoiled), positions=positions)
+    spoil(broad, 25, 30)
+    first, second = starFwhms(sharp, broad, planes=PLANES, positions=positions)
     assert first == pytest.approx(one, rel=1e-3)
     assert second is None
 
 
 def test_noStarAtAll():
-    blank, bad = np.zeros((60, 70), dtype=np.float32), np.zeros((60, 70), dtype=bool)
+    blank = MaskedImage(np.zeros((60, 70), dtype=np.float32), variance=np.ones((60, 70), dtype=np.float32))
     for positions in (np.zeros((0, 2)), np.array([[30.0, 25.0], [np.nan, 5.0]])):
-        assert starFwhms((blank, bad), (blank, bad), positions=positions) == [None, None]
+        assert starFwhms(blank, blank, planes=PLANES, positions=positions) == [None, None]
 
 
 def test_narrowestCommonWidthIsThatOfStars():

@@ -284,14 +284,14 @@ def test_centreDoesNotDriftToABrighterNeighbour():
     image = np.zeros((60, 80), dtype=np.float32)
     for x, y, flux in ((30, 30, 1.0), (36, 30, 50.0)):
         image[y - 15 : y + 16, x - 15 : x + 16] += (flux * gaussian((31, 31), 2.0)).astype(np.float32)
-    bad = np.zeros(image.shape, dtype=bool)
-    faint, bright = measureWidths(image, bad, [30.0, 36.0], [30.0, 30.0])
+    field = MaskedImage(image, variance=np.ones_like(image))
+    faint, bright = measureWidths(field, (), [30.0, 36.0], [30.0, 30.0])
     # The faint star is a shoulder of the bright one, whose width is not its own.
     assert math.isnan(faint)
     assert bright == pytest.approx(SIGMA_TO_FWHM * 2.0, rel=0.02)
     # A position that is 2 px off is still the star's.
-    assert measureWidths(image, bad, 38.0, 30.0)[0] == pytest.approx(bright, rel=1e-3)
-    assert math.isnan(measureWidths(image, bad, 40.0, 30.0)[0])
+    assert measureWidths(field, (), 38.0, 30.0)[0] == pytest.approx(bright, rel=1e-3)
+    assert math.isnan(measureWidths(field, (), 40.0, 30.0)[0])
 
 
 def test_objectsDoNotDependOnTheirCompany():

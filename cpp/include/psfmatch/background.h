@@ -40,4 +40,13 @@ struct SuperPixels {
 void subtractSurface(ConstImageView<float> const& image, OwnedImage<float> const& rows,
                      OwnedImage<float> const& columns, Execution const& execution, ImageView<float> output);
 
+struct SampleNoise {
+    double stdev = 0.0;    // of the samples within three of it, found in three passes from the interquartile range
+    double largest = 0.0;  // absolute value
+    Index count = 0;
+};
+
+// Of the samples that are finite.
+[[nodiscard]] SampleNoise sampleNoise(ConstImageView<float> const& samples);
+
 }  // namespace psfmatch

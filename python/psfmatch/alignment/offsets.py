@@ -13,10 +13,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.alignment.asterisms import Match, applied, fitAffine
+from psfmatch import _core
+from psfmatch.alignment.asterisms import Match
 from psfmatch.alignment.centroids import StarPositions
 
-__all__ = ["IDENTITY", "Model", "OffsetFits", "Rows", "asRows", "displaced", "excessVariance"]
+__all__ = ["IDENTITY", "Model", "OffsetFits", "Rows", "applied", "asRows", "displaced", "excessVariance"]
 
 FloatArray = npt.NDArray[np.float64]
 Rows = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -110,27 +111,18 @@ def _fit(model: Model, start: FloatArray, end: FloatArray, variance: FloatArray)
         matrix[:, 2] = (weights * (end - start)).sum(axis=0) / total
         errors[:, 2] = 1.0 / np.sqrt(total)
     elif model == "affine":
-        matrix = fitAffine(start, end, weights)
-        terms = np.column_stack([start, np.ones(len(start))])
-        for axis in (0, 1):
-            normal = (terms * weights[:, axis, np.newaxis]).T @ terms
-            errors[axis] = np.sqrt(np.diag(np.linalg.pinv(normal, hermitian=True)))
+        matrix, errors = _core.fitLinear(np.column_stack([start, np.ones(len(start))]), end, variance)
     return matrix, errors
 
 
 def excessVariance(squares: FloatArray, variance: FloatArray, nParameters: int) -> float:
     """Return the variance that makes the squares (k, 2) of residuals as large as expected, beyond their own."""
-    scale = squares.size / max(squares.size - nParameters, 1)
-    low, high = 0.0, scale * float(squares.max()) + 1e-12
-    if scale * (squares / np.maximum(variance, MIN_VARIANCE)).mean() <= 1.0:
-        return 0.0
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        if scale * (squares / (variance + middle)).mean() > 1.0:
-            low = middle
-        else:
-            high = middle
-    return high
+    return _core.excessVariance(squares, variance, nParameters)
+
+
+def applied(matrix: FloatArray, positions: FloatArray) -> FloatArray:
+    """Return positions (k, 2) taken through a (2, 3) matrix."""
+    return positions[:, :1] * matrix[:, 0] + positions[:, 1:] * matrix[:, 1] + matrix[:, 2]
 
 
 def displaced(

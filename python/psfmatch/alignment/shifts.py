@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.alignment.centroids import inverses
+from psfmatch import _core
 from psfmatch.alignment.offsets import excessVariance
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.sourceTable import AnyTable, SourceTable, columnsOf, lazily, tableField
@@ -29,14 +29,6 @@ __all__ = ["ShiftField", "measureShiftField"]
 FloatArray = npt.NDArray[np.float64]
 
 BAD_PLANES = ("BAD", "CR", "EDGE", "INTRP", "NO_DATA", "SAT")
-HALF_STENCIL = np.array([5.0 / 6.0, -5.0 / 21.0, 5.0 / 84.0, -5.0 / 504.0, 1.0 / 1260.0])
-STENCIL = np.concatenate([-HALF_STENCIL[::-1], [0.0], HALF_STENCIL])
-"""Derivative of a function known at eleven whole pixels: exact for polynomials of degree 10."""
-REACH = len(STENCIL) // 2
-MIN_PIXELS = 20
-"""Fewer good pixels than these do not hold four numbers."""
-MIN_GOOD = 0.7
-"""Share of a star's pixels that must be good."""
 MAX_ERROR_PIX = 0.2
 """Shifts known worse than this say nothing about registration."""
 MAX_SHIFT_PIX = 2.0
@@ -103,6 +95,7 @@ def measureShiftField(
     radius: int = 6,
     scale: float = 1.0,
     badPlanes: tuple[str, ...] = BAD_PLANES,
+    threads: int = 1,
 ) -> ShiftField:
     """Measure the shifts that are left at stars.
 
@@ -121,6 +114,8 @@ def measureShiftField(
         and the difference brought back to its flux scale.
     badPlanes
         Names of mask planes of the difference whose pixels are not used.
+    threads
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -139,7 +134,17 @@ def measureShiftField(
     if not scale > 0.0:
         raise ValueError(f"scale is {scale}, must be positive")
     x, y = (np.asarray(stars[name], dtype=np.float64).reshape(-1) for name in ("x", "y"))
-    found, errors = _fitStars(difference, matched, x - difference.xy0[0], y - difference.xy0[1], radius, badPlanes)
+    found, errors = _core.starShifts(
+        difference.image,
+        difference.variance,
+        np.asarray(difference.mask),
+        matched.image,
+        difference.mask.getPlaneBitMask(badPlanes, ignoreMissing=True),
+        x - difference.xy0[0],
+        y - difference.xy0[1],
+        radius=radius,
+        nThreads=threads,
+    )
     found, errors = found / [scale, scale, scale, 1.0], errors / [scale, scale, scale, 1.0]
     shifts, shiftErrors = -found[:, :2], errors[:, :2]
     with np.errstate(invalid="ignore"):
@@ -164,52 +169,6 @@ def measureShiftField(
         planeErr=planeErr,
         planeExcessRms=planeExcess,
     )
-
-
-def _fitStars(
-    difference: MaskedImage,
-    matched: MaskedImage,
-    x: FloatArray,
-    y: FloatArray,
-    radius: int,
-    badPlanes: tuple[str, ...],
-) -> tuple[FloatArray, FloatArray]:
-    """Return the factors of M_x, M_y, M and 1 for each star and their errors, (n, 4); NaN where not measured."""
-    found, errors = np.full((2, x.size, 4), np.nan)
-    height, width = difference.shape
-    with np.errstate(invalid="ignore"):
-        inside = (x > radius + REACH) & (x < width - 1 - radius - REACH)
-        inside &= (y > radius + REACH) & (y < height - 1 - radius - REACH)
-    index = np.flatnonzero(inside)
-    if not index.size:
-        return found, errors
-    column, row = np.floor(x[index] + 0.5).astype(int), np.floor(y[index] + 0.5).astype(int)
-    offset, wide = np.arange(-radius, radius + 1), np.arange(-radius - REACH, radius + REACH + 1)
-    pick = (row[:, np.newaxis] + offset)[:, :, np.newaxis], (column[:, np.newaxis] + offset)[:, np.newaxis, :]
-    values, variances = difference.image[pick].astype(np.float64), difference.variance[pick].astype(np.float64)
-    bits = np.int32(difference.mask.getPlaneBitMask(badPlanes, ignoreMissing=True))
-    good = ((np.asarray(difference.mask)[pick] & bits) == 0) & np.isfinite(values)
-    good &= (variances > 0.0) & (variances < np.inf)
-    around = (row[:, np.newaxis] + wide)[:, :, np.newaxis], (column[:, np.newaxis] + wide)[:, np.newaxis, :]
-    model = matched.image[around].astype(np.float64)
-    # NaN in the matched image reaches the derivatives, and takes those pixels out.
-    model -= np.nanmedian(np.where(np.isfinite(model), model, np.nan), axis=(1, 2), keepdims=True)
-    side = offset.size
-    inner = model[:, REACH:-REACH, REACH:-REACH]
-    alongX = sum(c * model[:, REACH:-REACH, i : i + side] for i, c in enumerate(STENCIL) if c)
-    alongY = sum(c * model[:, i : i + side, REACH:-REACH] for i, c in enumerate(STENCIL) if c)
-    terms = np.stack([alongX, alongY, inner, np.ones_like(inner)], axis=1)
-    good &= np.isfinite(terms).all(axis=1)
-    terms = np.where(good[:, np.newaxis], terms, 0.0).reshape(index.size, 4, -1)
-    weights = np.divide(1.0, variances, out=np.zeros_like(variances), where=good).reshape(index.size, 1, -1)
-    covariance = inverses((terms * weights) @ terms.transpose(0, 2, 1))
-    right = (terms * weights) @ np.where(good, values, 0.0).reshape(index.size, -1, 1)
-    nGood = good.sum(axis=(1, 2))
-    isKnown = (nGood >= MIN_PIXELS) & (nGood >= MIN_GOOD * side**2)
-    with np.errstate(invalid="ignore"):
-        found[index[isKnown]] = (covariance @ right)[isKnown, :, 0]
-        errors[index[isKnown]] = np.sqrt(np.einsum("nii->ni", covariance))[isKnown]
-    return found, errors
 
 
 def _planeTerms(x: FloatArray, y: FloatArray, box: Box) -> FloatArray:
@@ -249,14 +208,12 @@ def _describe(shifts: FloatArray, errors: FloatArray, terms: FloatArray) -> tupl
     if len(shifts) < p:
         return values, sigmas, excess
     for axis in (0, 1):
-        variance, floor = errors[:, axis] ** 2, 0.0
+        own, variance, floor = shifts[:, axis, np.newaxis], errors[:, axis, np.newaxis] ** 2, 0.0
         for _ in range(5):
-            weighted = terms / (variance + floor)[:, np.newaxis]
-            covariance = np.linalg.pinv(weighted.T @ terms, hermitian=True)
-            values[axis] = covariance @ (weighted.T @ shifts[:, axis])
-            squares = (shifts[:, axis] - terms @ values[axis]) ** 2
+            values[axis], sigmas[axis] = (part[0] for part in _core.fitLinear(terms, own, variance + floor))
+            squares = (own[:, 0] - (terms * values[axis]).sum(axis=1)) ** 2
             floor = excessVariance(squares, variance, p) if len(shifts) > p else 0.0
-        sigmas[axis], excess[axis] = np.sqrt(np.diag(covariance)), math.sqrt(floor)
+        excess[axis] = math.sqrt(floor)
     return values, sigmas, excess
 
 

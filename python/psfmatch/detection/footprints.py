@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch import _core
 from psfmatch.exposure import Box, Mask
 
 __all__ = ["Footprint", "FootprintSet", "growRadius"]
@@ -58,17 +59,8 @@ class FootprintSet:
         length = np.diff(np.append(start, flat.size))
         y = first // width
         x0 = first - y * width
-        return cls._labelled(y, x0, x0 + length, isInside.shape, xy0)
-
-    @classmethod
-    def _labelled(
-        cls, y: IntArray, x0: IntArray, x1: IntArray, shape: tuple[int, int], xy0: tuple[int, int]
-    ) -> FootprintSet:
-        """Number the groups of disjoint runs that are ordered by row and column."""
-        label = _connectedRuns(y, x0, x1, shape[1])
-        order = np.argsort(label, kind="stable")
-        count = int(label.max()) + 1 if label.size else 0
-        return cls(y[order], x0[order], x1[order], label[order], count, shape, xy0)
+        (y, x0, x1, label), count = _core.connectRuns(y, x0, x0 + length)
+        return cls(y, x0, x1, label, count, isInside.shape, xy0)
 
     @property
     def areas(self) -> IntArray:
@@ -159,63 +151,21 @@ class FootprintSet:
         """
         if radius <= 0 or self.count == 0:
             return self
-        offset = np.arange(-radius, radius + 1)
-        reach = np.sqrt(radius**2 - offset**2).astype(np.int64) if isotropic else radius - np.abs(offset)
-        y = (self.y[:, np.newaxis] + offset).reshape(-1)
-        x0 = np.maximum(self.x0[:, np.newaxis] - reach, 0).reshape(-1)
-        x1 = np.minimum(self.x1[:, np.newaxis] + reach, self.shape[1]).reshape(-1)
-        label = np.repeat(self.label, offset.size)
-        inside = (y >= 0) & (y < self.shape[0])
-        group = np.zeros_like(label) if combined else label
-        group, y, x0, x1 = _merged(group[inside], y[inside], x0[inside], x1[inside])
-        if combined:
-            return self._labelled(y, x0, x1, self.shape, self.xy0)
-        return FootprintSet(y, x0, x1, group, self.count, self.shape, self.xy0)
+        (y, x0, x1, label), count = _core.growFootprints(
+            self.y,
+            self.x0,
+            self.x1,
+            self.label,
+            count=self.count,
+            height=self.shape[0],
+            width=self.shape[1],
+            radius=radius,
+            isotropic=isotropic,
+            combined=combined,
+        )
+        return FootprintSet(y, x0, x1, label, count, self.shape, self.xy0)
 
 
 def growRadius(nSigma: float, sigma: float) -> int:
     """Return the whole number of pixels nearest to `nSigma` times a PSF's width `sigma` (pixels)."""
     return int(nSigma * sigma + 0.5)
-
-
-def _merged(group: IntArray, y: IntArray, x0: IntArray, x1: IntArray) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Return the disjoint runs that cover the given ones, per group, ordered by group, row and first column."""
-    # One number in place of three keys; rows are few enough for it.
-    height, width = int(y.max(initial=0)) + 1, int(x0.max(initial=0)) + 1
-    order = np.argsort((group * height + y) * width + x0, kind="stable")
-    group, y, x0, x1 = group[order], y[order], x0[order], x1[order]
-    # A row of a group is a stretch of its own on one long line, where running maxima tell what is covered already.
-    isNewRow = np.ones(y.size, dtype=bool)
-    isNewRow[1:] = (np.diff(y) != 0) | (np.diff(group) != 0)
-    shift = np.cumsum(isNewRow) * (int(x1.max(initial=0)) + 1)
-    covered = np.maximum.accumulate(x1 + shift)
-    isStart = isNewRow.copy()
-    isStart[1:] |= (x0 + shift)[1:] > covered[:-1]
-    start = np.flatnonzero(isStart)
-    last = np.append(start[1:], y.size) - 1
-    return group[start], y[start], x0[start], (covered - shift)[last] if y.size else x1
-
-
-def _connectedRuns(y: IntArray, x0: IntArray, x1: IntArray, width: int) -> IntArray:
-    """Return the group, numbered in order of first appearance, of each of n runs ordered by row and column."""
-    n = y.size
-    if n == 0:
-        return np.zeros(0, dtype=np.int64)
-    # Runs of the next row that touch: they end at or after the column before, and begin at or before the one after.
-    line = y * (width + 2)
-    low = np.searchsorted(line + x1, line + (width + 2) + x0, "left")
-    high = np.searchsorted(line + x0, line + (width + 2) + x1, "right")
-    number = np.maximum(high - low, 0)
-    upper = np.repeat(np.arange(n), number)
-    lower = np.arange(upper.size) - np.repeat(np.cumsum(number) - number, number) + np.repeat(low, number)
-    root = np.arange(n)
-    while True:
-        least = np.minimum(root[upper], root[lower])
-        before = root.copy()
-        # The smaller root becomes the parent of the larger one, then every path is cut short.
-        np.minimum.at(root, before[upper], least)
-        np.minimum.at(root, before[lower], least)
-        while not np.array_equal(root, shorter := root[root]):
-            root = shorter
-        if np.array_equal(root, before):
-            return np.asarray(np.unique(root, return_inverse=True)[1])

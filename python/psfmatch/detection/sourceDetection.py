@@ -283,20 +283,19 @@ class SourceDetectionTask(Task):
         if self.config.thresholdType == "value":
             return 1.0
         step = max(1, math.isqrt(samples.pixels.size // MAX_CLIPPING_PIXELS))
-        chosen = samples.pixels[::step, ::step]
-        good = np.isfinite(chosen)
-        if not good.any():
-            chosen, good, step = samples.pixels, np.isfinite(samples.pixels), 1
-        pixels = chosen[good]
-        stdev = _core.clippedStatistics(pixels.astype(np.float64)).stdev
-        if pixels.size < MIN_NOISE_PIXELS:
+        stdev, largest, count = _core.sampleNoise(np.ascontiguousarray(samples.pixels[::step, ::step]))
+        if not count:
+            step = 1
+            stdev, largest, count = _core.sampleNoise(samples.pixels)
+        if count < MIN_NOISE_PIXELS:
             # Smoothing has shrunk the noise of a pixel.
+            good = np.isfinite(samples.pixels[::step, ::step])
             variance = search.variance[tuple(slice(s // 2, None, s) for s in samples.steps)][::step, ::step]
             typical = max(0.0, float(np.median(variance[good])))
             stdev = max(stdev, math.sqrt(typical) * sum(weight**2 for weight in search.profile))
         if stdev <= rounding:
             # Without noise any signal above rounding is a source.
-            stdev = max(rounding, 1e-6 * float(np.abs(pixels).max()), float(np.finfo(np.float32).tiny))
+            stdev = max(rounding, 1e-6 * largest, float(np.finfo(np.float32).tiny))
         return stdev**2 if self.config.thresholdType == "variance" else stdev
 
 

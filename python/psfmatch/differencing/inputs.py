@@ -89,7 +89,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
             template = applyAlignment(template, science, alignment, warperOf(task.options, threads))
     else:
         template = task.registerTemplate(template, science)
-    coverage = measureCoverage(Exposure(atOrigin(template.maskedImage, science.maskedImage)), science)
+    coverage = measureCoverage(Exposure(atOrigin(template.maskedImage, science.maskedImage)), science, threads=threads)
     requireCoverage(coverage)
     choices.append(
         _told(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch import _core
 from psfmatch.exposure import MaskedImage
-from psfmatch.medians import medians
 
 __all__ = ["BOX_SIDE", "boxLight"]
 
@@ -45,21 +44,15 @@ def boxLight(
         beside it are good.
     """
     x0, y0 = image.xy0
-    column, row = (
-        np.floor(np.asarray(place, dtype=np.float64) - origin + 0.5).astype(np.int64)[:, np.newaxis]
-        for place, origin in ((x, x0), (y, y0))
+    light, error = _core.boxLight(
+        image.image,
+        image.variance,
+        np.asarray(image.mask),
+        image.mask.getPlaneBitMask(planes, ignoreMissing=True),
+        np.asarray(x, dtype=np.float64) - x0,
+        np.asarray(y, dtype=np.float64) - y0,
+        halfBox=HALF_BOX,
+        skyRing=SKY_RING,
+        minPixels=MIN_PIXELS,
     )
-    offset = np.arange(-HALF_BOX - SKY_RING, HALF_BOX + SKY_RING + 1)
-    rows, columns = row + offset, column + offset
-    height, width = image.image.shape
-    isOn = ((rows >= 0) & (rows < height))[:, :, np.newaxis] & ((columns >= 0) & (columns < width))[:, np.newaxis]
-    box = np.clip(rows, 0, height - 1)[:, :, np.newaxis], np.clip(columns, 0, width - 1)[:, np.newaxis]
-    good = isOn & ~image.badPixels(planes, box)
-    isInside = np.abs(offset) <= HALF_BOX
-    inside, beside = good & (isInside[:, np.newaxis] & isInside), good & ~(isInside[:, np.newaxis] & isInside)
-    values = image.image[box].astype(np.float64)
-    sky = medians(np.where(beside, values, 0.0), beside)[:, np.newaxis, np.newaxis]
-    isKnown = np.minimum(inside.sum(axis=(1, 2)), beside.sum(axis=(1, 2))) >= MIN_PIXELS
-    light = np.where(inside, values - sky, 0.0).sum(axis=(1, 2))
-    variance = np.where(inside, image.variance[box], 0.0).sum(axis=(1, 2), dtype=np.float64)
-    return np.where(isKnown, light, math.nan), np.where(isKnown, np.sqrt(np.maximum(variance, 0.0)), math.nan)
+    return light, error

@@ -98,7 +98,7 @@ def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int
     columns, rows = (np.floor(v + 0.5).astype(np.int64) - o for v, o in zip((x, y), maskedImage.xy0, strict=True))
     isInside = (columns >= 0) & (columns < exposure.width) & (rows >= 0) & (rows < exposure.height)
     columns, rows = columns[isInside], rows[isInside]
-    widths = measureWidths(exposure.image, maskedImage.badPixels(UNUSABLE_PLANES), columns, rows)
+    widths = measureWidths(maskedImage, UNUSABLE_PLANES, columns, rows)
     isStar = np.isfinite(widths)
     _require(int(np.count_nonzero(isStar)), len(stars))
     columns, rows = columns[isStar], rows[isStar]
@@ -203,7 +203,7 @@ def _chooseStars(exposure: Exposure, threads: int) -> AnyTable:
         isGood &= ~np.asarray(sources[name])
     isGood &= np.asarray(sources["snr"]) > MIN_SNR
     widths = measureWidths(
-        exposure.image, exposure.maskedImage.badPixels(UNUSABLE_PLANES),
+        exposure.maskedImage, UNUSABLE_PLANES,
         np.where(isGood, x - exposure.xy0[0], np.nan), np.where(isGood, y - exposure.xy0[1], np.nan),
     )  # fmt: skip
     isStar = _isStar(widths, x, y, exposure.getBBox())

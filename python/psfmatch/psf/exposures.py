@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, MutableMapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -126,12 +125,11 @@ def findFwhms(
         fwhms[which] = fwhm, origin if fwhm is not None else ""
     if positions is None or all(fwhm is not None for fwhm, _ in fwhms.values()):
         return fwhms
-    planes = tuple(badPlanes)
-    # A few stamps are all that is looked at.
-    images = [(exposure.image, partial(exposure.maskedImage.badPixels, planes)) for exposure in exposures.values()]
-    for which, measured in zip(fwhms, starFwhms(*images, positions=positions, threads=threads), strict=True):
-        if fwhms[which][0] is None and measured is not None:
-            fwhms[which] = measured, "from its stars"
+    images = [exposure.maskedImage for exposure in exposures.values()]
+    measured = starFwhms(*images, planes=badPlanes, positions=positions, threads=threads)
+    for which, fwhm in zip(fwhms, measured, strict=True):
+        if fwhms[which][0] is None and fwhm is not None:
+            fwhms[which] = fwhm, "from its stars"
     return fwhms
 
 

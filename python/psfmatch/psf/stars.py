@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.medians import medians
-from psfmatch.psf.moments import adaptiveMomentsOfStamps, determinantFwhm
-from psfmatch.strips import mapStrips
-from psfmatch.threads import mapThreads
+from psfmatch import _core
+from psfmatch.exposure import MaskedImage
 
 __all__ = ["measureWidths", "selectStarWidths", "starFwhms"]
 
 FloatArray = npt.NDArray[np.float64]
-BadPixels = npt.NDArray[np.bool_] | Callable[[Any], npt.NDArray[np.bool_]]
 MIN_FWHM_PIX = 1.2
 """Narrower than this (pixels) are hot pixels and cosmic rays, not stars."""
-CORE_RADIUS_PIX = 3
-"""No bad pixel may lie within the core; a centre that leaves it has wandered to a neighbour."""
-LEAST_REACH_PIX = 5
-"""Sources nearer to the edge than this are not measured."""
 
 
 def starFwhms(
-    *images: tuple[npt.NDArray[np.float32], BadPixels], positions: FloatArray, threads: int = 1
+    *images: MaskedImage, planes: Iterable[str], positions: FloatArray, threads: int = 1
 ) -> list[float | None]:
     """Measure the FWHM of the stars of one or several registered images.
 
     Parameters
     ----------
     *images
-        Pixels and bad pixels of each image, as for `measureWidths`.
+        Of one shape.
+    planes
+        Names of mask planes whose pixels are not used.
     positions : (N, 2)
         x and y of sources in array coordinates. Which of them are stars is judged by all images together.
     threads
@@ -45,7 +38,9 @@ def starFwhms(
     fwhms
         Median over the stars, in pixels, for each image; None where no source could be measured.
     """
-    widths = mapThreads(lambda image: measureWidths(*image, positions[:, 0], positions[:, 1]), images, threads)
+    x, y = np.asarray(positions, dtype=np.float64).T
+    planes = tuple(planes)
+    widths = [measureWidths(image, planes, x, y, threads=threads) for image in images]
     stars = selectStarWidths(np.exp(np.mean(np.log(widths), axis=0)))
     if not stars.any():
         # No source can be measured in all of them: each image for itself.
@@ -54,76 +49,48 @@ def starFwhms(
 
 
 def measureWidths(
-    image: npt.NDArray[np.float32],
-    bad: BadPixels,
+    image: MaskedImage,
+    planes: Iterable[str],
     x: npt.ArrayLike,
     y: npt.ArrayLike,
     radius: int = 15,
+    threads: int = 1,
 ) -> FloatArray:
-    """Measure the FWHM of every source of a list.
+    """Measure the FWHM of every source of a list: 2.3548 (Ixx Iyy - Ixy^2)^(1/4) of its adaptive moments.
 
     Parameters
     ----------
     image
-        Pixels, [y, x].
-    bad
-        Pixels not to be used, same shape, or a function that returns those of a part, given as an index of the array;
-        a source with one within its core (3 pixels) is not measured.
+        Its sky is taken off star by star: the median of the two outermost rows and columns of each stamp.
+    planes
+        Names of mask planes whose pixels are not used; a source with one within its core (3 pixels) is not measured.
     x, y
         Positions of N sources in array coordinates; a source more than 3 pixels away is another one.
     radius
-        Half width in pixels of the stamps.
+        Half width in pixels of the stamps, which are smaller near the edge of the image.
+    threads
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
     widths : (N,)
         In pixels; NaN where a source cannot be measured.
+
+    Raises
+    ------
+    ValueError
+        If x and y differ in number, or the radius is below 5.
     """
-    xs, ys = np.atleast_1d(np.asarray(x, dtype=float)), np.atleast_1d(np.asarray(y, dtype=float))
-    if xs.shape != ys.shape:
-        raise ValueError(f"{xs.size} values of x and {ys.size} of y make no positions")
-    widths = np.full(xs.shape, math.nan)
-    index, stamps = _stampsOf(image, bad, xs, ys, radius)
-    if index.size:
-        x, y = (values[index] - np.floor(values[index] + 0.5) + radius for values in (xs, ys))
-        moments = adaptiveMomentsOfStamps(stamps, x, y, maxShift=CORE_RADIUS_PIX)
-        widths[index] = [determinantFwhm((ixx, iyy, ixy)) for ixx, iyy, ixy in moments.tolist()]
-    return widths
-
-
-def _stampsOf(
-    image: npt.NDArray[np.float32], bad: BadPixels, x: FloatArray, y: FloatArray, radius: int
-) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Return which sources can be measured, and the pixels about each without the sky, zero where bad or outside.
-
-    Near the edge a stamp is smaller, and zero about that. The sky is the median of the two outermost rows and columns
-    on all sides.
-    """
-    height, width = image.shape
-    column, row = np.floor(x + 0.5), np.floor(y + 0.5)
-    reach = np.minimum.reduce([np.full(x.shape, float(radius)), column, row, width - 1 - column, height - 1 - row])
-    index = np.flatnonzero(reach >= LEAST_REACH_PIX)
-    offset = np.arange(-radius, radius + 1)
-    distance = np.maximum(np.abs(offset[:, np.newaxis]), np.abs(offset))
-    isCore = distance <= CORE_RADIUS_PIX
-    stamps = np.empty((index.size, *distance.shape))
-    isSound = np.empty(index.size, dtype=bool)
-
-    def cut(strip: slice) -> None:
-        rows, columns = (values[index[strip]].astype(int)[:, np.newaxis] + offset for values in (row, column))
-        pick = np.clip(rows, 0, height - 1)[:, :, np.newaxis], np.clip(columns, 0, width - 1)[:, np.newaxis, :]
-        isBad = bad(pick) if callable(bad) else bad[pick]
-        most = reach[index[strip], np.newaxis, np.newaxis]
-        good = ~isBad & (distance <= most)
-        rim = good & (distance >= most - 1)
-        values = image[pick].astype(np.float64)
-        values -= medians(values, rim)[:, np.newaxis, np.newaxis]
-        stamps[strip] = np.where(good, values, 0.0)
-        isSound[strip] = rim.any(axis=(1, 2)) & ~(isBad & isCore).any(axis=(1, 2))
-
-    # One thread: these are a few hundred small stamps.
-    mapStrips(cut, stamps.shape, 1)
-    return index[isSound], stamps[isSound]
+    return _core.starWidths(
+        image.image,
+        image.variance,
+        np.asarray(image.mask),
+        image.mask.getPlaneBitMask(planes, ignoreMissing=True),
+        np.atleast_1d(np.asarray(x, dtype=np.float64)),
+        np.atleast_1d(np.asarray(y, dtype=np.float64)),
+        radius=radius,
+        nThreads=threads,
+    )
 
 
 def selectStarWidths(widths: npt.ArrayLike) -> npt.NDArray[np.bool_]:

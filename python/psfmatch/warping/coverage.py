@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from psfmatch import _core
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
-from psfmatch.strips import mapStrips
+from psfmatch.threads import resolveThreads
 from psfmatch.warping.registration import requireSameShape
 
 __all__ = ["Coverage", "measureCoverage", "requireCoverage"]
@@ -58,7 +58,10 @@ class Coverage:
 
 
 def measureCoverage(
-    template: Exposure | MaskedImage, science: Exposure | MaskedImage, planes: Iterable[str] = UNCOVERED_PLANES
+    template: Exposure | MaskedImage,
+    science: Exposure | MaskedImage,
+    planes: Iterable[str] = UNCOVERED_PLANES,
+    threads: int | None = None,
 ) -> Coverage:
     """Count the pixels that are good in both images.
 
@@ -69,6 +72,8 @@ def measureCoverage(
     planes
         Names of mask planes that make a pixel bad; those whose value is not finite, or whose variance is negative or
         not finite, are bad anyway.
+    threads
+        Number of threads; by default as `psfmatch.threads.resolveThreads` has it.
 
     Raises
     ------
@@ -78,17 +83,15 @@ def measureCoverage(
     first, second = (image.maskedImage if isinstance(image, Exposure) else image for image in (template, science))
     requireSameShape(first, second)
     planes = tuple(planes)
-    both = np.empty(second.shape, dtype=np.bool_)
-
-    def join(strip: slice) -> tuple[int, int, int]:
-        badTemplate, badScience = first.badPixels(planes, strip), second.badPixels(planes, strip)
-        np.logical_not(badTemplate | badScience, out=both[strip])
-        nTemplate, nScience, nBoth = (int(np.count_nonzero(part)) for part in (badTemplate, badScience, both[strip]))
-        return nTemplate, nScience, nBoth
-
-    counted = np.array(mapStrips(join, second.shape), dtype=np.int64).reshape(-1, 3).sum(axis=0)
-    n = second.image.size
-    return Coverage(n, n - int(counted[0]), n - int(counted[1]), int(counted[2]), _boxOf(both, second.xy0))
+    parts = [
+        (i.image, i.variance, np.asarray(i.mask), i.mask.getPlaneBitMask(planes, ignoreMissing=True))
+        for i in (first, second)
+    ]
+    nTemplate, nScience, nBoth, (x, y, width, height) = _core.countCoverage(
+        *parts[0], *parts[1], nThreads=resolveThreads(threads)
+    )
+    x, y = (x + second.xy0[0], y + second.xy0[1])
+    return Coverage(second.image.size, nTemplate, nScience, nBoth, Box(x, y, width, height))
 
 
 def requireCoverage(
@@ -116,11 +119,3 @@ def requireCoverage(
             **coverage.toDict(),
         )
     log.warning("Only %s: the difference may fail or be poor", found)
-
-
-def _boxOf(good: npt.NDArray[np.bool_], xy0: tuple[int, int]) -> Box:
-    rows, columns = np.flatnonzero(good.any(axis=1)), np.flatnonzero(good.any(axis=0))
-    if not rows.size:
-        return Box(xy0[0], xy0[1], 0, 0)
-    x, y = int(columns[0]), int(rows[0])
-    return Box(xy0[0] + x, xy0[1] + y, int(columns[-1]) - x + 1, int(rows[-1]) - y + 1)

@@ -1,0 +1,76 @@
+// What the measurements of stars share: checks of their arguments, the pixel of a position, work in parts of a list,
+// and inverses of small normal matrices.
+#pragma once
+
+#include <Eigen/Dense>
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <span>
+#include <stdexcept>
+#include <string>
+
+#include "psfmatch/parallel.h"
+#include "psfmatch/types.h"
+
+namespace psfmatch::detail {
+
+constexpr Index starsPerItem = 16;
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+inline void requirePlanes(MaskedImageView const& image) {
+    if (image.variance.rows() != image.image.rows() || image.variance.cols() != image.image.cols() ||
+        image.mask.rows() != image.image.rows() || image.mask.cols() != image.image.cols()) {
+        throw std::invalid_argument("image, variance and mask must have one shape");
+    }
+}
+
+inline void requirePairs(std::span<double const> x, std::span<double const> y) {
+    if (x.size() != y.size()) {
+        throw std::invalid_argument(std::to_string(x.size()) + " values of x and " + std::to_string(y.size()) +
+                                    " of y make no positions");
+    }
+}
+
+// The whole pixel nearest to a coordinate. Of what is not finite, or beyond any image, one outside of all.
+[[nodiscard]] inline Index nearestPixel(double coordinate) {
+    constexpr double limit = 1e9;
+    return std::abs(coordinate) < limit ? static_cast<Index>(std::floor(coordinate + 0.5)) : -static_cast<Index>(limit);
+}
+
+// Calls body(i) for i = 0 .. count - 1; each writes only its own results.
+inline void forEachStar(std::size_t count, Execution const& execution, std::function<void(std::size_t)> const& body) {
+    auto const n = static_cast<Index>(count);
+    parallelFor((n + starsPerItem - 1) / starsPerItem, execution, [&](Index item, int) {
+        for (Index i = item * starsPerItem; i < std::min(n, (item + 1) * starsPerItem); ++i) {
+            body(static_cast<std::size_t>(i));
+        }
+    });
+}
+
+// Inverse of a symmetric positive matrix, by way of that scaled to a diagonal of 1; NaN where its smallest eigenvalue
+// is below 1e-10.
+template <int n>
+[[nodiscard]] Eigen::Matrix<double, n, n> inverseOf(Eigen::Matrix<double, n, n> const& matrix) {
+    using Matrix = Eigen::Matrix<double, n, n>;
+    constexpr double least = 1e-10;
+    Eigen::Matrix<double, n, 1> const scale = matrix.diagonal().array().sqrt().inverse();
+    Matrix const scaled = scale.asDiagonal() * matrix * scale.asDiagonal();
+    if (!scaled.allFinite()) {
+        return Matrix::Constant(nan);
+    }
+    // No eigenvalue of the inverse is above its norm.
+    Matrix inverse = scaled.inverse();
+    if (!(inverse.norm() * least < 1.0)) {
+        Eigen::SelfAdjointEigenSolver<Matrix> const solver(scaled);
+        if (!(solver.eigenvalues()(0) > least)) {
+            return Matrix::Constant(nan);
+        }
+        inverse = solver.eigenvectors() * solver.eigenvalues().cwiseInverse().asDiagonal() *
+                  solver.eigenvectors().transpose();
+    }
+    return scale.asDiagonal() * inverse * scale.asDiagonal();
+}
+
+}  // namespace psfmatch::detail
