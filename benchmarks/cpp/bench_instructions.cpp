@@ -223,15 +223,15 @@ void addSolver(std::vector<Case>& cases) {
 
 // Sums of 100 stamps, one code for all instruction sets, and eight held-out solutions of a model of order 2.
 void addSystem(std::vector<Case>& cases) {
-    constexpr Index nStamps = 100;
+    constexpr Index stampCount = 100;
     KernelBasis const basis = alardLuptonBasis();
     Index const m = basis.size() + 1;
-    StampEquations equations{RowMatrix(nStamps, m * m), RowMatrix::Ones(nStamps, m),
-                             Eigen::VectorXd::Constant(nStamps, 100.0), Eigen::VectorXd::Ones(nStamps)};
-    Eigen::VectorXd x(nStamps);
-    Eigen::VectorXd y(nStamps);
+    StampEquations equations{RowMatrix(stampCount, m * m), RowMatrix::Ones(stampCount, m),
+                             Eigen::VectorXd::Constant(stampCount, 100.0), Eigen::VectorXd::Ones(stampCount)};
+    Eigen::VectorXd x(stampCount);
+    Eigen::VectorXd y(stampCount);
     std::vector<Index> folds;
-    for (Index k = 0; k < nStamps; ++k) {
+    for (Index k = 0; k < stampCount; ++k) {
         x[k] = static_cast<double>(37 * k % fieldSide);
         y[k] = static_cast<double>(101 * k % fieldSide);
         folds.push_back(k % 8);
