@@ -35,6 +35,7 @@ CHOSEN = (
     "nStarPerCell",
     "calculateKernelUncertainty",
     "regionConfig.layout",
+    "regionConfig.halfWidth",
     "regionConfig.maxRegions",
     "regionConfig.kernelNorm",
     "regionConfig.rejectPixels",
