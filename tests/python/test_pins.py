@@ -252,6 +252,7 @@ def test_whatWouldBeChosenAnyway(pair, usual):
             ("regionConfig.shapeScale=0.5", "regionConfig.variationScale=0.02", "regionConfig.widthScale=0.1"),
             {"shapeScale": 0.5, "variationScale": 0.02, "widthScale": 0.1},
         ),
+        (("regionConfig.halfWidth=13", "regionConfig.maxRegions=50"), {"halfWidth": 13, "maxRegions": 50}),
         (("regionConfig.kernelNorm=0.4", "nStarPerCell=4"), {"kernelNorm": 0.4, "nStarPerCell": 4}),
         (("calculateKernelUncertainty=False",), {"calculateKernelUncertainty": False}),
         (("kernelSumClipping=False",), {"fitMethod": "candidates", "kernelSumClipping": False, "spatialBgOrder": 1}),

@@ -7,14 +7,13 @@ milliseconds. There are no defaults here; those of a field that only the other f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar, Self
 
-from .detection import DetectionConfig, SubtractBackgroundConfig
+from lsst.pex.config import Config
+
 from .kernel import PsfMatchConfigAL, PsfMatchConfigDF
 from .matching import PsfMatchConfig
-from .regions import RegionConfig
-from .warping import WarperConfig
 
 __all__ = [
     "BackgroundOptions",
@@ -25,8 +24,21 @@ __all__ = [
 ]
 
 
+class _Options:
+    """What all of them can do."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @classmethod
+    def fromConfig(cls, config: Config | Self) -> Self:
+        """Read a configuration; options are returned as they are."""
+        if isinstance(config, cls):
+            return config
+        return cls(**{name: plainValue(getattr(config, name)) for name in cls.__dataclass_fields__})
+
+
 @dataclass(frozen=True)
-class RegionOptions:
+class RegionOptions(_Options):
     """Regions of pixels and their fit; from a `RegionConfig`."""
 
     layout: str
@@ -43,14 +55,9 @@ class RegionOptions:
     kernelNorm: float
     firstDegrees: tuple[int, ...]
 
-    @classmethod
-    def fromConfig(cls, config: RegionConfig) -> Self:
-        """Read a `RegionConfig`."""
-        return cls(**_valuesOf(cls, config))
-
 
 @dataclass(frozen=True)
-class StampOptions:
+class StampOptions(_Options):
     """How stars become stamps; from a `DetectionConfig`."""
 
     detThreshold: float
@@ -63,14 +70,9 @@ class StampOptions:
     fpGrowPix: int
     scaleByFwhm: bool
 
-    @classmethod
-    def fromConfig(cls, config: DetectionConfig) -> Self:
-        """Read a `DetectionConfig`."""
-        return cls(**_valuesOf(cls, config))
-
 
 @dataclass(frozen=True)
-class BackgroundOptions:
+class BackgroundOptions(_Options):
     """How the sky is modelled; from a `SubtractBackgroundConfig`."""
 
     statisticsProperty: str
@@ -84,14 +86,9 @@ class BackgroundOptions:
     approxOrderX: int
     weighting: bool
 
-    @classmethod
-    def fromConfig(cls, config: SubtractBackgroundConfig) -> Self:
-        """Read a `SubtractBackgroundConfig`."""
-        return cls(**_valuesOf(cls, config))
-
 
 @dataclass(frozen=True)
-class WarpOptions:
+class WarpOptions(_Options):
     """How the template is resampled; from a `WarperConfig`."""
 
     warpingKernelName: str
@@ -101,14 +98,9 @@ class WarpOptions:
     growFullMask: int
     keepCentroids: bool
 
-    @classmethod
-    def fromConfig(cls, config: WarperConfig | WarpOptions) -> WarpOptions:
-        """Read a `WarperConfig`; options are returned as they are."""
-        return config if isinstance(config, WarpOptions) else cls(**_valuesOf(cls, config))
-
 
 @dataclass(frozen=True)
-class KernelOptions:
+class KernelOptions(_Options):
     """The kernel and all that belongs to its fit; from a `PsfMatchConfigAL` or a `PsfMatchConfigDF`."""
 
     regions: RegionOptions
@@ -185,7 +177,7 @@ class KernelOptions:
     lambdaStep: float
 
     @classmethod
-    def fromConfig(cls, config: PsfMatchConfig | KernelOptions) -> KernelOptions:
+    def fromConfig(cls, config: Config | Self) -> Self:
         """Read an active kernel configuration; options are returned as they are.
 
         Parameters
@@ -193,15 +185,16 @@ class KernelOptions:
         config
             A `PsfMatchConfigAL` or `PsfMatchConfigDF`, such as ``config.kernel.active``.
         """
-        if isinstance(config, KernelOptions):
+        if isinstance(config, cls):
             return config
+        groups: Any = config
         values: dict[str, Any] = {
-            "regions": RegionOptions.fromConfig(config.regionConfig),
-            "stamps": StampOptions.fromConfig(config.detectionConfig),
-            "background": BackgroundOptions.fromConfig(config.afwBackgroundConfig),
-            "warping": WarpOptions.fromConfig(config.warpingConfig),
+            "regions": RegionOptions.fromConfig(groups.regionConfig),
+            "stamps": StampOptions.fromConfig(groups.detectionConfig),
+            "background": BackgroundOptions.fromConfig(groups.afwBackgroundConfig),
+            "warping": WarpOptions.fromConfig(groups.warpingConfig),
         }
-        values |= {name: value for name, value in _otherFamily.items() if name not in config}
+        values |= {name: value for name, value in _otherFamily.items() if name not in groups}
         names = (name for name in cls.__dataclass_fields__ if name not in values)
         values |= {name: plainValue(getattr(config, name)) for name in names}
         return cls(**values)
@@ -221,10 +214,6 @@ class KernelOptions:
     def edgePlanes(self) -> tuple[str, ...]:
         """Return the mask planes that are carried over a convolution by ``maskedKernelFraction``."""
         return tuple(dict.fromkeys((*self.badPixelMaskPlanes, *self.badMaskPlanes)))
-
-
-def _valuesOf(cls: type[Any], config: Any) -> dict[str, Any]:
-    return {field.name: plainValue(getattr(config, field.name)) for field in fields(cls)}
 
 
 def plainValue(value: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numpy.polynomial import chebyshev
 
 from psfmatch import _core
-from psfmatch.config import SubtractBackgroundConfig
+from psfmatch.config import BackgroundOptions, SubtractBackgroundConfig
 from psfmatch.exposure import MaskedImage
 
 __all__ = ["BackgroundGrid", "estimateBackground", "gridOfSamples", "measureBackground", "subtractBackground"]
@@ -40,14 +40,14 @@ class BackgroundGrid:
     """The sky in super-pixels, and how to go from there to pixels.
 
     values, variances : (ny, nx), image units; NaN where no pixel was good, edgesX (nx + 1,), edgesY (ny + 1,) :
-    borders of the super-pixels, config : how to interpolate.
+    borders of the super-pixels, options : how to interpolate.
     """
 
     values: FloatArray
     variances: FloatArray
     edgesX: npt.NDArray[np.int64]
     edgesY: npt.NDArray[np.int64]
-    config: SubtractBackgroundConfig
+    options: BackgroundOptions
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -95,7 +95,7 @@ class BackgroundGrid:
         return np.asarray((rows * valueX).sum(axis=1) + (slopes * slopeX).sum(axis=1))
 
     def _isFit(self) -> bool:
-        return bool(self.config.useApprox) or self.config.algorithm == "CONSTANT"
+        return bool(self.options.useApprox) or self.options.algorithm == "CONSTANT"
 
     def _interpolation(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Return values and slopes (y.size, nx) at y in the columns of super-pixels, and their weights at x."""
@@ -108,18 +108,18 @@ class BackgroundGrid:
     def _style(self, axis: int) -> str:
         """Return how to interpolate along an axis, given the number of super-pixels there."""
         count = self.values.shape[axis]
-        wanted = self.config.algorithm
+        wanted = self.options.algorithm
         if count >= MIN_POINTS[wanted]:
             return str(wanted)
-        if self.config.undersampleStyle == "THROW_EXCEPTION":
+        if self.options.undersampleStyle == "THROW_EXCEPTION":
             raise ValueError(f"algorithm {wanted} needs {MIN_POINTS[wanted]} super-pixels along each axis, not {count}")
         return next(style for style, least in MIN_POINTS.items() if count >= least)
 
     def _fit(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Fit Chebyshev polynomials of total order n; return those of x, of y, and the (n + 1, n + 1) coefficients."""
-        order = self.config.approxOrderX if self.config.useApprox else 0
+        order = self.options.approxOrderX if self.options.useApprox else 0
         if min(self.values.shape) <= order:
-            if self.config.undersampleStyle == "THROW_EXCEPTION":
+            if self.options.undersampleStyle == "THROW_EXCEPTION":
                 raise ValueError(
                     f"approxOrderX={order} needs more than {order} super-pixels along each axis, not "
                     f"{min(self.values.shape)}"
@@ -132,7 +132,7 @@ class BackgroundGrid:
         )
         good = np.isfinite(self.values)
         values, weights = _filled(self.values), good.astype(np.float64)
-        if self.config.weighting:
+        if self.options.weighting:
             # Without scatter in any super-pixel all count alike; else the few without it as the best of the others.
             positive = self.variances[good & (self.variances > 0.0)]
             if positive.size:
@@ -155,7 +155,10 @@ class BackgroundGrid:
 
 
 def estimateBackground(
-    maskedImage: MaskedImage, config: SubtractBackgroundConfig, planes: Iterable[str] = (), threads: int = 1
+    maskedImage: MaskedImage,
+    config: SubtractBackgroundConfig | BackgroundOptions,
+    planes: Iterable[str] = (),
+    threads: int = 1,
 ) -> npt.NDArray[np.float32]:
     """Return a smooth model of the sky, (h, w) in image units.
 
@@ -164,7 +167,7 @@ def estimateBackground(
     maskedImage
         Image, not changed.
     config
-        All of its fields count; algorithm NONE gives zero everywhere.
+        Or the options read from it. All of its fields count; algorithm NONE gives zero everywhere.
     planes
         Mask planes whose pixels are left out, besides those of ``ignoredPixelMask``.
     threads
@@ -175,47 +178,56 @@ def estimateBackground(
     ValueError
         If there is no good pixel, or the grid is too coarse for the order under THROW_EXCEPTION.
     """
-    if config.algorithm == "NONE":
+    options = BackgroundOptions.fromConfig(config)
+    if options.algorithm == "NONE":
         return np.zeros(maskedImage.shape, dtype=np.float32)
-    return measureBackground(maskedImage, config, planes, threads).image()
+    return measureBackground(maskedImage, options, planes, threads).image()
 
 
 def subtractBackground(
-    maskedImage: MaskedImage, config: SubtractBackgroundConfig, planes: Iterable[str] = (), threads: int = 1
+    maskedImage: MaskedImage,
+    config: SubtractBackgroundConfig | BackgroundOptions,
+    planes: Iterable[str] = (),
+    threads: int = 1,
 ) -> tuple[npt.NDArray[np.float32], float]:
     """Return the pixels without their sky, (h, w), and the sky's level; image units.
 
     Parameters and errors are those of `estimateBackground`. The pixels are the image's own where nothing is taken off.
     """
-    if config.algorithm == "NONE":
+    options = BackgroundOptions.fromConfig(config)
+    if options.algorithm == "NONE":
         return maskedImage.image, 0.0
-    grid = measureBackground(maskedImage, config, planes, threads)
+    grid = measureBackground(maskedImage, options, planes, threads)
     return grid.subtractFrom(maskedImage.image, threads), grid.level()
 
 
 def measureBackground(
-    maskedImage: MaskedImage, config: SubtractBackgroundConfig, planes: Iterable[str] = (), threads: int = 1
+    maskedImage: MaskedImage,
+    config: SubtractBackgroundConfig | BackgroundOptions,
+    planes: Iterable[str] = (),
+    threads: int = 1,
 ) -> BackgroundGrid:
     """Measure the sky in super-pixels; parameters and errors are those of `estimateBackground`."""
+    options = BackgroundOptions.fromConfig(config)
     height, width = maskedImage.shape
-    edgesX, edgesY = _edges(width, height, config)
+    edgesX, edgesY = _edges(width, height, options)
     nx, ny = edgesX.size - 1, edgesY.size - 1
     step = max(1, round(math.sqrt(width / nx * height / ny / SAMPLE_PIX)))
     return _gridOf(
         edgesX,
         edgesY,
-        config,
+        options,
         _core.superPixelStatistics(
             maskedImage.image,
             maskedImage.variance,
             np.asarray(maskedImage.mask),
-            maskedImage.mask.getPlaneBitMask((*config.ignoredPixelMask, *planes), ignoreMissing=True),
+            maskedImage.mask.getPlaneBitMask((*options.ignoredPixelMask, *planes), ignoreMissing=True),
             edgesX=edgesX.tolist(),
             edgesY=edgesY.tolist(),
             # A step leaves every super-pixel, however narrow, a column and a row.
             stepX=min(step, max(1, width // nx)),
             stepY=min(step, max(1, height // ny)),
-            statistic=_core.SuperPixelStatistic[config.statisticsProperty],
+            statistic=_core.SuperPixelStatistic[options.statisticsProperty],
             nThreads=threads,
         ),
     )
@@ -225,7 +237,7 @@ def gridOfSamples(
     samples: npt.NDArray[np.float32],
     shape: tuple[int, int],
     steps: tuple[int, int],
-    config: SubtractBackgroundConfig,
+    config: SubtractBackgroundConfig | BackgroundOptions,
     threads: int = 1,
 ) -> BackgroundGrid:
     """Measure the sky of an image in super-pixels, from pixels of a lattice.
@@ -240,7 +252,7 @@ def gridOfSamples(
     steps
         Distances of the samples along y and x, in pixels.
     config
-        Size of the super-pixels and statistic.
+        Size of the super-pixels and statistic; or the options read from it.
     threads
         Number of threads.
 
@@ -249,7 +261,8 @@ def gridOfSamples(
     ValueError
         If no sample is finite.
     """
-    edgesX, edgesY = _edges(shape[1], shape[0], config)
+    options = BackgroundOptions.fromConfig(config)
+    edgesX, edgesY = _edges(shape[1], shape[0], options)
     inSamples = [
         np.clip(-(-(edges - step // 2) // step), 0, size).tolist()
         for edges, step, size in zip((edgesY, edgesX), steps, samples.shape, strict=True)
@@ -257,12 +270,12 @@ def gridOfSamples(
     return _gridOf(
         edgesX,
         edgesY,
-        config,
+        options,
         _core.superPixelStatistics(
             samples,
             edgesY=inSamples[0],
             edgesX=inSamples[1],
-            statistic=_core.SuperPixelStatistic[config.statisticsProperty],
+            statistic=_core.SuperPixelStatistic[options.statisticsProperty],
             nThreads=threads,
         ),
     )
@@ -271,32 +284,30 @@ def gridOfSamples(
 def _gridOf(
     edgesX: npt.NDArray[np.int64],
     edgesY: npt.NDArray[np.int64],
-    config: SubtractBackgroundConfig,
+    options: BackgroundOptions,
     statistics: tuple[FloatArray, FloatArray],
 ) -> BackgroundGrid:
     if not np.isfinite(statistics[0]).any():
         raise ValueError("no good pixel to estimate a background from")
-    return BackgroundGrid(*statistics, edgesX, edgesY, config)
+    return BackgroundGrid(*statistics, edgesX, edgesY, options)
 
 
-def _edges(
-    width: int, height: int, config: SubtractBackgroundConfig
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _edges(width: int, height: int, options: BackgroundOptions) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the borders of the super-pixels along x (nx + 1,) and y (ny + 1,)."""
-    nx, ny = _gridSize(width, height, config)
+    nx, ny = _gridSize(width, height, options)
     return (
         np.linspace(0, width, nx + 1).round().astype(np.int64),
         np.linspace(0, height, ny + 1).round().astype(np.int64),
     )
 
 
-def _gridSize(width: int, height: int, config: SubtractBackgroundConfig) -> tuple[int, int]:
+def _gridSize(width: int, height: int, options: BackgroundOptions) -> tuple[int, int]:
     """Return the number of super-pixels along x and y."""
     if min(width, height) < MIN_GRID_PIX:
         return 1, 1
-    nx, ny = width // (config.binSizeX or config.binSize) + 1, height // (config.binSizeY or config.binSize) + 1
-    if config.undersampleStyle == "INCREASE_NXNYSAMPLE":
-        least = config.approxOrderX + 1 if config.useApprox else MIN_POINTS[config.algorithm]
+    nx, ny = width // (options.binSizeX or options.binSize) + 1, height // (options.binSizeY or options.binSize) + 1
+    if options.undersampleStyle == "INCREASE_NXNYSAMPLE":
+        least = options.approxOrderX + 1 if options.useApprox else MIN_POINTS[options.algorithm]
         nx, ny = max(nx, least), max(ny, least)
     return min(nx, width), min(ny, height)
 

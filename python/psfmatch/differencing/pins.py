@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from psfmatch.config.matching import STAR_FIT_FIELDS
 from psfmatch.config.options import plainValue
-from psfmatch.differencing.configuration import FrontDoorConfig, kernelFields, setKernelFields, usualKernel
+from psfmatch.differencing.configuration import (
+    FrontDoorConfig,
+    kernelFields,
+    setKernelFields,
+    usualKernel,
+)
+from psfmatch.imagePsfMatch import ImagePsfMatchConfig
 from psfmatch.modelChoice import Choice
 
 __all__ = ["PinnedKernel", "pinnedFields", "withPins"]
@@ -124,15 +130,16 @@ def pinnedFields(config: FrontDoorConfig) -> PinnedKernel:
     return PinnedKernel(values | implied, tuple(_choice("; ".join(told) or "implied", s) for s in sentences))
 
 
-def withPins(config: FrontDoorConfig) -> tuple[FrontDoorConfig, PinnedKernel]:
+def withPins(config: ImagePsfMatchConfig) -> tuple[ImagePsfMatchConfig, PinnedKernel]:
     """Return the configuration that is run, and what is pinned: the given one where nothing has to be changed.
 
-    Without anything to choose ``chooseKernel`` is off. Lists of Gaussians that are left to the choice get the length
-    that the others say.
+    Of one without ``chooseKernel``, as the task's own, nothing is. Where nothing is left to choose the returned one has
+    none either. Lists of Gaussians that are left to the choice get the length that the others say.
     """
-    if not config.chooseKernel:
+    if getattr(config, "chooseKernel", None) is not True:
         return config, PinnedKernel({})
-    pins = pinnedFields(config)
+    front = cast("FrontDoorConfig", config)
+    pins = pinnedFields(front)
     kernel = config.kernel.active
     changes: dict[str, Any] = {}
     if "alardNGauss" in pins.values:
@@ -144,11 +151,13 @@ def withPins(config: FrontDoorConfig) -> tuple[FrontDoorConfig, PinnedKernel]:
                 changes[name] = (own + own[-1:] * count)[:count]
     changes |= {name: pins.values[name] for name in ("scaleByFwhm",) if name in pins.values}
     changes = {name: value for name, value in changes.items() if plainValue(getattr(kernel, name)) != plainValue(value)}
-    pinned: Any = config.withNames()
+    pinned: Any = front.withNames()
     if changes or pins.isFixed:
         pinned = pinned.copy()
         pinned.kernel.active.update(**changes)
         pinned.chooseKernel = not pins.isFixed
+    if pinned is not config:
+        pinned.freeze()  # nobody else has it: the task need not copy it again
     return pinned, pins
 
 

@@ -87,7 +87,7 @@ def subtract(
     pins = PinnedKernel({})
     if config is None:
         config = _zeroParameterConfig()
-    elif isinstance(config, FrontDoorConfig):
+    else:
         config, pins = withPins(config)
     requireUnits(template, science)
     given = toExposure(template), toExposure(science)

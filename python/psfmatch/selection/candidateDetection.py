@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.config import DetectionConfig
+from psfmatch.config import DetectionConfig, StampOptions
 from psfmatch.detection import Footprint, FootprintSet
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, MaskedImage
@@ -41,7 +41,7 @@ class KernelCandidateDetection:
     """
 
     def __init__(self, detectionConfig: DetectionConfig | None = None) -> None:
-        self.config = DetectionConfig() if detectionConfig is None else detectionConfig
+        self.options = StampOptions.fromConfig(DetectionConfig() if detectionConfig is None else detectionConfig)
         self._footprints: list[Footprint] = []
 
     def getFootprints(self) -> list[Footprint]:
@@ -70,30 +70,30 @@ class KernelCandidateDetection:
             If none is left; ``rejected`` holds the counts by reason.
         """
         requireSameShape(templateMaskedImage, scienceMaskedImage)
-        config = self.config
+        options = self.options
         self._footprints = []
-        searched = templateMaskedImage if config.detOnTemplate else scienceMaskedImage
+        searched = templateMaskedImage if options.detOnTemplate else scienceMaskedImage
         with np.errstate(invalid="ignore"):
             isAbove = searched.image > self._threshold(searched)
         raw = FootprintSet.fromPixels(isAbove, scienceMaskedImage.xy0)
         areas = raw.areas
-        bad = templateMaskedImage.badPixels(config.badMaskPlanes) | scienceMaskedImage.badPixels(config.badMaskPlanes)
+        bad = templateMaskedImage.badPixels(options.badMaskPlanes) | scienceMaskedImage.badPixels(options.badMaskPlanes)
         image = scienceMaskedImage.getBBox()
         rejected: Counter[str] = Counter()
-        for box, area, footprint in zip(_stamps(raw, areas, config), areas, raw.toFootprints(), strict=True):
-            if area < config.fpNpixMin:
+        for box, area, footprint in zip(_stamps(raw, areas, options), areas, raw.toFootprints(), strict=True):
+            if area < options.fpNpixMin:
                 rejected["fewer pixels than fpNpixMin"] += 1
             elif not image.containsBox(box):
                 rejected["too close to the edge"] += 1
             elif bad[box.y0 - image.y0 : box.y1 - image.y0, box.x0 - image.x0 : box.x1 - image.x0].any():
                 rejected["bad pixels in the stamp"] += 1
             else:
-                self._footprints.append(Footprint(box, _centroid(footprint, area, config)))
+                self._footprints.append(Footprint(box, _centroid(footprint, area, options)))
         log.info("Found %d clean footprints of %d above the threshold", len(self._footprints), len(raw))
         if not self._footprints:
             reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items()) or "none above the threshold"
             raise NoKernelCandidatesError(
-                f"No clean footprint on the {'template' if config.detOnTemplate else 'science image'}: of {len(raw)} "
+                f"No clean footprint on the {'template' if options.detOnTemplate else 'science image'}: of {len(raw)} "
                 f"{reasons}. Take the sky off first, lower detThreshold, or lower fpGrowPix",
                 nSources=len(raw),
                 rejected=dict(rejected),
@@ -102,19 +102,19 @@ class KernelCandidateDetection:
 
     def _threshold(self, searched: MaskedImage) -> npt.NDArray[np.float32] | float:
         """Return the threshold in image units; (h, w) for pixel_stdev."""
-        value = float(self.config.detThreshold)
-        if self.config.detThresholdType == "value":
+        value = float(self.options.detThreshold)
+        if self.options.detThresholdType == "value":
             return value
-        if self.config.detThresholdType == "pixel_stdev":
+        if self.options.detThresholdType == "pixel_stdev":
             with np.errstate(invalid="ignore"):
                 return np.float32(value) * np.sqrt(searched.variance)
-        good = searched.image[~searched.badPixels(self.config.badMaskPlanes)].astype(np.float64)
+        good = searched.image[~searched.badPixels(self.options.badMaskPlanes)].astype(np.float64)
         stdev = float(_core.clippedStatistics(good).stdev) if good.size else np.inf
-        return value * (stdev if self.config.detThresholdType == "stdev" else stdev**2)
+        return value * (stdev if self.options.detThresholdType == "stdev" else stdev**2)
 
 
-def _centroid(footprint: Footprint, area: int, config: DetectionConfig) -> tuple[float, float]:
-    return _middle(footprint.bbox) if area > config.fpNpixMax else footprint.centroid
+def _centroid(footprint: Footprint, area: int, options: StampOptions) -> tuple[float, float]:
+    return _middle(footprint.bbox) if area > options.fpNpixMax else footprint.centroid
 
 
 def _middle(box: Box) -> tuple[float, float]:
@@ -122,12 +122,12 @@ def _middle(box: Box) -> tuple[float, float]:
     return float(box.x0 + (box.width - 1) // 2), float(box.y0 + (box.height - 1) // 2)
 
 
-def _stamps(raw: FootprintSet, areas: npt.NDArray[np.int64], config: DetectionConfig) -> Iterable[Box]:
+def _stamps(raw: FootprintSet, areas: npt.NDArray[np.int64], options: StampOptions) -> Iterable[Box]:
     """Yield the boxes of footprints grown by the Manhattan distance ``fpGrowPix``; large ones count as their middle."""
     for values, area in zip(raw.boxes.tolist(), areas, strict=True):
         box = Box(*values)
-        if area > config.fpNpixMax:
+        if area > options.fpNpixMax:
             x, y = _middle(box)
             box = Box(int(x), int(y), 1, 1)
         # The box of a diamond about each pixel is the box of the pixels, grown alike on all sides.
-        yield box.grown(config.fpGrowPix)
+        yield box.grown(options.fpGrowPix)
