@@ -519,3 +519,17 @@ def test_moduleAsCommand():
     assert result.returncode == 3
     assert "nowhere.fits" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_aProcessOfItsOwnIsNotSearchedForGarbage():
+    code = (
+        "import gc, sys\n"
+        "from psfmatch.cli import main\n"
+        "usual = gc.get_threshold()\n"
+        "assert main(['info', 'missing.fits']) == 3\n"
+        "assert gc.get_threshold() == usual and gc.get_freeze_count() == 0\n"
+        "sys.argv = ['psfmatch', 'info', 'missing.fits']\n"
+        "assert main() == 3\n"
+        "assert gc.get_threshold()[0] > usual[0] and gc.get_freeze_count() > 0\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
