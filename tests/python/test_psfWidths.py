@@ -16,7 +16,6 @@ from psfmatch import (
     getFwhmPix,
     getFwhmPixXY,
 )
-from psfmatch.exposure import MaskedImage
 from psfmatch.psf import FWHM_DEFINITIONS, SIGMA_TO_FWHM, adaptiveMoments, exposureFwhmPix, findFwhms, measureWidths
 from psfmatch.psf.moments import adaptiveMomentsOfStamps
 from psfmatch.testing import simulatePair
