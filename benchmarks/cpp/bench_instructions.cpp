@@ -14,13 +14,20 @@
 
 #include "psfmatch/KernelCandidateFit.h"
 #include "psfmatch/LinearSolver.h"
+#include "psfmatch/background.h"
 #include "psfmatch/convolve.h"
 #include "psfmatch/fit/SpatialSystem.h"
 #include "psfmatch/fit/RegionFit.h"
 #include "psfmatch/fit/RegionOutliers.h"
 #include "psfmatch/fit/RegionResiduals.h"
 #include "psfmatch/fit/RegionStamps.h"
+#include "psfmatch/image/Coverage.h"
 #include "psfmatch/sources.h"
+#include "psfmatch/sources/SourceMeasurement.h"
+#include "psfmatch/sources/StarMatch.h"
+#include "psfmatch/sources/StarPositions.h"
+#include "psfmatch/sources/StarShifts.h"
+#include "psfmatch/sources/StarWidths.h"
 #include "psfmatch/subtract.h"
 #include "psfmatch/warp.h"
 
@@ -38,6 +45,7 @@ namespace {
 constexpr Index fieldSide = 320;  // more than one tile of every method of convolution
 constexpr Index stampSide = 43;
 constexpr int nStamps = 12;
+constexpr int nStars = 60;
 constexpr MaskPixel bad = 1;
 
 template <typename Pixel>
@@ -291,6 +299,35 @@ void addDetection(std::vector<Case>& cases, Planes const& field) {
                      }});
 }
 
+void addStars(std::vector<Case>& cases, Planes const& field) {
+    std::mt19937 random(5);
+    std::uniform_real_distribution<double> place(30.0, static_cast<double>(fieldSide) - 30.0);
+    std::vector<double> x(nStars);
+    std::vector<double> y(nStars);
+    Eigen::MatrixX2d positions(nStars, 2);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        x[i] = place(random);
+        y[i] = place(random);
+        positions.row(static_cast<Index>(i)) << x[i], y[i];
+    }
+    cases.push_back({"star widths", [&field, x, y](InstructionSet) { (void)starWidths(field.views(), bad, x, y); }});
+    cases.push_back(
+        {"star positions", [&field, x, y](InstructionSet) { (void)fitPositions(field.views(), bad, x, y, {}); }});
+    cases.push_back({"star shifts", [&field, x, y](InstructionSet) {
+                         (void)starShifts(field.views(), viewOf(field.image), bad, x, y);
+                     }});
+    cases.push_back(
+        {"measure sources", [&field, x, y](InstructionSet) { (void)measureSources(field.views(), bad, x, y, {}); }});
+    cases.push_back({"match stars", [positions](InstructionSet) {
+                         Eigen::MatrixX2d const moved = positions.rowwise() + Eigen::RowVector2d(3.3, -2.1);
+                         (void)matchStars(positions, moved,
+                                          {static_cast<double>(fieldSide) * static_cast<double>(fieldSide), 50.0});
+                     }});
+    cases.push_back(
+        {"coverage", [&field](InstructionSet) { (void)countCoverage(field.views(), bad, field.views(), bad); }});
+    cases.push_back({"noise of samples", [&field](InstructionSet) { (void)sampleNoise(viewOf(field.image)); }});
+}
+
 void addDifference(std::vector<Case>& cases, Planes const& field, Planes& output) {
     SpatialFunction const background{SpatialModel::chebyshev1, 1, frameOf({0, 0, fieldSide, fieldSide})};
     cases.push_back({"subtract", [&field, &output, background](InstructionSet) {
@@ -334,6 +371,7 @@ int main() {
     addSystem(cases);
     addWarps(cases, field, output);
     addDetection(cases, field);
+    addStars(cases, field);
     addDifference(cases, field, output);
     for (auto const& [set, setName] :
          {std::pair{InstructionSet::baseline, "baseline"}, std::pair{InstructionSet::avx2, "avx2"}}) {

@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "backgroundQuantiles.h"
 #include "psfmatch/badPixels.h"
-#include "sources/quantiles.h"
 
 namespace psfmatch {
 

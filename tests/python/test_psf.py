@@ -295,9 +295,9 @@ def sourcesOf(pair):
 def test_starsOfSimulatedFields(seed, contents):
     pair = simulatePair(seed=seed, size=400, transients=0, badFraction=0.002, **contents)
     x, y, isStar = (values[:60] for values in sourcesOf(pair))
-    images = [(e.image, e.maskedImage.badPixels(("BAD", "SAT"))) for e in (pair.template, pair.science)]
-    fwhms = starFwhms(*images, positions=np.column_stack([x, y]))
-    widths = [measureWidths(image, PLANES, x, y) for image, bad in images]
+    images = [pair.template.maskedImage, pair.science.maskedImage]
+    fwhms = starFwhms(*images, planes=("BAD", "SAT"), positions=np.column_stack([x, y]))
+    widths = [measureWidths(image, ("BAD", "SAT"), x, y) for image in images]
     # Stars are narrow in both images.
     chosen = selectStarWidths(np.sqrt(widths[0] * widths[1]))
     assert np.count_nonzero(chosen) >= 5

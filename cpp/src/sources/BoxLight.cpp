@@ -1,8 +1,8 @@
 #include "psfmatch/sources/BoxLight.h"
 
-#include "cutouts.h"
 #include "psfmatch/badPixels.h"
 #include "psfmatch/statistics.h"
+#include "sourcesCutouts.h"
 
 namespace psfmatch {
 

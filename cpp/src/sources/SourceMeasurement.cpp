@@ -5,8 +5,8 @@
 #include <tuple>
 #include <utility>
 
-#include "cutouts.h"
 #include "psfmatch/badPixels.h"
+#include "sourcesCutouts.h"
 
 namespace psfmatch {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "StarPairs.h"
+#include "StarMatchPairs.h"
 
 namespace psfmatch {
 

@@ -3,8 +3,8 @@
 #include <array>
 #include <vector>
 
-#include "cutouts.h"
 #include "psfmatch/statistics.h"
+#include "sourcesCutouts.h"
 
 namespace psfmatch {
 

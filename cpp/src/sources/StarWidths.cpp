@@ -2,10 +2,10 @@
 
 #include <cstdlib>
 
-#include "cutouts.h"
 #include "psfmatch/adaptiveMoments.h"
 #include "psfmatch/badPixels.h"
 #include "psfmatch/statistics.h"
+#include "sourcesCutouts.h"
 
 namespace psfmatch {
 

@@ -1,4 +1,4 @@
-#include "StarPairs.h"
+#include "StarMatchPairs.h"
 
 #include <algorithm>
 #include <cmath>
