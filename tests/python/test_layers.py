@@ -218,7 +218,9 @@ def test_pythonModules():
 
 def test_headersAndSources():
     assert headers.is_dir()
-    assert headerViolations(sorted(headers.rglob("*.h")), sorted([*sources.rglob("*.cpp"), *sources.rglob("*.h")])) == []
+    assert (
+        headerViolations(sorted(headers.rglob("*.h")), sorted([*sources.rglob("*.cpp"), *sources.rglob("*.h")])) == []
+    )
 
 
 def test_coreKnowsNothingOfPython():
