@@ -22,6 +22,7 @@
 #include "psfmatch/fit/RegionResiduals.h"
 #include "psfmatch/fit/RegionStamps.h"
 #include "psfmatch/image/Coverage.h"
+#include "psfmatch/convolve/Correction.h"
 #include "psfmatch/sources.h"
 #include "psfmatch/sources/SourceMeasurement.h"
 #include "psfmatch/sources/StarMatch.h"
@@ -333,6 +334,21 @@ void addDifference(std::vector<Case>& cases, Planes const& field, Planes& output
     cases.push_back({"subtract", [&field, &output, background](InstructionSet) {
                          subtract(field.views(), field.views(), Eigen::Vector3d(3.0, 2.0, 1.0), background, 0, 0, {},
                                   {}, output.targets());
+                     }});
+    cases.push_back({"subtract values", [&field, &output, background](InstructionSet) {
+                         subtract(viewOf(field.image), viewOf(field.variance), Eigen::Vector3d(3.0, 2.0, 1.0),
+                                  background, 0, 0, {}, viewOf(output.image));
+                     }});
+    LinearCombinationKernel phi = makeKernel(0);
+    phi.basis.images.row(0)[phi.basis.images.cols() / 2] += 2.0;
+    VarianceFactors const factors{RowMatrix::Constant(fieldSide, 2, 0.4), RowMatrix::Constant(fieldSide, 2, 0.1),
+                                  RowMatrix::Ones(2, fieldSide), 0.2};
+    cases.push_back({"correct difference", [&field, &output, phi, factors](InstructionSet set) {
+                         CorrectionControl control;
+                         control.badBits = bad;
+                         control.instructionSet = set;
+                         correctDifference(field.views(), viewOf(field.variance), viewOf(field.variance), &factors, phi,
+                                           0, 0, control, {}, output.targets());
                      }});
 }
 

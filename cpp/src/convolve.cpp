@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "convolve/Convolution.h"
+#include "convolve/convolveItems.h"
 #include "psfmatch/exceptions.h"
 
 namespace psfmatch {

@@ -15,7 +15,9 @@ struct Plane {
     Index outputStride = 0;
     Index height = 0;
     Index width = 0;
-    Pixel outside{};  // what lies beyond the image
+    // Results are wanted for all pixels, made of `outside` where the kernel reaches beyond the image.
+    bool isExtended = false;
+    Pixel outside{};
 
     [[nodiscard]] Pixel* outputAt(Index y, Index x) const { return output + y * outputStride + x; }
     [[nodiscard]] Pixel const* inputAt(Index y, Index x) const { return input + y * inputStride + x; }
@@ -38,8 +40,6 @@ struct Planes {
     Plane<float> image;
     Plane<float> variance;
     Plane<MaskPixel> mask;
-    // Results are wanted for all pixels, made of what the planes hold outside where the kernel reaches beyond.
-    bool isExtended = false;
 
     [[nodiscard]] bool hasVariance() const { return variance.input != nullptr; }
     [[nodiscard]] bool hasMask() const { return mask.input != nullptr; }

@@ -73,12 +73,15 @@ double measureBlocks(float const* pixels, int height, BlockMaxima& blockMaxima) 
     return sumOfSquares;
 }
 
-// Of the whole blocks of a tile, or of all of a tile smaller than one.
-float leastMaximum(BlockMaxima const& maxima, int width, int height) {
+// Of the whole blocks of a tile, or of all of a tile smaller than one. Blocks that hold nothing but what lies outside
+// an image, or stands in for its bad pixels, do not count.
+float leastMaximum(BlockMaxima const& maxima, Plane<float> const& plane, int width, int height) {
     float least = std::numeric_limits<float>::infinity();
+    float const nothing = std::abs(plane.outside);
     for (int y = 0; y < std::max(1, height / blockSize); ++y) {
         for (int x = 0; x < std::max(1, width / blockSize); ++x) {
-            least = std::min(least, maxima[static_cast<std::size_t>(y * blocksAcross + x)]);
+            float const largest = maxima[static_cast<std::size_t>(y * blocksAcross + x)];
+            least = plane.isExtended && largest == nothing ? least : std::min(least, largest);
         }
     }
     return least;
@@ -232,7 +235,7 @@ void SpectralKernel::load(Plane<float> const& plane, FilledPixels const& fill, f
     std::fill(target + height * tileStride, target + realTileLength, 0.0F);
 }
 
-bool SpectralKernel::liftBright(TilePair const& pair, SpectralWorkspace& work) const {
+bool SpectralKernel::liftBright(Plane<float> const& plane, TilePair const& pair, SpectralWorkspace& work) const {
     int const width = pair.upper.width + width_ - 1;
     int const heights[2] = {pair.upper.height + height_ - 1,
                             pair.lower.height > 0 ? pair.lower.height + height_ - 1 : 0};
@@ -243,7 +246,7 @@ bool SpectralKernel::liftBright(TilePair const& pair, SpectralWorkspace& work) c
         work.bright[i].clear();
         if (heights[i] > 0) {
             sumOfSquares += measureBlocks(work.tiles.data() + i * realTileLength, heights[i], maxima[i]);
-            least = std::min(least, leastMaximum(maxima[i], width, heights[i]));
+            least = std::min(least, leastMaximum(maxima[i], plane, width, heights[i]));
         }
     }
     if (!std::isfinite(sumOfSquares)) {
@@ -314,7 +317,7 @@ bool SpectralKernel::convolve(Plane<float> const& plane, FilledPixels const& fil
     for (int i = 0; i < 2; ++i) {
         load(plane, fill, fillValue, *parts[i], tiles[i]);
     }
-    if (!liftBright(pair, work)) {
+    if (!liftBright(plane, pair, work)) {
         return false;
     }
     float* const xFactors = work.factors.data() + 2 * n_ * transformSize;

@@ -72,7 +72,7 @@ private:
     void makeSpectra(SpectralWorkspace& work, float* spectra) const;
     void load(Plane<float> const& plane, FilledPixels const& fill, float FilledPixel::* fillValue, Tile const& tile,
               float* target) const;
-    [[nodiscard]] bool liftBright(TilePair const& pair, SpectralWorkspace& work) const;
+    [[nodiscard]] bool liftBright(Plane<float> const& plane, TilePair const& pair, SpectralWorkspace& work) const;
     void addBright(std::vector<SpectralWorkspace::Bright> const& bright, Tile const& tile, float const* yFactors,
                    float const* xFactors, SpectralWorkspace& work, float* target) const;
 

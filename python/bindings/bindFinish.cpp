@@ -1,3 +1,6 @@
+#include <span>
+#include <tuple>
+
 #include "arrays.h"
 #include "module.h"
 #include "outputPlanes.h"
@@ -7,13 +10,37 @@ namespace psfmatch::python {
 
 namespace {
 
-RowMatrix rowMatrixOf(DoubleArray const& array, char const* name) {
-    return matrixOf(array, name);
+std::span<double const> spanOf(Eigen::VectorXd const& vector) {
+    return {vector.data(), static_cast<std::size_t>(vector.size())};
 }
 
 }  // namespace
 
 void bindFinish(py::module_& module) {
+    module.def(
+        "kernelCoefficients",
+        [](DoubleArray const& parameters, SpatialFunction const& spatial, DoubleArray const& x, DoubleArray const& y) {
+            LinearCombinationKernel const kernel{{}, spatial, matrixOf(parameters, "parameters")};
+            Eigen::VectorXd const xs = vectorOf(x, "x");
+            Eigen::VectorXd const ys = vectorOf(y, "y");
+            return arrayOf(coefficientsAt(kernel, spanOf(xs), spanOf(ys)));
+        },
+        py::arg("parameters"), py::arg("spatial"), py::arg("x"), py::arg("y"));
+    module.def(
+        "kernelImages",
+        [](DoubleArray const& basis, DoubleArray const& parameters, SpatialFunction const& spatial,
+           DoubleArray const& x, DoubleArray const& y) {
+            LinearCombinationKernel const kernel{basisOf(basis), spatial, matrixOf(parameters, "parameters")};
+            Eigen::VectorXd const xs = vectorOf(x, "x");
+            Eigen::VectorXd const ys = vectorOf(y, "y");
+            KernelBasis images;
+            {
+                py::gil_scoped_release const release;
+                images = kernelImages(kernel, spanOf(xs), spanOf(ys));
+            }
+            return arrayOf(images);
+        },
+        py::arg("basis"), py::arg("parameters"), py::arg("spatial"), py::arg("x"), py::arg("y"));
     module.def(
         "correctDifference",
         [](py::array const& image, py::array const& variance, py::array const& mask, py::array const& unconvolved,
@@ -28,8 +55,7 @@ void bindFinish(py::module_& module) {
             if (hasFactors) {
                 auto const [beta, gamma, alongX, sumOfSquares] =
                     factors.cast<std::tuple<DoubleArray, DoubleArray, DoubleArray, double>>();
-                parts = {rowMatrixOf(beta, "beta"), rowMatrixOf(gamma, "gamma"), rowMatrixOf(alongX, "alongX"),
-                         sumOfSquares};
+                parts = {matrixOf(beta, "beta"), matrixOf(gamma, "gamma"), matrixOf(alongX, "alongX"), sumOfSquares};
             }
             LinearCombinationKernel const correction{basisOf(basis), spatial, matrixOf(parameters, "parameters")};
             CorrectionControl const control{divisor, maskedKernelFraction, badBits, edgeBit, noDataBit};

@@ -884,6 +884,12 @@ def excessVariance(squares: npt.ArrayLike, variances: npt.ArrayLike, nParameters
 
 # --- finishing of differences
 
+def kernelCoefficients(
+    parameters: npt.ArrayLike, spatial: SpatialFunction, x: npt.ArrayLike, y: npt.ArrayLike
+) -> FloatArray: ...
+def kernelImages(
+    basis: npt.ArrayLike, parameters: npt.ArrayLike, spatial: SpatialFunction, x: npt.ArrayLike, y: npt.ArrayLike
+) -> FloatArray: ...
 def correctDifference(
     image: npt.NDArray[np.float32],
     variance: npt.NDArray[np.float32],

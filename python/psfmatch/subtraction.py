@@ -110,7 +110,7 @@ def _subtract(
         noDataBit=mask.getPlaneBitMask("NO_DATA"),
         nThreads=resolveThreads(threads),
     )
-    return MaskedImage(image, Mask(flags, mask.planes), variance, minuend.xy0)
+    return MaskedImage(image, Mask.ofBits(flags, mask.planes), variance, minuend.xy0)
 
 
 def _alignedMask(reference: Mask, other: Mask) -> tuple[Mask, int]:
@@ -121,4 +121,4 @@ def _alignedMask(reference: Mask, other: Mask) -> tuple[Mask, int]:
         aligned = Mask(np.zeros(other.shape, dtype=np.int32), reference.planes)
         aligned.merge(other)
         return aligned, aligned.getPlaneBitMask(aligned.planes)
-    return Mask(np.asarray(other), reference.planes), same
+    return Mask.ofBits(np.asarray(other), reference.planes), same

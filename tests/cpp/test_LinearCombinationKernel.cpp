@@ -141,3 +141,25 @@ TEST_CASE("parts that do not belong together are refused") {
     kernel.basis.width = 8;
     CHECK_THROWS_WITH_AS(psfmatch::validate(kernel), doctest::Contains("must be odd"), std::invalid_argument);
 }
+
+TEST_CASE("kernels at several positions are those of each") {
+    LinearCombinationKernel const kernel = makeVarying(deltaBasis(3, 5), SpatialModel::chebyshev1, 2, 8);
+    std::vector<double> const x{0.0, 1023.0, 311.5};
+    std::vector<double> const y{0.0, -4.5, 77.0};
+    MatrixXd const coefficients = psfmatch::coefficientsAt(kernel, x, y);
+    KernelBasis const images = psfmatch::kernelImages(kernel, x, y);
+    REQUIRE(images.size() == 3);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        auto const row = static_cast<psfmatch::Index>(i);
+        Image<double> const one = kernelImage(kernel, x[i], y[i]);
+        for (psfmatch::Index k = 0; k < one.size(); ++k) {
+            CHECK(images.images(row, k) == doctest::Approx(one.data()[k]).epsilon(1e-12));
+        }
+        for (psfmatch::Index n = 0; n < kernel.basis.size(); ++n) {
+            double const expected = kernel.parameters.row(n).dot(kernel.spatial.evaluate(x[i], y[i]));
+            CHECK(coefficients(row, n) == doctest::Approx(expected).epsilon(1e-12));
+        }
+    }
+    CHECK_THROWS_AS(static_cast<void>(psfmatch::kernelImages(kernel, x, std::vector<double>{1.0})),
+                    std::invalid_argument);
+}

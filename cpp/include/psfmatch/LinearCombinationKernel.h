@@ -3,6 +3,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <span>
 
 #include "psfmatch/KernelBasis.h"
 #include "psfmatch/SpatialFunction.h"
@@ -22,6 +23,13 @@ void validate(LinearCombinationKernel const& kernel);
 
 // Row s is the image sum_i parameters(i, s) K_i, so that K(x, y) = sum_s f_s(x, y) term_s: (p, height * width)
 [[nodiscard]] RowMatrix termImages(LinearCombinationKernel const& kernel);
+
+// The coefficients a_i at N positions (pixels of the parent frame), and the kernels: (N, n), and N images. Throws
+// std::invalid_argument for positions of two lengths.
+[[nodiscard]] Eigen::MatrixXd coefficientsAt(LinearCombinationKernel const& kernel, std::span<double const> x,
+                                             std::span<double const> y);
+[[nodiscard]] KernelBasis kernelImages(LinearCombinationKernel const& kernel, std::span<double const> x,
+                                       std::span<double const> y);
 
 // The kernel's pixels for the output position (x, y) in pixels of the parent frame: (height, width)
 [[nodiscard]] OwnedImage<double> kernelImage(LinearCombinationKernel const& kernel, double x, double y);

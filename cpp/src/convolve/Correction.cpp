@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "convolve/Convolution.h"
+#include "convolve/convolveItems.h"
 #include "convolveExpansion.h"
 #include "psfmatch/statistics.h"
 #include "rowFunctions.h"
@@ -18,7 +18,7 @@ namespace {
 using detail::padded;
 
 constexpr Index rowsPerItem = 32;
-constexpr Index scanWidth = 32;         // pixels of a row that are looked at together
+constexpr Index scanWidth = 32;          // pixels of a row that are looked at together
 constexpr Index levelSamples = 1 << 16;  // about how many pixels give the level of the difference
 
 template <typename View>
@@ -211,11 +211,22 @@ void correctDifference(MaskedImageView const& difference, ConstImageView<float> 
     detail::Planes planes;
     planes.height = height;
     planes.width = width;
-    planes.isExtended = true;
-    planes.image = {difference.image.data(), difference.image.outerStride(), output.image.data(),
-                    output.image.outerStride(), height, width, level};
-    planes.variance = {unconvolvedVariance.data(), unconvolvedVariance.outerStride(), output.variance.data(),
-                       output.variance.outerStride(), height, width, 0.0F};
+    planes.image = {difference.image.data(),
+                    difference.image.outerStride(),
+                    output.image.data(),
+                    output.image.outerStride(),
+                    height,
+                    width,
+                    true,
+                    level};
+    planes.variance = {unconvolvedVariance.data(),
+                       unconvolvedVariance.outerStride(),
+                       output.variance.data(),
+                       output.variance.outerStride(),
+                       height,
+                       width,
+                       true,
+                       0.0F};
     ConvolutionControl convolution;
     convolution.instructionSet = control.instructionSet;
     detail::convolvePlanes(planes, correction, x0, y0, convolution, execution, fill);

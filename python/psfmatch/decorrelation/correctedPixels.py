@@ -69,7 +69,7 @@ def applyCorrection(
         noDataBit=mask.getPlaneBitMask("NO_DATA"),
         nThreads=threads,
     )
-    return MaskedImage(image, Mask(flags, mask.planes), variance, difference.xy0)
+    return MaskedImage(image, Mask.ofBits(flags, mask.planes), variance, difference.xy0)
 
 
 def _varianceFactors(

@@ -166,9 +166,13 @@ def fitField(values: FloatArray, box: Box, order: int) -> tuple[FloatArray, Floa
     terms = np.array([np.outer(along[:, j], along[:, i]).ravel() for i, j in degrees])
     weights = terms / (terms**2).sum(axis=1, keepdims=True)
     flat = values.reshape(len(values), -1)
-    coefficients = weights @ flat
-    fitted: FloatArray = (terms.T @ coefficients).reshape(values.shape)
-    return coefficients.reshape(-1, *values.shape[1:]), fitted
+    coefficients = _products(weights, flat)
+    return coefficients.reshape(-1, *values.shape[1:]), _products(terms.T, coefficients).reshape(values.shape)
+
+
+def _products(rows: FloatArray, values: FloatArray) -> FloatArray:
+    """Return sums (m, k) of values (n, k) with the weights of each of m rows (m, n)."""
+    return np.array([(row[:, np.newaxis] * values).sum(axis=0) for row in rows])
 
 
 def makeCorrection(

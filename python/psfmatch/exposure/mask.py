@@ -55,6 +55,13 @@ class Mask(np.ndarray[tuple[int, ...], np.dtype[np.int32]]):
         mask.planes = checked
         return mask
 
+    @classmethod
+    def ofBits(cls, bits: NDArray[np.int32], planes: Mapping[str, int]) -> Mask:
+        """Wrap bits that are known to be sound, with planes that another mask has; nothing is looked at or copied."""
+        mask = bits.view(cls)
+        mask.planes = dict(planes)
+        return mask
+
     def __array_finalize__(self, obj: Any) -> None:
         planes = getattr(obj, "planes", None)
         self.planes = dict(DEFAULT_MASK_PLANES) if planes is None else planes

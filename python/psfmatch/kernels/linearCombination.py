@@ -151,7 +151,7 @@ class LinearCombinationKernel:
 
     def coefficients(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
         """Return the coefficients a_i at N positions (pixels) as an (N, n) array."""
-        return self._function.evaluate(np.atleast_1d(x), np.atleast_1d(y)) @ self._parameters.T
+        return _core.kernelCoefficients(self._parameters, self._function, np.atleast_1d(x), np.atleast_1d(y))
 
     def computeImage(self, x: float, y: float) -> FloatArray:
         """Return the kernel (h, w) that belongs to the output pixel at (x, y), parent pixels."""
@@ -159,7 +159,7 @@ class LinearCombinationKernel:
 
     def computeImages(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
         """Return the kernels (N, h, w) at N positions."""
-        return np.tensordot(self.coefficients(x, y), self._basis, axes=1)
+        return _core.kernelImages(self._basis, self._parameters, self._function, np.atleast_1d(x), np.atleast_1d(y))
 
     def kernelSum(self, x: float, y: float) -> float:
         """Return the sum of the kernel at (x, y): the ratio of fluxes after and before the convolution."""
@@ -241,7 +241,7 @@ class LinearCombinationKernel:
             instructionSet=_core.InstructionSet[instructionSet],
             nThreads=resolveThreads(threads),
         )
-        return MaskedImage(image, Mask(mask, planes), variance, xy0=maskedImage.xy0)
+        return MaskedImage(image, Mask.ofBits(mask, planes), variance, xy0=maskedImage.xy0)
 
     def writeFits(
         self, path: str | PathLike[str], background: SpatialFunction2D | None = None, *, overwrite: bool = True

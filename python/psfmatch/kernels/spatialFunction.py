@@ -104,7 +104,7 @@ class SpatialFunction2D:
         """Return the value at (x, y), parent pixels, with broadcasting."""
         x = np.asarray(x, dtype=np.float64)
         y = np.asarray(y, dtype=np.float64)
-        # f = sum_i X_i(x) c_i(y): on a grid (x a row, y a column) this is one small matrix product.
+        # f = sum_i X_i(x) c_i(y)
         alongX = self._axisValues((x - self.frame[0]) / self.frame[2])
         alongY = self._axisValues((y - self.frame[1]) / self.frame[3])
         rows = np.zeros((self.order + 1, *y.shape))
@@ -113,9 +113,6 @@ class SpatialFunction2D:
             for j in range(degree + 1):
                 rows[degree - j] += self._scaledParameters[term] * alongY[j]
                 term += 1
-        if x.ndim == 2 and y.ndim == 2 and x.shape[0] == 1 and y.shape[1] == 1:
-            onGrid: FloatArray = rows[:, :, 0].T @ alongX[:, 0, :]
-            return onGrid
         value = sum(rows[i] * alongX[i] for i in range(self.order + 1))
         return float(value) if np.ndim(value) == 0 else np.asarray(value)
 

@@ -1,7 +1,7 @@
 // A difference image through the kernel that makes its noise white: values, variances and mask.
-// With v_n and v_c the variances of the image that was not convolved and of the other one, k the kernel it was convolved
-// with and phi the correction, the variance is v_n (*) phi^2 + v_c (*) q^2, q = phi (*) k, squared pixel by pixel.
-// The second term is given, or follows from v_c (*) k^2, which the difference's own variance holds.
+// With v_n and v_c the variances of the image that was not convolved and of the other one, k the kernel it was
+// convolved with and phi the correction, the variance is v_n (*) phi^2 + v_c (*) q^2, q = phi (*) k, squared pixel by
+// pixel. The second term is given, or follows from v_c (*) k^2, which the difference's own variance holds.
 #pragma once
 
 #include "psfmatch/LinearCombinationKernel.h"
@@ -30,8 +30,8 @@ struct CorrectionControl {
     InstructionSet instructionSet = InstructionSet::automatic;
 };
 
-// Pixels are bad for their planes, their values, or a variance of either plane that is negative or not finite. They keep
-// value and variance, and lend nothing to others: like all beyond the border, they count as the median of the good
+// Pixels are bad for their planes, their values, or a variance of either plane that is negative or not finite. They
+// keep value and variance, and lend nothing to others: like all beyond the border, they count as the median of the good
 // pixels without variance. With `factors` convolvedVariance is v_c, without it v_c (*) q^2 before the division.
 // Throws std::invalid_argument for shapes that do not belong together, and as convolve.
 void correctDifference(MaskedImageView const& difference,

@@ -1,4 +1,4 @@
-#include "convolve/Convolution.h"
+#include "convolve/convolveItems.h"
 
 #include <algorithm>
 #include <limits>
@@ -22,7 +22,7 @@ constexpr int maxDirectTaps = 64;
 
 // Output pixels around which the kernel fits, or all.
 Tile resultRegion(Planes const& planes, KernelBasis const& basis) {
-    if (planes.isExtended) {
+    if (planes.image.isExtended) {
         return {0, 0, static_cast<int>(planes.width), static_cast<int>(planes.height)};
     }
     return {(basis.width - 1) / 2, (basis.height - 1) / 2, static_cast<int>(planes.width - basis.width + 1),
@@ -60,8 +60,7 @@ struct PlaneKernel {
     }
 
     [[nodiscard]] bool usesTransforms(ConvolutionMethod method) const {
-        bool const isPossible =
-            std::max(height, width) <= maxSpectralSide && expansion.maxTerms() <= maxTermsOnAxis;
+        bool const isPossible = std::max(height, width) <= maxSpectralSide && expansion.maxTerms() <= maxTermsOnAxis;
         if (method == ConvolutionMethod::transforms && !isPossible) {
             throw std::invalid_argument("a kernel of shape " + shapeText(height, width) +
                                         " is too large, or of too high an order, for transforms");
@@ -239,8 +238,8 @@ private:
             }
         }
         convolveTile(functions_, taps, part.footprint, part.width, {work.input.data(), stride}, tile,
-                     TileFactors(tile, part.expansion.maxTerms()), plane.outputAt(tile.y0, tile.x0),
-                     plane.outputStride, work.rows);
+                     TileFactors(tile, part.expansion.maxTerms()), plane.outputAt(tile.y0, tile.x0), plane.outputStride,
+                     work.rows);
     }
 
     void findFilled(PlaneKernel const& part, Tile const& tile, Workspace& work) const {
