@@ -22,8 +22,10 @@ from psfmatch.batch.interrupting import Interruption
 from psfmatch.batch.ledger import Ledger, PairRecord
 from psfmatch.batch.loop import Loop
 from psfmatch.batch.memory import PROCESS, availableMemory, estimateMemory, parseMemory
+from psfmatch.batch.running import _fingerprints
 from psfmatch.batch.templates import ReadCache, fileState
 from psfmatch.cli import main
+from psfmatch.differencing import frontDoorConfig
 
 # Manifest
 
@@ -90,6 +92,14 @@ def test_fingerprint():
     assert pair.fingerprint({"x": 1}) == Pair("a", "t", "s").fingerprint({"x": 1})
     others = [Pair("a", "t", "s", gain=1.0).fingerprint({"x": 1}), pair.fingerprint({"x": 2}), pair.fingerprint()]
     assert len({pair.fingerprint({"x": 1}), *others}) == 4
+
+
+def test_fingerprintOfAFieldSetToItsDefault():
+    """Set, it is not chosen: the pair is another."""
+    pair, config = Pair("a", "t", "s"), frontDoorConfig()
+    usual = _fingerprints([pair], PairOptions(config))
+    config.kernel.active.spatialKernelOrder = config.kernel.active.spatialKernelOrder
+    assert _fingerprints([pair], PairOptions(config)) != usual
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 50])

@@ -207,7 +207,9 @@ def _fingerprints(pairs: Sequence[Pair], options: PairOptions) -> dict[str, str]
     if options.config is not None:
         from psfmatch.config import configToDict
 
-        config = configToDict(options.config)
+        # A field that was set to its default decides, too.
+        named = getattr(options.config, "withNames", None)
+        config = configToDict(options.config if named is None else named())
     return {p.name: p.fingerprint(config, options.mode, options.useXY0, options.ignoreWcs) for p in pairs}
 
 
