@@ -218,7 +218,7 @@ def test_detectionsFallBackToAGaussian(result, monkeypatch, tmp_path):
     def withoutStars(exposure, threads):
         raise NoKernelCandidatesError(f"no star\nof {'many ' * 20}", nSources=0)
 
-    monkeypatch.setattr("psfmatch.differencing.result.psfFromStars", withoutStars)
+    monkeypatch.setattr("psfmatch.photometry.psfFromStars", withoutStars)
     found = findDetections(result, threads=1)
     fwhm = result.metadata["scienceFwhmPix" if result.convolved == "template" else "templateFwhmPix"]
     # The grid of pixels makes a moment of the Gaussian inexact by a per cent or so.
