@@ -147,6 +147,10 @@ bool longStep(SecondMoments const& found, SecondMoments const& weight, SecondMom
 }
 
 SecondMoments momentsOf(Stamp const& stamp, double x, double y, AdaptiveMomentsControl const& control) {
+    // Rows of next to no weight are never read.
+    if (!std::isfinite(Eigen::Map<Eigen::ArrayXd const>(stamp.pixels, stamp.height * stamp.width).sum())) {
+        return {};
+    }
     double const startX = x;
     double const startY = y;
     auto const width = static_cast<double>(stamp.width);

@@ -71,7 +71,8 @@ TEST_CASE("positions are where a least-squares step leads nowhere, with the erro
 
 TEST_CASE("what cannot be fitted has no position") {
     StarField field = starReference::makeStars(1.4, 0.0F, 5);
-    field.pixels.mask.block(20, 15, 20, 10) = 1;
+    field.pixels.mask.block(20, 15, 20, 12) = 1;
+    field.pixels.image.block(44, 44, 3, 3) -= 50.0F;
     std::vector<double> const x = {field.x[0], -40.0, std::nan(""), 45.0};
     std::vector<double> const y = {field.y[0], 50.0, 3.0, 45.0};
     PositionControl control;
