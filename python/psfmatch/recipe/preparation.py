@@ -15,7 +15,7 @@ from psfmatch.alignment import Alignment, applyAlignment
 from psfmatch.exposure import Exposure
 from psfmatch.noise import multiplyVariance
 from psfmatch.saturation import flagSaturation
-from psfmatch.threads import mapThreads
+from psfmatch.threads import mapThreads, resolveThreads
 from psfmatch.warping import Warper, registerTemplate
 
 __all__ = ["Preparation", "prepareInputs", "registerInputs"]
@@ -87,9 +87,11 @@ def prepareInputs(
     Neither image is changed; planes that stay as they are, are shared.
     """
 
+    threadsForEach = max(1, resolveThreads(threads) // 2)
+
     def prepare(given: tuple[Exposure, float | None, float]) -> Exposure:
         exposure, saturation, factor = given
-        return _scaled(flagSaturation(exposure, saturation, record.saturationGrowth), factor)
+        return _scaled(flagSaturation(exposure, saturation, record.saturationGrowth), factor, threadsForEach)
 
     first, second = mapThreads(
         prepare,
@@ -112,5 +114,5 @@ def registerInputs(template: Exposure, science: Exposure, record: Preparation, w
     return applyAlignment(template, science, Alignment.fromDict(record.alignment), warper)
 
 
-def _scaled(exposure: Exposure, factor: float) -> Exposure:
-    return exposure if factor == 1.0 else exposure.withPixels(multiplyVariance(exposure.maskedImage, factor))
+def _scaled(exposure: Exposure, factor: float, threads: int) -> Exposure:
+    return exposure if factor == 1.0 else exposure.withPixels(multiplyVariance(exposure.maskedImage, factor, threads))
