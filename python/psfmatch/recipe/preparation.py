@@ -86,7 +86,6 @@ def prepareInputs(
 
     Neither image is changed; planes that stay as they are, are shared.
     """
-
     threadsForEach = max(1, resolveThreads(threads) // 2)
 
     def prepare(given: tuple[Exposure, float | None, float]) -> Exposure:
