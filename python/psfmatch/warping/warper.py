@@ -148,7 +148,7 @@ class Warper:
             there = np.s_[common.y0 : common.y1, common.x0 : common.x1]
             image[here], variance[here] = source.image[there], source.variance[there]
             mask[here] = np.asarray(source.mask)[there]
-        pixels = MaskedImage(image, Mask(mask, source.mask.planes), variance, xy0=(destBBox.x0, destBBox.y0))
+        pixels = MaskedImage(image, Mask.ofBits(mask, source.mask.planes), variance, xy0=(destBBox.x0, destBBox.y0))
         return self._finish(srcExposure, pixels, destWcs)
 
     def warpMaskedImage(self, source: MaskedImage, transform: Transform, destBBox: Box) -> MaskedImage:
@@ -191,7 +191,7 @@ class Warper:
         image, variance, mask = self._resample(
             source, columns, rows, spacing, destBBox.shape, ratio if ratio > MAX_PLAIN_RATIO else 0.0
         )
-        return MaskedImage(image, Mask(mask, source.mask.planes), variance, xy0=(destBBox.x0, destBBox.y0))
+        return MaskedImage(image, Mask.ofBits(mask, source.mask.planes), variance, xy0=(destBBox.x0, destBBox.y0))
 
     def _resample(
         self,
