@@ -27,13 +27,13 @@ double spreadOf(std::vector<double> const& values) {
 }
 
 // One kernel for the field, near that of the images, and a bit for every region.
-struct Solution {
+struct TrialSolution {
     RowMatrix coefficients;
     Eigen::VectorXd backgrounds;
 };
 
-Solution solutionFor(RegionFit const& fit) {
-    Solution solution{RowMatrix::Zero(fit.size(), fit.nImages), Eigen::VectorXd(fit.size())};
+TrialSolution solutionFor(RegionFit const& fit) {
+    TrialSolution solution{RowMatrix::Zero(fit.size(), fit.nImages), Eigen::VectorXd(fit.size())};
     for (Index k = 0; k < fit.size(); ++k) {
         solution.coefficients(k, 0) = 1.2;
         for (Index i = 1; i < fit.nImages; ++i) {
@@ -169,7 +169,7 @@ TEST_CASE("residuals, their variances and signals by definition") {
         RegionFit const fit = makeRegionFit(cut(field), prepare(basis), {});
         RegionStamps const& stamps = *fit.stamps;
         RegionShape const& shape = stamps.shape;
-        Solution const solution = solutionFor(fit);
+        TrialSolution const solution = solutionFor(fit);
         RegionResiduals const found = judge(fit, solution.coefficients, solution.backgrounds, {});
         std::vector<double> skies;
         std::vector<Eigen::VectorXd> models;

@@ -75,7 +75,6 @@ TEST_CASE("light of tiles by definition") {
     Field field = makeField(7);
     field.science.mask.block(field.y[3] - 8, field.x[3] - 8, 17, 16).setConstant(2);
     Eigen::VectorXd const light = tileLight(field.science.views(), 2, field.x, field.y, 8, {});
-    CHECK(light == light.cwiseMax(0.0).eval() == false);  // one is not a number
     for (std::size_t k = 0; k < field.x.size(); ++k) {
         std::vector<float> pixels;
         std::vector<double> variances;

@@ -266,8 +266,8 @@ RegionFlags findOutliers(RegionResiduals const& residuals, OutlierControl const&
     Index const n = residuals.size();
     RegionValues smoothed(n, shape.size());
     RegionValues nearLight(n, shape.size());
-    std::array<Classes, 2> classes{Classes{&residuals.signal, RegionBytes(n, shape.size())},
-                                   Classes{&nearLight, RegionBytes(n, shape.size())}};
+    std::array<Classes, 2> classes{Classes{&residuals.signal, RegionBytes(n, shape.size()), {}},
+                                   Classes{&nearLight, RegionBytes(n, shape.size()), {}}};
     for (Classes& ours : classes) {
         ours.counts.resize(static_cast<std::size_t>(n));
     }

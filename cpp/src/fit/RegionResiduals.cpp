@@ -159,7 +159,6 @@ RegionResiduals judge(RegionFit const& fit, RowMatrix const& coefficients, Eigen
         double const ownSky = stamps.templateSky * coefficients.row(k).dot(fit.imageSums);
         double const level = backgrounds[k] + ownSky - stamps.scienceSky;
         ExpectedVariance const expected = expectVariance(stamps, k, space.model.data());
-        double const least = static_cast<double>(leastVariance) * expected.meanVariance;
         space.sorted.clear();
         for (Index y = 0; y < shape.height; ++y) {
             float const* const row = space.model.data() + y * shape.stride;
