@@ -18,8 +18,10 @@ from psfmatch.testing import simulatePair
 
 BINDINGS = Path(__file__).resolve().parents[2] / "python" / "bindings"
 # Calls that only copy or read a few numbers; constructors by their class.
-QUICK = {"isSupported", "frameOf", "__len__", "statistics"}
+QUICK = {"isSupported", "frameOf", "statistics", "asarray"}
 QUICK |= {"Frame", "SpatialFunction", "CandidateFitControl", "StampPair", "StampEquations"}
+QUICK |= {"RegionFlags", "SpatialModelOptions"}
+RELEASE = re.compile(r"gil_scoped_release|withoutLock")
 # NumPy's BLAS shall have threads to use even on one core.
 MORE_THREADS = os.environ | {"OPENBLAS_NUM_THREADS": "4"}
 SMALL = 128  # elements of a matrix: a few numbers of each of the field's stars
@@ -52,15 +54,19 @@ def callsThatHoldTheLock(folder):
     """Functions, methods and constructors of the binding files that run with the lock, or long ones without Ctrl-C."""
     held = []
     for path in sorted(folder.glob("*.cpp")):
-        owner = "?"
-        for piece in re.split(r"(?=\.def(?:_\w+)?\(|py::class_<|py::native_enum<)", path.read_text()):
+        owner, text = "?", path.read_text()
+        functions = re.findall(r"^[\w:<>, ]+?\b(\w+)\([^;{}]*\) \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL)
+        helpers = [name for name, body in functions if RELEASE.search(body) and not name.startswith(("bind", "add"))]
+        releases = re.compile("|".join([RELEASE.pattern, *(rf"\b{name}\b" for name in helpers)]))
+        for piece in re.split(r"(?=\.def(?:_\w+)?\(|py::class_<|py::native_enum<)", text):
             begins = re.match(r'py::class_<(\w+)|\.def\(\s*(?:"(\w+)"|(py::init))', piece)
             if begins is None:
                 continue
             owner = begins[1] or owner
             name = owner if begins[3] else begins[2]
-            isHeld = name and name not in QUICK and not re.search(r"gil_scoped_release|withoutLock", piece)
-            if isHeld or ("nThreads" in piece and "interruptible(nThreads)" not in piece):
+            isQuick = name is None or name in QUICK or name.startswith("__")
+            isDeaf = "int nThreads" in piece and "interruptible(" not in piece
+            if isDeaf or not (isQuick or releases.search(piece)):
                 held.append(f"{path.name}: {name}")
     return held
 
