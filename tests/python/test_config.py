@@ -149,6 +149,7 @@ documentedDefaults = {
         "variationScale": 0.1,
         "widthScale": 0.2,
         "kernelNorm": 0.35,
+        "firstDegrees": [],
     },
     SourceDetectionConfig: {
         "minPixels": 1,

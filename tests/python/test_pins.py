@@ -15,9 +15,9 @@ from psfmatch.differencing import FrontDoorConfig
 from psfmatch.differencing.configuration import FrontDoorOptions, setKernelFields
 from psfmatch.differencing.pins import pinnedFields, withPins
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig
-from psfmatch.modelChoice import chooseKernel
+from psfmatch.modelChoice import chooseKernel, effortFor
 from psfmatch.modelChoice.family import familyOf
-from psfmatch.modelChoice.pinning import backgroundOrders, isFamilyPinned, pinnedFamily, shapeScales, variations
+from psfmatch.modelChoice.pinning import fixedFields, isFamilyPinned, pinnedFamily
 from psfmatch.testing import simulatePair
 
 KERNEL = "kernel.active."
@@ -163,13 +163,11 @@ def test_stepsOfTheFrontDoor():
 # What is tried
 
 
-def test_modelsThatAreTried():
-    assert variations({"spatialKernelOrder": 1}) == [(1, 0.003), (1, 0.03)]
-    assert [order for order, _ in variations({"spatialKernelOrder": 5})] == [5, 5]
-    assert variations({"regionConfig.variationScale": 0.2}) == [(0, 0.2), (1, 0.2), (2, 0.2), (3, 0.2)]
-    assert variations({"spatialKernelOrder": 0, "regionConfig.variationScale": 0.2}) == [(0, 0.2)]
-    assert (backgroundOrders({"spatialBgOrder": 4}), backgroundOrders({})) == ((4,), (0, 1, 2, 3))
-    assert shapeScales({"regionConfig.shapeScale": 0.0}) == (0.0,)
+def test_fieldsOfTheModel():
+    """What is set of the model is no longer tried otherwise."""
+    pins = {"spatialKernelOrder": 1, "regionConfig.shapeScale": 0.0, "kernelSize": 21}
+    assert fixedFields(pins) == {"kernelOrder": 1, "shapeScale": 0.0}
+    assert fixedFields({}) == {}
 
 
 def familyWith(*overrides):
@@ -288,7 +286,8 @@ def test_tooFewStarsOfASetLayout(pair):
     options = KernelOptions.fromConfig(configured("minKernelSources=1000").kernel.active)
     images = pair.template.maskedImage, pair.science.maskedImage
     with pytest.raises(InsufficientKernelSourcesError, match=r"sources found .*minKernelSources is 1000"):
-        chooseKernel(*images, pair.truth.stars, FWHMS, options, 1, pinned={"regionConfig.layout": "stars"})
+        effort = effortFor(options, len(pair.truth.stars), FWHMS, images[0].shape)
+        chooseKernel(*images, pair.truth.stars, FWHMS, effort, 1, pinned={"regionConfig.layout": "stars"})
 
 
 # The command

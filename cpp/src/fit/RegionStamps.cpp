@@ -123,8 +123,8 @@ void store(detail::PreparedStamp const& stamp, Index k, RegionStamps& stamps) {
             bool const usable = stamp.good[static_cast<std::size_t>(from)] != 0 &&
                                 total <= std::numeric_limits<float>::max() && total > 0.0F;
             stamps.science(k, to) = usable ? static_cast<float>(stamp.science[from] - stamps.scienceSky) : 0.0F;
-            stamps.scienceVariance(k, to) = variance;
-            stamps.varianceHere(k, to) = ours;
+            stamps.scienceVariance(k, to) = usable ? variance : 0.0F;
+            stamps.varianceHere(k, to) = usable ? ours : 0.0F;
             stamps.usable(k, to) = usable ? 1 : 0;
         }
     }

@@ -104,10 +104,10 @@ def chooseKernel(
     layout, layoutChoice = _chooseLayout(field, family, effort.maxTiles, starsOnly, pins.get("regionConfig.layout"))
     doReject = pins.get("regionConfig.rejectPixels")
 
-    def fit(tried: GaussianFamily) -> _FamilyFit:
-        return _fitFamily(layout, tried, fixedFields(pins), effort.isThorough, doReject)
+    def fit(tried: GaussianFamily, isThorough: bool = False) -> _FamilyFit:
+        return _fitFamily(layout, tried, fixedFields(pins), isThorough, doReject)
 
-    best = fit(family)
+    best = fit(family, effort.isThorough)
     told = [_toldGaussians(fwhms, family, free), layoutChoice, *best.choices]
     if not isFamilyPinned(pins):
         if family.isEqual:

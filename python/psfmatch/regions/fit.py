@@ -97,9 +97,9 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     system = state.system(model.highestOrder)
     try:
         solution = system.solve(model.toCore(), withCovariance=True)
+        gain = system.lightGain(solution)
     except _core.NumericalError as error:
         raise unsolved(error) from error
-    gain = system.lightGain(solution)
     if not gain > MIN_SIGNIFICANCE**2 + 2.0 * model.nParameters:
         raise KernelSolutionError(
             f"the kernel takes {gain:.3g} off a chi-square of {state.fit.equations.squares.sum():.3g} with "
