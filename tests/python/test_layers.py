@@ -74,7 +74,15 @@ configUsers = {"config", "task"}.union(*pythonRows[2:])
 # C++ headers, lowest group first: a header includes its own group or lower ones, without cycles.
 headerGroups = [
     {"types", "exceptions", "parallel", "instructionSet", "rowFunctions", "fourierFunctions", "lanes", "prefetch"},
-    {"adaptiveMoments", "statistics", "RobustStatistics", "SpatialFunction", "KernelBasis", "LinearSolver", "Regularization"},
+    {
+        "adaptiveMoments",
+        "statistics",
+        "RobustStatistics",
+        "SpatialFunction",
+        "KernelBasis",
+        "LinearSolver",
+        "Regularization",
+    },
     {
         "NormalEquations",
         "LinearCombinationKernel",
@@ -223,7 +231,9 @@ def test_pythonModules():
 
 def test_headersAndSources():
     assert headers.is_dir()
-    assert headerViolations(sorted(headers.rglob("*.h")), sorted([*sources.rglob("*.cpp"), *sources.rglob("*.h")])) == []
+    assert (
+        headerViolations(sorted(headers.rglob("*.h")), sorted([*sources.rglob("*.cpp"), *sources.rglob("*.h")])) == []
+    )
 
 
 def test_coreKnowsNothingOfPython():
