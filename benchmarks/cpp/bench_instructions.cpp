@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,11 @@
 #include "psfmatch/fit/RegionStamps.h"
 #include "psfmatch/image/Coverage.h"
 #include "psfmatch/convolve/Correction.h"
+#include "psfmatch/image/BlankSky.h"
+#include "psfmatch/image/BrightPixels.h"
+#include "psfmatch/image/RobustStatistics.h"
+#include "psfmatch/image/SkyNoise.h"
+#include "psfmatch/image/SourceResiduals.h"
 #include "psfmatch/sources.h"
 #include "psfmatch/sources/SourceMeasurement.h"
 #include "psfmatch/sources/StarMatch.h"
@@ -352,6 +358,40 @@ void addDifference(std::vector<Case>& cases, Planes const& field, Planes& output
                      }});
 }
 
+// Noise, saturation and quality. One code for all instruction sets.
+void addSky(std::vector<Case>& cases, Planes const& field) {
+    cases.push_back({"median", [&field](InstructionSet) {
+                         std::vector<float> scratch;
+                         auto const size = static_cast<std::size_t>(field.image.size());
+                         (void)quantileOf<float>(std::span<float const>(field.image.data(), size), 0.5, scratch);
+                     }});
+    cases.push_back({"blank sky", [&field](InstructionSet) {
+                         BlankSky const sky = findBlankSky(field.views(), bad);
+                         (void)pullWidth(sky);
+                         (void)laggedProducts(sky, 2);
+                     }});
+    cases.push_back({"saturation", [&field](InstructionSet) {
+                         OwnedImage<MaskPixel> flags(fieldSide, fieldSide);
+                         BrightPixels const pixels = brightPixels(viewOf(field.image), viewOf(field.mask), {2, bad});
+                         (void)findPlateau(pixels);
+                         (void)flagSaturation(viewOf(field.image), viewOf(field.mask), {2, bad, 5e3, false, 2.0}, {},
+                                              viewOf(flags));
+                     }});
+    cases.push_back({"sky noise", [&field](InstructionSet) {
+                         SkyNoiseControl control;
+                         control.badBits = bad;
+                         (void)skyNoise(field.views(), viewOf(field.image), viewOf(field.image), control);
+                     }});
+    cases.push_back({"source residuals", [&field](InstructionSet) {
+                         PeaksControl control;
+                         control.badBits = bad;
+                         Peaks const peaks = findPeaks(field.views(), control);
+                         auto const found = sourceResiduals(field.views(), viewOf(field.image), viewOf(field.image),
+                                                            peaks, peaks, 1.0, {});
+                         (void)figuresOf(found, 1.0, fieldSide, fieldSide, {});
+                     }});
+}
+
 }  // namespace
 
 int main() {
@@ -389,6 +429,7 @@ int main() {
     addDetection(cases, field);
     addStars(cases, field);
     addDifference(cases, field, output);
+    addSky(cases, field);
     for (auto const& [set, setName] :
          {std::pair{InstructionSet::baseline, "baseline"}, std::pair{InstructionSet::avx2, "avx2"}}) {
         for (Case const& item : cases) {

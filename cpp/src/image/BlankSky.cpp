@@ -33,6 +33,11 @@ std::vector<Index> firstOfWindows(Index size, Index side, double share) {
     return starts;
 }
 
+// Without short circuits: this must vectorise.
+bool isUsable(float image, float variance, MaskPixel badPlanes) {
+    return (badPlanes == 0) & (std::abs(image) <= largest) & (variance >= 0.0F) & (variance <= largest);
+}
+
 // Median, and standard deviation by quartiles, of every fourth blank pixel; infinitely wide without two.
 struct Scatter {
     float middle = 0.0F;
@@ -54,7 +59,27 @@ struct ColumnSums {
             sums->setZero();
         }
     }
+    // One row, `place` rows below the first.
+    void add(float const* weights, float const* image, float place, Index width) {
+        addRow(weights, image, place, width, count.data(), value.data(), row.data(), rowSquared.data(),
+               rowValue.data());
+    }
+
     Eigen::ArrayXf count, value, row, rowSquared, rowValue;
+
+private:
+    static void addRow(float const* __restrict weights, float const* __restrict image, float place, Index width,
+                       float* __restrict counts, float* __restrict values, float* __restrict rows,
+                       float* __restrict rowsSquared, float* __restrict rowValues) {
+        for (Index x = 0; x < width; ++x) {
+            float const weighted = weights[x] * image[x];
+            counts[x] += weights[x];
+            values[x] += weighted;
+            rows[x] += place * weights[x];
+            rowsSquared[x] += place * place * weights[x];
+            rowValues[x] += place * weighted;
+        }
+    }
 };
 
 class Finder {
@@ -69,7 +94,7 @@ public:
           control_(control),
           sky_(sky) {
         std::size_t const size = static_cast<std::size_t>(sky.nWindows()) * sky.windowSize();
-        for (auto* plane : {&sky.image, &sky.values, &sky.variances, &sky.pulls, &image_, &sigmas_, &smoothed_}) {
+        for (auto* plane : {&sky.image, &sky.values, &sky.variances, &sky.pulls, &image_, &sigmas_, &weights_}) {
             plane->resize(size);
         }
         for (auto* flags : {&sky.isBlank, &isGood_, &isSingle_}) {
@@ -94,7 +119,7 @@ public:
         for (int pass = 0; pass < control_.nPasses; ++pass) {
             Scatter const single = scatterOf(sky_.pulls);
             forWindows([&](Index window) { smooth(window, single); });
-            Scatter const wide = scatterOf(smoothed_);
+            Scatter const wide = scatterOf(sky_.values);
             forWindows([&](Index window) {
                 leaveSourcesOut(window, wide);
                 takePlanesOff(window);
@@ -114,43 +139,69 @@ private:
         Index const left = sky_.lefts[static_cast<std::size_t>(window % nColumns)];
         for (Index y = 0; y < sky_.height; ++y) {
             std::size_t const row = first(window) + static_cast<std::size_t>(y * sky_.width);
-            float const* const image = rowOf(input_.image, top + y) + left;
-            float const* const variance = rowOf(input_.variance, top + y) + left;
-            MaskPixel const* const mask = rowOf(input_.mask, top + y) + left;
-            for (std::size_t x = 0; x < static_cast<std::size_t>(sky_.width); ++x) {
-                bool const isGood = ((mask[x] & badBits_) == 0) & (std::abs(image[x]) <= largest) &
-                                    (variance[x] >= 0.0F) & (variance[x] <= largest);
-                isGood_[row + x] = isGood ? 1 : 0;
-                sky_.image[row + x] = image[x];
-                sky_.variances[row + x] = variance[x];
-            }
+            takeRow(input_, badBits_, top + y, left, row);
             if (subtrahend_ != nullptr) {
-                takeRowOff(top + y, left, row);
+                takeRowOff(*subtrahend_, subtrahendBits_, top + y, left, row);
             }
-            for (std::size_t x = row; x < row + static_cast<std::size_t>(sky_.width); ++x) {
-                bool const isGood = (isGood_[x] != 0) & (std::abs(sky_.image[x]) <= largest) &
-                                    (sky_.variances[x] > 0.0F) & (sky_.variances[x] <= largest);
-                isGood_[x] = isGood ? 1 : 0;
-                sky_.image[x] = isGood ? sky_.image[x] : 0.0F;
-                sky_.variances[x] = isGood ? sky_.variances[x] : 1.0F;
-                image_[x] = sky_.image[x];
-                sigmas_[x] = std::sqrt(sky_.variances[x]);
-            }
+            finishRow(row);
         }
         std::copy_n(isGood_.begin() + static_cast<std::ptrdiff_t>(first(window)), sky_.windowSize(),
                     sky_.isBlank.begin() + static_cast<std::ptrdiff_t>(first(window)));
     }
 
-    void takeRowOff(Index y, Index left, std::size_t row) {
-        float const* const image = rowOf(subtrahend_->image, y) + left;
-        float const* const variance = rowOf(subtrahend_->variance, y) + left;
-        MaskPixel const* const mask = rowOf(subtrahend_->mask, y) + left;
-        for (std::size_t x = 0; x < static_cast<std::size_t>(sky_.width); ++x) {
-            bool const isGood = ((mask[x] & subtrahendBits_) == 0) & (std::abs(image[x]) <= largest) &
-                                (variance[x] >= 0.0F) & (variance[x] <= largest);
-            isGood_[row + x] &= isGood ? 1 : 0;
-            sky_.image[row + x] -= image[x];
-            sky_.variances[row + x] += variance[x];
+    // Bytes may be part of anything, so the compiler must be told that they are not.
+    void takeRow(MaskedImageView const& from, MaskPixel badBits, Index y, Index left, std::size_t row) {
+        float const* __restrict const image = rowOf(from.image, y) + left;
+        float const* __restrict const variance = rowOf(from.variance, y) + left;
+        MaskPixel const* __restrict const mask = rowOf(from.mask, y) + left;
+        float* __restrict const toImage = sky_.image.data() + row;
+        float* __restrict const toVariance = sky_.variances.data() + row;
+        std::uint8_t* __restrict const isGood = isGood_.data() + row;
+        Index const width = sky_.width;
+        for (Index x = 0; x < width; ++x) {
+            isGood[x] = isUsable(image[x], variance[x], mask[x] & badBits) ? 1 : 0;
+            toImage[x] = image[x];
+            toVariance[x] = variance[x];
+        }
+    }
+
+    void takeRowOff(MaskedImageView const& from, MaskPixel badBits, Index y, Index left, std::size_t row) {
+        float const* __restrict const image = rowOf(from.image, y) + left;
+        float const* __restrict const variance = rowOf(from.variance, y) + left;
+        MaskPixel const* __restrict const mask = rowOf(from.mask, y) + left;
+        float* __restrict const toImage = sky_.image.data() + row;
+        float* __restrict const toVariance = sky_.variances.data() + row;
+        std::uint8_t* __restrict const isGood = isGood_.data() + row;
+        Index const width = sky_.width;
+        for (Index x = 0; x < width; ++x) {
+            isGood[x] &= isUsable(image[x], variance[x], mask[x] & badBits) ? 1 : 0;
+            toImage[x] -= image[x];
+            toVariance[x] += variance[x];
+        }
+    }
+
+    void finishRow(std::size_t row) {
+        float* __restrict const image = sky_.image.data() + row;
+        float* __restrict const variance = sky_.variances.data() + row;
+        float* __restrict const sigma = sigmas_.data() + row;
+        float* __restrict const weight = weights_.data() + row;
+        std::uint8_t* __restrict const isGood = isGood_.data() + row;
+        Index const width = sky_.width;
+        for (Index x = 0; x < width; ++x) {
+            bool const isUsed = (isGood[x] != 0) & isUsable(image[x], variance[x], 0) & (variance[x] > 0.0F);
+            isGood[x] = isUsed ? 1 : 0;
+        }
+        for (Index x = 0; x < width; ++x) {
+            weight[x] = isGood[x];
+        }
+        for (Index x = 0; x < width; ++x) {
+            image[x] = weight[x] > 0.0F ? image[x] : 0.0F;
+            variance[x] = weight[x] > 0.0F ? variance[x] : 1.0F;
+            sigma[x] = std::sqrt(variance[x]);
+        }
+        for (Index x = 0; x < width; ++x) {
+            // What is not good has no pull.
+            sigma[x] = weight[x] > 0.0F ? sigma[x] : std::numeric_limits<float>::infinity();
         }
     }
 
@@ -163,7 +214,7 @@ private:
             for (Index y = 0; y < cell.height; ++y) {
                 std::size_t const row = start(window, cell, y);
                 for (std::size_t x = 0; x < static_cast<std::size_t>(cell.width); ++x) {
-                    list[count] = image_[row + x];
+                    list[count] = sky_.image[row + x];
                     count += isGood_[row + x];
                 }
             }
@@ -172,9 +223,14 @@ private:
                            : valueOfRank<float>(std::span<float const>(list).first(count), (count - 1) / 2, scratch);
             for (Index y = 0; y < cell.height; ++y) {
                 std::size_t const row = start(window, cell, y);
-                for (std::size_t x = 0; x < static_cast<std::size_t>(cell.width); ++x) {
-                    image_[row + x] = isGood_[row + x] != 0 ? image_[row + x] - middle : 0.0F;
-                    sky_.pulls[row + x] = image_[row + x] / sigmas_[row + x];
+                float const* __restrict const image = sky_.image.data() + row;
+                float const* __restrict const sigma = sigmas_.data() + row;
+                float const* __restrict const good = weights_.data() + row;
+                float* __restrict const offset = image_.data() + row;
+                float* __restrict const pull = sky_.pulls.data() + row;
+                for (Index x = 0; x < cell.width; ++x) {
+                    offset[x] = good[x] * (image[x] - middle);
+                    pull[x] = offset[x] / sigma[x];
                 }
             }
         }
@@ -206,7 +262,7 @@ private:
                 static_cast<float>(sigmaPerQuartiles * (high - low))};
     }
 
-    // Sums of the pulls over boxes; one pixel, however bright, is no source.
+    // Puts sums of the pulls over boxes in the place of the values; one pixel, however bright, is no source.
     void smooth(Index window, Scatter const& scatter) {
         Index const half = control_.smoothingHalf;
         float const limit = static_cast<float>(control_.pixelSigmas) * scatter.width;
@@ -214,27 +270,32 @@ private:
         OwnedImage<float> padded = OwnedImage<float>::Zero(sky_.height + 2 * half, sky_.width + 2 * half);
         for (Index y = 0; y < sky_.height; ++y) {
             std::size_t const row = first(window) + static_cast<std::size_t>(y * sky_.width);
-            float* const to = &padded(y + half, half);
-            for (std::size_t x = 0; x < static_cast<std::size_t>(sky_.width); ++x) {
-                float const pull = sky_.pulls[row + x] - scatter.middle;
-                isSingle_[row + x] = std::abs(pull) > limit ? 1 : 0;
+            float* __restrict const to = &padded(y + half, half);
+            float const* __restrict const pulls = sky_.pulls.data() + row;
+            std::uint8_t* __restrict const isSingle = isSingle_.data() + row;
+            Index const width = sky_.width;
+            float const middle = scatter.middle;
+            for (Index x = 0; x < width; ++x) {
+                float const pull = pulls[x] - middle;
+                isSingle[x] = std::abs(pull) > limit ? 1 : 0;
                 to[x] = std::min(std::max(pull, -limit), limit);
             }
         }
         OwnedImage<float> const along = overBox(padded, half, [](float a, float b) { return a + b; });
-        std::copy_n(along.data(), sky_.windowSize(), smoothed_.begin() + static_cast<std::ptrdiff_t>(first(window)));
+        std::copy_n(along.data(), sky_.windowSize(), sky_.values.begin() + static_cast<std::ptrdiff_t>(first(window)));
     }
 
     // Combines the (2 half + 1)^2 pixels about each pixel of an image with a margin of `half`.
     template <typename Pixel, typename Combine>
     [[nodiscard]] OwnedImage<Pixel> overBox(OwnedImage<Pixel> const& padded, Index half, Combine const& combine) const {
-        OwnedImage<Pixel> along(padded.rows(), sky_.width);
+        Index const width = sky_.width;
+        OwnedImage<Pixel> along(padded.rows(), width);
         for (Index y = 0; y < padded.rows(); ++y) {
-            Pixel* const to = &along(y, 0);
-            Pixel const* const from = &padded(y, 0);
-            std::copy_n(from, sky_.width, to);
+            Pixel* __restrict const to = &along(y, 0);
+            Pixel const* __restrict const from = &padded(y, 0);
+            std::copy_n(from, width, to);
             for (Index step = 1; step <= 2 * half; ++step) {
-                for (Index x = 0; x < sky_.width; ++x) {
+                for (Index x = 0; x < width; ++x) {
                     to[x] = static_cast<Pixel>(combine(to[x], from[x + step]));
                 }
             }
@@ -242,9 +303,9 @@ private:
         OwnedImage<Pixel> result = along.topRows(sky_.height);
         for (Index step = 1; step <= 2 * half; ++step) {
             for (Index y = 0; y < sky_.height; ++y) {
-                Pixel* const to = &result(y, 0);
-                Pixel const* const from = &along(y + step, 0);
-                for (Index x = 0; x < sky_.width; ++x) {
+                Pixel* __restrict const to = &result(y, 0);
+                Pixel const* __restrict const from = &along(y + step, 0);
+                for (Index x = 0; x < width; ++x) {
                     to[x] = static_cast<Pixel>(combine(to[x], from[x]));
                 }
             }
@@ -258,16 +319,25 @@ private:
         OwnedImage<std::uint8_t> padded = OwnedImage<std::uint8_t>::Zero(sky_.height + 2 * grow, sky_.width + 2 * grow);
         for (Index y = 0; y < sky_.height; ++y) {
             std::size_t const row = first(window) + static_cast<std::size_t>(y * sky_.width);
-            std::uint8_t* const to = &padded(y + grow, grow);
-            for (std::size_t x = 0; x < static_cast<std::size_t>(sky_.width); ++x) {
-                to[x] = std::abs(smoothed_[row + x] - scatter.middle) > limit ? 1 : 0;
+            std::uint8_t* __restrict const to = &padded(y + grow, grow);
+            float const* __restrict const smoothed = sky_.values.data() + row;
+            Index const width = sky_.width;
+            float const middle = scatter.middle;
+            for (Index x = 0; x < width; ++x) {
+                to[x] = std::abs(smoothed[x] - middle) > limit ? 1 : 0;
             }
         }
         OwnedImage<std::uint8_t> const grown =
             overBox(padded, grow, [](std::uint8_t a, std::uint8_t b) { return a | b; });
-        for (std::size_t i = 0; i < sky_.windowSize(); ++i) {
-            std::size_t const at = first(window) + i;
-            sky_.isBlank[at] = isGood_[at] & static_cast<std::uint8_t>((grown.data()[i] | isSingle_[at]) ^ 1U);
+        std::uint8_t const* __restrict const isSource = grown.data();
+        std::uint8_t const* __restrict const isGood = isGood_.data() + first(window);
+        std::uint8_t const* __restrict const isSingle = isSingle_.data() + first(window);
+        std::uint8_t* __restrict const isBlank = sky_.isBlank.data() + first(window);
+        float* __restrict const weight = weights_.data() + first(window);
+        std::size_t const size = sky_.windowSize();
+        for (std::size_t i = 0; i < size; ++i) {
+            isBlank[i] = isGood[i] & static_cast<std::uint8_t>((isSource[i] | isSingle[i]) ^ 1U);
+            weight[i] = isBlank[i];
         }
     }
 
@@ -280,15 +350,7 @@ private:
             for (Index y = 0; y < cell.height; ++y) {
                 std::size_t const at = start(window, cell, y);
                 auto const place = static_cast<float>(y);
-                for (Index x = 0; x < cell.width; ++x) {
-                    float const weight = sky_.isBlank[at + static_cast<std::size_t>(x)];
-                    float const value = weight * image_[at + static_cast<std::size_t>(x)];
-                    sums.count[x] += weight;
-                    sums.value[x] += value;
-                    sums.row[x] += place * weight;
-                    sums.rowSquared[x] += place * place * weight;
-                    sums.rowValue[x] += place * value;
-                }
+                sums.add(weights_.data() + at, image_.data() + at, place, cell.width);
             }
             auto const places = Eigen::ArrayXd::LinSpaced(cell.width, 0.0, static_cast<double>(cell.width - 1)).eval();
             auto const of = [&](Eigen::ArrayXf const& part) { return part.head(cell.width).cast<double>().eval(); };
@@ -309,12 +371,17 @@ private:
             for (Index y = 0; y < cell.height; ++y) {
                 std::size_t const at = start(window, cell, y);
                 auto const level = static_cast<float>(slopeY * (static_cast<double>(y) - middleY));
+                float const* __restrict const weights = weights_.data() + at;
+                float const* __restrict const image = image_.data() + at;
+                float const* __restrict const sigma = sigmas_.data() + at;
+                float const* __restrict const plane = along.data();
+                float* __restrict const offset = sky_.values.data() + at;
+                float* __restrict const pull = sky_.pulls.data() + at;
+                // In the next pass what is not blank may show to be.
                 for (Index x = 0; x < cell.width; ++x) {
-                    std::size_t const i = at + static_cast<std::size_t>(x);
-                    float const left = image_[i] - along[x] - level;
-                    sky_.values[i] = sky_.isBlank[i] != 0 ? left : 0.0F;
-                    // In the next pass what is not blank may show to be.
-                    sky_.pulls[i] = isGood_[i] != 0 ? left / sigmas_[i] : 0.0F;
+                    float const left = image[x] - plane[x] - level;
+                    offset[x] = weights[x] * left;
+                    pull[x] = left / sigma[x];
                 }
             }
         }
@@ -329,7 +396,7 @@ private:
     std::vector<Cell> cells_;
     std::vector<float> image_;  // less the median of its cell
     std::vector<float> sigmas_;
-    std::vector<float> smoothed_;
+    std::vector<float> weights_;  // 1 where a pixel is good at first, then where it is blank
     std::vector<std::uint8_t> isGood_;
     std::vector<std::uint8_t> isSingle_;
     std::vector<float> sample_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -11,9 +12,12 @@ namespace psfmatch {
 
 namespace {
 
-constexpr std::size_t shortList = 512;  // below it a sample does not pay
-constexpr std::size_t largestSample = 1024;
-constexpr double sampleSigmas = 3.5;  // of the rank in the sample
+constexpr std::size_t shortList = 128;  // below it a sample does not pay
+constexpr std::size_t largestSample = 512;
+constexpr double sampleSigmas = 3.0;  // of a rank in a sample, or between two values
+constexpr std::size_t fewLeft = 64;   // that are put into order
+constexpr int mostPasses = 4;
+constexpr std::size_t blockSize = 16;
 
 // The values of ranks `rank` and `rank + 1`, or twice the last one.
 template <typename Value>
@@ -23,42 +27,122 @@ std::pair<Value, Value> placed(std::span<Value> values, std::size_t rank) {
     return {*at, at + 1 == values.end() ? *at : *std::min_element(at + 1, values.end())};
 }
 
+// Two bounds, how many values lie below the first, and how many do not lie above the second.
+template <typename Value>
+struct Bracket {
+    Value low;
+    Value high;
+    std::size_t below = 0;
+    std::size_t upTo = 0;
+
+    [[nodiscard]] bool holds(std::size_t rank, std::size_t n) const {
+        return rank >= below && std::min(rank + 1, n - 1) < upTo;
+    }
+};
+
+template <typename Value>
+Bracket<Value> counted(std::span<Value const> values, Value low, Value high) {
+    Bracket<Value> bracket{low, high};
+    // Pieces whose counts fit an integer as wide as a float: such loops vectorise.
+    constexpr std::size_t piece = std::size_t{1} << 20U;
+    for (std::size_t start = 0; start < values.size(); start += piece) {
+        std::int32_t below = 0;
+        std::int32_t upTo = 0;
+        for (Value const v : values.subspan(start, std::min(piece, values.size() - start))) {
+            below += v < low ? 1 : 0;
+            upTo += v <= high ? 1 : 0;
+        }
+        bracket.below += static_cast<std::size_t>(below);
+        bracket.upTo += static_cast<std::size_t>(upTo);
+    }
+    return bracket;
+}
+
+// Bounds about a rank by an even choice of the values.
+template <typename Value>
+Bracket<Value> sampled(std::span<Value const> values, std::size_t rank) {
+    constexpr Value infinite = std::numeric_limits<Value>::infinity();
+    std::size_t const n = values.size();
+    std::array<Value, largestSample> sample;
+    std::size_t const size = std::min(largestSample, n / 16 + 24);
+    for (std::size_t i = 0; i < size; ++i) {
+        sample[i] = values[i * n / size];
+    }
+    double const share = static_cast<double>(rank) / static_cast<double>(n);
+    double const middle = share * static_cast<double>(size);
+    double const aside = sampleSigmas * std::sqrt(share * (1.0 - share) * static_cast<double>(size)) + 2.0;
+    auto const last = static_cast<double>(size - 1);
+    auto const at = [&](double place) {
+        return sample.begin() + static_cast<std::ptrdiff_t>(std::clamp(place, 0.0, last));
+    };
+    auto const upper = at(middle + aside);
+    auto const lower = at(middle - aside);
+    std::nth_element(sample.begin(), upper, sample.begin() + static_cast<std::ptrdiff_t>(size));
+    Value const high = *upper;
+    std::nth_element(sample.begin(), lower, upper);
+    // Beyond the sample's ends may lie more.
+    return counted(values, middle - aside < 0.0 ? -infinite : *lower, middle + aside > last ? infinite : high);
+}
+
+// Bounds within others, where the values between those lie evenly.
+template <typename Value>
+Bracket<Value> narrowed(std::span<Value const> values, Bracket<Value> const& outer, std::size_t rank) {
+    auto const count = static_cast<double>(outer.upTo - outer.below);
+    double const width = static_cast<double>(outer.high) - static_cast<double>(outer.low);
+    double const share = (static_cast<double>(rank - outer.below) + 1.0) / count;
+    double const aside = (sampleSigmas * std::sqrt(std::max(share * (1.0 - share), 0.0) * count) + 2.0) / count;
+    auto const at = [&](double place) { return static_cast<Value>(static_cast<double>(outer.low) + place * width); };
+    Value const low = std::max(outer.low, at(share - aside));
+    Value const high = std::min(outer.high, at(share + aside));
+    Bracket<Value> inner = counted(values, low, high);
+    // A bound that went too far tells where the other one is.
+    if (rank < inner.below) {
+        inner = {outer.low, low, outer.below, inner.below};
+        inner.upTo = counted(values, low, low).upTo;
+    } else if (!inner.holds(rank, values.size())) {
+        inner = counted(values, high, outer.high);
+    }
+    return inner.holds(rank, values.size()) ? inner : outer;
+}
+
 template <typename Value>
 std::pair<Value, Value> neighbours(std::span<Value const> values, std::size_t rank, std::vector<Value>& scratch) {
     std::size_t const n = values.size();
-    scratch.resize(n);
     if (n > shortList) {
-        std::array<Value, largestSample> sample;
-        std::size_t const size = std::min(largestSample, n / 8);
-        for (std::size_t i = 0; i < size; ++i) {
-            sample[i] = values[i * n / size];
+        Bracket<Value> bracket = sampled(values, rank);
+        for (int pass = 0; pass < mostPasses && bracket.holds(rank, n); ++pass) {
+            bool const isBounded = std::isfinite(bracket.low) && std::isfinite(bracket.high);
+            if (!isBounded || bracket.upTo - bracket.below <= fewLeft || bracket.low == bracket.high) {
+                break;
+            }
+            bracket = narrowed(values, bracket, rank);
         }
-        double const share = static_cast<double>(rank) / static_cast<double>(n);
-        double const middle = share * static_cast<double>(size);
-        double const aside = sampleSigmas * std::sqrt(share * (1.0 - share) * static_cast<double>(size)) + 2.0;
-        auto const last = static_cast<double>(size - 1);
-        auto const lower = sample.begin() + static_cast<std::ptrdiff_t>(std::clamp(middle - aside, 0.0, last));
-        auto const upper = sample.begin() + static_cast<std::ptrdiff_t>(std::clamp(middle + aside, 0.0, last));
-        auto const end = sample.begin() + static_cast<std::ptrdiff_t>(size);
-        std::nth_element(sample.begin(), upper, end);
-        // Beyond the sample's ends may lie more.
-        Value const high = middle + aside > last ? std::numeric_limits<Value>::infinity() : *upper;
-        std::nth_element(sample.begin(), lower, upper);
-        Value const low = middle - aside < 0.0 ? -std::numeric_limits<Value>::infinity() : *lower;
-        std::size_t below = 0;
-        std::size_t kept = 0;
-        Value* const room = scratch.data();
-        // Without branches, which would be guessed wrong.
-        for (Value const v : values) {
-            room[kept] = v;
-            below += static_cast<std::size_t>(v < low);
-            kept += static_cast<std::size_t>(v >= low) & static_cast<std::size_t>(v <= high);
-        }
-        if (rank >= below && rank + 1 < below + kept) {
-            return placed(std::span<Value>(scratch).first(kept), rank - below);
+        if (bracket.holds(rank, n)) {
+            if (bracket.low == bracket.high) {
+                return {bracket.low, bracket.low};
+            }
+            std::size_t const count = bracket.upTo - bracket.below;
+            scratch.resize(count + 1);
+            Value* next = scratch.data();
+            for (std::size_t start = 0; start < n; start += blockSize) {
+                std::span<Value const> const block = values.subspan(start, std::min(blockSize, n - start));
+                std::int32_t nInside = 0;
+                for (Value const v : block) {
+                    nInside += (v >= bracket.low) & (v <= bracket.high) ? 1 : 0;
+                }
+                if (nInside == 0) {
+                    continue;
+                }
+                // Written in any case: a branch would be mispredicted.
+                for (Value const v : block) {
+                    *next = v;
+                    next += static_cast<std::ptrdiff_t>((v >= bracket.low) & (v <= bracket.high));
+                }
+            }
+            return placed(std::span<Value>(scratch).first(count), rank - bracket.below);
         }
     }
-    std::copy(values.begin(), values.end(), scratch.begin());
+    scratch.assign(values.begin(), values.end());
     return placed(std::span<Value>(scratch), rank);
 }
 

@@ -258,18 +258,18 @@ PullNoise pullNoise(MaskedImageView const& input, MaskPixel badBits, Index step)
     if (step < 1) {
         throw std::invalid_argument("the step must be positive");
     }
-    std::vector<float> pulls;
+    std::vector<double> pulls;
     pulls.reserve(static_cast<std::size_t>((input.image.rows() / step + 1) * (input.image.cols() / step + 1)));
     for (Index y = 0; y < input.image.rows(); y += step) {
         for (Index x = 0; x < input.image.cols(); x += step) {
             if (isUsable(input.image(y, x), input.variance(y, x), input.mask(y, x), badBits)) {
-                pulls.push_back(input.image(y, x) / std::sqrt(input.variance(y, x)));
+                pulls.push_back(input.image(y, x) / std::sqrt(static_cast<double>(input.variance(y, x))));
             }
         }
     }
-    std::vector<float> scratch;
+    std::vector<double> scratch;
     auto const count = static_cast<Index>(pulls.size());
-    MedianAndSigma const found = medianAndSigma<float>(pulls, scratch);
+    MedianAndSigma const found = medianAndSigma<double>(pulls, scratch);
     return {found.median, found.sigma, count};
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <numeric>
 #include <stdexcept>
+#include <tuple>
 
 #include "psfmatch/image/RobustStatistics.h"
 #include "psfmatch/image/SourceResiduals.h"
@@ -21,23 +22,21 @@ constexpr float largest = std::numeric_limits<float>::max();
 constexpr Index skySample = 100'000;
 constexpr Index bandBlocks = 8;
 
-// At most so many of a list: the first half of them, and an even choice of the others.
+// Leaves at most so many of a list: the first half of them, and an even choice of the others.
 template <typename Item>
-std::vector<Item> spreadOver(std::vector<Item> const& items, Index most) {
+void keepSome(std::vector<Item>& items, Index most) {
     auto const size = static_cast<Index>(items.size());
     if (size <= most) {
-        return items;
+        return;
     }
     Index const first = most / 2;
-    std::vector<Item> chosen(items.begin(), items.begin() + first);
-    Index const nOthers = most - first;
-    for (Index i = 0; i < nOthers; ++i) {
-        double const step =
-            static_cast<double>(size - 1 - first) / static_cast<double>(std::max<Index>(nOthers - 1, 1));
-        Index const at = first + static_cast<Index>(static_cast<double>(i) * step);
-        chosen.push_back(items[static_cast<std::size_t>(std::min(at, size - 1))]);
+    double const step =
+        static_cast<double>(size - 1 - first) / static_cast<double>(std::max<Index>(most - first - 1, 1));
+    for (Index i = first; i < most; ++i) {
+        Index const at = first + static_cast<Index>(static_cast<double>(i - first) * step);
+        items[static_cast<std::size_t>(i)] = items[static_cast<std::size_t>(std::min(at, size - 1))];
     }
-    return chosen;
+    items.resize(static_cast<std::size_t>(most));
 }
 
 struct Sky {
@@ -75,14 +74,14 @@ Sky skyOf(MaskedImageView const& input, MaskPixel badBits) {
 }
 
 struct Block {
-    Index row;
-    Index column;
-    float highest;
+    Index row = 0;
+    Index column = 0;
+    float highest = 0.0F;
 };
 
 struct Place {
-    Index y;
-    Index x;
+    Index y = 0;
+    Index x = 0;
 };
 
 class PeakFinder {
@@ -198,25 +197,26 @@ Peaks findPeaks(MaskedImageView const& input, PeaksControl const& control, Execu
             nSaturated += isFirst ? 1 : 0;
         }
     }
-    std::stable_sort(blocks.begin(), blocks.end(),
-                     [](Block const& a, Block const& b) { return a.highest > b.highest; });
+    std::sort(blocks.begin(), blocks.end(), [](Block const& a, Block const& b) {
+        return std::tuple(-a.highest, a.row, a.column) < std::tuple(-b.highest, b.row, b.column);
+    });
     auto const nFound = static_cast<double>(blocks.size());
     std::vector<Place> peaks;
-    blocks = spreadOver(blocks, control.maxBlocks);
+    keepSome(blocks, control.maxBlocks);
     for (Block const& block : blocks) {
         Place const place = finder.highestOf(block);
         if (finder.isPeak(place)) {
             peaks.push_back(place);
         }
     }
-    for (Place const& place : spreadOver(peaks, control.maxSources)) {
+    auto const nPeaks = static_cast<double>(peaks.size()) * nFound / std::max(static_cast<double>(blocks.size()), 1.0);
+    if (nSaturated > 0) {
+        result.saturatedFraction = static_cast<double>(nSaturated) / (static_cast<double>(nSaturated) + nPeaks);
+    }
+    keepSome(peaks, control.maxSources);
+    for (Place const& place : peaks) {
         result.x.push_back(place.x);
         result.y.push_back(place.y);
-    }
-    if (nSaturated > 0) {
-        double const nPeaks =
-            static_cast<double>(peaks.size()) * nFound / std::max(static_cast<double>(blocks.size()), 1.0);
-        result.saturatedFraction = static_cast<double>(nSaturated) / (static_cast<double>(nSaturated) + nPeaks);
     }
     return result;
 }

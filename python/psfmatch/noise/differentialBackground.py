@@ -41,9 +41,13 @@ def refineBackground(
     threads
         Number of threads; the result does not depend on it.
     """
-    both = ((image, image.mask.getPlaneBitMask(SOURCE_PLANES, ignoreMissing=True)) for image in (science, matched))
-    planes = [part for image, bits in both for part in (image.image, image.variance, np.asarray(image.mask), bits)]
-    sky = _core.findBlankSkyOfDifference(*planes, maxPixels=MAX_SKY_PIXELS, nThreads=threads)
+    bits = [image.mask.getPlaneBitMask(SOURCE_PLANES, ignoreMissing=True) for image in (science, matched)]
+    sky = _core.findBlankSkyOfDifference(
+        *(science.image, science.variance, np.asarray(science.mask), bits[0]),
+        *(matched.image, matched.variance, np.asarray(matched.mask), bits[1]),
+        maxPixels=MAX_SKY_PIXELS,
+        nThreads=threads,
+    )
     x, y, means, errors = sky.cellMeans(MIN_CELL_PIXELS)
     terms = background.coreFunction.evaluate(x + science.xy0[0], y + science.xy0[1])
     if means.size < CELLS_PER_TERM * terms.shape[1]:
