@@ -48,8 +48,8 @@ def finish(
     threads: int,
 ) -> SubtractionResult:
     """Decorrelate, measure the quality, and put everything together."""
-    result, config = made.result, made.task.config
-    steps = FrontDoorOptions.fromConfig(config)
+    result = made.result
+    steps = FrontDoorOptions.fromConfig(made.task.config)
     plain = result.subtractedExposure
     difference, varianceFactor = plain, 1.0
     if steps.doScaleVariance:
@@ -130,7 +130,7 @@ def finish(
         candidates=lazily(candidates),
         noise=noise,
         metadata=dict(made.task.metadata),
-        config=config,
+        config=made.config,
         quality=quality,
         decorrelation=decorrelation,
         alignment=inputs.alignment,

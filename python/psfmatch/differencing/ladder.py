@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from psfmatch.config import configFromDict, configToDict
+from psfmatch.differencing.configuration import ChosenFields
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.simplerModels import byPsfModels, byScale
 from psfmatch.errors import (
@@ -18,7 +19,7 @@ from psfmatch.errors import (
     PsfMatchError,
 )
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
-from psfmatch.modelChoice import Choice, KernelChoice, chooseKernel, effortFor
+from psfmatch.modelChoice import Choice, chooseKernel, effortFor
 from psfmatch.selection import requireSources
 from psfmatch.stars import chooseIsolatedStars, chooseRegionSources, usefulSources
 from psfmatch.task import Struct
@@ -33,10 +34,11 @@ TOO_FEW = (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSoluti
 
 @dataclass(frozen=True)
 class Made:
-    """A kernel with its difference: the Struct of the task, the task, and how it came to it."""
+    """A kernel with its difference: the Struct of the task, the task, its configuration, and how it came to it."""
 
     result: Struct
     task: ImagePsfMatchTask
+    config: Any
     choices: tuple[Choice, ...] = ()
     steps: tuple[str, ...] = ()
     caps: tuple[tuple[str, str], ...] = ()
@@ -71,9 +73,11 @@ def solveByLadder(
     try:
         with task.timer("chooseKernel"):
             choice = chooseKernel(*pair, sources, sizes, effort, task.threads, starsOnly=isGiven, pinned=pinned)
-        chosen = _withChoice(task, choice)
-        made = _subtractWith(chosen, inputs, choice.cells, fwhms, convolveTemplate)
-        return replace(made, choices=choice.choices)
+        chosen = ChosenFields(config, choice.fields, choice.regionFields)
+        follower = _follower(task, config)
+        follower.options = chosen.options(task.options)
+        made = _subtractWith(follower, inputs, choice.cells, fwhms, convolveTemplate)
+        return replace(made, choices=choice.choices, config=chosen)
     except TOO_FEW as error:
         if candidateList is not None:
             raise
@@ -102,7 +106,9 @@ def _withoutKernelFit(task: ImagePsfMatchTask, inputs: Inputs, convolveTemplate:
             continue
         steps.append(f"The kernel is that of {name}.")
         log.warning("%s", steps[-1])
-        return Made(result, task, steps=tuple(steps), caps=((cap, f"the kernel is that of {name}, not fitted"),))
+        return Made(
+            result, task, task.config, steps=tuple(steps), caps=((cap, f"the kernel is that of {name}, not fitted"),)
+        )
     raise first
 
 
@@ -115,15 +121,6 @@ def _starsFor(task: ImagePsfMatchTask, inputs: Inputs, candidateList: Any) -> An
             inputs.sources, task.options.regions.maxRegions, inputs.science.maskedImage.getBBox()
         )
     return chooseIsolatedStars(inputs.sources, task.options.kernelSize)
-
-
-def _withChoice(task: ImagePsfMatchTask, choice: KernelChoice) -> ImagePsfMatchTask:
-    """Return a task whose configuration holds the choice."""
-    config = configFromDict(type(task.config), configToDict(task.config))
-    config.chooseKernel = False
-    config.kernel.active.update(**choice.fields)
-    config.kernel.active.regionConfig.update(**choice.regionFields)
-    return _follower(task, config)
 
 
 def _follower(task: ImagePsfMatchTask, config: Any) -> ImagePsfMatchTask:
@@ -149,7 +146,7 @@ def _subtractWith(
         isStars = task.options.fitMethod == "candidates"
         simpler = _simplerConfig(task.config, result.kernelFit.passes[-1].nUsed) if isStars else None
         if simpler is None:
-            return Made(result, task)
+            return Made(result, task, task.config)
         task = _follower(task, simpler)
 
 

@@ -16,6 +16,7 @@ from psfmatch.alignment import Alignment
 from psfmatch.config import configToDict
 from psfmatch.decorrelation import Decorrelation
 from psfmatch.diagnostics import DifferenceNoise
+from psfmatch.differencing.configuration import chosenConfig
 from psfmatch.differencing.provenance import provenanceCards
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
@@ -25,7 +26,7 @@ from psfmatch.noise import kernelUncertaintyPlane
 from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
 from psfmatch.quality import Quality
 from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
-from psfmatch.sourceTable import columnsOf, tableField
+from psfmatch.sourceTable import columnsOf, laterField, tableField
 from psfmatch.strips import mapStrips
 from psfmatch.warping import Coverage, atOrigin
 
@@ -39,6 +40,7 @@ __all__ = ["SubtractionResult"]
 log = logging.getLogger("psfmatch.differencing")
 
 
+@laterField("config", chosenConfig)
 @tableField("candidates")
 @dataclass(frozen=True)
 class SubtractionResult:
