@@ -1,5 +1,6 @@
 #include "psfmatch/fit/RegionFit.h"
 
+#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -23,6 +24,25 @@ constexpr float weightChange = 0.05F;
 constexpr float typicalNoise = 0.1F;
 // Pixels of a region beyond which its equations are made anew: gathering them would cost more.
 constexpr double mostChanges = 1.0 / 3.0;
+
+// Of the scalar products of the images, each of unit norm: beyond it coefficients that cancel magnify the rounding of
+// float32 to more than a part in a thousand.
+constexpr double largestCondition = 1e7;
+// Larger bases are of pixels or of components, which are not alike.
+constexpr Index mostImages = 300;
+
+bool areNearlyAlike(PreparedBasis const& basis) {
+    if (basis.deltas || basis.basis.size() > mostImages) {
+        return false;
+    }
+    RowMatrix images = basis.basis.images;
+    for (Index i = 0; i < images.rows(); ++i) {
+        images.row(i) /= std::max(images.row(i).norm(), std::numeric_limits<double>::min());
+    }
+    Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> const solver(images * images.transpose(), Eigen::EigenvaluesOnly);
+    Eigen::VectorXd const& values = solver.eigenvalues();
+    return !(values[values.size() - 1] <= largestCondition * values[0]);
+}
 
 // 1 / variance where the pixel counts, else 0.
 float weightOf(RegionFit const& fit, Index k, Index x, float variance) {
@@ -54,7 +74,7 @@ void followWeights(detail::RegionFunctions const& functions, RegionFit& fit, Ind
         return;
     }
     bool const areFew = static_cast<double>(space.pixels.size()) <= mostChanges * static_cast<double>(shape.nPixels());
-    if (areFew && !fit.hasFirstWeights) {
+    if (areFew && !fit.hasFirstWeights && fit.exactBasis == nullptr) {
         detail::updateEquations(functions, fit, k, space.pixels, space.weights, space.products);
         return;
     }
@@ -119,7 +139,11 @@ RegionFit makeRegionFit(std::shared_ptr<RegionStamps const> stamps, PreparedBasi
     fit.images =
         OwnedImage<float>::Zero(n, (kernelPixels + detail::rowPadding - 1) / detail::rowPadding * detail::rowPadding);
     fit.images.leftCols(kernelPixels) = kernels.images.cast<float>().array();
-    fit.columns.resize(nRegions * n, nPixels);
+    if (areNearlyAlike(basis)) {
+        fit.exactBasis = std::make_shared<PreparedBasis const>(basis);
+    } else {
+        fit.columns.resize(nRegions * n, nPixels);
+    }
     fit.variance.resize(nRegions, nPixels);
     fit.weights.resize(nRegions, nPixels);
     fit.rejected = {fit.stamps->shape, RegionBytes::Zero(nRegions, nPixels)};
@@ -139,8 +163,10 @@ RegionFit makeRegionFit(std::shared_ptr<RegionStamps const> stamps, PreparedBasi
     std::vector<Space> spaces(static_cast<std::size_t>(workerCount(nRegions, execution)));
     parallelFor(nRegions, execution, [&](Index k, int worker) {
         Space& space = spaces[static_cast<std::size_t>(worker)];
-        detail::makeColumns(functions, rowFunctions, plan, basis, *fit.stamps, k, space.columns,
-                            fit.columns.row(k * n).data(), instructionSet);
+        if (fit.exactBasis == nullptr) {
+            detail::makeColumns(functions, rowFunctions, plan, basis, *fit.stamps, k, space.columns,
+                                fit.columns.row(k * n).data(), instructionSet);
+        }
         firstVariance(*fit.stamps, k, space.count, space.windows, fit.variance.row(k).data());
         for (Index x = 0; x < nPixels; ++x) {
             fit.weights(k, x) = weightOf(fit, k, x, fit.variance(k, x));

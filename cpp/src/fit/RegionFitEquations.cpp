@@ -28,7 +28,7 @@ void prepareSpace(RegionFit const& fit, Index k, ProductSpace& space) {
         space.constants.resize(2 * nPixels, 0.0F);
     }
     space.rows.assign(rows, space.constants.data() + nPixels);
-    for (Index i = 0; i < fit.nImages; ++i) {
+    for (Index i = 0; fit.exactBasis == nullptr && i < fit.nImages; ++i) {
         space.rows[static_cast<std::size_t>(i)] = fit.columns.row(k * fit.nImages + i).data();
     }
     space.rows[static_cast<std::size_t>(fit.nImages)] = space.constants.data();
@@ -108,6 +108,35 @@ void makePlainProducts(RegionFit const& fit, Index k, ProductSpace& space) {
     }
 }
 
+// In float64 throughout, the columns made anew: what large coefficients make of sums in float32 is no chi-square.
+void makeExactProducts(RegionFit const& fit, Index k, ProductSpace& space) {
+    RegionStamps const& stamps = *fit.stamps;
+    RegionShape const& shape = stamps.shape;
+    Index const m = fit.nImages + 1;
+    Index const nRows = packedRows(m + 1);
+    ConstImageView<float> const stamp(stamps.templateImage.row(k).data(), shape.height + stamps.kernelHeight - 1,
+                                      shape.width + stamps.kernelWidth - 1,
+                                      Eigen::OuterStride<>(stamps.templateStride));
+    convolveStamp(*fit.exactBasis, stamp, space.exactPixels, space.exactColumns, fit.instructionSet, true);
+    auto const fitted = [&](auto const& plane) {
+        Eigen::Map<OwnedImage<float> const, 0, Eigen::OuterStride<>> const rows(
+            plane.row(k).data(), shape.height, shape.width, Eigen::OuterStride<>(shape.stride));
+        OwnedImage<double> const values = rows.template cast<double>();
+        return Eigen::VectorXd(Eigen::Map<Eigen::VectorXd const>(values.data(), values.size()));
+    };
+    Eigen::VectorXd const weights = fitted(fit.weights);
+    Eigen::VectorXd const data = fitted(stamps.science);
+    NormalEquations const equations =
+        makeNormalEquations(space.exactColumns, weights, data, fit.instructionSet, &space.exactMemory);
+    for (Index i = 0; i < m; ++i) {
+        for (Index j = 0; j <= i; ++j) {
+            space.products[static_cast<std::size_t>(i * nRows + j)] = equations.matrix(i, j);
+        }
+        space.products[static_cast<std::size_t>(m * nRows + i)] = equations.rightHandSide[i];
+    }
+    space.products[static_cast<std::size_t>(m * nRows + m)] = (weights.array() * data.array().square()).sum();
+}
+
 void sumNoise(RegionFit& fit, Index k) {
     double noise = 0.0;
     for (Index x = 0; x < fit.stamps->shape.size(); ++x) {
@@ -125,8 +154,11 @@ void makeEquations(RegionFunctions const& functions, RegionFit& fit, Index k, Pr
     Index const nPixels = fit.stamps->shape.size();
     Index const nRows = packedRows(fit.nImages + 2);
     Index const length = pieceLength(nRows);
+    if (fit.exactBasis != nullptr) {
+        makeExactProducts(fit, k, space);
+    }
     Eigen::Map<Eigen::ArrayXf>(space.roots.data(), nPixels) = fit.weights.row(k).sqrt().transpose();
-    for (Index first = 0; first < nPixels; first += length) {
+    for (Index first = 0; fit.exactBasis == nullptr && first < nPixels; first += length) {
         auto const count = static_cast<int>(std::min(length, nPixels - first));
         for (std::size_t i = 0; i < space.rows.size(); ++i) {
             space.piece[i] = space.rows[i] + first;
@@ -136,7 +168,7 @@ void makeEquations(RegionFunctions const& functions, RegionFit& fit, Index k, Pr
         functions.addPackedProducts(space.packed.data(), static_cast<int>(nRows), count, 1.0, space.products.data());
     }
     auto const diagonal = [&](Index i) { return space.products[static_cast<std::size_t>(i * nRows + i)]; };
-    for (Index i = 0; i < fit.nImages + 2; ++i) {
+    for (Index i = 0; fit.exactBasis == nullptr && i < fit.nImages + 2; ++i) {
         if (!std::isfinite(diagonal(i))) {
             makePlainProducts(fit, k, space);
             break;

@@ -18,6 +18,9 @@ struct ProductSpace {
     std::vector<float> roots;         // of weights
     std::vector<float> packed;
     std::vector<double> products;  // (rows, rows), lower triangle
+    RowMatrix exactPixels;
+    RowMatrix exactColumns;
+    std::vector<double> exactMemory;
 };
 
 // Makes the equations of region k from its weights.

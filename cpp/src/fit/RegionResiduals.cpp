@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "../KernelCandidateFitStamp.h"
 #include "../rowFunctions.h"
 #include "RegionVariance.h"
 #include "psfmatch/statistics.h"
@@ -104,6 +105,27 @@ void weigh(RegionStamps const& stamps, Index k, JudgeSpace const& space, Expecte
     pulls = (pulls / sigmaOf(result, k)).max(-largestPull).min(largestPull);
 }
 
+// Kernel and model of region k where coefficients cancel: summed in float64.
+void convolveExactly(detail::RowFunctions const& functions, RegionFit const& fit, Index k,
+                     Eigen::RowVectorXd const& coefficients, JudgeSpace& space) {
+    RegionStamps const& stamps = *fit.stamps;
+    RegionShape const& shape = stamps.shape;
+    Eigen::RowVectorXd const sum = coefficients * fit.exactBasis->basis.images;
+    std::fill(space.kernel.begin(), space.kernel.end(), 0.0F);
+    Eigen::Map<Eigen::RowVectorXf>(space.kernel.data(), sum.size()) = sum.cast<float>();
+    OwnedImage<double> const kernel =
+        Eigen::Map<OwnedImage<double> const>(sum.data(), stamps.kernelHeight, stamps.kernelWidth);
+    OwnedImage<float> const stamp = Eigen::Map<OwnedImage<float> const, 0, Eigen::OuterStride<>>(
+        stamps.templateImage.row(k).data(), shape.height + stamps.kernelHeight - 1,
+        shape.width + stamps.kernelWidth - 1, Eigen::OuterStride<>(stamps.templateStride));
+    Eigen::VectorXd const model = detail::correlated(functions, stamp, kernel);
+    std::fill(space.model.begin(), space.model.end(), 0.0F);
+    for (Index y = 0; y < shape.height; ++y) {
+        Eigen::Map<Eigen::VectorXf>(space.model.data() + y * shape.stride, shape.width) =
+            model.segment(y * shape.width, shape.width).cast<float>();
+    }
+}
+
 double robustSpread(std::vector<double> values, double middle) {
     for (double& value : values) {
         value = std::abs(value - middle);
@@ -145,16 +167,20 @@ RegionResiduals judge(RegionFit const& fit, RowMatrix const& coefficients, Eigen
     parallelFor(nRegions, execution, [&](Index k, int worker) {
         JudgeSpace& space = spaces[static_cast<std::size_t>(worker)];
         auto const n = static_cast<int>(fit.nImages);
+        space.model.resize(nPixels);
         space.coefficients.resize(static_cast<std::size_t>(n));
         Eigen::Map<Eigen::RowVectorXf>(space.coefficients.data(), n) = coefficients.row(k).cast<float>();
         space.kernel.resize(static_cast<std::size_t>(imageStride));
-        functions.combine({fit.images.data(), imageStride}, space.coefficients.data(), n, imageStride,
-                          space.kernel.data());
+        if (fit.exactBasis == nullptr) {
+            functions.combine({fit.images.data(), imageStride}, space.coefficients.data(), n, imageStride,
+                              space.kernel.data());
+            functions.combine({fit.columns.row(k * n).data(), static_cast<int>(shape.size())},
+                              space.coefficients.data(), n, static_cast<int>(shape.size()), space.model.data());
+        } else {
+            convolveExactly(functions, fit, k, coefficients.row(k), space);
+        }
         space.modelVariance.resize(nPixels);
         detail::convolveVariance(functions, stamps, k, space.kernel.data(), space.variance, space.modelVariance.data());
-        space.model.resize(nPixels);
-        functions.combine({fit.columns.row(k * n).data(), static_cast<int>(shape.size())}, space.coefficients.data(), n,
-                          static_cast<int>(shape.size()), space.model.data());
         // Of the model with its sky.
         double const ownSky = stamps.templateSky * coefficients.row(k).dot(fit.imageSums);
         double const level = backgrounds[k] + ownSky - stamps.scienceSky;

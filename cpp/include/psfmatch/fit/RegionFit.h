@@ -1,7 +1,8 @@
 // The normal equations of regions and the weights of their pixels while a fit goes on: the template convolved by
 // every basis image (the columns) is kept, and equations follow changes of few weights by their share (Alard & Lupton
 // 1998, eq. 3-6, pixel by pixel). Columns and products in float32, sums of more than some hundred pixels in float64.
-// The equations are those of the images with their skies.
+// Where images of the basis are so nearly alike that their coefficients are large and cancel, nothing is kept, and all
+// is made anew in float64. The equations are those of the images with their skies.
 #pragma once
 
 #include <Eigen/Core>
@@ -21,9 +22,11 @@ struct RegionFit {
     Index nImages = 0;
     Eigen::VectorXd imageSums;  // (n) of the basis images
     OwnedImage<float> images;   // (n, kernel pixels in whole vectors)
-    RegionValues columns;       // (regions * n, pixels): row i + n * region, of the template without its sky
-    RegionValues variance;      // of the pixels' differences, as last told
-    RegionValues weights;       // 1 / variance, but where it has hardly changed since; 0 for no part
+    // (regions * n, pixels): row i + n * region, of the template without its sky; none with an exact basis.
+    RegionValues columns;
+    std::shared_ptr<PreparedBasis const> exactBasis;  // of images that are nearly alike, else null
+    RegionValues variance;                            // of the pixels' differences, as last told
+    RegionValues weights;  // 1 / variance, but where it has hardly changed since; 0 for no part
     RegionFlags rejected;
     StampEquations equations;  // n + 1 unknowns, the background last
     RowMatrix freshDiagonals;  // (regions, n + 2): when equations were last made anew; see RegionFitEquations
