@@ -114,7 +114,7 @@ def chooseKernel(
             best, choices = _choosePoint(best, fit(pointFamilyOf(family)))
             told += choices
         if best.scatter > WELL_FITTED and best.nBright >= MIN_BRIGHT_REGIONS:
-            best, choices = _chooseFamily(best, fit(richFamilyOf(family)))
+            best, choices = _chooseFamily(best, fit(richFamilyOf(family), True))
             told += choices
     layout.cells.state = best.found.state
     kept = {name: pins[name] for name in ("nStarPerCell", "calculateKernelUncertainty") if name in pins}

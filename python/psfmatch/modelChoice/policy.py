@@ -2,7 +2,8 @@
 
 Measured on simulated fields of 512 to 2048 pixels against the true kernel: with a hundred stars tiles change it by a
 tenth of its error either way, and three hundred regions of 23x23 pixels are as good as six hundred of 31x31. With fewer
-than sixty-four stars all that can be tried is worth its time.
+stars larger regions keep more of their pixels where some are rejected, and with fewer than 64 all that can be tried is
+worth its time.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def effortFor(
     maxRegions = MANY_REGIONS if isThorough or isLarge else SOME_REGIONS
     isSharp = all(fwhm is not None and fwhm <= SHARP_FWHM for fwhm in fwhms)
     changes: dict[str, int] = {"maxRegions": min(maxRegions, options.regions.maxRegions)}
-    if isSharp and not isThorough:
+    if isSharp and nStars >= ENOUGH_STARS:
         changes["halfWidth"] = min(SMALL_HALF_WIDTH, options.regions.halfWidth)
     free = {name: value for name, value in changes.items() if f"regionConfig.{name}" not in pinned}
     options = replace(options, nStarPerCell=-1, regions=replace(options.regions, **free))
