@@ -116,8 +116,7 @@ def chooseKernel(
         if best.scatter > WELL_FITTED and best.nBright >= MIN_BRIGHT_REGIONS:
             best, choices = _chooseFamily(best, fit(richFamilyOf(family), True))
             told += choices
-    # Without rejection the fit begins anew, for here a rejecting pass has weighed the pixels.
-    layout.cells.state = best.found.state if best.doReject else None
+    layout.cells.state = best.found.state
     kept = {name: pins[name] for name in ("nStarPerCell", "calculateKernelUncertainty") if name in pins}
     return KernelChoice(_kernelFields(best) | kept, _regionFields(best, layout.options), tuple(told), layout.cells)
 
@@ -191,13 +190,11 @@ class _Layout:
     stamps: Any
     threads: int
 
-    def state(self, family: GaussianFamily, *, isRejecting: bool = True) -> RegionState:
-        """Return the equations for a family; what a usual model cannot explain is rejected, or only weighed with."""
+    def state(self, family: GaussianFamily, *, rejectPixels: bool = True) -> RegionState:
+        """Return the equations for a family; what a usual model cannot explain is rejected."""
         state = self.cells.makeState(family.basis(), self.options, self.threads, self.stamps)
         usual = usualModel(family.images(family.usualDegrees), len(state))
-        state.reject(state.judge(usual), self.options.regions)
-        if not isRejecting:
-            state.fit.unreject(nThreads=self.threads)
+        state.reject(state.judge(usual), replace(self.options.regions, rejectPixels=rejectPixels))
         return state
 
 
@@ -279,7 +276,7 @@ def _fitFamily(
 
     def fit(isRejecting: bool) -> _FamilyFit:
         def stateOf(tried: GaussianFamily) -> RegionState:
-            return layout.state(tried, isRejecting=isRejecting)
+            return layout.state(tried, rejectPixels=isRejecting)
 
         found = chooseModel(stateOf, family, fixed, isThorough)
         state = found.state
