@@ -87,8 +87,10 @@ def _varianceFactors(
     with np.errstate(divide="ignore", invalid="ignore"):
         beta = np.where(moments > 0.0, newMoments / moments, 0.0)
     # Neither part may take more than there is.
-    beta = np.clip(beta, 0.0, newSums / sums)
-    alongX = chebyshev.chebvander((2.0 * np.arange(box.width) + 1.0) / box.width - 1.0, FACTOR_ORDER).T
+    beta = np.asarray(np.clip(beta, 0.0, newSums / sums), dtype=np.float64)
+    alongX: FloatArray = np.asarray(
+        chebyshev.chebvander((2.0 * np.arange(box.width) + 1.0) / box.width - 1.0, FACTOR_ORDER).T, dtype=np.float64
+    )
     gamma = newSums - beta * sums
     return _ofRows(beta, box), _ofRows(gamma, box), alongX, float(np.median(sums))
 
@@ -107,8 +109,8 @@ def _ofRows(values: FloatArray, box: Box) -> FloatArray:
     degrees = [(j, d - j) for d in range(FACTOR_ORDER + 1) for j in range(d + 1)]
     for (j, i), coefficient in zip(degrees, coefficients, strict=True):
         square[j, i] = coefficient
-    factors: FloatArray = chebyshev.chebval((2.0 * np.arange(box.height) + 1.0) / box.height - 1.0, square).T
-    return factors
+    y = (2.0 * np.arange(box.height) + 1.0) / box.height - 1.0
+    return np.asarray(chebyshev.chebval(y, square).T, dtype=np.float64)
 
 
 def _exactVariance(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 from psfmatch.config import KernelOptions
 
@@ -61,7 +62,7 @@ def effortFor(
     isLarge = shape[0] * shape[1] >= LARGE_FIELD
     maxRegions = MANY_REGIONS if isThorough or isLarge else SOME_REGIONS
     isSharp = all(fwhm is not None and fwhm <= SHARP_FWHM for fwhm in fwhms)
-    changes: dict[str, int] = {"maxRegions": min(maxRegions, options.regions.maxRegions)}
+    changes: dict[str, Any] = {"maxRegions": min(maxRegions, options.regions.maxRegions)}
     if isSharp and nStars >= ENOUGH_STARS:
         changes["halfWidth"] = min(SMALL_HALF_WIDTH, options.regions.halfWidth)
     free = {name: value for name, value in changes.items() if f"regionConfig.{name}" not in pinned}

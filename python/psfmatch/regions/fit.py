@@ -120,7 +120,7 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
             nGood=nGood,
         )
     kernelCovariance = backgroundCovariance = None
-    if options.calculateKernelUncertainty:
+    if options.calculateKernelUncertainty and solution.kernelCovariance is not None:
         p = solution.kernel.shape[1]
         parameters = (np.array(images)[:, None] * p + np.arange(p)).ravel()
         kernelCovariance = solution.kernelCovariance[np.ix_(parameters, parameters)]

@@ -149,7 +149,8 @@ class RegionCells(SpatialCellSet):
 
     def _places(self, options: KernelOptions) -> tuple[IntArray, IntArray]:
         regions = self.regionsToFit(options.nStarPerCell)
-        return tuple(np.array([getattr(region, axis) for region in regions], dtype=np.int64) for axis in ("x", "y"))
+        x, y = (np.array([getattr(region, axis) for region in regions], dtype=np.int64) for axis in ("x", "y"))
+        return x, y
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "state": None}

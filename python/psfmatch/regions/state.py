@@ -118,7 +118,8 @@ def readStamps(
     """Cut the regions about middle pixels x, y (parent) out of both images, for kernels of `kernelSize` pixels."""
     x0, y0 = science.xy0
     return _core.RegionStamps(
-        *(stampTuple(image, options.badPlanes()) for image in (template, science)),
+        stampTuple(template, options.badPlanes()),
+        stampTuple(science, options.badPlanes()),
         x - x0,
         y - y0,
         options.regions.halfWidth,
