@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "psfmatch/fit/RegionFit.h"
+#include "psfmatch/fit/RegionResiduals.h"
 #include "regionReference.h"
 
 using namespace psfmatch;
@@ -122,6 +123,40 @@ TEST_CASE("equations follow changes of weights, also where a bright core goes") 
         checkEquations(fit, basis, 10.0 * rounding);
         std::vector<std::int64_t> const counts = fit.weightCounts();
         CHECK(counts[3] == (fit.stamps->usable.row(3) != 0).count());
+    }
+}
+
+TEST_CASE("images that are nearly alike are fitted in float64") {
+    // Gaussians whose widths differ by a hundredth, made orthogonal to nothing: coefficients of a kernel between them
+    // cancel. The sums are of columns in float64, 1e-12; the model is convolved in float32.
+    KernelBasis const basis = renormalize(makeAlardLuptonBasis(4, {1.0, 1.01, 1.02}, {2, 2, 2}));
+    RegionFit fit = makeRegionFit(cut(makeField(9)), prepare(basis), {});
+    REQUIRE(fit.exactBasis != nullptr);
+    CHECK(fit.columns.size() == 0);
+    checkEquations(fit, basis, 1e-11);
+    RegionFlags const cores = brightPixels(fit, 60.0F);
+    CHECK(reweigh(fit, fit.variance * 1.2F, &cores, {}));
+    checkEquations(fit, basis, 1e-11);
+    RegionFit const usual = makeRegionFit(cut(makeField(9)), prepare(simulate::smallBasis()), {});
+    CHECK(usual.exactBasis == nullptr);
+    // What large coefficients make of the pixels is what they make of the equations.
+    RowMatrix coefficients = RowMatrix::Zero(fit.size(), basis.size());
+    coefficients.col(0).setConstant(1e5);
+    coefficients.col(6).setConstant(-2e5);
+    coefficients.col(12).setConstant(1e5);
+    Eigen::VectorXd const backgrounds = Eigen::VectorXd::Constant(fit.size(), 3.0);
+    RegionResiduals const residuals = judge(fit, coefficients, backgrounds, {});
+    for (Index k = 0; k < fit.size(); ++k) {
+        CAPTURE(k);
+        Index const m = basis.size() + 1;
+        Eigen::VectorXd values(m);
+        values << coefficients.row(k).transpose(), backgrounds[k];
+        Eigen::MatrixXd const matrix = Eigen::Map<RowMatrix const>(fit.equations.matrices.row(k).data(), m, m);
+        double const chiSquare = values.dot(matrix * values) - 2.0 * fit.equations.rightHandSides.row(k).dot(values) +
+                                 fit.equations.squares[k];
+        Eigen::ArrayXd const left = (residuals.pull.row(k) * residuals.variance.row(k).sqrt()).cast<double>();
+        double const byPixels = (fit.weights.row(k).cast<double>().transpose() * left.square()).sum();
+        CHECK(chiSquare == doctest::Approx(byPixels).epsilon(1e-3));
     }
 }
 
