@@ -91,7 +91,7 @@ std::vector<double> lostWeights(MaskedImageView const& templateImage, MaskPixel 
         return std::max(area / static_cast<double>(box.width * box.height), light / (alongX.sum() * alongY.sum()));
     };
     auto const count = static_cast<Index>(boxes.size());
-    parallelFor((count + boxesPerItem - 1) / boxesPerItem, execution, [&](Index item, int) {
+    parallelForBrief((count + boxesPerItem - 1) / boxesPerItem, execution, [&](Index item, int) {
         Index const end = std::min(count, (item + 1) * boxesPerItem);
         for (Index i = item * boxesPerItem; i < end; ++i) {
             lost[static_cast<std::size_t>(i)] = assess(boxes[static_cast<std::size_t>(i)]);

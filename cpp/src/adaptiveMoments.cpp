@@ -207,7 +207,7 @@ std::vector<SecondMoments> adaptiveMoments(ConstImageView<double> const& stamps,
                                     "x" + std::to_string(height));
     }
     std::vector<SecondMoments> moments(x.size());
-    parallelFor((n + objectsPerItem - 1) / objectsPerItem, execution, [&](Index item, int) {
+    parallelForBrief((n + objectsPerItem - 1) / objectsPerItem, execution, [&](Index item, int) {
         for (Index i = item * objectsPerItem; i < std::min(n, (item + 1) * objectsPerItem); ++i) {
             auto const k = static_cast<std::size_t>(i);
             Stamp const stamp{stamps.data() + i * stamps.outerStride(), height, width};

@@ -100,6 +100,18 @@ ValueAndVariance statisticOf(std::vector<float> const& values, SuperPixelStatist
     return {statistic == SuperPixelStatistic::median ? median : median + shift, variance / used};
 }
 
+struct alignas(cacheLine) SampleSpace {
+    std::vector<float> samples;
+};
+
+Index mostSamples(std::vector<Index> const& edges, Index step) {
+    Index most = 0;
+    for (std::size_t i = 0; i + 1 < edges.size(); ++i) {
+        most = std::max(most, (edges[i + 1] - edges[i] + step - 1) / step);
+    }
+    return most;
+}
+
 template <typename IsBadAt>
 SuperPixels measure(ConstImageView<float> const& image, SuperPixelControl const& control, Execution const& execution,
                     IsBadAt const& isBadAt) {
@@ -108,9 +120,13 @@ SuperPixels measure(ConstImageView<float> const& image, SuperPixelControl const&
     auto const ny = static_cast<Index>(control.edgesY.size()) - 1;
     auto const nx = static_cast<Index>(control.edgesX.size()) - 1;
     SuperPixels result{OwnedImage<double>(ny, nx), OwnedImage<double>(ny, nx)};
-    std::vector<std::vector<float>> scratch(static_cast<std::size_t>(workerCount(ny, execution)));
-    parallelFor(ny, execution, [&](Index j, int worker) {
-        std::vector<float>& samples = scratch[static_cast<std::size_t>(worker)];
+    // The largest, made here: memory that a thread asks for itself is fresh and must be cleared by the system first.
+    std::size_t const most = static_cast<std::size_t>(mostSamples(control.edgesX, control.stepX) *
+                                                      mostSamples(control.edgesY, control.stepY));
+    std::vector<SampleSpace> scratch(static_cast<std::size_t>(workerCount(ny, execution)),
+                                     SampleSpace{std::vector<float>(most)});
+    parallelForBrief(ny, execution, [&](Index j, int worker) {
+        std::vector<float>& samples = scratch[static_cast<std::size_t>(worker)].samples;
         Index const* const edgeX = control.edgesX.data();
         Index const* const edgeY = control.edgesY.data() + j;
         for (Index i = 0; i < nx; ++i) {
@@ -196,7 +212,7 @@ void subtractSurface(ConstImageView<float> const& image, OwnedImage<float> const
                                     std::to_string(width) + "x" + std::to_string(height));
     }
     Index const n = rows.cols();
-    parallelFor((height + rowsPerItem - 1) / rowsPerItem, execution, [&](Index item, int) {
+    parallelForBrief((height + rowsPerItem - 1) / rowsPerItem, execution, [&](Index item, int) {
         std::array<float, blockWidth> surface;
         for (Index x0 = 0; x0 < width; x0 += blockWidth) {
             Index const count = std::min(blockWidth, width - x0);

@@ -39,7 +39,7 @@ struct Planes {
 
 template <typename Body>
 void forRows(Index height, Execution const& execution, Body const& body) {
-    parallelFor((height + rowsPerItem - 1) / rowsPerItem, execution, [&](Index item, int) {
+    parallelForBrief((height + rowsPerItem - 1) / rowsPerItem, execution, [&](Index item, int) {
         for (Index y = item * rowsPerItem; y < std::min(height, (item + 1) * rowsPerItem); ++y) {
             body(y);
         }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <mutex>
 #include <stdexcept>
@@ -12,6 +13,11 @@
 namespace psfmatch {
 
 namespace {
+
+// Work below this is not shared: starting threads takes about a fifth of it.
+constexpr double leastSeconds = 3e-4;
+// Brief items are judged by the first ones when these have taken so long.
+constexpr double tellingSeconds = 3e-5;
 
 // Joins on every way out, a failure to start a thread included (std::jthread is not everywhere yet).
 struct ThreadGroup {
@@ -26,6 +32,63 @@ struct ThreadGroup {
     std::vector<std::thread> threads;
 };
 
+void share(Index count, Execution const& execution, std::function<void(Index, int)> const& body, bool areBrief) {
+    int const nWorkers = workerCount(count, execution);
+    std::atomic<Index> next{0};
+    std::atomic<bool> failed{false};
+    std::exception_ptr firstError;
+    std::mutex errorMutex;
+
+    // Does the next item; false where none is left.
+    auto const step = [&](int worker) {
+        try {
+            Index const item =
+                failed.load(std::memory_order_relaxed) ? count : next.fetch_add(1, std::memory_order_relaxed);
+            if (item >= count) {
+                return false;
+            }
+            body(item, worker);
+            if (worker == 0 && execution.poll) {
+                execution.poll();
+            }
+            return true;
+        } catch (...) {
+            std::lock_guard const lock(errorMutex);
+            if (!firstError) {
+                firstError = std::current_exception();
+            }
+            failed.store(true, std::memory_order_relaxed);
+            return false;
+        }
+    };
+
+    bool isLeft = true;
+    if (areBrief && nWorkers > 1) {
+        auto const start = std::chrono::steady_clock::now();
+        for (Index nDone = 1; (isLeft = step(0)); ++nDone) {
+            std::chrono::duration<double> const spent = std::chrono::steady_clock::now() - start;
+            double const left = spent.count() / static_cast<double>(nDone) * static_cast<double>(count - nDone);
+            if (spent.count() > tellingSeconds && left > leastSeconds) {
+                break;
+            }
+        }
+    }
+    if (isLeft) {
+        ThreadGroup group(nWorkers - 1);
+        for (int worker = 1; worker < nWorkers; ++worker) {
+            group.threads.emplace_back([&step, worker] {
+                while (step(worker)) {
+                }
+            });
+        }
+        while (step(0)) {
+        }
+    }
+    if (firstError) {
+        std::rethrow_exception(firstError);
+    }
+}
+
 }  // namespace
 
 int workerCount(Index count, Execution const& execution) {
@@ -37,43 +100,11 @@ int workerCount(Index count, Execution const& execution) {
 }
 
 void parallelFor(Index count, Execution const& execution, std::function<void(Index, int)> const& body) {
-    int const nWorkers = workerCount(count, execution);
-    std::atomic<Index> next{0};
-    std::atomic<bool> failed{false};
-    std::exception_ptr firstError;
-    std::mutex errorMutex;
+    share(count, execution, body, false);
+}
 
-    auto work = [&](int worker) {
-        try {
-            while (!failed.load(std::memory_order_relaxed)) {
-                Index const item = next.fetch_add(1, std::memory_order_relaxed);
-                if (item >= count) {
-                    return;
-                }
-                body(item, worker);
-                if (worker == 0 && execution.poll) {
-                    execution.poll();
-                }
-            }
-        } catch (...) {
-            std::lock_guard const lock(errorMutex);
-            if (!firstError) {
-                firstError = std::current_exception();
-            }
-            failed.store(true, std::memory_order_relaxed);
-        }
-    };
-
-    {
-        ThreadGroup group(nWorkers - 1);
-        for (int worker = 1; worker < nWorkers; ++worker) {
-            group.threads.emplace_back(work, worker);
-        }
-        work(0);
-    }
-    if (firstError) {
-        std::rethrow_exception(firstError);
-    }
+void parallelForBrief(Index count, Execution const& execution, std::function<void(Index, int)> const& body) {
+    share(count, execution, body, true);
 }
 
 }  // namespace psfmatch

@@ -181,7 +181,7 @@ FoundSources sourcesOf(Detected detected, SourceControl const& control, Tiling c
     auto const count = static_cast<Index>(footprints.firstRun.size()) - 1;
     Index const nItems = (count + footprintsPerItem - 1) / footprintsPerItem;
     std::vector<std::vector<Source>> parts(static_cast<std::size_t>(nItems));
-    parallelFor(nItems, execution, [&](Index item, int) {
+    parallelForBrief(nItems, execution, [&](Index item, int) {
         for (Index i = item * footprintsPerItem; i < std::min(count, (item + 1) * footprintsPerItem); ++i) {
             auto const f = static_cast<std::size_t>(i);
             auto const part = [f](auto const& values, std::vector<std::size_t> const& first) {
@@ -216,13 +216,13 @@ FoundSourcesOfBothSigns findSources(ConstImageView<float> const& image, ConstIma
     Index const nColumns = tiling.columns();
     Index const nTiles = tiling.rows() * nColumns;
     std::vector<DetectedOfBothSigns> tiles(static_cast<std::size_t>(nTiles));
+    // Made here: memory that a thread asks for itself is fresh and must be cleared by the system first.
     std::vector<std::unique_ptr<TileSearch>> searches(static_cast<std::size_t>(workerCount(nTiles, execution)));
+    for (auto& search : searches) {
+        search = std::make_unique<TileSearch>(image, variance, filled, control);
+    }
     parallelFor(nTiles, execution, [&](Index tile, int worker) {
-        auto& search = searches[static_cast<std::size_t>(worker)];
-        if (search == nullptr) {
-            search = std::make_unique<TileSearch>(image, variance, filled, control);
-        }
-        tiles[static_cast<std::size_t>(tile)] = search->search(tiling.box(tile));
+        tiles[static_cast<std::size_t>(tile)] = searches[static_cast<std::size_t>(worker)]->search(tiling.box(tile));
     });
     searches.clear();
     DetectedOfBothSigns all;
@@ -258,11 +258,11 @@ OwnedImage<float> smoothedSamples(ConstImageView<float> const& image, FilledPixe
     Index const nColumns = nSamples(image.cols(), columnStep);
     OwnedImage<float> samples = OwnedImage<float>::Constant(nRows, nColumns, nan);
     std::vector<std::unique_ptr<RowSmoother>> smoothers(static_cast<std::size_t>(workerCount(nRows, execution)));
-    parallelFor(nRows, execution, [&](Index row, int worker) {
+    for (auto& smoother : smoothers) {
+        smoother = std::make_unique<RowSmoother>(image, filled, profile, SmoothedPlane::image);
+    }
+    parallelForBrief(nRows, execution, [&](Index row, int worker) {
         auto& smoother = smoothers[static_cast<std::size_t>(worker)];
-        if (smoother == nullptr) {
-            smoother = std::make_unique<RowSmoother>(image, filled, profile, SmoothedPlane::image);
-        }
         Index const y = place(row, rowStep, image.rows());
         if (y < radius || y >= image.rows() - radius) {
             return;

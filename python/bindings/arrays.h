@@ -8,6 +8,7 @@
 #include <pybind11/pybind11.h>
 
 #include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,10 @@ namespace psfmatch::python {
 namespace py = pybind11;
 
 using DoubleArray = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+inline std::span<double const> spanOf(DoubleArray const& values) {
+    return {values.data(), static_cast<std::size_t>(values.size())};
+}
 
 template <typename Pixel>
 Index checkedStride(py::array const& array, char const* name) {

@@ -8,22 +8,12 @@
 
 namespace psfmatch::python {
 
-namespace {
-
-std::span<double const> spanOf(Eigen::VectorXd const& vector) {
-    return {vector.data(), static_cast<std::size_t>(vector.size())};
-}
-
-}  // namespace
-
 void bindFinish(py::module_& module) {
     module.def(
         "kernelCoefficients",
         [](DoubleArray const& parameters, SpatialFunction const& spatial, DoubleArray const& x, DoubleArray const& y) {
             LinearCombinationKernel const kernel{{}, spatial, matrixOf(parameters, "parameters")};
-            Eigen::VectorXd const xs = vectorOf(x, "x");
-            Eigen::VectorXd const ys = vectorOf(y, "y");
-            return arrayOf(coefficientsAt(kernel, spanOf(xs), spanOf(ys)));
+            return arrayOf(withoutLock([&] { return coefficientsAt(kernel, spanOf(x), spanOf(y)); }));
         },
         py::arg("parameters"), py::arg("spatial"), py::arg("x"), py::arg("y"));
     module.def(
@@ -31,12 +21,10 @@ void bindFinish(py::module_& module) {
         [](DoubleArray const& basis, DoubleArray const& parameters, SpatialFunction const& spatial,
            DoubleArray const& x, DoubleArray const& y) {
             LinearCombinationKernel const kernel{basisOf(basis), spatial, matrixOf(parameters, "parameters")};
-            Eigen::VectorXd const xs = vectorOf(x, "x");
-            Eigen::VectorXd const ys = vectorOf(y, "y");
             KernelBasis images;
             {
                 py::gil_scoped_release const release;
-                images = kernelImages(kernel, spanOf(xs), spanOf(ys));
+                images = kernelImages(kernel, spanOf(x), spanOf(y));
             }
             return arrayOf(images);
         },

@@ -151,7 +151,7 @@ void bindSystem(py::module_& module) {
         .def(
             "at",
             [](ThreadedSystem const& self, SpatialSolution const& solution) {
-                StampValues const values = self.system.at(solution);
+                StampValues const values = withoutLock([&] { return self.system.at(solution); });
                 return py::make_tuple(rowsOf(values.coefficients), arrayOf(values.backgrounds));
             },
             py::arg("solution"))

@@ -320,8 +320,9 @@ void bindQuality(py::module_& module) {
             if (stamp.ndim() != 2) {
                 throw py::value_error("a stamp has two dimensions");
             }
-            Centroid const found = windowedCentroid(
-                {stamp.data(), stamp.shape(0), stamp.shape(1), Eigen::OuterStride<>(stamp.shape(1))}, sigma, nPasses);
+            ConstImageView<double> const pixels(stamp.data(), stamp.shape(0), stamp.shape(1),
+                                                Eigen::OuterStride<>(stamp.shape(1)));
+            Centroid const found = withoutLock([&] { return windowedCentroid(pixels, sigma, nPasses); });
             return py::make_tuple(found.x, found.y);
         },
         py::arg("stamp"), py::kw_only(), py::arg("sigma"), py::arg("nPasses"));

@@ -4,6 +4,7 @@
 #include "module.h"
 #include "psfmatch/background.h"
 #include "psfmatch/badPixels.h"
+#include "psfmatch/image/SkySurface.h"
 #include "psfmatch/sources.h"
 
 namespace psfmatch::python {
@@ -28,6 +29,54 @@ py::array_t<float> arrayOfFloats(OwnedImage<float> const& image) {
 
 OwnedImage<float> copyOf(py::array const& array, char const* name) {
     return viewOf<float>(array, name);
+}
+
+SkyGrid gridOf(py::array const& values, py::array const& variances, std::vector<Index> edgesX,
+               std::vector<Index> edgesY) {
+    return {viewOf<double>(values, "values"), viewOf<double>(variances, "variances"), std::move(edgesX),
+            std::move(edgesY)};
+}
+
+void bindSkySurface(py::module_& module) {
+    py::native_enum<SkyCurve>(module, "SkyCurve", "enum.Enum")
+        .value("CONSTANT", SkyCurve::constant)
+        .value("LINEAR", SkyCurve::linear)
+        .value("NATURAL_SPLINE", SkyCurve::naturalSpline)
+        .value("AKIMA_SPLINE", SkyCurve::akimaSpline)
+        .finalize();
+    module.def(
+        "skySurface",
+        [](py::array const& values, py::array const& variances, std::vector<Index> edgesX, std::vector<Index> edgesY,
+           int order, bool isWeighted, SkyCurve alongX, SkyCurve alongY) {
+            SkyGrid const grid = gridOf(values, variances, std::move(edgesX), std::move(edgesY));
+            SkySurface const surface =
+                withoutLock([&] { return skySurface(grid, {order, isWeighted, alongX, alongY}); });
+            return py::make_tuple(arrayOfFloats(surface.rows), arrayOfFloats(surface.columns));
+        },
+        py::arg("values"), py::arg("variances"), py::arg("edgesX"), py::arg("edgesY"), py::kw_only(),
+        py::arg("order") = -1, py::arg("isWeighted") = false, py::arg("alongX") = SkyCurve::linear,
+        py::arg("alongY") = SkyCurve::linear);
+    module.def(
+        "skyAt",
+        [](py::array const& values, py::array const& variances, std::vector<Index> edgesX, std::vector<Index> edgesY,
+           DoubleArray const& x, DoubleArray const& y, int order, bool isWeighted, SkyCurve alongX, SkyCurve alongY) {
+            SkyGrid const grid = gridOf(values, variances, std::move(edgesX), std::move(edgesY));
+            auto const xs = spanOf(x);
+            auto const ys = spanOf(y);
+            auto const sky = withoutLock([&] { return skyAt(grid, {order, isWeighted, alongX, alongY}, xs, ys); });
+            return py::array_t<double>(static_cast<py::ssize_t>(sky.size()), sky.data());
+        },
+        py::arg("values"), py::arg("variances"), py::arg("edgesX"), py::arg("edgesY"), py::arg("x"), py::arg("y"),
+        py::kw_only(), py::arg("order") = -1, py::arg("isWeighted") = false, py::arg("alongX") = SkyCurve::linear,
+        py::arg("alongY") = SkyCurve::linear);
+    module.def(
+        "skyLevel",
+        [](py::array const& rows, py::array const& columns, Index step) {
+            auto const factors = copyOf(rows, "rows");
+            auto const functions = copyOf(columns, "columns");
+            return withoutLock([&] { return skyLevel(factors, functions, step); });
+        },
+        py::arg("rows"), py::arg("columns"), py::kw_only(), py::arg("step"));
 }
 
 }  // namespace
@@ -137,6 +186,7 @@ void bindSources(py::module_& module) {
             return output;
         },
         py::arg("image"), py::arg("rows"), py::arg("columns"), py::kw_only(), py::arg("nThreads") = 1);
+    bindSkySurface(module);
 }
 
 }  // namespace psfmatch::python

@@ -22,10 +22,6 @@ namespace {
 
 using RunArray = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
 
-std::span<double const> spanOf(DoubleArray const& values) {
-    return {values.data(), static_cast<std::size_t>(values.size())};
-}
-
 // Columns (n, count) of records that are nothing but `count` doubles.
 template <typename Record>
 py::array_t<double> columnsOf(std::vector<Record> const& records) {
@@ -240,7 +236,8 @@ void bindMeasurements(py::module_& module) {
     module.def(
         "bitsNear",
         [](py::array const& mask, DoubleArray const& x, DoubleArray const& y, Index radius) {
-            return numbersOf(bitsNear(viewOf<MaskPixel>(mask, "mask"), spanOf(x), spanOf(y), radius));
+            auto const pixels = viewOf<MaskPixel>(mask, "mask");
+            return numbersOf(withoutLock([&] { return bitsNear(pixels, spanOf(x), spanOf(y), radius); }));
         },
         py::arg("mask"), py::arg("x"), py::arg("y"), py::arg("radius"));
     module.def(
@@ -285,9 +282,11 @@ void bindStars(py::module_& module) {
     module.def(
         "fitLinear",
         [](DoubleArray const& terms, DoubleArray const& values, py::object const& variances) {
-            LinearFit const fit = fitLinear(
-                matrixOf(terms, "terms"), matrixOf(values, "values"),
-                variances.is_none() ? Eigen::MatrixXd() : matrixOf(py::cast<DoubleArray>(variances), "variances"));
+            auto const matrix = matrixOf(terms, "terms");
+            auto const sides = matrixOf(values, "values");
+            auto const spreads =
+                variances.is_none() ? Eigen::MatrixXd() : matrixOf(py::cast<DoubleArray>(variances), "variances");
+            LinearFit const fit = withoutLock([&] { return fitLinear(matrix, sides, spreads); });
             return py::make_tuple(python::arrayOf(fit.coefficients), python::arrayOf(fit.errors));
         },
         py::arg("terms"), py::arg("values"), py::arg("variances") = py::none());
@@ -297,7 +296,7 @@ void bindStars(py::module_& module) {
             auto const arrayed = [](DoubleArray const& values) {
                 return Eigen::Map<Eigen::ArrayXd const>(values.data(), values.size());
             };
-            return excessVariance(arrayed(squares), arrayed(variances), nParameters);
+            return withoutLock([&] { return excessVariance(arrayed(squares), arrayed(variances), nParameters); });
         },
         py::arg("squares"), py::arg("variances"), py::arg("nParameters"));
 }

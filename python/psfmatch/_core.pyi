@@ -439,6 +439,38 @@ def subtractSurface(
     nThreads: int = 1,
 ) -> npt.NDArray[np.float32]: ...
 
+class SkyCurve(enum.Enum):
+    CONSTANT = ...
+    LINEAR = ...
+    NATURAL_SPLINE = ...
+    AKIMA_SPLINE = ...
+
+def skySurface(
+    values: FloatArray,
+    variances: FloatArray,
+    edgesX: Sequence[int],
+    edgesY: Sequence[int],
+    *,
+    order: int = -1,
+    isWeighted: bool = False,
+    alongX: SkyCurve = ...,
+    alongY: SkyCurve = ...,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
+def skyAt(
+    values: FloatArray,
+    variances: FloatArray,
+    edgesX: Sequence[int],
+    edgesY: Sequence[int],
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    order: int = -1,
+    isWeighted: bool = False,
+    alongX: SkyCurve = ...,
+    alongY: SkyCurve = ...,
+) -> FloatArray: ...
+def skyLevel(rows: npt.NDArray[np.float32], columns: npt.NDArray[np.float32], *, step: int) -> float: ...
+
 # --- fit: equations and the spatial system
 class StampEquations:
     def __init__(

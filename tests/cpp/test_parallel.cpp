@@ -13,6 +13,7 @@
 using psfmatch::Execution;
 using psfmatch::Index;
 using psfmatch::parallelFor;
+using psfmatch::parallelForBrief;
 using psfmatch::workerCount;
 
 TEST_CASE("every item runs exactly once, on a worker within range") {
@@ -95,5 +96,37 @@ TEST_CASE("the poll runs on the calling thread and may throw") {
         CHECK(onCaller);
         CHECK(polls == 2);
         CHECK(done < 100000);
+    }
+}
+
+TEST_CASE("brief items: all of them, on few threads where little is to do") {
+    auto const caller = std::this_thread::get_id();
+    for (int const nThreads : {1, 2, 7}) {
+        std::vector<int> calls(1000, 0);
+        bool onCaller = true;
+        parallelForBrief(10, {nThreads, {}}, [&](Index item, int worker) {
+            ++calls[static_cast<std::size_t>(item)];
+            onCaller = onCaller && worker == 0 && std::this_thread::get_id() == caller;
+        });
+        CHECK(onCaller);
+        std::atomic<int> others{0};
+        parallelForBrief(1000, {nThreads, {}}, [&](Index item, int worker) {
+            ++calls[static_cast<std::size_t>(item)];
+            others += worker > 0 ? 1 : 0;
+            std::this_thread::sleep_for(std::chrono::microseconds(20));
+        });
+        CHECK((others > 0) == (nThreads > 1));
+        for (std::size_t item = 0; item < calls.size(); ++item) {
+            CHECK(calls[item] == (item < 10 ? 2 : 1));
+        }
+        auto const fail = [&] {
+            parallelForBrief(1000, {nThreads, {}}, [](Index item, int) {
+                std::this_thread::sleep_for(std::chrono::microseconds(20));
+                if (item == 100) {
+                    throw std::runtime_error("item 100");
+                }
+            });
+        };
+        CHECK_THROWS_WITH_AS(fail(), "item 100", std::runtime_error);
     }
 }

@@ -103,6 +103,7 @@ headerGroups = [
         "BrightPixels",
         "LeastSquares",
         "SkyNoise",
+        "SkySurface",
         "SourceResiduals",
         "WindowedCentroid",
         "convolve",

@@ -3,11 +3,16 @@
 // own results, the number of threads never changes a bit of them.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 
 #include "psfmatch/types.h"
 
 namespace psfmatch {
+
+// Bytes that processors exchange at once: scratch space of two workers lies no nearer, or each would wait for the
+// other.
+inline constexpr std::size_t cacheLine = 64;
 
 struct Execution {
     int nThreads = 1;
@@ -19,7 +24,11 @@ struct Execution {
 // The first exception thrown by any item, or by poll, ends the work and is rethrown to the caller.
 void parallelFor(Index count, Execution const& execution, std::function<void(Index, int)> const& body);
 
-// Number of workers that parallelFor uses for `count` items.
+// The same for many items of less than about a third of a millisecond each: the calling thread begins alone, and starts
+// the others only if what is left takes longer than that pays for.
+void parallelForBrief(Index count, Execution const& execution, std::function<void(Index, int)> const& body);
+
+// Number of workers that both use for `count` items.
 [[nodiscard]] int workerCount(Index count, Execution const& execution);
 
 }  // namespace psfmatch

@@ -52,7 +52,7 @@ float weightOf(RegionFit const& fit, Index k, Index x, float variance) {
     return counts ? std::min(1.0F / variance, std::numeric_limits<float>::max()) : 0.0F;
 }
 
-struct WeightSpace {
+struct alignas(cacheLine) WeightSpace {
     detail::ProductSpace products;
     std::vector<Index> pixels;
     std::vector<float> weights;
@@ -87,7 +87,7 @@ void followWeights(detail::RegionFunctions const& functions, RegionFit& fit, Ind
 void followAll(RegionFit& fit, Execution const& execution) {
     detail::RegionFunctions const functions = detail::chooseRegionFunctions(fit.instructionSet);
     std::vector<WeightSpace> spaces(static_cast<std::size_t>(workerCount(fit.size(), execution)));
-    parallelFor(fit.size(), execution, [&](Index k, int worker) {
+    parallelForBrief(fit.size(), execution, [&](Index k, int worker) {
         followWeights(functions, fit, k, spaces[static_cast<std::size_t>(worker)]);
     });
 }

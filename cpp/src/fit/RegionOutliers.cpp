@@ -189,7 +189,7 @@ std::vector<Index> variableRegions(RegionResiduals const& residuals, double thre
     Index const n = residuals.size();
     std::vector<double> powers(static_cast<std::size_t>(n));
     std::vector<double> products(static_cast<std::size_t>(n));
-    parallelFor(n, execution, [&](Index k, int) {
+    parallelForBrief(n, execution, [&](Index k, int) {
         double power = 0.0;
         double product = 0.0;
         for (Index x = 0; x < residuals.shape.size(); ++x) {
@@ -277,7 +277,7 @@ RegionFlags findOutliers(RegionResiduals const& residuals, OutlierControl const&
         std::vector<std::uint8_t> flags;
     };
     std::vector<Space> spaces(static_cast<std::size_t>(workerCount(std::max<Index>(n, 1), execution)));
-    parallelFor(n, execution, [&](Index k, int worker) {
+    parallelForBrief(n, execution, [&](Index k, int worker) {
         Space& space = spaces[static_cast<std::size_t>(worker)];
         space.count.resize(static_cast<std::size_t>(shape.size()));
         for (Index x = 0; x < shape.size(); ++x) {
@@ -301,7 +301,7 @@ RegionFlags findOutliers(RegionResiduals const& residuals, OutlierControl const&
         samples[static_cast<std::size_t>(light)] = takeSamples(classes[static_cast<std::size_t>(light)], smoothed);
     });
     std::array<std::array<ClassSpread, nClasses>, 2> measured{};
-    parallelFor(static_cast<Index>(2 * nClasses), execution, [&](Index item, int) {
+    parallelForBrief(static_cast<Index>(2 * nClasses), execution, [&](Index item, int) {
         auto const number = static_cast<std::size_t>(item) % nClasses;
         auto const light = static_cast<std::size_t>(item) / nClasses;
         measured[light][number] = measure(samples[light], number);
@@ -311,7 +311,7 @@ RegionFlags findOutliers(RegionResiduals const& residuals, OutlierControl const&
     auto const usualNear = usualSpreads(samples[1], measured[1]);
     RegionFlags outliers{shape, RegionBytes(n, shape.size())};
     auto const threshold = static_cast<float>(control.threshold);
-    parallelFor(n, execution, [&](Index k, int worker) {
+    parallelForBrief(n, execution, [&](Index k, int worker) {
         bool any = false;
         for (Index x = 0; x < shape.size(); ++x) {
             float const limit =

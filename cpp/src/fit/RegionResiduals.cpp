@@ -25,7 +25,7 @@ constexpr double sigmaPerDeviation = 1.4826;
 // A region's sky may lie so many spreads above the others': in a crowd the median is light.
 constexpr double crowdSpreads = 3.0;
 
-struct JudgeSpace {
+struct alignas(cacheLine) JudgeSpace {
     std::vector<float> kernel;
     std::vector<float> coefficients;
     std::vector<float> model;
@@ -164,7 +164,7 @@ RegionResiduals judge(RegionFit const& fit, RowMatrix const& coefficients, Eigen
                            RegionValues(nRegions, shape.size()), RegionBytes(nRegions, shape.size())};
     std::vector<double> skies(static_cast<std::size_t>(nRegions));
     std::vector<JudgeSpace> spaces(static_cast<std::size_t>(workerCount(nRegions, execution)));
-    parallelFor(nRegions, execution, [&](Index k, int worker) {
+    parallelForBrief(nRegions, execution, [&](Index k, int worker) {
         JudgeSpace& space = spaces[static_cast<std::size_t>(worker)];
         auto const n = static_cast<int>(fit.nImages);
         space.model.resize(nPixels);
@@ -210,7 +210,7 @@ RegionResiduals judge(RegionFit const& fit, RowMatrix const& coefficients, Eigen
     std::vector<double> sorted = skies;
     double const middle = medianOf(std::span(sorted));
     double const highest = middle + crowdSpreads * robustSpread(skies, middle);
-    parallelFor(nRegions, execution, [&](Index k, int) {
+    parallelForBrief(nRegions, execution, [&](Index k, int) {
         double const ownSky = stamps.templateSky * coefficients.row(k).dot(fit.imageSums);
         double const sky = std::min(skies[static_cast<std::size_t>(k)], highest) - ownSky;
         auto signal = result.signal.row(k);

@@ -191,7 +191,7 @@ RegionStamps readRegionStamps(MaskedImageView const& templateImage, MaskedImageV
     pixelwise.constantVariance = false;
     pixelwise.growTemplateBad = control.growTemplateBad;
     std::vector<detail::PreparedStamp> prepared(static_cast<std::size_t>(workerCount(nRegions, execution)));
-    parallelFor(nRegions, execution, [&](Index k, int worker) {
+    parallelForBrief(nRegions, execution, [&](Index k, int worker) {
         detail::PreparedStamp& stamp = prepared[static_cast<std::size_t>(worker)];
         Index const x0 = x[static_cast<std::size_t>(k)] - marginX;
         Index const y0 = y[static_cast<std::size_t>(k)] - marginY;
@@ -211,7 +211,7 @@ Eigen::VectorXd tileLight(MaskedImageView const& image, MaskPixel badBits, std::
     constexpr std::size_t fewest = 16;
     requirePositions(image, x, y, halfWidth, halfWidth, "the tile");
     Eigen::VectorXd light(static_cast<Index>(x.size()));
-    parallelFor(light.size(), execution, [&](Index k, int) {
+    parallelForBrief(light.size(), execution, [&](Index k, int) {
         std::vector<float> pixels;
         std::vector<float> variances;
         auto const tile = static_cast<std::size_t>(k);

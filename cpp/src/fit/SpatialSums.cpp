@@ -153,7 +153,7 @@ void addMatrices(std::vector<double const*> const& matrices, Eigen::Ref<RowMatri
             firstRows.push_back(row + 1);
         }
     }
-    parallelFor(static_cast<Index>(firstRows.size()) - 1, execution, [&](Index item, int) {
+    parallelForBrief(static_cast<Index>(firstRows.size()) - 1, execution, [&](Index item, int) {
         Index const begin = firstRows[static_cast<std::size_t>(item)];
         Index const end = firstRows[static_cast<std::size_t>(item) + 1];
         RowMatrix packed(std::min(blockSize, nStamps), triangleSize(end) - triangleSize(begin));

@@ -134,7 +134,7 @@ SpatialSystem::SpatialSystem(StampEquations const& equations, VectorXd const& x,
         folds_.push_back({first, end, none});
         first = end;
     }
-    parallelFor(nFolds, execution, [&](Index item, int) {
+    parallelForBrief(nFolds, execution, [&](Index item, int) {
         Fold& fold = folds_[static_cast<std::size_t>(item)];
         for (Index k = fold.first; k < fold.end; ++k) {
             packTriangle(equations.matrices.row(order_[static_cast<std::size_t>(k)]).data(), m, 0, m,
@@ -281,7 +281,7 @@ StampValues SpatialSystem::heldOut(SpatialModelOptions const& options, Execution
     Prepared const model = prepare(options);
     StampValues values{RowMatrix(size(), basis_.size()), VectorXd(size()), VectorXd(size())};
     std::vector<Workspace> workspaces(static_cast<std::size_t>(workerCount(nFolds(), execution)));
-    parallelFor(nFolds(), execution, [&](Index item, int worker) {
+    parallelForBrief(nFolds(), execution, [&](Index item, int worker) {
         Fold const& fold = folds_[static_cast<std::size_t>(item)];
         Index const count = fold.end - fold.first;
         if (count == 0) {
@@ -322,7 +322,7 @@ VectorXd SpatialSystem::chiSquares(Eigen::Ref<RowMatrix const> const& coefficien
                                     " stamps with " + std::to_string(basis_.size()) + " images");
     }
     VectorXd values(size());
-    parallelFor((size() + stampsPerItem - 1) / stampsPerItem, execution, [&](Index item, int) {
+    parallelForBrief((size() + stampsPerItem - 1) / stampsPerItem, execution, [&](Index item, int) {
         for (Index k = item * stampsPerItem; k < std::min(size(), (item + 1) * stampsPerItem); ++k) {
             Index const stamp = order_[static_cast<std::size_t>(k)];
             values[stamp] = chiSquare(k, coefficients.row(stamp).data(), backgrounds[stamp]);

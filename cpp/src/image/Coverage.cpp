@@ -98,7 +98,7 @@ PixelCoverage countCoverage(MaskedImageView const& first, MaskPixel firstBadBits
     }
     Index const nItems = (height + rowsPerItem - 1) / rowsPerItem;
     std::vector<StripCoverage> strips(static_cast<std::size_t>(nItems));
-    parallelFor(nItems, execution, [&](Index item, int) {
+    parallelForBrief(nItems, execution, [&](Index item, int) {
         for (Index y = item * rowsPerItem; y < std::min(height, (item + 1) * rowsPerItem); ++y) {
             addRow(RowPointers(first, y), firstBadBits, RowPointers(second, y), secondBadBits, y, width,
                    strips[static_cast<std::size_t>(item)]);

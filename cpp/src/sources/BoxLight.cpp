@@ -15,11 +15,13 @@ std::vector<BoxLight> boxLight(MaskedImageView const& image, MaskPixel badBits, 
                                     std::to_string(control.skyRing) + " beside it");
     }
     std::vector<BoxLight> found(x.size());
-    detail::forEachStar(x.size(), execution, [&](std::size_t i) {
+    Index const side = 2 * (control.halfBox + control.skyRing) + 1;
+    std::vector<double> const ring(static_cast<std::size_t>(side * side));
+    detail::forEachStar(x.size(), execution, ring, [&](std::size_t i, std::vector<double>& beside) {
         Index const column = detail::nearestPixel(x[i]);
         Index const row = detail::nearestPixel(y[i]);
         Index const reach = control.halfBox + control.skyRing;
-        std::vector<double> beside;
+        beside.clear();
         double sum = 0.0;
         double variance = 0.0;
         Index count = 0;

@@ -23,7 +23,19 @@ struct GoodPixels {
     std::vector<double> values;
     std::vector<double> variances;
 
-    GoodPixels(MaskedImageView const& image, MaskPixel badBits, Index column, Index row, Index radius) {
+    explicit GoodPixels(Index radius) {
+        auto const size = static_cast<std::size_t>((2 * radius + 1) * (2 * radius + 1));
+        dx.resize(size);
+        dy.resize(size);
+        values.resize(size);
+        variances.resize(size);
+    }
+
+    void read(MaskedImageView const& image, MaskPixel badBits, Index column, Index row, Index radius) {
+        dx.clear();
+        dy.clear();
+        values.clear();
+        variances.clear();
         double sum = 0.0;
         for (Index y = std::max<Index>(0, row - radius); y <= std::min(image.image.rows() - 1, row + radius); ++y) {
             for (Index x = std::max<Index>(0, column - radius); x <= std::min(image.image.cols() - 1, column + radius);
@@ -128,13 +140,17 @@ private:
     Index radius_;
 };
 
+Index radiusOf(PositionControl const& control) {
+    return std::max(leastRadius, static_cast<Index>(std::ceil(control.reachFwhm * control.fwhm)));
+}
+
 StarPosition positionOf(MaskedImageView const& image, MaskPixel badBits, double x, double y,
-                        PositionControl const& control) {
+                        PositionControl const& control, GoodPixels& pixels) {
     double const sigma = control.fwhm * fwhmToSigma;
-    Index const radius = std::max(leastRadius, static_cast<Index>(std::ceil(control.reachFwhm * control.fwhm)));
+    Index const radius = radiusOf(control);
     Index const column = detail::nearestPixel(x);
     Index const row = detail::nearestPixel(y);
-    GoodPixels const pixels(image, badBits, column, row, radius);
+    pixels.read(image, badBits, column, row, radius);
     if (pixels.values.empty()) {
         return {};
     }
@@ -223,8 +239,12 @@ std::vector<StarPosition> fitPositions(MaskedImageView const& image, MaskPixel b
         throw std::invalid_argument("the FWHM of stars is " + std::to_string(control.fwhm) + " pixels");
     }
     std::vector<StarPosition> found(x.size());
-    detail::forEachStar(x.size(), execution,
-                        [&](std::size_t i) { found[i] = positionOf(image, badBits, x[i], y[i], control); });
+    // As many pixels as an image can have, however wide the stars.
+    Index const largest = std::max(image.image.rows(), image.image.cols());
+    GoodPixels const space(std::min(radiusOf(control), largest / 2));
+    detail::forEachStar(x.size(), execution, space, [&](std::size_t i, GoodPixels& pixels) {
+        found[i] = positionOf(image, badBits, x[i], y[i], control, pixels);
+    });
     return found;
 }
 

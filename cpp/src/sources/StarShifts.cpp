@@ -16,10 +16,16 @@ using detail::nan;
 constexpr std::array<double, 5> stencil = {5.0 / 6.0, -5.0 / 21.0, 5.0 / 84.0, -5.0 / 504.0, 1.0 / 1260.0};
 constexpr auto reach = static_cast<Index>(stencil.size());
 
-// The matched image about a star, less its median.
-std::vector<double> modelAbout(ConstImageView<float> const& matched, Index column, Index row, Index half) {
+struct Space {
     std::vector<double> model;
     std::vector<double> finite;
+};
+
+// The matched image about a star, less its median.
+void readModel(ConstImageView<float> const& matched, Index column, Index row, Index half, Space& space) {
+    auto& [model, finite] = space;
+    model.clear();
+    finite.clear();
     for (Index y = row - half; y <= row + half; ++y) {
         for (Index x = column - half; x <= column + half; ++x) {
             double const value = matched(y, x);
@@ -33,7 +39,6 @@ std::vector<double> modelAbout(ConstImageView<float> const& matched, Index colum
     for (double& value : model) {
         value -= level;
     }
-    return model;
 }
 
 double derivative(double const* at, Index step) {
@@ -66,13 +71,14 @@ StarShifts starShifts(MaskedImageView const& difference, ConstImageView<float> c
     auto const isInside = [half](double place, Index size) {
         return place > static_cast<double>(half) && place < static_cast<double>(size - 1 - half);
     };
-    detail::forEachStar(x.size(), execution, [&](std::size_t i) {
+    std::vector<double> const whole(static_cast<std::size_t>(side * side));
+    detail::forEachStar(x.size(), execution, Space{whole, whole}, [&](std::size_t i, Space& space) {
         if (!isInside(x[i], width) || !isInside(y[i], height)) {
             return;
         }
         Index const column = detail::nearestPixel(x[i]);
         Index const row = detail::nearestPixel(y[i]);
-        std::vector<double> const model = modelAbout(matched, column, row, half);
+        readModel(matched, column, row, half, space);
         Eigen::Matrix4d normal = Eigen::Matrix4d::Zero();
         Eigen::Vector4d right = Eigen::Vector4d::Zero();
         Index nGood = 0;
@@ -80,7 +86,7 @@ StarShifts starShifts(MaskedImageView const& difference, ConstImageView<float> c
             for (Index dx = -control.radius; dx <= control.radius; ++dx) {
                 double const value = difference.image(row + dy, column + dx);
                 double const variance = difference.variance(row + dy, column + dx);
-                double const* const at = model.data() + (dy + half) * side + dx + half;
+                double const* const at = space.model.data() + (dy + half) * side + dx + half;
                 Eigen::Vector4d const terms(derivative(at, 1), derivative(at, side), *at, 1.0);
                 bool const isGood = (difference.mask(row + dy, column + dx) & badBits) == 0 && std::isfinite(value) &&
                                     variance > 0.0 && std::isfinite(variance) && terms.allFinite();

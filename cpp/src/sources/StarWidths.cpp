@@ -74,7 +74,12 @@ std::vector<double> starWidths(MaskedImageView const& image, MaskPixel badBits, 
     }
     Index const side = 2 * control.radius + 1;
     std::vector<double> widths(x.size(), nan);
-    detail::forEachStar(x.size(), execution, [&](std::size_t i) {
+    struct Space {
+        std::vector<double> stamp;
+        std::vector<double> rim;
+    };
+    std::vector<double> const whole(static_cast<std::size_t>(side * side));
+    detail::forEachStar(x.size(), execution, Space{whole, whole}, [&](std::size_t i, Space& space) {
         Index const column = detail::nearestPixel(x[i]);
         Index const row = detail::nearestPixel(y[i]);
         Index const reach =
@@ -82,16 +87,15 @@ std::vector<double> starWidths(MaskedImageView const& image, MaskPixel badBits, 
         if (reach < control.leastReach) {
             return;
         }
-        std::vector<double> stamp(static_cast<std::size_t>(side * side));
-        std::vector<double> rim;
-        if (!cut(image, badBits, column, row, reach, control, stamp, rim)) {
+        if (!cut(image, badBits, column, row, reach, control, space.stamp, space.rim)) {
             return;
         }
         AdaptiveMomentsControl moments;
         moments.maxShift = static_cast<double>(control.coreRadius);
-        SecondMoments const found = adaptiveMoments({stamp.data(), 1, side * side, Eigen::OuterStride<>(side * side)},
-                                                    side, side, {x[i] - static_cast<double>(column - control.radius)},
-                                                    {y[i] - static_cast<double>(row - control.radius)}, moments)[0];
+        SecondMoments const found =
+            adaptiveMoments({space.stamp.data(), 1, side * side, Eigen::OuterStride<>(side * side)}, side, side,
+                            {x[i] - static_cast<double>(column - control.radius)},
+                            {y[i] - static_cast<double>(row - control.radius)}, moments)[0];
         double const determinant = found.xx * found.yy - found.xy * found.xy;
         widths[i] = determinant > 0.0 ? sigmaToFwhm * std::sqrt(std::sqrt(determinant)) : nan;
     });

@@ -5,18 +5,18 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "psfmatch/parallel.h"
 #include "psfmatch/types.h"
 
 namespace psfmatch::detail {
 
-constexpr Index starsPerItem = 16;
+constexpr Index starsPerItem = 8;
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 inline void requirePlanes(MaskedImageView const& image) {
@@ -39,14 +39,29 @@ inline void requirePairs(std::span<double const> x, std::span<double const> y) {
     return std::abs(coordinate) < limit ? static_cast<Index>(std::floor(coordinate + 0.5)) : -static_cast<Index>(limit);
 }
 
-// Calls body(i) for i = 0 .. count - 1; each writes only its own results.
-inline void forEachStar(std::size_t count, Execution const& execution, std::function<void(std::size_t)> const& body) {
+// Calls body(i, space) for i = 0 .. count - 1; each writes only its own results. Every worker has a copy of `space`, of
+// full size: it is made by the calling thread, for memory that a thread asks for itself is fresh and must be cleared by
+// the system first.
+template <typename Space, typename Body>
+void forEachStar(std::size_t count, Execution const& execution, Space const& space, Body const& body) {
+    struct alignas(cacheLine) Padded {
+        Space space;
+    };
     auto const n = static_cast<Index>(count);
-    parallelFor((n + starsPerItem - 1) / starsPerItem, execution, [&](Index item, int) {
+    Index const nItems = (n + starsPerItem - 1) / starsPerItem;
+    std::vector<Padded> spaces(static_cast<std::size_t>(workerCount(nItems, execution)), Padded{space});
+    parallelForBrief(nItems, execution, [&](Index item, int worker) {
         for (Index i = item * starsPerItem; i < std::min(n, (item + 1) * starsPerItem); ++i) {
-            body(static_cast<std::size_t>(i));
+            body(static_cast<std::size_t>(i), spaces[static_cast<std::size_t>(worker)].space);
         }
     });
+}
+
+// The same for what needs no scratch space: body(i).
+template <typename Body>
+void forEachStar(std::size_t count, Execution const& execution, Body const& body) {
+    struct None {};
+    forEachStar(count, execution, None{}, [&](std::size_t i, None&) { body(i); });
 }
 
 // Inverse of a symmetric positive matrix, by way of that scaled to a diagonal of 1; NaN where its smallest eigenvalue

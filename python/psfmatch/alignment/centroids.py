@@ -162,7 +162,6 @@ def _detectionConfig(threshold: float) -> SourceDetectionConfig:
     config = SourceDetectionConfig()
     config.thresholdValue = threshold
     config.reEstimateBackground = False
-    config.freeze()
     return config
 
 

@@ -55,8 +55,6 @@ def _make(job: Job) -> Made:
 @lru_cache(maxsize=2)
 def _unpack(pickled: bytes) -> PairOptions:
     options: PairOptions = pickle.loads(pickled)
-    if options.config is not None:
-        options.config.freeze()  # else every task makes a copy, which takes as long as a small image
     return options
 
 

@@ -199,11 +199,6 @@ class KernelOptions(_Options):
         values |= {name: plainValue(getattr(config, name)) for name in names}
         return cls(**values)
 
-    @property
-    def regionConfig(self) -> RegionOptions:
-        """The regions under the name of the configuration's group."""
-        return self.regions
-
     def badPlanes(self) -> tuple[str, ...]:
         """Return the mask planes whose pixels are left out of fits, ratings and residual statistics."""
         planes = dict.fromkeys(self.badMaskPlanes)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.polynomial import chebyshev
 
 from psfmatch import _core
 from psfmatch.config import BackgroundOptions, SubtractBackgroundConfig
@@ -29,8 +29,6 @@ SAMPLE_PIX = 1024
 """Pixels of a super-pixel, about, that its statistic is made from, on a lattice: the error is 3 % of the noise."""
 LEVEL_STEP_PIX = 64
 """Distance, in pixels, of the places from which the level of the sky is told."""
-HOLE_WEIGHT = 1e-3
-"""Weight in a fit of a super-pixel without a good pixel, which has its value from its neighbours."""
 MIN_POINTS = {"AKIMA_SPLINE": 5, "NATURAL_SPLINE": 3, "LINEAR": 2, "CONSTANT": 1}
 """Super-pixels along an axis that a way to interpolate needs, the best first."""
 
@@ -62,8 +60,7 @@ class BackgroundGrid:
         ValueError
             If the grid is too coarse and ``undersampleStyle`` forbids to lower the order.
         """
-        rows, columns = self._factors()
-        return rows @ columns
+        return -_core.subtractSurface(np.zeros(self.shape, dtype=np.float32), *self._factors())
 
     def subtractFrom(self, image: npt.NDArray[np.float32], threads: int = 1) -> npt.NDArray[np.float32]:
         """Return an image (h, w), which is not changed, without the sky; errors are those of `image`."""
@@ -71,87 +68,44 @@ class BackgroundGrid:
 
     def level(self) -> float:
         """Return the median of the sky's size over the image, image units; errors are those of `image`."""
-        rows, columns = self._factors()
-        return float(np.median(np.abs(rows[::LEVEL_STEP_PIX] @ columns[:, ::LEVEL_STEP_PIX])))
-
-    def _factors(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return arrays (h, n) and (n, w) whose product is the sky in every pixel."""
-        x, y = (np.arange(size, dtype=np.float64) for size in reversed(self.shape))
-        if self._isFit():
-            basisX, basisY, coefficients = self._fit(x, y)
-            rows, columns = basisY @ coefficients, basisX
-        else:
-            values, slopes, valueX, slopeX = self._interpolation(x, y)
-            rows, columns = np.hstack([values, slopes]), np.hstack([valueX, slopeX])
-        return rows.astype(np.float32), np.ascontiguousarray(columns.T, dtype=np.float32)
+        return _core.skyLevel(*self._factors(), step=LEVEL_STEP_PIX)
 
     def at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray:
         """Return the sky at positions x and y (n,), array coordinates, image units."""
-        xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-        if self._isFit():
-            basisX, basisY, coefficients = self._fit(xs, ys)
-            return np.asarray(((basisY @ coefficients) * basisX).sum(axis=1))
-        rows, slopes, valueX, slopeX = self._interpolation(xs, ys)
-        return np.asarray((rows * valueX).sum(axis=1) + (slopes * slopeX).sum(axis=1))
+        return _core.skyAt(*self._superPixels(), np.asarray(x), np.asarray(y), **self._surface())
 
-    def _isFit(self) -> bool:
-        return bool(self.options.useApprox) or self.options.algorithm == "CONSTANT"
+    def _factors(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return arrays (h, n) and (n, w) whose product is the sky in every pixel."""
+        return _core.skySurface(*self._superPixels(), **self._surface())
 
-    def _interpolation(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Return values and slopes (y.size, nx) at y in the columns of super-pixels, and their weights at x."""
-        styleX, styleY = self._style(1), self._style(0)
-        values = _filled(self.values)
-        valueY, slopeY = _weights(self.edgesY, y, styleY)
-        rows = valueY @ values + slopeY @ _slopes(values.T, _centres(self.edgesY), styleY).T
-        return rows, _slopes(rows, _centres(self.edgesX), styleX), *_weights(self.edgesX, x, styleX)
+    def _superPixels(self) -> tuple[FloatArray, FloatArray, list[int], list[int]]:
+        return self.values, self.variances, self.edgesX.tolist(), self.edgesY.tolist()
 
-    def _style(self, axis: int) -> str:
+    def _surface(self) -> dict[str, Any]:
+        """Return what goes through the grid: a polynomial of total order n, or curves along x and y."""
+        if self.options.useApprox or self.options.algorithm == "CONSTANT":
+            return {"order": self._order(), "isWeighted": self.options.weighting}
+        return {"alongX": self._curve(1), "alongY": self._curve(0)}
+
+    def _curve(self, axis: int) -> _core.SkyCurve:
         """Return how to interpolate along an axis, given the number of super-pixels there."""
         count = self.values.shape[axis]
         wanted = self.options.algorithm
-        if count >= MIN_POINTS[wanted]:
-            return str(wanted)
-        if self.options.undersampleStyle == "THROW_EXCEPTION":
+        if count < MIN_POINTS[wanted] and self.options.undersampleStyle == "THROW_EXCEPTION":
             raise ValueError(f"algorithm {wanted} needs {MIN_POINTS[wanted]} super-pixels along each axis, not {count}")
-        return next(style for style, least in MIN_POINTS.items() if count >= least)
+        possible = (style for style, least in MIN_POINTS.items() if count >= least)
+        return _core.SkyCurve[wanted if count >= MIN_POINTS[wanted] else next(possible)]
 
-    def _fit(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Fit Chebyshev polynomials of total order n; return those of x, of y, and the (n + 1, n + 1) coefficients."""
+    def _order(self) -> int:
         order = self.options.approxOrderX if self.options.useApprox else 0
-        if min(self.values.shape) <= order:
-            if self.options.undersampleStyle == "THROW_EXCEPTION":
-                raise ValueError(
-                    f"approxOrderX={order} needs more than {order} super-pixels along each axis, not "
-                    f"{min(self.values.shape)}"
-                )
-            order = min(self.values.shape) - 1
-        height, width = self.shape
-        gridX, gridY = (
-            chebyshev.chebvander((2.0 * _centres(edges) + 1.0) / edges[-1] - 1.0, order)
-            for edges in (self.edgesX, self.edgesY)
-        )
-        good = np.isfinite(self.values)
-        values, weights = _filled(self.values), good.astype(np.float64)
-        if self.options.weighting:
-            # Without scatter in any super-pixel all count alike; else the few without it as the best of the others.
-            positive = self.variances[good & (self.variances > 0.0)]
-            if positive.size:
-                weights[good] = 1.0 / np.maximum(self.variances[good], positive.min())
-                weights /= weights.max()
-        # A polynomial runs wild where nothing holds it.
-        weights[~good] = HOLE_WEIGHT * weights[good].mean()
-        # The sums over the grid factor into products along x and along y.
-        n = order + 1
-        pairsX = (gridX[:, :, np.newaxis] * gridX[:, np.newaxis, :]).reshape(-1, n * n)
-        pairsY = (gridY[:, :, np.newaxis] * gridY[:, np.newaxis, :]).reshape(-1, n * n)
-        matrix = (pairsY.T @ weights @ pairsX).reshape(n, n, n, n).transpose(0, 2, 1, 3).reshape(n * n, n * n)
-        moments = (gridY.T @ (weights * values) @ gridX).reshape(n * n)
-        isUsed = np.add.outer(np.arange(n), np.arange(n)).reshape(-1) <= order
-        coefficients = np.zeros(n * n)
-        coefficients[isUsed] = np.linalg.lstsq(matrix[np.ix_(isUsed, isUsed)], moments[isUsed], rcond=1e-12)[0]
-        basisX = chebyshev.chebvander((2.0 * x + 1.0) / width - 1.0, order)
-        basisY = chebyshev.chebvander((2.0 * y + 1.0) / height - 1.0, order)
-        return np.asarray(basisX), np.asarray(basisY), coefficients.reshape(n, n)
+        if min(self.values.shape) > order:
+            return order
+        if self.options.undersampleStyle == "THROW_EXCEPTION":
+            raise ValueError(
+                f"approxOrderX={order} needs more than {order} super-pixels along each axis, not "
+                f"{min(self.values.shape)}"
+            )
+        return min(self.values.shape) - 1
 
 
 def estimateBackground(
@@ -310,74 +264,3 @@ def _gridSize(width: int, height: int, options: BackgroundOptions) -> tuple[int,
         least = options.approxOrderX + 1 if options.useApprox else MIN_POINTS[options.algorithm]
         nx, ny = max(nx, least), max(ny, least)
     return min(nx, width), min(ny, height)
-
-
-def _centres(edges: npt.NDArray[np.int64]) -> FloatArray:
-    """Return the centres of super-pixels in pixels."""
-    return np.asarray(0.5 * (edges[:-1] + edges[1:]) - 0.5)
-
-
-def _filled(values: FloatArray) -> FloatArray:
-    """Give super-pixels without a value the mean of their neighbours that have one, from without inwards."""
-    values = values.copy()
-    while not (known := np.isfinite(values)).all():
-        padded = np.pad(np.where(known, values, 0.0), 1)
-        counts = np.pad(known.astype(np.float64), 1)
-        window = [np.s_[j : j + values.shape[0], i : i + values.shape[1]] for j in range(3) for i in range(3)]
-        count = sum(counts[part] for part in window)
-        total = sum(padded[part] for part in window)
-        fill = ~known & (count > 0.0)
-        values[fill] = (total / np.maximum(count, 1.0))[fill]
-    return values
-
-
-def _weights(edges: npt.NDArray[np.int64], x: FloatArray, style: str) -> tuple[FloatArray, FloatArray]:
-    """Return the weights (x.size, n) at x of the values and of the slopes at n centres: piecewise cubic or linear."""
-    knots = _centres(edges)
-    n = knots.size
-    values, slopes = np.zeros((x.size, n)), np.zeros((x.size, n))
-    if n == 1:
-        values[:] = 1.0
-        return values, slopes
-    left = np.clip(np.searchsorted(knots, x, "right") - 1, 0, n - 2)
-    step = knots[left + 1] - knots[left]
-    row = np.arange(x.size)
-    if style == "LINEAR":
-        t = (x - knots[left]) / step
-        values[row, left], values[row, left + 1] = 1.0 - t, t
-        return values, slopes
-    t = (np.clip(x, knots[0], knots[-1]) - knots[left]) / step
-    values[row, left], values[row, left + 1] = (1.0 + 2.0 * t) * (1.0 - t) ** 2, t**2 * (3.0 - 2.0 * t)
-    slopes[row, left], slopes[row, left + 1] = step * t * (1.0 - t) ** 2, step * t**2 * (t - 1.0)
-    # Straight on beyond the ends.
-    slopes[:, 0] += np.minimum(x - knots[0], 0.0)
-    slopes[:, -1] += np.maximum(x - knots[-1], 0.0)
-    return values, slopes
-
-
-def _slopes(values: FloatArray, knots: FloatArray, style: str) -> FloatArray:
-    """Return the slopes at n knots of curves through values (m, n)."""
-    n = knots.size
-    if n == 1 or style == "LINEAR":
-        return np.zeros_like(values)
-    step = np.diff(knots)
-    secants = np.diff(values, axis=1) / step
-    if style == "NATURAL_SPLINE":
-        # Continuous second derivatives, zero at both ends.
-        system, right = np.zeros((n, n)), np.zeros((n, len(values)))
-        system[0, :2], right[0] = (2.0, 1.0), 3.0 * secants[:, 0]
-        system[-1, -2:], right[-1] = (1.0, 2.0), 3.0 * secants[:, -1]
-        for i in range(1, n - 1):
-            system[i, i - 1 : i + 2] = 1.0 / step[i - 1], 2.0 / step[i - 1] + 2.0 / step[i], 1.0 / step[i]
-            right[i] = 3.0 * (secants[:, i - 1] / step[i - 1] + secants[:, i] / step[i])
-        return np.asarray(np.linalg.solve(system, right).T)
-    # Akima: two more secants at each end, by parabolas.
-    first = 2.0 * secants[:, :1] - secants[:, 1:2]
-    last = 2.0 * secants[:, -1:] - secants[:, -2:-1]
-    padded = np.hstack([2.0 * first - secants[:, :1], first, secants, last, 2.0 * last - secants[:, -1:]])
-    before = np.abs(padded[:, 1 : n + 1] - padded[:, :n])
-    after = np.abs(padded[:, 3:] - padded[:, 2:-1])
-    total = before + after
-    inner, outer = padded[:, 1 : n + 1], padded[:, 2 : n + 2]
-    weight = np.divide(after, total, out=np.full_like(total, 0.5), where=total > 0.0)
-    return np.asarray(weight * inner + (1.0 - weight) * outer)

@@ -80,7 +80,6 @@ def _found(science: Exposure, threshold: float) -> FloatArray:
     """Return the positions of stars above a threshold (sigma), brightest first."""
     config = ImagePsfMatchConfig()
     config.selectDetection.thresholdValue = threshold
-    config.freeze()
     sources: Table = ImagePsfMatchTask(config=config).getSelectSources(science)
     sources = sources[~np.asarray(sources["badCentre"]) & ~np.asarray(sources["isNegative"])]
     return np.stack([np.asarray(sources[name], dtype=np.float64) for name in ("x", "y")], axis=1)

@@ -21,7 +21,7 @@ from astropy.table import Table
 
 from psfmatch import io
 from psfmatch.astrometry import hasUsableWcs, pixelsToSky
-from psfmatch.config import SubtractBackgroundConfig
+from psfmatch.config import BackgroundOptions, SubtractBackgroundConfig
 from psfmatch.detection import FootprintSet, subtractBackground
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
@@ -185,7 +185,7 @@ def _levelled(maskedImage: MaskedImage, binSize: int, planes: tuple[str, ...], t
     if binSize == 0:
         return maskedImage
     try:
-        image, level = subtractBackground(maskedImage, _backgroundConfig(binSize), planes, threads)
+        image, level = subtractBackground(maskedImage, _backgroundOptions(binSize), planes, threads)
     except ValueError as error:
         log.debug("No background: %s", error)
         return maskedImage
@@ -194,11 +194,10 @@ def _levelled(maskedImage: MaskedImage, binSize: int, planes: tuple[str, ...], t
 
 
 @functools.cache
-def _backgroundConfig(binSize: int) -> SubtractBackgroundConfig:
+def _backgroundOptions(binSize: int) -> BackgroundOptions:
     config = SubtractBackgroundConfig()
     config.binSize, config.useApprox, config.algorithm = binSize, False, "LINEAR"
-    config.freeze()
-    return config
+    return BackgroundOptions.fromConfig(config)
 
 
 def _candidatePeaks(found: Significance, threshold: float) -> Peaks:
