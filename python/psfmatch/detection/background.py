@@ -10,14 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from numpy.polynomial import chebyshev
 
 from psfmatch import _core
-from psfmatch.config import BackgroundOptions, SubtractBackgroundConfig
+from psfmatch.config import BackgroundOptions
 from psfmatch.exposure import MaskedImage
+
+if TYPE_CHECKING:
+    from psfmatch.config import SubtractBackgroundConfig
 
 __all__ = ["BackgroundGrid", "estimateBackground", "gridOfSamples", "measureBackground", "subtractBackground"]
 
