@@ -237,9 +237,9 @@ class ImagePsfMatchTask(StarMatchTask):
         template = atOrigin(templateMaskedImage, scienceMaskedImage)
         displays.showInputs(template, scienceMaskedImage)
         if templateFwhmPix is not None and scienceFwhmPix is not None:
-            self.log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
+            self._log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
             if templateFwhmPix > (1.0 + EQUAL_WIDTHS) * scienceFwhmPix:
-                self.log.warning(
+                self._log.warning(
                     "The image to convolve has the wider PSF (%.2f > %.2f px): its kernel must sharpen, which "
                     "amplifies noise; convolve the other image instead (convolveTemplate)",
                     templateFwhmPix,

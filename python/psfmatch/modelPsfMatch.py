@@ -113,9 +113,9 @@ class ModelPsfMatchTask(PsfMatchTask):
         referenceFwhm = getFwhmPix(reference, averagePosition(reference) or exposure.getBBox().centre)
         self.metadata["exposureFwhmPix"] = fwhm
         self.metadata["referenceFwhmPix"] = referenceFwhm
-        self.log.info("Matching Psf FWHM %.3f -> %.3f pix", fwhm, referenceFwhm)
+        self._log.info("Matching Psf FWHM %.3f -> %.3f pix", fwhm, referenceFwhm)
         if referenceFwhm < fwhm:
-            self.log.warning(
+            self._log.warning(
                 "The PSF to reach is the narrower one (%.2f < %.2f px): the kernel must sharpen, which amplifies noise",
                 referenceFwhm,
                 fwhm,
@@ -138,7 +138,7 @@ class ModelPsfMatchTask(PsfMatchTask):
             try:
                 drawn = psf.computeKernelImage(x, y), reference.computeKernelImage(x, y)
             except NOT_THERE as error:
-                self.log.debug("No candidate at (%.1f, %.1f): %s", x, y, error)
+                self._log.debug("No candidate at (%.1f, %.1f): %s", x, y, error)
                 continue
             places.append((x, y))
             images.append(np.asarray(drawn[0], dtype=np.float64))
@@ -171,7 +171,7 @@ class ModelPsfMatchTask(PsfMatchTask):
                 f"{shape[1]}x{shape[0]}, which leaves {nFitted} pixels to fit {nBasis} functions to: set doAutoPadPsf, "
                 "or padPsfBy without it, or choose a smaller kernelSize"
             )
-        self.log.debug("PSF images of %dx%d pixels padded to %dx%d", width, height, shape[1], shape[0])
+        self._log.debug("PSF images of %dx%d pixels padded to %dx%d", width, height, shape[1], shape[0])
         return shape
 
     def _recordResidual(self, cellSet: SpatialCellSet) -> None:
@@ -182,7 +182,7 @@ class ModelPsfMatchTask(PsfMatchTask):
             if candidate.spatialResidual is not None
         ]
         self.metadata["psfModelResidual"] = max(residuals, default=math.nan)
-        self.log.info(
+        self._log.info(
             "The matched PSF differs from the model by %.2g of its peak, rms", max(residuals, default=math.nan)
         )
 

@@ -141,11 +141,11 @@ class PsfMatchTask(Task):
                     fit = self._iterate(kernelCellSet, basisList)
                 _requireLight(fit, kernelCellSet)
         except PsfMatchError:
-            self.log.error("Unable to calculate psf matching kernel")
+            self._log.error("Unable to calculate psf matching kernel")
             displays.showSolution(kernelCellSet)
             raise
         reportSolution(
-            self.log,
+            self._log,
             self.metadata,
             kernelCellSet,
             fit.kernel,
@@ -324,7 +324,7 @@ class PsfMatchTask(Task):
                 conditionNumber=conditionNumber,
             )
         )
-        self.log.debug(
+        self._log.debug(
             "Pass %d: rejected %d by own residuals, %d by kernel sum, %d by principal components, %d by spatial "
             "residuals; %d candidates, kernel sum %.4f +/- %.4f",
             iteration, rejected.single, rejected.kernelSum, rejected.pca, rejected.spatial, nUsed,

@@ -150,7 +150,7 @@ class StarMatchTask(PsfMatchTask):
             fwhm = psfs.exposureFwhmPix(exposure, self.settings.fwhmDefinition)
             if fwhm is None:
                 fwhm = psfs.DEFAULT_FWHM_PIX
-                self.log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels", fwhm)
+                self._log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels", fwhm)
             sigma = fwhm / psfs.SIGMA_TO_FWHM
         sources = getSelectSources(
             exposure,
@@ -220,7 +220,7 @@ class StarMatchTask(PsfMatchTask):
         )
         n, height, width = basisList.shape
         if chosen:
-            self.log.info(
+            self._log.info(
                 "Basis mode %s: sigmas %s px, degrees %s, kernel %dx%d px",
                 chosen["ALBasisMode"],
                 " ".join(f"{sigma:.3f}" for sigma in chosen["ALBasisSigGauss"]),
@@ -229,7 +229,7 @@ class StarMatchTask(PsfMatchTask):
                 height,
             )
         else:
-            self.log.info("Basis of %d delta functions: kernel %dx%d px", n, width, height)
+            self._log.info("Basis of %d delta functions: kernel %dx%d px", n, width, height)
         if metadata is not None:
             # One by one: the metadata of other frameworks know no update().
             for item, value in chosen.items():
@@ -284,5 +284,5 @@ class StarMatchTask(PsfMatchTask):
             positions = np.column_stack([table["x"], table["y"]]).astype(float) - scienceExposure.xy0
         planes, definition = self.options.badPixelMaskPlanes, self.settings.fwhmDefinition
         fwhms = psfs.findFwhms(exposures, given, positions, planes, definition, self.threads)
-        psfs.recordFwhms(fwhms, self.log, self.metadata)
+        psfs.recordFwhms(fwhms, self._log, self.metadata)
         return fwhms["template"][0], fwhms["science"][0]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from psfmatch.config import Settings
 from psfmatch.later import laterClass
-from psfmatch.tracing import getLogger, writingFor
+from psfmatch.tracing import TraceLog, getLogger, writingFor
 
 if TYPE_CHECKING:
     from lsst.pex.config import Config, ConfigurableField
@@ -157,20 +157,33 @@ class Task:
             if hasattr(parentTask, "getFullName"):
                 self._fullName = f"{parentTask.getFullName()}.{name}"
             self._taskDict = getattr(parentTask, "_taskDict", self._taskDict)
-        parentLog = getattr(parentTask, "log", None)
+        parentLog = parentTask._log if isinstance(parentTask, Task) else getattr(parentTask, "log", None)
         if log is not None:
             logName = f"{log.name}.{self._fullName}"
         elif parentLog is not None:
             logName = f"{parentLog.name}.{name}"
         else:
             logName = f"psfmatch.{self._fullName}"
-        self.log: Any = getLogger(logName)
+        self._log: Any = getLogger(logName)
         if isinstance(config, Settings):
             self.settings: Any = config
         else:
             self.settings = _frozen(self.ConfigClass()) if config is None else _frozenCopy(config, type(self))
         self.metadata = TaskMetadata()
         self._taskDict[self._fullName] = weakref.ref(self)
+
+    @property
+    def log(self) -> Any:
+        """The logger, with the methods of LSST's adapter."""
+        if type(self._log) is TraceLog:
+            from psfmatch.taskLog import getTaskLog
+
+            self._log = getTaskLog(self._log.name)
+        return self._log
+
+    @log.setter
+    def log(self, log: Any) -> None:
+        self._log = log
 
     @property
     def config(self) -> Any:
@@ -281,13 +294,13 @@ class Task:
         """
         start = time.perf_counter()
         self._recordTime(name + "Start")
-        self.log.log(logLevel, "%s: start", name)
+        self._log.log(logLevel, "%s: start", name)
         try:
-            with writingFor(self.log.name):
+            with writingFor(self._log.name):
                 yield
         finally:
             self._recordTime(name + "End")
-            self.log.log(logLevel, "%s: end after %.3f s", name, time.perf_counter() - start)
+            self._log.log(logLevel, "%s: end after %.3f s", name, time.perf_counter() - start)
 
     def _recordTime(self, name: str) -> None:
         self.metadata.add(name + "Utc", datetime.now(UTC).isoformat())

@@ -174,7 +174,7 @@ class SourceDetectionTask(Task):
             try:
                 image, _ = subtractBackground(planes, config.tempWideBackground, config.statsMask, threads)
             except ValueError as error:
-                self.log.warning("Wide background failed (%s); detecting without it", error)
+                self._log.warning("Wide background failed (%s); detecting without it", error)
         return image
 
     def _backgroundLeft(self, maskedImage: MaskedImage, detected: Struct, threads: int) -> FloatImage | float:
@@ -187,7 +187,7 @@ class SourceDetectionTask(Task):
         try:
             left = estimateBackground(planes, self.settings.background, self.settings.statsMask, threads)
         except ValueError as error:
-            self.log.warning("Background failed after detection (%s); keeping the one before", error)
+            self._log.warning("Background failed after detection (%s); keeping the one before", error)
             return adjustment
         return left + np.float32(adjustment)
 
@@ -266,7 +266,7 @@ class SourceDetectionTask(Task):
                 samples.pixels, search.shape, samples.steps, self.settings.tempLocalBackground, search.threads
             )
         except ValueError as error:
-            self.log.warning("Local background failed (%s); all peaks are kept", error)
+            self._log.warning("Local background failed (%s); all peaks are kept", error)
             return isPeak
         peaks = objects[crowded]
         local = sign * grid.at(peaks["xPeak"], peaks["yPeak"])
