@@ -12,13 +12,16 @@ import enum
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from psfmatch.config import KernelOptions, PsfMatchConfig
+from psfmatch.config import KernelOptions
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
+
+if TYPE_CHECKING:
+    from psfmatch.config import PsfMatchConfig
 
 __all__ = [
     "CandidateStatus",

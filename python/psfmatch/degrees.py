@@ -10,15 +10,19 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
-from psfmatch.config import KernelOptions, PsfMatchConfig
+from psfmatch.config import KernelOptions
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.tracing import getLogger
 from psfmatch.visitors import BuildSingleKernelVisitor
+
+if TYPE_CHECKING:
+    from psfmatch.config import PsfMatchConfig
 
 __all__ = ["chooseDegrees"]
 

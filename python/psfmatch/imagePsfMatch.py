@@ -8,29 +8,31 @@ template is convolved and subtracted (Alard & Lupton 1998, ApJ 503, 325; Alard 2
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psfmatch import displays
 from psfmatch.cells import SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.later import laterClass, laterNames
 from psfmatch.noise.differentialBackground import refineBackground
 from psfmatch.recipe import edgeHandlingOf, warperOf
 from psfmatch.regions import RegionCells, makeRegions
 from psfmatch.selection import buildCellSet, isFinishedList
-from psfmatch.starMatch import StarMatchConfig, StarMatchTask
+from psfmatch.starMatch import StarMatchTask
 from psfmatch.subtraction import matchedExposure, subtractMatched, subtractMatchedTemplate
 from psfmatch.task import Struct, timeMethod
 from psfmatch.warping import atOrigin, registerTemplate, requireSameShape
 
+if TYPE_CHECKING:
+    from psfmatch.taskConfigs import ImagePsfMatchConfig
+
 __all__ = ["ImagePsfMatchConfig", "ImagePsfMatchTask"]
+
+__getattr__ = laterNames(__name__, {"ImagePsfMatchConfig": "psfmatch.taskConfigs"})
 
 
 EQUAL_WIDTHS = 0.03
 """Of PSFs that count as equally wide: neither direction has to sharpen beyond what their measurement tells."""
-
-
-class ImagePsfMatchConfig(StarMatchConfig):
-    """Configuration of `ImagePsfMatchTask`: that of the selection of stars, and of the kernel."""
 
 
 class ImagePsfMatchTask(StarMatchTask):
@@ -48,7 +50,7 @@ class ImagePsfMatchTask(StarMatchTask):
     >>> task = ImagePsfMatchTask(config=config)
     """
 
-    ConfigClass = ImagePsfMatchConfig
+    ConfigClass = laterClass("psfmatch.taskConfigs:ImagePsfMatchConfig")
     _DefaultName = "imagePsfMatch"
 
     # The four ways in
@@ -235,9 +237,9 @@ class ImagePsfMatchTask(StarMatchTask):
         template = atOrigin(templateMaskedImage, scienceMaskedImage)
         displays.showInputs(template, scienceMaskedImage)
         if templateFwhmPix is not None and scienceFwhmPix is not None:
-            self.log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
+            self._log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
             if templateFwhmPix > (1.0 + EQUAL_WIDTHS) * scienceFwhmPix:
-                self.log.warning(
+                self._log.warning(
                     "The image to convolve has the wider PSF (%.2f > %.2f px): its kernel must sharpen, which "
                     "amplifies noise; convolve the other image instead (convolveTemplate)",
                     templateFwhmPix,

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.astrometry import hasUsableWcs, pixelsToSky
-from psfmatch.config import SourceMeasurementConfig
 from psfmatch.exposure import Exposure
+from psfmatch.later import laterClass
 from psfmatch.psf import DEFAULT_FWHM_PIX, NOT_THERE, SIGMA_TO_FWHM, GaussianPsf, asPsf, exposureFwhmPix
 from psfmatch.sourceTable import SourceTable
 from psfmatch.task import Task
@@ -52,7 +52,7 @@ class SourceMeasurementTask(Task):
     this one (``config.selectMeasurement.retarget``). `psfmatch.subtract` also needs badCentre.
     """
 
-    ConfigClass = SourceMeasurementConfig
+    ConfigClass = laterClass("psfmatch.config.detection:SourceMeasurementConfig")
     _DefaultName = "sourceMeasurement"
 
     def run(self, sources: Table, exposure: Exposure) -> Table:
@@ -96,7 +96,7 @@ class SourceMeasurementTask(Task):
         x, y = x - exposure.xy0[0], y - exposure.xy0[1]
         sigma = _sigmaOf(exposure)
         mask = np.asarray(exposure.mask)
-        bits = exposure.mask.getPlaneBitMask(self.config.badMaskPlanes, ignoreMissing=True)
+        bits = exposure.mask.getPlaneBitMask(self.settings.badMaskPlanes, ignoreMissing=True)
         measured["badCentre"] = (_core.bitsNear(mask, x, y, 0) & bits) != 0
         radius = min(MAX_RADIUS_PIX, math.ceil(REACH_SIGMA * sigma))
         numbers = _core.measureSources(

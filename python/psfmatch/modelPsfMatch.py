@@ -9,70 +9,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from lsst.pex.config import Field, FieldValidationError, RangeField
 
 from psfmatch.basis import makeKernelBasisList
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
+from psfmatch.later import laterClass, laterNames
 from psfmatch.psf import NOT_THERE, Psf, asPsf, averagePosition, exposureFwhmPix, getFwhmPix
-from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
+from psfmatch.psfMatch import KernelFit, PsfMatchTask
 from psfmatch.recipe import edgeHandlingOf
 from psfmatch.task import Struct, timeMethod
 
+if TYPE_CHECKING:
+    from psfmatch.taskConfigs import ModelPsfMatchConfig
+
 __all__ = ["ModelPsfMatchConfig", "ModelPsfMatchTask", "withShape"]
 
+__getattr__ = laterNames(__name__, {"ModelPsfMatchConfig": "psfmatch.taskConfigs"})
+
 FloatArray = npt.NDArray[np.float64]
-
-
-class ModelPsfMatchConfig(PsfMatchTaskConfig):
-    """Configuration of `ModelPsfMatchTask`."""
-
-    doAutoPadPsf = Field[bool](
-        doc="Surround the PSF's image with zeros up to autoPadPsfTo; False: by padPsfBy.", default=True
-    )
-    autoPadPsfTo = RangeField(
-        doc="Least side of the PSF's image in units of the kernel's, with doAutoPadPsf; rounded up to an odd number.",
-        dtype=float,
-        default=1.4,
-        min=1.0,
-        inclusiveMin=False,
-    )
-    padPsfBy = Field[int](
-        doc="Pixels, an even number, added to each side of the PSF's image without doAutoPadPsf.",
-        default=None,
-        optional=True,
-        check=lambda pixels: pixels >= 0,
-    )
-
-    def setDefaults(self) -> None:
-        """Switch off what deals with noise, background and artefacts."""
-        super().setDefaults()
-        for name in ("AL", "DF"):
-            self.kernel[name].update(
-                fitForBackground=False,
-                constantVarianceWeighting=True,
-                singleKernelClipping=False,
-                kernelSumClipping=False,
-                spatialKernelClipping=False,
-                checkConditionNumber=False,
-                minKernelSources=1,
-            )
-
-    def validate(self) -> None:
-        """Check the fields, and that no uncertainty is asked for: models have no noise."""
-        super().validate()
-        kernel = self.kernel.active
-        if kernel.calculateKernelUncertainty:
-            raise FieldValidationError(
-                type(kernel).calculateKernelUncertainty,
-                kernel,
-                "models have no noise, so a kernel between them has no uncertainty; set it to False",
-            )
 
 
 class ModelPsfMatchTask(PsfMatchTask):
@@ -90,7 +49,7 @@ class ModelPsfMatchTask(PsfMatchTask):
     >>> result.psfMatchedExposure.writeFits("matched.fits")  # doctest: +SKIP
     """
 
-    ConfigClass = ModelPsfMatchConfig
+    ConfigClass = laterClass("psfmatch.taskConfigs:ModelPsfMatchConfig")
     _DefaultName = "modelPsfMatch"
 
     @timeMethod
@@ -154,9 +113,9 @@ class ModelPsfMatchTask(PsfMatchTask):
         referenceFwhm = getFwhmPix(reference, averagePosition(reference) or exposure.getBBox().centre)
         self.metadata["exposureFwhmPix"] = fwhm
         self.metadata["referenceFwhmPix"] = referenceFwhm
-        self.log.info("Matching Psf FWHM %.3f -> %.3f pix", fwhm, referenceFwhm)
+        self._log.info("Matching Psf FWHM %.3f -> %.3f pix", fwhm, referenceFwhm)
         if referenceFwhm < fwhm:
-            self.log.warning(
+            self._log.warning(
                 "The PSF to reach is the narrower one (%.2f < %.2f px): the kernel must sharpen, which amplifies noise",
                 referenceFwhm,
                 fwhm,
@@ -179,7 +138,7 @@ class ModelPsfMatchTask(PsfMatchTask):
             try:
                 drawn = psf.computeKernelImage(x, y), reference.computeKernelImage(x, y)
             except NOT_THERE as error:
-                self.log.debug("No candidate at (%.1f, %.1f): %s", x, y, error)
+                self._log.debug("No candidate at (%.1f, %.1f): %s", x, y, error)
                 continue
             places.append((x, y))
             images.append(np.asarray(drawn[0], dtype=np.float64))
@@ -212,7 +171,7 @@ class ModelPsfMatchTask(PsfMatchTask):
                 f"{shape[1]}x{shape[0]}, which leaves {nFitted} pixels to fit {nBasis} functions to: set doAutoPadPsf, "
                 "or padPsfBy without it, or choose a smaller kernelSize"
             )
-        self.log.debug("PSF images of %dx%d pixels padded to %dx%d", width, height, shape[1], shape[0])
+        self._log.debug("PSF images of %dx%d pixels padded to %dx%d", width, height, shape[1], shape[0])
         return shape
 
     def _recordResidual(self, cellSet: SpatialCellSet) -> None:
@@ -223,7 +182,7 @@ class ModelPsfMatchTask(PsfMatchTask):
             if candidate.spatialResidual is not None
         ]
         self.metadata["psfModelResidual"] = max(residuals, default=math.nan)
-        self.log.info(
+        self._log.info(
             "The matched PSF differs from the model by %.2g of its peak, rms", max(residuals, default=math.nan)
         )
 

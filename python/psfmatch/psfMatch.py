@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from lsst.pex.config import Config, ConfigChoiceField
 
 from psfmatch import displays
 from psfmatch.basis import makeRegularizationMatrix
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
-from psfmatch.config import KernelOptions, PsfMatchConfigAL, PsfMatchConfigDF
+from psfmatch.config import KernelOptions
 from psfmatch.diagnostics import PassSummary, reportSolution
 from psfmatch.errors import (
     InputImagesError,
@@ -24,6 +23,7 @@ from psfmatch.errors import (
 )
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
+from psfmatch.later import laterClass, laterNames
 from psfmatch.regions import RegionCells, fitRegions
 from psfmatch.solutions import SolutionSlot
 from psfmatch.sourceTable import SourceTable
@@ -37,17 +37,12 @@ from psfmatch.visitors import (
     KernelSumVisitor,
 )
 
+if TYPE_CHECKING:
+    from psfmatch.taskConfigs import PsfMatchTaskConfig
+
 __all__ = ["KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"]
 
-
-class PsfMatchTaskConfig(Config):
-    """Which kernel basis a PSF-matching task uses."""
-
-    kernel = ConfigChoiceField(
-        doc="Kernel basis and all that belongs to its fit: AL (Alard-Lupton) or DF (delta functions).",
-        typemap={"AL": PsfMatchConfigAL, "DF": PsfMatchConfigDF},
-        default="AL",
-    )
+__getattr__ = laterNames(__name__, {"PsfMatchTaskConfig": "psfmatch.taskConfigs"})
 
 
 MIN_SUM_SIGNIFICANCE = 5.0
@@ -92,14 +87,18 @@ class PsfMatchTask(Task):
 
     """
 
-    ConfigClass = PsfMatchTaskConfig
+    ConfigClass = laterClass("psfmatch.taskConfigs:PsfMatchTaskConfig")
     _DefaultName = "psfMatch"
 
     def __init__(self, *args: Any, threads: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.kConfig: Any = self.config.kernel.active
-        self.options = KernelOptions.fromConfig(self.kConfig)
+        self.options = KernelOptions.fromConfig(self.settings.kernel.active)
         self.threads = resolveThreads(threads)
+
+    @property
+    def kConfig(self) -> Any:
+        """The configuration of the kernel."""
+        return self.config.kernel.active
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _remake, (type(self), self.config, self.getName(), self.threads)
@@ -142,11 +141,11 @@ class PsfMatchTask(Task):
                     fit = self._iterate(kernelCellSet, basisList)
                 _requireLight(fit, kernelCellSet)
         except PsfMatchError:
-            self.log.error("Unable to calculate psf matching kernel")
+            self._log.error("Unable to calculate psf matching kernel")
             displays.showSolution(kernelCellSet)
             raise
         reportSolution(
-            self.log,
+            self._log,
             self.metadata,
             kernelCellSet,
             fit.kernel,
@@ -325,7 +324,7 @@ class PsfMatchTask(Task):
                 conditionNumber=conditionNumber,
             )
         )
-        self.log.debug(
+        self._log.debug(
             "Pass %d: rejected %d by own residuals, %d by kernel sum, %d by principal components, %d by spatial "
             "residuals; %d candidates, kernel sum %.4f +/- %.4f",
             iteration, rejected.single, rejected.kernelSum, rejected.pca, rejected.spatial, nUsed,
@@ -359,5 +358,5 @@ def _requireLight(fit: KernelFit, cellSet: SpatialCellSet) -> None:
     )
 
 
-def _remake(TaskClass: type[PsfMatchTask], config: Config, name: str, threads: int) -> PsfMatchTask:
+def _remake(TaskClass: type[PsfMatchTask], config: Any, name: str, threads: int) -> PsfMatchTask:
     return TaskClass(config=config, name=name, threads=threads)

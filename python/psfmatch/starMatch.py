@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from lsst.pex.config import ChoiceField
 
 from psfmatch import psf as psfs
 from psfmatch.basis import makeKernelBasisList
 from psfmatch.cells import SpatialCellSet
+from psfmatch.config import Settings
 from psfmatch.degrees import chooseDegrees
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.exposure import Exposure, Mask, MaskedImage
+from psfmatch.later import laterClass, laterNames
 from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.psfMatch import PsfMatchTask, PsfMatchTaskConfig
+from psfmatch.psfMatch import PsfMatchTask
 from psfmatch.selection import (
     getSelectSources,
     isFinishedList,
@@ -27,43 +28,21 @@ from psfmatch.selection import (
     toSourceTable,
 )
 from psfmatch.sourceTable import AnyTable, asTable
-from psfmatch.task import timeMethod
+from psfmatch.task import settingsOf, timeMethod
 from psfmatch.threads import resolveThreads
 from psfmatch.warping import atOrigin
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
+    from psfmatch.taskConfigs import StarMatchConfig
+
 __all__ = ["StarMatchConfig", "StarMatchTask"]
+
+__getattr__ = laterNames(__name__, {"StarMatchConfig": "psfmatch.taskConfigs"})
 
 MAX_MEASURED_SOURCES = 300
 """The brightest sources tell the PSF's width; more would only take time."""
-
-
-class StarMatchConfig(PsfMatchTaskConfig):
-    """Configuration of `StarMatchTask`."""
-
-    selectDetection = SourceDetectionTask.makeField("Detection of the sources from which kernel candidates are chosen.")
-    selectMeasurement = SourceMeasurementTask.makeField(
-        "Measurement of the sources from which kernel candidates are chosen."
-    )
-
-    fwhmDefinition = ChoiceField[str](
-        doc="What the FWHM of a PSF is, from which kernel and smoothing follow.",
-        allowed={
-            "determinantRadius": "2.3548 (Ixx Iyy - Ixy^2)^(1/4), of adaptive moments",
-            "traceRadius": "2.3548 ((Ixx + Iyy) / 2)^(1/2), of adaptive moments",
-            "halfMaximum": "mean width of the brightest row and column at half maximum",
-        },
-        default="determinantRadius",
-        optional=False,
-    )
-
-    def setDefaults(self) -> None:
-        """Set the threshold of kernel stars."""
-        super().setDefaults()
-        self.selectDetection.reEstimateBackground = False
-        self.selectDetection.thresholdValue = 10.0
 
 
 class StarMatchTask(PsfMatchTask):
@@ -75,7 +54,7 @@ class StarMatchTask(PsfMatchTask):
         As for `PsfMatchTask`: config, name, parentTask, log, threads.
     """
 
-    ConfigClass = StarMatchConfig
+    ConfigClass = laterClass("psfmatch.taskConfigs:StarMatchConfig")
     _DefaultName = "starMatch"
 
     selectDetection: SourceDetectionTask
@@ -83,15 +62,20 @@ class StarMatchTask(PsfMatchTask):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.makeSubtask("selectDetection")
-        self.makeSubtask("selectMeasurement")
+        if not isinstance(self.settings, Settings):
+            self.makeSubtask("selectDetection")
+            self.makeSubtask("selectMeasurement")
+            return
+        # Nobody can have put others in their place.
+        for name, TaskClass in (("selectDetection", SourceDetectionTask), ("selectMeasurement", SourceMeasurementTask)):
+            setattr(self, name, TaskClass(getattr(self.settings, name), name=name, parentTask=self))
 
     def getSchemaCatalogs(self) -> dict[str, Table]:
         """Return the empty catalogue of the sources that `getSelectSources` measures, under the task's name."""
         nothing = Exposure(MaskedImage(np.full((1, 1), np.nan)))
         # Of copies: asking for the columns leaves no trace in the subtasks' metadata.
         subtasks = copy(self.selectDetection), copy(self.selectMeasurement)
-        found = getSelectSources(nothing, *subtasks, self.kConfig.afwBackgroundConfig, 1.0)
+        found = getSelectSources(nothing, *subtasks, self.options.background, 1.0)
         return {self.getName(): asTable(found)}
 
     @timeMethod
@@ -100,7 +84,7 @@ class StarMatchTask(PsfMatchTask):
 
         ``config.fwhmDefinition`` says what a FWHM is; see `psfmatch.psf.getFwhmPix`.
         """
-        return psfs.getFwhmPix(psf, position, self.config.fwhmDefinition)
+        return psfs.getFwhmPix(psf, position, self.settings.fwhmDefinition)
 
     def getSelectSources(
         self,
@@ -163,16 +147,16 @@ class StarMatchTask(PsfMatchTask):
         self, exposure: Exposure, sigma: float | None, doSmooth: bool, detectedMask: Mask | None
     ) -> AnyTable:
         if sigma is None:
-            fwhm = psfs.exposureFwhmPix(exposure, self.config.fwhmDefinition)
+            fwhm = psfs.exposureFwhmPix(exposure, self.settings.fwhmDefinition)
             if fwhm is None:
                 fwhm = psfs.DEFAULT_FWHM_PIX
-                self.log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels", fwhm)
+                self._log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels", fwhm)
             sigma = fwhm / psfs.SIGMA_TO_FWHM
         sources = getSelectSources(
             exposure,
             self.selectDetection,
             self.selectMeasurement,
-            self.kConfig.afwBackgroundConfig,
+            self.options.background,
             sigma,
             doSmooth,
             resolveThreads(self.threads),  # another image may be searched at the same time
@@ -236,7 +220,7 @@ class StarMatchTask(PsfMatchTask):
         )
         n, height, width = basisList.shape
         if chosen:
-            self.log.info(
+            self._log.info(
                 "Basis mode %s: sigmas %s px, degrees %s, kernel %dx%d px",
                 chosen["ALBasisMode"],
                 " ".join(f"{sigma:.3f}" for sigma in chosen["ALBasisSigGauss"]),
@@ -245,7 +229,7 @@ class StarMatchTask(PsfMatchTask):
                 height,
             )
         else:
-            self.log.info("Basis of %d delta functions: kernel %dx%d px", n, width, height)
+            self._log.info("Basis of %d delta functions: kernel %dx%d px", n, width, height)
         if metadata is not None:
             # One by one: the metadata of other frameworks know no update().
             for item, value in chosen.items():
@@ -269,7 +253,7 @@ class StarMatchTask(PsfMatchTask):
         if candidateList is not None:
             return toSourceTable(candidateList, exposure)
         sources = self.getSelectSources(exposure)
-        requireSources(sources, exposure, getattr(self.selectDetection.config, "statsMask", ()))
+        requireSources(sources, exposure, getattr(settingsOf(self.selectDetection), "statsMask", ()))
         return sources
 
     def _candidates(
@@ -298,7 +282,7 @@ class StarMatchTask(PsfMatchTask):
         if None in given.values():
             table = toSourceTable(sources, scienceExposure)[:MAX_MEASURED_SOURCES]
             positions = np.column_stack([table["x"], table["y"]]).astype(float) - scienceExposure.xy0
-        planes, definition = self.options.badPixelMaskPlanes, self.config.fwhmDefinition
+        planes, definition = self.options.badPixelMaskPlanes, self.settings.fwhmDefinition
         fwhms = psfs.findFwhms(exposures, given, positions, planes, definition, self.threads)
-        psfs.recordFwhms(fwhms, self.log, self.metadata)
+        psfs.recordFwhms(fwhms, self._log, self.metadata)
         return fwhms["template"][0], fwhms["science"][0]

@@ -14,13 +14,16 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
-from lsst.pex.config import Config, ConfigurableField
+from psfmatch.config import Settings
+from psfmatch.later import laterClass
+from psfmatch.tracing import TraceLog, getLogger, writingFor
 
-from psfmatch.tracing import getLogger, writingFor
+if TYPE_CHECKING:
+    from lsst.pex.config import Config, ConfigurableField
 
-__all__ = ["Struct", "Task", "TaskMetadata", "timeMethod"]
+__all__ = ["Struct", "Task", "TaskMetadata", "settingsOf", "timeMethod"]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -100,7 +103,8 @@ class Task:
     ----------
     config : `lsst.pex.config.Config`, optional
         Configuration, an instance of `ConfigClass`. The task validates it and keeps a frozen copy; the
-        caller's own stays as it is. By default that of the parent's field called ``name``, or a new one.
+        caller's own stays as it is. By default that of the parent's field called ``name``, or a new one. `Settings`
+        are taken for a valid configuration, which is made when somebody reads it.
     name : `str`, optional
         Name of the task, by default ``_DefaultName``; a subtask needs one.
     parentTask : `Task` or an LSST task, optional
@@ -112,6 +116,8 @@ class Task:
     ----------
     config : `lsst.pex.config.Config`
         Configuration; frozen.
+    settings : `lsst.pex.config.Config` or `psfmatch.config.Settings`
+        What its fields are read from.
     log : `lsst.utils.logging.LsstLogAdapter`
         Logger called ``psfmatch.`` and the full name of the task, or by the parent's logger and its name; a plain
         logger with ``verbose`` and ``trace`` besides, see `psfmatch.tracing`.
@@ -126,12 +132,12 @@ class Task:
         Raised if ``config`` is not a `ConfigClass`.
     """
 
-    ConfigClass: ClassVar[type[Config]] = Config
+    ConfigClass: ClassVar[Any] = laterClass("lsst.pex.config:Config")
     _DefaultName: ClassVar[str | None] = None
 
     def __init__(
         self,
-        config: Config | None = None,
+        config: Config | Settings | None = None,
         name: str | None = None,
         parentTask: Any = None,
         log: logging.Logger | None = None,
@@ -151,17 +157,40 @@ class Task:
             if hasattr(parentTask, "getFullName"):
                 self._fullName = f"{parentTask.getFullName()}.{name}"
             self._taskDict = getattr(parentTask, "_taskDict", self._taskDict)
-        parentLog = getattr(parentTask, "log", None)
+        parentLog = parentTask._log if isinstance(parentTask, Task) else getattr(parentTask, "log", None)
         if log is not None:
             logName = f"{log.name}.{self._fullName}"
         elif parentLog is not None:
             logName = f"{parentLog.name}.{name}"
         else:
             logName = f"psfmatch.{self._fullName}"
-        self.log: Any = getLogger(logName)
-        self.config: Any = _frozen(self.ConfigClass()) if config is None else _frozenCopy(config, type(self))
+        self._log: Any = getLogger(logName)
+        if isinstance(config, Settings):
+            self.settings: Any = config
+        else:
+            self.settings = _frozen(self.ConfigClass()) if config is None else _frozenCopy(config, type(self))
         self.metadata = TaskMetadata()
         self._taskDict[self._fullName] = weakref.ref(self)
+
+    @property
+    def log(self) -> Any:
+        """The logger, with the methods of LSST's adapter."""
+        if type(self._log) is TraceLog:
+            from psfmatch.taskLog import getTaskLog
+
+            self._log = getTaskLog(self._log.name)
+        return self._log
+
+    @log.setter
+    def log(self, log: Any) -> None:
+        self._log = log
+
+    @property
+    def config(self) -> Any:
+        """The configuration, frozen."""
+        if isinstance(self.settings, Settings):
+            self.settings = self.settings.toConfig(self.ConfigClass)
+        return self.settings
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process gets a task of its own, without the parent: weak references cannot travel.
@@ -215,6 +244,8 @@ class Task:
         doc : `str`
             What the task does for the one that holds it.
         """
+        from lsst.pex.config import ConfigurableField
+
         return ConfigurableField(doc=doc, target=cls)
 
     def getFullMetadata(self) -> TaskMetadata:
@@ -263,13 +294,13 @@ class Task:
         """
         start = time.perf_counter()
         self._recordTime(name + "Start")
-        self.log.log(logLevel, "%s: start", name)
+        self._log.log(logLevel, "%s: start", name)
         try:
-            with writingFor(self.log.name):
+            with writingFor(self._log.name):
                 yield
         finally:
             self._recordTime(name + "End")
-            self.log.log(logLevel, "%s: end after %.3f s", name, time.perf_counter() - start)
+            self._log.log(logLevel, "%s: end after %.3f s", name, time.perf_counter() - start)
 
     def _recordTime(self, name: str) -> None:
         self.metadata.add(name + "Utc", datetime.now(UTC).isoformat())
@@ -279,6 +310,11 @@ class Task:
     def _liveTasks(self) -> dict[str, Any]:
         tasks = {name: reference() for name, reference in self._taskDict.items()}
         return {name: task for name, task in tasks.items() if task is not None}
+
+
+def settingsOf(task: Any) -> Any:
+    """Return what the fields of a task's configuration are read from; foreign tasks have a configuration."""
+    return task.settings if isinstance(task, Task) else task.config
 
 
 def timeMethod(

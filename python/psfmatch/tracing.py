@@ -1,9 +1,10 @@
 """Loggers whose debugging lines can be asked for by a trace number, as ``lsst.utils.logging`` does it.
 
-They are plain loggers of `logging`, with the methods ``verbose`` and ``trace`` besides. A line below INFO comes out
-in one of two ways: through its own logger, if that is set to the line's level; or else through the logger
-``TRACE<number>.<name>``, at DEBUG, if ``lsst.utils.logging.trace_set_at(name, number)`` has set that one. The number
-is 2 for ``verbose``, 4 for ``debug`` and 5 for ``trace``.
+They are plain loggers of `logging`, with the methods ``verbose`` and ``trace`` besides; those that users see have the
+others of that library's adapter, too (`psfmatch.taskLog`), which is not imported for what is written here. A line below
+INFO comes out in one of two ways: through its own logger, if that is set to the line's level; or else through the
+logger ``TRACE<number>.<name>``, at DEBUG, if ``lsst.utils.logging.trace_set_at(name, number)`` has set that one. The
+number is 2 for ``verbose``, 4 for ``debug`` and 5 for ``trace``.
 
 ``psfmatch.X`` also answers to ``lsst.ip.diffim.X``, the name in configurations written for the reference. Lines that
 helpers of a task write while it runs answer to the names of the task, too.
@@ -16,12 +17,17 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
-
-from lsst.utils.logging import VERBOSE, LsstLogAdapter
+from typing import TYPE_CHECKING, Any
 
 __all__ = ["TraceLog", "getLogger", "writingFor"]
 
+if TYPE_CHECKING:
+    Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    Adapter = logging.LoggerAdapter
+
+VERBOSE, TRACE = 15, 5
+"""Levels of lines, as there."""
 OWN_ROOT = "psfmatch"
 REFERENCE_ROOT = "lsst.ip.diffim"
 
@@ -29,12 +35,12 @@ _taskName: ContextVar[str | None] = ContextVar("psfmatchTaskName", default=None)
 """Name of the logger of the task that runs, in this thread."""
 
 
-class TraceLog(LsstLogAdapter):
+class TraceLog(Adapter):
     """A logger that also writes what a trace number asks for; made by `getLogger`."""
 
     def getChild(self, name: str) -> TraceLog:
         """Return the logger called ``<own name>.<name>``."""
-        return TraceLog(self.logger.getChild(name), {})
+        return type(self)(self.logger.getChild(name), {})
 
     def isEnabledFor(self, level: int) -> bool:
         """Whether a line of this level comes out."""
@@ -49,6 +55,14 @@ class TraceLog(LsstLogAdapter):
             self.logger.log(level, msg, *args, **kwargs)
         else:
             tracer.log(logging.DEBUG, msg, *args, **kwargs)
+
+    def verbose(self, msg: object, *args: Any, **kwargs: Any) -> None:
+        """Write a line between INFO and DEBUG."""
+        self.log(VERBOSE, msg, *args, **{**kwargs, "stacklevel": kwargs.get("stacklevel", 1) + 1})
+
+    def trace(self, msg: object, *args: Any, **kwargs: Any) -> None:
+        """Write a line below DEBUG."""
+        self.log(TRACE, msg, *args, **{**kwargs, "stacklevel": kwargs.get("stacklevel", 1) + 1})
 
     def _tracer(self, level: int) -> logging.Logger | None:
         if level >= logging.INFO:

@@ -12,8 +12,9 @@ from psfmatch import InsufficientKernelSourcesError, applyOverride, frontDoorCon
 from psfmatch.cli import main
 from psfmatch.config import KernelOptions, configFromDict, configToDict, updateFromDict
 from psfmatch.differencing import FrontDoorConfig
-from psfmatch.differencing.configuration import FrontDoorOptions, setKernelFields
+from psfmatch.differencing.configuration import setKernelFields
 from psfmatch.differencing.pins import pinnedFields, withPins
+from psfmatch.differencing.settings import FrontDoorOptions
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig
 from psfmatch.modelChoice import chooseKernel, effortFor
 from psfmatch.modelChoice.family import familyOf

@@ -8,6 +8,7 @@ from lsst.utils.logging import TRACE, VERBOSE, LsstLogAdapter, trace_set_at
 
 from psfmatch import ImagePsfMatchTask, Task
 from psfmatch.testing import simulatePair
+from psfmatch.taskLog import getTaskLog
 from psfmatch.tracing import getLogger, writingFor
 
 
@@ -28,9 +29,11 @@ def write(log):
     log.trace("trace %d", 3)
 
 
-def test_byLevelAsAnyLogger(caplog):
-    log = getLogger("psfmatch.test")
-    assert isinstance(log, LsstLogAdapter)
+@pytest.mark.parametrize("get", [getLogger, getTaskLog])
+def test_byLevelAsAnyLogger(caplog, get):
+    log = get("psfmatch.test")
+    assert isinstance(log, LsstLogAdapter) == (get is getTaskLog)
+    assert type(log.getChild("child")) is type(log)
     for level, expected in (
         (logging.INFO, []),
         (VERBOSE, ["verbose 1"]),
@@ -50,9 +53,10 @@ def test_byLevelAsAnyLogger(caplog):
     [(0, []), (1, []), (2, [2]), (3, [2]), (4, [2, 4]), (5, [2, 4, 5])],
 )
 @pytest.mark.parametrize("name", ["psfmatch.test", "psfmatch", "lsst.ip.diffim.test", "lsst.ip.diffim"])
-def test_byTraceNumber(caplog, name, number, expected):
+@pytest.mark.parametrize("get", [getLogger, getTaskLog])
+def test_byTraceNumber(caplog, get, name, number, expected):
     with traced(name, number):
-        write(getLogger("psfmatch.test"))
+        write(get("psfmatch.test"))
     own = "psfmatch.test" if name.startswith("psfmatch") else "lsst.ip.diffim.test"
     assert [record.name for record in caplog.records] == [f"TRACE{i}.{own}" for i in expected]
     # Trace loggers write at DEBUG only: that is the level which handlers are set for.
@@ -130,3 +134,14 @@ def test_traceOfASubtraction(caplog, name):
             assert any(line.startswith(f"Rejecting candidate {candidate.id}") for line in lines)
     for start in ("Pass 0: rejected", "Kernel sum", "Spatial solution", "solve: end after"):
         assert any(line.startswith(start) for line in lines)
+
+
+def test_theLoggerOfATaskIsLsstsWhenItIsRead():
+    task = ImagePsfMatchTask(threads=1)
+    assert isinstance(task.selectDetection.log, LsstLogAdapter)
+    assert task.log is task.log
+    assert task.log.name == "psfmatch.imagePsfMatch"
+    with task.log.temporary_log_level(logging.ERROR):
+        assert not task.log.isEnabledFor(logging.INFO)
+    task.log = logging.getLogger("other")
+    assert task.log.name == "other"

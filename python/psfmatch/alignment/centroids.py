@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.config import SourceDetectionConfig, SubtractBackgroundConfig
+from psfmatch.config import BackgroundOptions, Settings, usualSettings
 from psfmatch.detection import SourceDetectionTask, subtractBackground
 from psfmatch.exposure import MaskedImage
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
@@ -158,22 +158,20 @@ def _pixelsOf(maskedImage: MaskedImage, planes: Iterable[str]) -> tuple[Any, Any
 
 
 @functools.cache
-def _detectionConfig(threshold: float) -> SourceDetectionConfig:
-    config = SourceDetectionConfig()
-    config.thresholdValue = threshold
-    config.reEstimateBackground = False
-    return config
+def _detectionSettings(threshold: float) -> Settings:
+    settings: Settings = usualSettings().selectDetection
+    return settings.with_(thresholdValue=threshold)
 
 
 @functools.cache
-def _backgroundConfig() -> SubtractBackgroundConfig:
-    return SubtractBackgroundConfig()
+def _backgroundOptions() -> BackgroundOptions:
+    return BackgroundOptions.fromConfig(usualSettings().kernel.active.afwBackgroundConfig)
 
 
 def _detect(maskedImage: MaskedImage, planes: tuple[str, ...], threads: int) -> AnyTable:
     """Return the sources of an image, those above the lower threshold where there are few."""
     try:
-        image, level = subtractBackground(maskedImage, _backgroundConfig(), planes, threads)
+        image, level = subtractBackground(maskedImage, _backgroundOptions(), planes, threads)
     except ValueError as error:
         bad = maskedImage.badPixels(planes)
         level = 0.0 if bad.all() else float(np.median(maskedImage.image[~bad]))
@@ -183,7 +181,7 @@ def _detect(maskedImage: MaskedImage, planes: tuple[str, ...], threads: int) -> 
     # What subtracting a large sky leaves behind in float32.
     rounding = 4.0 * float(np.finfo(np.float32).eps) * abs(level)
     for threshold in THRESHOLDS:
-        found = SourceDetectionTask(config=_detectionConfig(threshold)).search(
+        found = SourceDetectionTask(config=_detectionSettings(threshold)).search(
             maskedImage=skyless, sigma=DEFAULT_FWHM_PIX / SIGMA_TO_FWHM, threads=threads, rounding=rounding
         )
         sources: AnyTable = found.sources[~np.asarray(found.sources["isNegative"])]

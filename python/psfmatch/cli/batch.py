@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.gates import EXIT_QUALITY_GATE, addGates, gatesOf
-from psfmatch.cli.options import addChoices, addThreads, configuration
+from psfmatch.cli.options import addChoices, addThreads, changedConfiguration
 from psfmatch.cli.progress import PairBar
 from psfmatch.cli.reporting import tell
 
@@ -162,9 +162,8 @@ def _pairOptions(options: argparse.Namespace) -> PairOptions:
     from psfmatch.batch import PairOptions
 
     # Without a word on the configuration the front door's own is used, which workers have without being sent it.
-    isChanged = options.config is not None or options.overrides
     return PairOptions(
-        config=configuration(options) if isChanged else None,
+        config=changedConfiguration(options),
         mode=options.mode,
         gates=gatesOf(options.gates),
         decorrelated=options.decorrelated,

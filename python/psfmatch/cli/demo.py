@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.cli.options import configuration
+from psfmatch.cli.options import changedConfiguration
 from psfmatch.cli.reporting import draw, report
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _demo(options: argparse.Namespace) -> int:
     pair.template.writeFits(folder / "template.fits")
     pair.science.writeFits(folder / "science.fits")
     result = subtract(
-        pair.template, pair.science, config=configuration(options), mode=options.mode, threads=options.threads
+        pair.template, pair.science, config=changedConfiguration(options), mode=options.mode, threads=options.threads
     )
     result.writeFits(folder / "difference.fits")
     extra: dict[str, Any] = {"output": str(folder / "difference.fits")}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from psfmatch.differencing import FrontDoorConfig
 
-__all__ = ["addChoices", "addThreads", "common", "configuration", "ofTheRun"]
+__all__ = ["addChoices", "addThreads", "changedConfiguration", "common", "configuration", "ofTheRun"]
 
 MODES = ("auto", "convolveTemplate", "convolveScience")
 
@@ -66,6 +66,11 @@ def addChoices(group: argparse._ActionsContainer) -> None:
         default=[],
         help="set one field, e.g. -c kernel.active.spatialKernelOrder=1; the rest is chosen around it; may be repeated",
     )
+
+
+def changedConfiguration(options: argparse.Namespace) -> FrontDoorConfig | None:
+    """Return the configuration as `configuration` does, None if nothing is set."""
+    return configuration(options) if options.config is not None or options.overrides else None
 
 
 def configuration(options: argparse.Namespace) -> FrontDoorConfig:

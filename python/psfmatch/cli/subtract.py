@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psfmatch.cli.ccds import commonCcds, subtractCcds
 from psfmatch.cli.gates import EXIT_QUALITY_GATE, addGates, gatesOf
 from psfmatch.cli.inputs import addInputs, addWidths, readInput
-from psfmatch.cli.options import configuration
+from psfmatch.cli.options import changedConfiguration
 from psfmatch.cli.outputs import requireSubtractOutputs
 from psfmatch.cli.reporting import draw, report
 
@@ -56,7 +56,7 @@ def subtractInputs(options: argparse.Namespace) -> tuple[Exposure, SubtractionRe
         # import the same modules can find them half made.
         from psfmatch.differencing import subtract
 
-        config = configuration(options)
+        config = changedConfiguration(options)
     result = subtract(
         template.result(),
         science.result(),

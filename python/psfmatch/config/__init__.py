@@ -6,19 +6,26 @@ through all; `serialization` turns a configuration into plain data for JSON and 
 Python and go through ``load`` and ``save`` of the classes; what psfmatch writes is JSON and is never executed.
 """
 
-from .detection import (
-    DetectionConfig,
-    SourceDetectionConfig,
-    SourceMeasurementConfig,
-    SubtractBackgroundConfig,
-)
-from .kernel import PsfMatchConfig, PsfMatchConfigAL, PsfMatchConfigDF
-from .listing import FieldEntry, listFields
+from typing import TYPE_CHECKING
+
+from psfmatch.later import laterNames
+
 from .options import BackgroundOptions, KernelOptions, RegionOptions, StampOptions, WarpOptions
-from .overrides import applyOverride
-from .regions import RegionConfig
-from .serialization import configFromDict, configToDict, updateFromDict
-from .warping import WarperConfig
+from .settings import Settings, usualSettings
+
+if TYPE_CHECKING:
+    from .detection import (
+        DetectionConfig,
+        SourceDetectionConfig,
+        SourceMeasurementConfig,
+        SubtractBackgroundConfig,
+    )
+    from .kernel import PsfMatchConfig, PsfMatchConfigAL, PsfMatchConfigDF
+    from .listing import FieldEntry, listFields
+    from .overrides import applyOverride
+    from .regions import RegionConfig
+    from .serialization import configFromDict, configToDict, updateFromDict
+    from .warping import WarperConfig
 
 __all__ = [
     "BackgroundOptions",
@@ -30,6 +37,7 @@ __all__ = [
     "PsfMatchConfigDF",
     "RegionConfig",
     "RegionOptions",
+    "Settings",
     "SourceDetectionConfig",
     "SourceMeasurementConfig",
     "StampOptions",
@@ -41,4 +49,28 @@ __all__ = [
     "configToDict",
     "listFields",
     "updateFromDict",
+    "usualSettings",
 ]
+
+# All that needs the configuration library, which takes longer to import than the options to be made.
+__getattr__ = laterNames(
+    __name__,
+    {
+        name: f"{__name__}.{module}"
+        for module, names in {
+            "detection": (
+                "DetectionConfig",
+                "SourceDetectionConfig",
+                "SourceMeasurementConfig",
+                "SubtractBackgroundConfig",
+            ),
+            "kernel": ("PsfMatchConfig", "PsfMatchConfigAL", "PsfMatchConfigDF"),
+            "listing": ("FieldEntry", "listFields"),
+            "overrides": ("applyOverride",),
+            "regions": ("RegionConfig",),
+            "serialization": ("configFromDict", "configToDict", "updateFromDict"),
+            "warping": ("WarperConfig",),
+        }.items()
+        for name in names
+    },
+)

@@ -7,13 +7,14 @@ milliseconds. There are no defaults here; those of a field that only the other f
 
 from __future__ import annotations
 
+import functools
 from dataclasses import Field, dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from lsst.pex.config import Config
+from .settings import Settings, usualSettings
 
-from .kernel import PsfMatchConfigAL, PsfMatchConfigDF
-from .matching import PsfMatchConfig
+if TYPE_CHECKING:
+    from lsst.pex.config import Config
 
 __all__ = [
     "BackgroundOptions",
@@ -30,7 +31,7 @@ class _Options:
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @classmethod
-    def fromConfig(cls, config: Config | Self) -> Self:
+    def fromConfig(cls, config: Config | Settings | Self) -> Self:
         """Read a configuration; options are returned as they are."""
         if isinstance(config, cls):
             return config
@@ -177,7 +178,7 @@ class KernelOptions(_Options):
     lambdaStep: float
 
     @classmethod
-    def fromConfig(cls, config: Config | Self) -> Self:
+    def fromConfig(cls, config: Config | Settings | Self) -> Self:
         """Read an active kernel configuration; options are returned as they are.
 
         Parameters
@@ -194,7 +195,7 @@ class KernelOptions(_Options):
             "background": BackgroundOptions.fromConfig(groups.afwBackgroundConfig),
             "warping": WarpOptions.fromConfig(groups.warpingConfig),
         }
-        values |= {name: value for name, value in _otherFamily.items() if name not in groups}
+        values |= {name: value for name, value in _otherFamily().items() if name not in groups}
         names = (name for name in cls.__dataclass_fields__ if name not in values)
         values |= {name: plainValue(getattr(config, name)) for name in names}
         return cls(**values)
@@ -216,10 +217,13 @@ def plainValue(value: Any) -> Any:
     return value if value is None or isinstance(value, str | bool | int | float) else tuple(value)
 
 
-_otherFamily = {
-    name: plainValue(field.default)
-    for family in (PsfMatchConfigAL, PsfMatchConfigDF)
-    for name, field in family._fields.items()
-    if name not in PsfMatchConfig._fields
-}
-"""Defaults of the fields that only one family has, for configurations of the other."""
+@functools.cache
+def _otherFamily() -> dict[str, Any]:
+    """Return the defaults of the fields that only one family has, for configurations of the other."""
+    gaussians, deltas = (usualSettings().kernel.values.toDict()[name] for name in ("AL", "DF"))
+    return {
+        name: plainValue(value)
+        for own, other in ((gaussians, deltas), (deltas, gaussians))
+        for name, value in own.items()
+        if name not in other
+    }

@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.config import BackgroundOptions, SubtractBackgroundConfig
+from psfmatch.config import BackgroundOptions
 from psfmatch.exposure import MaskedImage
+
+if TYPE_CHECKING:
+    from psfmatch.config import SubtractBackgroundConfig
 
 __all__ = ["BackgroundGrid", "estimateBackground", "gridOfSamples", "measureBackground", "subtractBackground"]
 

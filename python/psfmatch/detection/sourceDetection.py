@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.config import SourceDetectionConfig
 from psfmatch.detection.background import estimateBackground, gridOfSamples, subtractBackground
 from psfmatch.detection.footprints import FootprintSet, growRadius
 from psfmatch.exposure import Mask, MaskedImage
+from psfmatch.later import laterClass
 from psfmatch.sourceTable import SourceTable, asTable
 from psfmatch.task import Struct, Task
 
@@ -81,7 +81,7 @@ class SourceDetectionTask(Task):
     (``config.selectDetection.retarget``). `psfmatch.subtract` also needs flux and snr to choose stars.
     """
 
-    ConfigClass = SourceDetectionConfig
+    ConfigClass = laterClass("psfmatch.config.detection:SourceDetectionConfig")
     _DefaultName = "sourceDetection"
 
     def run(
@@ -134,7 +134,7 @@ class SourceDetectionTask(Task):
             return self._search(maskedImage, sigma, doSmooth, threads, rounding)
 
     def _search(self, maskedImage: MaskedImage, sigma: float, doSmooth: bool, threads: int, rounding: float) -> Struct:
-        config = self.config
+        config = self.settings
         image = self._searched(maskedImage, threads)
         filled = _core.fillBadPixels(
             image,
@@ -165,7 +165,7 @@ class SourceDetectionTask(Task):
 
     def _searched(self, maskedImage: MaskedImage, threads: int) -> FloatImage:
         """Return the pixels that are searched: without the configured number of counts, and the wide background."""
-        config = self.config
+        config = self.settings
         image = maskedImage.image
         if config.adjustBackground:
             image = image - np.float32(config.adjustBackground)
@@ -174,20 +174,20 @@ class SourceDetectionTask(Task):
             try:
                 image, _ = subtractBackground(planes, config.tempWideBackground, config.statsMask, threads)
             except ValueError as error:
-                self.log.warning("Wide background failed (%s); detecting without it", error)
+                self._log.warning("Wide background failed (%s); detecting without it", error)
         return image
 
     def _backgroundLeft(self, maskedImage: MaskedImage, detected: Struct, threads: int) -> FloatImage | float:
         """Return what is to be added to the background now that the sources are known."""
-        adjustment = float(self.config.adjustBackground)
-        if not self.config.reEstimateBackground:
+        adjustment = float(self.settings.adjustBackground)
+        if not self.settings.reEstimateBackground:
             return adjustment
         planes = MaskedImage(maskedImage.image, maskedImage.mask.copy(), maskedImage.variance, maskedImage.xy0)
         setDetectedPlanes(planes.mask, detected)
         try:
-            left = estimateBackground(planes, self.config.background, self.config.statsMask, threads)
+            left = estimateBackground(planes, self.settings.background, self.settings.statsMask, threads)
         except ValueError as error:
-            self.log.warning("Background failed after detection (%s); keeping the one before", error)
+            self._log.warning("Background failed after detection (%s); keeping the one before", error)
             return adjustment
         return left + np.float32(adjustment)
 
@@ -198,7 +198,7 @@ class SourceDetectionTask(Task):
         steps = (1, 1)
         if step > 1:
             # Few rows of many pixels: all of a row is read for any of it.
-            local = self.config.tempLocalBackground
+            local = self.settings.tempLocalBackground
             steps = (
                 min(2 * step, local.binSizeY or local.binSize, search.shape[0]),
                 min(max(1, step // 2), local.binSizeX or local.binSize, search.shape[1]),
@@ -212,7 +212,7 @@ class SourceDetectionTask(Task):
         self, search: _Search, samples: _Samples, xy0: tuple[int, int], rounding: float
     ) -> dict[str, tuple[Objects, FootprintSet]]:
         """Return the objects above a threshold, blends taken apart, and their connected pixels, for each polarity."""
-        config = self.config
+        config = self.settings
         isPossible = bool(np.isfinite(samples.pixels).any())
         wanted = {polarity: isPossible and config.thresholdPolarity in (polarity, "both") for polarity in SIGNS}
         perPixel = config.thresholdType == "pixel_stdev"
@@ -239,14 +239,18 @@ class SourceDetectionTask(Task):
         self, objects: Objects, footprints: FootprintSet, sign: float, search: _Search, samples: _Samples
     ) -> tuple[Objects, FootprintSet]:
         """Return the objects and footprints that the configuration keeps."""
-        multiplier = self.config.includeThresholdMultiplier
+        multiplier = self.settings.includeThresholdMultiplier
         if multiplier > 1.0:
             isKept = np.zeros(len(footprints), dtype=bool)
             isKept[objects["footprint"][objects["peak"] >= multiplier * objects["threshold"]]] = True
             footprints = footprints.select(isKept)
             objects = objects[isKept[objects["footprint"]]]
             objects["footprint"] = (np.cumsum(isKept) - 1)[objects["footprint"]]
-        if len(objects) and self.config.doTempLocalBackground and self.config.tempLocalBackground.algorithm != "NONE":
+        if (
+            len(objects)
+            and self.settings.doTempLocalBackground
+            and self.settings.tempLocalBackground.algorithm != "NONE"
+        ):
             objects = objects[self._standsOut(objects, sign, search, samples)]
         return objects, footprints
 
@@ -254,15 +258,15 @@ class SourceDetectionTask(Task):
         """Return which objects are above the threshold over the local background, or the brightest of few in theirs."""
         isPeak = np.ones(len(objects), dtype=bool)
         label = objects["footprint"]
-        crowded = np.flatnonzero(np.bincount(label)[label] > self.config.nPeaksMaxSimple)
+        crowded = np.flatnonzero(np.bincount(label)[label] > self.settings.nPeaksMaxSimple)
         if not crowded.size:
             return isPeak
         try:
             grid = gridOfSamples(
-                samples.pixels, search.shape, samples.steps, self.config.tempLocalBackground, search.threads
+                samples.pixels, search.shape, samples.steps, self.settings.tempLocalBackground, search.threads
             )
         except ValueError as error:
-            self.log.warning("Local background failed (%s); all peaks are kept", error)
+            self._log.warning("Local background failed (%s); all peaks are kept", error)
             return isPeak
         peaks = objects[crowded]
         local = sign * grid.at(peaks["xPeak"], peaks["yPeak"])
@@ -273,14 +277,14 @@ class SourceDetectionTask(Task):
 
     def _profile(self, sigma: float, shape: tuple[int, int]) -> list[float]:
         """Return a Gaussian of a width (pixels), of odd length and sum 1, that fits into an image."""
-        size = int(self.config.nSigmaForKernel * sigma + 0.5) // 2 * 2 + 1
+        size = int(self.settings.nSigmaForKernel * sigma + 0.5) // 2 * 2 + 1
         radius = min(size, *(side - 1 + side % 2 for side in shape)) // 2
         profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
         return [float(value) for value in profile / profile.sum()]
 
     def _unit(self, search: _Search, samples: _Samples, rounding: float) -> float:
         """Return the unit of the threshold in image units."""
-        if self.config.thresholdType == "value":
+        if self.settings.thresholdType == "value":
             return 1.0
         step = max(1, math.isqrt(samples.pixels.size // MAX_CLIPPING_PIXELS))
         stdev, largest, count = _core.sampleNoise(np.ascontiguousarray(samples.pixels[::step, ::step]))
@@ -296,7 +300,7 @@ class SourceDetectionTask(Task):
         if stdev <= rounding:
             # Without noise any signal above rounding is a source.
             stdev = max(rounding, 1e-6 * largest, float(np.finfo(np.float32).tiny))
-        return stdev**2 if self.config.thresholdType == "variance" else stdev
+        return stdev**2 if self.settings.thresholdType == "variance" else stdev
 
 
 def setDetectedPlanes(mask: Mask, detected: Struct) -> None:

@@ -6,8 +6,15 @@ fitted, by simpler models where stars are few (`ladder`, `simplerModels`); the d
 (`finishing`).
 """
 
-from psfmatch.differencing.configuration import FrontDoorConfig, frontDoorConfig
+from typing import TYPE_CHECKING
+
 from psfmatch.differencing.result import SubtractionResult
 from psfmatch.differencing.subtracting import MODES, subtract
+from psfmatch.later import laterNames
+
+if TYPE_CHECKING:
+    from psfmatch.differencing.configuration import FrontDoorConfig, frontDoorConfig
 
 __all__ = ["MODES", "FrontDoorConfig", "SubtractionResult", "frontDoorConfig", "subtract"]
+
+__getattr__ = laterNames(__name__, dict.fromkeys(("FrontDoorConfig", "frontDoorConfig"), f"{__name__}.configuration"))

@@ -7,18 +7,16 @@ as from a file that holds all of them, is compared with the defaults instead.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from lsst.pex.config import Config, ConfigField, Field, ListField
 
-from psfmatch.config import KernelOptions, configFromDict, configToDict
 from psfmatch.config.options import plainValue
 from psfmatch.config.overrides import closeNames
-from psfmatch.imagePsfMatch import ImagePsfMatchConfig
+from psfmatch.taskConfigs import ImagePsfMatchConfig
 
-__all__ = ["ChosenFields", "FrontDoorConfig", "FrontDoorOptions", "chosenConfig", "frontDoorConfig"]
+__all__ = ["FrontDoorConfig", "frontDoorConfig"]
 
 
 class FrontDoorConfig(ImagePsfMatchConfig):
@@ -71,22 +69,6 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         return super(FrontDoorConfig, self.withNames()).__reduce__()
 
 
-@dataclass(frozen=True)
-class FrontDoorOptions:
-    """The steps around the task, from a `FrontDoorConfig`; none with the task's own configuration."""
-
-    doFindSaturation: bool = False
-    doScaleVariance: bool = False
-    doAlign: bool = False
-    doDecorrelate: bool = False
-    doAssessQuality: bool = False
-
-    @classmethod
-    def fromConfig(cls, config: ImagePsfMatchConfig) -> FrontDoorOptions:
-        """Read the configuration of `psfmatch.subtract`."""
-        return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__ if name in config})
-
-
 def frontDoorConfig() -> FrontDoorConfig:
     """Return the configuration of a run without one: the kernel is chosen around the fields that are set in it."""
     return FrontDoorConfig()
@@ -137,34 +119,3 @@ def kernelFields(kernel: Any) -> dict[str, KernelField]:
         for name, field in group._fields.items()
         if not isinstance(field, ConfigField)
     }
-
-
-@dataclass(frozen=True)
-class ChosenFields:
-    """A configuration, and what has been chosen of its active kernel and of its ``regionConfig``."""
-
-    config: Any
-    kernel: Mapping[str, Any]
-    regions: Mapping[str, Any]
-
-    def options(self, options: KernelOptions) -> KernelOptions:
-        """Return the options of the kernel with what has been chosen."""
-        kernel, regions = (
-            {name: plainValue(value) for name, value in fields.items()} for fields in (self.kernel, self.regions)
-        )
-        return replace(options, **kernel, regions=replace(options.regions, **regions))
-
-
-def chosenConfig(config: Any) -> Any:
-    """Return the configuration with what has been chosen; a configuration itself as it is.
-
-    It is made when somebody wants it, for that takes a fifteenth of the time of a small image.
-    """
-    if not isinstance(config, ChosenFields):
-        return config
-    chosen = configFromDict(type(config.config), configToDict(config.config))
-    chosen.chooseKernel = False
-    chosen.kernel.active.update(**config.kernel)
-    chosen.kernel.active.regionConfig.update(**config.regions)
-    chosen.freeze()
-    return chosen

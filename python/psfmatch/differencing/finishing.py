@@ -14,10 +14,10 @@ import numpy as np
 from psfmatch.alignment import Alignment, ShiftField, measureShiftField
 from psfmatch.decorrelation import decorrelate
 from psfmatch.diagnostics import candidateTable, differenceNoise
-from psfmatch.differencing.configuration import FrontDoorOptions
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
+from psfmatch.differencing.settings import FrontDoorOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
@@ -49,7 +49,7 @@ def finish(
 ) -> SubtractionResult:
     """Decorrelate, measure the quality, and put everything together."""
     result = made.result
-    steps = FrontDoorOptions.fromConfig(made.task.config)
+    steps = FrontDoorOptions.fromConfig(made.task.settings)
     plain = result.subtractedExposure
     difference, varianceFactor = plain, 1.0
     if steps.doScaleVariance:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.detection import SourceDetectionTask
-from psfmatch.differencing.configuration import FrontDoorOptions
+from psfmatch.differencing.settings import FrontDoorOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
@@ -44,7 +44,7 @@ class Inputs:
 
 def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -> Inputs:
     """Flag saturation, scale variances, register the template, and find the sources of the science image."""
-    steps, threads = FrontDoorOptions.fromConfig(task.config), task.threads
+    steps, threads = FrontDoorOptions.fromConfig(task.settings), task.threads
     choices: list[Choice] = []
     record = Preparation()
     if steps.doFindSaturation:

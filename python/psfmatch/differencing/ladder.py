@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from psfmatch.config import configFromDict, configToDict
-from psfmatch.differencing.configuration import ChosenFields
+from psfmatch.config import Settings
 from psfmatch.differencing.inputs import Inputs
+from psfmatch.differencing.settings import ChosenFields
 from psfmatch.differencing.simplerModels import byPsfModels, byScale
 from psfmatch.errors import (
     InputImagesError,
@@ -22,7 +22,7 @@ from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.modelChoice import Choice, chooseKernel, effortFor
 from psfmatch.selection import requireSources
 from psfmatch.stars import chooseIsolatedStars, chooseRegionSources, usefulSources
-from psfmatch.task import Struct
+from psfmatch.task import Struct, settingsOf
 from psfmatch.warping import atOrigin
 
 __all__ = ["Made", "solveByLadder"]
@@ -56,7 +56,7 @@ def solveByLadder(
 
     What is pinned of the kernel (see `psfmatch.differencing.pins`) is not chosen.
     """
-    config = task.config
+    config = task.settings
     if not getattr(config, "chooseKernel", False):
         return _subtractWith(task, inputs, _starsFor(task, inputs, candidateList), fwhms, convolveTemplate)
     if candidateList is None and not len(inputs.sources):
@@ -87,7 +87,7 @@ def solveByLadder(
 def _noSources(task: ImagePsfMatchTask, inputs: Inputs) -> PsfMatchError:
     """Return the error that says that nothing was found, and why."""
     try:
-        requireSources(inputs.sources, inputs.science, getattr(task.selectDetection.config, "statsMask", ()))
+        requireSources(inputs.sources, inputs.science, getattr(settingsOf(task.selectDetection), "statsMask", ()))
     except NoKernelCandidatesError as error:
         return error
     return NoKernelCandidatesError("no source was found", nSources=0)
@@ -107,7 +107,7 @@ def _withoutKernelFit(task: ImagePsfMatchTask, inputs: Inputs, convolveTemplate:
         steps.append(f"The kernel is that of {name}.")
         log.warning("%s", steps[-1])
         return Made(
-            result, task, task.config, steps=tuple(steps), caps=((cap, f"the kernel is that of {name}, not fitted"),)
+            result, task, task.settings, steps=tuple(steps), caps=((cap, f"the kernel is that of {name}, not fitted"),)
         )
     raise first
 
@@ -115,7 +115,7 @@ def _withoutKernelFit(task: ImagePsfMatchTask, inputs: Inputs, convolveTemplate:
 def _starsFor(task: ImagePsfMatchTask, inputs: Inputs, candidateList: Any) -> Any:
     if candidateList is not None:
         return candidateList
-    requireSources(inputs.sources, inputs.science, getattr(task.selectDetection.config, "statsMask", ()))
+    requireSources(inputs.sources, inputs.science, getattr(settingsOf(task.selectDetection), "statsMask", ()))
     if task.options.fitMethod == "regions":
         return chooseRegionSources(
             inputs.sources, task.options.regions.maxRegions, inputs.science.maskedImage.getBBox()
@@ -125,7 +125,8 @@ def _starsFor(task: ImagePsfMatchTask, inputs: Inputs, candidateList: Any) -> An
 
 def _follower(task: ImagePsfMatchTask, config: Any) -> ImagePsfMatchTask:
     """Return a task of another configuration that knows what has been measured so far."""
-    config.freeze()  # else the task makes a copy, which is slow
+    if not isinstance(config, Settings):
+        config.freeze()  # else the task makes a copy, which is slow
     follower = ImagePsfMatchTask(config=config, threads=task.threads)
     follower.metadata.update(dict(task.metadata))
     return follower
@@ -146,7 +147,7 @@ def _subtractWith(
         isStars = task.options.fitMethod == "candidates"
         simpler = _simplerConfig(task.config, result.kernelFit.passes[-1].nUsed) if isStars else None
         if simpler is None:
-            return Made(result, task, task.config)
+            return Made(result, task, task.settings)
         task = _follower(task, simpler)
 
 
@@ -170,6 +171,8 @@ def _simplerConfig(config: Any, nCandidates: int) -> Any:
         log.warning(
             "%d candidates cannot constrain %s %d: solving again with %d", nCandidates, name, orders[name], largest
         )
+    from psfmatch.config import configFromDict, configToDict
+
     simpler = configFromDict(type(config), configToDict(config))
     simpler.kernel.active.update(**lower)
     return simpler

@@ -15,8 +15,8 @@ from psfmatch.differencing.configuration import (
     setKernelFields,
     usualKernel,
 )
-from psfmatch.imagePsfMatch import ImagePsfMatchConfig
 from psfmatch.modelChoice import Choice
+from psfmatch.taskConfigs import ImagePsfMatchConfig
 
 __all__ = ["PinnedKernel", "pinnedFields", "withPins"]
 

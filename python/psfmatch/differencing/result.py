@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.alignment import Alignment
-from psfmatch.config import configToDict
 from psfmatch.decorrelation import Decorrelation
 from psfmatch.diagnostics import DifferenceNoise
-from psfmatch.differencing.configuration import chosenConfig
 from psfmatch.differencing.provenance import provenanceCards
+from psfmatch.differencing.settings import chosenConfig, chosenData, chosenOptions
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
@@ -269,7 +268,7 @@ class SubtractionResult:
     def storedKernel(self) -> StoredKernel:
         """Return kernel and background with the recipe that makes this difference again."""
         recipe = SubtractionRecipe.fromConfig(
-            self.config.kernel.active,
+            chosenOptions(vars(self)["config"]),
             self.convolved,
             self.kernel,
             self.difference.getBBox(),
@@ -293,7 +292,7 @@ class SubtractionResult:
             matched=self.matched.image,
             kernel=self.storedKernel().toTables(),
             stamps=columnsOf(self, "candidates"),
-            config=configToDict(self.config),
+            config=chosenData(vars(self)["config"]),
         )
 
     def _describedDifference(self) -> Exposure:

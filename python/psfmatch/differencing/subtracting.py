@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from psfmatch.differencing.configuration import FrontDoorConfig, frontDoorConfig
 from psfmatch.differencing.finishing import finish
 from psfmatch.differencing.inputs import Inputs, makeInputs
 from psfmatch.differencing.ladder import solveByLadder
-from psfmatch.differencing.pins import PinnedKernel, withPins
 from psfmatch.differencing.provenance import describeInputs
 from psfmatch.differencing.result import SubtractionResult
+from psfmatch.differencing.settings import frontDoorSettings
 from psfmatch.exposure import requireUnits, toExposure
-from psfmatch.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchConfig, ImagePsfMatchTask
+from psfmatch.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
 from psfmatch.photometry import boxLight
 from psfmatch.threads import withThreads
 from psfmatch.warping import atOrigin
+
+if TYPE_CHECKING:
+    from psfmatch.taskConfigs import ImagePsfMatchConfig
 
 __all__ = ["MODES", "subtract"]
 
@@ -84,32 +86,27 @@ def subtract(
     """
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
-    pins = PinnedKernel({})
-    if config is None:
-        config = _zeroParameterConfig()
-    else:
-        config, pins = withPins(config)
+    settings: Any = frontDoorSettings()
+    pinned: Mapping[str, Any] = {}
+    pinChoices: tuple[Choice, ...] = ()
+    if config is not None:
+        from psfmatch.differencing.pins import withPins
+
+        settings, pins = withPins(config)
+        pinned, pinChoices = pins.values, pins.choices
     requireUnits(template, science)
     given = toExposure(template), toExposure(science)
-    task = ImagePsfMatchTask(config=config, threads=threads)
-    for choice in pins.choices:
+    task = ImagePsfMatchTask(config=settings, threads=threads)
+    for choice in pinChoices:
         log.info("%s", choice.sentence)
     inputs = makeInputs(*given, task)
     with task.timer("measurePsf"):
         sources = candidateList if candidateList is not None else inputs.sources
         fwhms = task.measureFwhms(inputs.template, inputs.science, sources, templateFwhmPix, scienceFwhmPix)
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
-    made = solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate, pins.values)
-    choices = (*inputs.choices, direction, *pins.choices, *made.choices)
+    made = solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate, pinned)
+    choices = (*inputs.choices, direction, *pinChoices, *made.choices)
     return finish(made, inputs, fwhms, convolveTemplate, choices, describeInputs(*given), task.threads)
-
-
-@functools.cache
-def _zeroParameterConfig() -> FrontDoorConfig:
-    """Return the configuration of a run without one: made once, for that takes as long as a small image; frozen."""
-    config = frontDoorConfig()
-    config.freeze()
-    return config
 
 
 def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None], inputs: Inputs) -> tuple[bool, Choice]:

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from importlib.metadata import version
 from os import PathLike
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from psfmatch import _core, io
-from psfmatch.config import KernelOptions, PsfMatchConfig, WarperConfig, configFromDict, configToDict
+from psfmatch.config import KernelOptions
 from psfmatch.errors import ExposureReadError
 from psfmatch.exposure import Box
 from psfmatch.kernels import (
@@ -28,6 +28,9 @@ from psfmatch.kernels import (
 )
 from psfmatch.recipe.preparation import Preparation
 from psfmatch.warping import Warper
+
+if TYPE_CHECKING:
+    from psfmatch.config import PsfMatchConfig
 
 __all__ = ["StoredKernel", "SubtractionRecipe", "currentInstructionSet", "edgeHandlingOf", "warperOf"]
 
@@ -61,6 +64,8 @@ def warperOf(options: KernelOptions, threads: int | None = None, instructionSet:
 
 
 def _defaultWarping() -> dict[str, Any]:
+    from psfmatch.config import WarperConfig, configToDict
+
     return {**configToDict(WarperConfig()), "keepCentroids": True}
 
 
@@ -158,6 +163,8 @@ class SubtractionRecipe:
 
     def makeWarper(self, threads: int | None = None, instructionSet: str = "automatic") -> Warper:
         """Return what resamples the template as it was resampled."""
+        from psfmatch.config import WarperConfig, configFromDict
+
         return Warper(
             configFromDict(WarperConfig, self.warping),
             badPlanes=self.warpBadPlanes,

@@ -8,16 +8,20 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.config import DetectionConfig, StampOptions
+from psfmatch.config import StampOptions, usualSettings
 from psfmatch.detection import Footprint, FootprintSet
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.warping import requireSameShape
+
+if TYPE_CHECKING:
+    from psfmatch.config import DetectionConfig
 
 __all__ = ["KernelCandidateDetection"]
 
@@ -41,7 +45,8 @@ class KernelCandidateDetection:
     """
 
     def __init__(self, detectionConfig: DetectionConfig | None = None) -> None:
-        self.options = StampOptions.fromConfig(DetectionConfig() if detectionConfig is None else detectionConfig)
+        usual = usualSettings().kernel.active.detectionConfig
+        self.options = StampOptions.fromConfig(usual if detectionConfig is None else detectionConfig)
         self._footprints: list[Footprint] = []
 
     def getFootprints(self) -> list[Footprint]:

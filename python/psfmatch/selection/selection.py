@@ -12,18 +12,21 @@ import numpy.typing as npt
 
 from psfmatch import _core, displays
 from psfmatch.cells import KernelCandidate, SpatialCellSet
-from psfmatch.config import KernelOptions, SubtractBackgroundConfig
+from psfmatch.config import BackgroundOptions, KernelOptions
 from psfmatch.detection import Footprint, SourceDetectionTask, setDetectedPlanes, subtractBackground
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psf import GaussianPsf
 from psfmatch.sourceTable import AnyTable, SourceTable, asTable
+from psfmatch.task import settingsOf
 from psfmatch.visitors import stampTuple
 from psfmatch.warping import requireSameShape
 
 if TYPE_CHECKING:
     from astropy.table import Row, Table
+
+    from psfmatch.config import SubtractBackgroundConfig
 
 __all__ = ["StampRules", "buildCellSet", "getSelectSources", "makeCandidateList", "requireSources", "stampRules"]
 
@@ -61,7 +64,7 @@ def getSelectSources(
     exposure: Exposure,
     detection: Any,
     measurement: Any,
-    backgroundConfig: SubtractBackgroundConfig,
+    backgroundConfig: SubtractBackgroundConfig | BackgroundOptions,
     sigma: float,
     doSmooth: bool = True,
     threads: int = 1,
@@ -96,7 +99,7 @@ def getSelectSources(
     if detectedMask is not None and detectedMask.shape != exposure.shape:
         raise ValueError(f"detectedMask has shape {detectedMask.shape}, the exposure {exposure.shape}")
     maskedImage = exposure.maskedImage
-    planes = tuple(getattr(detection.config, "statsMask", backgroundConfig.ignoredPixelMask))
+    planes = tuple(getattr(settingsOf(detection), "statsMask", backgroundConfig.ignoredPixelMask))
     try:
         image, level = subtractBackground(maskedImage, backgroundConfig, planes, threads)
     except ValueError as error:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from psfmatch import _core
 from psfmatch.cells import CandidateStatus, KernelCandidate
-from psfmatch.config import KernelOptions, PsfMatchConfig
+from psfmatch.config import KernelOptions
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.threads import resolveThreads
 from psfmatch.tracing import getLogger
 from psfmatch.visitors.judging import ResidualLimits, fitControl, stampPairs
+
+if TYPE_CHECKING:
+    from psfmatch.config import PsfMatchConfig
 
 __all__ = ["AssessSpatialKernelVisitor"]
 

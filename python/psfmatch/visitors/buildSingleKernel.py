@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
-from psfmatch.config import KernelOptions, PsfMatchConfig
+from psfmatch.config import KernelOptions
 from psfmatch.solutions import KernelSolution, SolutionSlot
 from psfmatch.threads import resolveThreads
 from psfmatch.tracing import getLogger
 from psfmatch.visitors.judging import ResidualLimits, fitControl, regularizationOf, stampPairs
+
+if TYPE_CHECKING:
+    from psfmatch.config import PsfMatchConfig
 
 __all__ = ["BuildSingleKernelVisitor"]
 

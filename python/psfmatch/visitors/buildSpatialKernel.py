@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
-from psfmatch.config import KernelOptions, PsfMatchConfig
+from psfmatch.config import KernelOptions
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.exposure import Box
 from psfmatch.kernels import RAW_PIXELS, LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
 from psfmatch.threads import resolveThreads
 from psfmatch.tracing import getLogger
 from psfmatch.visitors.judging import MAX_KEPT_UNKNOWNS, fitControl, regularizationOf, stampPairs
+
+if TYPE_CHECKING:
+    from psfmatch.config import PsfMatchConfig
 
 __all__ = ["BuildSpatialKernelVisitor"]
 

@@ -7,6 +7,7 @@ has few unknowns (Becker et al. 2012, MNRAS 425, 1341, section 3).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,13 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.basis import renormalizeBasis
 from psfmatch.cells import KernelCandidate
-from psfmatch.config import KernelOptions, PsfMatchConfig
+from psfmatch.config import KernelOptions
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.solutions import SolutionSlot
 from psfmatch.tracing import getLogger
+
+if TYPE_CHECKING:
+    from psfmatch.config import PsfMatchConfig
 
 __all__ = ["KernelPcaVisitor"]
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
-from psfmatch.config import KernelOptions, PsfMatchConfig
+from psfmatch.config import KernelOptions
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
 from psfmatch.solutions import KernelSolution, SolutionSlot
 from psfmatch.tracing import getLogger
+
+if TYPE_CHECKING:
+    from psfmatch.config import PsfMatchConfig
 
 __all__ = ["KernelSumVisitor"]
 

@@ -10,18 +10,22 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.astrometry import PixelTransform
-from psfmatch.config import WarperConfig, WarpOptions
+from psfmatch.config import WarpOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import DEFAULT_MASK_PLANES, Box, Exposure, Mask, MaskedImage
 from psfmatch.io import Coordinates
 from psfmatch.psf import Psf, asPsf
 from psfmatch.threads import resolveThreads
+
+if TYPE_CHECKING:
+    from psfmatch.config import WarperConfig
 
 __all__ = ["WarpedPsf", "Warper"]
 
@@ -83,8 +87,11 @@ class Warper:
         instructionSet: str = "automatic",
         threads: int | None = None,
     ) -> None:
-        config = WarperConfig() if config is None else config
-        if isinstance(config, WarperConfig):
+        if config is None:
+            from psfmatch.config import WarperConfig
+
+            config = WarperConfig()
+        if not isinstance(config, WarpOptions):
             config.validate()
         self.options = WarpOptions.fromConfig(config)
         if instructionSet not in _core.InstructionSet.__members__:

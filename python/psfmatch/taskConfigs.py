@@ -1,0 +1,100 @@
+"""Configurations of the tasks, imported when somebody asks for one: a run without a configuration needs none.
+
+Each is also a name of the module of its task.
+"""
+
+from __future__ import annotations
+
+from lsst.pex.config import ChoiceField, Config, ConfigChoiceField, Field, FieldValidationError, RangeField
+
+from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
+from psfmatch.detection import SourceDetectionTask
+from psfmatch.measurement import SourceMeasurementTask
+
+__all__ = ["ImagePsfMatchConfig", "ModelPsfMatchConfig", "PsfMatchTaskConfig", "StarMatchConfig"]
+
+
+class PsfMatchTaskConfig(Config):
+    """Which kernel basis a PSF-matching task uses."""
+
+    kernel = ConfigChoiceField(
+        doc="Kernel basis and all that belongs to its fit: AL (Alard-Lupton) or DF (delta functions).",
+        typemap={"AL": PsfMatchConfigAL, "DF": PsfMatchConfigDF},
+        default="AL",
+    )
+
+
+class StarMatchConfig(PsfMatchTaskConfig):
+    """Configuration of `StarMatchTask`."""
+
+    selectDetection = SourceDetectionTask.makeField("Detection of the sources from which kernel candidates are chosen.")
+    selectMeasurement = SourceMeasurementTask.makeField(
+        "Measurement of the sources from which kernel candidates are chosen."
+    )
+
+    fwhmDefinition = ChoiceField[str](
+        doc="What the FWHM of a PSF is, from which kernel and smoothing follow.",
+        allowed={
+            "determinantRadius": "2.3548 (Ixx Iyy - Ixy^2)^(1/4), of adaptive moments",
+            "traceRadius": "2.3548 ((Ixx + Iyy) / 2)^(1/2), of adaptive moments",
+            "halfMaximum": "mean width of the brightest row and column at half maximum",
+        },
+        default="determinantRadius",
+        optional=False,
+    )
+
+    def setDefaults(self) -> None:
+        """Set the threshold of kernel stars."""
+        super().setDefaults()
+        self.selectDetection.reEstimateBackground = False
+        self.selectDetection.thresholdValue = 10.0
+
+
+class ImagePsfMatchConfig(StarMatchConfig):
+    """Configuration of `ImagePsfMatchTask`: that of the selection of stars, and of the kernel."""
+
+
+class ModelPsfMatchConfig(PsfMatchTaskConfig):
+    """Configuration of `ModelPsfMatchTask`."""
+
+    doAutoPadPsf = Field[bool](
+        doc="Surround the PSF's image with zeros up to autoPadPsfTo; False: by padPsfBy.", default=True
+    )
+    autoPadPsfTo = RangeField(
+        doc="Least side of the PSF's image in units of the kernel's, with doAutoPadPsf; rounded up to an odd number.",
+        dtype=float,
+        default=1.4,
+        min=1.0,
+        inclusiveMin=False,
+    )
+    padPsfBy = Field[int](
+        doc="Pixels, an even number, added to each side of the PSF's image without doAutoPadPsf.",
+        default=None,
+        optional=True,
+        check=lambda pixels: pixels >= 0,
+    )
+
+    def setDefaults(self) -> None:
+        """Switch off what deals with noise, background and artefacts."""
+        super().setDefaults()
+        for name in ("AL", "DF"):
+            self.kernel[name].update(
+                fitForBackground=False,
+                constantVarianceWeighting=True,
+                singleKernelClipping=False,
+                kernelSumClipping=False,
+                spatialKernelClipping=False,
+                checkConditionNumber=False,
+                minKernelSources=1,
+            )
+
+    def validate(self) -> None:
+        """Check the fields, and that no uncertainty is asked for: models have no noise."""
+        super().validate()
+        kernel = self.kernel.active
+        if kernel.calculateKernelUncertainty:
+            raise FieldValidationError(
+                type(kernel).calculateKernelUncertainty,
+                kernel,
+                "models have no noise, so a kernel between them has no uncertainty; set it to False",
+            )
