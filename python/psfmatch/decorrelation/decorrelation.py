@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.decorrelation.correctedPixels import applyCorrection
+from psfmatch.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.decorrelation.correction import makeCorrection
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.noise import CellGrid, CorrectedPsf, measureCells, noiseCovariance
+from psfmatch.noise import CellGrid, measureCells, noiseCovariance
 from psfmatch.psf import Psf, asPsf
 from psfmatch.threads import resolveThreads
 

@@ -7,22 +7,12 @@ difference share, `whiteness` measures whether they do, and `kernelUncertainty` 
 stars that comes from the kernel.
 """
 
-from psfmatch.noise.cellGrid import CellGrid, measureCells
-from psfmatch.noise.covariance import CorrectedPsf, composed, noiseCovariance
-from psfmatch.noise.kernelUncertainty import kernelUncertaintyPlane
-from psfmatch.noise.varianceScaling import measureVarianceFactor, multiplyVariance, scaleVariance
-from psfmatch.noise.whiteness import Whiteness, measureWhiteness
-
-__all__ = [
-    "CellGrid",
-    "CorrectedPsf",
-    "Whiteness",
-    "composed",
-    "kernelUncertaintyPlane",
-    "measureCells",
-    "measureVarianceFactor",
-    "measureWhiteness",
-    "multiplyVariance",
-    "noiseCovariance",
-    "scaleVariance",
-]
+from psfmatch.noise.cellGrid import CellGrid as CellGrid
+from psfmatch.noise.cellGrid import measureCells as measureCells
+from psfmatch.noise.covariance import noiseCovariance as noiseCovariance
+from psfmatch.noise.kernelUncertainty import kernelUncertaintyPlane as kernelUncertaintyPlane
+from psfmatch.noise.varianceScaling import measureVarianceFactor as measureVarianceFactor
+from psfmatch.noise.varianceScaling import multiplyVariance as multiplyVariance
+from psfmatch.noise.varianceScaling import scaleVariance as scaleVariance
+from psfmatch.noise.whiteness import Whiteness as Whiteness
+from psfmatch.noise.whiteness import measureWhiteness as measureWhiteness

@@ -16,7 +16,7 @@ import numpy as np
 
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
-from psfmatch.noise.blankSky import SOURCE_PLANES, findBlankSky
+from psfmatch.noise.blankSky import SOURCE_PLANES, BlankSky, findBlankSky
 from psfmatch.strips import mapStrips
 from psfmatch.threads import resolveThreads
 
@@ -73,6 +73,7 @@ def measureVarianceFactor(
     maxFactor: float = MAX_FACTOR,
     maxPixels: int = 300_000,
     threads: int = 1,
+    sky: BlankSky | None = None,
 ) -> float:
     """Return what the variance plane must be multiplied by for the sky to scatter by its noise.
 
@@ -89,6 +90,8 @@ def measureVarianceFactor(
         About how many pixels to look at.
     threads
         Number of threads; the result does not depend on it.
+    sky
+        The image's blank sky, if it is known.
 
     Returns
     -------
@@ -101,7 +104,7 @@ def measureVarianceFactor(
         If the factor is above maxFactor either way (``factor``, ``maxFactor``), or not positive: image and
         variance cannot be in the same units.
     """
-    sky = findBlankSky(maskedImage, planes, maxPixels, threads)
+    sky = sky or findBlankSky(maskedImage, planes, maxPixels, threads)
     if sky.nPixels < MIN_PIXELS:
         log.warning("Only %d pixels of blank sky with a variance: the variance plane stays as it is", sky.nPixels)
         return 1.0
