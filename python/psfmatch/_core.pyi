@@ -844,7 +844,6 @@ def pullNoise(
     *,
     step: int = 1,
 ) -> tuple[float, float, int]: ...
-
 def sourceFigures(
     difference: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]],
     template: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]],

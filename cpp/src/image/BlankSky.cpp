@@ -6,20 +6,21 @@
 #include <span>
 #include <stdexcept>
 
+#include "BlankSkyWorkspace.h"
 #include "psfmatch/image/RobustStatistics.h"
 
 namespace psfmatch {
 
+using detail::addRow;
+using detail::Cell;
+using detail::ColumnSums;
+using detail::finishRow;
+using detail::overBox;
+using detail::Workspace;
+
 namespace {
 
-// The first pixel of a row.
-template <typename Pixel>
-Pixel const* rowOf(ConstImageView<Pixel> const& image, Index y) {
-    return image.data() + y * image.outerStride();
-}
-
 constexpr double sigmaPerQuartiles = 0.7413;
-constexpr float largest = std::numeric_limits<float>::max();
 
 std::vector<Index> firstOfWindows(Index size, Index side, double share) {
     auto const wanted = static_cast<Index>(std::ceil(share * static_cast<double>(size) / static_cast<double>(side)));
@@ -33,81 +34,10 @@ std::vector<Index> firstOfWindows(Index size, Index side, double share) {
     return starts;
 }
 
-// Without short circuits: this must vectorise.
-bool isUsable(float image, float variance, MaskPixel badPlanes) {
-    return (badPlanes == 0) & (std::abs(image) <= largest) & (variance >= 0.0F) & (variance <= largest);
-}
-
-// Median, and standard deviation by quartiles, of every fourth blank pixel; infinitely wide without two.
+// Median, and standard deviation by quartiles, of every eighth blank pixel; infinitely wide without two.
 struct Scatter {
     float middle = 0.0F;
     float width = std::numeric_limits<float>::infinity();
-};
-
-struct Cell {
-    Index top;
-    Index left;
-    Index height;
-    Index width;
-};
-
-// Weighted sums down each column of a cell; the widest cell sets how many there are.
-struct ColumnSums {
-    explicit ColumnSums(Index side) : count(side), value(side), row(side), rowSquared(side), rowValue(side) {}
-    void clear() {
-        for (Eigen::ArrayXf* sums : {&count, &value, &row, &rowSquared, &rowValue}) {
-            sums->setZero();
-        }
-    }
-    // One row, `place` rows below the first.
-    void add(float const* weights, float const* image, float offset, float place, Index width) {
-        addRow(weights, image, offset, place, width, count.data(), value.data(), row.data(), rowSquared.data(),
-               rowValue.data());
-    }
-
-    Eigen::ArrayXf count, value, row, rowSquared, rowValue;
-
-private:
-    static void addRow(float const* __restrict weights, float const* __restrict image, float offset, float place,
-                       Index width, float* __restrict counts, float* __restrict values, float* __restrict rows,
-                       float* __restrict rowsSquared, float* __restrict rowValues) {
-        for (Index x = 0; x < width; ++x) {
-            float const weighted = weights[x] * (image[x] - offset);
-            counts[x] += weights[x];
-            values[x] += weighted;
-            rows[x] += place * weights[x];
-            rowsSquared[x] += place * place * weights[x];
-            rowValues[x] += place * weighted;
-        }
-    }
-};
-
-// Room for one window, of one thread.
-struct Workspace {
-    Workspace(BlankSky const& sky, BlankSkyControl const& control)
-        : sigmas(sky.windowSize()),
-          weights(sky.windowSize()),
-          sums(control.cellSide),
-          list(static_cast<std::size_t>(control.cellSide * control.cellSide)) {
-        // Eigen leaves them as they are: touched here, by the thread that makes them.
-        sigmas.setZero();
-        weights.setZero();
-        scratch.reserve(list.size() + 1);
-        paddedPulls.setZero(sky.height + 2 * control.smoothingHalf, sky.width + 2 * control.smoothingHalf);
-        pullsAlong.setZero(paddedPulls.rows(), sky.width);
-        smoothed.setZero(sky.height, sky.width);
-        paddedSources.setZero(sky.height + 2 * control.growth, sky.width + 2 * control.growth);
-        sourcesAlong.setZero(paddedSources.rows(), sky.width);
-        sources.setZero(sky.height, sky.width);
-    }
-
-    Eigen::ArrayXf sigmas;   // infinite where a pixel is not good
-    Eigen::ArrayXf weights;  // 1 where it counts
-    ColumnSums sums;
-    std::vector<float> list;
-    std::vector<float> scratch;
-    OwnedImage<float> paddedPulls, pullsAlong, smoothed;
-    OwnedImage<std::uint8_t> paddedSources, sourcesAlong, sources;
 };
 
 class Finder {
@@ -142,7 +72,7 @@ public:
 
     void find() {
         forWindows([&](Index window, Workspace& work) {
-            take(window);
+            take(window, work);
             takeMediansOff(window, work);
         });
         for (int pass = 0; pass < control_.nPasses; ++pass) {
@@ -160,7 +90,7 @@ public:
     // What is blank is known.
     void follow(BlankSky const& where) {
         forWindows([&](Index window, Workspace& work) {
-            take(window);
+            take(window, work);
             takeMediansOff(window, work);
             Index const end = first(window) + sky_.windowSize();
             for (Index i = first(window); i < end; ++i) {
@@ -187,89 +117,54 @@ private:
 
     [[nodiscard]] Index first(Index window) const { return window * sky_.windowSize(); }
 
-    void take(Index window) {
+    void take(Index window, Workspace& work) {
         auto const nColumns = static_cast<Index>(sky_.lefts.size());
         Index const top = sky_.tops[static_cast<std::size_t>(window / nColumns)];
         Index const left = sky_.lefts[static_cast<std::size_t>(window % nColumns)];
         for (Index y = 0; y < sky_.height; ++y) {
             Index const row = first(window) + y * sky_.width;
-            takeRow(input_, badBits_, top + y, left, row);
+            float* const weight = work.weights.data() + y * sky_.width;
+            float* const image = sky_.image.data() + row;
+            float* const variance = sky_.variances.data() + row;
+            std::fill_n(image, sky_.width, 0.0F);
+            std::fill_n(variance, sky_.width, 0.0F);
+            std::fill_n(weight, sky_.width, 1.0F);
+            addRow(input_, badBits_, top + y, left, 1.0F, sky_.width, image, variance, weight);
             if (subtrahend_ != nullptr) {
-                takeRowOff(*subtrahend_, subtrahendBits_, top + y, left, row);
+                addRow(*subtrahend_, subtrahendBits_, top + y, left, -1.0F, sky_.width, image, variance, weight);
             }
-            finishRow(row);
+            finishRow(sky_.width, image, variance, weight);
         }
-    }
-
-    // Bytes may be part of anything, so the compiler must be told that they are not.
-    void takeRow(MaskedImageView const& from, MaskPixel badBits, Index y, Index left, Index row) {
-        float const* __restrict const image = rowOf(from.image, y) + left;
-        float const* __restrict const variance = rowOf(from.variance, y) + left;
-        MaskPixel const* __restrict const mask = rowOf(from.mask, y) + left;
-        float* __restrict const toImage = sky_.image.data() + row;
-        float* __restrict const toVariance = sky_.variances.data() + row;
-        std::uint8_t* __restrict const isGood = isGood_.data() + row;
-        Index const width = sky_.width;
-        for (Index x = 0; x < width; ++x) {
-            isGood[x] = isUsable(image[x], variance[x], mask[x] & badBits) ? 1 : 0;
-            toImage[x] = image[x];
-            toVariance[x] = variance[x];
+        std::uint8_t* __restrict const isGood = isGood_.data() + first(window);
+        float const* __restrict const weight = work.weights.data();
+        for (Index i = 0; i < sky_.windowSize(); ++i) {
+            isGood[i] = static_cast<std::uint8_t>(weight[i]);
         }
-    }
-
-    void takeRowOff(MaskedImageView const& from, MaskPixel badBits, Index y, Index left, Index row) {
-        float const* __restrict const image = rowOf(from.image, y) + left;
-        float const* __restrict const variance = rowOf(from.variance, y) + left;
-        MaskPixel const* __restrict const mask = rowOf(from.mask, y) + left;
-        float* __restrict const toImage = sky_.image.data() + row;
-        float* __restrict const toVariance = sky_.variances.data() + row;
-        std::uint8_t* __restrict const isGood = isGood_.data() + row;
-        Index const width = sky_.width;
-        for (Index x = 0; x < width; ++x) {
-            isGood[x] &= isUsable(image[x], variance[x], mask[x] & badBits) ? 1 : 0;
-            toImage[x] -= image[x];
-            toVariance[x] += variance[x];
-        }
-    }
-
-    void finishRow(Index row) {
-        float* __restrict const image = sky_.image.data() + row;
-        float* __restrict const variance = sky_.variances.data() + row;
-        std::uint8_t* __restrict const isGood = isGood_.data() + row;
-        std::uint8_t* __restrict const isBlank = sky_.isBlank.data() + row;
-        Index const width = sky_.width;
-        for (Index x = 0; x < width; ++x) {
-            bool const isUsed = (isGood[x] != 0) & isUsable(image[x], variance[x], 0) & (variance[x] > 0.0F);
-            isGood[x] = isUsed ? 1 : 0;
-            isBlank[x] = isUsed ? 1 : 0;
-        }
-        for (Index x = 0; x < width; ++x) {
-            image[x] = isGood[x] != 0 ? image[x] : 0.0F;
-            variance[x] = isGood[x] != 0 ? variance[x] : 1.0F;
-        }
+        std::copy_n(isGood, sky_.windowSize(), sky_.isBlank.data() + first(window));
     }
 
     // What is not good has no pull.
     void sigmasOf(Index window, Workspace& work) const {
-        float const* __restrict const variance = sky_.variances.data() + first(window);
+        Index const size = sky_.windowSize();
+        // Eigen's root, unlike the standard one, vectorises.
+        work.sigmas = sky_.variances.segment(first(window), size).sqrt();
         std::uint8_t const* __restrict const isGood = isGood_.data() + first(window);
         float* __restrict const sigma = work.sigmas.data();
-        Index const size = sky_.windowSize();
         for (Index i = 0; i < size; ++i) {
-            float const root = std::sqrt(variance[i]);
-            sigma[i] = isGood[i] != 0 ? root : std::numeric_limits<float>::infinity();
+            sigma[i] = isGood[i] != 0 ? sigma[i] : std::numeric_limits<float>::infinity();
         }
     }
 
-    // Of each cell the median of its good pixels, of even numbers the lower of the two in the middle.
+    // Of each cell the median of every fourth good pixel, of even numbers the lower of the two in the middle: good
+    // enough to begin with.
     void takeMediansOff(Index window, Workspace& work) {
         sigmasOf(window, work);
         for (std::size_t number = 0; number < cells_.size(); ++number) {
             Cell const& cell = cells_[number];
             std::size_t count = 0;
-            for (Index y = 0; y < cell.height; ++y) {
+            for (Index y = 0; y < cell.height; y += 2) {
                 Index const row = first(window) + start(cell, y);
-                for (Index x = 0; x < cell.width; ++x) {
+                for (Index x = 0; x < cell.width; x += 2) {
                     work.list[count] = sky_.image[row + x];
                     count += isGood_[row + x];
                 }
@@ -293,10 +188,10 @@ private:
     [[nodiscard]] Index start(Cell const& cell, Index y) const { return (cell.top + y) * sky_.width + cell.left; }
 
     [[nodiscard]] Scatter scatterOf(Eigen::ArrayXf const& plane) {
-        sample_.resize(static_cast<std::size_t>(plane.size() / 2 + 1));
+        sample_.resize(static_cast<std::size_t>(plane.size() + 1));
         std::size_t count = 0;
         for (Index window = 0; window < sky_.nWindows(); ++window) {
-            for (Index y = 0; y < sky_.height; y += 2) {
+            for (Index y = window % 4; y < sky_.height; y += 4) {
                 Index const row = first(window) + y * sky_.width;
                 for (Index x = 0; x < sky_.width; x += 2) {
                     sample_[count] = plane[row + x];
@@ -330,33 +225,6 @@ private:
         }
         overBox(work.paddedPulls, half, [](float a, float b) { return a + b; }, work.pullsAlong, work.smoothed);
         std::copy_n(work.smoothed.data(), sky_.windowSize(), sky_.values.data() + first(window));
-    }
-
-    // Combines the (2 half + 1)^2 pixels about each pixel of an image with a margin of `half`.
-    template <typename Pixel, typename Combine>
-    void overBox(OwnedImage<Pixel> const& padded, Index half, Combine const& combine, OwnedImage<Pixel>& along,
-                 OwnedImage<Pixel>& result) const {
-        Index const width = sky_.width;
-        for (Index y = 0; y < padded.rows(); ++y) {
-            Pixel* __restrict const to = &along(y, 0);
-            Pixel const* __restrict const from = &padded(y, 0);
-            std::copy_n(from, width, to);
-            for (Index step = 1; step <= 2 * half; ++step) {
-                for (Index x = 0; x < width; ++x) {
-                    to[x] = static_cast<Pixel>(combine(to[x], from[x + step]));
-                }
-            }
-        }
-        for (Index y = 0; y < sky_.height; ++y) {
-            Pixel* __restrict const to = &result(y, 0);
-            std::copy_n(&along(y, 0), width, to);
-            for (Index step = 1; step <= 2 * half; ++step) {
-                Pixel const* __restrict const from = &along(y + step, 0);
-                for (Index x = 0; x < width; ++x) {
-                    to[x] = static_cast<Pixel>(combine(to[x], from[x]));
-                }
-            }
-        }
     }
 
     void leaveSourcesOut(Index window, Scatter const& single, Scatter const& wide, Workspace& work) {

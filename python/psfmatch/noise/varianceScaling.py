@@ -26,8 +26,6 @@ log = logging.getLogger("psfmatch.varianceScaling")
 
 MAX_FACTOR = 10.0
 """Largest factor that is believed."""
-MIN_PIXELS = 2
-"""Fewest pixels of blank sky that tell anything."""
 
 
 def scaleVariance(
@@ -56,14 +54,10 @@ def scaleVariance(
 
 def multiplyVariance(maskedImage: MaskedImage, factor: float, threads: int | None = None) -> MaskedImage:
     """Return image and mask as they are, with a variance plane of its own, `factor` times the given one."""
-    variance = np.empty_like(maskedImage.variance)
+    given, own = maskedImage.variance, np.empty_like(maskedImage.variance)
     with np.errstate(invalid="ignore", over="ignore"):
-        mapStrips(
-            lambda strip: np.multiply(maskedImage.variance[strip], np.float32(factor), out=variance[strip]),
-            variance.shape,
-            threads,
-        )
-    return MaskedImage(maskedImage.image, maskedImage.mask, variance, maskedImage.xy0)
+        mapStrips(lambda rows: np.multiply(given[rows], np.float32(factor), out=own[rows]), own.shape, threads)
+    return MaskedImage(maskedImage.image, maskedImage.mask, own, maskedImage.xy0)
 
 
 def measureVarianceFactor(
@@ -105,7 +99,7 @@ def measureVarianceFactor(
         variance cannot be in the same units.
     """
     sky = sky or findBlankSky(maskedImage, planes, maxPixels, threads)
-    if sky.nPixels < MIN_PIXELS:
+    if sky.nPixels < 2:
         log.warning("Only %d pixels of blank sky with a variance: the variance plane stays as it is", sky.nPixels)
         return 1.0
     factor = sky.pullWidth() ** 2 / sky.freedom

@@ -34,24 +34,15 @@ TRANSIENTS = 2
 
 
 SKY_FIGURES = {
-    "nSkyPixels": "nPixels",
-    "noiseRobustStdev": "robust",
-    "noiseMedian": "median",
-    "skyLevel": "level",
-    "outlierFraction": "outlierFraction",
-    "lag1": "lag1",
-}
+    "nSkyPixels": "nPixels", "noiseRobustStdev": "robust", "noiseMedian": "median", "skyLevel": "level",
+    "outlierFraction": "outlierFraction", "lag1": "lag1",
+}  # fmt: skip
 SOURCE_FIGURES = {
-    "sourceRobust": "robust",
-    "sourcePlain": "plain",
-    "badSourceFraction": "badFraction",
-} | {
-    name: name
-    for name in (
-        *("nSources", "nRemaining", "saturatedFraction", "worstRegion", "fluxMean", "fluxScatter"),
-        *("footprintRatioMean", "footprintRatioStdev"),
-    )
-}
+    "nSources": "nSources", "nRemaining": "nRemaining", "saturatedFraction": "saturatedFraction",
+    "sourceRobust": "robust", "sourcePlain": "plain", "worstRegion": "worstRegion",
+    "badSourceFraction": "badFraction", "fluxMean": "fluxMean", "fluxScatter": "fluxScatter",
+    "footprintRatioMean": "footprintRatioMean", "footprintRatioStdev": "footprintRatioStdev",
+}  # fmt: skip
 """Figures, and what `psfmatch.quality.skyNoise` and `sourceResiduals` call them."""
 
 
@@ -134,7 +125,7 @@ def assessQuality(
     scale = kernelSum if convolved == "template" else 1.0 / kernelSum if kernelSum else math.nan
     sources = sourceResiduals(result, before, other, scale, 0.0 if math.isnan(sky.absolute) else sky.absolute, threads)
     excess = max(sources.nRemaining - TRANSIENTS, 0) / max(sources.nSources, 1)
-    figures |= _skyFigures(sky) | _sourceFigures(sources) | _candidateFigures(candidates, nUsed, rejectedSources or {})
+    figures |= _imageFigures(sky, sources) | _candidateFigures(candidates, nUsed, rejectedSources or {})
     if background is not None:
         figures["backgroundAtCentre"] = float(background(*result.getBBox().centre))
         figures["backgroundRange"] = float(np.ptp(background(*_grid(result))))
@@ -193,17 +184,16 @@ def _kernelFigures(kernel: LinearCombinationKernel, image: MaskedImage) -> dict[
     }
 
 
-def _sourceFigures(sources: SourceFigures) -> dict[str, Any]:
-    figures = {name: getattr(sources, own) for name, own in SOURCE_FIGURES.items()}
-    share = sources.nRemaining / sources.nSources if sources.nSources else math.nan
-    return figures | {"remainingFraction": share, "fluxMeanSize": abs(sources.fluxMean)}
-
-
-def _skyFigures(sky: SkyNoise) -> dict[str, Any]:
-    figures = {name: getattr(sky, own) for name, own in SKY_FIGURES.items()}
+def _imageFigures(sky: SkyNoise, sources: SourceFigures) -> dict[str, Any]:
     covered = 1.0 - sky.noDataFraction
-    masked = (sky.maskedFraction - sky.noDataFraction) / covered if covered > 0 else 1.0
-    return figures | {"maskedFraction": masked, "coverage": covered}
+    return {
+        **{name: getattr(sky, own) for name, own in SKY_FIGURES.items()},
+        **{name: getattr(sources, own) for name, own in SOURCE_FIGURES.items()},
+        "maskedFraction": (sky.maskedFraction - sky.noDataFraction) / covered if covered > 0 else 1.0,
+        "coverage": covered,
+        "remainingFraction": sources.nRemaining / sources.nSources if sources.nSources else math.nan,
+        "fluxMeanSize": abs(sources.fluxMean),
+    }
 
 
 def _candidateFigures(candidates: AnyTable | None, nUsed: int | None, rejected: Mapping[str, int]) -> dict[str, Any]:

@@ -25,10 +25,10 @@ class Quality:
     nFound, nUsed, rejected : candidates of the kernel, and how many were rejected for which reason;
     nSources, nRemaining, remainingFraction, saturatedFraction, sourceRobust, sourcePlain, worstRegion,
     badSourceFraction, fluxMean, fluxMeanSize, fluxScatter, footprintRatioMean, footprintRatioStdev,
-    chiSquareByFlux : as in `psfmatch.quality.SourceResiduals`;
+    chiSquareByFlux : as in `psfmatch.quality.sourceResiduals`;
     heldOutMean, heldOutRms, heldOutChiSquareByFlux : residuals of stamps kept out of the fit, in units of their noise;
     noiseRobustStdev, noiseMedian, skyLevel, outlierFraction, lag1, lag2, nSkyPixels : as in
-    `psfmatch.quality.SkyNoise`;
+    `psfmatch.quality.skyNoise`;
     kernelSum, kernelSumError, kernelSumScatter, kernelShiftPix : at the centre of the image, its error, largest less
     least over the mean on a 5 x 5 grid, largest distance of the kernel's centroid from its middle (px);
     appliedShiftPix, residualShiftPix : correction of the coordinates before warping, and shift left at stars (px);

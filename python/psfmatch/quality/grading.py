@@ -75,7 +75,7 @@ RULES = (
         "worstRegion",
         "in the worst ninth of the image two thirds of the sources exceed a chi-square of {}",
         (1.5, 2.0, math.inf, math.inf),
-    ),
+    ),  # fmt: skip
     Rule("badSourceFraction", "{} of the sources are left at more than twice their noise", (0.1, 0.15, 0.3, 0.6)),
     Rule("remainingExcess", "{} of the sources, but for two, keep more than half their light", (0.1, 0.15, 0.25, 0.5)),
     Rule("fluxScatter", "the light left of sources scatters by {} beyond the noise", (0.01, 0.02, 0.05, 0.2)),
@@ -111,12 +111,8 @@ def gradeFigures(
     rules
         The table.
     """
-    told: list[tuple[str, str]] = []
-    for rule in rules:
-        value = figures.get(rule.figure)
-        if value is not None:
-            grade = rule.grade(float(value))
-            told.append((grade, rule.tell(float(value), grade)))
+    known = [(rule, float(figures[rule.figure])) for rule in rules if figures.get(rule.figure) is not None]
+    told = [(rule.grade(value), rule.tell(value, rule.grade(value))) for rule, value in known]
     for grade, why in caps:
         if grade not in GRADES:
             raise ValueError(f"grade {grade!r} is unknown; choose one of {', '.join(GRADES)}")
@@ -151,18 +147,15 @@ def checkGates(quality: Quality, gates: Mapping[str, Any]) -> list[str]:
     figures = quality.toDict()
     failures = []
     for name, limit in gates.items():
-        value = figures[name]
+        value, isMore = figures[name], name in MORE_IS_BETTER
         if name == "grade":
-            if GRADES.index(value) > GRADES.index(limit):
-                failures.append(f"the grade is {value}, below {limit}")
-            continue
-        bound = float(limit)
-        if value is None:
-            failures.append(f"{name} is not known, so it cannot be held to {bound:g}")
-        elif name in MORE_IS_BETTER and value < bound:
-            failures.append(f"{name} is {value:.4g}, below {bound:g}")
-        elif name not in MORE_IS_BETTER and value > bound:
-            failures.append(f"{name} is {value:.4g}, above {bound:g}")
+            fails, told = GRADES.index(value) > GRADES.index(limit), f"the grade is {value}, below {limit}"
+        elif value is None:
+            fails, told = True, f"{name} is not known, so it cannot be held to {float(limit):g}"
+        else:
+            fails = value < float(limit) if isMore else value > float(limit)
+            told = f"{name} is {value:.4g}, {'below' if isMore else 'above'} {float(limit):g}"
+        failures += [told] if fails else []
     return failures
 
 
@@ -174,12 +167,14 @@ def requireGates(gates: Mapping[str, Any]) -> None:
         if name == "grade":
             if limit not in tuple(GRADES):
                 raise ValueError(f"gate grade={limit}: choose one of {', '.join(GRADES)}")
-            continue
-        if name not in figures:
+        elif name not in figures:
             raise ValueError(f"gate {name!r} is no figure; choose grade or one of {', '.join(figures)}")
-        try:
-            isNumber = not math.isnan(float(limit))
-        except (TypeError, ValueError):
-            isNumber = False
-        if not isNumber:
+        elif not _isNumber(limit):
             raise ValueError(f"gate {name}={limit}: the limit is not a number")
+
+
+def _isNumber(limit: Any) -> bool:
+    try:
+        return not math.isnan(float(limit))
+    except (TypeError, ValueError):
+        return False
