@@ -219,7 +219,7 @@ class ImagePsfMatchTask(StarMatchTask):
         -------
         result : Struct
             ``matchedImage`` (also as ``psfMatchedMaskedImage``; without the background), ``psfMatchingKernel``,
-            ``backgroundModel``, ``kernelCellSet``, ``kernelFit``, ``blankSky`` (of the difference, where it was looked for).
+            ``backgroundModel``, ``kernelCellSet``, ``kernelFit``, ``blankSky`` (of the difference; or None).
 
         Raises
         ------

@@ -56,5 +56,5 @@ def refineBackground(
     parameters, covariance = _core.leastSquares(terms, means, errors)
     change = np.abs(parameters - background.scaledParameters).max()
     log.debug("Blank sky of %d cells changes the background's parameters by %.3g at most", means.size, change)
-    errors = None if background.covariance is None else covariance
-    return makeSpatialFunction(background.model, parameters, background.frame, errors), sky
+    known = None if background.covariance is None else covariance
+    return makeSpatialFunction(background.model, parameters, background.frame, known), sky

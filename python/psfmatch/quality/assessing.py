@@ -150,7 +150,9 @@ def assessQuality(
         noise = sky.sigma * math.sqrt(4.0 * math.pi) * fwhmPix / SIGMA_TO_FWHM * science.photoCalib
         figures["limitingMagnitude"] = AB_ZERO_POINT - 2.5 * math.log10(LIMIT_SIGMAS * noise)
     # An unknown figure must not be taken for a bad one.
-    known = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in figures.items()}
+    known: dict[str, Any] = {
+        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in figures.items()
+    }
     limits = list(caps)
     if not sky.nPixels:
         limits.append(("D", "no blank sky was found: the noise could not be checked"))

@@ -17,6 +17,7 @@ __all__ = ["GRADES", "RULES", "Rule", "checkGates", "gradeFigures", "requireGate
 
 GRADES = "ABCDF"
 
+ANY = (math.inf, math.inf)
 MORE_IS_BETTER = ("coverage", "limitingMagnitude", "nUsed", "nSources", "nFound", "nSkyPixels")
 """Figures of which a gate is the least; of all others it is the most."""
 
@@ -39,9 +40,8 @@ class Rule:
         """Return the grade that this figure alone allows; not finite is F."""
         if not math.isfinite(value):
             return "F"
-        return next(
-            (grade for grade, limit in zip(GRADES, self.limits, strict=False) if self._holds(value, limit)), "F"
-        )
+        fails = [not self._holds(value, limit) for limit in self.limits]
+        return GRADES[fails.index(False) if False in fails else -1]
 
     def tell(self, value: float, grade: str) -> str:
         """Return in words what the figure is, and what the next better grade asks for."""
@@ -71,11 +71,7 @@ RULES = (
     Rule("sourceRobust", "the difference scatters by {} of its noise on sources", (1.12, 1.3, 1.8, 3.0)),
     Rule("sourcePlain", "with its tails the difference scatters by {} of its noise on sources", (1.3, 1.8, 4.0, 10.0)),
     # A corner alone spoils no image.
-    Rule(
-        "worstRegion",
-        "in the worst ninth of the image two thirds of the sources exceed a chi-square of {}",
-        (1.5, 2.0, math.inf, math.inf),
-    ),  # fmt: skip
+    Rule("worstRegion", "two thirds of the sources of the worst ninth exceed a chi-square of {}", (1.5, 2.0, *ANY)),
     Rule("badSourceFraction", "{} of the sources are left at more than twice their noise", (0.1, 0.15, 0.3, 0.6)),
     Rule("remainingExcess", "{} of the sources, but for two, keep more than half their light", (0.1, 0.15, 0.25, 0.5)),
     Rule("fluxScatter", "the light left of sources scatters by {} beyond the noise", (0.01, 0.02, 0.05, 0.2)),
