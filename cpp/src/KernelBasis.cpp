@@ -232,4 +232,31 @@ std::optional<SeparableBasis> separate(KernelBasis const& basis) {
     return result;
 }
 
+KernelBasis composed(KernelBasis const& first, KernelBasis const& second) {
+    if (second.size() != first.size() && second.size() != 1) {
+        throw std::invalid_argument(std::to_string(first.size()) + " images cannot be convolved with " +
+                                    std::to_string(second.size()));
+    }
+    KernelBasis result;
+    result.height = first.height + second.height - 1;
+    result.width = first.width + second.width - 1;
+    result.images = RowMatrix::Zero(first.size(), result.height * result.width);
+    for (Index n = 0; n < first.size(); ++n) {
+        double const* const factors = first.images.row(n).data();
+        double const* const images = second.images.row(second.size() == 1 ? 0 : n).data();
+        for (Index pixel = 0; pixel < first.images.cols(); ++pixel) {
+            Index const top = pixel / first.width;
+            Index const left = pixel % first.width;
+            for (Index y = 0; y < second.height; ++y) {
+                double const* __restrict const from = images + y * second.width;
+                double* __restrict const to = result.images.row(n).data() + (top + y) * result.width + left;
+                for (Index x = 0; x < second.width; ++x) {
+                    to[x] += factors[pixel] * from[x];
+                }
+            }
+        }
+    }
+    return result;
+}
+
 }  // namespace psfmatch

@@ -1,5 +1,8 @@
 #include <pybind11/stl.h>
 
+#include <array>
+#include <tuple>
+
 #include "arrays.h"
 #include "module.h"
 #include "psfmatch/image/BlankSky.h"
@@ -62,10 +65,10 @@ bool isSingle(py::array const& values) {
     return values.dtype().equal(py::dtype::of<float>());
 }
 
-template <typename Value, typename Given>
-py::array_t<Value> planeOf(std::vector<Given> const& pixels, BlankSky const& sky) {
+template <typename Value, typename Pixels>
+py::array_t<Value> planeOf(Pixels const& pixels, BlankSky const& sky) {
     py::array_t<Value> array({sky.nWindows(), sky.height, sky.width});
-    std::copy(pixels.begin(), pixels.end(), array.mutable_data());
+    std::copy_n(pixels.data(), pixels.size(), array.mutable_data());
     return array;
 }
 
@@ -94,6 +97,15 @@ void bindBlankSky(py::module_& module) {
                  }
                  return py::make_tuple(found.pulls, found.values, found.medianVariance);
              })
+        .def(
+            "whiteness",
+            [](BlankSky const& sky, int nThreads) {
+                auto const execution = interruptible(nThreads);
+                Whiteness const found = withoutLock([&] { return whiteness(sky, execution); });
+                return py::make_tuple(found.lag1, found.lag2, found.lagError, found.pullWidth, found.pullWidthError,
+                                      sky.nPixels, arrayOf(found.correlations));
+            },
+            py::kw_only(), py::arg("nThreads") = 1)
         .def(
             "laggedProducts",
             [](BlankSky const& sky, Index maxLag, int nThreads) {
@@ -131,6 +143,17 @@ void bindBlankSky(py::module_& module) {
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::kw_only(),
         py::arg("maxPixels") = BlankSkyControl{}.maxPixels, py::arg("nThreads") = 1);
+    module.def(
+        "blankSkyAt",
+        [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,
+           BlankSky const& where, int nThreads) {
+            auto const view = maskedViewOf(image, variance, mask);
+            auto const execution = interruptible(nThreads);
+            py::gil_scoped_release const release;
+            return blankSkyAt(view, badBits, where, {}, execution);
+        },
+        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::arg("where"), py::kw_only(),
+        py::arg("nThreads") = 1);
     module.def(
         "findBlankSkyOfDifference",
         [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,
@@ -228,6 +251,31 @@ void bindSaturation(py::module_& module) {
 }
 
 void bindQuality(py::module_& module) {
+    py::class_<SkyNoise>(module, "SkyNoise")
+        .def_readonly("nPixels", &SkyNoise::nPixels)
+        .def_readonly("robust", &SkyNoise::robust)
+        .def_readonly("median", &SkyNoise::median)
+        .def_readonly("level", &SkyNoise::level)
+        .def_readonly("outlierFraction", &SkyNoise::outlierFraction)
+        .def_readonly("lag1", &SkyNoise::lag1)
+        .def_readonly("absolute", &SkyNoise::absolute)
+        .def_readonly("sigma", &SkyNoise::sigma)
+        .def_readonly("maskedFraction", &SkyNoise::maskedFraction)
+        .def_readonly("noDataFraction", &SkyNoise::noDataFraction);
+    py::class_<SourceFigures>(module, "SourceFigures")
+        .def_readonly("nSources", &SourceFigures::nSources)
+        .def_readonly("nRemaining", &SourceFigures::nRemaining)
+        .def_readonly("saturatedFraction", &SourceFigures::saturatedFraction)
+        .def_readonly("robust", &SourceFigures::robust)
+        .def_readonly("plain", &SourceFigures::plain)
+        .def_readonly("worstRegion", &SourceFigures::worstRegion)
+        .def_readonly("badFraction", &SourceFigures::badFraction)
+        .def_readonly("fluxMean", &SourceFigures::fluxMean)
+        .def_readonly("fluxScatter", &SourceFigures::fluxScatter)
+        .def_readonly("fluxError", &SourceFigures::fluxError)
+        .def_readonly("footprintRatioMean", &SourceFigures::footprintRatioMean)
+        .def_readonly("footprintRatioStdev", &SourceFigures::footprintRatioStdev)
+        .def_readonly("chiSquareByFlux", &SourceFigures::chiSquareByFlux);
     module.def(
         "skyNoise",
         [](py::array const& image, py::array const& variance, py::array const& mask, py::array const& templateImage,
@@ -245,11 +293,7 @@ void bindQuality(py::module_& module) {
                 py::gil_scoped_release const release;
                 found = skyNoise(difference, before, other, control, execution);
             }
-            using namespace py::literals;
-            return py::dict("nPixels"_a = found.nPixels, "robust"_a = found.robust, "median"_a = found.median,
-                            "level"_a = found.level, "outlierFraction"_a = found.outlierFraction, "lag1"_a = found.lag1,
-                            "absolute"_a = found.absolute, "sigma"_a = found.sigma,
-                            "maskedFraction"_a = found.maskedFraction, "noDataFraction"_a = found.noDataFraction);
+            return found;
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("templateImage"), py::arg("scienceImage"),
         py::kw_only(), py::arg("badBits"), py::arg("noData"), py::arg("edge"), py::arg("nThreads") = 1);
@@ -265,55 +309,35 @@ void bindQuality(py::module_& module) {
             return py::make_tuple(found.sigma, found.median, found.nPixels);
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::kw_only(), py::arg("step") = 1);
-    py::class_<Peaks>(module, "Peaks")
-        .def_property_readonly("x", [](Peaks const& peaks) { return listArray(peaks.x); })
-        .def_property_readonly("y", [](Peaks const& peaks) { return listArray(peaks.y); })
-        .def_readonly("saturatedFraction", &Peaks::saturatedFraction);
-    module.def(
-        "findPeaks",
-        [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,
-           MaskPixel saturated, int nThreads) {
-            auto const view = maskedViewOf(image, variance, mask);
-            auto const execution = interruptible(nThreads);
-            PeaksControl control;
-            control.badBits = badBits;
-            control.saturated = saturated;
-            py::gil_scoped_release const release;
-            return findPeaks(view, control, execution);
-        },
-        py::arg("image"), py::arg("variance"), py::arg("mask"), py::kw_only(), py::arg("badBits"), py::arg("saturated"),
-        py::arg("nThreads") = 1);
     module.def(
         "sourceFigures",
-        [](py::array const& image, py::array const& variance, py::array const& mask, py::array const& templateImage,
-           py::array const& scienceImage, Peaks const& templatePeaks, Peaks const& sciencePeaks, double kernelSum,
-           double skyAbsolute, MaskPixel badBits, std::vector<double> signalToNoiseEdges, int nThreads) {
-            auto const difference = maskedViewOf(image, variance, mask);
-            auto const before = viewOf<float>(templateImage, "templateImage");
-            auto const other = viewOf<float>(scienceImage, "scienceImage");
+        [](std::tuple<py::array, py::array, py::array> const& difference,
+           std::tuple<py::array, py::array, py::array> const& templatePlanes,
+           std::tuple<py::array, py::array, py::array> const& sciencePlanes, std::array<MaskPixel, 3> const& badBits,
+           std::array<MaskPixel, 2> const& saturated, double kernelSum, double skyAbsolute, int nThreads) {
+            auto const view = std::apply(maskedViewOf, difference);
+            std::array<MaskedImageView, 2> const images{std::apply(maskedViewOf, templatePlanes),
+                                                        std::apply(maskedViewOf, sciencePlanes)};
             auto const execution = interruptible(nThreads);
-            SourceResidualsControl control;
-            control.badBits = badBits;
-            SourceFiguresControl figuresControl;
-            figuresControl.signalToNoiseEdges = std::move(signalToNoiseEdges);
-            SourceFigures found;
-            {
-                py::gil_scoped_release const release;
-                auto const sources = sourceResiduals(difference, before, other, templatePeaks, sciencePeaks, kernelSum,
-                                                     control, execution);
-                found = figuresOf(sources, skyAbsolute, before.rows(), before.cols(), figuresControl);
-            }
-            using namespace py::literals;
-            py::dict figures(
-                "nSources"_a = found.nSources, "nRemaining"_a = found.nRemaining, "robust"_a = found.robust,
-                "plain"_a = found.plain, "worstRegion"_a = found.worstRegion, "badFraction"_a = found.badFraction,
-                "fluxMean"_a = found.fluxMean, "fluxScatter"_a = found.fluxScatter, "fluxError"_a = found.fluxError,
-                "footprintRatioMean"_a = found.footprintRatioMean, "footprintRatioStdev"_a = found.footprintRatioStdev);
-            return py::make_tuple(figures, found.binCounts, found.binMedians);
+            return withoutLock([&] {
+                std::array<Peaks, 2> peaks;
+                for (std::size_t i = 0; i < 2; ++i) {
+                    PeaksControl control;
+                    control.badBits = badBits[i + 1];
+                    control.saturated = saturated[i];
+                    peaks[i] = findPeaks(images[i], control, execution);
+                }
+                SourceResidualsControl control;
+                control.badBits = badBits[0];
+                auto const sources = sourceResiduals(view, images[0].image, images[1].image, peaks[0], peaks[1],
+                                                     kernelSum, control, execution);
+                SourceFigures found = figuresOf(sources, skyAbsolute, view.image.rows(), view.image.cols(), {});
+                found.saturatedFraction = std::max(peaks[0].saturatedFraction, peaks[1].saturatedFraction);
+                return found;
+            });
         },
-        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("templateImage"), py::arg("scienceImage"),
-        py::arg("templatePeaks"), py::arg("sciencePeaks"), py::kw_only(), py::arg("kernelSum"), py::arg("skyAbsolute"),
-        py::arg("badBits"), py::arg("signalToNoiseEdges"), py::arg("nThreads") = 1);
+        py::arg("difference"), py::arg("template"), py::arg("science"), py::kw_only(), py::arg("badBits"),
+        py::arg("saturated"), py::arg("kernelSum"), py::arg("skyAbsolute"), py::arg("nThreads") = 1);
     module.def(
         "windowedCentroid",
         [](DoubleArray const& stamp, double sigma, int nPasses) {

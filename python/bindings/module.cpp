@@ -45,6 +45,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     bindWarp(module);
     bindSources(module);
     bindSky(module);
+    bindNoise(module);
     bindStars(module);
     bindFinish(module);
 }

@@ -17,6 +17,7 @@ void bindSubtract(pybind11::module_& module);
 void bindWarp(pybind11::module_& module);
 void bindSources(pybind11::module_& module);
 void bindSky(pybind11::module_& module);
+void bindNoise(pybind11::module_& module);
 void bindStars(pybind11::module_& module);
 void bindFinish(pybind11::module_& module);
 

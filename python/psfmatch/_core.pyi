@@ -677,6 +677,7 @@ class BlankSky:
     def freedom(self) -> float: ...
     def pullWidth(self) -> float: ...
     def widths(self) -> tuple[float, float, float]: ...
+    def whiteness(self, *, nThreads: int = 1) -> tuple[float, float, float, float, float, int, FloatArray]: ...
     def laggedProducts(self, maxLag: int, *, nThreads: int = 1) -> tuple[FloatArray, FloatArray]: ...
     def cellMeans(self, minPixels: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]: ...
 
@@ -687,6 +688,15 @@ def findBlankSky(
     badBits: int,
     *,
     maxPixels: int = 300_000,
+    nThreads: int = 1,
+) -> BlankSky: ...
+def blankSkyAt(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    where: BlankSky,
+    *,
     nThreads: int = 1,
 ) -> BlankSky: ...
 def findBlankSkyOfDifference(
@@ -749,6 +759,103 @@ def flagSaturation(
     nThreads: int = 1,
 ) -> npt.NDArray[np.int32] | None: ...
 def planesOf(mask: npt.NDArray[np.int32], *, nThreads: int = 1) -> int: ...
+
+class CellGrid:
+    def __init__(self, values: npt.ArrayLike, x: npt.ArrayLike, y: npt.ArrayLike) -> None: ...
+    @property
+    def values(self) -> FloatArray: ...
+    @property
+    def x(self) -> FloatArray: ...
+    @property
+    def y(self) -> FloatArray: ...
+    @property
+    def isKnown(self) -> bool: ...
+    def at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray: ...
+
+def measureCells(
+    plane: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    badBits: int,
+    *,
+    isVariance: bool,
+    x0: int,
+    y0: int,
+    nThreads: int = 1,
+) -> CellGrid: ...
+def composed(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray: ...
+def noiseCovariance(
+    weights: npt.ArrayLike, variance: npt.NDArray[np.float32], *, row: int, column: int, maxLag: int
+) -> FloatArray: ...
+def kernelUncertainty(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    noise: npt.NDArray[np.float32],
+    basis: npt.ArrayLike,
+    parameters: npt.ArrayLike,
+    spatial: SpatialFunction,
+    covariance: npt.ArrayLike,
+    correction: tuple[FloatArray, FloatArray, SpatialFunction] | None,
+    x0: int,
+    y0: int,
+    *,
+    badBits: int,
+    divisor: float,
+    minShare: float,
+    nThreads: int = 1,
+) -> npt.NDArray[np.float32]: ...
+
+class SkyNoise:
+    @property
+    def nPixels(self) -> int: ...
+    @property
+    def robust(self) -> float: ...
+    @property
+    def median(self) -> float: ...
+    @property
+    def level(self) -> float: ...
+    @property
+    def outlierFraction(self) -> float: ...
+    @property
+    def lag1(self) -> float: ...
+    @property
+    def absolute(self) -> float: ...
+    @property
+    def sigma(self) -> float: ...
+    @property
+    def maskedFraction(self) -> float: ...
+    @property
+    def noDataFraction(self) -> float: ...
+
+class SourceFigures:
+    @property
+    def nSources(self) -> int: ...
+    @property
+    def nRemaining(self) -> int: ...
+    @property
+    def saturatedFraction(self) -> float: ...
+    @property
+    def robust(self) -> float: ...
+    @property
+    def plain(self) -> float: ...
+    @property
+    def worstRegion(self) -> float: ...
+    @property
+    def badFraction(self) -> float: ...
+    @property
+    def fluxMean(self) -> float: ...
+    @property
+    def fluxScatter(self) -> float: ...
+    @property
+    def fluxError(self) -> float: ...
+    @property
+    def footprintRatioMean(self) -> float: ...
+    @property
+    def footprintRatioStdev(self) -> float: ...
+    @property
+    def chiSquareByFlux(self) -> list[tuple[float, float, int, float]]: ...
+
 def skyNoise(
     image: npt.NDArray[np.float32],
     variance: npt.NDArray[np.float32],
@@ -760,7 +867,7 @@ def skyNoise(
     noData: int,
     edge: int,
     nThreads: int = 1,
-) -> dict[str, Any]: ...
+) -> SkyNoise: ...
 def pullNoise(
     image: npt.NDArray[np.float32],
     variance: npt.NDArray[np.float32],
@@ -769,39 +876,17 @@ def pullNoise(
     *,
     step: int = 1,
 ) -> tuple[float, float, int]: ...
-
-class Peaks:
-    @property
-    def x(self) -> npt.NDArray[np.int64]: ...
-    @property
-    def y(self) -> npt.NDArray[np.int64]: ...
-    @property
-    def saturatedFraction(self) -> float: ...
-
-def findPeaks(
-    image: npt.NDArray[np.float32],
-    variance: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.int32],
-    *,
-    badBits: int,
-    saturated: int,
-    nThreads: int = 1,
-) -> Peaks: ...
 def sourceFigures(
-    image: npt.NDArray[np.float32],
-    variance: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.int32],
-    templateImage: npt.NDArray[np.float32],
-    scienceImage: npt.NDArray[np.float32],
-    templatePeaks: Peaks,
-    sciencePeaks: Peaks,
+    difference: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]],
+    template: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]],
+    science: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]],
     *,
+    badBits: Sequence[int],
+    saturated: Sequence[int],
     kernelSum: float,
     skyAbsolute: float,
-    badBits: int,
-    signalToNoiseEdges: Sequence[float],
     nThreads: int = 1,
-) -> tuple[dict[str, Any], list[int], list[float]]: ...
+) -> SourceFigures: ...
 def windowedCentroid(stamp: npt.ArrayLike, *, sigma: float, nPasses: int) -> tuple[float, float]: ...
 
 # --- sources: stars, moments

@@ -221,7 +221,7 @@ class ImagePsfMatchTask(StarMatchTask):
         -------
         result : Struct
             ``matchedImage`` (also as ``psfMatchedMaskedImage``; without the background), ``psfMatchingKernel``,
-            ``backgroundModel``, ``kernelCellSet``, ``kernelFit``.
+            ``backgroundModel``, ``kernelCellSet``, ``kernelFit``, ``blankSky`` (of the difference; or None).
 
         Raises
         ------
@@ -255,10 +255,10 @@ class ImagePsfMatchTask(StarMatchTask):
         displays.showSpatialCells(scienceMaskedImage, cellSet)
         with self.timer("convolve"):
             matched = fit.kernel.convolve(template, edgeHandlingOf(self.options), threads=self.threads)
-        options = self.options
+        options, sky = self.options, None
         if options.fitMethod == "regions" and options.fitForBackground and options.regions.refineBackground:
             with self.timer("background"):
-                background = refineBackground(scienceMaskedImage, matched, fit.background, self.threads)
+                background, sky = refineBackground(scienceMaskedImage, matched, fit.background, self.threads)
                 fit = replace(fit, background=background)
         return Struct(
             matchedImage=matched,
@@ -267,6 +267,7 @@ class ImagePsfMatchTask(StarMatchTask):
             backgroundModel=fit.background,
             kernelCellSet=cellSet,
             kernelFit=fit,
+            blankSky=sky,
         )
 
     # Parts

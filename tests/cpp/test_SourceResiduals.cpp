@@ -159,11 +159,12 @@ TEST_CASE("figures of sources by hand") {
     CHECK(found.fluxError == doctest::Approx(1.2533 * 1.4826 * 0.002 / 3.0));
     CHECK(found.footprintRatioMean == doctest::Approx(0.1));
     CHECK(found.footprintRatioStdev == doctest::Approx(0.0));
-    CHECK(found.binCounts == std::vector<Index>{2, 6});
-    CHECK(found.binMedians[0] == doctest::Approx(1.5));
+    CHECK(std::get<2>(found.chiSquareByFlux[0]) == 2);
+    CHECK(std::get<2>(found.chiSquareByFlux[1]) == 6);
+    CHECK(std::get<3>(found.chiSquareByFlux[0]) == doctest::Approx(1.5));
     sources.left.assign(10, 0.6);
     SourceFigures const nothing = figuresOf(sources, 1.0, 90, 90, control);
     CHECK(nothing.nRemaining == 10);
     CHECK(std::isnan(nothing.robust));
-    CHECK(nothing.binCounts.empty());
+    CHECK(nothing.chiSquareByFlux.empty());
 }

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from psfmatch import Box, LinearCombinationKernel, MaskedImage, correctionKernel
+from psfmatch._core import CellGrid
 from psfmatch.decorrelation.correction import fitField, fitPositions, makeCorrection
-from psfmatch.noise import CellGrid, measureCells
+from psfmatch.decorrelation.decorrelation import measureVariances
 
 BOX = Box(100, -50, 300, 200)
 
@@ -133,8 +134,8 @@ def test_cellsLeaveStarsAndFlaggedPixelsOut():
     variance[100, 100] = np.nan
     image.mask[:, 150:] = image.mask.getPlaneBitMask("EDGE")
     variance[:, 150:] = 1e3
-    cells = measureCells(image, image.variance, ("EDGE",), isVariance=True)
+    cells = measureVariances(image, ("EDGE",))
     assert cells.values.shape == (4, 5)
     np.testing.assert_allclose(cells.at(np.array([2.0, 140.0]), np.array([60.0, 60.0])), [4.0, 9.0], rtol=0.01)
     nothing = MaskedImage(np.zeros((40, 40)), variance=np.full((40, 40), np.nan))
-    assert not measureCells(nothing, nothing.variance, (), isVariance=True).isKnown
+    assert not measureVariances(nothing, ()).isKnown

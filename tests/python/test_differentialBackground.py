@@ -46,8 +46,9 @@ def test_backgroundIsFound(order):
     light = 1000.0 * np.exp(-0.5 * ((np.arange(SHAPE[1]) - 70.0) / 3.0) ** 2) * np.ones((SHAPE[0], 1))
     science, matched = masked(pixels + light, mask), masked(light)
     kept = science.image.copy()
-    found = refineBackground(science, matched, before, threads=2)
-    again = refineBackground(science, matched, before)
+    found, blank = refineBackground(science, matched, before, threads=2)
+    again, _ = refineBackground(science, matched, before)
+    assert blank.nPixels > 40_000
     np.testing.assert_array_equal(found.scaledParameters, again.scaledParameters)
     errors = np.sqrt(np.diag(found.covariance))
     assert np.all(errors < 0.12)
@@ -61,10 +62,10 @@ def test_tooLittleSky():
     mask = Mask(np.zeros(SHAPE, np.int32))
     mask[:] = mask.getPlaneBitMask("SAT")
     nothing = masked(np.zeros(SHAPE))
-    assert refineBackground(masked(pixels, mask), nothing, truth) is truth
-    assert refineBackground(nothing, masked(pixels, mask), truth) is truth
+    assert refineBackground(masked(pixels, mask), nothing, truth)[0] is truth
+    assert refineBackground(nothing, masked(pixels, mask), truth)[0] is truth
     small = MaskedImage(np.zeros((40, 40), np.float32), None, np.ones((40, 40), np.float32))
-    assert refineBackground(small, small, truth) is truth
+    assert refineBackground(small, small, truth)[0] is truth
 
 
 def test_cornersOfSparseFields():

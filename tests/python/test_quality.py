@@ -219,14 +219,13 @@ def test_shiftIsThatOfTheCore(scene):
 
 def test_capsAndPartsOfOthers(scene):
     class Part:
-        mean, rms = 0.1, 1.5
         meanSize, excessRms = 0.01, (0.3, 0.02)
         lag1, lag2 = 0.02, 0.01
 
     quality = assessed(
         scene,
         kernel=None,
-        heldOut=Part(),
+        heldOut=(0.1, 1.5),
         shiftField=Part(),
         whiteness=Part(),
         caps=[("D", "the kernel comes from the PSF models")],

@@ -44,6 +44,10 @@ enum class Polynomials {
 // First image: sum 1. Every other: sum 0 (its multiple of the first taken off), sum of squares 1.
 [[nodiscard]] KernelBasis renormalize(KernelBasis basis);
 
+// Full convolutions (h1 + h2 - 1, w1 + w2 - 1) of the images of two stacks, one by one, or of all of the first with the
+// only one of the second. Throws std::invalid_argument for other numbers of them.
+[[nodiscard]] KernelBasis composed(KernelBasis const& first, KernelBasis const& second);
+
 // A basis whose images are (a multiple of) the first image plus one product of a column and a row each. Every
 // Alard-Lupton basis is of this form, and convolving with it costs a few one-dimensional passes per image.
 struct SeparableBasis {

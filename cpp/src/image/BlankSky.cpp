@@ -6,20 +6,21 @@
 #include <span>
 #include <stdexcept>
 
+#include "BlankSkyWorkspace.h"
 #include "psfmatch/image/RobustStatistics.h"
 
 namespace psfmatch {
 
+using detail::addRow;
+using detail::Cell;
+using detail::ColumnSums;
+using detail::finishRow;
+using detail::overBox;
+using detail::Workspace;
+
 namespace {
 
-// The first pixel of a row.
-template <typename Pixel>
-Pixel const* rowOf(ConstImageView<Pixel> const& image, Index y) {
-    return image.data() + y * image.outerStride();
-}
-
 constexpr double sigmaPerQuartiles = 0.7413;
-constexpr float largest = std::numeric_limits<float>::max();
 
 std::vector<Index> firstOfWindows(Index size, Index side, double share) {
     auto const wanted = static_cast<Index>(std::ceil(share * static_cast<double>(size) / static_cast<double>(side)));
@@ -33,220 +34,166 @@ std::vector<Index> firstOfWindows(Index size, Index side, double share) {
     return starts;
 }
 
-// Without short circuits: this must vectorise.
-bool isUsable(float image, float variance, MaskPixel badPlanes) {
-    return (badPlanes == 0) & (std::abs(image) <= largest) & (variance >= 0.0F) & (variance <= largest);
-}
-
-// Median, and standard deviation by quartiles, of every fourth blank pixel; infinitely wide without two.
+// Median, and standard deviation by quartiles, of every eighth blank pixel; infinitely wide without two.
 struct Scatter {
     float middle = 0.0F;
     float width = std::numeric_limits<float>::infinity();
-};
-
-struct Cell {
-    Index top;
-    Index left;
-    Index height;
-    Index width;
-};
-
-// Weighted sums down each column of a cell; the widest cell sets how many there are.
-struct ColumnSums {
-    explicit ColumnSums(Index side) : count(side), value(side), row(side), rowSquared(side), rowValue(side) {}
-    void clear() {
-        for (Eigen::ArrayXf* sums : {&count, &value, &row, &rowSquared, &rowValue}) {
-            sums->setZero();
-        }
-    }
-    // One row, `place` rows below the first.
-    void add(float const* weights, float const* image, float place, Index width) {
-        addRow(weights, image, place, width, count.data(), value.data(), row.data(), rowSquared.data(),
-               rowValue.data());
-    }
-
-    Eigen::ArrayXf count, value, row, rowSquared, rowValue;
-
-private:
-    static void addRow(float const* __restrict weights, float const* __restrict image, float place, Index width,
-                       float* __restrict counts, float* __restrict values, float* __restrict rows,
-                       float* __restrict rowsSquared, float* __restrict rowValues) {
-        for (Index x = 0; x < width; ++x) {
-            float const weighted = weights[x] * image[x];
-            counts[x] += weights[x];
-            values[x] += weighted;
-            rows[x] += place * weights[x];
-            rowsSquared[x] += place * place * weights[x];
-            rowValues[x] += place * weighted;
-        }
-    }
 };
 
 class Finder {
 public:
     // `subtrahend` may be null.
     Finder(MaskedImageView const& input, MaskPixel badBits, MaskedImageView const* subtrahend, MaskPixel subtrahendBits,
-           BlankSkyControl const& control, BlankSky& sky)
+           BlankSkyControl const& control, Execution const& execution, BlankSky& sky)
         : input_(input),
           badBits_(badBits),
           subtrahend_(subtrahend),
           subtrahendBits_(subtrahendBits),
           control_(control),
+          execution_(execution),
           sky_(sky) {
-        std::size_t const size = static_cast<std::size_t>(sky.nWindows()) * sky.windowSize();
-        for (auto* plane : {&sky.image, &sky.values, &sky.variances, &sky.pulls, &image_, &sigmas_, &weights_}) {
+        Index const size = sky.nWindows() * sky.windowSize();
+        for (Eigen::ArrayXf* plane : {&sky.image, &sky.values, &sky.variances, &sky.pulls}) {
             plane->resize(size);
         }
-        for (auto* flags : {&sky.isBlank, &isGood_, &isSingle_}) {
-            flags->resize(size);
-        }
+        sky.isBlank.resize(size);
+        isGood_.resize(size);
         for (Index top = 0; top < sky.height; top += control.cellSide) {
             for (Index left = 0; left < sky.width; left += control.cellSide) {
                 cells_.push_back({top, left, std::min(control.cellSide, sky.height - top),
                                   std::min(control.cellSide, sky.width - left)});
             }
         }
+        medians_.resize(sky.nWindows(), static_cast<Index>(cells_.size()));
+        for (int worker = 0; worker < workerCount(sky.nWindows(), execution); ++worker) {
+            workspaces_.emplace_back(sky, control);
+        }
     }
 
-    void find(Execution const& execution) {
-        auto const forWindows = [&](auto const& body) {
-            parallelFor(sky_.nWindows(), execution, [&](Index window, int) { body(window); });
-        };
-        forWindows([&](Index window) {
-            take(window);
-            takeMediansOff(window);
+    void find() {
+        forWindows([&](Index window, Workspace& work) {
+            take(window, work);
+            takeMediansOff(window, work);
         });
         for (int pass = 0; pass < control_.nPasses; ++pass) {
             Scatter const single = scatterOf(sky_.pulls);
-            forWindows([&](Index window) { smooth(window, single); });
+            forWindows([&](Index window, Workspace& work) { smooth(window, single, work); });
             Scatter const wide = scatterOf(sky_.values);
-            forWindows([&](Index window) {
-                leaveSourcesOut(window, wide);
-                takePlanesOff(window);
+            forWindows([&](Index window, Workspace& work) {
+                leaveSourcesOut(window, single, wide, work);
+                takePlanesOff(window, pass + 1 == control_.nPasses, work);
             });
         }
-        sky_.nPixels = std::count(sky_.isBlank.begin(), sky_.isBlank.end(), std::uint8_t{1});
+        count();
+    }
+
+    // What is blank is known.
+    void follow(BlankSky const& where) {
+        forWindows([&](Index window, Workspace& work) {
+            take(window, work);
+            takeMediansOff(window, work);
+            Index const end = first(window) + sky_.windowSize();
+            for (Index i = first(window); i < end; ++i) {
+                sky_.isBlank[i] = isGood_[i] & where.isBlank[i];
+                work.weights[i - first(window)] = sky_.isBlank[i];
+            }
+            takePlanesOff(window, true, work);
+        });
+        count();
+    }
+
+private:
+    template <typename Body>
+    void forWindows(Body const& body) {
+        parallelFor(sky_.nWindows(), execution_,
+                    [&](Index window, int worker) { body(window, workspaces_[static_cast<std::size_t>(worker)]); });
+    }
+
+    void count() {
+        sky_.nPixels = sky_.isBlank.cast<Index>().sum();
         auto const nNumbers = static_cast<double>(3 * sky_.nWindows() * static_cast<Index>(cells_.size()));
         sky_.freedom = std::max(0.5, 1.0 - nNumbers / static_cast<double>(std::max<Index>(1, sky_.nPixels)));
     }
 
-private:
-    [[nodiscard]] std::size_t first(Index window) const { return static_cast<std::size_t>(window) * sky_.windowSize(); }
+    [[nodiscard]] Index first(Index window) const { return window * sky_.windowSize(); }
 
-    void take(Index window) {
+    void take(Index window, Workspace& work) {
         auto const nColumns = static_cast<Index>(sky_.lefts.size());
         Index const top = sky_.tops[static_cast<std::size_t>(window / nColumns)];
         Index const left = sky_.lefts[static_cast<std::size_t>(window % nColumns)];
         for (Index y = 0; y < sky_.height; ++y) {
-            std::size_t const row = first(window) + static_cast<std::size_t>(y * sky_.width);
-            takeRow(input_, badBits_, top + y, left, row);
+            Index const row = first(window) + y * sky_.width;
+            float* const weight = work.weights.data() + y * sky_.width;
+            float* const image = sky_.image.data() + row;
+            float* const variance = sky_.variances.data() + row;
+            std::fill_n(image, sky_.width, 0.0F);
+            std::fill_n(variance, sky_.width, 0.0F);
+            std::fill_n(weight, sky_.width, 1.0F);
+            addRow(input_, badBits_, top + y, left, 1.0F, sky_.width, image, variance, weight);
             if (subtrahend_ != nullptr) {
-                takeRowOff(*subtrahend_, subtrahendBits_, top + y, left, row);
+                addRow(*subtrahend_, subtrahendBits_, top + y, left, -1.0F, sky_.width, image, variance, weight);
             }
-            finishRow(row);
+            finishRow(sky_.width, image, variance, weight);
         }
-        std::copy_n(isGood_.begin() + static_cast<std::ptrdiff_t>(first(window)), sky_.windowSize(),
-                    sky_.isBlank.begin() + static_cast<std::ptrdiff_t>(first(window)));
+        std::uint8_t* __restrict const isGood = isGood_.data() + first(window);
+        float const* __restrict const weight = work.weights.data();
+        for (Index i = 0; i < sky_.windowSize(); ++i) {
+            isGood[i] = static_cast<std::uint8_t>(weight[i]);
+        }
+        std::copy_n(isGood, sky_.windowSize(), sky_.isBlank.data() + first(window));
     }
 
-    // Bytes may be part of anything, so the compiler must be told that they are not.
-    void takeRow(MaskedImageView const& from, MaskPixel badBits, Index y, Index left, std::size_t row) {
-        float const* __restrict const image = rowOf(from.image, y) + left;
-        float const* __restrict const variance = rowOf(from.variance, y) + left;
-        MaskPixel const* __restrict const mask = rowOf(from.mask, y) + left;
-        float* __restrict const toImage = sky_.image.data() + row;
-        float* __restrict const toVariance = sky_.variances.data() + row;
-        std::uint8_t* __restrict const isGood = isGood_.data() + row;
-        Index const width = sky_.width;
-        for (Index x = 0; x < width; ++x) {
-            isGood[x] = isUsable(image[x], variance[x], mask[x] & badBits) ? 1 : 0;
-            toImage[x] = image[x];
-            toVariance[x] = variance[x];
-        }
-    }
-
-    void takeRowOff(MaskedImageView const& from, MaskPixel badBits, Index y, Index left, std::size_t row) {
-        float const* __restrict const image = rowOf(from.image, y) + left;
-        float const* __restrict const variance = rowOf(from.variance, y) + left;
-        MaskPixel const* __restrict const mask = rowOf(from.mask, y) + left;
-        float* __restrict const toImage = sky_.image.data() + row;
-        float* __restrict const toVariance = sky_.variances.data() + row;
-        std::uint8_t* __restrict const isGood = isGood_.data() + row;
-        Index const width = sky_.width;
-        for (Index x = 0; x < width; ++x) {
-            isGood[x] &= isUsable(image[x], variance[x], mask[x] & badBits) ? 1 : 0;
-            toImage[x] -= image[x];
-            toVariance[x] += variance[x];
+    // What is not good has no pull.
+    void sigmasOf(Index window, Workspace& work) const {
+        Index const size = sky_.windowSize();
+        // Eigen's root, unlike the standard one, vectorises.
+        work.sigmas = sky_.variances.segment(first(window), size).sqrt();
+        std::uint8_t const* __restrict const isGood = isGood_.data() + first(window);
+        float* __restrict const sigma = work.sigmas.data();
+        for (Index i = 0; i < size; ++i) {
+            sigma[i] = isGood[i] != 0 ? sigma[i] : std::numeric_limits<float>::infinity();
         }
     }
 
-    void finishRow(std::size_t row) {
-        float* __restrict const image = sky_.image.data() + row;
-        float* __restrict const variance = sky_.variances.data() + row;
-        float* __restrict const sigma = sigmas_.data() + row;
-        float* __restrict const weight = weights_.data() + row;
-        std::uint8_t* __restrict const isGood = isGood_.data() + row;
-        Index const width = sky_.width;
-        for (Index x = 0; x < width; ++x) {
-            bool const isUsed = (isGood[x] != 0) & isUsable(image[x], variance[x], 0) & (variance[x] > 0.0F);
-            isGood[x] = isUsed ? 1 : 0;
-        }
-        for (Index x = 0; x < width; ++x) {
-            weight[x] = isGood[x];
-        }
-        for (Index x = 0; x < width; ++x) {
-            image[x] = weight[x] > 0.0F ? image[x] : 0.0F;
-            variance[x] = weight[x] > 0.0F ? variance[x] : 1.0F;
-            sigma[x] = std::sqrt(variance[x]);
-        }
-        for (Index x = 0; x < width; ++x) {
-            // What is not good has no pull.
-            sigma[x] = weight[x] > 0.0F ? sigma[x] : std::numeric_limits<float>::infinity();
-        }
-    }
-
-    // Of each cell the median of its good pixels, of even numbers the lower of the two in the middle.
-    void takeMediansOff(Index window) {
-        std::vector<float> list(static_cast<std::size_t>(control_.cellSide * control_.cellSide));
-        std::vector<float> scratch;
-        for (Cell const& cell : cells_) {
+    // Of each cell the median of every fourth good pixel, of even numbers the lower of the two in the middle: good
+    // enough to begin with.
+    void takeMediansOff(Index window, Workspace& work) {
+        sigmasOf(window, work);
+        for (std::size_t number = 0; number < cells_.size(); ++number) {
+            Cell const& cell = cells_[number];
             std::size_t count = 0;
-            for (Index y = 0; y < cell.height; ++y) {
-                std::size_t const row = start(window, cell, y);
-                for (std::size_t x = 0; x < static_cast<std::size_t>(cell.width); ++x) {
-                    list[count] = sky_.image[row + x];
+            for (Index y = 0; y < cell.height; y += 2) {
+                Index const row = first(window) + start(cell, y);
+                for (Index x = 0; x < cell.width; x += 2) {
+                    work.list[count] = sky_.image[row + x];
                     count += isGood_[row + x];
                 }
             }
-            float const middle =
-                count == 0 ? 0.0F
-                           : valueOfRank<float>(std::span<float const>(list).first(count), (count - 1) / 2, scratch);
+            float const middle = count == 0 ? 0.0F
+                                            : valueOfRank<float>(std::span<float const>(work.list).first(count),
+                                                                 (count - 1) / 2, work.scratch);
+            medians_(window, static_cast<Index>(number)) = middle;
             for (Index y = 0; y < cell.height; ++y) {
-                std::size_t const row = start(window, cell, y);
-                float const* __restrict const image = sky_.image.data() + row;
-                float const* __restrict const sigma = sigmas_.data() + row;
-                float const* __restrict const good = weights_.data() + row;
-                float* __restrict const offset = image_.data() + row;
-                float* __restrict const pull = sky_.pulls.data() + row;
+                float const* __restrict const image = sky_.image.data() + first(window) + start(cell, y);
+                float const* __restrict const sigma = work.sigmas.data() + start(cell, y);
+                float* __restrict const pull = sky_.pulls.data() + first(window) + start(cell, y);
                 for (Index x = 0; x < cell.width; ++x) {
-                    offset[x] = good[x] * (image[x] - middle);
-                    pull[x] = offset[x] / sigma[x];
+                    pull[x] = (image[x] - middle) / sigma[x];
                 }
             }
         }
     }
 
-    [[nodiscard]] std::size_t start(Index window, Cell const& cell, Index y) const {
-        return first(window) + static_cast<std::size_t>((cell.top + y) * sky_.width + cell.left);
-    }
+    // Of a row of a cell, in its window.
+    [[nodiscard]] Index start(Cell const& cell, Index y) const { return (cell.top + y) * sky_.width + cell.left; }
 
-    [[nodiscard]] Scatter scatterOf(std::vector<float> const& plane) {
-        sample_.resize(plane.size() / 2 + 1);
+    [[nodiscard]] Scatter scatterOf(Eigen::ArrayXf const& plane) {
+        sample_.resize(static_cast<std::size_t>(plane.size() + 1));
         std::size_t count = 0;
         for (Index window = 0; window < sky_.nWindows(); ++window) {
-            for (Index y = 0; y < sky_.height; y += 2) {
-                std::size_t const row = first(window) + static_cast<std::size_t>(y * sky_.width);
-                for (std::size_t x = 0; x < static_cast<std::size_t>(sky_.width); x += 2) {
+            for (Index y = window % 4; y < sky_.height; y += 4) {
+                Index const row = first(window) + y * sky_.width;
+                for (Index x = 0; x < sky_.width; x += 2) {
                     sample_[count] = plane[row + x];
                     count += sky_.isBlank[row + x];
                 }
@@ -263,94 +210,68 @@ private:
     }
 
     // Puts sums of the pulls over boxes in the place of the values; one pixel, however bright, is no source.
-    void smooth(Index window, Scatter const& scatter) {
+    void smooth(Index window, Scatter const& single, Workspace& work) {
         Index const half = control_.smoothingHalf;
-        float const limit = static_cast<float>(control_.pixelSigmas) * scatter.width;
+        float const limit = static_cast<float>(control_.pixelSigmas) * single.width;
         // Beyond the window there is nothing.
-        OwnedImage<float> padded = OwnedImage<float>::Zero(sky_.height + 2 * half, sky_.width + 2 * half);
         for (Index y = 0; y < sky_.height; ++y) {
-            std::size_t const row = first(window) + static_cast<std::size_t>(y * sky_.width);
-            float* __restrict const to = &padded(y + half, half);
-            float const* __restrict const pulls = sky_.pulls.data() + row;
-            std::uint8_t* __restrict const isSingle = isSingle_.data() + row;
+            float* __restrict const to = &work.paddedPulls(y + half, half);
+            float const* __restrict const pulls = sky_.pulls.data() + first(window) + y * sky_.width;
             Index const width = sky_.width;
-            float const middle = scatter.middle;
+            float const middle = single.middle;
             for (Index x = 0; x < width; ++x) {
-                float const pull = pulls[x] - middle;
-                isSingle[x] = std::abs(pull) > limit ? 1 : 0;
-                to[x] = std::min(std::max(pull, -limit), limit);
+                to[x] = std::min(std::max(pulls[x] - middle, -limit), limit);
             }
         }
-        OwnedImage<float> const along = overBox(padded, half, [](float a, float b) { return a + b; });
-        std::copy_n(along.data(), sky_.windowSize(), sky_.values.begin() + static_cast<std::ptrdiff_t>(first(window)));
+        overBox(work.paddedPulls, half, [](float a, float b) { return a + b; }, work.pullsAlong, work.smoothed);
+        std::copy_n(work.smoothed.data(), sky_.windowSize(), sky_.values.data() + first(window));
     }
 
-    // Combines the (2 half + 1)^2 pixels about each pixel of an image with a margin of `half`.
-    template <typename Pixel, typename Combine>
-    [[nodiscard]] OwnedImage<Pixel> overBox(OwnedImage<Pixel> const& padded, Index half, Combine const& combine) const {
-        Index const width = sky_.width;
-        OwnedImage<Pixel> along(padded.rows(), width);
-        for (Index y = 0; y < padded.rows(); ++y) {
-            Pixel* __restrict const to = &along(y, 0);
-            Pixel const* __restrict const from = &padded(y, 0);
-            std::copy_n(from, width, to);
-            for (Index step = 1; step <= 2 * half; ++step) {
-                for (Index x = 0; x < width; ++x) {
-                    to[x] = static_cast<Pixel>(combine(to[x], from[x + step]));
-                }
-            }
-        }
-        OwnedImage<Pixel> result = along.topRows(sky_.height);
-        for (Index step = 1; step <= 2 * half; ++step) {
-            for (Index y = 0; y < sky_.height; ++y) {
-                Pixel* __restrict const to = &result(y, 0);
-                Pixel const* __restrict const from = &along(y + step, 0);
-                for (Index x = 0; x < width; ++x) {
-                    to[x] = static_cast<Pixel>(combine(to[x], from[x]));
-                }
-            }
-        }
-        return result;
-    }
-
-    void leaveSourcesOut(Index window, Scatter const& scatter) {
+    void leaveSourcesOut(Index window, Scatter const& single, Scatter const& wide, Workspace& work) {
         Index const grow = control_.growth;
-        float const limit = static_cast<float>(control_.sourceSigmas) * scatter.width;
-        OwnedImage<std::uint8_t> padded = OwnedImage<std::uint8_t>::Zero(sky_.height + 2 * grow, sky_.width + 2 * grow);
+        float const limit = static_cast<float>(control_.sourceSigmas) * wide.width;
         for (Index y = 0; y < sky_.height; ++y) {
-            std::size_t const row = first(window) + static_cast<std::size_t>(y * sky_.width);
-            std::uint8_t* __restrict const to = &padded(y + grow, grow);
-            float const* __restrict const smoothed = sky_.values.data() + row;
+            std::uint8_t* __restrict const to = &work.paddedSources(y + grow, grow);
+            float const* __restrict const smoothed = sky_.values.data() + first(window) + y * sky_.width;
             Index const width = sky_.width;
-            float const middle = scatter.middle;
+            float const middle = wide.middle;
             for (Index x = 0; x < width; ++x) {
                 to[x] = std::abs(smoothed[x] - middle) > limit ? 1 : 0;
             }
         }
-        OwnedImage<std::uint8_t> const grown =
-            overBox(padded, grow, [](std::uint8_t a, std::uint8_t b) { return a | b; });
-        std::uint8_t const* __restrict const isSource = grown.data();
+        overBox(
+            work.paddedSources, grow, [](std::uint8_t a, std::uint8_t b) { return a | b; }, work.sourcesAlong,
+            work.sources);
+        float const pixelLimit = static_cast<float>(control_.pixelSigmas) * single.width;
+        float const pixelMiddle = single.middle;
+        std::uint8_t const* __restrict const isSource = work.sources.data();
         std::uint8_t const* __restrict const isGood = isGood_.data() + first(window);
-        std::uint8_t const* __restrict const isSingle = isSingle_.data() + first(window);
+        float const* __restrict const pulls = sky_.pulls.data() + first(window);
         std::uint8_t* __restrict const isBlank = sky_.isBlank.data() + first(window);
-        float* __restrict const weight = weights_.data() + first(window);
-        std::size_t const size = sky_.windowSize();
-        for (std::size_t i = 0; i < size; ++i) {
-            isBlank[i] = isGood[i] & static_cast<std::uint8_t>((isSource[i] | isSingle[i]) ^ 1U);
+        float* __restrict const weight = work.weights.data();
+        Index const size = sky_.windowSize();
+        for (Index i = 0; i < size; ++i) {
+            bool const isSingle = std::abs(pulls[i] - pixelMiddle) > pixelLimit;
+            isBlank[i] = isGood[i] & static_cast<std::uint8_t>((isSource[i] | (isSingle ? 1U : 0U)) ^ 1U);
+        }
+        for (Index i = 0; i < size; ++i) {
             weight[i] = isBlank[i];
         }
     }
 
     // Takes the mean and the slopes, along x and y, of the blank pixels off each cell. One slope after the other: gaps
-    // leave the two nearly independent, and the passes see to the rest.
-    void takePlanesOff(Index window) {
-        ColumnSums sums(control_.cellSide);
-        for (Cell const& cell : cells_) {
+    // leave the two nearly independent, and the passes see to the rest. At the end what is not blank becomes zero.
+    void takePlanesOff(Index window, bool isLast, Workspace& work) {
+        sigmasOf(window, work);
+        for (std::size_t number = 0; number < cells_.size(); ++number) {
+            Cell const& cell = cells_[number];
+            // Less it, single precision is enough for the sums.
+            float const median = medians_(window, static_cast<Index>(number));
+            ColumnSums& sums = work.sums;
             sums.clear();
             for (Index y = 0; y < cell.height; ++y) {
-                std::size_t const at = start(window, cell, y);
-                auto const place = static_cast<float>(y);
-                sums.add(weights_.data() + at, image_.data() + at, place, cell.width);
+                sums.add(work.weights.data() + start(cell, y), sky_.image.data() + first(window) + start(cell, y),
+                         median, static_cast<float>(y), cell.width);
             }
             auto const places = Eigen::ArrayXd::LinSpaced(cell.width, 0.0, static_cast<double>(cell.width - 1)).eval();
             auto const of = [&](Eigen::ArrayXf const& part) { return part.head(cell.width).cast<double>().eval(); };
@@ -369,19 +290,18 @@ private:
                 (of(sums.rowValue).sum() - middleY * value.sum() - slopeX * both) / std::max(powerY, 1.0);
             Eigen::ArrayXf const along = (mean + slopeX * (places - middleX)).cast<float>();
             for (Index y = 0; y < cell.height; ++y) {
-                std::size_t const at = start(window, cell, y);
                 auto const level = static_cast<float>(slopeY * (static_cast<double>(y) - middleY));
-                float const* __restrict const weights = weights_.data() + at;
-                float const* __restrict const image = image_.data() + at;
-                float const* __restrict const sigma = sigmas_.data() + at;
+                float const* __restrict const weights = work.weights.data() + start(cell, y);
+                float const* __restrict const image = sky_.image.data() + first(window) + start(cell, y);
+                float const* __restrict const sigma = work.sigmas.data() + start(cell, y);
                 float const* __restrict const plane = along.data();
-                float* __restrict const offset = sky_.values.data() + at;
-                float* __restrict const pull = sky_.pulls.data() + at;
-                // In the next pass what is not blank may show to be.
+                float* __restrict const offset = sky_.values.data() + first(window) + start(cell, y);
+                float* __restrict const pull = sky_.pulls.data() + first(window) + start(cell, y);
+                float const others = isLast ? 0.0F : 1.0F;  // in the next pass what is not blank may show to be
                 for (Index x = 0; x < cell.width; ++x) {
-                    float const left = image[x] - plane[x] - level;
+                    float const left = (image[x] - median) - plane[x] - level;
                     offset[x] = weights[x] * left;
-                    pull[x] = left / sigma[x];
+                    pull[x] = std::max(weights[x], others) * left / sigma[x];
                 }
             }
         }
@@ -392,13 +312,12 @@ private:
     MaskedImageView const* subtrahend_;
     MaskPixel subtrahendBits_;
     BlankSkyControl control_;
+    Execution const& execution_;
     BlankSky& sky_;
     std::vector<Cell> cells_;
-    std::vector<float> image_;  // less the median of its cell
-    std::vector<float> sigmas_;
-    std::vector<float> weights_;  // 1 where a pixel is good at first, then where it is blank
-    std::vector<std::uint8_t> isGood_;
-    std::vector<std::uint8_t> isSingle_;
+    OwnedImage<float> medians_;  // (windows, cells)
+    Eigen::Array<std::uint8_t, Eigen::Dynamic, 1> isGood_;
+    std::vector<Workspace> workspaces_;
     std::vector<float> sample_;
     std::vector<float> scratch_;
 };
@@ -426,10 +345,7 @@ BlankSky find(MaskedImageView const& input, MaskPixel badBits, MaskedImageView c
     sky.cellSide = control.cellSide;
     sky.tops = firstOfWindows(height, sky.height, share);
     sky.lefts = firstOfWindows(width, sky.width, share);
-    Finder(input, badBits, subtrahend, subtrahendBits, control, sky).find(execution);
-    for (std::size_t i = 0; i < sky.pulls.size(); ++i) {
-        sky.pulls[i] = sky.isBlank[i] != 0 ? sky.pulls[i] : 0.0F;
-    }
+    Finder(input, badBits, subtrahend, subtrahendBits, control, execution, sky).find();
     return sky;
 }
 
@@ -443,6 +359,25 @@ BlankSky findBlankSky(MaskedImageView const& input, MaskPixel badBits, BlankSkyC
 BlankSky findBlankSky(MaskedImageView const& minuend, MaskPixel badBits, MaskedImageView const& subtrahend,
                       MaskPixel subtrahendBits, BlankSkyControl const& control, Execution const& execution) {
     return find(minuend, badBits, &subtrahend, subtrahendBits, control, execution);
+}
+
+BlankSky blankSkyAt(MaskedImageView const& input, MaskPixel badBits, BlankSky const& where,
+                    BlankSkyControl const& control, Execution const& execution) {
+    bool const isInside = !where.tops.empty() && where.tops.back() + where.height <= input.image.rows() &&
+                          where.lefts.back() + where.width <= input.image.cols();
+    if (!hasShape(input, input.image.rows(), input.image.cols()) || !isInside) {
+        throw std::invalid_argument("windows of blank sky reach beyond the image, or its planes differ in shape");
+    }
+    BlankSky sky;
+    sky.tops = where.tops;
+    sky.lefts = where.lefts;
+    sky.height = where.height;
+    sky.width = where.width;
+    sky.cellSide = where.cellSide;
+    BlankSkyControl own = control;
+    own.cellSide = where.cellSide;
+    Finder(input, badBits, nullptr, 0, own, execution, sky).follow(where);
+    return sky;
 }
 
 }  // namespace psfmatch

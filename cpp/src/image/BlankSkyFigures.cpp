@@ -6,6 +6,8 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "psfmatch/image/BlankSky.h"
 #include "psfmatch/image/RobustStatistics.h"
@@ -16,10 +18,10 @@ namespace {
 
 constexpr double sigmaPerQuartiles = 0.7413;
 
-std::vector<float> blankOf(std::vector<float> const& plane, BlankSky const& sky) {
-    std::vector<float> found(plane.size() + 1);
+std::vector<float> blankOf(Eigen::ArrayXf const& plane, BlankSky const& sky) {
+    std::vector<float> found(static_cast<std::size_t>(plane.size()) + 1);
     std::size_t count = 0;
-    for (std::size_t i = 0; i < plane.size(); ++i) {
+    for (Index i = 0; i < plane.size(); ++i) {
         found[count] = plane[i];
         count += sky.isBlank[i];
     }
@@ -51,7 +53,7 @@ Products productsOf(BlankSky const& sky, Index window, Index dy, Index dx, Eigen
     }
     sums.setZero();
     counts.setZero();
-    std::size_t const start = static_cast<std::size_t>(window) * sky.windowSize();
+    Index const start = window * sky.windowSize();
     Index sinceEmptied = 0;
     auto const empty = [&] {
         found.sum += sums.head(nPairs).cast<double>().sum();
@@ -61,8 +63,8 @@ Products productsOf(BlankSky const& sky, Index window, Index dy, Index dx, Eigen
         sinceEmptied = 0;
     };
     for (Index y = 0; y + dy < sky.height; ++y) {
-        std::size_t const first = start + static_cast<std::size_t>(y * sky.width + std::max<Index>(0, -dx));
-        std::size_t const second = start + static_cast<std::size_t>((y + dy) * sky.width + std::max<Index>(0, dx));
+        Index const first = start + y * sky.width + std::max<Index>(0, -dx);
+        Index const second = start + (y + dy) * sky.width + std::max<Index>(0, dx);
         float const* const a = sky.pulls.data() + first;
         float const* const b = sky.pulls.data() + second;
         std::uint8_t const* const isA = sky.isBlank.data() + first;
@@ -128,13 +130,33 @@ LaggedProducts laggedProducts(BlankSky const& sky, Index maxLag, Execution const
     return result;
 }
 
+Whiteness whiteness(BlankSky const& sky, Execution const& execution) {
+    constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
+    constexpr Index middle = Whiteness::maxLag;
+    constexpr std::array<std::pair<Index, Index>, 4> directions{{{0, 1}, {1, 0}, {1, 1}, {1, -1}}};
+    LaggedProducts const found = laggedProducts(sky, middle, execution);
+    double const power = sky.nPixels > 1 ? found.means(middle, middle) : 0.0;
+    Whiteness result;
+    result.correlations = (found.counts > (power > 0.0 ? 0.0 : std::numeric_limits<double>::infinity()))
+                              .select(found.means / power * sky.freedom + 1.0 - sky.freedom, unknown);
+    for (auto const& [dy, dx] : directions) {
+        result.lag1 += result.correlations(middle + dy, middle + dx) / 4.0;
+        result.lag2 += result.correlations(middle + 2 * dy, middle + 2 * dx) / 4.0;
+    }
+    double const nPairs = found.counts.minCoeff();
+    result.lagError = nPairs > 0.0 ? 0.5 / std::sqrt(nPairs) : unknown;
+    result.pullWidth = pullWidth(sky) / std::sqrt(sky.freedom);
+    result.pullWidthError = sky.nPixels > 0 ? 1.167 / std::sqrt(static_cast<double>(sky.nPixels)) : unknown;
+    return result;
+}
+
 CellMeans cellMeans(BlankSky const& sky, Index minPixels) {
     CellMeans found;
     auto const nColumns = static_cast<Index>(sky.lefts.size());
     for (Index window = 0; window < sky.nWindows(); ++window) {
         auto const windowTop = static_cast<double>(sky.tops[static_cast<std::size_t>(window / nColumns)]);
         auto const windowLeft = static_cast<double>(sky.lefts[static_cast<std::size_t>(window % nColumns)]);
-        std::size_t const first = static_cast<std::size_t>(window) * sky.windowSize();
+        Index const first = window * sky.windowSize();
         for (Index top = 0; top < sky.height; top += sky.cellSide) {
             for (Index left = 0; left < sky.width; left += sky.cellSide) {
                 double sum = 0.0;
@@ -144,7 +166,7 @@ CellMeans cellMeans(BlankSky const& sky, Index minPixels) {
                 double count = 0.0;
                 for (Index y = top; y < std::min(sky.height, top + sky.cellSide); ++y) {
                     for (Index x = left; x < std::min(sky.width, left + sky.cellSide); ++x) {
-                        std::size_t const at = first + static_cast<std::size_t>(y * sky.width + x);
+                        Index const at = first + y * sky.width + x;
                         double const weight = sky.isBlank[at];
                         sum += weight * sky.image[at];
                         variance += weight * sky.variances[at];

@@ -18,6 +18,12 @@ constexpr float largest = std::numeric_limits<float>::max();
 constexpr double pi = 3.14159265358979323846;
 constexpr double clippingSigmas = 4.0;
 
+// The first pixel of a row.
+template <typename Pixel>
+Pixel const* rowOf(ConstImageView<Pixel> const& image, Index y) {
+    return image.data() + y * image.outerStride();
+}
+
 bool isUsable(float image, float variance, MaskPixel mask, MaskPixel badBits) {
     return ((mask & badBits) == 0) & (std::abs(image) <= largest) & (variance > 0.0F) & (variance <= largest);
 }
@@ -58,47 +64,63 @@ public:
         auto const size = static_cast<std::size_t>(side_ * side_);
         cell.pulls.assign(size, 0.0F);
         cell.isBlank.assign(size, 0);
-        cell.noise.resize(size);
+        cell.noise.resize(size + 1);
         std::vector<float> scratch;
-        std::vector<float> list(size);
+        std::vector<float> list(size + 1);
         float const templateLimit = limitOf(template_, top, left, list, scratch);
         float const scienceLimit = limitOf(science_, top, left, list, scratch);
         auto const outlier = static_cast<float>(control_.outlierSigmas);
+        Eigen::ArrayXf noise(side_);
+        Eigen::ArrayXf pulls(side_);
+        Eigen::ArrayXi isBlank(side_);
+        Eigen::ArrayXi counts = Eigen::ArrayXi::Zero(4 * side_);  // of each column: usable, outliers, masked, no data
         for (Index y = 0; y < side_; ++y) {
-            for (Index x = 0; x < side_; ++x) {
-                float const value = difference_.image(top + y, left + x);
-                float const variance = difference_.variance(top + y, left + x);
-                MaskPixel const planes = difference_.mask(top + y, left + x);
-                bool const usable = isUsable(value, variance, planes, control_.badBits);
+            // Eigen's root, unlike the standard one, vectorises, and so do the loops: no branches, numbers of one
+            // width.
+            noise = difference_.variance.row(top + y).segment(left, side_).transpose().max(0.0F).sqrt();
+            float const* __restrict const values = rowOf(difference_.image, top + y) + left;
+            float const* __restrict const variances = rowOf(difference_.variance, top + y) + left;
+            MaskPixel const* __restrict const planes = rowOf(difference_.mask, top + y) + left;
+            float const* __restrict const before = rowOf(template_, top + y) + left;
+            float const* __restrict const other = rowOf(science_, top + y) + left;
+            int* __restrict const count = counts.data();
+            int* __restrict const blank = isBlank.data();
+            float* __restrict const pull = pulls.data();
+            float const* __restrict const sigma = noise.data();
+            Index const side = side_;
+            MaskPixel const bad = control_.badBits;
+            MaskPixel const noData = control_.noData;
+            MaskPixel const edge = control_.edge;
+            for (Index x = 0; x < side; ++x) {
+                bool const usable = isUsable(values[x], variances[x], planes[x], bad);
                 // NaN compares as false.
-                bool const inTemplate =
-                    std::abs(template_(top + y, left + x)) <= largest && template_(top + y, left + x) <= templateLimit;
-                bool const inScience =
-                    std::abs(science_(top + y, left + x)) <= largest && science_(top + y, left + x) <= scienceLimit;
+                bool const inTemplate = (std::abs(before[x]) <= largest) & (before[x] <= templateLimit);
+                bool const inScience = (std::abs(other[x]) <= largest) & (other[x] <= scienceLimit);
                 // Borders as wide as the kernel are no fault.
-                bool const atEdge =
-                    (planes & control_.edge) != 0 && (planes & control_.badBits & ~control_.noData) == control_.edge;
-                cell.nMasked += !usable && !atEdge ? 1 : 0;
-                cell.nNoData += (planes & control_.noData) != 0 ? 1 : 0;
-                if (!usable) {
-                    continue;
-                }
-                float const noise = std::sqrt(variance);
-                float const pull = value / noise;
-                ++cell.nUsable;
+                bool const atEdge = ((planes[x] & edge) != 0) & ((planes[x] & bad & ~noData) == edge);
+                pull[x] = usable ? values[x] / sigma[x] : 0.0F;
+                count[x] += usable ? 1 : 0;
                 // What only one of the two shows is no source that was subtracted badly.
-                cell.nOutliers += std::abs(pull) > outlier && (inTemplate || inScience) ? 1 : 0;
-                if (inTemplate && inScience) {
-                    auto const at = static_cast<std::size_t>(y * side_ + x);
-                    cell.pulls[at] = pull;
-                    cell.isBlank[at] = 1;
-                    cell.noise[static_cast<std::size_t>(cell.nBlank)] = noise;
-                    list[static_cast<std::size_t>(cell.nBlank)] = pull;
-                    cell.absolute += std::abs(value);
-                    ++cell.nBlank;
-                }
+                count[side + x] += ((std::abs(pull[x]) > outlier) & (inTemplate | inScience)) ? 1 : 0;
+                count[2 * side + x] += (!usable & !atEdge) ? 1 : 0;
+                count[3 * side + x] += (planes[x] & noData) != 0 ? 1 : 0;
+                blank[x] = (usable & inTemplate & inScience) ? 1 : 0;
+            }
+            for (Index x = 0; x < side; ++x) {
+                auto const at = static_cast<std::size_t>(y * side + x);
+                auto const next = static_cast<std::size_t>(cell.nBlank);
+                cell.isBlank[at] = static_cast<std::uint8_t>(blank[x]);
+                cell.pulls[at] = static_cast<float>(blank[x]) * pull[x];
+                cell.noise[next] = sigma[x];
+                list[next] = pull[x];
+                cell.absolute += blank[x] != 0 ? std::abs(values[x]) : 0.0F;
+                cell.nBlank += blank[x];
             }
         }
+        cell.nUsable = counts.head(side_).sum();
+        cell.nOutliers = counts.segment(side_, side_).sum();
+        cell.nMasked = counts.segment(2 * side_, side_).sum();
+        cell.nNoData = counts.tail(side_).sum();
         cell.noise.resize(static_cast<std::size_t>(cell.nBlank));
         list.resize(cell.noise.size());
         cell.median = quantileOf<float>(list, 0.5, scratch);
@@ -106,20 +128,21 @@ public:
     }
 
 private:
-    // Above it pixels of a cell belong to sources: these raise the median, and little the quantile of -1 sigma.
+    // Above it pixels of a cell belong to sources: these raise the median, and little the quantile of -1 sigma. Every
+    // second pixel along both axes tells it to a tenth of sigma.
     [[nodiscard]] float limitOf(ConstImageView<float> const& image, Index top, Index left, std::vector<float>& list,
                                 std::vector<float>& scratch) const {
-        for (Index y = 0; y < side_; ++y) {
-            for (Index x = 0; x < side_; ++x) {
+        std::size_t n = 0;
+        for (Index y = 0; y < side_; y += 2) {
+            for (Index x = 0; x < side_; x += 2) {
                 float const value = image(top + y, left + x);
                 // What is no number sorts to the end.
-                list[static_cast<std::size_t>(y * side_ + x)] =
-                    std::abs(value) <= largest ? value : std::numeric_limits<float>::infinity();
+                list[n++] = std::abs(value) <= largest ? value : std::numeric_limits<float>::infinity();
             }
         }
-        auto const n = static_cast<std::size_t>(side_ * side_);
-        float const middle = valueOfRank<float>(list, n / 2, scratch);
-        float const low = valueOfRank<float>(list, static_cast<std::size_t>(0.159 * static_cast<double>(n)), scratch);
+        std::span<float const> const all = std::span<float const>(list).first(n);
+        float const middle = valueOfRank<float>(all, n / 2, scratch);
+        float const low = valueOfRank<float>(all, static_cast<std::size_t>(0.159 * static_cast<double>(n)), scratch);
         if (!(middle <= largest && low <= largest)) {
             return std::numeric_limits<float>::infinity();
         }
@@ -216,6 +239,9 @@ SkyNoise skyNoise(MaskedImageView const& difference, ConstImageView<float> const
     std::vector<float> offsets;
     std::vector<float> noise;
     double absolute = 0.0;
+    for (std::vector<float>* list : {&pulls, &offsets, &noise}) {
+        list->reserve(cells.size() * static_cast<std::size_t>(side * side));
+    }
     for (Cell const& cell : cells) {
         total.nUsable += cell.nUsable;
         total.nOutliers += cell.nOutliers;
@@ -258,18 +284,18 @@ PullNoise pullNoise(MaskedImageView const& input, MaskPixel badBits, Index step)
     if (step < 1) {
         throw std::invalid_argument("the step must be positive");
     }
-    std::vector<double> pulls;
+    std::vector<float> pulls;
     pulls.reserve(static_cast<std::size_t>((input.image.rows() / step + 1) * (input.image.cols() / step + 1)));
     for (Index y = 0; y < input.image.rows(); y += step) {
         for (Index x = 0; x < input.image.cols(); x += step) {
             if (isUsable(input.image(y, x), input.variance(y, x), input.mask(y, x), badBits)) {
-                pulls.push_back(input.image(y, x) / std::sqrt(static_cast<double>(input.variance(y, x))));
+                pulls.push_back(input.image(y, x) / std::sqrt(input.variance(y, x)));
             }
         }
     }
-    std::vector<double> scratch;
+    std::vector<float> scratch;
     auto const count = static_cast<Index>(pulls.size());
-    MedianAndSigma const found = medianAndSigma<double>(pulls, scratch);
+    MedianAndSigma const found = medianAndSigma<float>(pulls, scratch);
     return {found.median, found.sigma, count};
 }
 

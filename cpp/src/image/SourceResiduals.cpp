@@ -289,9 +289,9 @@ SourceFigures figuresOf(SourceResiduals const& sources, double skyAbsolute, Inde
         squares += (ratio - result.footprintRatioMean) * (ratio - result.footprintRatioMean);
     }
     result.footprintRatioStdev = std::sqrt(squares / n);
-    for (std::vector<double> const& own : byFlux) {
-        result.binCounts.push_back(static_cast<Index>(own.size()));
-        result.binMedians.push_back(medianOf(own));
+    for (std::size_t bin = 0; bin < byFlux.size(); ++bin) {
+        result.chiSquareByFlux.emplace_back(control.signalToNoiseEdges[bin], control.signalToNoiseEdges[bin + 1],
+                                            static_cast<Index>(byFlux[bin].size()), medianOf(byFlux[bin]));
     }
     return result;
 }

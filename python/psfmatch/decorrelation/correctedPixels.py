@@ -15,7 +15,6 @@ from psfmatch import _core
 from psfmatch.decorrelation.correction import fitField, fitPositions
 from psfmatch.exposure import Box, Mask, MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel
-from psfmatch.noise import composed
 
 __all__ = ["applyCorrection"]
 
@@ -83,7 +82,7 @@ def _varianceFactors(
     x, y = fitPositions(box)
     kernels = kernel.computeImages(x, y)
     sums, moments = _moments(kernels)
-    newSums, newMoments = _moments(composed(correction.computeImages(x, y), kernels))
+    newSums, newMoments = _moments(_core.composed(correction.computeImages(x, y), kernels))
     with np.errstate(divide="ignore", invalid="ignore"):
         beta = np.where(moments > 0.0, newMoments / moments, 0.0)
     # Neither part may take more than there is.
@@ -121,7 +120,7 @@ def _exactVariance(
     threads: int,
 ) -> Image:
     """Return ``v_c (*) (phi (*) k)^2``, (h, w); beyond the border the variance goes on as it is there."""
-    images = composed(*(part.computeImages(*fitPositions(box)) for part in (correction, kernel)))
+    images = _core.composed(*(part.computeImages(*fitPositions(box)) for part in (correction, kernel)))
     basis, _ = fitField(images, box, FACTOR_ORDER)
     composite = LinearCombinationKernel(basis, np.eye(len(basis)), bbox=box)
     top, left = (side // 2 for side in composite.shape)

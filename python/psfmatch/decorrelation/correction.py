@@ -15,9 +15,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch._core import CellGrid
 from psfmatch.exposure import Box
 from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.noise import CellGrid
 
 __all__ = ["correctionKernel", "fitField", "fitPositions", "makeCorrection"]
 

@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch import _core
+from psfmatch._core import CellGrid
 from psfmatch.decorrelation.correctedPixels import applyCorrection
+from psfmatch.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.decorrelation.correction import makeCorrection
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.noise import CellGrid, CorrectedPsf, measureCells, noiseCovariance
+from psfmatch.noise import noiseCovariance
 from psfmatch.psf import Psf, asPsf
 from psfmatch.threads import resolveThreads
 
@@ -157,10 +160,7 @@ def decorrelate(
     convolved, unconvolved = (
         MaskedImage(image.image, image.mask, image.variance, pixels.xy0) for image in (convolved, unconvolved)
     )
-    ours, theirs = (
-        measureCells(image, image.variance, ignoreMaskPlanes, nThreads, isVariance=True)
-        for image in (unconvolved, convolved)
-    )
+    ours, theirs = (measureVariances(image, ignoreMaskPlanes, nThreads) for image in (unconvolved, convolved))
     psf = difference.psf if psf is None else psf
     scale = kernelSum if isScienceConvolved else 1.0
     ratio = _varianceRatio(ours, theirs, kernelSum)
@@ -191,6 +191,18 @@ def decorrelate(
         ratio,
     )
     return Decorrelation(exposure, correction, effective, True, ratio, kernel, convolved, unconvolved, scale)
+
+
+def measureVariances(image: MaskedImage, ignoredPlanes: tuple[str, ...], threads: int = 1) -> CellGrid:
+    """Return the clipped means (3 sigma, 3 times) of the variances in 8 x 8 cells, of 32 px at least.
+
+    A cell without a good pixel takes the median of the others; without any cell all are zero.
+    """
+    badBits = image.mask.getPlaneBitMask(ignoredPlanes, ignoreMissing=True)
+    (x0, y0), mask = image.xy0, np.asarray(image.mask)
+    return _core.measureCells(
+        image.variance, image.variance, mask, badBits, isVariance=True, x0=x0, y0=y0, nThreads=threads
+    )
 
 
 def _varianceRatio(unconvolved: CellGrid, convolved: CellGrid, kernelSum: float) -> float:

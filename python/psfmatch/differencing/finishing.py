@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,6 +21,7 @@ from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import measureVarianceFactor, measureWhiteness, multiplyVariance
+from psfmatch.noise.blankSky import BlankSky, findBlankSky
 from psfmatch.quality import assessQuality
 from psfmatch.sourceTable import AnyTable, SourceTable, lazily
 from psfmatch.threads import mapThreads
@@ -51,10 +51,12 @@ def finish(
     result = made.result
     steps = FrontDoorOptions.fromConfig(made.task.settings)
     plain = result.subtractedExposure
+    # The background was refined on it: neither that nor a common factor changes what is blank, or its pulls.
+    sky = getattr(result, "blankSky", None) or findBlankSky(plain.maskedImage, threads=threads)
     difference, varianceFactor = plain, 1.0
     if steps.doScaleVariance:
         with made.task.timer("scaleVariance"):
-            varianceFactor, choice = _chooseVarianceFactor(plain, threads)
+            varianceFactor, choice = _chooseVarianceFactor(plain, sky, threads)
             choices = (*choices, choice)
         if varianceFactor != 1.0:
             difference = plain.withPixels(multiplyVariance(plain.maskedImage, varianceFactor, threads))
@@ -87,7 +89,7 @@ def finish(
             stars = inputs.sources[:MAX_SHIFT_STARS]
             measures: list[Callable[[], Any]] = [
                 partial(_shiftField, difference, result.matchedImage, stars, radius, scale),
-                partial(measureWhiteness, difference if decorrelation is None else decorrelation.exposure),
+                partial(measureWhiteness, difference if decorrelation is None else decorrelation.exposure, where=sky),
             ]
             shiftField, whiteness = mapThreads(lambda measure: measure(), measures, threads)
             heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
@@ -101,7 +103,7 @@ def finish(
                 convolved="template" if convolveTemplate else "science",
                 rejectedSources=made.task.metadata.get("rejectedSources"),
                 conditionNumber=made.task.metadata.get("spatialConditionNum"),
-                heldOut=None if heldOut is None else _HeldOut.ofTable(heldOut),
+                heldOut=None if heldOut is None else _heldOut(heldOut),
                 heldOutChiSquareByFlux=() if heldOut is None else _chiSquareByFlux(heldOut),
                 shiftField=shiftField,
                 appliedShiftPix=None
@@ -143,10 +145,10 @@ def finish(
     )
 
 
-def _chooseVarianceFactor(difference: Exposure, threads: int) -> tuple[float, Choice]:
+def _chooseVarianceFactor(difference: Exposure, sky: BlankSky, threads: int) -> tuple[float, Choice]:
     """Return what the difference's variance plane is to be multiplied by: 1 unless its sky says otherwise."""
     try:
-        factor = measureVarianceFactor(difference.maskedImage, threads=threads)
+        factor = measureVarianceFactor(difference.maskedImage, sky=sky)
     except InputImagesError as error:
         log.warning("The difference's variance plane is left as it is: %s", error)
         factor = 1.0
@@ -175,19 +177,10 @@ def _shiftField(
     return measureShiftField(difference.maskedImage, matched, stars, radius, scale) if len(stars) else None
 
 
-@dataclass(frozen=True)
-class _HeldOut:
-    """Residuals of regions under solutions made without them, in units of their noise: medians over bright regions."""
-
-    mean: float
-    rms: float
-
-    @classmethod
-    def ofTable(cls, table: SourceTable) -> _HeldOut | None:
-        bright = table[(np.asarray(table["signal"]) > 5.0) & (np.asarray(table["nPixels"]) > 0)]
-        if not len(bright):
-            return None
-        return cls(float(np.nanmedian(bright["mean"])), float(np.nanmedian(bright["rms"])))
+def _heldOut(table: SourceTable) -> tuple[float, float] | None:
+    """Return mean and rms of residuals under solutions made without them: medians over bright regions."""
+    bright = table[(np.asarray(table["signal"]) > 5.0) & (np.asarray(table["nPixels"]) > 0)]
+    return (float(np.nanmedian(bright["mean"])), float(np.nanmedian(bright["rms"]))) if len(bright) else None
 
 
 def _chiSquareByFlux(table: SourceTable) -> tuple[tuple[float, float, int, float], ...]:

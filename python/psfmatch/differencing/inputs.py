@@ -25,6 +25,8 @@ __all__ = ["Inputs", "makeInputs"]
 
 log = logging.getLogger("psfmatch.differencing")
 
+RIGHT_NOISE = 0.005
+"""Departure of the sky's scatter from its predicted noise that is its own error: the variance plane is right."""
 SATURATION_GROWTH = 2.0
 """Pixels about saturated ones whose counts have bled or are not linear."""
 
@@ -108,7 +110,10 @@ def _varianceScaling(image: Exposure, threads: int) -> tuple[float, str]:
     except InputImagesError as error:
         log.warning("The variance plane is left as it is: %s", error)
         return 1.0, f"left as it is: {error}."
-    scatter = f"{math.sqrt(factor):.4g} times the noise that the plane says"
+    width = math.sqrt(factor)
+    if abs(width - 1.0) <= RIGHT_NOISE:
+        return 1.0, f"its sky scatters by {width:.4f} of its noise, within {RIGHT_NOISE:g} of 1: left as it is."
+    scatter = f"{width:.4g} times the noise that the plane says"
     return factor, f"multiplied by {factor:.4g}, for the sky scatters by {scatter}."
 
 

@@ -20,7 +20,11 @@ SOURCE_PLANES = ("DETECTED", "DETECTED_NEGATIVE", "BAD", "SAT", "CR", "EDGE", "N
 
 
 def findBlankSky(
-    maskedImage: MaskedImage, planes: Iterable[str] = SOURCE_PLANES, maxPixels: int = 300_000, threads: int = 1
+    maskedImage: MaskedImage,
+    planes: Iterable[str] = SOURCE_PLANES,
+    maxPixels: int = 300_000,
+    threads: int = 1,
+    where: BlankSky | None = None,
 ) -> BlankSky:
     """Return windows of an image with what is blank sky in them.
 
@@ -34,12 +38,11 @@ def findBlankSky(
         About how many pixels to look at; they lie in windows of 64 x 64 on a regular grid.
     threads
         Number of threads; the result does not depend on it.
+    where
+        Blank sky of the same pixels, found in another image: it is not searched for anew.
     """
-    return _core.findBlankSky(
-        maskedImage.image,
-        maskedImage.variance,
-        np.asarray(maskedImage.mask),
-        maskedImage.mask.getPlaneBitMask(planes, ignoreMissing=True),
-        maxPixels=maxPixels,
-        nThreads=threads,
-    )
+    badBits = maskedImage.mask.getPlaneBitMask(planes, ignoreMissing=True)
+    given = maskedImage.image, maskedImage.variance, np.asarray(maskedImage.mask), badBits
+    if where is not None:
+        return _core.blankSkyAt(*given, where, nThreads=threads)
+    return _core.findBlankSky(*given, maxPixels=maxPixels, nThreads=threads)

@@ -14,7 +14,7 @@ import numpy as np
 from psfmatch import _core
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import SpatialFunction2D, makeSpatialFunction
-from psfmatch.noise.blankSky import SOURCE_PLANES
+from psfmatch.noise.blankSky import SOURCE_PLANES, BlankSky
 
 __all__ = ["MAX_SKY_PIXELS", "refineBackground"]
 
@@ -29,8 +29,8 @@ CELLS_PER_TERM = 3
 
 def refineBackground(
     science: MaskedImage, matched: MaskedImage, background: SpatialFunction2D, threads: int = 1
-) -> SpatialFunction2D:
-    """Return the background, a polynomial of the same order, that blank sky shows.
+) -> tuple[SpatialFunction2D, BlankSky]:
+    """Return the background, a polynomial of the same order, that blank sky shows, and that blank sky.
 
     Parameters
     ----------
@@ -52,13 +52,9 @@ def refineBackground(
     terms = background.coreFunction.evaluate(x + science.xy0[0], y + science.xy0[1])
     if means.size < CELLS_PER_TERM * terms.shape[1]:
         log.debug("Only %d cells of blank sky: the background stays as it was fitted with the kernel", means.size)
-        return background
+        return background, sky
     parameters, covariance = _core.leastSquares(terms, means, errors)
     change = np.abs(parameters - background.scaledParameters).max()
     log.debug("Blank sky of %d cells changes the background's parameters by %.3g at most", means.size, change)
-    return makeSpatialFunction(
-        background.model,
-        parameters,
-        background.frame,
-        None if background.covariance is None else covariance,
-    )
+    known = None if background.covariance is None else covariance
+    return makeSpatialFunction(background.model, parameters, background.frame, known), sky

@@ -16,7 +16,7 @@ import numpy as np
 
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
-from psfmatch.noise.blankSky import SOURCE_PLANES, findBlankSky
+from psfmatch.noise.blankSky import SOURCE_PLANES, BlankSky, findBlankSky
 from psfmatch.strips import mapStrips
 from psfmatch.threads import resolveThreads
 
@@ -26,8 +26,6 @@ log = logging.getLogger("psfmatch.varianceScaling")
 
 MAX_FACTOR = 10.0
 """Largest factor that is believed."""
-MIN_PIXELS = 2
-"""Fewest pixels of blank sky that tell anything."""
 
 
 def scaleVariance(
@@ -56,14 +54,10 @@ def scaleVariance(
 
 def multiplyVariance(maskedImage: MaskedImage, factor: float, threads: int | None = None) -> MaskedImage:
     """Return image and mask as they are, with a variance plane of its own, `factor` times the given one."""
-    variance = np.empty_like(maskedImage.variance)
+    given, own = maskedImage.variance, np.empty_like(maskedImage.variance)
     with np.errstate(invalid="ignore", over="ignore"):
-        mapStrips(
-            lambda strip: np.multiply(maskedImage.variance[strip], np.float32(factor), out=variance[strip]),
-            variance.shape,
-            threads,
-        )
-    return MaskedImage(maskedImage.image, maskedImage.mask, variance, maskedImage.xy0)
+        mapStrips(lambda rows: np.multiply(given[rows], np.float32(factor), out=own[rows]), own.shape, threads)
+    return MaskedImage(maskedImage.image, maskedImage.mask, own, maskedImage.xy0)
 
 
 def measureVarianceFactor(
@@ -73,6 +67,7 @@ def measureVarianceFactor(
     maxFactor: float = MAX_FACTOR,
     maxPixels: int = 300_000,
     threads: int = 1,
+    sky: BlankSky | None = None,
 ) -> float:
     """Return what the variance plane must be multiplied by for the sky to scatter by its noise.
 
@@ -89,6 +84,8 @@ def measureVarianceFactor(
         About how many pixels to look at.
     threads
         Number of threads; the result does not depend on it.
+    sky
+        The image's blank sky, if it is known.
 
     Returns
     -------
@@ -101,8 +98,8 @@ def measureVarianceFactor(
         If the factor is above maxFactor either way (``factor``, ``maxFactor``), or not positive: image and
         variance cannot be in the same units.
     """
-    sky = findBlankSky(maskedImage, planes, maxPixels, threads)
-    if sky.nPixels < MIN_PIXELS:
+    sky = sky or findBlankSky(maskedImage, planes, maxPixels, threads)
+    if sky.nPixels < 2:
         log.warning("Only %d pixels of blank sky with a variance: the variance plane stays as it is", sky.nPixels)
         return 1.0
     factor = sky.pullWidth() ** 2 / sky.freedom

@@ -6,7 +6,6 @@ thresholds and flux errors wrong even where the variance plane is right.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,15 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.noise.blankSky import SOURCE_PLANES, findBlankSky
+from psfmatch.noise.blankSky import SOURCE_PLANES, BlankSky, findBlankSky
 
 __all__ = ["Whiteness", "measureWhiteness"]
 
-FloatArray = npt.NDArray[np.float64]
-
-DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
-"""Along x, along y, and both diagonals, as (dy, dx)."""
-MAX_LAG = 2
 TOLERANCE = 0.01
 """Mean correlation up to which noise counts as white: it changes the error of a flux by a few per cent at most."""
 SIGMAS = 3.0
@@ -44,7 +38,7 @@ class Whiteness:
     pullWidth: float
     pullWidthError: float
     nPixels: int
-    correlations: FloatArray = field(repr=False)
+    correlations: npt.NDArray[np.float64] = field(repr=False)
 
     @property
     def isWhite(self) -> bool:
@@ -57,6 +51,7 @@ def measureWhiteness(
     planes: Iterable[str] = SOURCE_PLANES,
     maxPixels: int = 250_000,
     threads: int = 1,
+    where: BlankSky | None = None,
 ) -> Whiteness:
     """Measure the correlation of the noise of a difference image.
 
@@ -70,22 +65,8 @@ def measureWhiteness(
         About how many pixels to look at.
     threads
         Number of threads; the result does not depend on it.
+    where
+        Blank sky that was found on the same pixels before; `maxPixels` is then that search's.
     """
     maskedImage = difference.maskedImage if isinstance(difference, Exposure) else difference
-    sky = findBlankSky(maskedImage, planes, maxPixels, threads)
-    n = sky.nPixels
-    means, counts = sky.laggedProducts(MAX_LAG, nThreads=threads)
-    power = means[MAX_LAG, MAX_LAG] if n > 1 else 0.0
-    # Each number that was taken off a cell correlates its pixels by minus one over how many they are.
-    values = means / (power if power > 0.0 else math.nan) * sky.freedom + 1.0 - sky.freedom
-    correlations = np.where(counts > 0.0, values, math.nan)
-    lag1, lag2 = (
-        float(np.mean([correlations[MAX_LAG + lag * dy, MAX_LAG + lag * dx] for dy, dx in DIRECTIONS]))
-        for lag in (1, 2)
-    )
-    nPairs = int(counts.min())
-    # Products of white noise scatter by 1; the four directions are independent.
-    lagError = 1.0 / math.sqrt(len(DIRECTIONS) * nPairs) if nPairs else math.nan
-    # Of a Gaussian's interquartile range, relative: 1.36 / 1.349 of standard deviations / sqrt(n), and 1.167 in all.
-    pullError = 1.167 / math.sqrt(n) if n else math.nan
-    return Whiteness(lag1, lag2, lagError, sky.pullWidth() / math.sqrt(sky.freedom), pullError, n, correlations)
+    return Whiteness(*findBlankSky(maskedImage, planes, maxPixels, threads, where).whiteness(nThreads=threads))

@@ -4,26 +4,13 @@
 them against limits of a user's own.
 """
 
-from psfmatch.quality.assessing import HeldOut, NoiseCorrelation, ResidualShift, assessQuality
-from psfmatch.quality.figures import Quality
-from psfmatch.quality.grading import GRADES, RULES, Rule, checkGates, gradeFigures, requireGates
-from psfmatch.quality.sky import SkyNoise, skyNoise
-from psfmatch.quality.sources import SourceResiduals, sourceResiduals
-
-__all__ = [
-    "GRADES",
-    "RULES",
-    "HeldOut",
-    "NoiseCorrelation",
-    "Quality",
-    "ResidualShift",
-    "Rule",
-    "SkyNoise",
-    "SourceResiduals",
-    "assessQuality",
-    "checkGates",
-    "gradeFigures",
-    "requireGates",
-    "skyNoise",
-    "sourceResiduals",
-]
+from psfmatch.quality.assessing import assessQuality as assessQuality
+from psfmatch.quality.figures import Quality as Quality
+from psfmatch.quality.grading import GRADES as GRADES
+from psfmatch.quality.grading import RULES as RULES
+from psfmatch.quality.grading import Rule as Rule
+from psfmatch.quality.grading import checkGates as checkGates
+from psfmatch.quality.grading import gradeFigures as gradeFigures
+from psfmatch.quality.grading import requireGates as requireGates
+from psfmatch.quality.measures import skyNoise as skyNoise
+from psfmatch.quality.measures import sourceResiduals as sourceResiduals

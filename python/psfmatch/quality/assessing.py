@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,56 +15,35 @@ from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.medians import median
 from psfmatch.quality.figures import Quality
 from psfmatch.quality.grading import gradeFigures
-from psfmatch.quality.sky import SkyNoise, skyNoise
-from psfmatch.quality.sources import SourceResiduals, sourceResiduals
+from psfmatch.quality.measures import SkyNoise, SourceFigures, skyNoise, sourceResiduals
 from psfmatch.sourceTable import AnyTable
 
-__all__ = ["HeldOut", "NoiseCorrelation", "ResidualShift", "assessQuality"]
+if TYPE_CHECKING:
+    from psfmatch.alignment import ShiftField
+    from psfmatch.noise import Whiteness
+
+__all__ = ["assessQuality"]
 
 AB_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy."""
 SIGMA_TO_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 LIMIT_SIGMAS = 5.0
 WINDOW_SIGMA, WINDOW_PASSES = 2.0, 12  # px, of the window about a kernel's core
-NOT_FIGURES = ("countsPerTemplateCount", "remainingExcess")
 TRANSIENTS = 2
 """Sources that may keep their light without a doubt being raised."""
 
 
-class ResidualShift(Protocol):
-    """Shifts of sources that a difference shows."""
-
-    @property
-    def meanSize(self) -> float:
-        """Length of the mean shift, pixels."""
-
-    @property
-    def excessRms(self) -> tuple[float, float]:
-        """Scatter in x and y beyond the errors, pixels."""
-
-
-class NoiseCorrelation(Protocol):
-    """Mean correlations of pixels one and two apart."""
-
-    @property
-    def lag1(self) -> float:
-        """At one pixel."""
-
-    @property
-    def lag2(self) -> float:
-        """At two pixels."""
-
-
-class HeldOut(Protocol):
-    """Residuals of stamps kept out of the fit, in units of their noise."""
-
-    @property
-    def mean(self) -> float:
-        """Mean."""
-
-    @property
-    def rms(self) -> float:
-        """Root mean square, robust against variable stars."""
+SKY_FIGURES = {
+    "nSkyPixels": "nPixels", "noiseRobustStdev": "robust", "noiseMedian": "median", "skyLevel": "level",
+    "outlierFraction": "outlierFraction", "lag1": "lag1",
+}  # fmt: skip
+SOURCE_FIGURES = {
+    "nSources": "nSources", "nRemaining": "nRemaining", "saturatedFraction": "saturatedFraction",
+    "sourceRobust": "robust", "sourcePlain": "plain", "worstRegion": "worstRegion",
+    "badSourceFraction": "badFraction", "fluxMean": "fluxMean", "fluxScatter": "fluxScatter",
+    "footprintRatioMean": "footprintRatioMean", "footprintRatioStdev": "footprintRatioStdev",
+}  # fmt: skip
+"""Figures, and what `psfmatch.quality.skyNoise` and `sourceResiduals` call them."""
 
 
 def assessQuality(
@@ -79,12 +58,12 @@ def assessQuality(
     nUsed: int | None = None,
     rejectedSources: Mapping[str, int] | None = None,
     conditionNumber: float | None = None,
-    heldOut: HeldOut | None = None,
+    heldOut: tuple[float, float] | None = None,
     heldOutChiSquareByFlux: tuple[tuple[float, float, int, float], ...] = (),
     kernelSumError: float | None = None,
-    shiftField: ResidualShift | None = None,
+    shiftField: ShiftField | None = None,
     appliedShiftPix: float | None = None,
-    whiteness: NoiseCorrelation | None = None,
+    whiteness: Whiteness | None = None,
     varianceScales: Iterable[float] = (),
     coverage: float | None = None,
     fwhmPix: float | None = None,
@@ -112,7 +91,8 @@ def assessQuality(
     conditionNumber
         Of the spatial system.
     heldOut, heldOutChiSquareByFlux
-        Residuals of stamps that were kept out of the fit; rows of least S/N, largest S/N, number, chi-square per pixel.
+        Residuals of stamps that were kept out of the fit, in units of their noise: their mean, and their root mean
+        square, robust against variable stars; rows of least S/N, largest S/N, number, chi-square per pixel.
     kernelSumError
         Standard error of the kernel sum at the centre; by default from the light left of sources.
     shiftField
@@ -140,52 +120,50 @@ def assessQuality(
         image.maskedImage if isinstance(image, Exposure) else image for image in (difference, template, science)
     )
     sky = skyNoise(result, before, other, threads)
-    centre = result.getBBox().centre
-    figures: dict[str, Any] = _kernelFigures(kernel, result, convolved) if kernel is not None else {}
-    scale = figures.get("countsPerTemplateCount", 1.0)
+    figures: dict[str, Any] = _kernelFigures(kernel, result) if kernel is not None else {}
+    kernelSum = figures.get("kernelSum", 1.0)
+    scale = kernelSum if convolved == "template" else 1.0 / kernelSum if kernelSum else math.nan
     sources = sourceResiduals(result, before, other, scale, 0.0 if math.isnan(sky.absolute) else sky.absolute, threads)
-    figures |= _sourceFigures(sources) | _skyFigures(sky)
-    figures |= _candidateFigures(candidates, nUsed, rejectedSources or {})
+    excess = max(sources.nRemaining - TRANSIENTS, 0) / max(sources.nSources, 1)
+    figures |= _imageFigures(sky, sources) | _candidateFigures(candidates, nUsed, rejectedSources or {})
     if background is not None:
-        x, y = _grid(result)
-        values = background(x, y)
-        figures["backgroundAtCentre"] = float(background(*centre))
-        figures["backgroundRange"] = float(np.ptp(values))
-    if kernelSumError is None and figures.get("kernelSum") is not None:
-        kernelSumError = abs(figures["kernelSum"]) * sources.fluxError
-    figures["kernelSumError"] = kernelSumError
-    figures["conditionNumber"] = conditionNumber
+        figures["backgroundAtCentre"] = float(background(*result.getBBox().centre))
+        figures["backgroundRange"] = float(np.ptp(background(*_grid(result))))
+    if kernelSumError is None and kernel is not None:
+        kernelSumError = abs(kernelSum) * sources.fluxError
     if heldOut is not None:
-        figures |= {"heldOutMean": heldOut.mean, "heldOutRms": heldOut.rms}
+        figures |= {"heldOutMean": heldOut[0], "heldOutRms": heldOut[1]}
     if shiftField is not None:
         figures["residualShiftPix"] = float(np.nanmax([shiftField.meanSize, *shiftField.excessRms, 0.0]))
-    figures["appliedShiftPix"] = appliedShiftPix
     if whiteness is not None:
         figures |= {"lag1": whiteness.lag1, "lag2": whiteness.lag2}
-    figures["varianceScale"] = max(varianceScales, key=lambda factor: abs(math.log(max(factor, 1e-30))), default=None)
     if coverage is not None:
         figures["coverage"] = coverage
+    figures |= {
+        "kernelSumError": kernelSumError,
+        "conditionNumber": conditionNumber,
+        "appliedShiftPix": appliedShiftPix,
+        "varianceScale": max(varianceScales, key=lambda factor: abs(math.log(max(factor, 1e-30))), default=None),
+    }
     if isinstance(science, Exposure) and science.photoCalib and fwhmPix and math.isfinite(sky.sigma):
         # Noise-equivalent area of a Gaussian: 4 pi sigma^2.
         noise = sky.sigma * math.sqrt(4.0 * math.pi) * fwhmPix / SIGMA_TO_FWHM * science.photoCalib
         figures["limitingMagnitude"] = AB_ZERO_POINT - 2.5 * math.log10(LIMIT_SIGMAS * noise)
     # An unknown figure must not be taken for a bad one.
-    known = {name: _known(value) for name, value in figures.items() if name not in NOT_FIGURES}
+    known: dict[str, Any] = {
+        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in figures.items()
+    }
     limits = list(caps)
     if not sky.nPixels:
         limits.append(("D", "no blank sky was found: the noise could not be checked"))
     if not sources.nSources:
         limits.append(("C", "no source of signal-to-noise above 30 was found: the match could not be checked"))
-    if kernel is not None and known.get("kernelSum") is None:
+    if kernel is not None and not math.isfinite(kernelSum):
+        known["kernelSum"] = None
         limits.append(("F", "the kernel is not finite"))
-    grade, reasons = gradeFigures(known | {"remainingExcess": figures["remainingExcess"]}, limits)
-    return Quality(
-        grade, reasons, heldOutChiSquareByFlux=heldOutChiSquareByFlux, chiSquareByFlux=sources.chiSquareByFlux, **known
-    )
-
-
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
+    grade, reasons = gradeFigures(known | {"remainingExcess": excess}, limits)
+    byFlux = tuple(sources.chiSquareByFlux)
+    return Quality(grade, reasons, heldOutChiSquareByFlux=heldOutChiSquareByFlux, chiSquareByFlux=byFlux, **known)
 
 
 def _grid(image: MaskedImage) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -196,55 +174,27 @@ def _grid(image: MaskedImage) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.f
     return x.ravel(), y.ravel()
 
 
-def _kernelFigures(kernel: LinearCombinationKernel, image: MaskedImage, convolved: str) -> dict[str, Any]:
-    total = float(kernel.kernelSum(*image.getBBox().centre))
-    stamps = [kernel.computeImage(float(x), float(y)) for x, y in zip(*_grid(image), strict=True)]
-    sums = [float(stamp.sum()) for stamp in stamps]
+def _kernelFigures(kernel: LinearCombinationKernel, image: MaskedImage) -> dict[str, Any]:
+    stamps = kernel.computeImages(*_grid(image))
+    sums = stamps.sum(axis=(1, 2))
+    sigma = max(WINDOW_SIGMA, min(kernel.shape) / 8.0)
+    shifts = [math.hypot(*_core.windowedCentroid(stamp, sigma=sigma, nPasses=WINDOW_PASSES)) for stamp in stamps]
     return {
-        "kernelSum": total if math.isfinite(total) else None,
+        "kernelSum": float(kernel.kernelSum(*image.getBBox().centre)),
         "kernelSumScatter": float(np.ptp(sums) / abs(np.mean(sums))) if np.mean(sums) else math.nan,
-        "kernelShiftPix": median(np.array([_coreShift(stamp) for stamp in stamps])),
-        "countsPerTemplateCount": (total if convolved == "template" else 1.0 / total if total else math.nan),
+        "kernelShiftPix": median(np.array(shifts)),
     }
 
 
-def _coreShift(stamp: npt.NDArray[np.float64]) -> float:
-    """Return the distance (px) of a kernel's core from its middle."""
-    sigma = max(WINDOW_SIGMA, min(stamp.shape) / 8.0)
-    return math.hypot(*_core.windowedCentroid(stamp, sigma=sigma, nPasses=WINDOW_PASSES))
-
-
-def _sourceFigures(sources: SourceResiduals) -> dict[str, Any]:
-    return {
-        "nSources": sources.nSources,
-        "sourceRobust": sources.robust,
-        "sourcePlain": sources.plain,
-        "worstRegion": sources.worstRegion,
-        "badSourceFraction": sources.badFraction,
-        "nRemaining": sources.nRemaining,
-        "saturatedFraction": sources.saturatedFraction,
-        "remainingFraction": sources.nRemaining / sources.nSources if sources.nSources else math.nan,
-        # A few real transients are no fault.
-        "remainingExcess": max(sources.nRemaining - TRANSIENTS, 0) / max(sources.nSources, 1),
-        "fluxMean": sources.fluxMean,
-        "fluxMeanSize": abs(sources.fluxMean),
-        "fluxScatter": sources.fluxScatter,
-        "footprintRatioMean": sources.footprintRatioMean,
-        "footprintRatioStdev": sources.footprintRatioStdev,
-    }
-
-
-def _skyFigures(sky: SkyNoise) -> dict[str, Any]:
+def _imageFigures(sky: SkyNoise, sources: SourceFigures) -> dict[str, Any]:
     covered = 1.0 - sky.noDataFraction
     return {
-        "nSkyPixels": sky.nPixels,
-        "noiseRobustStdev": sky.robust,
-        "noiseMedian": sky.median,
-        "skyLevel": sky.level,
-        "outlierFraction": sky.outlierFraction,
-        "lag1": sky.lag1,
+        **{name: getattr(sky, own) for name, own in SKY_FIGURES.items()},
+        **{name: getattr(sources, own) for name, own in SOURCE_FIGURES.items()},
         "maskedFraction": (sky.maskedFraction - sky.noDataFraction) / covered if covered > 0 else 1.0,
         "coverage": covered,
+        "remainingFraction": sources.nRemaining / sources.nSources if sources.nSources else math.nan,
+        "fluxMeanSize": abs(sources.fluxMean),
     }
 
 

@@ -10,44 +10,11 @@ from typing import Any
 
 __all__ = ["Quality"]
 
-HEADINGS = {
-    "nFound": "candidates found",
-    "nUsed": "candidates used",
-    "rejected": "rejected",
-    "nSources": "sources measured",
-    "saturatedFraction": "bright sources that saturate",
-    "sourceRobust": "difference / noise on sources, robust",
-    "sourcePlain": "the same, plain, without the worst tenth",
-    "worstRegion": "chi-square of two thirds in the worst ninth",
-    "badSourceFraction": "sources left at more than twice their noise",
-    "nRemaining": "sources that keep more than half their light",
-    "remainingFraction": "their share",
-    "fluxMean": "light left of sources, median",
-    "fluxScatter": "its scatter beyond the noise",
-    "heldOutMean": "stars kept out of the fit, mean residual",
-    "heldOutRms": "stars kept out of the fit, residual / noise",
-    "footprintRatioMean": "footprint ratio, mean",
-    "footprintRatioStdev": "footprint ratio, scatter",
-    "noiseRobustStdev": "sky / predicted noise",
-    "noiseMedian": "sky level, of a pixel's noise",
-    "skyLevel": "its scatter over the image",
-    "outlierFraction": "pixels beyond 5 sigma off the sources",
-    "lag1": "correlation of neighbouring pixels",
-    "lag2": "correlation two pixels apart",
-    "kernelSum": "kernel sum",
-    "kernelSumError": "its error",
-    "kernelSumScatter": "its range over the image, relative",
-    "kernelShiftPix": "shift made by the kernel, px",
-    "appliedShiftPix": "shift of the coordinates corrected, px",
-    "residualShiftPix": "shift left at sources, px",
-    "backgroundAtCentre": "background at the centre, counts",
-    "backgroundRange": "its range over the image, counts",
-    "conditionNumber": "condition number of the spatial system",
-    "varianceScale": "largest factor on a variance plane",
-    "maskedFraction": "covered pixels that are unusable",
-    "coverage": "science image covered by the template",
-    "limitingMagnitude": "5-sigma limiting magnitude (AB)",
-}
+
+def _figure(heading: str, default: Any = None) -> Any:
+    """Return a field of a figure, with what it is called in print."""
+    factory = {"default_factory": dict} if default is dict else {"default": default}
+    return dataclasses.field(metadata={"heading": heading}, **factory)
 
 
 @dataclass(frozen=True)
@@ -58,10 +25,10 @@ class Quality:
     nFound, nUsed, rejected : candidates of the kernel, and how many were rejected for which reason;
     nSources, nRemaining, remainingFraction, saturatedFraction, sourceRobust, sourcePlain, worstRegion,
     badSourceFraction, fluxMean, fluxMeanSize, fluxScatter, footprintRatioMean, footprintRatioStdev,
-    chiSquareByFlux : as in `psfmatch.quality.SourceResiduals`;
+    chiSquareByFlux : as in `psfmatch.quality.sourceResiduals`;
     heldOutMean, heldOutRms, heldOutChiSquareByFlux : residuals of stamps kept out of the fit, in units of their noise;
     noiseRobustStdev, noiseMedian, skyLevel, outlierFraction, lag1, lag2, nSkyPixels : as in
-    `psfmatch.quality.SkyNoise`;
+    `psfmatch.quality.skyNoise`;
     kernelSum, kernelSumError, kernelSumScatter, kernelShiftPix : at the centre of the image, its error, largest less
     least over the mean on a 5 x 5 grid, largest distance of the kernel's centroid from its middle (px);
     appliedShiftPix, residualShiftPix : correction of the coordinates before warping, and shift left at stars (px);
@@ -73,46 +40,46 @@ class Quality:
 
     grade: str
     reasons: tuple[str, ...]
-    nFound: int | None = None
-    nUsed: int | None = None
-    rejected: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    nSources: int = 0
-    saturatedFraction: float | None = None
-    sourceRobust: float | None = None
-    sourcePlain: float | None = None
-    worstRegion: float | None = None
-    badSourceFraction: float | None = None
-    nRemaining: int = 0
-    remainingFraction: float | None = None
-    fluxMean: float | None = None
+    nFound: int | None = _figure("candidates found")
+    nUsed: int | None = _figure("candidates used")
+    rejected: Mapping[str, int] = _figure("rejected", dict)
+    nSources: int = _figure("sources measured", 0)
+    saturatedFraction: float | None = _figure("bright sources that saturate")
+    sourceRobust: float | None = _figure("difference / noise on sources, robust")
+    sourcePlain: float | None = _figure("the same, plain, without the worst tenth")
+    worstRegion: float | None = _figure("chi-square of two thirds in the worst ninth")
+    badSourceFraction: float | None = _figure("sources left at more than twice their noise")
+    nRemaining: int = _figure("sources that keep more than half their light", 0)
+    remainingFraction: float | None = _figure("their share")
+    fluxMean: float | None = _figure("light left of sources, median")
     fluxMeanSize: float | None = None
-    fluxScatter: float | None = None
-    footprintRatioMean: float | None = None
-    footprintRatioStdev: float | None = None
+    fluxScatter: float | None = _figure("its scatter beyond the noise")
+    footprintRatioMean: float | None = _figure("footprint ratio, mean")
+    footprintRatioStdev: float | None = _figure("footprint ratio, scatter")
     chiSquareByFlux: tuple[tuple[float, float, int, float], ...] = ()
-    heldOutMean: float | None = None
-    heldOutRms: float | None = None
+    heldOutMean: float | None = _figure("stars kept out of the fit, mean residual")
+    heldOutRms: float | None = _figure("stars kept out of the fit, residual / noise")
     heldOutChiSquareByFlux: tuple[tuple[float, float, int, float], ...] = ()
     nSkyPixels: int = 0
-    noiseRobustStdev: float | None = None
-    noiseMedian: float | None = None
-    skyLevel: float | None = None
-    outlierFraction: float | None = None
-    lag1: float | None = None
-    lag2: float | None = None
-    kernelSum: float | None = None
-    kernelSumError: float | None = None
-    kernelSumScatter: float | None = None
-    kernelShiftPix: float | None = None
-    appliedShiftPix: float | None = None
-    residualShiftPix: float | None = None
-    backgroundAtCentre: float | None = None
-    backgroundRange: float | None = None
-    conditionNumber: float | None = None
-    varianceScale: float | None = None
-    maskedFraction: float | None = None
-    coverage: float | None = None
-    limitingMagnitude: float | None = None
+    noiseRobustStdev: float | None = _figure("sky / predicted noise")
+    noiseMedian: float | None = _figure("sky level, of a pixel's noise")
+    skyLevel: float | None = _figure("its scatter over the image")
+    outlierFraction: float | None = _figure("pixels beyond 5 sigma off the sources")
+    lag1: float | None = _figure("correlation of neighbouring pixels")
+    lag2: float | None = _figure("correlation two pixels apart")
+    kernelSum: float | None = _figure("kernel sum")
+    kernelSumError: float | None = _figure("its error")
+    kernelSumScatter: float | None = _figure("its range over the image, relative")
+    kernelShiftPix: float | None = _figure("shift made by the kernel, px")
+    appliedShiftPix: float | None = _figure("shift of the coordinates corrected, px")
+    residualShiftPix: float | None = _figure("shift left at sources, px")
+    backgroundAtCentre: float | None = _figure("background at the centre, counts")
+    backgroundRange: float | None = _figure("its range over the image, counts")
+    conditionNumber: float | None = _figure("condition number of the spatial system")
+    varianceScale: float | None = _figure("largest factor on a variance plane")
+    maskedFraction: float | None = _figure("covered pixels that are unusable")
+    coverage: float | None = _figure("science image covered by the template")
+    limitingMagnitude: float | None = _figure("5-sigma limiting magnitude (AB)")
 
     def toDict(self) -> dict[str, Any]:
         """Return the figures, ready for JSON: what is not known or not finite is None."""
@@ -141,3 +108,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): int(number) for key, number in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+HEADINGS = {field.name: field.metadata["heading"] for field in dataclasses.fields(Quality) if field.metadata}
+"""What figures are called in print."""

@@ -17,6 +17,7 @@ __all__ = ["GRADES", "RULES", "Rule", "checkGates", "gradeFigures", "requireGate
 
 GRADES = "ABCDF"
 
+ANY = (math.inf, math.inf)
 MORE_IS_BETTER = ("coverage", "limitingMagnitude", "nUsed", "nSources", "nFound", "nSkyPixels")
 """Figures of which a gate is the least; of all others it is the most."""
 
@@ -39,9 +40,8 @@ class Rule:
         """Return the grade that this figure alone allows; not finite is F."""
         if not math.isfinite(value):
             return "F"
-        return next(
-            (grade for grade, limit in zip(GRADES, self.limits, strict=False) if self._holds(value, limit)), "F"
-        )
+        fails = [not self._holds(value, limit) for limit in self.limits]
+        return GRADES[fails.index(False) if False in fails else -1]
 
     def tell(self, value: float, grade: str) -> str:
         """Return in words what the figure is, and what the next better grade asks for."""
@@ -71,11 +71,7 @@ RULES = (
     Rule("sourceRobust", "the difference scatters by {} of its noise on sources", (1.12, 1.3, 1.8, 3.0)),
     Rule("sourcePlain", "with its tails the difference scatters by {} of its noise on sources", (1.3, 1.8, 4.0, 10.0)),
     # A corner alone spoils no image.
-    Rule(
-        "worstRegion",
-        "in the worst ninth of the image two thirds of the sources exceed a chi-square of {}",
-        (1.5, 2.0, math.inf, math.inf),
-    ),
+    Rule("worstRegion", "two thirds of the sources of the worst ninth exceed a chi-square of {}", (1.5, 2.0, *ANY)),
     Rule("badSourceFraction", "{} of the sources are left at more than twice their noise", (0.1, 0.15, 0.3, 0.6)),
     Rule("remainingExcess", "{} of the sources, but for two, keep more than half their light", (0.1, 0.15, 0.25, 0.5)),
     Rule("fluxScatter", "the light left of sources scatters by {} beyond the noise", (0.01, 0.02, 0.05, 0.2)),
@@ -111,12 +107,8 @@ def gradeFigures(
     rules
         The table.
     """
-    told: list[tuple[str, str]] = []
-    for rule in rules:
-        value = figures.get(rule.figure)
-        if value is not None:
-            grade = rule.grade(float(value))
-            told.append((grade, rule.tell(float(value), grade)))
+    known = [(rule, float(figures[rule.figure])) for rule in rules if figures.get(rule.figure) is not None]
+    told = [(rule.grade(value), rule.tell(value, rule.grade(value))) for rule, value in known]
     for grade, why in caps:
         if grade not in GRADES:
             raise ValueError(f"grade {grade!r} is unknown; choose one of {', '.join(GRADES)}")
@@ -151,18 +143,15 @@ def checkGates(quality: Quality, gates: Mapping[str, Any]) -> list[str]:
     figures = quality.toDict()
     failures = []
     for name, limit in gates.items():
-        value = figures[name]
+        value, isMore = figures[name], name in MORE_IS_BETTER
         if name == "grade":
-            if GRADES.index(value) > GRADES.index(limit):
-                failures.append(f"the grade is {value}, below {limit}")
-            continue
-        bound = float(limit)
-        if value is None:
-            failures.append(f"{name} is not known, so it cannot be held to {bound:g}")
-        elif name in MORE_IS_BETTER and value < bound:
-            failures.append(f"{name} is {value:.4g}, below {bound:g}")
-        elif name not in MORE_IS_BETTER and value > bound:
-            failures.append(f"{name} is {value:.4g}, above {bound:g}")
+            fails, told = GRADES.index(value) > GRADES.index(limit), f"the grade is {value}, below {limit}"
+        elif value is None:
+            fails, told = True, f"{name} is not known, so it cannot be held to {float(limit):g}"
+        else:
+            fails = value < float(limit) if isMore else value > float(limit)
+            told = f"{name} is {value:.4g}, {'below' if isMore else 'above'} {float(limit):g}"
+        failures += [told] if fails else []
     return failures
 
 
@@ -174,12 +163,14 @@ def requireGates(gates: Mapping[str, Any]) -> None:
         if name == "grade":
             if limit not in tuple(GRADES):
                 raise ValueError(f"gate grade={limit}: choose one of {', '.join(GRADES)}")
-            continue
-        if name not in figures:
+        elif name not in figures:
             raise ValueError(f"gate {name!r} is no figure; choose grade or one of {', '.join(figures)}")
-        try:
-            isNumber = not math.isnan(float(limit))
-        except (TypeError, ValueError):
-            isNumber = False
-        if not isNumber:
+        elif not _isNumber(limit):
             raise ValueError(f"gate {name}={limit}: the limit is not a number")
+
+
+def _isNumber(limit: Any) -> bool:
+    try:
+        return not math.isnan(float(limit))
+    except (TypeError, ValueError):
+        return False

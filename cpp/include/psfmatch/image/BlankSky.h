@@ -31,16 +31,16 @@ struct BlankSky {
     Index height = 0;
     Index width = 0;
     Index cellSide = 0;
-    std::vector<float> image;           // as it is; 0 where unusable
-    std::vector<float> values;          // image minus its local sky
-    std::vector<float> variances;       // image units squared; 1 where unusable
-    std::vector<float> pulls;           // values / sqrt(variances)
-    std::vector<std::uint8_t> isBlank;  // blank sky with a positive variance
-    Index nPixels = 0;                  // that are blank
-    double freedom = 1.0;               // independent pixels per pixel: less than 1 for the planes taken off
+    Eigen::ArrayXf image;                                   // as it is; 0 where unusable
+    Eigen::ArrayXf values;                                  // image minus its local sky
+    Eigen::ArrayXf variances;                               // image units squared; 1 where unusable
+    Eigen::ArrayXf pulls;                                   // values / sqrt(variances)
+    Eigen::Array<std::uint8_t, Eigen::Dynamic, 1> isBlank;  // blank sky with a positive variance
+    Index nPixels = 0;                                      // that are blank
+    double freedom = 1.0;  // independent pixels per pixel: less than 1 for the planes taken off
 
     [[nodiscard]] Index nWindows() const { return static_cast<Index>(tops.size() * lefts.size()); }
-    [[nodiscard]] std::size_t windowSize() const { return static_cast<std::size_t>(height * width); }
+    [[nodiscard]] Index windowSize() const { return height * width; }
 };
 
 // A pixel takes part where no bad plane is set, the image is finite, and the variance finite and positive.
@@ -51,6 +51,11 @@ struct BlankSky {
 [[nodiscard]] BlankSky findBlankSky(MaskedImageView const& minuend, MaskPixel badBits,
                                     MaskedImageView const& subtrahend, MaskPixel subtrahendBits,
                                     BlankSkyControl const& control = {}, Execution const& execution = {});
+
+// The windows of another image of the same pixels, blank where the given ones are and the image is usable: nothing is
+// searched for anew.
+[[nodiscard]] BlankSky blankSkyAt(MaskedImageView const& input, MaskPixel badBits, BlankSky const& where,
+                                  BlankSkyControl const& control = {}, Execution const& execution = {});
 
 // 0.7413 times the interquartile range of the blank pixels, of the pulls or of the values; NaN with fewer than two.
 struct BlankSkyWidths {
@@ -68,6 +73,19 @@ struct LaggedProducts {
     OwnedImage<double> counts;
 };
 [[nodiscard]] LaggedProducts laggedProducts(BlankSky const& sky, Index maxLag, Execution const& execution = {});
+
+// Whether noise is white, and scatters by its variance; NaN without blank sky. Each number taken off a cell correlates
+// its pixels by minus one over how many they are, which is made up for.
+struct Whiteness {
+    static constexpr Index maxLag = 2;
+    double lag1 = 0.0;      // mean correlation over both axes and both diagonals, at one pixel
+    double lag2 = 0.0;      // at two
+    double lagError = 0.0;  // of either, for white noise: products scatter by 1, the four directions are independent
+    double pullWidth = 0.0;
+    double pullWidthError = 0.0;      // of a Gaussian's interquartile range: 1.36 / 1.349 / sqrt(n), 1.167 in all
+    OwnedImage<double> correlations;  // (5, 5), those of lags (dy, dx) of up to two pixels with 1 in the middle
+};
+[[nodiscard]] Whiteness whiteness(BlankSky const& sky, Execution const& execution = {});
 
 // Means over the blank pixels of the cells that have enough of them, their sky not taken off.
 struct CellMeans {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <limits>
+#include <tuple>
 #include <vector>
 
 #include "psfmatch/parallel.h"
@@ -68,7 +69,8 @@ struct SourceFiguresControl {
     double worstDropped = 0.1;  // share of the sources, the worst: a few per cent of stars vary
     Index regions = 3;          // by as many, in which the residuals are compared
     Index leastInRegion = 5;
-    std::vector<double> signalToNoiseEdges = {};  // of the bins of chi-squares, ascending
+    // Of the bins of chi-squares, ascending.
+    std::vector<double> signalToNoiseEdges = {30.0, 100.0, 300.0, 1000.0, std::numeric_limits<double>::infinity()};
 };
 
 // Figures of the sources that are not unsubtracted; NaN without any.
@@ -85,8 +87,9 @@ struct SourceFigures {
     double fluxError = unknown;           // error of the median
     double footprintRatioMean = unknown;  // |mean |difference| - skyAbsolute| / mean |science|, over sources
     double footprintRatioStdev = unknown;
-    std::vector<Index> binCounts;    // sources of each bin of signal-to-noise
-    std::vector<double> binMedians;  // of their chi-squares
+    double saturatedFraction = 0.0;  // share of the bright sources that saturate, of the image where it is larger
+    // Of each bin of signal-to-noise: its edges, how many sources, the median of their chi-squares.
+    std::vector<std::tuple<double, double, Index, double>> chiSquareByFlux;
 };
 
 // skyAbsolute: mean |difference| of blank sky, counts; height and width: of the image.

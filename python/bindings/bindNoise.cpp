@@ -1,0 +1,120 @@
+#include <pybind11/stl.h>
+
+#include "arrays.h"
+#include "module.h"
+#include "psfmatch/KernelBasis.h"
+#include "psfmatch/image/CellGrid.h"
+#include "psfmatch/kernel/KernelUncertainty.h"
+#include "psfmatch/kernel/NoiseCovariance.h"
+
+namespace psfmatch::python {
+
+namespace {
+
+LinearCombinationKernel kernelOf(DoubleArray const& basis, DoubleArray const& parameters,
+                                 SpatialFunction const& spatial) {
+    return {basisOf(basis), spatial, matrixOf(parameters, "parameters")};
+}
+
+void bindCellGrid(py::module_& module) {
+    py::class_<CellGrid>(module, "CellGrid",
+                         "Typical values (ny, nx) in cells of an image, whose centres lie at x (nx,) and y (ny,), "
+                         "parent pixels.")
+        .def(py::init([](DoubleArray const& values, DoubleArray const& x, DoubleArray const& y) {
+                 CellGrid grid{matrixOf(values, "values"), vectorOf(x, "x"), vectorOf(y, "y")};
+                 if (grid.values.rows() != grid.y.size() || grid.values.cols() != grid.x.size() ||
+                     grid.values.size() == 0) {
+                     throw py::value_error("values (ny, nx) do not belong to x (nx,) and y (ny,)");
+                 }
+                 return grid;
+             }),
+             py::arg("values"), py::arg("x"), py::arg("y"))
+        .def_property_readonly("values", [](CellGrid const& grid) { return arrayOf(grid.values); })
+        .def_property_readonly("x", [](CellGrid const& grid) { return arrayOf(Eigen::VectorXd(grid.x)); })
+        .def_property_readonly("y", [](CellGrid const& grid) { return arrayOf(Eigen::VectorXd(grid.y)); })
+        .def_property_readonly("isKnown", &CellGrid::isKnown, "Whether any cell has a value above zero.")
+        .def(
+            "at",
+            [](CellGrid const& grid, DoubleArray const& x, DoubleArray const& y) {
+                Eigen::VectorXd const xs = vectorOf(x, "x");
+                Eigen::VectorXd const ys = vectorOf(y, "y");
+                if (xs.size() != ys.size()) {
+                    throw py::value_error("x and y differ in length");
+                }
+                Eigen::VectorXd values(xs.size());
+                for (Index i = 0; i < xs.size(); ++i) {
+                    values[i] = grid.at(xs[i], ys[i]);
+                }
+                return arrayOf(values);
+            },
+            py::arg("x"), py::arg("y"),
+            "Return values at positions x and y (n,): linear between centres of cells, constant beyond.");
+    module.def(
+        "measureCells",
+        [](py::array const& plane, py::array const& variance, py::array const& mask, MaskPixel badBits, bool isVariance,
+           Index x0, Index y0, int nThreads) {
+            MaskedImageView const view = maskedViewOf(plane, variance, mask);
+            CellGridControl const control{badBits, isVariance, x0, y0};
+            auto const execution = interruptible(nThreads);
+            return withoutLock([&] { return measureCells(view, view.image, control, execution); });
+        },
+        py::arg("plane"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::kw_only(),
+        py::arg("isVariance"), py::arg("x0"), py::arg("y0"), py::arg("nThreads") = 1);
+}
+
+}  // namespace
+
+void bindNoise(py::module_& module) {
+    bindCellGrid(module);
+    module.def(
+        "composed",
+        [](DoubleArray const& first, DoubleArray const& second) {
+            KernelBasis const a = basisOf(first);
+            KernelBasis const b = basisOf(second);
+            return arrayOf(withoutLock([&] { return composed(a, b); }));
+        },
+        py::arg("first"), py::arg("second"));
+    module.def(
+        "noiseCovariance",
+        [](DoubleArray const& weights, py::array const& variance, Index row, Index column, Index maxLag) {
+            if (weights.ndim() != 2) {
+                throw py::value_error("weights have two dimensions");
+            }
+            return arrayOf(noiseCovariance(
+                {weights.data(), weights.shape(0), weights.shape(1), Eigen::OuterStride<>(weights.shape(1))},
+                viewOf<float>(variance, "variance"), row, column, maxLag));
+        },
+        py::arg("weights"), py::arg("variance"), py::kw_only(), py::arg("row"), py::arg("column"), py::arg("maxLag"));
+    module.def(
+        "kernelUncertainty",
+        [](py::array const& image, py::array const& variance, py::array const& mask, py::array const& noise,
+           DoubleArray const& basis, DoubleArray const& parameters, SpatialFunction const& spatial,
+           DoubleArray const& covariance, py::object const& correction, Index x0, Index y0, MaskPixel badBits,
+           double divisor, double minShare, int nThreads) {
+            MaskedImageView const view = maskedViewOf(image, variance, mask);
+            auto const differenceVariance = viewOf<float>(noise, "noise");
+            LinearCombinationKernel const kernel = kernelOf(basis, parameters, spatial);
+            Eigen::MatrixXd const errors = matrixOf(covariance, "covariance");
+            LinearCombinationKernel phi;
+            if (!correction.is_none()) {
+                auto const [images, weights, function] =
+                    correction.cast<std::tuple<DoubleArray, DoubleArray, SpatialFunction>>();
+                phi = kernelOf(images, weights, function);
+            }
+            KernelUncertaintyControl const control{badBits, divisor, minShare};
+            auto const execution = interruptible(nThreads);
+            OwnedImage<float> const plane = withoutLock([&] {
+                return kernelUncertainty(view, differenceVariance, kernel, errors,
+                                         correction.is_none() ? nullptr : &phi, x0, y0, control, execution);
+            });
+            py::array_t<float> array({plane.rows(), plane.cols()});
+            std::copy_n(plane.data(), plane.size(), array.mutable_data());
+            return array;
+        },
+        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("noise"), py::arg("basis"),
+        py::arg("parameters"), py::arg("spatial"), py::arg("covariance"), py::arg("correction"), py::arg("x0"),
+        py::arg("y0"), py::kw_only(), py::arg("badBits"), py::arg("divisor"), py::arg("minShare"),
+        py::arg("nThreads") = 1);
+}
+
+}  // namespace psfmatch::python
