@@ -7,8 +7,8 @@ import pytest
 from lsst.utils.logging import TRACE, VERBOSE, LsstLogAdapter, trace_set_at
 
 from psfmatch import ImagePsfMatchTask, Task
-from psfmatch.testing import simulatePair
 from psfmatch.taskLog import getTaskLog
+from psfmatch.testing import simulatePair
 from psfmatch.tracing import getLogger, writingFor
 
 
