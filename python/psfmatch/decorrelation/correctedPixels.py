@@ -90,7 +90,7 @@ def _varianceFactors(
     beta = np.clip(beta, 0.0, newSums / sums)
     alongX = chebyshev.chebvander((2.0 * np.arange(box.width) + 1.0) / box.width - 1.0, FACTOR_ORDER).T
     gamma = newSums - beta * sums
-    return _ofRows(beta, box), _ofRows(gamma, box), alongX, float(np.median(sums))
+    return _ofRows(beta, box), _ofRows(gamma, box), np.asarray(alongX, dtype=np.float64), float(np.median(sums))
 
 
 def _moments(kernels: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -107,8 +107,8 @@ def _ofRows(values: FloatArray, box: Box) -> FloatArray:
     degrees = [(j, d - j) for d in range(FACTOR_ORDER + 1) for j in range(d + 1)]
     for (j, i), coefficient in zip(degrees, coefficients, strict=True):
         square[j, i] = coefficient
-    factors: FloatArray = chebyshev.chebval((2.0 * np.arange(box.height) + 1.0) / box.height - 1.0, square).T
-    return factors
+    factors = chebyshev.chebval((2.0 * np.arange(box.height) + 1.0) / box.height - 1.0, square).T
+    return np.asarray(factors, dtype=np.float64)
 
 
 def _exactVariance(
