@@ -22,7 +22,7 @@ using psfmatch::SkySurfaceControl;
 
 namespace {
 
-double const nan = std::numeric_limits<double>::quiet_NaN();
+double const missing = std::numeric_limits<double>::quiet_NaN();
 
 // A grid of super-pixels of unequal sides, with the values of a function of pixels at their centres.
 template <typename Function>
@@ -159,7 +159,7 @@ TEST_CASE("curves pass through the super-pixels and have the slopes of their def
 TEST_CASE("holes have the mean of their neighbours, and hardly hold a polynomial") {
     SkyGrid grid = gridOf(plane);
     SkyGrid const whole = grid;
-    grid.values(3, 4) = nan;
+    grid.values(3, 4) = missing;
     double sum = 0.0;
     for (Index j = 2; j <= 4; ++j) {
         for (Index i = 3; i <= 5; ++i) {
@@ -171,7 +171,7 @@ TEST_CASE("holes have the mean of their neighbours, and hardly hold a polynomial
     CHECK(skyAt(grid, {}, x, y)[0] == doctest::Approx(sum / 8.0).epsilon(1e-12));
     CHECK(skyAt(grid, {1}, x, y)[0] == doctest::Approx(plane(x[0], y[0])).epsilon(1e-6));
     // From without inwards, until all have a value.
-    SkyGrid sparse = gridOf([](double, double) { return nan; });
+    SkyGrid sparse = gridOf([](double, double) { return missing; });
     sparse.values(0, 0) = 7.0;
     CHECK(skyAt(sparse, {}, x, y)[0] == doctest::Approx(7.0));
     CHECK(skyAt(sparse, {0}, x, y)[0] == doctest::Approx(7.0));
@@ -207,7 +207,7 @@ TEST_CASE("what makes no surface is refused") {
     wrong.variances.resize(0, 0);
     CHECK_THROWS_AS((void)skySurface(wrong, {0, true}), std::invalid_argument);
     CHECK_NOTHROW((void)skySurface(wrong, {0}));
-    wrong.values.setConstant(nan);
+    wrong.values.setConstant(missing);
     CHECK_THROWS_AS((void)skySurface(wrong, {}), std::invalid_argument);
     CHECK_THROWS_AS((void)skyLevel(OwnedImage<float>(2, 3), OwnedImage<float>(2, 3), 1), std::invalid_argument);
 }

@@ -34,7 +34,7 @@ double sortedQuantile(std::vector<double> const& sorted, double fraction) {
 
 TEST_CASE("super-pixels by definition") {
     MaskedImage input = makeField(61, 83, 400.0F, 1);
-    for (Index i = 0; i < input.image.size(); i += 11) {
+    for (Index i = 0; i + 3 < input.image.size(); i += 11) {
         input.mask(i) = i % 2 == 0 ? 4 : 2;
         input.image(i + 3) = std::numeric_limits<float>::quiet_NaN();
     }

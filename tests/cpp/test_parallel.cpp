@@ -102,13 +102,22 @@ TEST_CASE("the poll runs on the calling thread and may throw") {
 TEST_CASE("brief items: all of them, on few threads where little is to do") {
     auto const caller = std::this_thread::get_id();
     for (int const nThreads : {1, 2, 7}) {
+        // The system may stop the caller in between, which makes items look long: not every time.
+        int nAlone = 0;
+        for (int turn = 0; turn < 20; ++turn) {
+            std::vector<int> once(10, 0);
+            std::atomic<bool> isAlone{true};
+            parallelForBrief(10, {nThreads, {}}, [&](Index item, int worker) {
+                ++once[static_cast<std::size_t>(item)];
+                if (worker != 0 || std::this_thread::get_id() != caller) {
+                    isAlone = false;
+                }
+            });
+            nAlone += isAlone ? 1 : 0;
+            CHECK(once == std::vector<int>(10, 1));
+        }
+        CHECK(nAlone > 0);
         std::vector<int> calls(1000, 0);
-        bool onCaller = true;
-        parallelForBrief(10, {nThreads, {}}, [&](Index item, int worker) {
-            ++calls[static_cast<std::size_t>(item)];
-            onCaller = onCaller && worker == 0 && std::this_thread::get_id() == caller;
-        });
-        CHECK(onCaller);
         std::atomic<int> others{0};
         parallelForBrief(1000, {nThreads, {}}, [&](Index item, int worker) {
             ++calls[static_cast<std::size_t>(item)];
@@ -116,9 +125,7 @@ TEST_CASE("brief items: all of them, on few threads where little is to do") {
             std::this_thread::sleep_for(std::chrono::microseconds(20));
         });
         CHECK((others > 0) == (nThreads > 1));
-        for (std::size_t item = 0; item < calls.size(); ++item) {
-            CHECK(calls[item] == (item < 10 ? 2 : 1));
-        }
+        CHECK(calls == std::vector<int>(1000, 1));
         auto const fail = [&] {
             parallelForBrief(1000, {nThreads, {}}, [](Index item, int) {
                 std::this_thread::sleep_for(std::chrono::microseconds(20));

@@ -100,7 +100,7 @@ class BackgroundGrid:
         return _core.SkyCurve[wanted if count >= MIN_POINTS[wanted] else next(possible)]
 
     def _order(self) -> int:
-        order = self.options.approxOrderX if self.options.useApprox else 0
+        order = int(self.options.approxOrderX) if self.options.useApprox else 0
         if min(self.values.shape) > order:
             return order
         if self.options.undersampleStyle == "THROW_EXCEPTION":
@@ -108,7 +108,7 @@ class BackgroundGrid:
                 f"approxOrderX={order} needs more than {order} super-pixels along each axis, not "
                 f"{min(self.values.shape)}"
             )
-        return min(self.values.shape) - 1
+        return int(min(self.values.shape)) - 1
 
 
 def estimateBackground(
