@@ -41,11 +41,13 @@ void bindCellGrid(py::module_& module) {
                 if (xs.size() != ys.size()) {
                     throw py::value_error("x and y differ in length");
                 }
-                Eigen::VectorXd values(xs.size());
-                for (Index i = 0; i < xs.size(); ++i) {
-                    values[i] = grid.at(xs[i], ys[i]);
-                }
-                return arrayOf(values);
+                return arrayOf(withoutLock([&] {
+                    Eigen::VectorXd values(xs.size());
+                    for (Index i = 0; i < xs.size(); ++i) {
+                        values[i] = grid.at(xs[i], ys[i]);
+                    }
+                    return values;
+                }));
             },
             py::arg("x"), py::arg("y"),
             "Return values at positions x and y (n,): linear between centres of cells, constant beyond.");
@@ -80,9 +82,10 @@ void bindNoise(py::module_& module) {
             if (weights.ndim() != 2) {
                 throw py::value_error("weights have two dimensions");
             }
-            return arrayOf(noiseCovariance(
-                {weights.data(), weights.shape(0), weights.shape(1), Eigen::OuterStride<>(weights.shape(1))},
-                viewOf<float>(variance, "variance"), row, column, maxLag));
+            ConstImageView<double> const factors(weights.data(), weights.shape(0), weights.shape(1),
+                                                 Eigen::OuterStride<>(weights.shape(1)));
+            auto const plane = viewOf<float>(variance, "variance");
+            return arrayOf(withoutLock([&] { return noiseCovariance(factors, plane, row, column, maxLag); }));
         },
         py::arg("weights"), py::arg("variance"), py::kw_only(), py::arg("row"), py::arg("column"), py::arg("maxLag"));
     module.def(

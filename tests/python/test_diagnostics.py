@@ -222,8 +222,9 @@ def test_noiseAgainstItsDefinition():
     difference = makeDifference(shape=(41, 53))
     pull = (difference.image.astype(float) / np.sqrt(difference.variance.astype(float))).ravel()
     noise = differenceNoise(difference)
-    assert noise.median == pytest.approx(np.median(pull), rel=1e-12)
-    assert noise.robustStdev == pytest.approx(1.4826 * np.median(np.abs(pull - np.median(pull))), rel=1e-12)
+    # Pulls in float32.
+    assert noise.median == pytest.approx(np.median(pull), abs=1e-6)
+    assert noise.robustStdev == pytest.approx(1.4826 * np.median(np.abs(pull - np.median(pull))), rel=1e-6)
 
 
 def test_starsDoNotSpoilTheNoise():
