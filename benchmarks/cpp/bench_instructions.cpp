@@ -341,10 +341,6 @@ void addDifference(std::vector<Case>& cases, Planes const& field, Planes& output
                          subtract(field.views(), field.views(), Eigen::Vector3d(3.0, 2.0, 1.0), background, 0, 0, {},
                                   {}, output.targets());
                      }});
-    cases.push_back({"subtract values", [&field, &output, background](InstructionSet) {
-                         subtract(viewOf(field.image), viewOf(field.variance), Eigen::Vector3d(3.0, 2.0, 1.0),
-                                  background, 0, 0, {}, viewOf(output.image));
-                     }});
     LinearCombinationKernel phi = makeKernel(0);
     phi.basis.images.row(0)[phi.basis.images.cols() / 2] += 2.0;
     VarianceFactors const factors{RowMatrix::Constant(fieldSide, 2, 0.4), RowMatrix::Constant(fieldSide, 2, 0.1),

@@ -190,8 +190,12 @@ TEST_CASE("a variance that is given is added as it is") {
     MaskedImage result(30, 40);
     correctDifference(scene.difference.views(), view(scene.own), view(scene.theirs), nullptr, one, 0, 0, scene.control,
                       {}, result.targets());
-    CHECK(result.variance(10, 10) == doctest::Approx((scene.own(10, 10) + scene.theirs(10, 10)) / 1.5F));
-    CHECK(result.image(10, 10) == doctest::Approx(scene.difference.image(10, 10)));
+    // A kernel of one pixel is a factor, of the image and of the variance that is convolved.
+    double const factor = one.basis.images(0, 0);
+    auto const own = static_cast<double>(scene.own(10, 10));
+    auto const theirs = static_cast<double>(scene.theirs(10, 10));
+    CHECK(result.variance(10, 10) == doctest::Approx((factor * factor * own + theirs) / 1.5));
+    CHECK(result.image(10, 10) == doctest::Approx(factor * static_cast<double>(scene.difference.image(10, 10))));
 }
 
 TEST_CASE("planes that do not belong to a difference are refused") {

@@ -237,20 +237,3 @@ TEST_CASE("what does not belong together is refused") {
         CHECK_THROWS_AS(difference(pair, control), std::invalid_argument);
     }
 }
-
-TEST_CASE("values made anew are those of the whole subtraction") {
-    Pair const pair(37, 53);
-    SpatialFunction const spatial = quadratic();
-    MaskedImage whole(37, 53);
-    subtract(pair.minuend.views(), pair.subtrahend.views(), tilted, spatial, 3, 4, {}, {}, whole.targets());
-    Image<float> values(37, 53);
-    subtract(view(pair.minuend.image), view(pair.subtrahend.image), tilted, spatial, 3, 4, Execution{2}, view(values));
-    CHECK(std::memcmp(values.data(), whole.image.data(), sizeof(float) * 37 * 53) == 0);
-    Image<float> other(37, 54);
-    CHECK_THROWS_AS(
-        subtract(view(pair.minuend.image), view(pair.subtrahend.image), tilted, spatial, 3, 4, {}, view(other)),
-        std::invalid_argument);
-    CHECK_THROWS_AS(subtract(view(pair.minuend.image), view(pair.subtrahend.image), Eigen::VectorXd::Ones(2), spatial,
-                             3, 4, {}, view(values)),
-                    std::invalid_argument);
-}

@@ -12,11 +12,11 @@
 namespace psfmatch {
 
 using detail::addRow;
+using detail::BlankSkyWorkspace;
 using detail::Cell;
 using detail::ColumnSums;
 using detail::finishRow;
 using detail::overBox;
-using detail::Workspace;
 
 namespace {
 
@@ -71,15 +71,15 @@ public:
     }
 
     void find() {
-        forWindows([&](Index window, Workspace& work) {
+        forWindows([&](Index window, BlankSkyWorkspace& work) {
             take(window, work);
             takeMediansOff(window, work);
         });
         for (int pass = 0; pass < control_.nPasses; ++pass) {
             Scatter const single = scatterOf(sky_.pulls);
-            forWindows([&](Index window, Workspace& work) { smooth(window, single, work); });
+            forWindows([&](Index window, BlankSkyWorkspace& work) { smooth(window, single, work); });
             Scatter const wide = scatterOf(sky_.values);
-            forWindows([&](Index window, Workspace& work) {
+            forWindows([&](Index window, BlankSkyWorkspace& work) {
                 leaveSourcesOut(window, single, wide, work);
                 takePlanesOff(window, pass + 1 == control_.nPasses, work);
             });
@@ -89,7 +89,7 @@ public:
 
     // What is blank is known.
     void follow(BlankSky const& where) {
-        forWindows([&](Index window, Workspace& work) {
+        forWindows([&](Index window, BlankSkyWorkspace& work) {
             take(window, work);
             takeMediansOff(window, work);
             Index const end = first(window) + sky_.windowSize();
@@ -117,7 +117,7 @@ private:
 
     [[nodiscard]] Index first(Index window) const { return window * sky_.windowSize(); }
 
-    void take(Index window, Workspace& work) {
+    void take(Index window, BlankSkyWorkspace& work) {
         auto const nColumns = static_cast<Index>(sky_.lefts.size());
         Index const top = sky_.tops[static_cast<std::size_t>(window / nColumns)];
         Index const left = sky_.lefts[static_cast<std::size_t>(window % nColumns)];
@@ -144,7 +144,7 @@ private:
     }
 
     // What is not good has no pull.
-    void sigmasOf(Index window, Workspace& work) const {
+    void sigmasOf(Index window, BlankSkyWorkspace& work) const {
         Index const size = sky_.windowSize();
         // Eigen's root, unlike the standard one, vectorises.
         work.sigmas = sky_.variances.segment(first(window), size).sqrt();
@@ -157,7 +157,7 @@ private:
 
     // Of each cell the median of every fourth good pixel, of even numbers the lower of the two in the middle: good
     // enough to begin with.
-    void takeMediansOff(Index window, Workspace& work) {
+    void takeMediansOff(Index window, BlankSkyWorkspace& work) {
         sigmasOf(window, work);
         for (std::size_t number = 0; number < cells_.size(); ++number) {
             Cell const& cell = cells_[number];
@@ -210,7 +210,7 @@ private:
     }
 
     // Puts sums of the pulls over boxes in the place of the values; one pixel, however bright, is no source.
-    void smooth(Index window, Scatter const& single, Workspace& work) {
+    void smooth(Index window, Scatter const& single, BlankSkyWorkspace& work) {
         Index const half = control_.smoothingHalf;
         float const limit = static_cast<float>(control_.pixelSigmas) * single.width;
         // Beyond the window there is nothing.
@@ -227,7 +227,7 @@ private:
         std::copy_n(work.smoothed.data(), sky_.windowSize(), sky_.values.data() + first(window));
     }
 
-    void leaveSourcesOut(Index window, Scatter const& single, Scatter const& wide, Workspace& work) {
+    void leaveSourcesOut(Index window, Scatter const& single, Scatter const& wide, BlankSkyWorkspace& work) {
         Index const grow = control_.growth;
         float const limit = static_cast<float>(control_.sourceSigmas) * wide.width;
         for (Index y = 0; y < sky_.height; ++y) {
@@ -261,7 +261,7 @@ private:
 
     // Takes the mean and the slopes, along x and y, of the blank pixels off each cell. One slope after the other: gaps
     // leave the two nearly independent, and the passes see to the rest. At the end what is not blank becomes zero.
-    void takePlanesOff(Index window, bool isLast, Workspace& work) {
+    void takePlanesOff(Index window, bool isLast, BlankSkyWorkspace& work) {
         sigmasOf(window, work);
         for (std::size_t number = 0; number < cells_.size(); ++number) {
             Cell const& cell = cells_[number];
@@ -317,7 +317,7 @@ private:
     std::vector<Cell> cells_;
     OwnedImage<float> medians_;  // (windows, cells)
     Eigen::Array<std::uint8_t, Eigen::Dynamic, 1> isGood_;
-    std::vector<Workspace> workspaces_;
+    std::vector<BlankSkyWorkspace> workspaces_;
     std::vector<float> sample_;
     std::vector<float> scratch_;
 };

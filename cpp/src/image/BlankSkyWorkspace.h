@@ -50,8 +50,8 @@ private:
 };
 
 // Room for one window, of one thread.
-struct Workspace {
-    Workspace(BlankSky const& sky, BlankSkyControl const& control)
+struct BlankSkyWorkspace {
+    BlankSkyWorkspace(BlankSky const& sky, BlankSkyControl const& control)
         : sigmas(sky.windowSize()),
           weights(sky.windowSize()),
           sums(control.cellSide),
