@@ -217,7 +217,7 @@ def _chooseLayout(
         words = "given" if starsOnly else "found, as set"
         return told(field.layOut("stars", regions.maxRegions), "tiles", f"Regions around the {nStars} stars {words}.")
     if nStars >= ENOUGH_STARS or (nStars >= nRequired and not maxTiles):
-        sentence = f"Regions around {nStars} stars: {ENOUGH_STARS} are enough, tiles were not tried."
+        sentence = f"Regions around {nStars} stars; tiles are tried below {ENOUGH_STARS} sources only."
         return told(field.layOut("stars", regions.maxRegions), "tiles", sentence)
     tiles = field.layOut("tiles", maxTiles or regions.maxRegions)
     if nStars < nRequired:
