@@ -1,6 +1,7 @@
 """What the first import, the first answer of the command and a plain subtraction load: nothing that takes time."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -114,3 +115,15 @@ def test_aFieldThatIsSetNeedsTheConfiguration(files):
     assert "lsst.pex.config" in afterCommand(
         "subtract", template, science, "-o", difference, "-c", "kernel.active.spatialKernelOrder=1"
     )
+
+
+@pytest.mark.parametrize("given", [None, "1"])
+def test_theCommandAsksForNoHugePagesUnlessTold(given):
+    environment = {name: value for name, value in os.environ.items() if name != "NUMPY_MADVISE_HUGEPAGE"}
+    environment |= {} if given is None else {"NUMPY_MADVISE_HUGEPAGE": given}
+    code = (
+        "import os, sys\nfrom psfmatch.cli import main\nsys.argv = ['psfmatch', '--version']\n"
+        "try: main()\nexcept SystemExit: print(os.environ['NUMPY_MADVISE_HUGEPAGE'])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert found.stdout.splitlines()[-1] == (given or "0")
