@@ -215,10 +215,11 @@ void addRegions(std::vector<Case>& cases, Planes const& field) {
         rejected->flags(i) = rejected->flags(i) != 0 && random() % 10U == 0U ? 1 : 0;
     }
     (void)reweigh(*fit, residuals->variance, nullptr, {});
-    cases.push_back({"reject a tenth of regions", [fit, residuals, rejected](InstructionSet set) {
+    RegionFlags const none{stamps->shape, stamps->usable * 0};
+    cases.push_back({"reject a tenth of regions", [fit, residuals, rejected, none](InstructionSet set) {
                          fit->instructionSet = set;
                          (void)reweigh(*fit, residuals->variance, rejected.get(), {});
-                         unreject(*fit, {});
+                         (void)reweigh(*fit, residuals->variance, &none, {});
                      }});
 }
 

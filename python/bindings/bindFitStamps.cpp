@@ -211,15 +211,7 @@ void bindFitStamps(py::module_& module) {
                 py::gil_scoped_release const release;
                 return reweigh(self, residuals.variance, rejected, execution);
             },
-            py::arg("residuals"), py::arg("rejected"), py::kw_only(), py::arg("nThreads") = 1)
-        .def(
-            "unreject",
-            [](RegionFit& self, int nThreads) {
-                auto const execution = interruptible(nThreads);
-                py::gil_scoped_release const release;
-                unreject(self, execution);
-            },
-            py::kw_only(), py::arg("nThreads") = 1);
+            py::arg("residuals"), py::arg("rejected"), py::kw_only(), py::arg("nThreads") = 1);
 }
 
 }  // namespace psfmatch::python

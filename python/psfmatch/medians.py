@@ -13,13 +13,10 @@ import numpy.typing as npt
 
 from psfmatch import _core
 
-__all__ = ["SIGMA_PER_QUARTILES", "madSigma", "median", "medianAndSigma", "medians", "quantiles", "quartileSigma"]
+__all__ = ["madSigma", "median", "medianAndSigma", "medians", "quantiles"]
 
 Values = npt.NDArray[Any]
 Good = npt.NDArray[np.bool_] | None
-
-SIGMA_PER_QUARTILES = 0.7413
-"""Standard deviation of a Gaussian in units of its interquartile range."""
 
 
 def median(values: Values, good: Good = None) -> float:
@@ -39,13 +36,7 @@ def medianAndSigma(values: Values, good: Good = None) -> tuple[float, float]:
 
 def madSigma(values: Values, good: Good = None) -> float:
     """Return 1.4826 times the median absolute deviation from the median; NaN of no values."""
-    return _core.medianAndSigma(_numbers(values), good)[1]
-
-
-def quartileSigma(values: Values, good: Good = None) -> float:
-    """Return 0.7413 times the interquartile range; NaN of no values."""
-    low, high = _core.quantiles(_numbers(values), [0.25, 0.75], good)
-    return SIGMA_PER_QUARTILES * (high - low)
+    return medianAndSigma(values, good)[1]
 
 
 def medians(values: Values, good: Good = None) -> npt.NDArray[np.float64]:

@@ -73,7 +73,7 @@ def test_fit(stamps, basis):
     bright = residuals.usable & (residuals.signal > 5.0)
     pull = np.sqrt(np.minimum(residuals.pull[bright].astype(float) ** 2, 25.0).mean())
     assert residuals.brightScatter(fit, 0.3)[1:] == pytest.approx((pull, bright.any(axis=(1, 2)).sum()))
-    fit.unreject()
+    fit.reweigh(residuals, _core.RegionFlags(np.zeros_like(flags)))
     assert fit.rejectedFraction == 0.0
     assert fit.rejected.asarray().sum() == 0
 

@@ -193,11 +193,4 @@ bool reweigh(RegionFit& fit, RegionValues const& variance, RegionFlags const* re
     return hasChanged;
 }
 
-void unreject(RegionFit& fit, Execution const& execution) {
-    if ((fit.rejected.flags != 0).any()) {
-        fit.rejected.flags.setZero();
-        followAll(fit, execution);
-    }
-}
-
 }  // namespace psfmatch

@@ -114,7 +114,7 @@ def kernelFields(kernel: Any) -> dict[str, KernelField]:
     """Return the fields of a kernel configuration and of its regions, by path."""
     groups: tuple[tuple[str, Config], ...] = (("", kernel), ("regionConfig.", kernel.regionConfig))
     return {
-        prefix + name: KernelField(plainValue(getattr(group, name)), len(group._history[name]))
+        prefix + name: KernelField(plainValue(getattr(group, name)), len(group.history[name]))
         for prefix, group in groups
         for name, field in group._fields.items()
         if not isinstance(field, ConfigField)

@@ -101,7 +101,7 @@ def chooseKernel(
     family = pinnedFamily(free, pins, options, fwhms, other.shape)
     norm = pins.get("regionConfig.kernelNorm") or kernelNorm(convolved, other, sources, family, options.badPlanes())
     field = _Field(convolved, other, sources, _withRegions(options, kernelNorm=norm), family.kernelSize, threads)
-    layout, layoutChoice = _chooseLayout(field, family, effort.maxTiles, starsOnly, pins.get("regionConfig.layout"))
+    layout, layoutChoice = _chooseLayout(field, family, starsOnly, pins.get("regionConfig.layout"))
     doReject = pins.get("regionConfig.rejectPixels")
 
     def fit(tried: GaussianFamily, isThorough: bool = False) -> _FamilyFit:
@@ -198,9 +198,7 @@ class _Layout:
         return state
 
 
-def _chooseLayout(
-    field: _Field, family: GaussianFamily, maxTiles: int, starsOnly: bool, pinned: str | None
-) -> tuple[_Layout, Choice]:
+def _chooseLayout(field: _Field, family: GaussianFamily, starsOnly: bool, pinned: str | None) -> tuple[_Layout, Choice]:
     """Return the regions to fit: around the stars, or tiles where these serve withheld stars better."""
 
     def told(layout: _Layout, other: str, sentence: str) -> tuple[_Layout, Choice]:
@@ -216,10 +214,10 @@ def _chooseLayout(
         _requireStars(nStars, len(field.sources), nRequired, "given" if starsOnly else "found")
         words = "given" if starsOnly else "found, as set"
         return told(field.layOut("stars", regions.maxRegions), "tiles", f"Regions around the {nStars} stars {words}.")
-    if nStars >= ENOUGH_STARS or (nStars >= nRequired and not maxTiles):
-        sentence = f"Regions around {nStars} stars; tiles are tried below {ENOUGH_STARS} sources only."
+    if nStars >= max(nRequired, ENOUGH_STARS):
+        sentence = f"Regions around {nStars} stars; tiles are tried below {ENOUGH_STARS} only."
         return told(field.layOut("stars", regions.maxRegions), "tiles", sentence)
-    tiles = field.layOut("tiles", maxTiles or regions.maxRegions)
+    tiles = field.layOut("tiles", regions.maxRegions)
     if nStars < nRequired:
         sentence = f"Tiles over all good pixels ({len(tiles.cells)}): there are too few stars to fit."
         return told(tiles, "stars", sentence)

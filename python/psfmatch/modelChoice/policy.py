@@ -18,7 +18,7 @@ __all__ = ["Effort", "effortFor"]
 
 FEW_STARS = 64
 ENOUGH_STARS = 100
-"""Stars that leave nothing for tiles to add."""
+"""Stars that leave nothing for tiles to add: below, they are tried."""
 SOME_REGIONS, MANY_REGIONS = 300, 600
 LARGE_FIELD = 2000**2
 """Pixels from which many regions are worth their time: more than a polynomial in a small field, kernels vary here."""
@@ -29,10 +29,9 @@ SHARP_FWHM = 4.4
 
 @dataclass(frozen=True)
 class Effort:
-    """What is tried. options : size and number of regions; maxTiles : 0 tries none; isThorough : all models."""
+    """What is tried. options : size and number of regions; isThorough : all models."""
 
     options: KernelOptions
-    maxTiles: int
     isThorough: bool
 
 
@@ -67,4 +66,4 @@ def effortFor(
         changes["halfWidth"] = min(SMALL_HALF_WIDTH, options.regions.halfWidth)
     free = {name: value for name, value in changes.items() if f"regionConfig.{name}" not in pinned}
     options = replace(options, nStarPerCell=-1, regions=replace(options.regions, **free))
-    return Effort(options, 0 if nStars >= ENOUGH_STARS else options.regions.maxRegions, isThorough)
+    return Effort(options, isThorough)

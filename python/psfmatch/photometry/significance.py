@@ -19,6 +19,7 @@ import numpy.typing as npt
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import EdgeHandling
+from psfmatch.medians import madSigma
 from psfmatch.photometry.psfField import PsfField
 from psfmatch.strips import mapStrips
 
@@ -196,7 +197,7 @@ def _noiseScale(ratio: FloatImage, weight: FloatImage, psf: PsfField) -> NoiseSc
     values, weights = ratio[np.ix_(y, x)], weight[np.ix_(y, x)]
     isSky = weights > 0.0
     isSky &= weights * np.float32(BLANK_VARIANCE) >= np.median(weights[isSky])
-    width = _robustWidth(values[isSky])
+    width = madSigma(values[isSky])
     # Sources with all of their PSF's reach, in whole cells of that side and those around them.
     cell = max(1, psf.half)
     rows, columns = np.divmod(np.flatnonzero(np.abs(ratio) > SOURCE_WIDTHS * width), ratio.shape[1])
@@ -207,18 +208,13 @@ def _noiseScale(ratio: FloatImage, weight: FloatImage, psf: PsfField) -> NoiseSc
     isBlank = isSky & ~hasSource[np.ix_(y // cell + 1, x // cell + 1)]
     if np.count_nonzero(isBlank) > MIN_BLANK * np.count_nonzero(isSky):
         isSky = isBlank
-        width = _robustWidth(values[isSky])
+        width = madSigma(values[isSky])
     nPixels = int(np.count_nonzero(isSky))
     # Neighbours within one PSF show the same noise; 1.17 is the efficiency of the median absolute deviation.
     nIndependent = max(1.0, min(nPixels, nPixels * math.prod(steps) / psf.noiseArea))
     error = 1.17 * width / math.sqrt(nIndependent)
     isOff = width > LEAST_SCALE and abs(width - 1.0) > NOISE_ERRORS * error
     return NoiseScale(width, error, nPixels, width if isOff else 1.0)
-
-
-def _robustWidth(values: FloatImage) -> float:
-    exact = values.astype(np.float64)
-    return 1.4826 * float(np.median(np.abs(exact - np.median(exact))))
 
 
 def findPeaks(image: FloatImage, threshold: float, radius: int) -> Peaks:

@@ -19,6 +19,7 @@ from psfmatch.errors import InsufficientKernelSourcesError
 from psfmatch.exposure import Box, Exposure
 from psfmatch.kernels import LinearCombinationKernel, frameOf, makeSpatialFunction
 from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.medians import medianAndSigma
 from psfmatch.photometry.pointSources import cutStamps, fitPointSources, skyLevels
 from psfmatch.photometry.psfField import PsfField, shiftedImages
 from psfmatch.photometry.significance import UNUSABLE_PLANES, weightImage
@@ -161,9 +162,8 @@ def _fitted(
         terms = makeSpatialFunction("chebyshev1", np.zeros(p), frame).coreFunction.evaluate(x, y)
         solved = np.linalg.lstsq(terms[isUsed] * root[isUsed, None], pixels[isUsed] * root[isUsed, None], rcond=1e-6)[0]
         residual = np.abs(pixels - terms @ solved).sum(axis=1)
-        limit = np.median(residual[isUsed]) + REJECTED_CHI * 1.4826 * np.median(
-            np.abs(residual[isUsed] - np.median(residual[isUsed]))
-        )
+        usual, spread = medianAndSigma(residual, isUsed)
+        limit = usual + REJECTED_CHI * spread
         # Noise is a larger part of fainter stars: they are judged by what noise alone may leave.
         isBad = isUsed & (residual * root / np.median(root) > limit) & (residual > limit)
         if not isBad.any() or np.count_nonzero(isUsed & ~isBad) < MIN_STARS:

@@ -49,7 +49,4 @@ struct RegionFit {
 // whether the rejected pixels changed.
 bool reweigh(RegionFit& fit, RegionValues const& variance, RegionFlags const* rejected, Execution const& execution);
 
-// Takes all pixels back that were rejected.
-void unreject(RegionFit& fit, Execution const& execution);
-
 }  // namespace psfmatch
