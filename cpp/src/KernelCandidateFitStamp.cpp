@@ -20,12 +20,9 @@ using Eigen::VectorXd;
 using BoolImage = OwnedImage<bool>;
 
 void requireShapes(CandidateStamp const& stamp) {
-    auto const shapeIs = [&stamp](auto const& view) {
-        return view.rows() == stamp.scienceStamp.image.rows() && view.cols() == stamp.scienceStamp.image.cols();
-    };
-    if (!shapeIs(stamp.templateStamp.image) || !shapeIs(stamp.templateStamp.variance) ||
-        !shapeIs(stamp.templateStamp.mask) || !shapeIs(stamp.scienceStamp.variance) ||
-        !shapeIs(stamp.scienceStamp.mask)) {
+    MaskedImageView const& one = stamp.templateStamp;
+    MaskedImageView const& other = stamp.scienceStamp;
+    if (!haveOneShape(one.image, one.variance, one.mask, other.image, other.variance, other.mask)) {
         throw std::invalid_argument("the planes of a candidate's two stamps differ in shape");
     }
 }

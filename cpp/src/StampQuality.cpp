@@ -55,8 +55,7 @@ Eigen::VectorXd starProfile(Index count, double sigma) {
 std::vector<double> lostWeights(MaskedImageView const& templateImage, MaskPixel templateBadBits,
                                 MaskedImageView const& scienceImage, MaskPixel scienceBadBits,
                                 std::vector<Box> const& boxes, Execution const& execution) {
-    if (templateImage.image.rows() != scienceImage.image.rows() ||
-        templateImage.image.cols() != scienceImage.image.cols()) {
+    if (!haveOneShape(templateImage.image, scienceImage.image)) {
         throw std::invalid_argument("template and science image differ in shape");
     }
     std::vector<double> lost(boxes.size(), 0.0);

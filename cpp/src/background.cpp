@@ -153,8 +153,7 @@ SuperPixels measure(ConstImageView<float> const& image, SuperPixelControl const&
 
 SuperPixels superPixelStatistics(MaskedImageView const& input, MaskPixel badBits, SuperPixelControl const& control,
                                  Execution const& execution) {
-    if (input.variance.rows() != input.image.rows() || input.variance.cols() != input.image.cols() ||
-        input.mask.rows() != input.image.rows() || input.mask.cols() != input.image.cols()) {
+    if (!haveOneShape(input.image, input.variance, input.mask)) {
         throw std::invalid_argument("image, variance and mask must have one shape");
     }
     return measure(input.image, control, execution, [&](Index y, Index x) {

@@ -275,8 +275,7 @@ std::span<FilledPixel const> FilledPixels::row(Index y) const {
 }
 
 FilledPixels fillBadPixels(MaskedImageView const& input, MaskPixel badBits, Execution const& execution) {
-    if (input.variance.rows() != input.image.rows() || input.variance.cols() != input.image.cols() ||
-        input.mask.rows() != input.image.rows() || input.mask.cols() != input.image.cols()) {
+    if (!haveOneShape(input.image, input.variance, input.mask)) {
         throw std::invalid_argument("image, variance and mask must have one shape");
     }
     return fillPlanes(

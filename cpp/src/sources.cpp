@@ -77,7 +77,7 @@ void requirePossible(SourceControl const& control, ConstImageView<float> const& 
         throw std::invalid_argument(
             "threshold, minStdev and minContrast must not be negative; nLevels must be 2 or more, minPixels 1 or more");
     }
-    if (control.perPixel && (variance.rows() != image.rows() || variance.cols() != image.cols())) {
+    if (control.perPixel && !haveOneShape(image, variance)) {
         throw std::invalid_argument("image and variance differ in shape");
     }
 }

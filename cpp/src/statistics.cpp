@@ -156,8 +156,7 @@ ClippedStatistics clippedStatistics(std::vector<double> const& values, ClippingC
 ResidualStatistics residualStatistics(MaskedImageView const& residual, MaskPixel badBits, Index coreRadius) {
     Index const height = residual.image.rows();
     Index const width = residual.image.cols();
-    if (residual.variance.rows() != height || residual.variance.cols() != width || residual.mask.rows() != height ||
-        residual.mask.cols() != width) {
+    if (!haveOneShape(residual.image, residual.variance, residual.mask)) {
         throw std::invalid_argument("residuals of " + std::to_string(width) + "x" + std::to_string(height) +
                                     " pixels with a variance or mask of another shape");
     }

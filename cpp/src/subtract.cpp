@@ -69,17 +69,12 @@ bool hasPositiveVariance(MaskedImageView const& minuend, MaskedImageView const& 
     return false;
 }
 
-template <typename Images>
-bool hasShape(Images const& images, Index rows, Index cols) {
-    return images.image.rows() == rows && images.image.cols() == cols && images.variance.rows() == rows &&
-           images.variance.cols() == cols && images.mask.rows() == rows && images.mask.cols() == cols;
-}
-
 void validate(MaskedImageView const& minuend, MaskedImageView const& subtrahend, Eigen::VectorXd const& background,
               SpatialFunction const& spatial, SubtractionControl const& control, MaskedImageTarget const& output) {
-    Index const rows = minuend.image.rows();
-    Index const cols = minuend.image.cols();
-    if (!hasShape(minuend, rows, cols) || !hasShape(subtrahend, rows, cols) || !hasShape(output, rows, cols)) {
+    auto const isAlike = [&](auto const& planes) {
+        return haveOneShape(minuend.image, planes.image, planes.variance, planes.mask);
+    };
+    if (!isAlike(minuend) || !isAlike(subtrahend) || !isAlike(output)) {
         throw std::invalid_argument("the planes of a subtraction differ in shape");
     }
     if (background.size() != spatial.size()) {

@@ -298,16 +298,11 @@ private:
     Index maskHalf_;
 };
 
-template <typename A, typename B>
-bool sameShape(A const& a, B const& b) {
-    return a.rows() == b.rows() && a.cols() == b.cols();
-}
-
 void requireShapes(MaskedImageView const& source, PositionLattice const& positions, MaskedImageTarget const& output) {
-    if (!sameShape(source.image, source.variance) || !sameShape(source.image, source.mask)) {
+    if (!haveOneShape(source.image, source.variance, source.mask)) {
         throw std::invalid_argument("image, variance and mask must have one shape");
     }
-    if (!sameShape(output.image, output.variance) || !sameShape(output.image, output.mask)) {
+    if (!haveOneShape(output.image, output.variance, output.mask)) {
         throw std::invalid_argument("the output's image, variance and mask must have one shape");
     }
     if (positions.spacing < 1) {

@@ -21,6 +21,12 @@ using ConstImageView = Eigen::Map<Eigen::Array<Pixel, Eigen::Dynamic, Eigen::Dyn
 template <typename Pixel>
 using OwnedImage = Eigen::Array<Pixel, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
+// Whether arrays have one shape (height, width).
+template <typename First, typename... Others>
+[[nodiscard]] bool haveOneShape(First const& first, Others const&... others) {
+    return ((others.rows() == first.rows() && others.cols() == first.cols()) && ...);
+}
+
 // A rectangle of whole pixels; its area reaches from x0 - 0.5 to x0 + width - 0.5.
 struct Box {
     Index x0 = 0;

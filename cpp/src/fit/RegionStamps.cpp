@@ -156,7 +156,7 @@ Eigen::VectorXd RegionStamps::usableFraction() const {
 RegionStamps readRegionStamps(MaskedImageView const& templateImage, MaskedImageView const& science,
                               std::span<std::int64_t const> x, std::span<std::int64_t const> y,
                               RegionStampControl const& control, Execution const& execution) {
-    if (templateImage.image.rows() != science.image.rows() || templateImage.image.cols() != science.image.cols()) {
+    if (!haveOneShape(templateImage.image, science.image)) {
         throw std::invalid_argument("the images differ in shape");
     }
     if (control.halfWidth < 0 || control.kernelHeight < 1 || control.kernelWidth < 1 || control.growTemplateBad < 0 ||

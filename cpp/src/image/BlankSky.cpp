@@ -322,17 +322,14 @@ private:
     std::vector<float> scratch_;
 };
 
-bool hasShape(MaskedImageView const& input, Index height, Index width) {
-    auto const fits = [&](auto const& plane) { return plane.rows() == height && plane.cols() == width; };
-    return fits(input.image) && fits(input.variance) && fits(input.mask);
-}
-
 BlankSky find(MaskedImageView const& input, MaskPixel badBits, MaskedImageView const* subtrahend,
               MaskPixel subtrahendBits, BlankSkyControl const& control, Execution const& execution) {
     Index const height = input.image.rows();
     Index const width = input.image.cols();
-    if (!hasShape(input, height, width) || (subtrahend != nullptr && !hasShape(*subtrahend, height, width)) ||
-        height < 1 || width < 1) {
+    auto const isAlike = [&](MaskedImageView const& planes) {
+        return haveOneShape(input.image, planes.image, planes.variance, planes.mask);
+    };
+    if (!isAlike(input) || (subtrahend != nullptr && !isAlike(*subtrahend)) || height < 1 || width < 1) {
         throw std::invalid_argument("image, variance and mask must have one shape with pixels");
     }
     if (control.maxPixels < 1 || control.windowSide < 1 || control.cellSide < 1) {
@@ -365,7 +362,7 @@ BlankSky blankSkyAt(MaskedImageView const& input, MaskPixel badBits, BlankSky co
                     BlankSkyControl const& control, Execution const& execution) {
     bool const isInside = !where.tops.empty() && where.tops.back() + where.height <= input.image.rows() &&
                           where.lefts.back() + where.width <= input.image.cols();
-    if (!hasShape(input, input.image.rows(), input.image.cols()) || !isInside) {
+    if (!haveOneShape(input.image, input.variance, input.mask) || !isInside) {
         throw std::invalid_argument("windows of blank sky reach beyond the image, or its planes differ in shape");
     }
     BlankSky sky;

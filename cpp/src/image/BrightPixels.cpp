@@ -38,7 +38,7 @@ std::size_t stripsOf(Index height) {
 }
 
 void requireSameShape(ConstImageView<float> const& image, ConstImageView<MaskPixel> const& mask) {
-    if (image.rows() != mask.rows() || image.cols() != mask.cols()) {
+    if (!haveOneShape(image, mask)) {
         throw std::invalid_argument("image and mask must have one shape");
     }
 }
@@ -145,7 +145,7 @@ BrightPixels brightPixels(ConstImageView<float> const& image, ConstImageView<Mas
 bool flagSaturation(ConstImageView<float> const& image, ConstImageView<MaskPixel> const& mask,
                     SaturationControl const& control, Execution const& execution, ImageView<MaskPixel> flags) {
     requireSameShape(image, mask);
-    if (flags.rows() != mask.rows() || flags.cols() != mask.cols()) {
+    if (!haveOneShape(flags, mask)) {
         throw std::invalid_argument("the flags must have the shape of the mask");
     }
     if (!(control.growth >= 0.0)) {

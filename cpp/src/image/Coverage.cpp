@@ -91,7 +91,7 @@ PixelCoverage countCoverage(MaskedImageView const& first, MaskPixel firstBadBits
                             MaskPixel secondBadBits, Execution const& execution) {
     Index const height = first.image.rows();
     Index const width = first.image.cols();
-    if (second.image.rows() != height || second.image.cols() != width) {
+    if (!haveOneShape(first.image, second.image)) {
         throw std::invalid_argument("images of " + std::to_string(width) + "x" + std::to_string(height) + " and " +
                                     std::to_string(second.image.cols()) + "x" + std::to_string(second.image.rows()) +
                                     " pixels are not on one grid");

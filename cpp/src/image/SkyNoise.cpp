@@ -217,9 +217,7 @@ SkyNoise skyNoise(MaskedImageView const& difference, ConstImageView<float> const
                   Execution const& execution) {
     Index const height = difference.image.rows();
     Index const width = difference.image.cols();
-    auto const hasShape = [&](auto const& image) { return image.rows() == height && image.cols() == width; };
-    if (!hasShape(difference.variance) || !hasShape(difference.mask) || !hasShape(templateImage) ||
-        !hasShape(scienceImage)) {
+    if (!haveOneShape(difference.image, difference.variance, difference.mask, templateImage, scienceImage)) {
         throw std::invalid_argument("difference, template and science image must have one shape");
     }
     Index const side = std::min({control.cellSide, height, width});

@@ -20,8 +20,7 @@ constexpr Index starsPerItem = 8;
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 inline void requirePlanes(MaskedImageView const& image) {
-    if (image.variance.rows() != image.image.rows() || image.variance.cols() != image.image.cols() ||
-        image.mask.rows() != image.image.rows() || image.mask.cols() != image.image.cols()) {
+    if (!haveOneShape(image.image, image.variance, image.mask)) {
         throw std::invalid_argument("image, variance and mask must have one shape");
     }
 }
