@@ -1,11 +1,13 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <vector>
 
 #include "arrays.h"
 #include "module.h"
 #include "psfmatch/fit/RegionFit.h"
 #include "psfmatch/fit/RegionOutliers.h"
+#include "psfmatch/fit/RegionPlaces.h"
 #include "psfmatch/fit/RegionResiduals.h"
 #include "psfmatch/fit/RegionStamps.h"
 #include "stampPair.h"
@@ -108,20 +110,28 @@ void bindStamps(py::module_& module) {
         .def_property_readonly("templateVariance",
                                [](RegionStamps const& self) { return stackOf<float>(self.shape, self.varianceHere); });
     module.def(
-        "tileLight",
-        [](StampTuple const& image, PositionArray const& x, PositionArray const& y, Index halfWidth, int nThreads) {
+        "tilePlaces",
+        [](StampTuple const& image, Index halfWidth, Index margin, Index maxTiles, int nThreads) {
             MaskedImageView const view = wholeImage(image);
-            auto const xs = positionsOf(x, "x");
-            auto const ys = positionsOf(y, "y");
             auto const execution = interruptible(nThreads);
-            Eigen::VectorXd light;
+            RegionPlaces places;
             {
                 py::gil_scoped_release const release;
-                light = tileLight(view, std::get<3>(image), xs, ys, halfWidth, execution);
+                places = tilePlaces(view, std::get<3>(image), {halfWidth, margin, maxTiles}, execution);
             }
-            return arrayOf(light);
+            return PositionArray({places.rows(), Index{2}}, places.data());
         },
-        py::arg("image"), py::arg("x"), py::arg("y"), py::arg("halfWidth"), py::kw_only(), py::arg("nThreads") = 1);
+        py::arg("image"), py::arg("halfWidth"), py::arg("margin"), py::arg("maxTiles"), py::kw_only(),
+        py::arg("nThreads") = 1);
+    module.def(
+        "regionFolds",
+        [](DoubleArray const& x, DoubleArray const& y) {
+            auto const xs = vectorOf(x, "x");
+            auto const ys = vectorOf(y, "y");
+            std::vector<Index> const folds = withoutLock([&] { return regionFolds(xs, ys); });
+            return PositionArray(static_cast<py::ssize_t>(folds.size()), folds.data());
+        },
+        py::arg("x"), py::arg("y"));
 }
 
 void bindResiduals(py::module_& module) {

@@ -75,6 +75,15 @@ py::tuple tupleOf(SpatialModelOptions const& options) {
                           options.shapeScale, options.variationScale, options.widthScale);
 }
 
+py::object replaced(SpatialModelOptions const& options, py::kwargs const& changes) {
+    py::dict const fields(
+        py::arg("images") = options.images, py::arg("kernelOrder") = options.kernelOrder,
+        py::arg("backgroundOrder") = options.backgroundOrder, py::arg("shapeScale") = options.shapeScale,
+        py::arg("variationScale") = options.variationScale, py::arg("widthScale") = options.widthScale);
+    fields.attr("update")(changes);
+    return py::type::of<SpatialModelOptions>()(**fields);
+}
+
 void bindSolutions(py::module_& module) {
     py::class_<SpatialModelOptions>(module, "SpatialModelOptions")
         .def(py::init([](std::vector<Index> const& images, int kernelOrder, int backgroundOrder, double shapeScale,
@@ -91,9 +100,19 @@ void bindSolutions(py::module_& module) {
         .def_readonly("shapeScale", &SpatialModelOptions::shapeScale)
         .def_readonly("variationScale", &SpatialModelOptions::variationScale)
         .def_readonly("widthScale", &SpatialModelOptions::widthScale)
-        .def("__eq__", [](SpatialModelOptions const& options,
-                          SpatialModelOptions const& other) { return tupleOf(options).equal(tupleOf(other)); })
-        .def("__hash__", [](SpatialModelOptions const& options) { return py::hash(tupleOf(options)); });
+        .def_property_readonly("highestOrder", &SpatialModelOptions::highestOrder)
+        .def_property_readonly("nParameters", &SpatialModelOptions::nParameters)
+        .def("replaced", &replaced)
+        .def("__eq__",
+             [](SpatialModelOptions const& options, SpatialModelOptions const& other) { return options == other; })
+        .def("__hash__", [](SpatialModelOptions const& options) { return py::hash(tupleOf(options)); })
+        .def("__repr__",
+             [](SpatialModelOptions const& options) {
+                 return "SpatialModelOptions" + std::string(py::repr(tupleOf(options)));
+             })
+        .def("__reduce__", [](SpatialModelOptions const& options) {
+            return py::make_tuple(py::type::of<SpatialModelOptions>(), tupleOf(options));
+        });
     py::class_<SpatialSolution>(module, "SpatialSolution")
         .def_property_readonly("kernel", [](SpatialSolution const& solution) { return arrayOf(solution.kernel); })
         .def_property_readonly("background",

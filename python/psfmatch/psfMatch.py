@@ -159,7 +159,7 @@ class PsfMatchTask(Task):
     def _fitRegions(self, cells: RegionCells, basisList: npt.NDArray[np.float64]) -> KernelFit:
         """Fit all pixels of the active candidates' regions at once."""
         active = cells.regionsToFit(self.options.nStarPerCell)
-        found = fitRegions(cells, basisList, self.options, self.threads)
+        found = fitRegions(cells, basisList, self.options)
         nUsed = sum(candidate.status is CandidateStatus.GOOD for candidate in active)
         summary = PassSummary(
             iteration=found.nPasses,

@@ -233,6 +233,17 @@ TEST_CASE("every model is that of the design matrix of all pixels") {
     }
 }
 
+TEST_CASE("free numbers of a model are those of its functions, the kernel sum once") {
+    SpatialModelOptions model{{0, 2, 3}, 2, 1, 1.0, 0.1, 0.2};
+    CHECK(model.nParameters() == 1 + 2 * 6 + 3);
+    CHECK(model.highestOrder() == 2);
+    SpatialModelOptions const same = model;
+    CHECK(same == model);
+    model.backgroundOrder = 3;
+    CHECK(same != model);
+    CHECK(model.highestOrder() == 3);
+}
+
 TEST_CASE("each stamp is judged by the solution without its fold") {
     Field const field(2.0);
     SpatialSystem const system = field.system();

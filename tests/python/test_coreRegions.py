@@ -78,14 +78,29 @@ def test_fit(stamps, basis):
     assert fit.rejected.asarray().sum() == 0
 
 
-def test_tileLight(stamps):
-    _, (_, science), x, y = stamps
-    light = _core.tileLight(science, x, y, HALF)
-    part = np.s_[y[4] - HALF : y[4] + HALF + 1 : 2, x[4] - HALF : x[4] + HALF + 1 : 2]
-    good = (science[2][part] & 1) == 0
-    pixels = np.sort(science[0][part][good])
-    above = float(pixels[int(0.98 * pixels.size)] - pixels[pixels.size // 2])
-    assert light[4] == pytest.approx(above / np.sqrt(np.median(science[1][part][good])), rel=1e-5)
+def test_tilePlaces():
+    """Side by side, x before y, those of most light first to be taken; the same on any number of threads."""
+    generator = np.random.default_rng(2)
+    pixels = generator.normal(size=(60, 80)).astype(np.float32)
+    pixels[40:43, 8:11] += 100.0
+    image = pixels, np.ones_like(pixels), np.zeros(pixels.shape, np.int32), 1
+    places = _core.tilePlaces(image, 4, 2, 600)
+    x, y = np.unique(places[:, 0]), np.unique(places[:, 1])
+    assert (x[0], x[-1], y[0], y[-1]) == (6, 73, 6, 53)
+    assert places.tolist() == [[i, j] for j in y for i in x]
+    (brightest,) = _core.tilePlaces(image, 4, 2, 1, nThreads=2).tolist()
+    assert np.hypot(brightest[0] - 9, brightest[1] - 41) < 6
+    image[2][:] = 1
+    assert _core.tilePlaces(image, 4, 2, 600).shape == (0, 2)
+    with pytest.raises(ValueError, match="60 pixels has no room for a tile of 65"):
+        _core.tilePlaces(image, 30, 2, 600)
+
+
+def test_regionFolds():
+    """Few regions are each withheld alone; else blocks of 128 pixels share a fold."""
+    assert _core.regionFolds(np.arange(12.0), np.arange(12.0)).tolist() == list(range(12))
+    x, y = (axis.ravel() for axis in np.meshgrid(np.arange(0.0, 1024.0, 64.0), np.arange(0.0, 256.0, 64.0)))
+    assert _core.regionFolds(x, y).tolist() == ((x // 128 + 3 * (y // 128)) % 8).tolist()
 
 
 def test_refusals(stamps, basis):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from psfmatch import MaskedImage, frontDoorConfig, subtract
-from psfmatch.modelChoice.family import familyOf, richFamilyOf
+from psfmatch.modelChoice.family import familyOf
 
 SIDE, COUNT = 256, 34
 NOISE = 3.0
@@ -99,7 +99,7 @@ def test_richFamily():
     """The narrowest Gaussian stays, the second is a pixel or more wide, and the kernel is as large."""
     for fwhms in ((2.6, 2.6), (2.6, 3.8), (3.7, 4.3)):
         usual = familyOf(*fwhms, (500, 500), 15)
-        rich = richFamilyOf(usual)
+        rich = usual.rich()
         assert rich.kernelSize == usual.kernelSize
         assert rich.sigmas[0] == usual.sigmas[0]
         assert rich.sigmas[1] >= 1.0

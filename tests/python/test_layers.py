@@ -125,7 +125,15 @@ headerGroups = [
         "SpatialKernelSolution",
         "KernelPca",
     },
-    {"RegionStamps", "RegionFit", "RegionVariance", "RegionWindows", "RegionResiduals", "RegionOutliers"},
+    {
+        "RegionStamps",
+        "RegionPlaces",
+        "RegionFit",
+        "RegionVariance",
+        "RegionWindows",
+        "RegionResiduals",
+        "RegionOutliers",
+    },
 ]
 
 root = Path(__file__).resolve().parents[2]

@@ -9,7 +9,6 @@ from astropy.table import Table
 from psfmatch import Box, MaskedImage, _core
 from psfmatch.modelChoice.family import DEGREES, EQUAL_DEGREES, WIDEST_SIGMA, familyOf, kernelNorm
 from psfmatch.modelChoice.trial import Trial, trimmedDifference
-from psfmatch.regions import SpatialModel
 from psfmatch.stars import MIN_SNR, SPREAD_CELL, chooseRegionSources
 
 # Gaussians
@@ -103,7 +102,7 @@ class FakeSystem:
 
 
 def models(*orders):
-    return [SpatialModel((0,), order, 0, 1.0, 0.1) for order in orders]
+    return [_core.SpatialModelOptions((0,), order, 0, 1.0, 0.1) for order in orders]
 
 
 def test_bestModel():

@@ -17,8 +17,8 @@ from psfmatch.differencing.pins import pinnedFields, withPins
 from psfmatch.differencing.settings import FrontDoorOptions
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig
 from psfmatch.modelChoice import chooseKernel, effortFor
-from psfmatch.modelChoice.family import familyOf
-from psfmatch.modelChoice.pinning import fixedFields, isFamilyPinned, pinnedFamily
+from psfmatch.modelChoice.choosing import fixedFields
+from psfmatch.modelChoice.family import familyOf, isFamilyPinned, pinnedFamily
 from psfmatch.testing import simulatePair
 
 KERNEL = "kernel.active."

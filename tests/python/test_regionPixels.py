@@ -56,7 +56,10 @@ def test_saturatedTemplateUnderTheKernel(options):
         for y, x in places:
             image.mask[y, x] |= image.mask.getPlaneBitMask("SAT")
     cells = makeRegions(template, science, options, size)
-    candidates, stamps = cells.regionsToFit(-1), cells.readStamps(options, 1)
+    candidates = cells.regionsToFit(-1)
+    stamps = cells.stampsOf(candidates)
+    assert cells.stampsOf(list(candidates)) is stamps
+    assert len(cells.stampsOf(candidates[1:])) == len(candidates) - 1
     assert len(stamps) == len(candidates) > 1
     saturated = template.mask.hasAny("SAT")
     for candidate, usable in zip(candidates, stamps.usable, strict=True):
@@ -91,7 +94,7 @@ def test_varianceOfNoisyPixels(options):
         )
         family = familyOf(2.6, 3.8, (256, 256), options.regions.halfWidth)
         cells = makeRegions(pair.template.maskedImage, pair.science.maskedImage, options, family.kernelSize)
-        fits.append(fitRegions(cells, family.basis(), options, 1))
+        fits.append(fitRegions(cells, family.basis(), options))
     for fit in fits:
         assert fit.background.sigma(128, 128) < 0.05
         assert abs(fit.background(128, 128)) < 5 * fit.background.sigma(128, 128)

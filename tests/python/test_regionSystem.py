@@ -1,16 +1,15 @@
 """The spatial system of pixel regions as Python sees it; its mathematics is tested in C++."""
 
-from dataclasses import replace
+import pickle
 
 import numpy as np
 import pytest
 
 from psfmatch import _core
-from psfmatch.regions import SpatialModel
-from psfmatch.regions.models import imagesOf, nTerms
+from psfmatch.regions.models import imagesOf
 
 N_REGIONS, N_IMAGES, N_FOLDS = 40, 5, 4
-MODEL = SpatialModel((0, 1, 2, 3, 4), 1, 2, 0.0, 0.0)
+MODEL = _core.SpatialModelOptions((0, 1, 2, 3, 4), 1, 2, 0.0, 0.0)
 FUNCTION = _core.SpatialFunction(_core.SpatialModel.polynomial, 3, _core.Frame())
 
 
@@ -44,28 +43,28 @@ def test_exactData():
     assert system.nFolds == N_FOLDS
     some = np.arange(N_REGIONS) % N_FOLDS == 3
     for without in (None, some):
-        solution = system.solve(MODEL.toCore(), without=without)
+        solution = system.solve(MODEL, without=without)
         # The ridge of 1e-10 pulls; the second solution squares what is left of it.
         np.testing.assert_allclose(solution.kernel, kernel, rtol=0, atol=1e-8)
         np.testing.assert_allclose(solution.background, background, rtol=0, atol=1e-8)
         assert np.isnan(solution.conditionNumber)
         assert solution.kernelCovariance is None
-    solution = system.solve(MODEL.toCore(), withCovariance=True)
+    solution = system.solve(MODEL, withCovariance=True)
     assert solution.kernelCovariance.shape == (15, 15)
     assert solution.backgroundCovariance.shape == (6, 6)
     assert solution.kernelSumError == pytest.approx(np.sqrt(solution.kernelCovariance[0, 0]))
-    coefficients, backgrounds, chiSquares = system.heldOut(MODEL.toCore())
+    coefficients, backgrounds, chiSquares = system.heldOut(MODEL)
     assert abs(chiSquares).max() < 1e-8
     np.testing.assert_array_equal(system.chiSquares(coefficients, backgrounds), chiSquares)
     # Nothing may vary too little: an order less leaves residuals.
-    assert system.heldOut(replace(MODEL, kernelOrder=0).toCore())[2].sum() > 10.0
+    assert system.heldOut(MODEL.replaced(kernelOrder=0))[2].sum() > 10.0
     assert system.lightGain(solution) > 100.0
 
 
 def test_heldOut():
     """Each region under the solution without its fold, the same on any number of threads."""
     system, _ = makeSystem()
-    model = replace(MODEL, kernelOrder=2, variationScale=0.1, widthScale=0.1).toCore()
+    model = MODEL.replaced(kernelOrder=2, variationScale=0.1, widthScale=0.1)
     coefficients, backgrounds, chiSquares = system.heldOut(model)
     folds = np.arange(N_REGIONS) % N_FOLDS
     for fold in range(N_FOLDS):
@@ -80,21 +79,31 @@ def test_heldOut():
 def test_refusals():
     broken, _ = makeSystem(broken=True)
     with pytest.raises(_core.SolutionError, match=r"19 unknowns .* from 40 stamps.*hold NaN"):
-        broken.solve(MODEL.toCore())
+        broken.solve(MODEL)
     system, _ = makeSystem()
     with pytest.raises(ValueError, match="the system those from 0 to 3"):
-        system.solve(replace(MODEL, kernelOrder=4).toCore())
+        system.solve(MODEL.replaced(kernelOrder=4))
     with pytest.raises(ValueError, match="one flag for each of 40 stamps"):
-        system.solve(MODEL.toCore(), without=np.zeros(3, dtype=bool))
+        system.solve(MODEL, without=np.zeros(3, dtype=bool))
 
 
 def test_models():
-    assert [nTerms(order) for order in range(4)] == [1, 3, 6, 10]
-    assert SpatialModel((0, 1), 1, 2, 1.0, 1.0).nParameters == 1 + 3 + 6
-    options = MODEL.toCore()
-    assert options.images == (0, 1, 2, 3, 4)
-    assert options == MODEL.toCore()
-    assert hash(options) == hash(MODEL.toCore())
-    assert options != replace(MODEL, widthScale=0.1).toCore()
+    """A model is a value: equal, hashed and pickled by its fields, and changed into another."""
+    other = MODEL.replaced(widthScale=0.1, images=(0, 2))
+    assert (other.images, other.kernelOrder, other.backgroundOrder) == ((0, 2), 1, 2)
+    assert (other.shapeScale, other.variationScale, other.widthScale) == (0.0, 0.0, 0.1)
+    assert other.highestOrder == 2
+    assert other.nParameters == 1 + 3 + 6
+    same = other.replaced(widthScale=0.0, images=MODEL.images)
+    assert same == MODEL
+    assert hash(same) == hash(MODEL)
+    assert other != MODEL
+    assert pickle.loads(pickle.dumps(other)) == other
+    assert repr(other) == "SpatialModelOptions((0, 2), 1, 2, 0.0, 0.0, 0.1)"
+    with pytest.raises(TypeError, match="incompatible constructor arguments"):
+        MODEL.replaced(order=3)
+
+
+def test_imagesOfLowerDegrees():
     assert imagesOf((2, 0), (2, 1)) == (0, 1, 2, 3, 4, 5, 6)
     assert imagesOf((1, 1), (2, 1)) == (0, 1, 2, 6, 7, 8)

@@ -14,9 +14,7 @@ from psfmatch import (
 )
 from psfmatch.config import KernelOptions
 from psfmatch.modelChoice.family import familyOf
-from psfmatch.regions import fitRegions, makeRegions
-from psfmatch.regions.layout import regionCentres
-from psfmatch.regions.state import FEW_REGIONS, foldsOf
+from psfmatch.regions import RegionState, fitRegions, makeRegions
 
 RATIO, LEVEL, SIDE = 1.25, 7.0, 256
 SIGMA, WIDE = 1.2, 1.7
@@ -74,10 +72,10 @@ def fit(options, table, template, science, threads=1):
     """Return the candidates, the fit, and which pixels it has rejected, (regions, h, w)."""
     family = familyOf(2.3548 * SIGMA, 2.3548 * WIDE, science.shape, options.regions.halfWidth)
     basis = family.basis()
-    cells = makeRegions(template, science, options, family.kernelSize, table)
+    cells = makeRegions(template, science, options, family.kernelSize, table, threads)
     candidates = cells.regionsToFit(-1)
-    state = cells.state = cells.makeState(basis, options, threads) if candidates else None
-    found = fitRegions(cells, basis, options, threads)
+    state = cells.state = RegionState(cells, candidates, basis, options) if candidates else None
+    found = fitRegions(cells, basis, options)
     assert cells.state is None
     return candidates, found, state.fit.rejected.asarray()
 
@@ -95,15 +93,20 @@ def fitted(options, images):
 # Where they lie
 
 
+def centresOf(*arguments):
+    """Return the middles, x and y, in the sequence of the regions."""
+    return np.array([(region.x, region.y) for region in makeRegions(*arguments).regionsToFit(-1)])
+
+
 def test_centresOfStars(small):
     """The nearest pixel, once; a star near the edge stays inside its region, one within half a kernel of it is none."""
     _, image = stars(1)
     field = MaskedImage(image.astype(np.float32), variance=np.ones_like(image, dtype=np.float32), xy0=(100, 200))
     table = Table({"x": [150.4, 150.0, 106.0, 104.0, 300.0, np.nan], "y": [250.6, 251.0, 449.0, 250.0, 205.0, 300.0]})
-    centres = regionCentres(field, field, small, 11, table)
+    centres = centresOf(field, field, small, 11, table)
     # Half a region and half a kernel: 10 + 5 pixels from every edge.
     assert centres.tolist() == [[300, 215], [150, 251], [115, 440]]  # in the sequence of their places
-    few = regionCentres(field, field, laidOut(small, maxRegions=2), 11, table)
+    few = centresOf(field, field, laidOut(small, maxRegions=2), 11, table)
     assert few.tolist() == [[150, 251], [115, 440]]
 
 
@@ -112,14 +115,14 @@ def test_tiles(small):
     table, image = stars(1)
     field = MaskedImage(image.astype(np.float32), variance=np.ones_like(image, dtype=np.float32))
     tiles = laidOut(small, layout="tiles")
-    centres = regionCentres(field, field, tiles, 11)
+    centres = centresOf(field, field, tiles, 11)
     # 246 pixels have a whole kernel on them: 11 middles, 22.5 pixels apart, along each axis.
     assert len(centres) == 11**2
     assert centres.min() == 15
     assert centres.max() == SIDE - 16
     gaps = np.diff(np.unique(centres[:, 0]))
     assert gaps.max() <= 25
-    few = regionCentres(field, field, laidOut(small, layout="tiles", maxRegions=30), 11)
+    few = centresOf(field, field, laidOut(small, layout="tiles", maxRegions=30), 11)
     assert len(few) == 30
     # The star's own tile is among the few.
     assert abs(few - [table["x"][0], table["y"][0]]).max(axis=1).min() < 13
@@ -132,7 +135,7 @@ def test_emptyTilesAreLeftOut(small):
     _, image = stars(1)
     image[:, 128:] = np.nan
     field = MaskedImage(image.astype(np.float32), variance=np.ones_like(image, dtype=np.float32))
-    centres = regionCentres(field, field, laidOut(small, layout="tiles"), 11)
+    centres = centresOf(field, field, laidOut(small, layout="tiles"), 11)
     assert centres[:, 0].max() < 128 + 11
     assert centres.size
 
@@ -140,23 +143,8 @@ def test_emptyTilesAreLeftOut(small):
 def test_noRoom(small):
     field = MaskedImage(np.zeros((31, 30), dtype=np.float32))
     with pytest.raises(NoKernelCandidatesError, match="30x31 pixels have no room for a region of 31 pixels") as error:
-        regionCentres(field, field, small, 11, Table({"x": [15.0], "y": [15.0]}))
+        centresOf(field, field, small, 11, Table({"x": [15.0], "y": [15.0]}))
     assert error.value.nSources == 0
-
-
-def test_folds():
-    """Few regions are each their own; of many, neighbours share a fold and none holds most."""
-    generator = np.random.default_rng(1)
-    x, y = generator.uniform(0, 2000, (2, 500))
-    assert foldsOf(x[:FEW_REGIONS], y[:FEW_REGIONS]).tolist() == list(range(FEW_REGIONS))
-    folds = foldsOf(x, y)
-    assert set(folds) == set(range(8))
-    blocks = np.stack([x // 128, y // 128], axis=1)
-    for block in np.unique(blocks, axis=0):
-        assert len(set(folds[(blocks == block).all(axis=1)])) == 1
-    # All in one corner: blocks would leave folds empty.
-    crowded = foldsOf(x / 20, y / 20)
-    assert np.bincount(crowded, minlength=8).min() == 500 // 8
 
 
 # The fit
@@ -247,3 +235,18 @@ def test_tooFewRegions(options, images):
     with pytest.raises(InsufficientKernelSourcesError, match=r"4 regions .* are found, minKernelSources is 5") as error:
         fit(need, table[:4], template, science)
     assert (error.value.nSources, error.value.nRequired) == (4, 5)
+
+
+def test_fitOfFewerRegionsThanBegun(options, images):
+    """What the choice has begun with all regions is no start for those that the configuration takes of each cell."""
+    table, template, science = images
+    one = replace(options, nStarPerCell=1, sizeCellX=128, sizeCellY=128)
+    basis = familyOf(2.3548 * SIGMA, 2.3548 * WIDE, science.shape, options.regions.halfWidth).basis()
+    found = []
+    for isBegun in (True, False):
+        cells = makeRegions(template, science, one, basis.shape[1], table)
+        if isBegun:
+            cells.state = RegionState(cells, cells.regionsToFit(-1), basis, one)
+        found.append(fitRegions(cells, basis, one))
+    assert len(found[0].heldOut) == 4
+    assert np.array_equal(found[0].kernel.scaledParameters, found[1].kernel.scaledParameters)

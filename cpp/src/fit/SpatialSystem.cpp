@@ -95,6 +95,11 @@ SpatialSolution withCounts(Index nUnknowns, Index nStamps, int order, Work const
 
 }  // namespace
 
+Index SpatialModelOptions::nParameters() const {
+    // The kernel sum is constant over the field.
+    return 1 + (static_cast<Index>(images.size()) - 1) * termCount(kernelOrder) + termCount(backgroundOrder);
+}
+
 // Memory that the solutions of a worker use one after the other.
 struct SpatialSystem::Workspace {
     RowMatrix matrix;

@@ -225,5 +225,5 @@ def _fitImages(
     )
     options = KernelOptions.fromConfig(kernelConfig)
     cells = makeRegions(first, second, options, max(basis.shape[1:]), sources, task.threads)
-    found = fitRegions(cells, basis, options, task.threads)
+    found = fitRegions(cells, basis, options)
     return Fitted(found.kernel, found.background, convolved, candidateTable(cells))

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import _core
+from psfmatch.basis import chooseGaussians
+from psfmatch.config import KernelOptions
 from psfmatch.exposure import MaskedImage
+from psfmatch.modelChoice.trial import Choice
 from psfmatch.photometry import BOX_SIDE, boxLight
-from psfmatch.regions.layout import insideFit
-from psfmatch.regions.models import imagesOf
+from psfmatch.regions.layout import placesInside
+from psfmatch.regions.models import gaussianBasis, imagesOf
 
-__all__ = ["WIDEST_SIGMA", "GaussianFamily", "familyOf", "kernelNorm", "pointFamilyOf", "richFamilyOf"]
+__all__ = ["GaussianFamily", "familyOf", "isFamilyPinned", "kernelNorm", "pinnedFamily", "toldFamily"]
 
 FloatArray = npt.NDArray[np.float64]
+Fwhms = tuple[float | None, float | None]
 
 WIDEST_SIGMA = 3.1
 """Of the last Gaussian, in units of the wider PSF's: the wings of a Moffat profile need it (kernel sum to 0.1 %)."""
@@ -52,8 +55,7 @@ class GaussianFamily:
 
     def basis(self) -> FloatArray:
         """Return the images of the richest set, (n, h, w)."""
-        raw = _core.makeAlardLuptonBasis(self.kernelSize // 2, self.sigmas, self.degrees[-1], hermite=True)
-        return _core.renormalizeBasis(raw)
+        return gaussianBasis(self.kernelSize, self.sigmas, self.degrees[-1])
 
     def degreesOf(self, images: tuple[int, ...]) -> tuple[int, ...]:
         """Return the set of degrees whose images these are."""
@@ -71,6 +73,19 @@ class GaussianFamily:
     def upTo(self, degrees: tuple[int, ...]) -> GaussianFamily:
         """Return the family without the sets that are richer than one."""
         return replace(self, degrees=self.degrees[: self.degrees.index(degrees) + 1])
+
+    def rich(self) -> GaussianFamily:
+        """Return three Gaussians, two of many terms: their Hermite functions follow rings and spikes of the PSFs."""
+        sigmas = self.sigmas[0], max(1.0, RICH_SECOND * self.sigmas[0]), RICH_WIDEST * self.sigmas[-1]
+        return replace(self, sigmas=tuple(round(sigma, 3) for sigma in sigmas), degrees=RICH_DEGREES)
+
+    def point(self) -> GaussianFamily:
+        """Return a Gaussian so narrow that all its light falls into one pixel: only the scale of the images changes."""
+        return replace(self, sigmas=(POINT_SIGMA,), degrees=((0,),))
+
+    def told(self) -> str:
+        """Return the sigmas in words."""
+        return " ".join(f"{sigma:.2f}" for sigma in self.sigmas)
 
 
 def familyOf(
@@ -92,18 +107,6 @@ def familyOf(
     return GaussianFamily(sigmas, EQUAL_DEGREES if isEqual else DEGREES, 2 * half + 1, isEqual)
 
 
-def richFamilyOf(family: GaussianFamily) -> GaussianFamily:
-    """Return three Gaussians, two of many terms: their Hermite functions follow rings and spikes of the PSFs."""
-    first, last = family.sigmas[0], family.sigmas[-1]
-    sigmas = (first, max(1.0, RICH_SECOND * first), RICH_WIDEST * last)
-    return replace(family, sigmas=tuple(round(sigma, 3) for sigma in sigmas), degrees=RICH_DEGREES)
-
-
-def pointFamilyOf(family: GaussianFamily) -> GaussianFamily:
-    """Return a Gaussian so narrow that all its light falls into one pixel: the images as they are, but for a scale."""
-    return replace(family, sigmas=(POINT_SIGMA,), degrees=((0,),))
-
-
 def kernelNorm(
     convolved: MaskedImage, other: MaskedImage, sources: Any, family: GaussianFamily, planes: Sequence[str]
 ) -> float:
@@ -115,9 +118,7 @@ def kernelNorm(
     second = 0.0 if family.isEqual or len(family.sigmas) == 1 else family.sigmas[1]
     width = math.hypot(family.sigmas[0], second)
     # Whole boxes only: of a position near the edge, or beyond, nothing is known.
-    x, y = (np.asarray(sources[name][:200], dtype=np.float64) for name in ("x", "y"))
-    inside = insideFit(x, y, other.getBBox(), BOX_SIDE)
-    x, y = x[inside], y[inside]
+    x, y = placesInside(sources, other.getBBox(), BOX_SIDE, most=200).T
     light = [boxLight(image, x, y, planes)[0] for image in (other, convolved)]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = light[0] / light[1]
@@ -125,3 +126,60 @@ def kernelNorm(
     ratio = float(np.median(ratios)) if ratios.size else 1.0
     ratio = ratio if ratio > 0.0 and math.isfinite(ratio) else 1.0
     return float(f"{ratio / (2.0 * math.sqrt(math.pi) * width):.4g}")
+
+
+def isFamilyPinned(pins: Mapping[str, Any]) -> bool:
+    """Return whether number, widths or degrees of the Gaussians were set, so that no other family is tried."""
+    return any(pins.get(name) for name in ("alardNGauss", "alardSigGauss", "alardDegGauss", "scaleByFwhm"))
+
+
+def pinnedFamily(
+    family: GaussianFamily, pins: Mapping[str, Any], options: KernelOptions, fwhms: Fwhms, shape: tuple[int, int]
+) -> GaussianFamily:
+    """Return a family of Gaussians with all that is set; FWHMs in pixels, `shape` that of the images."""
+    sigmas, degrees, kernelSize = family.sigmas, family.degrees, family.kernelSize
+    if pins.get("scaleByFwhm"):
+        ruled = chooseGaussians(options, *fwhms)
+        sigmas, kernelSize = ruled.sigmas, ruled.kernelSize
+        if len(ruled.degrees) != options.alardNGauss or options.alardWidthRule == "classic":
+            degrees = (ruled.degrees,)
+    elif "alardSigGauss" in pins:
+        sigmas = tuple(pins["alardSigGauss"])
+        # As large as the widest needs, within what the images have room for.
+        half = min(math.ceil(KERNEL_HALF_WIDTH * max(sigmas)), 30, min(shape) // 16)
+        kernelSize = max(kernelSize, 2 * half + 1)
+    elif "alardNGauss" in pins:
+        count = pins["alardNGauss"]
+        ratio = (sigmas[-1] / sigmas[0]) ** (1.0 / max(1, count - 1))
+        sigmas = tuple(round(sigmas[0] * ratio**k, 3) for k in range(count))
+    if "alardDegGauss" in pins:
+        degrees = (tuple(pins["alardDegGauss"]),)
+    elif any(len(each) != len(sigmas) for each in degrees):
+        degrees = tuple(dict.fromkeys((each + each[-1:] * len(sigmas))[: len(sigmas)] for each in degrees))
+    if "kernelSize" in pins and not pins.get("scaleByFwhm"):
+        kernelSize = pins["kernelSize"]
+    elif "kernelSizeMin" in pins or "kernelSizeMax" in pins:
+        least = pins.get("kernelSizeMin", 1) // 2 * 2 + 1
+        most = (pins.get("kernelSizeMax", kernelSize) + 1) // 2 * 2 - 1
+        kernelSize = max(least, min(kernelSize, max(1, most)))
+    return replace(family, sigmas=sigmas, degrees=degrees, kernelSize=kernelSize)
+
+
+def toldFamily(family: GaussianFamily, free: GaussianFamily, fwhms: Fwhms) -> Choice:
+    """Return the Gaussians, which without anything set would be those of `free`, as a choice."""
+    narrow, wide = fwhms
+    sizes = "PSF sizes that are unknown, taken as 3.5 px"
+    if narrow is not None and wide is not None:
+        between = math.sqrt(abs(wide**2 - narrow**2))
+        sizes = f"PSF FWHM {narrow:.2f} and {wide:.2f} px, {between:.2f} px "
+        sizes += "between them" if wide >= narrow else "that it must sharpen"
+    size = family.kernelSize
+    kernel, alternative = f"Kernel of {size}x{size} px, Gaussians of sigma {family.told()} px,", 21.0
+    if family == free:
+        sentence = (
+            f"{kernel} for {sizes}. The widest is {WIDEST_SIGMA:g} sigma of the wider PSF, for its wings, which the "
+            "usual 21 px may cut."
+        )
+    else:
+        sentence, alternative = f"{kernel} as set or as it follows, for {sizes}.", free.kernelSize
+    return Choice("kernel", f"{size} px", size, f"{alternative:g} px", alternative, sentence)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.regions import SpatialModel
+from psfmatch._core import SpatialModelOptions
 
 __all__ = ["Choice", "Trial", "trimmedDifference"]
 
@@ -33,24 +33,30 @@ class Choice:
     alternativeFigure: float
     sentence: str
 
+    @classmethod
+    def between(cls, name: str, chosen: str, figures: Mapping[str, float], sentence: str) -> Choice:
+        """Return the choice of one of two that have a figure each."""
+        (other,) = figures.keys() - {chosen}
+        return cls(name, chosen, figures[chosen], other, figures[other], sentence)
+
 
 class Trial:
     """Models compared on one set of equations."""
 
     def __init__(self, system: _core.SpatialSystem) -> None:
         self.system = system
-        self._known: dict[SpatialModel, FloatArray | None] = {}
+        self._known: dict[SpatialModelOptions, FloatArray | None] = {}
 
-    def heldOut(self, model: SpatialModel) -> FloatArray | None:
+    def heldOut(self, model: SpatialModelOptions) -> FloatArray | None:
         """Return held-out chi-square (regions), or None for a model without solution."""
         if model not in self._known:
             try:
-                self._known[model] = self.system.heldOut(model.toCore())[2]
+                self._known[model] = self.system.heldOut(model)[2]
             except _core.NumericalError:
                 self._known[model] = None
         return self._known[model]
 
-    def best(self, models: Sequence[SpatialModel]) -> SpatialModel:
+    def best(self, models: Sequence[SpatialModelOptions]) -> SpatialModelOptions:
         """Return the first model that no later one beats."""
         chosen = next((model for model in models if self.heldOut(model) is not None), models[0])
         for model in models:
@@ -58,7 +64,7 @@ class Trial:
                 chosen = model
         return chosen
 
-    def climb(self, models: Sequence[SpatialModel], start: int = 0) -> SpatialModel:
+    def climb(self, models: Sequence[SpatialModelOptions], start: int = 0) -> SpatialModelOptions:
         """Return the model, of a sequence from the poorest to the richest, where a climb from `start` ends.
 
         Up while the next is better; if the first step is not, down while the richer one is no better than the next.
@@ -70,16 +76,16 @@ class Trial:
             place = start = place - 1
         return models[place]
 
-    def isBetter(self, model: SpatialModel, other: SpatialModel) -> bool:
+    def isBetter(self, model: SpatialModelOptions, other: SpatialModelOptions) -> bool:
         """Return whether a model's chi-square is lower than another's by half the error of the difference."""
         gain, error = self.gain(other, model)
         return gain > SIGNIFICANCE * error
 
-    def gain(self, first: SpatialModel, second: SpatialModel) -> tuple[float, float]:
+    def gain(self, first: SpatialModelOptions, second: SpatialModelOptions) -> tuple[float, float]:
         """Return by how much the second model's chi-square is lower, trimmed, and the error of that."""
         return trimmedDifference(self.heldOut(first), self.heldOut(second))
 
-    def judged(self, models: Sequence[SpatialModel]) -> list[SpatialModel]:
+    def judged(self, models: Sequence[SpatialModelOptions]) -> list[SpatialModelOptions]:
         """Return those of the models that have been tried."""
         return [model for model in models if model in self._known]
 

@@ -7,8 +7,8 @@ equations in the core while a fit goes on, `fit` is the whole way.
 """
 
 from psfmatch.regions.fit import RegionFit, fitRegions
-from psfmatch.regions.layout import RegionCells, makeRegions
-from psfmatch.regions.models import SpatialModel, usualModel
-from psfmatch.regions.state import RegionState
+from psfmatch.regions.layout import makeRegions
+from psfmatch.regions.models import usualModel
+from psfmatch.regions.state import RegionCells, RegionState
 
-__all__ = ["RegionCells", "RegionFit", "RegionState", "SpatialModel", "fitRegions", "makeRegions", "usualModel"]
+__all__ = ["RegionCells", "RegionFit", "RegionState", "fitRegions", "makeRegions", "usualModel"]

@@ -20,9 +20,8 @@ from psfmatch.config import KernelOptions
 from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.spatialFunction import makeSpatialFunction
-from psfmatch.regions.layout import RegionCells
-from psfmatch.regions.models import imagesOf, modelOf, usualModel
-from psfmatch.regions.state import RegionState, unsolved
+from psfmatch.regions.models import gaussianBasis, imagesOf, usualModel
+from psfmatch.regions.state import RegionCells, RegionState, unsolved
 from psfmatch.solutions import ResidualSummary
 from psfmatch.sourceTable import SourceTable
 
@@ -37,6 +36,7 @@ MIN_FOLLOWING = 0.4
 """Part of the regions that must be good: sources of two skies lie upon one another by chance."""
 MIN_GOOD_PART = 0.5
 """A region that keeps less than this part of its pixels is told as rejected."""
+NOT_SEEN = "the image to convolve does not show the light of the other. Check that both show the same sky, registered."
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +56,19 @@ class RegionFit:
     nPasses: int
 
 
-def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions, threads: int) -> RegionFit:
+def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions) -> RegionFit:
     """Fit kernel and background to all pixels of the regions.
 
     Parameters
     ----------
     cells
         Regions of `psfmatch.regions.makeRegions`. Their status, reason and residuals are set. Where the choice of the
-        model has begun the fit with the same basis, it goes on from there: the result is that of a fit from the
-        beginning, bit for bit.
+        model has begun the fit of the same regions with the same basis, it goes on from there: the result is that of a
+        fit from the beginning, bit for bit.
     basisList : (n, h, w)
     options
         Of the kernel. ``regions.firstDegrees`` are those of the first pass: what is rejected by it is rejected whatever
         has been chosen.
-    threads
-        Number of threads; the result does not depend on it.
 
     Raises
     ------
@@ -81,57 +79,49 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     """
     regions = cells.regionsToFit(options.nStarPerCell)
     _requireRegions(len(regions), options, "found")
-    fullBasis, images, firstImages = _joinedBasis(basisList, options)
-    model = modelOf(options, images)
-    state, cells.state = cells.state, None
-    if state is None or not np.array_equal(state.basisList, fullBasis):
-        state = cells.makeState(fullBasis, options, threads)
+    basis, first, model = _models(basisList, options, len(regions))
+    state = cells.state
+    if state is None or state.regions != regions or not np.array_equal(state.basisList, basis):
+        state = RegionState(cells, regions, basis, options)
+    cells.forget()
     if state.nPasses == 0:
-        first = model if firstImages is None else usualModel(firstImages, len(regions))
-        state.reject(state.judge(first), options.regions)
+        state.reject(first, options.regions)
     hasChanged = True
     while hasChanged and state.nPasses < options.regions.iterations:
-        hasChanged = state.reject(state.judge(model), options.regions)
+        hasChanged = state.reject(model, options.regions)
         log.debug("Pass %d: %.2f %% of the pixels rejected", state.nPasses, 100.0 * state.fit.rejectedFraction)
-    residuals = state.judge(model)
+    table = heldOutTable(state, state.judge(model))
     system = state.system(model.highestOrder)
     try:
-        solution = system.solve(model.toCore(), withCovariance=True)
+        solution = system.solve(model, withCovariance=True)
         gain = system.lightGain(solution)
     except _core.NumericalError as error:
         raise unsolved(error) from error
     if not gain > MIN_SIGNIFICANCE**2 + 2.0 * model.nParameters:
         raise KernelSolutionError(
             f"the kernel takes {gain:.3g} off a chi-square of {state.fit.equations.squares.sum():.3g} with "
-            f"{model.nParameters} parameters, no more than noise: the image to convolve does not show the light of the "
-            "other. Check that both show the same sky, registered.",
+            f"{model.nParameters} parameters, no more than noise: {NOT_SEEN}",
             nCandidates=len(regions),
         )
-    table = heldOutTable(state, residuals)
     usable = state.stamps.usableFraction
-    nGood = _settle(regions, usable, table)
+    nGood, nUsable = _settle(regions, usable, table), int((usable >= MIN_GOOD_PART).sum())
     _requireRegions(nGood, options, "left")
-    nUsable = int((usable >= MIN_GOOD_PART).sum())
     if nGood < MIN_FOLLOWING * nUsable:
         raise KernelSolutionError(
-            f"only {nGood} of {nUsable} regions keep half of their pixels, the others do not follow the kernel: the "
-            "image to convolve does not show the light of the other. Check that both show the same sky, registered.",
+            f"only {nGood} of {nUsable} regions keep half of their pixels, the others do not follow the kernel: "
+            f"{NOT_SEEN}",
             nCandidates=len(regions),
             nGood=nGood,
         )
-    kernelCovariance = backgroundCovariance = None
+    images, covariance, backgroundCovariance = list(model.images), None, None
     if options.calculateKernelUncertainty and solution.kernelCovariance is not None:
         p = solution.kernel.shape[1]
         parameters = (np.array(images)[:, None] * p + np.arange(p)).ravel()
-        kernelCovariance = solution.kernelCovariance[np.ix_(parameters, parameters)]
+        covariance = solution.kernelCovariance[np.ix_(parameters, parameters)]
         backgroundCovariance = solution.backgroundCovariance
     return RegionFit(
         LinearCombinationKernel(
-            basisList,
-            solution.kernel[list(images)],
-            options.spatialModelType,
-            frame=state.frame,
-            covariance=kernelCovariance,
+            basisList, solution.kernel[images], options.spatialModelType, frame=state.frame, covariance=covariance
         ),
         makeSpatialFunction(options.spatialModelType, solution.background, state.frame, backgroundCovariance),
         solution.conditionNumber,
@@ -140,6 +130,26 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
         table,
         state.nPasses,
     )
+
+
+def _models(
+    basisList: FloatArray, options: KernelOptions, nRegions: int
+) -> tuple[FloatArray, _core.SpatialModelOptions, _core.SpatialModelOptions]:
+    """Return a basis for all passes, the model of the first pass and that of the others, which is configured."""
+    basis, images = basisList, tuple(range(len(basisList)))
+    firstDegrees, degrees = options.regions.firstDegrees, options.alardDegGauss
+    if firstDegrees:
+        joined = tuple(max(pair) for pair in zip(firstDegrees, degrees, strict=True))
+        basis, images = gaussianBasis(basisList.shape[1], options.alardSigGauss, joined), imagesOf(degrees, joined)
+    model = _core.SpatialModelOptions(
+        images,
+        options.spatialKernelOrder,
+        options.spatialBgOrder if options.fitForBackground else 0,
+        options.regions.shapeScale,
+        options.regions.variationScale,
+        options.regions.widthScale,
+    )
+    return basis, usualModel(imagesOf(firstDegrees, joined), nRegions) if firstDegrees else model, model
 
 
 def heldOutTable(state: RegionState, residuals: _core.RegionResiduals) -> SourceTable:
@@ -151,18 +161,6 @@ def heldOutTable(state: RegionState, residuals: _core.RegionResiduals) -> Source
     summary = residuals.summary(state.fit.rejected)
     names = ("signal", "mean", "rms", "chiSquare", "nPixels", "keptFraction")
     return SourceTable({"x": state.x, "y": state.y, **{name: getattr(summary, name) for name in names}})
-
-
-def _joinedBasis(
-    basisList: FloatArray, options: KernelOptions
-) -> tuple[FloatArray, tuple[int, ...], tuple[int, ...] | None]:
-    """Return a basis for the first pass and all others, with the images of both; None: the first is as all others."""
-    first, degrees = options.regions.firstDegrees, options.alardDegGauss
-    if not first:
-        return basisList, tuple(range(len(basisList))), None
-    joined = tuple(max(pair) for pair in zip(first, degrees, strict=True))
-    raw = _core.makeAlardLuptonBasis(basisList.shape[1] // 2, options.alardSigGauss, joined, hermite=True)
-    return _core.renormalizeBasis(raw), imagesOf(degrees, joined), imagesOf(first, joined)
 
 
 def _settle(regions: Sequence[KernelCandidate], usableFraction: FloatArray, table: SourceTable) -> int:

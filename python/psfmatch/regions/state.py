@@ -1,63 +1,91 @@
-"""Regions with their weights and equations while a fit goes on; all pixels and matrices are the core's."""
+"""Regions, and their weights and equations while a fit goes on; all pixels and matrices are the core's."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import KernelOptions, RegionOptions
 from psfmatch.errors import KernelSolutionError
-from psfmatch.exposure import Box, MaskedImage
+from psfmatch.exposure import MaskedImage
 from psfmatch.kernels.spatialFunction import coreFunction, frameOf
-from psfmatch.regions.models import SpatialModel
 from psfmatch.visitors import stampTuple
 
-__all__ = ["RegionState", "foldsOf", "readStamps", "unsolved"]
+__all__ = ["RegionCells", "RegionState", "unsolved"]
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
-N_FOLDS = 8
-FEW_REGIONS = 12
-"""Up to so many regions are each withheld alone."""
-FOLD_BLOCK = 128
-"""Side (pixels) of the blocks that share a fold: neighbouring regions overlap and must not vouch for each other."""
+class RegionCells(SpatialCellSet):
+    """Regions in cells.
+
+    template, science : the image to convolve and the image to match, on one grid; options : of the kernel, that they
+    were laid out with; kernelSize : pixels; nOutside : sources too close to the edge for a region; state : of a fit
+    that has begun on them.
+    """
+
+    def __init__(
+        self, template: MaskedImage, science: MaskedImage, options: KernelOptions, kernelSize: int, threads: int
+    ) -> None:
+        super().__init__(science.getBBox(), options.sizeCellX, options.sizeCellY)
+        self.template, self.science, self.options = template, science, options
+        self.kernelSize, self.threads = kernelSize, threads
+        self.nOutside = 0
+        self.state: RegionState | None = None
+        self._read: tuple[list[KernelCandidate], _core.RegionStamps] | None = None
+
+    def regionsToFit(self, nPerCell: int) -> list[KernelCandidate]:
+        """Return the best `nPerCell` regions of each cell that are not BAD, in the sequence of their places."""
+        return sorted(self.activeCandidates(nPerCell), key=lambda candidate: candidate.id)
+
+    def stampsOf(self, regions: list[KernelCandidate]) -> _core.RegionStamps:
+        """Return the pixels of some regions in the core; of the same ones they are read once."""
+        if self._read is None or self._read[0] != regions:
+            x, y = (np.array([getattr(region, axis) for region in regions], dtype=np.int64) for axis in ("x", "y"))
+            template, science = (stampTuple(each, self.options.badPlanes()) for each in (self.template, self.science))
+            stamps = _core.RegionStamps(
+                template,
+                science,
+                x - self.bbox.x0,
+                y - self.bbox.y0,
+                self.options.regions.halfWidth,
+                self.kernelSize,
+                self.kernelSize,
+                saturatedBits=self.template.mask.getPlaneBitMask(("SAT",), ignoreMissing=True),
+                nThreads=self.threads,
+            )
+            self._read = regions, stamps
+        return self._read[1]
+
+    def forget(self) -> None:
+        """Keep neither a state nor any pixel in the core."""
+        self.state = self._read = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "state": None, "_read": None}
 
 
 class RegionState:
-    """Regions with their weights and equations while a fit goes on.
+    """Some regions of the cells with their weights, and their equations for a basis (n, h, w), while a fit goes on.
 
-    Parameters
-    ----------
-    stamps
-        Of `readStamps`.
-    x, y : (regions,)
-        Middles of the regions, parent pixels.
-    basisList : (n, h, w)
-    bbox
-        The box over which kernel and background vary.
-    options
-        Of the kernel: spatial model, expected norm.
-    threads
-        Number of threads; the result does not depend on it.
+    x, y : (regions,) middles, parent pixels; folds : (regions,) which are withheld together; kernelNorm : expected.
     """
 
     def __init__(
         self,
-        stamps: _core.RegionStamps,
-        x: IntArray,
-        y: IntArray,
-        basisList: FloatArray,
-        bbox: Box,
+        cells: RegionCells,
+        regions: list[KernelCandidate],
+        basisList: npt.NDArray[np.float64],
         options: KernelOptions,
-        threads: int,
     ) -> None:
-        self.stamps, self.x, self.y = stamps, x.astype(np.float64), y.astype(np.float64)
-        self.basisList, self.frame, self.threads = basisList, frameOf(bbox), threads
+        self.regions, self.stamps, self.basisList = regions, cells.stampsOf(regions), basisList
+        self.x, self.y = (np.array([getattr(region, axis) for region in regions]) for axis in ("x", "y"))
+        self.folds = _core.regionFolds(self.x, self.y)
         self.modelType, self.kernelNorm = options.spatialModelType, options.regions.kernelNorm
-        self.folds = foldsOf(self.x, self.y)
-        self.fit = _core.RegionFit(stamps, _core.PreparedBasis(basisList), nThreads=threads)
+        self.frame, self.threads = frameOf(cells.bbox), cells.threads
+        self.fit = _core.RegionFit(self.stamps, _core.PreparedBasis(basisList), nThreads=self.threads)
         self.nPasses = 0
 
     def __len__(self) -> int:
@@ -76,72 +104,25 @@ class RegionState:
             nThreads=self.threads,
         )
 
-    def judge(self, model: SpatialModel) -> _core.RegionResiduals:
-        """Return the residuals of every region under the solution from the other folds.
-
-        Raises
-        ------
-        KernelSolutionError
-            If there is no solution.
-        """
+    def judge(self, model: _core.SpatialModelOptions) -> _core.RegionResiduals:
+        """Return the residuals of every region under the solution from the other folds; KernelSolutionError if none."""
         try:
-            coefficients, backgrounds, _ = self.system(model.highestOrder).heldOut(model.toCore())
+            coefficients, backgrounds, _ = self.system(model.highestOrder).heldOut(model)
         except _core.NumericalError as error:
             raise unsolved(error) from error
         return self.fit.judge(coefficients, backgrounds, nThreads=self.threads)
 
-    def reject(self, residuals: _core.RegionResiduals, options: RegionOptions) -> bool:
-        """Reject the pixels that a held-out model cannot explain, and weigh the others anew; return if it changed."""
+    def reject(self, model: _core.SpatialModelOptions, options: RegionOptions) -> bool:
+        """Reject pixels that the held-out model cannot explain, weigh the others anew; return if the pixels changed."""
         self.nPasses += 1
-        rejected = (
-            _core.findOutliers(residuals, threshold=options.threshold, growth=options.growth, nThreads=self.threads)
-            if options.rejectPixels
-            else None
-        )
+        residuals, rejected = self.judge(model), None
+        if options.rejectPixels:
+            rejected = _core.findOutliers(
+                residuals, threshold=options.threshold, growth=options.growth, nThreads=self.threads
+            )
         return self.fit.reweigh(residuals, rejected, nThreads=self.threads)
 
 
 def unsolved(error: Exception) -> KernelSolutionError:
     """Return the error that tells of a system without solution."""
     return KernelSolutionError(f"{error}. Try lower spatial orders, or more stars.")
-
-
-def readStamps(
-    template: MaskedImage,
-    science: MaskedImage,
-    x: IntArray,
-    y: IntArray,
-    kernelSize: int,
-    options: KernelOptions,
-    threads: int,
-) -> _core.RegionStamps:
-    """Cut the regions about middle pixels x, y (parent) out of both images, for kernels of `kernelSize` pixels."""
-    x0, y0 = science.xy0
-    return _core.RegionStamps(
-        stampTuple(template, options.badPlanes()),
-        stampTuple(science, options.badPlanes()),
-        x - x0,
-        y - y0,
-        options.regions.halfWidth,
-        kernelSize,
-        kernelSize,
-        saturatedBits=template.mask.getPlaneBitMask(("SAT",), ignoreMissing=True),
-        nThreads=threads,
-    )
-
-
-def foldsOf(x: FloatArray, y: FloatArray) -> IntArray:
-    """Return the fold (0 to 7) of each region: blocks of the field, neighbours apart; of a dozen regions, each its own.
-
-    Few regions are each withheld alone: without an eighth of them nothing would be left to fit.
-    """
-    if x.size <= FEW_REGIONS:
-        return np.arange(x.size)
-    block = (x // FOLD_BLOCK).astype(np.int64), (y // FOLD_BLOCK).astype(np.int64)
-    folds: IntArray = (block[0] + 3 * block[1]) % N_FOLDS
-    counts = np.bincount(folds, minlength=N_FOLDS)
-    if counts.min() == 0 or counts.max() > 0.5 * x.size:
-        order = np.lexsort((x, y))
-        folds = np.empty(x.size, dtype=np.int64)
-        folds[order] = np.arange(x.size) % N_FOLDS
-    return folds

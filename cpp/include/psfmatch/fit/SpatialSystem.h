@@ -10,6 +10,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <limits>
 #include <vector>
 
@@ -30,6 +31,10 @@ struct SpatialModelOptions {
     double shapeScale = 0.0;      // of the kernel's shape
     double variationScale = 0.0;  // of its variation over the field in any way
     double widthScale = 0.0;      // of that with its width, added in quadrature
+
+    [[nodiscard]] int highestOrder() const { return std::max(kernelOrder, backgroundOrder); }
+    [[nodiscard]] Index nParameters() const;  // free numbers
+    friend bool operator==(SpatialModelOptions const&, SpatialModelOptions const&) = default;
 };
 
 struct SpatialSolution {
