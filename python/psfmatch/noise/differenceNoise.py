@@ -10,8 +10,6 @@ tells how far a residual there can be trusted, and does not average out as noise
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -80,7 +78,6 @@ def kernelUncertaintyPlane(
     correction: LinearCombinationKernel | None = None,
     scale: float = 1.0,
     minShare: float = 0.01,
-    badPlanes: Iterable[str] = DEFAULT_BAD_PLANES,
     threads: int | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the variance of the difference that comes from the uncertainty of the kernel.
@@ -101,8 +98,6 @@ def kernelUncertaintyPlane(
     minShare
         Tiles of 32 pixels in which the term does not exceed this share of the variance, judged by their light and by
         what the kernel's errors make of the brightest sources, are zero.
-    badPlanes
-        Planes whose pixels of `convolved` do not count.
     threads
         Number of threads; the result does not depend on it.
 
@@ -129,7 +124,7 @@ def kernelUncertaintyPlane(
             otherShape=variance.shape,
         )
     return _core.kernelUncertainty(
-        stampTuple(convolved, badPlanes),
+        stampTuple(convolved, DEFAULT_BAD_PLANES),
         variance,
         kernel.basis,
         kernel.scaledParameters,
