@@ -19,11 +19,6 @@ namespace {
 using PositionArray = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
 using FlagArray = py::array_t<bool, py::array::c_style | py::array::forcecast>;
 
-MaskedImageView wholeImage(StampTuple const& image) {
-    auto const& [pixels, variance, mask, bits] = image;
-    return maskedViewOf(pixels, variance, mask);
-}
-
 std::span<std::int64_t const> positionsOf(PositionArray const& array, char const* name) {
     if (array.ndim() != 1) {
         throw py::value_error(std::string(name) + " has " + std::to_string(array.ndim()) + " dimensions, must have 1");
@@ -65,8 +60,8 @@ std::shared_ptr<RegionStamps> readStamps(StampTuple const& templateImage, StampT
                                          PositionArray const& x, PositionArray const& y, Index halfWidth,
                                          Index kernelHeight, Index kernelWidth, MaskPixel saturatedBits,
                                          Index growTemplateBad, int nThreads) {
-    MaskedImageView const templateView = wholeImage(templateImage);
-    MaskedImageView const scienceView = wholeImage(science);
+    MaskedImageView const templateView = viewsOf(templateImage);
+    MaskedImageView const scienceView = viewsOf(science);
     auto const xs = positionsOf(x, "x");
     auto const ys = positionsOf(y, "y");
     RegionStampControl const control{
@@ -112,7 +107,7 @@ void bindStamps(py::module_& module) {
     module.def(
         "tilePlaces",
         [](StampTuple const& image, Index halfWidth, Index margin, Index maxTiles, int nThreads) {
-            MaskedImageView const view = wholeImage(image);
+            MaskedImageView const view = viewsOf(image);
             auto const execution = interruptible(nThreads);
             RegionPlaces places;
             {

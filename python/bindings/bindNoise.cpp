@@ -6,6 +6,7 @@
 #include "psfmatch/image/CellGrid.h"
 #include "psfmatch/kernel/KernelUncertainty.h"
 #include "psfmatch/kernel/NoiseCovariance.h"
+#include "stampPair.h"
 
 namespace psfmatch::python {
 
@@ -90,11 +91,10 @@ void bindNoise(py::module_& module) {
         py::arg("weights"), py::arg("variance"), py::kw_only(), py::arg("row"), py::arg("column"), py::arg("maxLag"));
     module.def(
         "kernelUncertainty",
-        [](py::array const& image, py::array const& variance, py::array const& mask, py::array const& noise,
-           DoubleArray const& basis, DoubleArray const& parameters, SpatialFunction const& spatial,
-           DoubleArray const& covariance, py::object const& correction, Index x0, Index y0, MaskPixel badBits,
-           double divisor, double minShare, int nThreads) {
-            MaskedImageView const view = maskedViewOf(image, variance, mask);
+        [](StampTuple const& image, py::array const& noise, DoubleArray const& basis, DoubleArray const& parameters,
+           SpatialFunction const& spatial, DoubleArray const& covariance, py::object const& correction, Index x0,
+           Index y0, double divisor, double minShare, int nThreads) {
+            MaskedImageView const view = viewsOf(image);
             auto const differenceVariance = viewOf<float>(noise, "noise");
             LinearCombinationKernel const kernel = kernelOf(basis, parameters, spatial);
             Eigen::MatrixXd const errors = matrixOf(covariance, "covariance");
@@ -104,7 +104,7 @@ void bindNoise(py::module_& module) {
                     correction.cast<std::tuple<DoubleArray, DoubleArray, SpatialFunction>>();
                 phi = kernelOf(images, weights, function);
             }
-            KernelUncertaintyControl const control{badBits, divisor, minShare};
+            KernelUncertaintyControl const control{badBitsOf(image), divisor, minShare};
             auto const execution = interruptible(nThreads);
             OwnedImage<float> const plane = withoutLock([&] {
                 return kernelUncertainty(view, differenceVariance, kernel, errors,
@@ -114,10 +114,9 @@ void bindNoise(py::module_& module) {
             std::copy_n(plane.data(), plane.size(), array.mutable_data());
             return array;
         },
-        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("noise"), py::arg("basis"),
-        py::arg("parameters"), py::arg("spatial"), py::arg("covariance"), py::arg("correction"), py::arg("x0"),
-        py::arg("y0"), py::kw_only(), py::arg("badBits"), py::arg("divisor"), py::arg("minShare"),
-        py::arg("nThreads") = 1);
+        py::arg("image"), py::arg("noise"), py::arg("basis"), py::arg("parameters"), py::arg("spatial"),
+        py::arg("covariance"), py::arg("correction"), py::arg("x0"), py::arg("y0"), py::kw_only(), py::arg("divisor"),
+        py::arg("minShare"), py::arg("nThreads") = 1);
 }
 
 }  // namespace psfmatch::python

@@ -1,7 +1,8 @@
 #include <pybind11/stl.h>
 
 #include <array>
-#include <tuple>
+#include <cmath>
+#include <optional>
 
 #include "arrays.h"
 #include "module.h"
@@ -12,6 +13,7 @@
 #include "psfmatch/image/SkyNoise.h"
 #include "psfmatch/image/SourceResiduals.h"
 #include "psfmatch/image/WindowedCentroid.h"
+#include "stampPair.h"
 
 namespace psfmatch::python {
 
@@ -132,44 +134,28 @@ void bindBlankSky(py::module_& module) {
             py::arg("minPixels"));
     module.def(
         "findBlankSky",
-        [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits, Index maxPixels,
-           int nThreads) {
-            auto const view = maskedViewOf(image, variance, mask);
+        [](StampTuple const& image, std::optional<StampTuple> const& subtrahend, Index maxPixels, int nThreads) {
+            auto const view = viewsOf(image);
+            auto const other = viewsOf(subtrahend.value_or(image));
             auto const execution = interruptible(nThreads);
             BlankSkyControl control;
             control.maxPixels = maxPixels;
-            py::gil_scoped_release const release;
-            return findBlankSky(view, badBits, control, execution);
+            return withoutLock([&] {
+                return subtrahend
+                           ? findBlankSky(view, badBitsOf(image), other, badBitsOf(*subtrahend), control, execution)
+                           : findBlankSky(view, badBitsOf(image), control, execution);
+            });
         },
-        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::kw_only(),
+        py::arg("image"), py::arg("subtrahend") = py::none(), py::kw_only(),
         py::arg("maxPixels") = BlankSkyControl{}.maxPixels, py::arg("nThreads") = 1);
     module.def(
         "blankSkyAt",
-        [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,
-           BlankSky const& where, int nThreads) {
-            auto const view = maskedViewOf(image, variance, mask);
+        [](StampTuple const& image, BlankSky const& where, int nThreads) {
+            auto const view = viewsOf(image);
             auto const execution = interruptible(nThreads);
-            py::gil_scoped_release const release;
-            return blankSkyAt(view, badBits, where, {}, execution);
+            return withoutLock([&] { return blankSkyAt(view, badBitsOf(image), where, {}, execution); });
         },
-        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::arg("where"), py::kw_only(),
-        py::arg("nThreads") = 1);
-    module.def(
-        "findBlankSkyOfDifference",
-        [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,
-           py::array const& otherImage, py::array const& otherVariance, py::array const& otherMask, MaskPixel otherBits,
-           Index maxPixels, int nThreads) {
-            auto const view = maskedViewOf(image, variance, mask);
-            auto const other = maskedViewOf(otherImage, otherVariance, otherMask);
-            auto const execution = interruptible(nThreads);
-            BlankSkyControl control;
-            control.maxPixels = maxPixels;
-            py::gil_scoped_release const release;
-            return findBlankSky(view, badBits, other, otherBits, control, execution);
-        },
-        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::arg("otherImage"),
-        py::arg("otherVariance"), py::arg("otherMask"), py::arg("otherBits"), py::kw_only(),
-        py::arg("maxPixels") = BlankSkyControl{}.maxPixels, py::arg("nThreads") = 1);
+        py::arg("image"), py::arg("where"), py::kw_only(), py::arg("nThreads") = 1);
     module.def(
         "leastSquares",
         [](DoubleArray const& terms, DoubleArray const& values, DoubleArray const& errors) {
@@ -250,53 +236,73 @@ void bindSaturation(py::module_& module) {
         py::arg("mask"), py::kw_only(), py::arg("nThreads") = 1);
 }
 
+// The figures of both, by the names that `Quality` has for them.
+py::dict dictOf(SkyNoise const& sky, SourceFigures const& sources) {
+    py::dict figures;
+    figures["nSkyPixels"] = sky.nSkyPixels;
+    figures["noiseRobustStdev"] = sky.noiseRobustStdev;
+    figures["noiseMedian"] = sky.noiseMedian;
+    figures["skyLevel"] = sky.skyLevel;
+    figures["outlierFraction"] = sky.outlierFraction;
+    figures["lag1"] = sky.lag1;
+    figures["pixelNoise"] = sky.pixelNoise;
+    figures["maskedFraction"] = sky.maskedFraction;
+    figures["coverage"] = sky.coverage;
+    figures["nSources"] = sources.nSources;
+    figures["nRemaining"] = sources.nRemaining;
+    figures["remainingFraction"] = sources.remainingFraction;
+    figures["saturatedFraction"] = sources.saturatedFraction;
+    figures["sourceRobust"] = sources.sourceRobust;
+    figures["sourcePlain"] = sources.sourcePlain;
+    figures["worstRegion"] = sources.worstRegion;
+    figures["badSourceFraction"] = sources.badSourceFraction;
+    figures["fluxMean"] = sources.fluxMean;
+    figures["fluxMeanSize"] = sources.fluxMeanSize;
+    figures["fluxScatter"] = sources.fluxScatter;
+    figures["fluxError"] = sources.fluxError;
+    figures["footprintRatioMean"] = sources.footprintRatioMean;
+    figures["footprintRatioStdev"] = sources.footprintRatioStdev;
+    figures["chiSquareByFlux"] = py::tuple(py::cast(sources.chiSquareByFlux));
+    return figures;
+}
+
 void bindQuality(py::module_& module) {
-    py::class_<SkyNoise>(module, "SkyNoise")
-        .def_readonly("nPixels", &SkyNoise::nPixels)
-        .def_readonly("robust", &SkyNoise::robust)
-        .def_readonly("median", &SkyNoise::median)
-        .def_readonly("level", &SkyNoise::level)
-        .def_readonly("outlierFraction", &SkyNoise::outlierFraction)
-        .def_readonly("lag1", &SkyNoise::lag1)
-        .def_readonly("absolute", &SkyNoise::absolute)
-        .def_readonly("sigma", &SkyNoise::sigma)
-        .def_readonly("maskedFraction", &SkyNoise::maskedFraction)
-        .def_readonly("noDataFraction", &SkyNoise::noDataFraction);
-    py::class_<SourceFigures>(module, "SourceFigures")
-        .def_readonly("nSources", &SourceFigures::nSources)
-        .def_readonly("nRemaining", &SourceFigures::nRemaining)
-        .def_readonly("saturatedFraction", &SourceFigures::saturatedFraction)
-        .def_readonly("robust", &SourceFigures::robust)
-        .def_readonly("plain", &SourceFigures::plain)
-        .def_readonly("worstRegion", &SourceFigures::worstRegion)
-        .def_readonly("badFraction", &SourceFigures::badFraction)
-        .def_readonly("fluxMean", &SourceFigures::fluxMean)
-        .def_readonly("fluxScatter", &SourceFigures::fluxScatter)
-        .def_readonly("fluxError", &SourceFigures::fluxError)
-        .def_readonly("footprintRatioMean", &SourceFigures::footprintRatioMean)
-        .def_readonly("footprintRatioStdev", &SourceFigures::footprintRatioStdev)
-        .def_readonly("chiSquareByFlux", &SourceFigures::chiSquareByFlux);
     module.def(
-        "skyNoise",
-        [](py::array const& image, py::array const& variance, py::array const& mask, py::array const& templateImage,
-           py::array const& scienceImage, MaskPixel badBits, MaskPixel noData, MaskPixel edge, int nThreads) {
-            auto const difference = maskedViewOf(image, variance, mask);
-            auto const before = viewOf<float>(templateImage, "templateImage");
-            auto const other = viewOf<float>(scienceImage, "scienceImage");
+        "differenceFigures",
+        [](StampTuple const& difference, StampTuple const& templateImage, StampTuple const& scienceImage,
+           MaskPixel noData, MaskPixel edge, std::array<MaskPixel, 2> const& saturated, double kernelSum,
+           int nThreads) {
+            auto const view = viewsOf(difference);
+            std::array<MaskedImageView, 2> const images{viewsOf(templateImage), viewsOf(scienceImage)};
+            SkyNoiseControl skyControl;
+            skyControl.badBits = badBitsOf(difference);
+            skyControl.noData = noData;
+            skyControl.edge = edge;
+            SourceResidualsControl sourceControl;
+            sourceControl.badBits = badBitsOf(difference);
+            std::array<PeaksControl, 2> peaksControls;
+            peaksControls[0].badBits = badBitsOf(templateImage);
+            peaksControls[1].badBits = badBitsOf(scienceImage);
             auto const execution = interruptible(nThreads);
-            SkyNoiseControl control;
-            control.badBits = badBits;
-            control.noData = noData;
-            control.edge = edge;
-            SkyNoise found;
-            {
-                py::gil_scoped_release const release;
-                found = skyNoise(difference, before, other, control, execution);
-            }
-            return found;
+            SkyNoise sky;
+            SourceFigures sources;
+            withoutLock([&] {
+                sky = skyNoise(view, images[0].image, images[1].image, skyControl, execution);
+                std::array<Peaks, 2> peaks;
+                for (std::size_t i = 0; i < 2; ++i) {
+                    peaksControls[i].saturated = saturated[i];
+                    peaks[i] = findPeaks(images[i], peaksControls[i], execution);
+                }
+                auto const residuals = sourceResiduals(view, images[0].image, images[1].image, peaks[0], peaks[1],
+                                                       kernelSum, sourceControl, execution);
+                sources = figuresOf(residuals, std::isnan(sky.skyAbsolute) ? 0.0 : sky.skyAbsolute, view.image.rows(),
+                                    view.image.cols(), {});
+                sources.saturatedFraction = std::max(peaks[0].saturatedFraction, peaks[1].saturatedFraction);
+            });
+            return dictOf(sky, sources);
         },
-        py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("templateImage"), py::arg("scienceImage"),
-        py::kw_only(), py::arg("badBits"), py::arg("noData"), py::arg("edge"), py::arg("nThreads") = 1);
+        py::arg("difference"), py::arg("template"), py::arg("science"), py::kw_only(), py::arg("noData"),
+        py::arg("edge"), py::arg("saturated"), py::arg("kernelSum"), py::arg("nThreads") = 1);
     module.def(
         "pullNoise",
         [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits, Index step) {
@@ -309,35 +315,6 @@ void bindQuality(py::module_& module) {
             return py::make_tuple(found.sigma, found.median, found.nPixels);
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::kw_only(), py::arg("step") = 1);
-    module.def(
-        "sourceFigures",
-        [](std::tuple<py::array, py::array, py::array> const& difference,
-           std::tuple<py::array, py::array, py::array> const& templatePlanes,
-           std::tuple<py::array, py::array, py::array> const& sciencePlanes, std::array<MaskPixel, 3> const& badBits,
-           std::array<MaskPixel, 2> const& saturated, double kernelSum, double skyAbsolute, int nThreads) {
-            auto const view = std::apply(maskedViewOf, difference);
-            std::array<MaskedImageView, 2> const images{std::apply(maskedViewOf, templatePlanes),
-                                                        std::apply(maskedViewOf, sciencePlanes)};
-            auto const execution = interruptible(nThreads);
-            return withoutLock([&] {
-                std::array<Peaks, 2> peaks;
-                for (std::size_t i = 0; i < 2; ++i) {
-                    PeaksControl control;
-                    control.badBits = badBits[i + 1];
-                    control.saturated = saturated[i];
-                    peaks[i] = findPeaks(images[i], control, execution);
-                }
-                SourceResidualsControl control;
-                control.badBits = badBits[0];
-                auto const sources = sourceResiduals(view, images[0].image, images[1].image, peaks[0], peaks[1],
-                                                     kernelSum, control, execution);
-                SourceFigures found = figuresOf(sources, skyAbsolute, view.image.rows(), view.image.cols(), {});
-                found.saturatedFraction = std::max(peaks[0].saturatedFraction, peaks[1].saturatedFraction);
-                return found;
-            });
-        },
-        py::arg("difference"), py::arg("template"), py::arg("science"), py::kw_only(), py::arg("badBits"),
-        py::arg("saturated"), py::arg("kernelSum"), py::arg("skyAbsolute"), py::arg("nThreads") = 1);
     module.def(
         "windowedCentroid",
         [](DoubleArray const& stamp, double sigma, int nPasses) {

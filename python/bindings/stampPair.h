@@ -12,6 +12,14 @@ namespace psfmatch::python {
 // image, variance, mask, bits of the bad planes in that mask
 using StampTuple = std::tuple<py::array, py::array, py::array, MaskPixel>;
 
+inline MaskedImageView viewsOf(StampTuple const& stamp) {
+    return maskedViewOf(std::get<0>(stamp), std::get<1>(stamp), std::get<2>(stamp));
+}
+
+inline MaskPixel badBitsOf(StampTuple const& stamp) {
+    return std::get<3>(stamp);
+}
+
 // A candidate's stamps as the core sees them, checked once for all passes, and the arrays that hold their pixels.
 struct StampPair {
     StampPair(StampTuple templateTuple, StampTuple scienceTuple)
@@ -19,14 +27,8 @@ struct StampPair {
 
     StampTuple templateArrays;
     StampTuple scienceArrays;
-    CandidateStamp view = viewsOf(templateArrays, scienceArrays);
-
-private:
-    static CandidateStamp viewsOf(StampTuple const& templateTuple, StampTuple const& scienceTuple) {
-        auto const& [tImage, tVariance, tMask, tBits] = templateTuple;
-        auto const& [sImage, sVariance, sMask, sBits] = scienceTuple;
-        return {maskedViewOf(tImage, tVariance, tMask), maskedViewOf(sImage, sVariance, sMask), tBits, sBits};
-    }
+    CandidateStamp view{viewsOf(templateArrays), viewsOf(scienceArrays), badBitsOf(templateArrays),
+                        badBitsOf(scienceArrays)};
 };
 
 inline std::vector<CandidateStamp> stampsOf(std::vector<StampPair const*> const& pairs) {

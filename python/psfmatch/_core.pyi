@@ -682,36 +682,9 @@ class BlankSky:
     def cellMeans(self, minPixels: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]: ...
 
 def findBlankSky(
-    image: npt.NDArray[np.float32],
-    variance: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.int32],
-    badBits: int,
-    *,
-    maxPixels: int = 300_000,
-    nThreads: int = 1,
+    image: StampTuple, subtrahend: StampTuple | None = None, *, maxPixels: int = 300_000, nThreads: int = 1
 ) -> BlankSky: ...
-def blankSkyAt(
-    image: npt.NDArray[np.float32],
-    variance: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.int32],
-    badBits: int,
-    where: BlankSky,
-    *,
-    nThreads: int = 1,
-) -> BlankSky: ...
-def findBlankSkyOfDifference(
-    image: npt.NDArray[np.float32],
-    variance: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.int32],
-    badBits: int,
-    otherImage: npt.NDArray[np.float32],
-    otherVariance: npt.NDArray[np.float32],
-    otherMask: npt.NDArray[np.int32],
-    otherBits: int,
-    *,
-    maxPixels: int = 300_000,
-    nThreads: int = 1,
-) -> BlankSky: ...
+def blankSkyAt(image: StampTuple, where: BlankSky, *, nThreads: int = 1) -> BlankSky: ...
 def leastSquares(
     terms: npt.ArrayLike, values: npt.ArrayLike, errors: npt.ArrayLike
 ) -> tuple[FloatArray, FloatArray]: ...
@@ -788,9 +761,7 @@ def noiseCovariance(
     weights: npt.ArrayLike, variance: npt.NDArray[np.float32], *, row: int, column: int, maxLag: int
 ) -> FloatArray: ...
 def kernelUncertainty(
-    image: npt.NDArray[np.float32],
-    variance: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.int32],
+    image: StampTuple,
     noise: npt.NDArray[np.float32],
     basis: npt.ArrayLike,
     parameters: npt.ArrayLike,
@@ -800,74 +771,21 @@ def kernelUncertainty(
     x0: int,
     y0: int,
     *,
-    badBits: int,
     divisor: float,
     minShare: float,
     nThreads: int = 1,
 ) -> npt.NDArray[np.float32]: ...
-
-class SkyNoise:
-    @property
-    def nPixels(self) -> int: ...
-    @property
-    def robust(self) -> float: ...
-    @property
-    def median(self) -> float: ...
-    @property
-    def level(self) -> float: ...
-    @property
-    def outlierFraction(self) -> float: ...
-    @property
-    def lag1(self) -> float: ...
-    @property
-    def absolute(self) -> float: ...
-    @property
-    def sigma(self) -> float: ...
-    @property
-    def maskedFraction(self) -> float: ...
-    @property
-    def noDataFraction(self) -> float: ...
-
-class SourceFigures:
-    @property
-    def nSources(self) -> int: ...
-    @property
-    def nRemaining(self) -> int: ...
-    @property
-    def saturatedFraction(self) -> float: ...
-    @property
-    def robust(self) -> float: ...
-    @property
-    def plain(self) -> float: ...
-    @property
-    def worstRegion(self) -> float: ...
-    @property
-    def badFraction(self) -> float: ...
-    @property
-    def fluxMean(self) -> float: ...
-    @property
-    def fluxScatter(self) -> float: ...
-    @property
-    def fluxError(self) -> float: ...
-    @property
-    def footprintRatioMean(self) -> float: ...
-    @property
-    def footprintRatioStdev(self) -> float: ...
-    @property
-    def chiSquareByFlux(self) -> list[tuple[float, float, int, float]]: ...
-
-def skyNoise(
-    image: npt.NDArray[np.float32],
-    variance: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.int32],
-    templateImage: npt.NDArray[np.float32],
-    scienceImage: npt.NDArray[np.float32],
+def differenceFigures(
+    difference: StampTuple,
+    template: StampTuple,
+    science: StampTuple,
     *,
-    badBits: int,
     noData: int,
     edge: int,
+    saturated: Sequence[int],
+    kernelSum: float,
     nThreads: int = 1,
-) -> SkyNoise: ...
+) -> dict[str, Any]: ...
 def pullNoise(
     image: npt.NDArray[np.float32],
     variance: npt.NDArray[np.float32],
@@ -876,17 +794,6 @@ def pullNoise(
     *,
     step: int = 1,
 ) -> tuple[float, float, int]: ...
-def sourceFigures(
-    difference: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]],
-    template: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]],
-    science: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]],
-    *,
-    badBits: Sequence[int],
-    saturated: Sequence[int],
-    kernelSum: float,
-    skyAbsolute: float,
-    nThreads: int = 1,
-) -> SourceFigures: ...
 def windowedCentroid(stamp: npt.ArrayLike, *, sigma: float, nPasses: int) -> tuple[float, float]: ...
 
 # --- sources: stars, moments

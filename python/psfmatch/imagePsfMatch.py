@@ -14,7 +14,7 @@ from psfmatch import displays
 from psfmatch.cells import SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.later import laterClass, laterNames
-from psfmatch.noise.differentialBackground import refineBackground
+from psfmatch.noise.blankSky import refineBackground
 from psfmatch.recipe import edgeHandlingOf, warperOf
 from psfmatch.regions import RegionCells, makeRegions
 from psfmatch.selection import buildCellSet, isFinishedList

@@ -88,16 +88,16 @@ TEST_CASE("the sky of one cell by definition") {
     }
     auto const n = static_cast<double>(pulls.size());
     double const robust = 1.4826 * median(deviations);
-    CHECK(found.nPixels == static_cast<Index>(pulls.size()));
-    CHECK(found.robust == doctest::Approx(robust).epsilon(1e-6));
-    CHECK(found.median == doctest::Approx(middle).epsilon(1e-6));
+    CHECK(found.nSkyPixels == static_cast<Index>(pulls.size()));
+    CHECK(found.noiseRobustStdev == doctest::Approx(robust).epsilon(1e-6));
+    CHECK(found.noiseMedian == doctest::Approx(middle).epsilon(1e-6));
     double const expected = 0.5 * 3.14159265358979 / n * robust * robust;
-    CHECK(found.level == doctest::Approx(std::sqrt(std::max(middle * middle - expected, 0.0))).epsilon(1e-5));
-    CHECK(found.absolute == doctest::Approx(absolute / n).epsilon(1e-6));
-    CHECK(found.sigma == 2.0);
+    CHECK(found.skyLevel == doctest::Approx(std::sqrt(std::max(middle * middle - expected, 0.0))).epsilon(1e-5));
+    CHECK(found.skyAbsolute == doctest::Approx(absolute / n).epsilon(1e-6));
+    CHECK(found.pixelNoise == 2.0);
     CHECK(found.outlierFraction == doctest::Approx(3.0 / nUsable).epsilon(1e-12));
-    CHECK(found.maskedFraction == doctest::Approx((16.0 + 32.0) / 1024.0).epsilon(1e-12));
-    CHECK(found.noDataFraction == doctest::Approx(32.0 / 1024.0).epsilon(1e-12));
+    CHECK(found.maskedFraction == doctest::Approx(16.0 / (1024.0 - 32.0)).epsilon(1e-12));
+    CHECK(found.coverage == doctest::Approx(1.0 - 32.0 / 1024.0).epsilon(1e-12));
     // No pull is beyond the four sigma at which they are clipped.
     CHECK(found.lag1 == doctest::Approx(products / nPairs / (squares / n)).epsilon(1e-5));
 }
@@ -110,19 +110,19 @@ TEST_CASE("many cells, and threads") {
     MaskedImageView const view{viewOf(difference), viewOf(variance), viewOf(mask)};
     SkyNoise const found = skyNoise(view, viewOf(sky), viewOf(sky), {});
     // 54 cells of 1024 pixels: 1.17 / sqrt(n), and of correlations 1 / sqrt(2 n); four times that
-    CHECK(std::abs(found.robust - 1.0) < 0.02);
+    CHECK(std::abs(found.noiseRobustStdev - 1.0) < 0.02);
     CHECK(std::abs(found.lag1) < 0.012);
-    CHECK(found.level < 0.02);
+    CHECK(found.skyLevel < 0.02);
     SkyNoise const again = skyNoise(view, viewOf(sky), viewOf(sky), {}, {7});
-    CHECK(again.robust == found.robust);
+    CHECK(again.noiseRobustStdev == found.noiseRobustStdev);
     CHECK(again.lag1 == found.lag1);
-    CHECK(again.level == found.level);
+    CHECK(again.skyLevel == found.skyLevel);
     mask.setConstant(1);
     SkyNoiseControl control;
     control.badBits = 1;
     SkyNoise const nothing = skyNoise(view, viewOf(sky), viewOf(sky), control);
-    CHECK(nothing.nPixels == 0);
-    CHECK(std::isnan(nothing.robust));
+    CHECK(nothing.nSkyPixels == 0);
+    CHECK(std::isnan(nothing.noiseRobustStdev));
     CHECK(nothing.maskedFraction == 1.0);
     CHECK_THROWS_WITH_AS(static_cast<void>(skyNoise(view, viewOf(noise(3, 3, 1.0, 1)), viewOf(sky), {})),
                          "difference, template and science image must have one shape", std::invalid_argument);

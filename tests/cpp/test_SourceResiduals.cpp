@@ -151,11 +151,13 @@ TEST_CASE("figures of sources by hand") {
     SourceFigures const found = figuresOf(sources, 1.0, 90, 90, control);
     CHECK(found.nSources == 10);
     CHECK(found.nRemaining == 1);
-    CHECK(found.robust == doctest::Approx(1.4826));
-    CHECK(found.plain == doctest::Approx(1.0));
+    CHECK(found.remainingFraction == 0.1);
+    CHECK(found.sourceRobust == doctest::Approx(1.4826));
+    CHECK(found.sourcePlain == doctest::Approx(1.0));
     CHECK(found.worstRegion == doctest::Approx(8.0 / 3.0));
-    CHECK(found.badFraction == doctest::Approx(4.0 / 9.0));
+    CHECK(found.badSourceFraction == doctest::Approx(4.0 / 9.0));
     CHECK(found.fluxMean == doctest::Approx(0.004));
+    CHECK(found.fluxMeanSize == found.fluxMean);
     CHECK(found.fluxError == doctest::Approx(1.2533 * 1.4826 * 0.002 / 3.0));
     CHECK(found.footprintRatioMean == doctest::Approx(0.1));
     CHECK(found.footprintRatioStdev == doctest::Approx(0.0));
@@ -165,6 +167,6 @@ TEST_CASE("figures of sources by hand") {
     sources.left.assign(10, 0.6);
     SourceFigures const nothing = figuresOf(sources, 1.0, 90, 90, control);
     CHECK(nothing.nRemaining == 10);
-    CHECK(std::isnan(nothing.robust));
+    CHECK(std::isnan(nothing.sourceRobust));
     CHECK(nothing.chiSquareByFlux.empty());
 }

@@ -7,7 +7,7 @@ from psfmatch import MaskedImage, frontDoorConfig, subtract
 from psfmatch.exposure import Box, Mask
 from psfmatch.kernels import makeSpatialFunction
 from psfmatch.kernels.spatialFunction import frameOf
-from psfmatch.noise.differentialBackground import refineBackground
+from psfmatch.noise.blankSky import refineBackground
 from psfmatch.testing import simulatePair
 
 NOISE = 5.0

@@ -10,7 +10,8 @@ from astropy.table import Table
 
 from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
-from psfmatch.quality import RULES, Quality, Rule, assessQuality, checkGates, gradeFigures, skyNoise, sourceResiduals
+from psfmatch.quality import RULES, Quality, Rule, assessQuality, checkGates
+from psfmatch.quality.grading import gradeFigures
 
 SIDE = 400
 SIGMA = 3.0  # counts, of the difference
@@ -51,54 +52,66 @@ def pictures(scene, left=0.0, template=None):
     return planes(noise + left), planes(stars if template is None else template, 0.5), science
 
 
+def delta(dx, side=7, total=1.25):
+    image = np.zeros((side, side))
+    image[side // 2, side // 2 + dx] = total
+    return image
+
+
+def measured(difference, template, science, kernelSum=1.0):
+    """Return the quality under a kernel that does nothing but scale the template."""
+    kernel = LinearCombinationKernel([delta(0, total=kernelSum)], [[1.0]])
+    return assessQuality(difference=difference, template=template, science=science, kernel=kernel)
+
+
 def test_perfectDifference(scene):
-    found = sourceResiduals(*pictures(scene), 1.0, 0.8 * SIGMA)
+    found = measured(*pictures(scene))
     assert found.nSources == N_STARS
     assert found.nRemaining == 0
     # 80 stars of 49 pixels: the robust width is good to 1.167 / sqrt(3920) = 1.9 %.
-    assert found.robust == pytest.approx(1.0, abs=0.06)
+    assert found.sourceRobust == pytest.approx(1.0, abs=0.06)
     # The worst tenth is left out: a little below one.
-    assert 0.93 < found.plain < 1.02
-    assert found.badFraction == 0.0
-    assert found.fluxMean == pytest.approx(0.0, abs=4 * found.fluxError)
+    assert 0.93 < found.sourcePlain < 1.02
+    assert found.badSourceFraction == 0.0
+    assert found.fluxMean == pytest.approx(0.0, abs=4 * found.kernelSumError)
     # Noise of 49 pixels over the light within 4 px, and the error of a median of 80 of them.
-    assert found.fluxError == pytest.approx(1.25 * 7 * SIGMA / 19_400 / np.sqrt(N_STARS), rel=0.3)
+    assert found.kernelSumError == pytest.approx(1.25 * 7 * SIGMA / 19_400 / np.sqrt(N_STARS), rel=0.3)
     assert found.fluxScatter < 3e-4
+    # 0.006 if the mean deviation of the sky, 2.4 counts, were not taken off.
+    assert found.footprintRatioMean < 1.5e-3
     # S/N 20 000 / 21 = 920 within the core.
     assert [number for _, _, number, _ in found.chiSquareByFlux] == [0, 0, N_STARS, 0]
     assert found.chiSquareByFlux[2][3] == pytest.approx(1.0, abs=0.05)
 
 
 def test_lightLeftIsMeasured(scene):
-    found = sourceResiduals(*pictures(scene, left=0.02 * scene[2]), 1.0, 0.8 * SIGMA)
-    assert found.fluxMean == pytest.approx(0.02, abs=4 * found.fluxError)
+    found = measured(*pictures(scene, left=0.02 * scene[2]))
+    assert found.fluxMean == pytest.approx(0.02, abs=4 * found.kernelSumError)
     assert found.fluxScatter < 3e-4
-    assert found.robust > 1.5
-    assert sourceResiduals(*pictures(scene, left=-0.3 * scene[2]), 1.0, 2.4).fluxMean == pytest.approx(-0.3, abs=2e-3)
+    assert found.sourceRobust > 1.5
+    assert measured(*pictures(scene, left=-0.3 * scene[2])).fluxMean == pytest.approx(-0.3, abs=2e-3)
 
 
 def test_starsThatOnlyOneImageShows(scene):
     _, _, some = makeScene(number=60)  # the same first sixty
     difference = scene[2] - some
-    found = sourceResiduals(*pictures(scene, left=difference, template=some), 1.0, 2.4)
+    found = measured(*pictures(scene, left=difference, template=some))
     assert (found.nSources, found.nRemaining) == (80, 20)
     # The others are as good as ever.
-    assert found.robust == pytest.approx(1.0, abs=0.07)
-    assert found.badFraction == 0.0
+    assert found.sourceRobust == pytest.approx(1.0, abs=0.07)
+    assert found.badSourceFraction == 0.0
     # And the other way round, the template's counts half as large.
-    swapped = sourceResiduals(
-        planes(scene[3] - difference), planes(0.5 * scene[2], 0.2), planes(some + scene[3]), 2.0, 2.4
-    )
+    swapped = measured(planes(scene[3] - difference), planes(0.5 * scene[2], 0.2), planes(some + scene[3]), 2.0)
     assert (swapped.nSources, swapped.nRemaining) == (80, 20)
 
 
 def test_oneBadRegionIsFound(scene):
     left = np.zeros_like(scene[2])
     left[: SIDE // 3, : SIDE // 3] = 0.05 * scene[2][: SIDE // 3, : SIDE // 3]
-    found = sourceResiduals(*pictures(scene, left=left), 1.0, 2.4)
+    found = measured(*pictures(scene, left=left))
     assert found.worstRegion > 4.0
     # Chi-squares of 49 pixels scatter by 0.2, their lower third of five or more by about 0.12: three of those.
-    assert sourceResiduals(*pictures(scene), 1.0, 2.4).worstRegion < 1.3
+    assert measured(*pictures(scene)).worstRegion < 1.3
 
 
 def test_badPixelsAreNoSources(scene):
@@ -108,46 +121,43 @@ def test_badPixelsAreNoSources(scene):
     hot = np.random.default_rng(5).random(stars.shape) < 0.002
     image[hot] = 50_000.0
     mask[hot] = 1
-    flagged = sourceResiduals(planes(noise, mask=mask), planes(stars, 0.5), planes(image, mask=mask), 1.0, 2.4)
+    flagged = measured(planes(noise, mask=mask), planes(stars, 0.5), planes(image, mask=mask))
     assert flagged.nSources <= N_STARS
     assert flagged.nSources > 0.8 * N_STARS
     assert flagged.nRemaining == 0
     # Unflagged ones are sharper than any source.
-    assert sourceResiduals(planes(noise), planes(stars, 0.5), planes(image), 1.0, 2.4).nRemaining <= 3
+    assert measured(planes(noise), planes(stars, 0.5), planes(image)).nRemaining <= 3
 
 
 def test_skyOfWhiteNoise(scene):
-    sky = skyNoise(*pictures(scene))
-    assert sky.nPixels > 80_000
+    sky = measured(*pictures(scene))
+    assert sky.nSkyPixels > 80_000
     # 1.167 / sqrt(n) and 1.25 / sqrt(n), four of them.
-    assert sky.robust == pytest.approx(1.0, abs=0.016)
-    assert sky.median == pytest.approx(0.0, abs=0.018)
+    assert sky.noiseRobustStdev == pytest.approx(1.0, abs=0.016)
+    assert sky.noiseMedian == pytest.approx(0.0, abs=0.018)
     assert sky.lag1 == pytest.approx(0.0, abs=0.01)
-    assert sky.level < 0.03
-    assert sky.sigma == pytest.approx(SIGMA)
-    # Mean deviation of a Gaussian: sqrt(2 / pi).
-    assert sky.absolute == pytest.approx(np.sqrt(2 / np.pi) * SIGMA, rel=0.01)
+    assert sky.skyLevel < 0.03
     assert sky.outlierFraction < 1e-4
-    assert (sky.maskedFraction, sky.noDataFraction) == (0.0, 0.0)
+    assert (sky.maskedFraction, sky.coverage) == (0.0, 1.0)
 
 
 def test_levelOfTheSky(scene):
     steps = np.kron(np.random.default_rng(3).choice([-0.5, 0.5], (SIDE // 16, SIDE // 16)), np.ones((16, 16)))
     waves = 0.5 * SIGMA * np.sign(np.sin(np.arange(SIDE) / 40.0)) * np.ones((SIDE, 1))
-    level = skyNoise(*pictures(scene, left=waves)).level
+    level = measured(*pictures(scene, left=waves)).skyLevel
     # Cells across a step show less.
     assert 0.35 < level < 0.52
     # Steps within a cell cancel: that is noise, not level.
-    assert skyNoise(*pictures(scene, left=SIGMA * steps)).level < 0.3
+    assert measured(*pictures(scene, left=SIGMA * steps)).skyLevel < 0.3
 
 
 def test_correlationOfNeighbours(scene):
     white = np.random.default_rng(4).normal(0.0, SIGMA, (SIDE, SIDE + 1))
     image = (white[:, 1:] + white[:, :-1]) / np.sqrt(2)
-    sky = skyNoise(planes(image), planes(scene[2], 0.5), planes(scene[2] + scene[3]))
+    sky = measured(planes(image), planes(scene[2], 0.5), planes(scene[2] + scene[3]))
     # One half along x, none along y.
     assert sky.lag1 == pytest.approx(0.25, abs=0.01)
-    assert sky.robust == pytest.approx(1.0, abs=0.02)
+    assert sky.noiseRobustStdev == pytest.approx(1.0, abs=0.02)
 
 
 def test_maskedAndOutlyingPixels(scene):
@@ -155,18 +165,12 @@ def test_maskedAndOutlyingPixels(scene):
     mask = difference.mask.copy()
     mask[: SIDE // 2] |= mask.getPlaneBitMask("NO_DATA")
     mask[SIDE // 2 :, : SIDE // 4] |= mask.getPlaneBitMask("BAD")
-    sky = skyNoise(MaskedImage(difference.image, mask, difference.variance), template, science)
+    sky = measured(MaskedImage(difference.image, mask, difference.variance), template, science)
     # Cells overlap where 32 px do not divide the side.
-    assert sky.noDataFraction == pytest.approx(0.5, abs=0.04)
-    assert sky.maskedFraction == pytest.approx(0.625, abs=0.04)
+    assert sky.coverage == pytest.approx(0.5, abs=0.04)
+    assert sky.maskedFraction == pytest.approx(0.25, abs=0.04)
     spikes = np.where(np.random.default_rng(6).random((SIDE, SIDE)) < 0.01, 100.0, 0.0)
-    assert skyNoise(*pictures(scene, left=spikes)).outlierFraction == pytest.approx(0.01, rel=0.1)
-
-
-def delta(dx, side=7, total=1.25):
-    image = np.zeros((side, side))
-    image[side // 2, side // 2 + dx] = total
-    return image
+    assert measured(*pictures(scene, left=spikes)).outlierFraction == pytest.approx(0.01, rel=0.1)
 
 
 def assessed(scene, left=0.0, **options):
@@ -218,23 +222,34 @@ def test_shiftIsThatOfTheCore(scene):
 
 
 def test_capsAndPartsOfOthers(scene):
-    class Part:
-        meanSize, excessRms = 0.01, (0.3, 0.02)
-        lag1, lag2 = 0.02, 0.01
-
     quality = assessed(
         scene,
         kernel=None,
-        heldOut=(0.1, 1.5),
-        shiftField=Part(),
-        whiteness=Part(),
+        heldOutMean=0.1,
+        heldOutRms=1.5,
+        residualShiftPix=0.3,
+        lag2=0.01,
+        coverage=None,
+        conditionNumber=np.nan,
         caps=[("D", "the kernel comes from the PSF models")],
     )
     assert (quality.heldOutRms, quality.residualShiftPix, quality.lag2) == (1.5, 0.3, 0.01)
+    # None is not known, and gives way to what is measured; what is no number is not known either.
+    assert (quality.coverage, quality.conditionNumber) == (1.0, None)
     assert quality.grade == "D"
     assert quality.reasons[0].startswith("D: ")
     assert "D: the kernel comes from the PSF models" in quality.reasons
     assert any(reason.startswith("C: stars kept out of the fit scatter by 1.5") for reason in quality.reasons)
+
+
+def test_figuresOfOtherNames(scene):
+    with pytest.raises(TypeError, match="heldOut"):
+        assessed(scene, heldOut=(0.1, 1.5))
+
+
+def test_everyFigureIsTold():
+    for name in Quality.__dataclass_fields__:
+        assert f"{name} : " in Quality.__doc__
 
 
 def test_limitingMagnitude(scene):
@@ -308,7 +323,7 @@ def test_ruleAtItsLimits(kind, value, grade):
 def test_ruleOfWhichMoreIsBetter():
     rule = Rule("n", "there are {}", (10, 6, 4, 1), "least")
     assert [rule.grade(n) for n in (10, 9, 6, 5, 4, 3, 1, 0)] == list("ABBCCDDF")
-    assert rule.tell(5, "C") == "there are 5; B needs at least 6"
+    assert rule.tell(5) == "there are 5; B needs at least 6"
 
 
 def test_tableGetsStricterTowardsA():
@@ -320,12 +335,13 @@ def test_tableGetsStricterTowardsA():
 
 
 def test_gradeIsThatOfTheWorstFigure():
-    grade, reasons = gradeFigures({"skyLevel": 0.5, "sourceRobust": 1.2, "nUsed": None})
+    quality = Quality("F", (), nSources=20, nRemaining=5, skyLevel=0.5, sourceRobust=1.2)
+    assert quality.remainingExcess == 0.15
+    grade, reasons = gradeFigures(quality)
     assert grade == "D"
-    assert [reason[0] for reason in reasons] == ["D", "B"]
-    assert gradeFigures({}) == ("F", ("F: nothing is known of this difference",))
+    assert [reason[0] for reason in reasons] == ["D", "B", "B"]
     with pytest.raises(ValueError, match="grade 'E' is unknown"):
-        gradeFigures({}, caps=[("E", "why")])
+        gradeFigures(quality, caps=[("E", "why")])
 
 
 def test_gates():
@@ -381,7 +397,7 @@ def test_shareOfSaturatedStars(scene):
             continue
         mask[row - 1 : row + 2, column - 1 : column + 2] |= 2  # SAT
         saturated += 1
-    found = sourceResiduals(planes(noise), planes(stars, 0.5), planes(stars + noise, mask=mask), 1.0, 2.4)
+    found = measured(planes(noise), planes(stars, 0.5), planes(stars + noise, mask=mask))
     # Discs across borders of blocks may count for two when they touch at a corner only.
     assert found.saturatedFraction == pytest.approx(saturated / N_STARS, abs=0.06)
-    assert sourceResiduals(*pictures(scene), 1.0, 2.4).saturatedFraction == 0.0
+    assert measured(*pictures(scene)).saturatedFraction == 0.0

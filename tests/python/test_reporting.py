@@ -331,7 +331,7 @@ def test_everyFigureHasItsWords():
     assert all(headingOf(name) and (goodValue(name) or name == "lag2") for name in figures)
     assert {rule.figure for rule in RULES} == set(MEANINGS)
     for rule in RULES:
-        assert ruleOfReason(f"C: {rule.tell(rule.limits[2] * 3 + 2, 'C')}") is rule
+        assert ruleOfReason(f"C: {rule.tell(rule.limits[2] * 3 + 2)}") is rule
         assert sectionOf(rule) != "figures"
     assert ruleOfReason("C: no source of signal-to-noise above 30 was found: the match could not be checked") is None
 

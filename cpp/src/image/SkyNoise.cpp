@@ -250,7 +250,7 @@ SkyNoise skyNoise(MaskedImageView const& difference, ConstImageView<float> const
             continue;
         }
         kept.push_back(&cell);
-        result.nPixels += cell.nBlank;
+        result.nSkyPixels += cell.nBlank;
         absolute += cell.absolute;
         noise.insert(noise.end(), cell.noise.begin(), cell.noise.end());
         for (std::size_t i = 0; i < cell.pulls.size(); ++i) {
@@ -261,20 +261,22 @@ SkyNoise skyNoise(MaskedImageView const& difference, ConstImageView<float> const
         }
     }
     auto const nAll = static_cast<double>(cells.size()) * static_cast<double>(side * side);
-    result.maskedFraction = static_cast<double>(total.nMasked) / nAll;
-    result.noDataFraction = static_cast<double>(total.nNoData) / nAll;
+    double const masked = static_cast<double>(total.nMasked) / nAll;
+    double const noData = static_cast<double>(total.nNoData) / nAll;
+    result.coverage = 1.0 - noData;
+    result.maskedFraction = result.coverage > 0.0 ? (masked - noData) / result.coverage : 1.0;
     result.outlierFraction =
         static_cast<double>(total.nOutliers) / static_cast<double>(std::max<Index>(total.nUsable, 1));
     if (kept.empty()) {
         return result;
     }
     std::vector<float> scratch;
-    result.robust = medianAndSigma<float>(offsets, scratch).sigma;
-    result.median = medianOf(pulls);
-    result.sigma = medianOf(noise);
-    result.absolute = absolute / static_cast<double>(result.nPixels);
-    result.level = levelOf(kept, result.robust, control.mostExtreme);
-    result.lag1 = correlationOf(kept, result.robust, side);
+    result.noiseRobustStdev = medianAndSigma<float>(offsets, scratch).sigma;
+    result.noiseMedian = medianOf(pulls);
+    result.pixelNoise = medianOf(noise);
+    result.skyAbsolute = absolute / static_cast<double>(result.nSkyPixels);
+    result.skyLevel = levelOf(kept, result.noiseRobustStdev, control.mostExtreme);
+    result.lag1 = correlationOf(kept, result.noiseRobustStdev, side);
     return result;
 }
 

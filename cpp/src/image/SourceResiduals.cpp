@@ -228,6 +228,9 @@ SourceFigures figuresOf(SourceResiduals const& sources, double skyAbsolute, Inde
     SourceFigures result;
     result.nSources = static_cast<Index>(sources.light.size());
     result.nRemaining = result.nSources - static_cast<Index>(there.size());
+    if (result.nSources > 0) {
+        result.remainingFraction = static_cast<double>(result.nRemaining) / static_cast<double>(result.nSources);
+    }
     if (there.empty()) {
         return result;
     }
@@ -259,7 +262,7 @@ SourceFigures figuresOf(SourceResiduals const& sources, double skyAbsolute, Inde
         }
     }
     std::vector<float> scratch;
-    result.robust = medianAndSigma<float>(pulls, scratch).sigma;
+    result.sourceRobust = medianAndSigma<float>(pulls, scratch).sigma;
     std::stable_sort(there.begin(), there.end(),
                      [&](std::size_t a, std::size_t b) { return sources.chiSquares[a] < sources.chiSquares[b]; });
     there.resize(static_cast<std::size_t>(std::max(1.0, std::ceil((1.0 - control.worstDropped) * n))));
@@ -267,7 +270,7 @@ SourceFigures figuresOf(SourceResiduals const& sources, double skyAbsolute, Inde
     for (std::size_t const i : there) {
         kept.push_back(&sources.pulls[i]);
     }
-    result.plain = deviationOf(kept);
+    result.sourcePlain = deviationOf(kept);
     std::vector<double> scratchOfDoubles;
     for (std::vector<double> const& own : byRegion) {
         if (static_cast<Index>(own.size()) >= control.leastInRegion) {
@@ -275,10 +278,11 @@ SourceFigures figuresOf(SourceResiduals const& sources, double skyAbsolute, Inde
             result.worstRegion = std::isnan(result.worstRegion) ? third : std::max(result.worstRegion, third);
         }
     }
-    result.badFraction = nBad / n;
+    result.badSourceFraction = nBad / n;
     double const scatter = sigmaOf(left);
     double const expected = medianOf(relativeNoise);
     result.fluxMean = medianOf(left);
+    result.fluxMeanSize = std::abs(result.fluxMean);
     result.fluxScatter = std::sqrt(std::max(scatter * scatter - expected * expected, 0.0));
     result.fluxError = 1.2533 * scatter / std::sqrt(n);  // of a median of Gaussian values
     result.footprintRatioMean = std::accumulate(ratios.begin(), ratios.end(), 0.0) / n;

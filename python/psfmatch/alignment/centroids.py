@@ -11,7 +11,6 @@ import functools
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.config import BackgroundOptions, Settings, usualSettings
 from psfmatch.detection import SourceDetectionTask, subtractBackground
-from psfmatch.exposure import MaskedImage
+from psfmatch.exposure import MaskedImage, stampTuple
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
 from psfmatch.psf.stars import measureWidths, selectStarWidths
 from psfmatch.sourceTable import AnyTable
@@ -139,7 +138,7 @@ def fitPositions(
         (n,), parent pixels; NaN where the fit fails.
     """
     x0, y0 = maskedImage.xy0
-    found = _core.fitPositions(*_pixelsOf(maskedImage, planes), x - x0, y - y0, fwhm=fwhm, nThreads=threads)
+    found = _core.fitPositions(*stampTuple(maskedImage, planes), x - x0, y - y0, fwhm=fwhm, nThreads=threads)
     return found[0] + x0, found[1] + y0, found[2], found[3]
 
 
@@ -148,13 +147,8 @@ def _areSinglePixels(
 ) -> npt.NDArray[np.bool_]:
     """Return which sources (n,), parent pixels, have their light in one good pixel."""
     x0, y0 = maskedImage.xy0
-    pixels = _pixelsOf(maskedImage, planes)
+    pixels = stampTuple(maskedImage, planes)
     return _core.areSinglePixels(*pixels, x - x0, y - y0, minNeighbours=MIN_NEIGHBOURS)
-
-
-def _pixelsOf(maskedImage: MaskedImage, planes: Iterable[str]) -> tuple[Any, Any, Any, int]:
-    bits = maskedImage.mask.getPlaneBitMask(planes, ignoreMissing=True)
-    return maskedImage.image, maskedImage.variance, np.asarray(maskedImage.mask), bits
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 Convolving one image correlates its noise, and a variance plane cannot tell: detection thresholds, flux errors and
 plain standard deviations are wrong together. The correction (`psfmatch.decorrelation.correction`) is one more
 convolution, of the difference; its variance is made anew from the variances of the two images, which are independent.
-Both are taken to have white noise: what an earlier resampling has correlated stays so, and `psfmatch.noise.whiteness`
+Both are taken to have white noise: what an earlier resampling has correlated stays so, and `psfmatch.measureWhiteness`
 tells.
 """
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from psfmatch.alignment import Alignment, ShiftField, measureShiftField
+from psfmatch.alignment import Alignment, measureShiftField
 from psfmatch.decorrelation import decorrelate
 from psfmatch.diagnostics import candidateTable, differenceNoise
 from psfmatch.differencing.inputs import Inputs
@@ -20,8 +20,8 @@ from psfmatch.differencing.settings import FrontDoorOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
-from psfmatch.noise import measureVarianceFactor, measureWhiteness, multiplyVariance
-from psfmatch.noise.blankSky import BlankSky, findBlankSky
+from psfmatch.noise import measureWhiteness
+from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
 from psfmatch.quality import assessQuality
 from psfmatch.sourceTable import AnyTable, SourceTable, lazily
 from psfmatch.threads import mapThreads
@@ -56,7 +56,7 @@ def finish(
     difference, varianceFactor = plain, 1.0
     if steps.doScaleVariance:
         with made.task.timer("scaleVariance"):
-            varianceFactor, choice = _chooseVarianceFactor(plain, sky, threads)
+            varianceFactor, choice = _chooseVarianceFactor(sky)
             choices = (*choices, choice)
         if varianceFactor != 1.0:
             difference = plain.withPixels(multiplyVariance(plain.maskedImage, varianceFactor, threads))
@@ -88,10 +88,10 @@ def finish(
             radius = max(6, math.ceil(1.5 * max(known))) if known else 6
             stars = inputs.sources[:MAX_SHIFT_STARS]
             measures: list[Callable[[], Any]] = [
-                partial(_shiftField, difference, result.matchedImage, stars, radius, scale),
+                partial(_residualShift, difference, result.matchedImage, stars, radius, scale),
                 partial(measureWhiteness, difference if decorrelation is None else decorrelation.exposure, where=sky),
             ]
-            shiftField, whiteness = mapThreads(lambda measure: measure(), measures, threads)
+            residualShiftPix, whiteness = mapThreads(lambda measure: measure(), measures, threads)
             heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
             quality = assessQuality(
                 difference=difference,
@@ -103,13 +103,13 @@ def finish(
                 convolved="template" if convolveTemplate else "science",
                 rejectedSources=made.task.metadata.get("rejectedSources"),
                 conditionNumber=made.task.metadata.get("spatialConditionNum"),
-                heldOut=None if heldOut is None else _heldOut(heldOut),
-                heldOutChiSquareByFlux=() if heldOut is None else _chiSquareByFlux(heldOut),
-                shiftField=shiftField,
+                **({} if heldOut is None else _heldOut(heldOut)),
+                residualShiftPix=residualShiftPix,
                 appliedShiftPix=None
                 if inputs.alignment is None
                 else _appliedShift(inputs.alignment, science.getBBox()),
-                whiteness=whiteness,
+                lag1=whiteness.lag1,
+                lag2=whiteness.lag2,
                 varianceScales=(
                     inputs.preparation.templateVarianceFactor,
                     inputs.preparation.scienceVarianceFactor,
@@ -145,10 +145,10 @@ def finish(
     )
 
 
-def _chooseVarianceFactor(difference: Exposure, sky: BlankSky, threads: int) -> tuple[float, Choice]:
+def _chooseVarianceFactor(sky: BlankSky) -> tuple[float, Choice]:
     """Return what the difference's variance plane is to be multiplied by: 1 unless its sky says otherwise."""
     try:
-        factor = measureVarianceFactor(difference.maskedImage, sky=sky)
+        factor = measureVarianceFactor(sky)
     except InputImagesError as error:
         log.warning("The difference's variance plane is left as it is: %s", error)
         factor = 1.0
@@ -171,27 +171,28 @@ def _chooseVarianceFactor(difference: Exposure, sky: BlankSky, threads: int) -> 
     return factor, Choice("variance", f"{factor:.3f}", width, "1", 1.0, sentence)
 
 
-def _shiftField(
+def _residualShift(
     difference: Exposure, matched: MaskedImage, stars: AnyTable, radius: int, scale: float
-) -> ShiftField | None:
-    return measureShiftField(difference.maskedImage, matched, stars, radius, scale) if len(stars) else None
+) -> float | None:
+    """Return the shift that the difference shows at stars, pixels: its mean, or its scatter where that is more."""
+    if not len(stars):
+        return None
+    field = measureShiftField(difference.maskedImage, matched, stars, radius, scale)
+    return None if field is None else float(np.nanmax([field.meanSize, *field.excessRms, 0.0]))
 
 
-def _heldOut(table: SourceTable) -> tuple[float, float] | None:
-    """Return mean and rms of residuals under solutions made without them: medians over bright regions."""
+def _heldOut(table: SourceTable) -> dict[str, Any]:
+    """Return the figures of residuals under solutions made without them: medians over bright regions, and by signal."""
     bright = table[(np.asarray(table["signal"]) > 5.0) & (np.asarray(table["nPixels"]) > 0)]
-    return (float(np.nanmedian(bright["mean"])), float(np.nanmedian(bright["rms"]))) if len(bright) else None
-
-
-def _chiSquareByFlux(table: SourceTable) -> tuple[tuple[float, float, int, float], ...]:
-    """Return rows of least signal, largest, number of regions, and chi-square per pixel."""
     rows = []
     signal, chiSquare = np.asarray(table["signal"]), np.asarray(table["chiSquare"])
     for low, high in ((0.0, 5.0), (5.0, 15.0), (15.0, 50.0), (50.0, 150.0), (150.0, math.inf)):
         inside = (signal >= low) & (signal < high) & np.isfinite(chiSquare)
         if inside.any():
             rows.append((low, high, int(inside.sum()), float(chiSquare[inside].mean())))
-    return tuple(rows)
+    means = {"heldOutMean": bright["mean"], "heldOutRms": bright["rms"]} if len(bright) else {}
+    figures = {name: float(np.nanmedian(values)) for name, values in means.items()}
+    return figures | {"heldOutChiSquareByFlux": tuple(rows)}
 
 
 def _appliedShift(alignment: Alignment, box: Box) -> float:

@@ -14,7 +14,7 @@ from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.modelChoice import Choice
-from psfmatch.noise import measureVarianceFactor
+from psfmatch.noise.blankSky import findBlankSky, measureVarianceFactor
 from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import findSaturation
 from psfmatch.sourceTable import AnyTable
@@ -106,7 +106,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
 def _varianceScaling(image: Exposure, threads: int) -> tuple[float, str]:
     """Return the factor that brings the variance plane to the noise of the sky, and why; 1 if they do not compare."""
     try:
-        factor = measureVarianceFactor(image.maskedImage, threads=threads)
+        factor = measureVarianceFactor(findBlankSky(image.maskedImage, threads=threads))
     except InputImagesError as error:
         log.warning("The variance plane is left as it is: %s", error)
         return 1.0, f"left as it is: {error}."

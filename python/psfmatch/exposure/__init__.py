@@ -3,7 +3,7 @@
 from .box import Box
 from .conversion import requireUnits, toExposure
 from .exposure import Exposure
-from .image import MaskedImage
+from .image import MaskedImage, stampTuple
 from .mask import DEFAULT_BAD_PLANES, DEFAULT_MASK_PLANES, Mask
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "Mask",
     "MaskedImage",
     "requireUnits",
+    "stampTuple",
     "toExposure",
 ]

@@ -20,9 +20,10 @@ from psfmatch.strips import mapStrips
 from .box import Box
 from .mask import Mask
 
-__all__ = ["MaskedImage"]
+__all__ = ["MaskedImage", "StampTuple", "stampTuple"]
 
 Function = Callable[[NDArray[np.float64], NDArray[np.float64]], ArrayLike]
+StampTuple = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], int]
 
 
 class MaskedImage:
@@ -281,6 +282,12 @@ class MaskedImage:
                 shape=self.shape,
                 otherShape=other.shape,
             )
+
+
+def stampTuple(stamp: MaskedImage, planes: Iterable[str]) -> StampTuple:
+    """Return image, variance, mask and the bits of the planes that are bad in it, as the core takes them."""
+    bits = stamp.mask.getPlaneBitMask(planes, ignoreMissing=True)
+    return stamp.image, stamp.variance, np.asarray(stamp.mask), bits
 
 
 def _scalar(value: float) -> float:

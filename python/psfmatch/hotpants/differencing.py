@@ -18,7 +18,7 @@ from psfmatch.hotpants.masks import MaskBit, grown
 from psfmatch.hotpants.parsing import Settings
 from psfmatch.hotpants.preparing import InputImage
 from psfmatch.kernels import EdgeHandling
-from psfmatch.noise import measureVarianceFactor
+from psfmatch.noise.blankSky import findBlankSky, measureVarianceFactor
 from psfmatch.subtraction import subtractMatched
 from psfmatch.warping import atOrigin
 
@@ -170,7 +170,7 @@ def _scale(fitted: Fitted, kernelSum: float, settings: Settings) -> float:
 
 def _noiseScale(difference: MaskedImage) -> float:
     try:
-        return math.sqrt(measureVarianceFactor(difference))
+        return math.sqrt(measureVarianceFactor(findBlankSky(difference)))
     except InputImagesError as error:
         log.warning("The noise of the difference is left as it is: %s", error)
         return 1.0

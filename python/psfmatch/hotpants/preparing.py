@@ -14,7 +14,7 @@ from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
 from psfmatch.hotpants.masks import MaskBit, grown
 from psfmatch.hotpants.parsing import Settings
-from psfmatch.noise import measureVarianceFactor, multiplyVariance
+from psfmatch.noise.blankSky import findBlankSky, measureVarianceFactor, multiplyVariance
 from psfmatch.saturation import findSaturation, flagSaturation
 
 __all__ = ["InputImage", "readInputs"]
@@ -130,7 +130,7 @@ def _flagSaturated(exposure: Exposure, level: float | None) -> tuple[Exposure, s
 
 def _withScaledNoise(exposure: Exposure, path: str) -> Exposure:
     try:
-        factor = measureVarianceFactor(exposure.maskedImage)
+        factor = measureVarianceFactor(findBlankSky(exposure.maskedImage))
     except InputImagesError as error:
         log.warning("%s: the noise is left as it is: %s", path, error)
         return exposure

@@ -1,48 +1,195 @@
-"""Windows of blank sky, spread evenly over an image: where noise is measured.
+"""What blank sky tells of an image: of its variance plane, whether its noise is white, what background is left in it.
 
-Raw images carry no flags of their sources; `psfmatch/image/BlankSky.h` says how they are left out.
+Noise is measured in windows of blank sky, spread evenly over an image. Raw images carry no flags of their sources;
+`psfmatch/image/BlankSky.h` says how they are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import math
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch._core import BlankSky
-from psfmatch.exposure import MaskedImage
+from psfmatch.errors import InputImagesError
+from psfmatch.exposure import Exposure, MaskedImage, stampTuple
+from psfmatch.kernels import SpatialFunction2D, makeSpatialFunction
+from psfmatch.strips import mapStrips
+from psfmatch.threads import resolveThreads
 
-__all__ = ["SOURCE_PLANES", "BlankSky", "findBlankSky"]
+__all__ = [
+    "BlankSky",
+    "Whiteness",
+    "findBlankSky",
+    "measureVarianceFactor",
+    "measureWhiteness",
+    "multiplyVariance",
+    "refineBackground",
+    "scaleVariance",
+]
+
+log = logging.getLogger("psfmatch.noise")
 
 SOURCE_PLANES = ("DETECTED", "DETECTED_NEGATIVE", "BAD", "SAT", "CR", "EDGE", "NO_DATA", "INTRP")
 """Planes whose pixels are no blank sky."""
+MAX_FACTOR = 10.0
+"""Largest factor on a variance plane that is believed."""
+TOLERANCE = 0.01
+"""Mean correlation up to which noise counts as white: it changes the error of a flux by a few per cent at most."""
+SIGMAS = 3.0
+WHITENESS_PIXELS = 250_000
+BACKGROUND_PIXELS = 400_000
+"""Pixels that are looked at: the mean of so many is known to 0.0016 of a pixel's noise."""
+MIN_CELL_PIXELS = 100
+"""Blank pixels without which a cell of 32 x 32 tells nothing of the background."""
+CELLS_PER_TERM = 3
 
 
 def findBlankSky(
-    maskedImage: MaskedImage,
-    planes: Iterable[str] = SOURCE_PLANES,
-    maxPixels: int = 300_000,
-    threads: int = 1,
-    where: BlankSky | None = None,
+    image: MaskedImage, subtrahend: MaskedImage | None = None, *, maxPixels: int = 300_000, threads: int = 1
 ) -> BlankSky:
-    """Return windows of an image with what is blank sky in them.
+    """Return windows of an image, or of what a subtrahend leaves of it, with what is blank sky in them.
+
+    About maxPixels pixels are looked at, in windows of 64 x 64 on a regular grid; a difference is formed only there.
+    The result does not depend on the number of threads.
+    """
+    given = [stampTuple(each, SOURCE_PLANES) for each in (image, subtrahend) if each is not None]
+    return _core.findBlankSky(*given, maxPixels=maxPixels, nThreads=threads)
+
+
+def scaleVariance(
+    maskedImage: MaskedImage, *, maxFactor: float = MAX_FACTOR, threads: int | None = None
+) -> tuple[MaskedImage, float]:
+    """Scale the variance plane of an image to the noise of its sky.
+
+    A wrong gain, a resampling or a coadd leave variance planes that are off by a common factor: the squared width of
+    image / sqrt(variance), by quartiles. Sources are kept out; in crowded fields their wings would widen even those.
 
     Parameters
     ----------
     maskedImage
-        Image, not changed.
-    planes
-        Planes whose pixels are left out.
-    maxPixels
-        About how many pixels to look at; they lie in windows of 64 x 64 on a regular grid.
+        Not changed.
+    maxFactor
+        Where the factor is above it, that of the typical variance is taken instead: squared width of the image over
+        median variance, which single pixels with far too small a variance do not spoil.
+    threads
+        Number of threads; the result does not depend on it.
+
+    Returns
+    -------
+    scaled : MaskedImage
+        With image and mask of the input, and a variance plane of its own unless the factor is 1.
+    factor : float
+        1 where fewer than two pixels of blank sky have a positive variance.
+
+    Raises
+    ------
+    InputImagesError
+        If the factor is above maxFactor either way (``factor``, ``maxFactor``), or not positive: image and
+        variance cannot be in the same units.
+    """
+    factor = measureVarianceFactor(findBlankSky(maskedImage, threads=resolveThreads(threads)), maxFactor)
+    if not math.isclose(factor, 1.0, rel_tol=0.1):
+        log.info("The variance plane is scaled by %.3f", factor)
+    return (maskedImage if factor == 1.0 else multiplyVariance(maskedImage, factor, threads)), factor
+
+
+def measureVarianceFactor(sky: BlankSky, maxFactor: float = MAX_FACTOR) -> float:
+    """Return what the variance must be multiplied by for blank sky to scatter by its noise; see `scaleVariance`."""
+    if sky.nPixels < 2:
+        log.warning("Only %d pixels of blank sky with a variance: the variance plane stays as it is", sky.nPixels)
+        return 1.0
+    factor = sky.pullWidth() ** 2 / sky.freedom
+    if not factor <= maxFactor:
+        _, width, variance = sky.widths()
+        typical = width**2 / sky.freedom / variance
+        log.info("Factor %.3g of the variance plane pixel by pixel; by its median %.3g", factor, typical)
+        factor = typical
+    if not 0.0 < factor <= maxFactor:
+        raise InputImagesError(
+            f"the noise of the sky has {factor:.3g} times the variance that the variance plane says, where at most "
+            f"{maxFactor:g} can be a matter of scale; check the units (gain) of the variance plane",
+            factor=factor,
+            maxFactor=maxFactor,
+        )
+    return factor
+
+
+def multiplyVariance(maskedImage: MaskedImage, factor: float, threads: int | None = None) -> MaskedImage:
+    """Return image and mask as they are, with a variance plane of its own, `factor` times the given one."""
+    given, own = maskedImage.variance, np.empty_like(maskedImage.variance)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mapStrips(lambda rows: np.multiply(given[rows], np.float32(factor), out=own[rows]), own.shape, threads)
+    return MaskedImage(maskedImage.image, maskedImage.mask, own, maskedImage.xy0)
+
+
+@dataclass(frozen=True, eq=False)
+class Whiteness:
+    """Correlation of neighbouring pixels, and the scatter against the variance plane.
+
+    lag1, lag2 : mean correlation over both axes and both diagonals, at one and two pixels; lagError : expected error of
+    either for white noise; pullWidth : robust standard deviation of difference / sqrt(variance), pullWidthError : its
+    expected error; nPixels : of blank sky; correlations : (5, 5), those of lags (dy, dx) of up to 2 pixels with 1 in
+    the middle. All are NaN when there is no blank sky.
+    """
+
+    lag1: float
+    lag2: float
+    lagError: float
+    pullWidth: float
+    pullWidthError: float
+    nPixels: int
+    correlations: npt.NDArray[np.float64] = field(repr=False)
+
+    @property
+    def isWhite(self) -> bool:
+        """Whether both mean correlations are below 0.01, up to three times their error; False when unknown."""
+        return max(abs(self.lag1), abs(self.lag2)) < TOLERANCE + SIGMAS * self.lagError
+
+
+def measureWhiteness(
+    difference: Exposure | MaskedImage, *, threads: int = 1, where: BlankSky | None = None
+) -> Whiteness:
+    """Measure the correlation of the noise of a difference image.
+
+    Parameters
+    ----------
+    difference
+        Not changed. Its variance plane serves to bring all pixels to one scale.
     threads
         Number of threads; the result does not depend on it.
     where
-        Blank sky of the same pixels, found in another image: it is not searched for anew.
+        Blank sky that was found on the same pixels before; by default it is looked for.
     """
-    badBits = maskedImage.mask.getPlaneBitMask(planes, ignoreMissing=True)
-    given = maskedImage.image, maskedImage.variance, np.asarray(maskedImage.mask), badBits
-    if where is not None:
-        return _core.blankSkyAt(*given, where, nThreads=threads)
-    return _core.findBlankSky(*given, maxPixels=maxPixels, nThreads=threads)
+    image = difference.maskedImage if isinstance(difference, Exposure) else difference
+    if where is None:
+        sky = findBlankSky(image, maxPixels=WHITENESS_PIXELS, threads=threads)
+    else:
+        sky = _core.blankSkyAt(stampTuple(image, SOURCE_PLANES), where, nThreads=threads)
+    return Whiteness(*sky.whiteness(nThreads=threads))
+
+
+def refineBackground(
+    science: MaskedImage, matched: MaskedImage, background: SpatialFunction2D, threads: int = 1
+) -> tuple[SpatialFunction2D, BlankSky]:
+    """Return the background, a polynomial of the order it was fitted with, that blank sky shows; and that blank sky.
+
+    Regions around stars cover a tenth of a sparse field, and say little of the sky in its corners; faint transients
+    among their pixels, too faint to be rejected, lift it. What is left of blank sky when the kernel is known tells the
+    background many times better; where there is too little, the background is returned as it is.
+    """
+    sky = findBlankSky(science, matched, maxPixels=BACKGROUND_PIXELS, threads=threads)
+    x, y, means, errors = sky.cellMeans(MIN_CELL_PIXELS)
+    terms = background.coreFunction.evaluate(x + science.xy0[0], y + science.xy0[1])
+    if means.size < CELLS_PER_TERM * terms.shape[1]:
+        log.debug("Only %d cells of blank sky: the background stays as it was fitted with the kernel", means.size)
+        return background, sky
+    parameters, covariance = _core.leastSquares(terms, means, errors)
+    change = np.abs(parameters - background.scaledParameters).max()
+    log.debug("Blank sky of %d cells changes the background's parameters by %.3g at most", means.size, change)
+    known = None if background.covariance is None else covariance
+    return makeSpatialFunction(background.model, parameters, background.frame, known), sky

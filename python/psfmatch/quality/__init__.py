@@ -10,7 +10,4 @@ from psfmatch.quality.grading import GRADES as GRADES
 from psfmatch.quality.grading import RULES as RULES
 from psfmatch.quality.grading import Rule as Rule
 from psfmatch.quality.grading import checkGates as checkGates
-from psfmatch.quality.grading import gradeFigures as gradeFigures
 from psfmatch.quality.grading import requireGates as requireGates
-from psfmatch.quality.measures import skyNoise as skyNoise
-from psfmatch.quality.measures import sourceResiduals as sourceResiduals

@@ -40,27 +40,29 @@ class Rule:
         """Return the grade that this figure alone allows; not finite is F."""
         if not math.isfinite(value):
             return "F"
-        fails = [not self._holds(value, limit) for limit in self.limits]
-        return GRADES[fails.index(False) if False in fails else -1]
+        holds = [self._holds(value, limit) for limit in self.limits]
+        return GRADES[[*holds, True].index(True)]
 
-    def tell(self, value: float, grade: str) -> str:
+    def tell(self, value: float) -> str:
         """Return in words what the figure is, and what the next better grade asks for."""
+        grade = self.grade(value)
         better = GRADES[max(0, GRADES.index(grade) - 1)]
         limit = self.limits[GRADES.index(better)]
         # A value just beyond its limit must not look like it.
         isClose = any(f"{value:.3g}" == f"{side:.3g}" for side in (limit, 1.0 / limit if limit else 0.0))
         told = self.words.format(f"{value:.5g}" if isClose else f"{value:.3g}")
-        return f"{told}; {self._asked(limit)} is A" if grade == "A" else f"{told}; {better} needs {self._asked(limit)}"
+        return f"{told}; {self.asked(limit)} is A" if grade == "A" else f"{told}; {better} needs {self.asked(limit)}"
+
+    def asked(self, limit: float) -> str:
+        """Return in words which values a limit lets pass."""
+        if self.kind == "near one":
+            return f"{1.0 / limit:.3g} to {limit:.3g}"
+        return f"at {self.kind} {limit:.3g}"
 
     def _holds(self, value: float, limit: float) -> bool:
         if self.kind == "near one":
             return 1.0 / limit <= value <= limit
         return value >= limit if self.kind == "least" else value <= limit
-
-    def _asked(self, limit: float) -> str:
-        if self.kind == "near one":
-            return f"{1.0 / limit:.3g} to {limit:.3g}"
-        return f"at {self.kind} {limit:.3g}"
 
 
 RULES = (
@@ -93,32 +95,21 @@ RULES = (
 )
 
 
-def gradeFigures(
-    figures: Mapping[str, Any], caps: Iterable[tuple[str, str]] = (), rules: Iterable[Rule] = RULES
-) -> tuple[str, tuple[str, ...]]:
-    """Return the grade and its reasons, the worst first.
+def gradeFigures(quality: Quality, caps: Iterable[tuple[str, str]] = ()) -> tuple[str, tuple[str, ...]]:
+    """Return the grade of the figures and its reasons, the worst first; no better grade than those of caps.
 
-    Parameters
-    ----------
-    figures
-        By the rules' names; None or missing is not known and does not count.
-    caps
-        (grade, why): the grade is not better than this, as when a simpler model had to be taken.
-    rules
-        The table.
+    ValueError tells of a cap that is no grade.
     """
-    known = [(rule, float(figures[rule.figure])) for rule in rules if figures.get(rule.figure) is not None]
-    told = [(rule.grade(value), rule.tell(value, rule.grade(value))) for rule, value in known]
+    figures = [(rule, getattr(quality, rule.figure)) for rule in RULES]
+    told = [(rule.grade(value), rule.tell(value)) for rule, value in figures if value is not None]
     for grade, why in caps:
         if grade not in GRADES:
             raise ValueError(f"grade {grade!r} is unknown; choose one of {', '.join(GRADES)}")
         told.append((grade, why))
-    worst = max((grade for grade, _ in told), key=GRADES.index, default="F")
-    if not told:
-        return worst, ("F: nothing is known of this difference",)
+    told.sort(key=lambda item: -GRADES.index(item[0]))
+    worst = told[0][0]
     if worst == "A":
         return worst, (f"A: all {len(told)} figures are within the limits of A",)
-    told.sort(key=lambda item: -GRADES.index(item[0]))
     return worst, tuple(f"{grade}: {why}" for grade, why in told if grade != "A")
 
 
@@ -145,13 +136,12 @@ def checkGates(quality: Quality, gates: Mapping[str, Any]) -> list[str]:
     for name, limit in gates.items():
         value, isMore = figures[name], name in MORE_IS_BETTER
         if name == "grade":
-            fails, told = GRADES.index(value) > GRADES.index(limit), f"the grade is {value}, below {limit}"
+            if GRADES.index(value) > GRADES.index(limit):
+                failures.append(f"the grade is {value}, below {limit}")
         elif value is None:
-            fails, told = True, f"{name} is not known, so it cannot be held to {float(limit):g}"
-        else:
-            fails = value < float(limit) if isMore else value > float(limit)
-            told = f"{name} is {value:.4g}, {'below' if isMore else 'above'} {float(limit):g}"
-        failures += [told] if fails else []
+            failures.append(f"{name} is not known, so it cannot be held to {float(limit):g}")
+        elif value < float(limit) if isMore else value > float(limit):
+            failures.append(f"{name} is {value:.4g}, {'below' if isMore else 'above'} {float(limit):g}")
     return failures
 
 

@@ -17,7 +17,7 @@ from psfmatch.decorrelation import decorrelate
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage, toExposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction
-from psfmatch.noise import multiplyVariance
+from psfmatch.noise.blankSky import multiplyVariance
 from psfmatch.recipe.preparation import prepareInputs, registerInputs
 from psfmatch.recipe.recipe import Convolved, StoredKernel, SubtractionRecipe
 from psfmatch.subtraction import matchedExposure, subtractMatched

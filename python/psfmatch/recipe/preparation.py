@@ -13,7 +13,7 @@ from typing import Any
 
 from psfmatch.alignment import Alignment, applyAlignment
 from psfmatch.exposure import Exposure
-from psfmatch.noise import multiplyVariance
+from psfmatch.noise.blankSky import multiplyVariance
 from psfmatch.saturation import flagSaturation
 from psfmatch.threads import resolveThreads
 from psfmatch.warping import Warper, registerTemplate

@@ -159,12 +159,7 @@ def goodValue(figure: str) -> str:
     if figure in OTHER_GOOD:
         return OTHER_GOOD[figure]
     rule = next((rule for rule in RULES if rule.figure == figure), None)
-    if rule is None:
-        return ""
-    limit = rule.limits[0]
-    if rule.kind == "near one":
-        return f"{1.0 / limit:.3g} to {limit:.3g}"
-    return f"at {rule.kind} {limit:.3g}"
+    return "" if rule is None else rule.asked(rule.limits[0])
 
 
 def ruleOfReason(reason: str) -> Rule | None:

@@ -14,8 +14,7 @@ import numpy as np
 
 from psfmatch.config import configToDict
 from psfmatch.io import writeWhole
-from psfmatch.quality import RULES
-from psfmatch.quality.assessing import TRANSIENTS
+from psfmatch.quality import RULES, Quality
 from psfmatch.reporting.field import fieldRows, hotSpots, tellWorst
 from psfmatch.reporting.subject import Detections, Reported
 
@@ -83,7 +82,7 @@ def reportNumbers(
         "reasons": [] if quality is None else list(quality.reasons),
         "worstPart": tellWorst(field, spots),
         "quality": None if quality is None else quality.toDict(),
-        "grades": {} if quality is None else _grades(quality.toDict()),
+        "grades": {} if quality is None else _grades(quality),
         "summary": summary,
         "field": field,
         "hotSpots": spots,
@@ -152,10 +151,9 @@ def isReport(path: str | os.PathLike[str]) -> bool:
     return isinstance(numbers, dict) and numbers.get("format") == FORMAT
 
 
-def _grades(figures: Mapping[str, Any]) -> dict[str, str]:
+def _grades(quality: Quality) -> dict[str, str]:
     """Return what each figure alone allows, by its name in the quality."""
-    known = dict(figures)
-    known["remainingExcess"] = max(figures["nRemaining"] - TRANSIENTS, 0) / max(figures["nSources"], 1)
+    known = quality.toDict() | {"remainingExcess": quality.remainingExcess}
     grades = {}
     for rule in RULES:
         if known.get(rule.figure) is not None:

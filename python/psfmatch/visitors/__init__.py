@@ -6,10 +6,11 @@ Each handles all candidates of a pass in one call of the compiled core, which us
 interpreter. The thresholds are policy and live here; the arithmetic over pixels does not.
 """
 
+from psfmatch.exposure import stampTuple
 from psfmatch.visitors.assessSpatialKernel import AssessSpatialKernelVisitor
 from psfmatch.visitors.buildSingleKernel import BuildSingleKernelVisitor
 from psfmatch.visitors.buildSpatialKernel import BuildSpatialKernelVisitor
-from psfmatch.visitors.judging import fitControl, stampPairs, stampTuple
+from psfmatch.visitors.judging import fitControl, stampPairs
 from psfmatch.visitors.kernelPca import KernelPcaVisitor
 from psfmatch.visitors.kernelSum import KernelSumVisitor
 

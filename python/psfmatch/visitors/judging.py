@@ -12,21 +12,13 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
 from psfmatch.config import KernelOptions
-from psfmatch.exposure import Mask, MaskedImage
+from psfmatch.exposure import Mask
 from psfmatch.solutions import ResidualSummary
 
-__all__ = ["ResidualLimits", "fitControl", "regularizationOf", "stampPairs", "stampTuple"]
+__all__ = ["ResidualLimits", "fitControl", "regularizationOf", "stampPairs"]
 
 MAX_KEPT_UNKNOWNS = 64
 """Normal equations of larger bases take megabytes for each candidate: they are made again when they are needed."""
-
-StampTuple = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32], int]
-
-
-def stampTuple(stamp: MaskedImage, planes: Sequence[str]) -> StampTuple:
-    """Return image, variance, mask and the bits of the planes that are bad in it, as the core takes them."""
-    bits = stamp.mask.getPlaneBitMask(planes, ignoreMissing=True)
-    return (stamp.image, stamp.variance, np.asarray(stamp.mask), bits)
 
 
 def stampPairs(candidates: Sequence[KernelCandidate], options: KernelOptions) -> list[_core.StampPair]:

@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from psfmatch import _core
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.exposure import Box, Exposure, MaskedImage, stampTuple
 from psfmatch.threads import resolveThreads
 from psfmatch.warping.registration import requireSameShape
 
@@ -83,12 +81,8 @@ def measureCoverage(
     first, second = (image.maskedImage if isinstance(image, Exposure) else image for image in (template, science))
     requireSameShape(first, second)
     planes = tuple(planes)
-    parts = [
-        (i.image, i.variance, np.asarray(i.mask), i.mask.getPlaneBitMask(planes, ignoreMissing=True))
-        for i in (first, second)
-    ]
     nTemplate, nScience, nBoth, (x, y, width, height) = _core.countCoverage(
-        *parts[0], *parts[1], nThreads=resolveThreads(threads)
+        *stampTuple(first, planes), *stampTuple(second, planes), nThreads=resolveThreads(threads)
     )
     x, y = (x + second.xy0[0], y + second.xy0[1])
     return Coverage(second.image.size, nTemplate, nScience, nBoth, Box(x, y, width, height))

@@ -23,16 +23,16 @@ struct SkyNoiseControl {
 // Difference over its noise in cells spread over the image; NaN where there is no blank sky.
 struct SkyNoise {
     static constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
-    Index nPixels = 0;             // blank ones
-    double robust = unknown;       // width of the pulls about the medians of their cells
-    double median = unknown;       // of the pulls
-    double level = unknown;        // scatter of the cells' medians about zero beyond the noise
-    double outlierFraction = 0.0;  // of the usable pixels beyond 5 sigma where not both images show a source
-    double lag1 = unknown;         // correlation of neighbouring pixels, pulls clipped at 4 sigma
-    double absolute = unknown;     // mean |difference|, counts
-    double sigma = unknown;        // median noise of a pixel, counts
-    double maskedFraction = 0.0;   // of all pixels, unusable ones but for the borders
-    double noDataFraction = 0.0;
+    Index nSkyPixels = 0;               // blank ones
+    double noiseRobustStdev = unknown;  // width of the pulls about the medians of their cells
+    double noiseMedian = unknown;       // of the pulls
+    double skyLevel = unknown;          // scatter of the cells' medians about zero beyond the noise
+    double outlierFraction = 0.0;       // of the usable pixels beyond 5 sigma where not both images show a source
+    double lag1 = unknown;              // correlation of neighbouring pixels, pulls clipped at 4 sigma
+    double skyAbsolute = unknown;       // mean |difference|, counts
+    double pixelNoise = unknown;        // median, counts
+    double maskedFraction = 1.0;        // of the covered pixels, unusable ones but for the borders
+    double coverage = 0.0;              // share of the pixels that have data
 };
 
 // Template and science image, before any convolution, have the pixels of the difference.

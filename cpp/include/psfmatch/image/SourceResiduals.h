@@ -78,11 +78,13 @@ struct SourceFigures {
     static constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
     Index nSources = 0;
     Index nRemaining = 0;                 // unsubtracted
-    double robust = unknown;              // width of the pulls
-    double plain = unknown;               // standard deviation without the worst sources
+    double remainingFraction = unknown;   // their share
+    double sourceRobust = unknown;        // width of the pulls
+    double sourcePlain = unknown;         // standard deviation without the worst sources
     double worstRegion = unknown;         // largest, of regions with sources enough, of what two thirds of them exceed
-    double badFraction = unknown;         // share of the sources of a bad chi-square
+    double badSourceFraction = unknown;   // share of the sources of a bad chi-square
     double fluxMean = unknown;            // median share of the light that is left
+    double fluxMeanSize = unknown;        // its size
     double fluxScatter = unknown;         // its scatter beyond the noise
     double fluxError = unknown;           // error of the median
     double footprintRatioMean = unknown;  // |mean |difference| - skyAbsolute| / mean |science|, over sources
