@@ -232,7 +232,7 @@ std::optional<SeparableBasis> separate(KernelBasis const& basis) {
     return result;
 }
 
-KernelBasis composed(KernelBasis const& first, KernelBasis const& second) {
+KernelBasis composed(KernelBasis const& first, KernelBasis const& second, Execution const& execution) {
     if (second.size() != first.size() && second.size() != 1) {
         throw std::invalid_argument(std::to_string(first.size()) + " images cannot be convolved with " +
                                     std::to_string(second.size()));
@@ -241,7 +241,7 @@ KernelBasis composed(KernelBasis const& first, KernelBasis const& second) {
     result.height = first.height + second.height - 1;
     result.width = first.width + second.width - 1;
     result.images = RowMatrix::Zero(first.size(), result.height * result.width);
-    for (Index n = 0; n < first.size(); ++n) {
+    parallelForBrief(first.size(), execution, [&](Index n, int) {
         double const* const factors = first.images.row(n).data();
         double const* const images = second.images.row(second.size() == 1 ? 0 : n).data();
         for (Index pixel = 0; pixel < first.images.cols(); ++pixel) {
@@ -255,7 +255,7 @@ KernelBasis composed(KernelBasis const& first, KernelBasis const& second) {
                 }
             }
         }
-    }
+    });
     return result;
 }
 

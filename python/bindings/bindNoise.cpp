@@ -71,12 +71,13 @@ void bindNoise(py::module_& module) {
     bindCellGrid(module);
     module.def(
         "composed",
-        [](DoubleArray const& first, DoubleArray const& second) {
+        [](DoubleArray const& first, DoubleArray const& second, int nThreads) {
             KernelBasis const a = basisOf(first);
             KernelBasis const b = basisOf(second);
-            return arrayOf(withoutLock([&] { return composed(a, b); }));
+            auto const execution = interruptible(nThreads);
+            return arrayOf(withoutLock([&] { return composed(a, b, execution); }));
         },
-        py::arg("first"), py::arg("second"));
+        py::arg("first"), py::arg("second"), py::kw_only(), py::arg("nThreads") = 1);
     module.def(
         "noiseCovariance",
         [](DoubleArray const& weights, py::array const& variance, Index row, Index column, Index maxLag) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "psfmatch/parallel.h"
 #include "psfmatch/types.h"
 
 namespace psfmatch {
@@ -46,7 +47,8 @@ enum class Polynomials {
 
 // Full convolutions (h1 + h2 - 1, w1 + w2 - 1) of the images of two stacks, one by one, or of all of the first with the
 // only one of the second. Throws std::invalid_argument for other numbers of them.
-[[nodiscard]] KernelBasis composed(KernelBasis const& first, KernelBasis const& second);
+[[nodiscard]] KernelBasis composed(KernelBasis const& first, KernelBasis const& second,
+                                   Execution const& execution = {});
 
 // A basis whose images are (a multiple of) the first image plus one product of a column and a row each. Every
 // Alard-Lupton basis is of this form, and convolving with it costs a few one-dimensional passes per image.

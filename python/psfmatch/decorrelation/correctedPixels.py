@@ -49,7 +49,7 @@ def applyCorrection(
     if completeVariance:
         theirs, factors = _exactVariance(correction, kernel, convolved, box, threads), None
     else:
-        theirs, factors = convolved.variance, _varianceFactors(correction, kernel, box)
+        theirs, factors = convolved.variance, _varianceFactors(correction, kernel, box, threads)
     image, variance, flags = _core.correctDifference(
         difference.image,
         difference.variance,
@@ -72,7 +72,7 @@ def applyCorrection(
 
 
 def _varianceFactors(
-    correction: LinearCombinationKernel, kernel: LinearCombinationKernel, box: Box
+    correction: LinearCombinationKernel, kernel: LinearCombinationKernel, box: Box, threads: int
 ) -> tuple[FloatArray, FloatArray, FloatArray, float]:
     """Return beta (h, n), gamma (h, n), polynomials (n, w) and sum of k^2 for the core.
 
@@ -82,7 +82,7 @@ def _varianceFactors(
     x, y = fitPositions(box)
     kernels = kernel.computeImages(x, y)
     sums, moments = _moments(kernels)
-    newSums, newMoments = _moments(_core.composed(correction.computeImages(x, y), kernels))
+    newSums, newMoments = _moments(_core.composed(correction.computeImages(x, y), kernels, nThreads=threads))
     with np.errstate(divide="ignore", invalid="ignore"):
         beta = np.where(moments > 0.0, newMoments / moments, 0.0)
     # Neither part may take more than there is.
@@ -120,7 +120,8 @@ def _exactVariance(
     threads: int,
 ) -> Image:
     """Return ``v_c (*) (phi (*) k)^2``, (h, w); beyond the border the variance goes on as it is there."""
-    images = _core.composed(*(part.computeImages(*fitPositions(box)) for part in (correction, kernel)))
+    parts = (part.computeImages(*fitPositions(box)) for part in (correction, kernel))
+    images = _core.composed(*parts, nThreads=threads)
     basis, _ = fitField(images, box, FACTOR_ORDER)
     composite = LinearCombinationKernel(basis, np.eye(len(basis)), bbox=box)
     top, left = (side // 2 for side in composite.shape)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from psfmatch._core import CellGrid
 from psfmatch.exposure import Box
 from psfmatch.kernels import LinearCombinationKernel
+from psfmatch.threads import mapThreads
 
 __all__ = ["correctionKernel", "fitField", "fitPositions", "makeCorrection"]
 
@@ -84,7 +85,7 @@ def correctionKernel(
     else:
         smoothing = np.maximum(powers[1], 1000.0 * np.finfo(np.float64).tiny)
         transfer = _transfer(powers[0], *variances, smoothing)
-    phi: FloatArray = _stamps(transfer, size)[0]
+    phi: FloatArray = _stamps(_kernels(transfer, size))[0]
     return phi
 
 
@@ -115,11 +116,15 @@ def _transfer(
         return result
 
 
-def _stamps(transfer: FloatArray, size: int) -> FloatArray:
-    """Return even kernels (n, s, s) of sum 1 for transfers (n, size, size // 2 + 1), of one common side."""
-    kernels: FloatArray = np.fft.fftshift(np.fft.irfft2(transfer, s=(size, size)), axes=(1, 2))
+def _kernels(transfer: FloatArray, size: int) -> FloatArray:
+    """Return the kernels (n, size, size) of transfers (n, size, size // 2 + 1), their middle at size // 2."""
+    return np.fft.fftshift(np.fft.irfft2(transfer, s=(size, size)), axes=(1, 2))
+
+
+def _stamps(kernels: FloatArray) -> FloatArray:
+    """Return the middles (n, s, s) of kernels (n, size, size), even and of sum 1, as small as they may all be."""
     weights = np.abs(kernels)
-    middle, total = size // 2, weights.sum(axis=(1, 2))
+    middle, total = kernels.shape[1] // 2, weights.sum(axis=(1, 2))
     half = 0
     while True:
         part = np.s_[:, middle - half : middle + half + 1, middle - half : middle + half + 1]
@@ -176,7 +181,12 @@ def _products(rows: FloatArray, values: FloatArray) -> FloatArray:
 
 
 def makeCorrection(
-    kernel: LinearCombinationKernel, box: Box, unconvolved: CellGrid, convolved: CellGrid, varying: bool = True
+    kernel: LinearCombinationKernel,
+    box: Box,
+    unconvolved: CellGrid,
+    convolved: CellGrid,
+    varying: bool = True,
+    threads: int = 1,
 ) -> LinearCombinationKernel:
     """Return the correction of a difference as a kernel over a box, of sum 1 everywhere.
 
@@ -190,6 +200,8 @@ def makeCorrection(
         Local variances of the two images.
     varying
         Follow kernel and variances over the field; False takes the kernel at the centre and the median variances.
+    threads
+        Number of threads; the result does not depend on it.
     """
     if not varying:
         image = correctionKernel(
@@ -200,14 +212,22 @@ def makeCorrection(
     if not kernel.isVarying and np.ptp(unconvolved.values) == 0.0 and np.ptp(convolved.values) == 0.0:
         x, y = x[:1], y[:1]
     size = transformSize(max(kernel.shape))
-    power = _power(kernel.computeImages(x, y), size)
-    transfer = np.sqrt(_transfer(power, unconvolved.at(x, y), convolved.at(x, y)))
-    stamps = _stamps(transfer, size)
+    images = kernel.computeImages(x, y), unconvolved.at(x, y), convolved.at(x, y)
+
+    def transformed(part: slice) -> tuple[FloatArray, FloatArray]:
+        image, ours, theirs = (values[part] for values in images)
+        transfer = np.sqrt(_transfer(_power(image, size), ours, theirs))
+        return transfer, _kernels(transfer, size)
+
+    rows = [slice(first, first + LATTICE) for first in range(0, len(x), LATTICE)]
+    transfers, kernels = zip(*mapThreads(transformed, rows, threads), strict=True)
+    stamps = _stamps(np.concatenate(kernels))
     if len(x) == 1:
         return LinearCombinationKernel(stamps, [[1.0]], bbox=box)
     for order in range(MAX_ORDER + 1):
         coefficients, fitted = fitField(stamps, box, order)
-        error = _powerError(fitted - stamps, transfer, size)
+        errors = fitted - stamps
+        error = max(mapThreads(lambda k: _powerError(errors[rows[k]], transfers[k], size), range(len(rows)), threads))
         if error < MAX_POWER_ERROR:
             break
     if error > MAX_POWER_ERROR:

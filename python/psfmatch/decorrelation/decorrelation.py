@@ -169,7 +169,7 @@ def decorrelate(
         identity = LinearCombinationKernel(np.ones((1, 1, 1)), [[1.0]], bbox=box)
         effective = None if psf is None else asPsf(psf)
         return Decorrelation(difference, identity, effective, False, ratio, kernel, convolved, unconvolved, scale)
-    correction = makeCorrection(kernel, box, ours, theirs, varying=varying)
+    correction = makeCorrection(kernel, box, ours, theirs, varying=varying, threads=nThreads)
     effective = None if psf is None else CorrectedPsf(asPsf(psf), correction)
     result = applyCorrection(
         pixels,

@@ -98,7 +98,9 @@ def chooseKernel(
     options = effort.options
     free = familyOf(*fwhms, other.shape, options.regions.halfWidth)
     family = pinnedFamily(free, pins, options, fwhms, other.shape)
-    norm = pins.get("regionConfig.kernelNorm") or kernelNorm(convolved, other, sources, family, options.badPlanes())
+    norm = pins.get("regionConfig.kernelNorm") or kernelNorm(
+        convolved, other, sources, family, options.badPlanes(), threads
+    )
 
     def layOut(layout: str) -> RegionCells:
         regions = replace(options.regions, kernelNorm=norm, layout=layout)

@@ -108,7 +108,12 @@ def familyOf(
 
 
 def kernelNorm(
-    convolved: MaskedImage, other: MaskedImage, sources: Any, family: GaussianFamily, planes: Sequence[str]
+    convolved: MaskedImage,
+    other: MaskedImage,
+    sources: Any,
+    family: GaussianFamily,
+    planes: Sequence[str],
+    threads: int = 1,
 ) -> float:
     """Return the expected norm of the kernel: the flux ratio times that of a Gaussian of the first two widths.
 
@@ -119,7 +124,7 @@ def kernelNorm(
     width = math.hypot(family.sigmas[0], second)
     # Whole boxes only: of a position near the edge, or beyond, nothing is known.
     x, y = placesInside(sources, other.getBBox(), BOX_SIDE, most=200).T
-    light = [boxLight(image, x, y, planes)[0] for image in (other, convolved)]
+    light = [boxLight(image, x, y, planes, threads)[0] for image in (other, convolved)]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = light[0] / light[1]
     ratios = ratios[np.isfinite(ratios)]

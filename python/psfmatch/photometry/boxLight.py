@@ -24,7 +24,7 @@ MIN_PIXELS = 30
 
 
 def boxLight(
-    image: MaskedImage, x: npt.ArrayLike, y: npt.ArrayLike, planes: Sequence[str]
+    image: MaskedImage, x: npt.ArrayLike, y: npt.ArrayLike, planes: Sequence[str], threads: int = 1
 ) -> tuple[FloatArray, FloatArray]:
     """Return light and error of sources in a box of 15x15 pixels, above the median of the 5 pixels beside it.
 
@@ -36,6 +36,8 @@ def boxLight(
         (n,) positions, parent pixels.
     planes
         Mask planes that make a pixel bad; so does a value or a variance that is not finite.
+    threads
+        Number of threads; the result does not depend on it.
 
     Returns
     -------
@@ -54,5 +56,6 @@ def boxLight(
         halfBox=HALF_BOX,
         skyRing=SKY_RING,
         minPixels=MIN_PIXELS,
+        nThreads=threads,
     )
     return light, error
