@@ -26,7 +26,7 @@ from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
 from psfmatch.noise import noiseCovariance
 from psfmatch.psf import Psf, asPsf
-from psfmatch.threads import resolveThreads
+from psfmatch.threads import mapThreads, resolveThreads
 
 __all__ = ["IGNORED_PLANES", "Decorrelation", "decorrelate"]
 
@@ -160,7 +160,11 @@ def decorrelate(
     convolved, unconvolved = (
         MaskedImage(image.image, image.mask, image.variance, pixels.xy0) for image in (convolved, unconvolved)
     )
-    ours, theirs = (measureVariances(image, ignoreMaskPlanes, nThreads) for image in (unconvolved, convolved))
+    ours, theirs = mapThreads(
+        lambda image: measureVariances(image, ignoreMaskPlanes, resolveThreads(None)),
+        (unconvolved, convolved),
+        nThreads,
+    )
     psf = difference.psf if psf is None else psf
     scale = kernelSum if isScienceConvolved else 1.0
     ratio = _varianceRatio(ours, theirs, kernelSum)

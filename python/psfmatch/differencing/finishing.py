@@ -60,12 +60,6 @@ def finish(
             choices = (*choices, choice)
         if varianceFactor != 1.0:
             difference = plain.withPixels(multiplyVariance(plain.maskedImage, varianceFactor, threads))
-    noise = differenceNoise(difference.maskedImage)
-    log.info(
-        "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
-        noise.robustStdev,
-        noise.nPixels,
-    )
     science = inputs.science.maskedImage
     template = atOrigin(inputs.template.maskedImage, science)
     decorrelation = None
@@ -79,19 +73,28 @@ def finish(
                 threads=threads,
             )
     candidates = candidateTable(result.kernelCellSet)
-    quality = None
+    kernel = result.psfMatchingKernel
+    known = [fwhm for fwhm in fwhms if fwhm is not None]
+    measures: list[Callable[[], Any]] = [partial(differenceNoise, difference.maskedImage)]
     if steps.doAssessQuality:
-        with made.task.timer("quality"):
-            kernel = result.psfMatchingKernel
-            scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
-            known = [fwhm for fwhm in fwhms if fwhm is not None]
-            radius = max(6, math.ceil(1.5 * max(known))) if known else 6
-            stars = inputs.sources[:MAX_SHIFT_STARS]
-            measures: list[Callable[[], Any]] = [
-                partial(_residualShift, difference, result.matchedImage, stars, radius, scale),
-                partial(measureWhiteness, difference if decorrelation is None else decorrelation.exposure, where=sky),
-            ]
-            residualShiftPix, whiteness = mapThreads(lambda measure: measure(), measures, threads)
+        scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
+        radius = max(6, math.ceil(1.5 * max(known))) if known else 6
+        stars = inputs.sources[:MAX_SHIFT_STARS]
+        measures += [
+            partial(measureWhiteness, difference if decorrelation is None else decorrelation.exposure, where=sky),
+            partial(_residualShift, difference, result.matchedImage, stars, radius, scale),
+        ]
+    quality = None
+    with made.task.timer("quality"):
+        # Side by side, the longest first.
+        *others, noise = mapThreads(lambda measure: measure(), measures[::-1], threads)
+        log.info(
+            "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
+            noise.robustStdev,
+            noise.nPixels,
+        )
+        if steps.doAssessQuality:
+            residualShiftPix, whiteness = others
             heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
             quality = assessQuality(
                 difference=difference,

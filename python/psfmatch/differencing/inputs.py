@@ -18,7 +18,7 @@ from psfmatch.noise.blankSky import findBlankSky, measureVarianceFactor
 from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import findSaturation
 from psfmatch.sourceTable import AnyTable
-from psfmatch.threads import mapThreads
+from psfmatch.threads import mapThreads, resolveThreads
 from psfmatch.warping import REQUIRED_FRACTION, Coverage, atOrigin, measureCoverage, requireCoverage
 
 __all__ = ["Inputs", "makeInputs"]
@@ -51,7 +51,8 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
     record = Preparation()
     if steps.doFindSaturation:
         with task.timer("saturation"):
-            found = [findSaturation(image, threads) for image in (template, science)]
+            pair = template, science
+            found = mapThreads(lambda image: findSaturation(image, resolveThreads(None)), pair, threads)
         record = replace(
             record,
             templateSaturation=found[0].level,
@@ -63,7 +64,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
             log.info("%s", choices[-1].sentence)
     if steps.doScaleVariance:
         with task.timer("scaleVariance"):
-            scalings = [_varianceScaling(image, threads) for image in (template, science)]
+            scalings = mapThreads(_varianceScaling, (template, science), threads)
         factors = [factor for factor, _ in scalings]
         record = replace(record, templateVarianceFactor=factors[0], scienceVarianceFactor=factors[1])
         for name, (factor, reason) in zip(("template", "science image"), scalings, strict=True):
@@ -103,10 +104,10 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
     return Inputs(template, science, sources, record, alignment, coverage, tuple(choices))
 
 
-def _varianceScaling(image: Exposure, threads: int) -> tuple[float, str]:
+def _varianceScaling(image: Exposure) -> tuple[float, str]:
     """Return the factor that brings the variance plane to the noise of the sky, and why; 1 if they do not compare."""
     try:
-        factor = measureVarianceFactor(findBlankSky(image.maskedImage, threads=threads))
+        factor = measureVarianceFactor(findBlankSky(image.maskedImage, threads=resolveThreads(None)))
     except InputImagesError as error:
         log.warning("The variance plane is left as it is: %s", error)
         return 1.0, f"left as it is: {error}."
