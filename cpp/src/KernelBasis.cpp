@@ -139,6 +139,26 @@ KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sig
     return basis;
 }
 
+std::vector<Index> alardLuptonImages(std::vector<int> const& degrees, std::vector<int> const& within) {
+    if (degrees.size() != within.size()) {
+        throw std::invalid_argument(std::to_string(degrees.size()) + " degrees among those of " +
+                                    std::to_string(within.size()) + " Gaussians");
+    }
+    std::vector<Index> chosen;
+    Index first = 0;
+    for (std::size_t g = 0; g < degrees.size(); ++g) {
+        if (degrees[g] < 0 || degrees[g] > within[g]) {
+            throw std::invalid_argument("degree " + std::to_string(degrees[g]) + " of Gaussian " + std::to_string(g) +
+                                        " is not between 0 and " + std::to_string(within[g]));
+        }
+        for (Index k = 0; k < (degrees[g] + 1) * (degrees[g] + 2) / 2; ++k) {
+            chosen.push_back(first + k);
+        }
+        first += (within[g] + 1) * (within[g] + 2) / 2;
+    }
+    return chosen;
+}
+
 KernelBasis makeDeltaFunctionBasis(Index width, Index height) {
     if (width < 1 || height < 1) {
         throw std::invalid_argument("a delta-function basis of " + std::to_string(width) + "x" +

@@ -72,6 +72,12 @@ void bindKernels(py::module_& module) {
         },
         py::arg("halfWidth"), py::arg("sigmas"), py::arg("degrees"), py::arg("hermite") = false);
     module.def(
+        "alardLuptonImages",
+        [](std::vector<int> const& degrees, std::vector<int> const& within) {
+            return py::tuple(py::cast(alardLuptonImages(degrees, within)));
+        },
+        py::arg("degrees"), py::arg("within"));
+    module.def(
         "renormalizeBasis",
         [](DoubleArray const& basis) {
             KernelBasis const given = basisOf(basis);

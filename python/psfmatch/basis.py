@@ -106,10 +106,16 @@ def makeKernelBasisList(
         metadata["ALKernelSize"] = gaussians.kernelSize
         metadata["ALBasisMode"] = gaussians.mode
     # The fit to regions takes degrees for which monomials are too much alike.
-    raw = _core.makeAlardLuptonBasis(
-        gaussians.kernelSize // 2, gaussians.sigmas, gaussians.degrees, hermite=options.fitMethod == "regions"
+    return gaussianBasis(
+        gaussians.kernelSize, gaussians.sigmas, gaussians.degrees, hermite=options.fitMethod == "regions"
     )
-    return _core.renormalizeBasis(raw)
+
+
+def gaussianBasis(
+    kernelSize: int, sigmas: Sequence[float], degrees: Sequence[int], *, hermite: bool = True
+) -> npt.NDArray[np.float64]:
+    """Return Gaussians (sigmas in pixels) times polynomials, (n, h, w): all but the first without sum."""
+    return _core.renormalizeBasis(_core.makeAlardLuptonBasis(kernelSize // 2, sigmas, degrees, hermite=hermite))
 
 
 def makeRegularizationMatrix(config: PsfMatchConfig | KernelOptions) -> npt.NDArray[np.float64] | None:

@@ -10,6 +10,7 @@
 #include "simulate.h"
 
 using Eigen::VectorXd;
+using psfmatch::alardLuptonImages;
 using psfmatch::makeAlardLuptonBasis;
 using psfmatch::NumericalError;
 using psfmatch::renormalize;
@@ -74,6 +75,24 @@ TEST_CASE("counts and sides of Alard-Lupton bases") {
     CHECK(usual.images.cols() == 441);
     CHECK(makeAlardLuptonBasis(3, {0.6, 0.9, 1.6}, {3, 3, 3}).size() == 30);
     CHECK(makeAlardLuptonBasis(1, {2.0}, {0}).size() == 1);
+}
+
+TEST_CASE("images of lower degrees are those of a basis of these degrees alone") {
+    CHECK(alardLuptonImages({1, 1}, {2, 1}) == std::vector<Index>{0, 1, 2, 6, 7, 8});
+    std::vector<double> const sigmas{0.7, 1.5, 3.0};
+    std::vector<int> const most{4, 2, 3};
+    KernelBasis const all = makeAlardLuptonBasis(5, sigmas, most);
+    for (std::vector<int> const& degrees : {std::vector<int>{0, 0, 0}, {4, 0, 2}, {1, 2, 1}, most}) {
+        KernelBasis const few = makeAlardLuptonBasis(5, sigmas, degrees);
+        std::vector<Index> const chosen = alardLuptonImages(degrees, most);
+        REQUIRE(static_cast<Index>(chosen.size()) == few.size());
+        for (Index k = 0; k < few.size(); ++k) {
+            CHECK(few.images.row(k) == all.images.row(chosen[static_cast<std::size_t>(k)]));
+        }
+    }
+    CHECK_THROWS_AS((void)alardLuptonImages({2, 0}, {2}), std::invalid_argument);
+    CHECK_THROWS_AS((void)alardLuptonImages({3, 0}, {2, 1}), std::invalid_argument);
+    CHECK_THROWS_AS((void)alardLuptonImages({-1}, {2}), std::invalid_argument);
 }
 
 TEST_CASE("Alard-Lupton images are Gaussians times monomials, pixel by pixel") {

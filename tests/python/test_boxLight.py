@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import MaskedImage
-from psfmatch.photometry import boxLight
+from psfmatch.photometry import boxLight, lightRatios
 
 HEIGHT, WIDTH = 60, 70
 X0, Y0 = 100, -20
@@ -47,3 +47,13 @@ def test_tooFewGoodPixels(image):
     assert np.isfinite(boxLight(image, [130.0], [5.0], ("BAD",))).all()  # two columns of 15 are left: thirty
     box[0, 13] = np.nan
     assert np.isnan(boxLight(image, [130.0], [5.0], ("BAD",))).all()
+
+
+def test_lightRatios(image):
+    """By position, of those that both images show: the source of 900, the corner's, and blank sky."""
+    double = MaskedImage(2.0 * image.image, variance=image.variance, xy0=(X0, Y0))
+    x, y = [130.0, X0, X0 - 40.0, 150.0], [5.0, Y0, Y0, 20.0]
+    np.testing.assert_allclose(lightRatios(double, image, x, y, ("BAD",)), [2.0, 2.0])  # no light: no ratio
+    np.testing.assert_allclose(lightRatios(double, image, x[:1], y[:1], ("BAD",), minSnr=29.9), [2.0])  # 900 / 30
+    assert lightRatios(double, image, x[:1], y[:1], ("BAD",), minSnr=30.1).size == 0
+    assert lightRatios(image, double, x[:1], y[:1], ("BAD",), minSnr=30.1).size == 0

@@ -8,7 +8,7 @@ from astropy.table import Table
 
 from psfmatch import Box, MaskedImage, _core
 from psfmatch.modelChoice.family import DEGREES, EQUAL_DEGREES, WIDEST_SIGMA, familyOf, kernelNorm
-from psfmatch.modelChoice.trial import Trial, trimmedDifference
+from psfmatch.modelChoice.models import ModelSearch, trimmedDifference
 from psfmatch.stars import MIN_SNR, SPREAD_CELL, chooseRegionSources
 
 # Gaussians
@@ -93,6 +93,10 @@ class FakeSystem:
         self.figures = figures
         self.nCalls = 0
 
+    def system(self, maxOrder):
+        """Return itself: it is the state of the regions as well."""
+        return self
+
     def heldOut(self, model):
         self.nCalls += 1
         figures = self.figures[model.kernelOrder]
@@ -105,6 +109,10 @@ def models(*orders):
     return [_core.SpatialModelOptions((0,), order, 0, 1.0, 0.1) for order in orders]
 
 
+def searchOf(system):
+    return ModelSearch(system, None, models(0)[0], {})
+
+
 def test_bestModel():
     """A later model is taken if it is better by half the error of the difference; each is judged once."""
     low, middle, high = models(0, 1, 2)
@@ -112,14 +120,14 @@ def test_bestModel():
     better = base - 2.0
     noisy = better + np.where(np.arange(100) % 2, 10.0, -10.1)  # by 5 in all, its error 100
     system = FakeSystem(base, better, noisy)
-    trial = Trial(system)
-    assert trial.best([low, middle, high]) == middle
-    assert trial.gain(low, middle)[0] == pytest.approx(200.0)
+    search = searchOf(system)
+    assert search.best([low, middle, high]) == middle
+    assert search.gain(low, middle)[0] == pytest.approx(200.0)
     # The extreme hundredth on either side is cut at quantiles that are the others' values.
-    assert trial.gain(high, middle)[0] == pytest.approx(-5.0)
+    assert search.gain(high, middle)[0] == pytest.approx(-5.0)
     assert system.nCalls == 3
-    assert trial.best([middle, high, low]) == middle
-    assert trial.best([low]) == low
+    assert search.best([middle, high, low]) == middle
+    assert search.best([low]) == low
 
 
 def test_climb():
@@ -127,14 +135,14 @@ def test_climb():
     base, better, best = (np.full(100, value) for value in (50.0, 48.0, 46.0))
     ladder = models(0, 1, 2, 3)
     system = FakeSystem(base, better, best, best)
-    assert Trial(system).climb(ladder) == ladder[2]
+    assert searchOf(system).climb(ladder) == ladder[2]
     assert system.nCalls == 4
-    assert Trial(system).climb(ladder, 1) == ladder[2]
+    assert searchOf(system).climb(ladder, 1) == ladder[2]
     # From the top: no better than the second, which is better than the one before.
-    trial = Trial(system)
-    assert trial.climb(ladder, 3) == ladder[2]
-    assert trial.judged(ladder) == ladder[1:]
-    flat = Trial(FakeSystem(base, base, base, base))
+    system.nCalls = 0
+    assert searchOf(system).climb(ladder, 3) == ladder[2]
+    assert system.nCalls == 3
+    flat = searchOf(FakeSystem(base, base, base, base))
     assert flat.climb(ladder, 2) == ladder[0]
     assert flat.climb(ladder) == ladder[0]
     assert flat.climb(ladder[:1]) == ladder[0]
@@ -142,11 +150,11 @@ def test_climb():
 
 def test_modelsWithoutSolution():
     low, middle, high = models(0, 1, 2)
-    trial = Trial(FakeSystem(None, np.full(5, 3.0), None))
-    assert trial.best([low, middle, high]) == middle
-    assert trial.gain(middle, high)[0] == -math.inf
-    assert trial.heldOut(high) is None
-    assert trial.climb([low, middle, high]) == middle
+    search = searchOf(FakeSystem(None, np.full(5, 3.0), None))
+    assert search.best([low, middle, high]) == middle
+    assert search.gain(middle, high)[0] == -math.inf
+    assert search.heldOut(high) is None
+    assert search.climb([low, middle, high]) == middle
 
 
 def test_trimmedDifference():

@@ -286,9 +286,17 @@ def test_tooFewStarsOfASetLayout(pair):
     """Where stars alone may be fitted and there are too few, tiles do not take their place."""
     options = KernelOptions.fromConfig(configured("minKernelSources=1000").kernel.active)
     images = pair.template.maskedImage, pair.science.maskedImage
-    effort = effortFor(options, len(pair.truth.stars), FWHMS, images[0].shape)
+    options, isThorough = effortFor(options, len(pair.truth.stars), FWHMS, images[0].shape)
     with pytest.raises(InsufficientKernelSourcesError, match=r"sources found .*minKernelSources is 1000"):
-        chooseKernel(*images, pair.truth.stars, FWHMS, effort, 1, pinned={"regionConfig.layout": "stars"})
+        chooseKernel(
+            *images,
+            pair.truth.stars,
+            FWHMS,
+            options,
+            1,
+            isThorough=isThorough,
+            pinned={"regionConfig.layout": "stars"},
+        )
 
 
 # The command

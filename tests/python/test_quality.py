@@ -11,7 +11,7 @@ from astropy.table import Table
 from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
 from psfmatch.quality import RULES, Quality, Rule, assessQuality, checkGates
-from psfmatch.quality.grading import gradeFigures
+from psfmatch.quality.figures import gradeFigures
 
 SIDE = 400
 SIGMA = 3.0  # counts, of the difference

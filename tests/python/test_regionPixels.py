@@ -109,8 +109,9 @@ def test_variationIsChosen(options, variation, scienceFwhm):
     pair = simulatePair(1, 256, **PLAIN, brightStars=400, scienceVariation=variation, scienceFwhm=scienceFwhm)
     stars = pair.truth.stars[np.argsort(-np.asarray(pair.truth.stars["flux"]))]
     fwhms = 2.6, scienceFwhm
-    effort = effortFor(options, len(stars), fwhms, (256, 256))
-    choice = chooseKernel(pair.template.maskedImage, pair.science.maskedImage, stars, fwhms, effort, 1)
+    chosen, isThorough = effortFor(options, len(stars), fwhms, (256, 256))
+    images = pair.template.maskedImage, pair.science.maskedImage
+    choice = chooseKernel(*images, stars, fwhms, chosen, 1, isThorough=isThorough)
     order, scale = choice.fields["spatialKernelOrder"], choice.regionFields["variationScale"]
     assert (order >= 1) if variation else (order == 0 or scale == 0.01)
     # Each is told once for each family of Gaussians that was tried.

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from psfmatch import _core
-from psfmatch.regions.models import imagesOf
 
 N_REGIONS, N_IMAGES, N_FOLDS = 40, 5, 4
 MODEL = _core.SpatialModelOptions((0, 1, 2, 3, 4), 1, 2, 0.0, 0.0)
@@ -105,5 +104,7 @@ def test_models():
 
 
 def test_imagesOfLowerDegrees():
-    assert imagesOf((2, 0), (2, 1)) == (0, 1, 2, 3, 4, 5, 6)
-    assert imagesOf((1, 1), (2, 1)) == (0, 1, 2, 6, 7, 8)
+    """A tuple, as the model takes it; the rule is tested in C++."""
+    assert _core.alardLuptonImages((2, 0), (2, 1)) == (0, 1, 2, 3, 4, 5, 6)
+    with pytest.raises(ValueError, match="degree 3 of Gaussian 0 is not between 0 and 2"):
+        _core.alardLuptonImages((3, 0), (2, 1))

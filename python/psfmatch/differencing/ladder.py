@@ -67,12 +67,21 @@ def solveByLadder(
     sizes = fwhms if convolveTemplate else (fwhms[1], fwhms[0])
     isGiven = candidateList is not None
     sources = task._sources(candidateList, inputs.science) if isGiven else usefulSources(inputs.sources)
-    effort = effortFor(task.options, len(sources), sizes, science.shape, pinned)
+    options, isThorough = effortFor(task.options, len(sources), sizes, science.shape, pinned)
     if not isGiven:
-        sources = chooseRegionSources(inputs.sources, effort.options.regions.maxRegions, science.getBBox())
+        sources = chooseRegionSources(inputs.sources, options.regions.maxRegions, science.getBBox())
     try:
         with task.timer("chooseKernel"):
-            choice = chooseKernel(*pair, sources, sizes, effort, task.threads, starsOnly=isGiven, pinned=pinned)
+            choice = chooseKernel(
+                *pair,
+                sources,
+                sizes,
+                options,
+                task.threads,
+                isThorough=isThorough,
+                starsOnly=isGiven,
+                pinned=pinned,
+            )
         chosen = ChosenFields(config, choice.fields, choice.regionFields)
         follower = _follower(task, config)
         follower.options = chosen.options(task.options)

@@ -16,7 +16,7 @@ from psfmatch.config import KernelOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
-from psfmatch.photometry import boxLight
+from psfmatch.photometry import lightRatios
 from psfmatch.psf import asPsf
 from psfmatch.recipe import edgeHandlingOf
 from psfmatch.subtraction import matchedExposure, subtractMatched
@@ -93,11 +93,7 @@ def _fluxRatio(template: Exposure, science: Exposure, sources: Any) -> float:
         return float(template.photoCalib) / float(science.photoCalib)
     before = atOrigin(template.maskedImage, science.maskedImage)
     bright = sources[np.asarray(sources["snr"]) > MIN_SNR][:MAX_RATIOS]
-    x, y = bright["x"], bright["y"]
-    ours, ourError = boxLight(science.maskedImage, x, y, UNUSABLE)
-    theirs, theirError = boxLight(before, x, y, UNUSABLE)
-    isSeen = (ours > 5.0 * ourError) & (theirs > 5.0 * theirError)
-    ratios = ours[isSeen] / theirs[isSeen]
+    ratios = lightRatios(science.maskedImage, before, bright["x"], bright["y"], UNUSABLE, minSnr=5.0)
     # Of images of different skies a few sources lie upon another by chance.
     if 2 * len(ratios) <= len(bright):
         raise InputImagesError(

@@ -1,11 +1,11 @@
 """Choice of the kernel model by what it leaves of pixels that it has not seen.
 
-`policy` says how much is tried, `family` which Gaussians, `layouts` where the regions lie, `models` goes field by field
-over orders and priors, `trial` compares two models, `choosing` is the whole way.
+`layouts` says how much is tried and where the regions lie, `family` which Gaussians, `models` goes field by field over
+orders and priors, `choosing` is the whole way.
 """
 
 from psfmatch.modelChoice.choosing import KernelChoice, chooseKernel
-from psfmatch.modelChoice.policy import effortFor
-from psfmatch.modelChoice.trial import Choice
+from psfmatch.modelChoice.layouts import effortFor
+from psfmatch.modelChoice.models import Choice
 
 __all__ = ["Choice", "KernelChoice", "chooseKernel", "effortFor"]

@@ -13,13 +13,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from psfmatch.config import RegionOptions
+from psfmatch.config import KernelOptions, RegionOptions
 from psfmatch.exposure import MaskedImage
-from psfmatch.modelChoice.family import GaussianFamily, familyOf, isFamilyPinned, kernelNorm, pinnedFamily, toldFamily
+from psfmatch.modelChoice.family import (
+    WIDEST_SIGMA,
+    Fwhms,
+    GaussianFamily,
+    familyOf,
+    isFamilyPinned,
+    kernelNorm,
+    pinnedFamily,
+)
 from psfmatch.modelChoice.layouts import beginFit, chooseLayout
-from psfmatch.modelChoice.models import ModelSearch, chooseModel
-from psfmatch.modelChoice.policy import Effort
-from psfmatch.modelChoice.trial import Choice
+from psfmatch.modelChoice.models import Choice, ModelSearch, chooseModel
 from psfmatch.regions import RegionCells, makeRegions
 
 __all__ = ["KernelChoice", "chooseKernel"]
@@ -57,10 +63,11 @@ def chooseKernel(
     convolved: MaskedImage,
     other: MaskedImage,
     sources: Any,
-    fwhms: tuple[float | None, float | None],
-    effort: Effort,
+    fwhms: Fwhms,
+    options: KernelOptions,
     threads: int,
     *,
+    isThorough: bool,
     starsOnly: bool = False,
     pinned: Mapping[str, Any] | None = None,
 ) -> KernelChoice:
@@ -74,10 +81,12 @@ def chooseKernel(
         Table with x and y (parent pixels), most useful first; may be empty.
     fwhms
         FWHM (pixels) of both PSFs, in the same sequence; None: unknown.
-    effort
-        What is tried, of `effortFor`, and the options of the kernel that the choice starts from.
+    options
+        Of the kernel, that the choice starts from, with number and size of the regions, of `effortFor`.
     threads
         Number of threads.
+    isThorough
+        Whether all models are tried, of `effortFor` too.
     starsOnly
         The sources are the caller's: nothing else is fitted.
     pinned
@@ -95,7 +104,6 @@ def chooseKernel(
     layout = pins.get("regionConfig.layout")
     if starsOnly and layout == "tiles":
         raise ValueError("regionConfig.layout is 'tiles', which use no stars; leave candidateList out, or the layout")
-    options = effort.options
     free = familyOf(*fwhms, other.shape, options.regions.halfWidth)
     family = pinnedFamily(free, pins, options, fwhms, other.shape)
     norm = pins.get("regionConfig.kernelNorm") or kernelNorm(
@@ -106,21 +114,19 @@ def chooseKernel(
         regions = replace(options.regions, kernelNorm=norm, layout=layout)
         return makeRegions(convolved, other, replace(options, regions=regions), family.kernelSize, sources, threads)
 
-    cells, layoutChoice = chooseLayout(
-        layOut, family, len(sources), options.minKernelSources, starsOnly=starsOnly, pinned=layout
-    )
+    cells, layoutChoice = chooseLayout(layOut, family, len(sources), starsOnly=starsOnly, pinned=layout)
 
     def fit(tried: GaussianFamily, isThorough: bool) -> _Fit:
         return _fitFamily(cells, tried, fixedFields(pins), isThorough, pins.get("regionConfig.rejectPixels"))
 
-    best = fit(family, effort.isThorough)
+    best = fit(family, isThorough)
     if not isFamilyPinned(pins):
         if family.isEqual:
             best = _preferPoint(best, fit(family.point(), False))
         if best.scatter > WELL_FITTED and best.nBright >= MIN_BRIGHT_REGIONS:
             best = _preferMany(best, fit(family.rich(), True))
     cells.state = best.found.state
-    choices = toldFamily(family, free, fwhms), layoutChoice, *best.choices
+    choices = _tellFamily(family, free, fwhms), layoutChoice, *best.choices
     return KernelChoice(*_fields(best, cells.options.regions, pins), choices, cells)
 
 
@@ -149,6 +155,22 @@ def _fields(fit: _Fit, regions: RegionOptions, pins: Mapping[str, Any]) -> tuple
         "rejectPixels": fit.doReject,
         "firstDegrees": list(family.usualDegrees),
     }
+
+
+def _tellFamily(family: GaussianFamily, free: GaussianFamily, fwhms: Fwhms) -> Choice:
+    """Return the Gaussians, which without anything set would be those of `free`, as a choice."""
+    narrow, wide = fwhms
+    sizes = "PSF sizes that are unknown, taken as 3.5 px"
+    if narrow is not None and wide is not None:
+        between, how = math.sqrt(abs(wide**2 - narrow**2)), "between them" if wide >= narrow else "that it must sharpen"
+        sizes = f"PSF FWHM {narrow:.2f} and {wide:.2f} px, {between:.2f} px {how}"
+    size, why = family.kernelSize, f"as set or as it follows, for {sizes}."
+    alternative: float = free.kernelSize
+    if family == free:
+        alternative, why = 21.0, f"for {sizes}. The widest is {WIDEST_SIGMA:g} sigma of the wider PSF, for its wings, "
+        why += "which the usual 21 px may cut."
+    sentence = f"Kernel of {size}x{size} px, Gaussians of sigma {family.told()} px, {why}"
+    return Choice("kernel", f"{size} px", size, f"{alternative:g} px", alternative, sentence)
 
 
 @dataclass(frozen=True)

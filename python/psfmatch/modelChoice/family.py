@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.basis import chooseGaussians
+from psfmatch import _core
+from psfmatch.basis import chooseGaussians, gaussianBasis
 from psfmatch.config import KernelOptions
 from psfmatch.exposure import MaskedImage
-from psfmatch.modelChoice.trial import Choice
-from psfmatch.photometry import BOX_SIDE, boxLight
+from psfmatch.photometry import BOX_SIDE, lightRatios
 from psfmatch.regions.layout import placesInside
-from psfmatch.regions.models import gaussianBasis, imagesOf
 
-__all__ = ["GaussianFamily", "familyOf", "isFamilyPinned", "kernelNorm", "pinnedFamily", "toldFamily"]
+__all__ = ["GaussianFamily", "familyOf", "isFamilyPinned", "kernelNorm", "pinnedFamily"]
 
 FloatArray = npt.NDArray[np.float64]
 Fwhms = tuple[float | None, float | None]
@@ -63,7 +62,7 @@ class GaussianFamily:
 
     def images(self, degrees: tuple[int, ...]) -> tuple[int, ...]:
         """Return which images of the richest set belong to a smaller one."""
-        return imagesOf(degrees, self.degrees[-1])
+        return _core.alardLuptonImages(degrees, self.degrees[-1])
 
     @property
     def usualDegrees(self) -> tuple[int, ...]:
@@ -124,13 +123,9 @@ def kernelNorm(
     width = math.hypot(family.sigmas[0], second)
     # Whole boxes only: of a position near the edge, or beyond, nothing is known.
     x, y = placesInside(sources, other.getBBox(), BOX_SIDE, most=200).T
-    light = [boxLight(image, x, y, planes, threads)[0] for image in (other, convolved)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = light[0] / light[1]
-    ratios = ratios[np.isfinite(ratios)]
+    ratios = lightRatios(other, convolved, x, y, planes, threads=threads)
     ratio = float(np.median(ratios)) if ratios.size else 1.0
-    ratio = ratio if ratio > 0.0 and math.isfinite(ratio) else 1.0
-    return float(f"{ratio / (2.0 * math.sqrt(math.pi) * width):.4g}")
+    return float(f"{(ratio if ratio > 0.0 else 1.0) / (2.0 * math.sqrt(math.pi) * width):.4g}")
 
 
 def isFamilyPinned(pins: Mapping[str, Any]) -> bool:
@@ -168,23 +163,3 @@ def pinnedFamily(
         most = (pins.get("kernelSizeMax", kernelSize) + 1) // 2 * 2 - 1
         kernelSize = max(least, min(kernelSize, max(1, most)))
     return replace(family, sigmas=sigmas, degrees=degrees, kernelSize=kernelSize)
-
-
-def toldFamily(family: GaussianFamily, free: GaussianFamily, fwhms: Fwhms) -> Choice:
-    """Return the Gaussians, which without anything set would be those of `free`, as a choice."""
-    narrow, wide = fwhms
-    sizes = "PSF sizes that are unknown, taken as 3.5 px"
-    if narrow is not None and wide is not None:
-        between = math.sqrt(abs(wide**2 - narrow**2))
-        sizes = f"PSF FWHM {narrow:.2f} and {wide:.2f} px, {between:.2f} px "
-        sizes += "between them" if wide >= narrow else "that it must sharpen"
-    size = family.kernelSize
-    kernel, alternative = f"Kernel of {size}x{size} px, Gaussians of sigma {family.told()} px,", 21.0
-    if family == free:
-        sentence = (
-            f"{kernel} for {sizes}. The widest is {WIDEST_SIGMA:g} sigma of the wider PSF, for its wings, which the "
-            "usual 21 px may cut."
-        )
-    else:
-        sentence, alternative = f"{kernel} as set or as it follows, for {sizes}.", free.kernelSize
-    return Choice("kernel", f"{size} px", size, f"{alternative:g} px", alternative, sentence)

@@ -1,17 +1,24 @@
-"""The model of the kernel over the field, chosen field by field: background, Gaussians, variation, prior."""
+"""The model of the kernel over the field, chosen field by field: background, Gaussians, variation, prior.
+
+Models are compared by the residuals of regions that they have not seen.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch import _core
 from psfmatch._core import SpatialModelOptions
 from psfmatch.modelChoice.family import GaussianFamily
-from psfmatch.modelChoice.trial import Choice, Trial
 from psfmatch.regions import RegionState, usualModel
 
-__all__ = ["ModelSearch", "chooseModel"]
+__all__ = ["Choice", "ModelSearch", "chooseModel", "trimmedDifference"]
 
 VARIATIONS = ((0, 0.003), (1, 0.003), (1, 0.03), (2, 0.003), (2, 0.01), (2, 0.03), (2, 0.1), (3, 0.01), (3, 0.1))
 """Orders of the kernel over the field, and its expected variation in units of its norm beside that with its width."""
@@ -20,15 +27,44 @@ SHAPE_SCALES = (0.3, 1.0)
 MAX_ORDER = 3
 MAX_PARAMETERS = 800
 """Of a model that is tried: larger ones take seconds, and no field has needed them."""
+TRIMMED = 0.01
+"""Part of the regions at either end whose differences of chi-square are cut: variable stars are no model's fault."""
+SIGNIFICANCE = 0.5
+"""A richer model must be better by so many standard errors of the difference."""
 
+FloatArray = npt.NDArray[np.float64]
 Label = Callable[[SpatialModelOptions], str]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """One choice: of what, which, its figure, the rejected alternative and its figure, and the sentence."""
+
+    name: str
+    chosen: str
+    figure: float
+    alternative: str
+    alternativeFigure: float
+    sentence: str
+
+    @classmethod
+    def between(cls, name: str, chosen: str, figures: Mapping[str, float], sentence: str) -> Choice:
+        """Return the choice of one of two that have a figure each."""
+        (other,) = figures.keys() - {chosen}
+        return cls(name, chosen, figures[chosen], other, figures[other], sentence)
+
+
+def _variationLabel(model: SpatialModelOptions) -> str:
+    if model.kernelOrder == 0:
+        return "order 0"
+    return f"order {model.kernelOrder}, expected to vary by {model.variationScale:g} beside its width"
+
+
+VARIATION = "Kernel over the field", _variationLabel
+
+
 def chooseModel(
-    stateOf: Callable[[GaussianFamily], RegionState],
-    family: GaussianFamily,
-    fixed: Mapping[str, Any],
-    isThorough: bool,
+    stateOf: Callable[[GaussianFamily], RegionState], family: GaussianFamily, fixed: Mapping[str, Any], isThorough: bool
 ) -> ModelSearch:
     """Choose the model of a family of Gaussians, but for fields of `SpatialModelOptions` that are fixed.
 
@@ -42,18 +78,30 @@ def chooseModel(
     backgrounds = search.variants({"backgroundOrder": order} for order in range(MAX_ORDER + 1))
     start = None if isThorough else min(usual.backgroundOrder, len(backgrounds) - 1)
     search.take("Background", lambda model: f"order {model.backgroundOrder}", backgrounds, start)
-    search = _chooseGaussians(search, stateOf, family)
+    before = list(search.choices)
+    if search.takeGaussians() and tried != family:
+        # The richest set that was made ready is worth its number: richer ones are tried.
+        richer = ModelSearch(stateOf(family), family, search.model, fixed, before)
+        if richer.takeGaussians():
+            search = richer
+        else:
+            search.choices = richer.choices
     if isThorough:
-        _chooseVariation(search)
+        variations = search.variants({"kernelOrder": order, "variationScale": scale} for order, scale in VARIATIONS)
+        few = [model for model in variations if model.nParameters <= MAX_PARAMETERS]
+        search.take(*VARIATION, few or [search.model])
     else:
-        _climbVariation(search)
+        search.climbVariation()
     shapes = search.variants({"shapeScale": scale} for scale in SHAPE_SCALES)
     search.take("Prior of the kernel's shape", lambda model: f"{model.shapeScale:g} of the kernel's norm", shapes)
     return search
 
 
 class ModelSearch:
-    """The model so far, on the equations of one set of regions and Gaussians, and the sentences of its choices."""
+    """The model so far, compared with others on the equations of one set of regions and Gaussians.
+
+    choices : the sentences of the comparisons; fixed : fields of the model that are not chosen.
+    """
 
     def __init__(
         self,
@@ -64,35 +112,83 @@ class ModelSearch:
         choices: Sequence[Choice] = (),
     ) -> None:
         self.state, self.family, self.model, self.fixed, self.choices = state, family, model, fixed, list(choices)
-        self.trial = Trial(state.system(max(MAX_ORDER, model.highestOrder)))
+        self._system = state.system(max(MAX_ORDER, model.highestOrder))
+        self._known: dict[SpatialModelOptions, FloatArray | None] = {}
+
+    def heldOut(self, model: SpatialModelOptions) -> FloatArray | None:
+        """Return held-out chi-square (regions), or None for a model without solution."""
+        if model not in self._known:
+            try:
+                self._known[model] = self._system.heldOut(model)[2]
+            except _core.NumericalError:
+                self._known[model] = None
+        return self._known[model]
+
+    def gain(self, first: SpatialModelOptions, second: SpatialModelOptions) -> tuple[float, float]:
+        """Return by how much the second model's chi-square is lower, trimmed, and the error of that."""
+        return trimmedDifference(self.heldOut(first), self.heldOut(second))
+
+    def isBetter(self, model: SpatialModelOptions, other: SpatialModelOptions) -> bool:
+        """Return whether a model's chi-square is lower than another's by half the error of the difference."""
+        gain, error = self.gain(other, model)
+        return gain > SIGNIFICANCE * error
+
+    def best(self, models: Sequence[SpatialModelOptions]) -> SpatialModelOptions:
+        """Return the first model that no later one beats; one without solution is beaten by all that have one."""
+        chosen = models[0]
+        for model in models:
+            if self.isBetter(model, chosen):
+                chosen = model
+        return chosen
+
+    def climb(self, models: Sequence[SpatialModelOptions], start: int = 0) -> SpatialModelOptions:
+        """Return the model, of a sequence from the poorest to the richest, where a climb from `start` ends.
+
+        Up while the next is better; if the first step is not, down while the richer one is no better than the next.
+        """
+        place = start
+        while place + 1 < len(models) and self.isBetter(models[place + 1], models[place]):
+            place += 1
+        while place == start and place > 0 and not self.isBetter(models[place], models[place - 1]):
+            place = start = place - 1
+        return models[place]
 
     def variants(self, changes: Iterable[Mapping[str, Any]]) -> list[SpatialModelOptions]:
         """Return the model with each of some changes, in which what is fixed takes no part; no model twice."""
         return list(dict.fromkeys(self.model.replaced(**{**change, **self.fixed}) for change in changes))
 
-    def gaussians(self) -> list[SpatialModelOptions]:
-        """Return the model with each set of degrees, few first."""
-        return self.variants({"images": self.family.images(degrees)} for degrees in self.family.degrees)
-
-    def degreesLabel(self, model: SpatialModelOptions) -> str:
-        """Return how the Gaussians of a model are told."""
-        return " ".join(map(str, ("degrees", *self.family.degreesOf(model.images))))
-
-    def take(self, name: str, label: Label, models: Sequence[SpatialModelOptions], start: int | None = None) -> None:
+    def take(self, name: str, label: Label, models: list[SpatialModelOptions], start: int | None = None) -> None:
         """Choose one of the models, from the poorest to the richest: of all, or by a climb from one of them."""
         if len(models) > 1:
-            chosen = self.trial.best(models) if start is None else self.trial.climb(models, start)
-            self.tell(name, label, models, chosen)
+            self._tell(name, label, models, self.best(models) if start is None else self.climb(models, start))
 
-    def tell(self, name: str, label: Label, models: Sequence[SpatialModelOptions], chosen: SpatialModelOptions) -> None:
+    def takeGaussians(self) -> bool:
+        """Choose the degrees, few first; return whether they are the richest set."""
+        models = self.variants({"images": self.family.images(degrees)} for degrees in self.family.degrees)
+        self.take(
+            "Gaussians", lambda model: " ".join(map(str, ("degrees", *self.family.degreesOf(model.images)))), models
+        )
+        return self.model == models[-1]
+
+    def climbVariation(self) -> None:
+        """Choose how the kernel varies: by how much at the usual order, then one order less, or one more."""
+        scales = self.variants({"variationScale": scale} for scale in CLIMBED_SCALES)
+        self.model = self.climb(scales)
+        step = -1 if self.model == scales[0] else 1
+        near = self.model.kernelOrder, min(max(0, self.model.kernelOrder + step), MAX_ORDER)
+        orders = self.variants({"kernelOrder": order} for order in sorted(near))
+        chosen = self.best([model for model in orders if model.nParameters <= MAX_PARAMETERS] or orders)
+        self._tell(*VARIATION, list(dict.fromkeys([*scales, *orders])), chosen)
+
+    def _tell(self, name: str, label: Label, models: list[SpatialModelOptions], chosen: SpatialModelOptions) -> None:
         """Take a model, and write the sentence of its choice among those that have been judged."""
         self.model = chosen
-        others = [model for model in self.trial.judged(models) if model != chosen]
+        others = [model for model in models if model in self._known and model != chosen]
         if not others:
             return
-        runnerUp = max(others, key=lambda model: self.trial.gain(chosen, model)[0])
-        gain, error = self.trial.gain(chosen, runnerUp)
-        own = self.trial.heldOut(chosen)
+        runnerUp = max(others, key=lambda model: self.gain(chosen, model)[0])
+        gain, error = self.gain(chosen, runnerUp)
+        own = self.heldOut(chosen)
         nPixels = max(1, int(self.state.fit.weightCounts.sum()))
         chiSquare = math.nan if own is None else float(own.sum()) / nPixels
         comparison = f"{abs(gain):.0f} higher in all"
@@ -109,41 +205,13 @@ class ModelSearch:
         )  # fmt: skip
 
 
-def _chooseGaussians(
-    search: ModelSearch, stateOf: Callable[[GaussianFamily], RegionState], family: GaussianFamily
-) -> ModelSearch:
-    """Choose the degrees; where the richest set that was made ready is worth its number, richer ones are tried."""
-    models = search.gaussians()
-    if search.family == family or search.trial.best(models) != models[-1]:
-        search.take("Gaussians", search.degreesLabel, models)
-        return search
-    richer = ModelSearch(stateOf(family), family, search.model, search.fixed, search.choices)
-    richer.take("Gaussians", richer.degreesLabel, richer.gaussians())
-    if richer.model.images == family.images(family.degrees[-1]):
-        return richer
-    search.model, search.choices = models[-1], richer.choices
-    return search
-
-
-def _chooseVariation(search: ModelSearch) -> None:
-    """Choose how the kernel varies among all orders and sizes of the variation that may be."""
-    variations = search.variants({"kernelOrder": order, "variationScale": scale} for order, scale in VARIATIONS)
-    few = [model for model in variations if model.nParameters <= MAX_PARAMETERS]
-    search.take("Kernel over the field", _variationLabel, few or [search.model])
-
-
-def _climbVariation(search: ModelSearch) -> None:
-    """Choose how the kernel varies: by how much at the usual order, then one order less, or one more."""
-    scales = search.variants({"variationScale": scale} for scale in CLIMBED_SCALES)
-    search.model = search.trial.climb(scales)
-    step = -1 if search.model == scales[0] else 1
-    near = search.model.kernelOrder, min(max(0, search.model.kernelOrder + step), MAX_ORDER)
-    orders = search.variants({"kernelOrder": order} for order in sorted(near))
-    chosen = search.trial.best([model for model in orders if model.nParameters <= MAX_PARAMETERS] or orders)
-    search.tell("Kernel over the field", _variationLabel, list(dict.fromkeys([*scales, *orders])), chosen)
-
-
-def _variationLabel(model: SpatialModelOptions) -> str:
-    if model.kernelOrder == 0:
-        return "order 0"
-    return f"order {model.kernelOrder}, expected to vary by {model.variationScale:g} beside its width"
+def trimmedDifference(first: FloatArray | None, second: FloatArray | None) -> tuple[float, float]:
+    """Return sum(first - second) over regions with the extreme differences cut, and its standard error."""
+    if first is None or second is None:
+        return (-math.inf if second is None else math.inf), 0.0
+    difference = first - second
+    if difference.size >= 50:
+        ordered = np.sort(difference)
+        places = np.array([TRIMMED, 1.0 - TRIMMED]) * (difference.size - 1)
+        difference = np.clip(difference, *np.interp(places, np.arange(difference.size), ordered))
+    return float(difference.sum()), float(np.sqrt((difference**2).sum()))

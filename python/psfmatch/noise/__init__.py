@@ -5,8 +5,7 @@ images show, afterwards to take off the background that is left and to tell whet
 `differenceNoise` computes what they share, and the systematic error near bright stars that comes from the kernel.
 """
 
-from psfmatch.noise.blankSky import Whiteness as Whiteness
-from psfmatch.noise.blankSky import measureWhiteness as measureWhiteness
-from psfmatch.noise.blankSky import scaleVariance as scaleVariance
-from psfmatch.noise.differenceNoise import kernelUncertaintyPlane as kernelUncertaintyPlane
-from psfmatch.noise.differenceNoise import noiseCovariance as noiseCovariance
+from psfmatch.noise.blankSky import Whiteness, measureWhiteness, scaleVariance
+from psfmatch.noise.differenceNoise import kernelUncertaintyPlane, noiseCovariance
+
+__all__ = ["Whiteness", "kernelUncertaintyPlane", "measureWhiteness", "noiseCovariance", "scaleVariance"]

@@ -5,7 +5,7 @@ images times smooth functions. `significance` is the matched filter, whose peaks
 PSF to them, with `leastSquares` where a model is not linear.
 """
 
-from psfmatch.photometry.boxLight import BOX_SIDE, boxLight
+from psfmatch.photometry.boxLight import BOX_SIDE, boxLight, lightRatios
 from psfmatch.photometry.leastSquares import minimizeSquares
 from psfmatch.photometry.pointSources import PointSources, Stamps, cutStamps, fitPointSources, forcedPhotometry
 from psfmatch.photometry.psfField import PsfField, shiftedImages
@@ -33,6 +33,7 @@ __all__ = [
     "findPeaks",
     "fitPointSources",
     "forcedPhotometry",
+    "lightRatios",
     "minimizeSquares",
     "psfFromStars",
     "shiftedImages",

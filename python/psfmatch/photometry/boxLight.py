@@ -10,7 +10,7 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.exposure import MaskedImage
 
-__all__ = ["BOX_SIDE", "boxLight"]
+__all__ = ["BOX_SIDE", "boxLight", "lightRatios"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -59,3 +59,27 @@ def boxLight(
         nThreads=threads,
     )
     return light, error
+
+
+def lightRatios(
+    first: MaskedImage,
+    second: MaskedImage,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    planes: Sequence[str],
+    *,
+    minSnr: float | None = None,
+    threads: int = 1,
+) -> FloatArray:
+    """Return the light of sources in the first image over that in the second, as `boxLight` measures it.
+
+    Sources without a finite ratio are left out, and those that are not above `minSnr` times their error in both.
+    """
+    measured = [boxLight(image, x, y, planes, threads) for image in (first, second)]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratios = measured[0][0] / measured[1][0]
+    isKnown = np.isfinite(ratios)
+    if minSnr is not None:
+        for light, error in measured:
+            isKnown &= light > minSnr * error
+    return np.asarray(ratios[isKnown])

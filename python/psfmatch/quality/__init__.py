@@ -4,10 +4,7 @@
 them against limits of a user's own.
 """
 
-from psfmatch.quality.assessing import assessQuality as assessQuality
-from psfmatch.quality.figures import Quality as Quality
-from psfmatch.quality.grading import GRADES as GRADES
-from psfmatch.quality.grading import RULES as RULES
-from psfmatch.quality.grading import Rule as Rule
-from psfmatch.quality.grading import checkGates as checkGates
-from psfmatch.quality.grading import requireGates as requireGates
+from psfmatch.quality.assessing import assessQuality
+from psfmatch.quality.figures import GRADES, RULES, Quality, Rule, checkGates, requireGates
+
+__all__ = ["GRADES", "RULES", "Quality", "Rule", "assessQuality", "checkGates", "requireGates"]

@@ -20,8 +20,7 @@ from psfmatch.exposure import DEFAULT_BAD_PLANES, Box, Exposure, MaskedImage, st
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.medians import median
 from psfmatch.psf import SIGMA_TO_FWHM
-from psfmatch.quality.figures import Quality
-from psfmatch.quality.grading import gradeFigures
+from psfmatch.quality.figures import Quality, gradeFigures
 from psfmatch.sourceTable import AnyTable
 
 __all__ = ["assessQuality"]

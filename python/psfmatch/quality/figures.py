@@ -1,14 +1,24 @@
-"""`Quality`: the numbers that tell how good a difference image is, and the grade they give."""
+"""`Quality`, the numbers that tell how good a difference image is, and the table of limits that makes a grade of them.
+
+A: as good as the noise allows. B: good; nothing in it misleads. C: usable with care, the reasons say where. D: poor.
+F: do not use. A difference is as good as the worst of its figures; a figure that is not known does not count.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["HEADINGS", "Quality"]
+__all__ = ["GRADES", "HEADINGS", "RULES", "Quality", "Rule", "checkGates", "gradeFigures", "requireGates"]
+
+GRADES = "ABCDF"
+ANY = (math.inf, math.inf)
+MORE_IS_BETTER = ("coverage", "limitingMagnitude", "nUsed", "nSources", "nFound", "nSkyPixels")
+"""Figures of which a gate is the least; of all others it is the most."""
 
 TRANSIENTS = 2
 """Sources that may keep their light without a doubt being raised."""
@@ -115,3 +125,143 @@ _TOLD = "; ".join(f"{name} : {', '.join(filter(None, told.values()))}" for name,
 Quality.__doc__ = f"{Quality.__doc__}\n    {_TOLD}.\n"
 HEADINGS = {name: told["heading"] for name, told in _FIGURES.items() if told["heading"]}
 """What figures are called in print."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Limits of one figure.
+
+    figure : its name in `psfmatch.quality.Quality`; words : what it is, its value in place of {}; limits : of A, B, C
+    and D; kind : whether the figure must be at most the limit ("most"), at least ("least"), or within a factor of it on
+    either side of one ("near one").
+    """
+
+    figure: str
+    words: str
+    limits: tuple[float, float, float, float]
+    kind: str = "most"
+
+    def grade(self, value: float) -> str:
+        """Return the grade that this figure alone allows; not finite is F."""
+        if not math.isfinite(value):
+            return "F"
+        ranges = (self._range(limit) for limit in self.limits)
+        return next((grade for grade, (low, high) in zip(GRADES, ranges, strict=False) if low <= value <= high), "F")
+
+    def tell(self, value: float) -> str:
+        """Return in words what the figure is, and what the next better grade asks for."""
+        grade = self.grade(value)
+        better = GRADES[max(0, GRADES.index(grade) - 1)]
+        limit = self.limits[GRADES.index(better)]
+        # A value just beyond its limit must not look like it.
+        isClose = any(f"{value:.3g}" == f"{side:.3g}" for side in (limit, 1.0 / limit if limit else 0.0))
+        told = self.words.format(f"{value:.5g}" if isClose else f"{value:.3g}")
+        return f"{told}; {self.asked(limit)} is A" if grade == "A" else f"{told}; {better} needs {self.asked(limit)}"
+
+    def asked(self, limit: float) -> str:
+        """Return in words which values a limit lets pass."""
+        if self.kind == "near one":
+            return f"{1.0 / limit:.3g} to {limit:.3g}"
+        return f"at {self.kind} {limit:.3g}"
+
+    def _range(self, limit: float) -> tuple[float, float]:
+        if self.kind == "near one":
+            return 1.0 / limit, limit
+        return (limit, math.inf) if self.kind == "least" else (-math.inf, limit)
+
+
+RULES = (
+    Rule("kernelSum", "the kernel sum is {}", (0.0, 0.0, 0.0, 0.0), "least"),
+    Rule("nUsed", "{} candidates fitted the kernel", (10, 6, 4, 1), "least"),
+    Rule("nSources", "{} sources could be judged", (10, 4, 2, 0), "least"),
+    Rule("saturatedFraction", "{} of the bright sources saturate", (0.35, 0.6, 0.9, 1.0)),
+    Rule("sourceRobust", "the difference scatters by {} of its noise on sources", (1.12, 1.3, 1.8, 3.0)),
+    Rule("sourcePlain", "with its tails the difference scatters by {} of its noise on sources", (1.3, 1.8, 4.0, 10.0)),
+    # A corner alone spoils no image.
+    Rule("worstRegion", "two thirds of the sources of the worst ninth exceed a chi-square of {}", (1.5, 2.0, *ANY)),
+    Rule("badSourceFraction", "{} of the sources are left at more than twice their noise", (0.1, 0.15, 0.3, 0.6)),
+    Rule("remainingExcess", "{} of the sources, but for two, keep more than half their light", (0.1, 0.15, 0.25, 0.5)),
+    Rule("fluxScatter", "the light left of sources scatters by {} beyond the noise", (0.01, 0.02, 0.05, 0.2)),
+    Rule("fluxMeanSize", "the difference keeps {} of the sources' light", (0.005, 0.015, 0.05, 0.2)),
+    Rule("heldOutRms", "stars kept out of the fit scatter by {} of their noise", (1.12, 1.3, 1.8, 3.0)),
+    Rule("footprintRatioMean", "the footprint ratio is {}", (0.04, 0.1, 0.2, 0.4)),
+    Rule("noiseRobustStdev", "the sky scatters by {} of its predicted noise", (1.06, 1.18, 1.6, 2.5), "near one"),
+    Rule("skyLevel", "the level of the sky scatters by {} of a pixel's noise", (0.06, 0.15, 0.35, 1.0)),
+    Rule("outlierFraction", "{} of the pixels off the sources are beyond 5 sigma", (1e-3, 3e-3, 1e-2, 0.1)),
+    Rule("lag1", "neighbouring pixels correlate by {}", (0.1, 0.5, 0.7, 0.9)),
+    Rule("kernelShiftPix", "the kernel shifts the image by {} px", (0.35, 0.6, 2.0, 6.0)),
+    Rule("appliedShiftPix", "the coordinates were off by {} px, corrected", (0.5, 0.8, 5.0, math.inf)),
+    Rule("residualShiftPix", "sources are left shifted by {} px", (0.02, 0.05, 0.2, 1.0)),
+    Rule("kernelSumScatter", "the kernel sum varies by {} over the field", (0.05, 0.15, 0.4, 1.0)),
+    Rule("varianceScale", "a variance plane had to be multiplied by {}", (1.3, 1.6, 10.0, 100.0), "near one"),
+    Rule("maskedFraction", "{} of the covered pixels are unusable", (0.15, 0.3, 0.5, 0.9)),
+    Rule("coverage", "{} of the science image is covered by the template", (0.2, 0.1, 0.02, 0.0), "least"),
+    Rule("conditionNumber", "the spatial system has a condition number of {}", (1e10, 1e12, 1e15, math.inf)),
+)
+
+
+def gradeFigures(quality: Quality, caps: Iterable[tuple[str, str]] = ()) -> tuple[str, tuple[str, ...]]:
+    """Return the grade of the figures and its reasons, the worst first; no better grade than those of caps.
+
+    ValueError tells of a cap that is no grade.
+    """
+    figures = [(rule, getattr(quality, rule.figure)) for rule in RULES]
+    told = [(rule.grade(value), rule.tell(value)) for rule, value in figures if value is not None]
+    for grade, why in caps:
+        if grade not in GRADES:
+            raise ValueError(f"grade {grade!r} is unknown; choose one of {', '.join(GRADES)}")
+        told.append((grade, why))
+    told.sort(key=lambda item: -GRADES.index(item[0]))
+    worst = told[0][0]
+    if worst == "A":
+        return worst, (f"A: all {len(told)} figures are within the limits of A",)
+    return worst, tuple(f"{grade}: {why}" for grade, why in told if grade != "A")
+
+
+def checkGates(quality: Quality, gates: Mapping[str, Any]) -> list[str]:
+    """Return in words which gates a difference does not pass; none: it passes.
+
+    Parameters
+    ----------
+    quality
+        A `Quality`.
+    gates
+        ``{"grade": "B", "noiseRobustStdev": 1.1}``: the least grade, and limits of figures by their names: the least of
+        those of which more is better (coverage, limitingMagnitude, nUsed, nSources), the most of all others. A figure
+        that is not known does not pass.
+
+    Raises
+    ------
+    ValueError
+        If a gate names no figure, or its limit is not a number or a grade.
+    """
+    requireGates(gates)
+    figures = quality.toDict()
+    failures = []
+    for name, limit in gates.items():
+        value, isMore = figures[name], name in MORE_IS_BETTER
+        if name == "grade":
+            if GRADES.index(value) > GRADES.index(limit):
+                failures.append(f"the grade is {value}, below {limit}")
+        elif value is None:
+            failures.append(f"{name} is not known, so it cannot be held to {float(limit):g}")
+        elif value < float(limit) if isMore else value > float(limit):
+            failures.append(f"{name} is {value:.4g}, {'below' if isMore else 'above'} {float(limit):g}")
+    return failures
+
+
+def requireGates(gates: Mapping[str, Any]) -> None:
+    """Raise ValueError if a gate, see `checkGates`, names no figure, or its limit is not a number or a grade."""
+    nothing = Quality("F", ()).toDict()
+    figures = [name for name, value in nothing.items() if not isinstance(value, str | list | dict)]
+    for name, limit in gates.items():
+        if name == "grade":
+            if limit not in tuple(GRADES):
+                raise ValueError(f"gate grade={limit}: choose one of {', '.join(GRADES)}")
+        elif name not in figures:
+            raise ValueError(f"gate {name!r} is no figure; choose grade or one of {', '.join(figures)}")
+        else:
+            with suppress(TypeError, ValueError):
+                if not math.isnan(float(limit)):
+                    continue
+            raise ValueError(f"gate {name}={limit}: the limit is not a number")

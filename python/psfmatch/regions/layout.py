@@ -1,21 +1,72 @@
-"""Where the regions lie whose pixels the kernel is fitted to: around stars, or tiles over all good pixels."""
+"""The regions whose pixels the kernel is fitted to, in cells: around stars, or tiles over all good pixels."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.cells import KernelCandidate
+from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import KernelOptions
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, MaskedImage
-from psfmatch.regions.state import RegionCells
 from psfmatch.visitors import stampTuple
 
-__all__ = ["makeRegions", "placesInside"]
+if TYPE_CHECKING:
+    from psfmatch.regions.fit import RegionState
+
+__all__ = ["RegionCells", "makeRegions", "placesInside"]
+
+
+class RegionCells(SpatialCellSet):
+    """Regions in cells.
+
+    template, science : the image to convolve and the image to match, on one grid; options : of the kernel, that they
+    were laid out with; kernelSize : pixels; nOutside : sources too close to the edge for a region; state : of a fit
+    that has begun on them.
+    """
+
+    def __init__(
+        self, template: MaskedImage, science: MaskedImage, options: KernelOptions, kernelSize: int, threads: int
+    ) -> None:
+        super().__init__(science.getBBox(), options.sizeCellX, options.sizeCellY)
+        self.template, self.science, self.options = template, science, options
+        self.kernelSize, self.threads = kernelSize, threads
+        self.nOutside = 0
+        self.state: RegionState | None = None
+        self._read: tuple[list[KernelCandidate], _core.RegionStamps] | None = None
+
+    def regionsToFit(self, nPerCell: int) -> list[KernelCandidate]:
+        """Return the best `nPerCell` regions of each cell that are not BAD, in the sequence of their places."""
+        return sorted(self.activeCandidates(nPerCell), key=lambda candidate: candidate.id)
+
+    def stampsOf(self, regions: list[KernelCandidate]) -> _core.RegionStamps:
+        """Return the pixels of some regions in the core; of the same ones they are read once."""
+        if self._read is None or self._read[0] != regions:
+            x, y = (np.array([getattr(region, axis) for region in regions], dtype=np.int64) for axis in ("x", "y"))
+            template, science = (stampTuple(each, self.options.badPlanes()) for each in (self.template, self.science))
+            stamps = _core.RegionStamps(
+                template,
+                science,
+                x - self.bbox.x0,
+                y - self.bbox.y0,
+                self.options.regions.halfWidth,
+                self.kernelSize,
+                self.kernelSize,
+                saturatedBits=self.template.mask.getPlaneBitMask(("SAT",), ignoreMissing=True),
+                nThreads=self.threads,
+            )
+            self._read = regions, stamps
+        return self._read[1]
+
+    def forget(self) -> None:
+        """Keep neither a state nor any pixel in the core."""
+        self.state = self._read = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "state": None, "_read": None}
 
 
 def makeRegions(
