@@ -16,7 +16,6 @@ from psfmatch.diagnostics import candidateTable, differenceNoise
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
-from psfmatch.differencing.settings import FrontDoorOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
@@ -48,13 +47,12 @@ def finish(
     threads: int,
 ) -> SubtractionResult:
     """Decorrelate, measure the quality, and put everything together."""
-    result = made.result
-    steps = FrontDoorOptions.fromConfig(made.task.settings)
+    result, options = made.result, made.options
     plain = result.subtractedExposure
     # The background was refined on it: neither that nor a common factor changes what is blank, or its pulls.
     sky = getattr(result, "blankSky", None) or findBlankSky(plain.maskedImage, threads=threads)
     difference, varianceFactor = plain, 1.0
-    if steps.doScaleVariance:
+    if options.doScaleVariance:
         with made.task.timer("scaleVariance"):
             varianceFactor, choice = _chooseVarianceFactor(plain, sky, threads)
             choices = (*choices, choice)
@@ -69,7 +67,7 @@ def finish(
     science = inputs.science.maskedImage
     template = atOrigin(inputs.template.maskedImage, science)
     decorrelation = None
-    if steps.doDecorrelate and result.psfMatchingKernel.kernelSum(*science.getBBox().centre) > 0.0:
+    if options.doDecorrelate and result.psfMatchingKernel.kernelSum(*science.getBBox().centre) > 0.0:
         with made.task.timer("decorrelate"):
             decorrelation = decorrelate(
                 plain,
@@ -80,7 +78,7 @@ def finish(
             )
     candidates = candidateTable(result.kernelCellSet)
     quality = None
-    if steps.doAssessQuality:
+    if options.doAssessQuality:
         with made.task.timer("quality"):
             kernel = result.psfMatchingKernel
             scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
@@ -132,7 +130,7 @@ def finish(
         candidates=lazily(candidates),
         noise=noise,
         metadata=dict(made.task.metadata),
-        config=made.config,
+        options=options,
         quality=quality,
         decorrelation=decorrelation,
         alignment=inputs.alignment,
