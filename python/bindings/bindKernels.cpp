@@ -74,7 +74,7 @@ void bindKernels(py::module_& module) {
     module.def(
         "alardLuptonImages",
         [](std::vector<int> const& degrees, std::vector<int> const& within) {
-            return py::tuple(py::cast(alardLuptonImages(degrees, within)));
+            return py::tuple(py::cast(withoutLock([&] { return alardLuptonImages(degrees, within); })));
         },
         py::arg("degrees"), py::arg("within"));
     module.def(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.astrometry import hasUsableWcs, pixelsToSky
+from psfmatch.config import MeasurementOptions
 from psfmatch.exposure import Exposure
 from psfmatch.later import laterClass
 from psfmatch.psf import DEFAULT_FWHM_PIX, NOT_THERE, SIGMA_TO_FWHM, GaussianPsf, asPsf, exposureFwhmPix
@@ -96,7 +97,9 @@ class SourceMeasurementTask(Task):
         x, y = x - exposure.xy0[0], y - exposure.xy0[1]
         sigma = _sigmaOf(exposure)
         mask = np.asarray(exposure.mask)
-        bits = exposure.mask.getPlaneBitMask(self.settings.badMaskPlanes, ignoreMissing=True)
+        bits = exposure.mask.getPlaneBitMask(
+            MeasurementOptions.fromConfig(self._given).badMaskPlanes, ignoreMissing=True
+        )
         measured["badCentre"] = (_core.bitsNear(mask, x, y, 0) & bits) != 0
         radius = min(MAX_RADIUS_PIX, math.ceil(REACH_SIGMA * sigma))
         numbers = _core.measureSources(

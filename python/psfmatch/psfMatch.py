@@ -12,7 +12,7 @@ import numpy.typing as npt
 from psfmatch import displays
 from psfmatch.basis import makeRegularizationMatrix
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
-from psfmatch.config import KernelOptions
+from psfmatch.config import KernelOptions, StarMatchOptions
 from psfmatch.diagnostics import PassSummary, reportSolution
 from psfmatch.errors import (
     InputImagesError,
@@ -92,7 +92,9 @@ class PsfMatchTask(Task):
 
     def __init__(self, *args: Any, threads: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.options = KernelOptions.fromConfig(self.settings.kernel.active)
+        given = self._given
+        isRead = isinstance(given, StarMatchOptions)
+        self.options: KernelOptions = given.kernel if isRead else KernelOptions.fromConfig(given.kernel.active)
         self.threads = resolveThreads(threads)
 
     @property
@@ -358,5 +360,5 @@ def _requireLight(fit: KernelFit, cellSet: SpatialCellSet) -> None:
     )
 
 
-def _remake(TaskClass: type[PsfMatchTask], config: Any, name: str, threads: int) -> PsfMatchTask:
+def _remake(TaskClass: type[PsfMatchTask], config: PsfMatchTaskConfig, name: str, threads: int) -> PsfMatchTask:
     return TaskClass(config=config, name=name, threads=threads)

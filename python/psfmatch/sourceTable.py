@@ -15,7 +15,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["AnyTable", "SourceTable", "asTable", "columnsOf", "laterField", "lazily", "tableField"]
+__all__ = ["AnyTable", "SourceTable", "asTable", "columnsOf", "lazily", "tableField"]
 
 Holder = TypeVar("Holder")
 
@@ -98,30 +98,25 @@ def asTable(sources: AnyTable) -> Table:
     return sources.toTable() if isinstance(sources, SourceTable) else sources
 
 
-def laterField(name: str, make: Callable[[Any], Any]) -> Callable[[type[Holder]], type[Holder]]:
-    """Decorate a dataclass: what is given for a field becomes `make` of it when it is read for the first time."""
+def tableField(name: str) -> Callable[[type[Holder]], type[Holder]]:
+    """Decorate a dataclass with a field of type Table: a `SourceTable` given for it becomes a Table when it is read."""
 
     def decorate(holder: type[Holder]) -> type[Holder]:
-        setattr(holder, name, _LaterField(name, make))
+        setattr(holder, name, _TableField(name))
         return holder
 
     return decorate
 
 
-def tableField(name: str) -> Callable[[type[Holder]], type[Holder]]:
-    """Decorate a dataclass with a field of type Table: a `SourceTable` given for it becomes a Table when it is read."""
-    return laterField(name, asTable)
-
-
-class _LaterField:
-    def __init__(self, name: str, make: Callable[[Any], Any]) -> None:
-        self._name, self._make = name, make
+class _TableField:
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __get__(self, holder: Any, owner: type | None = None) -> Any:
         if holder is None:
             return self
         values = vars(holder)
-        values[self._name] = self._make(values[self._name])
+        values[self._name] = asTable(values[self._name])
         return values[self._name]
 
     def __set__(self, holder: Any, value: Any) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from psfmatch import psf as psfs
 from psfmatch.basis import makeKernelBasisList
 from psfmatch.cells import SpatialCellSet
-from psfmatch.config import Settings
+from psfmatch.config import StarMatchOptions
 from psfmatch.degrees import chooseDegrees
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.exposure import Exposure, Mask, MaskedImage
@@ -21,6 +21,7 @@ from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psfMatch import PsfMatchTask
 from psfmatch.selection import (
     getSelectSources,
+    ignoredPlanes,
     isFinishedList,
     makeCandidateList,
     requireSources,
@@ -28,7 +29,7 @@ from psfmatch.selection import (
     toSourceTable,
 )
 from psfmatch.sourceTable import AnyTable, asTable
-from psfmatch.task import settingsOf, timeMethod
+from psfmatch.task import timeMethod
 from psfmatch.threads import resolveThreads
 from psfmatch.warping import atOrigin
 
@@ -62,13 +63,15 @@ class StarMatchTask(PsfMatchTask):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not isinstance(self.settings, Settings):
+        given = self._given
+        self.fwhmDefinition: str = given.fwhmDefinition
+        if isinstance(given, StarMatchOptions):
+            # Nobody can have put others in their place.
+            self.selectDetection = SourceDetectionTask(given.selectDetection, "selectDetection", self)
+            self.selectMeasurement = SourceMeasurementTask(given.selectMeasurement, "selectMeasurement", self)
+        else:
             self.makeSubtask("selectDetection")
             self.makeSubtask("selectMeasurement")
-            return
-        # Nobody can have put others in their place.
-        for name, TaskClass in (("selectDetection", SourceDetectionTask), ("selectMeasurement", SourceMeasurementTask)):
-            setattr(self, name, TaskClass(getattr(self.settings, name), name=name, parentTask=self))
 
     def getSchemaCatalogs(self) -> dict[str, Table]:
         """Return the empty catalogue of the sources that `getSelectSources` measures, under the task's name."""
@@ -84,7 +87,7 @@ class StarMatchTask(PsfMatchTask):
 
         ``config.fwhmDefinition`` says what a FWHM is; see `psfmatch.psf.getFwhmPix`.
         """
-        return psfs.getFwhmPix(psf, position, self.settings.fwhmDefinition)
+        return psfs.getFwhmPix(psf, position, self.fwhmDefinition)
 
     def getSelectSources(
         self,
@@ -147,7 +150,7 @@ class StarMatchTask(PsfMatchTask):
         self, exposure: Exposure, sigma: float | None, doSmooth: bool, detectedMask: Mask | None
     ) -> AnyTable:
         if sigma is None:
-            fwhm = psfs.exposureFwhmPix(exposure, self.settings.fwhmDefinition)
+            fwhm = psfs.exposureFwhmPix(exposure, self.fwhmDefinition)
             if fwhm is None:
                 fwhm = psfs.DEFAULT_FWHM_PIX
                 self._log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels", fwhm)
@@ -253,7 +256,7 @@ class StarMatchTask(PsfMatchTask):
         if candidateList is not None:
             return toSourceTable(candidateList, exposure)
         sources = self.getSelectSources(exposure)
-        requireSources(sources, exposure, getattr(settingsOf(self.selectDetection), "statsMask", ()))
+        requireSources(sources, exposure, ignoredPlanes(self.selectDetection))
         return sources
 
     def _candidates(
@@ -282,7 +285,7 @@ class StarMatchTask(PsfMatchTask):
         if None in given.values():
             table = toSourceTable(sources, scienceExposure)[:MAX_MEASURED_SOURCES]
             positions = np.column_stack([table["x"], table["y"]]).astype(float) - scienceExposure.xy0
-        planes, definition = self.options.badPixelMaskPlanes, self.settings.fwhmDefinition
+        planes, definition = self.options.badPixelMaskPlanes, self.fwhmDefinition
         fwhms = psfs.findFwhms(exposures, given, positions, planes, definition, self.threads)
         psfs.recordFwhms(fwhms, self._log, self.metadata)
         return fwhms["template"][0], fwhms["science"][0]

@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
-from psfmatch.config import Settings
+from psfmatch.config import Options
 from psfmatch.later import laterClass
 from psfmatch.tracing import TraceLog, getLogger, writingFor
 
 if TYPE_CHECKING:
     from lsst.pex.config import Config, ConfigurableField
 
-__all__ = ["Struct", "Task", "TaskMetadata", "settingsOf", "timeMethod"]
+__all__ = ["Struct", "Task", "TaskMetadata", "timeMethod"]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -103,7 +103,7 @@ class Task:
     ----------
     config : `lsst.pex.config.Config`, optional
         Configuration, an instance of `ConfigClass`. The task validates it and keeps a frozen copy; the
-        caller's own stays as it is. By default that of the parent's field called ``name``, or a new one. `Settings`
+        caller's own stays as it is. By default that of the parent's field called ``name``, or a new one. `Options`
         are taken for a valid configuration, which is made when somebody reads it.
     name : `str`, optional
         Name of the task, by default ``_DefaultName``; a subtask needs one.
@@ -116,8 +116,6 @@ class Task:
     ----------
     config : `lsst.pex.config.Config`
         Configuration; frozen.
-    settings : `lsst.pex.config.Config` or `psfmatch.config.Settings`
-        What its fields are read from.
     log : `lsst.utils.logging.LsstLogAdapter`
         Logger called ``psfmatch.`` and the full name of the task, or by the parent's logger and its name; a plain
         logger with ``verbose`` and ``trace`` besides, see `psfmatch.tracing`.
@@ -137,7 +135,7 @@ class Task:
 
     def __init__(
         self,
-        config: Config | Settings | None = None,
+        config: Config | Options | None = None,
         name: str | None = None,
         parentTask: Any = None,
         log: logging.Logger | None = None,
@@ -165,10 +163,10 @@ class Task:
         else:
             logName = f"psfmatch.{self._fullName}"
         self._log: Any = getLogger(logName)
-        if isinstance(config, Settings):
-            self.settings: Any = config
-        else:
-            self.settings = _frozen(self.ConfigClass()) if config is None else _frozenCopy(config, type(self))
+        if config is None:
+            config = self.ConfigClass()
+        # What the options of the task are read from: the configuration, or options that were given.
+        self._given: Any = config if isinstance(config, Options) else _frozenCopy(config, type(self))
         self.metadata = TaskMetadata()
         self._taskDict[self._fullName] = weakref.ref(self)
 
@@ -188,9 +186,11 @@ class Task:
     @property
     def config(self) -> Any:
         """The configuration, frozen."""
-        if isinstance(self.settings, Settings):
-            self.settings = self.settings.toConfig(self.ConfigClass)
-        return self.settings
+        if isinstance(self._given, Options):
+            made = self.ConfigClass()
+            self._given.setIn(made)
+            self._given = _frozenCopy(made, type(self))
+        return self._given
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process gets a task of its own, without the parent: weak references cannot travel.
@@ -312,11 +312,6 @@ class Task:
         return {name: task for name, task in tasks.items() if task is not None}
 
 
-def settingsOf(task: Any) -> Any:
-    """Return what the fields of a task's configuration are read from; foreign tasks have a configuration."""
-    return task.settings if isinstance(task, Task) else task.config
-
-
 def timeMethod(
     method: Callable[Concatenate[AnyTask, Arguments], Result],
 ) -> Callable[Concatenate[AnyTask, Arguments], Result]:
@@ -335,11 +330,7 @@ def _frozenCopy(config: Config, TaskClass: type[Task]) -> Config:
         found = config.__name__ + " (the class itself)" if isinstance(config, type) else type(config).__name__
         raise TypeError(f"{TaskClass.__name__} needs a {TaskClass.ConfigClass.__name__} as config, got {found}")
     if not config._frozen:
-        config = type(config)(**dict(config.items()))
-    return _frozen(config)
-
-
-def _frozen(config: Config) -> Config:
+        config = config.copy()
     config.validate()
     config.freeze()
     return config

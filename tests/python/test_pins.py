@@ -13,8 +13,8 @@ from psfmatch.cli import main
 from psfmatch.config import KernelOptions, configFromDict, configToDict, updateFromDict
 from psfmatch.differencing import FrontDoorConfig
 from psfmatch.differencing.configuration import setKernelFields
+from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.pins import pinnedFields, withPins
-from psfmatch.differencing.settings import FrontDoorOptions
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig
 from psfmatch.modelChoice import chooseKernel, effortFor
 from psfmatch.modelChoice.choosing import fixedFields
@@ -154,10 +154,11 @@ def test_deltaFunctionsAreAsConfigured():
 
 
 def test_stepsOfTheFrontDoor():
-    assert FrontDoorOptions.fromConfig(ImagePsfMatchConfig()) == FrontDoorOptions()
+    own = ImagePsfMatchConfig()
+    assert RunOptions.fromConfig(own) == RunOptions(KernelOptions.fromConfig(own.kernel.active), own)
     config = frontDoorConfig()
     config.doAlign = False
-    options = FrontDoorOptions.fromConfig(config)
+    options = RunOptions.fromConfig(config)
     assert (options.doAlign, options.doDecorrelate) == (False, True)
 
 

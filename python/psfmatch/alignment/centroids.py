@@ -7,16 +7,15 @@ the PSF need not be known; bad pixels are left out. The errors follow from the v
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.config import BackgroundOptions, Settings, usualSettings
+from psfmatch.config import usualOptions
 from psfmatch.detection import SourceDetectionTask, subtractBackground
 from psfmatch.exposure import MaskedImage, stampTuple
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
@@ -151,21 +150,10 @@ def _areSinglePixels(
     return _core.areSinglePixels(*pixels, x - x0, y - y0, minNeighbours=MIN_NEIGHBOURS)
 
 
-@functools.cache
-def _detectionSettings(threshold: float) -> Settings:
-    settings: Settings = usualSettings().selectDetection
-    return settings.with_(thresholdValue=threshold)
-
-
-@functools.cache
-def _backgroundOptions() -> BackgroundOptions:
-    return BackgroundOptions.fromConfig(usualSettings().kernel.active.afwBackgroundConfig)
-
-
 def _detect(maskedImage: MaskedImage, planes: tuple[str, ...], threads: int) -> AnyTable:
     """Return the sources of an image, those above the lower threshold where there are few."""
     try:
-        image, level = subtractBackground(maskedImage, _backgroundOptions(), planes, threads)
+        image, level = subtractBackground(maskedImage, usualOptions().kernel.background, planes, threads)
     except ValueError as error:
         bad = maskedImage.badPixels(planes)
         level = 0.0 if bad.all() else float(np.median(maskedImage.image[~bad]))
@@ -175,7 +163,7 @@ def _detect(maskedImage: MaskedImage, planes: tuple[str, ...], threads: int) -> 
     # What subtracting a large sky leaves behind in float32.
     rounding = 4.0 * float(np.finfo(np.float32).eps) * abs(level)
     for threshold in THRESHOLDS:
-        found = SourceDetectionTask(config=_detectionSettings(threshold)).search(
+        found = SourceDetectionTask(replace(usualOptions().selectDetection, thresholdValue=threshold)).search(
             maskedImage=skyless, sigma=DEFAULT_FWHM_PIX / SIGMA_TO_FWHM, threads=threads, rounding=rounding
         )
         sources: AnyTable = found.sources[~np.asarray(found.sources["isNegative"])]

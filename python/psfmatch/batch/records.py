@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from psfmatch.batch.manifest import Pair
+
+if TYPE_CHECKING:
+    from psfmatch.taskConfigs import ImagePsfMatchConfig
 
 __all__ = ["Job", "Outcome", "PairOptions", "Work"]
 
@@ -21,7 +24,7 @@ class PairOptions:
     pixel origins in the files; ignoreWcs : take the images as registered.
     """
 
-    config: Any = None
+    config: ImagePsfMatchConfig | None = None
     mode: str = "auto"
     gates: dict[str, Any] = field(default_factory=dict)
     decorrelated: bool = False

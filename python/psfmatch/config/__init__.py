@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING
 
 from psfmatch.later import laterNames
 
-from .options import BackgroundOptions, KernelOptions, RegionOptions, StampOptions, WarpOptions
-from .settings import Settings, usualSettings
+from .options import (
+    BackgroundOptions,
+    DetectionOptions,
+    KernelOptions,
+    MeasurementOptions,
+    Options,
+    RegionOptions,
+    StampOptions,
+    StarMatchOptions,
+    WarpOptions,
+    usualOptions,
+)
 
 if TYPE_CHECKING:
     from .detection import (
@@ -30,17 +40,20 @@ if TYPE_CHECKING:
 __all__ = [
     "BackgroundOptions",
     "DetectionConfig",
+    "DetectionOptions",
     "FieldEntry",
     "KernelOptions",
+    "MeasurementOptions",
+    "Options",
     "PsfMatchConfig",
     "PsfMatchConfigAL",
     "PsfMatchConfigDF",
     "RegionConfig",
     "RegionOptions",
-    "Settings",
     "SourceDetectionConfig",
     "SourceMeasurementConfig",
     "StampOptions",
+    "StarMatchOptions",
     "SubtractBackgroundConfig",
     "WarpOptions",
     "WarperConfig",
@@ -49,7 +62,7 @@ __all__ = [
     "configToDict",
     "listFields",
     "updateFromDict",
-    "usualSettings",
+    "usualOptions",
 ]
 
 # All that needs the configuration library, which takes longer to import than the options to be made.

@@ -3,43 +3,82 @@
 Fields have the names, units and meaning of the configuration's, of which they are copies: lists become tuples, groups
 become options of their own. `dataclasses.replace` makes variants, which costs microseconds where a configuration costs
 milliseconds. There are no defaults here; those of a field that only the other family of kernels has are that family's.
+A configuration that holds what was chosen is made of them when somebody asks for it.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import Field, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from .settings import Settings, usualSettings
+from .usual import usualFields
 
 if TYPE_CHECKING:
+    from types import SimpleNamespace
+
     from lsst.pex.config import Config
 
 __all__ = [
     "BackgroundOptions",
+    "DetectionOptions",
     "KernelOptions",
+    "MeasurementOptions",
+    "Options",
     "RegionOptions",
     "StampOptions",
+    "StarMatchOptions",
     "WarpOptions",
+    "usualOptions",
 ]
 
 
-class _Options:
+class Options:
     """What all of them can do."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    groups: ClassVar[Mapping[str, tuple[str, type[Options]]]] = {}
+    """Of each field that holds options its name in the configuration, and their class."""
 
     @classmethod
-    def fromConfig(cls, config: Config | Settings | Self) -> Self:
+    def fromConfig(cls, config: Config | SimpleNamespace | Self) -> Self:
         """Read a configuration; options are returned as they are."""
         if isinstance(config, cls):
             return config
-        return cls(**{name: plainValue(getattr(config, name)) for name in cls.__dataclass_fields__})
+        values: dict[str, Any] = {
+            name: Group.fromConfig(_group(config, theirs)) for name, (theirs, Group) in cls.groups.items()
+        }
+        values |= {name: value for name, value in cls.others().items() if not hasattr(config, name)}
+        names = (name for name in cls.__dataclass_fields__ if name not in values)
+        return cls(**values, **{name: plainValue(getattr(config, name)) for name in names})
+
+    @classmethod
+    def others(cls) -> Mapping[str, Any]:
+        """Return the values of the fields that a configuration need not have."""
+        return {}
+
+    def setIn(self, config: Config) -> None:
+        """Set those fields of a configuration, in place, that differ from these."""
+        before = type(self).fromConfig(config)
+        for name in self.__dataclass_fields__:
+            if name in self.groups:
+                getattr(self, name).setIn(_group(config, self.groups[name][0]))
+            elif getattr(self, name) != getattr(before, name):
+                setattr(config, name, getattr(self, name))
+
+    def setInData(self, data: dict[str, Any]) -> None:
+        """Set the fields of a configuration that is plain data, in place."""
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if name in self.groups:
+                value.setInData(data[self.groups[name][0]])
+            elif name in data:
+                data[name] = list(value) if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
-class RegionOptions(_Options):
+class RegionOptions(Options):
     """Regions of pixels and their fit; from a `RegionConfig`."""
 
     layout: str
@@ -58,7 +97,7 @@ class RegionOptions(_Options):
 
 
 @dataclass(frozen=True)
-class StampOptions(_Options):
+class StampOptions(Options):
     """How stars become stamps; from a `DetectionConfig`."""
 
     detThreshold: float
@@ -73,7 +112,7 @@ class StampOptions(_Options):
 
 
 @dataclass(frozen=True)
-class BackgroundOptions(_Options):
+class BackgroundOptions(Options):
     """How the sky is modelled; from a `SubtractBackgroundConfig`."""
 
     statisticsProperty: str
@@ -89,7 +128,7 @@ class BackgroundOptions(_Options):
 
 
 @dataclass(frozen=True)
-class WarpOptions(_Options):
+class WarpOptions(Options):
     """How the template is resampled; from a `WarperConfig`."""
 
     warpingKernelName: str
@@ -101,7 +140,44 @@ class WarpOptions(_Options):
 
 
 @dataclass(frozen=True)
-class KernelOptions(_Options):
+class DetectionOptions(Options):
+    """How sources are found; from a `SourceDetectionConfig`."""
+
+    background: BackgroundOptions
+    tempLocalBackground: BackgroundOptions
+    tempWideBackground: BackgroundOptions
+
+    minPixels: int
+    isotropicGrow: bool
+    combinedGrow: bool
+    nSigmaToGrow: float
+    returnOriginalFootprints: bool
+    thresholdValue: float
+    includeThresholdMultiplier: float
+    thresholdType: str
+    thresholdPolarity: str
+    adjustBackground: float
+    reEstimateBackground: bool
+    doTempLocalBackground: bool
+    doTempWideBackground: bool
+    nPeaksMaxSimple: int
+    nSigmaForKernel: float
+    statsMask: tuple[str, ...]
+
+    groups = {  # noqa: RUF012
+        name: (name, BackgroundOptions) for name in ("background", "tempLocalBackground", "tempWideBackground")
+    }
+
+
+@dataclass(frozen=True)
+class MeasurementOptions(Options):
+    """How sources are measured; from a `SourceMeasurementConfig`."""
+
+    badMaskPlanes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KernelOptions(Options):
     """The kernel and all that belongs to its fit; from a `PsfMatchConfigAL` or a `PsfMatchConfigDF`."""
 
     regions: RegionOptions
@@ -177,28 +253,17 @@ class KernelOptions(_Options):
     lambdaMax: float
     lambdaStep: float
 
-    @classmethod
-    def fromConfig(cls, config: Config | Settings | Self) -> Self:
-        """Read an active kernel configuration; options are returned as they are.
+    groups = {  # noqa: RUF012
+        "regions": ("regionConfig", RegionOptions),
+        "stamps": ("detectionConfig", StampOptions),
+        "background": ("afwBackgroundConfig", BackgroundOptions),
+        "warping": ("warpingConfig", WarpOptions),
+    }
 
-        Parameters
-        ----------
-        config
-            A `PsfMatchConfigAL` or `PsfMatchConfigDF`, such as ``config.kernel.active``.
-        """
-        if isinstance(config, cls):
-            return config
-        groups: Any = config
-        values: dict[str, Any] = {
-            "regions": RegionOptions.fromConfig(groups.regionConfig),
-            "stamps": StampOptions.fromConfig(groups.detectionConfig),
-            "background": BackgroundOptions.fromConfig(groups.afwBackgroundConfig),
-            "warping": WarpOptions.fromConfig(groups.warpingConfig),
-        }
-        values |= {name: value for name, value in _otherFamily().items() if name not in groups}
-        names = (name for name in cls.__dataclass_fields__ if name not in values)
-        values |= {name: plainValue(getattr(config, name)) for name in names}
-        return cls(**values)
+    @classmethod
+    def others(cls) -> Mapping[str, Any]:
+        """Return the defaults of the fields that only one family of kernels has, for configurations of the other."""
+        return _ofOneFamily()
 
     def badPlanes(self) -> tuple[str, ...]:
         """Return the mask planes whose pixels are left out of fits, ratings and residual statistics."""
@@ -212,15 +277,42 @@ class KernelOptions(_Options):
         return tuple(dict.fromkeys((*self.badPixelMaskPlanes, *self.badMaskPlanes)))
 
 
+@dataclass(frozen=True)
+class StarMatchOptions(Options):
+    """All that a task reads that matches PSFs by stars, with our own subtasks; from a `StarMatchConfig`."""
+
+    kernel: KernelOptions
+    selectDetection: DetectionOptions
+    selectMeasurement: MeasurementOptions
+    fwhmDefinition: str
+
+    groups = {  # noqa: RUF012
+        "kernel": ("kernel", KernelOptions),
+        "selectDetection": ("selectDetection", DetectionOptions),
+        "selectMeasurement": ("selectMeasurement", MeasurementOptions),
+    }
+
+
+@functools.cache
+def usualOptions() -> StarMatchOptions:
+    """Return what a run without a configuration reads."""
+    return StarMatchOptions.fromConfig(usualFields())
+
+
 def plainValue(value: Any) -> Any:
     """Return a field's value: a scalar as it is, a list as a tuple."""
     return value if value is None or isinstance(value, str | bool | int | float) else tuple(value)
 
 
+def _group(config: Any, name: str) -> Any:
+    """Return a group of fields, of a choice the one that is chosen."""
+    group = getattr(config, name)
+    return getattr(group, "active", group)
+
+
 @functools.cache
-def _otherFamily() -> dict[str, Any]:
-    """Return the defaults of the fields that only one family has, for configurations of the other."""
-    gaussians, deltas = (usualSettings().kernel.values.toDict()[name] for name in ("AL", "DF"))
+def _ofOneFamily() -> dict[str, Any]:
+    gaussians, deltas = map(vars, (usualFields().kernel.values.AL, usualFields().kernel.values.DF))
     return {
         name: plainValue(value)
         for own, other in ((gaussians, deltas), (deltas, gaussians))

@@ -226,8 +226,8 @@ def makeCorrection(
         return LinearCombinationKernel(stamps, [[1.0]], bbox=box)
     for order in range(MAX_ORDER + 1):
         coefficients, fitted = fitField(stamps, box, order)
-        errors = fitted - stamps
-        error = max(mapThreads(lambda k: _powerError(errors[rows[k]], transfers[k], size), range(len(rows)), threads))
+        parts = [((fitted - stamps)[row], transfer) for row, transfer in zip(rows, transfers, strict=True)]
+        error = max(mapThreads(lambda part: _powerError(*part, size), parts, threads))
         if error < MAX_POWER_ERROR:
             break
     if error > MAX_POWER_ERROR:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.config import DetectionOptions
 from psfmatch.detection.background import estimateBackground, gridOfSamples, subtractBackground
 from psfmatch.detection.footprints import FootprintSet, growRadius
 from psfmatch.exposure import Mask, MaskedImage
@@ -84,6 +86,11 @@ class SourceDetectionTask(Task):
     ConfigClass = laterClass("psfmatch.config.detection:SourceDetectionConfig")
     _DefaultName = "sourceDetection"
 
+    @cached_property
+    def options(self) -> DetectionOptions:
+        """The configuration as it is read."""
+        return DetectionOptions.fromConfig(self._given)
+
     def run(
         self,
         maskedImage: MaskedImage,
@@ -134,25 +141,25 @@ class SourceDetectionTask(Task):
             return self._search(maskedImage, sigma, doSmooth, threads, rounding)
 
     def _search(self, maskedImage: MaskedImage, sigma: float, doSmooth: bool, threads: int, rounding: float) -> Struct:
-        config = self.settings
+        options = self.options
         image = self._searched(maskedImage, threads)
         filled = _core.fillBadPixels(
             image,
             maskedImage.variance,
             np.asarray(maskedImage.mask),
-            maskedImage.mask.getPlaneBitMask(config.statsMask, ignoreMissing=True),
+            maskedImage.mask.getPlaneBitMask(options.statsMask, ignoreMissing=True),
             nThreads=threads,
         )
         profile = self._profile(sigma, maskedImage.shape) if doSmooth else [1.0]
         search = _Search(image, maskedImage.variance, filled, profile, threads)
         samples = self._samples(search)
         parts, found, grown = [], {}, {}
-        radius = growRadius(config.nSigmaToGrow, sigma)
+        radius = growRadius(options.nSigmaToGrow, sigma)
         for polarity, (objects, own) in self._find(search, samples, maskedImage.xy0, rounding).items():
-            grown[polarity] = own.grown(radius, config.isotropicGrow, config.combinedGrow)
-            found[polarity] = own if config.returnOriginalFootprints else grown[polarity]
+            grown[polarity] = own.grown(radius, options.isotropicGrow, options.combinedGrow)
+            found[polarity] = own if options.returnOriginalFootprints else grown[polarity]
             # Footprints that are grown one by one keep their numbers.
-            numbered = found[polarity] if config.combinedGrow else own
+            numbered = found[polarity] if options.combinedGrow else own
             label = numbered.labelsAt(_whole(objects["xPeak"]), _whole(objects["yPeak"]))
             parts.append((objects, label, SIGNS[polarity]))
         detected = Struct(**grown)
@@ -165,27 +172,27 @@ class SourceDetectionTask(Task):
 
     def _searched(self, maskedImage: MaskedImage, threads: int) -> FloatImage:
         """Return the pixels that are searched: without the configured number of counts, and the wide background."""
-        config = self.settings
+        options = self.options
         image = maskedImage.image
-        if config.adjustBackground:
-            image = image - np.float32(config.adjustBackground)
-        if config.doTempWideBackground:
+        if options.adjustBackground:
+            image = image - np.float32(options.adjustBackground)
+        if options.doTempWideBackground:
             planes = MaskedImage(image, maskedImage.mask, maskedImage.variance, maskedImage.xy0)
             try:
-                image, _ = subtractBackground(planes, config.tempWideBackground, config.statsMask, threads)
+                image, _ = subtractBackground(planes, options.tempWideBackground, options.statsMask, threads)
             except ValueError as error:
                 self._log.warning("Wide background failed (%s); detecting without it", error)
         return image
 
     def _backgroundLeft(self, maskedImage: MaskedImage, detected: Struct, threads: int) -> FloatImage | float:
         """Return what is to be added to the background now that the sources are known."""
-        adjustment = float(self.settings.adjustBackground)
-        if not self.settings.reEstimateBackground:
+        adjustment = float(self.options.adjustBackground)
+        if not self.options.reEstimateBackground:
             return adjustment
         planes = MaskedImage(maskedImage.image, maskedImage.mask.copy(), maskedImage.variance, maskedImage.xy0)
         setDetectedPlanes(planes.mask, detected)
         try:
-            left = estimateBackground(planes, self.settings.background, self.settings.statsMask, threads)
+            left = estimateBackground(planes, self.options.background, self.options.statsMask, threads)
         except ValueError as error:
             self._log.warning("Background failed after detection (%s); keeping the one before", error)
             return adjustment
@@ -198,7 +205,7 @@ class SourceDetectionTask(Task):
         steps = (1, 1)
         if step > 1:
             # Few rows of many pixels: all of a row is read for any of it.
-            local = self.settings.tempLocalBackground
+            local = self.options.tempLocalBackground
             steps = (
                 min(2 * step, local.binSizeY or local.binSize, search.shape[0]),
                 min(max(1, step // 2), local.binSizeX or local.binSize, search.shape[1]),
@@ -212,22 +219,22 @@ class SourceDetectionTask(Task):
         self, search: _Search, samples: _Samples, xy0: tuple[int, int], rounding: float
     ) -> dict[str, tuple[Objects, FootprintSet]]:
         """Return the objects above a threshold, blends taken apart, and their connected pixels, for each polarity."""
-        config = self.settings
+        options = self.options
         isPossible = bool(np.isfinite(samples.pixels).any())
-        wanted = {polarity: isPossible and config.thresholdPolarity in (polarity, "both") for polarity in SIGNS}
-        perPixel = config.thresholdType == "pixel_stdev"
+        wanted = {polarity: isPossible and options.thresholdPolarity in (polarity, "both") for polarity in SIGNS}
+        perPixel = options.thresholdType == "pixel_stdev"
         unit = self._unit(search, samples, rounding) if isPossible and not perPixel else 1.0
         found = _core.findSources(
             search.image,
             search.variance,
             search.filled,
             profile=search.profile,
-            threshold=config.thresholdValue * unit,
+            threshold=options.thresholdValue * unit,
             perPixel=perPixel,
             minStdev=max(rounding, float(np.finfo(np.float32).tiny)),
             findPositive=wanted["positive"],
             findNegative=wanted["negative"],
-            minPixels=config.minPixels,
+            minPixels=options.minPixels,
             nThreads=search.threads,
         )
         return {
@@ -239,18 +246,14 @@ class SourceDetectionTask(Task):
         self, objects: Objects, footprints: FootprintSet, sign: float, search: _Search, samples: _Samples
     ) -> tuple[Objects, FootprintSet]:
         """Return the objects and footprints that the configuration keeps."""
-        multiplier = self.settings.includeThresholdMultiplier
+        multiplier = self.options.includeThresholdMultiplier
         if multiplier > 1.0:
             isKept = np.zeros(len(footprints), dtype=bool)
             isKept[objects["footprint"][objects["peak"] >= multiplier * objects["threshold"]]] = True
             footprints = footprints.select(isKept)
             objects = objects[isKept[objects["footprint"]]]
             objects["footprint"] = (np.cumsum(isKept) - 1)[objects["footprint"]]
-        if (
-            len(objects)
-            and self.settings.doTempLocalBackground
-            and self.settings.tempLocalBackground.algorithm != "NONE"
-        ):
+        if len(objects) and self.options.doTempLocalBackground and self.options.tempLocalBackground.algorithm != "NONE":
             objects = objects[self._standsOut(objects, sign, search, samples)]
         return objects, footprints
 
@@ -258,12 +261,12 @@ class SourceDetectionTask(Task):
         """Return which objects are above the threshold over the local background, or the brightest of few in theirs."""
         isPeak = np.ones(len(objects), dtype=bool)
         label = objects["footprint"]
-        crowded = np.flatnonzero(np.bincount(label)[label] > self.settings.nPeaksMaxSimple)
+        crowded = np.flatnonzero(np.bincount(label)[label] > self.options.nPeaksMaxSimple)
         if not crowded.size:
             return isPeak
         try:
             grid = gridOfSamples(
-                samples.pixels, search.shape, samples.steps, self.settings.tempLocalBackground, search.threads
+                samples.pixels, search.shape, samples.steps, self.options.tempLocalBackground, search.threads
             )
         except ValueError as error:
             self._log.warning("Local background failed (%s); all peaks are kept", error)
@@ -277,14 +280,14 @@ class SourceDetectionTask(Task):
 
     def _profile(self, sigma: float, shape: tuple[int, int]) -> list[float]:
         """Return a Gaussian of a width (pixels), of odd length and sum 1, that fits into an image."""
-        size = int(self.settings.nSigmaForKernel * sigma + 0.5) // 2 * 2 + 1
+        size = int(self.options.nSigmaForKernel * sigma + 0.5) // 2 * 2 + 1
         radius = min(size, *(side - 1 + side % 2 for side in shape)) // 2
         profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
         return [float(value) for value in profile / profile.sum()]
 
     def _unit(self, search: _Search, samples: _Samples, rounding: float) -> float:
         """Return the unit of the threshold in image units."""
-        if self.settings.thresholdType == "value":
+        if self.options.thresholdType == "value":
             return 1.0
         step = max(1, math.isqrt(samples.pixels.size // MAX_CLIPPING_PIXELS))
         stdev, largest, count = _core.sampleNoise(np.ascontiguousarray(samples.pixels[::step, ::step]))
@@ -300,7 +303,7 @@ class SourceDetectionTask(Task):
         if stdev <= rounding:
             # Without noise any signal above rounding is a source.
             stdev = max(rounding, 1e-6 * largest, float(np.finfo(np.float32).tiny))
-        return stdev**2 if self.settings.thresholdType == "variance" else stdev
+        return stdev**2 if self.options.thresholdType == "variance" else stdev
 
 
 def setDetectedPlanes(mask: Mask, detected: Struct) -> None:

@@ -16,7 +16,6 @@ from psfmatch.diagnostics import candidateTable, differenceNoise
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
-from psfmatch.differencing.settings import FrontDoorOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
@@ -48,13 +47,12 @@ def finish(
     threads: int,
 ) -> SubtractionResult:
     """Decorrelate, measure the quality, and put everything together."""
-    result = made.result
-    steps = FrontDoorOptions.fromConfig(made.task.settings)
+    result, options = made.result, made.options
     plain = result.subtractedExposure
     # The background was refined on it: neither that nor a common factor changes what is blank, or its pulls.
     sky = getattr(result, "blankSky", None) or findBlankSky(plain.maskedImage, threads=threads)
     difference, varianceFactor = plain, 1.0
-    if steps.doScaleVariance:
+    if options.doScaleVariance:
         with made.task.timer("scaleVariance"):
             varianceFactor, choice = _chooseVarianceFactor(sky)
             choices = (*choices, choice)
@@ -63,7 +61,7 @@ def finish(
     science = inputs.science.maskedImage
     template = atOrigin(inputs.template.maskedImage, science)
     decorrelation = None
-    if steps.doDecorrelate and result.psfMatchingKernel.kernelSum(*science.getBBox().centre) > 0.0:
+    if options.doDecorrelate and result.psfMatchingKernel.kernelSum(*science.getBBox().centre) > 0.0:
         with made.task.timer("decorrelate"):
             decorrelation = decorrelate(
                 plain,
@@ -76,7 +74,7 @@ def finish(
     kernel = result.psfMatchingKernel
     known = [fwhm for fwhm in fwhms if fwhm is not None]
     measures: list[Callable[[], Any]] = [partial(differenceNoise, difference.maskedImage)]
-    if steps.doAssessQuality:
+    if options.doAssessQuality:
         scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
         radius = max(6, math.ceil(1.5 * max(known))) if known else 6
         stars = inputs.sources[:MAX_SHIFT_STARS]
@@ -93,7 +91,7 @@ def finish(
             noise.robustStdev,
             noise.nPixels,
         )
-        if steps.doAssessQuality:
+        if options.doAssessQuality:
             residualShiftPix, whiteness = others
             heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
             quality = assessQuality(
@@ -123,7 +121,7 @@ def finish(
                 caps=made.caps,
                 threads=threads,
             )
-        log.info("Grade %s", "; ".join(quality.reasons))
+            log.info("Grade %s", "; ".join(quality.reasons))
     return SubtractionResult(
         difference=difference,
         matched=result.matchedExposure,
@@ -135,7 +133,7 @@ def finish(
         candidates=lazily(candidates),
         noise=noise,
         metadata=dict(made.task.metadata),
-        config=made.config,
+        options=options,
         quality=quality,
         decorrelation=decorrelation,
         alignment=inputs.alignment,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.detection import SourceDetectionTask
-from psfmatch.differencing.settings import FrontDoorOptions
+from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
@@ -44,12 +44,12 @@ class Inputs:
     choices: tuple[Choice, ...]
 
 
-def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -> Inputs:
+def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, options: RunOptions) -> Inputs:
     """Flag saturation, scale variances, register the template, and find the sources of the science image."""
-    steps, threads = FrontDoorOptions.fromConfig(task.settings), task.threads
+    threads = task.threads
     choices: list[Choice] = []
     record = Preparation()
-    if steps.doFindSaturation:
+    if options.doFindSaturation:
         with task.timer("saturation"):
             pair = template, science
             found = mapThreads(lambda image: findSaturation(image, resolveThreads(None)), pair, threads)
@@ -62,7 +62,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
         for name, saturation in zip(("template", "science image"), found, strict=True):
             choices.append(_told("saturation", saturation.source, f"Saturation of the {name}: {saturation.reason}"))
             log.info("%s", choices[-1].sentence)
-    if steps.doScaleVariance:
+    if options.doScaleVariance:
         with task.timer("scaleVariance"):
             scalings = mapThreads(_varianceScaling, (template, science), threads)
         factors = [factor for factor, _ in scalings]
@@ -77,10 +77,10 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask) -
         isOwn = type(task.selectDetection) is SourceDetectionTask
         isOwn &= type(task.selectMeasurement) is SourceMeasurementTask
         sources, *others = mapThreads(
-            task.selectSources, (science, template) if steps.doAlign else (science,), threads if isOwn else 1
+            task.selectSources, (science, template) if options.doAlign else (science,), threads if isOwn else 1
         )
     alignment = None
-    if steps.doAlign:
+    if options.doAlign:
         with task.timer("align"):
             alignment = measureAlignment(
                 template, science, templateSources=others[0], scienceSources=sources, threads=threads

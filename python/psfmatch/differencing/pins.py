@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from psfmatch.config.matching import STAR_FIT_FIELDS
 from psfmatch.config.options import plainValue
@@ -136,10 +136,9 @@ def withPins(config: ImagePsfMatchConfig) -> tuple[ImagePsfMatchConfig, PinnedKe
     Of one without ``chooseKernel``, as the task's own, nothing is. Where nothing is left to choose the returned one has
     none either. Lists of Gaussians that are left to the choice get the length that the others say.
     """
-    if getattr(config, "chooseKernel", None) is not True:
+    if not isinstance(config, FrontDoorConfig) or not config.chooseKernel:
         return config, PinnedKernel({})
-    front = cast("FrontDoorConfig", config)
-    pins = pinnedFields(front)
+    pins = pinnedFields(config)
     kernel = config.kernel.active
     changes: dict[str, Any] = {}
     if "alardNGauss" in pins.values:
@@ -151,13 +150,11 @@ def withPins(config: ImagePsfMatchConfig) -> tuple[ImagePsfMatchConfig, PinnedKe
                 changes[name] = (own + own[-1:] * count)[:count]
     changes |= {name: pins.values[name] for name in ("scaleByFwhm",) if name in pins.values}
     changes = {name: value for name, value in changes.items() if plainValue(getattr(kernel, name)) != plainValue(value)}
-    pinned: Any = front.withNames()
+    pinned: Any = config.withNames()
     if changes or pins.isFixed:
         pinned = pinned.copy()
         pinned.kernel.active.update(**changes)
         pinned.chooseKernel = not pins.isFixed
-    if pinned is not config:
-        pinned.freeze()  # nobody else has it: the task need not copy it again
     return pinned, pins
 
 

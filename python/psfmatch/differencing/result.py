@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,8 +16,8 @@ import numpy.typing as npt
 from psfmatch.alignment import Alignment
 from psfmatch.decorrelation import Decorrelation
 from psfmatch.diagnostics import DifferenceNoise
+from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.provenance import provenanceCards
-from psfmatch.differencing.settings import chosenConfig, chosenData, chosenOptions
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
@@ -25,7 +26,7 @@ from psfmatch.noise import kernelUncertaintyPlane
 from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
 from psfmatch.quality import Quality
 from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
-from psfmatch.sourceTable import columnsOf, laterField, tableField
+from psfmatch.sourceTable import columnsOf, tableField
 from psfmatch.strips import mapStrips
 from psfmatch.warping import Coverage, atOrigin
 
@@ -34,12 +35,13 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from matplotlib.figure import Figure
 
+    from psfmatch.taskConfigs import ImagePsfMatchConfig
+
 __all__ = ["SubtractionResult"]
 
 log = logging.getLogger("psfmatch.differencing")
 
 
-@laterField("config", chosenConfig)
 @tableField("candidates")
 @dataclass(frozen=True)
 class SubtractionResult:
@@ -51,7 +53,7 @@ class SubtractionResult:
     before any convolution; convolved : "template" or "science";
     kernel, background : the spatial model; candidates : one row per star or region, with its fate;
     noise : scatter of the difference against its variance plane; metadata : numbers of the run;
-    config : the configuration that was used: given to `psfmatch.subtract` it makes the same result;
+    options : what the run was told and has chosen; `config` is made of it;
     quality : figures and grade; decorrelation : the difference made white, None where it was not asked for;
     alignment, coverage, preparation : what was done to the images before; varianceFactor : what the variance plane of
     the difference was multiplied by, so that its sky scatters by its noise; choices : what was chosen and why;
@@ -69,7 +71,7 @@ class SubtractionResult:
     candidates: Table
     noise: DifferenceNoise
     metadata: Mapping[str, Any]
-    config: Any
+    options: RunOptions
     quality: Quality | None = None
     decorrelation: Decorrelation | None = None
     alignment: Alignment | None = None
@@ -79,6 +81,11 @@ class SubtractionResult:
     choices: tuple[Choice, ...] = ()
     steps: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def config(self) -> ImagePsfMatchConfig:
+        """The configuration that was used, frozen: given to `psfmatch.subtract` it makes the same result."""
+        return self.options.toConfig()
 
     @property
     def grade(self) -> str | None:
@@ -268,7 +275,7 @@ class SubtractionResult:
     def storedKernel(self) -> StoredKernel:
         """Return kernel and background with the recipe that makes this difference again."""
         recipe = SubtractionRecipe.fromConfig(
-            chosenOptions(vars(self)["config"]),
+            self.options.kernel,
             self.convolved,
             self.kernel,
             self.difference.getBBox(),
@@ -292,7 +299,7 @@ class SubtractionResult:
             matched=self.matched.image,
             kernel=self.storedKernel().toTables(),
             stamps=columnsOf(self, "candidates"),
-            config=chosenData(vars(self)["config"]),
+            config=self.options.toData(),
         )
 
     def _describedDifference(self) -> Exposure:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from psfmatch.config import usualOptions
 from psfmatch.differencing.finishing import finish
 from psfmatch.differencing.inputs import Inputs, makeInputs
 from psfmatch.differencing.ladder import solveByLadder
+from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.provenance import describeInputs
 from psfmatch.differencing.result import SubtractionResult
-from psfmatch.differencing.settings import frontDoorSettings
 from psfmatch.exposure import requireUnits, toExposure
 from psfmatch.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
@@ -86,25 +88,25 @@ def subtract(
     """
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
-    settings: Any = frontDoorSettings()
     pinned: Mapping[str, Any] = {}
     pinChoices: tuple[Choice, ...] = ()
     if config is not None:
         from psfmatch.differencing.pins import withPins
 
-        settings, pins = withPins(config)
+        config, pins = withPins(config)
         pinned, pinChoices = pins.values, pins.choices
     requireUnits(template, science)
     given = toExposure(template), toExposure(science)
-    task = ImagePsfMatchTask(config=settings, threads=threads)
+    task = ImagePsfMatchTask(config=usualOptions() if config is None else config, threads=threads)
+    options = replace(RunOptions.fromConfig(None if config is None else task.config), pinned=pinned)
     for choice in pinChoices:
         log.info("%s", choice.sentence)
-    inputs = makeInputs(*given, task)
+    inputs = makeInputs(*given, task, options)
     with task.timer("measurePsf"):
         sources = candidateList if candidateList is not None else inputs.sources
         fwhms = task.measureFwhms(inputs.template, inputs.science, sources, templateFwhmPix, scienceFwhmPix)
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
-    made = solveByLadder(task, inputs, candidateList, fwhms, convolveTemplate, pinned)
+    made = solveByLadder(task, options, inputs, candidateList, fwhms, convolveTemplate)
     choices = (*inputs.choices, direction, *pinChoices, *made.choices)
     return finish(made, inputs, fwhms, convolveTemplate, choices, describeInputs(*given), task.threads)
 

@@ -20,7 +20,7 @@ from psfmatch.exposure import Exposure
 from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
 from psfmatch.hotpants.parsing import Settings
 from psfmatch.hotpants.positions import starsToFit
-from psfmatch.imagePsfMatch import ImagePsfMatchTask
+from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction, readHotpantsKernel
 from psfmatch.recipe import StoredKernel
 from psfmatch.regions import fitRegions, makeRegions
@@ -48,7 +48,7 @@ class Fitted:
     background: SpatialFunction2D
     convolved: Convolved
     candidates: Table
-    config: FrontDoorConfig | None = None
+    config: ImagePsfMatchConfig | None = None
     gaussians: tuple[tuple[int, ...], tuple[float, ...]] | None = None
 
 
@@ -121,7 +121,7 @@ def fit(template: Exposure, science: Exposure, settings: Settings, like: Fitted 
         As for `psfmatch.subtract`, and if an option makes no sense.
     """
     stars = starsToFit(settings, science)
-    config = configuration(settings) if like is None or like.config is None else like.config
+    config: ImagePsfMatchConfig = configuration(settings) if like is None or like.config is None else like.config
     if "pca" in settings:
         return _fitImages(template, science, stars, settings, config)
     mode = MODES[settings.given.get("c")]
@@ -200,7 +200,7 @@ def _fitImages(
     science: Exposure,
     stars: npt.NDArray[np.float64] | None,
     settings: Settings,
-    config: FrontDoorConfig,
+    config: ImagePsfMatchConfig,
 ) -> Fitted:
     """Fit with the images of ``-pca`` as basis functions, without a prior: they are what is expected."""
     images = [io.readImage(name) for name in settings["pca"]]

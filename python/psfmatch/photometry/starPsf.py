@@ -13,7 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.config import BackgroundOptions, usualSettings
+from psfmatch.config import usualOptions
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.errors import InsufficientKernelSourcesError
 from psfmatch.exposure import Box, Exposure
@@ -190,14 +190,10 @@ def _isStar(widths: FloatArray, x: FloatArray, y: FloatArray, box: Box) -> BoolA
 
 def _chooseStars(exposure: Exposure, threads: int) -> AnyTable:
     """Detect sources, and return the brightest that are isolated and touch no unusable pixel."""
-    settings = usualSettings()
-    detection, measurement = (
-        SourceDetectionTask(settings.selectDetection),
-        SourceMeasurementTask(settings.selectMeasurement),
-    )
-    background = BackgroundOptions.fromConfig(settings.kernel.active.afwBackgroundConfig)
+    usual = usualOptions()
+    tasks = SourceDetectionTask(usual.selectDetection), SourceMeasurementTask(usual.selectMeasurement)
     sigma = DEFAULT_FWHM_PIX / SIGMA_TO_FWHM
-    sources = getSelectSources(exposure, detection, measurement, background, sigma, threads=threads)
+    sources = getSelectSources(exposure, *tasks, usual.kernel.background, sigma, threads=threads)
     x, y, flux = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y", "flux"))
     isGood = ~np.asarray(sources["isNegative"]) & ~np.asarray(sources["badCentre"])
     for name in ("flagBad", "flagEdge", "flagNoData", "flagSaturated", "flagCosmicRay"):

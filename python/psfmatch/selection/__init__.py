@@ -6,12 +6,20 @@ good in both images and puts them into cells; `candidateDetection` grows stamps 
 
 from psfmatch.selection.candidateDetection import KernelCandidateDetection
 from psfmatch.selection.candidateList import isFinishedList, toSourceTable
-from psfmatch.selection.selection import buildCellSet, getSelectSources, makeCandidateList, requireSources, stampRules
+from psfmatch.selection.selection import (
+    buildCellSet,
+    getSelectSources,
+    ignoredPlanes,
+    makeCandidateList,
+    requireSources,
+    stampRules,
+)
 
 __all__ = [
     "KernelCandidateDetection",
     "buildCellSet",
     "getSelectSources",
+    "ignoredPlanes",
     "isFinishedList",
     "makeCandidateList",
     "requireSources",

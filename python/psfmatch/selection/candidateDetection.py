@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.config import StampOptions, usualSettings
+from psfmatch.config import StampOptions, usualOptions
 from psfmatch.detection import Footprint, FootprintSet
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, MaskedImage
@@ -45,8 +45,9 @@ class KernelCandidateDetection:
     """
 
     def __init__(self, detectionConfig: DetectionConfig | None = None) -> None:
-        usual = usualSettings().kernel.active.detectionConfig
-        self.options = StampOptions.fromConfig(usual if detectionConfig is None else detectionConfig)
+        self.options = (
+            usualOptions().kernel.stamps if detectionConfig is None else StampOptions.fromConfig(detectionConfig)
+        )
         self._footprints: list[Footprint] = []
 
     def getFootprints(self) -> list[Footprint]:

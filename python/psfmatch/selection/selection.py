@@ -19,7 +19,6 @@ from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psf import GaussianPsf
 from psfmatch.sourceTable import AnyTable, SourceTable, asTable
-from psfmatch.task import settingsOf
 from psfmatch.visitors import stampTuple
 from psfmatch.warping import requireSameShape
 
@@ -28,7 +27,15 @@ if TYPE_CHECKING:
 
     from psfmatch.config import SubtractBackgroundConfig
 
-__all__ = ["StampRules", "buildCellSet", "getSelectSources", "makeCandidateList", "requireSources", "stampRules"]
+__all__ = [
+    "StampRules",
+    "buildCellSet",
+    "getSelectSources",
+    "ignoredPlanes",
+    "makeCandidateList",
+    "requireSources",
+    "stampRules",
+]
 
 log = logging.getLogger("psfmatch.selection")
 
@@ -99,7 +106,7 @@ def getSelectSources(
     if detectedMask is not None and detectedMask.shape != exposure.shape:
         raise ValueError(f"detectedMask has shape {detectedMask.shape}, the exposure {exposure.shape}")
     maskedImage = exposure.maskedImage
-    planes = tuple(getattr(settingsOf(detection), "statsMask", backgroundConfig.ignoredPixelMask))
+    planes = ignoredPlanes(detection, backgroundConfig.ignoredPixelMask)
     try:
         image, level = subtractBackground(maskedImage, backgroundConfig, planes, threads)
     except ValueError as error:
@@ -127,6 +134,12 @@ def getSelectSources(
         return measurement.measure(found, searched)
     measured: Table = measurement.run(sources=asTable(found), exposure=searched)
     return measured
+
+
+def ignoredPlanes(detection: Any, usual: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the mask planes whose pixels are left out of the statistics of a detection, ours or a foreign task."""
+    fields = detection.options if type(detection) is SourceDetectionTask else detection.config
+    return tuple(getattr(fields, "statsMask", usual))
 
 
 def requireSources(sources: AnyTable, exposure: Exposure, planes: Iterable[str]) -> None:

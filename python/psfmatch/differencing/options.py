@@ -1,0 +1,75 @@
+"""What a run is told, once; without a configuration no configuration library is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from psfmatch.config import KernelOptions, usualOptions
+from psfmatch.config.options import plainValue
+from psfmatch.config.usual import usualData, usualFields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from psfmatch.taskConfigs import ImagePsfMatchConfig
+
+__all__ = ["RunOptions"]
+
+STEPS = ("chooseKernel", "doFindSaturation", "doScaleVariance", "doAlign", "doDecorrelate", "doAssessQuality")
+"""Fields that only a `FrontDoorConfig` has."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """A run: its kernel, read or chosen, and the steps around the task, of which the task's own configuration has none.
+
+    source : the configuration that was read, of which all else is kept; None: nobody gave one; pinned : what is not
+    chosen of the kernel, see `psfmatch.differencing.pins`.
+    """
+
+    kernel: KernelOptions
+    source: ImagePsfMatchConfig | None = None
+    pinned: Mapping[str, Any] = field(default_factory=dict)
+    chooseKernel: bool = False
+    doFindSaturation: bool = False
+    doScaleVariance: bool = False
+    doAlign: bool = False
+    doDecorrelate: bool = False
+    doAssessQuality: bool = False
+
+    @classmethod
+    def fromConfig(cls, config: ImagePsfMatchConfig | None) -> RunOptions:
+        """Read the configuration of `psfmatch.subtract`."""
+        fields = usualFields() if config is None else config
+        kernel = usualOptions().kernel if config is None else KernelOptions.fromConfig(config.kernel.active)
+        return cls(kernel, config, **{name: getattr(fields, name) for name in STEPS if hasattr(fields, name)})
+
+    def withChosen(self, fields: Mapping[str, Any], regionFields: Mapping[str, Any]) -> RunOptions:
+        """Return these options with fields of the kernel and of its regions as they were chosen."""
+        kernel = {name: plainValue(value) for name, value in fields.items()}
+        regions = {name: plainValue(value) for name, value in regionFields.items()}
+        kernel["regions"] = replace(self.kernel.regions, **regions)
+        return replace(self, kernel=replace(self.kernel, **kernel), chooseKernel=False)
+
+    def toConfig(self) -> ImagePsfMatchConfig:
+        """Return the configuration that has these options, frozen; made for who asks, for that takes milliseconds."""
+        from psfmatch.differencing.configuration import FrontDoorConfig
+
+        source = FrontDoorConfig() if self.source is None else self.source
+        config = cast("ImagePsfMatchConfig", source.copy())
+        self.kernel.setIn(config.kernel.active)
+        if "chooseKernel" in config:
+            config.update(chooseKernel=self.chooseKernel)
+        config.freeze()
+        return config
+
+    def toData(self) -> dict[str, Any]:
+        """Return what `configToDict` makes of that configuration."""
+        if self.source is not None:
+            from psfmatch.config import configToDict
+
+            return configToDict(self.toConfig())
+        data = usualData()
+        self.kernel.setInData(data["kernel"]["values"][data["kernel"]["name"]])
+        return data | {"chooseKernel": self.chooseKernel}
