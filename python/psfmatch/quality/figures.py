@@ -54,7 +54,8 @@ class Quality:
     fluxMeanSize: float | None = _figure(None, "its absolute value")
     fluxScatter: float | None = _figure("its scatter beyond the noise")
     footprintRatioMean: float | None = _figure(
-        "footprint ratio, mean", "|mean |difference| - that of the sky| / mean |science| of a source"
+        "footprint ratio, mean",
+        "mean absolute difference of a source less that of the sky, over its mean science image",
     )
     footprintRatioStdev: float | None = _figure("footprint ratio, scatter")
     chiSquareByFlux: tuple[tuple[float, float, int, float], ...] = _figure(
