@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import CandidateStatus, SpatialCellSet
-from psfmatch.exposure import MaskedImage
+from psfmatch.exposure import MaskedImage, stampTuple
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.sourceTable import SourceTable
 
@@ -149,6 +149,5 @@ def differenceNoise(
         Pixels used, on a regular grid.
     """
     step = max(1, math.isqrt(difference.image.size // maxPixels))
-    bits = difference.mask.getPlaneBitMask(excludePlanes, ignoreMissing=True)
-    found = _core.pullNoise(difference.image, difference.variance, np.asarray(difference.mask), bits, step=step)
+    found = _core.pullNoise(*stampTuple(difference, excludePlanes), step=step)
     return DifferenceNoise(*found)

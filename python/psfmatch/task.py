@@ -163,10 +163,11 @@ class Task:
         else:
             logName = f"psfmatch.{self._fullName}"
         self._log: Any = getLogger(logName)
-        if config is None:
-            config = self.ConfigClass()
         # What the options of the task are read from: the configuration, or options that were given.
-        self._given: Any = config if isinstance(config, Options) else _frozenCopy(config, type(self))
+        if isinstance(config, Options):
+            self._given: Any = config
+        else:
+            self._given = _frozen(self.ConfigClass()) if config is None else _frozenCopy(config, type(self))
         self.metadata = TaskMetadata()
         self._taskDict[self._fullName] = weakref.ref(self)
 
@@ -189,7 +190,7 @@ class Task:
         if isinstance(self._given, Options):
             made = self.ConfigClass()
             self._given.setIn(made)
-            self._given = _frozenCopy(made, type(self))
+            self._given = _frozen(made)
         return self._given
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -329,8 +330,10 @@ def _frozenCopy(config: Config, TaskClass: type[Task]) -> Config:
     if not isinstance(config, TaskClass.ConfigClass):
         found = config.__name__ + " (the class itself)" if isinstance(config, type) else type(config).__name__
         raise TypeError(f"{TaskClass.__name__} needs a {TaskClass.ConfigClass.__name__} as config, got {found}")
-    if not config._frozen:
-        config = config.copy()
+    return _frozen(config if config._frozen else config.copy())
+
+
+def _frozen(config: Config) -> Config:
     config.validate()
     config.freeze()
     return config

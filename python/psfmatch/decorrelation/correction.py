@@ -226,7 +226,8 @@ def makeCorrection(
         return LinearCombinationKernel(stamps, [[1.0]], bbox=box)
     for order in range(MAX_ORDER + 1):
         coefficients, fitted = fitField(stamps, box, order)
-        parts = [((fitted - stamps)[row], transfer) for row, transfer in zip(rows, transfers, strict=True)]
+        errors = np.split(fitted - stamps, [row.start for row in rows[1:]])
+        parts = list(zip(errors, transfers, strict=True))
         error = max(mapThreads(lambda part: _powerError(*part, size), parts, threads))
         if error < MAX_POWER_ERROR:
             break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from psfmatch.config.matching import STAR_FIT_FIELDS
 from psfmatch.config.options import plainValue
@@ -15,6 +15,7 @@ from psfmatch.differencing.configuration import (
     setKernelFields,
     usualKernel,
 )
+from psfmatch.differencing.options import RunOptions
 from psfmatch.modelChoice import Choice
 from psfmatch.taskConfigs import ImagePsfMatchConfig
 
@@ -136,9 +137,10 @@ def withPins(config: ImagePsfMatchConfig) -> tuple[ImagePsfMatchConfig, PinnedKe
     Of one without ``chooseKernel``, as the task's own, nothing is. Where nothing is left to choose the returned one has
     none either. Lists of Gaussians that are left to the choice get the length that the others say.
     """
-    if not isinstance(config, FrontDoorConfig) or not config.chooseKernel:
+    if not RunOptions.fromConfig(config).chooseKernel:
         return config, PinnedKernel({})
-    pins = pinnedFields(config)
+    front = cast("FrontDoorConfig", config)
+    pins = pinnedFields(front)
     kernel = config.kernel.active
     changes: dict[str, Any] = {}
     if "alardNGauss" in pins.values:
@@ -150,7 +152,7 @@ def withPins(config: ImagePsfMatchConfig) -> tuple[ImagePsfMatchConfig, PinnedKe
                 changes[name] = (own + own[-1:] * count)[:count]
     changes |= {name: pins.values[name] for name in ("scaleByFwhm",) if name in pins.values}
     changes = {name: value for name, value in changes.items() if plainValue(getattr(kernel, name)) != plainValue(value)}
-    pinned: Any = config.withNames()
+    pinned: Any = front.withNames()
     if changes or pins.isFixed:
         pinned = pinned.copy()
         pinned.kernel.active.update(**changes)

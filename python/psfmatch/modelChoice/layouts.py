@@ -118,8 +118,8 @@ def _compare(stars: RegionState, tiles: RegionState, images: tuple[int, ...]) ->
         for fold in np.unique(stars.folds):
             inside = stars.folds == fold
             # Tiles that overlap the stars of the fold take no part.
-            apart = (np.abs(tiles.x - stars.x[inside, None]) < side) & (np.abs(tiles.y - stars.y[inside, None]) < side)
-            solution = tileSystem.solve(models[1], without=apart.any(axis=0))
+            near = (np.abs(tiles.x - stars.x[inside, None]) < side) & (np.abs(tiles.y - stars.y[inside, None]) < side)
+            solution = tileSystem.solve(models[1], without=near.any(axis=0))
             byTiles[inside] = starSystem.chiSquares(*starSystem.at(solution))[inside]
         total, (gain, error) = float(np.nansum(byStars)), trimmedDifference(byStars, byTiles)
     except _core.NumericalError:

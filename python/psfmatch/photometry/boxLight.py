@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.exposure import MaskedImage
+from psfmatch.exposure import MaskedImage, stampTuple
 
 __all__ = ["BOX_SIDE", "boxLight", "lightRatios"]
 
@@ -47,10 +47,7 @@ def boxLight(
     """
     x0, y0 = image.xy0
     light, error = _core.boxLight(
-        image.image,
-        image.variance,
-        np.asarray(image.mask),
-        image.mask.getPlaneBitMask(planes, ignoreMissing=True),
+        *stampTuple(image, planes),
         np.asarray(x, dtype=np.float64) - x0,
         np.asarray(y, dtype=np.float64) - y0,
         halfBox=HALF_BOX,

@@ -55,7 +55,7 @@ class Quality:
     fluxScatter: float | None = _figure("its scatter beyond the noise")
     footprintRatioMean: float | None = _figure(
         "footprint ratio, mean",
-        "mean absolute difference of a source less that of the sky, over its mean science image",
+        "how far a source's mean absolute difference is from that of the sky, over its mean absolute science image",
     )
     footprintRatioStdev: float | None = _figure("footprint ratio, scatter")
     chiSquareByFlux: tuple[tuple[float, float, int, float], ...] = _figure(

@@ -6,7 +6,7 @@ smoothed over five pixels, stands out among pixels of like predicted signal. `fi
 in the core while it goes on.
 """
 
-from psfmatch.regions.fit import RegionFit, RegionState, fitRegions, usualModel
-from psfmatch.regions.layout import RegionCells, makeRegions
+from psfmatch.regions.fit import RegionFit, fitRegions, usualModel
+from psfmatch.regions.layout import RegionCells, RegionState, makeRegions
 
 __all__ = ["RegionCells", "RegionFit", "RegionState", "fitRegions", "makeRegions", "usualModel"]

@@ -17,15 +17,15 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.basis import gaussianBasis
 from psfmatch.cells import KernelCandidate
-from psfmatch.config import KernelOptions, RegionOptions
+from psfmatch.config import KernelOptions
 from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
-from psfmatch.kernels.spatialFunction import coreFunction, frameOf, makeSpatialFunction
-from psfmatch.regions.layout import RegionCells
+from psfmatch.kernels.spatialFunction import makeSpatialFunction
+from psfmatch.regions.layout import RegionCells, RegionState, unsolved
 from psfmatch.solutions import ResidualSummary
 from psfmatch.sourceTable import SourceTable
 
-__all__ = ["RegionFit", "RegionState", "fitRegions", "heldOutTable", "usualModel"]
+__all__ = ["RegionFit", "fitRegions", "heldOutTable", "usualModel"]
 
 FloatArray = npt.NDArray[np.float64]
 log = logging.getLogger("psfmatch.regionFit")
@@ -40,58 +40,6 @@ USUAL_SCALES = 1.0, 0.01, 0.2
 """Expected departure of the kernel from the first Gaussian, its variation, and that with its width, in units of its
 norm: where the FWHM of a PSF varies by 15 %, the kernel varies by 0.2."""
 NOT_SEEN = "the image to convolve does not show the light of the other. Check that both show the same sky, registered."
-
-
-class RegionState:
-    """Some regions of the cells with their weights, and their equations for a basis (n, h, w), while a fit goes on.
-
-    x, y : (regions,) middles, parent pixels; folds : (regions,) which are withheld together; kernelNorm : expected.
-    """
-
-    def __init__(
-        self, cells: RegionCells, regions: list[KernelCandidate], basisList: FloatArray, options: KernelOptions
-    ) -> None:
-        self.regions, self.stamps, self.basisList = regions, cells.stampsOf(regions), basisList
-        self.x, self.y = (np.array([getattr(region, axis) for region in regions]) for axis in ("x", "y"))
-        self.folds = _core.regionFolds(self.x, self.y)
-        self.modelType, self.kernelNorm = options.spatialModelType, options.regions.kernelNorm
-        self.frame, self.threads = frameOf(cells.bbox), cells.threads
-        self.fit = _core.RegionFit(self.stamps, _core.PreparedBasis(basisList), nThreads=self.threads)
-        self.nPasses = 0
-
-    def __len__(self) -> int:
-        return len(self.stamps)
-
-    def system(self, maxOrder: int) -> _core.SpatialSystem:
-        """Return the equations of all regions as they are weighted now, for models up to an order."""
-        return _core.SpatialSystem(
-            self.fit.equations,
-            self.x,
-            self.y,
-            self.folds,
-            coreFunction(self.modelType, maxOrder, self.frame),
-            self.basisList,
-            self.kernelNorm,
-            nThreads=self.threads,
-        )
-
-    def judge(self, model: _core.SpatialModelOptions) -> _core.RegionResiduals:
-        """Return the residuals of every region under the solution from the other folds; KernelSolutionError if none."""
-        try:
-            coefficients, backgrounds, _ = self.system(model.highestOrder).heldOut(model)
-        except _core.NumericalError as error:
-            raise _unsolved(error) from error
-        return self.fit.judge(coefficients, backgrounds, nThreads=self.threads)
-
-    def reject(self, model: _core.SpatialModelOptions, options: RegionOptions) -> bool:
-        """Reject pixels that the held-out model cannot explain, weigh the others anew; return if the pixels changed."""
-        self.nPasses += 1
-        residuals, rejected = self.judge(model), None
-        if options.rejectPixels:
-            rejected = _core.findOutliers(
-                residuals, threshold=options.threshold, growth=options.growth, nThreads=self.threads
-            )
-        return self.fit.reweigh(residuals, rejected, nThreads=self.threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +99,7 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
         solution = system.solve(model, withCovariance=True)
         gain = system.lightGain(solution)
     except _core.NumericalError as error:
-        raise _unsolved(error) from error
+        raise unsolved(error) from error
     if not gain > MIN_SIGNIFICANCE**2 + 2.0 * model.nParameters:
         raise KernelSolutionError(
             f"the kernel takes {gain:.3g} off a chi-square of {state.fit.equations.squares.sum():.3g} with "
@@ -253,8 +201,3 @@ def _requireRegions(count: int, options: KernelOptions, what: str) -> None:
             nSources=count,
             nRequired=options.minKernelSources,
         )
-
-
-def _unsolved(error: Exception) -> KernelSolutionError:
-    """Return the error that tells of a system without solution."""
-    return KernelSolutionError(f"{error}. Try lower spatial orders, or more stars.")

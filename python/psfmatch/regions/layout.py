@@ -1,23 +1,22 @@
-"""The regions whose pixels the kernel is fitted to, in cells: around stars, or tiles over all good pixels."""
+"""The regions whose pixels the kernel is fitted to, around stars or tiles over all good pixels, and their equations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate, SpatialCellSet
-from psfmatch.config import KernelOptions
-from psfmatch.errors import NoKernelCandidatesError
-from psfmatch.exposure import Box, MaskedImage
-from psfmatch.visitors import stampTuple
+from psfmatch.config import KernelOptions, RegionOptions
+from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
+from psfmatch.exposure import Box, MaskedImage, stampTuple
+from psfmatch.kernels.spatialFunction import coreFunction, frameOf
 
-if TYPE_CHECKING:
-    from psfmatch.regions.fit import RegionState
+__all__ = ["RegionCells", "RegionState", "makeRegions", "placesInside", "unsolved"]
 
-__all__ = ["RegionCells", "makeRegions", "placesInside"]
+FloatArray = npt.NDArray[np.float64]
 
 
 class RegionCells(SpatialCellSet):
@@ -67,6 +66,63 @@ class RegionCells(SpatialCellSet):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "state": None, "_read": None}
+
+
+class RegionState:
+    """Some regions of the cells with their weights, and their equations for a basis (n, h, w), while a fit goes on.
+
+    x, y : (regions,) middles, parent pixels; folds : (regions,) which are withheld together; kernelNorm : expected.
+    """
+
+    def __init__(
+        self, cells: RegionCells, regions: list[KernelCandidate], basisList: FloatArray, options: KernelOptions
+    ) -> None:
+        self.regions, self.stamps, self.basisList = regions, cells.stampsOf(regions), basisList
+        self.x, self.y = (np.array([getattr(region, axis) for region in regions]) for axis in ("x", "y"))
+        self.folds = _core.regionFolds(self.x, self.y)
+        self.modelType, self.kernelNorm = options.spatialModelType, options.regions.kernelNorm
+        self.frame, self.threads = frameOf(cells.bbox), cells.threads
+        self.fit = _core.RegionFit(self.stamps, _core.PreparedBasis(basisList), nThreads=self.threads)
+        self.nPasses = 0
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    def system(self, maxOrder: int) -> _core.SpatialSystem:
+        """Return the equations of all regions as they are weighted now, for models up to an order."""
+        return _core.SpatialSystem(
+            self.fit.equations,
+            self.x,
+            self.y,
+            self.folds,
+            coreFunction(self.modelType, maxOrder, self.frame),
+            self.basisList,
+            self.kernelNorm,
+            nThreads=self.threads,
+        )
+
+    def judge(self, model: _core.SpatialModelOptions) -> _core.RegionResiduals:
+        """Return the residuals of every region under the solution from the other folds; KernelSolutionError if none."""
+        try:
+            coefficients, backgrounds, _ = self.system(model.highestOrder).heldOut(model)
+        except _core.NumericalError as error:
+            raise unsolved(error) from error
+        return self.fit.judge(coefficients, backgrounds, nThreads=self.threads)
+
+    def reject(self, model: _core.SpatialModelOptions, options: RegionOptions) -> bool:
+        """Reject pixels that the held-out model cannot explain, weigh the others anew; return if the pixels changed."""
+        self.nPasses += 1
+        residuals, rejected = self.judge(model), None
+        if options.rejectPixels:
+            rejected = _core.findOutliers(
+                residuals, threshold=options.threshold, growth=options.growth, nThreads=self.threads
+            )
+        return self.fit.reweigh(residuals, rejected, nThreads=self.threads)
+
+
+def unsolved(error: Exception) -> KernelSolutionError:
+    """Return the error that tells of a system without solution."""
+    return KernelSolutionError(f"{error}. Try lower spatial orders, or more stars.")
 
 
 def makeRegions(
@@ -126,12 +182,10 @@ def makeRegions(
     return cells
 
 
-def placesInside(sources: Any, box: Box, size: int, most: int | None = None) -> npt.NDArray[np.float64]:
+def placesInside(sources: Any, box: Box, size: int, most: int | None = None) -> FloatArray:
     """Return x and y (N, 2) of sources, of the first `most`, that are half of `size` pixels or more from the edges."""
     margin = size // 2
     inner = Box(box.x0 + margin, box.y0 + margin, max(0, box.width - 2 * margin), max(0, box.height - 2 * margin))
-    places: npt.NDArray[np.float64] = np.stack(
-        [np.asarray(sources[name][:most], dtype=np.float64) for name in ("x", "y")], axis=1
-    )
+    places: FloatArray = np.stack([np.asarray(sources[name][:most], dtype=np.float64) for name in ("x", "y")], axis=1)
     inside: npt.NDArray[np.bool_] = np.asarray(inner.contains(*places.T))
     return places[inside]
