@@ -18,8 +18,7 @@ FIELDS = ("sparse", "dense", "simple")
 SMALLEST, LARGEST = 512, 4096  # px
 # Blocks that a run times; one that lies in another counts for itself alone.
 PHASES = (
-    "saturation",
-    "scaleVariance",
+    "examine",
     "detect",
     "align",
     "warp",
@@ -30,7 +29,9 @@ PHASES = (
     "convolve",
     "background",
     "subtract",
-    "decorrelate",
+    "scaleVariance",
+    "prepareCorrection",
+    "measure",
     "quality",
 )
 GOALS = {1024: 2.2, 2048: 4.5, 4096: 9.0}  # Y of processor time on one thread

@@ -20,12 +20,13 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
-__all__ = ["availableCpus", "mapThreads", "resolveThreads", "usingThreads", "withThreads"]
+__all__ = ["availableCpus", "mapThreads", "resolveThreads", "sideBySide", "usingThreads", "withThreads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 Parameters = ParamSpec("Parameters")
 
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("psfmatchThreads", default=None)
@@ -149,6 +150,15 @@ def mapThreads(function: Callable[[Item], Result], items: Sequence[Item], thread
     nThreads = max(1, min(allThreads, len(items)))
     with usingThreads(allThreads // nThreads):
         return [function(item) for item in items] if nThreads == 1 else _sharedBy(nThreads, function, items)
+
+
+def sideBySide(
+    first: Callable[[], Result], second: Callable[[], Other], threads: int | None = None
+) -> tuple[Result, Other]:
+    """Call two functions at the same time, if there are two threads, and return what they return; see `mapThreads`."""
+    parts: tuple[Callable[[], Any], ...] = first, second
+    one, other = mapThreads(lambda part: part(), parts, threads)
+    return one, other
 
 
 def _sharedBy(nThreads: int, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

@@ -6,7 +6,9 @@ import threading
 import numpy as np
 import pytest
 
-from psfmatch.threads import availableCpus, mapThreads, resolveThreads, usingThreads, withThreads
+from psfmatch import _core, subtract
+from psfmatch.testing import simulatePair
+from psfmatch.threads import availableCpus, mapThreads, resolveThreads, sideBySide, usingThreads, withThreads
 
 
 @pytest.fixture(autouse=True)
@@ -151,3 +153,38 @@ def test_decoratedFunctionsBoundWhatTheyCall():
 def test_itemsShareTheThreads(threads, nItems, share):
     """Work of an item that asks for all threads gets its part: together no more are busy than were asked for."""
     assert mapThreads(lambda _: resolveThreads(64), range(nItems), threads) == [share] * nItems
+
+
+def test_sideBySideKeepsTheirOrder():
+    together = threading.Barrier(2, timeout=30.0)
+
+    def first():
+        together.wait()  # each on a thread of its own
+        return "first", resolveThreads()
+
+    def second():
+        together.wait()
+        return 2, resolveThreads()
+
+    assert sideBySide(first, second, 5) == (("first", 2), (2, 2))
+
+
+def test_threadsWithinThreadsAreNoMoreThanAskedFor(monkeypatch):
+    """No call of the core on the default path uses more threads than what is around it has."""
+    seen = []
+
+    def watched(call):
+        def bounded(*args, **keywords):
+            seen.append((call.__name__, keywords.get("nThreads", 1), resolveThreads()))
+            return call(*args, **keywords)
+
+        return bounded
+
+    for name in dir(_core):
+        call = getattr(_core, name)
+        if not name.startswith("_") and callable(call) and not isinstance(call, type):
+            monkeypatch.setattr(_core, name, watched(call))
+    pair = simulatePair(seed=3, size=256)
+    subtract(pair.template, pair.science, threads=2)
+    assert {nThreads for _, nThreads, _ in seen} == {1, 2}
+    assert not [call for call in seen if call[1] > call[2]]

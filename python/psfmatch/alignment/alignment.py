@@ -178,11 +178,10 @@ def measureAlignment(
         maxOffsetPix = max(MAX_OFFSET_PIX, MAX_OFFSET_FRACTION * max(science.shape))
         if not onSky:
             maxOffsetPix += max(abs(a - b) for a, b in zip(template.shape, science.shape, strict=True))
-    nThreads = resolveThreads(threads)
     scienceStars, templateStars = mapThreads(
-        lambda given: findStars(given[0].maskedImage, given[1], threads=nThreads),
+        lambda given: findStars(given[0].maskedImage, given[1], threads=resolveThreads(None)),
         ((science, scienceSources), (template, templateSources)),
-        nThreads,
+        threads,
     )
     if tolerancePix is None:
         isSharp = min(scienceStars.fwhm, templateStars.fwhm) < SHARP_FWHM_PIX

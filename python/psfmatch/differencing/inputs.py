@@ -16,7 +16,7 @@ from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.modelChoice import Choice
 from psfmatch.noise.blankSky import findBlankSky, measureVarianceFactor
 from psfmatch.recipe import Preparation, prepareInputs, warperOf
-from psfmatch.saturation import findSaturation
+from psfmatch.saturation import Saturation, findSaturation
 from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import mapThreads, resolveThreads
 from psfmatch.warping import REQUIRED_FRACTION, Coverage, atOrigin, measureCoverage, requireCoverage
@@ -25,6 +25,7 @@ __all__ = ["Inputs", "makeInputs"]
 
 log = logging.getLogger("psfmatch.differencing")
 
+NAMES = "template", "science image"
 RIGHT_NOISE = 0.005
 """Departure of the sky's scatter from its predicted noise that is its own error: the variance plane is right."""
 SATURATION_GROWTH = 2.0
@@ -48,28 +49,26 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     """Flag saturation, scale variances, register the template, and find the sources of the science image."""
     threads = task.threads
     choices: list[Choice] = []
-    record = Preparation()
-    if options.doFindSaturation:
-        with task.timer("saturation"):
-            pair = template, science
-            found = mapThreads(lambda image: findSaturation(image, resolveThreads(None)), pair, threads)
-        record = replace(
-            record,
-            templateSaturation=found[0].level,
-            scienceSaturation=found[1].level,
-            saturationGrowth=SATURATION_GROWTH if any(s.level is not None for s in found) else 0.0,
-        )
-        for name, saturation in zip(("template", "science image"), found, strict=True):
+    with task.timer("examine"):
+        examined = mapThreads(lambda image: _examined(image, options), (template, science), threads)
+    saturations, scalings = zip(*examined, strict=True)
+    for name, saturation in zip(NAMES, saturations, strict=True):
+        if saturation is not None:
             choices.append(_told("saturation", saturation.source, f"Saturation of the {name}: {saturation.reason}"))
             log.info("%s", choices[-1].sentence)
-    if options.doScaleVariance:
-        with task.timer("scaleVariance"):
-            scalings = mapThreads(_varianceScaling, (template, science), threads)
-        factors = [factor for factor, _ in scalings]
-        record = replace(record, templateVarianceFactor=factors[0], scienceVarianceFactor=factors[1])
-        for name, (factor, reason) in zip(("template", "science image"), scalings, strict=True):
-            task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = factor
-            choices.append(_told("variance", f"{factor:.4g}", f"Variance of the {name}: {reason}"))
+    for name, scaling in zip(NAMES, scalings, strict=True):
+        if scaling is not None:
+            task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = scaling[0]
+            choices.append(_told("variance", f"{scaling[0]:.4g}", f"Variance of the {name}: {scaling[1]}"))
+    levels = [None if saturation is None else saturation.level for saturation in saturations]
+    factors = [1.0 if scaling is None else scaling[0] for scaling in scalings]
+    record = Preparation(
+        templateSaturation=levels[0],
+        scienceSaturation=levels[1],
+        saturationGrowth=0.0 if levels == [None, None] else SATURATION_GROWTH,
+        templateVarianceFactor=factors[0],
+        scienceVarianceFactor=factors[1],
+    )
     template, science = prepareInputs(template, science, record, threads)
     task.requireKernelFits(science.maskedImage)
     with task.timer("detect"):
@@ -102,6 +101,14 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
         )
     )  # fmt: skip
     return Inputs(template, science, sources, record, alignment, coverage, tuple(choices))
+
+
+def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, tuple[float, str] | None]:
+    """Return where an image saturates, and what its variance plane is to be multiplied by and why, as asked for."""
+    return (
+        findSaturation(image, resolveThreads(None)) if options.doFindSaturation else None,
+        _varianceScaling(image) if options.doScaleVariance else None,
+    )
 
 
 def _varianceScaling(image: Exposure) -> tuple[float, str]:
