@@ -85,6 +85,9 @@ void bindBlankSky(py::module_& module) {
         .def_property_readonly("pulls", [](BlankSky const& sky) { return planeOf<float>(sky.pulls, sky); })
         .def_property_readonly("variances", [](BlankSky const& sky) { return planeOf<float>(sky.variances, sky); })
         .def_property_readonly("isBlank", [](BlankSky const& sky) { return planeOf<bool>(sky.isBlank, sky); })
+        .def_property_readonly(
+            "shape", [](BlankSky const& sky) { return py::make_tuple(sky.nWindows(), sky.height, sky.width); })
+        .def("stacked", &stacked, py::call_guard<py::gil_scoped_release>())
         .def_property_readonly("tops", [](BlankSky const& sky) { return listArray(sky.tops); })
         .def_property_readonly("lefts", [](BlankSky const& sky) { return listArray(sky.lefts); })
         .def_readonly("nPixels", &BlankSky::nPixels)
@@ -122,16 +125,13 @@ void bindBlankSky(py::module_& module) {
             py::arg("maxLag"), py::kw_only(), py::arg("nThreads") = 1)
         .def(
             "cellMeans",
-            [](BlankSky const& sky, Index minPixels) {
-                CellMeans found;
-                {
-                    py::gil_scoped_release const release;
-                    found = cellMeans(sky, minPixels);
-                }
+            [](BlankSky const& sky, Index minPixels, int nThreads) {
+                auto const execution = interruptible(nThreads);
+                CellMeans const found = withoutLock([&] { return cellMeans(sky, minPixels, execution); });
                 return py::make_tuple(listArray(found.x), listArray(found.y), listArray(found.means),
                                       listArray(found.errors));
             },
-            py::arg("minPixels"));
+            py::arg("minPixels"), py::kw_only(), py::arg("nThreads") = 1);
     module.def(
         "findBlankSky",
         [](StampTuple const& image, std::optional<StampTuple> const& subtrahend, Index maxPixels, int nThreads) {

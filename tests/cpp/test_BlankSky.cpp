@@ -179,6 +179,36 @@ TEST_CASE("blank sky of a difference is that of the images' difference, on any n
     }
 }
 
+TEST_CASE("means of cells and whiteness on any number of threads; the rows of windows stacked") {
+    Planes const planes = noise(400, 300, 2.0, 5);
+    BlankSkyControl control;
+    control.maxPixels = 30'000;
+    BlankSky const sky = findBlankSky(planes.view(), 0, control);
+    REQUIRE(sky.tops.size() > 1);
+    CellMeans const cells = cellMeans(sky, 1);
+    Whiteness const white = whiteness(sky);
+    for (int const nThreads : {2, 7}) {
+        Execution execution;
+        execution.nThreads = nThreads;
+        CellMeans const others = cellMeans(sky, 1, execution);
+        CHECK(others.x == cells.x);
+        CHECK(others.y == cells.y);
+        CHECK(others.means == cells.means);
+        CHECK(others.errors == cells.errors);
+        Whiteness const other = whiteness(sky, execution);
+        CHECK(other.pullWidth == white.pullWidth);
+        CHECK((other.correlations == white.correlations).all());
+    }
+    Planes rows = planes;
+    for (std::size_t i = 0; i < sky.tops.size(); ++i) {
+        Index const to = static_cast<Index>(i) * sky.height;
+        rows.image.middleRows(to, sky.height) = planes.image.middleRows(sky.tops[i], sky.height);
+    }
+    BlankSky const found = blankSkyAt(rows.view(), 0, stacked(sky));
+    CHECK((found.image == sky.image).all());
+    CHECK(found.nPixels == sky.nPixels);
+}
+
 TEST_CASE("images without blank sky, and impossible ones") {
     Planes planes = noise(10, 12, 1.0);
     planes.mask.setConstant(1);

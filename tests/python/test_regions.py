@@ -14,7 +14,7 @@ from psfmatch import (
 )
 from psfmatch.config import KernelOptions
 from psfmatch.modelChoice.family import familyOf
-from psfmatch.regions import RegionState, fitRegions, makeRegions
+from psfmatch.regions import RegionState, fitRegions, makeRegions, usualModel
 
 RATIO, LEVEL, SIDE = 1.25, 7.0, 256
 SIGMA, WIDE = 1.2, 1.7
@@ -179,6 +179,29 @@ def test_threadsAndInputs(options, images, fitted):
     after = [plane for image in (template, science) for plane in (image.image, image.variance)]
     assert all(np.array_equal(one, two) for one, two in zip(before, after, strict=True))
     assert table.colnames == ["x", "y"]
+
+
+def test_whatHangsOnTheWeightsIsMadeOnce(options, images):
+    """Until they change: then the same models are judged anew."""
+    table, template, science = images
+    family = familyOf(2.3548 * SIGMA, 2.3548 * WIDE, science.shape, options.regions.halfWidth)
+    cells = makeRegions(template, science, options, family.kernelSize, table)
+    state = RegionState(cells, cells.regionsToFit(-1), family.basis(), options)
+    model = usualModel(tuple(range(len(family.basis()))), len(state))
+    residuals = state.judge(model)
+    assert state.judge(model) is residuals
+    richer = model.replaced(kernelOrder=3)
+    assert state.system(3) is state.system(1)
+    assert not np.array_equal(state.heldOut(richer)[2], state.heldOut(model)[2])
+    # The equations for a higher order hold those for a lower one, to the bit.
+    fresh = RegionState(cells, cells.regionsToFit(-1), family.basis(), options)
+    fresh.system(3)
+    for one, other in zip(fresh.heldOut(model), state.heldOut(model), strict=True):
+        np.testing.assert_array_equal(one, other)
+    before = state.heldOut(model)[2]
+    state.reject(model, options.regions)
+    assert state.judge(model) is not residuals
+    assert not np.array_equal(state.heldOut(model)[2], before)
 
 
 def test_variableStarIsRejected(options, fitted):

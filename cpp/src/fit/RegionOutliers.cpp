@@ -156,17 +156,16 @@ ClassSpread measure(std::span<ClassSample const> samples, std::size_t number) {
 
 // How far smoothed residuals (sigma) usually scatter in each class, never less than 1. A class of few regions takes
 // the spread of the class below, and what it has beyond noise in proportion to its light.
-std::array<float, nClasses + 1> usualSpreads(std::span<ClassSample const> samples,
-                                             std::span<ClassSpread const> measured) {
+std::array<float, nClasses + 1> usualSpreads(std::span<ClassSample const> samples) {
     std::array<float, nClasses + 1> usual{};
     usual.fill(1.0F);
     double spread = 1.0;
     double middle = 1.0;
     for (std::size_t number = 0; number < nClasses; ++number) {
-        ClassSpread const& own = measured[number];
         if (samples[number].nPixels == 0) {
             continue;
         }
+        ClassSpread const own = measure(samples, number);
         double value = 0.0;
         if (isEnough(samples[number])) {
             value = spread = own.spread;
@@ -182,31 +181,33 @@ std::array<float, nClasses + 1> usualSpreads(std::span<ClassSample const> sample
     return usual;
 }
 
+// sum(signal^2) and sum(pull signal) of a region, where the predicted light stands out.
+struct RegionLight {
+    double power = 0.0;
+    double product = 0.0;
+};
+
+RegionLight lightOf(RegionResiduals const& residuals, Index k) {
+    RegionLight found;
+    for (Index x = 0; x < residuals.shape.size(); ++x) {
+        float const light = residuals.signal(k, x);
+        double const signal = residuals.usable(k, x) != 0 && light > 1.0F ? static_cast<double>(light) : 0.0;
+        found.power += signal * signal;
+        found.product += signal * static_cast<double>(residuals.pull(k, x));
+    }
+    return found;
+}
+
 // Which regions have another flux than the model says, against the scatter of all others: the fraction of the
 // predicted light that is left, sum(pull signal) / sum(signal^2), stands out from its median by `threshold` times its
 // error and the robust spread of all. A variable star among few moves the model of the others.
-std::vector<Index> variableRegions(RegionResiduals const& residuals, double threshold, Execution const& execution) {
-    Index const n = residuals.size();
-    std::vector<double> powers(static_cast<std::size_t>(n));
-    std::vector<double> products(static_cast<std::size_t>(n));
-    parallelForBrief(n, execution, [&](Index k, int) {
-        double power = 0.0;
-        double product = 0.0;
-        for (Index x = 0; x < residuals.shape.size(); ++x) {
-            float const light = residuals.signal(k, x);
-            double const signal = residuals.usable(k, x) != 0 && light > 1.0F ? static_cast<double>(light) : 0.0;
-            power += signal * signal;
-            product += signal * static_cast<double>(residuals.pull(k, x));
-        }
-        powers[static_cast<std::size_t>(k)] = power;
-        products[static_cast<std::size_t>(k)] = product;
-    });
+std::vector<Index> variableRegions(std::span<RegionLight const> lights, double threshold) {
     std::vector<Index> bright;
     std::vector<double> left;
-    for (std::size_t k = 0; k < powers.size(); ++k) {
-        if (powers[k] > brightPower * brightPower) {
+    for (std::size_t k = 0; k < lights.size(); ++k) {
+        if (lights[k].power > brightPower * brightPower) {
             bright.push_back(static_cast<Index>(k));
-            left.push_back(products[k] / powers[k]);
+            left.push_back(lights[k].product / lights[k].power);
         }
     }
     std::vector<Index> variable;
@@ -219,7 +220,7 @@ std::vector<Index> variableRegions(RegionResiduals const& residuals, double thre
     double const spread = sigmaPerDeviation * medianOf(std::span(values));
     double const usual = bright.size() < manyBright ? usualError : 0.0;
     for (std::size_t i = 0; i < bright.size(); ++i) {
-        double const noise = 1.0 / powers[static_cast<std::size_t>(bright[i])];
+        double const noise = 1.0 / lights[static_cast<std::size_t>(bright[i])].power;
         if (std::abs(left[i] - middle) > threshold * std::sqrt(noise + spread * spread + usual * usual)) {
             variable.push_back(bright[i]);
         }
@@ -277,6 +278,7 @@ RegionFlags findOutliers(RegionResiduals const& residuals, OutlierControl const&
         std::vector<std::uint8_t> flags;
     };
     std::vector<Space> spaces(static_cast<std::size_t>(workerCount(std::max<Index>(n, 1), execution)));
+    std::vector<RegionLight> lights(static_cast<std::size_t>(n));
     parallelForBrief(n, execution, [&](Index k, int worker) {
         Space& space = spaces[static_cast<std::size_t>(worker)];
         space.count.resize(static_cast<std::size_t>(shape.size()));
@@ -295,27 +297,21 @@ RegionFlags findOutliers(RegionResiduals const& residuals, OutlierControl const&
         for (Classes& ours : classes) {
             classify(ours, residuals, k);
         }
-    });
-    std::array<std::array<ClassSample, nClasses>, 2> samples;
-    parallelFor(2, execution, [&](Index light, int) {
-        samples[static_cast<std::size_t>(light)] = takeSamples(classes[static_cast<std::size_t>(light)], smoothed);
-    });
-    std::array<std::array<ClassSpread, nClasses>, 2> measured{};
-    parallelForBrief(static_cast<Index>(2 * nClasses), execution, [&](Index item, int) {
-        auto const number = static_cast<std::size_t>(item) % nClasses;
-        auto const light = static_cast<std::size_t>(item) / nClasses;
-        measured[light][number] = measure(samples[light], number);
+        lights[static_cast<std::size_t>(k)] = lightOf(residuals, k);
     });
     // The wings of a star that does not fit are as bad as its core, which its faint pixels do not tell.
-    auto const usual = usualSpreads(samples[0], measured[0]);
-    auto const usualNear = usualSpreads(samples[1], measured[1]);
+    std::array<std::array<float, nClasses + 1>, 2> usual{};
+    parallelFor(2, execution, [&](Index item, int) {
+        auto const light = static_cast<std::size_t>(item);
+        usual[light] = usualSpreads(takeSamples(classes[light], smoothed));
+    });
     RegionFlags outliers{shape, RegionBytes(n, shape.size())};
     auto const threshold = static_cast<float>(control.threshold);
     parallelForBrief(n, execution, [&](Index k, int worker) {
         bool any = false;
         for (Index x = 0; x < shape.size(); ++x) {
             float const limit =
-                threshold * std::max(usual[classes[0].numbers(k, x)], usualNear[classes[1].numbers(k, x)]);
+                threshold * std::max(usual[0][classes[0].numbers(k, x)], usual[1][classes[1].numbers(k, x)]);
             bool const isOut = residuals.usable(k, x) != 0 && std::abs(smoothed(k, x)) > limit;
             outliers.flags(k, x) = isOut ? 1 : 0;
             any = any || isOut;
@@ -324,7 +320,7 @@ RegionFlags findOutliers(RegionResiduals const& residuals, OutlierControl const&
             grow(shape, control.growth, outliers.flags.row(k).data(), spaces[static_cast<std::size_t>(worker)].flags);
         }
     });
-    for (Index const k : variableRegions(residuals, control.threshold, execution)) {
+    for (Index const k : variableRegions(lights, control.threshold)) {
         for (Index y = 0; y < shape.height; ++y) {
             outliers.flags.row(k).segment(y * shape.stride, shape.width).setOnes();
         }

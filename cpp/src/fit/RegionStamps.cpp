@@ -176,8 +176,13 @@ RegionStamps readRegionStamps(MaskedImageView const& templateImage, MaskedImageV
     stamps.kernelHeight = control.kernelHeight;
     stamps.kernelWidth = control.kernelWidth;
     stamps.templateStride = padded(stamps.shape.stride + control.kernelWidth - 1);
-    stamps.templateSky = skyOf(templateImage, control.templateBadBits, x, y, control.halfWidth);
-    stamps.scienceSky = skyOf(science, control.scienceBadBits, x, y, control.halfWidth);
+    parallelFor(2, execution, [&](Index item, int) {
+        if (item == 0) {
+            stamps.templateSky = skyOf(templateImage, control.templateBadBits, x, y, control.halfWidth);
+        } else {
+            stamps.scienceSky = skyOf(science, control.scienceBadBits, x, y, control.halfWidth);
+        }
+    });
     Index const height = side + control.kernelHeight - 1;
     Index const width = side + control.kernelWidth - 1;
     for (RegionValues* const plane : {&stamps.templateImage, &stamps.templateVariance}) {
@@ -200,9 +205,9 @@ RegionStamps readRegionStamps(MaskedImageView const& templateImage, MaskedImageV
         detail::prepareStamp(part, control.kernelHeight, control.kernelWidth, pixelwise, stamp);
         store(stamp, k, stamps);
         leaveOutFootprints(part.templateStamp.mask, control.saturatedBits, stamps, stamps.usable.row(k).data());
+        // Whatever takes a pixel out leaves a zero.
+        stamps.science.row(k) = (stamps.usable.row(k) != 0).select(stamps.science.row(k), 0.0F);
     });
-    // Whatever takes a pixel out leaves a zero.
-    stamps.science = (stamps.usable != 0).select(stamps.science, 0.0F);
     return stamps;
 }
 

@@ -377,4 +377,11 @@ BlankSky blankSkyAt(MaskedImageView const& input, MaskPixel badBits, BlankSky co
     return sky;
 }
 
+BlankSky stacked(BlankSky sky) {
+    for (std::size_t row = 0; row < sky.tops.size(); ++row) {
+        sky.tops[row] = static_cast<Index>(row) * sky.height;
+    }
+    return sky;
+}
+
 }  // namespace psfmatch

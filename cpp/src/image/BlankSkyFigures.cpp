@@ -95,7 +95,11 @@ BlankSkyWidths widths(BlankSky const& sky) {
     return {pullWidth(sky), widthOf(blankOf(sky.values, sky)), quantileOf<float>(variances, 0.5, scratch)};
 }
 
-LaggedProducts laggedProducts(BlankSky const& sky, Index maxLag, Execution const& execution) {
+namespace {
+
+// `alongside` is called once, at the same time.
+template <typename Work>
+LaggedProducts laggedProductsAnd(BlankSky const& sky, Index maxLag, Execution const& execution, Work const& alongside) {
     if (maxLag < 0) {
         throw std::invalid_argument("the largest lag is " + std::to_string(maxLag) + ", must not be negative");
     }
@@ -104,7 +108,12 @@ LaggedProducts laggedProducts(BlankSky const& sky, Index maxLag, Execution const
     // Added up in their sequence afterwards, so that threads do not change a bit.
     std::vector<OwnedImage<double>> sums(static_cast<std::size_t>(nWindows), OwnedImage<double>::Zero(side, side));
     std::vector<OwnedImage<double>> counts = sums;
-    parallelFor(nWindows, execution, [&](Index window, int) {
+    parallelFor(nWindows + 1, execution, [&](Index item, int) {
+        if (item == 0) {
+            alongside();
+            return;
+        }
+        Index const window = item - 1;
         Eigen::ArrayXf columns(sky.width);
         Eigen::Array<std::uint8_t, Eigen::Dynamic, 1> columnCounts(sky.width);
         for (Index dy = 0; dy <= maxLag; ++dy) {
@@ -130,11 +139,18 @@ LaggedProducts laggedProducts(BlankSky const& sky, Index maxLag, Execution const
     return result;
 }
 
+}  // namespace
+
+LaggedProducts laggedProducts(BlankSky const& sky, Index maxLag, Execution const& execution) {
+    return laggedProductsAnd(sky, maxLag, execution, [] {});
+}
+
 Whiteness whiteness(BlankSky const& sky, Execution const& execution) {
     constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
     constexpr Index middle = Whiteness::maxLag;
     constexpr std::array<std::pair<Index, Index>, 4> directions{{{0, 1}, {1, 0}, {1, 1}, {1, -1}}};
-    LaggedProducts const found = laggedProducts(sky, middle, execution);
+    double width = unknown;
+    LaggedProducts const found = laggedProductsAnd(sky, middle, execution, [&] { width = pullWidth(sky); });
     double const power = sky.nPixels > 1 ? found.means(middle, middle) : 0.0;
     Whiteness result;
     result.correlations = (found.counts > (power > 0.0 ? 0.0 : std::numeric_limits<double>::infinity()))
@@ -145,15 +161,16 @@ Whiteness whiteness(BlankSky const& sky, Execution const& execution) {
     }
     double const nPairs = found.counts.minCoeff();
     result.lagError = nPairs > 0.0 ? 0.5 / std::sqrt(nPairs) : unknown;
-    result.pullWidth = pullWidth(sky) / std::sqrt(sky.freedom);
+    result.pullWidth = width / std::sqrt(sky.freedom);
     result.pullWidthError = sky.nPixels > 0 ? 1.167 / std::sqrt(static_cast<double>(sky.nPixels)) : unknown;
     return result;
 }
 
-CellMeans cellMeans(BlankSky const& sky, Index minPixels) {
-    CellMeans found;
+CellMeans cellMeans(BlankSky const& sky, Index minPixels, Execution const& execution) {
     auto const nColumns = static_cast<Index>(sky.lefts.size());
-    for (Index window = 0; window < sky.nWindows(); ++window) {
+    std::vector<CellMeans> ofWindows(static_cast<std::size_t>(sky.nWindows()));
+    parallelForBrief(sky.nWindows(), execution, [&](Index window, int) {
+        CellMeans& found = ofWindows[static_cast<std::size_t>(window)];
         auto const windowTop = static_cast<double>(sky.tops[static_cast<std::size_t>(window / nColumns)]);
         auto const windowLeft = static_cast<double>(sky.lefts[static_cast<std::size_t>(window % nColumns)]);
         Index const first = window * sky.windowSize();
@@ -183,8 +200,14 @@ CellMeans cellMeans(BlankSky const& sky, Index minPixels) {
                 }
             }
         }
+    });
+    CellMeans all;
+    for (CellMeans const& found : ofWindows) {
+        for (auto const column : {&CellMeans::x, &CellMeans::y, &CellMeans::means, &CellMeans::errors}) {
+            (all.*column).insert((all.*column).end(), (found.*column).begin(), (found.*column).end());
+        }
     }
-    return found;
+    return all;
 }
 
 }  // namespace psfmatch

@@ -112,14 +112,14 @@ class ModelSearch:
         choices: Sequence[Choice] = (),
     ) -> None:
         self.state, self.family, self.model, self.fixed, self.choices = state, family, model, fixed, list(choices)
-        self._system = state.system(max(MAX_ORDER, model.highestOrder))
+        state.system(max(MAX_ORDER, model.highestOrder))  # one for all models
         self._known: dict[SpatialModelOptions, FloatArray | None] = {}
 
     def heldOut(self, model: SpatialModelOptions) -> FloatArray | None:
         """Return held-out chi-square (regions), or None for a model without solution."""
         if model not in self._known:
             try:
-                self._known[model] = self._system.heldOut(model)[2]
+                self._known[model] = self.state.heldOut(model)[2]
             except _core.NumericalError:
                 self._known[model] = None
         return self._known[model]

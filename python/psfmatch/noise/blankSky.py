@@ -183,7 +183,7 @@ def refineBackground(
     background many times better; where there is too little, the background is returned as it is.
     """
     sky = findBlankSky(science, matched, maxPixels=BACKGROUND_PIXELS, threads=threads)
-    x, y, means, errors = sky.cellMeans(MIN_CELL_PIXELS)
+    x, y, means, errors = sky.cellMeans(MIN_CELL_PIXELS, nThreads=threads)
     terms = background.coreFunction.evaluate(x + science.xy0[0], y + science.xy0[1])
     if means.size < CELLS_PER_TERM * terms.shape[1]:
         log.debug("Only %d cells of blank sky: the background stays as it was fitted with the kernel", means.size)

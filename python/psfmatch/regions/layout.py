@@ -84,30 +84,42 @@ class RegionState:
         self.frame, self.threads = frameOf(cells.bbox), cells.threads
         self.fit = _core.RegionFit(self.stamps, _core.PreparedBasis(basisList), nThreads=self.threads)
         self.nPasses = 0
+        # What hangs on the weights, as long as they stay.
+        self._system: tuple[int, _core.SpatialSystem] | None = None
+        self._heldOut: dict[_core.SpatialModelOptions, tuple[FloatArray, FloatArray, FloatArray]] = {}
+        self._judged: tuple[_core.SpatialModelOptions, _core.RegionResiduals] | None = None
 
     def __len__(self) -> int:
         return len(self.stamps)
 
     def system(self, maxOrder: int) -> _core.SpatialSystem:
-        """Return the equations of all regions as they are weighted now, for models up to an order."""
-        return _core.SpatialSystem(
-            self.fit.equations,
-            self.x,
-            self.y,
-            self.folds,
-            coreFunction(self.modelType, maxOrder, self.frame),
-            self.basisList,
-            self.kernelNorm,
-            nThreads=self.threads,
-        )
+        """Return the equations of all regions as they are weighted now, for models up to an order at least."""
+        if self._system is None or self._system[0] < maxOrder:
+            function = coreFunction(self.modelType, maxOrder, self.frame)
+            places = self.x, self.y, self.folds
+            self._system = (
+                maxOrder,
+                _core.SpatialSystem(
+                    self.fit.equations, *places, function, self.basisList, self.kernelNorm, nThreads=self.threads
+                ),
+            )
+        return self._system[1]
+
+    def heldOut(self, model: _core.SpatialModelOptions) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return coefficients, background and chi-square of every region under the solution from the other folds."""
+        if model not in self._heldOut:
+            self._heldOut[model] = self.system(model.highestOrder).heldOut(model)
+        return self._heldOut[model]
 
     def judge(self, model: _core.SpatialModelOptions) -> _core.RegionResiduals:
         """Return the residuals of every region under the solution from the other folds; KernelSolutionError if none."""
-        try:
-            coefficients, backgrounds, _ = self.system(model.highestOrder).heldOut(model)
-        except _core.NumericalError as error:
-            raise unsolved(error) from error
-        return self.fit.judge(coefficients, backgrounds, nThreads=self.threads)
+        if self._judged is None or self._judged[0] != model:
+            try:
+                coefficients, backgrounds, _ = self.heldOut(model)
+            except _core.NumericalError as error:
+                raise unsolved(error) from error
+            self._judged = model, self.fit.judge(coefficients, backgrounds, nThreads=self.threads)
+        return self._judged[1]
 
     def reject(self, model: _core.SpatialModelOptions, options: RegionOptions) -> bool:
         """Reject pixels that the held-out model cannot explain, weigh the others anew; return if the pixels changed."""
@@ -117,6 +129,7 @@ class RegionState:
             rejected = _core.findOutliers(
                 residuals, threshold=options.threshold, growth=options.growth, nThreads=self.threads
             )
+        self._system, self._heldOut, self._judged = None, {}, None
         return self.fit.reweigh(residuals, rejected, nThreads=self.threads)
 
 

@@ -57,6 +57,9 @@ struct BlankSky {
 [[nodiscard]] BlankSky blankSkyAt(MaskedImageView const& input, MaskPixel badBits, BlankSky const& where,
                                   BlankSkyControl const& control = {}, Execution const& execution = {});
 
+// The same in an image of which only the rows of the windows are left, one row of windows below the other.
+[[nodiscard]] BlankSky stacked(BlankSky sky);
+
 // 0.7413 times the interquartile range of the blank pixels, of the pulls or of the values; NaN with fewer than two.
 struct BlankSkyWidths {
     double pulls;
@@ -94,6 +97,6 @@ struct CellMeans {
     std::vector<double> means;
     std::vector<double> errors;  // standard deviations of the means, by the variances
 };
-[[nodiscard]] CellMeans cellMeans(BlankSky const& sky, Index minPixels);
+[[nodiscard]] CellMeans cellMeans(BlankSky const& sky, Index minPixels, Execution const& execution = {});
 
 }  // namespace psfmatch
