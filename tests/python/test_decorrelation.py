@@ -13,8 +13,10 @@ from psfmatch import (
     MaskedImage,
     applyKernel,
     decorrelate,
+    measureWhiteness,
 )
 from psfmatch.decorrelation.correction import fitField, fitPositions
+from psfmatch.noise.blankSky import findBlankSky
 
 SHAPE = (192, 224)
 XY0 = (1000, -500)
@@ -39,10 +41,10 @@ def kernel():
     return LinearCombinationKernel(basis, np.eye(len(basis)), bbox=box)
 
 
-def noise(seed, variance):
+def noise(seed, variance, shape=SHAPE):
     """An image of noise alone, with its variance plane: a number, or an array."""
-    plane = np.broadcast_to(np.asarray(variance, dtype=np.float32), SHAPE)
-    image = np.random.default_rng(seed).standard_normal(SHAPE, dtype=np.float32) * np.sqrt(plane)
+    plane = np.broadcast_to(np.asarray(variance, dtype=np.float32), shape)
+    image = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * np.sqrt(plane)
     return MaskedImage(image, variance=plane, xy0=XY0)
 
 
@@ -210,6 +212,8 @@ def test_inputsStayAndThreadsChangeNothing(kernel):
     ]
     before = [plane.copy() for plane in planes]
     one, two = (decorrelate(difference, kernel, convolved, unconvolved, threads=threads) for threads in (1, 2))
+    assert one.exposure is one.exposure
+    assert two.exposure is not one.exposure
     for plane, kept in zip(planes, before, strict=True):
         np.testing.assert_array_equal(plane, kept)
     for name in ("image", "variance", "mask"):
@@ -218,6 +222,30 @@ def test_inputsStayAndThreadsChangeNothing(kernel):
         )
     assert one.exposure.metadata == {"EXPTIME": 30.0}
     assert one.exposure.maskedImage.xy0 == XY0
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_whitenessWithoutTheWholePlane(exact):
+    """Of a tall image only the rows about the windows of sky are corrected: that tells the same."""
+    shape = 2000, 130
+    convolved, unconvolved = (noise(seed, variance, shape) for seed, variance in ((1, 40.0), (2, 4.0)))
+    convolved.image[700:720, 60:70] = np.nan
+    kernel = LinearCombinationKernel(gaussian(1.3)[np.newaxis], [[1.0]], bbox=convolved.getBBox())
+    difference = subtracted(kernel, convolved, unconvolved)
+    result = decorrelate(difference, kernel, convolved, unconvolved, completeVariance=exact)
+    sky = findBlankSky(difference.maskedImage, maxPixels=9000)
+    by = result.measureWhiteness(sky)
+    assert "exposure" not in vars(result)
+    whole = measureWhiteness(result.exposure, where=sky)
+    assert (by.nPixels, by.lagError) == (whole.nPixels, whole.lagError)
+    np.testing.assert_allclose(by.correlations, whole.correlations, atol=1e-6)
+    assert by.pullWidth == pytest.approx(whole.pullWidth, rel=1e-5)
+    assert by.isWhite
+    assert not measureWhiteness(difference, where=sky).isWhite
+    # Where most of it would be, all of it is.
+    small = decorrelate(difference, kernel, convolved, unconvolved)
+    small.measureWhiteness(findBlankSky(difference.maskedImage))
+    assert "exposure" in vars(small)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])

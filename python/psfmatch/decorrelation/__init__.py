@@ -5,6 +5,6 @@ is the whole: where the kernel or the noise varies, and with the PSF that the re
 """
 
 from psfmatch.decorrelation.correction import correctionKernel
-from psfmatch.decorrelation.decorrelation import Decorrelation, decorrelate
+from psfmatch.decorrelation.decorrelation import Correction, Decorrelation, decorrelate, prepareCorrection
 
-__all__ = ["Decorrelation", "correctionKernel", "decorrelate"]
+__all__ = ["Correction", "Decorrelation", "correctionKernel", "decorrelate", "prepareCorrection"]

@@ -7,6 +7,8 @@ k^2 that the difference's variance plane holds already.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from numpy.polynomial import chebyshev
@@ -16,7 +18,7 @@ from psfmatch.decorrelation.correction import fitField, fitPositions
 from psfmatch.exposure import Box, Mask, MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel
 
-__all__ = ["applyCorrection"]
+__all__ = ["SpreadVariance", "applyCorrection", "exactSpread", "factorsOfSpread"]
 
 FloatArray = npt.NDArray[np.float64]
 Image = npt.NDArray[np.float32]
@@ -28,15 +30,28 @@ BAD_PLANES = EdgeHandling().badPlanes
 PLAIN = EdgeHandling(copyEdge=True, badPlanes=(), maskedKernelFraction=0.0)
 
 
+@dataclass(frozen=True, eq=False)
+class SpreadVariance:
+    """``v_c (*) q^2``: the plane itself, or v_c and the factors (of the core) that make it of v_c (*) k^2."""
+
+    plane: Image
+    factors: tuple[FloatArray, FloatArray, FloatArray, float] | None
+
+    def within(self, rows: slice) -> SpreadVariance:
+        """Return that of some rows."""
+        if self.factors is None:
+            return SpreadVariance(self.plane[rows], None)
+        beta, gamma, alongX, sumOfSquares = self.factors
+        return SpreadVariance(self.plane[rows], (beta[rows], gamma[rows], alongX, sumOfSquares))
+
+
 def applyCorrection(
     difference: MaskedImage,
     correction: LinearCombinationKernel,
-    kernel: LinearCombinationKernel,
-    convolved: MaskedImage,
-    unconvolved: MaskedImage,
+    unconvolvedVariance: Image,
+    spread: SpreadVariance,
     *,
     scale: float,
-    completeVariance: bool,
     maskedKernelFraction: float,
     threads: int,
 ) -> MaskedImage:
@@ -45,18 +60,14 @@ def applyCorrection(
     ``scale`` is what the difference was divided by. All images lie on the same pixels. Bad pixels keep value and
     variance, and their planes go to pixels where they hold more than maskedKernelFraction of sum |phi|.
     """
-    box, mask = difference.getBBox(), difference.mask
-    if completeVariance:
-        theirs, factors = _exactVariance(correction, kernel, convolved, box, threads), None
-    else:
-        theirs, factors = convolved.variance, _varianceFactors(correction, kernel, box, threads)
+    mask = difference.mask
     image, variance, flags = _core.correctDifference(
         difference.image,
         difference.variance,
         np.asarray(mask),
-        unconvolved.variance,
-        theirs,
-        factors,
+        unconvolvedVariance,
+        spread.plane,
+        spread.factors,
         correction.basis,
         correction.scaledParameters,
         correction.coreFunction,
@@ -71,14 +82,15 @@ def applyCorrection(
     return MaskedImage(image, Mask.ofBits(flags, mask.planes), variance, difference.xy0)
 
 
-def _varianceFactors(
-    correction: LinearCombinationKernel, kernel: LinearCombinationKernel, box: Box, threads: int
-) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-    """Return beta (h, n), gamma (h, n), polynomials (n, w) and sum of k^2 for the core.
+def factorsOfSpread(
+    correction: LinearCombinationKernel, kernel: LinearCombinationKernel, convolved: MaskedImage, threads: int
+) -> SpreadVariance:
+    """Return beta (h, n), gamma (h, n), polynomials (n, w) and sum of k^2 as factors.
 
     ``v_c (*) q^2``, q = phi (*) k, is ``beta v_c (*) k^2 + gamma v_c``. The factors give the sum and the second moment
     of q^2, so that sky is right, stars are right in sum, and their profiles to the fourth moment of the kernels.
     """
+    box = convolved.getBBox()
     x, y = fitPositions(box)
     kernels = kernel.computeImages(x, y)
     sums, moments = _moments(kernels)
@@ -91,7 +103,8 @@ def _varianceFactors(
         chebyshev.chebvander((2.0 * np.arange(box.width) + 1.0) / box.width - 1.0, FACTOR_ORDER).T, dtype=np.float64
     )
     gamma = newSums - beta * sums
-    return _ofRows(beta, box), _ofRows(gamma, box), alongX, float(np.median(sums))
+    factors = _ofRows(beta, box), _ofRows(gamma, box), alongX, float(np.median(sums))
+    return SpreadVariance(convolved.variance, factors)
 
 
 def _moments(kernels: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -112,14 +125,11 @@ def _ofRows(values: FloatArray, box: Box) -> FloatArray:
     return np.asarray(chebyshev.chebval(y, square).T, dtype=np.float64)
 
 
-def _exactVariance(
-    correction: LinearCombinationKernel,
-    kernel: LinearCombinationKernel,
-    convolved: MaskedImage,
-    box: Box,
-    threads: int,
-) -> Image:
-    """Return ``v_c (*) (phi (*) k)^2``, (h, w); beyond the border the variance goes on as it is there."""
+def exactSpread(
+    correction: LinearCombinationKernel, kernel: LinearCombinationKernel, convolved: MaskedImage, threads: int
+) -> SpreadVariance:
+    """Return ``v_c (*) (phi (*) k)^2``; beyond the border the variance goes on as it is there."""
+    box = convolved.getBBox()
     parts = (part.computeImages(*fitPositions(box)) for part in (correction, kernel))
     images = _core.composed(*parts, nThreads=threads)
     basis, _ = fitField(images, box, FACTOR_ORDER)
@@ -129,4 +139,4 @@ def _exactVariance(
     # The image counts for nothing; the variance comes along with it.
     carrier = MaskedImage(np.zeros_like(variance), None, variance, (box.x0 - left, box.y0 - top))
     result = composite.convolve(carrier, PLAIN, threads=threads).variance
-    return result[top : top + box.height, left : left + box.width]
+    return SpreadVariance(result[top : top + box.height, left : left + box.width], None)

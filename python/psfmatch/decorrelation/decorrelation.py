@@ -11,24 +11,25 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch._core import CellGrid
-from psfmatch.decorrelation.correctedPixels import applyCorrection
+from psfmatch._core import BlankSky, CellGrid
+from psfmatch.decorrelation.correctedPixels import SpreadVariance, applyCorrection, exactSpread, factorsOfSpread
 from psfmatch.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.decorrelation.correction import makeCorrection
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.noise import noiseCovariance
+from psfmatch.noise import Whiteness, measureWhiteness, noiseCovariance
 from psfmatch.psf import Psf, asPsf
 from psfmatch.threads import mapThreads, resolveThreads
 
-__all__ = ["IGNORED_PLANES", "Decorrelation", "decorrelate"]
+__all__ = ["IGNORED_PLANES", "Correction", "Decorrelation", "decorrelate", "prepareCorrection"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,20 +45,67 @@ MAX_MEANINGFUL_RATIO = 1e8
 class Decorrelation:
     """A difference whose noise is white.
 
-    exposure : corrected image, variance, mask and PSF; kernel : the correction, a kernel of sum 1; psf : effective PSF
-    of the corrected difference, None unless one was given; isApplied : False where no variance was known and the
-    difference is as it was; varianceRatio : v_c (sum k)^2 / v_n at the centre.
+    kernel : the correction, a kernel of sum 1; psf : effective PSF of the corrected difference, None unless one was
+    given; difference : as it was.
     """
 
-    exposure: Exposure
     kernel: LinearCombinationKernel
     psf: Psf | None
-    isApplied: bool
-    varianceRatio: float
-    _matching: LinearCombinationKernel = field(repr=False)
-    _convolved: MaskedImage = field(repr=False)
-    _unconvolved: MaskedImage = field(repr=False)
-    _scale: float = field(repr=False)
+    difference: Exposure = field(repr=False)
+    _correction: Correction = field(repr=False)
+    _maskedKernelFraction: float = field(repr=False)
+    _threads: int = field(repr=False)
+
+    @cached_property
+    def exposure(self) -> Exposure:
+        """Corrected image, variance, mask and PSF; made when first asked for, of the difference as it is then."""
+        if not self.isApplied:
+            return self.difference
+        exposure = self.difference.withPixels(self._corrected(self.difference.maskedImage, slice(None), self._threads))
+        exposure.psf = self.psf
+        return exposure
+
+    def _corrected(self, pixels: MaskedImage, rows: slice, threads: int) -> MaskedImage:
+        """Return some rows of the difference, `pixels`, corrected as if there were no others."""
+        made = self._correction
+        return applyCorrection(
+            pixels,
+            self.kernel,
+            made.unconvolved.variance[rows],
+            made.spread.within(rows),
+            scale=made.scale,
+            maskedKernelFraction=self._maskedKernelFraction,
+            threads=threads,
+        )
+
+    def measureWhiteness(self, sky: BlankSky, threads: int = 1) -> Whiteness:
+        """Return `psfmatch.noise.measureWhiteness` of the exposure, on blank sky that was found on the difference.
+
+        Of a large image no more is corrected than what the windows of the sky see, as long as nobody wants all of it.
+        """
+        (height, width), (_, side, _), half = self.difference.shape, sky.shape, self.kernel.shape[0] // 2
+        strips = [(max(0, top - half), min(height, top + side + half)) for top in sky.tops.tolist()]
+        isMost = 3 * sum(end - start for start, end in strips) > height
+        if isMost or not self.isApplied or "exposure" in self.__dict__:
+            return measureWhiteness(self.exposure, where=sky, threads=threads)
+        (x0, y0), image, parts = self.difference.maskedImage.xy0, self.difference.maskedImage, []
+        for top, (start, end) in zip(sky.tops.tolist(), strips, strict=True):
+            strip = image.subset(Box(x0, y0 + start, width, end - start))
+            parts.append(self._corrected(strip, slice(start, end), threads).subset(Box(x0, y0 + top, width, side)))
+        planes = (np.concatenate([getattr(part, name) for part in parts]) for name in ("image", "mask", "variance"))
+        pixels, mask, variance = planes
+        windows = MaskedImage(pixels, Mask(mask, image.mask.planes), variance)
+        return measureWhiteness(windows, where=sky.stacked(), threads=threads)
+
+    @property
+    def isApplied(self) -> bool:
+        """Whether a variance was known; else the difference is as it was."""
+        return self._correction.isKnown
+
+    @property
+    def varianceRatio(self) -> float:
+        """Return v_c (sum k)^2 / v_n at the centre."""
+        return self._correction.varianceRatio
 
     def covariance(self, x: float, y: float, maxLag: int = 3) -> FloatArray:
         """Return the covariance that is left between the pixel at (x, y), parent pixels, and its neighbours.
@@ -71,16 +119,9 @@ class Decorrelation:
         return self._covariance(x, y, maxLag, None)
 
     def _covariance(self, x: float, y: float, maxLag: int, correction: LinearCombinationKernel | None) -> FloatArray:
-        return noiseCovariance(
-            x,
-            y,
-            self._matching,
-            self._convolved,
-            self._unconvolved,
-            correction=correction,
-            maxLag=maxLag,
-            scale=self._scale,
-        )
+        made = self._correction
+        images = made.convolved, made.unconvolved
+        return noiseCovariance(x, y, made.matching, *images, correction=correction, maxLag=maxLag, scale=made.scale)
 
 
 def decorrelate(
@@ -142,59 +183,100 @@ def decorrelate(
     ValueError
         If maskedKernelFraction is not in [0, 1), or the kernel sum at the centre is not a positive number.
     """
-    pixels = difference.maskedImage
-    for image in (convolved, unconvolved):
-        if image.shape != pixels.shape:
-            raise InputImagesError(
-                f"an image of shape {image.shape} cannot have made a difference of shape {pixels.shape}",
-                shape=pixels.shape,
-                otherShape=image.shape,
-            )
     if not 0.0 <= maskedKernelFraction < 1.0:
         raise ValueError(f"maskedKernelFraction is {maskedKernelFraction}: it must be at least 0 and less than 1")
-    box = pixels.getBBox()
+    nThreads = resolveThreads(threads)
+    correction = prepareCorrection(
+        difference.maskedImage.getBBox(),
+        kernel,
+        convolved,
+        unconvolved,
+        isScienceConvolved=isScienceConvolved,
+        varying=varying,
+        completeVariance=completeVariance,
+        ignoreMaskPlanes=ignoreMaskPlanes,
+        threads=nThreads,
+    )
+    return correction.appliedTo(difference, psf, maskedKernelFraction, nThreads)
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What makes the noise of a difference white, made without a pixel of it.
+
+    kernel : of sum 1, one pixel where no variance is known; spread : makes the variance that the convolved image lends;
+    isKnown : whether any variance is; varianceRatio : v_c (sum k)^2 / v_n at the centre; matching : the matching
+    kernel; convolved, unconvolved : the images, on the difference's pixels; scale : what the difference was divided by.
+    """
+
+    kernel: LinearCombinationKernel
+    spread: SpreadVariance
+    isKnown: bool
+    varianceRatio: float
+    matching: LinearCombinationKernel
+    convolved: MaskedImage
+    unconvolved: MaskedImage
+    scale: float
+
+    def appliedTo(
+        self, difference: Exposure, psf: Any = None, maskedKernelFraction: float = 0.05, threads: int = 1
+    ) -> Decorrelation:
+        """Return a difference of these images with white noise; see `decorrelate`."""
+        psf = difference.psf if psf is None else psf
+        effective = None if psf is None else asPsf(psf)
+        if not self.isKnown:
+            log.warning("Neither image has a usable variance plane: the difference is not decorrelated")
+        else:
+            effective = None if effective is None else CorrectedPsf(effective, self.kernel)
+            log.info(
+                "Decorrelated with a kernel of %d px, order %d; variance ratio %.3g",
+                self.kernel.shape[0],
+                self.kernel.order,
+                self.varianceRatio,
+            )
+        return Decorrelation(self.kernel, effective, difference, self, maskedKernelFraction, threads)
+
+
+def prepareCorrection(
+    box: Box,
+    kernel: LinearCombinationKernel,
+    convolved: MaskedImage,
+    unconvolved: MaskedImage,
+    *,
+    isScienceConvolved: bool = False,
+    varying: bool = True,
+    completeVariance: bool = False,
+    ignoreMaskPlanes: tuple[str, ...] = IGNORED_PLANES,
+    threads: int = 1,
+) -> Correction:
+    """Return the correction of a difference with pixels of `box`; parameters and errors are those of `decorrelate`."""
+    for image in (convolved, unconvolved):
+        if image.shape != box.shape:
+            raise InputImagesError(
+                f"an image of shape {image.shape} cannot have made a difference of shape {box.shape}",
+                shape=box.shape,
+                otherShape=image.shape,
+            )
     kernelSum = kernel.kernelSum(*box.centre)
     if not (np.isfinite(kernelSum) and kernelSum > 0.0):
         raise ValueError(f"the matching kernel's sum at the centre is {kernelSum}: it must be positive")
-    nThreads = resolveThreads(threads)
     convolved, unconvolved = (
-        MaskedImage(image.image, image.mask, image.variance, pixels.xy0) for image in (convolved, unconvolved)
+        MaskedImage(image.image, image.mask, image.variance, (box.x0, box.y0)) for image in (convolved, unconvolved)
     )
     ours, theirs = mapThreads(
         lambda image: measureVariances(image, ignoreMaskPlanes, resolveThreads(None)),
         (unconvolved, convolved),
-        nThreads,
+        threads,
     )
-    psf = difference.psf if psf is None else psf
     scale = kernelSum if isScienceConvolved else 1.0
     ratio = _varianceRatio(ours, theirs, kernelSum)
     if np.isnan(ratio):
-        log.warning("Neither image has a usable variance plane: the difference is not decorrelated")
         identity = LinearCombinationKernel(np.ones((1, 1, 1)), [[1.0]], bbox=box)
-        effective = None if psf is None else asPsf(psf)
-        return Decorrelation(difference, identity, effective, False, ratio, kernel, convolved, unconvolved, scale)
-    correction = makeCorrection(kernel, box, ours, theirs, varying=varying, threads=nThreads)
-    effective = None if psf is None else CorrectedPsf(asPsf(psf), correction)
-    result = applyCorrection(
-        pixels,
-        correction,
-        kernel,
-        convolved,
-        unconvolved,
-        scale=scale,
-        completeVariance=completeVariance,
-        maskedKernelFraction=maskedKernelFraction,
-        threads=nThreads,
-    )
-    exposure = difference.withPixels(result)
-    exposure.psf = effective
-    log.info(
-        "Decorrelated with a kernel of %d px, order %d; variance ratio %.3g",
-        correction.shape[0],
-        correction.order,
-        ratio,
-    )
-    return Decorrelation(exposure, correction, effective, True, ratio, kernel, convolved, unconvolved, scale)
+        nothing = SpreadVariance(convolved.variance, None)
+        return Correction(identity, nothing, False, ratio, kernel, convolved, unconvolved, scale)
+    correction = makeCorrection(kernel, box, ours, theirs, varying=varying, threads=threads)
+    spread = (exactSpread if completeVariance else factorsOfSpread)(correction, kernel, convolved, threads)
+    return Correction(correction, spread, True, ratio, kernel, convolved, unconvolved, scale)
 
 
 def measureVariances(image: MaskedImage, ignoredPlanes: tuple[str, ...], threads: int = 1) -> CellGrid:

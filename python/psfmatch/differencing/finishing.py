@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from psfmatch.alignment import Alignment, measureShiftField
-from psfmatch.decorrelation import decorrelate
-from psfmatch.diagnostics import candidateTable, differenceNoise
+from psfmatch.decorrelation import Correction, prepareCorrection
+from psfmatch.diagnostics import DifferenceNoise, candidateTable, differenceNoise
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
@@ -21,9 +21,9 @@ from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import measureWhiteness
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
-from psfmatch.quality import assessQuality
+from psfmatch.quality import assessQuality, pixelFigures
 from psfmatch.sourceTable import AnyTable, SourceTable, lazily
-from psfmatch.threads import mapThreads
+from psfmatch.threads import resolveThreads, sideBySide
 from psfmatch.warping import atOrigin
 
 __all__ = ["finish"]
@@ -47,52 +47,32 @@ def finish(
     threads: int,
 ) -> SubtractionResult:
     """Decorrelate, measure the quality, and put everything together."""
-    result, options = made.result, made.options
+    result, options, kernel = made.result, made.options, made.result.psfMatchingKernel
     plain = result.subtractedExposure
     # The background was refined on it: neither that nor a common factor changes what is blank, or its pulls.
     sky = getattr(result, "blankSky", None) or findBlankSky(plain.maskedImage, threads=threads)
-    difference, varianceFactor = plain, 1.0
-    if options.doScaleVariance:
-        with made.task.timer("scaleVariance"):
-            varianceFactor, choice = _chooseVarianceFactor(sky)
-            choices = (*choices, choice)
-        if varianceFactor != 1.0:
-            difference = plain.withPixels(multiplyVariance(plain.maskedImage, varianceFactor, threads))
     science = inputs.science.maskedImage
     template = atOrigin(inputs.template.maskedImage, science)
-    decorrelation = None
-    if options.doDecorrelate and result.psfMatchingKernel.kernelSum(*science.getBBox().centre) > 0.0:
-        with made.task.timer("decorrelate"):
-            decorrelation = decorrelate(
-                plain,
-                result.psfMatchingKernel,
-                *((template, science) if convolveTemplate else (science, template)),
-                isScienceConvolved=not convolveTemplate,
-                threads=threads,
-            )
-    candidates = candidateTable(result.kernelCellSet)
-    kernel = result.psfMatchingKernel
     known = [fwhm for fwhm in fwhms if fwhm is not None]
-    measures: list[Callable[[], Any]] = [partial(differenceNoise, difference.maskedImage)]
-    if options.doAssessQuality:
-        scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
-        radius = max(6, math.ceil(1.5 * max(known))) if known else 6
-        stars = inputs.sources[:MAX_SHIFT_STARS]
-        measures += [
-            partial(measureWhiteness, difference if decorrelation is None else decorrelation.exposure, where=sky),
-            partial(_residualShift, difference, result.matchedImage, stars, radius, scale),
-        ]
+    # Side by side, as neither of them has work enough for all threads all the time.
+    correction, measured = sideBySide(
+        partial(_prepareCorrection, made, template, science, convolveTemplate),
+        partial(_measure, made, inputs.sources, template, science, convolveTemplate, sky, known),
+        threads,
+    )
+    difference = measured.difference
+    decorrelation = None
+    if correction is not None:
+        decorrelation = correction.appliedTo(plain, threads=threads)
+    candidates = candidateTable(result.kernelCellSet)
     quality = None
-    with made.task.timer("quality"):
-        # Side by side, the longest first.
-        *others, noise = mapThreads(lambda measure: measure(), measures[::-1], threads)
-        log.info(
-            "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
-            noise.robustStdev,
-            noise.nPixels,
-        )
-        if options.doAssessQuality:
-            residualShiftPix, whiteness = others
+    if options.doAssessQuality:
+        with made.task.timer("quality"):
+            whiteness = (
+                measureWhiteness(difference, where=sky, threads=threads)
+                if decorrelation is None
+                else decorrelation.measureWhiteness(sky, threads)
+            )
             heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
             quality = assessQuality(
                 difference=difference,
@@ -105,7 +85,7 @@ def finish(
                 rejectedSources=made.task.metadata.get("rejectedSources"),
                 conditionNumber=made.task.metadata.get("spatialConditionNum"),
                 **({} if heldOut is None else _heldOut(heldOut)),
-                residualShiftPix=residualShiftPix,
+                residualShiftPix=measured.residualShiftPix,
                 appliedShiftPix=None
                 if inputs.alignment is None
                 else _appliedShift(inputs.alignment, science.getBBox()),
@@ -114,12 +94,12 @@ def finish(
                 varianceScales=(
                     inputs.preparation.templateVarianceFactor,
                     inputs.preparation.scienceVarianceFactor,
-                    varianceFactor,
+                    measured.varianceFactor,
                 ),
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 caps=made.caps,
-                threads=threads,
+                pixels=measured.pixels,
             )
             log.info("Grade %s", "; ".join(quality.reasons))
     return SubtractionResult(
@@ -128,10 +108,10 @@ def finish(
         template=result.warpedExposure,
         science=inputs.science,
         convolved="template" if convolveTemplate else "science",
-        kernel=result.psfMatchingKernel,
+        kernel=kernel,
         background=result.backgroundModel,
         candidates=lazily(candidates),
-        noise=noise,
+        noise=measured.noise,
         metadata=dict(made.task.metadata),
         options=options,
         quality=quality,
@@ -139,11 +119,74 @@ def finish(
         alignment=inputs.alignment,
         coverage=inputs.coverage,
         preparation=inputs.preparation,
-        varianceFactor=varianceFactor,
-        choices=choices,
+        varianceFactor=measured.varianceFactor,
+        choices=(*choices, *measured.choices),
         steps=made.steps,
         provenance=provenance,
     )
+
+
+class _Measured(NamedTuple):
+    """The difference with its variance scaled, and what its pixels tell; no quality was asked for where None."""
+
+    difference: Exposure
+    varianceFactor: float
+    choices: tuple[Choice, ...]
+    noise: DifferenceNoise
+    residualShiftPix: float | None
+    pixels: Mapping[str, Any] | None
+
+
+def _prepareCorrection(
+    made: Made, template: MaskedImage, science: MaskedImage, convolveTemplate: bool
+) -> Correction | None:
+    """Return what makes the difference's noise white, None where that is not asked for or there is no light."""
+    kernel, box = made.result.psfMatchingKernel, science.getBBox()
+    if not (made.options.doDecorrelate and kernel.kernelSum(*box.centre) > 0.0):
+        return None
+    with made.task.timer("prepareCorrection"):
+        return prepareCorrection(
+            box,
+            kernel,
+            *((template, science) if convolveTemplate else (science, template)),
+            isScienceConvolved=not convolveTemplate,
+            threads=resolveThreads(None),
+        )
+
+
+def _measure(
+    made: Made,
+    sources: AnyTable,
+    template: MaskedImage,
+    science: MaskedImage,
+    convolveTemplate: bool,
+    sky: BlankSky,
+    fwhms: list[float],
+) -> _Measured:
+    """Scale the difference's variance plane to its sky, and measure its noise and its quality."""
+    threads, kernel = resolveThreads(None), made.result.psfMatchingKernel
+    difference: Exposure = made.result.subtractedExposure
+    factor, choices, shift, pixels = 1.0, tuple[Choice, ...](), None, None
+    if made.options.doScaleVariance:
+        with made.task.timer("scaleVariance"):
+            factor, choice = _chooseVarianceFactor(sky)
+            choices = (choice,)
+            if factor != 1.0:
+                difference = difference.withPixels(multiplyVariance(difference.maskedImage, factor, threads))
+    with made.task.timer("measure"):
+        noise = differenceNoise(difference.maskedImage)
+        log.info(
+            "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
+            noise.robustStdev,
+            noise.nPixels,
+        )
+        if made.options.doAssessQuality:
+            scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
+            radius = max(6, math.ceil(1.5 * max(fwhms))) if fwhms else 6
+            shift = _residualShift(difference, made.result.matchedImage, sources[:MAX_SHIFT_STARS], radius, scale)
+            convolved = "template" if convolveTemplate else "science"
+            pixels = pixelFigures(difference, template, science, kernel, convolved, threads)
+    return _Measured(difference, factor, choices, noise, shift, pixels)
 
 
 def _chooseVarianceFactor(sky: BlankSky) -> tuple[float, Choice]:

@@ -54,7 +54,7 @@ class SubtractionResult:
     kernel, background : the spatial model; candidates : one row per star or region, with its fate;
     noise : scatter of the difference against its variance plane; metadata : numbers of the run;
     options : what the run was told and has chosen; `config` is made of it;
-    quality : figures and grade; decorrelation : the difference made white, None where it was not asked for;
+    quality : figures and grade; decorrelation : what makes the difference white, None where it was not asked for;
     alignment, coverage, preparation : what was done to the images before; varianceFactor : what the variance plane of
     the difference was multiplied by, so that its sky scatters by its noise; choices : what was chosen and why;
     steps : the simpler models that had to be taken, in words; provenance : names of the files that the images came

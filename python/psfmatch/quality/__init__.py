@@ -4,7 +4,7 @@
 them against limits of a user's own.
 """
 
-from psfmatch.quality.assessing import assessQuality
+from psfmatch.quality.assessing import assessQuality, pixelFigures
 from psfmatch.quality.figures import GRADES, RULES, Quality, Rule, checkGates, requireGates
 
-__all__ = ["GRADES", "RULES", "Quality", "Rule", "assessQuality", "checkGates", "requireGates"]
+__all__ = ["GRADES", "RULES", "Quality", "Rule", "assessQuality", "checkGates", "pixelFigures", "requireGates"]

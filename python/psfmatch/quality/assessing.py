@@ -23,7 +23,7 @@ from psfmatch.psf import SIGMA_TO_FWHM
 from psfmatch.quality.figures import Quality, gradeFigures
 from psfmatch.sourceTable import AnyTable
 
-__all__ = ["assessQuality"]
+__all__ = ["assessQuality", "pixelFigures"]
 
 AB_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy."""
@@ -44,6 +44,7 @@ def assessQuality(
     varianceScales: Iterable[float] = (),
     fwhmPix: float | None = None,
     caps: Iterable[tuple[str, str]] = (),
+    pixels: Mapping[str, Any] | None = None,
     threads: int = 1,
     **others: Any,
 ) -> Quality:
@@ -69,6 +70,8 @@ def assessQuality(
         Of point sources in the difference, for the limiting magnitude.
     caps
         (grade, why): no better grade than this, as when a simpler model had to be taken.
+    pixels
+        What `pixelFigures` has told of the same images; by default they are measured here.
     threads
         Number of threads; the result does not depend on it.
     others
@@ -84,19 +87,12 @@ def assessQuality(
     TypeError
         If `others` names no figure.
     """
-    images = [image.maskedImage if isinstance(image, Exposure) else image for image in (difference, template, science)]
-    box = images[0].getBBox()
+    if pixels is None:
+        pixels = pixelFigures(difference, template, science, kernel, convolved, threads)
+    box = difference.getBBox()
     figures: dict[str, Any] = {} if kernel is None else _kernelFigures(kernel, box)
+    figures |= pixels
     kernelSum = figures.get("kernelSum", 1.0)
-    noData, edge = (images[0].mask.getPlaneBitMask(plane, ignoreMissing=True) for plane in ("NO_DATA", "EDGE"))
-    figures |= _core.differenceFigures(
-        *(stampTuple(image, DEFAULT_BAD_PLANES) for image in images),
-        noData=noData,
-        edge=edge,
-        saturated=[image.mask.getPlaneBitMask("SAT", ignoreMissing=True) for image in images[1:]],
-        kernelSum=kernelSum if convolved == "template" else 1.0 / kernelSum if kernelSum else math.nan,
-        nThreads=threads,
-    )
     fluxError, pixelNoise = figures.pop("fluxError"), figures.pop("pixelNoise")
     figures |= _candidateFigures(candidates, rejectedSources or {})
     figures["varianceScale"] = max(varianceScales, key=lambda scale: abs(math.log(max(scale, 1e-30))), default=None)
@@ -123,6 +119,28 @@ def assessQuality(
     quality = Quality("F", (), **figures | dict.fromkeys(unknown))
     grade, reasons = gradeFigures(quality, limits)
     return dataclasses.replace(quality, grade=grade, reasons=reasons)
+
+
+def pixelFigures(
+    difference: Exposure | MaskedImage,
+    template: Exposure | MaskedImage,
+    science: Exposure | MaskedImage,
+    kernel: LinearCombinationKernel | None,
+    convolved: str = "template",
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Return the figures that the pixels of the images tell, by the names of `Quality`; see `assessQuality`."""
+    images = [image.maskedImage if isinstance(image, Exposure) else image for image in (difference, template, science)]
+    kernelSum = 1.0 if kernel is None else float(kernel.kernelSum(*images[0].getBBox().centre))
+    noData, edge = (images[0].mask.getPlaneBitMask(plane, ignoreMissing=True) for plane in ("NO_DATA", "EDGE"))
+    return _core.differenceFigures(
+        *(stampTuple(image, DEFAULT_BAD_PLANES) for image in images),
+        noData=noData,
+        edge=edge,
+        saturated=[image.mask.getPlaneBitMask("SAT", ignoreMissing=True) for image in images[1:]],
+        kernelSum=kernelSum if convolved == "template" else 1.0 / kernelSum if kernelSum else math.nan,
+        nThreads=threads,
+    )
 
 
 def _grid(box: Box) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
