@@ -247,7 +247,7 @@ MatrixXd sandwich(SymmetricFactor const& factor, MatrixXd const& inner, Executio
     Eigen::Index const n = inner.cols();
     auto const solveByPieces = [&](MatrixXd const& sides) {
         MatrixXd result(n, n);
-        parallelFor((n + width - 1) / width, execution, [&](Eigen::Index piece, int) {
+        parallelForBrief((n + width - 1) / width, execution, [&](Eigen::Index piece, int) {
             Eigen::Index const first = piece * width;
             Eigen::Index const count = std::min(width, n - first);
             result.middleCols(first, count) = solve(factor, sides.middleCols(first, count));

@@ -14,8 +14,8 @@ namespace psfmatch {
 
 namespace {
 
-// Work below this is not shared: starting threads takes about a fifth of it.
-constexpr double leastSeconds = 3e-4;
+// Work below this is not shared: a thread that starts is at work after up to half of it.
+constexpr double leastSeconds = 5e-4;
 // Brief items are judged by the first ones when these have taken so long.
 constexpr double tellingSeconds = 3e-5;
 

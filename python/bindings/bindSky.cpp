@@ -87,7 +87,6 @@ void bindBlankSky(py::module_& module) {
         .def_property_readonly("isBlank", [](BlankSky const& sky) { return planeOf<bool>(sky.isBlank, sky); })
         .def_property_readonly(
             "shape", [](BlankSky const& sky) { return py::make_tuple(sky.nWindows(), sky.height, sky.width); })
-        .def("stacked", &stacked, py::call_guard<py::gil_scoped_release>())
         .def_property_readonly("tops", [](BlankSky const& sky) { return listArray(sky.tops); })
         .def_property_readonly("lefts", [](BlankSky const& sky) { return listArray(sky.lefts); })
         .def_readonly("nPixels", &BlankSky::nPixels)
@@ -156,6 +155,14 @@ void bindBlankSky(py::module_& module) {
             return withoutLock([&] { return blankSkyAt(view, badBitsOf(image), where, {}, execution); });
         },
         py::arg("image"), py::arg("where"), py::kw_only(), py::arg("nThreads") = 1);
+    module.def(
+        "blankSkyInRows",
+        [](StampTuple const& image, BlankSky const& where, Index step, int nThreads) {
+            auto const view = viewsOf(image);
+            auto const execution = interruptible(nThreads);
+            return withoutLock([&] { return blankSkyInRows(view, badBitsOf(image), where, step, {}, execution); });
+        },
+        py::arg("image"), py::arg("where"), py::arg("step"), py::kw_only(), py::arg("nThreads") = 1);
     module.def(
         "leastSquares",
         [](DoubleArray const& terms, DoubleArray const& values, DoubleArray const& errors) {

@@ -56,7 +56,7 @@ FilledPixels findBad(MaskedImageView const& difference, ConstImageView<float> co
     fill.rowStart.assign(static_cast<std::size_t>(height) + 1, 0);
     Index const nItems = (height + rowsPerItem - 1) / rowsPerItem;
     std::vector<std::vector<FilledPixel>> found(static_cast<std::size_t>(nItems));
-    parallelFor(nItems, execution, [&](Index item, int) {
+    parallelForBrief(nItems, execution, [&](Index item, int) {
         std::vector<FilledPixel>& pixels = found[static_cast<std::size_t>(item)];
         for (Index y = item * rowsPerItem; y < std::min(height, (item + 1) * rowsPerItem); ++y) {
             float const* const image = rowOf(difference.image, y);
@@ -241,7 +241,7 @@ void correctDifference(MaskedImageView const& difference, ConstImageView<float> 
     auto const divisor = static_cast<float>(control.divisor);
     Index const nItems = (height + rowsPerItem - 1) / rowsPerItem;
     std::vector<std::vector<float>> scratch(static_cast<std::size_t>(workerCount(nItems, execution)));
-    parallelFor(nItems, execution, [&](Index item, int worker) {
+    parallelForBrief(nItems, execution, [&](Index item, int worker) {
         std::vector<float>& rows = scratch[static_cast<std::size_t>(worker)];
         rows.resize(static_cast<std::size_t>(2 * rowFactors.stride()));
         for (Index y = item * rowsPerItem; y < std::min(height, (item + 1) * rowsPerItem); ++y) {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <span>
 #include <stdexcept>
+#include <string>
 
 #include "BlankSkyWorkspace.h"
 #include "psfmatch/image/RobustStatistics.h"
@@ -87,15 +88,20 @@ public:
         count();
     }
 
-    // What is blank is known.
-    void follow(BlankSky const& where) {
+    // What is blank is known, of every step-th row of windows.
+    void follow(BlankSky const& where, Index step) {
+        auto const nColumns = static_cast<Index>(sky_.lefts.size());
         forWindows([&](Index window, BlankSkyWorkspace& work) {
             take(window, work);
             takeMediansOff(window, work);
-            Index const end = first(window) + sky_.windowSize();
-            for (Index i = first(window); i < end; ++i) {
-                sky_.isBlank[i] = isGood_[i] & where.isBlank[i];
-                work.weights[i - first(window)] = sky_.isBlank[i];
+            Index const from = first(window / nColumns * step * nColumns + window % nColumns);
+            std::uint8_t const* __restrict const known = where.isBlank.data() + from;
+            std::uint8_t const* __restrict const isGood = isGood_.data() + first(window);
+            std::uint8_t* __restrict const isBlank = sky_.isBlank.data() + first(window);
+            float* __restrict const weight = work.weights.data();
+            for (Index i = 0; i < sky_.windowSize(); ++i) {
+                isBlank[i] = isGood[i] & known[i];
+                weight[i] = isBlank[i];
             }
             takePlanesOff(window, true, work);
         });
@@ -105,8 +111,9 @@ public:
 private:
     template <typename Body>
     void forWindows(Body const& body) {
-        parallelFor(sky_.nWindows(), execution_,
-                    [&](Index window, int worker) { body(window, workspaces_[static_cast<std::size_t>(worker)]); });
+        parallelForBrief(sky_.nWindows(), execution_, [&](Index window, int worker) {
+            body(window, workspaces_[static_cast<std::size_t>(worker)]);
+        });
     }
 
     void count() {
@@ -346,6 +353,25 @@ BlankSky find(MaskedImageView const& input, MaskPixel badBits, MaskedImageView c
     return sky;
 }
 
+BlankSky follow(MaskedImageView const& input, MaskPixel badBits, BlankSky const& where, Index step,
+                std::vector<Index> const& tops, BlankSkyControl const& control, Execution const& execution) {
+    bool const isInside = !tops.empty() && tops.back() + where.height <= input.image.rows() &&
+                          where.lefts.back() + where.width <= input.image.cols();
+    if (!haveOneShape(input.image, input.variance, input.mask) || !isInside) {
+        throw std::invalid_argument("windows of blank sky reach beyond the image, or its planes differ in shape");
+    }
+    BlankSky sky;
+    sky.tops = tops;
+    sky.lefts = where.lefts;
+    sky.height = where.height;
+    sky.width = where.width;
+    sky.cellSide = where.cellSide;
+    BlankSkyControl own = control;
+    own.cellSide = where.cellSide;
+    Finder(input, badBits, nullptr, 0, own, execution, sky).follow(where, step);
+    return sky;
+}
+
 }  // namespace
 
 BlankSky findBlankSky(MaskedImageView const& input, MaskPixel badBits, BlankSkyControl const& control,
@@ -360,28 +386,19 @@ BlankSky findBlankSky(MaskedImageView const& minuend, MaskPixel badBits, MaskedI
 
 BlankSky blankSkyAt(MaskedImageView const& input, MaskPixel badBits, BlankSky const& where,
                     BlankSkyControl const& control, Execution const& execution) {
-    bool const isInside = !where.tops.empty() && where.tops.back() + where.height <= input.image.rows() &&
-                          where.lefts.back() + where.width <= input.image.cols();
-    if (!haveOneShape(input.image, input.variance, input.mask) || !isInside) {
-        throw std::invalid_argument("windows of blank sky reach beyond the image, or its planes differ in shape");
-    }
-    BlankSky sky;
-    sky.tops = where.tops;
-    sky.lefts = where.lefts;
-    sky.height = where.height;
-    sky.width = where.width;
-    sky.cellSide = where.cellSide;
-    BlankSkyControl own = control;
-    own.cellSide = where.cellSide;
-    Finder(input, badBits, nullptr, 0, own, execution, sky).follow(where);
-    return sky;
+    return follow(input, badBits, where, 1, where.tops, control, execution);
 }
 
-BlankSky stacked(BlankSky sky) {
-    for (std::size_t row = 0; row < sky.tops.size(); ++row) {
-        sky.tops[row] = static_cast<Index>(row) * sky.height;
+BlankSky blankSkyInRows(MaskedImageView const& input, MaskPixel badBits, BlankSky const& where, Index step,
+                        BlankSkyControl const& control, Execution const& execution) {
+    if (step < 1) {
+        throw std::invalid_argument("one of " + std::to_string(step) + " rows of windows: must be at least 1");
     }
-    return sky;
+    std::vector<Index> tops((where.tops.size() + static_cast<std::size_t>(step) - 1) / static_cast<std::size_t>(step));
+    for (std::size_t row = 0; row < tops.size(); ++row) {
+        tops[row] = static_cast<Index>(row) * where.height;
+    }
+    return follow(input, badBits, where, step, tops, control, execution);
 }
 
 }  // namespace psfmatch

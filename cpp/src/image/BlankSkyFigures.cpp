@@ -83,6 +83,19 @@ Products productsOf(BlankSky const& sky, Index window, Index dy, Index dx, Eigen
     return found;
 }
 
+void productsOfWindow(BlankSky const& sky, Index window, Index maxLag, OwnedImage<double>& sums,
+                      OwnedImage<double>& counts) {
+    Eigen::ArrayXf columns(sky.width);
+    Eigen::Array<std::uint8_t, Eigen::Dynamic, 1> columnCounts(sky.width);
+    for (Index dy = 0; dy <= maxLag; ++dy) {
+        for (Index dx = dy == 0 ? 0 : -maxLag; dx <= maxLag; ++dx) {
+            Products const found = productsOf(sky, window, dy, dx, columns, columnCounts);
+            sums(maxLag + dy, maxLag + dx) = found.sum;
+            counts(maxLag + dy, maxLag + dx) = found.count;
+        }
+    }
+}
+
 }  // namespace
 
 double pullWidth(BlankSky const& sky) {
@@ -114,15 +127,8 @@ LaggedProducts laggedProductsAnd(BlankSky const& sky, Index maxLag, Execution co
             return;
         }
         Index const window = item - 1;
-        Eigen::ArrayXf columns(sky.width);
-        Eigen::Array<std::uint8_t, Eigen::Dynamic, 1> columnCounts(sky.width);
-        for (Index dy = 0; dy <= maxLag; ++dy) {
-            for (Index dx = dy == 0 ? 0 : -maxLag; dx <= maxLag; ++dx) {
-                Products const found = productsOf(sky, window, dy, dx, columns, columnCounts);
-                sums[static_cast<std::size_t>(window)](maxLag + dy, maxLag + dx) = found.sum;
-                counts[static_cast<std::size_t>(window)](maxLag + dy, maxLag + dx) = found.count;
-            }
-        }
+        productsOfWindow(sky, window, maxLag, sums[static_cast<std::size_t>(window)],
+                         counts[static_cast<std::size_t>(window)]);
     });
     LaggedProducts result{OwnedImage<double>::Zero(side, side), OwnedImage<double>::Zero(side, side)};
     for (std::size_t window = 0; window < sums.size(); ++window) {
@@ -181,12 +187,16 @@ CellMeans cellMeans(BlankSky const& sky, Index minPixels, Execution const& execu
                 double sumX = 0.0;
                 double sumY = 0.0;
                 double count = 0.0;
+                Index const right = std::min(sky.width, left + sky.cellSide);
                 for (Index y = top; y < std::min(sky.height, top + sky.cellSide); ++y) {
-                    for (Index x = left; x < std::min(sky.width, left + sky.cellSide); ++x) {
-                        Index const at = first + y * sky.width + x;
-                        double const weight = sky.isBlank[at];
-                        sum += weight * sky.image[at];
-                        variance += weight * sky.variances[at];
+                    Index const row = first + y * sky.width;
+                    float const* const image = sky.image.data() + row;
+                    float const* const variances = sky.variances.data() + row;
+                    std::uint8_t const* const isBlank = sky.isBlank.data() + row;
+                    for (Index x = left; x < right; ++x) {
+                        double const weight = isBlank[x];
+                        sum += weight * image[x];
+                        variance += weight * variances[x];
                         sumX += weight * static_cast<double>(x);
                         sumY += weight * static_cast<double>(y);
                         count += weight;

@@ -28,7 +28,7 @@ constexpr float largest = std::numeric_limits<float>::max();
 // Calls body(first row, row after the last, item) for strips of rows.
 template <typename Body>
 void forStrips(Index height, Execution const& execution, Body const& body) {
-    parallelFor((height + rowsPerItem - 1) / rowsPerItem, execution, [&](Index item, int) {
+    parallelForBrief((height + rowsPerItem - 1) / rowsPerItem, execution, [&](Index item, int) {
         body(item * rowsPerItem, std::min(height, (item + 1) * rowsPerItem), static_cast<std::size_t>(item));
     });
 }

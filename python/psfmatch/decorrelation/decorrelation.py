@@ -10,6 +10,7 @@ tells.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,7 +26,7 @@ from psfmatch.decorrelation.correction import makeCorrection
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.noise import Whiteness, measureWhiteness, noiseCovariance
+from psfmatch.noise import WHITENESS_PIXELS, Whiteness, measureWhiteness, noiseCovariance
 from psfmatch.psf import Psf, asPsf
 from psfmatch.threads import mapThreads, resolveThreads
 
@@ -81,21 +82,25 @@ class Decorrelation:
     def measureWhiteness(self, sky: BlankSky, threads: int = 1) -> Whiteness:
         """Return `psfmatch.noise.measureWhiteness` of the exposure, on blank sky that was found on the difference.
 
-        Of a large image no more is corrected than what the windows of the sky see, as long as nobody wants all of it.
+        As long as nobody wants the whole exposure, no more is corrected than the rows of as many windows of the sky as
+        tell enough; in images so small that these are most of it, all is.
         """
-        (height, width), (_, side, _), half = self.difference.shape, sky.shape, self.kernel.shape[0] // 2
-        strips = [(max(0, top - half), min(height, top + side + half)) for top in sky.tops.tolist()]
-        isMost = 3 * sum(end - start for start, end in strips) > height
+        step = -(-math.prod(sky.shape) // WHITENESS_PIXELS)
+        (height, width), side, half = self.difference.shape, sky.shape[1], self.kernel.shape[0] // 2
+        tops = sky.tops[::step].tolist()
+        strips = [(max(0, top - half), min(height, top + side + half)) for top in tops]
+        isMost = 2 * sum(end - start for start, end in strips) > height
         if isMost or not self.isApplied or "exposure" in self.__dict__:
             return measureWhiteness(self.exposure, where=sky, threads=threads)
         (x0, y0), image, parts = self.difference.maskedImage.xy0, self.difference.maskedImage, []
-        for top, (start, end) in zip(sky.tops.tolist(), strips, strict=True):
+        for top, (start, end) in zip(tops, strips, strict=True):
             strip = image.subset(Box(x0, y0 + start, width, end - start))
-            parts.append(self._corrected(strip, slice(start, end), threads).subset(Box(x0, y0 + top, width, side)))
+            corrected = self._corrected(strip, slice(start, end), threads)
+            parts.append(corrected.subset(Box(x0, y0 + top, width, side)))
         planes = (np.concatenate([getattr(part, name) for part in parts]) for name in ("image", "mask", "variance"))
         pixels, mask, variance = planes
         windows = MaskedImage(pixels, Mask(mask, image.mask.planes), variance)
-        return measureWhiteness(windows, where=sky.stacked(), threads=threads)
+        return measureWhiteness(windows, where=sky, rows=step, threads=threads)
 
     @property
     def isApplied(self) -> bool:

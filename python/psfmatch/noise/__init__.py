@@ -5,7 +5,14 @@ images show, afterwards to take off the background that is left and to tell whet
 `differenceNoise` computes what they share, and the systematic error near bright stars that comes from the kernel.
 """
 
-from psfmatch.noise.blankSky import Whiteness, measureWhiteness, scaleVariance
+from psfmatch.noise.blankSky import WHITENESS_PIXELS, Whiteness, measureWhiteness, scaleVariance
 from psfmatch.noise.differenceNoise import kernelUncertaintyPlane, noiseCovariance
 
-__all__ = ["Whiteness", "kernelUncertaintyPlane", "measureWhiteness", "noiseCovariance", "scaleVariance"]
+__all__ = [
+    "WHITENESS_PIXELS",
+    "Whiteness",
+    "kernelUncertaintyPlane",
+    "measureWhiteness",
+    "noiseCovariance",
+    "scaleVariance",
+]

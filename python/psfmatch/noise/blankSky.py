@@ -152,7 +152,7 @@ class Whiteness:
 
 
 def measureWhiteness(
-    difference: Exposure | MaskedImage, *, threads: int = 1, where: BlankSky | None = None
+    difference: Exposure | MaskedImage, *, threads: int = 1, where: BlankSky | None = None, rows: int | None = None
 ) -> Whiteness:
     """Measure the correlation of the noise of a difference image.
 
@@ -164,12 +164,16 @@ def measureWhiteness(
         Number of threads; the result does not depend on it.
     where
         Blank sky that was found on the same pixels before; by default it is looked for.
+    rows
+        Given where the image holds nothing but every so-manieth row of those windows, one below the other.
     """
     image = difference.maskedImage if isinstance(difference, Exposure) else difference
     if where is None:
         sky = findBlankSky(image, maxPixels=WHITENESS_PIXELS, threads=threads)
-    else:
+    elif rows is None:
         sky = _core.blankSkyAt(stampTuple(image, SOURCE_PLANES), where, nThreads=threads)
+    else:
+        sky = _core.blankSkyInRows(stampTuple(image, SOURCE_PLANES), where, rows, nThreads=threads)
     return Whiteness(*sky.whiteness(nThreads=threads))
 
 

@@ -57,8 +57,9 @@ struct BlankSky {
 [[nodiscard]] BlankSky blankSkyAt(MaskedImageView const& input, MaskPixel badBits, BlankSky const& where,
                                   BlankSkyControl const& control = {}, Execution const& execution = {});
 
-// The same in an image of which only the rows of the windows are left, one row of windows below the other.
-[[nodiscard]] BlankSky stacked(BlankSky sky);
+// Of an image that holds nothing but every step-th of these rows of windows, in full width, one below the other.
+[[nodiscard]] BlankSky blankSkyInRows(MaskedImageView const& input, MaskPixel badBits, BlankSky const& where,
+                                      Index step, BlankSkyControl const& control = {}, Execution const& execution = {});
 
 // 0.7413 times the interquartile range of the blank pixels, of the pulls or of the values; NaN with fewer than two.
 struct BlankSkyWidths {
