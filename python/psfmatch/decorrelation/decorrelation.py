@@ -88,15 +88,22 @@ class Decorrelation:
         step = -(-math.prod(sky.shape) // WHITENESS_PIXELS)
         (height, width), side, half = self.difference.shape, sky.shape[1], self.kernel.shape[0] // 2
         tops = sky.tops[::step].tolist()
-        strips = [(max(0, top - half), min(height, top + side + half)) for top in tops]
-        isMost = 2 * sum(end - start for start, end in strips) > height
+
+        def reach(top: int) -> tuple[int, int]:
+            return max(0, top - half), min(height, top + side + half)
+
+        isMost = 2 * sum(end - start for start, end in map(reach, tops)) > height
         if isMost or not self.isApplied or "exposure" in self.__dict__:
             return measureWhiteness(self.exposure, where=sky, threads=threads)
-        (x0, y0), image, parts = self.difference.maskedImage.xy0, self.difference.maskedImage, []
-        for top, (start, end) in zip(tops, strips, strict=True):
+        (x0, y0), image = self.difference.maskedImage.xy0, self.difference.maskedImage
+
+        def corrected(top: int) -> MaskedImage:
+            start, end = reach(top)
             strip = image.subset(Box(x0, y0 + start, width, end - start))
-            corrected = self._corrected(strip, slice(start, end), threads)
-            parts.append(corrected.subset(Box(x0, y0 + top, width, side)))
+            found = self._corrected(strip, slice(start, end), resolveThreads(None))
+            return found.subset(Box(x0, y0 + top, width, side))
+
+        parts = mapThreads(corrected, tops, threads)
         planes = (np.concatenate([getattr(part, name) for part in parts]) for name in ("image", "mask", "variance"))
         pixels, mask, variance = planes
         windows = MaskedImage(pixels, Mask(mask, image.mask.planes), variance)
