@@ -10,23 +10,47 @@
 
 namespace psfmatch::python {
 
+namespace {
+
+py::tuple tupleOf(Frame const& frame) {
+    return py::make_tuple(frame.xCentre, frame.yCentre, frame.xScale, frame.yScale);
+}
+
+py::tuple tupleOf(SpatialFunction const& function) {
+    return py::make_tuple(function.model, function.order, function.frame);
+}
+
+// A value: equal, hashed and pickled by the arguments that it is made of.
+template <typename Value, typename Class>
+void bindAsValue(Class& bound) {
+    bound.def("__eq__", [](Value const& one, Value const& other) { return one == other; })
+        .def("__hash__", [](Value const& value) { return py::hash(tupleOf(value)); })
+        .def("__reduce__", [](Value const& value) { return py::make_tuple(py::type::of<Value>(), tupleOf(value)); });
+}
+
+}  // namespace
+
 void bindKernels(py::module_& module) {
     py::native_enum<SpatialModel>(module, "SpatialModel", "enum.Enum")
         .value("chebyshev1", SpatialModel::chebyshev1)
         .value("polynomial", SpatialModel::polynomial)
         .finalize();
-    py::class_<Frame>(module, "Frame")
+    py::class_<Frame> frame(module, "Frame");
+    frame
         .def(py::init<double, double, double, double>(), py::arg("xCentre") = 0.0, py::arg("yCentre") = 0.0,
              py::arg("xScale") = 1.0, py::arg("yScale") = 1.0)
         .def_readonly("xCentre", &Frame::xCentre)
         .def_readonly("yCentre", &Frame::yCentre)
         .def_readonly("xScale", &Frame::xScale)
         .def_readonly("yScale", &Frame::yScale);
+    bindAsValue<Frame>(frame);
     module.def(
         "frameOf", [](Index x0, Index y0, Index width, Index height) { return frameOf({x0, y0, width, height}); },
         py::arg("x0"), py::arg("y0"), py::arg("width"), py::arg("height"));
 
-    py::class_<SpatialFunction>(module, "SpatialFunction")
+    py::class_<SpatialFunction> spatialFunction(module, "SpatialFunction");
+    bindAsValue<SpatialFunction>(spatialFunction);
+    spatialFunction
         .def(py::init([](SpatialModel model, int order, Frame const& frame) {
                  if (order < 0) {
                      throw py::value_error("spatial order is " + std::to_string(order) + ", must be >= 0");

@@ -2,7 +2,10 @@
 
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <optional>
+#include <tuple>
+#include <vector>
 
 #include "arrays.h"
 #include "module.h"
@@ -79,8 +82,54 @@ py::array_t<Value> listArray(std::vector<Value> const& values) {
     return py::array_t<Value>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
+template <typename Value>
+using PixelList = Eigen::Array<Value, Eigen::Dynamic, 1>;
+
+template <typename Value>
+py::array_t<Value> pixelArray(PixelList<Value> const& pixels) {
+    return py::array_t<Value>(pixels.size(), pixels.data());
+}
+
+template <typename Value>
+PixelList<Value> pixelsOf(py::handle const& array) {
+    auto const values = py::cast<py::array_t<Value>>(array);
+    return Eigen::Map<PixelList<Value> const>(values.data(), values.size());
+}
+
+// For pickles.
+py::tuple stateOf(BlankSky const& sky) {
+    return py::make_tuple(sky.tops, sky.lefts, py::make_tuple(sky.height, sky.width, sky.cellSide),
+                          pixelArray(sky.image), pixelArray(sky.values), pixelArray(sky.variances),
+                          pixelArray(sky.pulls), pixelArray(sky.isBlank), sky.nPixels, sky.freedom);
+}
+
+BlankSky skyOfState(py::tuple const& state) {
+    BlankSky sky;
+    sky.tops = py::cast<std::vector<Index>>(state[0]);
+    sky.lefts = py::cast<std::vector<Index>>(state[1]);
+    std::tie(sky.height, sky.width, sky.cellSide) = py::cast<std::tuple<Index, Index, Index>>(state[2]);
+    sky.image = pixelsOf<float>(state[3]);
+    sky.values = pixelsOf<float>(state[4]);
+    sky.variances = pixelsOf<float>(state[5]);
+    sky.pulls = pixelsOf<float>(state[6]);
+    sky.isBlank = pixelsOf<std::uint8_t>(state[7]);
+    sky.nPixels = py::cast<Index>(state[8]);
+    sky.freedom = py::cast<double>(state[9]);
+    return sky;
+}
+
+bool isSame(BlankSky const& one, BlankSky const& other) {
+    return one.tops == other.tops && one.lefts == other.lefts && one.height == other.height &&
+           one.width == other.width && one.cellSide == other.cellSide && one.image.size() == other.image.size() &&
+           (one.image == other.image).all() && (one.values == other.values).all() &&
+           (one.variances == other.variances).all() && (one.pulls == other.pulls).all() &&
+           (one.isBlank == other.isBlank).all();
+}
+
 void bindBlankSky(py::module_& module) {
     py::class_<BlankSky>(module, "BlankSky")
+        .def(py::pickle(&stateOf, &skyOfState))
+        .def("__eq__", &isSame, py::call_guard<py::gil_scoped_release>())
         .def_property_readonly("values", [](BlankSky const& sky) { return planeOf<float>(sky.values, sky); })
         .def_property_readonly("pulls", [](BlankSky const& sky) { return planeOf<float>(sky.pulls, sky); })
         .def_property_readonly("variances", [](BlankSky const& sky) { return planeOf<float>(sky.variances, sky); })

@@ -660,6 +660,7 @@ def medianAndSigma(values: npt.NDArray[Any], good: npt.NDArray[np.bool_] | None 
 def rowMedians(values: npt.NDArray[Any], good: npt.NDArray[np.bool_] | None = None) -> FloatArray: ...
 
 class BlankSky:
+    __hash__ = None  # type: ignore[assignment]
     @property
     def shape(self) -> tuple[int, int, int]: ...
     @property

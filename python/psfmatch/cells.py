@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from psfmatch.config import KernelOptions
+from psfmatch.equality import ByValue
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
 
@@ -214,7 +215,7 @@ class SpatialCell:
         return active if nMax <= 0 else active[:nMax]
 
 
-class SpatialCellSet:
+class SpatialCellSet(ByValue):
     """A grid of cells over `bbox`, row by row; the last column and row are cut at its edge.
 
     Parameters

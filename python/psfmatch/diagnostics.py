@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.cells import CandidateStatus, SpatialCellSet
+from psfmatch.equality import ByValue
 from psfmatch.exposure import MaskedImage, stampTuple
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.sourceTable import SourceTable
@@ -20,8 +21,8 @@ from psfmatch.sourceTable import SourceTable
 __all__ = ["DifferenceNoise", "PassSummary", "candidateTable", "differenceNoise", "reportSolution"]
 
 
-@dataclass(frozen=True)
-class PassSummary:
+@dataclass(frozen=True, eq=False)
+class PassSummary(ByValue):
     """One pass of the solve loop: how many candidates each step rejected, and how many the spatial fit used.
 
     conditionNumber : of the spatial system; NaN when the pass ended before it was solved.
@@ -38,8 +39,8 @@ class PassSummary:
     conditionNumber: float = math.nan
 
 
-@dataclass(frozen=True)
-class DifferenceNoise:
+@dataclass(frozen=True, eq=False)
+class DifferenceNoise(ByValue):
     """Difference / sqrt(variance) over blank pixels: robust standard deviation and median, ideally 1 and 0."""
 
     robustStdev: float

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from astropy.table import Table
 
 from psfmatch.differencing import subtract
+from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, toExposure
 from psfmatch.photometry import PsfField, forcedPhotometry, psfFromStars, shiftedImages
@@ -38,8 +39,8 @@ TRIES = 30
 """Places drawn for each source that is wanted."""
 
 
-@dataclass(frozen=True)
-class Efficiency:
+@dataclass(frozen=True, eq=False)
+class Efficiency(ByValue):
     """What was injected and what came back.
 
     sources : Table, one row per injected source: x, y (parent pixels), flux, signalToNoise (flux over the error that

@@ -14,6 +14,7 @@ from psfmatch.basis import makeRegularizationMatrix
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
 from psfmatch.config import KernelOptions, StarMatchOptions
 from psfmatch.diagnostics import PassSummary, reportSolution
+from psfmatch.equality import ByValue
 from psfmatch.errors import (
     InputImagesError,
     InsufficientKernelSourcesError,
@@ -49,8 +50,8 @@ MIN_SUM_SIGNIFICANCE = 5.0
 """The mean kernel sum must be this many times its error above zero."""
 
 
-@dataclass(frozen=True)
-class KernelFit:
+@dataclass(frozen=True, eq=False)
+class KernelFit(ByValue):
     """Result of the solve loop.
 
     kernel, background : the spatial model, passes : one summary per pass, conditionNumber : of the spatial system,

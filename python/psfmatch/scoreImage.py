@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.differencing import frontDoorConfig
+from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
@@ -45,8 +46,8 @@ MIN_POWER = 1e-10
 """|P|^2 below this is rounding: the filter lets nothing through there."""
 
 
-@dataclass(frozen=True)
-class Score:
+@dataclass(frozen=True, eq=False)
+class Score(ByValue):
     """A score image and what it was made with.
 
     score : Exposure with variance and mask, the science image's PSF attached, EDGE on the outer border;

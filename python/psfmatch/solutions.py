@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.equality import ByValue
+
 __all__ = ["KernelSolution", "ResidualSummary", "SolutionSlot", "kernelVariance"]
 
 FloatArray = npt.NDArray[np.float64]
@@ -31,8 +33,8 @@ class ResidualSummary:
     count: int
 
 
-@dataclass(frozen=True)
-class KernelSolution:
+@dataclass(frozen=True, eq=False)
+class KernelSolution(ByValue):
     """The kernel fitted to one candidate.
 
     basis : (n, h, w), coefficients : (n,), background : image units, kernelSum : flux ratio,

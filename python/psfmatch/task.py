@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 from psfmatch.config import Options
+from psfmatch.equality import ByValue
 from psfmatch.later import laterClass
 from psfmatch.tracing import TraceLog, getLogger, writingFor
 
@@ -30,7 +31,7 @@ Result = TypeVar("Result")
 AnyTask = TypeVar("AnyTask", bound="Task")
 
 
-class Struct(types.SimpleNamespace):
+class Struct(ByValue, types.SimpleNamespace):
     """What a method of a task returns: named values.
 
     Examples
@@ -196,6 +197,16 @@ class Task:
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process gets a task of its own, without the parent: weak references cannot travel.
         return _remake, (type(self), self.config, self._name)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another process would get the same task, whoever its parent is."""
+        if type(self) is not type(other):
+            return NotImplemented
+        (_, ours, *own), (_, theirs, *others) = self.__reduce__()[1], other.__reduce__()[1]
+        return self is other or (own == others and bool(ours.compare(theirs)))
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._name))
 
     def getName(self) -> str:
         """Return the name of the task."""

@@ -40,6 +40,8 @@ struct SpatialFunction {
     [[nodiscard]] Eigen::VectorXd yValues(double y) const;  // (order + 1)
     [[nodiscard]] static int xDegree(int term);
     [[nodiscard]] static int yDegree(int term);
+
+    bool operator==(SpatialFunction const&) const = default;
 };
 
 // The same polynomials with their coefficients (n, size()) for another frame, e.g. raw pixel coordinates.

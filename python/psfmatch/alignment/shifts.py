@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.alignment.offsets import excessVariance
+from psfmatch.equality import ByValue
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.sourceTable import AnyTable, SourceTable, columnsOf, lazily, tableField
 
@@ -41,7 +42,7 @@ MEDIAN_OF_SQUARES = 0.4549
 
 @tableField("stars")
 @dataclass(frozen=True, eq=False)
-class ShiftField:
+class ShiftField(ByValue):
     """Shifts of stars that are left in a difference.
 
     stars : one row per star measured: x, y (parent pixels), dx, dy, dxErr, dyErr (pixels), scale, scaleErr (share of

@@ -15,6 +15,7 @@ from numpy.polynomial import chebyshev
 
 from psfmatch import _core
 from psfmatch.decorrelation.correction import fitField, fitPositions
+from psfmatch.equality import ByValue
 from psfmatch.exposure import Box, Mask, MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel
 
@@ -31,7 +32,7 @@ PLAIN = EdgeHandling(copyEdge=True, badPlanes=(), maskedKernelFraction=0.0)
 
 
 @dataclass(frozen=True, eq=False)
-class SpreadVariance:
+class SpreadVariance(ByValue):
     """``v_c (*) q^2``: the plane itself, or v_c and the factors (of the core) that make it of v_c (*) k^2."""
 
     plane: Image

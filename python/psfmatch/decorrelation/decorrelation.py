@@ -23,6 +23,7 @@ from psfmatch._core import BlankSky, CellGrid
 from psfmatch.decorrelation.correctedPixels import SpreadVariance, applyCorrection, exactSpread, factorsOfSpread
 from psfmatch.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.decorrelation.correction import makeCorrection
+from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel
@@ -43,7 +44,7 @@ MAX_MEANINGFUL_RATIO = 1e8
 
 
 @dataclass(frozen=True, eq=False)
-class Decorrelation:
+class Decorrelation(ByValue):
     """A difference whose noise is white.
 
     kernel : the correction, a kernel of sum 1; psf : effective PSF of the corrected difference, None unless one was
@@ -213,7 +214,7 @@ def decorrelate(
 
 
 @dataclass(frozen=True, eq=False)
-class Correction:
+class Correction(ByValue):
     """What makes the noise of a difference white, made without a pixel of it.
 
     kernel : of sum 1, one pixel where no variance is known; spread : makes the variance that the convolved image lends;

@@ -18,6 +18,7 @@ from psfmatch.decorrelation import Decorrelation
 from psfmatch.diagnostics import DifferenceNoise
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.provenance import provenanceCards
+from psfmatch.equality import ByValue
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
@@ -43,8 +44,8 @@ log = logging.getLogger("psfmatch.differencing")
 
 
 @tableField("candidates")
-@dataclass(frozen=True)
-class SubtractionResult:
+@dataclass(frozen=True, eq=False)
+class SubtractionResult(ByValue):
     """A difference image and what it was made from.
 
     difference : science - matched - background, on the science image's flux scale; its variance plane is that of

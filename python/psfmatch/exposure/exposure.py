@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from psfmatch.equality import ByValue
 from psfmatch.io import (
     Coordinates,
     ImagePlanes,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Exposure"]
 
 
-class Exposure:
+class Exposure(ByValue):
     """Masked image, coordinates, PSF and metadata.
 
     Parameters

@@ -14,6 +14,7 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.strips import mapStrips
 
@@ -26,7 +27,7 @@ Function = Callable[[NDArray[np.float64], NDArray[np.float64]], ArrayLike]
 StampTuple = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], int]
 
 
-class MaskedImage:
+class MaskedImage(ByValue):
     """Image, mask and variance on the same pixels.
 
     Parameters

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core, io
+from psfmatch.equality import ByValue
 from psfmatch.exposure import Box, Mask, MaskedImage
 from psfmatch.kernels.spatialFunction import (
     RAW_PIXELS,
@@ -49,7 +50,7 @@ class EdgeHandling:
     maskedKernelFraction: float = 0.01
 
 
-class LinearCombinationKernel:
+class LinearCombinationKernel(ByValue):
     """A kernel that is a sum of basis images whose coefficients are functions of position.
 
     Parameters

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.equality import ByValue
 from psfmatch.exposure import Box
 
 __all__ = ["RAW_PIXELS", "Chebyshev2D", "Polynomial2D", "SpatialFunction2D", "frameOf", "makeSpatialFunction"]
@@ -42,7 +43,7 @@ def orderOf(nParameters: int) -> int:
     return order
 
 
-class SpatialFunction2D:
+class SpatialFunction2D(ByValue):
     """A sum of two-dimensional functions of position; `f(x, y)` evaluates it with broadcasting.
 
     Parameters

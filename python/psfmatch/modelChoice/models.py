@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch._core import SpatialModelOptions
+from psfmatch.equality import ByValue
 from psfmatch.modelChoice.family import GaussianFamily
 from psfmatch.regions import RegionState, usualModel
 
@@ -36,8 +37,8 @@ FloatArray = npt.NDArray[np.float64]
 Label = Callable[[SpatialModelOptions], str]
 
 
-@dataclass(frozen=True)
-class Choice:
+@dataclass(frozen=True, eq=False)
+class Choice(ByValue):
     """One choice: of what, which, its figure, the rejected alternative and its figure, and the sentence."""
 
     name: str

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch._core import BlankSky
+from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage, stampTuple
 from psfmatch.kernels import SpatialFunction2D, makeSpatialFunction
@@ -128,7 +129,7 @@ def multiplyVariance(maskedImage: MaskedImage, factor: float, threads: int | Non
 
 
 @dataclass(frozen=True, eq=False)
-class Whiteness:
+class Whiteness(ByValue):
     """Correlation of neighbouring pixels, and the scatter against the variance plane.
 
     lag1, lag2 : mean correlation over both axes and both diagonals, at one and two pixels; lagError : expected error of

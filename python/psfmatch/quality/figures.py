@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from psfmatch.equality import ByValue
+
 __all__ = ["GRADES", "HEADINGS", "RULES", "Quality", "Rule", "checkGates", "gradeFigures", "requireGates"]
 
 GRADES = "ABCDF"
@@ -30,8 +32,8 @@ def _figure(heading: str | None, more: str = "", default: Any = None) -> Any:
     return dataclasses.field(metadata={"heading": heading, "more": more}, **factory)
 
 
-@dataclass(frozen=True)
-class Quality:
+@dataclass(frozen=True, eq=False)
+class Quality(ByValue):
     """How good a difference image is. A figure that is not known is None.
 
     grade : A to F; reasons : what keeps it from A in words, the worst first, each with its number and the limit.

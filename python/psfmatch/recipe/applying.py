@@ -14,6 +14,7 @@ from os import PathLike
 from typing import Any
 
 from psfmatch.decorrelation import decorrelate
+from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage, toExposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction
@@ -28,8 +29,8 @@ __all__ = ["AppliedKernel", "applyKernel"]
 log = logging.getLogger("psfmatch.applying")
 
 
-@dataclass(frozen=True)
-class AppliedKernel:
+@dataclass(frozen=True, eq=False)
+class AppliedKernel(ByValue):
     """A difference image that an existing kernel made.
 
     difference, matched, template : as in `SubtractionResult`; stored : kernel, background and recipe that were used.

@@ -17,6 +17,7 @@ import numpy as np
 
 from psfmatch import _core, io
 from psfmatch.config import KernelOptions
+from psfmatch.equality import ByValue
 from psfmatch.errors import ExposureReadError
 from psfmatch.exposure import Box
 from psfmatch.kernels import (
@@ -202,8 +203,8 @@ class SubtractionRecipe:
             raise ValueError(f"the recipe is damaged: {error!r}") from error
 
 
-@dataclass(frozen=True)
-class StoredKernel:
+@dataclass(frozen=True, eq=False)
+class StoredKernel(ByValue):
     """A matching kernel with its background and recipe; each of the latter may be missing (None)."""
 
     kernel: LinearCombinationKernel

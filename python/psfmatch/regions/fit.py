@@ -18,6 +18,7 @@ from psfmatch import _core
 from psfmatch.basis import gaussianBasis
 from psfmatch.cells import KernelCandidate
 from psfmatch.config import KernelOptions
+from psfmatch.equality import ByValue
 from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.spatialFunction import makeSpatialFunction
@@ -43,7 +44,7 @@ NOT_SEEN = "the image to convolve does not show the light of the other. Check th
 
 
 @dataclass(frozen=True, eq=False)
-class RegionFit:
+class RegionFit(ByValue):
     """What `fitRegions` found.
 
     kernel, background : the spatial model; conditionNumber, kernelSumError : of its solution; rejectedFraction : of

@@ -1,0 +1,186 @@
+"""What has travelled to another process, or was copied, is what it was: results, kernels, cells and tasks."""
+
+import copy
+import pickle
+import types
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from psfmatch import (
+    Exposure,
+    GaussianPsf,
+    ImagePsfMatchTask,
+    MaskedImage,
+    ModelPsfMatchTask,
+    Struct,
+    SubtractionRecipe,
+    applyKernel,
+    subtract,
+)
+from psfmatch.equality import sameValue
+from psfmatch.noise.blankSky import findBlankSky
+from psfmatch.recipe import StoredKernel
+from psfmatch.testing import simulatePair
+
+WAYS = pytest.mark.parametrize("travelled", [lambda thing: pickle.loads(pickle.dumps(thing)), copy.deepcopy])
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return simulatePair(seed=3, size=256)
+
+
+@pytest.fixture(scope="module")
+def things(pair):
+    """What the public functions and tasks return, by name; made once."""
+    result = subtract(pair.template, pair.science, threads=1)
+    task = ImagePsfMatchTask(threads=1)
+    matched = task.matchExposures(pair.template, pair.science)
+    modelTask = ModelPsfMatchTask(threads=1)
+    exposure = Exposure(MaskedImage(np.ones((120, 120)), variance=np.ones((120, 120))), psf=GaussianPsf(1.5))
+    model = modelTask.run(exposure, GaussianPsf(2.0))
+    recipe = SubtractionRecipe(convolved="template", divisor=1.0, shape=pair.science.shape, xy0=(0, 0))
+    stored = StoredKernel(result.kernel, result.background, recipe)
+    return {
+        "result": result,
+        "kernel": result.kernel,
+        "background": result.background,
+        "quality": result.quality,
+        "decorrelation": result.decorrelation,
+        "matchExposures": matched,
+        "subtractExposures": task.subtractExposures(pair.template, pair.science),
+        "cells of regions": subtractCells(pair),
+        "kernelFit": matched.kernelFit,
+        "cells": matched.kernelCellSet,
+        "candidate": next(iter(matched.kernelCellSet)).kernelSolution,
+        "blankSky": findBlankSky(pair.science.maskedImage),
+        "task": task,
+        "modelTask": modelTask,
+        "model": model,
+        "stored": stored,
+        "applied": applyKernel(stored, pair.template, pair.science),
+    }
+
+
+def subtractCells(pair):
+    """Return the cells of a fit to regions, in which a state of the core has been."""
+    config = ImagePsfMatchTask.ConfigClass()
+    config.kernel.active.fitMethod = "regions"
+    return ImagePsfMatchTask(config=config, threads=1).matchExposures(pair.template, pair.science).kernelCellSet
+
+
+NAMES = (
+    "result",
+    "kernel",
+    "background",
+    "quality",
+    "decorrelation",
+    "matchExposures",
+    "subtractExposures",
+    "kernelFit",
+    "cells",
+    "cells of regions",
+    "candidate",
+    "blankSky",
+    "task",
+    "modelTask",
+    "model",
+    "stored",
+    "applied",
+)
+
+
+@WAYS
+@pytest.mark.parametrize("name", NAMES)
+def test_arrivesAsItWas(things, name, travelled):
+    thing = things[name]
+    arrived = travelled(thing)
+    assert arrived is not thing
+    assert type(arrived) is type(thing)
+    assert arrived == thing
+
+
+def test_whatDiffersIsNotEqual(things, pair):
+    result = things["result"]
+    assert result != subtract(pair.science, pair.template, threads=1)
+    assert result != replace(result, varianceFactor=2.0)
+    other = copy.deepcopy(result)
+    assert other == result
+    other.difference.image[5, 7] += 1e-3
+    assert other != result
+    other.difference.image[5, 7] = np.nan
+    assert other != result
+    again = copy.deepcopy(other)
+    assert again == other
+    again.difference.mask[3, 3] ^= 1
+    assert again != other
+    assert things["kernel"] != things["background"]
+    assert things["task"] != things["modelTask"]
+    assert things["task"] != ImagePsfMatchTask(threads=2)
+    config = ImagePsfMatchTask.ConfigClass()
+    config.kernel.active.spatialKernelOrder = 1
+    assert things["task"] != ImagePsfMatchTask(config=config, threads=1)
+    cells = copy.deepcopy(things["cells"])
+    next(iter(cells)).reject("for a test")
+    assert cells != things["cells"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "isSame"),
+    [
+        (float("nan"), float("nan"), True),
+        (1.0, 1, False),
+        (np.array([1.0, np.nan]), np.array([1.0, np.nan]), True),
+        (np.array([1.0]), np.array([1.0], dtype=np.float32), False),
+        (np.zeros(2), np.zeros((2, 1)), False),
+        (np.array([1, "a"], dtype=object), np.array([1, "a"], dtype=object), True),
+        (np.array([(1, 2.0)], dtype="i4,f8"), np.array([(1, np.nan)], dtype="i4,f8"), False),
+        ({"a": [1, (np.ones(2),)]}, {"a": [1, (np.ones(2),)]}, True),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+        ({"a": 1}, {"b": 1}, False),
+        (Table({"x": [1.0, np.nan]}, meta={"A": 1}), Table({"x": [1.0, np.nan]}, meta={"A": 1}), True),
+        (Table({"x": [1.0]}, meta={"A": 1}), Table({"x": [1.0]}, meta={"A": 2}), False),
+        (types.SimpleNamespace(a=np.ones(2)), types.SimpleNamespace(a=np.ones(2)), True),
+        (Struct(a=np.ones(2)), Struct(a=np.zeros(2)), False),
+        (test_arrivesAsItWas, test_whatDiffersIsNotEqual, False),
+    ],
+)
+def test_sameValue(one, other, isSame):
+    assert sameValue(one, other) is isSame
+
+
+def test_circlesEnd():
+    def circle(value):
+        inner = Struct(value=value)
+        inner.outer = [inner]
+        return inner
+
+    assert circle(1) == circle(1)
+    assert circle(1) != circle(2)
+
+
+def convolveThere(kernel, image):
+    return kernel.convolve(image, threads=1)
+
+
+def applyThere(result, template, science):
+    stored = StoredKernel(result.kernel, result.background)
+    return result, applyKernel(stored, template, science, threads=1)
+
+
+def test_anotherProcess(things, pair):
+    """A process of its own, not a fork: nothing but the pickle gets there."""
+    result = things["result"]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        matched = pool.submit(convolveThere, result.kernel, pair.template.maskedImage).result()
+        back, applied = pool.submit(applyThere, result, pair.template, pair.science).result()
+    assert matched == convolveThere(result.kernel, pair.template.maskedImage)
+    assert back == result
+    assert back.explain() == result.explain()
+    assert applied == applyThere(result, pair.template, pair.science)[1]
+    assert back.config.compare(result.config)
