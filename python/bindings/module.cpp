@@ -2,6 +2,7 @@
 #include "module.h"
 
 #include <chrono>
+#include <exception>
 
 #include "psfmatch/exceptions.h"
 
@@ -24,6 +25,27 @@ Execution interruptible(int nThreads) {
             }};
 }
 
+namespace {
+
+// The core's own errors become those that the package documents.
+void translate(std::exception_ptr error) {
+    auto const raise = [](char const* name, std::exception const& what) {
+        py::object const type = py::module_::import("psfmatch.errors").attr(name);
+        PyErr_SetString(type.ptr(), what.what());
+    };
+    try {
+        if (error) {
+            std::rethrow_exception(error);
+        }
+    } catch (SolutionError const& what) {
+        raise("KernelSolutionError", what);
+    } catch (NumericalError const& what) {
+        raise("NumericalError", what);
+    }
+}
+
+}  // namespace
+
 }  // namespace psfmatch::python
 
 // Nothing here or in the core changes what several threads could see: objects are filled when they are made, and calls
@@ -32,9 +54,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     using namespace psfmatch::python;
     module.doc() = "Compiled core of psfmatch; see the modules that import it for meaning and units.";
     module.attr("__version__") = PSFMATCH_VERSION;
-    auto const numericalError =
-        py::register_exception<psfmatch::NumericalError>(module, "NumericalError", PyExc_RuntimeError);
-    py::register_exception<psfmatch::SolutionError>(module, "SolutionError", numericalError);
+    py::register_exception_translator(&translate);
     bindStatistics(module);
     bindKernels(module);
     bindFits(module);

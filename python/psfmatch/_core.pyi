@@ -10,9 +10,6 @@ StampTuple = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray
 
 __version__: str
 
-class NumericalError(RuntimeError): ...
-class SolutionError(NumericalError): ...
-
 class ClippedStatistics:
     @property
     def mean(self) -> float: ...

@@ -16,6 +16,7 @@ __all__ = [
     "InsufficientKernelSourcesError",
     "KernelSolutionError",
     "NoKernelCandidatesError",
+    "NumericalError",
     "PsfMatchError",
     "PsfMatchWarning",
 ]
@@ -63,7 +64,11 @@ class InsufficientKernelSourcesError(PsfMatchError):
     """Some stars were found, but fewer than the kernel solution requires."""
 
 
-class KernelSolutionError(PsfMatchError):
+class NumericalError(PsfMatchError):
+    """The numbers allow no finite answer: no value to take a median of, a kernel of sum 0 to divide by."""
+
+
+class KernelSolutionError(NumericalError):
     """The equations for the kernel have no usable solution."""
 
 

@@ -31,6 +31,7 @@ from psfmatch.sourceTable import SourceTable
 from psfmatch.task import Task
 from psfmatch.threads import resolveThreads
 from psfmatch.visitors import (
+    NO_LIGHT,
     AssessSpatialKernelVisitor,
     BuildSingleKernelVisitor,
     BuildSpatialKernelVisitor,
@@ -294,6 +295,12 @@ class PsfMatchTask(Task):
             "nBad": cellSet.countByStatus()[CandidateStatus.BAD],
             "rejected": reasons,
         }
+        if nLeft == 0 and reasons.keys() == {NO_LIGHT}:
+            raise KernelSolutionError(
+                f"no kernel could be fitted to any of {len(cellSet)} candidates: {told}. The image to convolve does "
+                "not show the stars of the other. Check that both show the same sky, registered.",
+                **counts,
+            )
         if nLeft == 0:
             raise NoKernelCandidatesError(
                 f"No kernel candidate is left of {len(cellSet)}; rejected: {told}. {advice}", **counts

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psfmatch._core import NumericalError
 from psfmatch.basis import GaussianSet, chooseGaussians, makeKernelBasisList, renormalizeBasis
 from psfmatch.config import PsfMatchConfigAL
+from psfmatch.errors import NumericalError
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import _core
+from psfmatch.errors import KernelSolutionError
 
 side = 5
 stampSide = 21
@@ -207,7 +208,7 @@ def test_spatialFitFromStampsErrors(basis, stamps):
         spatialFit(stamps, basis, fitControl(), strengths=[1.0] * 20)
     with pytest.raises(ValueError, match="goes with candidates fitted with a background"):
         spatialFit(stamps, basis, fitControl(fitBackground=False))
-    with pytest.raises(_core.SolutionError, match="no candidate"):
+    with pytest.raises(KernelSolutionError, match="no candidate"):
         spatialFit([], basis, fitControl())
 
 

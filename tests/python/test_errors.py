@@ -2,16 +2,20 @@
 
 import copy
 import pickle
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from psfmatch import _core
 from psfmatch.errors import (
     ExposureReadError,
     InputImagesError,
     InsufficientKernelSourcesError,
     KernelSolutionError,
     NoKernelCandidatesError,
+    NumericalError,
     PsfMatchError,
     PsfMatchWarning,
 )
@@ -22,6 +26,7 @@ dataErrors = [
     InsufficientKernelSourcesError,
     KernelSolutionError,
     NoKernelCandidatesError,
+    NumericalError,
 ]
 
 
@@ -79,3 +84,42 @@ def test_errorsSurviveTheTransportOfClusters():
     copied.__dict__.update(error.__dict__)
     copied.args = error.args
     assert (str(copied), copied.path, copied.counts) == ("no image", "field.fits", {"nSources": 1})
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def emptySystem():
+    """Solve for a kernel from two stars whose equations hold nothing but zeros."""
+    functions = _core.SpatialFunction(_core.SpatialModel.polynomial, 0, _core.Frame())
+    equations = [np.zeros((2, 2))] * 2, [np.zeros(2)] * 2, [1.0, 2.0], [1.0, 2.0]
+    _core.solveSpatialKernel(
+        *equations, 2, functions, None, constantFirstTerm=True, conditionNumberType=_core.ConditionNumberType.eigenvalue
+    )
+
+
+def test_theCoreHasNoErrorsOfItsOwn():
+    """Whatever it throws, wherever it is called from, is a slip of the caller or one of the package's errors."""
+    assert not [name for name, value in vars(_core).items() if isinstance(value, type) and issubclass(value, Exception)]
+    sources = [
+        path for folder in ("cpp/src", "cpp/include", "python/bindings") for path in (ROOT / folder).rglob("*.*")
+    ]
+    thrown = {what for path in sources for what in re.findall(r"\bthrow ([A-Za-z_:]+)", path.read_text())}
+    slips = {"std::invalid_argument", "py::value_error", "py::type_error", "py::error_already_set"}
+    assert thrown == slips | {"NumericalError", "SolutionError"}
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: _core.clippedStatistics([]), NumericalError),
+        (lambda: _core.principalComponents(np.full((3, 5, 5), np.nan)), NumericalError),
+        (lambda: emptySystem(), KernelSolutionError),
+        (lambda: _core.clippedStatistics("no numbers"), (TypeError, ValueError)),
+        (lambda: _core.SpatialFunction(_core.SpatialModel.polynomial, -1, _core.Frame()), ValueError),
+    ],
+)
+def test_errorsOfTheCoreAreThoseOfThePackage(call, error):
+    with pytest.raises(error) as caught:
+        call()
+    assert "_core" not in type(caught.value).__module__

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lsst.pex.config import FieldValidationError
 from numpy.polynomial import chebyshev, polynomial
 
-from psfmatch._core import InstructionSet, NumericalError, isSupported
+from psfmatch._core import InstructionSet, isSupported
 from psfmatch.config import PsfMatchConfigAL
-from psfmatch.errors import ExposureReadError
+from psfmatch.errors import ExposureReadError, NumericalError
 from psfmatch.exposure import Box, Mask, MaskedImage
 from psfmatch.kernels import (
     Chebyshev2D,

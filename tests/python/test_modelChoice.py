@@ -7,6 +7,7 @@ import pytest
 from astropy.table import Table
 
 from psfmatch import Box, MaskedImage, _core
+from psfmatch.errors import KernelSolutionError
 from psfmatch.modelChoice.family import DEGREES, EQUAL_DEGREES, WIDEST_SIGMA, familyOf, kernelNorm
 from psfmatch.modelChoice.models import ModelSearch, trimmedDifference
 from psfmatch.stars import MIN_SNR, SPREAD_CELL, chooseRegionSources
@@ -101,7 +102,7 @@ class FakeSystem:
         self.nCalls += 1
         figures = self.figures[model.kernelOrder]
         if figures is None:
-            raise _core.SolutionError("no solution")
+            raise KernelSolutionError("no solution")
         return None, None, figures
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from psfmatch import _core
+from psfmatch.errors import KernelSolutionError
 
 N_REGIONS, N_IMAGES, N_FOLDS = 40, 5, 4
 MODEL = _core.SpatialModelOptions((0, 1, 2, 3, 4), 1, 2, 0.0, 0.0)
@@ -77,7 +78,7 @@ def test_heldOut():
 
 def test_refusals():
     broken, _ = makeSystem(broken=True)
-    with pytest.raises(_core.SolutionError, match=r"19 unknowns .* from 40 stamps.*hold NaN"):
+    with pytest.raises(KernelSolutionError, match=r"19 unknowns .* from 40 stamps.*hold NaN"):
         broken.solve(MODEL)
     system, _ = makeSystem()
     with pytest.raises(ValueError, match="the system those from 0 to 3"):

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from psfmatch import _core
 from psfmatch.config import KernelOptions
-from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
+from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError, NumericalError
 from psfmatch.modelChoice.family import Fwhms, GaussianFamily
 from psfmatch.modelChoice.models import Choice, trimmedDifference
 from psfmatch.regions import RegionCells, RegionState, usualModel
@@ -122,7 +121,7 @@ def _compare(stars: RegionState, tiles: RegionState, images: tuple[int, ...]) ->
             solution = tileSystem.solve(models[1], without=near.any(axis=0))
             byTiles[inside] = starSystem.chiSquares(*starSystem.at(solution))[inside]
         total, (gain, error) = float(np.nansum(byStars)), trimmedDifference(byStars, byTiles)
-    except _core.NumericalError:
+    except NumericalError:
         pass  # the stars stay
     return Choice.between(
         "layout", "tiles" if gain > error else "stars", {"stars": total, "tiles": total - gain},

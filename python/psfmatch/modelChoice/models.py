@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import _core
 from psfmatch._core import SpatialModelOptions
 from psfmatch.equality import ByValue
+from psfmatch.errors import NumericalError
 from psfmatch.modelChoice.family import GaussianFamily
 from psfmatch.regions import RegionState, usualModel
 
@@ -121,7 +121,7 @@ class ModelSearch:
         if model not in self._known:
             try:
                 self._known[model] = self.state.heldOut(model)[2]
-            except _core.NumericalError:
+            except NumericalError:
                 self._known[model] = None
         return self._known[model]
 

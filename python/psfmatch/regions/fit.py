@@ -19,7 +19,7 @@ from psfmatch.basis import gaussianBasis
 from psfmatch.cells import KernelCandidate
 from psfmatch.config import KernelOptions
 from psfmatch.equality import ByValue
-from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError
+from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError, NumericalError
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.spatialFunction import makeSpatialFunction
 from psfmatch.regions.layout import RegionCells, RegionState, unsolved
@@ -99,7 +99,7 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     try:
         solution = system.solve(model, withCovariance=True)
         gain = system.lightGain(solution)
-    except _core.NumericalError as error:
+    except NumericalError as error:
         raise unsolved(error) from error
     if not gain > MIN_SIGNIFICANCE**2 + 2.0 * model.nParameters:
         raise KernelSolutionError(

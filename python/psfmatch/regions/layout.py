@@ -10,7 +10,7 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import KernelOptions, RegionOptions
-from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
+from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError, NumericalError
 from psfmatch.exposure import Box, MaskedImage, stampTuple
 from psfmatch.kernels.spatialFunction import coreFunction, frameOf
 
@@ -116,7 +116,7 @@ class RegionState:
         if self._judged is None or self._judged[0] != model:
             try:
                 coefficients, backgrounds, _ = self.heldOut(model)
-            except _core.NumericalError as error:
+            except NumericalError as error:
                 raise unsolved(error) from error
             self._judged = model, self.fit.judge(coefficients, backgrounds, nThreads=self.threads)
         return self._judged[1]

@@ -8,13 +8,14 @@ interpreter. The thresholds are policy and live here; the arithmetic over pixels
 
 from psfmatch.exposure import stampTuple
 from psfmatch.visitors.assessSpatialKernel import AssessSpatialKernelVisitor
-from psfmatch.visitors.buildSingleKernel import BuildSingleKernelVisitor
+from psfmatch.visitors.buildSingleKernel import NO_LIGHT, BuildSingleKernelVisitor
 from psfmatch.visitors.buildSpatialKernel import BuildSpatialKernelVisitor
 from psfmatch.visitors.judging import fitControl, stampPairs
 from psfmatch.visitors.kernelPca import KernelPcaVisitor
 from psfmatch.visitors.kernelSum import KernelSumVisitor
 
 __all__ = [
+    "NO_LIGHT",
     "AssessSpatialKernelVisitor",
     "BuildSingleKernelVisitor",
     "BuildSpatialKernelVisitor",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.cells import KernelCandidate
 from psfmatch.config import KernelOptions
-from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError
+from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError, NumericalError
 from psfmatch.exposure import Box
 from psfmatch.kernels import RAW_PIXELS, LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
 from psfmatch.threads import resolveThreads
@@ -134,7 +134,7 @@ class BuildSpatialKernelVisitor:
         )
         try:
             result = self._solve(kernelFunction, backgroundFunction)
-        except _core.NumericalError as error:
+        except NumericalError as error:
             raise KernelSolutionError(
                 f"the spatial kernel of order {options.spatialKernelOrder} could not be solved from "
                 f"{len(self.candidates)} candidates: {error}. Try a lower spatialKernelOrder or spatialBgOrder.",
