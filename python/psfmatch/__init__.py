@@ -64,6 +64,7 @@ _HOMES = {
         "InsufficientKernelSourcesError",
         "KernelSolutionError",
         "NoKernelCandidatesError",
+        "NumericalError",
         "PsfMatchError",
         "PsfMatchWarning",
     ),
@@ -165,6 +166,7 @@ if TYPE_CHECKING:
         InsufficientKernelSourcesError,
         KernelSolutionError,
         NoKernelCandidatesError,
+        NumericalError,
         PsfMatchError,
         PsfMatchWarning,
     )

@@ -34,6 +34,10 @@ __getattr__ = laterNames(__name__, {"ModelPsfMatchConfig": "psfmatch.taskConfigs
 FloatArray = npt.NDArray[np.float64]
 
 
+PIXELS_PER_FUNCTION = 2
+"""To fit, at least, where images of PSFs must be padded further than the configuration says."""
+
+
 class ModelPsfMatchTask(PsfMatchTask):
     """Gives an exposure the PSF of a model.
 
@@ -76,7 +80,8 @@ class ModelPsfMatchTask(PsfMatchTask):
         ------
         ValueError
             If the exposure has no PSF that can be measured, `kernelSum` is not positive, `padPsfBy` is odd, or the
-            kernel is not smaller than the padded image of the PSF.
+            kernel is not smaller than the image of the PSF, padded as configured. (Where that leaves fewer pixels than
+            functions of the kernel, it is padded further.)
         InputImagesError
             If the exposure is smaller than the kernel.
         KernelSolutionError
@@ -163,14 +168,16 @@ class ModelPsfMatchTask(PsfMatchTask):
             if pad % 2:
                 raise ValueError(f"padPsfBy is {pad}; it must be even, so that the PSF keeps its middle pixel")
             shape = height + pad, width + pad
-        # Pixels on which the whole kernel lies: fewer than unknowns leave the kernel undetermined.
-        nFitted = math.prod(max(0, side - kernelSize + 1) for side in shape)
-        if min(shape) <= kernelSize or nFitted < nBasis:
+        if min(shape) <= kernelSize:
             raise ValueError(
                 f"the kernel of {kernelSize}x{kernelSize} pixels must be smaller than the PSF's image of "
-                f"{shape[1]}x{shape[0]}, which leaves {nFitted} pixels to fit {nBasis} functions to: set doAutoPadPsf, "
-                "or padPsfBy without it, or choose a smaller kernelSize"
+                f"{shape[1]}x{shape[0]}: set doAutoPadPsf, or padPsfBy without it, or choose a smaller kernelSize"
             )
+        # Pixels on which the whole kernel lies: fewer than unknowns leave the kernel undetermined.
+        if math.prod(side - kernelSize + 1 for side in shape) < nBasis:
+            least = kernelSize + math.ceil(math.sqrt(PIXELS_PER_FUNCTION * nBasis))
+            least += 1 - least % 2
+            shape = max(shape[0], least), max(shape[1], least)
         self._log.debug("PSF images of %dx%d pixels padded to %dx%d", width, height, shape[1], shape[0])
         return shape
 
