@@ -1,6 +1,7 @@
+#!/usr/bin/env python3
 """Match or subtract two exposures with a subclass of the documented task, on files or on simulated images.
 
-    python examples/imagePsfMatchTask.py [--debug] [--mode matchExposures|subtractExposures] [-t FILE -s FILE]
+    ./examples/imagePsfMatchTask.py [--debug] [--mode matchExposures|subtractExposures] [-t FILE -s FILE]
 
 With ``--debug`` the views that ``debug.py`` in the working directory or on the path asks for (all of them without
 one) are written to ``psfmatch-debug/``, and after them the matched template and the subtracted image.
@@ -55,14 +56,14 @@ def makeConfig(isFake: bool) -> ImagePsfMatchConfig:
     return config
 
 
-def readExposure(path: str) -> Exposure:
-    """Read a FITS file; FileNotFoundError if there is none, RuntimeError if it cannot be read."""
+def readExposure(path: str, name: str) -> Exposure:
+    """Read an image by its name; FileNotFoundError if there is no such file, RuntimeError if it cannot be read."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"there is no file {path} for the {name}")
     try:
         return Exposure.readFits(path)
     except (PsfMatchError, OSError, ValueError) as error:
-        raise RuntimeError(f"cannot read {path}: {error}") from error
+        raise RuntimeError(f"cannot read the {name}, {path}: {error}") from error
 
 
 def makeFakeExposures() -> tuple[Exposure, Exposure]:
@@ -98,7 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> Struct:
         if isFake:
             template, science = makeFakeExposures()
         else:
-            template, science = readExposure(options.template), readExposure(options.science)
+            template = readExposure(options.template, "template")
+            science = readExposure(options.science, "science image")
         task = MyImagePsfMatchTask(config=makeConfig(isFake))
         result = task.run(template, science, options.mode)
         if options.debug:

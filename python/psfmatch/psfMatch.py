@@ -30,6 +30,7 @@ from psfmatch.solutions import SolutionSlot
 from psfmatch.sourceTable import SourceTable
 from psfmatch.task import Task
 from psfmatch.threads import resolveThreads
+from psfmatch.tracing import writingFor
 from psfmatch.visitors import (
     NO_LIGHT,
     AssessSpatialKernelVisitor,
@@ -138,7 +139,7 @@ class PsfMatchTask(Task):
             If the equations have no solution.
         """
         try:
-            with self.timer("solve"):
+            with self.timer("solve"), writingFor("psfmatch.psfMatch"):  # whatever name the task was given
                 if isinstance(kernelCellSet, RegionCells):
                     fit = self._fitRegions(kernelCellSet, np.asarray(basisList))
                 else:

@@ -31,8 +31,8 @@ VERBOSE, TRACE = 15, 5
 OWN_ROOT = "psfmatch"
 REFERENCE_ROOT = "lsst.ip.diffim"
 
-_taskName: ContextVar[str | None] = ContextVar("psfmatchTaskName", default=None)
-"""Name of the logger of the task that runs, in this thread."""
+_taskNames: ContextVar[tuple[str, ...]] = ContextVar("psfmatchTaskNames", default=())
+"""Names that lines answer to besides that of their own logger, in this thread: of the tasks that run."""
 
 
 class TraceLog(Adapter):
@@ -68,7 +68,7 @@ class TraceLog(Adapter):
         if level >= logging.INFO:
             return None
         number = 2 if level >= VERBOSE else 4 if level >= logging.DEBUG else 5
-        for name in dict.fromkeys((self.logger.name, _taskName.get() or self.logger.name)):
+        for name in dict.fromkeys((self.logger.name, *_taskNames.get())):
             for tracer in _tracersOf(name, number):
                 if tracer.isEnabledFor(logging.DEBUG):
                     return tracer
@@ -82,12 +82,13 @@ def getLogger(name: str) -> TraceLog:
 
 @contextmanager
 def writingFor(name: str) -> Iterator[None]:
-    """Let lines of other loggers answer to a task's name, too, in this block and thread."""
-    token = _taskName.set(name)
+    """Let lines of other loggers answer to a task's name, too, in this block and thread, and to those around it."""
+    names = _taskNames.get()
+    token = _taskNames.set(names if name in names else (*names, name))
     try:
         yield
     finally:
-        _taskName.reset(token)
+        _taskNames.reset(token)
 
 
 @functools.cache

@@ -138,9 +138,21 @@ def test_errorsOfTables():
 
 
 def test_errorsOfArrays():
-    for wrong in (np.zeros(4), np.zeros((2, 3)), np.zeros((2, 2, 2)), [1.0, 2.0]):
+    for wrong in (np.zeros((2, 3)), np.zeros((2, 2, 2))):
         with pytest.raises(ValueError, match=r"candidateList has shape .*; an array of positions must be \(N, 2\)"):
             toSourceTable(wrong, makeExposure())
+    for numbers in (np.zeros(4), [1.0, 2.0], [1, 2]):
+        with pytest.raises(TypeError, match=r"a list of numbers, where each source needs two, as in \[\(x, y\), ...\]"):
+            toSourceTable(numbers, makeExposure())
+
+
+def test_images():
+    """Stamps stand for what lies in their middle."""
+    stamps = [MaskedImage(np.zeros((7, 5)), xy0=(10, 20)), MaskedImage(np.zeros((6, 8)), xy0=(-3, 4))]
+    for given in (stamps, [Exposure(stamp) for stamp in stamps], [stamp.getBBox() for stamp in stamps]):
+        table = toSourceTable(given, makeExposure())
+        assert table["x"].tolist() == [12.0, 0.5]
+        assert table["y"].tolist() == [23.0, 6.5]
 
 
 @pytest.mark.parametrize("given", ["stars.csv", 7, {"x": [1], "y": [2]}, {1, 2}, object(), ["a", "b"], [object()]])

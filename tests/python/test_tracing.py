@@ -136,6 +136,29 @@ def test_traceOfASubtraction(caplog, name):
         assert any(line.startswith(start) for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("name", "starts"),
+    [
+        ("lsst.ip.diffim.psfMatch", ("Pass 0: rejected", "Candidate ", "Rejecting candidate", "Kernel sum")),
+        ("lsst.ip.diffim.BuildSingleKernelVisitor", ("Candidate ",)),
+        ("lsst.ip.diffim.KernelSumVisitor", ("Kernel sum",)),
+        ("lsst.ip.diffim.BuildSpatialKernelVisitor", ("Spatial solution",)),
+        ("lsst.ip.diffim.AssessSpatialKernelVisitor", ("Rejecting candidate",)),
+        ("lsst.ip.diffim.KernelPcaVisitor", ("Principal components",)),
+    ],
+)
+def test_namesOfTheDocumentation(caplog, name, starts):
+    """Whatever a task is called, its steps answer to the names that the reference gives them."""
+    pair = simulatePair(seed=4, size=224, brightStars=300, faintStars=100, transients=0)
+    config = ImagePsfMatchTask.ConfigClass()
+    config.kernel.active.update(spatialKernelOrder=0, fitForBackground=True, usePcaForSpatialKernel="Pca" in name)
+    with traced(name, 4):
+        ImagePsfMatchTask(config=config, name="mine", threads=1).matchExposures(pair.template, pair.science, 2.7, 3.9)
+    lines = [record.getMessage() for record in caplog.records if record.name == f"TRACE4.{name}"]
+    for start in starts:
+        assert any(line.startswith(start) for line in lines), lines
+
+
 def test_theLoggerOfATaskIsLsstsWhenItIsRead():
     task = ImagePsfMatchTask(threads=1)
     assert isinstance(task.selectDetection.log, LsstLogAdapter)

@@ -468,7 +468,7 @@ def test_kernelSumOfOne(config, caplog):
     candidate = withKernelSum(1.25)
     visitor = KernelSumVisitor(config)
     visitor.aggregate([candidate])
-    with caplog.at_level(logging.WARNING, "psfmatch.visitors"):
+    with caplog.at_level(logging.WARNING, "psfmatch.KernelSumVisitor"):
         visitor.processKsumDistribution()
     assert (visitor.kSumMean, visitor.kSumStd, visitor.kSumNpts, visitor.dkSumMax) == (1.25, 0.0, 1, 0.0)
     assert "Only 1 candidate" in caplog.text

@@ -2,7 +2,8 @@
 
 Forms: a Table or structured array with pixel columns (x, y) or sky columns (ra, dec; coord_ra, coord_dec; a SkyCoord);
 an (N, 2) array or a list of pairs x, y; a SkyCoord; and lists of one type of element: table rows, SkyCoords,
-Footprints, sources with getX() and getY() or getCentroid(), objects whose getSource() gives one of these.
+Footprints, MaskedImages, Exposures and Boxes (their middles), sources with getX() and getY() or getCentroid(), objects
+whose getSource() gives one of these.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from astropy.table import Column, Row, Table, vstack
 
 from psfmatch.astrometry import hasUsableWcs, skyToPixels
 from psfmatch.detection import Footprint, FootprintSet
-from psfmatch.exposure import Exposure
+from psfmatch.exposure import Box, Exposure, MaskedImage
 
 __all__ = ["tableOf"]
 
@@ -27,8 +28,8 @@ FloatArray = npt.NDArray[np.float64]
 SKY_COLUMNS = {("ra", "dec"): units.deg, ("coord_ra", "coord_dec"): units.rad}
 """Names of right ascension and declination, and the unit of columns that have none."""
 FORMS = (
-    "give None, a Table, or an (N, 2) array of x, y, or a SkyCoord, or a list of table rows, Footprints, sources with "
-    "getX() and getY() or getCentroid(), or objects with getSource()"
+    "give None, a Table, or an (N, 2) array of x, y, or a SkyCoord, or a list of table rows, Footprints, MaskedImages, "
+    "sources with getX() and getY() or getCentroid(), or objects with getSource()"
 )
 
 
@@ -138,6 +139,10 @@ def _ofPairs(pairs: Any) -> Table:
         raise TypeError(f"candidateList is not an array of numbers; {FORMS}") from error
     if positions.size == 0:
         return Table({"x": np.zeros(0), "y": np.zeros(0)})
+    if positions.ndim < 2:
+        raise TypeError(
+            f"candidateList is a list of numbers, where each source needs two, as in [(x, y), ...]; {FORMS}"
+        )
     if positions.ndim != 2 or positions.shape[1] != 2:
         raise ValueError(f"candidateList has shape {positions.shape}; an array of positions must be (N, 2)")
     return Table({"x": positions[:, 0], "y": positions[:, 1]})
@@ -171,7 +176,7 @@ def _ofList(items: list[Any], exposure: Exposure) -> Table:
     if missing:
         raise TypeError(f"candidateList is a list of {types[0]}, of which {missing} have no position; {FORMS}")
     table = _ofPairs(positions)
-    if not isinstance(items[0], Footprint):
+    if not isinstance(items[0], Footprint | Box | MaskedImage | Exposure):
         table["source"] = np.fromiter(items, dtype=object, count=len(items))
     return table
 
@@ -185,9 +190,11 @@ def _joined(rows: list[Row]) -> Table:
 
 
 def _positionOf(item: Any) -> tuple[float, float] | None:
-    """Return x, y of a Footprint or a source with accessors; None for anything else."""
+    """Return x, y of a Footprint or a source with accessors, the middle of an image or box; None for anything else."""
     if isinstance(item, Footprint):
         return item.centroid
+    if isinstance(item, Box | MaskedImage | Exposure):
+        return (item if isinstance(item, Box) else item.getBBox()).centre
     position: Any = None
     if hasattr(item, "getX") and hasattr(item, "getY"):
         position = item.getX(), item.getY()

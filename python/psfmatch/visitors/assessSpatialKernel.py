@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AssessSpatialKernelVisitor"]
 
-log = getLogger("psfmatch.visitors")
+log = getLogger("psfmatch.AssessSpatialKernelVisitor")
 
 
 class AssessSpatialKernelVisitor:

@@ -26,7 +26,7 @@ NO_LIGHT = "no light"
 """Kind of the reason against a candidate of which the image to convolve shows nothing."""
 WITHOUT_LIGHT = f"{NO_LIGHT}: the image to convolve is the same everywhere in the stamp"
 
-log = getLogger("psfmatch.visitors")
+log = getLogger("psfmatch.BuildSingleKernelVisitor")
 
 
 class BuildSingleKernelVisitor:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BuildSpatialKernelVisitor"]
 
-log = getLogger("psfmatch.visitors")
+log = getLogger("psfmatch.BuildSpatialKernelVisitor")
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KernelPcaVisitor"]
 
-log = getLogger("psfmatch.visitors")
+log = getLogger("psfmatch.KernelPcaVisitor")
 
 FloatArray = npt.NDArray[np.float64]
 

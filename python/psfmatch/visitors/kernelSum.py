@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KernelSumVisitor"]
 
-log = getLogger("psfmatch.visitors")
+log = getLogger("psfmatch.KernelSumVisitor")
 
 FloatArray = npt.NDArray[np.float64]
 
