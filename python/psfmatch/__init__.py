@@ -110,6 +110,7 @@ _HOMES = {
     "saturation": ("Saturation", "findSaturation", "flagSaturation"),
     "scoreImage": ("Score", "computeScore"),
     "selection": ("KernelCandidateDetection",),
+    "snapPsfMatch": ("SnapPsfMatchConfig", "SnapPsfMatchTask"),
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
     "starMatch": ("StarMatchConfig", "StarMatchTask"),
     "task": ("Struct", "Task"),
@@ -212,6 +213,7 @@ if TYPE_CHECKING:
     from psfmatch.saturation import Saturation, findSaturation, flagSaturation
     from psfmatch.scoreImage import Score, computeScore
     from psfmatch.selection import KernelCandidateDetection
+    from psfmatch.snapPsfMatch import SnapPsfMatchConfig, SnapPsfMatchTask
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
     from psfmatch.starMatch import StarMatchConfig, StarMatchTask
     from psfmatch.task import Struct, Task

@@ -5,13 +5,23 @@ Each is also a name of the module of its task.
 
 from __future__ import annotations
 
+from typing import Any
+
 from lsst.pex.config import ChoiceField, Config, ConfigChoiceField, Field, FieldValidationError, RangeField
 
 from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.measurement import SourceMeasurementTask
 
-__all__ = ["ImagePsfMatchConfig", "ModelPsfMatchConfig", "PsfMatchTaskConfig", "StarMatchConfig"]
+__all__ = [
+    "ImagePsfMatchConfig",
+    "ModelPsfMatchConfig",
+    "PsfMatchTaskConfig",
+    "SnapPsfMatchConfig",
+    "SnapPsfMatchConfigAL",
+    "SnapPsfMatchConfigDF",
+    "StarMatchConfig",
+]
 
 
 class PsfMatchTaskConfig(Config):
@@ -52,6 +62,51 @@ class StarMatchConfig(PsfMatchTaskConfig):
 
 class ImagePsfMatchConfig(StarMatchConfig):
     """Configuration of `ImagePsfMatchTask`: that of the selection of stars, and of the kernel."""
+
+
+SNAP_KERNEL: dict[str, Any] = {
+    "spatialKernelOrder": 0,
+    "spatialKernelClipping": False,
+    "fitForBackground": False,
+    "kernelSize": 7,
+    "scaleByFwhm": False,
+}
+"""Of both bases: what two exposures of one visit need."""
+
+
+class SnapPsfMatchConfigAL(PsfMatchConfigAL):
+    """A small constant kernel of two Gaussians."""
+
+    def setDefaults(self) -> None:
+        """Set the kernel of snaps."""
+        super().setDefaults()
+        self.update(**SNAP_KERNEL, alardNGauss=2, alardSigGauss=[1.0, 2.5], alardDegGauss=[4, 2])
+
+
+class SnapPsfMatchConfigDF(PsfMatchConfigDF):
+    """A small constant kernel of delta functions, of their principal components, without a penalty."""
+
+    def setDefaults(self) -> None:
+        """Set the kernel of snaps."""
+        super().setDefaults()
+        self.update(
+            **SNAP_KERNEL,
+            useRegularization=False,
+            usePcaForSpatialKernel=True,
+            subtractMeanForPca=True,
+            numPrincipalComponents=5,
+        )
+
+
+class SnapPsfMatchConfig(ImagePsfMatchConfig):
+    """Configuration of `SnapPsfMatchTask`."""
+
+    kernel = ConfigChoiceField(
+        doc="Kernel basis and all that belongs to its fit: AL (Alard-Lupton) or DF (delta functions).",
+        typemap={"AL": SnapPsfMatchConfigAL, "DF": SnapPsfMatchConfigDF},
+        default="AL",
+    )
+    doWarping = Field[bool](doc="Warp the first snap onto the second.", default=False)
 
 
 class ModelPsfMatchConfig(PsfMatchTaskConfig):

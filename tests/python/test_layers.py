@@ -51,6 +51,7 @@ pythonRows = [
         "differencing",
         "injection",
         "scoreImage",
+        "snapPsfMatch",
         "plots",
         "reporting",
     },
