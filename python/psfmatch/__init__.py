@@ -26,12 +26,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.displays.switches import serveLsstDebug as _serveLsstDebug
-
 __version__: str
 """Version of the installed package, read when it is asked for."""
-# A debug module may be imported any time after this, and imports lsstDebug.
-_serveLsstDebug()
 
 _HOMES = {
     "alignment": ("Alignment", "ShiftField", "applyAlignment", "measureAlignment", "measureShiftField"),

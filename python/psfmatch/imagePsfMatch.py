@@ -21,7 +21,7 @@ from psfmatch.selection import buildCellSet, isFinishedList
 from psfmatch.starMatch import StarMatchTask
 from psfmatch.subtraction import matchedExposure, subtractMatched, subtractMatchedTemplate
 from psfmatch.task import Struct, timeMethod
-from psfmatch.warping import atOrigin, registerTemplate, requireSameShape
+from psfmatch.warping import Warper, atOrigin, registerTemplate, requireSameShape
 
 if TYPE_CHECKING:
     from psfmatch.taskConfigs import ImagePsfMatchConfig
@@ -52,6 +52,11 @@ class ImagePsfMatchTask(StarMatchTask):
 
     ConfigClass = laterClass("psfmatch.taskConfigs:ImagePsfMatchConfig")
     _DefaultName = "imagePsfMatch"
+
+    @property
+    def _warper(self) -> Warper:
+        """What resamples templates, of the kernel's ``warpingConfig``."""
+        return warperOf(self.options, self.threads)
 
     # The four ways in
 
@@ -301,4 +306,4 @@ class ImagePsfMatchTask(StarMatchTask):
         Errors are those of `psfmatch.warping.registerTemplate`.
         """
         with self.timer("warp"):
-            return registerTemplate(templateExposure, scienceExposure, warperOf(self.options, self.threads), doWarping)
+            return registerTemplate(templateExposure, scienceExposure, self._warper, doWarping)

@@ -105,6 +105,16 @@ class PsfMatchTask(Task):
         """The configuration of the kernel."""
         return self.config.kernel.active
 
+    @property
+    def useRegularization(self) -> bool:
+        """Whether rough kernels are penalised: of delta functions, if the configuration says so."""
+        return self.options.kernelBasisSet == "delta-function" and self.options.useRegularization
+
+    @property
+    def hMat(self) -> npt.NDArray[np.float64] | None:
+        """The penalty of `psfmatch.basis.makeRegularizationMatrix`, (n, n) of n unknowns; None without one."""
+        return makeRegularizationMatrix(self.options)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _remake, (type(self), self.config, self.getName(), self.threads)
 

@@ -81,6 +81,11 @@ class StarMatchTask(PsfMatchTask):
         found = getSelectSources(nothing, *subtasks, self.options.background, 1.0)
         return {self.getName(): asTable(found)}
 
+    @property
+    def selectSchema(self) -> Table:
+        """The empty catalogue of the sources among which candidates are chosen: columns, types and units."""
+        return self.getSchemaCatalogs()[self.getName()]
+
     @timeMethod
     def getFwhmPix(self, psf: Any, position: tuple[float, float] | None = None) -> float:
         """Return the FWHM in pixels of a PSF at a position (x, y), by default its average one.

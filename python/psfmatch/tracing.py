@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -53,8 +54,11 @@ class TraceLog(Adapter):
         tracer = None if self.logger.isEnabledFor(level) else self._tracer(level)
         if tracer is None:
             self.logger.log(level, msg, *args, **kwargs)
-        else:
+        elif tracer.hasHandlers():
             tracer.log(logging.DEBUG, msg, *args, **kwargs)
+        else:
+            # Nobody has set logging up, and its last resort is deaf to what was asked for.
+            sys.stderr.write(f"{tracer.name} DEBUG: {str(msg) % args if args else msg}\n")
 
     def verbose(self, msg: object, *args: Any, **kwargs: Any) -> None:
         """Write a line between INFO and DEBUG."""

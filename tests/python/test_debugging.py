@@ -139,7 +139,6 @@ def test_packageCalledDebugIsNotTaken(tmp_path):
 
 
 def test_callersOwnInfoIsKept(tmp_path):
-    switches.serveLsstDebug()
     import lsstDebug
 
     lsstDebug.Info = lambda name: lsstDebug.getInfo(name)
@@ -180,3 +179,16 @@ def test_command(tmp_path, monkeypatch, capsys):
         logger = logging.getLogger("psfmatch")
         logger.handlers.clear()
         logger.propagate = True
+
+
+def test_debugModuleBeforeThePackage(tmp_path):
+    """As a script of the reference has it: ``import debug`` first, the package after it."""
+    (tmp_path / "debug.py").write_text(DEBUG_MODULE)
+    script = (
+        "import debug, psfmatch\n"
+        "from psfmatch.displays.switches import switchesOf\n"
+        "import lsstDebug\n"
+        "print(lsstDebug.frame, switchesOf('psfMatch') is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "True"]

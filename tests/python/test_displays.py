@@ -186,18 +186,6 @@ def test_infoAnswersFalse(lsstDebug):
     assert switches.switchesOf("psfMatch") is None
 
 
-def test_installedModuleComesFirst(tmp_path, monkeypatch):
-    (tmp_path / "lsstDebug.py").write_text("mine = 42\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "lsstDebug", raising=False)
-    switches.serveLsstDebug()
-    import lsstDebug
-
-    assert lsstDebug.mine == 42
-    monkeypatch.delitem(sys.modules, "lsstDebug")
-    assert sys.meta_path.count(switches._Finder) == 1
-
-
 def test_foreignInfo(lsstDebug, caplog):
     def unknown(name):
         raise KeyError(name)

@@ -1,6 +1,8 @@
 """The example script of the documented task: its modes, its debug pictures and its errors."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -74,11 +76,19 @@ def test_matchOnly(example, tmp_path):
     assert not (tmp_path / "psfmatch-debug").exists()
 
 
+def test_runsAsAProgram(tmp_path):
+    """By its first line and its mode, with the interpreter that the path names."""
+    here = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    done = subprocess.run([path, "--debug"], cwd=tmp_path, env=here, capture_output=True, text=True, check=True)
+    assert "subtractExposures: LinearCombinationKernel" in done.stdout
+    assert any((tmp_path / "psfmatch-debug").glob("*.png"))
+
+
 def test_errors(example, tmp_path, capsys):
     (tmp_path / "bad.fits").write_text("no FITS file")
-    with pytest.raises(FileNotFoundError, match=r"there is no file missing\.fits"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file missing\.fits for the template"):
         example.main(["-t", "missing.fits", "-s", "bad.fits"])
-    with pytest.raises(RuntimeError, match=r"cannot read bad\.fits"):
+    with pytest.raises(RuntimeError, match=r"cannot read the template, bad\.fits"):
         example.main(["-t", "bad.fits", "-s", "bad.fits"])
     with pytest.raises(SystemExit):
         example.main(["-t", "bad.fits"])

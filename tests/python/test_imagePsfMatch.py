@@ -502,3 +502,22 @@ def test_candidateTableOfSky(pair):
     task = makeTask()
     result = task.matchExposures(pair.template, pair.science, 2.7, 3.9, Table({"ra": ra, "dec": dec}))
     assert len(result.kernelCellSet) > 3
+
+
+@pytest.mark.parametrize(("name", "changes"), [("AL", {}), ("DF", {}), ("DF", {"useRegularization": False})])
+def test_documentedState(name, changes):
+    """What the reference's tasks hold after their construction."""
+    config = ImagePsfMatchTask.ConfigClass()
+    config.kernel.name = name
+    config.kernel.active.update(kernelSize=7, **changes)
+    config.kernel.active.warpingConfig.warpingKernelName = "lanczos4"
+    task = ImagePsfMatchTask(config=config, threads=1)
+    isPenalised = name == "DF" and not changes
+    assert task.useRegularization is isPenalised
+    assert (task.hMat is not None) is isPenalised
+    if isPenalised:
+        np.testing.assert_array_equal(task.hMat, task.hMat.T)
+    assert task.kConfig.kernelSize == 7
+    assert task._warper.options.warpingKernelName == "lanczos4"
+    assert len(task.selectSchema) == 0
+    assert {"x", "y", "flux"} <= set(task.selectSchema.colnames)

@@ -1,6 +1,8 @@
 """Debugging lines come out by level or by trace number, once, under our names or those of the reference."""
 
 import logging
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -168,3 +170,18 @@ def test_theLoggerOfATaskIsLsstsWhenItIsRead():
         assert not task.log.isEnabledFor(logging.INFO)
     task.log = logging.getLogger("other")
     assert task.log.name == "other"
+
+
+def test_twoLinesAlone():
+    """The reference's documentation sets a trace and nothing else: lines come out without a handler."""
+    script = (
+        "from lsst.utils.logging import trace_set_at\n"
+        "trace_set_at('lsst.ip.diffim.psfMatch', 4)\n"
+        "from psfmatch.tracing import getLogger\n"
+        "log = getLogger('psfmatch.psfMatch')\n"
+        "log.debug('%d of %d candidates', 3, 5)\n"
+        "log.trace('too fine')\n"
+        "log.warning('100 %')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["TRACE4.lsst.ip.diffim.psfMatch DEBUG: 3 of 5 candidates", "100 %"]

@@ -13,11 +13,10 @@ from psfmatch.displays.hooks import (
     showSolution,
     showSpatialCells,
 )
-from psfmatch.displays.switches import debugging, serveLsstDebug
+from psfmatch.displays.switches import debugging
 
 __all__ = [
     "debugging",
-    "serveLsstDebug",
     "showDifference",
     "showExposure",
     "showInputs",

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["DEFAULT_SWITCHES", "Switches", "debugging", "serveLsstDebug", "switchesOf"]
+__all__ = ["DEFAULT_SWITCHES", "Switches", "debugging", "switchesOf"]
 
 log = logging.getLogger("psfmatch.displays")
 
@@ -47,23 +47,6 @@ DEFAULT_SWITCHES: dict[str, dict[str, bool | int]] = {
     "diaCatalogSourceSelector": {"display": True, "maskTransparency": 60, "displayExposure": True},
 }
 """What is on when debugging is asked for without a debug module."""
-
-
-class _Finder:
-    """Finds ``lsstDebug`` in this package; it stands last, so that an installed one is found before."""
-
-    @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return the specification of our module, for its name only."""
-        if name != MODULE:
-            return None
-        return importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{MODULE}.py"))
-
-
-def serveLsstDebug() -> None:
-    """Let ``import lsstDebug`` find ours where nothing else provides it."""
-    if _Finder not in sys.meta_path:
-        sys.meta_path.append(_Finder)
 
 
 class Switches:
@@ -135,7 +118,6 @@ def debugging(isOn: bool = True, searchFolder: str | os.PathLike[str] | None = N
     if not isOn:
         yield None
         return
-    serveLsstDebug()
     module: Any = importlib.import_module(MODULE)
     before, previous = dict(vars(module)), sys.modules.get("debug")
     nBefore = len(getattr(module, "pictures", []))

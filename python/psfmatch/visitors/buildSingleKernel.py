@@ -106,8 +106,8 @@ class BuildSingleKernelVisitor:
         for candidate, fit in zip(candidates, fits, strict=True):
             if not fit.isSolved:
                 kind = "condition number" if fit.outcome is _core.CandidateOutcome.illConditioned else "fit failed"
-                reason = WITHOUT_LIGHT if _isConstant(candidate, options) else f"{kind}: {fit.message}"
-                self._reject(candidate, reason)
+                isEmpty = _isConstant(candidate, options)
+                self._reject(candidate, WITHOUT_LIGHT if isEmpty else f"{kind}: {fit.message}")
                 continue
             solution = self._solutionOf(fit, withNoise)
             candidate.setKernelSolution(solution, self.slot)

@@ -1,7 +1,8 @@
 """The module that debug modules import as ``lsstDebug`` where no survey stack provides one.
 
 A debug module replaces `Info` by a function of a channel's name that returns an object of `getInfo` with switches
-set on it. It stands alone: it is loaded under its own name, never as a part of the package.
+set on it. It comes with psfmatch and stands alone: a debug module may be imported before or after that. Where a stack
+provides one of this name, on its path, that is found.
 """
 
 from __future__ import annotations
