@@ -1,17 +1,30 @@
 """The warp against analytic fields of stars: flux, centroids, variance, mask, PSF; every option by pixels."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
 from astropy.wcs import WCS
 from reproject import reproject_interp
 
-from psfmatch import Box, Exposure, GaussianPsf, InputImagesError, MaskedImage, WarpedPsf, Warper, WarperConfig
+from psfmatch import (
+    Box,
+    Exposure,
+    GaussianPsf,
+    GridPsf,
+    InputImagesError,
+    MaskedImage,
+    WarpedPsf,
+    Warper,
+    WarperConfig,
+)
+from psfmatch.alignment import Alignment, applyAlignment
 from psfmatch.astrometry import PixelTransform
 from psfmatch.exposure import Mask
 from psfmatch.psf import SIGMA_TO_FWHM, ImagePsf, getFwhmPix
 from psfmatch.testing import makeTanWcs, renderStars
+from psfmatch.warping import registerTemplate
 from psfmatch.warping.warper import _onLattice
 
 SCALE = 0.2
@@ -497,3 +510,38 @@ def test_errors():
         Warper(CONFIGS["plain"], instructionSet="sse9")
     with pytest.raises(ValueError, match=r"maskedKernelFraction is 1\.0"):
         Warper(CONFIGS["plain"], maskedKernelFraction=1.0)
+
+
+@pytest.mark.parametrize("method", ["registerTemplate", "alignment"])
+def test_whatIsCutKeepsItsPsf(method):
+    """The same pixels in another box: the PSF is not resampled, and follows where the pixels are counted anew."""
+    wcs, shape = makeTanWcs(SCALE), (60, 70)
+    images = [[GaussianPsf(1.5 + 0.01 * (x + y), 15).computeKernelImage(0, 0) for x in (0, 70)] for y in (0, 60)]
+    psf = GridPsf(images, [0.0, 70.0], [0.0, 60.0])
+    pixels = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    template = Exposure(MaskedImage(pixels, variance=np.ones(shape)), wcs=wcs, psf=psf)
+    science = template.subset(Box(12, 9, 40, 30))
+
+    def registered(first, second, shift):
+        if method == "registerTemplate":
+            return registerTemplate(first, second, Warper())
+        affine, centre = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), second.getBBox().centre
+        numbers = {"nTemplateStars": 9, "nScienceStars": 9, "nMatched": 9, "nUsed": 9, "rms": (0.0, 0.0)}
+        found = Alignment(
+            "none", "pixels", "for a test", True, centre, affine, affine, shift, 0.0, **numbers, modelRms={}
+        )
+        return applyAlignment(first, second, found)
+
+    cut = registered(template, science, (12, 9))
+    np.testing.assert_array_equal(cut.image, science.image)
+    assert cut.psf is psf
+    # In coordinates of its own the same cut-out counts from (0, 0).
+    own = science.wcs.deepcopy()
+    own.wcs.crpix -= [12, 9]
+    anew = Exposure(MaskedImage(science.image, variance=science.variance), wcs=own, psf=psf)
+    moved = registered(template, anew, (12, 9))
+    np.testing.assert_array_equal(moved.image, science.image)
+    np.testing.assert_array_equal(moved.psf.computeKernelImage(5.0, 7.0), psf.computeKernelImage(17.0, 16.0))
+    average = psf.getAveragePosition()
+    assert moved.psf.getAveragePosition() == (average[0] - 12, average[1] - 9)
+    assert moved == pickle.loads(pickle.dumps(moved))

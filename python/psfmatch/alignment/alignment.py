@@ -24,7 +24,7 @@ from psfmatch.astrometry import PixelTransform, hasUsableWcs
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import mapThreads, resolveThreads
-from psfmatch.warping import WarpedPsf, Warper, compareGrids, registerTemplate
+from psfmatch.warping import WarpedPsf, Warper, compareGrids, movedPsf, registerTemplate
 
 __all__ = ["AlignedTransform", "Alignment", "applyAlignment", "measureAlignment"]
 
@@ -222,18 +222,18 @@ def applyAlignment(
     if alignment.method == "nominal":
         return registerTemplate(template, science, warper)
     box = science.getBBox()
-    transform: Transform = AlignedTransform(template, science, alignment)
     if alignment.method == "resampling":
+        transform = AlignedTransform(template, science, alignment)
         pixels = warper.warpMaskedImage(template.maskedImage, transform, box)
+        psf = None if template.psf is None else WarpedPsf(template.psf, transform, warper)
     else:
         dx, dy = alignment.pixelShift
-        transform = _Indices(science.xy0, (template.xy0[0] + dx, template.xy0[1] + dy))
+        psf = movedPsf(template.psf, (template.xy0[0] + dx - box.x0, template.xy0[1] + dy - box.y0))
         bare = Exposure(template.maskedImage)
         if (dx, dy) == (0, 0) and template.shape == science.shape:
             pixels = MaskedImage(template.image, template.mask, template.variance, xy0=science.xy0)
         else:
             pixels = warper.cropExposure(science.coordinates, bare, box, (dx, dy)).maskedImage
-    psf = None if template.psf is None else WarpedPsf(template.psf, transform, warper)
     return Exposure(pixels, science.coordinates, psf, template.photoCalib, template.filter, dict(template.metadata))
 
 

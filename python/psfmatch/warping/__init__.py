@@ -6,16 +6,18 @@ image, variance, mask and PSF; `coverage` tells how much of the science image th
 
 from psfmatch.warping.coverage import REQUIRED_FRACTION, Coverage, measureCoverage, requireCoverage
 from psfmatch.warping.registration import atOrigin, compareGrids, registerTemplate, requireSameShape
-from psfmatch.warping.warper import WarpedPsf, Warper
+from psfmatch.warping.warper import MovedPsf, WarpedPsf, Warper, movedPsf
 
 __all__ = [
     "REQUIRED_FRACTION",
     "Coverage",
+    "MovedPsf",
     "WarpedPsf",
     "Warper",
     "atOrigin",
     "compareGrids",
     "measureCoverage",
+    "movedPsf",
     "registerTemplate",
     "requireCoverage",
     "requireSameShape",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +18,17 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.astrometry import PixelTransform
 from psfmatch.config import WarpOptions
+from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import DEFAULT_MASK_PLANES, Box, Exposure, Mask, MaskedImage
 from psfmatch.io import Coordinates
-from psfmatch.psf import Psf, asPsf
+from psfmatch.psf import Psf, asPsf, averagePosition
 from psfmatch.threads import resolveThreads
 
 if TYPE_CHECKING:
     from psfmatch.config import WarperConfig
 
-__all__ = ["WarpedPsf", "Warper"]
+__all__ = ["MovedPsf", "WarpedPsf", "Warper", "movedPsf"]
 
 log = logging.getLogger("psfmatch.warping")
 
@@ -134,7 +135,9 @@ class Warper:
             which = "the source" if destWcs.has_celestial else "the destination"
             raise InputImagesError(f"an exposure cannot be warped without celestial coordinates: {which} has none")
         transform = PixelTransform(destWcs, srcExposure.coordinates)
-        return self._finish(srcExposure, self.warpMaskedImage(srcExposure.maskedImage, transform, destBBox), destWcs)
+        pixels = self.warpMaskedImage(srcExposure.maskedImage, transform, destBBox)
+        psf = None if srcExposure.psf is None else WarpedPsf(srcExposure.psf, transform, self)
+        return _finished(srcExposure, pixels, destWcs, psf)
 
     def cropExposure(
         self, destWcs: Coordinates, srcExposure: Exposure, destBBox: Box, shift: tuple[int, int]
@@ -142,7 +145,7 @@ class Warper:
         """Copy pixels of an exposure whose grid is that of the output but for whole pixels.
 
         Parameters are those of `warpExposure`, and the `shift` (x, y) from array indices of the output to those of
-        the source. Pixels that the source lacks are NaN with NO_DATA.
+        the source. Pixels that the source lacks are NaN with NO_DATA. The PSF is the source's, not resampled.
         """
         source = srcExposure.maskedImage
         image = np.full(destBBox.shape, np.nan, dtype=np.float32)
@@ -156,7 +159,8 @@ class Warper:
             image[here], variance[here] = source.image[there], source.variance[there]
             mask[here] = np.asarray(source.mask)[there]
         pixels = MaskedImage(image, Mask.ofBits(mask, source.mask.planes), variance, xy0=(destBBox.x0, destBBox.y0))
-        return self._finish(srcExposure, pixels, destWcs)
+        moved = source.xy0[0] + shift[0] - destBBox.x0, source.xy0[1] + shift[1] - destBBox.y0
+        return _finished(srcExposure, pixels, destWcs, movedPsf(srcExposure.psf, moved))
 
     def warpMaskedImage(self, source: MaskedImage, transform: Transform, destBBox: Box) -> MaskedImage:
         """Resample a masked image onto the pixels of a box.
@@ -232,9 +236,30 @@ class Warper:
             nThreads=self._threads,
         )
 
-    def _finish(self, source: Exposure, pixels: MaskedImage, wcs: Coordinates) -> Exposure:
-        psf = None if source.psf is None else WarpedPsf(source.psf, PixelTransform(wcs, source.coordinates), self)
-        return Exposure(pixels, wcs, psf, source.photoCalib, source.filter, dict(source.metadata))
+
+def _finished(source: Exposure, pixels: MaskedImage, wcs: Coordinates, psf: Psf | None) -> Exposure:
+    return Exposure(pixels, wcs, psf, source.photoCalib, source.filter, dict(source.metadata))
+
+
+def movedPsf(psf: Any, shift: tuple[int, int]) -> Any:
+    """Return the PSF of an image whose pixel (x, y) is the source's at (x, y) + shift: itself where that is (0, 0)."""
+    return psf if psf is None or tuple(shift) == (0, 0) else MovedPsf(psf, shift)
+
+
+class MovedPsf(ByValue):
+    """The PSF of an image that was cut from another one, its pixels counted anew; see `movedPsf`."""
+
+    def __init__(self, psf: Any, shift: tuple[int, int]) -> None:
+        self.psf, self.shift = asPsf(psf), shift
+
+    def computeKernelImage(self, x: float, y: float) -> FloatArray:
+        """Return the source's PSF at that place, (h, w) of odd sides and sum 1."""
+        return np.asarray(self.psf.computeKernelImage(x + self.shift[0], y + self.shift[1]))
+
+    def getAveragePosition(self) -> tuple[float, float] | None:
+        """Return where the PSF calls itself typical (x, y), parent pixels; None if it does not say."""
+        place = averagePosition(self.psf)
+        return None if place is None else (place[0] - self.shift[0], place[1] - self.shift[1])
 
 
 class WarpedPsf:
