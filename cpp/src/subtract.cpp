@@ -36,6 +36,7 @@ void subtractRow(MaskedImageView const& minuend, MaskedImageView const& subtrahe
     double const divisor = control.divisor;
     double const squared = divisor * divisor;
     MaskPixel const noDataBit = control.noDataBit;
+    MaskPixel const minuendBits = control.minuendBits;
     MaskPixel const subtrahendBits = control.subtrahendBits;
     // Asked of a variance: to be positive, or nothing.
     float const bound = hasVariance ? 0.0F : -1.0F;
@@ -50,7 +51,7 @@ void subtractRow(MaskedImageView const& minuend, MaskedImageView const& subtrahe
     for (Index x = 0; x < width; ++x) {
         bool const isUnusable = isBad(a[x], aVariance[x], 0, 0) | isBad(b[x], bVariance[x], 0, 0) |
                                 isBad(image[x], variance[x], 0, 0) | !(variance[x] > bound);
-        mask[x] = aMask[x] | (bMask[x] & subtrahendBits) | (isUnusable ? noDataBit : 0);
+        mask[x] = (aMask[x] & minuendBits) | (bMask[x] & subtrahendBits) | (isUnusable ? noDataBit : 0);
     }
 }
 

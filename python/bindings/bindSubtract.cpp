@@ -10,12 +10,12 @@ void bindSubtract(py::module_& module) {
         "subtract",
         [](py::array const& image, py::array const& variance, py::array const& mask, py::array const& otherImage,
            py::array const& otherVariance, py::array const& otherMask, DoubleArray const& background,
-           SpatialFunction const& spatial, Index x0, Index y0, double divisor, MaskPixel otherBits, MaskPixel noDataBit,
-           int nThreads) {
+           SpatialFunction const& spatial, Index x0, Index y0, double divisor, MaskPixel ownBits, MaskPixel otherBits,
+           MaskPixel noDataBit, int nThreads) {
             MaskedImageView const minuend = maskedViewOf(image, variance, mask);
             MaskedImageView const subtrahend = maskedViewOf(otherImage, otherVariance, otherMask);
             Eigen::VectorXd const coefficients = vectorOf(background, "background");
-            SubtractionControl const control{divisor, otherBits, noDataBit};
+            SubtractionControl const control{divisor, ownBits, otherBits, noDataBit};
             OutputPlanes output(minuend.image.rows(), minuend.image.cols());
             MaskedImageTarget const target = output.target();
             auto const execution = interruptible(nThreads);
@@ -27,7 +27,7 @@ void bindSubtract(py::module_& module) {
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("otherImage"), py::arg("otherVariance"),
         py::arg("otherMask"), py::arg("background"), py::arg("spatial"), py::arg("x0"), py::arg("y0"), py::kw_only(),
-        py::arg("divisor"), py::arg("otherBits"), py::arg("noDataBit"), py::arg("nThreads"));
+        py::arg("divisor"), py::arg("ownBits"), py::arg("otherBits"), py::arg("noDataBit"), py::arg("nThreads"));
 }
 
 }  // namespace psfmatch::python

@@ -338,6 +338,7 @@ def subtract(
     y0: int,
     *,
     divisor: float,
+    ownBits: int,
     otherBits: int,
     noDataBit: int,
     nThreads: int,

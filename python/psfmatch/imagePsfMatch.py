@@ -156,6 +156,11 @@ class ImagePsfMatchTask(StarMatchTask):
         science = scienceExposure.maskedImage
 
         self.requireKernelFits(scienceExposure.maskedImage)
+        filters = templateExposure.filter, scienceExposure.filter
+        if all(filters) and filters[0] != filters[1]:
+            self._log.warning(
+                "Template in the filter %s, science image in %s: colours stay in the difference", *filters
+            )
         with self.timer("select"):
             isFinished = isinstance(candidateList, RegionCells) or isFinishedList(candidateList)
             sources = candidateList if isFinished else self._sources(candidateList, scienceExposure)

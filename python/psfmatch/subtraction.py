@@ -18,6 +18,10 @@ from psfmatch.warping import atOrigin
 __all__ = ["matchedExposure", "subtractMatched", "subtractMatchedScience", "subtractMatchedTemplate"]
 
 
+OF_ONE_IMAGE = "DETECTED", "DETECTED_NEGATIVE"
+"""Planes that tell of an image, not of its pixels: the difference of two has detections of its own."""
+
+
 def subtractMatched(
     template: Exposure,
     science: Exposure,
@@ -65,7 +69,7 @@ def matchedExposure(
 def subtractMatchedTemplate(
     science: MaskedImage, matched: MaskedImage, background: SpatialFunction2D, threads: int | None = None
 ) -> MaskedImage:
-    """Return science - matched - background; pixels that cannot be used carry NO_DATA.
+    """Return science - matched - background; pixels that cannot be used carry NO_DATA, none DETECTED.
 
     Those are the pixels that `MaskedImage.badPixels` finds in either image, and those whose difference is not finite
     or its variance not positive. Images that have no variance at all count as noiseless: nothing tells their pixels
@@ -95,6 +99,7 @@ def _subtract(
 ) -> MaskedImage:
     """Return (minuend - subtrahend - sign background) / divisor in one pass over all planes."""
     mask, bits = _alignedMask(minuend.mask, subtrahend.mask)
+    dropped = mask.getPlaneBitMask(OF_ONE_IMAGE, ignoreMissing=True)
     image, variance, flags = _core.subtract(
         minuend.image,
         minuend.variance,
@@ -106,7 +111,8 @@ def _subtract(
         background.coreFunction,
         *minuend.xy0,
         divisor=divisor,
-        otherBits=bits,
+        ownBits=~dropped,
+        otherBits=bits & ~dropped,
         noDataBit=mask.getPlaneBitMask("NO_DATA"),
         nThreads=resolveThreads(threads),
     )

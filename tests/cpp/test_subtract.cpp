@@ -88,7 +88,7 @@ void checkAgainstDefinition(Pair const& pair, SubtractionControl const& control,
             } else {
                 CHECK_FALSE(isFine(output.variance(y, x)));
             }
-            MaskPixel const planes = a.mask(y, x) | (b.mask(y, x) & control.subtrahendBits);
+            MaskPixel const planes = (a.mask(y, x) & control.minuendBits) | (b.mask(y, x) & control.subtrahendBits);
             CHECK(output.mask(y, x) == (planes | (unusable ? control.noDataBit : 0)));
         }
     }
@@ -132,6 +132,7 @@ TEST_CASE("every pixel follows the definition") {
             pair.subtrahend.variance(21, 20) = -1.0F;
             SubtractionControl control;
             control.divisor = divisor;
+            control.minuendBits = 11;
             control.subtrahendBits = 6;
             checkAgainstDefinition(pair, control, quadratic(model), tilted);
         }

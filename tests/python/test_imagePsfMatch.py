@@ -521,3 +521,12 @@ def test_documentedState(name, changes):
     assert task._warper.options.warpingKernelName == "lanczos4"
     assert len(task.selectSchema) == 0
     assert {"x", "y", "flux"} <= set(task.selectSchema.colnames)
+
+
+def test_otherFiltersAreTold(caplog):
+    pair = simulatePair(seed=3, size=256)
+    for name, isTold in (("i", True), ("r", False), (None, False)):
+        pair.template.filter, pair.science.filter = name, "r"
+        caplog.clear()
+        ImagePsfMatchTask(threads=1).matchExposures(pair.template, pair.science)
+        assert ("Template in the filter i, science image in r" in caplog.text) is isTold

@@ -104,6 +104,23 @@ def test_masksAreMatchedByName(template, matched):
     assert "GHOST" not in science.mask.planes
 
 
+def test_detectionsOfTheInputsDoNotStay(template, matched):
+    """Planes that say what an image shows are not those of the difference; all others come along."""
+    science = scienceOf(template, 0.0)
+    other = matched.copy()
+    names = "DETECTED", "DETECTED_NEGATIVE", "CR"
+    for image, row in ((science, 12), (other, 14)):
+        image.mask[row, 10:20] |= image.mask.getPlaneBitMask(names)
+    before = np.array(science.mask), np.array(other.mask)
+    difference = subtractMatchedTemplate(science, other, Polynomial2D([0.0]))
+    assert not difference.mask.hasAny(names[:2]).any()
+    assert difference.mask.hasAny("CR")[[12, 14], 10:20].all()
+    for image, mask in zip((science, other), before, strict=True):
+        np.testing.assert_array_equal(np.asarray(image.mask), mask)
+    scaled = subtractMatchedScience(other, science, Polynomial2D([0.0]), 1.25)
+    assert not scaled.mask.hasAny(names[:2]).any()
+
+
 def test_thePositionOfTheFirstPixelCounts(template, matched):
     """The background is a function of parent pixels."""
     science = MaskedImage(matched.image, variance=matched.variance, xy0=(100, 200))

@@ -14,7 +14,8 @@ namespace psfmatch {
 
 struct SubtractionControl {
     double divisor = 1.0;
-    MaskPixel subtrahendBits = ~0;  // planes of the subtrahend that the result takes over
+    MaskPixel minuendBits = ~0;     // planes of the minuend that the result takes over
+    MaskPixel subtrahendBits = ~0;  // and of the subtrahend
     // Set where a pixel of either image is bad for its values (badPixels.h), and where the difference is not finite or
     // its variance not positive and finite. If no variance of the whole result is, it says nothing and is not asked.
     MaskPixel noDataBit = 1 << 8;
