@@ -474,3 +474,18 @@ def test_detectionOfAnotherKind(pair):
     config.selectDetection.retarget(BlindTask)
     with pytest.raises(NoKernelCandidatesError, match="no source was found on the science image"):
         subtract(pair.template, pair.science, config=config)
+
+
+def test_requiredCoverage():
+    """How much of the science image must be good in both is a field; what is refused says how much is asked."""
+    pair = simulatePair(seed=3, size=256)
+    template = pair.template.copy()
+    template.image[100:] = np.nan
+    config = frontDoorConfig()
+    config.requiredCoverage = 0.6
+    with pytest.raises(InputImagesError, match=r"do not overlap enough: only 3\d\.\d %.*, 60 % are needed"):
+        subtract(template, pair.science, config=config, threads=1)
+    config.requiredCoverage = 0.0
+    result = subtract(template, pair.science, config=config, threads=1)
+    assert result.config.requiredCoverage == 0.0
+    assert "0 % are needed" in result.explain()

@@ -24,6 +24,7 @@ USUAL = (
     "doAlign",
     "doDecorrelate",
     "doAssessQuality",
+    "requiredCoverage",
     "kernel",
     "kernel.active.fitMethod",
     "kernel.active.regionConfig.layout",

@@ -10,11 +10,12 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from lsst.pex.config import Config, ConfigField, Field, ListField
+from lsst.pex.config import Config, ConfigField, Field, ListField, RangeField
 
 from psfmatch.config.options import plainValue
 from psfmatch.config.overrides import closeNames
 from psfmatch.taskConfigs import ImagePsfMatchConfig
+from psfmatch.warping import REQUIRED_FRACTION
 
 __all__ = ["FrontDoorConfig", "frontDoorConfig"]
 
@@ -43,6 +44,14 @@ class FrontDoorConfig(ImagePsfMatchConfig):
     )
     doDecorrelate = Field[bool](doc="Make the decorrelated difference, too.", default=True)
     doAssessQuality = Field[bool](doc="Measure the quality and grade it.", default=True)
+    requiredCoverage = RangeField(
+        doc="Share of the science image's pixels that must be good in both images, or the run is refused.",
+        dtype=float,
+        default=REQUIRED_FRACTION,
+        min=0.0,
+        max=1.0,
+        inclusiveMax=True,
+    )
 
     def setDefaults(self) -> None:
         """Fit the background, keep the edges, and the centroids of what is warped."""

@@ -19,7 +19,7 @@ from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import Saturation, findSaturation
 from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import mapThreads, resolveThreads
-from psfmatch.warping import REQUIRED_FRACTION, Coverage, atOrigin, measureCoverage, requireCoverage
+from psfmatch.warping import Coverage, atOrigin, measureCoverage, requireCoverage
 
 __all__ = ["Inputs", "makeInputs"]
 
@@ -92,12 +92,12 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     else:
         template = task.registerTemplate(template, science)
     coverage = measureCoverage(Exposure(atOrigin(template.maskedImage, science.maskedImage)), science, threads=threads)
-    requireCoverage(coverage)
+    requireCoverage(coverage, options.requiredCoverage)
     choices.append(
         _told(
             "coverage", f"{coverage.fraction:.3f}",
             f"Coverage: {100.0 * coverage.fraction:.1f} % of the science image is good in both images; "
-            f"{100.0 * REQUIRED_FRACTION:.0f} % are needed.",
+            f"{100.0 * options.requiredCoverage:.3g} % are needed.",
         )
     )  # fmt: skip
     return Inputs(template, science, sources, record, alignment, coverage, tuple(choices))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from psfmatch.config import KernelOptions, usualOptions
 from psfmatch.config.options import plainValue
 from psfmatch.config.usual import usualData, usualFields
+from psfmatch.warping import REQUIRED_FRACTION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["RunOptions"]
 
-STEPS = ("chooseKernel", "doFindSaturation", "doScaleVariance", "doAlign", "doDecorrelate", "doAssessQuality")
+STEPS = (
+    "chooseKernel",
+    "doFindSaturation",
+    "doScaleVariance",
+    "doAlign",
+    "doDecorrelate",
+    "doAssessQuality",
+    "requiredCoverage",
+)
 """Fields that only a `FrontDoorConfig` has."""
 
 
@@ -37,6 +46,7 @@ class RunOptions:
     doAlign: bool = False
     doDecorrelate: bool = False
     doAssessQuality: bool = False
+    requiredCoverage: float = REQUIRED_FRACTION
 
     @classmethod
     def fromConfig(cls, config: ImagePsfMatchConfig | None) -> RunOptions:

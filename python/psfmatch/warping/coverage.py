@@ -100,7 +100,7 @@ def requireCoverage(
     required, expected
         Shares of the science image's pixels below which it is an error, and a warning.
     """
-    if coverage.nBoth > 0 and coverage.fraction >= expected:
+    if coverage.nBoth > 0 and coverage.fraction >= max(expected, required):
         return
     found = (
         f"{100.0 * coverage.fraction:.1f} % of the science image ({coverage.nBoth} of {coverage.nPixels} pixels) is "
