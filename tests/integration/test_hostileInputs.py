@@ -593,7 +593,7 @@ def test_positionsOffTheStars(pair):
     ("candidates", "error", "message"),
     [
         (np.zeros((5, 3)), ValueError, r"shape \(5, 3\).*\(N, 2\)"),
-        (np.zeros(4), ValueError, r"shape \(4,\).*\(N, 2\)"),
+        (np.zeros(4), TypeError, r"a list of numbers, where each source needs two"),
         (np.full((5, 2), 50.0 + 50.0j), TypeError, "not an array of numbers"),
         ("stars.csv", TypeError, "is a str; give"),
         ({"x": [1], "y": [2]}, TypeError, "is a dict; give"),

@@ -15,6 +15,7 @@ from psfmatch import (
     CandidateStatus,
     ImagePsfMatchTask,
     InsufficientKernelSourcesError,
+    KernelSolutionError,
     MaskedImage,
     NoKernelCandidatesError,
     PsfMatchConfigAL,
@@ -374,7 +375,7 @@ def test_typeOfConditionNumber(runs):
     images = (flat, runs.science)
     counts = {}
     for kind in ("SVD", "EIGENVALUE"):
-        with pytest.raises(NoKernelCandidatesError, match="No kernel candidate is left") as caught:
+        with pytest.raises((NoKernelCandidatesError, KernelSolutionError)) as caught:
             runs(images=images, conditionNumberType=kind, checkConditionNumber=True, maxConditionNumber=1e8)
         counts[kind] = caught.value.rejected.get("condition number", 0)
     assert counts["SVD"] == len(runs.positions)

@@ -106,7 +106,7 @@ class BuildSingleKernelVisitor:
         for candidate, fit in zip(candidates, fits, strict=True):
             if not fit.isSolved:
                 kind = "condition number" if fit.outcome is _core.CandidateOutcome.illConditioned else "fit failed"
-                isEmpty = _isConstant(candidate, options)
+                isEmpty = kind == "fit failed" and _isConstant(candidate, options)
                 self._reject(candidate, WITHOUT_LIGHT if isEmpty else f"{kind}: {fit.message}")
                 continue
             solution = self._solutionOf(fit, withNoise)
