@@ -83,7 +83,9 @@ void bindStamps(py::module_& module) {
         .def(py::init(&regionFlagsOf), py::arg("flags"))
         .def("__len__", [](RegionFlags const& self) { return self.flags.rows(); })
         .def("asarray", [](RegionFlags const& self) { return stackOf<bool>(self.shape, self.flags); })
-        .def("__eq__", [](RegionFlags const& self, RegionFlags const& other) { return self == other; })
+        .def(
+            "__eq__", [](RegionFlags const& self, RegionFlags const& other) { return self == other; },
+            py::is_operator())
         .def_property_readonly("fraction", &RegionFlags::fraction)
         .attr("__hash__") = py::none();
     py::class_<RegionStamps, std::shared_ptr<RegionStamps>>(module, "RegionStamps")

@@ -103,8 +103,10 @@ void bindSolutions(py::module_& module) {
         .def_property_readonly("highestOrder", &SpatialModelOptions::highestOrder)
         .def_property_readonly("nParameters", &SpatialModelOptions::nParameters)
         .def("replaced", &replaced)
-        .def("__eq__",
-             [](SpatialModelOptions const& options, SpatialModelOptions const& other) { return options == other; })
+        .def(
+            "__eq__",
+            [](SpatialModelOptions const& options, SpatialModelOptions const& other) { return options == other; },
+            py::is_operator())
         .def("__hash__", [](SpatialModelOptions const& options) { return py::hash(tupleOf(options)); })
         .def("__repr__",
              [](SpatialModelOptions const& options) {

@@ -23,7 +23,8 @@ py::tuple tupleOf(SpatialFunction const& function) {
 // A value: equal, hashed and pickled by the arguments that it is made of.
 template <typename Value, typename Class>
 void bindAsValue(Class& bound) {
-    bound.def("__eq__", [](Value const& one, Value const& other) { return one == other; })
+    bound.def(
+             "__eq__", [](Value const& one, Value const& other) { return one == other; }, py::is_operator())
         .def("__hash__", [](Value const& value) { return py::hash(tupleOf(value)); })
         .def("__reduce__", [](Value const& value) { return py::make_tuple(py::type::of<Value>(), tupleOf(value)); });
 }

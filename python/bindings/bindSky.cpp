@@ -129,7 +129,7 @@ bool isSame(BlankSky const& one, BlankSky const& other) {
 void bindBlankSky(py::module_& module) {
     py::class_<BlankSky>(module, "BlankSky")
         .def(py::pickle(&stateOf, &skyOfState))
-        .def("__eq__", &isSame, py::call_guard<py::gil_scoped_release>())
+        .def("__eq__", &isSame, py::is_operator(), py::call_guard<py::gil_scoped_release>())
         .def_property_readonly("values", [](BlankSky const& sky) { return planeOf<float>(sky.values, sky); })
         .def_property_readonly("pulls", [](BlankSky const& sky) { return planeOf<float>(sky.pulls, sky); })
         .def_property_readonly("variances", [](BlankSky const& sky) { return planeOf<float>(sky.variances, sky); })

@@ -75,8 +75,12 @@ def _hasOwnEquality(kind: type) -> bool:
 
 
 def _columnsOf(table: Any) -> dict[str, Any]:
-    columns = {name: (np.asarray(table[name]), str(getattr(table[name], "unit", None))) for name in table.colnames}
-    return {"columns": columns, "meta": dict(table.meta)}
+    columns = {name: table[name] for name in table.colnames}
+    held = {
+        name: (np.ma.getdata(column), np.ma.getmaskarray(column), str(getattr(column, "unit", None)))
+        for name, column in columns.items()
+    }
+    return {"columns": held, "meta": dict(table.meta)}
 
 
 def _stateOf(thing: Any) -> Any:

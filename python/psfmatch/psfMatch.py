@@ -197,7 +197,7 @@ class PsfMatchTask(Task):
     def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
         options = self.options
         nStar = options.nStarPerCell
-        hMat = makeRegularizationMatrix(options)
+        hMat = self.hMat
         single = BuildSingleKernelVisitor(basisList, options, hMat, threads=self.threads)
         kernelSums = KernelSumVisitor(options)
         passes: list[PassSummary] = []

@@ -19,6 +19,7 @@ from psfmatch import (
     ModelPsfMatchTask,
     Struct,
     SubtractionRecipe,
+    _core,
     applyKernel,
     subtract,
 )
@@ -152,6 +153,17 @@ def test_whatDiffersIsNotEqual(things, pair):
 )
 def test_sameValue(one, other, isSame):
     assert sameValue(one, other) is isSame
+
+
+def test_othersAreNotEqual(things):
+    """Whatever it is compared with: no error."""
+    core = _core.SpatialModelOptions((0,), 0, 0, 1.0, 1.0), _core.RegionFlags(np.zeros((1, 3, 3), dtype=bool))
+    for thing in (things["kernel"].coreFunction, things["kernel"].coreFunction.frame, things["blankSky"], *core):
+        assert thing == thing
+        assert thing != None  # noqa: E711
+        assert thing != 1.0
+    one, other = (Table({"x": np.ma.array([1.0, 2.0], mask=[0, mask])}) for mask in (0, 1))
+    assert not sameValue(one, other)
 
 
 def test_circlesEnd():
