@@ -51,7 +51,7 @@ _HOMES = {
     "decorrelation": ("Decorrelation", "correctionKernel", "decorrelate"),
     "detection": ("Footprint", "FootprintSet", "SourceDetectionTask"),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
-    "differencing": ("FrontDoorConfig", "SubtractionResult", "frontDoorConfig", "subtract"),
+    "differencing": ("FrontDoorConfig", "Score", "SubtractionResult", "computeScore", "frontDoorConfig", "subtract"),
     "displays": ("debugging",),
     "displays.candidates": ("writeKernelCandidates",),
     "errors": (
@@ -104,7 +104,6 @@ _HOMES = {
     ),
     "reporting": ("reportNumbers", "writeIndex", "writeNumbers", "writeReport"),
     "saturation": ("Saturation", "findSaturation", "flagSaturation"),
-    "scoreImage": ("Score", "computeScore"),
     "selection": ("KernelCandidateDetection",),
     "snapPsfMatch": ("SnapPsfMatchConfig", "SnapPsfMatchTask"),
     "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
@@ -154,7 +153,14 @@ if TYPE_CHECKING:
     from psfmatch.decorrelation import Decorrelation, correctionKernel, decorrelate
     from psfmatch.detection import Footprint, FootprintSet, SourceDetectionTask
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
-    from psfmatch.differencing import FrontDoorConfig, SubtractionResult, frontDoorConfig, subtract
+    from psfmatch.differencing import (
+        FrontDoorConfig,
+        Score,
+        SubtractionResult,
+        computeScore,
+        frontDoorConfig,
+        subtract,
+    )
     from psfmatch.displays import debugging
     from psfmatch.displays.candidates import writeKernelCandidates
     from psfmatch.errors import (
@@ -207,7 +213,6 @@ if TYPE_CHECKING:
     )
     from psfmatch.reporting import reportNumbers, writeIndex, writeNumbers, writeReport
     from psfmatch.saturation import Saturation, findSaturation, flagSaturation
-    from psfmatch.scoreImage import Score, computeScore
     from psfmatch.selection import KernelCandidateDetection
     from psfmatch.snapPsfMatch import SnapPsfMatchConfig, SnapPsfMatchTask
     from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot

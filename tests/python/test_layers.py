@@ -50,7 +50,6 @@ pythonRows = [
         "modelPsfMatch",
         "differencing",
         "injection",
-        "scoreImage",
         "snapPsfMatch",
         "plots",
         "reporting",

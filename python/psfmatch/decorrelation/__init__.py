@@ -5,6 +5,7 @@ is the whole: where the kernel or the noise varies, and with the PSF that the re
 """
 
 from psfmatch.decorrelation.correction import correctionKernel
+from psfmatch.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.decorrelation.decorrelation import Correction, Decorrelation, decorrelate, prepareCorrection
 
-__all__ = ["Correction", "Decorrelation", "correctionKernel", "decorrelate", "prepareCorrection"]
+__all__ = ["CorrectedPsf", "Correction", "Decorrelation", "correctionKernel", "decorrelate", "prepareCorrection"]

@@ -29,7 +29,8 @@ FloatArray = npt.NDArray[np.float64]
 MIN_GRID_PIX = 16
 """Images with a shorter side (pixels) have one value for the sky: a grid would follow their noise."""
 SAMPLE_PIX = 1024
-"""Pixels of a super-pixel, about, that its statistic is made from, on a lattice: the error is 3 % of the noise."""
+"""Pixels of a super-pixel, about, that its statistic is made from, on a lattice, unless more are asked for: the error
+is 3 % of the noise."""
 LEVEL_STEP_PIX = 64
 """Distance, in pixels, of the places from which the level of the sky is told."""
 MIN_POINTS = {"AKIMA_SPLINE": 5, "NATURAL_SPLINE": 3, "LINEAR": 2, "CONSTANT": 1}
@@ -146,15 +147,16 @@ def subtractBackground(
     config: SubtractBackgroundConfig | BackgroundOptions,
     planes: Iterable[str] = (),
     threads: int = 1,
+    samplePixels: float = SAMPLE_PIX,
 ) -> tuple[npt.NDArray[np.float32], float]:
     """Return the pixels without their sky, (h, w), and the sky's level; image units.
 
-    Parameters and errors are those of `estimateBackground`. The pixels are the image's own where nothing is taken off.
+    Parameters and errors are those of `measureBackground`. The pixels are the image's own where nothing is taken off.
     """
     options = BackgroundOptions.fromConfig(config)
     if options.algorithm == "NONE":
         return maskedImage.image, 0.0
-    grid = measureBackground(maskedImage, options, planes, threads)
+    grid = measureBackground(maskedImage, options, planes, threads, samplePixels)
     return grid.subtractFrom(maskedImage.image, threads), grid.level()
 
 
@@ -163,13 +165,18 @@ def measureBackground(
     config: SubtractBackgroundConfig | BackgroundOptions,
     planes: Iterable[str] = (),
     threads: int = 1,
+    samplePixels: float = SAMPLE_PIX,
 ) -> BackgroundGrid:
-    """Measure the sky in super-pixels; parameters and errors are those of `estimateBackground`."""
+    """Measure the sky in super-pixels.
+
+    Parameters and errors are those of `estimateBackground`; ``samplePixels``, which may be infinite, are about as many
+    as the statistic of a super-pixel is made from.
+    """
     options = BackgroundOptions.fromConfig(config)
     height, width = maskedImage.shape
     edgesX, edgesY = _edges(width, height, options)
     nx, ny = edgesX.size - 1, edgesY.size - 1
-    step = max(1, round(math.sqrt(width / nx * height / ny / SAMPLE_PIX)))
+    step = max(1, round(math.sqrt(width / nx * height / ny / samplePixels)))
     return _gridOf(
         edgesX,
         edgesY,

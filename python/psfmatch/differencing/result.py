@@ -14,21 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.alignment import Alignment
-from psfmatch.decorrelation import Decorrelation
+from psfmatch.decorrelation import CorrectedPsf, Decorrelation
 from psfmatch.diagnostics import DifferenceNoise
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.provenance import provenanceCards
 from psfmatch.equality import ByValue
-from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import kernelUncertaintyPlane
-from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
+from psfmatch.psf import asPsf
 from psfmatch.quality import Quality
 from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
 from psfmatch.sourceTable import columnsOf, tableField
 from psfmatch.strips import mapStrips
+from psfmatch.threads import usingThreads
 from psfmatch.warping import Coverage, atOrigin
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from matplotlib.figure import Figure
 
+    from psfmatch.differencing.scoring import Score
     from psfmatch.taskConfigs import ImagePsfMatchConfig
 
 __all__ = ["SubtractionResult"]
@@ -112,43 +113,61 @@ class SubtractionResult(ByValue):
     def detect(self, threshold: float = 5.0, **options: Any) -> Table:
         """Find and measure what has changed, on the decorrelated difference.
 
-        The PSF is by default that of the difference, else measured from the stars of the image that was not convolved,
-        and where too few stars stand alone, a Gaussian of the FWHM that the run has used; ``meta["PSFFROM"]`` tells.
-        See `psfmatch.transients.detectOnDifference` for options, columns and errors.
+        ``psf`` is that of the image that was not convolved; by default its own, else from its stars, and where too few
+        stand alone, a Gaussian of the FWHM that the run has used: ``meta["PSFFROM"]`` tells. See
+        `psfmatch.transients.detectOnDifference` for other options, columns and errors.
         """
         from psfmatch.transients import PhotometryImage, detectOnDifference
 
-        psf, origin = self._psfOfDifference(options.pop("psf", None), options.get("threads"))
+        with usingThreads(options.get("threads")):
+            psf, origin = self._psfOfUnconvolved(options.pop("psf", None))
+        # Both have the PSF of the image that was not convolved.
         if self.convolved == "template":
-            science, template = PhotometryImage(self.science), PhotometryImage(self.matched)
+            science, template = PhotometryImage(self.science, psf), PhotometryImage(self.matched, psf)
         else:
             scale = 1.0 / self.kernel.kernelSum(*self.difference.getBBox().centre)
-            science, template = (PhotometryImage(image, scale=scale) for image in (self.matched, self.template))
+            science, template = (PhotometryImage(image, psf, scale) for image in (self.matched, self.template))
         table = detectOnDifference(
-            self.decorrelated, psf, science=science, template=template, threshold=threshold, **options
+            self.decorrelated,
+            self._corrected(psf),
+            science=science,
+            template=template,
+            threshold=threshold,
+            **options,
         )
         table.meta["PSFFROM"] = origin
         return table
 
-    def _psfOfDifference(self, given: Any, threads: int | None) -> tuple[Any, str]:
-        """Return the PSF of the decorrelated difference and where it comes from, in words."""
+    @cached_property
+    def score(self) -> Score:
+        """The score image of this difference, made when it is first asked for; see `psfmatch.computeScore`."""
+        from psfmatch.differencing.scoring import scoreOf
+
+        return scoreOf(self)
+
+    def psfOfDecorrelated(self) -> tuple[Any, str]:
+        """Return the PSF of `decorrelated`, and in words where that of the image that was not convolved comes from."""
+        psf, origin = self._psfOfUnconvolved(None)
+        return self._corrected(psf), origin
+
+    def _psfOfUnconvolved(self, given: Any) -> tuple[Any, str]:
+        """Return the PSF of the image that was not convolved, and in words where it comes from."""
         # An image as PSF has no truth value.
-        if given is not None:
-            return given, "given"
-        if self.decorrelated.psf is not None:
-            return self.decorrelated.psf, "that of the difference"
-        from psfmatch.photometry import psfFromStars
+        return self._ownPsf if given is None else (given, "given")
+
+    @cached_property
+    def _ownPsf(self) -> tuple[Any, str]:
+        from psfmatch.photometry import psfOrStars
 
         name = "science" if self.convolved == "template" else "template"
-        try:
-            return psfFromStars(getattr(self, name), threads=threads), f"from the stars of the {name} image"
-        except (InsufficientKernelSourcesError, NoKernelCandidatesError) as error:
-            fwhm = self.metadata.get(f"{name}FwhmPix")
-            if fwhm is None:
-                raise
-            log.warning("Detection with a Gaussian PSF of FWHM %.2f px: %s", fwhm, error)
-            reason = " ".join(str(error).split()).rstrip(".")  # one line, as headers take it
-            return GaussianPsf(float(fwhm) / SIGMA_TO_FWHM), f"a Gaussian of FWHM {fwhm:.2f} px, for {reason}"
+        fwhm = self.metadata.get(f"{name}FwhmPix")
+        return psfOrStars(getattr(self, name), None if fwhm is None else float(fwhm), f"{name} image")
+
+    def _corrected(self, psf: Any) -> Any:
+        """Return what a PSF becomes where the difference is decorrelated."""
+        if self.decorrelation is None or not self.decorrelation.isApplied:
+            return psf
+        return CorrectedPsf(asPsf(psf), self.decorrelation.kernel)
 
     def systematicVariance(self) -> npt.NDArray[np.float32]:
         """Return the variance (ny, nx) that the uncertainty of the kernel adds to the difference near bright stars.
@@ -287,14 +306,14 @@ class SubtractionResult(ByValue):
 
     def toCCDData(self, badPlanes: tuple[str, ...] = DEFAULT_BAD_PLANES) -> CCDData:
         """Return the difference as an astropy CCDData, see `Exposure.toCCDData`; ``meta`` tells how it was made."""
-        return self._describedDifference().toCCDData(badPlanes)
+        return self.described(self.difference).toCCDData(badPlanes)
 
     def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
         """Write difference, mask, variance, PSF, matched image, kernel, background, stars and configuration to a file.
 
         Cards of the primary header name the inputs and their checksums, and the kernel's sum as HOTPANTS does.
         """
-        self._describedDifference().writeFits(
+        self.described(self.difference).writeFits(
             path,
             overwrite=overwrite,
             matched=self.matched.image,
@@ -303,8 +322,9 @@ class SubtractionResult(ByValue):
             config=self.options.toData(),
         )
 
-    def _describedDifference(self) -> Exposure:
-        described = self.difference.withPixels(self.difference.maskedImage)
+    def described(self, exposure: Exposure) -> Exposure:
+        """Return an image that this run has made with the cards that tell how."""
+        described = exposure.withPixels(exposure.maskedImage)
         kernelSum = self.kernel.kernelSum(*self.difference.getBBox().centre)
         described.metadata |= provenanceCards(self.provenance, self.convolved, kernelSum, self.grade)
         return described

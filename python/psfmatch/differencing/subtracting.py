@@ -27,7 +27,7 @@ from psfmatch.warping import atOrigin
 if TYPE_CHECKING:
     from psfmatch.taskConfigs import ImagePsfMatchConfig
 
-__all__ = ["MODES", "subtract"]
+__all__ = ["MODES", "Mode", "subtract"]
 
 log = logging.getLogger("psfmatch.differencing")
 

@@ -11,17 +11,20 @@ from psfmatch.photometry.pointSources import PointSources, Stamps, cutStamps, fi
 from psfmatch.photometry.psfField import PsfField, shiftedImages
 from psfmatch.photometry.significance import (
     UNUSABLE_PLANES,
+    NoiseScale,
     Peaks,
     Significance,
     findPeaks,
+    fluxImage,
     significanceImage,
     weightImage,
 )
-from psfmatch.photometry.starPsf import StarPsf, psfFromStars
+from psfmatch.photometry.starPsf import StarPsf, psfFromStars, psfOrStars
 
 __all__ = [
     "BOX_SIDE",
     "UNUSABLE_PLANES",
+    "NoiseScale",
     "Peaks",
     "PointSources",
     "PsfField",
@@ -31,11 +34,13 @@ __all__ = [
     "boxLight",
     "cutStamps",
     "findPeaks",
+    "fluxImage",
     "fitPointSources",
     "forcedPhotometry",
     "lightRatios",
     "minimizeSquares",
     "psfFromStars",
+    "psfOrStars",
     "shiftedImages",
     "significanceImage",
     "weightImage",

@@ -23,7 +23,16 @@ from psfmatch.medians import madSigma
 from psfmatch.photometry.psfField import PsfField
 from psfmatch.strips import mapStrips
 
-__all__ = ["UNUSABLE_PLANES", "NoiseScale", "Peaks", "Significance", "findPeaks", "significanceImage", "weightImage"]
+__all__ = [
+    "UNUSABLE_PLANES",
+    "NoiseScale",
+    "Peaks",
+    "Significance",
+    "findPeaks",
+    "fluxImage",
+    "significanceImage",
+    "weightImage",
+]
 
 log = logging.getLogger("psfmatch.significance")
 
@@ -68,11 +77,12 @@ class Significance:
     """Significance of a point source at every pixel, of either sign, in true standard deviations.
 
     image : (h, w), 0 where nothing is known; weight : 1 / smoothed variance, (h, w), 0 for pixels that cannot be used;
-    noise : what the significance was divided by; psf : that of the sources.
+    variance : (h, w), of sum P w d; noise : what the significance was divided by; psf : that of the sources.
     """
 
     image: FloatImage
     weight: FloatImage
+    variance: FloatImage
     noise: NoiseScale
     psf: PsfField
 
@@ -119,17 +129,13 @@ def significanceImage(
             f"({', '.join(badPlanes)}), not finite, or without positive variance; check mask and variance plane",
             nPixels=weight.size,
         )
-    border = psf.half
-    height, width = maskedImage.shape
-    planes = [np.zeros((height + 2 * border, width + 2 * border), dtype=np.float32) for _ in range(2)]
-    inner = np.s_[border : border + height, border : border + width]
-    np.multiply(maskedImage.image, weight, out=planes[0][inner], where=isGood)
-    np.multiply(maskedImage.variance, weight, out=planes[1][inner], where=isGood)
-    planes[1][inner] *= weight
-    x0, y0 = maskedImage.xy0
-    padded = MaskedImage(planes[0], variance=planes[1], xy0=(x0 - border, y0 - border))
-    filtered = psf.kernel.convolve(padded, EdgeHandling(badPlanes=()), threads=threads)
-    image, variance = filtered.image[inner], filtered.variance[inner]
+    image, variance = _filtered(
+        psf,
+        np.multiply(maskedImage.image, weight, out=np.zeros_like(weight), where=isGood),
+        np.multiply(maskedImage.variance * weight, weight, out=np.zeros_like(weight), where=isGood),
+        maskedImage.xy0,
+        threads,
+    )
     # Far from every usable pixel transforms leave rounding in place of zero.
     floor = 1e-6 * float(np.median(variance[isGood]))
     ratio = np.zeros_like(weight)
@@ -143,7 +149,45 @@ def significanceImage(
             noise.error,
         )
         ratio /= np.float32(noise.applied)
-    return Significance(ratio, weight, noise, psf)
+    return Significance(ratio, weight, variance, noise, psf)
+
+
+def fluxImage(found: Significance, minCoverage: float, threads: int | None = None) -> tuple[FloatImage, FloatImage]:
+    """Return the flux (h, w) of a point source at every pixel, F = sum P w d / sum P^2 w, and its error.
+
+    Parameters
+    ----------
+    found
+        Significance of the image.
+    minCoverage
+        Share of sum P^2 on usable pixels below which the flux is NaN and its error infinite.
+    threads
+        Number of threads; the result does not depend on it.
+    """
+    isGood = (found.weight > 0.0).astype(np.float32)
+    nothing, xy0 = np.zeros_like(isGood), (found.psf.box.x0, found.psf.box.y0)
+    _, information = _filtered(found.psf, nothing, found.weight, xy0, threads)
+    _, coverage = _filtered(found.psf, nothing, isGood, xy0, threads)
+    isKnown = (coverage * found.psf.noiseArea >= minCoverage) & (information > 0.0)
+    flux, error = np.full_like(isGood, np.nan), np.full_like(isGood, np.inf)
+    np.divide(np.sqrt(np.maximum(found.variance, 0.0)), information, out=error, where=isKnown)
+    error *= np.float32(found.noise.applied)
+    np.multiply(found.image, error, out=flux, where=isKnown)
+    return flux, error
+
+
+def _filtered(
+    psf: PsfField, image: FloatImage, variance: FloatImage, xy0: tuple[int, int], threads: int | None
+) -> tuple[FloatImage, FloatImage]:
+    """Return the sums P image and P^2 variance about every pixel; beyond the border there is nothing."""
+    border = psf.half
+    height, width = image.shape
+    planes = [np.pad(plane, border) for plane in (image, variance)]
+    padded = MaskedImage(planes[0], variance=planes[1], xy0=(xy0[0] - border, xy0[1] - border))
+    filtered = psf.kernel.convolve(padded, EdgeHandling(badPlanes=()), threads=threads)
+    inner = np.s_[border : border + height, border : border + width]
+    return filtered.image[inner], filtered.variance[inner]
+
 
 
 def weightImage(

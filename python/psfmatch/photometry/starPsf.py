@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch.config import usualOptions
 from psfmatch.detection import SourceDetectionTask
-from psfmatch.errors import InsufficientKernelSourcesError
+from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure
 from psfmatch.kernels import LinearCombinationKernel, frameOf, makeSpatialFunction
 from psfmatch.measurement import SourceMeasurementTask
@@ -28,7 +29,7 @@ from psfmatch.selection import getSelectSources
 from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import resolveThreads
 
-__all__ = ["StarPsf", "psfFromStars"]
+__all__ = ["StarPsf", "psfFromStars", "psfOrStars"]
 
 log = logging.getLogger("psfmatch.starPsf")
 
@@ -68,6 +69,32 @@ class StarPsf:
         """Return the PSF at (x, y), parent pixels."""
         image: FloatArray = self.kernel.computeImage(x, y)
         return image / float(image.sum())
+
+
+def psfOrStars(exposure: Exposure, fwhmPix: float | None, name: str, threads: int | None = None) -> tuple[Any, str]:
+    """Return the PSF of an image and where it comes from, in words.
+
+    Parameters
+    ----------
+    exposure
+        Its own PSF, else that of its stars, else, where too few stand alone, a Gaussian.
+    fwhmPix
+        FWHM of that Gaussian; the error that says why there are too few stars is raised where it is None.
+    name
+        What the image is called.
+    threads
+        Number of threads; the result does not depend on it.
+    """
+    if exposure.psf is not None:
+        return exposure.psf, f"that of the {name}"
+    try:
+        return psfFromStars(exposure, threads=threads), f"from the stars of the {name}"
+    except (InsufficientKernelSourcesError, NoKernelCandidatesError) as error:
+        if fwhmPix is None:
+            raise
+        log.warning("A Gaussian PSF of FWHM %.2f px serves the %s: %s", fwhmPix, name, error)
+        reason = " ".join(str(error).split()).rstrip(".")  # one line, as headers take it
+        return GaussianPsf(fwhmPix / SIGMA_TO_FWHM), f"a Gaussian of FWHM {fwhmPix:.2f} px, for {reason}"
 
 
 def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int | None = None) -> StarPsf:

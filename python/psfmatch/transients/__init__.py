@@ -4,7 +4,20 @@
 pairs of opposite signs, `sourceColumns` describes the table.
 """
 
-from psfmatch.transients.differenceSources import DEFAULT_THRESHOLD, PhotometryImage, detectOnDifference, writeSources
+from psfmatch.transients.differenceSources import (
+    DEFAULT_THRESHOLD,
+    PhotometryImage,
+    detectOnDifference,
+    filterDifference,
+    writeSources,
+)
 from psfmatch.transients.dipoles import DipoleControl
 
-__all__ = ["DEFAULT_THRESHOLD", "DipoleControl", "PhotometryImage", "detectOnDifference", "writeSources"]
+__all__ = [
+    "DEFAULT_THRESHOLD",
+    "DipoleControl",
+    "PhotometryImage",
+    "detectOnDifference",
+    "filterDifference",
+    "writeSources",
+]

@@ -33,6 +33,7 @@ from psfmatch.photometry import (
     Significance,
     findPeaks,
     fitPointSources,
+    fluxImage,
     forcedPhotometry,
     significanceImage,
     weightImage,
@@ -42,7 +43,7 @@ from psfmatch.transients.dipoles import Dipole, DipoleControl, DipoleImage, fitD
 from psfmatch.transients.sourceColumns import addFlags, describeColumns
 from psfmatch.warping import atOrigin
 
-__all__ = ["PhotometryImage", "detectOnDifference", "writeSources"]
+__all__ = ["FilteredDifference", "PhotometryImage", "detectOnDifference", "filterDifference", "writeSources"]
 
 log = logging.getLogger("psfmatch.differenceSources")
 
@@ -130,16 +131,11 @@ def detectOnDifference(
     """
     if not (math.isfinite(threshold) and threshold > 0.0):
         raise ValueError(f"threshold is {threshold}; give a positive number of standard deviations")
-    if backgroundBin < 0:
-        raise ValueError(f"backgroundBin is {backgroundBin}; give a number of pixels, or 0 to leave the background")
     exposure = difference if isinstance(difference, Exposure) else Exposure(difference)
-    psf = exposure.psf if psf is None else psf
-    if psf is None:
-        raise ValueError("the difference has no PSF; give psf=, for example GaussianPsf(fwhm / 2.355) or psfFromStars")
     planes = tuple(badPlanes)
-    maskedImage = _levelled(exposure.maskedImage, backgroundBin, planes, resolveThreads(threads))
-    field = PsfField.of(psf, maskedImage.getBBox())
-    found = significanceImage(maskedImage, field, planes, threads)
+    filtered = filterDifference(exposure, psf, backgroundBin=backgroundBin, badPlanes=planes, threads=threads)
+    maskedImage, found = filtered.maskedImage, filtered.found
+    field = found.psf
     peaks = _candidatePeaks(found, threshold)
     sources = fitPointSources(maskedImage, found.weight, field, peaks.x, peaks.y)
     with np.errstate(invalid="ignore"):
@@ -175,6 +171,38 @@ def detectOnDifference(
     return table
 
 
+@dataclass(frozen=True)
+class FilteredDifference:
+    """A difference without what is left of its background, and the significance of a point source at every pixel."""
+
+    maskedImage: MaskedImage
+    found: Significance
+
+    def fluxes(self, threads: int | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return the flux (h, w) of a point source at every pixel and its error; NaN, infinite where nothing tells."""
+        return fluxImage(self.found, DEFAULT_MIN_COVERAGE, threads)
+
+
+def filterDifference(
+    exposure: Exposure,
+    psf: Any = None,
+    *,
+    backgroundBin: int = DEFAULT_BACKGROUND_BIN,
+    badPlanes: Iterable[str] = UNUSABLE_PLANES,
+    threads: int | None = None,
+) -> FilteredDifference:
+    """Filter a difference for point sources; parameters and errors are those of `detectOnDifference`."""
+    if backgroundBin < 0:
+        raise ValueError(f"backgroundBin is {backgroundBin}; give a number of pixels, or 0 to leave the background")
+    psf = exposure.psf if psf is None else psf
+    if psf is None:
+        raise ValueError("the difference has no PSF; give psf=, for example GaussianPsf(fwhm / 2.355) or psfFromStars")
+    planes = tuple(badPlanes)
+    maskedImage = _levelled(exposure.maskedImage, backgroundBin, planes, resolveThreads(threads))
+    field = PsfField.of(psf, maskedImage.getBBox())
+    return FilteredDifference(maskedImage, significanceImage(maskedImage, field, planes, threads))
+
+
 def writeSources(sources: Table, path: str | PathLike[str], overwrite: bool = True) -> None:
     """Write the table of `detectOnDifference` as a FITS table, HDU SOURCES; FileExistsError unless `overwrite`."""
     io.writeTable(path, sources, "SOURCES", overwrite)
@@ -185,7 +213,9 @@ def _levelled(maskedImage: MaskedImage, binSize: int, planes: tuple[str, ...], t
     if binSize == 0:
         return maskedImage
     try:
-        image, level = subtractBackground(maskedImage, _backgroundOptions(binSize), planes, threads)
+        # Of all pixels: a filter collects the errors of a background over the whole PSF.
+        options = _backgroundOptions(binSize)
+        image, level = subtractBackground(maskedImage, options, planes, threads, samplePixels=math.inf)
     except ValueError as error:
         log.debug("No background: %s", error)
         return maskedImage
