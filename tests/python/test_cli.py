@@ -194,12 +194,18 @@ def test_explain(run):
     assert "Convolving the template: PSF FWHM" in out.split("\n\n", 1)[1]
 
 
-def test_decorrelatedAndSources(run, expected, tmp_path):
-    status, out, _ = run(*PAIR, "--decorrelated", "OUT/white.fits", "--sources", "OUT/sources.fits", "--json")
+def test_decorrelatedScoreAndSources(run, expected, tmp_path):
+    outputs = "--decorrelated", "OUT/white.fits", "--score", "OUT/score.fits", "--sources", "OUT/sources.fits"
+    status, out, _ = run(*PAIR, *outputs, "--json")
     assert status == 0
     summary = json.loads(out)
     written = Exposure.readFits(tmp_path / "white.fits")
     np.testing.assert_array_equal(written.image, expected.decorrelated.image)
+    assert summary["score"] == str(tmp_path / "score.fits")
+    score = Exposure.readFits(tmp_path / "score.fits")
+    np.testing.assert_array_equal(score.image, expected.score.score.image)
+    assert score.metadata["FLUXSCAL"] == pytest.approx(expected.score.fluxScale)
+    assert score.metadata["SOFTNAME"] == "psfmatch"
     with fits.open(tmp_path / "sources.fits") as hdus:
         found = hdus[1].data
         assert len(found) == summary["nDetections"] == len(expected.detect())

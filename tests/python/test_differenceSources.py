@@ -15,6 +15,7 @@ from psfmatch import (
     writeSources,
 )
 from psfmatch.testing import makeTanWcs, simulatePair
+from psfmatch.transients import filterDifference
 
 SIGMA = 1.7
 PSF = GaussianPsf(SIGMA)
@@ -215,6 +216,17 @@ def test_backgroundThatIsLeft(difference):
     taken = detectOnDifference(tilted, PSF, backgroundBin=64)
     assert taken.meta["NOISEMES"] == pytest.approx(1.0, abs=0.1)
     assert len(taken) == len(STARS)
+
+
+def test_levelCostsNoSignificance():
+    """A filter collects the errors of a background over the whole PSF: of some pixels alone they add 3 % noise."""
+    widths = []
+    for seed in range(4):
+        image = np.random.default_rng(seed).normal(0.0, 3.0, (512, 512))
+        exposure = Exposure(MaskedImage(image, variance=np.full(image.shape, 9.0)), psf=GaussianPsf(3.0))
+        widths.append(np.std(filterDifference(exposure).found.image[40:-40, 40:-40]))
+    # Each of four times some 1700 independent places: 0.9 %.
+    assert np.mean(widths) == pytest.approx(1.0, abs=0.018)
 
 
 def test_emptyAndTinyImages():

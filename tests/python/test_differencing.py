@@ -402,6 +402,38 @@ def test_imageAsPsfOfDetection(result):
     assert len(result.detect(psf=image)) == len(result.detect(psf=GaussianPsf(2.0)))
 
 
+@pytest.mark.parametrize("sigmas", [(1.6, 2.2), (2.2, 1.6)])
+def test_fluxesWithPsfsFromStars(sigmas):
+    """Without PSF models the difference's is that of the stars as the decorrelation has changed it."""
+    size, flux = 512, 1500.0
+    x, y = np.random.default_rng(8).uniform(60, size - 60, (2, 40))
+    stars = [(*place, 10**e) for *place, e in np.random.default_rng(11).uniform((0, 0, 3), (size, size, 4.6), (70, 3))]
+    changed = [(*place, flux) for place in zip(x, y, strict=True)]
+    images = [
+        starImage(size, sigma, seed, noise=3.0, stars=stars + new)
+        for sigma, seed, new in zip(sigmas, (2, 1), ([], changed), strict=True)
+    ]
+    result = subtract(*images)
+    found = result.detect()
+    assert "from the stars of" in found.meta["PSFFROM"]
+    distance = np.hypot(found["x"] - x[:, np.newaxis], found["y"] - y[:, np.newaxis])
+    row = distance.argmin(axis=1)[distance.min(axis=1) < 1.0]
+    assert len(row) > 30
+    assert np.median(found["psfFlux"][row]) == pytest.approx(flux, rel=0.03)
+    assert np.nanmedian(found["scienceFlux"][row]) == pytest.approx(flux, rel=0.03)
+    assert np.median(found["chi2"][row]) == pytest.approx(1.0, abs=0.1)
+
+
+def starImage(size, sigma, seed, *, noise, stars):
+    """An array of Gaussian stars (x, y, flux) on a sky of 100."""
+    image = np.random.default_rng(seed).normal(100.0, noise, (size, size))
+    pixel = np.arange(size)
+    for x, y, flux in stars:
+        profiles = (np.exp(-0.5 * ((pixel - c) / sigma) ** 2) for c in (y, x))
+        image += flux / (2.0 * np.pi * sigma**2) * np.outer(*profiles)
+    return image
+
+
 def test_unitsOfTheImages(pair, plain):
     """Units of one kind need no conversion; the difference has that of the science image."""
 

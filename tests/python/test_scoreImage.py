@@ -1,96 +1,195 @@
-"""The score image: its noise, its calibration as a significance, and templates of any PSF."""
+"""The score image: its noise against the best possible, its calibration, its planes, and templates of any PSF."""
+
+import copy
+import gc
+import pickle
+import weakref
 
 import numpy as np
 import pytest
 
-from psfmatch import Exposure, GaussianPsf, ImagePsf, InputImagesError, MaskedImage, computeScore, frontDoorConfig
+from psfmatch import (
+    Exposure,
+    GaussianPsf,
+    ImagePsf,
+    InputImagesError,
+    MaskedImage,
+    PsfMatchError,
+    Score,
+    computeScore,
+    frontDoorConfig,
+    subtract,
+)
+from psfmatch.testing import simulatePair
 
-SIZE, SIGMA = 320, 2.4
-STARS = np.random.default_rng(5).uniform(0, SIZE, (2, 110))
-FLUXES = 10 ** np.random.default_rng(6).uniform(2.5, 4.3, 110)
-TRANSIENT = (160.0, 158.0, 300.0)
+SIZE = 512
+TRANSIENT = (260.0, 251.0)
 
 
-def exposure(sigma, noise, seed, transient=0.0):
-    image = np.random.default_rng(seed).normal(0, noise, (SIZE, SIZE))
+def star(x, y, flux, sigma):
+    """The image of a star; sigma is (along x, along y)."""
     pixel = np.arange(SIZE)
-    places = [*zip(*STARS, FLUXES, strict=True), (*TRANSIENT[:2], transient)]
-    for x, y, flux in places:
-        image += (
-            flux
-            / (2 * np.pi * sigma**2)
-            * np.outer(np.exp(-0.5 * (pixel - y) ** 2 / sigma**2), np.exp(-0.5 * (pixel - x) ** 2 / sigma**2))
-        )
-    return Exposure(MaskedImage(image, variance=np.full(image.shape, noise**2)), psf=GaussianPsf(sigma))
+    profiles = (np.exp(-0.5 * ((pixel - c) / s) ** 2) for c, s in zip((y, x), sigma[::-1], strict=True))
+    return flux / (2 * np.pi * sigma[0] * sigma[1]) * np.outer(*profiles)
 
 
-@pytest.fixture(scope="module")
-def config():
-    config = frontDoorConfig()
-    config.kernel.active.spatialKernelOrder = 0
-    config.kernel.active.spatialBgOrder = 0
-    return config
-
-
-@pytest.fixture(scope="module")
-def science():
-    science = exposure(SIGMA, 1.0, 1, TRANSIENT[2])
-    science.mask[200:203, 100:102] |= science.mask.getPlaneBitMask("BAD")
-    science.image[200:203, 100:102] = 1e6
-    return science
+def exposure(sigma, noise, seed, transient=0.0, nStars=90):
+    image = np.random.default_rng(seed).normal(0, noise, (SIZE, SIZE))
+    generator = np.random.default_rng(5)
+    places, fluxes = generator.uniform(0, SIZE, (nStars, 2)), 10 ** generator.uniform(2.5, 4.3, nStars)
+    for (x, y), flux in zip(places, fluxes, strict=True):
+        image += star(x, y, flux, sigma)
+    image += star(*TRANSIENT, transient, sigma)
+    offset = np.arange(-20, 21)
+    psf = np.outer(*(np.exp(-0.5 * (offset / s) ** 2) for s in sigma[::-1]))
+    return Exposure(MaskedImage(image, variance=np.full(image.shape, noise**2)), psf=ImagePsf(psf / psf.sum()))
 
 
 def robust(values):
     return 1.4826 * np.median(np.abs(values - np.median(values)))
 
 
-@pytest.mark.parametrize("templateSigma", [SIGMA, 1.8, 2.9])
-def test_noiseAndSignificance(science, config, templateSigma):
-    template = exposure(templateSigma, 1.0, 2)
-    score = computeScore(template, science, config=config)
-    usable = np.isfinite(score.significance)
-    assert robust(score.significance[usable]) == pytest.approx(1.0, abs=0.05)
-    # The best filter for the difference: 1 / error^2 = mean over frequencies of |P_S|^2 / (v + v |P_S / P_T|^2).
-    k2 = np.add.outer(*2 * [(2 * np.pi * np.fft.fftfreq(256)) ** 2])
-    forScience, forTemplate = (np.exp(-0.5 * k2 * s**2) for s in (SIGMA, templateSigma))
-    best = (forScience**2 / (1 + (forScience / forTemplate) ** 2)).mean() ** -0.5
-    noise = robust(score.score.image[usable]) / score.fluxScale
-    assert noise == pytest.approx(best, rel=0.05)
-    if templateSigma == SIGMA:
-        # Equal images: sqrt(2) times the noise over the root of the noise-equivalent area.
-        assert robust(score.score.image[usable]) == pytest.approx(np.sqrt(2) / np.sqrt(4 * np.pi) / SIGMA, rel=0.1)
-    y, x = TRANSIENT[1], TRANSIENT[0]
-    assert score.score.image[int(y), int(x)] / score.fluxScale == pytest.approx(TRANSIENT[2], abs=4 * best)
-    assert score.significance[int(y), int(x)] == pytest.approx(TRANSIENT[2] / best, abs=4)
-    # Nothing else but the transient stands out.
-    beyond = np.argwhere(np.where(usable, np.abs(score.significance), 0) > 6)
-    assert len(beyond)
-    assert np.hypot(*(beyond - (y, x)).T).max() < 3 * SIGMA
+def bestError(science, template, noises):
+    """The least error of a flux: 1 / error^2 = mean over frequencies of 1 / (v_S / |P_S|^2 + v_T / |P_T|^2)."""
+    k = 2 * np.pi * np.fft.fftfreq(128)
+    power = [np.outer(np.exp(-((k * s[1]) ** 2)), np.exp(-((k * s[0]) ** 2))) for s in (science, template)]
+    below = noises[0] ** 2 * power[1] + noises[1] ** 2 * power[0]
+    return np.divide(power[0] * power[1], below, out=np.zeros_like(below), where=below > 1e-200).mean() ** -0.5
 
 
-def test_planesAndEdges(science, config):
-    before = science.copy()
-    score = computeScore(exposure(SIGMA, 1.0, 2), science, config=config)
-    np.testing.assert_array_equal(science.image, before.image)
-    edge = np.asarray(score.score.mask) & score.score.mask.getPlaneBitMask("EDGE") != 0
-    half = science.psf.computeKernelImage(0, 0).shape[0] // 2
-    assert edge[:half].all() or half > 7
+@pytest.mark.parametrize(
+    ("template", "noises"),
+    [
+        ((2.2, 2.2), (1.0, 1.0)),
+        ((1.5, 1.5), (1.0, 1.0)),
+        ((1.5, 1.5), (0.3, 1.0)),
+        ((3.0, 3.0), (1.0, 1.0)),
+        ((3.0, 3.0), (1.0, 0.3)),
+        ((1.8, 2.8), (1.0, 1.0)),  # sharper along x, wider along y: neither way is without sharpening
+    ],
+)
+def test_noiseIsTheBestPossible(template, noises):
+    science = 2.2, 2.2
+    best = bestError(science, template, noises)
+    score = computeScore(exposure(template, noises[1], 2), exposure(science, noises[0], 1, 30 * best))
+    known = np.isfinite(score.significance)
+    assert known.mean() > 0.8
+    # Of some 2600 independent places; the third digit is what they tell.
+    assert robust(score.significance[known]) == pytest.approx(1.0, abs=0.03)
+    assert score.noise.applied == 1.0
+    assert abs(np.median(score.significance[known])) < 0.05
+    assert robust(score.score.image[known]) / score.fluxScale == pytest.approx(best, rel=0.05)
+    x, y = map(int, TRANSIENT)
+    assert score.score.image[y, x] / score.fluxScale == pytest.approx(30 * best, abs=4 * best)
+    assert score.significance[y, x] == pytest.approx(30, abs=4)
+    np.testing.assert_allclose(
+        score.significance[known], score.score.image[known] / np.sqrt(score.score.variance[known]), rtol=1e-4, atol=1e-6
+    )
+    # The transient stands out most, where images need not be sharpened it alone, and it is measured as it is.
+    found, *others = score.detect()
+    assert not others or template[0] != template[1]
+    assert np.hypot(found["x"] - x, found["y"] - y) < 0.5
+    assert found["psfFlux"] == pytest.approx(30 * best, abs=4 * best)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return simulatePair(seed=5, size=256)
+
+
+@pytest.fixture(scope="module")
+def result(pair):
+    return subtract(pair.template, pair.science)
+
+
+def test_samePreparation(pair, result):
+    """What `subtract` does to the images before is done, and told; the given ones are not changed."""
+    before = pair.science.copy()
+    score = computeScore(pair.template, pair.science)
+    np.testing.assert_array_equal(pair.science.image, before.image)
+    np.testing.assert_array_equal(score.significance, result.score.significance)
+    assert score.score == result.score.score
+    assert score.result.preparation == result.preparation
+    names = {choice.name for choice in score.result.choices}
+    assert {"saturation", "variance", "alignment", "coverage", "direction"} <= names
+    assert score.result.metadata["scaleScienceVarianceFactor"] > 0.0
+    one, two = (computeScore(pair.template, pair.science, threads=n) for n in (1, 2))
+    np.testing.assert_array_equal(one.significance, two.significance)
+
+
+def test_variancesThatAreWrong(pair, result):
+    science = pair.science.copy()
+    science.variance /= 1.345
+    score = computeScore(pair.template, science)
+    assert score.result.metadata["scaleScienceVarianceFactor"] == pytest.approx(
+        1.345 * result.metadata["scaleScienceVarianceFactor"], rel=0.01
+    )
+    known = np.isfinite(score.significance) & np.isfinite(result.score.significance)
+    assert robust(score.significance[known]) == pytest.approx(robust(result.score.significance[known]), rel=0.02)
+
+
+def test_planes(pair, result):
+    """Detections of the images do not stay; borders are flagged, and what is not known is said to be so."""
+    science = pair.science.copy()
+    detected = science.mask.getPlaneBitMask(["DETECTED", "DETECTED_NEGATIVE"])
+    science.mask[40:80] |= detected
+    score = computeScore(pair.template, science).score
+    assert not (np.asarray(score.mask) & detected).any()
+    edge = score.mask.hasAny("EDGE")
     assert edge[0].all()
     assert edge[:, -1].all()
-    assert not edge[SIZE // 2, SIZE // 2]
-    assert np.isnan(score.significance[edge]).all()
-    # Filled from its neighbours, the defect of a million counts has left nothing behind.
-    assert np.nanmax(np.abs(score.significance[190:215, 90:115])) < 5
-    assert score.score.psf is science.psf
-    assert score.metadata["nInterpolated"] == 6
-    assert score.metadata["preconvolvedSciencePsfSize"] == pytest.approx(np.sqrt(2) * 2.3548 * SIGMA, rel=0.01)
-    one, two = (computeScore(exposure(SIGMA, 1.0, 2), science, config=config, threads=n).significance for n in (1, 2))
-    np.testing.assert_array_equal(one, two)
+    assert not edge[128, 128]
+    unknown = np.isnan(result.score.significance)
+    assert unknown.any()
+    mask = result.score.score.mask
+    np.testing.assert_array_equal(mask.hasAny("NO_DATA") & ~np.isfinite(result.score.score.image), unknown)
+    assert np.isinf(result.score.score.variance[unknown]).all()
+    assert np.isfinite(result.score.score.variance[~unknown]).all()
 
 
-class EvenPsf:
-    def computeKernelImage(self, x, y):
-        return np.ones((4, 4)) / 16
+def test_placeInTheResult(result):
+    assert isinstance(result.score, Score)
+    assert result.score is result.score
+    columns = {"x", "y", "significance", "psfFlux"}
+    for name in columns:
+        np.testing.assert_array_equal(result.score.detect()[name], result.detect()[name])
+    assert pickle.loads(pickle.dumps(result.score)) == result.score
+    # No circle that would keep images alive until somebody looks for circles.
+    other = copy.copy(result)
+    assert other.score.result == result
+    gone = weakref.ref(other)
+    gc.disable()
+    try:
+        del other
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_withoutDecorrelation(pair, result):
+    """Where no decorrelated difference was asked for, the score is the same."""
+    config = frontDoorConfig()
+    config.doDecorrelate = False
+    plain = subtract(pair.template, pair.science, config=config)
+    assert plain.decorrelation is None
+    np.testing.assert_allclose(plain.score.significance, result.score.significance, atol=1e-3)
+
+
+def test_psfThatIsGiven(pair):
+    psf = GaussianPsf(1.7)
+    score = computeScore(pair.template, pair.science, psf=psf)
+    assert score.result.science.psf is psf
+    assert score.psfFrom == "that of the science image"
+    assert pair.science.psf is None
+
+
+@pytest.mark.parametrize(
+    ("size", "error"), [((15, 15), PsfMatchError), ((1, 1), PsfMatchError), ((40, 300), PsfMatchError)]
+)
+def test_smallImages(size, error):
+    image = np.random.default_rng(1).normal(0, 1, size)
+    with pytest.raises(error):
+        computeScore(Exposure(MaskedImage(image)), Exposure(MaskedImage(image)), ImagePsf(np.ones((3, 3)) / 9))
 
 
 class NowherePsf:
@@ -98,17 +197,6 @@ class NowherePsf:
         raise RuntimeError("no stars")
 
 
-def test_slips(science, config):
-    template = exposure(SIGMA, 1.0, 2)
-    with pytest.raises(ValueError, match="the science image has no PSF"):
-        computeScore(template, Exposure(science.maskedImage), config=config)
-    with pytest.raises(ValueError, match="must be odd"):
-        computeScore(template, science, EvenPsf(), config=config)
-    with pytest.raises(ValueError, match=r"not defined at .*no stars"):
-        computeScore(template, science, NowherePsf(), config=config)
-    with pytest.raises(InputImagesError, match="of 15x15 pixels are smaller than"):
-        computeScore(
-            Exposure(MaskedImage(np.ones((15, 15)))),
-            Exposure(MaskedImage(np.ones((15, 15)))),
-            ImagePsf(np.ones((3, 3))),
-        )
+def test_slips(pair):
+    with pytest.raises((ValueError, InputImagesError), match="no stars"):
+        computeScore(pair.template, pair.science, NowherePsf())

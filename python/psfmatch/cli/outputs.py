@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ["OUTPUTS", "requireOutputs", "requireReport", "requireSubtractOutputs"]
 
-OUTPUTS = ("output", "decorrelated", "sources", "picture", "report")
+OUTPUTS = ("output", "decorrelated", "score", "sources", "picture", "report")
 """Options of ``psfmatch subtract`` that name a file to write."""
 
 

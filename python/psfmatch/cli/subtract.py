@@ -37,6 +37,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     addWidths(addInputs(parser))
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="difference image to write")
     parser.add_argument("--decorrelated", metavar="FILE", help="also write the difference made white (decorrelated)")
+    parser.add_argument("--score", metavar="FILE", help="also write the score image: a point source's score everywhere")
     parser.add_argument("--sources", metavar="FILE", help="also find and measure what has changed, as a FITS table")
     parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
     parser.add_argument("--report", metavar="HTML", help="also write a report, and its numbers beside it as .json")
@@ -95,6 +96,9 @@ def _subtractFiles(
     if options.decorrelated is not None:
         result.decorrelated.writeFits(options.decorrelated)
         extra["decorrelated"] = options.decorrelated
+    if options.score is not None:
+        result.score.writeFits(options.score)
+        extra["score"] = options.score
     if options.sources is not None:
         from psfmatch.transients import writeSources
 

@@ -4,8 +4,8 @@
 is the whole: where the kernel or the noise varies, and with the PSF that the result has.
 """
 
-from psfmatch.decorrelation.correction import correctionKernel
 from psfmatch.decorrelation.correctedPsf import CorrectedPsf
+from psfmatch.decorrelation.correction import correctionKernel
 from psfmatch.decorrelation.decorrelation import Correction, Decorrelation, decorrelate, prepareCorrection
 
 __all__ = ["CorrectedPsf", "Correction", "Decorrelation", "correctionKernel", "decorrelate", "prepareCorrection"]

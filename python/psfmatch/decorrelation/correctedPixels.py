@@ -16,7 +16,7 @@ from numpy.polynomial import chebyshev
 from psfmatch import _core
 from psfmatch.decorrelation.correction import fitField, fitPositions
 from psfmatch.equality import ByValue
-from psfmatch.exposure import Box, Mask, MaskedImage
+from psfmatch.exposure import DEFAULT_BAD_PLANES, Box, Mask, MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel
 
 __all__ = ["SpreadVariance", "applyCorrection", "exactSpread", "factorsOfSpread"]
@@ -26,7 +26,7 @@ Image = npt.NDArray[np.float32]
 
 FACTOR_ORDER = 4
 """Order of the polynomials for the factors of the fast variance, and for the composite kernel."""
-BAD_PLANES = EdgeHandling().badPlanes
+BAD_PLANES = DEFAULT_BAD_PLANES
 """Planes whose pixels lend nothing to others."""
 PLAIN = EdgeHandling(copyEdge=True, badPlanes=(), maskedKernelFraction=0.0)
 

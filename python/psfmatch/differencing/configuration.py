@@ -10,10 +10,11 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from lsst.pex.config import Config, ConfigField, Field, ListField, RangeField
+from lsst.pex.config import Config, ConfigField, Field, FieldValidationError, ListField, RangeField
 
 from psfmatch.config.options import plainValue
 from psfmatch.config.overrides import closeNames
+from psfmatch.subtraction import PlaneRules
 from psfmatch.taskConfigs import ImagePsfMatchConfig
 from psfmatch.warping import REQUIRED_FRACTION
 
@@ -53,6 +54,13 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         inclusiveMax=True,
     )
 
+    renameTemplateMask = ListField[str](
+        doc="Mask planes of the template that are called NAME_TEMPLATE in the difference.", default=[]
+    )
+    preserveMaskPlanes = ListField[str](
+        doc="Mask planes, by either name, that the convolution does not spread.", default=[]
+    )
+
     def setDefaults(self) -> None:
         """Fit the background, keep the edges, and the centroids of what is warped."""
         super().setDefaults()
@@ -60,6 +68,14 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         self.kernel["AL"].doCopyEdge = True
         for name in ("AL", "DF"):
             self.kernel[name].warpingConfig.keepCentroids = True
+
+    def validate(self) -> None:
+        """Check the fields, and that no plane is named that tells of the difference itself."""
+        super().validate()
+        try:
+            PlaneRules(tuple(self.renameTemplateMask), tuple(self.preserveMaskPlanes))
+        except ValueError as error:
+            raise FieldValidationError(FrontDoorConfig.renameTemplateMask, self, str(error)) from error
 
     def withNames(self) -> FrontDoorConfig:
         """Return the configuration with what the user has set of the kernel named in ``fixedKernelFields``.

@@ -61,9 +61,16 @@ def finish(
         threads,
     )
     difference = measured.difference
+    named = partial(
+        options.planeRules.appliedTo,
+        matched=result.matchedExposure,
+        template=template,
+        science=science,
+        isScienceConvolved=not convolveTemplate,
+    )
     decorrelation = None
     if correction is not None:
-        decorrelation = correction.appliedTo(plain, threads=threads)
+        decorrelation = correction.appliedTo(named(plain)[0], threads=threads)
     candidates = candidateTable(result.kernelCellSet)
     quality = None
     if options.doAssessQuality:
@@ -102,9 +109,10 @@ def finish(
                 pixels=measured.pixels,
             )
             log.info("Grade %s", "; ".join(quality.reasons))
+    difference, matched = named(difference)
     return SubtractionResult(
         difference=difference,
-        matched=result.matchedExposure,
+        matched=matched,
         template=result.warpedExposure,
         science=inputs.science,
         convolved="template" if convolveTemplate else "science",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from psfmatch.config import KernelOptions, usualOptions
 from psfmatch.config.options import plainValue
 from psfmatch.config.usual import usualData, usualFields
+from psfmatch.subtraction import PlaneRules
 from psfmatch.warping import REQUIRED_FRACTION
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ STEPS = (
     "doDecorrelate",
     "doAssessQuality",
     "requiredCoverage",
+    "renameTemplateMask",
+    "preserveMaskPlanes",
 )
 """Fields that only a `FrontDoorConfig` has."""
 
@@ -47,13 +50,22 @@ class RunOptions:
     doDecorrelate: bool = False
     doAssessQuality: bool = False
     requiredCoverage: float = REQUIRED_FRACTION
+    renameTemplateMask: tuple[str, ...] = ()
+    preserveMaskPlanes: tuple[str, ...] = ()
+
+    @property
+    def planeRules(self) -> PlaneRules:
+        """What becomes of the images' mask planes."""
+        return PlaneRules(self.renameTemplateMask, self.preserveMaskPlanes)
 
     @classmethod
     def fromConfig(cls, config: ImagePsfMatchConfig | None) -> RunOptions:
         """Read the configuration of `psfmatch.subtract`."""
         fields = usualFields() if config is None else config
         kernel = usualOptions().kernel if config is None else KernelOptions.fromConfig(config.kernel.active)
-        return cls(kernel, config, **{name: getattr(fields, name) for name in STEPS if hasattr(fields, name)})
+        return cls(
+            kernel, config, **{name: plainValue(getattr(fields, name)) for name in STEPS if hasattr(fields, name)}
+        )
 
     def withChosen(self, fields: Mapping[str, Any], regionFields: Mapping[str, Any]) -> RunOptions:
         """Return these options with fields of the kernel and of its regions as they were chosen."""

@@ -301,6 +301,7 @@ class SubtractionResult(ByValue):
             self.difference.getBBox(),
             self.preparation,
             varianceFactor=self.varianceFactor,
+            planes=self.options.planeRules,
         )
         return StoredKernel(self.kernel, self.background, recipe)
 

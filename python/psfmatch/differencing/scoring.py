@@ -1,8 +1,8 @@
 """The score image: for every pixel, how significant a point source there would be.
 
-With D' the decorrelated difference and P' the PSF that it has, the score is the matched filter P' D'. That is, frequency
-by frequency, the score of Kovacs (2021, DMTN-179), for which the science image is filtered with its own PSF before the
-template is matched to it,
+With D' the decorrelated difference and P' the PSF that it has, the score is the matched filter P' D'. That is,
+frequency by frequency, the score of Kovacs (2021, DMTN-179), for which the science image is filtered with its own PSF
+before the template is matched to it,
 
     P' D' = conj(P) (S - K T - background) (v_S + v_T k^2) / (v_S + v_T |K|^2),
 

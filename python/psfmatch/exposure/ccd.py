@@ -178,7 +178,8 @@ def _mask(ccd: CCDData, image: NDArray[np.float32], variance: NDArray[np.float32
         merged.merge(mask)
     if ccd.mask is not None:
         # What flags, values or variances say already is not said again as BAD: our own CCDData come back as they were.
-        known = merged.hasAny(DEFAULT_BAD_PLANES) | ~np.isfinite(image) | ~(variance >= 0) | np.isinf(variance)
+        isFlagged = merged.hasAny([plane for plane in DEFAULT_BAD_PLANES if plane in merged.planes])
+        known = isFlagged | ~np.isfinite(image) | ~(variance >= 0) | np.isinf(variance)
         bad = np.broadcast_to(np.asarray(ccd.mask, dtype=bool), ccd.data.shape)
         merged[bad & ~known] |= merged.getPlaneBitMask("BAD")
     return merged

@@ -17,7 +17,7 @@ from psfmatch import _core
 from psfmatch._core import BlankSky
 from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage, stampTuple
+from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, MaskedImage, stampTuple
 from psfmatch.kernels import SpatialFunction2D, makeSpatialFunction
 from psfmatch.strips import mapStrips
 from psfmatch.threads import resolveThreads
@@ -35,7 +35,7 @@ __all__ = [
 
 log = logging.getLogger("psfmatch.noise")
 
-SOURCE_PLANES = ("DETECTED", "DETECTED_NEGATIVE", "BAD", "SAT", "CR", "EDGE", "NO_DATA", "INTRP")
+SOURCE_PLANES = ("DETECTED", "DETECTED_NEGATIVE", "INTRP", *DEFAULT_BAD_PLANES)
 """Planes whose pixels are no blank sky."""
 MAX_FACTOR = 10.0
 """Largest factor on a variance plane that is believed."""

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import MaskedImage
+from psfmatch.exposure import DEFAULT_BAD_PLANES, MaskedImage
 from psfmatch.kernels import EdgeHandling
 from psfmatch.medians import madSigma
 from psfmatch.photometry.psfField import PsfField
@@ -40,7 +40,7 @@ FloatImage = npt.NDArray[np.float32]
 BoolImage = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-UNUSABLE_PLANES = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
+UNUSABLE_PLANES = DEFAULT_BAD_PLANES
 SMOOTHING_PIX = 3
 """Half side of the square over which the variance is averaged: a pixel's own noise enters with 2 %."""
 PEAKED_VARIANCE = 1.5
@@ -187,7 +187,6 @@ def _filtered(
     filtered = psf.kernel.convolve(padded, EdgeHandling(badPlanes=()), threads=threads)
     inner = np.s_[border : border + height, border : border + width]
     return filtered.image[inner], filtered.variance[inner]
-
 
 
 def weightImage(

@@ -127,9 +127,16 @@ def applyKernel(
         difference = _decorrelated(difference, stored.kernel, inputs, recipe, threads)
     if recipe.varianceFactor != 1.0:
         difference = difference.withPixels(multiplyVariance(difference.maskedImage, recipe.varianceFactor, threads))
+    difference, matchedImage = recipe.planes.appliedTo(
+        difference,
+        matchedExposure(matched, templateExposure, scienceExposure, isScienceConvolved=not isTemplate),
+        template,
+        science,
+        isScienceConvolved=not isTemplate,
+    )
     return AppliedKernel(
         difference=difference,
-        matched=matchedExposure(matched, templateExposure, scienceExposure, isScienceConvolved=not isTemplate),
+        matched=matchedImage,
         template=templateExposure,
         stored=StoredKernel(stored.kernel, background if useBackground else None, used),
     )

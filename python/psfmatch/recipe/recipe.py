@@ -28,6 +28,7 @@ from psfmatch.kernels import (
     readHotpantsKernel,
 )
 from psfmatch.recipe.preparation import Preparation
+from psfmatch.subtraction import PlaneRules
 from psfmatch.warping import Warper
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class SubtractionRecipe:
     warping : fields of the `WarperConfig` as plain data; warpBadPlanes, warpMaskedKernelFraction : as the Warper's;
     preparation : what came before; decorrelation : arguments of `psfmatch.decorrelation.decorrelate` if the difference
     was decorrelated, else None;
+    planes : what became of mask planes;
     shape, xy0 : the pixels (h, w) of the science image, None where they are not known;
     version, instructionSet : of psfmatch and of the machine: with others the last bits may differ.
     """
@@ -93,6 +95,7 @@ class SubtractionRecipe:
     warpMaskedKernelFraction: float = 0.01
     preparation: Preparation = field(default_factory=Preparation)
     decorrelation: Mapping[str, Any] | None = None
+    planes: PlaneRules = field(default_factory=PlaneRules)
     shape: tuple[int, int] | None = None
     xy0: tuple[int, int] = (0, 0)
     version: str = field(default_factory=lambda: version("psfmatch"))
@@ -116,6 +119,7 @@ class SubtractionRecipe:
         preparation: Preparation | None = None,
         decorrelation: Mapping[str, Any] | None = None,
         varianceFactor: float = 1.0,
+        planes: PlaneRules | None = None,
     ) -> Self:
         """Return the recipe of a subtraction that a task made.
 
@@ -135,6 +139,8 @@ class SubtractionRecipe:
             Arguments (by name, fit for JSON) of the decorrelation that followed; None if there was none.
         varianceFactor
             What the difference's variance plane was multiplied by.
+        planes
+            What became of mask planes.
         """
         options = KernelOptions.fromConfig(config)
         warper = warperOf(options)
@@ -148,6 +154,7 @@ class SubtractionRecipe:
             warpMaskedKernelFraction=warper.maskedKernelFraction,
             preparation=preparation or Preparation(),
             decorrelation=decorrelation,
+            planes=planes or PlaneRules(),
             shape=box.shape,
             xy0=(box.x0, box.y0),
         )
@@ -193,6 +200,8 @@ class SubtractionRecipe:
                 edges = dict(values["edges"])
                 edges["badPlanes"] = tuple(edges["badPlanes"])
                 values["edges"] = EdgeHandling(**edges)
+            if "planes" in values:
+                values["planes"] = PlaneRules(**{name: tuple(planes) for name, planes in values["planes"].items()})
             if "preparation" in values:
                 values["preparation"] = Preparation.fromDict(values["preparation"])
             for name in ("warpBadPlanes", "xy0", "shape"):
