@@ -215,11 +215,12 @@ def test_spoiltResultsGiveAPage(result, how, tmp_path, undrawnReport, monkeypatc
 
 
 def test_detectionsFallBackToAGaussian(result, monkeypatch, tmp_path):
-    def withoutStars(exposure, threads):
+    def withoutStars(exposure, **options):
         raise NoKernelCandidatesError(f"no star\nof {'many ' * 20}", nSources=0)
 
-    monkeypatch.setattr("psfmatch.photometry.psfFromStars", withoutStars)
-    found = findDetections(result, threads=1)
+    monkeypatch.setattr("psfmatch.photometry.starPsf.psfFromStars", withoutStars)
+    # A copy: what the result has measured once it keeps.
+    found = findDetections(dataclasses.replace(result), threads=1)
     fwhm = result.metadata["scienceFwhmPix" if result.convolved == "template" else "templateFwhmPix"]
     # The grid of pixels makes a moment of the Gaussian inexact by a per cent or so.
     assert found.table.meta["PSFFWHM"] == pytest.approx(fwhm, rel=0.05)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from psfmatch import Box, Chebyshev2D, LinearCombinationKernel, Mask, MaskedImage, Polynomial2D
+from psfmatch import Box, Chebyshev2D, LinearCombinationKernel, Mask, MaskedImage, Polynomial2D, subtract
 from psfmatch.kernels import frameOf
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.testing import simulatePair
 
 SHAPE = (41, 50)
 KERNEL = np.outer([0.1, 0.2, 0.4, 0.2, 0.1], [0.0, 0.3, 0.5, 0.1, 0.1]) * 1.2
@@ -137,3 +138,19 @@ def test_theNumberOfThreadsChangesNothing(template, matched):
     one, two = (subtractMatchedTemplate(science, matched, plane, threads) for threads in (1, 2))
     for a, b in ((one.image, two.image), (one.variance, two.variance), (one.mask, two.mask)):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("convolveTemplate", 1.0), ("convolveScience", -1.0)])
+def test_backgroundIsAddedToTheMatchedImage(mode, sign):
+    """Whichever image is convolved: matched + background is the other one."""
+    pair = simulatePair(seed=4, size=256)
+    science = pair.science.withPixels(pair.science.maskedImage.copy())
+    level = 500.0
+    science.image += level
+    before, after = (subtract(pair.template, image, mode=mode, threads=1) for image in (pair.science, science))
+    scale = 1.0 if mode == "convolveTemplate" else after.kernel.kernelSum(*science.getBBox().centre)
+    x, y = science.getBBox().centre
+    assert after.background(x, y) - before.background(x, y) == pytest.approx(sign * scale * level, rel=0.01)
+    other = after.science if mode == "convolveTemplate" else after.template
+    left = other.image[100:156, 100:156] - after.matched.image[100:156, 100:156] - after.background(x, y)
+    assert abs(np.nanmedian(left)) < 0.02 * level

@@ -25,6 +25,8 @@ USUAL = (
     "doDecorrelate",
     "doAssessQuality",
     "requiredCoverage",
+    "renameTemplateMask",
+    "preserveMaskPlanes",
     "kernel",
     "kernel.active.fitMethod",
     "kernel.active.regionConfig.layout",

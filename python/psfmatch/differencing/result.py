@@ -49,11 +49,13 @@ log = logging.getLogger("psfmatch.differencing")
 class SubtractionResult(ByValue):
     """A difference image and what it was made from.
 
-    difference : science - matched - background, on the science image's flux scale; its variance plane is that of
-    each pixel alone, neighbours are correlated; matched : the convolved image;
+    difference : science - matched - background, or where the science image is convolved (matched + background -
+    template) / kernel sum, on the science image's flux scale either way; its variance plane is that of each pixel
+    alone, neighbours are correlated; matched : the convolved image;
     template, science : as they were subtracted: on the science image's pixels, saturation flagged, variances scaled,
     before any convolution; convolved : "template" or "science";
-    kernel, background : the spatial model; candidates : one row per star or region, with its fate;
+    kernel, background : the spatial model, background being what is added to the matched image; candidates : one row
+    per star or region, with its fate;
     noise : scatter of the difference against its variance plane; metadata : numbers of the run;
     options : what the run was told and has chosen; `config` is made of it;
     quality : figures and grade; decorrelation : what makes the difference white, None where it was not asked for;
