@@ -90,7 +90,7 @@ def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGate
     try:
         result.writeFits(partial / f"{name}.fits")
         if options.decorrelated:
-            result.decorrelated.writeFits(partial / f"{name}_decorrelated.fits")
+            result.writeDecorrelated(partial / f"{name}_decorrelated.fits")
         if options.sources:
             from psfmatch.transients import writeSources
 

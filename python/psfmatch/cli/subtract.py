@@ -94,7 +94,7 @@ def _subtractFiles(
     result.writeFits(options.output)
     extra: dict[str, Any] = {"output": options.output}
     if options.decorrelated is not None:
-        result.decorrelated.writeFits(options.decorrelated)
+        result.writeDecorrelated(options.decorrelated)
         extra["decorrelated"] = options.decorrelated
     if options.score is not None:
         result.score.writeFits(options.score)

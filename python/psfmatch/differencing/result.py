@@ -19,6 +19,7 @@ from psfmatch.diagnostics import DifferenceNoise
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.provenance import provenanceCards
 from psfmatch.equality import ByValue
+from psfmatch.errors import PsfMatchError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
@@ -121,8 +122,11 @@ class SubtractionResult(ByValue):
         """
         from psfmatch.transients import PhotometryImage, detectOnDifference
 
-        with usingThreads(options.get("threads")):
-            psf, origin = self._psfOfUnconvolved(options.pop("psf", None))
+        # An image as PSF has no truth value.
+        psf, origin = options.pop("psf", None), "given"
+        if psf is None:
+            with usingThreads(options.get("threads")):
+                psf, origin = self.unconvolvedPsf
         # Both have the PSF of the image that was not convolved.
         if self.convolved == "template":
             science, template = PhotometryImage(self.science, psf), PhotometryImage(self.matched, psf)
@@ -131,7 +135,7 @@ class SubtractionResult(ByValue):
             science, template = (PhotometryImage(image, psf, scale) for image in (self.matched, self.template))
         table = detectOnDifference(
             self.decorrelated,
-            self._corrected(psf),
+            self.decorrelatedPsf(psf),
             science=science,
             template=template,
             threshold=threshold,
@@ -147,26 +151,21 @@ class SubtractionResult(ByValue):
 
         return scoreOf(self)
 
-    def psfOfDecorrelated(self) -> tuple[Any, str]:
-        """Return the PSF of `decorrelated`, and in words where that of the image that was not convolved comes from."""
-        psf, origin = self._psfOfUnconvolved(None)
-        return self._corrected(psf), origin
-
-    def _psfOfUnconvolved(self, given: Any) -> tuple[Any, str]:
-        """Return the PSF of the image that was not convolved, and in words where it comes from."""
-        # An image as PSF has no truth value.
-        return self._ownPsf if given is None else (given, "given")
-
     @cached_property
-    def _ownPsf(self) -> tuple[Any, str]:
+    def unconvolvedPsf(self) -> tuple[Any, str]:
+        """PSF of the image that was not convolved, and in words where it comes from; measured when first asked for.
+
+        Its own, else that of its stars, else a Gaussian of the FWHM that the run has used.
+        """
         from psfmatch.photometry import psfOrStars
 
         name = "science" if self.convolved == "template" else "template"
         fwhm = self.metadata.get(f"{name}FwhmPix")
         return psfOrStars(getattr(self, name), None if fwhm is None else float(fwhm), f"{name} image")
 
-    def _corrected(self, psf: Any) -> Any:
-        """Return what a PSF becomes where the difference is decorrelated."""
+    def decorrelatedPsf(self, psf: Any = None) -> Any:
+        """Return the PSF of `decorrelated`, given that of the image that was not convolved (`unconvolvedPsf`)."""
+        psf = self.unconvolvedPsf[0] if psf is None else psf
         if self.decorrelation is None or not self.decorrelation.isApplied:
             return psf
         return CorrectedPsf(asPsf(psf), self.decorrelation.kernel)
@@ -324,6 +323,16 @@ class SubtractionResult(ByValue):
             stamps=columnsOf(self, "candidates"),
             config=self.options.toData(),
         )
+
+    def writeDecorrelated(self, path: str | PathLike[str], overwrite: bool = True) -> None:
+        """Write the decorrelated difference to a file, with a PSF of its own wherever one can be told."""
+        described = self.described(self.decorrelated)
+        if described.psf is None:
+            try:
+                described.psf = self.decorrelatedPsf()
+            except PsfMatchError as error:
+                log.warning("The decorrelated difference is written without a PSF: %s", error)
+        described.writeFits(path, overwrite=overwrite)
 
     def described(self, exposure: Exposure) -> Exposure:
         """Return an image that this run has made with the cards that tell how."""

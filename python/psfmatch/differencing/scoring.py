@@ -66,7 +66,10 @@ class Score(ByValue):
 
     def detect(self, threshold: float = 5.0, **options: Any) -> Table:
         """Find and measure what has changed: `SubtractionResult.detect`, whose significance this image is."""
-        return self.result.detect(threshold, **options)
+        table = self.result.detect(threshold, **({"psf": self.score.psf} | options))
+        if "psf" not in options:
+            table.meta["PSFFROM"] = self.psfFrom
+        return table
 
     def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
         """Write score, mask, variance and PSF to a file; the card FLUXSCAL holds `fluxScale`."""
@@ -129,9 +132,9 @@ def computeScore(
 
 def scoreOf(result: SubtractionResult) -> Score:
     """Make the score image of a pair that has been subtracted."""
+    psf, origin = result.unconvolvedPsf
     result = _decorrelated(result)
-    psf, origin = result.psfOfDecorrelated()
-    filtered = filterDifference(result.decorrelated, psf)
+    filtered = filterDifference(result.decorrelated, result.decorrelatedPsf(psf))
     flux, fluxErr = filtered.fluxes()
     fluxScale = 1.0 / filtered.found.psf.noiseArea
     with np.errstate(invalid="ignore", over="ignore"):
@@ -144,6 +147,7 @@ def scoreOf(result: SubtractionResult) -> Score:
         significance = flux / fluxErr
     _flagUnknown(pixels, np.isfinite(significance), filtered.found.psf.half)
     score = result.difference.withPixels(pixels)
+    score.psf = psf
     log.info(
         "Score image: %.1f %% of the pixels have a significance, which scatters by %.3f +/- %.3f on blank sky",
         100.0 * float(np.isfinite(significance).mean()), filtered.found.noise.measured, filtered.found.noise.error,
