@@ -1,0 +1,234 @@
+"""Sentences of the reference page on the tasks that no other test holds: ways in, widths, models, framework, views."""
+
+import inspect
+import logging
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from psfmatch import (
+    Exposure,
+    GaussianPsf,
+    ImagePsfMatchTask,
+    InputImagesError,
+    MaskedImage,
+    ModelPsfMatchTask,
+    NoKernelCandidatesError,
+    PsfMatchTask,
+    SnapPsfMatchTask,
+    Task,
+    getFwhmPix,
+    getFwhmPixXY,
+)
+from psfmatch.psf import ImagePsf
+from psfmatch.starMatch import StarMatchTask
+from psfmatch.testing import simulatePair
+
+EXPOSURES = {
+    "templateExposure": inspect.Parameter.empty,
+    "scienceExposure": inspect.Parameter.empty,
+    "templateFwhmPix": None,
+    "scienceFwhmPix": None,
+    "candidateList": None,
+    "doWarping": True,
+    "convolveTemplate": True,
+}
+IMAGES = {
+    "templateMaskedImage": inspect.Parameter.empty,
+    "scienceMaskedImage": inspect.Parameter.empty,
+    "candidateList": None,
+    "templateFwhmPix": None,
+    "scienceFwhmPix": None,
+}
+
+
+@pytest.fixture(scope="module")
+def pair():
+    pair = simulatePair(seed=4, size=224, brightStars=300, faintStars=100, transients=0)
+    pair.template.filter, pair.science.filter = "R", "r"
+    return pair
+
+
+def makeTask(**changes):
+    config = ImagePsfMatchTask.ConfigClass()
+    config.kernel.active.update(spatialKernelOrder=0, fitForBackground=True, **changes)
+    return ImagePsfMatchTask(config=config, threads=1)
+
+
+# The four ways in
+
+
+@pytest.mark.parametrize(
+    ("name", "documented"),
+    [
+        ("matchExposures", EXPOSURES),
+        ("subtractExposures", EXPOSURES),
+        ("matchMaskedImages", IMAGES),
+        ("subtractMaskedImages", IMAGES),
+    ],
+)
+def test_argumentsOfTheFourWaysIn(name, documented):
+    parameters = list(inspect.signature(getattr(ImagePsfMatchTask, name)).parameters.values())[1:]
+    # The reference has no default for the list of the last two; ours has, so that detection can be asked for.
+    assert {p.name: p.default for p in parameters} == documented
+    assert [p.name for p in parameters] == list(documented)
+    assert {p.kind for p in parameters} == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+
+
+def test_detectionOfMaskedImages(pair):
+    """In pixels: as with the same detection on exposures."""
+    images = pair.template.maskedImage, pair.science.maskedImage
+    found = makeTask().matchMaskedImages(*images, None, 2.7, 3.9)
+    again = makeTask().matchExposures(pair.template, pair.science, 2.7, 3.9)
+    positions = [[(c.x, c.y) for c in result.kernelCellSet] for result in (found, again)]
+    assert len(positions[0]) >= 10
+    assert sorted(positions[0]) == sorted(positions[1])
+
+
+def test_fieldsBesidesTheDocumentedOnes(pair):
+    """`blankSky` only where it was measured."""
+    fields = []
+    for changes in ({}, {"fitMethod": "regions"}):
+        fields.append(set(makeTask(**changes).matchExposures(pair.template, pair.science, 2.7, 3.9).getDict()))
+    assert fields[1] - fields[0] == {"blankSky"}
+
+
+@pytest.mark.parametrize(("convolveTemplate", "filterName"), [(True, "R"), (False, "r")])
+def test_matchedExposure(pair, convolveTemplate, filterName):
+    matched = (
+        makeTask()
+        .matchExposures(pair.template, pair.science, 2.7, 3.9, convolveTemplate=convolveTemplate)
+        .matchedExposure
+    )
+    assert (matched.filter, matched.psf, matched.getBBox()) == (filterName, None, pair.science.getBBox())
+
+
+def test_errorsOfTheFourWaysInAreRuntimeErrors(pair):
+    other = MaskedImage(np.zeros((50, 60)), variance=np.ones((50, 60)))
+    task, blank = makeTask(), Exposure(MaskedImage(np.zeros((224, 224)), variance=np.ones((224, 224))))
+    with pytest.raises(InputImagesError) as sizes:
+        task.matchMaskedImages(pair.template.maskedImage, other)
+    with pytest.raises(NoKernelCandidatesError) as candidates:
+        task.matchExposures(blank, blank, 2.7, 3.9)
+    assert isinstance(sizes.value, RuntimeError)
+    assert isinstance(candidates.value, RuntimeError)
+
+
+# Other methods
+
+
+def test_baseClasses():
+    ours = [Class for Class in ImagePsfMatchTask.__mro__ if Class.__module__.startswith("psfmatch.")]
+    assert ours == [ImagePsfMatchTask, StarMatchTask, PsfMatchTask, Task]
+
+
+def test_widthsOfAnEllipse():
+    """By the three definitions; the pair by those that have one."""
+    y, x = np.mgrid[-25:26, -25:26]
+    psf = ImagePsf(np.exp(-0.5 * ((x / 3.0) ** 2 + (y / 2.0) ** 2)))
+    factor = math.sqrt(8.0 * math.log(2.0))
+    for definition, expected in (("determinantRadius", math.sqrt(6.0)), ("traceRadius", math.sqrt(6.5))):
+        assert getFwhmPix(psf, (0.0, 0.0), definition) == pytest.approx(factor * expected, rel=1e-3)
+    for definition in ("traceRadius", "halfMaximum"):
+        # Straight lines between pixels: 1 % at these widths.
+        assert getFwhmPixXY(psf, (0, 0), definition) == pytest.approx((factor * 3.0, factor * 2.0), rel=0.01)
+    with pytest.raises(ValueError, match="one number"):
+        getFwhmPixXY(psf, (0, 0), "determinantRadius")
+    assert ImagePsfMatchTask.ConfigClass().fwhmDefinition == "determinantRadius"
+
+
+# Models and snaps
+
+
+def test_fieldsOfTheModelMatch():
+    image = np.random.default_rng(3).normal(0.0, 1.0, (150, 150))
+    exposure = Exposure(MaskedImage(image, variance=np.ones(image.shape)), psf=GaussianPsf(1.5, 21))
+    result = ModelPsfMatchTask(threads=1).run(exposure, GaussianPsf(2.0, 21))
+    assert set(result.getDict()) == {
+        "psfMatchedExposure",
+        "psfMatchingKernel",
+        "kernelCellSet",
+        "metadata",
+        "backgroundModel",
+        "kernelFit",
+    }
+    kernel = ModelPsfMatchTask.ConfigClass().kernel.active
+    clippings = kernel.singleKernelClipping, kernel.kernelSumClipping, kernel.spatialKernelClipping
+    assert (*clippings, kernel.fitForBackground, kernel.checkConditionNumber) == (False,) * 5
+
+
+def test_warpingOfSnaps():
+    """By default as the configuration says; the argument comes first."""
+    parameter = inspect.signature(SnapPsfMatchTask.subtractExposures).parameters["doWarping"]
+    assert parameter.default is None
+    names = list(inspect.signature(SnapPsfMatchTask.subtractExposures).parameters)
+    assert names[1:] == list(EXPOSURES)
+    assert SnapPsfMatchTask.ConfigClass().doWarping is False
+
+
+# Framework
+
+
+def test_clocksOfATimer():
+    task = Task(config=ImagePsfMatchTask.ConfigClass(), name="timed")
+    with task.timer("work"):
+        pass
+    clocks = ("Utc", "CpuTime", "WallTime")
+    assert sorted(task.metadata) == sorted(f"work{event}{clock}" for event in ("Start", "End") for clock in clocks)
+
+
+def test_metadataOfASubtraction(pair):
+    task = makeTask()
+    task.subtractExposures(pair.template, pair.science)
+    named = (
+        "ALBasisNGauss ALBasisDegGauss ALBasisSigGauss ALKernelSize ALBasisMode spatialConditionNum spatialKernelSum "
+        "templateFwhmPix scienceFwhmPix nDetectedSources nSelectedSources rejectedSources nCandidates "
+        "nGoodCandidates nBadCandidates rejectionReasons"
+    )
+    clocks = ("Utc", "CpuTime", "WallTime")
+    assert {name for name in task.metadata if not name.endswith(clocks)} == set(named.split())
+
+
+def test_loggerHasVerboseAndTrace(caplog):
+    log = makeTask().log
+    with caplog.at_level(logging.DEBUG, "psfmatch"):
+        log.verbose("told")
+        log.trace("too fine")
+    assert caplog.messages == ["told"]
+
+
+# Debug views
+
+
+STACK = """
+frame = 77
+class Info:
+    def __init__(self, name):
+        self.display = self.displayCandidates = name == "lsst.ip.diffim.psfMatch"
+"""
+FINDING = """
+import sys
+redirecting = [finder for finder in sys.meta_path if "Redirecting" in type(finder).__name__]
+sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in redirecting]
+import lsstDebug
+sys.meta_path[:0] = redirecting
+from psfmatch.displays.switches import switchesOf
+print(lsstDebug.frame, switchesOf("psfMatch").isOn("displayCandidates"), switchesOf("imagePsfMatch"))
+"""
+
+
+def test_lsstDebugEarlierOnThePath(tmp_path):
+    """One that a stack provides is found before ours (but for the finder of an editable installation), and used."""
+    (tmp_path / "lsstDebug.py").write_text(STACK)
+    done = subprocess.run([sys.executable, "-c", FINDING], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["77", "True", "None"]
+
+
+def test_numbersOfTheViews():
+    from psfmatch.displays import candidates, models
+
+    assert (candidates.MOST_CANDIDATES, models.MOST_FUNCTIONS, models.MOST_COEFFICIENTS) == (40, 120, 34)
+    assert models.GRID == 7
