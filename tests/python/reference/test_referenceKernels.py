@@ -20,8 +20,8 @@ from psfmatch import (
     makeKernelBasisList,
     makeRegularizationMatrix,
 )
-from psfmatch.config import KernelOptions
-from psfmatch.testing import makeFakeKernelSet
+from psfmatch.config import KernelOptions, RegionConfig
+from psfmatch.testing import makeFakeKernelSet, simulatePair
 from psfmatch.visitors.judging import _lambdaGrid
 
 
@@ -187,3 +187,71 @@ def test_uncertaintiesByTheirNames(fakes):
     fitted = next(c for c in result.kernelCellSet if c.status is CandidateStatus.GOOD).kernelSolution
     assert fitted.computeSigmaImage().shape == kernel.shape
     assert fitted.kernelSumSigma > kernel.kernelSumSigma(80, 80)
+
+
+# Regions: what each field of theirs changes
+
+
+def kernelOf(result):
+    return result.psfMatchingKernel.computeImage(30.0, 40.0)
+
+
+def asIs(result):
+    return kernelOf(result).tobytes()
+
+
+def sharpness(result):
+    """How much of the kernel is in its images beside the first; a narrow prior leaves little."""
+    first = result.psfMatchingKernel.basis[0]
+    return float(np.abs(kernelOf(result) - first * kernelOf(result).sum()).sum())
+
+
+def variation(result):
+    kernel = result.psfMatchingKernel
+    return float(np.abs(kernel.computeImage(5.0, 5.0) - kernel.computeImage(250.0, 250.0)).sum())
+
+
+REGIONS = {
+    "layout": ("tiles", lambda result: len(result.kernelCellSet), "differs"),
+    "halfWidth": (9, asIs, "differs"),
+    "maxRegions": (12, lambda result: len(result.kernelCellSet), "falls"),
+    "iterations": (1, asIs, "differs"),
+    "rejectPixels": (False, asIs, "differs"),
+    "threshold": (3.5, asIs, "differs"),
+    "growth": (2, asIs, "differs"),
+    "refineBackground": (False, lambda result: "blankSky" in result, "falls"),
+    "shapeScale": (0.01, sharpness, "falls"),
+    "variationScale": (0.001, variation, "falls"),
+    "widthScale": (5.0, variation, "differs"),
+    "kernelNorm": (0.01, variation, "falls"),
+    "firstDegrees": ([2, 0, 0], asIs, "differs"),
+}
+
+
+@pytest.fixture(scope="module")
+def runRegions():
+    pair = simulatePair(seed=4, size=256, brightStars=300, faintStars=100, transients=(2e3, 3e3))
+    done = {}
+
+    def run(**changes):
+        key = repr(changes)
+        if key not in done:
+            config = ImagePsfMatchTask.ConfigClass()
+            config.kernel.active.update(fitMethod="regions", fitForBackground=True, spatialKernelOrder=1)
+            config.kernel.active.regionConfig.update(**changes)
+            task = ImagePsfMatchTask(config=config, threads=1)
+            done[key] = task.matchExposures(pair.template, pair.science, 2.7, 3.9)
+        return done[key]
+
+    return run
+
+
+def test_everyFieldOfTheRegionsIsHere():
+    assert set(REGIONS) == set(RegionConfig._fields)
+
+
+@pytest.mark.parametrize("field", REGIONS)
+def test_fieldsOfTheRegions(runRegions, field):
+    value, look, what = REGIONS[field]
+    before, after = look(runRegions()), look(runRegions(**{field: value}))
+    assert after < before if what == "falls" else after != before
