@@ -5,6 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from astropy import units
+from astropy.coordinates import SkyCoord
+from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from referencePage import codes, rowsOf
 
@@ -21,6 +24,7 @@ from psfmatch import (
     frontDoorConfig,
 )
 from psfmatch.config import SourceDetectionConfig
+from psfmatch.selection import toSourceTable
 from psfmatch.warping import registerTemplate
 from psfmatch.warping.warper import _onLattice
 
@@ -211,3 +215,42 @@ def test_catalogueIsATableWithTheNamedColumns():
     flags = {name for name in names if name.startswith("flag") and name != "flags"}
     assert len(flags) == 7
     assert set(sources.colnames) == names | {f"{flag}Centre" for flag in flags}
+
+
+# Catalogues
+
+
+def skyTable(wcs):
+    """Two places, and their sky positions in degrees."""
+    x, y = np.array([20.0, 60.0]), np.array([30.0, 50.0])
+    return x, y, *wcs.all_pix2world(x, y, 0)
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["x", "X", "ra", "ra hours", "RA", "coord_ra", "coord_ra degrees", "SkyCoord", "structured", "QTable", "row"],
+)
+def test_columnsByTheFirstRule(form):
+    """Pixels come before the sky, ra before coord_ra; degrees without a unit but for LSST's radians."""
+    wcs = wcsAt(80.0, 20.0)
+    x, y, ra, dec = skyTable(wcs)
+    wrong = {"ra": [1.0, 2.0], "dec": [3.0, 4.0]}
+    radians = {"coord_ra": np.radians(ra), "coord_dec": np.radians(dec)}
+    table = {
+        "x": Table({"x": x, "y": y, **wrong}),
+        "X": Table({"X": x, "Y": y, **wrong}),
+        "ra": Table({"ra": ra, "dec": dec, "coord_ra": [0.1, 0.2], "coord_dec": [0.1, 0.2]}),
+        "ra hours": Table({"ra": ra / 15.0 * units.hourangle, "dec": dec * units.deg}),
+        "RA": Table({"RA": ra, "DEC": dec}),
+        "coord_ra": Table(radians),
+        "coord_ra degrees": Table({"coord_ra": ra * units.deg, "coord_dec": dec * units.deg}),
+        "SkyCoord": Table({"where": SkyCoord(ra, dec, unit="deg").galactic}),
+        "structured": Table({"x": x, "y": y}).as_array(),
+        "QTable": QTable({"ra": ra * units.deg, "dec": dec * units.deg}),
+        "row": list(Table({"x": x, "y": y})),
+    }[form]
+    found = toSourceTable(table, ones(wcs))
+    names = ("X", "Y") if form == "X" and "x" not in found.colnames else ("x", "y")
+    # 1e-12 degrees of rounding are 1e-8 px.
+    np.testing.assert_allclose(found[names[0]], x, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found[names[1]], y, rtol=0, atol=1e-6)

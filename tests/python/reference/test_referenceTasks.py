@@ -8,7 +8,9 @@ import sys
 
 import numpy as np
 import pytest
+from referencePage import codes, rowsOf
 
+import psfmatch
 from psfmatch import (
     Exposure,
     GaussianPsf,
@@ -19,6 +21,7 @@ from psfmatch import (
     NoKernelCandidatesError,
     PsfMatchTask,
     SnapPsfMatchTask,
+    SourceMeasurementTask,
     Task,
     getFwhmPix,
     getFwhmPixXY,
@@ -117,6 +120,15 @@ def test_errorsOfTheFourWaysInAreRuntimeErrors(pair):
     assert isinstance(candidates.value, RuntimeError)
 
 
+def test_errorTree():
+    """The names of the row on errors, public, each below what stands before it."""
+    (row,) = [row for row in rowsOf("Deliberate differences") if row.cells[0] == "errors"]
+    named = {name: getattr(psfmatch, name) for name in codes(row.cells[2])}
+    assert len(named) == 5
+    assert all(issubclass(Error, RuntimeError) for Error in named.values())
+    assert issubclass(named["KernelSolutionError"], named["NumericalError"])
+
+
 # Other methods
 
 
@@ -192,6 +204,22 @@ def test_metadataOfASubtraction(pair):
     assert {name for name in task.metadata if not name.endswith(clocks)} == set(named.split())
 
 
+class OwnMeasurement(SourceMeasurementTask):
+    def run(self, sources, exposure):
+        measured = super().run(sources, exposure)
+        measured["colour"] = np.zeros(len(measured))
+        return measured
+
+
+def test_schemaOfOtherSubtasks():
+    """Of a measurement of a user's own: its columns."""
+    config = ImagePsfMatchTask.ConfigClass()
+    config.selectMeasurement.retarget(OwnMeasurement)
+    schemas = [ImagePsfMatchTask(config=c).getSchemaCatalogs()["imagePsfMatch"] for c in (config, None)]
+    assert set(schemas[0].colnames) - set(schemas[1].colnames) == {"colour"}
+    assert len(schemas[0]) == 0
+
+
 def test_loggerHasVerboseAndTrace(caplog):
     log = makeTask().log
     with caplog.at_level(logging.DEBUG, "psfmatch"):
@@ -225,6 +253,15 @@ def test_lsstDebugEarlierOnThePath(tmp_path):
     (tmp_path / "lsstDebug.py").write_text(STACK)
     done = subprocess.run([sys.executable, "-c", FINDING], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["77", "True", "None"]
+
+
+def test_namesOfOurDebugModule():
+    import lsstDebug
+
+    (row,) = [row for row in rowsOf("Debug views") if row.cells[0] == "(none)"]
+    for name in codes(row.cells[1]):
+        known = name.removeprefix("lsstDebug.").removeprefix(".")
+        assert known.startswith("PSFMATCH_DEBUG_") or hasattr(lsstDebug, known)
 
 
 def test_numbersOfTheViews():
