@@ -1,27 +1,35 @@
 """Sentences of the reference page on what goes beyond the reference: lists of names that can be read off the code."""
 
+import logging
 import re
 import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from referencePage import ROOT, ROWS, TEXT, codes, rowsOf
 
 import psfmatch
-from psfmatch import ImagePsfMatchTask, frontDoorConfig, subtract
+from psfmatch import BatchSummary, ImagePsfMatchTask, PairRecord, frontDoorConfig, subtract
 from psfmatch.batch import memory, running
 from psfmatch.batch.ledger import Ledger
+from psfmatch.cli.batch import _statusOfExit
 from psfmatch.config import listFields
 from psfmatch.hotpants import MaskBit
+from psfmatch.io.generalWcs import fitsWcs
 from psfmatch.reporting import reportNumbers
 from psfmatch.testing import simulatePair
 
 
 @pytest.fixture(scope="module")
-def result():
-    pair = simulatePair(seed=3, size=200, brightStars=300)
+def pair():
+    return simulatePair(seed=3, size=200, brightStars=300)
+
+
+@pytest.fixture(scope="module")
+def result(pair):
     return subtract(pair.template, pair.science, threads=1)
 
 
@@ -39,6 +47,31 @@ def test_fieldsThatTheFrontDoorSets():
     assert differing == {"fitForBackground", "doCopyEdge", "keepCentroids"}
     own = {row.cells[0].strip("`") for row in rowsOf("The front door")}
     assert {path.split(".")[-1] for path in set(ours) - set(plain)} == own
+
+
+# Front door: what is not told, or not there, when one step is left out
+
+
+def told(result, *beginnings):
+    return any(choice.sentence.startswith(beginnings) for choice in result.choices)
+
+
+STEPS = {
+    "doFindSaturation": lambda result: told(result, "Saturation of"),
+    "doScaleVariance": lambda result: result.preparation.templateVarianceFactor != 1.0,
+    "doAlign": lambda result: result.alignment is not None,
+    "doDecorrelate": lambda result: result.decorrelated is not result.difference,
+    "doAssessQuality": lambda result: result.grade is not None,
+}
+
+
+@pytest.mark.parametrize("field", STEPS)
+def test_stepsOfTheFrontDoor(result, pair, field):
+    config = frontDoorConfig()
+    setattr(config, field, False)
+    without = subtract(pair.template, pair.science, config=config, threads=1)
+    assert [name for name, isTaken in STEPS.items() if not isTaken(without)] == [field]
+    assert all(isTaken(result) for isTaken in STEPS.values())
 
 
 def test_numbersOfTheReport(result):
@@ -84,6 +117,25 @@ def test_headerOfADifference(result, tmp_path):
     assert named - set(result.toCCDData().meta) == {"TARGET", "TEMPLATE"}
 
 
+class Wavy:
+    """Pixels of 0.2 arcsec on the equator, on a wave of an amplitude (pixels)."""
+
+    def __init__(self, amplitude):
+        self.amplitude = amplitude
+
+    def pixel_to_world(self, x, y):
+        waved = x + self.amplitude * np.sin(x / 1.5)
+        return SkyCoord(150.0 - waved * 0.2 / 3600, y * 0.2 / 3600, unit="deg")
+
+
+@pytest.mark.parametrize(("amplitude", "isKept"), [(0.04, True), (0.4, False)])
+def test_coordinatesThatFitsHoldsNearly(amplitude, isKept, caplog):
+    """No polynomial follows the wave: its amplitude is what is left."""
+    with caplog.at_level(logging.WARNING, "psfmatch"):
+        assert (fitsWcs(Wavy(amplitude), (100, 120)) is not None) is isKept
+    assert ("cannot be written as TAN-SIP" in caplog.text) is not isKept
+
+
 def test_bitsOfMasks():
     told = {name: int(bit) for bit, name in re.findall(r"(\d+) ([A-Z_]+)", paragraph("Mask bits, as HOTPANTS"))}
     assert told == {name: int(bit) for name, bit in MaskBit.__members__.items()}
@@ -105,6 +157,34 @@ def test_memoryOfAPair():
     process, science, template = (int(number) for number in re.findall(r"\b(\d+)\b(?! of)", row.cells[1])[:3])
     assert (process << 20, science, template) == (memory.PROCESS, memory.PER_SCIENCE_PIXEL, memory.PER_TEMPLATE_PIXEL)
     assert f"{running.MEMORY_FRACTION} of what" in row.cells[1]
+
+
+def summaryOf(errorTypes=(), gateFailures=(), isInterrupted=False):
+    def records(names):
+        return tuple(PairRecord("a", "t", "s", "f", "failed", errorType=name) for name in names)
+
+    zero = dict.fromkeys(("nPairs", "nDone", "nFailed", "nPending", "nLeft"), 0)
+    none = dict.fromkeys(("startUpSeconds", "seconds", "pairsPerHour"))
+    failures, beyond = records(errorTypes), records(gateFailures)
+    return BatchSummary(
+        "out", **zero, **none, grades={}, failures=failures, gateFailures=beyond, isInterrupted=isInterrupted
+    )
+
+
+@pytest.mark.parametrize(
+    ("summary", "words"),
+    [
+        (summaryOf(), "0 all done"),
+        (summaryOf(["ValueError", "NoKernelCandidatesError"]), "3 some failed"),
+        (summaryOf(["NoKernelCandidatesError", "InsufficientKernelSourcesError"]), "4 all of these for too few stars"),
+        (summaryOf(gateFailures=[""]), "5 a gate"),
+        (summaryOf(["ValueError"], isInterrupted=True), "130 interrupted"),
+    ],
+)
+def test_exitStatusOfABatch(summary, words):
+    (row,) = [row for row in rowsOf("Batches") if row.cells[0] == "exit status"]
+    assert words in row.cells[1].split(", ")
+    assert _statusOfExit(summary) == int(words.split()[0])
 
 
 def test_programsThatMeasured():
