@@ -3,6 +3,7 @@
 import inspect
 import logging
 import math
+import re
 import subprocess
 import sys
 
@@ -12,10 +13,12 @@ from referencePage import codes, rowsOf
 
 import psfmatch
 from psfmatch import (
+    CandidateStatus,
     Exposure,
     GaussianPsf,
     ImagePsfMatchTask,
     InputImagesError,
+    LinearCombinationKernel,
     MaskedImage,
     ModelPsfMatchTask,
     NoKernelCandidatesError,
@@ -26,9 +29,11 @@ from psfmatch import (
     getFwhmPix,
     getFwhmPixXY,
 )
+from psfmatch.displays import candidates, images, models
 from psfmatch.psf import ImagePsf
 from psfmatch.starMatch import StarMatchTask
-from psfmatch.testing import simulatePair
+from psfmatch.taskConfigs import SnapPsfMatchConfigAL, SnapPsfMatchConfigDF
+from psfmatch.testing import makeFakeKernelSet, simulatePair
 
 EXPOSURES = {
     "templateExposure": inspect.Parameter.empty,
@@ -83,8 +88,8 @@ def test_argumentsOfTheFourWaysIn(name, documented):
 
 def test_detectionOfMaskedImages(pair):
     """In pixels: as with the same detection on exposures."""
-    images = pair.template.maskedImage, pair.science.maskedImage
-    found = makeTask().matchMaskedImages(*images, None, 2.7, 3.9)
+    planes = pair.template.maskedImage, pair.science.maskedImage
+    found = makeTask().matchMaskedImages(*planes, None, 2.7, 3.9)
     again = makeTask().matchExposures(pair.template, pair.science, 2.7, 3.9)
     positions = [[(c.x, c.y) for c in result.kernelCellSet] for result in (found, again)]
     assert len(positions[0]) >= 10
@@ -114,10 +119,10 @@ def test_errorsOfTheFourWaysInAreRuntimeErrors(pair):
     task, blank = makeTask(), Exposure(MaskedImage(np.zeros((224, 224)), variance=np.ones((224, 224))))
     with pytest.raises(InputImagesError) as sizes:
         task.matchMaskedImages(pair.template.maskedImage, other)
-    with pytest.raises(NoKernelCandidatesError) as candidates:
+    with pytest.raises(NoKernelCandidatesError) as none:
         task.matchExposures(blank, blank, 2.7, 3.9)
     assert isinstance(sizes.value, RuntimeError)
-    assert isinstance(candidates.value, RuntimeError)
+    assert isinstance(none.value, RuntimeError)
 
 
 def test_errorTree():
@@ -179,6 +184,9 @@ def test_warpingOfSnaps():
     names = list(inspect.signature(SnapPsfMatchTask.subtractExposures).parameters)
     assert names[1:] == list(EXPOSURES)
     assert SnapPsfMatchTask.ConfigClass().doWarping is False
+    kernel = SnapPsfMatchTask.ConfigClass().kernel
+    assert type(kernel["AL"]) is SnapPsfMatchConfigAL
+    assert type(kernel["DF"]) is SnapPsfMatchConfigDF
 
 
 # Framework
@@ -264,8 +272,54 @@ def test_namesOfOurDebugModule():
         assert known.startswith("PSFMATCH_DEBUG_") or hasattr(lsstDebug, known)
 
 
-def test_numbersOfTheViews():
-    from psfmatch.displays import candidates, models
+def textsOf(figure):
+    titles = [axis.get_title() for axis in figure.axes]
+    return " | ".join([*titles, *(text.get_text() for text in figure.texts)])
 
+
+@pytest.fixture(scope="module")
+def solved():
+    fakes = makeFakeKernelSet(sizeCell=64, nCell=3, tGaussianWidth=1.5)
+    task = makeTask(alardNGauss=1, alardSigGauss=[2.5], alardDegGauss=[2], scaleByFwhm=False)
+    result = task.subtractMaskedImages(fakes.template, fakes.science, fakes.starCentres)
+    result.template, result.science = fakes.template, fakes.science
+    return result
+
+
+def test_numbersOfTheViews(solved):
+    """At most 40 candidates, 120 functions, 34 coefficients, and 7 kernels along the field."""
     assert (candidates.MOST_CANDIDATES, models.MOST_FUNCTIONS, models.MOST_COEFFICIENTS) == (40, 120, 34)
-    assert models.GRID == 7
+    rows = {row.cells[0].strip("`"): row.cells[2] or row.cells[1] for row in rowsOf("Debug views")}
+    assert "at most 40" in rows["displayCandidates"]
+    assert "at most 34" in rows["plotKernelSpatialModel"]
+    assert "at most 120" in rows["displayKernelBasis"]
+    many = LinearCombinationKernel(np.ones((130, 3, 3)), np.ones((130, 1)))
+    assert "the first 120 of 130 functions" in textsOf(models.basisMosaic(many))
+    field = models.fieldMosaic(solved.psfMatchingKernel, solved.science.getBBox())
+    assert "at 7 × 7 places" in textsOf(field)
+    assert "K(x, y) - K(centre)" in textsOf(field)
+
+
+def test_whatTheViewsSay(solved):
+    good, unused, bad, *_ = solved.kernelCellSet
+    stamps = candidates.candidateStamps(good, solved.psfMatchingKernel, solved.backgroundModel)
+    assert re.fullmatch(rf"{good.id}  χ² \d+\.\d\d, model \d+\.\d\d", stamps.label)
+    bad.reject("spoilt")
+    unused.status = CandidateStatus.UNKNOWN
+    (axis, *_) = images.cellsFigure(solved.science, solved.kernelCellSet, 0.5, True).axes
+    colours = {line.get_markeredgecolor() for line in axis.lines}
+    # Cyan, yellow, red.
+    assert colours == {"#00c8d7", "#e6c800", "#e31a1c"}
+    shown = {
+        name: getattr(solved, what)
+        for name, what in (
+            ("Template", "template"),
+            ("Matched template", "matchedImage"),
+            ("Science", "science"),
+            ("Difference", "subtractedMaskedImage"),
+        )
+    }
+    said = textsOf(images.differencePanels(shown, 0.5))
+    for name in shown:
+        assert name in said
+    assert "of its noise" in said
