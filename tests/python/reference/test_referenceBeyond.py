@@ -3,7 +3,6 @@
 import logging
 import re
 import sqlite3
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from astropy.io import fits
 from referencePage import ROOT, ROWS, TEXT, codes, rowsOf
 
 import psfmatch
+import suite.hotpants
 from psfmatch import BatchSummary, ImagePsfMatchTask, PairRecord, frontDoorConfig, subtract
 from psfmatch.batch import memory, running
 from psfmatch.batch.ledger import Ledger
@@ -196,7 +196,11 @@ def test_programsThatMeasured():
         assert re.search(r"\d+ (November|December)\s+20\d\d", part)
         for path in re.findall(r"benchmarks/[\w/]+\.py", part):
             assert (ROOT / path).is_file(), path
-    assert Path(ROOT, "benchmarks", "suite", "hotpants.py").is_file()
+    for command in re.findall(r"`python (benchmarks/[^`]+)`", TEXT):
+        path, *options = command.split()
+        known = (ROOT / path).read_text()
+        assert [option for option in options if option.startswith("--") and f'"{option}"' not in known] == []
+    assert hasattr(suite.hotpants, "byCommandLine")
 
 
 def test_namesInTheFirstColumns():
