@@ -1,4 +1,4 @@
-"""The example of the reference's class documentation, letter for letter, in a process of its own.
+"""The documented example of the task, its class and debug module as the documentation gives them, in a fresh process.
 
 Nothing of the source tree is on that process's path: it has the installed package alone. Continuous integration
 installs a wheel and says so by ``PSFMATCH_INSTALL=wheel``; the name of a test tells on which kind it ran.
