@@ -231,7 +231,7 @@ class ImagePsfMatchTask(StarMatchTask):
         -------
         result : Struct
             ``matchedImage`` (also as ``psfMatchedMaskedImage``; without the background), ``psfMatchingKernel``,
-            ``backgroundModel``, ``kernelCellSet``, ``kernelFit``, ``blankSky`` (of the difference; or None).
+            ``backgroundModel``, ``kernelCellSet``, ``kernelFit``; ``blankSky`` of the difference if it was refined.
 
         Raises
         ------
@@ -270,15 +270,17 @@ class ImagePsfMatchTask(StarMatchTask):
             with self.timer("background"):
                 background, sky = refineBackground(scienceMaskedImage, matched, fit.background, self.threads)
                 fit = replace(fit, background=background)
-        return Struct(
+        result = Struct(
             matchedImage=matched,
             psfMatchedMaskedImage=matched,
             psfMatchingKernel=fit.kernel,
             backgroundModel=fit.background,
             kernelCellSet=cellSet,
             kernelFit=fit,
-            blankSky=sky,
         )
+        if sky is not None:
+            result.blankSky = sky
+        return result
 
     # Parts
 

@@ -95,7 +95,7 @@ def test_fluxAndCentroids(ratio, distortion, angle):
     fwhm = 2.6 * max(1.0, ratio)
     template = renderStars(source, Box(0, 0, 240, 240), *sky, FLUX, fwhm)
     # Lanczos3 cannot do better for the flux of a single star; corrected weights can.
-    for name, tolerance, fluxTolerance in (("plain", 0.025, 6e-3), ("corrected", 0.005, 1e-3)):
+    for name, tolerance, fluxTolerance in (("plain", 0.02, 5e-3), ("corrected", 0.0025, 1e-3)):
         warped = Warper(CONFIGS[name]).warpExposure(destination, template, BOX)
         flux, plain, weighted = measureAll(warped, sky, fwhm / ratio / SIGMA_TO_FWHM).T
         assert flux.size > 25
@@ -103,7 +103,7 @@ def test_fluxAndCentroids(ratio, distortion, angle):
         assert abs(flux.mean() / FLUX - 1.0) < 1e-3
         assert plain.max() < tolerance
         # The core under a Gaussian weight, which the moments of the whole do not fix.
-        assert np.sqrt((weighted**2).mean()) < tolerance
+        assert weighted.max() < 0.007
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.3, 0.4])
@@ -117,10 +117,11 @@ def test_centroidsOfAShift(fraction):
     for name in ("plain", "corrected"):
         found = measureAll(Warper(CONFIGS[name]).warpExposure(wcs, template, BOX), sky, 2.6 / SIGMA_TO_FWHM)
         assert abs(found[:, 0] / FLUX - 1.0).max() < 1e-5, "the weights sum to one"
-        errors[name] = found[:, 1:].max()
-    assert errors["plain"] < 0.025
-    assert errors["corrected"] < 0.005
-    assert errors["plain"] > 2.0 * errors["corrected"]
+        errors[name] = found[:, 1].max()
+        assert found[:, 2].max() < (0.007 if name == "corrected" else 0.02)
+    assert errors["plain"] < 0.02
+    assert errors["corrected"] < 0.0025
+    assert errors["plain"] > 4.0 * errors["corrected"]
 
 
 @pytest.mark.parametrize("ratio", [1.3, 2.0, 5.0, 20.0])

@@ -1,10 +1,10 @@
 """The reference page names every configuration field, every documented name and everything that is public."""
 
 import re
-from pathlib import Path
 
 import pytest
 from lsst.pex.config import Config
+from referencePage import ROOT, TEXT
 
 import psfmatch
 from psfmatch.config import (
@@ -20,8 +20,6 @@ from psfmatch.config import (
 from psfmatch.differencing import FrontDoorConfig
 from psfmatch.starMatch import StarMatchConfig
 
-ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "docs" / "reference.md").read_text()
 WORDS = set(re.findall(r"\w+", TEXT))
 CONFIGS = [
     DetectionConfig,
