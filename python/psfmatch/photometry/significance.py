@@ -129,13 +129,12 @@ def significanceImage(
             f"({', '.join(badPlanes)}), not finite, or without positive variance; check mask and variance plane",
             nPixels=weight.size,
         )
-    image, variance = _filtered(
-        psf,
-        np.multiply(maskedImage.image, weight, out=np.zeros_like(weight), where=isGood),
-        np.multiply(maskedImage.variance * weight, weight, out=np.zeros_like(weight), where=isGood),
-        maskedImage.xy0,
-        threads,
-    )
+    # What is not usable may be infinite.
+    light, noise2 = np.zeros_like(weight), np.zeros_like(weight)
+    np.multiply(maskedImage.image, weight, out=light, where=isGood)
+    np.multiply(maskedImage.variance, weight, out=noise2, where=isGood)
+    noise2 *= weight
+    image, variance = _filtered(psf, light, noise2, maskedImage.xy0, threads)
     # Far from every usable pixel transforms leave rounding in place of zero.
     floor = 1e-6 * float(np.median(variance[isGood]))
     ratio = np.zeros_like(weight)
