@@ -14,7 +14,6 @@ import pytest
 from referencePage import ROOT, ROWS
 
 WHOLE = {
-    "The command line of HOTPANTS": "hotpantsOptions:option everyKnownOptionAndNoOther hotpantsParts:positions grown",
     "How a difference is graded": "quality:referencePageHasTheLimits ruleAtItsLimits gradeIsThatOfTheWorstFigure",
     # Figures that were measured: the page names program and day.
     "The bases compared": "referenceBeyond:programsThatMeasured",
