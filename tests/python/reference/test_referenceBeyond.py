@@ -154,8 +154,11 @@ def test_columnsOfTheLedger(tmp_path):
 
 def test_memoryOfAPair():
     (row,) = [row for row in rowsOf("Batches") if row.cells[0] == "memory"]
-    process, science, template = (int(number) for number in re.findall(r"\b(\d+)\b(?! of)", row.cells[1])[:3])
-    assert (process << 20, science, template) == (memory.PROCESS, memory.PER_SCIENCE_PIXEL, memory.PER_TEMPLATE_PIXEL)
+    process, thread, science, template = map(
+        int, re.search(r"\((\d+) .* (\d+) .* (\d+) .* (\d+) ", row.cells[1]).groups()
+    )
+    assert (process << 20, thread << 20) == (memory.PROCESS, memory.PER_THREAD)
+    assert (science, template) == (memory.PER_SCIENCE_PIXEL, memory.PER_TEMPLATE_PIXEL)
     assert f"{running.MEMORY_FRACTION} of what" in row.cells[1]
 
 

@@ -89,7 +89,7 @@ def test_noLimitsWhereNoneAreGiven(folder):
 
 @pytest.mark.parametrize("isInFile", [False, True])
 def test_varianceOfTheFileOrOfTheSky(folder, isInFile):
-    """In either case scaled to the scatter: 4000 pixels tell a variance to 2.3 %, clipped ones to half as much again."""
+    """Scaled to the scatter: 4000 pixels tell a variance to 2.3 %, clipped ones to half as much again."""
     if isInFile:
         ramp = np.linspace(1.0, 2.0, SIDE, dtype=np.float32) * np.ones((SIDE, 1), np.float32)
         Exposure(MaskedImage(pixelsOf("s.fits"), variance=100.0 * ramp)).writeFits("v.fits")
