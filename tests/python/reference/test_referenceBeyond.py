@@ -206,6 +206,25 @@ def test_programsThatMeasured():
     assert hasattr(suite.hotpants, "byCommandLine")
 
 
+def test_figuresOfTheBases():
+    """What is said of the table is what it shows."""
+    rows = {row.cells[0]: row.cells[1:] for row in rowsOf("The bases compared")}
+    figures = {name: [float(cell) for cell in cells] for name, cells in rows.items() if all(cells)}
+    gaussians = figures.pop("AL")
+    ratios = np.array([figure[:2] for figure in figures.values()]) / gaussians[:2]
+    assert ratios.max() < 1.08
+    assert (ratios <= 1.05).mean() > 0.7
+    plain = {name: figure for name, figure in figures.items() if "PCA" not in name}
+    scans = [name for name in plain if name.endswith(" risk")]
+    assert len(scans) == 2
+    for number in (0, 1):
+        assert sorted(plain, key=lambda name: plain[name][number])[:2] == scans
+    assert set(sorted(figures, key=lambda name: figures[name][-1])[-2:]) == set(scans)
+    true = 1.25
+    worst = max(abs(figure[2] - true) for name, figure in figures.items() if "PCA" in name)
+    assert worst < min(abs(figure[2] - true) for figure in plain.values())
+
+
 def test_namesInTheFirstColumns():
     """Of the tables of names of ours: each is public."""
     sections = ["Public names of ours", "Sources, scores, injection", "The noise of the difference", "Reports"]
