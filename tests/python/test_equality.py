@@ -19,8 +19,10 @@ from psfmatch import (
     ModelPsfMatchTask,
     Struct,
     SubtractionRecipe,
+    Warper,
     _core,
     applyKernel,
+    frontDoorConfig,
     subtract,
 )
 from psfmatch.equality import sameValue
@@ -65,7 +67,19 @@ def things(pair):
         "model": model,
         "stored": stored,
         "applied": applyKernel(stored, pair.template, pair.science),
+        "score": result.score,
+        "config": result.config,
+        "frontDoorConfig": configWith(spatialKernelOrder=1),
+        "taskConfig": ImagePsfMatchTask.ConfigClass(),
+        "warper": Warper(),
+        "pair": pair,
     }
+
+
+def configWith(**fields):
+    config = frontDoorConfig()
+    config.kernel.active.update(**fields)
+    return config
 
 
 def subtractCells(pair):
@@ -93,6 +107,12 @@ NAMES = (
     "model",
     "stored",
     "applied",
+    "score",
+    "config",
+    "frontDoorConfig",
+    "taskConfig",
+    "warper",
+    "pair",
 )
 
 
@@ -121,6 +141,8 @@ def test_whatDiffersIsNotEqual(things, pair):
     again.difference.mask[3, 3] ^= 1
     assert again != other
     assert things["kernel"] != things["background"]
+    assert things["frontDoorConfig"] != configWith()
+    assert things["frontDoorConfig"] == configWith(spatialKernelOrder=1)
     assert things["task"] != things["modelTask"]
     assert things["task"] != ImagePsfMatchTask(threads=2)
     config = ImagePsfMatchTask.ConfigClass()
