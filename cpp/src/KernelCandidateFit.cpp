@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "KernelCandidateFitEquations.h"
+#include "KernelCandidateFitLight.h"
 #include "KernelCandidateFitStamp.h"
 #include "psfmatch/exceptions.h"
 
@@ -22,11 +23,18 @@ using detail::PreparedStamp;
 using detail::Workspace;
 using Eigen::VectorXd;
 
-// Fits coefficients (and background); nothing when the condition number of the matrix itself forbids it.
+// Fits coefficients (and background); nothing when the template shows no light, or the condition number of the matrix
+// itself forbids it.
 std::optional<KernelFit> trySolving(VectorXd const& weights, FitSetup const& setup, Workspace& workspace,
                                     CandidateFit& fit) {
     CandidateFitControl const& control = setup.control;
     NormalEquations equations = equationsOf(weights, setup, workspace);
+    std::optional<NormalEquations> const light = withoutPlane(equations, weights, setup, workspace);
+    if (!light) {
+        fit.outcome = CandidateOutcome::noLight;
+        fit.message = "the image to convolve is the same everywhere in the stamp, or a plane";
+        return std::nullopt;
+    }
     if (control.checkConditionNumber) {
         fit.conditionNumber = conditionNumber(equations.matrix, control.conditionNumberType);
         if (fit.conditionNumber > control.maxConditionNumber) {
@@ -45,6 +53,9 @@ std::optional<KernelFit> trySolving(VectorXd const& weights, FitSetup const& set
     fit.regularizationStrength = solved.strength;
     fit.coefficients = solved.solution.coefficients.head(setup.nBasis());
     fit.background = control.fitBackground ? solved.solution.coefficients[setup.nBasis()] : 0.0;
+    detail::LightSum const lightSum = detail::lightSumOf(*light, solved.strength, setup);
+    fit.lightSum = lightSum.value;
+    fit.lightSumError = lightSum.error;
     return solved;
 }
 

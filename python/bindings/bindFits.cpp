@@ -128,6 +128,7 @@ void bindFits(py::module_& module) {
 
     py::native_enum<CandidateOutcome>(module, "CandidateOutcome", "enum.Enum")
         .value("solved", CandidateOutcome::solved)
+        .value("noLight", CandidateOutcome::noLight)
         .value("illConditioned", CandidateOutcome::illConditioned)
         .value("failed", CandidateOutcome::failed)
         .finalize();
@@ -140,6 +141,8 @@ void bindFits(py::module_& module) {
         .def_readonly("background", &CandidateFit::background)
         .def_readonly("kernelSum", &CandidateFit::kernelSum)
         .def_readonly("kernelSumError", &CandidateFit::kernelSumError)
+        .def_readonly("lightSum", &CandidateFit::lightSum)
+        .def_readonly("lightSumError", &CandidateFit::lightSumError)
         .def_readonly("conditionNumber", &CandidateFit::conditionNumber)
         .def_readonly("method", &CandidateFit::method)
         .def_readonly("regularizationStrength", &CandidateFit::regularizationStrength)
@@ -155,7 +158,7 @@ void bindFits(py::module_& module) {
                                [](CandidateFit const& fit) {
                                    return std::tuple(fit.background, fit.kernelSum, fit.kernelSumError,
                                                      fit.conditionNumber, nameOf(fit.method), fit.lostFraction,
-                                                     fit.regularizationStrength);
+                                                     fit.regularizationStrength, fit.lightSum, fit.lightSumError);
                                })
         .def("statistics", &statisticsOf<CandidateFit>, py::arg("core"));
     module.def(

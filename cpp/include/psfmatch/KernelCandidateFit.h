@@ -49,6 +49,7 @@ struct CandidateFitControl {
 
 enum class CandidateOutcome {
     solved,
+    noLight,         // whatever the kernel, the template is a plane: not solved
     illConditioned,  // condition number above the limit, not solved
     failed           // no solution; `message` says why
 };
@@ -61,6 +62,8 @@ struct CandidateFit {
     double background = 0.0;       // image units
     double kernelSum = 0.0;
     double kernelSumError = 0.0;   // standard deviation, as far as the weights are inverse variances
+    double lightSum = 0.0;         // sum of the kernel without its wings, of a fit with a plane as background
+    double lightSumError = 0.0;    // of which this is the standard deviation, likewise
     double conditionNumber = 0.0;  // as Solution::conditionNumber, or by the type checked
     SolverMethod method = SolverMethod::none;
     double regularizationStrength = 0.0;  // the lambda used

@@ -22,6 +22,7 @@ from psfmatch.equality import ByValue
 from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError, NumericalError
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.spatialFunction import makeSpatialFunction
+from psfmatch.light import NOT_SHOWN, requireLight
 from psfmatch.regions.layout import RegionCells, RegionState, unsolved
 from psfmatch.solutions import ResidualSummary
 from psfmatch.sourceTable import SourceTable
@@ -40,7 +41,6 @@ MIN_GOOD_PART = 0.5
 USUAL_SCALES = 1.0, 0.01, 0.2
 """Expected departure of the kernel from the first Gaussian, its variation, and that with its width, in units of its
 norm: where the FWHM of a PSF varies by 15 %, the kernel varies by 0.2."""
-NOT_SEEN = "the image to convolve does not show the light of the other. Check that both show the same sky, registered."
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     if not gain > MIN_SIGNIFICANCE**2 + 2.0 * model.nParameters:
         raise KernelSolutionError(
             f"the kernel takes {gain:.3g} off a chi-square of {state.fit.equations.squares.sum():.3g} with "
-            f"{model.nParameters} parameters, no more than noise: {NOT_SEEN}",
+            f"{model.nParameters} parameters, no more than noise: {NOT_SHOWN}",
             nCandidates=len(regions),
         )
     usable = state.stamps.usableFraction
@@ -113,7 +113,7 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     if nGood < MIN_FOLLOWING * nUsable:
         raise KernelSolutionError(
             f"only {nGood} of {nUsable} regions keep half of their pixels, the others do not follow the kernel: "
-            f"{NOT_SEEN}",
+            f"{NOT_SHOWN}",
             nCandidates=len(regions),
             nGood=nGood,
         )
@@ -123,10 +123,12 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
         parameters = (np.array(images)[:, None] * p + np.arange(p)).ravel()
         covariance = solution.kernelCovariance[np.ix_(parameters, parameters)]
         backgroundCovariance = solution.backgroundCovariance
+    kernel = LinearCombinationKernel(
+        basisList, solution.kernel[images], options.spatialModelType, frame=state.frame, covariance=covariance
+    )
+    requireLight(kernel, cells.bbox, kernel.kernelSum(*cells.bbox.centre), solution.kernelSumError, nGood)
     return RegionFit(
-        LinearCombinationKernel(
-            basisList, solution.kernel[images], options.spatialModelType, frame=state.frame, covariance=covariance
-        ),
+        kernel,
         makeSpatialFunction(options.spatialModelType, solution.background, state.frame, backgroundCovariance),
         solution.conditionNumber,
         solution.kernelSumError,
