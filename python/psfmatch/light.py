@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from psfmatch import _core
 from psfmatch.errors import KernelSolutionError
 from psfmatch.exposure import Box
 from psfmatch.kernels import LinearCombinationKernel
@@ -21,6 +22,8 @@ __all__ = ["NOT_SHOWN", "requireLight", "sumOfLight"]
 
 MIN_SIGNIFICANCE = 5.0
 """A kernel sum must be so many times its error above zero."""
+MIN_WEIGHTED_SUMS = 5
+"""Fewer sums do not tell their common scatter from their own errors."""
 NOT_SHOWN = "the image to convolve does not show the light of the other. Check that both show the same sky, registered."
 
 
@@ -45,22 +48,32 @@ def requireLight(kernel: LinearCombinationKernel, bbox: Box, mean: float, error:
     )
 
 
-def sumOfLight(solutions: Sequence[KernelSolution]) -> tuple[float, float, int]:
+def sumOfLight(solutions: Sequence[KernelSolution], hasSky: bool = True) -> tuple[float, float, int]:
     """Return the mean of the candidates' sums of light, its standard deviation, and their number.
 
-    Sums are weighted by their noise, which is measured by the residuals, whatever the variances of the images say. The
-    deviation is that of the sums from each other, or that of their noise where it is larger: few may agree by chance.
+    Sums are weighted by their noise, which is measured by the residuals, whatever the variances of the images say, and
+    by the scatter that the best known have beyond it. The deviation is that of the sums from each other, or that of
+    their noise where it is larger: few may agree by chance. Of images without sky all is light, and the kernel sums
+    tell it.
     """
-    sums = np.array([solution.lightSum for solution in solutions])
-    noise = np.array([solution.lightSumError * _residual(solution) for solution in solutions])
-    # Of sums without noise, rounding is what is left.
-    weights = np.maximum(noise, np.finfo(float).eps * np.abs(sums).max()) ** -2.0
+    told = [(s.lightSum, s.lightSumError) if hasSky else (s.kernelSum, s.kernelSumError) for s in solutions]
+    sums, errors = np.array(told).T
+    noise = errors * [_residual(solution) for solution in solutions]
+    best = np.argsort(noise, kind="stable")[: max(MIN_WEIGHTED_SUMS, sums.size // 2)]
+    common = max(0.0, _core.clippedStatistics(sums[best]).stdev ** 2 - float(np.median(noise[best])) ** 2)
+    variances = noise**2 + common
+    if not variances.all():
+        # Sums without noise that agree: rounding is what is left.
+        variances += (np.finfo(float).eps * np.abs(sums).max()) ** 2 or 1.0
+    weights = 1.0 / variances
     mean = float(np.average(sums, weights=weights))
     scatter = float(np.linalg.norm(weights * (sums - mean))) * math.sqrt(sums.size / max(1, sums.size - 1))
     return mean, max(1.0 / math.sqrt(weights.sum()), scatter / float(weights.sum())), sums.size
 
 
 def _residual(solution: KernelSolution) -> float:
-    """Return the rms of a candidate's residuals in sigma, not below 1 where the kernel has unknowns enough for all."""
-    rms = math.sqrt(solution.chiSquare / max(1, solution.nPixels))
-    return rms if 2 * solution.coefficients.size <= solution.nPixels else max(1.0, rms)
+    """Return the residuals of a candidate in sigma: at least 1 where the kernel has unknowns enough to leave none."""
+    nFree = solution.nPixels - solution.coefficients.size
+    if nFree > 0:
+        return math.sqrt(solution.chiSquare / nFree)
+    return max(1.0, math.sqrt(solution.chiSquare / max(1, solution.nPixels)))

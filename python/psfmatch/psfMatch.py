@@ -89,6 +89,7 @@ class PsfMatchTask(Task):
 
     ConfigClass = laterClass("psfmatch.taskConfigs:PsfMatchTaskConfig")
     _DefaultName = "psfMatch"
+    _hasSky = True  # which is no light
 
     def __init__(self, *args: Any, threads: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -322,7 +323,8 @@ class PsfMatchTask(Task):
     def _lightSum(self, cellSet: SpatialCellSet) -> tuple[float, float, int]:
         """Return what `sumOfLight` makes of the candidates that the kernel is made of."""
         candidates = cellSet.activeCandidates(self.options.nStarPerCell)
-        return sumOfLight([c.getKernelSolution(SolutionSlot.ORIG) for c in candidates if c.isInitialized])
+        solutions = [c.getKernelSolution(SolutionSlot.ORIG) for c in candidates if c.isInitialized]
+        return sumOfLight(solutions, self._hasSky)
 
     def _endPass(
         self,
