@@ -23,18 +23,11 @@ using detail::PreparedStamp;
 using detail::Workspace;
 using Eigen::VectorXd;
 
-// Fits coefficients (and background); nothing when the template shows no light, or the condition number of the matrix
-// itself forbids it.
+// Fits coefficients (and background); nothing when the condition number of the matrix itself forbids it.
 std::optional<KernelFit> trySolving(VectorXd const& weights, FitSetup const& setup, Workspace& workspace,
                                     CandidateFit& fit) {
     CandidateFitControl const& control = setup.control;
     NormalEquations equations = equationsOf(weights, setup, workspace);
-    std::optional<NormalEquations> const light = withoutPlane(equations, weights, setup, workspace);
-    if (!light) {
-        fit.outcome = CandidateOutcome::noLight;
-        fit.message = "the image to convolve is the same everywhere in the stamp, or a plane";
-        return std::nullopt;
-    }
     if (control.checkConditionNumber) {
         fit.conditionNumber = conditionNumber(equations.matrix, control.conditionNumberType);
         if (fit.conditionNumber > control.maxConditionNumber) {
@@ -53,9 +46,6 @@ std::optional<KernelFit> trySolving(VectorXd const& weights, FitSetup const& set
     fit.regularizationStrength = solved.strength;
     fit.coefficients = solved.solution.coefficients.head(setup.nBasis());
     fit.background = control.fitBackground ? solved.solution.coefficients[setup.nBasis()] : 0.0;
-    detail::LightSum const lightSum = detail::lightSumOf(*light, solved.strength, setup);
-    fit.lightSum = lightSum.value;
-    fit.lightSumError = lightSum.error;
     return solved;
 }
 
@@ -75,6 +65,11 @@ void fitCandidate(CandidateStamp const& candidate, FitSetup const& setup, Worksp
     if (stamp.nGood < (setup.regularization == nullptr ? setup.nUnknowns() : 1)) {
         throw NumericalError(std::to_string(stamp.nGood) + " good pixels for " + std::to_string(setup.nUnknowns()) +
                              " coefficients");
+    }
+    if (!detail::showsLight(stamp)) {
+        fit.outcome = CandidateOutcome::noLight;
+        fit.message = "the image to convolve is the same everywhere in the stamp, or a plane";
+        return;
     }
     VectorXd weights = firstWeights(candidate, setup, workspace);
     std::optional<KernelFit> solved = trySolving(weights, setup, workspace, fit);

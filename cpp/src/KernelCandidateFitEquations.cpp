@@ -1,7 +1,5 @@
 #include "KernelCandidateFitEquations.h"
 
-#include <algorithm>
-#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -10,36 +8,13 @@ namespace psfmatch::detail {
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-namespace {
-
-// A Gaussian about the kernel's middle, of a width that leaves out the wings: (kernel's pixels).
-VectorXd taperOf(KernelBasis const& basis) {
-    constexpr double sigmaOfSide = 1.0 / 6.0;
-    double const sigma = sigmaOfSide * static_cast<double>(std::min(basis.height, basis.width));
-    VectorXd taper(basis.height * basis.width);
-    for (Index y = 0; y < basis.height; ++y) {
-        for (Index x = 0; x < basis.width; ++x) {
-            double const dx = static_cast<double>(x - basis.width / 2) / sigma;
-            double const dy = static_cast<double>(y - basis.height / 2) / sigma;
-            taper[y * basis.width + x] = std::exp(-0.5 * (dx * dx + dy * dy));
-        }
-    }
-    return taper;
-}
-
-}  // namespace
-
 FitSetup setupFit(PreparedBasis const& basis, CandidateFitControl const& control,
                   Regularization const* regularization) {
     if (regularization != nullptr) {
         validate(*regularization, basis.basis.size());
     }
-    return {basis,
-            control,
-            regularization,
-            chooseRowFunctions(control.instructionSet),
-            basis.basis.images.rowwise().sum(),
-            basis.basis.images * taperOf(basis.basis)};
+    return {basis, control, regularization, chooseRowFunctions(control.instructionSet),
+            basis.basis.images.rowwise().sum()};
 }
 
 void prepareColumns(CandidateStamp const& candidate, FitSetup const& setup, Workspace& workspace) {

@@ -30,7 +30,6 @@ struct FitSetup {
     Regularization const* regularization = nullptr;  // or none
     RowFunctions functions;
     Eigen::VectorXd basisSums;  // (n): of each basis image
-    Eigen::VectorXd coreSums;   // (n): of each basis image without its wings
 
     [[nodiscard]] Index nBasis() const { return basis.basis.size(); }
     [[nodiscard]] Index nUnknowns() const { return nBasis() + (control.fitBackground ? 1 : 0); }

@@ -141,8 +141,6 @@ void bindFits(py::module_& module) {
         .def_readonly("background", &CandidateFit::background)
         .def_readonly("kernelSum", &CandidateFit::kernelSum)
         .def_readonly("kernelSumError", &CandidateFit::kernelSumError)
-        .def_readonly("lightSum", &CandidateFit::lightSum)
-        .def_readonly("lightSumError", &CandidateFit::lightSumError)
         .def_readonly("conditionNumber", &CandidateFit::conditionNumber)
         .def_readonly("method", &CandidateFit::method)
         .def_readonly("regularizationStrength", &CandidateFit::regularizationStrength)
@@ -158,7 +156,7 @@ void bindFits(py::module_& module) {
                                [](CandidateFit const& fit) {
                                    return std::tuple(fit.background, fit.kernelSum, fit.kernelSumError,
                                                      fit.conditionNumber, nameOf(fit.method), fit.lostFraction,
-                                                     fit.regularizationStrength, fit.lightSum, fit.lightSumError);
+                                                     fit.regularizationStrength);
                                })
         .def("statistics", &statisticsOf<CandidateFit>, py::arg("core"));
     module.def(
@@ -171,6 +169,27 @@ void bindFits(py::module_& module) {
             return fitCandidates(stamps, basis, control, execution, regularization);
         },
         py::arg("stamps"), py::arg("basis"), py::arg("control"), py::kw_only(), py::arg("regularization") = py::none(),
+        py::arg("nThreads") = 1);
+
+    module.def(
+        "lightRatios",
+        [](std::vector<StampPair const*> const& pairs, Index kernelHeight, Index kernelWidth,
+           CandidateFitControl const& control, int nThreads) {
+            auto const stamps = stampsOf(pairs);
+            auto const execution = interruptible(nThreads);
+            Eigen::VectorXd values(static_cast<Index>(stamps.size()));
+            Eigen::VectorXd errors(values.size());
+            {
+                py::gil_scoped_release const release;
+                Index i = 0;
+                for (LightRatio const& ratio : lightRatios(stamps, kernelHeight, kernelWidth, control, execution)) {
+                    values[i] = ratio.value;
+                    errors[i++] = ratio.error;
+                }
+            }
+            return std::pair(arrayOf(values), arrayOf(errors));
+        },
+        py::arg("stamps"), py::arg("kernelHeight"), py::arg("kernelWidth"), py::arg("control"), py::kw_only(),
         py::arg("nThreads") = 1);
 
     py::class_<CandidateAssessment>(module, "CandidateAssessment")

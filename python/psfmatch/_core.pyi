@@ -201,10 +201,6 @@ class CandidateFit:
     @property
     def kernelSumError(self) -> float: ...
     @property
-    def lightSum(self) -> float: ...
-    @property
-    def lightSumError(self) -> float: ...
-    @property
     def conditionNumber(self) -> float: ...
     @property
     def method(self) -> SolverMethod: ...
@@ -223,10 +219,8 @@ class CandidateFit:
     @property
     def isSolved(self) -> bool: ...
     @property
-    def scalars(self) -> tuple[float, float, float, float, str, float, float, float, float]:
-        """Background, kernelSum, kernelSumError, conditionNumber, method, lostFraction, regularizationStrength,
-        lightSum, lightSumError.
-        """
+    def scalars(self) -> tuple[float, float, float, float, str, float, float]:
+        """Background, kernelSum, kernelSumError, conditionNumber, method, lostFraction, regularizationStrength."""
     def statistics(self, core: bool) -> tuple[float, float, int]:
         """Mean, rms and count of the core or the whole."""
 
@@ -238,6 +232,15 @@ def fitCandidates(
     regularization: Regularization | None = None,
     nThreads: int = 1,
 ) -> list[CandidateFit]: ...
+def lightRatios(
+    stamps: Sequence[StampPair],
+    kernelHeight: int,
+    kernelWidth: int,
+    control: CandidateFitControl,
+    *,
+    nThreads: int = 1,
+) -> tuple[FloatArray, FloatArray]:
+    """Return the ratios, science over template, and their errors: (stamps) each."""
 
 class CandidateAssessment:
     @property

@@ -1,8 +1,9 @@
 """Whether a kernel makes light of the light of the image to convolve: if not, it has nothing to do with the sky.
 
 An image that does not show the stars of the other (another field, sky alone, noise) can be scaled to it all the same:
-its sky to that of the other, its noise to the faintest of the stars. So only what a plane in each stamp cannot do
-counts as light. As noise is as likely as its negative, the sums of kernels that make light of noise scatter about zero.
+its sky to that of the other, its noise to the faintest of the stars. So beside the kernel sum the light itself is
+compared: what no plane in a candidate's stamps explains, of the template smoothed and of the science image. What the
+two have in common is as likely negative as positive where the template is noise.
 """
 
 from __future__ import annotations
@@ -13,67 +14,58 @@ from collections.abc import Sequence
 import numpy as np
 
 from psfmatch import _core
+from psfmatch.cells import KernelCandidate
+from psfmatch.config import KernelOptions
 from psfmatch.errors import KernelSolutionError
-from psfmatch.exposure import Box
-from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.solutions import KernelSolution
+from psfmatch.visitors.judging import fitControl, stampPairs
 
-__all__ = ["NOT_SHOWN", "requireLight", "sumOfLight"]
+__all__ = ["NOT_SHOWN", "requireLight", "requirePositive"]
 
 MIN_SIGNIFICANCE = 5.0
-"""A kernel sum must be so many times its error above zero."""
-MIN_WEIGHTED_SUMS = 5
-"""Fewer sums do not tell their common scatter from their own errors."""
+"""In sigma: of a kernel sum, and of the light in common."""
+MAX_PULL, MIN_ONE_SIGN, MIN_CANDIDATES = 3.0, 2.0, 5
+"""One candidate counts as so many sigma at most, the sum must be so many times what random signs would make it, of so
+many candidates at least: noise of any kind has its sign, but not that of all others."""
 NOT_SHOWN = "the image to convolve does not show the light of the other. Check that both show the same sky, registered."
 
 
-def requireLight(kernel: LinearCombinationKernel, bbox: Box, mean: float, error: float, count: int) -> None:
-    """Raise KernelSolutionError unless a kernel's sum at the centre and the sum of light are positive.
+def requirePositive(kernelSum: float, mean: float, error: float, count: int) -> None:
+    """Raise KernelSolutionError unless a kernel sum is positive, and its mean significantly so.
 
     Parameters
     ----------
-    kernel, bbox
-        The spatial model, and the area it is for.
+    kernelSum
+        At the centre of the field.
     mean, error, count
-        The sum of light, its standard deviation, and the number of candidates or regions that tell it.
+        Of all sums, its standard deviation, and the number of candidates or regions that tell it.
     """
-    kernelSum = kernel.kernelSum(*bbox.centre)
     if kernelSum > 0.0 and mean > MIN_SIGNIFICANCE * error:
         return
     raise KernelSolutionError(
-        f"the kernel sum is {kernelSum:.4g} at the centre, and by light alone {mean:.4g} +/- {error:.2g} from {count} "
-        f"candidates, not significantly positive: {NOT_SHOWN}",
+        f"the kernel sum is {kernelSum:.4g} at the centre and {mean:.4g} +/- {error:.2g} from {count} candidates, not "
+        f"significantly positive: {NOT_SHOWN}",
         kernelSum=kernelSum,
         nCandidates=count,
     )
 
 
-def sumOfLight(solutions: Sequence[KernelSolution], hasSky: bool = True) -> tuple[float, float, int]:
-    """Return the mean of the candidates' sums of light, its standard deviation, and their number.
-
-    Sums are weighted by their noise, which is measured by the residuals, whatever the variances of the images say, and
-    by the scatter that the best known have beyond it. The deviation is that of the sums from each other, or that of
-    their noise where it is larger: few may agree by chance. Of images without sky all is light, and the kernel sums
-    tell it.
-    """
-    told = [(s.lightSum, s.lightSumError) if hasSky else (s.kernelSum, s.kernelSumError) for s in solutions]
-    sums, errors = np.array(told).T
-    noise = errors * [_residual(solution) for solution in solutions]
-    best = np.argsort(noise, kind="stable")[: max(MIN_WEIGHTED_SUMS, sums.size // 2)]
-    common = max(0.0, _core.clippedStatistics(sums[best]).stdev ** 2 - float(np.median(noise[best])) ** 2)
-    variances = noise**2 + common
-    if not variances.all():
-        # Sums without noise that agree: rounding is what is left.
-        variances += (np.finfo(float).eps * np.abs(sums).max()) ** 2 or 1.0
-    weights = 1.0 / variances
-    mean = float(np.average(sums, weights=weights))
-    scatter = float(np.linalg.norm(weights * (sums - mean))) * math.sqrt(sums.size / max(1, sums.size - 1))
-    return mean, max(1.0 / math.sqrt(weights.sum()), scatter / float(weights.sum())), sums.size
-
-
-def _residual(solution: KernelSolution) -> float:
-    """Return the residuals of a candidate in sigma: at least 1 where the kernel has unknowns enough to leave none."""
-    nFree = solution.nPixels - solution.coefficients.size
-    if nFree > 0:
-        return math.sqrt(solution.chiSquare / nFree)
-    return max(1.0, math.sqrt(solution.chiSquare / max(1, solution.nPixels)))
+def requireLight(
+    candidates: Sequence[KernelCandidate], kernelShape: tuple[int, int], options: KernelOptions, threads: int
+) -> None:
+    """Raise KernelSolutionError unless the candidates' stamps have light in common, significantly more than none."""
+    ratios, errors = _core.lightRatios(
+        stampPairs(candidates, options), *kernelShape, fitControl(options, 1), nThreads=threads
+    )
+    # Where an image shows nothing, it has nothing in common with the other.
+    pulls = np.where(errors > 0.0, np.nan_to_num(ratios / np.where(errors > 0.0, errors, 1.0)), 0.0)
+    significance = float(pulls.sum()) / math.sqrt(max(1, pulls.size))
+    clipped = np.clip(pulls, -MAX_PULL, MAX_PULL)
+    hasOneSign = pulls.size < MIN_CANDIDATES or clipped.sum() > MIN_ONE_SIGN * np.linalg.norm(clipped)
+    if significance > MIN_SIGNIFICANCE and hasOneSign:
+        return
+    raise KernelSolutionError(
+        f"the light that both images have in common in {pulls.size} candidates is one of {significance:.2g} sigma, "
+        f"positive in {np.count_nonzero(pulls > 0.0)} of them: {NOT_SHOWN}",
+        nCandidates=pulls.size,
+        significance=significance,
+    )

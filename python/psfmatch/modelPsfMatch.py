@@ -55,7 +55,6 @@ class ModelPsfMatchTask(PsfMatchTask):
 
     ConfigClass = laterClass("psfmatch.taskConfigs:ModelPsfMatchConfig")
     _DefaultName = "modelPsfMatch"
-    _hasSky = False
 
     @timeMethod
     def run(self, exposure: Exposure, referencePsfModel: Any, kernelSum: float = 1.0) -> Struct:

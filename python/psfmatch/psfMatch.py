@@ -25,7 +25,7 @@ from psfmatch.errors import (
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
 from psfmatch.later import laterClass, laterNames
-from psfmatch.light import requireLight, sumOfLight
+from psfmatch.light import requireLight, requirePositive
 from psfmatch.regions import RegionCells, fitRegions
 from psfmatch.solutions import SolutionSlot
 from psfmatch.sourceTable import SourceTable
@@ -89,7 +89,6 @@ class PsfMatchTask(Task):
 
     ConfigClass = laterClass("psfmatch.taskConfigs:PsfMatchTaskConfig")
     _DefaultName = "psfMatch"
-    _hasSky = True  # which is no light
 
     def __init__(self, *args: Any, threads: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -152,7 +151,7 @@ class PsfMatchTask(Task):
                     fit = self._fitRegions(kernelCellSet, np.asarray(basisList))
                 else:
                     fit = self._iterate(kernelCellSet, basisList)
-                    requireLight(fit.kernel, kernelCellSet.bbox, *self._lightSum(kernelCellSet))
+                    self._requireLight(kernelCellSet, fit)
         except PsfMatchError:
             self._log.error("Unable to calculate psf matching kernel")
             displays.showSolution(kernelCellSet)
@@ -320,11 +319,13 @@ class PsfMatchTask(Task):
             **counts,
         )
 
-    def _lightSum(self, cellSet: SpatialCellSet) -> tuple[float, float, int]:
-        """Return what `sumOfLight` makes of the candidates that the kernel is made of."""
-        candidates = cellSet.activeCandidates(self.options.nStarPerCell)
-        solutions = [c.getKernelSolution(SolutionSlot.ORIG) for c in candidates if c.isInitialized]
-        return sumOfLight(solutions, self._hasSky)
+    def _requireLight(self, cellSet: SpatialCellSet, fit: KernelFit) -> None:
+        """Raise KernelSolutionError unless kernel sums and light of the candidates are significantly positive."""
+        last = fit.passes[-1]
+        centre = fit.kernel.kernelSum(*cellSet.bbox.centre)
+        requirePositive(centre, last.kernelSumMean, last.kernelSumStd / math.sqrt(max(1, last.nUsed)), last.nUsed)
+        used = [c for c in cellSet.activeCandidates(self.options.nStarPerCell) if c.isInitialized]
+        requireLight(used, fit.kernel.shape, self.options, self.threads)
 
     def _endPass(
         self,

@@ -43,8 +43,7 @@ class KernelSolution(ByValue):
     fitted pixels, for being bad, kernelSumError : standard deviation of the sum as far as the weights tell it,
     chiSquare : sum of residual^2 / variance over the nPixels good pixels of the whole stamp, regularizationStrength :
     lambda of the penalty (0: none), covariance : of the unknowns, noiseMatrix : of the right-hand side; both None
-    unless asked for, lightSum, lightSumError : as kernelSum, without the kernel's
-    wings and by a fit with a plane as background: what light alone tells.
+    unless asked for.
     """
 
     basis: FloatArray
@@ -62,8 +61,6 @@ class KernelSolution(ByValue):
     regularizationStrength: float = 0.0
     covariance: FloatArray | None = None
     noiseMatrix: FloatArray | None = None
-    lightSum: float = math.nan
-    lightSumError: float = math.nan
 
     def computeImage(self) -> FloatArray:
         """Return the kernel, (h, w)."""

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -49,7 +50,7 @@ struct CandidateFitControl {
 
 enum class CandidateOutcome {
     solved,
-    noLight,         // whatever the kernel, the template is a plane: not solved
+    noLight,         // the template is a plane: not solved
     illConditioned,  // condition number above the limit, not solved
     failed           // no solution; `message` says why
 };
@@ -62,8 +63,6 @@ struct CandidateFit {
     double background = 0.0;       // image units
     double kernelSum = 0.0;
     double kernelSumError = 0.0;   // standard deviation, as far as the weights are inverse variances
-    double lightSum = 0.0;         // sum of the kernel without its wings, of a fit with a plane as background
-    double lightSumError = 0.0;    // of which this is the standard deviation, likewise
     double conditionNumber = 0.0;  // as Solution::conditionNumber, or by the type checked
     SolverMethod method = SolverMethod::none;
     double regularizationStrength = 0.0;  // the lambda used
@@ -80,6 +79,19 @@ struct CandidateFit {
                                                       PreparedBasis const& basis, CandidateFitControl const& control,
                                                       Execution const& execution,
                                                       Regularization const* regularization = nullptr);
+
+// The template's light in units of the science image's, by one parameter: both less a plane, the template smoothed by a
+// Gaussian that reaches over a kernel's middle.
+struct LightRatio {
+    double value = std::numeric_limits<double>::quiet_NaN();  // science over template
+    // Its standard deviation where the template's pixels stand in any sequence, as noise would.
+    double error = std::numeric_limits<double>::infinity();
+};
+
+// Of the control only the handling of bad pixels is used. Throws NumericalError for a stamp smaller than the kernel.
+[[nodiscard]] std::vector<LightRatio> lightRatios(std::vector<CandidateStamp> const& stamps, Index kernelHeight,
+                                                  Index kernelWidth, CandidateFitControl const& control,
+                                                  Execution const& execution);
 
 struct CandidateAssessment {
     bool valid = false;  // else `message` says why

@@ -22,7 +22,7 @@ from psfmatch.equality import ByValue
 from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError, NumericalError
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.spatialFunction import makeSpatialFunction
-from psfmatch.light import NOT_SHOWN, requireLight
+from psfmatch.light import NOT_SHOWN, requirePositive
 from psfmatch.regions.layout import RegionCells, RegionState, unsolved
 from psfmatch.solutions import ResidualSummary
 from psfmatch.sourceTable import SourceTable
@@ -126,7 +126,8 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     kernel = LinearCombinationKernel(
         basisList, solution.kernel[images], options.spatialModelType, frame=state.frame, covariance=covariance
     )
-    requireLight(kernel, cells.bbox, kernel.kernelSum(*cells.bbox.centre), solution.kernelSumError, nGood)
+    kernelSum = kernel.kernelSum(*cells.bbox.centre)
+    requirePositive(kernelSum, kernelSum, solution.kernelSumError, nGood)
     return RegionFit(
         kernel,
         makeSpatialFunction(options.spatialModelType, solution.background, state.frame, backgroundCovariance),

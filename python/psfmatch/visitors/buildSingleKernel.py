@@ -134,10 +134,7 @@ class BuildSingleKernelVisitor:
                 self._reject(candidate, reason)
 
     def _solutionOf(self, fit: _core.CandidateFit, withNoise: bool) -> KernelSolution:
-        (
-            background, kernelSum, kernelSumError, conditionNumber, method, lostFraction, strength, lightSum,
-            lightSumError,
-        ) = fit.scalars  # fmt: skip
+        background, kernelSum, kernelSumError, conditionNumber, method, lostFraction, strength = fit.scalars
         mean, rms, count = fit.statistics(core=False)
         return KernelSolution(
             basis=self.basisList,
@@ -156,8 +153,6 @@ class BuildSingleKernelVisitor:
             regularizationStrength=strength,
             covariance=fit.covariance if withNoise else None,
             noiseMatrix=fit.noiseMatrix if withNoise else None,
-            lightSum=lightSum,
-            lightSumError=lightSumError,
         )
 
     def _reject(self, candidate: KernelCandidate, reason: str) -> None:
