@@ -55,9 +55,9 @@ Image withoutPlane(Image const& image, Counting const& counts) {
     return result;
 }
 
+// Of good pixels alone: what fills the others is no light.
 Image templateLight(PreparedStamp const& stamp) {
-    return withoutPlane(stamp.templateImage.cast<double>(),
-                        Counting::Constant(stamp.templateImage.rows(), stamp.templateImage.cols(), true));
+    return withoutPlane(stamp.templateImage.cast<double>(), !stamp.templateBad);
 }
 
 VectorXd gaussianOf(Index size, double sigma) {

@@ -23,9 +23,10 @@ __all__ = ["NOT_SHOWN", "requireLight", "requirePositive"]
 
 MIN_SIGNIFICANCE = 5.0
 """In sigma: of a kernel sum, and of the light in common."""
-MAX_PULL, MIN_ONE_SIGN, MIN_CANDIDATES = 3.0, 2.0, 5
-"""One candidate counts as so many sigma at most, the sum must be so many times what random signs would make it, of so
-many candidates at least: noise of any kind has its sign, but not that of all others."""
+CLEAR_PULL, MIN_ONE_SIGN, MIN_CLEAR = 3.0, 2.0, 5
+"""Of the candidates that show so many sigma by themselves, if there are so many, the positive ones must outnumber the
+negative ones by so many times what random signs would do: what is no light in a template may be far above its noise,
+but has either sign."""
 NOT_SHOWN = "the image to convolve does not show the light of the other. Check that both show the same sky, registered."
 
 
@@ -59,13 +60,14 @@ def requireLight(
     # Where an image shows nothing, it has nothing in common with the other.
     pulls = np.where(errors > 0.0, np.nan_to_num(ratios / np.where(errors > 0.0, errors, 1.0)), 0.0)
     significance = float(pulls.sum()) / math.sqrt(max(1, pulls.size))
-    clipped = np.clip(pulls, -MAX_PULL, MAX_PULL)
-    hasOneSign = pulls.size < MIN_CANDIDATES or clipped.sum() > MIN_ONE_SIGN * np.linalg.norm(clipped)
+    nPositive, nNegative = (np.count_nonzero(sign * pulls > CLEAR_PULL) for sign in (1.0, -1.0))
+    nClear = nPositive + nNegative
+    hasOneSign = nClear < MIN_CLEAR or nPositive - nNegative > MIN_ONE_SIGN * math.sqrt(nClear)
     if significance > MIN_SIGNIFICANCE and hasOneSign:
         return
     raise KernelSolutionError(
         f"the light that both images have in common in {pulls.size} candidates is one of {significance:.2g} sigma, "
-        f"positive in {np.count_nonzero(pulls > 0.0)} of them: {NOT_SHOWN}",
+        f"clearly positive in {nPositive} of them and negative in {nNegative}: {NOT_SHOWN}",
         nCandidates=pulls.size,
         significance=significance,
     )

@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.basis import gaussianBasis
-from psfmatch.cells import KernelCandidate
+from psfmatch.cells import CandidateStatus, KernelCandidate
 from psfmatch.config import KernelOptions
 from psfmatch.equality import ByValue
 from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError, NumericalError
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.spatialFunction import makeSpatialFunction
-from psfmatch.light import NOT_SHOWN, requirePositive
+from psfmatch.light import NOT_SHOWN, requireLight, requirePositive
 from psfmatch.regions.layout import RegionCells, RegionState, unsolved
 from psfmatch.solutions import ResidualSummary
 from psfmatch.sourceTable import SourceTable
@@ -34,6 +34,8 @@ log = logging.getLogger("psfmatch.regionFit")
 
 MIN_SIGNIFICANCE = 5.0
 """Of the light that the kernel takes off, in sigma."""
+CLEAR_GAIN = 0.5
+"""Part of the chi-square. A kernel that takes off less may do so by the sky's slopes: the light itself is looked at."""
 MIN_FOLLOWING = 0.4
 """Part of the regions that must be good: sources of two skies lie upon one another by chance."""
 MIN_GOOD_PART = 0.5
@@ -126,6 +128,9 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     kernel = LinearCombinationKernel(
         basisList, solution.kernel[images], options.spatialModelType, frame=state.frame, covariance=covariance
     )
+    if gain < CLEAR_GAIN * state.fit.equations.squares.sum():
+        good = [region for region in regions if region.status is CandidateStatus.GOOD]
+        requireLight(good, kernel.shape, options, cells.threads)
     kernelSum = kernel.kernelSum(*cells.bbox.centre)
     requirePositive(kernelSum, kernelSum, solution.kernelSumError, nGood)
     return RegionFit(
