@@ -106,11 +106,12 @@ LightRatio lightRatio(PreparedStamp const& stamp, VectorXd const& rows, VectorXd
     science = withoutPlane(science, counts);
     Image const predicted = withoutPlane(smoothed(light, rows, columns), counts);
     double const square = predicted.square().sum();
-    double const noise = std::sqrt(light.square().mean() * spread(science, rows, columns).square().sum());
     if (!(square > 0.0)) {
         return {};
     }
-    return {(predicted * science).sum() / square, noise / square};
+    double const ofTemplate = light.square().mean() * spread(science, rows, columns).square().sum();
+    double const ofScience = science.square().sum() / static_cast<double>(counts.count()) * square;
+    return {(predicted * science).sum() / square, std::sqrt(std::max(ofTemplate, ofScience)) / square};
 }
 
 }  // namespace

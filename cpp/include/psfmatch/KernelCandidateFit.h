@@ -84,7 +84,8 @@ struct CandidateFit {
 // Gaussian that reaches over a kernel's middle.
 struct LightRatio {
     double value = std::numeric_limits<double>::quiet_NaN();  // science over template
-    // Its standard deviation where the template's pixels stand in any sequence, as noise would.
+    // Its standard deviation where the pixels of either image, that by which it is larger, stand in any sequence, as
+    // noise would.
     double error = std::numeric_limits<double>::infinity();
 };
 
