@@ -66,8 +66,8 @@ def requireLight(
     if significance > MIN_SIGNIFICANCE and hasOneSign:
         return
     raise KernelSolutionError(
-        f"the light that both images have in common in {pulls.size} candidates is one of {significance:.2g} sigma, "
-        f"clearly positive in {nPositive} of them and negative in {nNegative}: {NOT_SHOWN}",
+        f"the kernel has no light to work on: what both images have in common in {pulls.size} candidates is one of "
+        f"{significance:.2g} sigma, clearly positive in {nPositive} of them and negative in {nNegative}: {NOT_SHOWN}",
         nCandidates=pulls.size,
         significance=significance,
     )

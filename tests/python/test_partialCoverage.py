@@ -128,7 +128,7 @@ def test_command(pair, tmp_path):
 def test_coveredPlaces(pair):
     image = pair.template.maskedImage.copy()
     image.image[:, 100:] = np.nan
-    assert isCovered(image, [50.0, 101.0, 104.0, -1.0, -10.0], [50.0] * 5).tolist() == [True, True, False, True, False]
+    assert isCovered(image, [50.0, 109.0, 110.0, -1.0, -11.0], [50.0] * 5).tolist() == [True, True, False, True, False]
     assert coveredArea(image, pair.science.maskedImage) == Box(0, 0, 100, SIDE)
     image.image[:, 100:310] = 1.0
     assert coveredArea(image, pair.science.maskedImage) == Box(0, 0, SIDE, SIDE)
