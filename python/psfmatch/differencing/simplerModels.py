@@ -33,7 +33,7 @@ MAX_RATIOS = 50
 """Sources that tell the flux ratio."""
 MIN_SCATTERING = 5
 """Ratios, that tell their scatter."""
-MIN_SIGNIFICANCE = 5.0
+MIN_SIGNIFICANCE = 3.0
 """Of their median, in sigma."""
 MEDIAN_ERROR = 1.2533 * 1.4826
 """Of values of one distribution, in units of their median deviation over the root of their number."""
