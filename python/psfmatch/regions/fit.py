@@ -36,6 +36,8 @@ MIN_SIGNIFICANCE = 5.0
 """Of the light that the kernel takes off, in sigma."""
 CLEAR_GAIN = 0.5
 """Part of the chi-square. A kernel that takes off less may do so by the sky's slopes: the light itself is looked at."""
+MAX_JUDGED = 20
+"""Regions whose light is looked at, those of the brightest sources."""
 MIN_FOLLOWING = 0.4
 """Part of the regions that must be good: sources of two skies lie upon one another by chance."""
 MIN_GOOD_PART = 0.5
@@ -129,8 +131,9 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
         basisList, solution.kernel[images], options.spatialModelType, frame=state.frame, covariance=covariance
     )
     if gain < CLEAR_GAIN * state.fit.equations.squares.sum():
-        good = [region for region in regions if region.status is CandidateStatus.GOOD]
-        requireLight(good, kernel.shape, options, cells.threads)
+        brightest = np.argsort(-np.nan_to_num(np.asarray(table["signal"])), kind="stable")
+        good = [regions[i] for i in brightest.tolist() if regions[i].status is CandidateStatus.GOOD]
+        requireLight(good[:MAX_JUDGED], kernel.shape, options, cells.threads)
     kernelSum = kernel.kernelSum(*cells.bbox.centre)
     requirePositive(kernelSum, kernelSum, solution.kernelSumError, nGood)
     return RegionFit(

@@ -23,7 +23,7 @@ log = logging.getLogger("psfmatch.coverage")
 UNCOVERED_PLANES = ("BAD", "NO_DATA")
 WHOLE_SIDE = 0.9
 """Of a side: what is covered so far counts as covered along all of it."""
-NEAR = 10
+NEAR = -10, -5, 0, 5, 10
 """Pixels, in either direction, that show whether a place has data."""
 REQUIRED_FRACTION = 0.1
 """Of the science image: below it the images count as apart."""
@@ -109,7 +109,7 @@ def coveredArea(template: MaskedImage, science: MaskedImage, threads: int | None
 
 
 def isCovered(image: MaskedImage, x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Return at which positions an image has a pixel with data, of the 21 x 21 about them.
+    """Return at which positions an image has a pixel with data, of 5 x 5 that reach 10 pixels far.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def isCovered(image: MaskedImage, x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDA
     """
     columns = np.floor(np.asarray(x, dtype=np.float64) + 0.5).astype(np.int64) - image.xy0[0]
     rows = np.floor(np.asarray(y, dtype=np.float64) + 0.5).astype(np.int64) - image.xy0[1]
-    steps = np.arange(-NEAR, NEAR + 1)
+    steps = np.array(NEAR)
     columns, rows = columns[:, None, None] + steps, rows[:, None, None] + steps[:, None]
     inside = (columns >= 0) & (columns < image.width) & (rows >= 0) & (rows < image.height)
     part = np.clip(rows, 0, image.height - 1), np.clip(columns, 0, image.width - 1)
