@@ -59,12 +59,12 @@ def test_frontDoor(pair, whole, name):
     assert all(area.contains(x, y) for x, y in result.candidates.iterrows("x", "y"))
 
 
-def test_frontDoorScienceConvolved(pair, whole):
-    area = AREAS["left half"]
+def test_frontDoorScienceConvolved(pair):
+    area = AREAS["corner"]
     result = subtract(pair.template.subset(area), pair.science, mode="convolveScience", threads=1)
     # What sharpens lets noise grow: the scatter is in units of it.
     assert result.noise.robustStdev == pytest.approx(1.0, abs=0.05)
-    assert 1.0 / result.kernel.kernelSum(*area.centre) == pytest.approx(1.25, rel=0.02)
+    assert 1.0 / result.kernel.kernelSum(*area.centre) == pytest.approx(1.25, rel=0.05)
 
 
 def test_hole(pair, whole):
