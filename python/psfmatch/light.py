@@ -22,7 +22,9 @@ from psfmatch.visitors.judging import fitControl, stampPairs
 __all__ = ["NOT_SHOWN", "requireLight", "requirePositive"]
 
 MIN_SIGNIFICANCE = 5.0
-"""In sigma: of a kernel sum, and of the light in common."""
+"""Of a kernel sum, in sigma."""
+MIN_COMMON = 4.0
+"""Of the light in common, in sigma."""
 CLEAR_PULL, MIN_ONE_SIGN, MIN_CLEAR = 3.0, 2.0, 5
 """Of the candidates that show so many sigma by themselves, if there are so many, the positive ones must outnumber the
 negative ones by so many times what random signs would do: what is no light in a template may be far above its noise,
@@ -63,7 +65,7 @@ def requireLight(
     nPositive, nNegative = (np.count_nonzero(sign * pulls > CLEAR_PULL) for sign in (1.0, -1.0))
     nClear = nPositive + nNegative
     hasOneSign = nClear < MIN_CLEAR or nPositive - nNegative > MIN_ONE_SIGN * math.sqrt(nClear)
-    if significance > MIN_SIGNIFICANCE and hasOneSign:
+    if significance > MIN_COMMON and hasOneSign:
         return
     raise KernelSolutionError(
         f"the kernel has no light to work on: what both images have in common in {pulls.size} candidates is one of "
