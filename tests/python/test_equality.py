@@ -202,19 +202,43 @@ def convolveThere(kernel, image):
     return kernel.convolve(image, threads=1)
 
 
-def applyThere(result, template, science):
-    stored = StoredKernel(result.kernel, result.background)
-    return result, applyKernel(stored, template, science, threads=1)
+@pytest.fixture(scope="module")
+def large():
+    """A pair of 1024 x 1024 pixels with its result, and what the stored kernel makes of the pair again."""
+    pair = simulatePair(seed=4, size=1024)
+    result = subtract(pair.template, pair.science, threads=1)
+    return result, pair.template, pair.science, applyAgain(result, pair.template, pair.science)[1]
 
 
-def test_anotherProcess(things, pair):
+def applyAgain(result, template, science):
+    return result, applyKernel(result.storedKernel(), template, science, threads=1)
+
+
+def requireSame(result, applied, large):
+    """Check what came back, bit for bit."""
+    assert result == large[0]
+    assert applied == large[3]
+    for made in (result.difference, applied.difference):
+        for plane in ("image", "variance", "mask"):
+            np.testing.assert_array_equal(np.asarray(getattr(made, plane)), getattr(large[0].difference, plane))
+
+
+def test_anotherProcess(large):
     """A process of its own, not a fork: nothing but the pickle gets there."""
-    result = things["result"]
+    result, template, science, _ = large
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        matched = pool.submit(convolveThere, result.kernel, pair.template.maskedImage).result()
-        back, applied = pool.submit(applyThere, result, pair.template, pair.science).result()
-    assert matched == convolveThere(result.kernel, pair.template.maskedImage)
-    assert back == result
+        matched = pool.submit(convolveThere, result.kernel, template.maskedImage).result()
+        back, applied = pool.submit(applyAgain, result, template, science).result()
+    requireSame(back, applied, large)
+    assert matched == convolveThere(result.kernel, template.maskedImage)
     assert back.explain() == result.explain()
-    assert applied == applyThere(result, pair.template, pair.science)[1]
     assert back.config.compare(result.config)
+
+
+def test_dask(large):
+    """By its own messages over TCP, as between machines; that the worker is a thread saves seconds."""
+    from distributed import Client, LocalCluster
+
+    ways = {"processes": False, "protocol": "tcp://", "dashboard_address": None}
+    with LocalCluster(n_workers=1, threads_per_worker=1, **ways) as cluster, Client(cluster) as client:
+        requireSame(*client.submit(applyAgain, *client.scatter(list(large[:3]))).result(), large)

@@ -105,6 +105,7 @@ def finish(
                 ),
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
+                area=inputs.coverage.areaOf(science.getBBox()),
                 caps=made.caps,
                 pixels=measured.pixels,
             )
