@@ -10,6 +10,7 @@
 #include "arrays.h"
 #include "module.h"
 #include "psfmatch/image/BlankSky.h"
+#include "psfmatch/image/NeighbourNoise.h"
 #include "psfmatch/image/BrightPixels.h"
 #include "psfmatch/image/LeastSquares.h"
 #include "psfmatch/image/RobustStatistics.h"
@@ -196,6 +197,15 @@ void bindBlankSky(py::module_& module) {
         },
         py::arg("image"), py::arg("subtrahend") = py::none(), py::kw_only(),
         py::arg("maxPixels") = BlankSkyControl{}.maxPixels, py::arg("nThreads") = 1);
+    module.def(
+        "neighbourNoise",
+        [](StampTuple const& image, int nThreads) {
+            auto const view = viewsOf(image);
+            auto const execution = interruptible(nThreads);
+            auto const found = withoutLock([&] { return neighbourNoise(view, badBitsOf(image), {}, execution); });
+            return py::make_tuple(found.squares, found.nPixels);
+        },
+        py::arg("image"), py::kw_only(), py::arg("nThreads") = 1);
     module.def(
         "blankSkyAt",
         [](StampTuple const& image, BlankSky const& where, int nThreads) {

@@ -99,6 +99,7 @@ headerGroups = [
         "NoiseCovariance",
         "LeastSquares",
         "SkyNoise",
+        "NeighbourNoise",
         "SkySurface",
         "SourceResiduals",
         "WindowedCentroid",

@@ -14,7 +14,7 @@ from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.modelChoice import Choice
-from psfmatch.noise.blankSky import findBlankSky, measureVarianceFactor
+from psfmatch.noise import measureNoiseFactor
 from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import Saturation, findSaturation
 from psfmatch.sourceTable import AnyTable
@@ -117,11 +117,17 @@ def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, 
 def _varianceScaling(image: Exposure) -> tuple[float, str]:
     """Return the factor that brings the variance plane to the noise of the sky, and why; 1 if they do not compare."""
     try:
-        factor = measureVarianceFactor(findBlankSky(image.maskedImage, threads=resolveThreads(None)))
+        noise = measureNoiseFactor(image.maskedImage, threads=resolveThreads(None))
     except InputImagesError as error:
         log.warning("The variance plane is left as it is: %s", error)
         return 1.0, f"left as it is: {error}."
-    width = math.sqrt(factor)
+    factor, width = noise.factor, math.sqrt(noise.factor)
+    if noise.isOfCrowd:
+        return factor, (
+            f"multiplied by {factor:.4g}: its sky scatters by {math.sqrt(noise.blank):.4g} times the noise that the "
+            f"plane says, but pixels differ from their neighbours by {width:.4g} times it alone; the rest is a crowd of "
+            "faint sources, or a nebula, and no noise."
+        )
     if abs(width - 1.0) <= RIGHT_NOISE:
         return 1.0, f"its sky scatters by {width:.4f} of its noise, within {RIGHT_NOISE:g} of 1: left as it is."
     scatter = f"{width:.4g} times the noise that the plane says"

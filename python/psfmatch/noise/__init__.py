@@ -1,17 +1,21 @@
 """The noise of images: what their variance planes should say, and what those of a difference cannot say.
 
 `blankSky` measures it where there are no sources: before the subtraction to bring variance planes to the noise that the
-images show, afterwards to take off the background that is left and to tell whether neighbouring pixels share noise.
-`differenceNoise` computes what they share, and the systematic error near bright stars that comes from the kernel.
+images show (`inputNoise`, in crowds too), afterwards to take off the background that is left and to tell whether
+neighbouring pixels share noise. `differenceNoise` computes what they share, and the systematic error near bright stars
+that comes from the kernel.
 """
 
-from psfmatch.noise.blankSky import WHITENESS_PIXELS, Whiteness, measureWhiteness, scaleVariance
+from psfmatch.noise.blankSky import WHITENESS_PIXELS, Whiteness, measureWhiteness
 from psfmatch.noise.differenceNoise import kernelUncertaintyPlane, noiseCovariance
+from psfmatch.noise.inputNoise import NoiseFactor, measureNoiseFactor, scaleVariance
 
 __all__ = [
     "WHITENESS_PIXELS",
+    "NoiseFactor",
     "Whiteness",
     "kernelUncertaintyPlane",
+    "measureNoiseFactor",
     "measureWhiteness",
     "noiseCovariance",
     "scaleVariance",

@@ -7,7 +7,6 @@ Noise is measured in windows of blank sky, spread evenly over an image. Raw imag
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +19,6 @@ from psfmatch.errors import InputImagesError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, MaskedImage, stampTuple
 from psfmatch.kernels import SpatialFunction2D, makeSpatialFunction
 from psfmatch.strips import mapStrips
-from psfmatch.threads import resolveThreads
 
 __all__ = [
     "BlankSky",
@@ -30,7 +28,6 @@ __all__ = [
     "measureWhiteness",
     "multiplyVariance",
     "refineBackground",
-    "scaleVariance",
 ]
 
 log = logging.getLogger("psfmatch.noise")
@@ -62,45 +59,11 @@ def findBlankSky(
     return _core.findBlankSky(*given, maxPixels=maxPixels, nThreads=threads)
 
 
-def scaleVariance(
-    maskedImage: MaskedImage, *, maxFactor: float = MAX_FACTOR, threads: int | None = None
-) -> tuple[MaskedImage, float]:
-    """Scale the variance plane of an image to the noise of its sky.
-
-    A wrong gain, a resampling or a coadd leave variance planes that are off by a common factor: the squared width of
-    image / sqrt(variance), by quartiles. Sources are kept out; in crowded fields their wings would widen even those.
-
-    Parameters
-    ----------
-    maskedImage
-        Not changed.
-    maxFactor
-        Where the factor is above it, that of the typical variance is taken instead: squared width of the image over
-        median variance, which single pixels with far too small a variance do not spoil.
-    threads
-        Number of threads; the result does not depend on it.
-
-    Returns
-    -------
-    scaled : MaskedImage
-        With image and mask of the input, and a variance plane of its own unless the factor is 1.
-    factor : float
-        1 where fewer than two pixels of blank sky have a positive variance.
-
-    Raises
-    ------
-    InputImagesError
-        If the factor is above maxFactor either way (``factor``, ``maxFactor``), or not positive: image and
-        variance cannot be in the same units.
-    """
-    factor = measureVarianceFactor(findBlankSky(maskedImage, threads=resolveThreads(threads)), maxFactor)
-    if not math.isclose(factor, 1.0, rel_tol=0.1):
-        log.info("The variance plane is scaled by %.3f", factor)
-    return (maskedImage if factor == 1.0 else multiplyVariance(maskedImage, factor, threads)), factor
-
-
 def measureVarianceFactor(sky: BlankSky, maxFactor: float = MAX_FACTOR) -> float:
-    """Return what the variance must be multiplied by for blank sky to scatter by its noise; see `scaleVariance`."""
+    """Return what the variance must be multiplied by for blank sky to scatter by its noise.
+
+    See `psfmatch.noise.scaleVariance`.
+    """
     if sky.nPixels < 2:
         log.warning("Only %d pixels of blank sky with a variance: the variance plane stays as it is", sky.nPixels)
         return 1.0
