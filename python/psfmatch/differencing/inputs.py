@@ -125,8 +125,8 @@ def _varianceScaling(image: Exposure) -> tuple[float, str]:
     if noise.isOfCrowd:
         return factor, (
             f"multiplied by {factor:.4g}: its sky scatters by {math.sqrt(noise.blank):.4g} times the noise that the "
-            f"plane says, but pixels differ from their neighbours by {width:.4g} times it alone; the rest is a crowd of "
-            "faint sources, or a nebula, and no noise."
+            f"plane says, but pixels differ from their neighbours by {width:.4g} times it alone; the rest is a crowd "
+            "of faint sources, or a nebula, and no noise."
         )
     if abs(width - 1.0) <= RIGHT_NOISE:
         return 1.0, f"its sky scatters by {width:.4f} of its noise, within {RIGHT_NOISE:g} of 1: left as it is."

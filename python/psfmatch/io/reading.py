@@ -20,6 +20,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from .coordinates import readWcs, xy0FromCards
+from .detectors import detectorsOf
 from .files import FitsSource, openFits
 from .headers import FORMAT_CARD, photoCalibFromCards, readMetadata
 from .layouts import HduEntry, Role, chooseImage, companion, listHdus, planeShape
@@ -291,18 +292,7 @@ def _ownVariance(
         if role is Role.INVERSE_VARIANCE:
             return varianceFromInverse(data), f"{source} inverted"
         return varianceFromWeight(data, image, label), f"{source} scaled to the sky"
-    return estimateVariance(image, gain, readNoise, label, _headerGain(opened))
-
-
-def _headerGain(opened: _Opened) -> float | None:
-    """Return the gain that the header tells, e-/count, unless its counts are rates or the number makes no sense."""
-    header = opened.header if "GAIN" in opened.header else opened.primary
-    gain = header.get("GAIN")
-    units = str(header.get("BUNIT", "")).lower()
-    isNumber = isinstance(gain, int | float) and not isinstance(gain, bool)
-    if not isNumber or not 0.01 < float(gain) < 1000.0 or "/" in units or "jy" in units:
-        return None
-    return float(gain)
+    return estimateVariance(image, gain, readNoise, label, detectorsOf((opened.header, opened.primary)))
 
 
 def _plane(path: str | os.PathLike[str], role: Role, shape: tuple[int, ...], label: str) -> NDArray[np.float32]:

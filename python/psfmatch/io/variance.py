@@ -2,17 +2,19 @@
 
 From gain g (e-/count) and read noise r (e-) the variance is max(image, 0)/g + (r/g)^2; this needs an image
 from which the sky has not been subtracted, and a warning says when the scatter of the sky contradicts it. The
-sky estimate is one number for the whole image, to which the photon noise of the stars is added where the header tells
-the gain.
+sky estimate is one number for the whole image, unless the header tells gain and read noise and pixels agree.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .detectors import DetectorNoise, agrees, neighbourScatter
 
 __all__ = [
     "estimateVariance",
@@ -27,6 +29,7 @@ log = logging.getLogger("psfmatch.io")
 BLOCK_SIZE = 64  # pixels; small against gradients of the sky, large against stars
 MAX_BLOCKS = 100  # 400 000 pixels give the scatter to 0.1 per cent
 CLIP = 3.0  # sigma
+CORRELATED = 5.0  # variance of single pixels over what neighbours differ by, in images that were resampled, at most
 # Standard deviation of a normal distribution cut off at 3 sigma: 1 - 2*3*phi(3)/erf(3/sqrt 2) = 0.97334 is
 # its variance.
 CLIPPED_SIGMA = 0.98658
@@ -103,7 +106,7 @@ def estimateVariance(
     gain: float | None = None,
     readNoise: float | None = None,
     label: str = "image",
-    headerGain: float | None = None,
+    detectors: Sequence[DetectorNoise] = (),
 ) -> tuple[NDArray[np.float32], str]:
     """Make a variance for an image that came without one, and say so in the log.
 
@@ -117,9 +120,10 @@ def estimateVariance(
         Read noise, e-; taken as 0 if only the gain is given.
     label : `str`
         Name of the image for messages.
-    headerGain : `float` or None
-        Gain that the header tells, e-/count: without a gain given, light above three times the sky's scatter adds its
-        photon noise. It is not trusted with the sky, whose level may have been taken off.
+    detectors : sequence of `DetectorNoise`
+        What the header may mean, where no gain is given: the first with which the pixels agree is used. Where none
+        does, as where the sky has been taken off or the image resampled, but the first does not contradict them, light
+        above three times the sky's scatter adds its photon noise.
 
     Returns
     -------
@@ -136,22 +140,7 @@ def estimateVariance(
     checkGain(gain, readNoise)
     sigma = skyScatter(image)
     if gain is None:
-        variance = np.full(image.shape, sigma**2, dtype=np.float32)
-        if headerGain is not None and sigma > 0:
-            step = max(1, math.isqrt(image.size // 250_000))
-            light = image - np.float32(np.nanmedian(image[::step, ::step]))
-            bright = light > np.float32(CLIP * sigma)
-            variance[bright] += light[bright] / np.float32(headerGain)
-            source = f"the sky's scatter of {sigma:.4g} and the header's GAIN of {headerGain:g} e-/count"
-            log.warning("%s: no noise plane, variance from %s; %s", label, source, ADVICE)
-            return variance, source
-        log.warning(
-            "%s: no noise plane, variance taken as constant from the sky's scatter of %.4g; %s",
-            label,
-            sigma,
-            ADVICE,
-        )
-        return variance, "estimated from the sky"
+        return _withoutGain(image, sigma, label, detectors)
     readNoise = readNoise or 0.0
     variance = np.maximum(image, np.float32(0))
     variance *= np.float32(1 / gain)
@@ -184,6 +173,51 @@ def checkGain(gain: float | None, readNoise: float | None) -> None:
         raise ValueError(f"readNoise={readNoise} e- is not a number from 0 up")
     if readNoise is not None and gain is None:
         raise ValueError(f"readNoise={readNoise} e- was given without gain (e-/count), which turns it into counts")
+
+
+def _withoutGain(
+    image: NDArray[np.float32], sigma: float, label: str, detectors: Sequence[DetectorNoise]
+) -> tuple[NDArray[np.float32], str]:
+    """Return the variance by what the header tells, as far as pixels agree, and by the scatter of the sky."""
+    variance = np.full(image.shape, sigma**2, dtype=np.float32)
+    told = ""
+    if detectors and sigma > 0.0:
+        level, scatter = neighbourScatter(_squareBlocks(image))
+        for detector in detectors:
+            if agrees(detector, level, scatter):
+                variance = np.maximum(image, np.float32(0))
+                variance *= np.float32(1.0 / detector.gain)
+                variance += np.float32((detector.readNoise / detector.gain) ** 2)
+                source = f"the header, {detector.words}"
+                log.warning(
+                    "%s: no noise plane, variance from %s: at the sky that is a noise of %.4g, and pixels differ from "
+                    "their neighbours by %.4g; %s",
+                    label, source, math.sqrt(detector.variance(level)), scatter, ADVICE,
+                )  # fmt: skip
+                return variance, source
+        first = detectors[0]
+        expected = first.variance(level)
+        isSubtracted = abs(level) < CLIP * sigma
+        if isSubtracted or scatter**2 < expected < CORRELATED * scatter**2:
+            step = max(1, math.isqrt(image.size // 250_000))
+            light = image - np.float32(np.nanmedian(image[::step, ::step]))
+            bright = light > np.float32(CLIP * sigma)
+            variance[bright] += light[bright] / np.float32(first.gain)
+            source = f"the sky's scatter of {sigma:.4g} and the header's {first.words} for what is brighter"
+            log.warning("%s: no noise plane, variance from %s; %s", label, source, ADVICE)
+            return variance, source
+        told = (
+            f"; {first.words} of the header does not fit, for it says {math.sqrt(expected):.4g} where pixels differ "
+            f"from their neighbours by {scatter:.4g}"
+        )
+    log.warning(
+        "%s: no noise plane, variance taken as constant from the sky's scatter of %.4g%s; %s",
+        label,
+        sigma,
+        told,
+        ADVICE,
+    )
+    return variance, "estimated from the sky"
 
 
 def skyScatter(image: NDArray[np.float32]) -> float:
@@ -221,6 +255,14 @@ def skyScatter(image: NDArray[np.float32]) -> float:
     # A scatter below the spacing of float32 numbers is a constant with rounding errors.
     real = sigma[sigma > np.finfo(np.float32).eps * np.abs(centre)]
     return float(np.median(real)) if real.size else 0.0
+
+
+def _squareBlocks(image: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Blocks as `skyScatter` takes them, (nBlocks, h, w), float64; none of images with too little in any."""
+    size = min(BLOCK_SIZE, image.shape[0]), min(BLOCK_SIZE, image.shape[1])
+    blocks = _sampleBlocks(image)
+    isWhole = blocks.size > 0 and blocks.shape[1] == size[0] * size[1]
+    return blocks.reshape(-1, *size) if isWhole else np.empty((0, *size))
 
 
 def _sampleBlocks(image: NDArray[np.float32]) -> NDArray[np.float64]:
