@@ -18,6 +18,7 @@ from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.io import isEstimated
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import measureWhiteness
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
@@ -57,7 +58,7 @@ def finish(
     # Side by side, as neither of them has work enough for all threads all the time.
     correction, measured = sideBySide(
         partial(_prepareCorrection, made, template, science, convolveTemplate),
-        partial(_measure, made, inputs.sources, template, science, convolveTemplate, sky, known),
+        partial(_measure, made, inputs, template, science, convolveTemplate, sky, known),
         threads,
     )
     difference = measured.difference
@@ -98,11 +99,7 @@ def finish(
                 else _appliedShift(inputs.alignment, science.getBBox()),
                 lag1=whiteness.lag1,
                 lag2=whiteness.lag2,
-                varianceScales=(
-                    inputs.preparation.templateVarianceFactor,
-                    inputs.preparation.scienceVarianceFactor,
-                    measured.varianceFactor,
-                ),
+                varianceScales=_varianceScales(inputs, measured.varianceFactor),
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
@@ -165,7 +162,7 @@ def _prepareCorrection(
 
 def _measure(
     made: Made,
-    sources: AnyTable,
+    inputs: Inputs,
     template: MaskedImage,
     science: MaskedImage,
     convolveTemplate: bool,
@@ -178,7 +175,7 @@ def _measure(
     factor, choices, shift, pixels = 1.0, tuple[Choice, ...](), None, None
     if made.options.doScaleVariance:
         with made.task.timer("scaleVariance"):
-            factor, choice = _chooseVarianceFactor(sky)
+            factor, choice = _chooseVarianceFactor(sky, isOurs=any(_estimated(inputs)))
             choices = (choice,)
             if factor != 1.0:
                 difference = difference.withPixels(multiplyVariance(difference.maskedImage, factor, threads))
@@ -192,14 +189,33 @@ def _measure(
         if made.options.doAssessQuality:
             scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
             radius = max(6, math.ceil(1.5 * max(fwhms))) if fwhms else 6
-            shift = _residualShift(difference, made.result.matchedImage, sources[:MAX_SHIFT_STARS], radius, scale)
+            shift = _residualShift(
+                difference, made.result.matchedImage, inputs.sources[:MAX_SHIFT_STARS], radius, scale
+            )
             convolved = "template" if convolveTemplate else "science"
             pixels = pixelFigures(difference, template, science, kernel, convolved, threads)
     return _Measured(difference, factor, choices, noise, shift, pixels)
 
 
-def _chooseVarianceFactor(sky: BlankSky) -> tuple[float, Choice]:
-    """Return what the difference's variance plane is to be multiplied by: 1 unless its sky says otherwise."""
+def _estimated(inputs: Inputs) -> tuple[bool, bool]:
+    """Return whether the variances of template and science image were estimated here."""
+    return isEstimated(inputs.template.metadata.get("VARSRC")), isEstimated(inputs.science.metadata.get("VARSRC"))
+
+
+def _varianceScales(inputs: Inputs, factor: float) -> tuple[float, ...]:
+    """Return the factors on variances that somebody gave: estimates of ours may be off."""
+    template, science = _estimated(inputs)
+    record = inputs.preparation
+    scales = [(record.templateVarianceFactor, template), (record.scienceVarianceFactor, science)]
+    scales.append((factor, template or science))
+    return tuple(scale for scale, isOurs in scales if not isOurs)
+
+
+def _chooseVarianceFactor(sky: BlankSky, isOurs: bool) -> tuple[float, Choice]:
+    """Return what the difference's variance plane is to be multiplied by: 1 unless its sky says otherwise.
+
+    Variances of ours, that were estimated, follow it wherever it leads.
+    """
     try:
         factor = measureVarianceFactor(sky)
     except InputImagesError as error:
@@ -215,6 +231,8 @@ def _chooseVarianceFactor(sky: BlankSky) -> tuple[float, Choice]:
             f"not by 1: multiplied by {factor:.3f}. Noise of the images that is correlated, as in resampled ones, does "
             "that."
         )
+    elif isOurs:
+        sentence += f"not by 1: multiplied by {factor:.3f}, as variances are that were only estimated."
     else:
         sentence += (
             f"a factor of {factor:.3g} in variance, beyond the {MAX_VARIANCE_FACTOR:g} that correlated noise can make: "

@@ -16,7 +16,7 @@ from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, Sp
 from .reading import ReadOptions, readPlanes
 from .tables import writeTable
 from .tangentPlane import TangentPlane
-from .variance import estimateVariance, skyScatter
+from .variance import estimateVariance, isEstimated, skyScatter
 from .whole import requireOutput, writeWhole
 from .writing import readConfig, readStamps, writePlanes
 
@@ -45,6 +45,7 @@ __all__ = [
     "exactCard",
     "fitsWcs",
     "hasHotpantsTable",
+    "isEstimated",
     "listImages",
     "maskCards",
     "parseFileName",

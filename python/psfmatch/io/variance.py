@@ -18,6 +18,7 @@ from .detectors import DetectorNoise, agrees, neighbourScatter
 
 __all__ = [
     "estimateVariance",
+    "isEstimated",
     "skyScatter",
     "varianceFromInverse",
     "varianceFromSigma",
@@ -173,6 +174,11 @@ def checkGain(gain: float | None, readNoise: float | None) -> None:
         raise ValueError(f"readNoise={readNoise} e- is not a number from 0 up")
     if readNoise is not None and gain is None:
         raise ValueError(f"readNoise={readNoise} e- was given without gain (e-/count), which turns it into counts")
+
+
+def isEstimated(source: object) -> bool:
+    """Return whether the words for where a variance came from (VARSRC) are those of one estimated here."""
+    return str(source).startswith(("estimated from the sky", "the sky's scatter", "the header, "))
 
 
 def _withoutGain(
