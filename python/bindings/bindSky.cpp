@@ -10,9 +10,9 @@
 #include "arrays.h"
 #include "module.h"
 #include "psfmatch/image/BlankSky.h"
-#include "psfmatch/image/NeighbourNoise.h"
 #include "psfmatch/image/BrightPixels.h"
 #include "psfmatch/image/LeastSquares.h"
+#include "psfmatch/image/NeighbourNoise.h"
 #include "psfmatch/image/RobustStatistics.h"
 #include "psfmatch/image/SkyNoise.h"
 #include "psfmatch/image/SourceResiduals.h"
@@ -199,13 +199,16 @@ void bindBlankSky(py::module_& module) {
         py::arg("maxPixels") = BlankSkyControl{}.maxPixels, py::arg("nThreads") = 1);
     module.def(
         "neighbourNoise",
-        [](StampTuple const& image, int nThreads) {
+        [](StampTuple const& image, Index maxPixels, int nThreads) {
             auto const view = viewsOf(image);
             auto const execution = interruptible(nThreads);
-            auto const found = withoutLock([&] { return neighbourNoise(view, badBitsOf(image), {}, execution); });
+            NeighbourNoiseControl control;
+            control.maxPixels = maxPixels;
+            auto const found = withoutLock([&] { return neighbourNoise(view, badBitsOf(image), control, execution); });
             return py::make_tuple(found.squares, found.nPixels);
         },
-        py::arg("image"), py::kw_only(), py::arg("nThreads") = 1);
+        py::arg("image"), py::kw_only(), py::arg("maxPixels") = NeighbourNoiseControl{}.maxPixels,
+        py::arg("nThreads") = 1);
     module.def(
         "blankSkyAt",
         [](StampTuple const& image, BlankSky const& where, int nThreads) {

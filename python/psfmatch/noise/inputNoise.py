@@ -23,6 +23,9 @@ log = logging.getLogger("psfmatch.noise")
 
 CROWDED = 1.5
 """Blank sky of more than so many times the variance that neighbours differ by is a crowd, or a nebula, not noise."""
+FEW_PIXELS, MANY_PIXELS = 20_000, 300_000
+NEARLY = 0.8
+"""Few pixels tell what many need not be asked: their error is 5 %."""
 RISING = 1.3
 """D^2 at five pixels over that at three from which the sky itself changes from pixel to pixel."""
 LEAST_SHARE = 0.6
@@ -52,14 +55,17 @@ def measureNoiseFactor(maskedImage: MaskedImage, maxFactor: float = MAX_FACTOR, 
 
     Parameters, but for the number of threads, and errors are those of `scaleVariance`.
     """
-    neighbours = _byNeighbours(maskedImage, threads)
+    neighbours = _byNeighbours(maskedImage, FEW_PIXELS, threads)
     try:
         blank = measureVarianceFactor(findBlankSky(maskedImage, threads=threads), maxFactor)
     except InputImagesError:
         if not 0.0 < neighbours <= maxFactor:
             raise
         blank = math.inf
-    isCrowded = 0.0 < CROWDED * neighbours < blank
+    isCrowded = 0.0 < NEARLY * CROWDED * neighbours < blank
+    if isCrowded:
+        neighbours = _byNeighbours(maskedImage, MANY_PIXELS, threads)
+        isCrowded = 0.0 < CROWDED * neighbours < blank
     return NoiseFactor(neighbours if isCrowded else blank, blank, neighbours)
 
 
@@ -100,9 +106,9 @@ def scaleVariance(
     return (maskedImage if factor == 1.0 else multiplyVariance(maskedImage, factor, threads)), factor
 
 
-def _byNeighbours(maskedImage: MaskedImage, threads: int) -> float:
+def _byNeighbours(maskedImage: MaskedImage, maxPixels: int, threads: int) -> float:
     """Return the variance of the noise by differences of neighbours, in units of the variance plane; NaN: too few."""
-    squares, _ = _core.neighbourNoise(stampTuple(maskedImage, SOURCE_PLANES), nThreads=threads)
+    squares, _ = _core.neighbourNoise(stampTuple(maskedImage, SOURCE_PLANES), maxPixels=maxPixels, nThreads=threads)
     one, two, three, _, five = squares
     if not five > RISING * three:
         # Neighbours of resampled images share noise; pixels three apart do not.
