@@ -26,7 +26,7 @@ def flagSaturation(
     saturation
         What `findSaturation` found, or a level: pixels of these counts or more are saturated, unless they are bad
         (BAD, CR, NO_DATA) or infinite. Where the mask has no plane but BAD, a bad pixel is, too, if one beside it has
-        half the level. None: only those with SAT already.
+        half the level. Trails are flagged where they are clumps. None: only those with SAT already.
     growth
         Pixels; SAT is set on every pixel whose centre lies within so many of one with SAT.
     threads
@@ -47,6 +47,7 @@ def flagSaturation(
         defects=exposure.mask.getPlaneBitMask(DEFECT_PLANES, ignoreMissing=True),
         level=math.nan if level is None else level,
         countsHidden=level is not None and isWithoutReasons(exposure.mask, threads),
+        trails=_trails(saturation),
         growth=growth,
         nThreads=threads,
     )
@@ -54,3 +55,8 @@ def flagSaturation(
         return exposure
     pixels = MaskedImage(exposure.image, Mask(flags, exposure.mask.planes), exposure.variance, exposure.xy0)
     return exposure.withPixels(pixels)
+
+
+def _trails(saturation: Saturation | float | None) -> tuple[float, float, int]:
+    trails = saturation.trails if isinstance(saturation, Saturation) else None
+    return (math.nan, math.nan, 1) if trails is None else trails

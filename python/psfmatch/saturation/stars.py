@@ -1,0 +1,78 @@
+"""Stars of good shape: peaks that fall off as the PSF does, and so are neither clipped nor cosmic rays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch import _core
+from psfmatch._core import BrightPixels, StarPeaks
+from psfmatch.exposure import Exposure
+
+__all__ = ["ShapedStars", "findShapedStars"]
+
+DISTANCES = (1, 2, 4, 8)
+"""Pixels from a peak at which its fall is measured: the first at which that of the PSF tells."""
+PLAIN_FALL = 0.15
+LEAST_FALL = 0.06
+"""Smaller ones are made by noise on a flat top."""
+FALLS = (0.6, 2.2)
+"""Falls of stars, as shares of that of the PSF, at the smaller of those in x and y."""
+REFERENCE = (0.05, 0.5)
+"""Peaks that tell the fall of the PSF, as shares of the brightest: they are neither clipped nor faint."""
+BRIGHTEST = 0.98
+MIN_REFERENCE = 3
+
+
+@dataclass(frozen=True)
+class ShapedStars:
+    """Stars of good shape without a bad pixel, the brightest first.
+
+    x, y : their highest pixels, from the first of the image; peaks : their counts above the sky;
+    psfSigma : of the PSF's core in pixels, 1 if no peak tells.
+    """
+
+    x: npt.NDArray[np.int64]
+    y: npt.NDArray[np.int64]
+    peaks: npt.NDArray[np.float64]
+    psfSigma: float
+
+    def countAbove(self, counts: float) -> int:
+        """Return how many peak above these counts above the sky."""
+        return int(np.count_nonzero(self.peaks > counts))
+
+
+def findShapedStars(exposure: Exposure, bright: BrightPixels, badBits: int, threads: int = 1) -> ShapedStars:
+    """Find the stars of good shape among bright pixels; planes of badBits are not next to their peaks."""
+    for distance in DISTANCES:
+        peaks = _core.starPeaks(
+            exposure.image, np.asarray(exposure.mask), bright, badBits=badBits, distance=distance, nThreads=threads
+        )
+        falls = np.minimum(peaks.fallX, peaks.fallY)
+        reference = _referenceFall(peaks, falls)
+        if reference >= PLAIN_FALL:
+            break
+    low, high = (share * reference for share in FALLS)
+    chosen = np.flatnonzero((falls > max(LEAST_FALL, low)) & (falls < high))
+    counts = peaks.counts[chosen]
+    order = np.argsort(-counts, kind="stable")
+    y, x = np.divmod(peaks.places[chosen[order]], exposure.image.shape[1])
+    # Of a Gaussian's fall, 1 - exp(-d^2 / 2 sigma^2).
+    isTold = 0.0 < reference < 1.0
+    sigma = distance / math.sqrt(-2.0 * math.log1p(-reference)) if isTold else 1.0
+    return ShapedStars(x, y, counts[order], sigma)
+
+
+def _referenceFall(peaks: StarPeaks, falls: npt.NDArray[np.float64]) -> float:
+    """Return the median fall of peaks of middling brightness, or of the fainter half; NaN without any."""
+    counts = peaks.counts
+    if not counts.size:
+        return math.nan
+    low, high = np.array(REFERENCE) * np.quantile(counts, BRIGHTEST)
+    isChosen = (counts >= low) & (counts <= high)
+    if np.count_nonzero(isChosen) < MIN_REFERENCE:
+        isChosen = counts <= np.median(counts)
+    return float(np.median(falls[isChosen]))
