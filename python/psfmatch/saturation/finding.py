@@ -38,7 +38,8 @@ _NO_PLATEAU = (
 )
 
 BRIGHTEST = 100
-"""So many stars of good shape are watched."""
+MIN_STARS = 20
+"""So many stars of good shape are watched, at the most and at the least."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Saturation:
     trails : least and most counts of bleed trails below the level, saturated in clumps of so many pixels;
     nFlaggedPlateau : pixels with SAT that pile up at one level;
     brightStars : (x, y) of the hundred brightest stars of good shape without SAT, from the image's first pixel;
-    starsAboveLevel : share of them that peak at or above the level, which would be lost; None without stars.
+    starsAboveLevel : share of them that peak more than 10 % above the level, so that it cannot be right; None for fewer
+    than twenty.
     """
 
     level: float | None
@@ -92,15 +94,24 @@ def findSaturation(exposure: Exposure, threads: int = 1) -> Saturation:
     evidence = _Evidence(pixels, stars, *_headerLevel(exposure.metadata))
     found = _fromHidden(exposure, evidence, threads) or _fromGood(exposure, evidence)
     log.debug("%s", found.reason)
-    peaks = stars.peaks[:BRIGHTEST]
-    nAbove = 0 if found.level is None else np.count_nonzero(peaks >= found.level - pixels.sky)
+    y, x = np.divmod(stars.places[:BRIGHTEST], exposure.image.shape[1])
     return replace(
         found,
         nFlagged=pixels.nFlagged,
         nFlaggedPlateau=_flaggedPlateau(pixels),
-        brightStars=tuple((int(x), int(y)) for x, y in zip(stars.x[:BRIGHTEST], stars.y[:BRIGHTEST], strict=True)),
-        starsAboveLevel=float(nAbove / peaks.size) if peaks.size else None,
+        brightStars=tuple(zip(x.tolist(), y.tolist(), strict=True)),
+        starsAboveLevel=_shareAbove(evidence, found),
     )
+
+
+def _shareAbove(evidence: _Evidence, found: Saturation) -> float | None:
+    """Return the share of the brightest stars of good shape that the level loses; None if too few tell."""
+    peaks = evidence.stars.peaks[:BRIGHTEST] + evidence.pixels.sky
+    if peaks.size < MIN_STARS:
+        return None
+    if found.level is None:
+        return 0.0
+    return float(np.mean(peaks > FAR * found.level))
 
 
 @dataclass(frozen=True)
@@ -116,9 +127,10 @@ class _Evidence:
         """Return how many pixels without SAT have so many counts or more."""
         return int(np.count_nonzero((self.pixels.counts >= level - self.pixels.sky) & ~self.pixels.isFlagged))
 
-    def countStars(self, level: float) -> int:
-        """Return how many stars of good shape peak above so many counts."""
-        return self.stars.countAbove(level - self.pixels.sky)
+    def countStars(self, least: float, most: float = math.inf) -> int:
+        """Return how many stars of good shape peak between such counts, both excluded."""
+        peaks = self.stars.peaks + self.pixels.sky
+        return int(np.count_nonzero((peaks > least) & (peaks < most)))
 
 
 def _brightPixels(exposure: Exposure, defectPlanes: Sequence[str], threads: int) -> BrightPixels:
@@ -164,11 +176,13 @@ def _fromPlateau(evidence: _Evidence, plateau: Pile) -> Saturation:
     card, header, count = evidence.card, evidence.header, plateau.nPixels + plateau.nAbove
     told = f"{plateau.told}, and {plateau.nAbove} above it; {plateau.verdict}"
     if evidence.pixels.nFlagged:
-        told += f"; the mask has SAT on {counted(evidence.pixels.nFlagged)}, but these lack it"
+        told += (
+            f"; the mask has SAT on {counted(evidence.pixels.nFlagged)}, but {plateau.nPixels} of the plateau lack it"
+        )
     if header is None:
         return Saturation(plateau.level, "plateau", f"as the pixels show: {told}.", nAtLevel=count)
     if 0.5 * plateau.level < header < plateau.level:
-        nStars = evidence.countStars(FAR * header)
+        nStars = evidence.countStars(FAR * header, plateau.level)
         if nStars <= MOST_STARS_FAR:
             told = f"from {header:.6g} counts, as {card} of the header says, below the plateau: {told}."
             return Saturation(header, "header", told, nAtLevel=evidence.countPixels(header))

@@ -28,7 +28,6 @@ MOST_PLATEAUS = 4
 """So many are looked at, upwards."""
 IN_CLUMPS = 0.5
 """Share of a plateau's pixels that lie in clumps larger than stars of one brightness make."""
-CLUMP_BASE = 3
 ABOVE_TOP = 1.02
 """A star is above a plateau from here on, in units of its top."""
 MOST_ABOVE = 2
@@ -36,10 +35,13 @@ SHARE_ABOVE = 0.1
 """Stars that may be above a plateau that is the level: so many, or this share of its clumps."""
 TRAILS_BELOW = 0.97
 """Trails are looked for up to this share of the level."""
-DISC_AREA = 20.0
-"""Pixels of a disc, in units of the PSF's sigma squared: larger than any but the very brightest star's core."""
-DISC_SOFTNESS = 1.0
-"""Area between plateau and half its height, over that between there and a tenth: 1.5 for a disc, 0.4 for a star."""
+EQUAL = 0.5
+"""Share of a plateau's pixels of one value that noise never makes."""
+DISC_AREA = 50
+"""Pixels of a disc above half its height."""
+DISC_SOFTNESS = 0.9
+"""Area between plateau and half its height, over that between there and a tenth: 0.9 to 2.7 for discs of planets, 0.3
+for clipped stars."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class Pile:
     """A plateau, and what tells whether it is one of clipped pixels.
 
     level, top : counts; nPixels, nExpected, nAbove : of the plateau; nTotal : pixels at or above the level;
-    leastClump : pixels of clumps that count; share : of its pixels that lie in such; nStars : of good shape above it;
-    nAllowed : so many may be; isDisc : whether it is one object alone with the edge of a disc.
+    leastClump : pixels of clumps that count; share : of its pixels that lie in such; equal : of its pixels that have the
+    top's value; nStars : of good shape above it; nAllowed : so many may be; isDisc : whether it is one object alone with
+    the edge of a disc.
     """
 
     level: float
@@ -58,14 +61,15 @@ class Pile:
     nAbove: int
     leastClump: int
     share: float
+    equal: float
     nStars: int
     nAllowed: int
     isDisc: bool
 
     @property
     def isClumped(self) -> bool:
-        """Whether most of it lies in large clumps."""
-        return self.share >= IN_CLUMPS and not self.isDisc
+        """Whether most of it has one value, or lies in large clumps that are no disc."""
+        return self.equal >= EQUAL or (self.share >= IN_CLUMPS and not self.isDisc)
 
     @property
     def isLevel(self) -> bool:
@@ -83,9 +87,9 @@ class Pile:
     @property
     def verdict(self) -> str:
         """What makes it the level, or keeps it from being it, in words."""
-        if self.isDisc:
-            return "they are one object, with the edge of a disc and not that of a clipped star"
         if not self.isClumped:
+            if self.isDisc:
+                return "they are one object, with the edge of a disc and not that of a clipped star"
             share = f"{100.0 * self.share:.0f} % of them lie in clumps of {self.leastClump}"
             return f"{share}, where {100.0 * IN_CLUMPS:.0f} % must"
         return f"{starsOfShape(self.nStars)} above it, where {self.nAllowed} may be"
@@ -147,8 +151,7 @@ def _pile(
     counts = pixels.counts + pixels.sky
     sizes = _core.clumpSizes(pixels, exposure.image.shape[1], plateau.level)
     height, base = plateau.top - pixels.sky, plateau.level - pixels.sky
-    # A Gaussian has 2 pi sigma^2 ln(top / level) pixels between the two.
-    leastClump = math.ceil(CLUMP_BASE + 4.0 * math.pi * stars.psfSigma**2 * math.log(height / base))
+    leastClump = math.ceil(stars.pixelsAbove(base, height))
     isInside = (counts >= plateau.level) & (counts <= plateau.top) & ~pixels.isFlagged
     isLarge = sizes >= leastClump
     nClumps = float((1.0 / sizes[isLarge]).sum())
@@ -160,22 +163,28 @@ def _pile(
         nAbove=plateau.nAbove,
         leastClump=leastClump,
         share=float(isLarge[isInside].mean()),
-        nStars=stars.countAbove(ABOVE_TOP * height),
+        equal=float((counts[isInside] == plateau.top).mean()),
+        nStars=_countAbove(pixels, stars, sizes, base, ABOVE_TOP * height),
         nAllowed=max(MOST_ABOVE, int(SHARE_ABOVE * nClumps)),
-        isDisc=_isDisc(exposure, pixels, plateau, sizes, stars.psfSigma),
+        isDisc=_isDisc(exposure, pixels, plateau, sizes),
     )
 
 
-def _isDisc(
-    exposure: Exposure, pixels: BrightPixels, plateau: Plateau, sizes: npt.NDArray[np.int64], psfSigma: float
-) -> bool:
-    """Return whether one object much larger than the PSF makes the plateau, with an edge that is soft on both sides."""
+def _countAbove(
+    pixels: BrightPixels, stars: ShapedStars, sizes: npt.NDArray[np.int64], base: float, least: float
+) -> int:
+    """Return how many stars peak above counts above the sky, and are no larger above the base than whole stars are."""
+    # Resampling has made peaks on the rims of clipped cores.
+    isAbove = stars.peaks > least
+    own = sizes[np.searchsorted(pixels.places, stars.places[isAbove])]
+    return int(np.count_nonzero(own <= stars.pixelsAbove(base, stars.peaks[isAbove])))
+
+
+def _isDisc(exposure: Exposure, pixels: BrightPixels, plateau: Plateau, sizes: npt.NDArray[np.int64]) -> bool:
+    """Return whether one object alone makes the plateau, with an edge that is as soft inside as outside."""
     largest = int(np.argmax(sizes))
-    area = int(sizes[largest])
-    if 2 * area < np.count_nonzero(sizes) or area < DISC_AREA * psfSigma**2:
+    area, place, height = int(sizes[largest]), int(pixels.places[largest]), plateau.level - pixels.sky
+    if 2 * area < np.count_nonzero(sizes):
         return False
-    half, tenth = (
-        _core.areaAbout(exposure.image, int(pixels.places[largest]), pixels.sky + share * (plateau.level - pixels.sky))
-        for share in (0.5, 0.1)
-    )
-    return half - area > DISC_SOFTNESS * (tenth - half)
+    half, tenth = (_core.areaAbout(exposure.image, place, pixels.sky + share * height) for share in (0.5, 0.1))
+    return half >= DISC_AREA and half - area > DISC_SOFTNESS * (tenth - half)

@@ -25,24 +25,26 @@ REFERENCE = (0.05, 0.5)
 """Peaks that tell the fall of the PSF, as shares of the brightest: they are neither clipped nor faint."""
 BRIGHTEST = 0.98
 MIN_REFERENCE = 3
+MOST_PIXELS = (3, 2.0)
+"""Pixels of a star's peak, and times those of a Gaussian, that unclipped stars exceed nowhere."""
 
 
 @dataclass(frozen=True)
 class ShapedStars:
     """Stars of good shape without a bad pixel, the brightest first.
 
-    x, y : their highest pixels, from the first of the image; peaks : their counts above the sky;
+    places : their highest pixels, row * width + column; peaks : their counts above the sky;
     psfSigma : of the PSF's core in pixels, 1 if no peak tells.
     """
 
-    x: npt.NDArray[np.int64]
-    y: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
     peaks: npt.NDArray[np.float64]
     psfSigma: float
 
-    def countAbove(self, counts: float) -> int:
-        """Return how many peak above these counts above the sky."""
-        return int(np.count_nonzero(self.peaks > counts))
+    def pixelsAbove(self, base: float, height: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return how many pixels a star of a height has above a base, both above the sky, at the most."""
+        # A Gaussian has 2 pi sigma^2 ln(height / base).
+        return MOST_PIXELS[0] + MOST_PIXELS[1] * 2.0 * np.pi * self.psfSigma**2 * np.log(np.asarray(height) / base)
 
 
 def findShapedStars(exposure: Exposure, bright: BrightPixels, badBits: int, threads: int = 1) -> ShapedStars:
@@ -59,16 +61,17 @@ def findShapedStars(exposure: Exposure, bright: BrightPixels, badBits: int, thre
     chosen = np.flatnonzero((falls > max(LEAST_FALL, low)) & (falls < high))
     counts = peaks.counts[chosen]
     order = np.argsort(-counts, kind="stable")
-    y, x = np.divmod(peaks.places[chosen[order]], exposure.image.shape[1])
     # Of a Gaussian's fall, 1 - exp(-d^2 / 2 sigma^2).
     isTold = 0.0 < reference < 1.0
     sigma = distance / math.sqrt(-2.0 * math.log1p(-reference)) if isTold else 1.0
-    return ShapedStars(x, y, counts[order], sigma)
+    return ShapedStars(peaks.places[chosen[order]], counts[order], sigma)
 
 
 def _referenceFall(peaks: StarPeaks, falls: npt.NDArray[np.float64]) -> float:
     """Return the median fall of peaks of middling brightness, or of the fainter half; NaN without any."""
-    counts = peaks.counts
+    # Flat tops have as many peaks as noise makes.
+    isSteep = falls > LEAST_FALL
+    counts, falls = peaks.counts[isSteep], falls[isSteep]
     if not counts.size:
         return math.nan
     low, high = np.array(REFERENCE) * np.quantile(counts, BRIGHTEST)
