@@ -103,6 +103,11 @@ def finish(
                     inputs.preparation.scienceVarianceFactor,
                     measured.varianceFactor,
                 ),
+                starsAboveLevel=max(
+                    (saturation.starsAboveLevel or 0.0 for saturation in inputs.saturations if saturation is not None),
+                    default=None,
+                ),
+                brightStars=() if inputs.saturations[1] is None else inputs.saturations[1].brightStars,
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 caps=made.caps,

@@ -66,6 +66,11 @@ class Saturation:
     brightStars: tuple[tuple[int, int], ...] = field(default=(), repr=False)
     starsAboveLevel: float | None = None
 
+    @property
+    def isPiledUp(self) -> bool:
+        """Whether there is a level, of whatever pixels: those about them may have bled too."""
+        return self.level is not None or self.trails is not None or self.nFlaggedPlateau > 0
+
 
 def findSaturation(exposure: Exposure, threads: int = 1) -> Saturation:
     """Find where an image saturates: by the plateau among its bright pixels, its header, or its mask plane SAT.

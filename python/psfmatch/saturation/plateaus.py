@@ -48,10 +48,10 @@ for clipped stars."""
 class Pile:
     """A plateau, and what tells whether it is one of clipped pixels.
 
-    level, top : counts; nPixels, nExpected, nAbove : of the plateau; nTotal : pixels at or above the level;
-    leastClump : pixels of clumps that count; share : of its pixels that lie in such; equal : of its pixels that have the
-    top's value; nStars : of good shape above it; nAllowed : so many may be; isDisc : whether it is one object alone with
-    the edge of a disc.
+    level, top : counts; nPixels, nExpected, nAbove : of the plateau;
+    leastClump : pixels of clumps that count; share : of its pixels that lie in such;
+    equal : share of its pixels that have the top's value; nStars : of good shape above it; nAllowed : so many may be;
+    isDisc : whether it is one object alone with the edge of a disc.
     """
 
     level: float
