@@ -125,8 +125,8 @@ std::optional<Plateau> findPlateau(BrightPixels const& pixels, PlateauControl co
         }
         // What a wider window adds must be a pile itself, not the stars' pixels below the plateau.
         double const more = scoreExpected - bestExpected;
-        if (score > 0.0 && (bestWindow == 0 || (score > 1.05 * best && isPile(score - best + more, std::max(more, 0.0),
-                                                                            control.minExcess)))) {
+        if (score > 0.0 && (bestWindow == 0 || (score > 1.05 * best &&
+                                                isPile(score - best + more, std::max(more, 0.0), control.minExcess)))) {
             best = score;
             bestExpected = scoreExpected;
             bestTop = scoreTop;

@@ -1,5 +1,6 @@
-// Peaks among bright pixels, and how they fall off: stars whose cores are whole fall as the PSF does, saturated ones are
-// flat, cosmic rays are steeper. Stars of good shape above a plateau prove that it is not where the image saturates.
+// Peaks among bright pixels, and how they fall off: stars whose cores are whole fall as the PSF does, saturated ones
+// are flat, cosmic rays are steeper. Stars of good shape above a plateau prove that it is not where the image
+// saturates.
 #pragma once
 
 #include <vector>
@@ -11,7 +12,7 @@
 namespace psfmatch {
 
 struct StarPeaks {
-    std::vector<Index> places;  // row * width + column
+    std::vector<Index> places;   // row * width + column
     std::vector<double> counts;  // above the sky
     // (peak - mean of the two pixels at the distance) / peak, in counts above the sky.
     std::vector<double> fallX;
