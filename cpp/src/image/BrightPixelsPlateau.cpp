@@ -115,8 +115,10 @@ std::optional<Plateau> findPlateau(BrightPixels const& pixels, PlateauControl co
             // Where fewer bins lie below than are asked for, the density is that of those there are.
             double const expected = histogram.within(lower - reach, lower) * static_cast<double>(window) /
                                     static_cast<double>(std::min(lower, reach));
-            if (isPile(inside, expected, control.minExcess) && above <= std::max(3.0, control.maxAbove * inside) &&
-                inside - expected > score && valueAt(top) >= control.significance * pixels.noise &&
+            // Stars may go on above one value that many pixels have, as that of bleed trails.
+            bool const isAboveFew = window == 1 || above <= std::max(3.0, control.maxAbove * inside);
+            if (isPile(inside, expected, control.minExcess) && isAboveFew && inside - expected > score &&
+                valueAt(top) >= control.significance * pixels.noise &&
                 static_cast<double>(window) * step * valueAt(lower) >= 3.0 * quantum) {
                 score = inside - expected;
                 scoreExpected = expected;

@@ -20,7 +20,7 @@ PLAIN_FALL = 0.15
 LEAST_FALL = 0.06
 """Smaller ones are made by noise on a flat top."""
 FALLS = (0.6, 2.2)
-"""Falls of stars, as shares of that of the PSF, at the smaller of those in x and y."""
+"""Least and most falls of stars, as shares of those of the PSF: the smaller of those in x and y, and the larger."""
 REFERENCE = (0.05, 0.5)
 """Peaks that tell the fall of the PSF, as shares of the brightest: they are neither clipped nor faint."""
 BRIGHTEST = 0.98
@@ -53,12 +53,11 @@ def findShapedStars(exposure: Exposure, bright: BrightPixels, badBits: int, thre
         peaks = _core.starPeaks(
             exposure.image, np.asarray(exposure.mask), bright, badBits=badBits, distance=distance, nThreads=threads
         )
-        falls = np.minimum(peaks.fallX, peaks.fallY)
-        reference = _referenceFall(peaks, falls)
+        falls = np.array([np.minimum(peaks.fallX, peaks.fallY), np.maximum(peaks.fallX, peaks.fallY)])
+        reference, larger = _referenceFalls(peaks, falls)
         if reference >= PLAIN_FALL:
             break
-    low, high = (share * reference for share in FALLS)
-    chosen = np.flatnonzero((falls > max(LEAST_FALL, low)) & (falls < high))
+    chosen = np.flatnonzero((falls[0] > max(LEAST_FALL, FALLS[0] * reference)) & (falls[1] < FALLS[1] * larger))
     counts = peaks.counts[chosen]
     order = np.argsort(-counts, kind="stable")
     # Of a Gaussian's fall, 1 - exp(-d^2 / 2 sigma^2).
@@ -67,15 +66,19 @@ def findShapedStars(exposure: Exposure, bright: BrightPixels, badBits: int, thre
     return ShapedStars(peaks.places[chosen[order]], counts[order], sigma)
 
 
-def _referenceFall(peaks: StarPeaks, falls: npt.NDArray[np.float64]) -> float:
-    """Return the median fall of peaks of middling brightness, or of the fainter half; NaN without any."""
+def _referenceFalls(peaks: StarPeaks, falls: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return the median smaller and larger falls of peaks of middling brightness, or of the fainter half.
+
+    NaN without any.
+    """
     # Flat tops have as many peaks as noise makes.
-    isSteep = falls > LEAST_FALL
-    counts, falls = peaks.counts[isSteep], falls[isSteep]
+    isSteep = falls[0] > LEAST_FALL
+    counts, falls = peaks.counts[isSteep], falls[:, isSteep]
     if not counts.size:
-        return math.nan
+        return math.nan, math.nan
     low, high = np.array(REFERENCE) * np.quantile(counts, BRIGHTEST)
     isChosen = (counts >= low) & (counts <= high)
     if np.count_nonzero(isChosen) < MIN_REFERENCE:
         isChosen = counts <= np.median(counts)
-    return float(np.median(falls[isChosen]))
+    smaller, larger = np.median(falls[:, isChosen], axis=1)
+    return float(smaller), float(larger)

@@ -50,7 +50,7 @@ struct PlateauControl {
     double significance = 20.0;  // standard deviations of the sky above it, at the least
     Index minPixels = 9;         // fewer are no plateau: the brightest star alone can have four equal ones
     double minExcess = 3.0;      // times as many pixels as those below let expect
-    double maxAbove = 0.2;       // share of the plateau's pixels that may lie above it
+    double maxAbove = 0.2;       // share of the plateau's pixels that may lie above it, if it is not of one value
     // Pixels that count: of these counts, the sky included, and with the saturation plane or without it.
     double least = -std::numeric_limits<double>::infinity();
     double most = std::numeric_limits<double>::infinity();
