@@ -115,10 +115,10 @@ std::optional<Plateau> findPlateau(BrightPixels const& pixels, PlateauControl co
             // Where fewer bins lie below than are asked for, the density is that of those there are.
             double const expected = histogram.within(lower - reach, lower) * static_cast<double>(window) /
                                     static_cast<double>(std::min(lower, reach));
-            // Stars may go on above one value that many pixels have, as that of bleed trails.
-            bool const isAboveFew = window == 1 || above <= std::max(3.0, control.maxAbove * inside);
-            if (isPile(inside, expected, control.minExcess) && isAboveFew && inside - expected > score &&
-                valueAt(top) >= control.significance * pixels.noise &&
+            // One value that many pixels have tells in a crowd too, and if stars go on above it, as above bleed trails.
+            bool const isClear = above <= std::max(3.0, control.maxAbove * inside) &&
+                                 valueAt(top) >= control.significance * pixels.noise;
+            if (isPile(inside, expected, control.minExcess) && (isClear || window == 1) && inside - expected > score &&
                 static_cast<double>(window) * step * valueAt(lower) >= 3.0 * quantum) {
                 score = inside - expected;
                 scoreExpected = expected;

@@ -103,10 +103,7 @@ def finish(
                     inputs.preparation.scienceVarianceFactor,
                     measured.varianceFactor,
                 ),
-                starsAboveLevel=max(
-                    (saturation.starsAboveLevel or 0.0 for saturation in inputs.saturations if saturation is not None),
-                    default=None,
-                ),
+                starsAboveLevel=_starsAboveLevel(inputs),
                 brightStars=() if inputs.saturations[1] is None else inputs.saturations[1].brightStars,
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
@@ -250,6 +247,12 @@ def _heldOut(table: SourceTable) -> dict[str, Any]:
     means = {"heldOutMean": bright["mean"], "heldOutRms": bright["rms"]} if len(bright) else {}
     figures = {name: float(np.nanmedian(values)) for name, values in means.items()}
     return figures | {"heldOutChiSquareByFlux": tuple(rows)}
+
+
+def _starsAboveLevel(inputs: Inputs) -> float | None:
+    """Return the share of bright stars that lie above the saturation level, in the image where it is larger."""
+    shares = [saturation.starsAboveLevel for saturation in inputs.saturations if saturation is not None]
+    return max((share for share in shares if share is not None), default=None)
 
 
 def _appliedShift(alignment: Alignment, box: Box) -> float:
