@@ -103,9 +103,12 @@ BrightPixels brightPixels(ConstImageView<float> const& image, ConstImageView<Mas
     double const brightest = quantileOf<float>(sample, brightFraction, scratch);
     MedianAndSigma const found = medianAndSigma<float>(sample, scratch);
     result.sky = found.median;
-    // In a crowd the brighter half are stars; whole counts may leave nothing below the median.
-    double const below = result.sky - quantileOf<float>(sample, oneSigmaBelow, scratch);
-    result.noise = below > 0.0 ? std::min(found.sigma, below) : found.sigma;
+    result.noise = found.sigma;
+    if (control.significance * result.noise > brightest - result.sky) {
+        // In a crowd the brighter half are stars; whole counts may leave nothing below the median.
+        double const below = result.sky - quantileOf<float>(sample, oneSigmaBelow, scratch);
+        result.noise = below > 0.0 ? std::min(found.sigma, below) : found.sigma;
+    }
     // Half the least plateau, for what lies below it; in crowded fields no more than the brightest few per cent.
     double const bright =
         result.sky + std::max(0.5 * control.significance * result.noise, brightShare * (brightest - result.sky));
