@@ -32,11 +32,6 @@ MOST_FAR = 3
 MOST_STARS_FAR = 2
 """So many pixels, and stars of good shape, may lie more than 10 % above a level that the header tells: cosmic rays."""
 
-_NO_PLATEAU = (
-    f"bright pixels pile up at no level (at least {MIN_PLATEAU}, {MIN_EXCESS:g} times as many as the fainter ones let "
-    "expect)"
-)
-
 BRIGHTEST = 100
 MIN_STARS = 20
 """So many stars of good shape are watched, at the most and at the least."""
@@ -169,7 +164,7 @@ def _fromGood(exposure: Exposure, evidence: _Evidence) -> Saturation:
     if plateaus.level is not None:
         found = _fromPlateau(evidence, plateaus.level)
     else:
-        found = _fromHeader(evidence) or _fromMask(evidence, plateaus)
+        found = _fromHeader(evidence, plateaus) or _fromMask(evidence, plateaus)
     trails = plateaus.trails
     if trails is None:
         return found
@@ -198,7 +193,7 @@ def _fromPlateau(evidence: _Evidence, plateau: Pile) -> Saturation:
     return Saturation(plateau.level, "plateau", f"as the pixels show: {told}.", nAtLevel=count)
 
 
-def _fromHeader(evidence: _Evidence) -> Saturation | None:
+def _fromHeader(evidence: _Evidence, plateaus: Plateaus) -> Saturation | None:
     header = evidence.header
     if header is None or _whyPassedOver(evidence, header):
         return None
@@ -209,7 +204,7 @@ def _fromHeader(evidence: _Evidence) -> Saturation | None:
     )
     if evidence.pixels.nFlagged:
         told += f" without SAT, which the mask has on {counted(evidence.pixels.nFlagged)}"
-    return Saturation(header, "header", f"{told}; {_NO_PLATEAU}.", nAtLevel=count)
+    return Saturation(header, "header", f"{told}; {_noLevel(plateaus)}.", nAtLevel=count)
 
 
 def _whyPassedOver(evidence: _Evidence, header: float) -> str:
@@ -232,15 +227,22 @@ def _fromMask(evidence: _Evidence, plateaus: Plateaus) -> Saturation:
         told.append(_whyPassedOver(evidence, header))
     elif not pixels.nFlagged:
         told.append("no pixel has SAT, no header card tells a level")
+    told.append(
+        f"{_noLevel(plateaus)}; the brightest has {pixels.sky + float(pixels.counts.max(initial=0.0)):.6g} counts, the "
+        f"sky {pixels.sky:.6g} +- {pixels.noise:.3g}"
+    )
+    return Saturation(None, "mask" if pixels.nFlagged else "none", f"{'; '.join(told)}.")
+
+
+def _noLevel(plateaus: Plateaus) -> str:
+    """Return in words that no plateau is the level, and why."""
     pile = plateaus.trails or plateaus.other
     if pile is not None:
-        told.append(f"{pile.told}, but {pile.verdict}")
-    else:
-        told.append(
-            f"{_NO_PLATEAU}; the brightest has {pixels.sky + float(pixels.counts.max(initial=0.0)):.6g} counts, the "
-            f"sky {pixels.sky:.6g} +- {pixels.noise:.3g}"
-        )
-    return Saturation(None, "mask" if pixels.nFlagged else "none", f"{'; '.join(told)}.")
+        return f"{pile.told}, but {pile.verdict}"
+    return (
+        f"bright pixels pile up at no level (at least {MIN_PLATEAU}, {MIN_EXCESS:g} times as many as the fainter ones "
+        "let expect)"
+    )
 
 
 def _flaggedPlateau(pixels: BrightPixels) -> int:
