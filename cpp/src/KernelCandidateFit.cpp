@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "KernelCandidateFitEquations.h"
+#include "KernelCandidateFitLight.h"
 #include "KernelCandidateFitStamp.h"
 #include "psfmatch/exceptions.h"
 
@@ -64,6 +65,11 @@ void fitCandidate(CandidateStamp const& candidate, FitSetup const& setup, Worksp
     if (stamp.nGood < (setup.regularization == nullptr ? setup.nUnknowns() : 1)) {
         throw NumericalError(std::to_string(stamp.nGood) + " good pixels for " + std::to_string(setup.nUnknowns()) +
                              " coefficients");
+    }
+    if (!detail::showsLight(stamp)) {
+        fit.outcome = CandidateOutcome::noLight;
+        fit.message = "the image to convolve is the same everywhere in the stamp, or a plane";
+        return;
     }
     VectorXd weights = firstWeights(candidate, setup, workspace);
     std::optional<KernelFit> solved = trySolving(weights, setup, workspace, fit);

@@ -44,6 +44,7 @@ struct Tiling {
     [[nodiscard]] Index columns() const {
         return std::max<Index>(0, (width - 2 * radius + smoothedWidth - 1) / smoothedWidth);
     }
+    [[nodiscard]] Box searched() const { return {radius, radius, width - 2 * radius, height - 2 * radius}; }
     [[nodiscard]] Box box(Index tile) const {
         Index const y0 = radius + tile / columns() * tileHeight;
         Index const x0 = radius + tile % columns() * smoothedWidth;
@@ -193,7 +194,7 @@ FoundSources sourcesOf(Detected detected, SourceControl const& control, Tiling c
             if (control.perPixel) {
                 footprint.thresholds = part(pixels.thresholds, footprints.firstValue);
             }
-            detail::addSources(footprint, control, tiling.height, tiling.width, parts[static_cast<std::size_t>(item)]);
+            detail::addSources(footprint, control, tiling.searched(), parts[static_cast<std::size_t>(item)]);
         }
     });
     FoundSources found;

@@ -327,7 +327,7 @@ constexpr int maxDeblendedPixels = 1 << 20;
 
 }  // namespace
 
-void addSources(FootprintPixels const& footprint, SourceControl const& control, Index height, Index width,
+void addSources(FootprintPixels const& footprint, SourceControl const& control, Box const& searched,
                 std::vector<Source>& sources) {
     PixelGrid const grid(footprint.runs);
     std::vector<int> owner;
@@ -346,8 +346,8 @@ void addSources(FootprintPixels const& footprint, SourceControl const& control, 
         auto const i = static_cast<std::size_t>(pixel);
         std::size_t const own = owner.empty() ? 0 : static_cast<std::size_t>(owner[i]);
         sums[own].add(pixel, grid.x(pixel) - grid.x(0), grid.y(pixel) - grid.y(0), footprint.values[i]);
-        bool const isInside =
-            grid.x(pixel) > 0 && grid.x(pixel) < width - 1 && grid.y(pixel) > 0 && grid.y(pixel) < height - 1;
+        bool const isInside = grid.x(pixel) > searched.x0 && grid.x(pixel) < searched.x0 + searched.width - 1 &&
+                              grid.y(pixel) > searched.y0 && grid.y(pixel) < searched.y0 + searched.height - 1;
         flags[own] |= isInside ? 0 : sourceTruncated;
     }
     for (std::size_t s = 0; s < nSources; ++s) {

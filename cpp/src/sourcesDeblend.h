@@ -15,8 +15,9 @@ struct FootprintPixels {
     std::span<float const> thresholds;  // as many, or none
 };
 
-// Adds the sources of a footprint, at least one, in the order of their first pixels.
-void addSources(FootprintPixels const& footprint, SourceControl const& control, Index height, Index width,
+// Adds the sources of a footprint, at least one, in the order of their first pixels; `searched` are the pixels among
+// which they were found.
+void addSources(FootprintPixels const& footprint, SourceControl const& control, Box const& searched,
                 std::vector<Source>& sources);
 
 }  // namespace psfmatch::detail

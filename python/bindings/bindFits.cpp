@@ -128,6 +128,7 @@ void bindFits(py::module_& module) {
 
     py::native_enum<CandidateOutcome>(module, "CandidateOutcome", "enum.Enum")
         .value("solved", CandidateOutcome::solved)
+        .value("noLight", CandidateOutcome::noLight)
         .value("illConditioned", CandidateOutcome::illConditioned)
         .value("failed", CandidateOutcome::failed)
         .finalize();
@@ -168,6 +169,27 @@ void bindFits(py::module_& module) {
             return fitCandidates(stamps, basis, control, execution, regularization);
         },
         py::arg("stamps"), py::arg("basis"), py::arg("control"), py::kw_only(), py::arg("regularization") = py::none(),
+        py::arg("nThreads") = 1);
+
+    module.def(
+        "lightRatios",
+        [](std::vector<StampPair const*> const& pairs, Index kernelHeight, Index kernelWidth,
+           CandidateFitControl const& control, int nThreads) {
+            auto const stamps = stampsOf(pairs);
+            auto const execution = interruptible(nThreads);
+            Eigen::VectorXd values(static_cast<Index>(stamps.size()));
+            Eigen::VectorXd errors(values.size());
+            {
+                py::gil_scoped_release const release;
+                Index i = 0;
+                for (LightRatio const& ratio : lightRatios(stamps, kernelHeight, kernelWidth, control, execution)) {
+                    values[i] = ratio.value;
+                    errors[i++] = ratio.error;
+                }
+            }
+            return std::pair(arrayOf(values), arrayOf(errors));
+        },
+        py::arg("stamps"), py::arg("kernelHeight"), py::arg("kernelWidth"), py::arg("control"), py::kw_only(),
         py::arg("nThreads") = 1);
 
     py::class_<CandidateAssessment>(module, "CandidateAssessment")

@@ -62,7 +62,6 @@ _HOMES = {
         "NoKernelCandidatesError",
         "NumericalError",
         "PsfMatchError",
-        "PsfMatchWarning",
     ),
     "exposure": ("Box", "Exposure", "Mask", "MaskedImage"),
     "imagePsfMatch": ("ImagePsfMatchConfig", "ImagePsfMatchTask"),
@@ -171,7 +170,6 @@ if TYPE_CHECKING:
         NoKernelCandidatesError,
         NumericalError,
         PsfMatchError,
-        PsfMatchWarning,
     )
     from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
     from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask

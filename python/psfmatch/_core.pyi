@@ -180,6 +180,7 @@ class CandidateFitControl:
 
 class CandidateOutcome(enum.Enum):
     solved = ...
+    noLight = ...
     illConditioned = ...
     failed = ...
 
@@ -232,6 +233,15 @@ def fitCandidates(
     regularization: Regularization | None = None,
     nThreads: int = 1,
 ) -> list[CandidateFit]: ...
+def lightRatios(
+    stamps: Sequence[StampPair],
+    kernelHeight: int,
+    kernelWidth: int,
+    control: CandidateFitControl,
+    *,
+    nThreads: int = 1,
+) -> tuple[FloatArray, FloatArray]:
+    """Return the ratios, science over template, and their errors: (stamps) each."""
 
 class CandidateAssessment:
     @property

@@ -1,4 +1,4 @@
-"""Exceptions and the warning of psfmatch.
+"""Exceptions of psfmatch.
 
 Everything that the data can cause is a `PsfMatchError`; a caller's slip is a `ValueError` or `TypeError`.
 Each message says what was found, where, and what to try; the numbers in it are attributes too, so that a
@@ -18,7 +18,6 @@ __all__ = [
     "NoKernelCandidatesError",
     "NumericalError",
     "PsfMatchError",
-    "PsfMatchWarning",
 ]
 
 
@@ -92,7 +91,3 @@ class ExposureReadError(PsfMatchError, OSError):
     def __init__(self, message: str, path: str | os.PathLike[str] = "", **counts: Any) -> None:
         super().__init__(message, **counts)
         self.path = os.fspath(path)
-
-
-class PsfMatchWarning(UserWarning):
-    """Something that a user should know but that does not stop the work."""

@@ -21,7 +21,7 @@ from psfmatch.selection import buildCellSet, isFinishedList
 from psfmatch.starMatch import StarMatchTask
 from psfmatch.subtraction import matchedExposure, subtractMatched, subtractMatchedTemplate
 from psfmatch.task import Struct, timeMethod
-from psfmatch.warping import Warper, atOrigin, registerTemplate, requireSameShape
+from psfmatch.warping import Warper, atOrigin, coveredArea, registerTemplate, requireSameShape
 
 if TYPE_CHECKING:
     from psfmatch.taskConfigs import ImagePsfMatchConfig
@@ -299,7 +299,9 @@ class ImagePsfMatchTask(StarMatchTask):
                 if isFinishedList(candidateList):
                     candidateList = [item["footprint"] for item in candidateList]
                 sources = self._sources(candidateList, Exposure(science))
-            cells = makeRegions(template, science, self.options, kernelSize, sources, self.threads)
+            area = coveredArea(template, science, self.threads)
+            pair = template.subset(area), science.subset(area)
+            cells = makeRegions(*pair, self.options, kernelSize, sources, self.threads)
         self.metadata["rejectedSources"] = (
             {"outside, or too close to the edge": cells.nOutside} if cells.nOutside else {}
         )

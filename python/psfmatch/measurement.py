@@ -9,6 +9,7 @@ source itself (Bernstein & Jarvis 2002, AJ 123, 583): a source of covariance C s
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,8 @@ FLAG_PLANES = {
     "Saturated": "SAT",
     "Suspect": "SUSPECT",
 }
+TRUNCATED = 2
+"""The bit of `flags` of a source that the border cuts."""
 REACH_SIGMA = 3.0
 """Half width of the pixels about a source, in units of the PSF's sigma."""
 MAX_RADIUS_PIX = 20
@@ -74,11 +77,12 @@ class SourceMeasurementTask(Task):
             gaussianFluxErr (image units); ixx, iyy, ixy (square pixels): NaN where bad pixels or a lack of
             signal forbid. badCentre: the central pixel is bad. flagBad, flagCosmicRay, flagEdge, flagInterpolated,
             flagNoData, flagSaturated, flagSuspect: a pixel within two sigma of the PSF has the plane; the same
-            with ``Centre``: one of the central 3x3.
+            with ``Centre``: one of the central 3x3. flagEdge also where ``flags`` of the sources say that the border
+            of the searched pixels cuts them.
         """
         measured = sources.copy()
         with self.timer("run"):
-            for name, values in self._columns(sources["x"], sources["y"], exposure).items():
+            for name, values in self._columns(sources, sources.colnames, exposure).items():
                 measured[name] = values
                 if name in UNITS:
                     measured[name].unit = UNITS[name]
@@ -87,11 +91,11 @@ class SourceMeasurementTask(Task):
     def measure(self, sources: SourceTable, exposure: Exposure) -> SourceTable:
         """Measure sources as `run` does, timed under its name."""
         with self.timer("run"):
-            return sources.with_(self._columns(sources["x"], sources["y"], exposure), UNITS)
+            return sources.with_(self._columns(sources, sources.colnames, exposure), UNITS)
 
-    def _columns(self, xSources: Any, ySources: Any, exposure: Exposure) -> dict[str, npt.NDArray[Any]]:
-        """Return the columns that `run` adds."""
-        x, y = (np.asarray(values, dtype=np.float64) for values in (xSources, ySources))
+    def _columns(self, sources: Any, names: Iterable[str], exposure: Exposure) -> dict[str, npt.NDArray[Any]]:
+        """Return the columns that `run` adds to sources that have columns of these names."""
+        x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
         measured: dict[str, npt.NDArray[Any]] = {}
         measured["ra"], measured["dec"] = _skyOf(exposure, x, y)
         x, y = x - exposure.xy0[0], y - exposure.xy0[1]
@@ -120,6 +124,8 @@ class SourceMeasurementTask(Task):
             for name, plane in FLAG_PLANES.items():
                 bit = np.int32(exposure.mask.getPlaneBitMask((plane,), ignoreMissing=True))
                 measured[f"flag{name}{suffix}"] = (near & bit) != 0
+        if "flags" in names:
+            measured["flagEdge"] |= (np.asarray(sources["flags"]) & TRUNCATED) != 0
         return measured
 
 

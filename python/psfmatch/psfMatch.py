@@ -25,6 +25,7 @@ from psfmatch.errors import (
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
 from psfmatch.later import laterClass, laterNames
+from psfmatch.light import requireLight, requirePositive
 from psfmatch.regions import RegionCells, fitRegions
 from psfmatch.solutions import SolutionSlot
 from psfmatch.sourceTable import SourceTable
@@ -46,10 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"]
 
 __getattr__ = laterNames(__name__, {"PsfMatchTaskConfig": "psfmatch.taskConfigs"})
-
-
-MIN_SUM_SIGNIFICANCE = 5.0
-"""The mean kernel sum must be this many times its error above zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +151,7 @@ class PsfMatchTask(Task):
                     fit = self._fitRegions(kernelCellSet, np.asarray(basisList))
                 else:
                     fit = self._iterate(kernelCellSet, basisList)
-                _requireLight(fit, kernelCellSet)
+                    self._requireLight(kernelCellSet, fit)
         except PsfMatchError:
             self._log.error("Unable to calculate psf matching kernel")
             displays.showSolution(kernelCellSet)
@@ -322,6 +319,14 @@ class PsfMatchTask(Task):
             **counts,
         )
 
+    def _requireLight(self, cellSet: SpatialCellSet, fit: KernelFit) -> None:
+        """Raise KernelSolutionError unless kernel sums and light of the candidates are significantly positive."""
+        last = fit.passes[-1]
+        centre = fit.kernel.kernelSum(*cellSet.bbox.centre)
+        requirePositive(centre, last.kernelSumMean, last.kernelSumStd / math.sqrt(max(1, last.nUsed)), last.nUsed)
+        used = [c for c in cellSet.activeCandidates(self.options.nStarPerCell) if c.isInitialized]
+        requireLight(used, fit.kernel.shape, self.options, self.threads)
+
     def _endPass(
         self,
         passes: list[PassSummary],
@@ -358,25 +363,6 @@ def _measureSums(kernelSums: KernelSumVisitor, candidates: list[KernelCandidate]
     kernelSums.resetKernelSum()
     kernelSums.aggregate(candidates)
     kernelSums.processKsumDistribution()
-
-
-def _requireLight(fit: KernelFit, cellSet: SpatialCellSet) -> None:
-    """Raise KernelSolutionError unless the kernel makes light of the template's light.
-
-    Where the template does not show the stars of the science image, kernel sums scatter about zero.
-    """
-    last = fit.passes[-1]
-    kernelSum = fit.kernel.kernelSum(*cellSet.bbox.centre)
-    error = last.kernelSumStd / math.sqrt(max(1, last.nUsed))
-    if kernelSum > 0.0 and last.kernelSumMean > MIN_SUM_SIGNIFICANCE * error:
-        return
-    raise KernelSolutionError(
-        f"the kernel sum is {kernelSum:.4g} at the centre and {last.kernelSumMean:.4g} +/- {error:.2g} from "
-        f"{last.nUsed} candidates, not significantly positive: the image to convolve does not show the stars of the "
-        "other. Check that both show the same sky, registered, with the right sign.",
-        kernelSum=kernelSum,
-        nCandidates=last.nUsed,
-    )
 
 
 def _remake(TaskClass: type[PsfMatchTask], config: PsfMatchTaskConfig, name: str, threads: int) -> PsfMatchTask:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lsst.pex.config import ChoiceField, Config, ConfigChoiceField, Field, FieldValidationError, RangeField
 
-from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF
+from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF, configToDict
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.measurement import SourceMeasurementTask
 
@@ -32,6 +32,12 @@ class PsfMatchTaskConfig(Config):
         typemap={"AL": PsfMatchConfigAL, "DF": PsfMatchConfigDF},
         default="AL",
     )
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all fields are the same; configurations of subtasks have no equality of their own."""
+        return type(other) is type(self) and configToDict(self) == configToDict(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class StarMatchConfig(PsfMatchTaskConfig):

@@ -140,8 +140,7 @@ TEST_CASE("stamps that cannot be fitted say why") {
 
     StampPair empty = star(6);
     empty.templateStamp.image.setZero();
-    CHECK(fitOne(empty, basis).message ==
-          "normal equations of 9 unknowns are zero: no pixel with weight constrains them");
+    CHECK(fitOne(empty, basis).outcome == CandidateOutcome::noLight);
 
     StampPair uneven = star(6);
     uneven.templateStamp.variance.resize(29, 30);

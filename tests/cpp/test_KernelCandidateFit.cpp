@@ -323,3 +323,40 @@ TEST_CASE("a poll that throws ends the work") {
     CHECK_THROWS_WITH_AS((void)fitCandidates(stamps, prepare(smallBasis()), {}, {2, interrupt}), "interrupted",
                          std::runtime_error);
 }
+
+TEST_CASE("a template that is a plane shows no light") {
+    auto const& basis = prepare(deltaBasis(3, 3));
+    for (float const slope : {0.0F, 0.25F}) {
+        StampPair pair = star(4);
+        for (Index y = 0; y < pair.templateStamp.image.rows(); ++y) {
+            for (Index x = 0; x < pair.templateStamp.image.cols(); ++x) {
+                pair.templateStamp.image(y, x) = 100.0F + slope * static_cast<float>(x - 2 * y);
+            }
+        }
+        CHECK(fitOne(pair, basis).outcome == CandidateOutcome::noLight);
+        pair.templateStamp.image(9, 9) += 0.1F;
+        CHECK(fitOne(pair, basis).outcome == CandidateOutcome::solved);
+    }
+}
+
+TEST_CASE("light in common") {
+    StampPair const original = star(2);
+    auto const ratioOf = [](StampPair const& pair) {
+        return psfmatch::lightRatios({pair.views()}, 5, 5, CandidateFitControl{}, {})[0];
+    };
+    StampPair scaled = original;
+    scaled.scienceStamp = original.templateStamp;
+    psfmatch::LightRatio const same = ratioOf(scaled);
+    CHECK(same.value > 10.0 * same.error);
+    // Neither skies nor slopes of them are light.
+    scaled.scienceStamp.image *= -2.5F;
+    for (Index y = 0; y < scaled.scienceStamp.image.rows(); ++y) {
+        scaled.scienceStamp.image.row(y) += 40.0F + 3.0F * static_cast<float>(y);
+        scaled.templateStamp.image.row(y) += 300.0F - 2.0F * static_cast<float>(y);
+    }
+    psfmatch::LightRatio const negative = ratioOf(scaled);
+    CHECK(negative.value == doctest::Approx(-2.5 * same.value).epsilon(1e-4));
+    CHECK(negative.error == doctest::Approx(2.5 * same.error).epsilon(1e-4));
+    scaled.templateStamp.image.setConstant(7.0F);
+    CHECK_FALSE(ratioOf(scaled).value > 0.0);
+}

@@ -132,7 +132,6 @@ def works():
     return [whole, fit, convolve]
 
 
-@pytest.mark.filterwarnings("ignore::psfmatch.errors.PsfMatchWarning")
 def test_eightThreadsAtOnce():
     """Results are those of the same work done alone, bit by bit."""
     kinds = works()

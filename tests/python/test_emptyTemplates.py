@@ -1,13 +1,19 @@
-"""Templates that show nothing: an error that says so and with how many candidates, never a kernel of sum 0."""
+"""Templates that show nothing of the science image's light: an error that says so, never a kernel of sum 0."""
 
 import numpy as np
 import pytest
 
 from psfmatch import (
     Exposure,
+    GaussianPsf,
     ImagePsfMatchTask,
+    InsufficientKernelSourcesError,
     KernelSolutionError,
     MaskedImage,
+    NoKernelCandidatesError,
+    PsfMatchError,
+    SnapPsfMatchTask,
+    computeScore,
     subtract,
 )
 from psfmatch.cells import CandidateStatus
@@ -25,11 +31,134 @@ def empty(pair, value, variance):
     return Exposure(MaskedImage(planes[0], variance=planes[1]), wcs=pair.science.wcs)
 
 
-def configured(basis, fitMethod):
+def configured(basis, fitMethod, **fields):
     config = ImagePsfMatchTask.ConfigClass()
     config.kernel.name = basis
-    config.kernel.active.fitMethod = fitMethod
+    config.kernel.active.update(fitMethod=fitMethod, **fields)
     return config
+
+
+def noiseOf(pair):
+    sigma = float(np.sqrt(np.median(pair.template.variance)))
+    return np.random.default_rng(1).normal(0.0, sigma, pair.science.shape)
+
+
+def cosmicRays(pair):
+    """Return noise with single bright pixels, none of them a star."""
+    generator, image = np.random.default_rng(2), noiseOf(pair)
+    places = generator.integers(0, image.size, 400)
+    image.flat[places] += generator.exponential(2000.0, 400)
+    return image
+
+
+def slope(pair, perPixel):
+    return perPixel * np.indices(pair.science.shape)[1]
+
+
+STARLESS = {
+    "noise": noiseOf,
+    "sky and noise": lambda pair: 300.0 + noiseOf(pair),
+    "a slope": lambda pair: 100.0 + slope(pair, 0.05),
+    "a slope and noise": lambda pair: 100.0 + slope(pair, 0.05) + noiseOf(pair),
+    "waves": lambda pair: 100.0 + 3.0 * np.cos(slope(pair, 1 / 60)) * np.sin(slope(pair, 1 / 50).T),
+    "whole numbers": lambda pair: np.round(300.0 + 3.0 * noiseOf(pair)),
+    "cosmic rays": cosmicRays,
+    "another field": lambda pair: 300.0 + simulatePair(seed=103, size=256).template.image,
+    "the negative": lambda pair: -pair.template.image,
+}
+
+
+TELLING = "sky and noise", "cosmic rays", "another field"
+"""Those that have passed on some path before."""
+
+
+def starlessTemplate(pair, name):
+    image = STARLESS[name](pair).astype(np.float32)
+    return Exposure(MaskedImage(image, variance=pair.template.variance), wcs=pair.science.wcs)
+
+
+ERRORS = (KernelSolutionError, InsufficientKernelSourcesError, NoKernelCandidatesError)
+PATHS = {
+    "AL": {},
+    "AL without background": {"fitForBackground": False},
+    "AL of any residual": {
+        "fitForBackground": False,
+        "singleKernelClipping": False,
+        "kernelSumClipping": False,
+        "spatialKernelClipping": False,
+    },
+    "DF without background": {"fitForBackground": False},
+    "DF of components": {"fitForBackground": False, "usePcaForSpatialKernel": True},
+    "AL of one star": {"fitForBackground": False, "minKernelSources": 1, "spatialKernelOrder": 0},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [(path, name) for path in PATHS for name in (STARLESS if path[:2] == "AL" else TELLING)]
+)
+def test_starlessTemplate(pair, path, name):
+    task = ImagePsfMatchTask(config=configured(path[:2], "candidates", **PATHS[path]), threads=1)
+    stars = task.getSelectSources(pair.science)[:1] if "one star" in path else None
+    with pytest.raises(ERRORS) as caught:
+        task.subtractExposures(
+            starlessTemplate(pair, name), pair.science, 3.0, 3.5, candidateList=stars, doWarping=False
+        )
+    assert {"nCandidates", "nSources"} & set(caught.value.counts)
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [(mode, name) for mode in ("auto", "convolveScience") for name in (STARLESS if mode == "auto" else TELLING)],
+)
+def test_starlessTemplateAtTheFrontDoor(pair, mode, name):
+    with pytest.raises(PsfMatchError):
+        subtract(starlessTemplate(pair, name), pair.science, mode=mode, threads=1)
+
+
+def test_sameSlopes(pair):
+    """Skies with one slope have nothing else in common: the kernel must not live from it."""
+    science = pair.science.copy()
+    science.image[...] += slope(pair, 1.0).astype(np.float32)
+    image = (100.0 + slope(pair, 0.5) + noiseOf(pair)).astype(np.float32)
+    template = Exposure(MaskedImage(image, variance=pair.template.variance), wcs=science.wcs)
+    for mode in ("auto", "convolveScience"):
+        with pytest.raises(KernelSolutionError):
+            subtract(template, science, mode=mode, threads=1)
+    with pytest.raises(ERRORS):
+        ImagePsfMatchTask(config=configured("AL", "candidates"), threads=1).subtractExposures(
+            template, science, templateFwhmPix=3.0, scienceFwhmPix=3.5
+        )
+
+
+def test_otherTasks(pair):
+    image = (300.0 + noiseOf(pair)).astype(np.float32)
+    template = Exposure(MaskedImage(image, variance=pair.template.variance), wcs=pair.science.wcs)
+    with pytest.raises(PsfMatchError):
+        SnapPsfMatchTask(threads=1).subtractExposures(template, pair.science)
+    with pytest.raises(PsfMatchError):
+        computeScore(template, pair.science, GaussianPsf(1.5), threads=1)
+    task = ImagePsfMatchTask(config=configured("AL", "candidates"), threads=1)
+    with pytest.raises(ERRORS):
+        task.subtractExposures(template, pair.science, 3.5, 3.0, convolveTemplate=False)
+
+
+@pytest.mark.parametrize("fitMethod", ["candidates", "regions"])
+def test_scienceWithoutLight(pair, fitMethod):
+    """Stars are given, the science image is one constant: a kernel of sum 0 is none."""
+    stars = ImagePsfMatchTask(threads=1).getSelectSources(pair.science)
+    task = ImagePsfMatchTask(config=configured("AL", fitMethod), threads=1)
+    with pytest.raises(KernelSolutionError):
+        task.subtractExposures(pair.template, empty(pair, 100.0, 25.0), 3.0, 3.5, candidateList=stars)
+
+
+def test_fewFaintStars(pair):
+    """Light that is there is seen: one faint star tells a kernel, or many of them."""
+    task = ImagePsfMatchTask(config=configured("AL", "candidates", minKernelSources=1, spatialKernelOrder=0), threads=1)
+    stars = task.getSelectSources(pair.science)
+    faint = stars[(stars["snr"] < 30.0) & (stars["snr"] > 10.0)]
+    for some in (faint, faint[:1], faint[-1:]):
+        found = task.subtractExposures(pair.template, pair.science, 3.0, 3.5, candidateList=some)
+        assert found.psfMatchingKernel.kernelSum(128, 128) == pytest.approx(1.25, rel=0.2)
 
 
 EMPTY = pytest.mark.parametrize(("value", "variance"), [(0.0, 0.0), (0.0, 1.0), (100.0, 1.0)])
@@ -64,7 +193,7 @@ def test_oneCandidateOfZeros(pair, basis):
     result = task.subtractExposures(template, pair.science, templateFwhmPix=3.0, scienceFwhmPix=3.5)
     (found,) = [c for c in result.kernelCellSet if (c.x, c.y) == (star.x, star.y)]
     assert found.status is CandidateStatus.BAD
-    assert found.reason.startswith("no light: the image to convolve is the same everywhere")
+    assert found.reason.startswith("no light: the image to convolve is the same everywhere in the stamp")
     centre = pair.science.getBBox().centre
     assert result.psfMatchingKernel.kernelSum(*centre) == pytest.approx(
         whole.psfMatchingKernel.kernelSum(*centre), rel=0.2

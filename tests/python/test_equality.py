@@ -19,8 +19,10 @@ from psfmatch import (
     ModelPsfMatchTask,
     Struct,
     SubtractionRecipe,
+    Warper,
     _core,
     applyKernel,
+    frontDoorConfig,
     subtract,
 )
 from psfmatch.equality import sameValue
@@ -65,7 +67,19 @@ def things(pair):
         "model": model,
         "stored": stored,
         "applied": applyKernel(stored, pair.template, pair.science),
+        "score": result.score,
+        "config": result.config,
+        "frontDoorConfig": configWith(spatialKernelOrder=1),
+        "taskConfig": ImagePsfMatchTask.ConfigClass(),
+        "warper": Warper(),
+        "pair": pair,
     }
+
+
+def configWith(**fields):
+    config = frontDoorConfig()
+    config.kernel.active.update(**fields)
+    return config
 
 
 def subtractCells(pair):
@@ -93,6 +107,12 @@ NAMES = (
     "model",
     "stored",
     "applied",
+    "score",
+    "config",
+    "frontDoorConfig",
+    "taskConfig",
+    "warper",
+    "pair",
 )
 
 
@@ -121,6 +141,8 @@ def test_whatDiffersIsNotEqual(things, pair):
     again.difference.mask[3, 3] ^= 1
     assert again != other
     assert things["kernel"] != things["background"]
+    assert things["frontDoorConfig"] != configWith()
+    assert things["frontDoorConfig"] == configWith(spatialKernelOrder=1)
     assert things["task"] != things["modelTask"]
     assert things["task"] != ImagePsfMatchTask(threads=2)
     config = ImagePsfMatchTask.ConfigClass()
@@ -180,19 +202,43 @@ def convolveThere(kernel, image):
     return kernel.convolve(image, threads=1)
 
 
-def applyThere(result, template, science):
-    stored = StoredKernel(result.kernel, result.background)
-    return result, applyKernel(stored, template, science, threads=1)
+@pytest.fixture(scope="module")
+def large():
+    """A pair of 1024 x 1024 pixels with its result, and what the stored kernel makes of the pair again."""
+    pair = simulatePair(seed=4, size=1024)
+    result = subtract(pair.template, pair.science, threads=1)
+    return result, pair.template, pair.science, applyAgain(result, pair.template, pair.science)[1]
 
 
-def test_anotherProcess(things, pair):
+def applyAgain(result, template, science):
+    return result, applyKernel(result.storedKernel(), template, science, threads=1)
+
+
+def requireSame(result, applied, large):
+    """Check what came back, bit for bit."""
+    assert result == large[0]
+    assert applied == large[3]
+    for made in (result.difference, applied.difference):
+        for plane in ("image", "variance", "mask"):
+            np.testing.assert_array_equal(np.asarray(getattr(made, plane)), getattr(large[0].difference, plane))
+
+
+def test_anotherProcess(large):
     """A process of its own, not a fork: nothing but the pickle gets there."""
-    result = things["result"]
+    result, template, science, _ = large
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        matched = pool.submit(convolveThere, result.kernel, pair.template.maskedImage).result()
-        back, applied = pool.submit(applyThere, result, pair.template, pair.science).result()
-    assert matched == convolveThere(result.kernel, pair.template.maskedImage)
-    assert back == result
+        matched = pool.submit(convolveThere, result.kernel, template.maskedImage).result()
+        back, applied = pool.submit(applyAgain, result, template, science).result()
+    requireSame(back, applied, large)
+    assert matched == convolveThere(result.kernel, template.maskedImage)
     assert back.explain() == result.explain()
-    assert applied == applyThere(result, pair.template, pair.science)[1]
     assert back.config.compare(result.config)
+
+
+def test_dask(large):
+    """By its own messages over TCP, as between machines; that the worker is a thread saves seconds."""
+    from distributed import Client, LocalCluster
+
+    ways = {"processes": False, "protocol": "tcp://", "dashboard_address": None}
+    with LocalCluster(n_workers=1, threads_per_worker=1, **ways) as cluster, Client(cluster) as client:
+        requireSame(*client.submit(applyAgain, *client.scatter(list(large[:3]))).result(), large)

@@ -17,7 +17,6 @@ from psfmatch.errors import (
     NoKernelCandidatesError,
     NumericalError,
     PsfMatchError,
-    PsfMatchWarning,
 )
 
 dataErrors = [
@@ -36,10 +35,6 @@ def test_everyDataErrorIsAPsfMatchErrorAndARuntimeError(ErrorClass):
         raise ErrorClass("3 of 5 stars")
     assert issubclass(ErrorClass, RuntimeError)
     assert not issubclass(ErrorClass, ValueError), "a ValueError is a caller's slip"
-
-
-def test_warningIsAUserWarning():
-    assert issubclass(PsfMatchWarning, UserWarning)
 
 
 def test_countsAreAttributes():

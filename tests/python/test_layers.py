@@ -18,6 +18,7 @@ pythonRows = [
     {
         "psf",
         "kernels",
+        "light",
         "basis",
         "noise",
         "saturation",

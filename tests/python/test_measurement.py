@@ -65,6 +65,20 @@ def test_momentsOfOtherShapes():
         assert row["gaussianFlux"] == pytest.approx(star[2], rel=0.01)
 
 
+@pytest.mark.parametrize("bad", [(slice(35, 39), slice(40, 60)), (slice(38, 40), slice(48, 50))])
+def test_badPixelsDoNotMoveMomentsAndGaussianFlux(bad):
+    # Filled by the Gaussian that is sought, a Gaussian is matched as without them, up to what its wings lose.
+    moments = (3.2, 2.8, 0.3)
+    exposure = makeExposure([(50.0, 40.0, 1e4, *moments)], psf=GaussianPsf(1.6))
+    (whole,) = measure(exposure, [(50.0, 40.0)])
+    exposure.image[bad] = -1e5
+    exposure.mask[bad] = exposure.mask.getPlaneBitMask("BAD")
+    (row,) = measure(exposure, [(50.0, 40.0)])
+    assert row["gaussianFlux"] == pytest.approx(whole["gaussianFlux"], rel=1e-3)
+    assert [row[name] for name in ("ixx", "iyy", "ixy")] == pytest.approx(moments, rel=0.01, abs=0.01)
+    assert row["gaussianFluxErr"] > whole["gaussianFluxErr"]
+
+
 def test_fluxesByBruteForce():
     rng = np.random.default_rng(4)
     exposure = makeExposure([(50.2, 40.7, 3e3, 3.0, 3.0, 0.0)], psf=GaussianPsf(1.6))

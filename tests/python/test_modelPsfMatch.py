@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 from lsst.pex.config import FieldValidationError
 
 from psfmatch import (
@@ -105,6 +106,53 @@ def test_varyingPsfBecomesConstant():
         # Order 2 in place of the square root in sigma_K: the FWHM, which was off by up to 45 %, is right to 0.5 %.
         assert getFwhmPix(matched) == pytest.approx(getFwhmPix(reference), rel=5e-3)
         assert before < 0.8 * getFwhmPix(reference)
+
+
+class SlopingGaussian:
+    """A Gaussian whose width grows along x and y, each model by its own slopes."""
+
+    def __init__(self, sigma, slopeX, slopeY, size):
+        self.sigma, self.slopeX, self.slopeY, self.size = sigma, slopeX, slopeY, size
+
+    def computeKernelImage(self, x, y):
+        sigma = self.sigma + self.slopeX * (x - 1130.0) / 130.0 + self.slopeY * (y + 350.0) / 150.0
+        return GaussianPsf(sigma, self.size).computeKernelImage(x, y)
+
+
+def test_bothModelsVary():
+    """Model to model, each of its own at each place: the exposure's stars become those of the reference model there."""
+    psf, reference = SlopingGaussian(1.4, 0.12, -0.1, 25), SlopingGaussian(2.1, -0.1, 0.15, 31)
+    places = [(1030.0, -470.0), (1230.0, -230.0), (1040.0, -240.0), (1225.0, -460.0), (1130.0, -350.0)]
+    pixels = np.zeros(SIZE)
+    for x, y in places:
+        column, row = round(x) - 1000, round(y) + 500
+        pixels[row - 12 : row + 13, column - 12 : column + 13] += 1e5 * psf.computeKernelImage(x, y)
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [150.0, 2.0], [-5e-5, 5e-5]
+    visit = {"VISIT": 42, "DATE-OBS": "2026-11-30T02:00:00", "EXPTIME": 30.0, "AIRMASS": 1.2}
+    exposure = Exposure(
+        MaskedImage(pixels.astype(np.float32), variance=np.ones(SIZE, dtype=np.float32), xy0=(1000, -500)),
+        wcs=wcs,
+        psf=psf,
+        photoCalib=2.0,
+        filter="r",
+        metadata=visit,
+    )
+    result = makeTask(3).run(exposure, reference)
+    matched = result.psfMatchedExposure
+    assert result.metadata["psfModelResidual"] < 2e-3
+    for x, y in places:
+        column, row = round(x) - 1000, round(y) + 500
+        star = matched.image[row - 15 : row + 16, column - 15 : column + 16] / 1e5
+        expected = reference.computeKernelImage(x, y)
+        np.testing.assert_allclose(star, expected, atol=5e-3 * expected.max())
+        assert getFwhmPix(star) == pytest.approx(getFwhmPix(expected), rel=5e-3)
+        assert getFwhmPix(matched.psf, (x, y)) == pytest.approx(getFwhmPix(expected), rel=1e-6)
+    # The places differ by far more than they are missed.
+    assert np.ptp([getFwhmPix(reference, place) for place in places]) > 0.8
+    assert matched.metadata == visit
+    assert (matched.filter, matched.photoCalib, matched.xy0) == ("r", 2.0, (1000, -500))
+    assert matched.wcs.wcs.compare(wcs.wcs)
 
 
 def test_everythingElseIsKept(exposure, tasks):

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,7 @@ struct CandidateFitControl {
 
 enum class CandidateOutcome {
     solved,
+    noLight,         // the template is a plane: not solved
     illConditioned,  // condition number above the limit, not solved
     failed           // no solution; `message` says why
 };
@@ -77,6 +79,20 @@ struct CandidateFit {
                                                       PreparedBasis const& basis, CandidateFitControl const& control,
                                                       Execution const& execution,
                                                       Regularization const* regularization = nullptr);
+
+// The template's light in units of the science image's, by one parameter: both less a plane, the template smoothed by a
+// Gaussian that reaches over a kernel's middle.
+struct LightRatio {
+    double value = std::numeric_limits<double>::quiet_NaN();  // science over template
+    // Its standard deviation where the pixels of either image, that by which it is larger, stand in any sequence, as
+    // noise would.
+    double error = std::numeric_limits<double>::infinity();
+};
+
+// Of the control only the handling of bad pixels is used. Throws NumericalError for a stamp smaller than the kernel.
+[[nodiscard]] std::vector<LightRatio> lightRatios(std::vector<CandidateStamp> const& stamps, Index kernelHeight,
+                                                  Index kernelWidth, CandidateFitControl const& control,
+                                                  Execution const& execution);
 
 struct CandidateAssessment {
     bool valid = false;  // else `message` says why

@@ -24,7 +24,7 @@ struct PixelRun {
 // What is wrong with a source; the values are those of SExtractor's and sep's catalogues.
 enum SourceFlag : std::int32_t {
     sourceDeblended = 1,  // its footprint holds other sources
-    sourceTruncated = 2,  // it touches the border of the image
+    sourceTruncated = 2,  // it touches the border of the searched pixels: the image's, half a profile inside
     sourceSingular = 8,   // its pixels lie on a line: 1/12 was added to both second moments
 };
 

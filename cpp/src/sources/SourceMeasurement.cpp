@@ -23,7 +23,7 @@ struct Moments {
     [[nodiscard]] Moments inverse() const { return {yy / determinant(), xx / determinant(), -xy / determinant()}; }
 };
 
-// Pixels about a source, 0 where they are bad, and a profile on them.
+// Pixels about a source and a profile on them. Where they are bad they count for no flux; moments fill them.
 class SourceStamp {
 public:
     explicit SourceStamp(Index radius)
@@ -94,8 +94,12 @@ public:
         Moments weight{control.sigma * control.sigma, control.sigma * control.sigma, 0.0};
         Moments found = weight;
         bool isSound = false;
-        for (int pass = 0; pass < control.nPasses; ++pass) {
+        bool const isWhole = std::all_of(good_.begin(), good_.end(), [](double good) { return good > 0.0; });
+        for (int pass = 0; pass < (isWhole ? control.nPasses : control.nPassesFilled); ++pass) {
             setGaussian(weight, 1.0);
+            if (!isWhole) {
+                fillBad();
+            }
             double all = 0.0;
             double lost = 0.0;
             double total = 0.0;
@@ -139,6 +143,20 @@ public:
         return isSound ? found : Moments{nan, nan, nan};
     }
 
+    // Bad pixels get the values of the profile, fitted to the good ones by its amplitude.
+    void fillBad() {
+        double norm = 0.0;
+        double sum = 0.0;
+        for (std::size_t i = 0; i < profile_.size(); ++i) {
+            norm += profile_[i] * profile_[i] * good_[i];
+            sum += profile_[i] * values_[i] * good_[i];
+        }
+        double const amplitude = norm > 0.0 ? sum / norm : 0.0;
+        for (std::size_t i = 0; i < profile_.size(); ++i) {
+            values_[i] = good_[i] > 0.0 ? values_[i] : amplitude * profile_[i];
+        }
+    }
+
     // Flux of the profile, whose sum is 1, and its error; NaN where too much is bad.
     [[nodiscard]] std::pair<double, double> flux(double maxLost) const {
         double whole = 0.0;
@@ -149,7 +167,7 @@ public:
             double const square = profile_[i] * profile_[i];
             whole += square;
             norm += square * good_[i];
-            sum += profile_[i] * values_[i];
+            sum += profile_[i] * values_[i] * good_[i];
             variance += square * variances_[i];
         }
         if (!(norm > (1.0 - maxLost) * whole)) {

@@ -119,7 +119,7 @@ class SourceDetectionTask(Task):
         result : Struct
             ``sources``: Table, brightest first: id, x, y (parent pixels), flux, fluxErr (isophotal, of the smoothed
             image), snr, peak, a, b (pixels, of the smoothed image), npix, flags (SExtractor's: 1 a blend taken apart,
-            2 at the image's border, 8 all pixels on a line), isNegative, footprint
+            2 at the image's border, or where smoothing ends, 8 all pixels on a line), isNegative, footprint
             (index in those of its sign). ``positive``, ``negative``: FootprintSet, grown unless
             ``returnOriginalFootprints``; ``detected``: Struct of the grown ones; ``background``: what the configuration
             adds to the background (``adjustBackground``, ``reEstimateBackground``), image units, number or (h, w).

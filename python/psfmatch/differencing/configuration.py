@@ -89,6 +89,12 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         named.fixedKernelFields = names
         return named  # type: ignore[no-any-return]
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all fields are the same, and the same ones of the kernel have been set."""
+        return type(other) is type(self) and super(FrontDoorConfig, self.withNames()).__eq__(other.withNames())
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __reduce__(self) -> Any:
         """Pickle with the names of what was set."""
         return super(FrontDoorConfig, self.withNames()).__reduce__()

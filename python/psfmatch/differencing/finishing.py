@@ -107,6 +107,7 @@ def finish(
                 brightStars=() if inputs.saturations[1] is None else inputs.saturations[1].brightStars,
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
+                area=inputs.coverage.areaOf(science.getBBox()),
                 caps=made.caps,
                 pixels=measured.pixels,
             )

@@ -19,7 +19,7 @@ from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import Saturation, findSaturation
 from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import mapThreads, resolveThreads
-from psfmatch.warping import Coverage, atOrigin, measureCoverage, requireCoverage
+from psfmatch.warping import Coverage, atOrigin, isCovered, measureCoverage, requireCoverage
 
 __all__ = ["Inputs", "makeInputs"]
 
@@ -99,7 +99,8 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
             template = applyAlignment(template, science, alignment, warperOf(task.options, threads))
     else:
         template = task.registerTemplate(template, science)
-    coverage = measureCoverage(Exposure(atOrigin(template.maskedImage, science.maskedImage)), science, threads=threads)
+    registered = atOrigin(template.maskedImage, science.maskedImage)
+    coverage = measureCoverage(registered, science, threads=threads)
     requireCoverage(coverage, options.requiredCoverage)
     choices.append(
         _told(
@@ -108,6 +109,8 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
             f"{100.0 * options.requiredCoverage:.3g} % are needed.",
         )
     )  # fmt: skip
+    # The others tell nothing of the pair, neither how many stars there are nor how wide they are.
+    sources = sources[isCovered(registered, sources["x"], sources["y"])]
     return Inputs(template, science, sources, record, saturations, alignment, coverage, tuple(choices))
 
 

@@ -57,7 +57,8 @@ def solveByLadder(
     if candidateList is None and not len(inputs.sources):
         return _withoutKernelFit(task, options, inputs, convolveTemplate, _noSources(task, inputs))
     science = inputs.science.maskedImage
-    template = atOrigin(inputs.template.maskedImage, science)
+    area = inputs.coverage.areaOf(science.getBBox())
+    template, science = (image.subset(area) for image in (atOrigin(inputs.template.maskedImage, science), science))
     pair = (template, science) if convolveTemplate else (science, template)
     sizes = fwhms if convolveTemplate else (fwhms[1], fwhms[0])
     isGiven = candidateList is not None

@@ -31,6 +31,12 @@ NOISE_FLOOR = 1e-3
 MIN_SNR = 10.0
 MAX_RATIOS = 50
 """Sources that tell the flux ratio."""
+MIN_SCATTERING = 5
+"""Ratios, that tell their scatter."""
+MIN_SIGNIFICANCE = 3.0
+"""Of their median, in sigma."""
+MEDIAN_ERROR = 1.2533 * 1.4826
+"""Of values of one distribution, in units of their median deviation over the root of their number."""
 UNUSABLE = ("SAT", "NO_DATA")
 
 
@@ -100,7 +106,14 @@ def _fluxRatio(template: Exposure, science: Exposure, sources: Any) -> float:
             "nothing tells the flux ratio: no photometric calibration of both images, and "
             f"{len(ratios)} of {len(bright)} sources stand out in both by 5 sigma"
         )
-    return float(np.median(ratios))
+    ratio = float(np.median(ratios))
+    error = MEDIAN_ERROR * float(np.median(np.abs(ratios - ratio))) / math.sqrt(len(ratios))
+    if len(ratios) >= MIN_SCATTERING and not ratio > MIN_SIGNIFICANCE * error:
+        raise InputImagesError(
+            f"nothing tells the flux ratio: that of {len(ratios)} sources is {ratio:.3g} +/- {error:.2g}, which is not "
+            "one ratio"
+        )
+    return ratio
 
 
 def _subtract(

@@ -44,6 +44,7 @@ def assessQuality(
     rejectedSources: Mapping[str, int] | None = None,
     varianceScales: Iterable[float] = (),
     fwhmPix: float | None = None,
+    area: Box | None = None,
     caps: Iterable[tuple[str, str]] = (),
     pixels: Mapping[str, Any] | None = None,
     brightStars: Sequence[tuple[int, int]] = (),
@@ -70,6 +71,8 @@ def assessQuality(
         Factors that the variance planes were multiplied by.
     fwhmPix
         Of point sources in the difference, for the limiting magnitude.
+    area
+        Pixels of the difference that kernel and background are for; by default all.
     caps
         (grade, why): no better grade than this, as when a simpler model had to be taken.
     pixels
@@ -94,7 +97,7 @@ def assessQuality(
     """
     if pixels is None:
         pixels = pixelFigures(difference, template, science, kernel, convolved, threads)
-    box = difference.getBBox()
+    box = difference.getBBox() if area is None else area
     figures: dict[str, Any] = {} if kernel is None else _kernelFigures(kernel, box)
     figures |= pixels
     kernelSum = figures.get("kernelSum", 1.0)

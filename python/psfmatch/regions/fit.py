@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.basis import gaussianBasis
-from psfmatch.cells import KernelCandidate
+from psfmatch.cells import CandidateStatus, KernelCandidate
 from psfmatch.config import KernelOptions
 from psfmatch.equality import ByValue
 from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError, NumericalError
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.spatialFunction import makeSpatialFunction
+from psfmatch.light import NOT_SHOWN, requireLight, requirePositive
 from psfmatch.regions.layout import RegionCells, RegionState, unsolved
 from psfmatch.solutions import ResidualSummary
 from psfmatch.sourceTable import SourceTable
@@ -33,6 +34,10 @@ log = logging.getLogger("psfmatch.regionFit")
 
 MIN_SIGNIFICANCE = 5.0
 """Of the light that the kernel takes off, in sigma."""
+CLEAR_GAIN = 0.5
+"""Part of the chi-square. A kernel that takes off less may do so by the sky's slopes: the light itself is looked at."""
+MAX_JUDGED = 20
+"""Regions whose light is looked at, those of the brightest sources."""
 MIN_FOLLOWING = 0.4
 """Part of the regions that must be good: sources of two skies lie upon one another by chance."""
 MIN_GOOD_PART = 0.5
@@ -40,7 +45,6 @@ MIN_GOOD_PART = 0.5
 USUAL_SCALES = 1.0, 0.01, 0.2
 """Expected departure of the kernel from the first Gaussian, its variation, and that with its width, in units of its
 norm: where the FWHM of a PSF varies by 15 %, the kernel varies by 0.2."""
-NOT_SEEN = "the image to convolve does not show the light of the other. Check that both show the same sky, registered."
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     if not gain > MIN_SIGNIFICANCE**2 + 2.0 * model.nParameters:
         raise KernelSolutionError(
             f"the kernel takes {gain:.3g} off a chi-square of {state.fit.equations.squares.sum():.3g} with "
-            f"{model.nParameters} parameters, no more than noise: {NOT_SEEN}",
+            f"{model.nParameters} parameters, no more than noise: {NOT_SHOWN}",
             nCandidates=len(regions),
         )
     usable = state.stamps.usableFraction
@@ -113,7 +117,7 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     if nGood < MIN_FOLLOWING * nUsable:
         raise KernelSolutionError(
             f"only {nGood} of {nUsable} regions keep half of their pixels, the others do not follow the kernel: "
-            f"{NOT_SEEN}",
+            f"{NOT_SHOWN}",
             nCandidates=len(regions),
             nGood=nGood,
         )
@@ -123,10 +127,17 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
         parameters = (np.array(images)[:, None] * p + np.arange(p)).ravel()
         covariance = solution.kernelCovariance[np.ix_(parameters, parameters)]
         backgroundCovariance = solution.backgroundCovariance
+    kernel = LinearCombinationKernel(
+        basisList, solution.kernel[images], options.spatialModelType, frame=state.frame, covariance=covariance
+    )
+    if gain < CLEAR_GAIN * state.fit.equations.squares.sum():
+        brightest = np.argsort(-np.nan_to_num(np.asarray(table["signal"])), kind="stable")
+        good = [regions[i] for i in brightest.tolist() if regions[i].status is CandidateStatus.GOOD]
+        requireLight(good[:MAX_JUDGED], kernel.shape, options, cells.threads)
+    kernelSum = kernel.kernelSum(*cells.bbox.centre)
+    requirePositive(kernelSum, kernelSum, solution.kernelSumError, nGood)
     return RegionFit(
-        LinearCombinationKernel(
-            basisList, solution.kernel[images], options.spatialModelType, frame=state.frame, covariance=covariance
-        ),
+        kernel,
         makeSpatialFunction(options.spatialModelType, solution.background, state.frame, backgroundCovariance),
         solution.conditionNumber,
         solution.kernelSumError,

@@ -13,6 +13,7 @@ from psfmatch.config import KernelOptions, RegionOptions
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError, NumericalError
 from psfmatch.exposure import Box, MaskedImage, stampTuple
 from psfmatch.kernels.spatialFunction import coreFunction, frameOf
+from psfmatch.warping import isCovered
 
 __all__ = ["RegionCells", "RegionState", "makeRegions", "placesInside", "unsolved"]
 
@@ -23,8 +24,8 @@ class RegionCells(SpatialCellSet):
     """Regions in cells.
 
     template, science : the image to convolve and the image to match, on one grid; options : of the kernel, that they
-    were laid out with; kernelSize : pixels; nOutside : sources too close to the edge for a region; state : of a fit
-    that has begun on them.
+    were laid out with; kernelSize : pixels; nOutside : sources without data, or too close to the
+    edge for a region; state : of a fit that has begun on them.
     """
 
     def __init__(
@@ -181,6 +182,7 @@ def makeRegions(
         centres = tiles + np.array([box.x0, box.y0])
     else:
         places = placesInside(sources, box, kernelSize)
+        places = places[isCovered(template, *places.T) & isCovered(science, *places.T)]
         cells.nOutside = len(sources["x"]) - len(places)
         # A star near the edge stays inside its region, if not in the middle.
         low, high = (box.x0 + half, box.y0 + half), (box.x1 - 1 - half, box.y1 - 1 - half)

@@ -20,7 +20,7 @@ from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.psf import GaussianPsf
 from psfmatch.sourceTable import AnyTable, SourceTable, asTable
 from psfmatch.visitors import stampTuple
-from psfmatch.warping import requireSameShape
+from psfmatch.warping import coveredArea, requireSameShape
 
 if TYPE_CHECKING:
     from astropy.table import Row, Table
@@ -289,7 +289,10 @@ def buildCellSet(
     """
     if not candidates:
         raise NoKernelCandidatesError("Candidate list must be populated by makeCandidateList", nSources=0)
-    cellSet = SpatialCellSet(science.getBBox(), options.sizeCellX, options.sizeCellY)
+    area = coveredArea(template, science)
+    if not all(area.contains(*candidate["footprint"].centroid) for candidate in candidates):
+        area = science.getBBox()
+    cellSet = SpatialCellSet(area, options.sizeCellX, options.sizeCellY)
     boxes = [candidate["footprint"].bbox for candidate in candidates]
     ratings = _core.coreSignalToNoise(
         stampTuple(science, options.badPlanes()),

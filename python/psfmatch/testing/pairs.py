@@ -16,6 +16,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from psfmatch.equality import ByValue
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.testing.catalogs import drawGalaxies, drawStars, galaxyProfile, makeStreams
 from psfmatch.testing.convolving import correlateVarying
@@ -33,7 +34,7 @@ SIMULATED_POSITION = (215.604, 53.1595)  # degrees, of the image centre
 
 
 @dataclass(frozen=True, eq=False)
-class SimulatedPair:
+class SimulatedPair(ByValue):
     """A simulated template and science exposure, and the truth about them."""
 
     template: Exposure

@@ -24,7 +24,12 @@ __all__ = ["NO_LIGHT", "BuildSingleKernelVisitor"]
 
 NO_LIGHT = "no light"
 """Kind of the reason against a candidate of which the image to convolve shows nothing."""
-WITHOUT_LIGHT = f"{NO_LIGHT}: the image to convolve is the same everywhere in the stamp"
+KINDS = {
+    _core.CandidateOutcome.noLight: NO_LIGHT,
+    _core.CandidateOutcome.illConditioned: "condition number",
+    _core.CandidateOutcome.failed: "fit failed",
+}
+"""Of reasons against candidates without a solution."""
 
 log = getLogger("psfmatch.BuildSingleKernelVisitor")
 
@@ -105,9 +110,7 @@ class BuildSingleKernelVisitor:
         isTold = log.isEnabledFor(logging.DEBUG)
         for candidate, fit in zip(candidates, fits, strict=True):
             if not fit.isSolved:
-                kind = "condition number" if fit.outcome is _core.CandidateOutcome.illConditioned else "fit failed"
-                isEmpty = kind == "fit failed" and _isConstant(candidate, options)
-                self._reject(candidate, WITHOUT_LIGHT if isEmpty else f"{kind}: {fit.message}")
+                self._reject(candidate, f"{KINDS[fit.outcome]}: {fit.message}")
                 continue
             solution = self._solutionOf(fit, withNoise)
             candidate.setKernelSolution(solution, self.slot)
@@ -125,9 +128,6 @@ class BuildSingleKernelVisitor:
             reason = limits.reasonAgainst(residual)
             if reason is None and 0.0 < maxLost < solution.lostFraction:
                 reason = f"bad pixels in stamp: {solution.lostFraction:.1%} of the fit, limit {maxLost:.1%}"
-            # One that is the same everywhere can be scaled to anything, its sky to that of the other image.
-            if (reason is not None or solution.method != "llt") and _isConstant(candidate, options):
-                reason = WITHOUT_LIGHT
             if reason is None:
                 candidate.accept()
             else:
@@ -159,10 +159,3 @@ class BuildSingleKernelVisitor:
         candidate.reject(reason)
         self.nRejected += 1
         log.debug("Rejecting candidate %d at (%.1f, %.1f): %s", candidate.id, candidate.x, candidate.y, reason)
-
-
-def _isConstant(candidate: KernelCandidate, options: KernelOptions) -> bool:
-    """Whether the good pixels of the image to convolve have one value."""
-    image = candidate.templateMaskedImage
-    pixels = image.image[~image.badPixels(options.badPlanes())]
-    return pixels.size > 0 and bool(pixels.min() == pixels.max())

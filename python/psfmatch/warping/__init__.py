@@ -4,7 +4,14 @@
 image, variance, mask and PSF; `coverage` tells how much of the science image the template then covers.
 """
 
-from psfmatch.warping.coverage import REQUIRED_FRACTION, Coverage, measureCoverage, requireCoverage
+from psfmatch.warping.coverage import (
+    REQUIRED_FRACTION,
+    Coverage,
+    coveredArea,
+    isCovered,
+    measureCoverage,
+    requireCoverage,
+)
 from psfmatch.warping.registration import atOrigin, compareGrids, registerTemplate, requireSameShape
 from psfmatch.warping.warper import MovedPsf, WarpedPsf, Warper, movedPsf
 
@@ -16,6 +23,8 @@ __all__ = [
     "Warper",
     "atOrigin",
     "compareGrids",
+    "coveredArea",
+    "isCovered",
     "measureCoverage",
     "movedPsf",
     "registerTemplate",

@@ -7,17 +7,24 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from psfmatch import _core
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage, stampTuple
 from psfmatch.threads import resolveThreads
 from psfmatch.warping.registration import requireSameShape
 
-__all__ = ["Coverage", "measureCoverage", "requireCoverage"]
+__all__ = ["Coverage", "coveredArea", "isCovered", "measureCoverage", "requireCoverage"]
 
 log = logging.getLogger("psfmatch.coverage")
 
 UNCOVERED_PLANES = ("BAD", "NO_DATA")
+WHOLE_SIDE = 0.9
+"""Of a side: what is covered so far counts as covered along all of it."""
+NEAR = -10, -5, 0, 5, 10
+"""Pixels, in either direction, that show whether a place has data."""
 REQUIRED_FRACTION = 0.1
 """Of the science image: below it the images count as apart."""
 EXPECTED_FRACTION = 0.2
@@ -47,6 +54,11 @@ class Coverage:
     def templateFraction(self) -> float:
         """Share of the science image's good pixels that are good in the template, too."""
         return self.nBoth / self.nScience if self.nScience else 0.0
+
+    def areaOf(self, box: Box) -> Box:
+        """Return the box that a kernel is for, of the science image's box: see `coveredArea`."""
+        isPart = min(self.bbox.width / box.width, self.bbox.height / box.height) < WHOLE_SIDE
+        return self.bbox if self.nBoth and isPart else box
 
     def toDict(self) -> dict[str, Any]:
         """Return the numbers, ready for JSON."""
@@ -86,6 +98,34 @@ def measureCoverage(
     )
     x, y = (x + second.xy0[0], y + second.xy0[1])
     return Coverage(second.image.size, nTemplate, nScience, nBoth, Box(x, y, width, height))
+
+
+def coveredArea(template: MaskedImage, science: MaskedImage, threads: int | None = None) -> Box:
+    """Return the box that a kernel between two images of one grid is for: the science image's, or of its part covered.
+
+    Where the images have data in common on most of either side, the whole counts as covered.
+    """
+    return measureCoverage(template, science, threads=threads).areaOf(science.getBBox())
+
+
+def isCovered(image: MaskedImage, x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Return at which positions an image has a pixel with data, of 5 x 5 that reach 10 pixels far.
+
+    Parameters
+    ----------
+    image
+        Not changed; what is bad is as for `measureCoverage`.
+    x, y : (N,)
+        Parent pixels.
+    """
+    columns = np.floor(np.asarray(x, dtype=np.float64) + 0.5).astype(np.int64) - image.xy0[0]
+    rows = np.floor(np.asarray(y, dtype=np.float64) + 0.5).astype(np.int64) - image.xy0[1]
+    steps = np.array(NEAR)
+    columns, rows = columns[:, None, None] + steps, rows[:, None, None] + steps[:, None]
+    inside = (columns >= 0) & (columns < image.width) & (rows >= 0) & (rows < image.height)
+    part = np.clip(rows, 0, image.height - 1), np.clip(columns, 0, image.width - 1)
+    covered = inside & ~image.badPixels(UNCOVERED_PLANES, part)
+    return np.asarray(covered.any(axis=(1, 2)))
 
 
 def requireCoverage(

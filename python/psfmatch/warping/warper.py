@@ -51,7 +51,7 @@ BAD_PLANES = ("BAD", "SAT", "CR", "NO_DATA")
 """Planes whose values must not reach their neighbours through the wings of the kernel."""
 
 
-class Warper:
+class Warper(ByValue):
     """Resamples exposures onto other pixel grids.
 
     Pixels of `badPlanes`, and those whose values are not finite or whose variance is negative, are filled from their

@@ -46,6 +46,22 @@ def readRows(text: str = TEXT) -> list[Row]:
     return rows
 
 
+def readParagraphs(text: str = TEXT) -> list[tuple[str, str]]:
+    """Return section and words of each paragraph outside of the tables, in the order of the page."""
+    found: list[tuple[str, str]] = []
+    section, words = "", ""
+    for line in (*text.splitlines(), ""):
+        if line and line[0] not in "#|":
+            words = f"{words} {line}".lstrip()
+            continue
+        if words:
+            found.append((section, words))
+        words = ""
+        if line.startswith("#"):
+            section = line.lstrip("# ")
+    return found
+
+
 ROWS = readRows()
 
 

@@ -154,8 +154,11 @@ def test_columnsOfTheLedger(tmp_path):
 
 def test_memoryOfAPair():
     (row,) = [row for row in rowsOf("Batches") if row.cells[0] == "memory"]
-    process, science, template = (int(number) for number in re.findall(r"\b(\d+)\b(?! of)", row.cells[1])[:3])
-    assert (process << 20, science, template) == (memory.PROCESS, memory.PER_SCIENCE_PIXEL, memory.PER_TEMPLATE_PIXEL)
+    process, thread, science, template = map(
+        int, re.search(r"\((\d+) .* (\d+) .* (\d+) .* (\d+) ", row.cells[1]).groups()
+    )
+    assert (process << 20, thread << 20) == (memory.PROCESS, memory.PER_THREAD)
+    assert (science, template) == (memory.PER_SCIENCE_PIXEL, memory.PER_TEMPLATE_PIXEL)
     assert f"{running.MEMORY_FRACTION} of what" in row.cells[1]
 
 
@@ -201,6 +204,25 @@ def test_programsThatMeasured():
         known = (ROOT / path).read_text()
         assert [option for option in options if option.startswith("--") and f'"{option}"' not in known] == []
     assert hasattr(suite.hotpants, "byCommandLine")
+
+
+def test_figuresOfTheBases():
+    """What is said of the table is what it shows."""
+    rows = {row.cells[0]: row.cells[1:] for row in rowsOf("The bases compared")}
+    figures = {name: [float(cell) for cell in cells] for name, cells in rows.items() if all(cells)}
+    gaussians = figures.pop("AL")
+    ratios = np.array([figure[:2] for figure in figures.values()]) / gaussians[:2]
+    assert ratios.max() < 1.08
+    assert (ratios <= 1.05).mean() > 0.7
+    plain = {name: figure for name, figure in figures.items() if "PCA" not in name}
+    scans = [name for name in plain if name.endswith(" risk")]
+    assert len(scans) == 2
+    for number in (0, 1):
+        assert sorted(plain, key=lambda name: plain[name][number])[:2] == scans
+    assert set(sorted(figures, key=lambda name: figures[name][-1])[-2:]) == set(scans)
+    true = 1.25
+    worst = max(abs(figure[2] - true) for name, figure in figures.items() if "PCA" in name)
+    assert worst < min(abs(figure[2] - true) for figure in plain.values())
 
 
 def test_namesInTheFirstColumns():

@@ -23,6 +23,7 @@ from psfmatch import (
     Warper,
     frontDoorConfig,
 )
+from psfmatch.alignment.centroids import fitPositions
 from psfmatch.config import SourceDetectionConfig
 from psfmatch.selection import toSourceTable
 from psfmatch.warping import registerTemplate
@@ -172,12 +173,13 @@ def test_flagsAndFootprintsOfSources():
 
 @pytest.mark.parametrize("doSmooth", [True, False])
 def test_flagsOfTheBorderAndOfLines(doSmooth):
-    """What lies at the border is smoothed by nothing, and left out; so it is only without smoothing that it is told."""
-    exposure = field((60.0, 3.0, 1e4))
+    """A source cut by the border of what is searched has flag 2, one on a line 8 where nothing widens it."""
+    exposure = field((60.0, 3.0, 1e4), (20.0, 40.0, 1e4))
     exposure.image[80, 30:90] += 100.0
     task = SourceDetectionTask(config=SourceDetectionConfig())
     sources = task.run(exposure.maskedImage, 1.6, doSmooth=doSmooth).sources
-    assert nearest(sources, 60.0, 5.0)["flags"] & 2 == (0 if doSmooth else 2)
+    assert nearest(sources, 60.0, 5.0)["flags"] & 2 == 2
+    assert nearest(sources, 20.0, 40.0)["flags"] == 0
     assert nearest(sources, 60.0, 80.0)["flags"] & 8 == (0 if doSmooth else 8)
 
 
@@ -195,6 +197,21 @@ def test_fluxesWithBadPixels(nRows, isKnown):
     row = measured(exposure, 50.0, 40.0)
     # Noise 1: sqrt(4 pi) sigma = 5.7 counts.
     assert row["psfFlux"] == pytest.approx(1e4 if isKnown else math.nan, abs=25.0, nan_ok=True)
+    # The width is measured with it, which makes the noise half as large again.
+    assert row["gaussianFlux"] == pytest.approx(1e4 if isKnown else math.nan, abs=40.0, nan_ok=True)
+
+
+def test_starAtTheBorderIsToldByFlagEdge():
+    """Smoothing ends half a kernel from the border: what is found of a star in it is a part of it."""
+    exposure = field((60.0, 0.0, 1e4), (20.0, 0.0, 1e4), (60.0, 60.0, 1e4), psf=GaussianPsf(1.6))
+    sources = ImagePsfMatchTask().getSelectSources(exposure)
+    cut, whole = (nearest(sources, 60.0, y) for y in (5.0, 60.0))
+    assert cut["y"] > 4.0
+    assert (cut["flagEdge"], cut["flags"] & 2) == (True, 2)
+    assert (whole["flagEdge"], whole["flags"]) == (False, 0)
+    # Who needs places looks at the pixels again, and finds none there.
+    x, *_ = fitPositions(exposure.maskedImage, (), sources["x"], sources["y"], 3.77)
+    assert list(np.isnan(x)) == list(sources["flagEdge"])
 
 
 def test_fluxesWithoutAPsfAreThoseOfTheGivenSigma():

@@ -1,8 +1,9 @@
 """Which tests hold each row of the reference page: no row without one, and none that is not there.
 
-A line of ``rows.txt`` is the beginning of a row's first cell and, behind the bar, tests as FILE:TEST without their
-``test_``; a name that stands alone is of the file before it. ``cpp`` names a file of the core's tests, ``lsst`` the one
-that needs lsst-pipe-base. Lines are in the order of the page.
+A line of ``rows.txt`` is the beginning of a row's first cell, or behind ``>`` that of a paragraph outside of the
+tables, and, behind the bar, tests as FILE:TEST without their ``test_``; a name that stands alone is of the file before
+it. ``cpp`` names a file of the core's tests, ``lsst`` the one that needs lsst-pipe-base. Lines are in the order of the
+page.
 """
 
 import ast
@@ -11,10 +12,9 @@ import re
 from pathlib import Path
 
 import pytest
-from referencePage import ROOT, ROWS
+from referencePage import ROOT, ROWS, readParagraphs
 
 WHOLE = {
-    "The command line of HOTPANTS": "hotpantsOptions:option everyKnownOptionAndNoOther hotpantsParts:positions grown",
     "How a difference is graded": "quality:referencePageHasTheLimits ruleAtItsLimits gradeIsThatOfTheWorstFigure",
     # Figures that were measured: the page names program and day.
     "The bases compared": "referenceBeyond:programsThatMeasured",
@@ -55,6 +55,7 @@ def linesOf(section):
     return [tuple(part.strip() for part in line.split(" | ")) for line in text.splitlines()]
 
 
+PARAGRAPHS = readParagraphs()
 SECTIONS = list(dict.fromkeys(row.section for row in ROWS))
 
 
@@ -69,15 +70,26 @@ def test_everyRowHasItsTests(section):
     if section in WHOLE:
         assert checked(WHOLE[section]) > 0
         return
-    rows, lines = rowsToHold(section), linesOf(section)
+    rows, lines = rowsToHold(section), [line for line in linesOf(section) if not line[0].startswith(">")]
     for row, (beginning, tests) in zip(rows, lines, strict=False):
         assert row.words.startswith(beginning), f"{row.words!r} is no {beginning!r}"
         assert checked(tests) > 0
     assert len(rows) == len(lines), [row.words for row in rows[len(lines) :]] or lines[len(rows) :]
 
 
+@pytest.mark.parametrize("section", SECTIONS)
+def test_everyParagraphHasItsTests(section):
+    paragraphs = [words.replace("`", "") for title, words in PARAGRAPHS if title == section]
+    lines = [line for line in linesOf(section) if line[0].startswith("> ")] if paragraphs else []
+    for words, (beginning, tests) in zip(paragraphs, lines, strict=True):
+        assert words.startswith(beginning.removeprefix("> ")), f"{words[:60]!r} is no {beginning!r}"
+        assert checked(tests) > 0
+
+
 def test_everyLineIsOfTheSections():
     named = re.findall(r"^## (.+)$", LINES, re.MULTILINE)
     assert set(named) | set(WHOLE) == set(SECTIONS)
+    assert {title for title, _ in PARAGRAPHS} - set(SECTIONS) == {PARAGRAPHS[0][0]}
+    assert LINES.count("\n> ") > 20
     with pytest.raises(AssertionError, match="warper:noSuchTest"):
         checked("warper:cacheSize noSuchTest")

@@ -1,7 +1,8 @@
 // Moments and fluxes of detected sources, all of a list in one call. Moments are those under the Gaussian that matches
 // the source itself (Bernstein & Jarvis 2002, AJ 123, 583): a source of covariance C seen through a weight W shows M
-// with 1 / M = 1 / C + 1 / W, solved for C. Fluxes are those of a profile P fitted by its amplitude alone, all pixels
-// alike: F = sum(P D) / sum(P^2), with the PSF for P or the Gaussian of the source's own moments.
+// with 1 / M = 1 / C + 1 / W, solved for C; bad pixels are filled by the Gaussian of the pass before. Fluxes are those
+// of a profile P fitted by its amplitude alone, all pixels alike: F = sum(P D) / sum(P^2), with the PSF for P or the
+// Gaussian of the source's own moments.
 #pragma once
 
 #include <limits>
@@ -34,6 +35,7 @@ struct MeasurementControl {
     double sigma = 1.5;      // of the PSF, pixels
     Index radius = 5;        // half width of the pixels about a source
     int nPasses = 3;         // weights follow the source; a Gaussian is matched by the second
+    int nPassesFilled = 12;  // where bad pixels are filled by the Gaussian that is sought
     double maxLost = 0.3;    // share of a profile's sum of squares that bad pixels may take
     double maxSigma = 20.0;  // pixels; wider moments are none
 };
