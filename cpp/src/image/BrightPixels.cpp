@@ -180,6 +180,7 @@ bool flagSaturation(ConstImageView<float> const& image, ConstImageView<MaskPixel
     auto const level = static_cast<float>(control.level);
     auto const trailLeast = static_cast<float>(control.trailLeast);
     auto const trailMost = static_cast<float>(control.trailMost);
+    float const lowest = std::fmin(level, trailLeast);  // of those that are numbers
     auto const half = static_cast<float>(0.5 * control.level);
     auto const hasBrightSide = [&](Index y, Index x) {
         return (x > 0 && image(y, x - 1) >= half) || (x + 1 < image.cols() && image(y, x + 1) >= half) ||
@@ -197,7 +198,7 @@ bool flagSaturation(ConstImageView<float> const& image, ConstImageView<MaskPixel
                 Index const stop = std::min(start + block, image.cols());
                 bool isAny = false;
                 for (Index x = start; x < stop; ++x) {
-                    isAny |= ((planes[x] & control.saturated) != 0) | (pixels[x] >= level) | (pixels[x] >= trailLeast);
+                    isAny |= ((planes[x] & control.saturated) != 0) | (pixels[x] >= lowest);
                 }
                 for (Index x = start; isAny && x < stop; ++x) {
                     bool const hasPlane = (planes[x] & control.saturated) != 0;
