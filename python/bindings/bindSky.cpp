@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -11,11 +12,13 @@
 #include "module.h"
 #include "psfmatch/image/BlankSky.h"
 #include "psfmatch/image/BrightPixels.h"
+#include "psfmatch/image/Clumps.h"
 #include "psfmatch/image/LeastSquares.h"
 #include "psfmatch/image/NeighbourNoise.h"
 #include "psfmatch/image/RobustStatistics.h"
 #include "psfmatch/image/SkyNoise.h"
 #include "psfmatch/image/SourceResiduals.h"
+#include "psfmatch/image/StarPeaks.h"
 #include "psfmatch/image/WindowedCentroid.h"
 #include "stampPair.h"
 
@@ -245,10 +248,18 @@ void bindSaturation(py::module_& module) {
     py::class_<BrightPixels>(module, "BrightPixels")
         .def_readonly("sky", &BrightPixels::sky)
         .def_readonly("noise", &BrightPixels::noise)
+        .def_property_readonly("places", [](BrightPixels const& pixels) { return listArray(pixels.places); })
         .def_property_readonly("counts", [](BrightPixels const& pixels) { return listArray(pixels.counts); })
+        .def_property_readonly("isFlagged",
+                               [](BrightPixels const& pixels) {
+                                   py::array_t<bool> flags(static_cast<py::ssize_t>(pixels.isFlagged.size()));
+                                   std::copy(pixels.isFlagged.begin(), pixels.isFlagged.end(), flags.mutable_data());
+                                   return flags;
+                               })
         .def_readonly("nFlagged", &BrightPixels::nFlagged);
     py::class_<Plateau>(module, "Plateau")
         .def_readonly("level", &Plateau::level)
+        .def_readonly("top", &Plateau::top)
         .def_readonly("nPixels", &Plateau::nPixels)
         .def_readonly("nExpected", &Plateau::nExpected)
         .def_readonly("nAbove", &Plateau::nAbove)
@@ -266,34 +277,83 @@ void bindSaturation(py::module_& module) {
         py::arg("nThreads") = 1);
     module.def(
         "findPlateau",
-        [](BrightPixels const& pixels, Index minPixels, double minExcess) {
+        [](BrightPixels const& pixels, Index minPixels, double minExcess, double least, double most,
+           bool countsFlagged) {
             PlateauControl control;
             control.minPixels = minPixels;
             control.minExcess = minExcess;
+            control.least = least;
+            control.most = most;
+            control.countsFlagged = countsFlagged;
             py::gil_scoped_release const release;
             return findPlateau(pixels, control);
         },
         py::arg("pixels"), py::kw_only(), py::arg("minPixels") = PlateauControl{}.minPixels,
-        py::arg("minExcess") = PlateauControl{}.minExcess);
+        py::arg("minExcess") = PlateauControl{}.minExcess, py::arg("least") = PlateauControl{}.least,
+        py::arg("most") = PlateauControl{}.most, py::arg("countsFlagged") = true);
     module.def(
         "flagSaturation",
         [](py::array const& image, py::array const& mask, MaskPixel saturated, MaskPixel defects, double level,
-           bool countsHidden, double growth, int nThreads) -> py::object {
+           bool countsHidden, std::tuple<double, double, Index> const& trails, double growth,
+           int nThreads) -> py::object {
             auto const pixels = viewOf<float>(image, "image");
             auto const planes = viewOf<MaskPixel>(mask, "mask");
             py::array_t<MaskPixel> flags({planes.rows(), planes.cols()});
             auto const target = mutableViewOf<MaskPixel>(flags, "flags");
             auto const execution = interruptible(nThreads);
+            auto const [trailLeast, trailMost, trailPixels] = trails;
+            SaturationControl const control{saturated, defects,    level,     countsHidden,
+                                            growth,    trailLeast, trailMost, trailPixels};
             bool isAny = false;
             {
                 py::gil_scoped_release const release;
-                isAny = flagSaturation(pixels, planes, {saturated, defects, level, countsHidden, growth}, execution,
-                                       target);
+                isAny = flagSaturation(pixels, planes, control, execution, target);
             }
             return isAny ? py::object(flags) : py::object(py::none());
         },
         py::arg("image"), py::arg("mask"), py::kw_only(), py::arg("saturated"), py::arg("defects"), py::arg("level"),
-        py::arg("countsHidden") = false, py::arg("growth") = 0.0, py::arg("nThreads") = 1);
+        py::arg("countsHidden") = false,
+        py::arg("trails") = std::tuple(SaturationControl{}.trailLeast, SaturationControl{}.trailMost, Index{1}),
+        py::arg("growth") = 0.0, py::arg("nThreads") = 1);
+    module.def(
+        "clumpSizes",
+        [](BrightPixels const& pixels, Index width, double level) {
+            std::vector<std::uint8_t> isChosen(pixels.counts.size());
+            std::transform(pixels.counts.begin(), pixels.counts.end(), isChosen.begin(),
+                           [&](double counts) { return pixels.sky + counts >= level ? 1 : 0; });
+            std::vector<Index> sizes;
+            {
+                py::gil_scoped_release const release;
+                sizes = clumpSizes(pixels.places, width, isChosen);
+            }
+            return listArray(sizes);
+        },
+        py::arg("pixels"), py::arg("width"), py::arg("level"));
+    module.def(
+        "areaAbout",
+        [](py::array const& image, Index place, double value) {
+            auto const pixels = viewOf<float>(image, "image");
+            py::gil_scoped_release const release;
+            return areaAbout(pixels, place, static_cast<float>(value));
+        },
+        py::arg("image"), py::arg("place"), py::arg("value"));
+    py::class_<StarPeaks>(module, "StarPeaks")
+        .def_property_readonly("places", [](StarPeaks const& peaks) { return listArray(peaks.places); })
+        .def_property_readonly("counts", [](StarPeaks const& peaks) { return listArray(peaks.counts); })
+        .def_property_readonly("fallX", [](StarPeaks const& peaks) { return listArray(peaks.fallX); })
+        .def_property_readonly("fallY", [](StarPeaks const& peaks) { return listArray(peaks.fallY); });
+    module.def(
+        "starPeaks",
+        [](py::array const& image, py::array const& mask, BrightPixels const& bright, MaskPixel badBits, Index distance,
+           int nThreads) {
+            auto const pixels = viewOf<float>(image, "image");
+            auto const planes = viewOf<MaskPixel>(mask, "mask");
+            auto const execution = interruptible(nThreads);
+            py::gil_scoped_release const release;
+            return starPeaks(pixels, planes, bright, {badBits, distance}, execution);
+        },
+        py::arg("image"), py::arg("mask"), py::arg("bright"), py::kw_only(), py::arg("badBits"),
+        py::arg("distance") = 1, py::arg("nThreads") = 1);
     module.def(
         "planesOf",
         [](py::array const& mask, int nThreads) {

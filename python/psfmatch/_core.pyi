@@ -1,4 +1,5 @@
 import enum
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -711,13 +712,19 @@ class BrightPixels:
     @property
     def noise(self) -> float: ...
     @property
+    def places(self) -> npt.NDArray[np.int64]: ...
+    @property
     def counts(self) -> FloatArray: ...
+    @property
+    def isFlagged(self) -> npt.NDArray[np.bool_]: ...
     @property
     def nFlagged(self) -> int: ...
 
 class Plateau:
     @property
     def level(self) -> float: ...
+    @property
+    def top(self) -> float: ...
     @property
     def nPixels(self) -> int: ...
     @property
@@ -735,7 +742,15 @@ def brightPixels(
     defects: int,
     nThreads: int = 1,
 ) -> BrightPixels: ...
-def findPlateau(pixels: BrightPixels, *, minPixels: int = 9, minExcess: float = 3.0) -> Plateau | None: ...
+def findPlateau(
+    pixels: BrightPixels,
+    *,
+    minPixels: int = 9,
+    minExcess: float = 3.0,
+    least: float = -math.inf,
+    most: float = math.inf,
+    countsFlagged: bool = True,
+) -> Plateau | None: ...
 def flagSaturation(
     image: npt.NDArray[np.float32],
     mask: npt.NDArray[np.int32],
@@ -744,9 +759,32 @@ def flagSaturation(
     defects: int,
     level: float,
     countsHidden: bool = False,
+    trails: tuple[float, float, int] = (math.nan, math.nan, 1),
     growth: float = 0.0,
     nThreads: int = 1,
 ) -> npt.NDArray[np.int32] | None: ...
+def clumpSizes(pixels: BrightPixels, width: int, level: float) -> npt.NDArray[np.int64]: ...
+def areaAbout(image: npt.NDArray[np.float32], place: int, value: float) -> int: ...
+
+class StarPeaks:
+    @property
+    def places(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def counts(self) -> FloatArray: ...
+    @property
+    def fallX(self) -> FloatArray: ...
+    @property
+    def fallY(self) -> FloatArray: ...
+
+def starPeaks(
+    image: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    bright: BrightPixels,
+    *,
+    badBits: int,
+    distance: int = 1,
+    nThreads: int = 1,
+) -> StarPeaks: ...
 def planesOf(mask: npt.NDArray[np.int32], *, nThreads: int = 1) -> int: ...
 
 class CellGrid:

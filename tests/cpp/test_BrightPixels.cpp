@@ -70,11 +70,74 @@ TEST_CASE("bright pixels and their plateau against loops") {
     CHECK(plateau->nPixels == nAtLevel);
     CHECK(plateau->nUnflagged == nAtLevel);
     CHECK(plateau->nAbove == 0);
+    CHECK(plateau->top == plateau->level);
+    REQUIRE(found.places.size() == found.counts.size());
+    for (std::size_t i = 0; i < found.places.size(); ++i) {
+        Index const place = found.places[i];
+        CHECK((i == 0 || place > found.places[i - 1]));
+        CHECK(found.counts[i] == static_cast<double>(image(place / 210, place % 210)) - found.sky);
+    }
+    // Only what lies below it, and only what has no plane.
+    PlateauControl below;
+    below.most = 4.99e4;
+    CHECK_FALSE(findPlateau(found, below).has_value());
+    BrightPixels flagged = found;
+    flagged.isFlagged.assign(flagged.counts.size(), 1);
+    PlateauControl unflagged;
+    unflagged.countsFlagged = false;
+    CHECK(findPlateau(flagged)->nUnflagged == 0);
+    CHECK_FALSE(findPlateau(flagged, unflagged).has_value());
     CHECK_FALSE(findPlateau(brightPixels(viewOf(field(1e9)), viewOf(mask), {2, 1})).has_value());
     CHECK_FALSE(findPlateau(BrightPixels{}).has_value());
     for (int const nThreads : {2, 7}) {
         CHECK(brightPixels(viewOf(image), viewOf(mask), {2, 1}, {nThreads}).counts == found.counts);
     }
+}
+
+TEST_CASE("a few stars' pixels below exact saturation do not lower the level") {
+    // Fifteen clipped pixels above sixty that thin out slowly: a window of eight per cent holds more of both.
+    BrightPixels pixels;
+    pixels.sky = 0.0;
+    pixels.noise = 1.0;
+    for (int i = 0; i < 15; ++i) {
+        pixels.counts.push_back(4095.0);
+    }
+    for (int i = 0; i < 60; ++i) {
+        pixels.counts.push_back(4090.0 - 30.0 * i);
+    }
+    pixels.places.resize(pixels.counts.size());
+    pixels.isFlagged.assign(pixels.counts.size(), 0);
+    auto const plateau = findPlateau(pixels);
+    REQUIRE(plateau.has_value());
+    CHECK(plateau->level >= 0.99 * 4095.0);
+    CHECK(plateau->top == 4095.0);
+}
+
+TEST_CASE("trails are flagged in clumps, and nothing else of their counts") {
+    OwnedImage<float> image = OwnedImage<float>::Zero(80, 20);
+    image.block(20, 5, 40, 1).setConstant(35.0F);  // over three strips of rows
+    image(10, 10) = 35.0F;
+    image(11, 11) = 35.5F;
+    image(70, 3) = 60.0F;
+    image.block(5, 15, 6, 1).setConstant(36.5F);  // above the trails
+    OwnedImage<MaskPixel> mask = OwnedImage<MaskPixel>::Zero(80, 20);
+    OwnedImage<MaskPixel> flags(80, 20);
+    ImageView<MaskPixel> const target(flags.data(), 80, 20, Eigen::OuterStride<>(20));
+    SaturationControl control{2, 1, 50.0, false, 0.0, 34.0, 36.0, 3};
+    for (int const nThreads : {1, 3}) {
+        REQUIRE(flagSaturation(viewOf(image), viewOf(mask), control, {nThreads}, target));
+        for (Index y = 0; y < 80; ++y) {
+            for (Index x = 0; x < 20; ++x) {
+                CHECK(flags(y, x) == ((x == 5 && y >= 20 && y < 60) || image(y, x) == 60.0F ? 2 : 0));
+            }
+        }
+    }
+    control.level = std::numeric_limits<double>::quiet_NaN();
+    control.trailPixels = 41;
+    CHECK_FALSE(flagSaturation(viewOf(image), viewOf(mask), control, {}, target));
+    control.trailPixels = 2;
+    REQUIRE(flagSaturation(viewOf(image), viewOf(mask), control, {}, target));
+    CHECK((flags == 2).count() == 42);
 }
 
 TEST_CASE("flags of saturated pixels are discs, and hidden ones need a bright neighbour") {

@@ -151,7 +151,10 @@ def test_recipeThroughJson(config):
         LinearCombinationKernel(np.full((1, 3, 3), 1.0 / 7.0), [[1.0]]),
         Box(-3, 5, 7, 9),
         Preparation(
-            np.float32(1.1), templateSaturation=1.0 / 3.0, alignment={"affine": [[1.0, 0.0, 0.1], [0.0, 1.0, 0.2]]}
+            np.float32(1.1),
+            templateSaturation=1.0 / 3.0,
+            scienceTrails=(np.float32(1.5), 2, np.int64(3)),
+            alignment={"affine": [[1.0, 0.0, 0.1], [0.0, 1.0, 0.2]]},
         ),
     )
     assert recipe.divisor == pytest.approx(9.0 / 7.0, rel=1e-15)
@@ -278,6 +281,7 @@ def test_convolvedContradictsTheRecipe(files, stored):
         ({"scienceVarianceFactor": np.nan}, "scienceVarianceFactor is nan"),
         ({"templateSaturation": np.inf}, "templateSaturation is inf"),
         ({"saturationGrowth": -1.0}, "saturationGrowth is -1.0"),
+        ({"scienceTrails": (np.nan, 1.0, 3)}, "scienceTrails is"),
     ],
 )
 def test_impossiblePreparation(values, message):

@@ -387,6 +387,25 @@ def test_referencePageHasTheLimits():
         assert f"| `{rule.figure}` | {how} | {limits} |" in text
 
 
+def test_brightStarsLost(scene):
+    x, y, _, _ = scene
+    difference, template, science = pictures(scene)
+    stars = [(int(i), int(j)) for i, j in zip(np.rint(x), np.rint(y), strict=True)]
+    lost = difference.mask.getPlaneBitMask("SAT"), difference.mask.getPlaneBitMask("EDGE")
+    for plane, count in zip(lost, (12, 20), strict=True):
+        for i, j in stars[:count] if plane == lost[0] else stars[-count:]:
+            difference.mask[j, i] |= plane
+    images = {"difference": difference, "template": template, "science": science, "kernel": None}
+    found = assessQuality(**images, brightStars=stars, starsAboveLevel=0.2)
+    # Those at the border were not lost to a mask.
+    assert found.brightLost == 12 / (N_STARS - 20)
+    assert found.starsAboveLevel == 0.2
+    assert "D: 0.2 of the brightest whole stars lie above the saturation level; C needs at most 0.15" in found.reasons
+    assert "B: 0.2 of the brightest whole stars are unusable in the difference; A needs at most 0.15" in found.reasons
+    assert assessQuality(**images, brightStars=stars[:19]).brightLost is None
+    assert assessQuality(**images).starsAboveLevel is None
+
+
 def test_shareOfSaturatedStars(scene):
     x, y, stars, noise = scene
     mask = np.zeros(stars.shape, dtype=np.int32)

@@ -181,6 +181,151 @@ def test_maskWithoutValues():
     assert (found.level, found.source, found.nFlagged) == (None, "mask", 16)
 
 
+def test_stepOfTheHeaderThatStarsContradict():
+    # Stars of good shape from 33000 to 50000 counts: the card is too low, though a plateau lies above it.
+    image, _ = gaussianField()
+    y, x = np.mgrid[:256, :256]
+    for i in range(6):
+        image += (0.75 + 0.03 * i) * LEVEL * np.exp(-((x - 20 - 40 * i) ** 2 + (y - 9) ** 2) / 8.0).astype(np.float32)
+    found = findSaturation(exposureOf(image, SATURATE=3e4))
+    assert (found.level, found.source) == (LEVEL, "plateau")
+    assert "stars of good shape are more than 10 % above it, where 2 may be" in found.reason
+
+
+# Bleed trails, which are cut below the level
+
+
+def trailedField(cut=0.7, isMasked=True, coreLevel=None, **metadata):
+    """Stars just below the level, and saturated ones that were cut, with their columns; what was cut."""
+    image, _ = gaussianField(level=np.inf, nStars=40, ratio=0.6, seed=3)
+    trails = np.zeros(image.shape, dtype=bool)
+    cores = np.zeros(image.shape, dtype=bool)
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    for i in range(8):
+        image += (0.75 + 0.03 * i) * LEVEL * np.exp(-((x - 20 - 30 * i) ** 2 + (y - 12) ** 2) / 8.0)
+    for x0, y0 in ((60, 70), (150, 190), (200, 60)):
+        star = 4.0 * LEVEL * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 8.0)
+        image += star
+        cores |= star > LEVEL
+        trails[y0 - 30 : y0 + 31, x0] = True
+    trails |= cores
+    image[trails] = cut * LEVEL
+    if coreLevel is not None:
+        image[cores] = coreLevel
+    exposure = exposureOf(image, **metadata)
+    if isMasked:
+        exposure.mask[trails] |= exposure.mask.getPlaneBitMask("SAT")
+    return exposure, trails
+
+
+@pytest.mark.parametrize(("header", "level"), [(LEVEL, LEVEL), (None, None), (0.6 * LEVEL, None)])
+def test_maskedTrailsLabelThemselvesAlone(header, level):
+    exposure, trails = trailedField(**({} if header is None else {"SATURATE": header}))
+    found = findSaturation(exposure)
+    assert (found.level, found.source) == (level, "mask" if level is None else "header")
+    # The ends of the three trails have one bright neighbour only.
+    assert (found.nFlagged, found.nFlaggedPlateau) == (trails.sum(), trails.sum() - 6)
+    assert (found.trails, found.isPiledUp) == (None, True)
+    np.testing.assert_array_equal(flagSaturation(exposure, found).mask.hasAny("SAT"), trails)
+
+
+@pytest.mark.parametrize("coreLevel", [None, LEVEL])
+def test_trailsThatAreNotMasked(coreLevel):
+    exposure, trails = trailedField(isMasked=False, coreLevel=coreLevel)
+    found = findSaturation(exposure)
+    assert found.level == coreLevel
+    least, most, nPixels = found.trails
+    assert (least, most, nPixels) == (pytest.approx(0.7 * LEVEL), pytest.approx(0.7 * LEVEL), 3)
+    assert f"clumps of 3 pixels from {least:.6g} to {most:.6g} counts are bleed trails" in found.reason
+    np.testing.assert_array_equal(flagSaturation(exposure, found).mask.hasAny("SAT"), trails)
+
+
+def test_starsAboveAPlateauAreTold():
+    found = findSaturation(trailedField(isMasked=False)[0])
+    assert found.reason.startswith("none; no pixel has SAT")
+    assert "stars of good shape are above it, where 2 may be" in found.reason
+
+
+def test_ringingOfResampledCoresIsNoStar():
+    # A kernel with negative lobes rings by several per cent at the rims of clipped cores.
+    image, _ = gaussianField(ratio=6.0, nStars=60)
+    ringing = np.zeros(5)
+    ringing[[0, 1, 2, 3, 4]] = 0.06, -0.13, 1.14, -0.13, 0.06
+    for axis in (0, 1):
+        image = np.apply_along_axis(np.convolve, axis, image, ringing, mode="same")
+    assert image.max() > 1.03 * LEVEL
+    found = findSaturation(exposureOf(image[5:-5, 5:-5]))
+    assert found.source == "plateau"
+    # It rings inside, too.
+    assert found.level == pytest.approx(LEVEL, rel=0.07)
+
+
+# Not clipped in value
+
+
+def discField(limb, radius=25.0, sigma=1.7):
+    """A planet's disc, blurred by a Gaussian, with a few stars."""
+    y, x = np.mgrid[:200, :200].astype(float)
+    squares = ((x - 90.3) ** 2 + (y - 104.6) ** 2) / radius**2
+    disc = np.where(squares < 1.0, 3e4 * (1.0 - limb + limb * np.sqrt(np.maximum(1.0 - squares, 0.0))), 0.0)
+    kernel = np.exp(-(np.arange(-8, 9) ** 2) / (2.0 * sigma**2))
+    for axis in (0, 1):
+        disc = np.apply_along_axis(np.convolve, axis, disc, kernel / kernel.sum(), mode="same")
+    for i in range(12):
+        disc += 2e4 * 0.8**i * np.exp(-((x - 15 - 14 * i) ** 2 + (y - 20) ** 2) / (2.0 * sigma**2))
+    return disc + 200.0 + np.random.default_rng(1).normal(size=disc.shape) * np.sqrt(disc / 2.0 + 100.0)
+
+
+@pytest.mark.parametrize(("limb", "radius"), [(0.0, 25.0), (0.4, 25.0), (0.2, 9.0)])
+def test_discOfAPlanet(limb, radius):
+    image = discField(limb, radius)
+    found = findSaturation(exposureOf(image))
+    assert (found.level, found.trails) == (None, None)
+    clipped = np.minimum(image, 0.7 * 3e4)
+    assert findSaturation(exposureOf(clipped)).level == pytest.approx(0.7 * 3e4, rel=1e-6)
+
+
+def test_starsOfOneBrightnessAreNoPlateau():
+    rng = np.random.default_rng(8)
+    y, x = np.mgrid[:400, :400].astype(float)
+    image = 200.0 + rng.normal(0.0, 5.0, x.shape)
+    for i in range(100):
+        x0, y0 = 20 + 40 * (i % 10) + rng.uniform(-0.5, 0.5), 20 + 40 * (i // 10) + rng.uniform(-0.5, 0.5)
+        peak = LEVEL if i % 2 else LEVEL * rng.uniform(0.02, 0.3)
+        image += peak * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 8.0)
+    exposure = exposureOf(image)
+    assert flagSaturation(exposure, findSaturation(exposure)) is exposure
+
+
+@pytest.mark.parametrize("level", [4095.0, 65535.0])
+@pytest.mark.parametrize("fwhm", [1.8, 4.0, 9.0])
+def test_clippedIntegers(level, fwhm):
+    # Few saturated pixels below many of stars: the level is that of the converter, whatever the stars' counts.
+    rng = np.random.default_rng(6)
+    y, x = np.mgrid[:256, :256].astype(float)
+    image = np.full(x.shape, 0.05 * level)
+    for _ in range(80):
+        square = (x - rng.uniform(9, 247)) ** 2 + (y - rng.uniform(9, 247)) ** 2
+        image += level * np.exp(rng.uniform(-4.0, 0.6) - 2.77 * square / fwhm**2)
+    image = np.minimum(np.rint(image + rng.normal(size=x.shape) * np.sqrt(image / 2.0)), level)
+    assert np.count_nonzero(image == level) >= 9
+    found = findSaturation(exposureOf(image))
+    assert found.source == "plateau"
+    assert found.level == pytest.approx(level, rel=0.01)
+
+
+def test_brightStars():
+    image, _ = gaussianField(level=np.inf, nStars=130, size=512, ratio=0.9)
+    image[200, 300:304] = 4.0 * LEVEL  # a cosmic ray: no star
+    found = findSaturation(exposureOf(image))
+    assert len(found.brightStars) >= 20
+    assert found.starsAboveLevel == 0.0
+    x, y = np.array(found.brightStars).T
+    peaks = image[y, x]
+    assert (np.diff(peaks) <= 0.0).all()
+    assert peaks[0] == pytest.approx(0.9 * LEVEL, rel=0.1)
+
+
 # Masks that do not say why
 
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <stdexcept>
 
+#include "psfmatch/image/Clumps.h"
 #include "psfmatch/image/RobustStatistics.h"
 
 namespace psfmatch {
@@ -23,6 +24,7 @@ constexpr Index rowsPerItem = 32;
 constexpr Index sampleSize = 200'000;
 constexpr double brightFraction = 0.995;
 constexpr double brightShare = 0.4;
+constexpr double oneSigmaBelow = 0.158655;  // share of a normal distribution
 constexpr float largest = std::numeric_limits<float>::max();
 
 // Calls body(first row, row after the last, item) for strips of rows.
@@ -71,6 +73,22 @@ bool hasNeighbours(ConstImageView<float> const& image, Index y, Index x, float l
     return count - (image(y, x) >= limit ? 1 : 0) >= 2;
 }
 
+// Places that lie in clumps of so many at the least, from those of strips of rows.
+std::vector<Index> largeClumps(std::vector<std::vector<Index>> const& strips, Index width, Index least) {
+    std::vector<Index> places;
+    for (auto const& strip : strips) {
+        places.insert(places.end(), strip.begin(), strip.end());
+    }
+    std::vector<Index> const sizes = clumpSizes(places, width, std::vector<std::uint8_t>(places.size(), 1));
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < places.size(); ++i) {
+        places[count] = places[i];
+        count += sizes[i] >= least ? 1 : 0;
+    }
+    places.resize(count);
+    return places;
+}
+
 }  // namespace
 
 BrightPixels brightPixels(ConstImageView<float> const& image, ConstImageView<MaskPixel> const& mask,
@@ -86,12 +104,18 @@ BrightPixels brightPixels(ConstImageView<float> const& image, ConstImageView<Mas
     MedianAndSigma const found = medianAndSigma<float>(sample, scratch);
     result.sky = found.median;
     result.noise = found.sigma;
+    if (control.significance * result.noise > brightest - result.sky) {
+        // In a crowd the brighter half are stars; whole counts may leave nothing below the median.
+        double const below = result.sky - quantileOf<float>(sample, oneSigmaBelow, scratch);
+        result.noise = below > 0.0 ? std::min(found.sigma, below) : found.sigma;
+    }
     // Half the least plateau, for what lies below it; in crowded fields no more than the brightest few per cent.
     double const bright =
         result.sky + std::max(0.5 * control.significance * result.noise, brightShare * (brightest - result.sky));
     auto const threshold = static_cast<float>(std::max(bright, result.sky + 1e-6 * std::abs(result.sky)));
 
     struct Part {
+        std::vector<Index> places;
         std::vector<double> counts;
         std::vector<std::uint8_t> isFlagged;
         Index nFlagged = 0;
@@ -127,6 +151,7 @@ BrightPixels brightPixels(ConstImageView<float> const& image, ConstImageView<Mas
                     // Single precision may round the threshold to the sky itself.
                     if (counts > 0.0 && hasNeighbours(image, y, static_cast<Index>(x),
                                                       static_cast<float>(result.sky + brightShare * counts))) {
+                        part.places.push_back(y * image.cols() + static_cast<Index>(x));
                         part.counts.push_back(counts);
                         part.isFlagged.push_back((planes[x] & control.saturated) != 0 ? 1 : 0);
                     }
@@ -135,6 +160,7 @@ BrightPixels brightPixels(ConstImageView<float> const& image, ConstImageView<Mas
         }
     });
     for (Part const& part : parts) {
+        result.places.insert(result.places.end(), part.places.begin(), part.places.end());
         result.counts.insert(result.counts.end(), part.counts.begin(), part.counts.end());
         result.isFlagged.insert(result.isFlagged.end(), part.isFlagged.begin(), part.isFlagged.end());
         result.nFlagged += part.nFlagged;
@@ -152,16 +178,16 @@ bool flagSaturation(ConstImageView<float> const& image, ConstImageView<MaskPixel
         throw std::invalid_argument("growth is " + std::to_string(control.growth) + ", must be 0 or more pixels");
     }
     auto const level = static_cast<float>(control.level);
+    auto const trailLeast = static_cast<float>(control.trailLeast);
+    auto const trailMost = static_cast<float>(control.trailMost);
+    float const lowest = std::fmin(level, trailLeast);  // of those that are numbers
     auto const half = static_cast<float>(0.5 * control.level);
     auto const hasBrightSide = [&](Index y, Index x) {
         return (x > 0 && image(y, x - 1) >= half) || (x + 1 < image.cols() && image(y, x + 1) >= half) ||
                (y > 0 && image(y - 1, x) >= half) || (y + 1 < image.rows() && image(y + 1, x) >= half);
     };
-    struct Place {
-        Index y;
-        Index x;
-    };
-    std::vector<std::vector<Place>> found(stripsOf(image.rows()));
+    std::vector<std::vector<Index>> found(stripsOf(image.rows()));
+    std::vector<std::vector<Index>> inTrails(found.size());
     std::vector<Index> nNew(found.size(), 0);
     forStrips(image.rows(), execution, [&](Index first, Index end, std::size_t item) {
         for (Index y = first; y < end; ++y) {
@@ -172,7 +198,7 @@ bool flagSaturation(ConstImageView<float> const& image, ConstImageView<MaskPixel
                 Index const stop = std::min(start + block, image.cols());
                 bool isAny = false;
                 for (Index x = start; x < stop; ++x) {
-                    isAny |= ((planes[x] & control.saturated) != 0) | (pixels[x] >= level);
+                    isAny |= ((planes[x] & control.saturated) != 0) | (pixels[x] >= lowest);
                 }
                 for (Index x = start; isAny && x < stop; ++x) {
                     bool const hasPlane = (planes[x] & control.saturated) != 0;
@@ -181,13 +207,20 @@ bool flagSaturation(ConstImageView<float> const& image, ConstImageView<MaskPixel
                         pixels[x] >= level && pixels[x] <= largest &&
                         ((planes[x] & control.defects) == 0 || (control.countsHidden && hasBrightSide(y, x)));
                     if (hasPlane || isHigh) {
-                        found[item].push_back({y, x});
+                        found[item].push_back(y * image.cols() + x);
                         nNew[item] += hasPlane ? 0 : 1;
+                    }
+                    if (pixels[x] >= trailLeast && pixels[x] <= trailMost && (planes[x] & control.defects) == 0) {
+                        inTrails[item].push_back(y * image.cols() + x);
                     }
                 }
             }
         }
     });
+    found.push_back(largeClumps(inTrails, image.cols(), control.trailPixels));
+    for (Index const place : found.back()) {
+        nNew.front() += (mask(place / image.cols(), place % image.cols()) & control.saturated) == 0 ? 1 : 0;
+    }
     bool const isNone = std::all_of(found.begin(), found.end(), [](auto const& part) { return part.empty(); });
     bool const isAnyNew = std::accumulate(nNew.begin(), nNew.end(), Index{0}) > 0;
     if (isNone || (!isAnyNew && control.growth < 1.0)) {
@@ -203,11 +236,13 @@ bool flagSaturation(ConstImageView<float> const& image, ConstImageView<MaskPixel
             static_cast<Index>(std::sqrt(control.growth * control.growth - static_cast<double>(dy * dy))));
     }
     for (auto const& part : found) {
-        for (Place const& place : part) {
-            for (Index y = std::max<Index>(0, place.y - reach); y <= std::min(image.rows() - 1, place.y + reach); ++y) {
-                Index const halfWidth = halfWidths[static_cast<std::size_t>(y - place.y + reach)];
-                for (Index x = std::max<Index>(0, place.x - halfWidth);
-                     x <= std::min(image.cols() - 1, place.x + halfWidth); ++x) {
+        for (Index const place : part) {
+            Index const row = place / image.cols();
+            Index const column = place % image.cols();
+            for (Index y = std::max<Index>(0, row - reach); y <= std::min(image.rows() - 1, row + reach); ++y) {
+                Index const halfWidth = halfWidths[static_cast<std::size_t>(y - row + reach)];
+                for (Index x = std::max<Index>(0, column - halfWidth);
+                     x <= std::min(image.cols() - 1, column + halfWidth); ++x) {
                     flags(y, x) |= control.saturated;
                 }
             }

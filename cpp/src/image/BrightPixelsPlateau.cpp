@@ -63,22 +63,47 @@ Histogram histogramOf(std::vector<double> const& counts, double lowest) {
     return result;
 }
 
+// Standard deviations by which a pile must exceed what is expected.
+constexpr double significance = 5.0;
+
+bool isPile(double inside, double expected, double minExcess) {
+    return inside >= minExcess * expected + significance * std::sqrt(expected + 1.0);
+}
+
+bool isTail(double inside, double expected) {
+    return inside > 3.0 * expected + 2.0 * std::sqrt(expected + 1.0);
+}
+
+bool doesCount(BrightPixels const& pixels, std::size_t i, PlateauControl const& control) {
+    double const value = pixels.sky + pixels.counts[i];
+    return value >= control.least && value <= control.most && (control.countsFlagged || pixels.isFlagged[i] == 0);
+}
+
 }  // namespace
 
 std::optional<Plateau> findPlateau(BrightPixels const& pixels, PlateauControl const& control) {
-    std::vector<double> const& counts = pixels.counts;
-    if (static_cast<Index>(counts.size()) < control.minPixels || counts.empty()) {
+    std::vector<double> values;
+    std::vector<std::uint8_t> isFlagged;
+    for (std::size_t i = 0; i < pixels.counts.size(); ++i) {
+        if (doesCount(pixels, i, control)) {
+            values.push_back(pixels.counts[i]);
+            isFlagged.push_back(pixels.isFlagged[i]);
+        }
+    }
+    if (static_cast<Index>(values.size()) < control.minPixels || values.empty()) {
         return std::nullopt;
     }
-    double const lowest = *std::min_element(counts.begin(), counts.end());
-    Histogram const histogram = histogramOf(counts, lowest);
+    double const lowest = *std::min_element(values.begin(), values.end());
+    Histogram const histogram = histogramOf(values, lowest);
     auto const valueAt = [&](Index bin) { return lowest * std::exp(step * static_cast<double>(bin)); };
-    double const quantum = quantumOf(counts);
+    double const quantum = quantumOf(values);
     double best = 0.0;
+    double bestExpected = 0.0;
     Index bestTop = 0;
     Index bestWindow = 0;
     for (Index const window : windows) {
         double score = 0.0;
+        double scoreExpected = 0.0;
         Index scoreTop = 0;
         for (Index top = window + 1; top <= histogram.size(); ++top) {
             Index const lower = top - window;
@@ -90,17 +115,22 @@ std::optional<Plateau> findPlateau(BrightPixels const& pixels, PlateauControl co
             // Where fewer bins lie below than are asked for, the density is that of those there are.
             double const expected = histogram.within(lower - reach, lower) * static_cast<double>(window) /
                                     static_cast<double>(std::min(lower, reach));
-            bool const isPile = inside >= control.minExcess * expected + 5.0 * std::sqrt(expected + 1.0) &&
-                                above <= std::max(3.0, control.maxAbove * inside) && inside - expected > score;
-            if (isPile && valueAt(top) >= control.significance * pixels.noise &&
+            // One value that many pixels have tells in a crowd too, and if stars go on above it, as above bleed trails.
+            bool const isClear = above <= std::max(3.0, control.maxAbove * inside) &&
+                                 valueAt(top) >= control.significance * pixels.noise;
+            if (isPile(inside, expected, control.minExcess) && (isClear || window == 1) && inside - expected > score &&
                 static_cast<double>(window) * step * valueAt(lower) >= 3.0 * quantum) {
                 score = inside - expected;
+                scoreExpected = expected;
                 scoreTop = top;
             }
         }
-        // A wider window is worth taking only if it holds clearly more.
-        if (score > (bestWindow > 0 ? 1.05 * best + 2.0 : 0.0)) {
+        // What a wider window adds must be a pile itself, not the stars' pixels below the plateau.
+        double const more = scoreExpected - bestExpected;
+        if (score > 0.0 && (bestWindow == 0 || (score > 1.05 * best &&
+                                                isPile(score - best + more, std::max(more, 0.0), control.minExcess)))) {
             best = score;
+            bestExpected = scoreExpected;
             bestTop = scoreTop;
             bestWindow = window;
         }
@@ -113,19 +143,21 @@ std::optional<Plateau> findPlateau(BrightPixels const& pixels, PlateauControl co
     // The tail of a plateau that noise has widened.
     Index const stride = std::max<Index>(1, bestWindow / 4);
     while (first > stride && bestTop - first < 2 * windows.back() &&
-           histogram.within(first - stride, first) > 3.0 * density * static_cast<double>(stride) + 1.0) {
+           isTail(histogram.within(first - stride, first), density * static_cast<double>(stride))) {
         first -= stride;
     }
     Plateau plateau;
     plateau.level = std::numeric_limits<double>::infinity();
+    plateau.top = -plateau.level;
     plateau.nExpected = density * static_cast<double>(bestTop - first);
-    for (std::size_t i = 0; i < counts.size(); ++i) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
         if (histogram.bins[i] >= bestTop) {
             ++plateau.nAbove;
         } else if (histogram.bins[i] >= first) {
             ++plateau.nPixels;
-            plateau.nUnflagged += pixels.isFlagged[i] != 0 ? 0 : 1;
-            plateau.level = std::min(plateau.level, pixels.sky + counts[i]);
+            plateau.nUnflagged += isFlagged[i] != 0 ? 0 : 1;
+            plateau.level = std::min(plateau.level, pixels.sky + values[i]);
+            plateau.top = std::max(plateau.top, pixels.sky + values[i]);
         }
     }
     return plateau;

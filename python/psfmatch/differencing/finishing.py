@@ -100,6 +100,8 @@ def finish(
                 lag1=whiteness.lag1,
                 lag2=whiteness.lag2,
                 varianceScales=_varianceScales(inputs, measured.varianceFactor),
+                starsAboveLevel=_starsAboveLevel(inputs),
+                brightStars=() if inputs.saturations[1] is None else inputs.saturations[1].brightStars,
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
@@ -264,6 +266,12 @@ def _heldOut(table: SourceTable) -> dict[str, Any]:
     means = {"heldOutMean": bright["mean"], "heldOutRms": bright["rms"]} if len(bright) else {}
     figures = {name: float(np.nanmedian(values)) for name, values in means.items()}
     return figures | {"heldOutChiSquareByFlux": tuple(rows)}
+
+
+def _starsAboveLevel(inputs: Inputs) -> float | None:
+    """Return the share of bright stars that lie above the saturation level, in the image where it is larger."""
+    shares = [saturation.starsAboveLevel for saturation in inputs.saturations if saturation is not None]
+    return max((share for share in shares if share is not None), default=None)
 
 
 def _appliedShift(alignment: Alignment, box: Box) -> float:

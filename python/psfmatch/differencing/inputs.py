@@ -34,12 +34,16 @@ SATURATION_GROWTH = 2.0
 
 @dataclass(frozen=True)
 class Inputs:
-    """The images made ready: template on the science image's pixels; what was done to them, and why."""
+    """The images made ready: template on the science image's pixels; what was done to them, and why.
+
+    saturations : of template and science image, as they were given; None where nobody asked.
+    """
 
     template: Exposure
     science: Exposure
     sources: AnyTable
     preparation: Preparation
+    saturations: tuple[Saturation | None, Saturation | None]
     alignment: Alignment | None
     coverage: Coverage
     choices: tuple[Choice, ...]
@@ -61,11 +65,15 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
             task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = scaling[0]
             choices.append(_told("variance", f"{scaling[0]:.4g}", f"Variance of the {name}: {scaling[1]}"))
     levels = [None if saturation is None else saturation.level for saturation in saturations]
+    trails = [None if saturation is None else saturation.trails for saturation in saturations]
+    isPiledUp = any(saturation is not None and saturation.isPiledUp for saturation in saturations)
     factors = [1.0 if scaling is None else scaling[0] for scaling in scalings]
     record = Preparation(
         templateSaturation=levels[0],
         scienceSaturation=levels[1],
-        saturationGrowth=0.0 if levels == [None, None] else SATURATION_GROWTH,
+        templateTrails=trails[0],
+        scienceTrails=trails[1],
+        saturationGrowth=SATURATION_GROWTH if isPiledUp else 0.0,
         templateVarianceFactor=factors[0],
         scienceVarianceFactor=factors[1],
     )
@@ -103,7 +111,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     )  # fmt: skip
     # The others tell nothing of the pair, neither how many stars there are nor how wide they are.
     sources = sources[isCovered(registered, sources["x"], sources["y"])]
-    return Inputs(template, science, sources, record, alignment, coverage, tuple(choices))
+    return Inputs(template, science, sources, record, saturations, alignment, coverage, tuple(choices))
 
 
 def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, tuple[float, str] | None]:

@@ -121,11 +121,10 @@ def _bad(mask: Mask) -> np.int32:
 
 def _flagSaturated(exposure: Exposure, level: float | None) -> tuple[Exposure, str]:
     """Return the exposure with SAT on saturated pixels and two around; and what told the level, if it is not given."""
-    told = "from the counts given up"
-    if level is None:
-        found = findSaturation(exposure)
-        level, told = found.level, found.reason
-    return flagSaturation(exposure, level, SATURATION_GROWTH), told
+    if level is not None:
+        return flagSaturation(exposure, level, SATURATION_GROWTH), "from the counts given up"
+    found = findSaturation(exposure)
+    return flagSaturation(exposure, found, SATURATION_GROWTH), found.reason
 
 
 def _withScaledNoise(exposure: Exposure, path: str) -> Exposure:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ __all__ = ["assessQuality", "pixelFigures"]
 AB_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy."""
 LIMIT_SIGMAS = 5.0
+MIN_BRIGHT_STARS = 20
 WINDOW_SIGMA, WINDOW_PASSES = 2.0, 12  # px, of the window about a kernel's core
 
 
@@ -46,6 +47,7 @@ def assessQuality(
     area: Box | None = None,
     caps: Iterable[tuple[str, str]] = (),
     pixels: Mapping[str, Any] | None = None,
+    brightStars: Sequence[tuple[int, int]] = (),
     threads: int = 1,
     **others: Any,
 ) -> Quality:
@@ -75,6 +77,9 @@ def assessQuality(
         (grade, why): no better grade than this, as when a simpler model had to be taken.
     pixels
         What `pixelFigures` has told of the same images; by default they are measured here.
+    brightStars
+        (x, y), from the first pixel, of the brightest stars of the science image that were whole before anything was
+        flagged: `psfmatch.Saturation.brightStars`.
     threads
         Number of threads; the result does not depend on it.
     others
@@ -98,6 +103,7 @@ def assessQuality(
     kernelSum = figures.get("kernelSum", 1.0)
     fluxError, pixelNoise = figures.pop("fluxError"), figures.pop("pixelNoise")
     figures |= _candidateFigures(candidates, rejectedSources or {})
+    figures["brightLost"] = _brightLost(difference, brightStars)
     figures["varianceScale"] = max(varianceScales, key=lambda scale: abs(math.log(max(scale, 1e-30))), default=None)
     if kernel is not None:
         figures["kernelSumError"] = abs(kernelSum) * fluxError
@@ -163,6 +169,21 @@ def _kernelFigures(kernel: LinearCombinationKernel, box: Box) -> dict[str, float
         "kernelSumScatter": float(np.ptp(sums) / abs(np.mean(sums))) if np.mean(sums) else math.nan,
         "kernelShiftPix": median(np.array(shifts)),
     }
+
+
+def _brightLost(difference: Exposure | MaskedImage, stars: Sequence[tuple[int, int]]) -> float | None:
+    """Return the share of bright stars that are unusable where both images are; None if too few tell."""
+    if len(stars) < MIN_BRIGHT_STARS:
+        return None
+    x, y = np.array(stars).T
+    mask = difference.mask
+    bad, outside = (
+        np.int32(mask.getPlaneBitMask(planes, ignoreMissing=True))
+        for planes in (DEFAULT_BAD_PLANES, ("EDGE", "NO_DATA"))
+    )
+    planes = np.asarray(mask)[y, x]
+    planes = planes[(planes & outside) == 0]
+    return float(np.mean((planes & bad) != 0)) if planes.size >= MIN_BRIGHT_STARS else None
 
 
 def _candidateFigures(candidates: AnyTable | None, rejected: Mapping[str, int]) -> dict[str, Any]:

@@ -46,6 +46,10 @@ class Quality(ByValue):
     rejected: Mapping[str, int] = _figure("rejected", "how many candidates and sources, by reason", dict)
     nSources: int = _figure("sources measured", "within 4 px, of signal-to-noise above 30 there", 0)
     saturatedFraction: float | None = _figure("bright sources that saturate", "in the image where it is larger")
+    starsAboveLevel: float | None = _figure(
+        "bright stars above the saturation level", "whole ones, more than 10 % above it, so that it cannot be right"
+    )
+    brightLost: float | None = _figure("bright stars lost", "whole in the science image, unusable in the difference")
     sourceRobust: float | None = _figure("difference / noise on sources, robust", "but for those that keep their light")
     sourcePlain: float | None = _figure("the same, plain, without the worst tenth")
     worstRegion: float | None = _figure("chi-square of two thirds in the worst ninth", "of five sources or more")
@@ -178,6 +182,8 @@ RULES = (
     Rule("nUsed", "{} candidates fitted the kernel", (10, 6, 4, 1), "least"),
     Rule("nSources", "{} sources could be judged", (10, 4, 2, 0), "least"),
     Rule("saturatedFraction", "{} of the bright sources saturate", (0.35, 0.6, 0.9, 1.0)),
+    Rule("starsAboveLevel", "{} of the brightest whole stars lie above the saturation level", (0.02, 0.05, 0.15, 0.5)),
+    Rule("brightLost", "{} of the brightest whole stars are unusable in the difference", (0.15, 0.3, 0.5, 0.8)),
     Rule("sourceRobust", "the difference scatters by {} of its noise on sources", (1.12, 1.3, 1.8, 3.0)),
     Rule("sourcePlain", "with its tails the difference scatters by {} of its noise on sources", (1.3, 1.8, 4.0, 10.0)),
     # A corner alone spoils no image.

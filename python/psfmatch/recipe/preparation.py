@@ -27,6 +27,7 @@ class Preparation:
 
     templateVarianceFactor, scienceVarianceFactor : the variance planes are multiplied by these;
     templateSaturation, scienceSaturation : pixels at or above these counts get SAT; None flags none;
+    templateTrails, scienceTrails : least and most counts of bleed trails, which get SAT in clumps of so many pixels;
     saturationGrowth : all pixels within so many pixels of one with SAT get SAT too;
     alignment : `psfmatch.alignment.Alignment.toDict()`, or None to follow the WCSs.
 
@@ -40,13 +41,18 @@ class Preparation:
     scienceVarianceFactor: float = 1.0
     templateSaturation: float | None = None
     scienceSaturation: float | None = None
+    templateTrails: tuple[float, float, int] | None = None
+    scienceTrails: tuple[float, float, int] | None = None
     saturationGrowth: float = 0.0
     alignment: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "alignment" and value is not None:
+            if field.name.endswith("Trails") and value is not None:
+                least, most, nPixels = value
+                object.__setattr__(self, field.name, (float(least), float(most), int(nPixels)))
+            elif field.name != "alignment" and value is not None:
                 # numpy's numbers are none for JSON.
                 object.__setattr__(self, field.name, float(value))
         for name in ("templateVarianceFactor", "scienceVarianceFactor"):
@@ -57,6 +63,10 @@ class Preparation:
             level = getattr(self, name)
             if level is not None and not math.isfinite(level):
                 raise ValueError(f"{name} is {level}, must be a finite number of counts, or None")
+        for name in ("templateTrails", "scienceTrails"):
+            trails = getattr(self, name)
+            if trails is not None and not (math.isfinite(trails[0]) and math.isfinite(trails[1])):
+                raise ValueError(f"{name} is {trails}, must be finite numbers of counts, or None")
         if not (math.isfinite(self.saturationGrowth) and self.saturationGrowth >= 0.0):
             raise ValueError(f"saturationGrowth is {self.saturationGrowth}, must be 0 or more pixels")
 
@@ -88,10 +98,14 @@ def prepareInputs(
     """
     # One after the other: each uses all threads.
     first, second = (
-        _scaled(flagSaturation(exposure, saturation, record.saturationGrowth, resolveThreads(threads)), factor, threads)
-        for exposure, saturation, factor in (
-            (template, record.templateSaturation, record.templateVarianceFactor),
-            (science, record.scienceSaturation, record.scienceVarianceFactor),
+        _scaled(
+            flagSaturation(exposure, saturation, record.saturationGrowth, resolveThreads(threads), trails),
+            factor,
+            threads,
+        )
+        for exposure, saturation, trails, factor in (
+            (template, record.templateSaturation, record.templateTrails, record.templateVarianceFactor),
+            (science, record.scienceSaturation, record.scienceTrails, record.scienceVarianceFactor),
         )
     )
     return first, second

@@ -14,6 +14,8 @@ GROUPS = {
     "What is left of sources": (
         "nSources",
         "saturatedFraction",
+        "starsAboveLevel",
+        "brightLost",
         "sourceRobust",
         "sourcePlain",
         "worstRegion",
@@ -65,6 +67,8 @@ OWN_HEADINGS = {
 UNITS = {
     "share": (
         "saturatedFraction",
+        "starsAboveLevel",
+        "brightLost",
         "badSourceFraction",
         "remainingFraction",
         "fluxMean",
@@ -112,6 +116,8 @@ MEANINGS = {
     "nUsed": "Few stars or tiles constrain the kernel; it may be wrong between them.",
     "nSources": "So few sources can be checked that the grade rests on little.",
     "saturatedFraction": "Saturated stars are masked; what is around them cannot be judged.",
+    "starsAboveLevel": "The saturation level is too low: good stars are flagged with the saturated ones.",
+    "brightLost": "Masks take the stars that tell most: is the saturation level right, in both images?",
     "sourceRobust": "The matched PSF is not quite that of the other image: the kernel's model is too simple, or the "
     "PSF changes faster over the field than it.",
     "sourcePlain": "A few sources are subtracted much worse than most: look at the worst triplets.",

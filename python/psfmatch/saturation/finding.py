@@ -1,19 +1,24 @@
-"""At which counts an image saturates: the mask plane tells, or a header card, or the plateau among bright pixels."""
+"""At which counts an image saturates: the plateau among its bright pixels tells, or a header card, or the mask plane.
+
+What the mask has as saturated says nothing about other pixels: bleed trails are often cut far below the level.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from psfmatch import _core
-from psfmatch._core import BrightPixels, Plateau
+from psfmatch._core import BrightPixels
 from psfmatch.exposure import Exposure
 from psfmatch.saturation.defects import DEFECT_PLANES, isWithoutReasons
+from psfmatch.saturation.plateaus import MIN_EXCESS, MIN_PLATEAU, Pile, Plateaus, counted, findPlateaus, starsOfShape
+from psfmatch.saturation.stars import ShapedStars, findShapedStars
 
 __all__ = ["Saturation", "findSaturation"]
 
@@ -22,14 +27,14 @@ log = logging.getLogger("psfmatch.saturation")
 SATURATION_CARDS = ("SATURATE", "SATLEVEL", "SATURATA", "SATURATB", "SATURAT", "SATUR", "SATURATION", "CELL.SATURATION")
 """Cards with the saturation level in counts; where several are given the lowest holds."""
 
-MIN_PLATEAU = 9
-"""Fewer pixels are no plateau: the brightest star alone can have four equal ones."""
-
-MIN_EXCESS = 3.0
-"""A plateau has so many times the pixels expected from those below."""
-
+FAR = 1.1
 MOST_FAR = 3
-"""So many pixels may lie more than 10 % above a level that the header tells: cosmic rays."""
+MOST_STARS_FAR = 2
+"""So many pixels, and stars of good shape, may lie more than 10 % above a level that the header tells: cosmic rays."""
+
+BRIGHTEST = 100
+MIN_STARS = 20
+"""So many stars of good shape are watched, at the most and at the least."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,12 @@ class Saturation:
 
     level : counts at and above which pixels are saturated; None if there is none to apply;
     source : what told so; reason : a sentence with the numbers compared;
-    nFlagged : pixels with SAT in the mask already; nAtLevel : good pixels at or above the level.
+    nFlagged : pixels with SAT in the mask already; nAtLevel : good pixels at or above the level;
+    trails : least and most counts of bleed trails below the level, saturated in clumps of so many pixels;
+    nFlaggedPlateau : pixels with SAT that pile up at one level;
+    brightStars : (x, y) of the hundred brightest stars of good shape without SAT, from the image's first pixel;
+    starsAboveLevel : share of them that peak more than 10 % above the level, so that it cannot be right; None for fewer
+    than twenty.
     """
 
     level: float | None
@@ -46,10 +56,19 @@ class Saturation:
     reason: str
     nFlagged: int = 0
     nAtLevel: int = 0
+    trails: tuple[float, float, int] | None = None
+    nFlaggedPlateau: int = 0
+    brightStars: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    starsAboveLevel: float | None = None
+
+    @property
+    def isPiledUp(self) -> bool:
+        """Whether there is a level, of whatever pixels: those about them may have bled too."""
+        return self.level is not None or self.trails is not None or self.nFlaggedPlateau > 0
 
 
 def findSaturation(exposure: Exposure, threads: int = 1) -> Saturation:
-    """Find where an image saturates: by its mask plane SAT, its header, or the plateau among its bright pixels.
+    """Find where an image saturates: by the plateau among its bright pixels, its header, or its mask plane SAT.
 
     Parameters
     ----------
@@ -62,44 +81,56 @@ def findSaturation(exposure: Exposure, threads: int = 1) -> Saturation:
     -------
     saturation : Saturation
         With ``level`` None where nothing saturates, or where the mask plane alone tells.
+
+    Notes
+    -----
+    A plateau of pixels without SAT is the level if they lie together in clumps larger than stars of one brightness
+    make, and no more than a few stars of good shape are brighter. Else the header's level holds, unless stars of good
+    shape lie more than 10 % above it. If stars go on above a plateau in large clumps, these are bleed trails.
     """
     pixels = _brightPixels(exposure, DEFECT_PLANES, threads)
-    plateau = _findPlateau(pixels)
-    card, header = _headerLevel(exposure.metadata)
-    brightest = pixels.sky + float(pixels.counts.max(initial=0.0))
-    found = _fromMask(pixels, plateau) or _fromHidden(exposure, pixels, card, header, threads)
-    found = found or _fromPlateau(pixels, plateau, card, header)
-    if found is None and header is not None:
-        found = _fromHeader(pixels, card, header)
-    if found is None:
-        found = Saturation(
-            None,
-            "none",
-            f"none; no pixel has SAT, no header card tells a level, and bright pixels pile up at none (at least "
-            f"{MIN_PLATEAU}, {MIN_EXCESS:g} times as many as the fainter ones let expect); the brightest has "
-            f"{brightest:.6g} counts, the sky {pixels.sky:.6g} +- {pixels.noise:.3g}.",
-        )
+    badBits = exposure.mask.getPlaneBitMask(("SAT", *DEFECT_PLANES), ignoreMissing=True)
+    stars = findShapedStars(exposure, pixels, badBits, threads)
+    evidence = _Evidence(pixels, stars, *_headerLevel(exposure.metadata))
+    found = _fromHidden(exposure, evidence, threads) or _fromGood(exposure, evidence)
     log.debug("%s", found.reason)
-    return found
-
-
-def _fromMask(pixels: BrightPixels, plateau: Plateau | None) -> Saturation | None:
-    if pixels.nFlagged == 0:
-        return None
-    if plateau is None:
-        told = (
-            f"as the mask says, SAT on {_counted(pixels.nFlagged)}; bright pixels pile up at no level "
-            f"({MIN_PLATEAU} are needed)."
-        )
-        return Saturation(None, "mask", told, pixels.nFlagged)
-    allowed = max(3, int(0.02 * plateau.nPixels))
-    if plateau.nUnflagged > allowed:
-        return None
-    told = (
-        f"as the mask says, SAT on {_counted(pixels.nFlagged)}; of the {plateau.nPixels} pixels on the plateau from "
-        f"{plateau.level:.6g} counts {plateau.nUnflagged} lack it, where {allowed} may."
+    y, x = np.divmod(stars.places[:BRIGHTEST], exposure.image.shape[1])
+    return replace(
+        found,
+        nFlagged=pixels.nFlagged,
+        nFlaggedPlateau=_flaggedPlateau(pixels),
+        brightStars=tuple(zip(x.tolist(), y.tolist(), strict=True)),
+        starsAboveLevel=_shareAbove(evidence, found),
     )
-    return Saturation(plateau.level, "mask", told, pixels.nFlagged, plateau.nPixels + plateau.nAbove)
+
+
+def _shareAbove(evidence: _Evidence, found: Saturation) -> float | None:
+    """Return the share of the brightest stars of good shape that the level loses; None if too few tell."""
+    peaks = evidence.stars.peaks[:BRIGHTEST] + evidence.pixels.sky
+    if peaks.size < MIN_STARS:
+        return None
+    if found.level is None:
+        return 0.0
+    return float(np.mean(peaks > FAR * found.level))
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """Bright pixels and stars of good shape among the good ones; the header's card and level, if it tells one."""
+
+    pixels: BrightPixels
+    stars: ShapedStars
+    card: str
+    header: float | None
+
+    def countPixels(self, level: float) -> int:
+        """Return how many pixels without SAT have so many counts or more."""
+        return int(np.count_nonzero((self.pixels.counts >= level - self.pixels.sky) & ~self.pixels.isFlagged))
+
+    def countStars(self, least: float, most: float = math.inf) -> int:
+        """Return how many stars of good shape peak between such counts, both excluded."""
+        peaks = self.stars.peaks + self.pixels.sky
+        return int(np.count_nonzero((peaks > least) & (peaks < most)))
 
 
 def _brightPixels(exposure: Exposure, defectPlanes: Sequence[str], threads: int) -> BrightPixels:
@@ -113,73 +144,111 @@ def _brightPixels(exposure: Exposure, defectPlanes: Sequence[str], threads: int)
     )
 
 
-def _findPlateau(pixels: BrightPixels) -> Plateau | None:
-    return _core.findPlateau(pixels, minPixels=MIN_PLATEAU, minExcess=MIN_EXCESS)
-
-
-def _fromHidden(
-    exposure: Exposure, good: BrightPixels, card: str, header: float | None, threads: int
-) -> Saturation | None:
+def _fromHidden(exposure: Exposure, evidence: _Evidence, threads: int) -> Saturation | None:
     """Look for a plateau among the bad pixels, too, where the mask does not say why they are bad."""
     # Without good stars bad ones compare with nothing.
-    if good.counts.size < MIN_PLATEAU or not isWithoutReasons(exposure.mask, threads):
+    if evidence.pixels.counts.size < MIN_PLATEAU or not isWithoutReasons(exposure.mask, threads):
         return None
     pixels = _brightPixels(exposure, (), threads)
-    plateau = _findPlateau(pixels)
-    if plateau is None:
-        return None
+    plateau = findPlateaus(exposure, pixels, evidence.stars).level
     # A bad column may hold one value everywhere. Saturated stars have no equals among the good pixels.
-    nLeft, allowed = _countAbove(good, plateau.level), max(3, int(0.02 * plateau.nPixels))
-    if nLeft > allowed:
+    if plateau is None or evidence.countPixels(plateau.level) > max(3, int(0.02 * plateau.nPixels)):
         return None
-    found = _fromPlateau(pixels, plateau, card, header)
-    assert found is not None  # for mypy: there is a plateau
+    found = _fromPlateau(replace(evidence, pixels=pixels), plateau)
     return replace(found, reason=f"{found.reason[:-1]}; the mask has them as bad and does not say why.")
 
 
-def _fromPlateau(pixels: BrightPixels, plateau: Plateau | None, card: str, header: float | None) -> Saturation | None:
-    if plateau is None:
-        return None
-    told = (
-        f"{plateau.nPixels} pixels lie on a plateau from {plateau.level:.6g} counts, where {plateau.nExpected:.2g} are "
-        f"expected from those below, and {plateau.nAbove} above it"
-    )
-    if pixels.nFlagged:
-        told += f"; the mask has SAT on {_counted(pixels.nFlagged)}, but {plateau.nUnflagged} of the plateau lack it"
-    if header is not None and 0.5 * plateau.level < header < plateau.level:
-        count = _countAbove(pixels, header)
-        told = f"from {header:.6g} counts, as {card} of the header says, below the plateau: {told}."
-        return Saturation(header, "header", told, pixels.nFlagged, count)
-    if header is not None:
+def _fromGood(exposure: Exposure, evidence: _Evidence) -> Saturation:
+    """Return what the good pixels, the header, and the mask tell, in this order."""
+    plateaus = findPlateaus(exposure, evidence.pixels, evidence.stars)
+    if plateaus.level is not None:
+        found = _fromPlateau(evidence, plateaus.level)
+    else:
+        found = _fromHeader(evidence, plateaus) or _fromMask(evidence, plateaus)
+    trails = plateaus.trails
+    if trails is None:
+        return found
+    told = f"; clumps of {trails.leastClump} pixels from {trails.level:.6g} to {trails.top:.6g} counts are bleed trails"
+    return replace(found, reason=f"{found.reason[:-1]}{told}.", trails=(trails.level, trails.top, trails.leastClump))
+
+
+def _fromPlateau(evidence: _Evidence, plateau: Pile) -> Saturation:
+    card, header, count = evidence.card, evidence.header, plateau.nPixels + plateau.nAbove
+    told = f"{plateau.told}, and {plateau.nAbove} above it; {plateau.verdict}"
+    if evidence.pixels.nFlagged:
         told += (
-            f"; {card} = {header:.6g} of the header does not fit, for it is not between {0.5 * plateau.level:.6g} and "
-            "that level"
+            f"; the mask has SAT on {counted(evidence.pixels.nFlagged)}, but {plateau.nPixels} of the plateau lack it"
         )
-    count = plateau.nPixels + plateau.nAbove
-    return Saturation(plateau.level, "plateau", f"as the pixels show: {told}.", pixels.nFlagged, count)
+    if header is None:
+        return Saturation(plateau.level, "plateau", f"as the pixels show: {told}.", nAtLevel=count)
+    if 0.5 * plateau.level < header < plateau.level:
+        nStars = evidence.countStars(FAR * header, plateau.level)
+        if nStars <= MOST_STARS_FAR:
+            told = f"from {header:.6g} counts, as {card} of the header says, below the plateau: {told}."
+            return Saturation(header, "header", told, nAtLevel=evidence.countPixels(header))
+        why = f"{starsOfShape(nStars)} more than 10 % above it, where {MOST_STARS_FAR} may be"
+    else:
+        why = f"it is not between {0.5 * plateau.level:.6g} and that level"
+    told += f"; {card} = {header:.6g} of the header does not fit, for {why}"
+    return Saturation(plateau.level, "plateau", f"as the pixels show: {told}.", nAtLevel=count)
 
 
-def _fromHeader(pixels: BrightPixels, card: str, header: float) -> Saturation:
-    count, far = _countAbove(pixels, header), _countAbove(pixels, 1.1 * header)
-    if far > MOST_FAR:
-        told = (
-            f"none; {card} = {header:.6g} of the header is passed over: {far} pixels of stars lie more than 10 % above "
-            f"it without a plateau, where {MOST_FAR} may, so it is not in the units of the pixels."
-        )
-        return Saturation(None, "none", told, pixels.nFlagged)
+def _fromHeader(evidence: _Evidence, plateaus: Plateaus) -> Saturation | None:
+    header = evidence.header
+    if header is None or _whyPassedOver(evidence, header):
+        return None
+    count = evidence.countPixels(header)
     told = (
-        f"from {header:.6g} counts, as {card} of the header says, which {_counted(count)} of stars "
-        f"{'reaches' if count == 1 else 'reach'}; bright pixels pile up at no level ({MIN_PLATEAU} are needed)."
+        f"from {header:.6g} counts, as {evidence.card} of the header says, which {counted(count)} of stars "
+        f"{'reaches' if count == 1 else 'reach'}"
     )
-    return Saturation(header, "header", told, pixels.nFlagged, count)
+    if evidence.pixels.nFlagged:
+        told += f" without SAT, which the mask has on {counted(evidence.pixels.nFlagged)}"
+    return Saturation(header, "header", f"{told}; {_noLevel(plateaus)}.", nAtLevel=count)
 
 
-def _counted(count: int) -> str:
-    return "1 pixel" if count == 1 else f"{count} pixels"
+def _whyPassedOver(evidence: _Evidence, header: float) -> str:
+    """Return in words why the header's level cannot be right; empty if it can."""
+    nPixels, nStars = evidence.countPixels(FAR * header), evidence.countStars(FAR * header)
+    if nPixels <= MOST_FAR and nStars <= MOST_STARS_FAR:
+        return ""
+    return (
+        f"{evidence.card} = {header:.6g} of the header is passed over: {counted(nPixels)} of stars lie more than 10 % "
+        f"above it without a plateau, where {MOST_FAR} may, and {starsOfShape(nStars)} there, where {MOST_STARS_FAR} "
+        "may be, so it is not in the units of the pixels"
+    )
 
 
-def _countAbove(pixels: BrightPixels, level: float) -> int:
-    return int(np.count_nonzero(pixels.counts >= level - pixels.sky))
+def _fromMask(evidence: _Evidence, plateaus: Plateaus) -> Saturation:
+    """Return that the mask alone tells, or nothing, and why."""
+    pixels, header = evidence.pixels, evidence.header
+    told = [f"as the mask says, SAT on {counted(pixels.nFlagged)}"] if pixels.nFlagged else ["none"]
+    if header is not None:
+        told.append(_whyPassedOver(evidence, header))
+    elif not pixels.nFlagged:
+        told.append("no pixel has SAT, no header card tells a level")
+    told.append(
+        f"{_noLevel(plateaus)}; the brightest has {pixels.sky + float(pixels.counts.max(initial=0.0)):.6g} counts, the "
+        f"sky {pixels.sky:.6g} +- {pixels.noise:.3g}"
+    )
+    return Saturation(None, "mask" if pixels.nFlagged else "none", f"{'; '.join(told)}.")
+
+
+def _noLevel(plateaus: Plateaus) -> str:
+    """Return in words that no plateau is the level, and why."""
+    pile = plateaus.trails or plateaus.other
+    if pile is not None:
+        return f"{pile.told}, but {pile.verdict}"
+    return (
+        f"bright pixels pile up at no level (at least {MIN_PLATEAU}, {MIN_EXCESS:g} times as many as the fainter ones "
+        "let expect)"
+    )
+
+
+def _flaggedPlateau(pixels: BrightPixels) -> int:
+    """Return how many pixels with SAT pile up at one level."""
+    plateau = _core.findPlateau(pixels, minPixels=MIN_PLATEAU, minExcess=MIN_EXCESS) if pixels.nFlagged else None
+    return 0 if plateau is None else plateau.nPixels - plateau.nUnflagged
 
 
 def _headerLevel(metadata: Mapping[str, Any]) -> tuple[str, float | None]:

@@ -13,9 +13,15 @@ from psfmatch.saturation.finding import Saturation
 
 __all__ = ["flagSaturation"]
 
+NO_TRAILS = math.nan, math.nan, 1
+
 
 def flagSaturation(
-    exposure: Exposure, saturation: Saturation | float | None, growth: float = 0.0, threads: int = 1
+    exposure: Exposure,
+    saturation: Saturation | float | None,
+    growth: float = 0.0,
+    threads: int = 1,
+    trails: tuple[float, float, int] | None = None,
 ) -> Exposure:
     """Return the exposure with SAT on saturated pixels and on all that lie near one.
 
@@ -31,6 +37,9 @@ def flagSaturation(
         Pixels; SAT is set on every pixel whose centre lies within so many of one with SAT.
     threads
         Number of threads; the result does not depend on it.
+    trails
+        Least and most counts of bleed trails, and the pixels of the least clump there that is saturated; by default
+        those that `findSaturation` found.
 
     Returns
     -------
@@ -39,6 +48,8 @@ def flagSaturation(
     """
     if not growth >= 0.0:
         raise ValueError(f"growth is {growth}, must be 0 or more pixels")
+    if isinstance(saturation, Saturation):
+        trails = trails or saturation.trails
     level = saturation.level if isinstance(saturation, Saturation) else saturation
     flags = _core.flagSaturation(
         exposure.image,
@@ -47,6 +58,7 @@ def flagSaturation(
         defects=exposure.mask.getPlaneBitMask(DEFECT_PLANES, ignoreMissing=True),
         level=math.nan if level is None else level,
         countsHidden=level is not None and isWithoutReasons(exposure.mask, threads),
+        trails=trails or NO_TRAILS,
         growth=growth,
         nThreads=threads,
     )

@@ -18,7 +18,8 @@ namespace psfmatch {
 struct BrightPixels {
     double sky = std::numeric_limits<double>::quiet_NaN();    // counts
     double noise = std::numeric_limits<double>::quiet_NaN();  // standard deviation of the sky, counts
-    std::vector<double> counts;                               // above the sky, in the order of the image
+    std::vector<Index> places;                                // row * width + column, ascending
+    std::vector<double> counts;                               // of each, above the sky
     std::vector<std::uint8_t> isFlagged;                      // which have the saturation plane
     Index nFlagged = 0;                                       // pixels of the whole image that have it
 };
@@ -38,6 +39,7 @@ struct BrightPixelsControl {
 // A pile of pixels.
 struct Plateau {
     double level = 0.0;  // counts from which it reaches
+    double top = 0.0;    // counts to which it reaches
     Index nPixels = 0;
     double nExpected = 0.0;  // by the density of pixels below it
     Index nAbove = 0;
@@ -48,7 +50,11 @@ struct PlateauControl {
     double significance = 20.0;  // standard deviations of the sky above it, at the least
     Index minPixels = 9;         // fewer are no plateau: the brightest star alone can have four equal ones
     double minExcess = 3.0;      // times as many pixels as those below let expect
-    double maxAbove = 0.2;       // share of the plateau's pixels that may lie above it
+    double maxAbove = 0.2;       // share of the plateau's pixels that may lie above it, if it is not of one value
+    // Pixels that count: of these counts, the sky included, and with the saturation plane or without it.
+    double least = -std::numeric_limits<double>::infinity();
+    double most = std::numeric_limits<double>::infinity();
+    bool countsFlagged = true;
 };
 
 // The plateau with the largest excess of pixels over what those below it let expect.
@@ -62,6 +68,10 @@ struct SaturationControl {
     // Whether a defect at the level is saturated too, if a pixel beside it has half of it: a hot pixel stands alone.
     bool countsHidden = false;
     double growth = 0.0;  // pixels: the plane is set on all whose centre lies within so many of a saturated one
+    // Bleed trails end below the level: pixels from trailLeast to trailMost counts are saturated in clumps of so many.
+    double trailLeast = std::numeric_limits<double>::quiet_NaN();
+    double trailMost = std::numeric_limits<double>::quiet_NaN();
+    Index trailPixels = 1;
 };
 
 // Sets the plane in a copy of the mask, `flags`; false, and nothing written, if there is nothing to do.
