@@ -26,6 +26,7 @@
 #include "psfmatch/image/BlankSky.h"
 #include "psfmatch/image/BrightPixels.h"
 #include "psfmatch/image/Coverage.h"
+#include "psfmatch/image/NeighbourNoise.h"
 #include "psfmatch/image/RobustStatistics.h"
 #include "psfmatch/image/SkyNoise.h"
 #include "psfmatch/image/SourceResiduals.h"
@@ -367,6 +368,7 @@ void addSky(std::vector<Case>& cases, Planes const& field) {
                          (void)pullWidth(sky);
                          (void)laggedProducts(sky, 2);
                      }});
+    cases.push_back({"neighbour noise", [&field](InstructionSet) { (void)neighbourNoise(field.views(), bad); }});
     cases.push_back({"saturation", [&field](InstructionSet) {
                          OwnedImage<MaskPixel> flags(fieldSide, fieldSide);
                          BrightPixels const pixels = brightPixels(viewOf(field.image), viewOf(field.mask), {2, bad});

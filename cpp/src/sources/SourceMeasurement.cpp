@@ -95,7 +95,8 @@ public:
         Moments found = weight;
         bool isSound = false;
         bool const isWhole = std::all_of(good_.begin(), good_.end(), [](double good) { return good > 0.0; });
-        for (int pass = 0; pass < (isWhole ? control.nPasses : control.nPassesFilled); ++pass) {
+        int nPasses = control.nPasses;
+        for (int pass = 0; pass < nPasses; ++pass) {
             setGaussian(weight, 1.0);
             if (!isWhole) {
                 fillBad();
@@ -126,6 +127,9 @@ public:
                 y += sum * dy;
                 yy += sum * dy * dy;
                 xy += sumX * dy;
+            }
+            if (lost > control.fewLost * all) {
+                nPasses = control.nPassesFilled;
             }
             x /= total;
             y /= total;

@@ -35,7 +35,8 @@ struct MeasurementControl {
     double sigma = 1.5;      // of the PSF, pixels
     Index radius = 5;        // half width of the pixels about a source
     int nPasses = 3;         // weights follow the source; a Gaussian is matched by the second
-    int nPassesFilled = 12;  // where bad pixels are filled by the Gaussian that is sought
+    int nPassesFilled = 12;  // where bad pixels are filled by the Gaussian that is sought, and hold more of it than
+    double fewLost = 0.02;   // this share
     double maxLost = 0.3;    // share of a profile's sum of squares that bad pixels may take
     double maxSigma = 20.0;  // pixels; wider moments are none
 };
