@@ -114,6 +114,8 @@ headerGroups = [
         "SourceMeasurement",
         "StarMatch",
         "StarPositions",
+        "StarEquations",
+        "StarProfile",
         "StarShifts",
         "StarWidths",
     },
