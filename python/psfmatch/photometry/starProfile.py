@@ -7,6 +7,8 @@ other sources are fitted with the same profile, and every source is seen without
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,21 +16,24 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.kernels import makeSpatialFunction
-from psfmatch.medians import medianAndSigma
 
 __all__ = ["ProfileField", "SourceField", "fitProfile", "lightRadius"]
 
 FloatArray = npt.NDArray[np.float64]
 FloatImage = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+Variation = tuple[float, float]
+"""Of the logarithm of the width, and of the ellipticity."""
 
 BETA, SHARE, RATIO, WIDTH, E1, E2 = range(6)
 """Numbers of a shape: 1/beta, share of the second function, logarithms of its relative width and of the FWHM, ellipse."""
 VARYING = (WIDTH, E1, E2)
-MAX_ORDER = 3
+MAX_ORDER = 2
 STARS_PER_TERM = 1.5
-FOLDS = 5
-STAR_REACH, OTHER_REACH = 4.0, 2.0
+VARIATIONS = (0.0, 0.003, 0.01, 0.02, 0.04, 0.08)
+"""Standard deviations of the polynomials' linear terms that are tried; those of each higher degree are smaller."""
+DECAY = 0.8
+STAR_REACH, OTHER_REACH = 3.5, 2.0
 """Radius of the pixels fitted about stars, and about other sources, in FWHM."""
 FAINTEST = 0.1
 """A source is drawn to where a pixel has so much of the sky's noise."""
@@ -36,13 +41,19 @@ MAX_DRAWN_FWHM, MAX_DRAWN_PIX = 12.0, 80.0
 MAX_MOVE_PIX = 1.5
 MIN_SNR_PLACE = 10.0
 """Fainter sources stay where they were found."""
-FIRST_STEPS, SECOND_STEPS, LAST_STEPS = 5, 6, 3
+FIRST_STEPS, SECOND_STEPS = 4, 6
 SECOND_SIGMA = 3.0
 """The second function is tried where it takes up light by so many of its errors."""
 PRIOR_MEAN, PRIOR_SIGMA = (0.3, 0.15, 0.7, 0.0, 0.0, 0.0), (0.3, 0.3, 0.4, 10.0, 10.0, 10.0)
 """What stars that tell nothing have: beta about 3, a tenth of the light in wings of twice the width."""
-REJECTED_SIGMA = 4.0
+SCATTERS = (0.03, 0.01, 0.003, 0.001)
+"""Scatter of the stars' shapes about the field beyond their noise; wide as long as the field is not known well."""
+SEARCHES = (0,)
+"""Steps after which sources are looked for that the light of others has hidden."""
+OFF_CHI2 = 16.0
+"""Stars whose shape is farther off count less; chi-square of four to six numbers."""
 MIN_COVERAGE = 0.9
+MIN_AGREEMENT = 0.1
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,14 @@ class SourceField:
         self.nPixels = np.zeros(len(self.stars))
         self.coverage = np.zeros(len(self.stars))
 
+    def add(self, stars: FloatArray) -> None:
+        """Add sources (n, 4) that are no stars to fit the profile to."""
+        n = len(stars)
+        self.stars = np.concatenate([self.stars, stars])
+        self.isStar = np.concatenate([self.isStar, np.zeros(n, dtype=bool)])
+        self.origin = np.concatenate([self.origin, stars[:, :2]])
+        self.error = np.concatenate([self.error, np.full(n, np.inf)])
+
     def residual(self, field: ProfileField) -> FloatImage:
         """Return the image (h, w) without the light of all sources."""
         model = np.zeros_like(self.image)
@@ -171,7 +190,11 @@ def lightRadius(shape: FloatArray, share: float) -> float:
 
 
 def fitProfile(
-    sources: SourceField, fwhm: float, frame: tuple[float, float, float, float], minSnr: float
+    sources: SourceField,
+    fwhm: float,
+    frame: tuple[float, float, float, float],
+    minSnr: float,
+    find: Callable[[SourceField, ProfileField], FloatArray],
 ) -> tuple[ProfileField, BoolArray]:
     """Fit the profile of an image's stars.
 
@@ -185,6 +208,8 @@ def fitProfile(
         Of the polynomials, array coordinates.
     minSnr
         Flux over error that a star needs.
+    find
+        Returns sources (n, 4) that show only without the light of those that are known.
 
     Returns
     -------
@@ -193,30 +218,34 @@ def fitProfile(
     """
     field = ProfileField(np.array([[0.25, 0.0, 0.7, np.log(fwhm), 0.0, 0.0]]).T, frame)
     for _ in range(FIRST_STEPS):
-        field, isUsed = _stepped(sources, field, minSnr)
+        field, isUsed = _stepped(sources, field, minSnr, SCATTERS[0])
     field = _withSecond(sources, field, minSnr)
     for _ in range(SECOND_STEPS if field.second else 0):
-        field, isUsed = _stepped(sources, field, minSnr)
-    for _ in range(LAST_STEPS):
-        field, isUsed = _stepped(sources, field, minSnr, choose=True)
+        field, isUsed = _stepped(sources, field, minSnr, SCATTERS[0])
+    for number, scatter in enumerate(SCATTERS):
+        field, isUsed = _stepped(sources, field, minSnr, scatter, choose=True)
+        if number in SEARCHES:
+            sources.add(find(sources, field))
+            isUsed = np.concatenate([isUsed, np.zeros(len(sources.stars) - len(isUsed), dtype=bool)])
     return field, isUsed
 
 
 def _stepped(
-    sources: SourceField, field: ProfileField, minSnr: float, choose: bool = False
+    sources: SourceField, field: ProfileField, minSnr: float, scatter: float, choose: bool = False
 ) -> tuple[ProfileField, BoolArray]:
     """Take one step of Gauss and Newton for all sources and their profile; return it and the stars that told it."""
     normal, right, own, coupling = sources.equations(field)
     isUsed = sources.usable(minSnr)
     before = field.shapes(*sources.stars[:, :2].T)
     quadratics = _Quadratics(normal[isUsed], right[isUsed], before[isUsed], sources.stars[isUsed], field)
-    quadratics.judge(sources.chi2[isUsed] / sources.nPixels[isUsed], keepsWidths=not choose and field.order == 0)
-    order = quadratics.bestOrder() if choose else field.order
-    field = field.ofOrder(order)
-    field = field.moved(quadratics.solution(order) - field.coefficients)
+    chi2 = sources.chi2[isUsed] / sources.nPixels[isUsed]
+    quadratics.judge(chi2, scatter)
+    variation = quadratics.variation() if choose else (0.0, 0.0)
+    field = field.ofOrder(quadratics.order if max(variation) > 0.0 else 0)
+    field = field.moved(quadratics.solution(field.order, variation) - field.coefficients)
     change = field.shapes(*sources.stars[:, :2].T) - before
     sources.move(own - np.einsum("nab,nb->na", coupling, change))
-    isUsed[isUsed] = quadratics.weight > 0.0
+    isUsed[isUsed] = quadratics.agreement > MIN_AGREEMENT
     return field, isUsed
 
 
@@ -229,7 +258,7 @@ def _withSecond(sources: SourceField, field: ProfileField, minSnr: float) -> Pro
     isUsed = sources.usable(minSnr)
     shapes = trial.shapes(*sources.stars[isUsed, :2].T)
     quadratics = _Quadratics(normal[isUsed], right[isUsed], shapes, sources.stars[isUsed], trial)
-    quadratics.judge(sources.chi2[isUsed] / sources.nPixels[isUsed])
+    quadratics.judge(sources.chi2[isUsed] / sources.nPixels[isUsed], SCATTERS[0])
     share, error = quadratics.shareOfSecond()
     return trial.moved(quadratics.solution(0) - little) if abs(share) > SECOND_SIGMA * error else field
 
@@ -255,29 +284,40 @@ class _Quadratics:
         for k, number in enumerate(VARYING):
             design[:, number, len(self.common) + k :: 3] = terms
         turned = design.transpose(0, 2, 1)
-        self.normal, self.right, self.shapes = normal, right, shapes
+        free = [*self.common, *VARYING]
+        self.nFree = len(free)
+        block = normal[np.ix_(range(n), free, free)]
+        side = np.einsum("nab,nb->na", block, shapes[:, free]) + right[:, free]
+        turned = design.transpose(0, 2, 1)
         self.matrix = turned @ normal @ design
-        self.side = np.einsum("nai,na->ni", design, right + np.einsum("nab,nb->na", normal, shapes))
+        self.side = np.einsum("nai,na->ni", design[:, free], side)
+        # Stars that leave something open get a little curvature.
+        curvature = block + 1e-9 * np.einsum("naa->n", block)[:, None, None] * np.eye(self.nFree)
+        self.off = np.einsum("na,nab,nb->n", right[:, free], np.linalg.inv(curvature), right[:, free])
+        self.information = normal[:, WIDTH, WIDTH]
         self.weight = np.ones(n)
-        self.design = design
 
-    def judge(self, chi2: FloatArray, keepsWidths: bool = False) -> None:
-        """Weigh the stars: less where chi-square (per pixel) is worse than usual, not at all where a width is."""
-        usual = float(np.median(chi2))
-        self.weight = 1.0 / np.maximum(chi2 / usual, 1.0)
-        if keepsWidths:
-            return
-        information = np.maximum(self.normal[:, WIDTH, WIDTH], 1e-30)
-        off = self.right[:, WIDTH] / information
-        middle, spread = medianAndSigma(off)
-        isOff = np.abs(off - middle) > REJECTED_SIGMA * np.maximum(spread, 1.0 / np.sqrt(information))
-        if np.count_nonzero(~isOff) >= 3:
-            self.weight[isOff] = 0.0
+    def judge(self, chi2: FloatArray, scatter: float) -> None:
+        """Weigh the stars, whose chi-squares per pixel are `chi2`.
 
-    def solution(self, order: int, isLeftOut: BoolArray | None = None) -> FloatArray:
-        """Return the coefficients (6, p) of the polynomials of an order, without the stars left out."""
-        weight = self.weight if isLeftOut is None else np.where(isLeftOut, 0.0, self.weight)
-        unknowns = self._unknowns(order, weight)
+        Less where that is worse than usual, and for the scatter of shapes beyond their noise; and the less, the less
+        the shape agrees with the field, for many a star has a neighbour too near to be seen.
+        """
+        weight = 1.0 / np.maximum(chi2, float(np.median(chi2)))
+        weight /= 1.0 + weight * self.information * scatter**2
+        off = weight * self.off
+        # Median of chi-square of so many degrees of freedom (Wilson & Hilferty 1931).
+        usual = self.nFree * (1.0 - 2.0 / (9.0 * self.nFree)) ** 3
+        scale = max(1.0, float(np.median(off)) / usual)
+        self.agreement = np.minimum(1.0, OFF_CHI2 * scale / np.maximum(off, 1e-30)) ** 2
+        self.weight = weight * self.agreement / scale
+
+    def solution(self, order: int, variation: Variation = (0.0, 0.0)) -> FloatArray:
+        """Return the coefficients (6, p) of the polynomials of an order that vary by so much."""
+        matrix, side, prior = self._system(order, self._sums(self.weight), variation)
+        keep = np.isfinite(prior)
+        unknowns = np.zeros(side.size)
+        unknowns[keep] = np.linalg.solve(matrix[np.ix_(keep, keep)], side[keep])
         p, nCommon = _nTerms(order), len(self.common)
         coefficients = np.zeros((6, p))
         coefficients[RATIO, 0] = PRIOR_MEAN[RATIO]
@@ -287,49 +327,52 @@ class _Quadratics:
 
     def shareOfSecond(self) -> tuple[float, float]:
         """Return the share of the second function, and its error."""
-        matrix, side = self._system(0, self.weight)
+        matrix, side, _ = self._system(0, self._sums(self.weight), (0.0, 0.0))
         inverse = np.linalg.inv(matrix)
         return float((inverse @ side)[1]), float(np.sqrt(inverse[1, 1]))
 
-    def bestOrder(self) -> int:
-        """Return the order that foretells stars left out best; a higher one must gain one sigma."""
-        n = len(self.weight)
-        fold = np.arange(n) % FOLDS
-        best, least = 0, None
-        for order in range(self.order + 1):
-            if order > 0 and STARS_PER_TERM * _nTerms(order) > np.count_nonzero(self.weight):
-                break
-            chi2 = np.zeros(n)
-            for k in range(FOLDS):
-                out = fold == k
-                weight = np.where(out, 0.0, self.weight)
-                if not weight.any():
-                    continue
-                unknowns = self._unknowns(order, weight)
-                m = unknowns.size
-                chi2[out] = np.einsum("i,nij,j->n", unknowns, self.matrix[out, :m, :m], unknowns)
-                chi2[out] -= 2.0 * self.side[out, :m] @ unknowns
-            gain = np.zeros(n) if least is None else self.weight * (least - chi2)
-            if least is None or gain.sum() > np.sqrt(((gain - gain.mean()) ** 2).sum()):
-                best, least = order, chi2
-        return best
+    def variation(self) -> Variation:
+        """Return the most likely of some variations of the shape, given these stars."""
+        sums = self._sums(self.weight)
+        found = {
+            (width, ellipse): self._logLikelihood(sums, (width, ellipse))
+            for width in VARIATIONS
+            for ellipse in VARIATIONS
+        }
+        return max(found, key=found.__getitem__)
 
-    def _unknowns(self, order: int, weight: FloatArray) -> FloatArray:
-        matrix, side = self._system(order, weight)
-        unknowns: FloatArray = np.linalg.solve(matrix, side)
-        return unknowns
+    def _logLikelihood(self, sums: tuple[FloatArray, FloatArray], variation: Variation) -> float:
+        matrix, side, prior = self._system(self.order, sums, variation)
+        keep = np.isfinite(prior)
+        lower = np.linalg.cholesky(matrix[np.ix_(keep, keep)])
+        half = np.linalg.solve(lower, side[keep])
+        found = 0.5 * float(half @ half) - float(np.log(np.diag(lower)).sum())
+        return found + 0.5 * float(np.log(prior[keep]).sum())
 
-    def _system(self, order: int, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return the weighted sums of the stars' equations, and what is assumed of what no star tells."""
+    def _sums(self, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+        n, m = self.side.shape
+        return (weight @ self.matrix.reshape(n, m * m)).reshape(m, m), weight @ self.side
+
+    def _system(
+        self, order: int, sums: tuple[FloatArray, FloatArray], variation: Variation
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return the weighted sums of the stars' equations with what is assumed of what no star tells, and that."""
         m = len(self.common) + 3 * _nTerms(order)
-        matrix = np.einsum("n,nij->ij", weight, self.matrix[:, :m, :m])
-        side = np.einsum("n,ni->i", weight, self.side[:, :m])
-        for k, number in enumerate([*self.common, *VARYING]):
-            matrix[k, k] += PRIOR_SIGMA[number] ** -2
-            side[k] += PRIOR_MEAN[number] * PRIOR_SIGMA[number] ** -2
-        for k in range(len(self.common) + 3, m):
-            matrix[k, k] += 1.0
-        return matrix, side
+        prior = np.full(m, np.inf)
+        mean = np.zeros(m)
+        numbers = [*self.common, *VARYING]
+        prior[: len(numbers)] = np.array(PRIOR_SIGMA)[numbers] ** -2
+        mean[: len(numbers)] = np.array(PRIOR_MEAN)[numbers]
+        degrees = np.repeat(np.arange(1, order + 1), np.arange(2, order + 2))
+        for k, number in enumerate(VARYING):
+            sigma = variation[0 if number == WIDTH else 1]
+            if sigma > 0.0:
+                prior[len(numbers) + k :: 3] = (sigma * DECAY ** (degrees - 1.0)) ** -2
+        isKept = np.isfinite(prior)
+        matrix, side = sums[0][:m, :m].copy(), sums[1][:m]
+        matrix[np.arange(m), np.arange(m)] += np.where(isKept, prior, 0.0)
+        side = side + np.where(isKept, prior, 0.0) * mean
+        return matrix, side, prior
 
 
 def orderOf(p: int) -> int:

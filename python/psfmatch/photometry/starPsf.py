@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,9 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.config import usualOptions
-from psfmatch.detection import SourceDetectionTask
+from psfmatch.detection import SourceDetectionTask, subtractBackground
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
-from psfmatch.exposure import Box, Exposure
+from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.kernels import frameOf
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.photometry.significance import UNUSABLE_PLANES, weightImage
@@ -48,13 +50,17 @@ BoolArray = npt.NDArray[np.bool_]
 
 MIN_STARS = 3
 MAX_STARS = 400
-MIN_SNR = 50.0
+MIN_SNR = 20.0
+THRESHOLD = 5.0
+"""Standard deviations above which sources are found."""
+MODEL_ERROR = 0.05
+"""Of the light of known sources, where others are looked for below it."""
 NEIGHBOUR_FWHM = 2.5
 MAX_NEIGHBOUR_FLUX = 0.2
 """No star has a neighbour of more than this share of its light within so many FWHM."""
 WIDTH_TOLERANCE = 0.07
 """Logarithm of a width over that of stars nearby; galaxies are farther off."""
-LIGHT = 0.998
+LIGHT = 0.9995
 """Share of the light out to which the PSF is drawn."""
 MIN_HALF_FWHM, MAX_HALF_PIX = 2.5, 60
 RING_SIGMA = 2.0
@@ -180,11 +186,10 @@ def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int
     _require(int(np.count_nonzero(isStar)), nGiven)
     weight = weightImage(maskedImage, UNUSABLE_PLANES, nThreads)
     isGood = weight > 0.0
-    level = np.float32(np.median(maskedImage.image[isGood]))
-    image = np.where(isGood, maskedImage.image - level, np.float32(0))
-    field = SourceField(image, weight, sources, isStar, nThreads)
+    field = SourceField(_skyless(maskedImage, isGood, nThreads), weight, sources, isStar, nThreads)
     x0, y0 = maskedImage.xy0
-    profile, isUsed = fitProfile(field, fwhm, frameOf(Box(0, 0, exposure.width, exposure.height)), MIN_SNR)
+    frame = frameOf(Box(0, 0, exposure.width, exposure.height))
+    profile, isUsed = fitProfile(field, fwhm, frame, MIN_SNR, partial(_hidden, maskedImage))
     nUsed = int(np.count_nonzero(isUsed))
     _require(nUsed, nGiven)
     position = field.stars[isUsed, :2].mean(axis=0) + (x0, y0)
@@ -261,9 +266,39 @@ def _isStar(widths: FloatArray, x: FloatArray, y: FloatArray, box: Box) -> BoolA
 def _detected(exposure: Exposure, threads: int) -> AnyTable:
     """Return the sources of an image, brightest first."""
     usual = usualOptions()
-    tasks = SourceDetectionTask(usual.selectDetection), SourceMeasurementTask(usual.selectMeasurement)
+    detection = SourceDetectionTask(replace(usual.selectDetection, thresholdValue=THRESHOLD))
+    tasks = detection, SourceMeasurementTask(usual.selectMeasurement)
     sigma = DEFAULT_FWHM_PIX / SIGMA_TO_FWHM
     return getSelectSources(exposure, *tasks, usual.kernel.background, sigma, threads=threads)
+
+
+def _skyless(maskedImage: MaskedImage, isGood: BoolArray, threads: int) -> npt.NDArray[np.float32]:
+    """Return the image (h, w) without its sky, 0 where it is not good."""
+    usual = usualOptions()
+    try:
+        image, _ = subtractBackground(maskedImage, usual.kernel.background, UNUSABLE_PLANES, threads)
+    except ValueError:
+        image = maskedImage.image - np.float32(np.median(maskedImage.image[isGood]))
+    return np.where(isGood, image, np.float32(0))
+
+
+def _hidden(maskedImage: MaskedImage, sources: SourceField, profile: ProfileField) -> FloatArray:
+    """Return sources (n, 4) that show only without the light of those that are known."""
+    residual = sources.residual(profile)
+    light = np.float32(MODEL_ERROR) * (sources.image - residual)
+    variance = np.where(sources.weight > 0.0, 1.0 / np.maximum(sources.weight, 1e-30), np.float32(0)) + light**2
+    seen = MaskedImage(residual, maskedImage.mask, variance.astype(np.float32))
+    options = replace(
+        usualOptions().selectDetection,
+        thresholdValue=THRESHOLD,
+        thresholdType="pixel_stdev",
+        reEstimateBackground=False,
+        doTempLocalBackground=False,
+    )
+    sigma = float(np.exp(profile.coefficients[WIDTH, 0])) / SIGMA_TO_FWHM
+    found = SourceDetectionTask(options).search(seen, sigma, threads=sources.threads).sources
+    x, y, flux = (np.asarray(found[name], dtype=np.float64) for name in ("x", "y", "flux"))
+    return np.column_stack([x, y, np.maximum(flux, 0.0), np.zeros(x.size)])
 
 
 def _states(exposure: Exposure, x: FloatArray, y: FloatArray, flux: FloatArray) -> FloatArray:
