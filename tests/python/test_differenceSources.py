@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy.table import Table
+from starFields import sampledPsf
 
 from psfmatch import (
     Box,
@@ -18,7 +19,7 @@ from psfmatch.testing import makeTanWcs, simulatePair
 from psfmatch.transients import filterDifference
 
 SIGMA = 1.7
-PSF = GaussianPsf(SIGMA)
+PSF = sampledPsf(SIGMA)
 AREA = 4 * np.pi * SIGMA**2  # px, noise-equivalent
 
 
@@ -202,7 +203,7 @@ def test_templateWithItsOwnPsfAndOrigin(moved):
     sources = detectOnDifference(
         MaskedImage(science.image - 40, variance=science.variance),
         PSF,
-        template=PhotometryImage(Exposure(other), GaussianPsf(SIGMA), 0.5),
+        template=PhotometryImage(Exposure(other), sampledPsf(SIGMA), 0.5),
     )
     transient = sources[np.argmin(np.hypot(sources["x"] - 90, sources["y"] - 90))]
     assert transient["templateFlux"] == pytest.approx(0, abs=4 * transient["templateFluxErr"])

@@ -1,13 +1,13 @@
 """The profile that all stars of an image share, as a function of position: fit and choice of the model.
 
-Each star gives six equations for its shape (`_core.starEquations`), its flux, place and sky eliminated. The logarithm of
-the width and the ellipticity are polynomials of the position, exponent and second function are common to the field. All
-other sources are fitted with the same profile, and every source is seen without the light of all others.
+Each star gives six equations for its shape (`_core.starEquations`), its flux, place and sky eliminated. Exponent and
+second function are common to the field, the logarithm of the width and the ellipticity are polynomials of the position.
+How much these vary is what makes the stars most likely (the evidence of MacKay 1992, Neural Computation 4, 415): where
+few stars tell, little. All other sources are fitted with the same profile, and each is seen without the others' light.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,7 +26,7 @@ Variation = tuple[float, float]
 """Of the logarithm of the width, and of the ellipticity."""
 
 BETA, SHARE, RATIO, WIDTH, E1, E2 = range(6)
-"""Numbers of a shape: 1/beta, share of the second function, logarithms of its relative width and of the FWHM, ellipse."""
+"""Numbers of a shape: 1/beta, share and logarithm of the relative width of the second function, that of the FWHM."""
 VARYING = (WIDTH, E1, E2)
 MAX_ORDER = 2
 STARS_PER_TERM = 1.5

@@ -1,8 +1,8 @@
 """The PSF of an image from its stars, as a function of position, where nothing else tells it.
 
-An analytic profile, integrated over pixels, is fitted to all stars at once (`psfmatch.photometry.starProfile`), with the
-flux, place and sky of each; its light is known to infinity, so that noise, neighbours and the sky's level do not enter
-the sum of the PSF. What it leaves of the stars in the mean is added as far as it is more than noise.
+An analytic profile, integrated over pixels, is fitted to all stars at once (`psfmatch.photometry.starProfile`), with
+the flux, place and sky of each; its light is known to infinity, so that noise, neighbours and the sky's level do not
+enter the sum of the PSF. What it leaves of the stars in the mean is added as far as it is more than noise.
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ def psfOrStars(exposure: Exposure, fwhmPix: float | None, name: str, threads: in
             raise
         log.warning("A Gaussian PSF of FWHM %.2f px serves the %s: %s", fwhmPix, name, error)
         reason = " ".join(str(error).split()).rstrip(".")  # one line, as headers take it
-        return GaussianPsf(fwhmPix / SIGMA_TO_FWHM), f"a Gaussian of FWHM {fwhmPix:.2f} px, for {reason}"
+        # The width is that of stars on the image, to which the pixel has added its own variance.
+        sigma = math.sqrt(max((fwhmPix / SIGMA_TO_FWHM) ** 2 - 1.0 / 12.0, 0.01))
+        return GaussianPsf(sigma), f"a Gaussian of FWHM {fwhmPix:.2f} px, for {reason}"
 
 
 def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int | None = None) -> StarPsf:
@@ -192,13 +194,13 @@ def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int
     profile, isUsed = fitProfile(field, fwhm, frame, MIN_SNR, partial(_hidden, maskedImage))
     nUsed = int(np.count_nonzero(isUsed))
     _require(nUsed, nGiven)
-    position = field.stars[isUsed, :2].mean(axis=0) + (x0, y0)
+    x, y = field.stars[isUsed, :2].mean(axis=0).tolist()
     shape = profile.shapes(field.stars[isUsed, 0], field.stars[isUsed, 1])
     widest = shape[np.argmax(shape[:, WIDTH])]
     half = math.ceil(max(lightRadius(widest, LIGHT), MIN_HALF_FWHM * float(np.exp(widest[WIDTH]))))
     residual = _meanResidual(field, profile, isUsed)
     inParent = ProfileField(profile.coefficients, frameOf(exposure.getBBox()), profile.second)
-    psf = StarPsf(inParent, residual, min(half, MAX_HALF_PIX), (float(position[0]), float(position[1])), nUsed)
+    psf = StarPsf(inParent, residual, min(half, MAX_HALF_PIX), (x + x0, y + y0), nUsed)
     wings = (
         f", {100 * shape[0, SHARE]:.1f} % of the light {np.exp(shape[0, RATIO]):.2f} times as wide"
         if profile.second
