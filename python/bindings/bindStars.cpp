@@ -299,8 +299,8 @@ void bindProfiles(py::module_& module) {
             return columnsOf(withoutLock(
                 [&] { return starEquations(pixels, weights, list, forms, spanOf(radii), flags, execution); }));
         },
-        py::arg("residual"), py::arg("weight"), py::arg("stars"), py::arg("shapes"), py::arg("radii"),
-        py::arg("moves"), py::kw_only(), py::arg("nThreads") = 1);
+        py::arg("residual"), py::arg("weight"), py::arg("stars"), py::arg("shapes"), py::arg("radii"), py::arg("moves"),
+        py::kw_only(), py::arg("nThreads") = 1);
     module.def(
         "meanResidual",
         [](py::array const& residual, py::array const& weight, DoubleArray const& stars, DoubleArray const& factors,

@@ -122,8 +122,7 @@ private:
             inverse * normal.topRightCorner<ownSize, shapeSize>();
         Eigen::Vector4d const step = inverse * right.head<ownSize>();
         Eigen::Matrix<double, shapeSize, shapeSize> reduced =
-            normal.bottomRightCorner<shapeSize, shapeSize>() -
-            normal.bottomLeftCorner<shapeSize, ownSize>() * coupling;
+            normal.bottomRightCorner<shapeSize, shapeSize>() - normal.bottomLeftCorner<shapeSize, ownSize>() * coupling;
         reduced = (0.5 * (reduced + reduced.transpose())).eval();
         Eigen::Matrix<double, shapeSize, 1> const side =
             right.tail<shapeSize>() - normal.bottomLeftCorner<shapeSize, ownSize>() * step;

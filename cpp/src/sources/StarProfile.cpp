@@ -89,8 +89,7 @@ void StarProfile::addFunction(StarShape const& shape, double b, double width, do
     samples_.col(1) -= slope_ * (2.0 / root) * (u_ * (1.0 - shape.e1) - shape.e2 * v_);
     samples_.col(2) -= slope_ * (2.0 / root) * (v_ * (1.0 + shape.e1) - shape.e2 * u_);
     double const byBeta = power * std::numbers::ln2 / (power - 1.0) - 1.0 / b;  // of ln c
-    samples_.col(3) +=
-        light_ * ((byBeta - 1.0 / (1.0 - b)) + (logs_ - q_ * inverse_) / b - byBeta * q_ * inverse_);
+    samples_.col(3) += light_ * ((byBeta - 1.0 / (1.0 - b)) + (logs_ - q_ * inverse_) / b - byBeta * q_ * inverse_);
     samples_.col(7) += slope_ * ((v_.square() - u_.square()) / root + radius_ * (shape.e1 / (root * root)));
     samples_.col(8) += slope_ * (-2.0 / root * u_ * v_ + radius_ * (shape.e2 / (root * root)));
     slope_ = -2.0 * light_ * (1.0 - q_ * inverse_);

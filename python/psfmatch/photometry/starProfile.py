@@ -140,7 +140,7 @@ class SourceField:
         shapes = field.shapes(self.stars[:, 0], self.stars[:, 1])
         fwhm = np.exp(shapes[:, WIDTH])
         radii = np.where(self.isStar, np.maximum(STAR_REACH * fwhm, 6.0), np.maximum(OTHER_REACH * fwhm, 5.0))
-        moves = self.stars[:, 2] > MIN_SNR_PLACE * self.error
+        moves: BoolArray = self.stars[:, 2] > MIN_SNR_PLACE * self.error
         found = _core.starEquations(
             self.residual(field), self.weight, self.stars, shapes, radii, moves, nThreads=self.threads
         )
@@ -157,7 +157,7 @@ class SourceField:
 
     def move(self, step: FloatArray) -> None:
         """Take a step (n, 4) of flux, x, y and sky; NaN leaves a source without light."""
-        isLost = ~np.isfinite(step).all(axis=1)
+        isLost = ~np.asarray(np.isfinite(step).all(axis=1))
         step = np.where(isLost[:, None], 0.0, step)
         self.stars[:, 2] = np.where(isLost, 0.0, np.maximum(self.stars[:, 2] + step[:, 0], 0.0))
         places = self.stars[:, :2] + np.clip(step[:, 1:3], -0.5, 0.5)
