@@ -236,6 +236,9 @@ def _stepped(
     """Take one step of Gauss and Newton for all sources and their profile; return it and the stars that told it."""
     normal, right, own, coupling = sources.equations(field)
     isUsed = sources.usable(minSnr)
+    if not isUsed.any():
+        sources.move(own)
+        return field, isUsed
     before = field.shapes(*sources.stars[:, :2].T)
     quadratics = _Quadratics(normal[isUsed], right[isUsed], before[isUsed], sources.stars[isUsed], field)
     chi2 = sources.chi2[isUsed] / sources.nPixels[isUsed]
@@ -256,6 +259,8 @@ def _withSecond(sources: SourceField, field: ProfileField, minSnr: float) -> Pro
     trial = replace(field, coefficients=little, second=True)
     normal, right, _, _ = sources.equations(trial)
     isUsed = sources.usable(minSnr)
+    if not isUsed.any():
+        return field
     shapes = trial.shapes(*sources.stars[isUsed, :2].T)
     quadratics = _Quadratics(normal[isUsed], right[isUsed], shapes, sources.stars[isUsed], trial)
     quadratics.judge(sources.chi2[isUsed] / sources.nPixels[isUsed], SCATTERS[0])
