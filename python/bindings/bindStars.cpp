@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <span>
 #include <string>
 
@@ -289,18 +290,21 @@ void bindProfiles(py::module_& module) {
     module.def(
         "starEquations",
         [](py::array const& residual, py::array const& weight, DoubleArray const& stars, DoubleArray const& shapes,
-           DoubleArray const& radii, ByteArray const& moves, int nThreads) {
+           DoubleArray const& radii, ByteArray const& freedoms, int nThreads) {
             auto const pixels = viewOf<float>(residual, "residual");
             auto const weights = viewOf<float>(weight, "weight");
             auto const list = recordsOf<Star>(stars, "stars");
             auto const forms = recordsOf<StarShape>(shapes, "shapes");
             auto const execution = interruptible(nThreads);
-            std::span<std::uint8_t const> const flags(moves.data(), static_cast<std::size_t>(moves.size()));
+            std::vector<StarFreedom> free(static_cast<std::size_t>(freedoms.size()));
+            for (std::size_t i = 0; i < free.size(); ++i) {
+                free[i] = static_cast<StarFreedom>(std::min<std::uint8_t>(freedoms.data()[i], 2));
+            }
             return columnsOf(withoutLock(
-                [&] { return starEquations(pixels, weights, list, forms, spanOf(radii), flags, execution); }));
+                [&] { return starEquations(pixels, weights, list, forms, spanOf(radii), free, execution); }));
         },
-        py::arg("residual"), py::arg("weight"), py::arg("stars"), py::arg("shapes"), py::arg("radii"), py::arg("moves"),
-        py::kw_only(), py::arg("nThreads") = 1);
+        py::arg("residual"), py::arg("weight"), py::arg("stars"), py::arg("shapes"), py::arg("radii"),
+        py::arg("freedoms"), py::kw_only(), py::arg("nThreads") = 1);
     module.def(
         "meanResidual",
         [](py::array const& residual, py::array const& weight, DoubleArray const& stars, DoubleArray const& factors,

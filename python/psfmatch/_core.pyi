@@ -917,7 +917,7 @@ def starEquations(
     stars: npt.ArrayLike,
     shapes: npt.ArrayLike,
     radii: npt.ArrayLike,
-    moves: npt.ArrayLike,
+    freedoms: npt.ArrayLike,
     *,
     nThreads: int = 1,
 ) -> FloatArray: ...

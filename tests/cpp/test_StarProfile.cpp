@@ -54,7 +54,7 @@ TEST_CASE("pixels hold the integral of the profile over them") {
                                    StarShape{0.4, 0.0, 0.7, std::log(5.5), -0.1, 0.1}}) {
         Square const square(9);
         StarProfile profile;
-        profile.evaluate(shape, square.dx, square.dy, 0.31, -0.44, false);
+        profile.evaluate(shape, square.dx, square.dy, 0.31, -0.44, StarFreedom::flux);
         double const peak = profile.values().col(0).maxCoeff();
         constexpr int fine = 40;
         for (Index i = 0; i < square.dx.size(); ++i) {
@@ -75,7 +75,8 @@ TEST_CASE("all light is one") {
         for (double const b : {0.0, 0.25}) {
             Square const square(90);
             StarProfile profile;
-            profile.evaluate({b, 0.0, 0.7, std::log(fwhm), 0.05, 0.1}, square.dx, square.dy, 0.2, 0.4, false);
+            profile.evaluate({b, 0.0, 0.7, std::log(fwhm), 0.05, 0.1}, square.dx, square.dy, 0.2, 0.4,
+                             StarFreedom::flux);
             // Beyond lies (1 + b q)^(1 - 1/b) = 6e-6 of the widest; where points get fewer, 1e-4.
             CHECK(profile.values().col(0).sum() == doctest::Approx(1.0).epsilon(2e-4));
         }
@@ -85,7 +86,7 @@ TEST_CASE("all light is one") {
 TEST_CASE("slopes are those of differences") {
     Square const square(14);
     StarProfile profile;
-    profile.evaluate(elliptical, square.dx, square.dy, 0.31, -0.44, true);
+    profile.evaluate(elliptical, square.dx, square.dy, 0.31, -0.44, StarFreedom::shape);
     StarProfile::Values const slopes = profile.values();
     double const step = 1e-5;
     for (Index k = 0; k < 2 + shapeSize; ++k) {
@@ -96,16 +97,19 @@ TEST_CASE("slopes are those of differences") {
             if (k >= 2) {
                 number(shape, k - 2) += d;
             }
-            profile.evaluate(shape, square.dx, square.dy, 0.31 + (k == 0 ? d : 0.0), -0.44 + (k == 1 ? d : 0.0), false);
+            profile.evaluate(shape, square.dx, square.dy, 0.31 + (k == 0 ? d : 0.0), -0.44 + (k == 1 ? d : 0.0),
+                             StarFreedom::flux);
             ends[side] = profile.values().col(0);
         }
         Eigen::ArrayXd const expected = (ends[1] - ends[0]) / (2.0 * step);
         // Third derivatives times step^2 / 6, and rounding over the step.
         CHECK((slopes.col(1 + k) - expected).abs().maxCoeff() < 1e-8 * expected.abs().maxCoeff() + 1e-11);
     }
+    profile.evaluate(elliptical, square.dx, square.dy, 0.31, -0.44, StarFreedom::place);
+    CHECK((profile.values().leftCols(3) == slopes.leftCols(3)).all());
     StarShape single = elliptical;
     single.share = 0.0;
-    profile.evaluate(single, square.dx, square.dy, 0.0, 0.0, true);
+    profile.evaluate(single, square.dx, square.dy, 0.0, 0.0, StarFreedom::shape);
     CHECK(profile.values().col(4).abs().maxCoeff() == 0.0);
     CHECK(profile.values().col(5).abs().maxCoeff() == 0.0);
 }
@@ -113,7 +117,7 @@ TEST_CASE("slopes are those of differences") {
 TEST_CASE("a Gaussian is the limit of the profile") {
     Square const square(8);
     StarProfile profile;
-    profile.evaluate({0.0, 0.0, 0.7, std::log(3.0), 0.0, 0.0}, square.dx, square.dy, 0.0, 0.0, true);
+    profile.evaluate({0.0, 0.0, 0.7, std::log(3.0), 0.0, 0.0}, square.dx, square.dy, 0.0, 0.0, StarFreedom::shape);
     double const sigma = 3.0 / (2.0 * std::sqrt(2.0 * std::numbers::ln2));
     double const over = std::erf(0.5 / (std::numbers::sqrt2 * sigma));
     CHECK(profile.values()(square.dx.size() / 2, 0) == doctest::Approx(over * over).epsilon(2e-3));
@@ -140,7 +144,7 @@ TEST_CASE("stars are drawn within their radii, the same for any number of thread
     for (std::size_t i = 0; i < 3; ++i) {
         double const column = std::floor(stars[i].x + 0.5);
         double const row = std::floor(stars[i].y + 0.5);
-        profile.evaluate(shapes[i], square.dx, square.dy, stars[i].x - column, stars[i].y - row, false);
+        profile.evaluate(shapes[i], square.dx, square.dy, stars[i].x - column, stars[i].y - row, StarFreedom::flux);
         for (Index k = 0; k < square.dx.size(); ++k) {
             auto const x = static_cast<Index>(column + square.dx(k));
             auto const y = static_cast<Index>(row + square.dy(k));
@@ -157,7 +161,8 @@ TEST_CASE("what is no shape is refused") {
     StarProfile profile;
     for (StarShape const& shape : {StarShape{1.0, 0.0, 0.7, 1.0, 0.0, 0.0}, StarShape{0.3, 0.0, 0.7, 1.0, 0.8, 0.7},
                                    StarShape{0.3, 0.0, 0.7, std::nan(""), 0.0, 0.0}}) {
-        CHECK_THROWS_AS(profile.evaluate(shape, square.dx, square.dy, 0.0, 0.0, false), std::invalid_argument);
+        CHECK_THROWS_AS(profile.evaluate(shape, square.dx, square.dy, 0.0, 0.0, StarFreedom::flux),
+                        std::invalid_argument);
     }
     OwnedImage<float> image = OwnedImage<float>::Zero(5, 5);
     std::vector<Star> const stars(2);

@@ -31,8 +31,8 @@ struct Space {
 class OneStar {
 public:
     OneStar(ConstImageView<float> const& residual, ConstImageView<float> const& weight, Star const& star,
-            StarShape const& shape, double radius, bool moves)
-        : residual_(residual), weight_(weight), star_(star), shape_(shape), radius_(radius), moves_(moves) {}
+            StarShape const& shape, double radius, StarFreedom freedom)
+        : residual_(residual), weight_(weight), star_(star), shape_(shape), radius_(radius), freedom_(freedom) {}
 
     [[nodiscard]] StarEquations equations(Space& space) const {
         StarEquations found;
@@ -52,7 +52,7 @@ public:
             return found;
         }
         space.profile.evaluate(shape_, space.dx, space.dy, star_.x - static_cast<double>(column),
-                               star_.y - static_cast<double>(row), true);
+                               star_.y - static_cast<double>(row), freedom_);
         auto const& profile = space.profile.values();
         auto const n = static_cast<Index>((space.weights > 0.0).count());
         found.nPixels = static_cast<double>(n);
@@ -101,14 +101,23 @@ private:
         auto const& profile = space.profile.values();
         auto const& weights = space.weights.matrix();
         space.terms.resize(profile.rows(), allSize);
+        space.weighted.resize(profile.rows(), allSize);
         space.terms.col(0) = profile.col(0);
-        space.terms.middleCols(1, 2) = star_.flux * profile.middleCols(1, 2);
+        space.terms.rightCols(allSize - 1).setZero();
+        if (freedom_ != StarFreedom::flux) {
+            space.terms.middleCols(1, 2) = star_.flux * profile.middleCols(1, 2);
+        }
         space.terms.col(3).setOnes();
-        space.terms.rightCols<shapeSize>() = star_.flux * profile.rightCols<shapeSize>();
-        space.weighted = weights.asDiagonal() * space.terms;
-        Eigen::Matrix<double, allSize, allSize> normal = space.weighted.transpose() * space.terms;
-        Eigen::Matrix<double, allSize, 1> right = space.weighted.transpose() * space.values.matrix();
-        if (!moves_) {
+        if (freedom_ == StarFreedom::shape) {
+            space.terms.rightCols<shapeSize>() = star_.flux * profile.rightCols<shapeSize>();
+        }
+        Index const used = freedom_ == StarFreedom::shape ? allSize : ownSize;
+        space.weighted.leftCols(used) = weights.asDiagonal() * space.terms.leftCols(used);
+        Eigen::Matrix<double, allSize, allSize> normal = Eigen::Matrix<double, allSize, allSize>::Zero();
+        Eigen::Matrix<double, allSize, 1> right = Eigen::Matrix<double, allSize, 1>::Zero();
+        normal.topLeftCorner(used, used) = space.weighted.leftCols(used).transpose() * space.terms.leftCols(used);
+        right.head(used) = space.weighted.leftCols(used).transpose() * space.values.matrix();
+        if (freedom_ == StarFreedom::flux) {
             for (Index const k : {Index{1}, Index{2}}) {
                 normal.row(k).setZero();
                 normal.col(k).setZero();
@@ -139,7 +148,7 @@ private:
     Star const& star_;
     StarShape const& shape_;
     double radius_;
-    bool moves_;
+    StarFreedom freedom_;
 };
 
 // Weights of the pixels floor(t) - 2 .. floor(t) + 3 for the value at t = floor(t) + part, of sum 1.
@@ -162,17 +171,17 @@ std::array<double, 2 * window> lanczos(double part) {
 
 std::vector<StarEquations> starEquations(ConstImageView<float> const& residual, ConstImageView<float> const& weight,
                                          std::span<Star const> stars, std::span<StarShape const> shapes,
-                                         std::span<double const> radii, std::span<std::uint8_t const> moves,
+                                         std::span<double const> radii, std::span<StarFreedom const> freedoms,
                                          Execution const& execution) {
     requireImages(residual, weight);
-    if (shapes.size() != stars.size() || radii.size() != stars.size() || moves.size() != stars.size()) {
+    if (shapes.size() != stars.size() || radii.size() != stars.size() || freedoms.size() != stars.size()) {
         throw std::invalid_argument(std::to_string(stars.size()) + " stars have " + std::to_string(shapes.size()) +
                                     " shapes, " + std::to_string(radii.size()) + " radii and " +
-                                    std::to_string(moves.size()) + " flags");
+                                    std::to_string(freedoms.size()) + " freedoms");
     }
     std::vector<StarEquations> found(stars.size());
     detail::forEachStar(stars.size(), execution, Space{}, [&](std::size_t i, Space& space) {
-        found[i] = OneStar(residual, weight, stars[i], shapes[i], radii[i], moves[i] != 0).equations(space);
+        found[i] = OneStar(residual, weight, stars[i], shapes[i], radii[i], freedoms[i]).equations(space);
     });
     return found;
 }

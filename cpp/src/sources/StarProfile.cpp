@@ -71,7 +71,7 @@ void StarProfile::sample(Eigen::ArrayXd const& dx, Eigen::ArrayXd const& dy, dou
 }
 
 void StarProfile::addFunction(StarShape const& shape, double b, double width, double share, bool isSecond,
-                              bool withSlopes) {
+                              StarFreedom freedom) {
     double const power = std::exp2(b);
     double const half = (power - 1.0) / b;
     double const c = 4.0 * half / (width * width);
@@ -80,7 +80,7 @@ void StarProfile::addFunction(StarShape const& shape, double b, double width, do
     logs_ = -inverse_.log() / b;
     light_ = (share * (1.0 - b) * c / std::numbers::pi) * (-logs_).exp();
     samples_.col(0) += light_;
-    if (!withSlopes) {
+    if (freedom == StarFreedom::flux) {
         return;
     }
     // The logarithm of a profile falls by c / (1 + b q) with r^2.
@@ -88,6 +88,9 @@ void StarProfile::addFunction(StarShape const& shape, double b, double width, do
     double const root = std::sqrt(1.0 - shape.e1 * shape.e1 - shape.e2 * shape.e2);
     samples_.col(1) -= slope_ * (2.0 / root) * (u_ * (1.0 - shape.e1) - shape.e2 * v_);
     samples_.col(2) -= slope_ * (2.0 / root) * (v_ * (1.0 + shape.e1) - shape.e2 * u_);
+    if (freedom == StarFreedom::place) {
+        return;
+    }
     double const byBeta = power * std::numbers::ln2 / (power - 1.0) - 1.0 / b;  // of ln c
     samples_.col(3) += light_ * ((byBeta - 1.0 / (1.0 - b)) + (logs_ - q_ * inverse_) / b - byBeta * q_ * inverse_);
     samples_.col(7) += slope_ * ((v_.square() - u_.square()) / root + radius_ * (shape.e1 / (root * root)));
@@ -101,20 +104,20 @@ void StarProfile::addFunction(StarShape const& shape, double b, double width, do
 }
 
 void StarProfile::evaluate(StarShape const& shape, Eigen::ArrayXd const& dx, Eigen::ArrayXd const& dy, double x,
-                           double y, bool withSlopes) {
+                           double y, StarFreedom freedom) {
     requireShape(shape);
     double const fwhm = std::exp(shape.logFwhm);
     sample(dx, dy, x, y, fwhm);
     double const root = std::sqrt(1.0 - shape.e1 * shape.e1 - shape.e2 * shape.e2);
     radius_ = (u_.square() * (1.0 - shape.e1) + v_.square() * (1.0 + shape.e1) - 2.0 * shape.e2 * u_ * v_) / root;
     samples_.resize(u_.size(), columns);
-    Index const used = withSlopes ? columns : 1;
+    Index const used = freedom == StarFreedom::shape ? columns : freedom == StarFreedom::place ? 3 : 1;
     samples_.leftCols(used).setZero();
     double const b = std::max(shape.inverseBeta, leastInverseBeta);
-    addFunction(shape, b, fwhm, 1.0 - shape.share, false, withSlopes);
+    addFunction(shape, b, fwhm, 1.0 - shape.share, false, freedom);
     if (shape.share != 0.0) {
-        addFunction(shape, b, fwhm * std::exp(shape.logRatio), shape.share, true, withSlopes);
-    } else {
+        addFunction(shape, b, fwhm * std::exp(shape.logRatio), shape.share, true, freedom);
+    } else if (freedom == StarFreedom::shape) {
         samples_.col(4).setZero();
     }
     Index const n = dx.size();
@@ -183,7 +186,7 @@ void drawStars(ImageView<float> image, std::span<Star const> stars, std::span<St
             space.dx.conservativeResize(n);
             space.dy.conservativeResize(n);
             space.profile.evaluate(shapes[i], space.dx, space.dy, star.x - static_cast<double>(column),
-                                   star.y - static_cast<double>(row), false);
+                                   star.y - static_cast<double>(row), StarFreedom::flux);
             for (Index k = 0; k < n; ++k) {
                 image(row + static_cast<Index>(space.dy(k)), column + static_cast<Index>(space.dx(k))) +=
                     static_cast<float>(star.flux * space.profile.values()(k, 0));

@@ -140,9 +140,9 @@ class SourceField:
         shapes = field.shapes(self.stars[:, 0], self.stars[:, 1])
         fwhm = np.exp(shapes[:, WIDTH])
         radii = np.where(self.isStar, np.maximum(STAR_REACH * fwhm, 6.0), np.maximum(OTHER_REACH * fwhm, 5.0))
-        moves: BoolArray = self.stars[:, 2] > MIN_SNR_PLACE * self.error
+        freedoms = np.where(self.isStar, 2, self.stars[:, 2] > MIN_SNR_PLACE * self.error)
         found = _core.starEquations(
-            self.residual(field), self.weight, self.stars, shapes, radii, moves, nThreads=self.threads
+            self.residual(field), self.weight, self.stars, shapes, radii, freedoms, nThreads=self.threads
         )
         n = found.shape[1]
         normal, right, step, coupling, rest = np.split(found, [36, 42, 46, 70])

@@ -29,13 +29,14 @@ struct StarEquations {
 };
 
 // The equations of each star from the residual image, that is less the light (not the sky) of all stars as they are
-// known, on the pixels within its radius that have a positive weight. Stars whose `moves` is 0 keep their place.
+// known, on the pixels within its radius that have a positive weight. Of stars whose freedom is less than `shape` the
+// normal equations and the coupling are zero; with that of `flux` they keep their place.
 // Throws std::invalid_argument for images or lists of different sizes.
 [[nodiscard]] std::vector<StarEquations> starEquations(ConstImageView<float> const& residual,
                                                        ConstImageView<float> const& weight,  // 1 / variance
                                                        std::span<Star const> stars, std::span<StarShape const> shapes,
                                                        std::span<double const> radii,  // pixels
-                                                       std::span<std::uint8_t const> moves,
+                                                       std::span<StarFreedom const> freedoms,
                                                        Execution const& execution = {});
 
 struct StarResidual {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <Eigen/Core>
+#include <cstdint>
 #include <span>
 
 #include "psfmatch/parallel.h"
@@ -33,6 +34,9 @@ struct Star {
     double sky = 0.0;   // level under the star, which is not drawn
 };
 
+// What of a star is not known, beside its flux and sky.
+enum class StarFreedom : std::uint8_t { flux, place, shape };
+
 // Samples of a star's profile over the pixels of a list, by which both the drawing and the fit go.
 class StarProfile {
 public:
@@ -42,14 +46,15 @@ public:
     // Distances dx, dy of pixels from the pixel in which the star lies, and the star's place in that pixel.
     // Throws std::invalid_argument unless the shape is finite, 0 <= inverseBeta < 1 and e1^2 + e2^2 < 1.
     void evaluate(StarShape const& shape, Eigen::ArrayXd const& dx, Eigen::ArrayXd const& dy, double x, double y,
-                  bool withSlopes);
+                  StarFreedom freedom);
 
-    // (n, 9): P, its derivatives by x, y of the star, and by the six numbers of the shape; without slopes P alone.
+    // (n, 9): P, its derivatives by x, y of the star, and by the six numbers of the shape; P alone of freedom `flux`,
+    // the first three of `place`.
     [[nodiscard]] Values const& values() const { return values_; }
 
 private:
     void sample(Eigen::ArrayXd const& dx, Eigen::ArrayXd const& dy, double x, double y, double fwhm);
-    void addFunction(StarShape const& shape, double b, double width, double share, bool isSecond, bool withSlopes);
+    void addFunction(StarShape const& shape, double b, double width, double share, bool isSecond, StarFreedom freedom);
 
     Values values_;
     Values samples_;
