@@ -2,11 +2,12 @@
 
     python benchmarks/python/bench_fluxes.py [--seeds 3] [--depths 1,4,16] [--scenes GAUSS] [--threads 2]
 
-Fields of 512x512 pixels whose stars are drawn here, with nine points in every pixel: Gaussian, Moffat and double-Gaussian
-PSFs, constant, or with a FWHM that varies by 10 % and an ellipticity that turns; few stars or crowds, with galaxies;
-fluxes over two and a half decades. Printed for each scene: what a fit with the measured PSF finds of a true star without
-noise, the mean and the worst of 49 places, % from the truth, and the time; and of transients on the difference to a
-template of another width and depth the mean flux, % from the truth with its error, and the width of the pulls.
+Fields of 512x512 pixels whose stars are drawn here, with nine points in every pixel: Gaussian, Moffat and
+double-Gaussian PSFs, constant, or with a FWHM that varies by 10 % and an ellipticity that turns; few stars or crowds,
+with galaxies; fluxes over two and a half decades. Printed for each scene: what a fit with the measured PSF finds of a
+true star without noise, the mean and the worst of 49 places, % from the truth, and the processor time; and of
+transients on the difference to a template of another width and depth the mean flux, % from the truth with its error,
+and the width of the pulls.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ WEIGHTS = np.polynomial.legendre.leggauss(3)[1] / 2
 
 @dataclass(frozen=True)
 class Scene:
-    """kind, shape : of the profile (beta, or share of the light in wings of twice the width); fluxes from `faintest`."""
+    """kind, shape : of the profile (beta, or share of light in wings of twice the width); fluxes from `faintest`."""
 
     name: str
     kind: str
@@ -174,7 +175,9 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     depths = [float(depth) for depth in options.depths.split(",") if depth]
-    print("| scene | stars | PSF: mean / worst % | s |" + "".join(f" template {d:g}: mean %, pulls |" for d in depths))
+    print(
+        "| scene | stars | PSF: mean / worst % | CPU s |" + "".join(f" template {d:g}: mean %, pulls |" for d in depths)
+    )
     print("|---|---|---|---|" + "---|" * len(depths))
     for scene in (scene for scene in SCENES if options.scenes.lower() in scene.name.lower()):
         means, worst, counts, times = [], [], [], []
@@ -184,9 +187,9 @@ def main() -> None:
             sources = drawSources(scene, generator)
             light = scene.draw(sources, TEMPLATE_WIDTH), scene.draw(sources, 1.0)
             exposure = exposed(light[1], 1, generator)
-            start = time.perf_counter()
+            start = time.process_time()
             psf = psfFromStars(exposure, threads=options.threads)
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
             errors = psfErrors(scene, psf, exposure.getBBox())
             means.append(errors.mean())
             worst.append(errors[np.abs(errors).argmax()])

@@ -1,6 +1,6 @@
 """The PSF of an image from its stars, as a function of position, where nothing else tells it.
 
-An analytic profile, integrated over pixels, is fitted to all stars at once (`psfmatch.photometry.starProfile`), with
+An analytic profile, integrated over pixels, is fitted to all stars at once (`psfmatch.photometry.starFit`), with
 the flux, place and sky of each; its light is known to infinity, so that noise, neighbours and the sky's level do not
 enter the sum of the PSF. What it leaves of the stars in the mean is added as far as it is more than noise.
 """
@@ -24,15 +24,14 @@ from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.kernels import frameOf
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.photometry.significance import UNUSABLE_PLANES, weightImage
+from psfmatch.photometry.starFit import STARS_PER_TERM, fitProfile
 from psfmatch.photometry.starProfile import (
     BETA,
     RATIO,
     SHARE,
-    STARS_PER_TERM,
     WIDTH,
     ProfileField,
     SourceField,
-    fitProfile,
     lightRadius,
     termsAt,
 )
