@@ -27,7 +27,6 @@ struct Space {
     Eigen::Matrix<double, Eigen::Dynamic, allSize> terms, weighted;
 };
 
-// Pixels within the radius; returns the share of sum P^2, for the profile as it is, that lies on good ones.
 class OneStar {
 public:
     OneStar(ConstImageView<float> const& residual, ConstImageView<float> const& weight, Star const& star,

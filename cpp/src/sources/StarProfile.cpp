@@ -33,8 +33,8 @@ Points const& pointsAt(double distance, double fwhm) {
 }
 
 void requireShape(StarShape const& shape) {
-    bool const isSound = shape.inverseBeta >= 0.0 && shape.inverseBeta < 1.0 && std::isfinite(shape.share) &&
-                         std::abs(shape.logRatio) < 10.0 && std::abs(shape.logFwhm) < 10.0 &&
+    bool const isSound = shape.inverseBeta >= 0.0 && shape.inverseBeta < 1.0 && shape.share < 1.0 &&
+                         shape.share > -1.0 && std::abs(shape.logRatio) < 10.0 && std::abs(shape.logFwhm) < 10.0 &&
                          shape.e1 * shape.e1 + shape.e2 * shape.e2 < 1.0;
     if (!isSound) {
         throw std::invalid_argument("a star has no shape of 1/beta " + std::to_string(shape.inverseBeta) +

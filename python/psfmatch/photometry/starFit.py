@@ -8,12 +8,14 @@ where it takes up light. Stars that do not agree with the field, for neighbours 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch import _core
 from psfmatch.photometry.starProfile import (
     BETA,
     E1,
@@ -27,7 +29,7 @@ from psfmatch.photometry.starProfile import (
     termsAt,
 )
 
-__all__ = ["STARS_PER_TERM", "fitProfile"]
+__all__ = ["STARS_PER_TERM", "fitProfile", "meanResidual"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -52,6 +54,7 @@ SEARCHES = (0,)
 OFF_CHI2 = 16.0
 """Stars whose shape is farther off count less; chi-square of four to six numbers."""
 MIN_AGREEMENT = 0.1
+RING_SIGMA = 2.0
 
 
 def fitProfile(
@@ -243,3 +246,33 @@ class _Quadratics:
         matrix[np.arange(m), np.arange(m)] += np.where(isKept, prior, 0.0)
         side = side + np.where(isKept, prior, 0.0) * mean
         return matrix, side, prior
+
+
+def meanResidual(sources: SourceField, profile: ProfileField, isUsed: BoolArray) -> FloatArray:
+    """Return what the profile leaves of the stars (k, k) in the mean, as far as it is more than noise.
+
+    Means of rings are kept where they are above two sigma; what differs from them is drawn towards zero by its noise's
+    share in its own scatter (James & Stein 1961).
+    """
+    half = math.ceil(2.0 * math.exp(float(profile.coefficients[WIDTH, 0])))
+    stars = sources.stars[isUsed]
+    chi2 = sources.chi2[isUsed] / sources.nPixels[isUsed]
+    factors = 1.0 / np.maximum(chi2 / np.median(chi2), 1.0)
+    mean, variance = _core.meanResidual(
+        sources.residual(profile), sources.weight, stars, factors, half=half, nThreads=sources.threads
+    )
+    offset = np.arange(-half, half + 1)
+    ring = np.floor(np.hypot(offset[:, None], offset) + 0.5).astype(np.int64)
+    kept = np.zeros_like(mean)
+    for radius in range(half + 1):
+        isRing = (ring == radius) & np.isfinite(variance)
+        n = int(np.count_nonzero(isRing))
+        if n == 0:
+            continue
+        values, weights = mean[isRing], 1.0 / variance[isRing]
+        level = float((values * weights).sum() / weights.sum())
+        kept[isRing] = level if abs(level) > RING_SIGMA / math.sqrt(weights.sum()) else 0.0
+        if n > 3:
+            scatter = float(((values - level) ** 2 * weights).sum())
+            kept[isRing] += max(0.0, 1.0 - (n - 3) / scatter if scatter > 0.0 else 0.0) * (values - level)
+    return kept

@@ -24,7 +24,7 @@ from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.kernels import frameOf
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.photometry.significance import UNUSABLE_PLANES, weightImage
-from psfmatch.photometry.starFit import STARS_PER_TERM, fitProfile
+from psfmatch.photometry.starFit import STARS_PER_TERM, fitProfile, meanResidual
 from psfmatch.photometry.starProfile import (
     BETA,
     RATIO,
@@ -57,12 +57,13 @@ MODEL_ERROR = 0.05
 NEIGHBOUR_FWHM = 2.5
 MAX_NEIGHBOUR_FLUX = 0.2
 """No star has a neighbour of more than this share of its light within so many FWHM."""
+NEAR_FWHM, FAR_FWHM, BRIGHT_NEIGHBOUR = 8.0, 15.0, 0.3
+"""Sources farther off leave a star alone; those of more than this share of its light have wide wings."""
 WIDTH_TOLERANCE = 0.07
 """Logarithm of a width over that of stars nearby; galaxies are farther off."""
 LIGHT = 0.9995
 """Share of the light out to which the PSF is drawn."""
 MIN_HALF_FWHM, MAX_HALF_PIX = 2.5, 60
-RING_SIGMA = 2.0
 
 
 class StarPsf:
@@ -187,6 +188,8 @@ def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int
     _require(int(np.count_nonzero(isStar)), nGiven)
     weight = weightImage(maskedImage, UNUSABLE_PLANES, nThreads)
     isGood = weight > 0.0
+    isNear = _areNear(sources, sources[isStar], fwhm)
+    sources, isStar = sources[isNear], isStar[isNear]
     field = SourceField(_skyless(maskedImage, isGood, nThreads), weight, sources, isStar, nThreads)
     x0, y0 = maskedImage.xy0
     frame = frameOf(Box(0, 0, exposure.width, exposure.height))
@@ -197,7 +200,7 @@ def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int
     shape = profile.shapes(field.stars[isUsed, 0], field.stars[isUsed, 1])
     widest = shape[np.argmax(shape[:, WIDTH])]
     half = math.ceil(max(lightRadius(widest, LIGHT), MIN_HALF_FWHM * float(np.exp(widest[WIDTH]))))
-    residual = _meanResidual(field, profile, isUsed)
+    residual = meanResidual(field, profile, isUsed)
     inParent = ProfileField(profile.coefficients, frameOf(exposure.getBBox()), profile.second)
     psf = StarPsf(inParent, residual, min(half, MAX_HALF_PIX), (x + x0, y + y0), nUsed)
     wings = (
@@ -219,36 +222,6 @@ def _require(n: int, nGiven: int) -> None:
             nSources=n,
             nRequired=MIN_STARS,
         )
-
-
-def _meanResidual(sources: SourceField, profile: ProfileField, isUsed: BoolArray) -> FloatArray:
-    """Return what the profile leaves of the stars (k, k) in the mean, as far as it is more than noise.
-
-    Means of rings are kept where they are above two sigma; what differs from them is drawn towards zero by its noise's
-    share in its own scatter (James & Stein 1961).
-    """
-    half = math.ceil(2.0 * math.exp(float(profile.coefficients[WIDTH, 0])))
-    stars = sources.stars[isUsed]
-    chi2 = sources.chi2[isUsed] / sources.nPixels[isUsed]
-    factors = 1.0 / np.maximum(chi2 / np.median(chi2), 1.0)
-    mean, variance = _core.meanResidual(
-        sources.residual(profile), sources.weight, stars, factors, half=half, nThreads=sources.threads
-    )
-    offset = np.arange(-half, half + 1)
-    ring = np.floor(np.hypot(offset[:, None], offset) + 0.5).astype(np.int64)
-    kept = np.zeros_like(mean)
-    for radius in range(half + 1):
-        isRing = (ring == radius) & np.isfinite(variance)
-        n = int(np.count_nonzero(isRing))
-        if n == 0:
-            continue
-        values, weights = mean[isRing], 1.0 / variance[isRing]
-        level = float((values * weights).sum() / weights.sum())
-        kept[isRing] = level if abs(level) > RING_SIGMA / math.sqrt(weights.sum()) else 0.0
-        if n > 3:
-            scatter = float(((values - level) ** 2 * weights).sum())
-            kept[isRing] += max(0.0, 1.0 - (n - 3) / scatter if scatter > 0.0 else 0.0) * (values - level)
-    return kept
 
 
 def _isStar(widths: FloatArray, x: FloatArray, y: FloatArray, box: Box) -> BoolArray:
@@ -299,7 +272,17 @@ def _hidden(maskedImage: MaskedImage, sources: SourceField, profile: ProfileFiel
     sigma = float(np.exp(profile.coefficients[WIDTH, 0])) / SIGMA_TO_FWHM
     found = SourceDetectionTask(options).search(seen, sigma, threads=sources.threads).sources
     x, y, flux = (np.asarray(found[name], dtype=np.float64) for name in ("x", "y", "flux"))
-    return np.column_stack([x, y, np.maximum(flux, 0.0), np.zeros(x.size)])
+    hidden = np.column_stack([x, y, np.maximum(flux, 0.0), np.zeros(x.size)])
+    return hidden[_areNear(hidden, sources.stars[sources.isStar], sigma * SIGMA_TO_FWHM)]
+
+
+def _areNear(sources: FloatArray, stars: FloatArray, fwhm: float) -> BoolArray:
+    """Return which sources (n, 4) may have light on the pixels of any of the stars (m, 4)."""
+    isNear = np.zeros(len(sources), dtype=bool)
+    for star in stars:
+        reach = fwhm * np.where(sources[:, 2] > BRIGHT_NEIGHBOUR * star[2], FAR_FWHM, NEAR_FWHM)
+        isNear |= np.hypot(sources[:, 0] - star[0], sources[:, 1] - star[1]) < reach
+    return isNear
 
 
 def _states(exposure: Exposure, x: FloatArray, y: FloatArray, flux: FloatArray) -> FloatArray:
@@ -325,14 +308,16 @@ def _chosen(exposure: Exposure, sources: AnyTable, threads: int) -> tuple[FloatA
     )  # fmt: skip
     isStar = _isStar(widths, x, y, exposure.getBBox())
     fwhm = float(np.median(widths[isStar])) if isStar.any() else DEFAULT_FWHM_PIX
-    chosen = []
-    for i in np.flatnonzero(isStar):
+    chosen: list[int] = []
+    for i in np.flatnonzero(isStar).tolist():
+        if len(chosen) == MAX_STARS:
+            break
         distance = np.hypot(x - x[i], y - y[i])
         isNear = (distance < NEIGHBOUR_FWHM * fwhm) & (distance > 0.0)
         if not (flux[isNear] > MAX_NEIGHBOUR_FLUX * flux[i]).any():
             chosen.append(i)
     isChosen = np.zeros(x.size, dtype=bool)
-    isChosen[chosen[:MAX_STARS]] = True
+    isChosen[chosen] = True
     return _states(exposure, x, y, flux)[isPositive], isChosen[isPositive], fwhm
 
 

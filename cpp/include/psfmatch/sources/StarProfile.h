@@ -44,7 +44,7 @@ public:
     using Values = Eigen::Array<double, Eigen::Dynamic, columns>;
 
     // Distances dx, dy of pixels from the pixel in which the star lies, and the star's place in that pixel.
-    // Throws std::invalid_argument unless the shape is finite, 0 <= inverseBeta < 1 and e1^2 + e2^2 < 1.
+    // Throws std::invalid_argument unless the shape is finite, 0 <= inverseBeta < 1, |share| < 1 and e1^2 + e2^2 < 1.
     void evaluate(StarShape const& shape, Eigen::ArrayXd const& dx, Eigen::ArrayXd const& dy, double x, double y,
                   StarFreedom freedom);
 
