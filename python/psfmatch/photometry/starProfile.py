@@ -129,7 +129,9 @@ class SourceField:
         shapes = field.shapes(self.stars[:, 0], self.stars[:, 1])
         fwhm = np.exp(shapes[:, WIDTH])
         radii = np.where(self.isStar, np.maximum(STAR_REACH * fwhm, 6.0), np.maximum(OTHER_REACH * fwhm, 5.0))
-        freedoms = np.where(self.isStar, 2, self.stars[:, 2] > MIN_SNR_PLACE * self.error)
+        flux = self.stars[:, 2]
+        # Where nothing is known of the light, place and shape have no slopes yet.
+        freedoms = np.where(self.isStar, np.where(flux > 0.0, 2, 0), flux > MIN_SNR_PLACE * self.error)
         found = _core.starEquations(
             self.residual(field), self.weight, self.stars, shapes, radii, freedoms, nThreads=self.threads
         )
