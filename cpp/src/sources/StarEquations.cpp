@@ -235,8 +235,8 @@ StarResidual meanResidual(ConstImageView<float> const& residual, ConstImageView<
                     }
                     value += place.alongY[static_cast<std::size_t>(dy)] * along;
                 }
-                if (isGood && std::isfinite(value)) {
-                    double const w = factors[i] * star.flux * star.flux * least;
+                double const w = factors[i] * star.flux * star.flux * least;
+                if (isGood && std::isfinite(value) && w > 0.0) {
                     sum += w * (value - star.sky) / star.flux;
                     norm += w;
                 }

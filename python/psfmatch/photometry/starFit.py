@@ -53,6 +53,8 @@ SEARCHES = (0,)
 """Steps after which sources are looked for that the light of others has hidden."""
 OFF_CHI2 = 16.0
 """Stars whose shape is farther off count less; chi-square of four to six numbers."""
+LEAST_CHI2 = 1e-6
+"""Per pixel: an image without noise."""
 MIN_AGREEMENT = 0.1
 RING_SIGMA = 2.0
 
@@ -133,7 +135,7 @@ def _withSecond(sources: SourceField, field: ProfileField, minSnr: float) -> Pro
     quadratics = _Quadratics(normal[isUsed], right[isUsed], shapes, sources.stars[isUsed], trial)
     quadratics.judge(sources.chi2[isUsed] / sources.nPixels[isUsed], SCATTERS[0])
     share, error = quadratics.shareOfSecond()
-    return trial.moved(quadratics.solution(0) - little) if abs(share) > SECOND_SIGMA * error else field
+    return trial.moved(quadratics.solution(0) - little) if share > SECOND_SIGMA * error else field
 
 
 class _Quadratics:
@@ -176,7 +178,7 @@ class _Quadratics:
         Less where that is worse than usual, and for the scatter of shapes beyond their noise; and the less, the less
         the shape agrees with the field, for many a star has a neighbour too near to be seen.
         """
-        weight = 1.0 / np.maximum(chi2, float(np.median(chi2)))
+        weight = 1.0 / np.maximum(chi2, max(float(np.median(chi2)), LEAST_CHI2))
         weight /= 1.0 + weight * self.information * scatter**2
         off = weight * self.off
         # Median of chi-square of so many degrees of freedom (Wilson & Hilferty 1931).
@@ -257,7 +259,8 @@ def meanResidual(sources: SourceField, profile: ProfileField, isUsed: BoolArray)
     half = math.ceil(2.0 * math.exp(float(profile.coefficients[WIDTH, 0])))
     stars = sources.stars[isUsed]
     chi2 = sources.chi2[isUsed] / sources.nPixels[isUsed]
-    factors = 1.0 / np.maximum(chi2 / np.median(chi2), 1.0)
+    factors = 1.0 / np.maximum(chi2, max(float(np.median(chi2)), LEAST_CHI2))
+    factors /= factors.max()
     mean, variance = _core.meanResidual(
         sources.residual(profile), sources.weight, stars, factors, half=half, nThreads=sources.threads
     )

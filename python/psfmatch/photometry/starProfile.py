@@ -66,7 +66,7 @@ class ProfileField:
         """Return the shapes (n, 6) at positions (n,) of the frame's pixels; beyond it those of its border."""
         shapes = termsAt(x, y, self.frame, self.order) @ self.coefficients.T
         shapes[:, BETA] = np.clip(shapes[:, BETA], 0.0, 0.75)
-        shapes[:, SHARE] = np.clip(shapes[:, SHARE], -0.2, 0.9) if self.second else 0.0
+        shapes[:, SHARE] = np.clip(shapes[:, SHARE], 0.0, 0.9) if self.second else 0.0
         shapes[:, RATIO] = np.clip(shapes[:, RATIO], 0.2, 1.8)
         shapes[:, (E1, E2)] = np.clip(shapes[:, (E1, E2)], -0.6, 0.6)
         return shapes
@@ -83,7 +83,7 @@ class ProfileField:
         limits = np.array([0.15, 0.2, 0.3, 0.3, 0.3, 0.3])[:, None]
         coefficients = self.coefficients + np.clip(step, -limits, limits)
         coefficients[BETA, 0] = np.clip(coefficients[BETA, 0], 0.0, 0.75)
-        coefficients[SHARE, 0] = np.clip(coefficients[SHARE, 0], -0.2, 0.9)
+        coefficients[SHARE, 0] = np.clip(coefficients[SHARE, 0], 0.0, 0.9)
         coefficients[RATIO, 0] = np.clip(coefficients[RATIO, 0], 0.2, 1.8)
         return replace(self, coefficients=coefficients)
 

@@ -121,8 +121,9 @@ class StarPsf:
         image[half - inner : half + inner + 1, half - inner : half + inner + 1] += self._residual[
             rim : rim + 2 * inner + 1, rim : rim + 2 * inner + 1
         ]
-        image /= image.sum()
-        return image
+        # What the profile lacks may be less than nothing, light is not.
+        image = np.maximum(image, 0.0)
+        return image / float(image.sum())
 
     def _middle(self) -> FloatArray:
         x, y = self._field.frame[:2]
