@@ -174,7 +174,7 @@ def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int
     Returns
     -------
     psf : StarPsf
-        It varies with the position as far as stars that are left out of the fit confirm.
+        It varies with the position as much as makes the stars most likely.
 
     Raises
     ------
