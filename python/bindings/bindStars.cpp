@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <span>
 #include <string>
 
@@ -11,8 +12,10 @@
 #include "psfmatch/sources/GrownFootprints.h"
 #include "psfmatch/sources/LinearFit.h"
 #include "psfmatch/sources/SourceMeasurement.h"
+#include "psfmatch/sources/StarEquations.h"
 #include "psfmatch/sources/StarMatch.h"
 #include "psfmatch/sources/StarPositions.h"
+#include "psfmatch/sources/StarProfile.h"
 #include "psfmatch/sources/StarShifts.h"
 #include "psfmatch/sources/StarWidths.h"
 
@@ -20,7 +23,18 @@ namespace psfmatch::python {
 
 namespace {
 
+using ByteArray = py::array_t<std::uint8_t, py::array::c_style | py::array::forcecast>;
 using RunArray = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
+
+// Records of nothing but doubles, of the rows of an array (n, count).
+template <typename Record>
+std::span<Record const> recordsOf(DoubleArray const& array, char const* name) {
+    constexpr auto count = static_cast<py::ssize_t>(sizeof(Record) / sizeof(double));
+    if (array.ndim() != 2 || array.shape(1) != count) {
+        throw py::value_error(std::string(name) + " must have shape (n, " + std::to_string(count) + ")");
+    }
+    return {reinterpret_cast<Record const*>(array.data()), static_cast<std::size_t>(array.shape(0))};
+}
 
 // Columns (n, count) of records that are nothing but `count` doubles.
 template <typename Record>
@@ -260,11 +274,59 @@ void bindMeasurements(py::module_& module) {
         py::arg("y"), py::kw_only(), py::arg("radius"), py::arg("nThreads") = 1);
 }
 
+void bindProfiles(py::module_& module) {
+    module.def(
+        "drawStars",
+        [](py::array& image, DoubleArray const& stars, DoubleArray const& shapes, DoubleArray const& radii,
+           int nThreads) {
+            auto const view = mutableViewOf<float>(image, "image");
+            auto const list = recordsOf<Star>(stars, "stars");
+            auto const forms = recordsOf<StarShape>(shapes, "shapes");
+            auto const execution = interruptible(nThreads);
+            withoutLock([&] { drawStars(view, list, forms, spanOf(radii), execution); });
+        },
+        py::arg("image"), py::arg("stars"), py::arg("shapes"), py::arg("radii"), py::kw_only(),
+        py::arg("nThreads") = 1);
+    module.def(
+        "starEquations",
+        [](py::array const& residual, py::array const& weight, DoubleArray const& stars, DoubleArray const& shapes,
+           DoubleArray const& radii, ByteArray const& freedoms, int nThreads) {
+            auto const pixels = viewOf<float>(residual, "residual");
+            auto const weights = viewOf<float>(weight, "weight");
+            auto const list = recordsOf<Star>(stars, "stars");
+            auto const forms = recordsOf<StarShape>(shapes, "shapes");
+            auto const execution = interruptible(nThreads);
+            std::vector<StarFreedom> free(static_cast<std::size_t>(freedoms.size()));
+            for (std::size_t i = 0; i < free.size(); ++i) {
+                free[i] = static_cast<StarFreedom>(std::min<std::uint8_t>(freedoms.data()[i], 2));
+            }
+            return columnsOf(withoutLock(
+                [&] { return starEquations(pixels, weights, list, forms, spanOf(radii), free, execution); }));
+        },
+        py::arg("residual"), py::arg("weight"), py::arg("stars"), py::arg("shapes"), py::arg("radii"),
+        py::arg("freedoms"), py::kw_only(), py::arg("nThreads") = 1);
+    module.def(
+        "meanResidual",
+        [](py::array const& residual, py::array const& weight, DoubleArray const& stars, DoubleArray const& factors,
+           Index half, int nThreads) {
+            auto const pixels = viewOf<float>(residual, "residual");
+            auto const weights = viewOf<float>(weight, "weight");
+            auto const list = recordsOf<Star>(stars, "stars");
+            auto const execution = interruptible(nThreads);
+            auto const found =
+                withoutLock([&] { return meanResidual(pixels, weights, list, spanOf(factors), half, execution); });
+            return py::make_tuple(python::arrayOf(found.mean), python::arrayOf(found.variance));
+        },
+        py::arg("residual"), py::arg("weight"), py::arg("stars"), py::arg("factors"), py::kw_only(), py::arg("half"),
+        py::arg("nThreads") = 1);
+}
+
 }  // namespace
 
 void bindStars(py::module_& module) {
     bindFootprints(module);
     bindMeasurements(module);
+    bindProfiles(module);
     module.def(
         "matchStars",
         [](DoubleArray const& first, DoubleArray const& second, double area, double maxOffset, double maxChance) {

@@ -952,6 +952,33 @@ def starShifts(
     radius: int,
     nThreads: int = 1,
 ) -> tuple[FloatArray, FloatArray]: ...
+def drawStars(
+    image: npt.NDArray[np.float32],
+    stars: npt.ArrayLike,
+    shapes: npt.ArrayLike,
+    radii: npt.ArrayLike,
+    *,
+    nThreads: int = 1,
+) -> None: ...
+def starEquations(
+    residual: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32],
+    stars: npt.ArrayLike,
+    shapes: npt.ArrayLike,
+    radii: npt.ArrayLike,
+    freedoms: npt.ArrayLike,
+    *,
+    nThreads: int = 1,
+) -> FloatArray: ...
+def meanResidual(
+    residual: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32],
+    stars: npt.ArrayLike,
+    factors: npt.ArrayLike,
+    *,
+    half: int,
+    nThreads: int = 1,
+) -> tuple[FloatArray, FloatArray]: ...
 def matchStars(
     first: npt.ArrayLike, second: npt.ArrayLike, *, area: float, maxOffset: float, maxChance: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]: ...

@@ -5,9 +5,22 @@ import math
 import numpy as np
 
 from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.psfModels import ImagePsf
 
 SKY = 100.0
 SIGMA_TO_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+
+def sampledPsf(sigma, size=None):
+    """PSF of stars that are drawn as Gaussians at the centres of pixels; `GaussianPsf` is integrated over them."""
+    size = 2 * math.ceil(5.0 * sigma) + 1 if size is None else size
+    profile = np.exp(-0.5 * ((np.arange(size) - size // 2) / sigma) ** 2)
+    return ImagePsf(np.outer(profile, profile))
+
+
+def widthOverPixels(sigma):
+    """Width of a Gaussian that is integrated over pixels, whose own variance is 1/12."""
+    return math.sqrt(sigma**2 + 1.0 / 12.0)
 
 
 def drawStars(x, y, flux, shape=(256, 256), fwhm=3.0, rng=None, xy0=(0, 0)):

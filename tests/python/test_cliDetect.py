@@ -66,7 +66,7 @@ def test_detect(run, folder, tmp_path):
     status, out, err, table = run("difference.fits", "--psf-fwhm", str(SIGMA * SIGMA_TO_FWHM))
     assert status == 0
     assert "1 above 5 sigma: 1 positive, 0 negative, 0 dipoles; 1 without a flag" in out
-    assert "FWHM 3.77 px, given" in out
+    assert "FWHM 3.83 px, given" in out
     assert str(tmp_path / "sources.fits") in out
     assert "Traceback" not in err
     expected = detectOnDifference(Exposure.readFits(folder / "difference.fits"), GaussianPsf(SIGMA))

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from starFields import sampledPsf
 
-from psfmatch import Box, DipoleControl, GaussianPsf, MaskedImage
+from psfmatch import Box, DipoleControl, MaskedImage
 from psfmatch.photometry import PsfField, minimizeSquares
 from psfmatch.transients.dipoles import DipoleImage, fitDipole, pairPeaks
 
 SIGMA, SIDE = 2.0, 90
-PSF = PsfField(GaussianPsf(SIGMA), Box(0, 0, SIDE, SIDE))
+PSF = PsfField(sampledPsf(SIGMA), Box(0, 0, SIDE, SIDE))
 
 
 def images(positive, negative, seed=0, slope=0.1):

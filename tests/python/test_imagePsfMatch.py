@@ -303,10 +303,10 @@ def test_fwhmFromTheExposuresPsf(pair):
     template.psf, science.psf = GaussianPsf(1.15), GaussianPsf(1.65)
     task = makeTask()
     task.matchExposures(template, science)
-    # The determinant radius of a Gaussian is its sigma; 1 % as in the reference's own test.
-    assert task.metadata["templateFwhmPix"] == pytest.approx(2.3548 * 1.15, rel=0.01)
-    assert task.metadata["scienceFwhmPix"] == pytest.approx(2.3548 * 1.65, rel=0.01)
-    assert task.getFwhmPix(GaussianPsf(2.0)) == pytest.approx(2.3548 * 2.0, rel=0.01)
+    # The determinant radius of a Gaussian is its sigma, to which the pixel adds its own variance of 1/12.
+    assert task.metadata["templateFwhmPix"] == pytest.approx(2.3548 * np.hypot(1.15, 12**-0.5), rel=0.01)
+    assert task.metadata["scienceFwhmPix"] == pytest.approx(2.3548 * np.hypot(1.65, 12**-0.5), rel=0.01)
+    assert task.getFwhmPix(GaussianPsf(2.0)) == pytest.approx(2.3548 * np.hypot(2.0, 12**-0.5), rel=0.01)
 
 
 def test_fwhmFromTheStars(pair):

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+from starFields import sampledPsf
 
-from psfmatch import Exposure, GaussianPsf, InputImagesError, MaskedImage, injectSources, measureEfficiency
+from psfmatch import Exposure, InputImagesError, MaskedImage, injectSources, measureEfficiency
 from psfmatch.kernels import Polynomial2D
 from psfmatch.subtraction import subtractMatchedTemplate
 from psfmatch.task import Struct
 
 SIGMA = 1.7
-PSF = GaussianPsf(SIGMA, 41)
+PSF = sampledPsf(SIGMA, 41)
 
 
 def blank(size=300, seed=0, level=50.0):

@@ -118,6 +118,8 @@ headerGroups = [
         "SourceMeasurement",
         "StarMatch",
         "StarPositions",
+        "StarEquations",
+        "StarProfile",
         "StarShifts",
         "StarWidths",
     },

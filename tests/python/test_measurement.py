@@ -127,7 +127,9 @@ def test_psfModels():
     # Between pixels the model is shifted; the star is exact. Lanczos 3 errs by 1e-3 at this width.
     y, x = np.mgrid[:80, :100]
     r2 = (x - 50.4) ** 2 + (y - 40.7) ** 2
-    star = np.exp(-0.5 * r2 / 1.5**2) + 0.1 * np.exp(-0.5 * r2 / 3.0**2)
+    # Over a pixel each Gaussian is wider by 1/12 square pixel, and lower.
+    core, wings = 1.5**2 + 1 / 12, 3.0**2 + 1 / 12
+    star = 1.5**2 / core * np.exp(-0.5 * r2 / core) + 0.1 * 3.0**2 / wings * np.exp(-0.5 * r2 / wings)
     exposure.image[:] = 1e4 * star / star.sum()
     assert measure(exposure, [(50.4, 40.7)])["psfFlux"][0] == pytest.approx(1e4, rel=3e-3)
 

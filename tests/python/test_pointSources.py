@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from starFields import sampledPsf
 
-from psfmatch import Box, GaussianPsf, MaskedImage, forcedPhotometry
+from psfmatch import Box, MaskedImage, forcedPhotometry
 from psfmatch.photometry import PsfField, fitPointSources, weightImage
 
 SIGMA = 1.8
@@ -29,7 +30,7 @@ def grid(n, step=40, seed=0):
 
 @pytest.fixture(scope="module")
 def field():
-    return PsfField(GaussianPsf(SIGMA), Box(0, 0, 500, 500))
+    return PsfField(sampledPsf(SIGMA), Box(0, 0, 500, 500))
 
 
 def test_exactWithoutNoise(field):
@@ -38,7 +39,7 @@ def test_exactWithoutNoise(field):
     shape = (150, 150)
     image = MaskedImage(scene(x, y, flux, shape, sky=20.0), variance=np.ones(shape), xy0=(1000, -50))
     image.mask[28:30, 31] |= image.mask.getPlaneBitMask("BAD")
-    own = PsfField(GaussianPsf(SIGMA), image.getBBox())
+    own = PsfField(sampledPsf(SIGMA), image.getBBox())
     forced = forcedPhotometry(image, own, x + 1000, y - 50)
     # The stamp holds all but 1e-6 of the light; the clipped ring meets wings of a neighbour at 1e-4.
     np.testing.assert_allclose(forced["flux"], flux, atol=0.2)

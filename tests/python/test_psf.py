@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starFields import widthOverPixels
 
 from psfmatch.exposure import MaskedImage
 from psfmatch.psf import (
@@ -117,11 +118,12 @@ def test_neighboursInTheWingsHardlyCount():
 
 @pytest.mark.parametrize("sigma", [1.1, 1.2346, 2.1, 5.0])
 def test_fwhmOfAGaussian(sigma):
-    assert getFwhmPix(GaussianPsf(sigma)) == pytest.approx(SIGMA_TO_FWHM * sigma, rel=1e-3)
+    expected = pytest.approx(SIGMA_TO_FWHM * widthOverPixels(sigma), rel=1e-3)
+    assert getFwhmPix(GaussianPsf(sigma)) == expected
     # The image may be cut at 4 sigma, and need not be square.
     side = 2 * math.ceil(4 * sigma) + 1
     image = GaussianPsf(sigma, side + 2).computeKernelImage(0, 0)[:, 1:-1]
-    assert getFwhmPix(ImagePsf(image)) == pytest.approx(SIGMA_TO_FWHM * sigma, rel=1e-3)
+    assert getFwhmPix(ImagePsf(image)) == expected
 
 
 def test_fwhmIsTheDeterminantRadius():
@@ -141,8 +143,8 @@ def test_fwhmAtAPosition():
             return GaussianPsf(1.5 + 0.01 * x + 0.02 * y).computeKernelImage(x, y)
 
     assert isinstance(GrowingPsf(), Psf)
-    assert getFwhmPix(GrowingPsf(), (50.0, 25.0)) == pytest.approx(SIGMA_TO_FWHM * 2.5, rel=1e-3)
-    assert getFwhmPix(GrowingPsf()) == pytest.approx(SIGMA_TO_FWHM * 1.5, rel=1e-3)
+    assert getFwhmPix(GrowingPsf(), (50.0, 25.0)) == pytest.approx(SIGMA_TO_FWHM * widthOverPixels(2.5), rel=1e-3)
+    assert getFwhmPix(GrowingPsf()) == pytest.approx(SIGMA_TO_FWHM * widthOverPixels(1.5), rel=1e-3)
 
 
 def test_psfWithoutAWidth():
@@ -158,6 +160,22 @@ def test_psfWithoutAWidth():
             getFwhmPix(BrokenPsf(value), (3.0, 4.0))
 
 
+def overPixel(d, sigma):
+    """Integral of a Gaussian over a pixel at distance d, by Gauss and Legendre's 40 points."""
+    points, weights = np.polynomial.legendre.leggauss(40)
+    profile = np.exp(-0.5 * ((d + 0.5 * points) / sigma) ** 2) / math.sqrt(2.0 * math.pi) / sigma
+    return float(0.5 * weights @ profile)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 4.0])
+def test_gaussianPsfIsIntegratedOverPixels(sigma):
+    image = GaussianPsf(sigma, 41).computeKernelImage(0, 0)
+    profile = np.array([overPixel(d, sigma) for d in range(-20, 21)])
+    expected = np.outer(profile, profile) / profile.sum() ** 2
+    # In the wings, too, where the error function is 1 to all its digits.
+    np.testing.assert_allclose(image, expected, rtol=1e-9, atol=1e-200)
+
+
 def test_gaussianPsf():
     psf = GaussianPsf(1.7)
     image = psf.computeKernelImage(12.0, -3.0)
@@ -166,7 +184,7 @@ def test_gaussianPsf():
     assert image.sum() == pytest.approx(1.0, abs=1e-14)
     np.testing.assert_allclose(image, image[::-1, ::-1], rtol=1e-14)
     np.testing.assert_allclose(image, image.T, rtol=1e-14)
-    assert image[9, 12] / image[9, 9] == pytest.approx(math.exp(-0.5 * (3 / 1.7) ** 2), rel=1e-13)
+    assert image[9, 12] / image[9, 9] == pytest.approx(overPixel(3, 1.7) / overPixel(0, 1.7), rel=1e-13)
     assert psf.sigma == 1.7
     assert isinstance(psf, Psf)
     assert GaussianPsf(1.7, 5).computeKernelImage(0, 0).shape == (5, 5)
@@ -177,8 +195,10 @@ def test_doubleGaussianPsf():
     image = DoubleGaussianPsf(1.0, 3.0, ratio=0.2).computeKernelImage(0, 0)
     assert image.shape == (31, 31)
     assert image.sum() == pytest.approx(1.0, abs=1e-14)
-    expected = (math.exp(-0.5 * 16) + 0.2 * math.exp(-0.5 * 16 / 9)) / 1.2
-    assert image[15, 19] / image[15, 15] == pytest.approx(expected, rel=1e-13)
+    at, middle = (
+        overPixel(d, 1.0) * overPixel(0, 1.0) + 0.2 * 9.0 * overPixel(d, 3.0) * overPixel(0, 3.0) for d in (4, 0)
+    )
+    assert image[15, 19] / image[15, 15] == pytest.approx(at / middle, rel=1e-13)
     assert DoubleGaussianPsf(3.0, 1.0).computeKernelImage(0, 0).shape == (31, 31)
 
 

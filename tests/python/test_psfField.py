@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from starFields import sampledPsf
 
 from psfmatch import Box, GaussianPsf, GridPsf, ImagePsf
 from psfmatch.photometry.psfField import PsfField, shiftedImages, squareImage
@@ -29,7 +30,7 @@ def gaussian(half, sigma, dx=0.0, dy=0.0):
 
 
 def test_constantPsfIsOneImage():
-    field = PsfField(GaussianPsf(1.7), Box(100, 50, 300, 200))
+    field = PsfField(sampledPsf(1.7), Box(100, 50, 300, 200))
     assert field.isExact
     assert not field.kernel.isVarying
     assert field.fwhm == pytest.approx(1.7 * 2.3548, rel=1e-3)

@@ -5,6 +5,7 @@ import photutils.psf
 import pytest
 from astropy.modeling import Fittable2DModel, Parameter
 from astropy.modeling.models import Gaussian2D, Moffat2D
+from starFields import sampledPsf, widthOverPixels
 
 from psfmatch import GaussianPsf, GridPsf, ImagePsf, ModelPsf, Psf, getFwhmPix
 from psfmatch.psf import SIGMA_TO_FWHM, asPsf, averagePosition
@@ -96,7 +97,8 @@ def test_gaussianOfPhotutils():
     drawn = psf.computeKernelImage(100.3, 50.7)
     # Centred on the middle pixel whatever the fraction of the position, with sum 1 whatever the flux.
     half = drawn.shape[0] // 2
-    np.testing.assert_allclose(drawn, image(1.7, 2 * half + 1), rtol=1e-9, atol=1e-15)
+    sampled = sampledPsf(1.7, 2 * half + 1).computeKernelImage(0.0, 0.0)
+    np.testing.assert_allclose(drawn, sampled, rtol=1e-9, atol=1e-15)
     assert getFwhmPix(psf) == pytest.approx(SIGMA_TO_FWHM * 1.7, rel=1e-3)
 
 
@@ -106,7 +108,7 @@ def test_imageOfPhotutils():
     model = photutils.psf.ImagePSF(np.exp(-0.5 * (x**2 + y**2) / 1.5**2), oversampling=2)
     drawn = asPsf(model).computeKernelImage(12.0, 34.0)
     assert drawn.shape == (21, 21)
-    np.testing.assert_allclose(drawn, image(1.5), atol=1e-6)
+    np.testing.assert_allclose(drawn, sampledPsf(1.5, 21).computeKernelImage(0.0, 0.0), atol=1e-6)
     assert averagePosition(asPsf(model)) is None
 
 
@@ -161,7 +163,7 @@ def test_whatIsAPsf():
     psf = GaussianPsf(1.2)
     assert asPsf(psf) is psf
     np.testing.assert_allclose(asPsf(image(1.2)).computeKernelImage(0, 0), image(1.2), rtol=1e-14)
-    assert getFwhmPix(image(1.7)) == pytest.approx(SIGMA_TO_FWHM * 1.7, rel=1e-3)
+    assert getFwhmPix(image(1.7)) == pytest.approx(SIGMA_TO_FWHM * widthOverPixels(1.7), rel=1e-3)
     # Gaussian2D calls its centre x_mean.
     for other in (Gaussian2D(), 3.0, "gaussian", None, [[1.0]]):
         with pytest.raises(TypeError, match=f"not {type(other).__name__}"):

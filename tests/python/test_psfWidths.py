@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from starFields import sampledPsf, widthOverPixels
 
 from psfmatch import (
     Exposure,
@@ -52,7 +53,7 @@ def test_halfMaximumIsMeasuredOnStraightLines(sigma):
     r = math.floor(half)
     inner, outer = (math.exp(-0.5 * (d / sigma) ** 2) for d in (r, r + 1))
     expected = 2.0 * (r + (inner - 0.5) / (inner - outer))
-    psf = GaussianPsf(sigma)
+    psf = sampledPsf(sigma)
     assert getFwhmPix(psf, definition="halfMaximum") == pytest.approx(expected, rel=1e-12)
     assert getFwhmPixXY(psf, definition="halfMaximum") == pytest.approx((expected, expected), rel=1e-12)
     # A chord of the profile lies off by its curvature / 8, in widths below 0.06 / sigma^2.
@@ -131,9 +132,9 @@ def test_positionsOnAGrid(definition):
 def test_theTaskAsksAtTheAveragePosition():
     task = ImagePsfMatchTask()
     psf = varyingPsf()
-    assert task.getFwhmPix(psf) == pytest.approx(SIGMA_TO_FWHM * 2.0, rel=1e-3)
-    assert task.getFwhmPix(psf, (0.0, 0.0)) == pytest.approx(SIGMA_TO_FWHM * 1.5, rel=1e-3)
-    assert task.getFwhmPix(psf, position=(299.0, 0.0)) == pytest.approx(SIGMA_TO_FWHM * 2.5, rel=1e-3)
+    assert task.getFwhmPix(psf) == pytest.approx(SIGMA_TO_FWHM * widthOverPixels(2.0), rel=1e-3)
+    assert task.getFwhmPix(psf, (0.0, 0.0)) == pytest.approx(SIGMA_TO_FWHM * widthOverPixels(1.5), rel=1e-3)
+    assert task.getFwhmPix(psf, position=(299.0, 0.0)) == pytest.approx(SIGMA_TO_FWHM * widthOverPixels(2.5), rel=1e-3)
 
 
 def test_exposureIsAskedAtItsCentreWhereThePsfNamesNoPosition():
@@ -143,8 +144,8 @@ def test_exposureIsAskedAtItsCentreWhereThePsfNamesNoPosition():
 
     exposure = exposureWith(GrowingPsf(), xy0=(1000, -100))
     # The centre is (1149.5, -0.5).
-    assert exposureFwhmPix(exposure) == pytest.approx(SIGMA_TO_FWHM * 2.4945, rel=1e-3)
-    assert exposureFwhmPix(exposureWith(varyingPsf())) == pytest.approx(SIGMA_TO_FWHM * 2.0, rel=1e-3)
+    assert exposureFwhmPix(exposure) == pytest.approx(SIGMA_TO_FWHM * widthOverPixels(2.4945), rel=1e-3)
+    assert exposureFwhmPix(exposureWith(varyingPsf())) == pytest.approx(SIGMA_TO_FWHM * widthOverPixels(2.0), rel=1e-3)
     assert exposureFwhmPix(exposureWith(None)) is None
 
 
@@ -174,7 +175,7 @@ def test_meanOverTheGrid():
     assert sorted(set(xs)) == pytest.approx([60.1, 100.0, 139.9])
     assert sorted(set(ys)) == pytest.approx([30.1, 70.0, 109.9])
     assert len(psf.asked) == 9
-    assert mean == pytest.approx(SIGMA_TO_FWHM * 2.0, rel=1e-3)
+    assert mean == pytest.approx(SIGMA_TO_FWHM * widthOverPixels(2.0), rel=1e-3)
 
 
 def test_pointsWithoutAPsfAreLeftOut():
@@ -183,7 +184,7 @@ def test_pointsWithoutAPsfAreLeftOut():
         getFwhmPix(exposure.psf, exposure.getBBox().centre)
     # The gap lies symmetric to the middle. Between nodes two Gaussians of widths 14 % apart are added, and the core of
     # the narrower one takes up to 0.5 % off the width.
-    assert evaluateMeanPsfFwhm(exposure) == pytest.approx(SIGMA_TO_FWHM * 2.0, rel=6e-3)
+    assert evaluateMeanPsfFwhm(exposure) == pytest.approx(SIGMA_TO_FWHM * widthOverPixels(2.0), rel=6e-3)
     assert exposureFwhmPix(exposure) == evaluateMeanPsfFwhm(exposure)
 
 
@@ -212,7 +213,7 @@ def test_psfDefinedNowhere(caplog):
 def test_originsOfTheWidths():
     exposures = {"template": exposureWith(GaussianPsf(1.5)), "science": exposureWith(NowherePsf())}
     fwhms = findFwhms(exposures, {"template": None, "science": None}, None, ())
-    assert fwhms["template"] == (pytest.approx(SIGMA_TO_FWHM * 1.5, rel=1e-3), "from its PSF")
+    assert fwhms["template"] == (pytest.approx(SIGMA_TO_FWHM * widthOverPixels(1.5), rel=1e-3), "from its PSF")
     assert fwhms["science"] == (None, "")
     fwhms = findFwhms(exposures, {"template": 3.0, "science": 4.0}, None, ())
     assert fwhms == {"template": (3.0, "given"), "science": (4.0, "given")}
@@ -250,7 +251,7 @@ def test_taskFallsBackOnTheGrid(pair, config, caplog):
     gapped = GridPsf(nodes, np.linspace(0, 223, 5), np.linspace(0, 223, 5))
     with caplog.at_level("INFO", logger="psfmatch"):
         task, _ = matchWith(pair, config, GaussianPsf(1.15), gapped)
-    assert task.metadata["scienceFwhmPix"] == pytest.approx(SIGMA_TO_FWHM * 1.65, rel=1e-3)
+    assert task.metadata["scienceFwhmPix"] == pytest.approx(SIGMA_TO_FWHM * widthOverPixels(1.65), rel=1e-3)
     assert "Taking the mean over a grid" in caplog.text
 
 

@@ -1,29 +1,40 @@
 """The PSF of an image from its stars, as a function of position, where nothing else tells it.
 
-Isolated stars are shifted to their centres, their local sky is taken off, and every pixel of the stamps, in units of
-the star's flux, is fitted by a polynomial of the position, stars that do not agree rejected. Positions and fluxes come
-from the PSF of the pass before; the first is a Gaussian of the stars' width.
+An analytic profile, integrated over pixels, is fitted to all stars at once (`psfmatch.photometry.starFit`), with
+the flux, place and sky of each; its light is known to infinity, so that noise, neighbours and the sky's level do not
+enter the sum of the PSF. What it leaves of the stars in the mean is added as far as it is more than noise.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch import _core
 from psfmatch.config import usualOptions
-from psfmatch.detection import SourceDetectionTask
+from psfmatch.detection import SourceDetectionTask, subtractBackground
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
-from psfmatch.exposure import Box, Exposure
-from psfmatch.kernels import LinearCombinationKernel, frameOf, makeSpatialFunction
+from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.kernels import frameOf
 from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.medians import medianAndSigma
-from psfmatch.photometry.pointSources import cutStamps, fitPointSources, skyLevels
-from psfmatch.photometry.psfField import PsfField, shiftedImages
 from psfmatch.photometry.significance import UNUSABLE_PLANES, weightImage
+from psfmatch.photometry.starFit import STARS_PER_TERM, fitProfile, meanResidual
+from psfmatch.photometry.starProfile import (
+    BETA,
+    RATIO,
+    SHARE,
+    WIDTH,
+    ProfileField,
+    SourceField,
+    lightRadius,
+    termsAt,
+)
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM, GaussianPsf, measureWidths, selectStarWidths
 from psfmatch.selection import getSelectSources
 from psfmatch.sourceTable import AnyTable
@@ -37,38 +48,87 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 MIN_STARS = 3
-STARS_PER_TERM = 3
-"""Each term of the polynomials needs so many stars for the noise in the wings to stay below that of one of them."""
-MAX_ORDER = 2
 MAX_STARS = 400
-MIN_SNR = 50.0
-NEIGHBOUR_FWHM = 5.0
-MAX_NEIGHBOUR_FLUX = 0.05
-PASSES = 3
-REJECTED_CHI = 4.0
+MIN_SNR = 20.0
+THRESHOLD = 5.0
+"""Standard deviations above which sources are found."""
+MODEL_ERROR = 0.05
+"""Of the light of known sources, where others are looked for below it."""
+NEIGHBOUR_FWHM = 2.5
+MAX_NEIGHBOUR_FLUX = 0.2
+"""No star has a neighbour of more than this share of its light within so many FWHM."""
+NEAR_FWHM, FAR_FWHM, BRIGHT_NEIGHBOUR = 8.0, 15.0, 0.3
+"""Sources farther off leave a star alone; those of more than this share of its light have wide wings."""
 WIDTH_TOLERANCE = 0.07
 """Logarithm of a width over that of stars nearby; galaxies are farther off."""
+LIGHT = 0.9995
+"""Share of the light out to which the PSF is drawn."""
+MIN_HALF_FWHM, MAX_HALF_PIX = 2.5, 60
 
 
 class StarPsf:
-    """A PSF whose pixels are polynomials of the position; images have sum 1.
+    """A PSF fitted to the stars of an image; its images have sum 1.
 
     Parameters
     ----------
-    kernel
-        Image of a star of flux 1 at every position, centred on its middle pixel.
+    field
+        The profile as a function of position.
+    residual : (k, k)
+        What it leaves of a star of flux 1, everywhere, in the middle of the PSF's images.
+    half
+        Half width of the images, pixels.
+    position
+        Mean of the stars' places, parent pixels.
     nStars
         From how many it was made.
     """
 
-    def __init__(self, kernel: LinearCombinationKernel, nStars: int) -> None:
-        self.kernel = kernel
+    def __init__(
+        self, field: ProfileField, residual: FloatArray, half: int, position: tuple[float, float], nStars: int
+    ) -> None:
+        self._field, self._residual, self._half, self._position = field, residual, half, position
         self.nStars = nStars
 
+    @property
+    def order(self) -> int:
+        """Order of the polynomials of position that the width follows."""
+        return self._field.order
+
+    @property
+    def fwhm(self) -> float:
+        """FWHM of the profile in the middle of the image, pixels."""
+        return float(np.exp(self._middle()[WIDTH]))
+
+    @property
+    def beta(self) -> float:
+        """Exponent of the Moffat profile; infinite for a Gaussian."""
+        inverse = self._middle()[BETA]
+        return math.inf if inverse < 1e-3 else float(1.0 / inverse)
+
+    def getAveragePosition(self) -> tuple[float, float]:
+        """Return the mean place of the stars, x and y in parent pixels."""
+        return self._position
+
     def computeKernelImage(self, x: float, y: float) -> FloatArray:
-        """Return the PSF at (x, y), parent pixels."""
-        image: FloatArray = self.kernel.computeImage(x, y)
+        """Return the PSF at (x, y), parent pixels, centred on the middle pixel."""
+        half, side = self._half, 2 * self._half + 1
+        drawn = np.zeros((side, side), dtype=np.float32)
+        shapes = self._field.shapes(np.array([x], dtype=np.float64), np.array([y], dtype=np.float64))
+        _core.drawStars(drawn, [[half, half, 1.0, 0.0]], shapes, [1.5 * half])
+        image = drawn.astype(np.float64)
+        inner = min(half, self._residual.shape[0] // 2)
+        rim = self._residual.shape[0] // 2 - inner
+        image[half - inner : half + inner + 1, half - inner : half + inner + 1] += self._residual[
+            rim : rim + 2 * inner + 1, rim : rim + 2 * inner + 1
+        ]
+        # What the profile lacks may be less than nothing, light is not.
+        image = np.maximum(image, 0.0)
         return image / float(image.sum())
+
+    def _middle(self) -> FloatArray:
+        x, y = self._field.frame[:2]
+        shape: FloatArray = self._field.shapes(np.array([x]), np.array([y]))[0]
+        return shape
 
 
 def psfOrStars(exposure: Exposure, fwhmPix: float | None, name: str, threads: int | None = None) -> tuple[Any, str]:
@@ -94,7 +154,9 @@ def psfOrStars(exposure: Exposure, fwhmPix: float | None, name: str, threads: in
             raise
         log.warning("A Gaussian PSF of FWHM %.2f px serves the %s: %s", fwhmPix, name, error)
         reason = " ".join(str(error).split()).rstrip(".")  # one line, as headers take it
-        return GaussianPsf(fwhmPix / SIGMA_TO_FWHM), f"a Gaussian of FWHM {fwhmPix:.2f} px, for {reason}"
+        # The width is that of stars on the image, to which the pixel has added its own variance.
+        sigma = math.sqrt(max((fwhmPix / SIGMA_TO_FWHM) ** 2 - 1.0 / 12.0, 0.01))
+        return GaussianPsf(sigma), f"a Gaussian of FWHM {fwhmPix:.2f} px, for {reason}"
 
 
 def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int | None = None) -> StarPsf:
@@ -105,60 +167,51 @@ def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int
     exposure
         Not changed. Its own PSF is not asked.
     stars
-        Positions x and y (parent pixels) of isolated stars; by default they are found and chosen.
+        Positions x and y (parent pixels) of stars; by default they are found and chosen.
     threads
         Number of threads; the result does not depend on it.
 
     Returns
     -------
     psf : StarPsf
-        Of spatial order 2, 1 or 0, as the number of stars allows.
+        It varies with the position as much as makes the stars most likely.
 
     Raises
     ------
     InsufficientKernelSourcesError
         If fewer than three stars can be used.
     """
-    if stars is None:
-        stars = _chooseStars(exposure, resolveThreads(threads))
-    x, y = (np.asarray(stars[name], dtype=np.float64) for name in ("x", "y"))
+    nThreads = resolveThreads(threads)
+    found = _detected(exposure, nThreads)
     maskedImage = exposure.maskedImage
-    columns, rows = (np.floor(v + 0.5).astype(np.int64) - o for v, o in zip((x, y), maskedImage.xy0, strict=True))
-    isInside = (columns >= 0) & (columns < exposure.width) & (rows >= 0) & (rows < exposure.height)
-    columns, rows = columns[isInside], rows[isInside]
-    widths = measureWidths(maskedImage, UNUSABLE_PLANES, columns, rows)
-    isStar = np.isfinite(widths)
-    _require(int(np.count_nonzero(isStar)), len(stars))
-    columns, rows = columns[isStar], rows[isStar]
-    fwhm = float(np.median(widths[isStar]))
-    half = math.ceil(4.0 * fwhm)
-    weight = weightImage(maskedImage, UNUSABLE_PLANES)
-    sky, _ = skyLevels(maskedImage, weight, fwhm, columns, rows)
-    psf: StarPsf | None = None
-    levelled = maskedImage.copy()
-    levelled.image -= np.float32(np.nanmedian(sky)) if np.isfinite(sky).any() else np.float32(0)
-    for _ in range(PASSES):
-        field = PsfField(psf or GaussianPsf(fwhm / SIGMA_TO_FWHM, 2 * half + 1), exposure.getBBox())
-        fits = fitPointSources(levelled, weight, field, columns, rows)
-        stamps = cutStamps(maskedImage, weight, columns, rows, half)
-        isUsed = fits.isFitted & (fits.flux > MIN_SNR * fits.fluxErr) & np.isfinite(sky) & (fits.coverage > 0.99)
-        _require(int(np.count_nonzero(isUsed)), len(stars))
-        drawn = field.images(columns + maskedImage.xy0[0], rows + maskedImage.xy0[1])
-        pad = half - field.half
-        model = np.pad(drawn, ((0, 0), (pad, pad), (pad, pad))) if pad >= 0 else drawn[:, -pad:pad, -pad:pad]
-        dx, dy = fits.x - columns, fits.y - rows
-        moved = shiftedImages(model, dx, dy)[0]
-        isGood = stamps.weights > 0.0
-        values = np.where(isGood, stamps.values - sky[:, None, None], fits.flux[:, None, None] * moved)
-        with np.errstate(all="ignore"):
-            profiles = shiftedImages(values, -dx, -dy)[0] / fits.flux[:, None, None]
-            weights = fits.flux**2 / np.median(stamps.variances, axis=(1, 2))
-        isUsed &= np.isfinite(profiles).all(axis=(1, 2)) & np.isfinite(weights)
-        _require(int(np.count_nonzero(isUsed)), len(stars))
-        x, y = (fits.x + maskedImage.xy0[0])[isUsed], (fits.y + maskedImage.xy0[1])[isUsed]
-        psf = StarPsf(*_fitted(profiles[isUsed], weights[isUsed], x, y, exposure.getBBox()))
-    assert psf is not None
-    log.info("PSF from %d stars: FWHM %.2f px, spatial order %d", psf.nStars, fwhm, psf.kernel.order)
+    sources, isStar, fwhm = _chosen(exposure, found, nThreads) if stars is None else _given(exposure, found, stars)
+    nGiven = int(np.count_nonzero(isStar)) if stars is None else len(stars)
+    _require(int(np.count_nonzero(isStar)), nGiven)
+    weight = weightImage(maskedImage, UNUSABLE_PLANES, nThreads)
+    isGood = weight > 0.0
+    isNear = _areNear(sources, sources[isStar], fwhm)
+    sources, isStar = sources[isNear], isStar[isNear]
+    field = SourceField(_skyless(maskedImage, isGood, nThreads), weight, sources, isStar, nThreads)
+    x0, y0 = maskedImage.xy0
+    frame = frameOf(Box(0, 0, exposure.width, exposure.height))
+    profile, isUsed = fitProfile(field, fwhm, frame, MIN_SNR, partial(_hidden, maskedImage))
+    nUsed = int(np.count_nonzero(isUsed))
+    _require(nUsed, nGiven)
+    x, y = field.stars[isUsed, :2].mean(axis=0).tolist()
+    shape = profile.shapes(field.stars[isUsed, 0], field.stars[isUsed, 1])
+    widest = shape[np.argmax(shape[:, WIDTH])]
+    half = math.ceil(max(lightRadius(widest, LIGHT), MIN_HALF_FWHM * float(np.exp(widest[WIDTH]))))
+    residual = meanResidual(field, profile, isUsed)
+    inParent = ProfileField(profile.coefficients, frameOf(exposure.getBBox()), profile.second)
+    psf = StarPsf(inParent, residual, min(half, MAX_HALF_PIX), (x + x0, y + y0), nUsed)
+    wings = (
+        f", {100 * shape[0, SHARE]:.1f} % of the light {np.exp(shape[0, RATIO]):.2f} times as wide"
+        if profile.second
+        else ""
+    )
+    log.info(
+        "PSF from %d stars: FWHM %.2f px, beta %.1f%s, spatial order %d", nUsed, psf.fwhm, psf.beta, wings, psf.order
+    )
     return psf
 
 
@@ -172,70 +225,113 @@ def _require(n: int, nGiven: int) -> None:
         )
 
 
-def _fitted(
-    profiles: FloatArray, weights: FloatArray, x: FloatArray, y: FloatArray, box: Box
-) -> tuple[LinearCombinationKernel, int]:
-    """Fit polynomials through profiles (n, k, k) of sum about 1 at positions (n,); stars that stand out are dropped."""
-    frame = frameOf(box)
-    isUsed = np.ones(len(profiles), dtype=bool)
-    pixels = profiles.reshape(len(profiles), -1)
-    # No star shall count more than a few others: bright ones may saturate softly, or blend.
-    root = np.sqrt(np.minimum(weights, 4.0 * np.median(weights)))
-    while True:
-        order = MAX_ORDER
-        while order > 0 and STARS_PER_TERM * (order + 1) * (order + 2) // 2 > np.count_nonzero(isUsed):
-            order -= 1
-        p = (order + 1) * (order + 2) // 2
-        terms = makeSpatialFunction("chebyshev1", np.zeros(p), frame).coreFunction.evaluate(x, y)
-        solved = np.linalg.lstsq(terms[isUsed] * root[isUsed, None], pixels[isUsed] * root[isUsed, None], rcond=1e-6)[0]
-        residual = np.abs(pixels - terms @ solved).sum(axis=1)
-        usual, spread = medianAndSigma(residual, isUsed)
-        limit = usual + REJECTED_CHI * spread
-        # Noise is a larger part of fainter stars: they are judged by what noise alone may leave.
-        isBad = isUsed & (residual * root / np.median(root) > limit) & (residual > limit)
-        if not isBad.any() or np.count_nonzero(isUsed & ~isBad) < MIN_STARS:
-            break
-        isUsed &= ~isBad
-    side = profiles.shape[1]
-    # One basis image for each term of the polynomial, which alone it multiplies.
-    return LinearCombinationKernel(solved.reshape(p, side, side), np.eye(p), frame=frame), int(np.count_nonzero(isUsed))
-
-
 def _isStar(widths: FloatArray, x: FloatArray, y: FloatArray, box: Box) -> BoolArray:
     """Return which sources have the width of the stars at their place: a smooth function of the position."""
     isStar = selectStarWidths(widths)
     logs = np.where(np.isfinite(widths), np.log(np.where(np.isfinite(widths), widths, 1.0)), np.inf)
     for order in (1, 1, 2, 2):
-        p = (order + 1) * (order + 2) // 2
-        if np.count_nonzero(isStar) < STARS_PER_TERM * p:
+        terms = termsAt(x, y, frameOf(box), order)
+        if np.count_nonzero(isStar) < 2.0 * STARS_PER_TERM * terms.shape[1]:
             break
-        terms = makeSpatialFunction("chebyshev1", np.zeros(p), frameOf(box)).coreFunction.evaluate(x, y)
         model = terms @ np.linalg.lstsq(terms[isStar], logs[isStar], rcond=None)[0]
         isStar = np.asarray(np.abs(logs - model) <= WIDTH_TOLERANCE)
     return isStar
 
 
-def _chooseStars(exposure: Exposure, threads: int) -> AnyTable:
-    """Detect sources, and return the brightest that are isolated and touch no unusable pixel."""
+def _detected(exposure: Exposure, threads: int) -> AnyTable:
+    """Return the sources of an image, brightest first."""
     usual = usualOptions()
-    tasks = SourceDetectionTask(usual.selectDetection), SourceMeasurementTask(usual.selectMeasurement)
+    detection = SourceDetectionTask(replace(usual.selectDetection, thresholdValue=THRESHOLD))
+    tasks = detection, SourceMeasurementTask(usual.selectMeasurement)
     sigma = DEFAULT_FWHM_PIX / SIGMA_TO_FWHM
-    sources = getSelectSources(exposure, *tasks, usual.kernel.background, sigma, threads=threads)
+    return getSelectSources(exposure, *tasks, usual.kernel.background, sigma, threads=threads)
+
+
+def _skyless(maskedImage: MaskedImage, isGood: BoolArray, threads: int) -> npt.NDArray[np.float32]:
+    """Return the image (h, w) without its sky, 0 where it is not good."""
+    usual = usualOptions()
+    try:
+        image, _ = subtractBackground(maskedImage, usual.kernel.background, UNUSABLE_PLANES, threads)
+    except ValueError:
+        image = maskedImage.image - np.float32(np.median(maskedImage.image[isGood]))
+    return np.where(isGood, image, np.float32(0))
+
+
+def _hidden(maskedImage: MaskedImage, sources: SourceField, profile: ProfileField) -> FloatArray:
+    """Return sources (n, 4) that show only without the light of those that are known."""
+    residual = sources.residual(profile)
+    light = np.float32(MODEL_ERROR) * (sources.image - residual)
+    variance = np.where(sources.weight > 0.0, 1.0 / np.maximum(sources.weight, 1e-30), np.float32(0)) + light**2
+    seen = MaskedImage(residual, maskedImage.mask, variance.astype(np.float32))
+    options = replace(
+        usualOptions().selectDetection,
+        thresholdValue=THRESHOLD,
+        thresholdType="pixel_stdev",
+        reEstimateBackground=False,
+        doTempLocalBackground=False,
+    )
+    sigma = float(np.exp(profile.coefficients[WIDTH, 0])) / SIGMA_TO_FWHM
+    found = SourceDetectionTask(options).search(seen, sigma, threads=sources.threads).sources
+    x, y, flux = (np.asarray(found[name], dtype=np.float64) for name in ("x", "y", "flux"))
+    hidden = np.column_stack([x, y, np.maximum(flux, 0.0), np.zeros(x.size)])
+    return hidden[_areNear(hidden, sources.stars[sources.isStar], sigma * SIGMA_TO_FWHM)]
+
+
+def _areNear(sources: FloatArray, stars: FloatArray, fwhm: float) -> BoolArray:
+    """Return which sources (n, 4) may have light on the pixels of any of the stars (m, 4)."""
+    isNear = np.zeros(len(sources), dtype=bool)
+    for star in stars:
+        reach = fwhm * np.where(sources[:, 2] > BRIGHT_NEIGHBOUR * star[2], FAR_FWHM, NEAR_FWHM)
+        isNear |= np.hypot(sources[:, 0] - star[0], sources[:, 1] - star[1]) < reach
+    return isNear
+
+
+def _states(exposure: Exposure, x: FloatArray, y: FloatArray, flux: FloatArray) -> FloatArray:
+    """Return the state (n, 4) of sources at parent pixels x, y, from which the fit begins."""
+    isFinite = np.isfinite(x) & np.isfinite(y) & np.isfinite(flux)
+    x0, y0 = exposure.xy0
+    states = np.column_stack([x - x0, y - y0, np.maximum(flux, 0.0), np.zeros(x.size)])
+    states[~isFinite] = (-1e6, -1e6, 0.0, 0.0)
+    return states
+
+
+def _chosen(exposure: Exposure, sources: AnyTable, threads: int) -> tuple[FloatArray, BoolArray, float]:
+    """Return all sources (n, 4), which of them are isolated stars without unusable pixels, and these' FWHM."""
     x, y, flux = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y", "flux"))
-    isGood = ~np.asarray(sources["isNegative"]) & ~np.asarray(sources["badCentre"])
+    isPositive = ~np.asarray(sources["isNegative"])
+    isGood = isPositive & ~np.asarray(sources["badCentre"])
     for name in ("flagBad", "flagEdge", "flagNoData", "flagSaturated", "flagCosmicRay"):
         isGood &= ~np.asarray(sources[name])
     isGood &= np.asarray(sources["snr"]) > MIN_SNR
     widths = measureWidths(
         exposure.maskedImage, UNUSABLE_PLANES,
-        np.where(isGood, x - exposure.xy0[0], np.nan), np.where(isGood, y - exposure.xy0[1], np.nan),
+        np.where(isGood, x - exposure.xy0[0], np.nan), np.where(isGood, y - exposure.xy0[1], np.nan), threads=threads,
     )  # fmt: skip
     isStar = _isStar(widths, x, y, exposure.getBBox())
     fwhm = float(np.median(widths[isStar])) if isStar.any() else DEFAULT_FWHM_PIX
-    chosen = []
-    for i in np.flatnonzero(isStar):
+    chosen: list[int] = []
+    for i in np.flatnonzero(isStar).tolist():
+        if len(chosen) == MAX_STARS:
+            break
         distance = np.hypot(x - x[i], y - y[i])
         isNear = (distance < NEIGHBOUR_FWHM * fwhm) & (distance > 0.0)
         if not (flux[isNear] > MAX_NEIGHBOUR_FLUX * flux[i]).any():
             chosen.append(i)
-    return sources[np.array(chosen[:MAX_STARS], dtype=int)]
+    isChosen = np.zeros(x.size, dtype=bool)
+    isChosen[chosen] = True
+    return _states(exposure, x, y, flux)[isPositive], isChosen[isPositive], fwhm
+
+
+def _given(exposure: Exposure, sources: AnyTable, stars: AnyTable) -> tuple[FloatArray, BoolArray, float]:
+    """Return the stars of a list, and behind them the other sources, (n, 4), which are which, and the stars' FWHM."""
+    x, y = (np.asarray(stars[name], dtype=np.float64) for name in ("x", "y"))
+    x0, y0 = exposure.xy0
+    widths = measureWidths(exposure.maskedImage, UNUSABLE_PLANES, x - x0, y - y0)
+    isStar = np.isfinite(widths)
+    fwhm = float(np.median(widths[isStar])) if isStar.any() else DEFAULT_FWHM_PIX
+    others = [np.asarray(sources[name], dtype=np.float64) for name in ("x", "y", "flux")]
+    isOther = ~np.asarray(sources["isNegative"])
+    for a, b in zip(x, y, strict=True):
+        isOther &= np.hypot(others[0] - a, others[1] - b) > fwhm
+    states = _states(exposure, x, y, np.zeros(x.size)), _states(exposure, *(values[isOther] for values in others))
+    return np.concatenate(states), np.concatenate([isStar, np.zeros(len(states[1]), dtype=bool)]), fwhm

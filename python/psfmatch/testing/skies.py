@@ -103,4 +103,5 @@ def renderStars(
         image += generator.normal(0.0, noise, image.shape)
     variance = np.full(box.shape, noise**2 if noise > 0.0 else 1.0)
     pixels = MaskedImage(image, variance=variance, xy0=(box.x0, box.y0))
-    return Exposure(pixels, wcs, GaussianPsf(sigma), **properties)
+    # Pixels make such samples of a Gaussian that is narrower by their own variance.
+    return Exposure(pixels, wcs, GaussianPsf(math.sqrt(sigma**2 - 1.0 / 12.0)), **properties)

@@ -138,6 +138,11 @@ def detectOnDifference(
     field = found.psf
     peaks = _candidatePeaks(found, threshold)
     sources = fitPointSources(maskedImage, found.weight, field, peaks.x, peaks.y)
+    if backgroundBin > 0 and peaks.x.size > 0:
+        maskedImage = _levelledWithout(
+            peaks, field.half, exposure.maskedImage, maskedImage, backgroundBin, planes, threads
+        )
+        sources = fitPointSources(maskedImage, found.weight, field, peaks.x, peaks.y)
     with np.errstate(invalid="ignore"):
         significance = sources.flux / (sources.fluxErr * found.noise.applied)
     isKept = np.sign(significance) == np.sign(peaks.value)
@@ -221,6 +226,28 @@ def _levelled(maskedImage: MaskedImage, binSize: int, planes: tuple[str, ...], t
         return maskedImage
     log.debug("Background left on the difference: %.4g", level)
     return MaskedImage(image, maskedImage.mask, maskedImage.variance, maskedImage.xy0)
+
+
+def _levelledWithout(
+    peaks: Peaks,
+    half: int,
+    maskedImage: MaskedImage,
+    levelled: MaskedImage,
+    binSize: int,
+    planes: tuple[str, ...],
+    threads: int | None,
+) -> MaskedImage:
+    """Return an image without the background that is left beyond squares of half side `half` about peaks.
+
+    Their light has raised that of `levelled`, which is returned where too few other pixels are left.
+    """
+    mask = maskedImage.mask.copy()
+    bad, pixels = np.int32(mask.getPlaneBitMask("BAD")), np.asarray(mask)
+    for x, y in zip(peaks.x.tolist(), peaks.y.tolist(), strict=True):
+        pixels[max(0, y - half) : y + half + 1, max(0, x - half) : x + half + 1] |= bad
+    alone = MaskedImage(maskedImage.image, mask, maskedImage.variance, maskedImage.xy0)
+    again = _levelled(alone, binSize, (*planes, "BAD"), resolveThreads(threads))
+    return levelled if again is alone else MaskedImage(again.image, levelled.mask, levelled.variance, levelled.xy0)
 
 
 @functools.cache
