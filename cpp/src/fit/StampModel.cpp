@@ -18,12 +18,12 @@ constexpr Index leastPixels = 50;
 constexpr double nominalWidth = 1.5;      // px, of a kernel before there is one
 constexpr double lightRadius = 3.5;       // px, where the flux of the middle is summed
 constexpr double expectedModelError = 0.02;
-constexpr double firstModelError = 0.05;
+constexpr double firstModelError = 0.01;
 constexpr double litSigmas = 5.0;
 constexpr double sourceSigmas = 20.0;
 constexpr double leftOutRadius = 5.0;
 constexpr std::array<double, 7> modelErrors{0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08};
-constexpr std::array<double, 6> pointWidths{0.8, 1.0, 1.25, 1.6, 2.0, 2.5};
+constexpr std::array<double, 4> pointWidths{0.7, 0.9, 1.2, 1.6};  // px, sigma of a point in the template
 constexpr double pointReach = 9.0;  // px
 constexpr double wingFactor = 1.8;
 
@@ -70,17 +70,15 @@ public:
         StampTry attempt = startTry(ground_, first, {}, middleBlobs(first));
         ascend(ground_, attempt, true);
         rejectBlobs(ground_, attempt);
-        for (int pass = 0; pass < 2; ++pass) {
-            fitNoise(attempt);
-            setWeights(attempt.solution.kernel, lightOf(attempt.solution));
-            StampTry next = startTry(ground_, first, {}, attempt.blobs);
-            next.solution = attempt.solution;
-            next.cost = attempt.cost;
-            ascend(ground_, next, pass == 0);
-            rejectBlobs(ground_, next);
-            attempt = std::move(next);
+        reweigh(attempt);
+        ascend(ground_, attempt, true);
+        rejectBlobs(ground_, attempt);
+        if (control_.isAlert) {
+            // The account that fits best tells the noise better than one without the brightest pixels.
+            attempt = std::move(bestOf(attempt, false).front());
         }
-        return finished(bestOf(attempt));
+        reweigh(attempt);
+        return finished(bestOf(attempt, true));
     }
 
 private:
@@ -223,6 +221,16 @@ private:
         ground_.sums = stampSums(ground_.problem.columns, ground_.weights);
     }
 
+    // Noise and weights anew of what a try leaves, and the try with them.
+    void reweigh(StampTry& attempt) {
+        fitNoise(attempt);
+        setWeights(attempt.solution.kernel, lightOf(attempt.solution));
+        StampTry next = startTry(ground_, attempt.account, attempt.extra, attempt.blobs);
+        next.solution = attempt.solution;
+        next.cost = attempt.cost;
+        attempt = std::move(next);
+    }
+
     // Noise of dark pixels, photons of the light and the model's error, of the pixels that are kept.
     void fitNoise(StampTry const& attempt) {
         Eigen::VectorXd const residuals = stampResiduals(ground_.problem, attempt.solution, &attempt.extra);
@@ -282,7 +290,7 @@ private:
     }
 
     // The best of the accounts, each from several starts.
-    std::vector<StampTry> bestOf(StampTry const& base) {
+    std::vector<StampTry> bestOf(StampTry const& base, bool isThorough) {
         std::vector<StampAccount> accounts{StampAccount::none};
         if (control_.isAlert) {
             accounts = {StampAccount::out, StampAccount::point, StampAccount::scaled, StampAccount::none};
@@ -293,12 +301,13 @@ private:
         std::vector<StampExtra> extras;
         bool isAnyRejected = false;
         for (StampAccount const account : accounts) {
+            StampChoice choice = base.solution.choice;
             StampExtra extra = account == StampAccount::scaled  ? scaledExtra(light, residuals)
-                               : account == StampAccount::point ? pointExtra(base, residuals)
+                               : account == StampAccount::point ? pointExtra(base, residuals, choice)
                                                                 : StampExtra{};
             extras.push_back(extra);
             bool const isEmpty = extra.size() == 0 && (account == StampAccount::scaled || account == StampAccount::point);
-            StampTry attempt = isEmpty ? base : settled(base, account, extra, nullptr);
+            StampTry attempt = isEmpty ? base : settled(base, account, extra, choice, nullptr);
             if (isEmpty) {
                 attempt.score = -std::numeric_limits<double>::infinity();
             }
@@ -306,11 +315,11 @@ private:
         }
         auto const top = std::max_element(best.begin(), best.end(), [](auto const& a, auto const& b) { return a.score < b.score; });
         isAnyRejected = std::any_of(top->blobs.begin(), top->blobs.end(), [](auto const& blob) { return !blob.isMiddle; });
-        if (isAnyRejected) {
+        if (isThorough && isAnyRejected) {
             for (StampBlob const& source : brightSources(light)) {
                 for (std::size_t i = 0; i < accounts.size(); ++i) {
                     if (std::isfinite(best[i].score)) {
-                        StampTry attempt = settled(base, accounts[i], extras[i], &source);
+                        StampTry attempt = settled(base, accounts[i], extras[i], best[i].solution.choice, &source);
                         if (attempt.score > best[i].score) {
                             best[i] = std::move(attempt);
                         }
@@ -323,7 +332,7 @@ private:
     }
 
     [[nodiscard]] StampTry settled(StampTry const& base, StampAccount account, StampExtra const& extra,
-                                   StampBlob const* leftOut) const {
+                                   StampChoice const& choice, StampBlob const* leftOut) const {
         std::vector<StampBlob> blobs = middleBlobs(account);
         if (leftOut != nullptr) {
             blobs.push_back(*leftOut);
@@ -332,7 +341,7 @@ private:
                          [](auto const& blob) { return !blob.isMiddle; });
         }
         StampTry attempt = startTry(ground_, account, extra, blobs);
-        attempt.solution = base.solution;
+        attempt.solution.choice = choice;
         attempt.cost = base.cost;
         ascend(ground_, attempt, leftOut != nullptr);
         rejectBlobs(ground_, attempt);
@@ -384,39 +393,54 @@ private:
         return extra;
     }
 
-    [[nodiscard]] StampExtra pointExtra(StampTry const& base, Eigen::VectorXd const& residuals) const {
+    // A new point has the template's PSF, convolved as everything is: never narrower than the kernel. Told with the
+    // width of the kernel that goes with it.
+    [[nodiscard]] StampExtra pointExtra(StampTry const& base, Eigen::VectorXd const& residuals, StampChoice& choice) const {
         double const flux = expectedFlux(residuals);
         StampExtra best;
         double bestEvidence = -std::numeric_limits<double>::infinity();
         StampTry attempt = startTry(ground_, StampAccount::point, {}, {});
         for (StampBlob const& blob : base.blobs) {
             if (!blob.isMiddle) {
-                leaveOut(attempt.sums, ground_.problem.columns, discOf(blob.x, blob.y, blob.radius, ground_.height(), ground_.width()));
+                leaveOut(attempt.sums, ground_.problem.columns,
+                         discOf(blob.x, blob.y, blob.radius, ground_.height(), ground_.width()));
             }
         }
-        for (double const width : pointWidths) {
-            StampExtra extra;
-            extra.pixels = discOf(ground_.middleX, ground_.middleY, pointReach, ground_.height(), ground_.width());
-            extra.values.resize(static_cast<Index>(extra.pixels.size()), 4);
-            double const norm = 1.0 / (2.0 * 3.141592653589793 * width * width);
-            double const wide = width * wingFactor;
-            for (Index i = 0; i < extra.values.rows(); ++i) {
-                Index const pixel = extra.pixels[static_cast<std::size_t>(i)];
-                double const x = static_cast<double>(pixel % ground_.width() - ground_.middleX);
-                double const y = static_cast<double>(pixel / ground_.width() - ground_.middleY);
-                double const core = norm * std::exp(-0.5 * (x * x + y * y) / (width * width));
-                double const wing = norm / square(wingFactor) * std::exp(-0.5 * (x * x + y * y) / (wide * wide));
-                extra.values.row(i) << core, core * x / (width * width), core * y / (width * width), wing - core;
-            }
-            extra.sizes.resize(4);
-            extra.sizes << 2.0 * flux, 0.5 * flux, 0.5 * flux, 0.3 * flux;
-            double const evidence = solveStamp(ground_.problem, attempt.sums, extra, base.solution.choice).evidence;
-            if (evidence > bestEvidence) {
-                bestEvidence = evidence;
-                best = std::move(extra);
+        auto const& widths = ground_.problem.columns.widths;
+        for (Index at = 0; at < static_cast<Index>(widths.size()); ++at) {
+            StampChoice next = base.solution.choice;
+            next.width = at;
+            for (double const width : pointWidths) {
+                StampExtra extra = pointAt(std::hypot(width, widths[static_cast<std::size_t>(at)]), flux);
+                double const evidence = solveStamp(ground_.problem, attempt.sums, extra, next).evidence;
+                if (evidence > bestEvidence) {
+                    bestEvidence = evidence;
+                    best = std::move(extra);
+                    choice = next;
+                }
             }
         }
         return best;
+    }
+
+    // A Gaussian in the middle, its shift and its wings, with the sizes that they may have.
+    [[nodiscard]] StampExtra pointAt(double width, double flux) const {
+        StampExtra extra;
+        extra.pixels = discOf(ground_.middleX, ground_.middleY, pointReach, ground_.height(), ground_.width());
+        extra.values.resize(static_cast<Index>(extra.pixels.size()), 4);
+        double const norm = 1.0 / (2.0 * 3.141592653589793 * width * width);
+        double const wide = width * wingFactor;
+        for (Index i = 0; i < extra.values.rows(); ++i) {
+            Index const pixel = extra.pixels[static_cast<std::size_t>(i)];
+            double const x = static_cast<double>(pixel % ground_.width() - ground_.middleX);
+            double const y = static_cast<double>(pixel / ground_.width() - ground_.middleY);
+            double const core = norm * std::exp(-0.5 * (x * x + y * y) / (width * width));
+            double const wing = norm / square(wingFactor) * std::exp(-0.5 * (x * x + y * y) / (wide * wide));
+            extra.values.row(i) << core, core * x / (width * width), core * y / (width * width), wing - core;
+        }
+        extra.sizes.resize(4);
+        extra.sizes << 2.0 * flux, 0.5 * flux, 0.5 * flux, 0.2 * flux;
+        return extra;
     }
 
     [[nodiscard]] std::vector<StampBlob> brightSources(Eigen::VectorXd const& light) const {
