@@ -31,6 +31,7 @@ pythonRows = [
         "stars",
         "visitors",
         "degrees",
+        "stampFit",
         "regions",
         "modelChoice",
         "diagnostics",
@@ -133,6 +134,11 @@ headerGroups = [
         "RegionWindows",
         "RegionResiduals",
         "RegionOutliers",
+        "StampColumns",
+        "StampEvidence",
+        "StampModel",
+        "StampModelNoise",
+        "StampAttempt",
     },
 ]
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from psfmatch.alignment import Alignment, measureShiftField
 from psfmatch.decorrelation import Correction, prepareCorrection
@@ -193,8 +194,19 @@ def _measure(
             radius = max(6, math.ceil(1.5 * max(fwhms))) if fwhms else 6
             shift = _residualShift(difference, made.result.matchedImage, sources[:MAX_SHIFT_STARS], radius, scale)
             convolved = "template" if convolveTemplate else "science"
-            pixels = pixelFigures(difference, template, science, kernel, convolved, threads)
+            judged = [_without(image, made.changed) for image in (difference.maskedImage, template, science)]
+            pixels = pixelFigures(*judged, kernel, convolved, threads)
     return _Measured(difference, factor, choices, noise, shift, pixels)
+
+
+def _without(image: MaskedImage, changed: npt.NDArray[np.bool_] | None) -> MaskedImage:
+    """Return the image with BAD where it is known to have changed."""
+    if changed is None:
+        return image
+    mask = image.mask.copy()
+    pixels = np.asarray(mask)
+    pixels |= np.where(changed, np.int32(1 << mask.addPlane("BAD")), np.int32(0))
+    return MaskedImage(image.image, mask, image.variance, image.xy0)
 
 
 def _chooseVarianceFactor(sky: BlankSky) -> tuple[float, Choice]:
