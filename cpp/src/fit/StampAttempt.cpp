@@ -14,6 +14,7 @@ constexpr Index peaksPerRound = 6;
 constexpr std::size_t mostBlobs = 14;
 constexpr double rejectedLoss = 0.1;      // nats for each pixel that is left out beyond a usual one
 constexpr int mostSweeps = 3;
+constexpr Index spreadStep = 3;  // of pixels whose spread is measured
 
 struct Judged {
     double pull = 0.0;
@@ -88,7 +89,7 @@ OwnedImage<double> smoothedPulls(StampGround const& ground, Eigen::VectorXd cons
     std::vector<double> list;
     for (Index i = 0; i < smooth.size(); ++i) {
         smooth(i) = used(i) > 0.0 ? smooth(i) / std::sqrt(std::max(share(i), 1e-6)) : 0.0;
-        if (used(i) > 0.0) {
+        if (used(i) > 0.0 && i % spreadStep == 0) {
             list.push_back(smooth(i));
         }
     }

@@ -1,6 +1,7 @@
 #include "psfmatch/fit/StampEvidence.h"
 
 #include <Eigen/Cholesky>
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -11,6 +12,7 @@ namespace psfmatch {
 namespace {
 
 constexpr double kernelJitter = 1e-9;  // of the prior's diagonal
+constexpr double sameWeight = 0.05;    // change of a weight that is none
 
 // Deviations of zero sum that are smooth and fall off outwards: C - C 1 1' C / (1' C 1) for a covariance C.
 Eigen::MatrixXd turnOf(StampColumns const& columns, double envelope, double length) {
@@ -48,7 +50,21 @@ void addRows(StampSums& sums, StampColumns const& columns, std::vector<Index> co
     if (n > 0) {
         sums.products.selfadjointView<Eigen::Lower>().rankUpdate(rows.leftCols(n), sign);
         sums.turned.clear();
+        sums.forgetExtra();
     }
+}
+
+// The kernel that coefficients make; images of the deviation are single pixels.
+Eigen::VectorXd kernelOf(StampColumns const& columns, Index first, Eigen::VectorXd const& coefficients,
+                         Index nDeviation) {
+    Eigen::VectorXd kernel = Eigen::VectorXd::Zero(columns.kernels.cols());
+    for (Index k = first; k < first + StampColumns::perWidth; ++k) {
+        kernel += coefficients(k) * columns.kernels.row(k).transpose();
+    }
+    for (Index i = 0; i < nDeviation; ++i) {
+        kernel(columns.kernelPixel(i)) += coefficients(i);
+    }
+    return kernel;
 }
 
 Eigen::MatrixXd symmetric(Eigen::MatrixXd const& lower, std::vector<Index> const& active) {
@@ -88,6 +104,42 @@ StampSums stampSums(StampColumns const& columns, Eigen::VectorXd const& weights)
     }
     addRows(sums, columns, all, weights, 1.0);
     return sums;
+}
+
+StampSums reweighted(StampSums const& sums, StampColumns const& columns, Eigen::VectorXd& weights) {
+    std::vector<double> ratios;
+    for (Index i = 0; i < weights.size(); ++i) {
+        if (weights(i) > 0.0 && sums.weights(i) > 0.0) {
+            ratios.push_back(weights(i) / sums.weights(i));
+        }
+    }
+    if (ratios.empty()) {
+        return stampSums(columns, weights);
+    }
+    auto const middle = ratios.begin() + static_cast<std::ptrdiff_t>(ratios.size() / 2);
+    std::nth_element(ratios.begin(), middle, ratios.end());
+    double const factor = *middle;
+    std::vector<Index> more;
+    std::vector<Index> less;
+    Eigen::VectorXd changes = Eigen::VectorXd::Zero(weights.size());
+    for (Index i = 0; i < weights.size(); ++i) {
+        double const scaled = factor * sums.weights(i);
+        double const change = weights(i) - scaled;
+        if (std::abs(change) <= sameWeight * scaled) {
+            weights(i) = scaled;
+        } else {
+            changes(i) = std::abs(change);
+            (change > 0.0 ? more : less).push_back(i);
+        }
+    }
+    StampSums result;
+    result.products = factor * sums.products;
+    addRows(result, columns, more, changes, 1.0);
+    addRows(result, columns, less, changes, -1.0);
+    result.weights = weights;
+    result.totalWeight = weights.sum();
+    result.logWeights = (weights.array() > 0.0).select(0.5 * weights.array().max(1e-300).log(), 0.0).sum();
+    return result;
 }
 
 void leaveOut(StampSums& sums, StampColumns const& columns, std::vector<Index> const& pixels) {
@@ -163,14 +215,18 @@ StampSolution solveStamp(StampProblem const& problem, StampSums& sums, StampExtr
         right.head(nDeviation) = (turnedCross.row(nBase) - choice.ratio * turnedCross.row(0)).transpose();
     }
     if (nExtra > 0) {
-        RowMatrix rows(static_cast<Index>(extra.pixels.size()), columns.size());
-        RowMatrix weighted = extra.values;
-        for (Index i = 0; i < rows.rows(); ++i) {
-            Index const pixel = extra.pixels[static_cast<std::size_t>(i)];
-            rows.row(i) = columns.values.row(pixel);
-            weighted.row(i) *= sums.weights(pixel);
+        if (sums.extraCross.size() == 0) {
+            RowMatrix rows(static_cast<Index>(extra.pixels.size()), columns.size());
+            RowMatrix weighted = extra.values;
+            for (Index i = 0; i < rows.rows(); ++i) {
+                Index const pixel = extra.pixels[static_cast<std::size_t>(i)];
+                rows.row(i) = columns.values.row(pixel);
+                weighted.row(i) *= sums.weights(pixel);
+            }
+            sums.extraCross = weighted.transpose() * rows;
+            sums.extraOwn = weighted.transpose() * extra.values;
         }
-        Eigen::MatrixXd const cross = weighted.transpose() * rows;
+        Eigen::MatrixXd const& cross = sums.extraCross;
         if (nDeviation > 0) {
             hessian.bottomLeftCorner(nExtra, nDeviation) = cross.leftCols(nDeviation) * *turn;
         }
@@ -178,7 +234,7 @@ StampSolution solveStamp(StampProblem const& problem, StampSums& sums, StampExtr
             hessian.block(nDeviation + nBase, nDeviation + i, nExtra, 1) =
                 cross.col(solution.active[static_cast<std::size_t>(i)]);
         }
-        hessian.bottomRightCorner(nExtra, nExtra) = weighted.transpose() * extra.values;
+        hessian.bottomRightCorner(nExtra, nExtra) = sums.extraOwn;
         right.tail(nExtra) = cross.col(columns.science()) - choice.ratio * cross.col(first);
     }
     // Scaled so that every prior is N(0, 1).
@@ -205,11 +261,7 @@ StampSolution solveStamp(StampProblem const& problem, StampSums& sums, StampExtr
                 scaled(nDeviation + i) * solution.scales(nDeviation + i);
         }
         solution.coefficients(first) += choice.ratio;
-        solution.kernel = columns.kernels.middleRows(first, StampColumns::perWidth).transpose() *
-                          solution.coefficients.segment(first, StampColumns::perWidth);
-        if (nDeviation > 0) {
-            solution.kernel += columns.kernels.topRows(nDeviation).transpose() * solution.coefficients.head(nDeviation);
-        }
+        solution.kernel = kernelOf(columns, first, solution.coefficients, nDeviation);
         solution.extra = scaled.tail(nExtra).array() * extra.sizes.array();
     };
     spread(unknowns);
@@ -220,7 +272,11 @@ StampSolution solveStamp(StampProblem const& problem, StampSums& sums, StampExtr
         pull.segment(nDeviation, StampColumns::perWidth) =
             columns.kernels.middleRows(first, StampColumns::perWidth) * solution.kernel;
         if (nDeviation > 0) {
-            pull.head(nDeviation) = turn->transpose() * (columns.kernels.topRows(nDeviation) * solution.kernel);
+            Eigen::VectorXd at(nDeviation);
+            for (Index i = 0; i < nDeviation; ++i) {
+                at(i) = solution.kernel(columns.kernelPixel(i));
+            }
+            pull.head(nDeviation) = turn->transpose() * at;
         }
         unknowns += factor.solve(Eigen::VectorXd(noise * pull.array() * solution.scales.array()));
         spread(unknowns);

@@ -19,8 +19,10 @@ constexpr double nominalWidth = 1.5;      // px, of a kernel before there is one
 constexpr double lightRadius = 3.5;       // px, where the flux of the middle is summed
 constexpr double expectedModelError = 0.02;
 constexpr double firstModelError = 0.01;
+constexpr double litShare = 0.3;           // of the noise of a pixel, light that tells of photons and the model's error
 constexpr double litSigmas = 5.0;
 constexpr double sourceSigmas = 20.0;
+constexpr double hopeless = 60.0;  // nats below the best: such a try is not brought to its end
 constexpr double leftOutRadius = 5.0;
 constexpr std::array<double, 7> modelErrors{0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08};
 constexpr std::array<double, 4> pointWidths{0.7, 0.9, 1.2, 1.6};  // px, sigma of a point in the template
@@ -218,7 +220,14 @@ private:
                 ground_.weights(i) = 1.0 / ground_.variance(i);
             }
         }
-        ground_.sums = stampSums(ground_.problem.columns, ground_.weights);
+        ground_.sums = ground_.sums.weights.size() == light.size()
+                           ? reweighted(ground_.sums, ground_.problem.columns, ground_.weights)
+                           : stampSums(ground_.problem.columns, ground_.weights);
+        for (Index i = 0; i < light.size(); ++i) {
+            if (ground_.weights(i) > 0.0) {
+                ground_.variance(i) = 1.0 / ground_.weights(i);
+            }
+        }
     }
 
     // Noise and weights anew of what a try leaves, and the try with them.
@@ -236,12 +245,14 @@ private:
         Eigen::VectorXd const residuals = stampResiduals(ground_.problem, attempt.solution, &attempt.extra);
         Eigen::VectorXd const light = lightOf(attempt.solution);
         double const norm = attempt.solution.kernel.squaredNorm();
-        std::vector<Index> kept;
+        std::vector<Index> kept;  // with light: the others' variance is the same for all
         std::vector<double> dark;
         double brightest = 0.0;
         for (Index i = 0; i < light.size(); ++i) {
             if (attempt.sums.weights(i) > 0.0) {
-                kept.push_back(i);
+                if (light(i) > litShare * model_.scienceNoise || scienceLight_(i) > 0.0) {
+                    kept.push_back(i);
+                }
                 brightest = std::max(brightest, light(i));
                 if (light(i) < model_.scienceNoise && scienceLight_(i) <= 0.0) {
                     dark.push_back(residuals(i));
@@ -293,33 +304,36 @@ private:
     std::vector<StampTry> bestOf(StampTry const& base, bool isThorough) {
         std::vector<StampAccount> accounts{StampAccount::none};
         if (control_.isAlert) {
-            accounts = {StampAccount::out, StampAccount::point, StampAccount::scaled, StampAccount::none};
+            accounts = {StampAccount::point, StampAccount::none, StampAccount::scaled, StampAccount::out};
         }
         Eigen::VectorXd const light = lightOf(base.solution);
         Eigen::VectorXd const residuals = stampResiduals(ground_.problem, base.solution, nullptr);
         std::vector<StampTry> best;
         std::vector<StampExtra> extras;
         bool isAnyRejected = false;
+        double top = -std::numeric_limits<double>::infinity();
         for (StampAccount const account : accounts) {
             StampChoice choice = base.solution.choice;
             StampExtra extra = account == StampAccount::scaled  ? scaledExtra(light, residuals)
-                               : account == StampAccount::point ? pointExtra(base, residuals, choice)
+                               : account == StampAccount::point ? pointExtra(base, residuals, isThorough ? 1 : 2, choice)
                                                                 : StampExtra{};
             extras.push_back(extra);
             bool const isEmpty = extra.size() == 0 && (account == StampAccount::scaled || account == StampAccount::point);
-            StampTry attempt = isEmpty ? base : settled(base, account, extra, choice, nullptr);
+            StampTry attempt = isEmpty ? base : settled(base, account, extra, choice, nullptr, top - hopeless);
             if (isEmpty) {
                 attempt.score = -std::numeric_limits<double>::infinity();
             }
+            top = std::max(top, attempt.score);
             best.push_back(std::move(attempt));
         }
-        auto const top = std::max_element(best.begin(), best.end(), [](auto const& a, auto const& b) { return a.score < b.score; });
-        isAnyRejected = std::any_of(top->blobs.begin(), top->blobs.end(), [](auto const& blob) { return !blob.isMiddle; });
+        auto const first = std::max_element(best.begin(), best.end(), [](auto const& a, auto const& b) { return a.score < b.score; });
+        isAnyRejected = std::any_of(first->blobs.begin(), first->blobs.end(), [](auto const& blob) { return !blob.isMiddle; });
         if (isThorough && isAnyRejected) {
             for (StampBlob const& source : brightSources(light)) {
                 for (std::size_t i = 0; i < accounts.size(); ++i) {
                     if (std::isfinite(best[i].score)) {
-                        StampTry attempt = settled(base, accounts[i], extras[i], best[i].solution.choice, &source);
+                        StampTry attempt = settled(base, accounts[i], extras[i], best[i].solution.choice, &source,
+                                                   best[i].score - hopeless);
                         if (attempt.score > best[i].score) {
                             best[i] = std::move(attempt);
                         }
@@ -332,7 +346,7 @@ private:
     }
 
     [[nodiscard]] StampTry settled(StampTry const& base, StampAccount account, StampExtra const& extra,
-                                   StampChoice const& choice, StampBlob const* leftOut) const {
+                                   StampChoice const& choice, StampBlob const* leftOut, double least) const {
         std::vector<StampBlob> blobs = middleBlobs(account);
         if (leftOut != nullptr) {
             blobs.push_back(*leftOut);
@@ -343,9 +357,20 @@ private:
         StampTry attempt = startTry(ground_, account, extra, blobs);
         attempt.solution.choice = choice;
         attempt.cost = base.cost;
-        ascend(ground_, attempt, leftOut != nullptr);
+        attempt.solution = solveStamp(ground_.problem, attempt.sums, attempt.extra, choice);
+        if (leftOut != nullptr) {
+            ascend(ground_, attempt, false);
+        }
         rejectBlobs(ground_, attempt);
+        if (scoreOf(ground_, attempt) < least) {
+            attempt.score = scoreOf(ground_, attempt);
+            return attempt;
+        }
+        std::size_t const before = attempt.blobs.size();
         ascend(ground_, attempt, false);
+        if (before > 0) {
+            rejectBlobs(ground_, attempt);
+        }
         attempt.score = scoreOf(ground_, attempt);
         if (account == StampAccount::out) {
             double noise = 0.0;
@@ -395,7 +420,8 @@ private:
 
     // A new point has the template's PSF, convolved as everything is: never narrower than the kernel. Told with the
     // width of the kernel that goes with it.
-    [[nodiscard]] StampExtra pointExtra(StampTry const& base, Eigen::VectorXd const& residuals, StampChoice& choice) const {
+    [[nodiscard]] StampExtra pointExtra(StampTry const& base, Eigen::VectorXd const& residuals, Index reach,
+                                        StampChoice& choice) const {
         double const flux = expectedFlux(residuals);
         StampExtra best;
         double bestEvidence = -std::numeric_limits<double>::infinity();
@@ -407,11 +433,14 @@ private:
             }
         }
         auto const& widths = ground_.problem.columns.widths;
-        for (Index at = 0; at < static_cast<Index>(widths.size()); ++at) {
+        Index const now = base.solution.choice.width;
+        Index const last = std::min(now + reach, static_cast<Index>(widths.size()) - 1);
+        for (Index at = std::max<Index>(now - reach, 0); at <= last; ++at) {
             StampChoice next = base.solution.choice;
             next.width = at;
             for (double const width : pointWidths) {
                 StampExtra extra = pointAt(std::hypot(width, widths[static_cast<std::size_t>(at)]), flux);
+                attempt.sums.forgetExtra();
                 double const evidence = solveStamp(ground_.problem, attempt.sums, extra, next).evidence;
                 if (evidence > bestEvidence) {
                     bestEvidence = evidence;

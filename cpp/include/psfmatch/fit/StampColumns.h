@@ -31,6 +31,11 @@ struct StampColumns {
     RowMatrix kernels;                           // (deviation and widths, kernel pixels)
 
     [[nodiscard]] Index nDeviation() const { return static_cast<Index>(places.size()); }
+    // Of the kernel's pixels, where the image of a deviation is 1.
+    [[nodiscard]] Index kernelPixel(Index deviation) const {
+        auto const [x, y] = places[static_cast<std::size_t>(deviation)];
+        return (halfWidth + y) * (2 * halfWidth + 1) + halfWidth + x;
+    }
     [[nodiscard]] Index firstOf(Index width) const { return nDeviation() + perWidth * width; }
     [[nodiscard]] Index plane() const { return firstOf(static_cast<Index>(widths.size())); }
     [[nodiscard]] Index science() const { return plane() + nPlane; }

@@ -50,6 +50,10 @@ struct StampSums {
     double logWeights = 0.0;  // half the sum of their logarithms
     // Deviation turned to independent unknowns, by (envelope, length).
     std::map<std::pair<Index, Index>, Eigen::MatrixXd> turned;
+    // Of the extra columns with all others and with themselves; made for those that are solved with first.
+    Eigen::MatrixXd extraCross;
+    Eigen::MatrixXd extraOwn;
+    void forgetExtra() { extraCross.resize(0, 0); }
 };
 
 struct StampSolution {
@@ -80,11 +84,16 @@ struct StampProblem {
 
 [[nodiscard]] StampSums stampSums(StampColumns const& columns, Eigen::VectorXd const& weights);
 
+// The same from sums of other weights, up to 5 % of each weight: what all have in common is a factor, and only pixels
+// that change by more are summed again. The weights become those that were summed.
+[[nodiscard]] StampSums reweighted(StampSums const& sums, StampColumns const& columns, Eigen::VectorXd& weights);
+
 // Takes pixels off, or brings them back with these weights.
 void leaveOut(StampSums& sums, StampColumns const& columns, std::vector<Index> const& pixels);
 void bringBack(StampSums& sums, StampColumns const& columns, std::vector<Index> const& pixels,
                Eigen::VectorXd const& weights);
 
+// Extra columns must be those of the call before, unless the sums have changed or forgotten them since.
 [[nodiscard]] StampSolution solveStamp(StampProblem const& problem, StampSums& sums, StampExtra const& extra,
                                        StampChoice const& choice);
 
