@@ -12,6 +12,7 @@ constexpr double peakSigma = 1.2;         // px, of the filter that finds what h
 constexpr double middleGuard = 1.0;       // px beyond the middle's disc where an account has no rejections
 constexpr Index peaksPerRound = 6;
 constexpr std::size_t mostBlobs = 14;
+constexpr double leastLight = 0.2;         // of the template's, that is left to fit
 constexpr double rejectedLoss = 0.1;      // nats for each pixel that is left out beyond a usual one
 constexpr int mostSweeps = 3;
 constexpr Index spreadStep = 3;  // of pixels whose spread is measured
@@ -72,6 +73,26 @@ Judged judgedAt(StampGround const& ground, StampTry const& attempt, Eigen::Vecto
     Eigen::VectorXd const solved = factor.solve(weighted);
     double const variance = solved.dot(weighted);
     return {solved.dot(Eigen::VectorXd(weights.array() * light.array())) / std::sqrt(std::max(variance, 1e-300)), true};
+}
+
+// Whether enough of the template's light is left to tell a kernel when a blob goes, too.
+bool leavesLight(StampGround const& ground, StampTry const& attempt, std::vector<StampBlob> const& added,
+                 StampBlob const& next) {
+    Eigen::VectorXd left = (attempt.sums.weights.array() > 0.0).select(ground.lit.array(), 0.0);
+    double const now = (ground.weights.array() > 0.0).select(ground.lit.array(), 0.0).sum();
+    auto const take = [&](StampBlob const& blob) {
+        double taken = 0.0;
+        for (Index const pixel : discOf(blob.x, blob.y, blob.radius, ground.height(), ground.width())) {
+            taken += left(pixel);
+            left(pixel) = 0.0;
+        }
+        return taken;
+    };
+    for (StampBlob const& blob : added) {
+        take(blob);
+    }
+    // What is new in the science image takes nothing away.
+    return take(next) <= 0.0 || left.sum() >= leastLight * now;
 }
 
 // Residuals over their noise, smoothed, in units of the result's own noise; never in less than the images' noise.
@@ -138,7 +159,11 @@ void ascend(StampGround const& ground, StampTry& attempt, bool isFirst) {
     if (isFirst) {
         for (StampRatio const& ratio : ground.ratios) {
             for (Index width = 0; width < nWidths; ++width) {
+                // Narrow kernels may be those that sharpen: by their deviation, if at all.
                 isBetter({width, 1, 1, 0.0, ratio.value, ratio.error}, ratio.cost);
+                if (width % 2 == 0) {
+                    isBetter({width, 1, 1, ground.control.deviations.back(), ratio.value, ratio.error}, ratio.cost);
+                }
             }
         }
     } else {
@@ -226,7 +251,8 @@ void rejectBlobs(StampGround const& ground, StampTry& attempt) {
             }
             ++nJudged;
             auto const judged = judgedAt(ground, attempt, residuals, x, y, control.discRadius, true);
-            if (judged.isAny && std::abs(judged.pull) > control.rejectSigmas * spread) {
+            if (judged.isAny && std::abs(judged.pull) > control.rejectSigmas * spread &&
+                leavesLight(ground, attempt, added, {x, y, control.discRadius, isMiddle})) {
                 added.push_back({x, y, control.discRadius, isMiddle});
             }
         }

@@ -39,6 +39,7 @@ struct StampGround {
     Eigen::VectorXd variance;  // (pixels), of the difference
     Eigen::VectorXd weights;   // 0 where not usable
     StampSums sums;            // of all usable pixels
+    Eigen::VectorXd lit;       // (pixels): light of the template, without its noise
     Index middleX = 0;
     Index middleY = 0;
 

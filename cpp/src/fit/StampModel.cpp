@@ -19,6 +19,9 @@ constexpr double nominalWidth = 1.5;      // px, of a kernel before there is one
 constexpr double lightRadius = 3.5;       // px, where the flux of the middle is summed
 constexpr double expectedModelError = 0.02;
 constexpr double firstModelError = 0.01;
+// Of |k| on saturated cores: of pixels that are fitted, and of those that are told.
+constexpr double fittedHiddenShare = 1e-3;
+constexpr double toldHiddenShare = 0.03;
 constexpr double litShare = 0.3;           // of the noise of a pixel, light that tells of photons and the model's error
 constexpr double litSigmas = 5.0;
 constexpr double sourceSigmas = 20.0;
@@ -73,7 +76,7 @@ public:
         ascend(ground_, attempt, true);
         rejectBlobs(ground_, attempt);
         reweigh(attempt);
-        ascend(ground_, attempt, true);
+        ascend(ground_, attempt, false);
         rejectBlobs(ground_, attempt);
         if (control_.isAlert) {
             // The account that fits best tells the noise better than one without the brightest pixels.
@@ -145,16 +148,20 @@ private:
     void prepare() {
         auto const wide = gaussianKernel(nominalWidth, std::min<Index>(5, control_.columns.halfWidth));
         OwnedImage<double> const light = significantLight(reference_, model_.referenceNoise);
-        double const free = freeRatio();
-        ground_.ratios = {{control_.ratio, control_.ratioError, 0.0}};
-        if (control_.canFreeRatio && free > 0.0) {
-            ground_.ratios.push_back({free, control_.freeRatioError, control_.freeCost});
-        }
-        double const ratio = free > 0.0 ? free : control_.ratio;
-        usable_ = scienceGood_;
-        auto const missing = missingLight(wide, light * ratio, referenceGood_, scienceVariance_);
+        ground_.lit = Eigen::Map<Eigen::VectorXd const>(light.data(), light.size());
+        usable_ = scienceGood_ * referenceGood_;
+        double const first = freeRatio();
+        double const scale = first > 0.0 ? first : control_.ratio;
+        auto const missing = missingLight(wide, light * scale, referenceGood_, hiddenLight(light, referenceGood_),
+                                          fittedHiddenShare, scienceVariance_);
         for (Index i = 0; i < usable_.size(); ++i) {
-            usable_(i) = usable_(i) != 0 && missing(i) == 0 && referenceGood_(i) != 0 ? 1 : 0;
+            usable_(i) = usable_(i) != 0 && missing(i) == 0 ? 1 : 0;
+        }
+        double const free = freeRatio();
+        double const ratio = free > 0.0 ? free : control_.ratio;
+        ground_.ratios = {{control_.ratio, control_.ratioError, 0.0}};
+        if (control_.canFreeRatio && model_.scienceHasLight && free > 0.0) {
+            ground_.ratios.push_back({free, control_.freeRatioError, control_.freeCost});
         }
         StampPriors priors = control_.priors;
         priors.plane = 5.0 * model_.scienceNoise;
@@ -177,7 +184,7 @@ private:
         for (Index y = 0; y < before.rows(); ++y) {
             for (Index x = 0; x < before.cols(); ++x) {
                 bool const isMiddle = control_.isAlert && ground_.fromMiddle(x, y) <= control_.middleRadius + 2.0;
-                if (before(y, x) > least && !isMiddle && scienceGood_(y, x) != 0 && referenceGood_(y, x) != 0) {
+                if (before(y, x) > least && !isMiddle && usable_(y, x) != 0) {
                     ratios.emplace_back(after(y, x) / before(y, x), before(y, x));
                     total += before(y, x);
                 }
@@ -242,9 +249,14 @@ private:
 
     // Noise of dark pixels, photons of the light and the model's error, of the pixels that are kept.
     void fitNoise(StampTry const& attempt) {
+        constexpr std::size_t leastDark = 100;
+        constexpr double mostTemplateShare = 0.7;
         Eigen::VectorXd const residuals = stampResiduals(ground_.problem, attempt.solution, &attempt.extra);
         Eigen::VectorXd const light = lightOf(attempt.solution);
         double const norm = attempt.solution.kernel.squaredNorm();
+        // Dark pixels, or the fainter half where there are none.
+        double const half = middleOf(std::vector<double>(light.data(), light.data() + light.size()));
+        double const faint = std::max(model_.scienceNoise, half);
         std::vector<Index> kept;  // with light: the others' variance is the same for all
         std::vector<double> dark;
         double brightest = 0.0;
@@ -254,15 +266,19 @@ private:
                     kept.push_back(i);
                 }
                 brightest = std::max(brightest, light(i));
-                if (light(i) < model_.scienceNoise && scienceLight_(i) <= 0.0) {
+                if (light(i) < faint) {
                     dark.push_back(residuals(i));
                 }
             }
         }
-        if (!hasVariance_ && dark.size() >= 100) {
-            double const own = square(spreadOf(dark)) - norm * square(model_.referenceNoise);
-            double const least = 0.25 * square(model_.scienceNoise);
-            model_.scienceNoise = std::sqrt(std::max({own, least, square(leastNoise_)}));
+        if (!hasVariance_ && dark.size() >= leastDark) {
+            // Where sources crowd, second differences show their light: the template has no more noise than is left.
+            double const left = square(spreadOf(dark));
+            double const share = std::min(norm * square(model_.referenceNoise), mostTemplateShare * left);
+            model_.referenceNoise = std::sqrt(share / norm);
+            referenceVariance_.setConstant(square(model_.referenceNoise));
+            ground_.problem.templateVariance = square(model_.referenceNoise);
+            model_.scienceNoise = std::max(std::sqrt(left - share), leastNoise_);
             scienceVariance_.setConstant(square(model_.scienceNoise));
         }
         double best = -std::numeric_limits<double>::infinity();
@@ -554,8 +570,9 @@ private:
             model_.middleNoise += model_.variance(pixel);
         }
         model_.middleNoise = std::sqrt(model_.middleNoise);
-        model_.noData = missingLight(model_.kernel, significantLight(reference_, model_.referenceNoise),
-                                     referenceGood_, model_.variance);
+        OwnedImage<double> const seen = significantLight(reference_, model_.referenceNoise);
+        model_.noData = missingLight(model_.kernel, seen, referenceGood_, hiddenLight(seen, referenceGood_),
+                                     toldHiddenShare, model_.variance);
     }
 
     // A template that shows nothing: its noise, smoothed, is taken away, and the sky.

@@ -119,11 +119,48 @@ OwnedImage<double> significantLight(OwnedImage<double> const& image, double nois
     return (light > least).select(light, 0.0);
 }
 
+StampFlags hiddenLight(OwnedImage<double> const& light, StampFlags const& good) {
+    Index const height = good.rows();
+    Index const width = good.cols();
+    StampFlags seen = good;
+    StampFlags hidden = StampFlags::Zero(height, width);
+    for (Index start = 0; start < good.size(); ++start) {
+        if (seen(start) != 0) {
+            continue;
+        }
+        std::vector<Index> hole{start};
+        seen(start) = 1;
+        bool isOpen = false;
+        bool isLit = false;
+        for (std::size_t at = 0; at < hole.size(); ++at) {
+            Index const y = hole[at] / width;
+            Index const x = hole[at] % width;
+            isOpen |= y == 0 || x == 0 || y == height - 1 || x == width - 1;
+            for (Index v = std::max<Index>(y - 1, 0); v <= std::min(y + 1, height - 1); ++v) {
+                for (Index u = std::max<Index>(x - 1, 0); u <= std::min(x + 1, width - 1); ++u) {
+                    isLit |= light(v, u) > 0.0;
+                    if (seen(v, u) == 0) {
+                        seen(v, u) = 1;
+                        hole.push_back(v * width + u);
+                    }
+                }
+            }
+        }
+        if (isLit && !isOpen) {
+            for (Index const pixel : hole) {
+                hidden(pixel) = 1;
+            }
+        }
+    }
+    return hidden;
+}
+
 StampFlags missingLight(OwnedImage<double> const& kernel, OwnedImage<double> const& light, StampFlags const& good,
-                        OwnedImage<double> const& variance) {
+                        StampFlags const& hidden, double hiddenShare, OwnedImage<double> const& variance) {
     Index const half = kernel.rows() / 2;
     OwnedImage<double> const sizes = kernel.abs();
-    double const least = missingShare * sizes.sum();
+    double const total = sizes.sum();
+    double const least = missingShare * total;
     StampFlags flags = StampFlags::Zero(light.rows(), light.cols());
     for (Index y = 0; y < light.rows(); ++y) {
         for (Index x = 0; x < light.cols(); ++x) {
@@ -134,6 +171,7 @@ StampFlags missingLight(OwnedImage<double> const& kernel, OwnedImage<double> con
             }
             double outside = 0.0;
             double missing = 0.0;
+            double unknown = 0.0;
             for (Index v = -half; v <= half; ++v) {
                 for (Index u = -half; u <= half; ++u) {
                     Index const fromY = std::clamp<Index>(y - v, 0, light.rows() - 1);
@@ -142,10 +180,12 @@ StampFlags missingLight(OwnedImage<double> const& kernel, OwnedImage<double> con
                         double const size = sizes(v + half, u + half);
                         outside += size;
                         missing += size * std::abs(light(fromY, fromX));
+                        unknown += hidden(fromY, fromX) != 0 ? size : 0.0;
                     }
                 }
             }
-            flags(y, x) = outside > least && missing > missingSigmas * std::sqrt(variance(y, x)) ? 1 : 0;
+            bool const isMuch = missing > missingSigmas * std::sqrt(variance(y, x));
+            flags(y, x) = unknown > hiddenShare * total || (outside > least && isMuch) ? 1 : 0;
         }
     }
     return flags;

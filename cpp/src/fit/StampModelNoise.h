@@ -25,10 +25,15 @@ void fillStamp(OwnedImage<double>& image, StampFlags const& good);
 // Smoothed by a Gaussian of 1.2 pixels and cut off below 3 sigma of its noise: light, not noise.
 [[nodiscard]] OwnedImage<double> significantLight(OwnedImage<double> const& image, double noise);
 
+// Bad pixels amid light, such as saturated cores: holes that the border does not reach. What they hold is not told by
+// their surroundings.
+[[nodiscard]] StampFlags hiddenLight(OwnedImage<double> const& light, StampFlags const& good);
+
 // Whether light from beyond the template's good pixels would matter: more than 3 % of |k| falls there, and it would be
-// more than half a sigma.
+// more than half a sigma, or more than `hiddenShare` of it falls on what is hidden.
 [[nodiscard]] StampFlags missingLight(OwnedImage<double> const& kernel, OwnedImage<double> const& light,
-                                      StampFlags const& good, OwnedImage<double> const& variance);
+                                      StampFlags const& good, StampFlags const& hidden,
+                                      double hiddenShare, OwnedImage<double> const& variance);
 
 struct StampPeak {
     Index pixel = 0;

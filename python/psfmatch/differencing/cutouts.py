@@ -34,12 +34,13 @@ MAX_CUTOUT = 101
 """Longest side, pixels, of images that are taken for cut-outs."""
 MAX_STAMP = 150
 """Longest side that is fitted as one stamp; of larger images the surroundings of the brightest source."""
+FEW_SOURCES = 5
 ESTIMATED = ("estimated from the sky", "the sky's scatter")
 """How VARSRC begins where a variance plane was made of the image itself."""
 ALIKE_NATS, ALIKE_SIGMAS = 3.0, 3.0
 """Two accounts of the middle that are both likely, and differ there."""
-POOR_NEGATIVE, BAD_NEGATIVE = 0.15, 0.3
-"""Negative share of kernels that sharpen: grades C and D."""
+POOR_NOISE, BAD_NOISE = 1.5, 5.0
+"""Sum of k^2 over the square of the sum of k of kernels that sharpen: grades C and D; 1 leaves an image as it is."""
 CHANGED_RADIUS, MIDDLE_RADIUS = 5.0, 7.0
 """Of the surroundings of what has changed that quality does not look at, pixels."""
 KERNEL_SHARE = 1e-4
@@ -50,7 +51,8 @@ KERNEL_SHARE = 1e-4
 class CutoutDifference:
     """A difference by the fit of a stamp: the Struct of a task, the images with the noise found, and what is told.
 
-    changed : pixels of what has changed, the middle of an alert among them.
+    changed : pixels of what has changed, the middle of an alert among them; isNoiseTold : whether the noise is that of
+    the fit, for planes that were only estimated.
     """
 
     result: Struct
@@ -60,11 +62,12 @@ class CutoutDifference:
     choices: tuple[Choice, ...]
     caps: tuple[tuple[str, str], ...]
     changed: npt.NDArray[np.bool_]
+    isNoiseTold: bool
 
 
-def isCutout(shape: tuple[int, ...]) -> bool:
-    """Return whether an image is so small that its stars are not expected to tell a kernel."""
-    return max(shape) <= MAX_CUTOUT
+def isCutout(shape: tuple[int, ...], nSources: int) -> bool:
+    """Return whether an image is so small, or shows so few sources, that stars are not expected to tell a kernel."""
+    return max(shape) <= (MAX_CUTOUT if nSources >= FEW_SOURCES else MAX_STAMP)
 
 
 def hasTransientInMiddle(options: RunOptions, template: Exposure, science: Exposure) -> bool:
@@ -146,7 +149,9 @@ def byStamp(
     choices = _choices(fit, window, isAlert, isKnown)
     for choice in choices:
         log.info("%s", choice.sentence)
-    return CutoutDifference(result, template, science, fit, choices, _caps(fit, isAlert), _changed(fit, box, window, isAlert))
+    changed = _changed(fit, box, window, isAlert)
+    isTold = not isKnown and window == box
+    return CutoutDifference(result, template, science, fit, choices, _caps(fit, isAlert), changed, isTold)
 
 
 def _isEstimated(exposure: Exposure) -> bool:
@@ -279,9 +284,15 @@ def _caps(fit: StampFit, isAlert: bool) -> tuple[tuple[str, str], ...]:
                 f"+- {best.middleError:.3g} of {fit.middleLight:.4g} counts of the template's light",
             )
         )
-    if fit.negativeShare > POOR_NEGATIVE or fit.noiseRatio > 1.0:
-        grade = "D" if fit.negativeShare > BAD_NEGATIVE else "C"
-        caps.append((grade, f"a kernel that sharpens: {fit.negativeShare:.0%} of it is negative"))
+    if fit.noiseRatio > POOR_NOISE:
+        grade = "D" if fit.noiseRatio > BAD_NOISE else "C"
+        caps.append(
+            (
+                grade,
+                f"a kernel that sharpens: {fit.negativeShare:.0%} of it is negative, and it multiplies the variance of "
+                f"the template's noise by {fit.noiseRatio:.3g}",
+            )
+        )
     if fit.modelError >= fit.largestModelError:
         caps.append(("C", f"a model error of {fit.modelError:.0%} of the light"))
     for other in fit.attempts[1:]:

@@ -100,13 +100,17 @@ def finish(
                 lag1=whiteness.lag1,
                 lag2=whiteness.lag2,
                 varianceScales=(
-                    inputs.preparation.templateVarianceFactor,
-                    inputs.preparation.scienceVarianceFactor,
+                    *(
+                        ()
+                        if made.isNoiseTold
+                        else (inputs.preparation.templateVarianceFactor, inputs.preparation.scienceVarianceFactor)
+                    ),
                     measured.varianceFactor,
                 ),
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 caps=made.caps,
+                without=made.ungraded,
                 pixels=measured.pixels,
             )
             log.info("Grade %s", "; ".join(quality.reasons))

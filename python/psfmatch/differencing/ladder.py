@@ -52,6 +52,8 @@ class Made:
     inputs: Inputs | None = None
     convolveTemplate: bool = True
     changed: npt.NDArray[np.bool_] | None = None
+    isNoiseTold: bool = False
+    ungraded: tuple[str, ...] = ()
 
 
 def solveByLadder(
@@ -67,7 +69,7 @@ def solveByLadder(
     if not options.chooseKernel:
         return _subtractWith(task, options, inputs, _starsFor(task, inputs, candidateList), fwhms, convolveTemplate)
     canBeStamp = candidateList is None and (convolveTemplate or isDirectionFree) and not options.pinned
-    if canBeStamp and isCutout(inputs.science.shape):
+    if canBeStamp and isCutout(inputs.science.shape, len(usefulSources(inputs.sources))):
         return _cutout(task, options, inputs)
     if candidateList is None and not len(inputs.sources):
         return _withoutKernelFit(task, options, inputs, convolveTemplate, canBeStamp, _noSources(task, inputs))
@@ -126,7 +128,19 @@ def _stamp(
     with task.timer("fitStamp"):
         found = byStamp(inputs, options, task.threads, around)
     ready = replace(inputs, template=found.template, science=found.science)
-    return Made(found.result, task, options, found.choices, steps, found.caps, ready, changed=found.changed)
+    return Made(
+        found.result,
+        task,
+        options,
+        found.choices,
+        steps,
+        found.caps,
+        ready,
+        changed=found.changed,
+        isNoiseTold=found.isNoiseTold,
+        # All pixels tell the kernel, not a number of sources.
+        ungraded=("nSources",),
+    )
 
 
 def _noSources(task: ImagePsfMatchTask, inputs: Inputs) -> PsfMatchError:

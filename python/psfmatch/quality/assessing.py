@@ -44,6 +44,7 @@ def assessQuality(
     varianceScales: Iterable[float] = (),
     fwhmPix: float | None = None,
     caps: Iterable[tuple[str, str]] = (),
+    without: Iterable[str] = (),
     pixels: Mapping[str, Any] | None = None,
     threads: int = 1,
     **others: Any,
@@ -70,6 +71,8 @@ def assessQuality(
         Of point sources in the difference, for the limiting magnitude.
     caps
         (grade, why): no better grade than this, as when a simpler model had to be taken.
+    without
+        Figures whose limits do not count, as what they measure is told otherwise, in `caps`.
     pixels
         What `pixelFigures` has told of the same images; by default they are measured here.
     threads
@@ -109,7 +112,8 @@ def assessQuality(
     limits = list(caps)
     if not figures["nSkyPixels"]:
         limits.append(("D", "no blank sky was found: the noise could not be checked"))
-    if not figures["nSources"]:
+    ignored = set(without)
+    if not figures["nSources"] and "nSources" not in ignored:
         limits.append(("C", "no source of signal-to-noise above 30 was found: the match could not be checked"))
     if not math.isfinite(kernelSum):
         figures["kernelSum"] = math.nan
@@ -117,7 +121,7 @@ def assessQuality(
     # An unknown figure must not be taken for a bad one.
     unknown = [name for name, value in figures.items() if isinstance(value, float) and math.isnan(value)]
     quality = Quality("F", (), **figures | dict.fromkeys(unknown))
-    grade, reasons = gradeFigures(quality, limits)
+    grade, reasons = gradeFigures(quality, limits, ignored)
     return dataclasses.replace(quality, grade=grade, reasons=reasons)
 
 
