@@ -9,8 +9,30 @@ namespace psfmatch {
 
 namespace {
 
+// What sharpens by a Gaussian, exp(+ s^2 w^2 / 2) in the frequencies w that images have, and its first two derivatives
+// by its position; rows.
+Eigen::Matrix<double, 3, Eigen::Dynamic> sharpProfiles(double sigma, Index half) {
+    constexpr int nSteps = 400;
+    // rad / pixel: beyond it the template's noise would be multiplied by more than 8.
+    double const cut = std::min(3.0, std::sqrt(2.0 * std::log(8.0)) / sigma);
+    Eigen::Matrix<double, 3, Eigen::Dynamic> rows = Eigen::Matrix<double, 3, Eigen::Dynamic>::Zero(3, 2 * half + 1);
+    for (int step = 0; step < nSteps; ++step) {
+        double const w = (step + 0.5) * std::numbers::pi / nSteps;
+        double const power = std::exp(0.5 * sigma * sigma * w * w - std::pow(w / cut, 8));
+        for (Index i = -half; i <= half; ++i) {
+            double const phase = w * static_cast<double>(i);
+            rows.col(i + half) += power * Eigen::Vector3d(std::cos(phase), w * std::sin(phase), -w * w * std::cos(phase));
+        }
+    }
+    rows /= rows.row(0).sum();
+    return rows;
+}
+
 // A Gaussian over whole pixels from -half to half, and its first two derivatives by its position; rows.
 Eigen::Matrix<double, 3, Eigen::Dynamic> profiles(double sigma, Index half) {
+    if (sigma < 0.0) {
+        return sharpProfiles(-sigma, half);
+    }
     auto const cumulative = [&](double x) { return 0.5 * std::erf(x / (sigma * std::numbers::sqrt2)); };
     auto const density = [&](double x) {
         return std::exp(-0.5 * x * x / (sigma * sigma)) / (sigma * std::sqrt(2.0 * std::numbers::pi));

@@ -29,6 +29,7 @@ constexpr double hopeless = 60.0;  // nats below the best: such a try is not bro
 constexpr double leftOutRadius = 5.0;
 constexpr std::array<double, 7> modelErrors{0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08};
 constexpr std::array<double, 4> pointWidths{0.7, 0.9, 1.2, 1.6};  // px, sigma of a point in the template
+constexpr double leastPoint = 0.6;  // px
 constexpr double pointReach = 9.0;  // px
 constexpr double wingFactor = 1.8;
 
@@ -75,6 +76,11 @@ public:
         StampTry attempt = startTry(ground_, first, {}, middleBlobs(first));
         ascend(ground_, attempt, true);
         rejectBlobs(ground_, attempt);
+        // A narrow kernel that deviates much may be one that sharpens.
+        auto const& choice = attempt.solution.choice;
+        if (choice.width == 0 || (choice.width <= 2 && choice.deviation >= 0.1)) {
+            attempt = sharpened(std::move(attempt));
+        }
         reweigh(attempt);
         ascend(ground_, attempt, false);
         rejectBlobs(ground_, attempt);
@@ -235,6 +241,23 @@ private:
                 ground_.variance(i) = 1.0 / ground_.weights(i);
             }
         }
+    }
+
+    // The try with kernels that sharpen, where these explain the stamp better.
+    StampTry sharpened(StampTry attempt) {
+        StampGround sharp = ground_;
+        sharp.control.columns.widths = control_.sharpWidths;
+        sharp.problem = makeStampProblem(stampColumns(science_, reference_, sharp.control.columns),
+                                         ground_.problem.priors, ground_.problem.templateVariance);
+        sharp.sums = stampSums(sharp.problem.columns, sharp.weights);
+        StampTry other = startTry(sharp, attempt.account, {}, middleBlobs(attempt.account));
+        ascend(sharp, other, true);
+        rejectBlobs(sharp, other);
+        if (scoreOf(sharp, other) <= scoreOf(ground_, attempt)) {
+            return attempt;
+        }
+        ground_ = std::move(sharp);
+        return other;
     }
 
     // Noise and weights anew of what a try leaves, and the try with them.
@@ -455,7 +478,9 @@ private:
             StampChoice next = base.solution.choice;
             next.width = at;
             for (double const width : pointWidths) {
-                StampExtra extra = pointAt(std::hypot(width, widths[static_cast<std::size_t>(at)]), flux);
+                double const kernelWidth = widths[static_cast<std::size_t>(at)];
+                double const square = width * width + kernelWidth * std::abs(kernelWidth);
+                StampExtra extra = pointAt(std::sqrt(std::max(square, leastPoint * leastPoint)), flux);
                 attempt.sums.forgetExtra();
                 double const evidence = solveStamp(ground_.problem, attempt.sums, extra, next).evidence;
                 if (evidence > bestEvidence) {

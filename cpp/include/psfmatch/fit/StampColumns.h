@@ -13,7 +13,7 @@
 namespace psfmatch {
 
 struct StampColumnsControl {
-    std::vector<double> widths{0.3, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8, 2.3, 2.8};  // sigma of k0, pixels
+    std::vector<double> widths{0.3, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8, 2.3, 2.8};  // sigma of k0, pixels; below 0 it sharpens
     Index halfWidth = 10;                                                     // of kernels, pixels
     double deviationRadius = 5.0;                                             // pixels
 };

@@ -46,6 +46,7 @@ struct StampModelControl {
     double noneCost = 3.0;
     Index nLeftOut = 5;            // brightest sources without each of which it is tried again
     StampColumnsControl columns;
+    std::vector<double> sharpWidths{-1.25, -1.05, -0.9, -0.75, -0.5, 0.3, 0.5};  // where the narrowest of the columns fits best
     StampPriors priors;
 };
 
