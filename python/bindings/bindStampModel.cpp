@@ -27,7 +27,8 @@ OwnedImage<double> planeOf(std::optional<DoubleArray> const& array, char const* 
 
 py::array_t<bool> boolsOf(StampFlags const& flags) {
     py::array_t<bool> array({flags.rows(), flags.cols()});
-    std::transform(flags.data(), flags.data() + flags.size(), array.mutable_data(), [](auto flag) { return flag != 0; });
+    std::transform(flags.data(), flags.data() + flags.size(), array.mutable_data(),
+                   [](auto flag) { return flag != 0; });
     return array;
 }
 
@@ -82,12 +83,10 @@ void bindStampModel(py::module_& module) {
            BoolArray const& referenceGood, std::optional<DoubleArray> const& scienceVariance,
            std::optional<DoubleArray> const& referenceVariance, bool isAlert, double ratio, double ratioError,
            bool canFreeRatio) {
-            StampImages const images{viewOf<float>(science, "science"),
-                                     viewOf<float>(reference, "template"),
-                                     flagsOf(scienceGood, "scienceGood"),
-                                     flagsOf(referenceGood, "templateGood"),
-                                     planeOf(scienceVariance, "scienceVariance"),
-                                     planeOf(referenceVariance, "templateVariance")};
+            StampImages const images{
+                viewOf<float>(science, "science"),           viewOf<float>(reference, "template"),
+                flagsOf(scienceGood, "scienceGood"),         flagsOf(referenceGood, "templateGood"),
+                planeOf(scienceVariance, "scienceVariance"), planeOf(referenceVariance, "templateVariance")};
             StampModelControl control;
             control.isAlert = isAlert;
             control.ratio = ratio;

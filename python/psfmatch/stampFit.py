@@ -47,7 +47,8 @@ class StampFit:
 
     kernel : (h, w), of the sum `ratio`; plane : background at pixel (0, 0) of the arrays, per pixel along x, and along
     y, to be added to the convolved template; ratio, ratioError : flux of the science image over that of the template;
-    isFree : whether the light has told it against the expectation; kernelWidth : sigma of its Gaussian, pixels;
+    isFree : whether the light has told it against the expectation; kernelWidth : sigma of its Gaussian,
+    pixels, below zero where it sharpens by one;
     deviation : expected size of its deviation, in units of its peak; attempts : the accounts of the middle, best first;
     rejected : x, y of what has changed; scienceNoise, templateNoise : of a dark pixel; photonVariance : of the science
     image per count of light; modelError : share of the light that no kernel explains, largestModelError the largest

@@ -139,6 +139,8 @@ headerGroups = [
         "StampModel",
         "StampModelNoise",
         "StampAttempt",
+        "StampMiddle",
+        "StampAccounts",
     },
 ]
 

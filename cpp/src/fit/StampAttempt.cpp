@@ -8,12 +8,12 @@ namespace psfmatch {
 
 namespace {
 
-constexpr double peakSigma = 1.2;         // px, of the filter that finds what has changed
-constexpr double middleGuard = 1.0;       // px beyond the middle's disc where an account has no rejections
+constexpr double peakSigma = 1.2;    // px, of the filter that finds what has changed
+constexpr double middleGuard = 1.0;  // px beyond the middle's disc where an account has no rejections
 constexpr Index peaksPerRound = 6;
 constexpr std::size_t mostBlobs = 14;
-constexpr double leastLight = 0.35;        // of the template's, that is left to fit
-constexpr double rejectedLoss = 0.1;      // nats for each pixel that is left out beyond a usual one
+constexpr double leastLight = 0.35;   // of the template's, that is left to fit
+constexpr double rejectedLoss = 0.1;  // nats for each pixel that is left out beyond a usual one
 constexpr int mostSweeps = 3;
 constexpr Index spreadStep = 3;  // of pixels whose spread is measured
 
@@ -105,7 +105,8 @@ OwnedImage<double> smoothedPulls(StampGround const& ground, Eigen::VectorXd cons
         pulls(i) = weights(i) > 0.0 ? residuals(i) * std::sqrt(weights(i)) : 0.0;
     }
     // The square of a Gaussian is one narrower by the root of two, of the sum 1 / (4 pi s^2).
-    OwnedImage<double> const share = smoothedStamp(used, peakSigma / std::sqrt(2.0)) / (12.566370614 * peakSigma * peakSigma);
+    OwnedImage<double> const share =
+        smoothedStamp(used, peakSigma / std::sqrt(2.0)) / (12.566370614 * peakSigma * peakSigma);
     OwnedImage<double> smooth = smoothedStamp(pulls, peakSigma);
     std::vector<double> list;
     for (Index i = 0; i < smooth.size(); ++i) {
@@ -246,7 +247,8 @@ void rejectBlobs(StampGround const& ground, StampTry& attempt) {
             Index const x = peak.pixel % ground.width();
             Index const y = peak.pixel / ground.width();
             bool const isMiddle = control.isAlert && ground.fromMiddle(x, y) <= control.middleRadius + middleGuard;
-            if (attempt.blobs.size() + added.size() >= mostBlobs || nJudged >= peaksPerRound || (isGuarded && isMiddle)) {
+            if (attempt.blobs.size() + added.size() >= mostBlobs || nJudged >= peaksPerRound ||
+                (isGuarded && isMiddle)) {
                 continue;
             }
             ++nJudged;
@@ -260,7 +262,8 @@ void rejectBlobs(StampGround const& ground, StampTry& attempt) {
         bool isAnyBack = false;
         for (StampBlob const& blob : attempt.blobs) {
             bool const isFixed = isGuarded && blob.isMiddle;
-            auto const judged = isFixed ? Judged{} : judgedAt(ground, attempt, residuals, blob.x, blob.y, blob.radius, false);
+            auto const judged =
+                isFixed ? Judged{} : judgedAt(ground, attempt, residuals, blob.x, blob.y, blob.radius, false);
             if (judged.isAny && std::abs(judged.pull) < control.lookSigmas * spread) {
                 isAnyBack = true;
                 continue;
@@ -301,6 +304,13 @@ double scoreOf(StampGround const& ground, StampTry const& attempt) {
         score -= blob.isMiddle ? 0.0 : ground.control.blobCost;
     }
     return score - (ground.control.isAlert && attempt.account == StampAccount::none ? ground.control.noneCost : 0.0);
+}
+
+Eigen::VectorXd lightOf(StampGround const& ground, StampSolution const& solution) {
+    auto const& columns = ground.problem.columns;
+    StampSolution bare = solution;
+    bare.coefficients.segment(columns.plane(), StampColumns::nPlane).setZero();
+    return columns.values.col(columns.science()) - stampResiduals(ground.problem, bare, nullptr);
 }
 
 double modelErrorAt(StampGround const& ground, StampTry const& attempt, std::vector<Index> const& pixels) {

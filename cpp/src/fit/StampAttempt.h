@@ -36,10 +36,12 @@ struct StampGround {
     StampProblem problem;
     StampModelControl control;
     std::vector<StampRatio> ratios;
-    Eigen::VectorXd variance;  // (pixels), of the difference
-    Eigen::VectorXd weights;   // 0 where not usable
-    StampSums sums;            // of all usable pixels
-    Eigen::VectorXd lit;       // (pixels): light of the template, without its noise
+    Eigen::VectorXd variance;         // (pixels), of the difference
+    Eigen::VectorXd weights;          // 0 where not usable
+    StampSums sums;                   // of all usable pixels
+    Eigen::VectorXd lit;              // (pixels): light of the template, without its noise
+    OwnedImage<double> scienceLight;  // without its noise
+    double scienceNoise = 0.0;        // of a dark pixel
     Index middleX = 0;
     Index middleY = 0;
 
@@ -60,8 +62,10 @@ void rejectBlobs(StampGround const& ground, StampTry& attempt);
 
 [[nodiscard]] double scoreOf(StampGround const& ground, StampTry const& attempt);
 
+// The convolved template without its sky, at every pixel.
+[[nodiscard]] Eigen::VectorXd lightOf(StampGround const& ground, StampSolution const& solution);
+
 // Error of the model's sum over some pixels.
-[[nodiscard]] double modelErrorAt(StampGround const& ground, StampTry const& attempt,
-                                  std::vector<Index> const& pixels);
+[[nodiscard]] double modelErrorAt(StampGround const& ground, StampTry const& attempt, std::vector<Index> const& pixels);
 
 }  // namespace psfmatch

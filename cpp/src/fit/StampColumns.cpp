@@ -21,7 +21,8 @@ Eigen::Matrix<double, 3, Eigen::Dynamic> sharpProfiles(double sigma, Index half)
         double const power = std::exp(0.5 * sigma * sigma * w * w - std::pow(w / cut, 8));
         for (Index i = -half; i <= half; ++i) {
             double const phase = w * static_cast<double>(i);
-            rows.col(i + half) += power * Eigen::Vector3d(std::cos(phase), w * std::sin(phase), -w * w * std::cos(phase));
+            rows.col(i + half) +=
+                power * Eigen::Vector3d(std::cos(phase), w * std::sin(phase), -w * w * std::cos(phase));
         }
     }
     rows /= rows.row(0).sum();

@@ -194,8 +194,8 @@ StampSolution solveStamp(StampProblem const& problem, StampSums& sums, StampExtr
     Eigen::VectorXd right(n);
     hessian.block(nDeviation, nDeviation, nBase, nBase) = base.topLeftCorner(nBase, nBase);
     right.segment(nDeviation, nBase) = base.col(nBase).head(nBase) - choice.ratio * base.col(0).head(nBase);
-    double const total = base(nBase, nBase) - 2.0 * choice.ratio * base(nBase, 0) +
-                         choice.ratio * choice.ratio * base(0, 0);
+    double const total =
+        base(nBase, nBase) - 2.0 * choice.ratio * base(nBase, 0) + choice.ratio * choice.ratio * base(0, 0);
     Eigen::MatrixXd const* turn = nullptr;
     if (nDeviation > 0) {
         turn = &problem.turn(choice.envelope, choice.length);
@@ -248,8 +248,8 @@ StampSolution solveStamp(StampProblem const& problem, StampSums& sums, StampExtr
     }
     solution.factor = factor.matrixL();
     Eigen::VectorXd unknowns = factor.solve(right);
-    solution.evidence = -0.5 * (total - right.dot(unknowns)) -
-                        solution.factor.diagonal().array().log().sum() + sums.logWeights;
+    solution.evidence =
+        -0.5 * (total - right.dot(unknowns)) - solution.factor.diagonal().array().log().sum() + sums.logWeights;
 
     auto const spread = [&](Eigen::VectorXd const& scaled) {
         solution.coefficients = Eigen::VectorXd::Zero(columns.science());

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "fit/StampAccounts.h"
 #include "fit/StampAttempt.h"
 #include "fit/StampModelNoise.h"
 #include "psfmatch/exceptions.h"
@@ -15,27 +16,17 @@ namespace {
 
 constexpr Index leastSide = 10;
 constexpr Index leastPixels = 50;
-constexpr double nominalWidth = 1.5;      // px, of a kernel before there is one
-constexpr double lightRadius = 3.5;       // px, where the flux of the middle is summed
+constexpr double nominalWidth = 1.5;  // px, of a kernel before there is one
 constexpr double expectedModelError = 0.02;
 constexpr double firstModelError = 0.01;
 // Of |k| on saturated cores: of pixels that are fitted, and of those that are told.
 constexpr double fittedHiddenShare = 1e-3;
 constexpr double toldHiddenShare = 0.03;
-constexpr double litShare = 0.3;           // of the noise of a pixel, light that tells of photons and the model's error
+constexpr double litShare = 0.3;    // of the noise of a pixel, light that tells of photons and the model's error
+constexpr double lightSigma = 1.2;  // px, of the filter that finds light
+constexpr double ratioSigma = 2.0;  // px, of the filter of light that is compared
 constexpr double litSigmas = 5.0;
-constexpr double sourceSigmas = 20.0;
-constexpr double hopeless = 60.0;  // nats below the best: such a try is not brought to its end
-constexpr double leftOutRadius = 5.0;
 constexpr std::array<double, 7> modelErrors{0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08};
-constexpr std::array<double, 4> pointWidths{0.7, 0.9, 1.2, 1.6};  // px, sigma of a point in the template
-constexpr double leastPoint = 0.6;  // px
-constexpr double pointReach = 9.0;  // px
-constexpr double wingFactor = 1.8;
-
-double smoothedNoise(double noise) {
-    return noise / (2.0 * std::sqrt(3.141592653589793) * 1.2);
-}
 
 OwnedImage<double> gaussianKernel(double sigma, Index half) {
     OwnedImage<double> image = OwnedImage<double>::Zero(2 * half + 1, 2 * half + 1);
@@ -73,23 +64,23 @@ public:
         }
         prepare();
         StampAccount const first = control_.isAlert ? StampAccount::out : StampAccount::none;
-        StampTry attempt = startTry(ground_, first, {}, middleBlobs(first));
+        StampTry attempt = startTry(ground_, first, {}, middleBlobs(ground_, first));
         ascend(ground_, attempt, true);
-        rejectBlobs(ground_, attempt);
         // A narrow kernel that deviates much may be one that sharpens.
         auto const& choice = attempt.solution.choice;
         if (choice.width == 0 || (choice.width <= 2 && choice.deviation >= 0.1)) {
-            attempt = sharpened(std::move(attempt));
+            sharpen(attempt);
         }
+        rejectBlobs(ground_, attempt);
         reweigh(attempt);
         ascend(ground_, attempt, false);
         rejectBlobs(ground_, attempt);
         if (control_.isAlert) {
             // The account that fits best tells the noise better than one without the brightest pixels.
-            attempt = std::move(bestOf(attempt, false).front());
+            attempt = std::move(bestAccounts(ground_, attempt, false).front());
         }
         reweigh(attempt);
-        return finished(bestOf(attempt, true));
+        return finished(bestAccounts(ground_, attempt, true));
     }
 
 private:
@@ -102,7 +93,7 @@ private:
         fillStamp(reference_, referenceGood_);
         model_.scienceSky = scienceSky.level;
         model_.referenceSky = referenceSky.level;
-        model_.scienceNoise = scienceSky.noise;
+        ground_.scienceNoise = scienceSky.noise;
         model_.referenceNoise = referenceSky.noise;
         hasVariance_ = images.scienceVariance.size() > 0 && images.referenceVariance.size() > 0;
         if (hasVariance_) {
@@ -117,20 +108,22 @@ private:
                 }
                 return std::sqrt(std::max(middleOf(std::move(values)), 0.0));
             };
-            model_.scienceNoise = typical(scienceVariance_, scienceGood_);
+            ground_.scienceNoise = typical(scienceVariance_, scienceGood_);
             model_.referenceNoise = typical(referenceVariance_, referenceGood_);
         }
         // An image without noise is not without limits.
         double const range = std::max(science_.abs().maxCoeff(), reference_.abs().maxCoeff());
         leastNoise_ = 1e-6 * range + 1e-30;
-        model_.scienceNoise = std::max(model_.scienceNoise, leastNoise_);
+        ground_.scienceNoise = std::max(ground_.scienceNoise, leastNoise_);
         auto const hasLight = [&](OwnedImage<double> const& image, double noise) {
-            return smoothedStamp(image, 1.2).maxCoeff() > litSigmas * smoothedNoise(std::max(noise, leastNoise_));
+            return smoothedStamp(image, lightSigma).maxCoeff() >
+                   litSigmas * smoothedNoise(std::max(noise, leastNoise_), lightSigma);
         };
-        model_.scienceHasLight = hasLight(science_, model_.scienceNoise);
+        model_.scienceHasLight = hasLight(science_, ground_.scienceNoise);
         model_.referenceHasLight = hasLight(reference_, model_.referenceNoise);
         if (!hasVariance_) {
-            scienceVariance_ = OwnedImage<double>::Constant(science_.rows(), science_.cols(), square(model_.scienceNoise));
+            scienceVariance_ =
+                OwnedImage<double>::Constant(science_.rows(), science_.cols(), square(ground_.scienceNoise));
             referenceVariance_ =
                 OwnedImage<double>::Constant(science_.rows(), science_.cols(), square(model_.referenceNoise));
         }
@@ -142,8 +135,8 @@ private:
     void limitKernel(Index side) {
         auto& columns = control_.columns;
         columns.halfWidth = std::min(columns.halfWidth, (side - 1) / 4);
-        columns.deviationRadius =
-            std::min({columns.deviationRadius, std::floor(static_cast<double>(side) / 6.0), static_cast<double>(columns.halfWidth)});
+        columns.deviationRadius = std::min({columns.deviationRadius, std::floor(static_cast<double>(side) / 6.0),
+                                            static_cast<double>(columns.halfWidth)});
         std::erase_if(columns.widths,
                       [&](double width) { return width > 0.45 * static_cast<double>(columns.halfWidth) + 0.3; });
         ground_.control = control_;
@@ -170,21 +163,22 @@ private:
             ground_.ratios.push_back({free, control_.freeRatioError, control_.freeCost});
         }
         StampPriors priors = control_.priors;
-        priors.plane = 5.0 * model_.scienceNoise;
+        priors.plane = 5.0 * ground_.scienceNoise;
         ground_.problem = makeStampProblem(stampColumns(science_, reference_, control_.columns), priors,
                                            square(model_.referenceNoise));
-        scienceLight_ = significantLight(science_, model_.scienceNoise);
+        ground_.scienceLight = significantLight(science_, ground_.scienceNoise);
         modelError_ = firstModelError;
-        OwnedImage<double> const guess = (light * ratio).max(scienceLight_);
+        OwnedImage<double> const guess = (light * ratio).max(ground_.scienceLight);
         Eigen::VectorXd const kernel = Eigen::VectorXd::Constant(1, 0.2 * ratio);
         setWeights(kernel, Eigen::Map<Eigen::VectorXd const>(guess.data(), guess.size()));
     }
 
-    // Science over template, where either is lit, by the median of the light; 0 where too little lies outside the middle.
+    // Science over template, where either is lit, by the median of the light; 0 where too little lies outside the
+    // middle.
     [[nodiscard]] double freeRatio() const {
-        OwnedImage<double> const after = smoothedStamp(science_, 2.0);
-        OwnedImage<double> const before = smoothedStamp(reference_, 2.0);
-        double const least = litSigmas * std::max(model_.referenceNoise, leastNoise_) / (4.0 * std::sqrt(3.14159));
+        OwnedImage<double> const after = smoothedStamp(science_, ratioSigma);
+        OwnedImage<double> const before = smoothedStamp(reference_, ratioSigma);
+        double const least = litSigmas * smoothedNoise(std::max(model_.referenceNoise, leastNoise_), ratioSigma);
         std::vector<std::pair<double, double>> ratios;
         double total = 0.0;
         for (Index y = 0; y < before.rows(); ++y) {
@@ -210,15 +204,8 @@ private:
         return 0.0;
     }
 
-    [[nodiscard]] Eigen::VectorXd lightOf(StampSolution const& solution) const {
-        auto const& columns = ground_.problem.columns;
-        StampSolution bare = solution;
-        bare.coefficients.segment(columns.plane(), StampColumns::nPlane).setZero();
-        return columns.values.col(columns.science()) - stampResiduals(ground_.problem, bare, nullptr);
-    }
-
     [[nodiscard]] double varianceAt(Index i, double norm, double light, double photon, double modelError) const {
-        double const seen = std::max({light, scienceLight_(i), 0.0});
+        double const seen = std::max({light, ground_.scienceLight(i), 0.0});
         return std::max(scienceVariance_(i) + norm * referenceVariance_(i) + photon * seen + square(modelError * light),
                         square(leastNoise_));
     }
@@ -243,27 +230,31 @@ private:
         }
     }
 
-    // The try with kernels that sharpen, where these explain the stamp better.
-    StampTry sharpened(StampTry attempt) {
+    // The try with kernels that sharpen, where these explain the stamp better: what is rejected comes after, for they
+    // multiply the template's noise.
+    void sharpen(StampTry& attempt) {
         StampGround sharp = ground_;
         sharp.control.columns.widths = control_.sharpWidths;
         sharp.problem = makeStampProblem(stampColumns(science_, reference_, sharp.control.columns),
                                          ground_.problem.priors, ground_.problem.templateVariance);
         sharp.sums = stampSums(sharp.problem.columns, sharp.weights);
-        StampTry other = startTry(sharp, attempt.account, {}, middleBlobs(attempt.account));
+        StampTry other = startTry(sharp, attempt.account, {}, attempt.blobs);
         ascend(sharp, other, true);
-        rejectBlobs(sharp, other);
-        if (scoreOf(sharp, other) <= scoreOf(ground_, attempt)) {
-            return attempt;
+        if (other.solution.evidence - other.cost <= attempt.solution.evidence - attempt.cost) {
+            return;
         }
         ground_ = std::move(sharp);
-        return other;
+        setWeights(other.solution.kernel, lightOf(ground_, other.solution));
+        attempt = startTry(ground_, other.account, {}, other.blobs);
+        attempt.solution = std::move(other.solution);
+        attempt.cost = other.cost;
+        ascend(ground_, attempt, false);
     }
 
     // Noise and weights anew of what a try leaves, and the try with them.
     void reweigh(StampTry& attempt) {
         fitNoise(attempt);
-        setWeights(attempt.solution.kernel, lightOf(attempt.solution));
+        setWeights(attempt.solution.kernel, lightOf(ground_, attempt.solution));
         StampTry next = startTry(ground_, attempt.account, attempt.extra, attempt.blobs);
         next.solution = attempt.solution;
         next.cost = attempt.cost;
@@ -275,17 +266,17 @@ private:
         constexpr std::size_t leastDark = 100;
         constexpr double mostTemplateShare = 0.7;
         Eigen::VectorXd const residuals = stampResiduals(ground_.problem, attempt.solution, &attempt.extra);
-        Eigen::VectorXd const light = lightOf(attempt.solution);
+        Eigen::VectorXd const light = lightOf(ground_, attempt.solution);
         double const norm = attempt.solution.kernel.squaredNorm();
         // Dark pixels, or the fainter half where there are none.
         double const half = middleOf(std::vector<double>(light.data(), light.data() + light.size()));
-        double const faint = std::max(model_.scienceNoise, half);
+        double const faint = std::max(ground_.scienceNoise, half);
         std::vector<Index> kept;  // with light: the others' variance is the same for all
         std::vector<double> dark;
         double brightest = 0.0;
         for (Index i = 0; i < light.size(); ++i) {
             if (attempt.sums.weights(i) > 0.0) {
-                if (light(i) > litShare * model_.scienceNoise || scienceLight_(i) > 0.0) {
+                if (light(i) > litShare * ground_.scienceNoise || ground_.scienceLight(i) > 0.0) {
                     kept.push_back(i);
                 }
                 brightest = std::max(brightest, light(i));
@@ -301,12 +292,12 @@ private:
             model_.referenceNoise = std::sqrt(share / norm);
             referenceVariance_.setConstant(square(model_.referenceNoise));
             ground_.problem.templateVariance = square(model_.referenceNoise);
-            model_.scienceNoise = std::max(std::sqrt(left - share), leastNoise_);
-            scienceVariance_.setConstant(square(model_.scienceNoise));
+            ground_.scienceNoise = std::max(std::sqrt(left - share), leastNoise_);
+            scienceVariance_.setConstant(square(ground_.scienceNoise));
         }
         double best = -std::numeric_limits<double>::infinity();
         double bestPhoton = 0.0;
-        double const unit = brightest > 0.0 ? square(model_.scienceNoise) / brightest : 0.0;
+        double const unit = brightest > 0.0 ? square(ground_.scienceNoise) / brightest : 0.0;
         for (int step = -1; step <= 16; ++step) {
             double const photon = step < 0 ? 0.0 : unit * std::pow(10.0, 0.25 * (step - 2));
             if ((hasVariance_ || unit == 0.0) && step >= 0) {
@@ -328,209 +319,6 @@ private:
         model_.photonVariance = bestPhoton;
     }
 
-    [[nodiscard]] std::vector<StampBlob> middleBlobs(StampAccount account) const {
-        if (account != StampAccount::out) {
-            return {};
-        }
-        return {{ground_.middleX, ground_.middleY, control_.middleRadius, true}};
-    }
-
-    [[nodiscard]] std::vector<Index> middleDisc() const {
-        return discOf(ground_.middleX, ground_.middleY, lightRadius, ground_.height(), ground_.width());
-    }
-
-    // The best of the accounts, each from several starts.
-    std::vector<StampTry> bestOf(StampTry const& base, bool isThorough) {
-        std::vector<StampAccount> accounts{StampAccount::none};
-        if (control_.isAlert) {
-            accounts = {StampAccount::point, StampAccount::none, StampAccount::scaled, StampAccount::out};
-        }
-        Eigen::VectorXd const light = lightOf(base.solution);
-        Eigen::VectorXd const residuals = stampResiduals(ground_.problem, base.solution, nullptr);
-        std::vector<StampTry> best;
-        std::vector<StampExtra> extras;
-        bool isAnyRejected = false;
-        double top = -std::numeric_limits<double>::infinity();
-        for (StampAccount const account : accounts) {
-            StampChoice choice = base.solution.choice;
-            StampExtra extra = account == StampAccount::scaled  ? scaledExtra(light, residuals)
-                               : account == StampAccount::point ? pointExtra(base, residuals, isThorough ? 1 : 2, choice)
-                                                                : StampExtra{};
-            extras.push_back(extra);
-            bool const isEmpty = extra.size() == 0 && (account == StampAccount::scaled || account == StampAccount::point);
-            StampTry attempt = isEmpty ? base : settled(base, account, extra, choice, nullptr, top - hopeless);
-            if (isEmpty) {
-                attempt.score = -std::numeric_limits<double>::infinity();
-            }
-            top = std::max(top, attempt.score);
-            best.push_back(std::move(attempt));
-        }
-        auto const first = std::max_element(best.begin(), best.end(), [](auto const& a, auto const& b) { return a.score < b.score; });
-        isAnyRejected = std::any_of(first->blobs.begin(), first->blobs.end(), [](auto const& blob) { return !blob.isMiddle; });
-        if (isThorough && isAnyRejected) {
-            for (StampBlob const& source : brightSources(light)) {
-                for (std::size_t i = 0; i < accounts.size(); ++i) {
-                    if (std::isfinite(best[i].score)) {
-                        StampTry attempt = settled(base, accounts[i], extras[i], best[i].solution.choice, &source,
-                                                   best[i].score - hopeless);
-                        if (attempt.score > best[i].score) {
-                            best[i] = std::move(attempt);
-                        }
-                    }
-                }
-            }
-        }
-        std::stable_sort(best.begin(), best.end(), [](auto const& a, auto const& b) { return a.score > b.score; });
-        return best;
-    }
-
-    [[nodiscard]] StampTry settled(StampTry const& base, StampAccount account, StampExtra const& extra,
-                                   StampChoice const& choice, StampBlob const* leftOut, double least) const {
-        std::vector<StampBlob> blobs = middleBlobs(account);
-        if (leftOut != nullptr) {
-            blobs.push_back(*leftOut);
-        } else {
-            std::copy_if(base.blobs.begin(), base.blobs.end(), std::back_inserter(blobs),
-                         [](auto const& blob) { return !blob.isMiddle; });
-        }
-        StampTry attempt = startTry(ground_, account, extra, blobs);
-        attempt.solution.choice = choice;
-        attempt.cost = base.cost;
-        attempt.solution = solveStamp(ground_.problem, attempt.sums, attempt.extra, choice);
-        if (leftOut != nullptr) {
-            ascend(ground_, attempt, false);
-        }
-        rejectBlobs(ground_, attempt);
-        if (scoreOf(ground_, attempt) < least) {
-            attempt.score = scoreOf(ground_, attempt);
-            return attempt;
-        }
-        std::size_t const before = attempt.blobs.size();
-        ascend(ground_, attempt, false);
-        if (before > 0) {
-            rejectBlobs(ground_, attempt);
-        }
-        attempt.score = scoreOf(ground_, attempt);
-        if (account == StampAccount::out) {
-            double noise = 0.0;
-            auto const disc = middleDisc();
-            for (Index const pixel : disc) {
-                noise += ground_.variance(pixel);
-            }
-            if (modelErrorAt(ground_, attempt, disc) > 3.0 * std::sqrt(noise)) {
-                attempt.score -= 1e6;
-            }
-        }
-        return attempt;
-    }
-
-    // What lies in the middle beyond the model, with five times its noise.
-    [[nodiscard]] double expectedFlux(Eigen::VectorXd const& residuals) const {
-        double flux = 0.0;
-        double noise = 0.0;
-        for (Index const pixel : discOf(ground_.middleX, ground_.middleY, control_.middleRadius, ground_.height(), ground_.width())) {
-            flux += residuals(pixel);
-            noise += ground_.variance(pixel);
-        }
-        return std::abs(flux) + 5.0 * std::sqrt(noise);
-    }
-
-    [[nodiscard]] StampExtra scaledExtra(Eigen::VectorXd const& light, Eigen::VectorXd const& residuals) const {
-        StampExtra extra;
-        extra.pixels = discOf(ground_.middleX, ground_.middleY, pointReach, ground_.height(), ground_.width());
-        extra.values.resize(static_cast<Index>(extra.pixels.size()), 1);
-        double total = 0.0;
-        double noise = 0.0;
-        for (Index i = 0; i < extra.values.rows(); ++i) {
-            Index const pixel = extra.pixels[static_cast<std::size_t>(i)];
-            double const r = ground_.fromMiddle(pixel % ground_.width(), pixel / ground_.width());
-            extra.values(i, 0) = light(pixel) * std::exp(-std::pow(r / 5.0, 4));
-            if (r <= lightRadius) {
-                total += light(pixel);
-                noise += ground_.variance(pixel);
-            }
-        }
-        if (!(total > litSigmas * std::sqrt(noise))) {
-            return {};
-        }
-        extra.sizes = Eigen::VectorXd::Constant(1, std::max(0.3, 2.0 * expectedFlux(residuals) / total));
-        return extra;
-    }
-
-    // A new point has the template's PSF, convolved as everything is: never narrower than the kernel. Told with the
-    // width of the kernel that goes with it.
-    [[nodiscard]] StampExtra pointExtra(StampTry const& base, Eigen::VectorXd const& residuals, Index reach,
-                                        StampChoice& choice) const {
-        double const flux = expectedFlux(residuals);
-        StampExtra best;
-        double bestEvidence = -std::numeric_limits<double>::infinity();
-        StampTry attempt = startTry(ground_, StampAccount::point, {}, {});
-        for (StampBlob const& blob : base.blobs) {
-            if (!blob.isMiddle) {
-                leaveOut(attempt.sums, ground_.problem.columns,
-                         discOf(blob.x, blob.y, blob.radius, ground_.height(), ground_.width()));
-            }
-        }
-        auto const& widths = ground_.problem.columns.widths;
-        Index const now = base.solution.choice.width;
-        Index const last = std::min(now + reach, static_cast<Index>(widths.size()) - 1);
-        for (Index at = std::max<Index>(now - reach, 0); at <= last; ++at) {
-            StampChoice next = base.solution.choice;
-            next.width = at;
-            for (double const width : pointWidths) {
-                double const kernelWidth = widths[static_cast<std::size_t>(at)];
-                double const square = width * width + kernelWidth * std::abs(kernelWidth);
-                StampExtra extra = pointAt(std::sqrt(std::max(square, leastPoint * leastPoint)), flux);
-                attempt.sums.forgetExtra();
-                double const evidence = solveStamp(ground_.problem, attempt.sums, extra, next).evidence;
-                if (evidence > bestEvidence) {
-                    bestEvidence = evidence;
-                    best = std::move(extra);
-                    choice = next;
-                }
-            }
-        }
-        return best;
-    }
-
-    // A Gaussian in the middle, its shift and its wings, with the sizes that they may have.
-    [[nodiscard]] StampExtra pointAt(double width, double flux) const {
-        StampExtra extra;
-        extra.pixels = discOf(ground_.middleX, ground_.middleY, pointReach, ground_.height(), ground_.width());
-        extra.values.resize(static_cast<Index>(extra.pixels.size()), 4);
-        double const norm = 1.0 / (2.0 * 3.141592653589793 * width * width);
-        double const wide = width * wingFactor;
-        for (Index i = 0; i < extra.values.rows(); ++i) {
-            Index const pixel = extra.pixels[static_cast<std::size_t>(i)];
-            double const x = static_cast<double>(pixel % ground_.width() - ground_.middleX);
-            double const y = static_cast<double>(pixel / ground_.width() - ground_.middleY);
-            double const core = norm * std::exp(-0.5 * (x * x + y * y) / (width * width));
-            double const wing = norm / square(wingFactor) * std::exp(-0.5 * (x * x + y * y) / (wide * wide));
-            extra.values.row(i) << core, core * x / (width * width), core * y / (width * width), wing - core;
-        }
-        extra.sizes.resize(4);
-        extra.sizes << 2.0 * flux, 0.5 * flux, 0.5 * flux, 0.2 * flux;
-        return extra;
-    }
-
-    [[nodiscard]] std::vector<StampBlob> brightSources(Eigen::VectorXd const& light) const {
-        OwnedImage<double> smooth(ground_.height(), ground_.width());
-        for (Index i = 0; i < smooth.size(); ++i) {
-            smooth(i) = std::max(light(i), scienceLight_(i));
-        }
-        smooth = smoothedStamp(smooth, 1.2);
-        std::vector<StampBlob> sources;
-        for (StampPeak const& peak : peaksOf(smooth, sourceSigmas * smoothedNoise(model_.scienceNoise))) {
-            Index const x = peak.pixel % ground_.width();
-            Index const y = peak.pixel / ground_.width();
-            if (static_cast<Index>(sources.size()) < control_.nLeftOut &&
-                !(control_.isAlert && ground_.fromMiddle(x, y) <= control_.middleRadius + 2.0)) {
-                sources.push_back({x, y, leftOutRadius, false});
-            }
-        }
-        return sources;
-    }
-
     StampModel finished(std::vector<StampTry> const& tries) {
         StampTry const& best = tries.front();
         auto const& columns = ground_.problem.columns;
@@ -547,11 +335,11 @@ private:
         best.solution.factor.triangularView<Eigen::Lower>().solveInPlace(unit);
         model_.ratioError = unit.norm();
         for (StampTry const& attempt : tries) {
-            if (!std::isfinite(attempt.score) || attempt.score < -1e5 + best.score) {
+            if (!std::isfinite(attempt.score)) {
                 continue;
             }
             StampAttempt told{attempt.account, attempt.score, 0.0, 0.0, attempt.solution.kernel.sum(), 0};
-            auto const disc = middleDisc();
+            auto const disc = middleDisc(ground_);
             Eigen::VectorXd const left = stampResiduals(ground_.problem, attempt.solution, nullptr);
             for (Index const pixel : disc) {
                 told.middleFlux += left(pixel);
@@ -568,7 +356,7 @@ private:
             }
         }
         setPlane(best.solution.coefficients.segment(columns.plane(), StampColumns::nPlane));
-        Eigen::VectorXd const light = lightOf(best.solution);
+        Eigen::VectorXd const light = lightOf(ground_, best.solution);
         finish(light);
         return model_;
     }
@@ -583,6 +371,7 @@ private:
 
     void finish(Eigen::VectorXd const& light) {
         double const norm = model_.kernel.square().sum();
+        model_.scienceNoise = ground_.scienceNoise;
         model_.modelError = modelError_;
         model_.largestModelError = modelErrors.back();
         model_.light = Eigen::Map<OwnedImage<double> const>(light.data(), science_.rows(), science_.cols());
@@ -590,7 +379,7 @@ private:
         for (Index i = 0; i < light.size(); ++i) {
             model_.variance(i) = varianceAt(i, norm, light(i), model_.photonVariance, modelError_);
         }
-        for (Index const pixel : middleDisc()) {
+        for (Index const pixel : middleDisc(ground_)) {
             model_.middleLight += light(pixel);
             model_.middleNoise += model_.variance(pixel);
         }
@@ -605,12 +394,12 @@ private:
         auto const half = std::min<Index>(5, control_.columns.halfWidth);
         model_.kernel = gaussianKernel(nominalWidth, half);
         model_.kernelWidth = nominalWidth;
-        double const most = 0.5 * model_.scienceNoise / std::max(model_.referenceNoise, 1e-300);
+        double const most = 0.5 * ground_.scienceNoise / std::max(model_.referenceNoise, 1e-300);
         model_.ratio = std::min(control_.ratio, most / std::sqrt(model_.kernel.square().sum()));
         model_.ratioError = model_.ratio;
         model_.kernel *= model_.ratio;
         model_.account = StampAccount::none;
-        scienceLight_ = significantLight(science_, model_.scienceNoise);
+        ground_.scienceLight = significantLight(science_, ground_.scienceNoise);
         OwnedImage<double> const light = convolvedStamp(reference_, model_.kernel);
         // The plane of what is not lit; pixels beyond 3 sigma of it leave.
         Eigen::Vector3d terms = Eigen::Vector3d::Zero();
@@ -619,11 +408,12 @@ private:
             Eigen::Vector3d right = Eigen::Vector3d::Zero();
             for (Index y = 0; y < science_.rows(); ++y) {
                 for (Index x = 0; x < science_.cols(); ++x) {
-                    Eigen::Vector3d const row{1.0, 2.0 * static_cast<double>(x) / static_cast<double>(science_.cols() - 1) - 1.0,
-                                              2.0 * static_cast<double>(y) / static_cast<double>(science_.rows() - 1) - 1.0};
+                    Eigen::Vector3d const row{
+                        1.0, 2.0 * static_cast<double>(x) / static_cast<double>(science_.cols() - 1) - 1.0,
+                        2.0 * static_cast<double>(y) / static_cast<double>(science_.rows() - 1) - 1.0};
                     double const left = science_(y, x) - light(y, x);
-                    if (scienceGood_(y, x) != 0 && scienceLight_(y, x) <= 0.0 &&
-                        std::abs(left - row.dot(terms)) < 3.0 * model_.scienceNoise) {
+                    if (scienceGood_(y, x) != 0 && ground_.scienceLight(y, x) <= 0.0 &&
+                        std::abs(left - row.dot(terms)) < 3.0 * ground_.scienceNoise) {
                         normal += row * row.transpose();
                         right += left * row;
                     }
@@ -645,7 +435,6 @@ private:
     StampFlags usable_;
     OwnedImage<double> scienceVariance_;
     OwnedImage<double> referenceVariance_;
-    OwnedImage<double> scienceLight_;
     bool hasVariance_ = false;
     double leastNoise_ = 0.0;
     double modelError_ = 0.0;

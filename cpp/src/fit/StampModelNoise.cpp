@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 namespace psfmatch {
 
@@ -54,9 +55,7 @@ StampSky stampSky(OwnedImage<double> const& image, StampFlags const& good) {
         double difference;
     };
     std::vector<Second> seconds;
-    auto const isWhole = [&](Index y, Index x) {
-        return (good.block(y - 1, x - 1, 3, 3) != 0).all();
-    };
+    auto const isWhole = [&](Index y, Index x) { return (good.block(y - 1, x - 1, 3, 3) != 0).all(); };
     for (Index y = 1; y + 1 < image.rows(); ++y) {
         for (Index x = 1; x + 1 < image.cols(); ++x) {
             if (isWhole(y, x)) {
@@ -67,7 +66,8 @@ StampSky stampSky(OwnedImage<double> const& image, StampFlags const& good) {
         }
     }
     if (seconds.size() >= 20) {
-        auto const end = seconds.begin() + static_cast<std::ptrdiff_t>(faintShare * static_cast<double>(seconds.size()));
+        auto const end =
+            seconds.begin() + static_cast<std::ptrdiff_t>(faintShare * static_cast<double>(seconds.size()));
         std::nth_element(seconds.begin(), end, seconds.end(),
                          [](Second const& a, Second const& b) { return a.mean < b.mean; });
         std::vector<double> differences;
@@ -112,10 +112,13 @@ void fillStamp(OwnedImage<double>& image, StampFlags const& good) {
     }
 }
 
+double smoothedNoise(double noise, double sigma) {
+    return noise / (2.0 * std::sqrt(std::numbers::pi) * sigma);
+}
+
 OwnedImage<double> significantLight(OwnedImage<double> const& image, double noise) {
     OwnedImage<double> light = smoothedStamp(image, lightSigma);
-    // White noise after a Gaussian: sigma / (2 sqrt(pi) s).
-    double const least = lightThreshold * noise / (2.0 * std::sqrt(3.141592653589793) * lightSigma);
+    double const least = lightThreshold * smoothedNoise(noise, lightSigma);
     return (light > least).select(light, 0.0);
 }
 
@@ -172,6 +175,8 @@ StampFlags missingLight(OwnedImage<double> const& kernel, OwnedImage<double> con
             double outside = 0.0;
             double missing = 0.0;
             double unknown = 0.0;
+            double bad = 0.0;
+            double beyond = 0.0;
             for (Index v = -half; v <= half; ++v) {
                 for (Index u = -half; u <= half; ++u) {
                     Index const fromY = std::clamp<Index>(y - v, 0, light.rows() - 1);
@@ -179,13 +184,15 @@ StampFlags missingLight(OwnedImage<double> const& kernel, OwnedImage<double> con
                     if (fromY != y - v || fromX != x - u || good(fromY, fromX) == 0) {
                         double const size = sizes(v + half, u + half);
                         outside += size;
+                        (fromY == y - v && fromX == x - u ? bad : beyond) += size;
                         missing += size * std::abs(light(fromY, fromX));
                         unknown += hidden(fromY, fromX) != 0 ? size : 0.0;
                     }
                 }
             }
             bool const isMuch = missing > missingSigmas * std::sqrt(variance(y, x));
-            flags(y, x) = unknown > hiddenShare * total || (outside > least && isMuch) ? 1 : 0;
+            flags(y, x) =
+                bad > 0.5 * (total - beyond) || unknown > hiddenShare * total || (outside > least && isMuch) ? 1 : 0;
         }
     }
     return flags;
@@ -201,8 +208,8 @@ std::vector<StampPeak> peaksOf(OwnedImage<double> const& image, double threshold
             }
             Index const top = std::max<Index>(y - 2, 0);
             Index const left = std::max<Index>(x - 2, 0);
-            auto const around = image.block(top, left, std::min(y + 3, image.rows()) - top,
-                                            std::min(x + 3, image.cols()) - left);
+            auto const around =
+                image.block(top, left, std::min(y + 3, image.rows()) - top, std::min(x + 3, image.cols()) - left);
             if (around.abs().maxCoeff() <= size) {
                 peaks.push_back({y * image.cols() + x, image(y, x)});
             }

@@ -30,15 +30,18 @@ void fillStamp(OwnedImage<double>& image, StampFlags const& good);
 [[nodiscard]] StampFlags hiddenLight(OwnedImage<double> const& light, StampFlags const& good);
 
 // Whether light from beyond the template's good pixels would matter: more than 3 % of |k| falls there, and it would be
-// more than half a sigma, or more than `hiddenShare` of it falls on what is hidden.
+// more than half a sigma, or half of it falls on bad pixels, or more than `hiddenShare` of it falls on what is hidden.
 [[nodiscard]] StampFlags missingLight(OwnedImage<double> const& kernel, OwnedImage<double> const& light,
-                                      StampFlags const& good, StampFlags const& hidden,
-                                      double hiddenShare, OwnedImage<double> const& variance);
+                                      StampFlags const& good, StampFlags const& hidden, double hiddenShare,
+                                      OwnedImage<double> const& variance);
 
 struct StampPeak {
     Index pixel = 0;
     double value = 0.0;
 };
+
+// Of white noise after a Gaussian.
+[[nodiscard]] double smoothedNoise(double noise, double sigma);
 
 // Local maxima of the size, in 5x5 pixels, above a threshold, largest first.
 [[nodiscard]] std::vector<StampPeak> peaksOf(OwnedImage<double> const& image, double threshold);

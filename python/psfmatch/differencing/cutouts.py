@@ -117,6 +117,8 @@ def byStamp(
         ratio = float(template.photoCalib) / float(science.photoCalib)
     stamps = (image if window == box else image.subset(window) for image in (before, science.maskedImage))
     fit = fitStamp(*stamps, hasTransientInMiddle=isAlert, ratio=ratio, isVarianceKnown=isKnown)
+    if window != box and not fit.templateHasLight:
+        raise InputImagesError("the template shows no source where the science image has its brightest")
     if not (fit.scienceHasLight or fit.templateHasLight):
         raise NoKernelCandidatesError(
             f"neither image of {science.width}x{science.height} pixels has a source above 5 sigma of its own noise",
@@ -149,9 +151,12 @@ def byStamp(
     choices = _choices(fit, window, isAlert, isKnown)
     for choice in choices:
         log.info("%s", choice.sentence)
+    caps = _caps(fit, isAlert)
+    if window != box:
+        caps = (*caps, ("C", "the kernel is that of the surroundings of one source"))
     changed = _changed(fit, box, window, isAlert)
     isTold = not isKnown and window == box
-    return CutoutDifference(result, template, science, fit, choices, _caps(fit, isAlert), changed, isTold)
+    return CutoutDifference(result, template, science, fit, choices, caps, changed, isTold)
 
 
 def _isEstimated(exposure: Exposure) -> bool:
@@ -233,13 +238,14 @@ def _choices(fit: StampFit, window: Box, isAlert: bool, isKnown: bool) -> tuple[
             "the smoothed noise of the template."
         )
         return (Choice("kernel", "none", math.nan, "", math.nan, sentence),)
+    shape = "a Gaussian" if fit.kernelWidth > 0.0 else "the inverse, as far as the noise bears it, of a Gaussian"
     kind = "told by the light of both images" if fit.isFree else "as expected"
     sentences = [
         (
             "kernel",
             "stamp",
-            f"Kernel of the whole stamp of {window.width}x{window.height} pixels by evidence: a Gaussian of sigma "
-            f"{fit.kernelWidth:g} px{f' that deviates by {fit.deviation:.0%} of its peak' if fit.deviation else ''}; "
+            f"Kernel of the whole stamp of {window.width}x{window.height} pixels by evidence: {shape} of "
+            f"sigma {abs(fit.kernelWidth):g} px{f' that deviates by {fit.deviation:.0%} of its peak' if fit.deviation else ''}; "
             f"flux ratio {fit.ratio:.3f} +- {fit.ratioError:.3f}, {kind}.",
         ),
         (
@@ -284,7 +290,7 @@ def _caps(fit: StampFit, isAlert: bool) -> tuple[tuple[str, str], ...]:
                 f"+- {best.middleError:.3g} of {fit.middleLight:.4g} counts of the template's light",
             )
         )
-    if fit.noiseRatio > POOR_NOISE:
+    if fit.noiseRatio > POOR_NOISE or fit.kernelWidth < 0.0:
         grade = "D" if fit.noiseRatio > BAD_NOISE else "C"
         caps.append(
             (

@@ -32,6 +32,8 @@ __all__ = ["finish"]
 log = logging.getLogger("psfmatch.differencing")
 
 MAX_SHIFT_STARS = 500
+FEW_SOURCES = 2
+"""Of a stamp; fewer do not check its kernel."""
 MAX_VARIANCE_FACTOR = 3.0
 """Of the difference, either way."""
 RIGHT_NOISE = 0.02
@@ -109,7 +111,7 @@ def finish(
                 ),
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
-                caps=made.caps,
+                caps=(*made.caps, *_tooFew(made, measured.pixels)),
                 without=made.ungraded,
                 pixels=measured.pixels,
             )
@@ -201,6 +203,13 @@ def _measure(
             judged = [_without(image, made.changed) for image in (difference.maskedImage, template, science)]
             pixels = pixelFigures(*judged, kernel, convolved, threads)
     return _Measured(difference, factor, choices, noise, shift, pixels)
+
+
+def _tooFew(made: Made, pixels: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    """Return what the grade of a stamp must say where hardly anything beside what has changed checks it."""
+    if "nSources" not in made.ungraded or pixels is None or pixels["nSources"] >= FEW_SOURCES:
+        return ()
+    return (("C", f"{pixels['nSources']} sources beside what has changed could be judged"),)
 
 
 def _without(image: MaskedImage, changed: npt.NDArray[np.bool_] | None) -> MaskedImage:

@@ -165,9 +165,10 @@ def _withoutKernelFit(
     log.warning("%s Trying simpler models", steps[-1])
     images = inputs.template, inputs.science, inputs.sources
     for build, name, cap in ((byPsfModels, "the two PSF models", "C"), (byScale, "the photometric scale alone", "D")):
-        if build is byScale and canBeStamp:
+        if build is byScale and canBeStamp and len(inputs.sources):
             try:
-                return _stamp(task, options, inputs, tuple(steps), _brightest(inputs))
+                made = _stamp(task, options, inputs, tuple(steps), _brightest(inputs))
+                return replace(made, steps=(*steps, "The kernel is that of the surroundings of the brightest source."))
             except (InputImagesError, NoKernelCandidatesError) as error:
                 steps.append(f"No kernel of a stamp: {str(error).rstrip('.')}.")
         try:
@@ -189,9 +190,7 @@ def _withoutKernelFit(
 
 
 def _brightest(inputs: Inputs) -> tuple[float, float]:
-    """Return where the brightest source lies; the middle of the image if there is none."""
-    if not len(inputs.sources):
-        return inputs.science.getBBox().centre
+    """Return where the brightest source lies."""
     return float(inputs.sources["x"][0]), float(inputs.sources["y"][0])
 
 

@@ -13,9 +13,10 @@
 namespace psfmatch {
 
 struct StampColumnsControl {
-    std::vector<double> widths{0.3, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8, 2.3, 2.8};  // sigma of k0, pixels; below 0 it sharpens
-    Index halfWidth = 10;                                                     // of kernels, pixels
-    double deviationRadius = 5.0;                                             // pixels
+    std::vector<double> widths{0.3, 0.5, 0.7, 0.9, 1.1,
+                               1.4, 1.8, 2.3, 2.8};  // sigma of k0, pixels; below 0 it sharpens
+    Index halfWidth = 10;                            // of kernels, pixels
+    double deviationRadius = 5.0;                    // pixels
 };
 
 struct StampColumns {
@@ -25,10 +26,10 @@ struct StampColumns {
     Index width = 0;
     Index halfWidth = 0;
     std::vector<double> widths;
-    std::vector<double> peaks;                   // of k0 of each width
-    std::vector<std::array<Index, 2>> places;    // of the deviation's pixels: x, y from the kernel's middle
-    RowMatrix values;                            // (pixels, columns): deviation, widths, plane, science image
-    RowMatrix kernels;                           // (deviation and widths, kernel pixels)
+    std::vector<double> peaks;                 // of k0 of each width
+    std::vector<std::array<Index, 2>> places;  // of the deviation's pixels: x, y from the kernel's middle
+    RowMatrix values;                          // (pixels, columns): deviation, widths, plane, science image
+    RowMatrix kernels;                         // (deviation and widths, kernel pixels)
 
     [[nodiscard]] Index nDeviation() const { return static_cast<Index>(places.size()); }
     // Of the kernel's pixels, where the image of a deviation is 1.
@@ -36,7 +37,7 @@ struct StampColumns {
         auto const [x, y] = places[static_cast<std::size_t>(deviation)];
         return (halfWidth + y) * (2 * halfWidth + 1) + halfWidth + x;
     }
-    [[nodiscard]] Index firstOf(Index width) const { return nDeviation() + perWidth * width; }
+    [[nodiscard]] Index firstOf(Index sigma) const { return nDeviation() + perWidth * sigma; }
     [[nodiscard]] Index plane() const { return firstOf(static_cast<Index>(widths.size())); }
     [[nodiscard]] Index science() const { return plane() + nPlane; }
     [[nodiscard]] Index size() const { return science() + 1; }
