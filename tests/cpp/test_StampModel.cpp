@@ -146,9 +146,11 @@ TEST_CASE("StampColumns: kernels have the sum of a kernel, of derivatives none, 
             }
             return sum;
         };
-        CHECK(moment(first + 1, true) == doctest::Approx(1.0).epsilon(2e-2));
+        // What sharpens rings beyond its border.
+        double const cutOff = w == 0 ? 1e-6 : 0.1;
+        CHECK(moment(first + 1, true) == doctest::Approx(1.0).epsilon(cutOff));
         CHECK(moment(first + 1, false) == doctest::Approx(0.0));
-        CHECK(moment(first + 2, false) == doctest::Approx(1.0).epsilon(2e-2));
+        CHECK(moment(first + 2, false) == doctest::Approx(1.0).epsilon(cutOff));
     }
     CHECK_THROWS_AS((void)stampColumns(OwnedImage<double>::Zero(4, 5), OwnedImage<double>::Zero(5, 4)),
                     std::invalid_argument);
@@ -268,6 +270,8 @@ TEST_CASE("StampEvidence: sums follow other weights") {
 
 namespace {
 
+StampModelControl const usual;
+
 struct Alert {
     OwnedImage<float> science;
     OwnedImage<float> reference;
@@ -335,7 +339,7 @@ TEST_CASE("StampModel: scale and level of the images do not matter") {
 TEST_CASE("StampModel: what has changed elsewhere is left out") {
     Alert alert(0.0);
     alert.science += star(51, 17.0, 36.0, 900.0, 1.6).cast<float>();
-    auto const model = fitStamp(alert.images(), StampModelControl{});
+    auto const model = fitStamp(alert.images(), usual);
     REQUIRE(model.rejected.size() == 1);
     CHECK(std::abs(model.rejected[0][0] - 17) <= 1);
     CHECK(std::abs(model.rejected[0][1] - 36) <= 1);
@@ -348,7 +352,7 @@ TEST_CASE("StampModel: no data where light from beyond the template's pixels is 
     good.leftCols(11).setZero();  // through the wings of the first star
     StampImages images = alert.images();
     images.referenceGood = good;
-    auto const model = fitStamp(images, StampModelControl{});
+    auto const model = fitStamp(images, usual);
     CHECK(model.noData(14, 11) == 1);
     CHECK(model.noData(40, 11) == 0);
     CHECK(model.noData(30, 30) == 0);
@@ -358,17 +362,17 @@ TEST_CASE("StampModel: no data where light from beyond the template's pixels is 
 TEST_CASE("StampModel: a template without a source, no source at all, and stamps that hold nothing") {
     Alert alert(900.0);
     alert.reference = (noise(51, 51, 0.3, 9) + 20.0).cast<float>();
-    auto const empty = fitStamp(alert.images(), StampModelControl{});
+    auto const empty = fitStamp(alert.images(), usual);
     CHECK(!empty.referenceHasLight);
     CHECK(empty.scienceHasLight);
     CHECK(empty.kernel.sum() == doctest::Approx(1.0));
     CHECK(empty.plane[0] == doctest::Approx(70.0 - 20.0).epsilon(0.01));
     alert.science = (noise(51, 51, 1.0, 10) + 70.0).cast<float>();
-    CHECK(!fitStamp(alert.images(), StampModelControl{}).scienceHasLight);
+    CHECK(!fitStamp(alert.images(), usual).scienceHasLight);
     StampImages none = alert.images();
     none.scienceGood.setZero();
-    CHECK_THROWS_WITH_AS((void)fitStamp(none, StampModelControl{}), doctest::Contains("0 of them good in both images"),
+    CHECK_THROWS_WITH_AS((void)fitStamp(none, usual), doctest::Contains("0 of them good in both images"),
                          NumericalError);
     alert.good = StampFlags::Ones(50, 51);
-    CHECK_THROWS_AS((void)fitStamp(alert.images(), StampModelControl{}), std::invalid_argument);
+    CHECK_THROWS_AS((void)fitStamp(alert.images(), usual), std::invalid_argument);
 }

@@ -1,4 +1,4 @@
-"""Cut-outs through the front door: transients kept, doubts told, and no stamp that ends in anything but a typed error."""
+"""Cut-outs through the front door: transients kept, doubts told, and never worse than a typed error."""
 
 import logging
 

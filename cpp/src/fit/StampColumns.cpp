@@ -14,7 +14,7 @@ namespace {
 Eigen::Matrix<double, 3, Eigen::Dynamic> sharpProfiles(double sigma, Index half) {
     constexpr int nSteps = 400;
     // rad / pixel: beyond it the template's noise would be multiplied by more than 8.
-    double const cut = std::min(3.0, std::sqrt(2.0 * std::log(8.0)) / sigma);
+    double const cut = std::min(2.4, std::sqrt(2.0 * std::log(8.0)) / sigma);
     Eigen::Matrix<double, 3, Eigen::Dynamic> rows = Eigen::Matrix<double, 3, Eigen::Dynamic>::Zero(3, 2 * half + 1);
     for (int step = 0; step < nSteps; ++step) {
         double const w = (step + 0.5) * std::numbers::pi / nSteps;

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,16 @@ ESTIMATED = ("estimated from the sky", "the sky's scatter")
 """How VARSRC begins where a variance plane was made of the image itself."""
 ALIKE_NATS, ALIKE_SIGMAS = 3.0, 3.0
 """Two accounts of the middle that are both likely, and differ there."""
-POOR_NOISE, BAD_NOISE = 1.5, 5.0
+POOR_NOISE, BAD_NOISE = 1.2, 5.0
 """Sum of k^2 over the square of the sum of k of kernels that sharpen: grades C and D; 1 leaves an image as it is."""
 CHANGED_RADIUS, MIDDLE_RADIUS = 5.0, 7.0
 """Of the surroundings of what has changed that quality does not look at, pixels."""
+ACCOUNTS = {
+    "none": "as the rest",
+    "scaled": "the source there, changed by a factor",
+    "point": "a new point",
+    "out": "left out of the fit",
+}
 KERNEL_SHARE = 1e-4
 """Of the kernel's absolute sum: rows and columns about it that hold less are cut off."""
 
@@ -180,8 +186,8 @@ def _trimmed(kernel: Any) -> Any:
     kept = next(
         h
         for h in range(1, half + 1)
-        if h == half or sizes.sum() - sizes[half - h : half + h + 1, half - h : half + h + 1].sum()
-        <= KERNEL_SHARE * sizes.sum()
+        if h == half
+        or sizes.sum() - sizes[half - h : half + h + 1, half - h : half + h + 1].sum() <= KERNEL_SHARE * sizes.sum()
     )
     # Kernels of images are applied without a turn.
     middle = kernel[half - kept : half + kept + 1, half - kept : half + kept + 1][::-1, ::-1]
@@ -189,7 +195,8 @@ def _trimmed(kernel: Any) -> Any:
 
 
 def _withNoise(exposure: Exposure, image: MaskedImage, variance: Any) -> tuple[Exposure, MaskedImage]:
-    pixels = MaskedImage(image.image, image.mask, variance.astype(np.float32), image.xy0)
+    largest = np.finfo(np.float32).max
+    pixels = MaskedImage(image.image, image.mask, np.minimum(variance, largest).astype(np.float32), image.xy0)
     return exposure.withPixels(pixels), pixels
 
 
@@ -232,47 +239,43 @@ def _level(science: MaskedImage, matched: MaskedImage) -> float:
 
 
 def _choices(fit: StampFit, window: Box, isAlert: bool, isKnown: bool) -> tuple[Choice, ...]:
+    """Return in sentences what the fit has found."""
     if not fit.templateHasLight:
         sentence = (
             "Kernel: the template shows no source above 5 sigma; the difference is the science image minus its sky and "
             "the smoothed noise of the template."
         )
-        return (Choice("kernel", "none", math.nan, "", math.nan, sentence),)
+        return (_told("kernel", "none", sentence),)
     shape = "a Gaussian" if fit.kernelWidth > 0.0 else "the inverse, as far as the noise bears it, of a Gaussian"
-    kind = "told by the light of both images" if fit.isFree else "as expected"
-    sentences = [
-        (
-            "kernel",
-            "stamp",
-            f"Kernel of the whole stamp of {window.width}x{window.height} pixels by evidence: {shape} of "
-            f"sigma {abs(fit.kernelWidth):g} px{f' that deviates by {fit.deviation:.0%} of its peak' if fit.deviation else ''}; "
-            f"flux ratio {fit.ratio:.3f} +- {fit.ratioError:.3f}, {kind}.",
-        ),
-        (
-            "noise",
-            f"{fit.scienceNoise:.4g}",
-            f"Noise of dark pixels {fit.scienceNoise:.4g} in the science image and {fit.templateNoise:.4g} in the "
-            f"template{', as given' if isKnown else ''}; {fit.modelError:.1%} of the light is left by any kernel.",
-        ),
-    ]
+    deviation = f" that deviates by {fit.deviation:.0%} of its peak" if fit.deviation else ""
+    kernel = (
+        f"Kernel of the whole stamp of {window.width}x{window.height} pixels by evidence: {shape} of sigma "
+        f"{abs(fit.kernelWidth):g} px{deviation}; flux ratio {fit.ratio:.3f} +- {fit.ratioError:.3f}, "
+        f"{'told by the light of both images' if fit.isFree else 'as expected'}."
+    )
+    noise = (
+        f"Noise of dark pixels {fit.scienceNoise:.4g} in the science image and {fit.templateNoise:.4g} in the "
+        f"template{', as given' if isKnown else ''}; {fit.modelError:.1%} of the light is left by any kernel."
+    )
+    choices = [_told("kernel", "stamp", kernel), _told("noise", f"{fit.scienceNoise:.4g}", noise)]
     if fit.rejected:
         places = ", ".join(f"({x + window.x0}, {y + window.y0})" for x, y in fit.rejected)
-        sentences.append(("changes", str(len(fit.rejected)), f"{len(fit.rejected)} places have changed and are left out of the fit: {places}."))
+        number = len(fit.rejected)
+        sentence = f"{number} places have changed and are left out of the fit: {places}."
+        choices.append(_told("changes", str(number), sentence))
     if isAlert:
-        names = {
-            "none": "as the rest",
-            "scaled": "the source there, changed by a factor",
-            "point": "a new point",
-            "out": "left out of the fit",
-        }
         others = "; ".join(
-            f"{names[a.account]}: flux {a.middleFlux:.4g} +- {a.middleError:.2g}, {a.score - fit.attempts[0].score:.1f}"
+            f"{ACCOUNTS[a.account]}: flux {a.middleFlux:.4g} +- {a.middleError:.2g}, "
+            f"{a.score - fit.attempts[0].score:.1f}"
             for a in fit.attempts
         )
-        sentences.append(
-            ("middle", fit.account, f"Middle of the stamp: {names[fit.account]}. Accounts with their evidence, nats: {others}.")
-        )
-    return tuple(Choice(name, chosen, math.nan, "", math.nan, text) for name, chosen, text in sentences)
+        sentence = f"Middle of the stamp: {ACCOUNTS[fit.account]}. Accounts with their evidence, nats: {others}."
+        choices.append(_told("middle", fit.account, sentence))
+    return tuple(choices)
+
+
+def _told(name: str, chosen: str, sentence: str) -> Choice:
+    return Choice(name, chosen, math.nan, "", math.nan, sentence)
 
 
 def _caps(fit: StampFit, isAlert: bool) -> tuple[tuple[str, str], ...]:
@@ -283,33 +286,26 @@ def _caps(fit: StampFit, isAlert: bool) -> tuple[tuple[str, str], ...]:
     best = fit.attempts[0]
     # The kernel's and the ratio's error beside the noise of the pixels.
     if isAlert and best.middleError > 2.0 * fit.middleNoise:
-        caps.append(
-            (
-                "D",
-                "the flux in the middle depends on a ratio that nothing here can check: "
-                f"+- {best.middleError:.3g} of {fit.middleLight:.4g} counts of the template's light",
-            )
+        why = (
+            "the flux in the middle depends on a ratio that nothing here can check: "
+            f"+- {best.middleError:.3g} of {fit.middleLight:.4g} counts of the template's light"
         )
+        caps.append(("D", why))
     if fit.noiseRatio > POOR_NOISE or fit.kernelWidth < 0.0:
-        grade = "D" if fit.noiseRatio > BAD_NOISE else "C"
-        caps.append(
-            (
-                grade,
-                f"a kernel that sharpens: {fit.negativeShare:.0%} of it is negative, and it multiplies the variance of "
-                f"the template's noise by {fit.noiseRatio:.3g}",
-            )
+        why = (
+            f"a kernel that sharpens: {fit.negativeShare:.0%} of it is negative, and it multiplies the variance of the "
+            f"template's noise by {fit.noiseRatio:.3g}"
         )
+        caps.append(("D" if fit.noiseRatio > BAD_NOISE else "C", why))
     if fit.modelError >= fit.largestModelError:
         caps.append(("C", f"a model error of {fit.modelError:.0%} of the light"))
     for other in fit.attempts[1:]:
         apart = abs(other.middleFlux - best.middleFlux)
         if isAlert and best.score - other.score < ALIKE_NATS and apart > ALIKE_SIGMAS * fit.middleNoise:
-            caps.append(
-                (
-                    "C",
-                    f"two accounts of the middle are alike: {best.middleFlux:.4g} and {other.middleFlux:.4g} counts, "
-                    f"{best.score - other.score:.1f} nats apart",
-                )
+            why = (
+                f"two accounts of the middle are alike: {best.middleFlux:.4g} and {other.middleFlux:.4g} counts, "
+                f"{best.score - other.score:.1f} nats apart"
             )
+            caps.append(("C", why))
             break
     return tuple(caps)

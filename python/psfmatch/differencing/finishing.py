@@ -200,8 +200,9 @@ def _measure(
             radius = max(6, math.ceil(1.5 * max(fwhms))) if fwhms else 6
             shift = _residualShift(difference, made.result.matchedImage, sources[:MAX_SHIFT_STARS], radius, scale)
             convolved = "template" if convolveTemplate else "science"
-            judged = [_without(image, made.changed) for image in (difference.maskedImage, template, science)]
-            pixels = pixelFigures(*judged, kernel, convolved, threads)
+            images = (difference.maskedImage, template, science)
+            first, second, third = (_without(image, made.changed) for image in images)
+            pixels = pixelFigures(first, second, third, kernel, convolved, threads)
     return _Measured(difference, factor, choices, noise, shift, pixels)
 
 

@@ -107,14 +107,18 @@ def _cutout(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs) -> Mad
     """Subtract a cut-out: with the kernel of the PSF models that the user has given, else of the fit of the stamp."""
     if inputs.template.psf is not None and inputs.science.psf is not None:
         try:
-            result = byPsfModels(
-                inputs.template, inputs.science, inputs.sources, True, options.kernel, task.threads
-            )
+            result = byPsfModels(inputs.template, inputs.science, inputs.sources, True, options.kernel, task.threads)
         except InputImagesError as error:
             log.info("No kernel from the two PSF models: %s", error)
         else:
             step = "The kernel is that of the two PSF models."
-            return Made(result, task, options, steps=(step,), caps=(("C", "the kernel is that of the two PSF models, not fitted"),))
+            return Made(
+                result,
+                task,
+                options,
+                steps=(step,),
+                caps=(("C", "the kernel is that of the two PSF models, not fitted"),),
+            )
     return _stamp(task, options, inputs, ())
 
 

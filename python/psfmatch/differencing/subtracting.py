@@ -111,7 +111,9 @@ def subtract(
         sentence = "Convolving the template: where one stamp tells the kernel, it is always the template's."
         direction = Choice("direction", "template", math.nan, "", math.nan, sentence)
     choices = (*inputs.choices, direction, *pinChoices, *made.choices)
-    return finish(made, made.inputs or inputs, fwhms, made.convolveTemplate, choices, describeInputs(*given), task.threads)
+    return finish(
+        made, made.inputs or inputs, fwhms, made.convolveTemplate, choices, describeInputs(*given), task.threads
+    )
 
 
 def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None], inputs: Inputs) -> tuple[bool, Choice]:
