@@ -41,6 +41,8 @@ ALIKE_NATS, ALIKE_SIGMAS = 3.0, 3.0
 """Two accounts of the middle that are both likely, and differ there."""
 POOR_NOISE, BAD_NOISE = 1.2, 5.0
 """Sum of k^2 over the square of the sum of k of kernels that sharpen: grades C and D; 1 leaves an image as it is."""
+LEAST_SHARED, LIT_SIGMAS = 0.7, 5.0
+"""Correlation of the light of two images of one sky, of pixels that are lit in either."""
 CHANGED_RADIUS, MIDDLE_RADIUS = 5.0, 7.0
 """Of the surroundings of what has changed that quality does not look at, pixels."""
 ACCOUNTS = {
@@ -125,6 +127,11 @@ def byStamp(
     fit = fitStamp(*stamps, hasTransientInMiddle=isAlert, ratio=ratio, isVarianceKnown=isKnown)
     if window != box and not fit.templateHasLight:
         raise InputImagesError("the template shows no source where the science image has its brightest")
+    if window != box and (shared := _sharedLight(fit, science.maskedImage.subset(window))) < LEAST_SHARED:
+        raise InputImagesError(
+            f"the light of template and science image about the brightest source correlates by {shared:.2f}, kernels "
+            f"of one sky by {LEAST_SHARED:g} or more"
+        )
     if not (fit.scienceHasLight or fit.templateHasLight):
         raise NoKernelCandidatesError(
             f"neither image of {science.width}x{science.height} pixels has a source above 5 sigma of its own noise",
@@ -163,6 +170,17 @@ def byStamp(
     changed = _changed(fit, box, window, isAlert)
     isTold = not isKnown and window == box
     return CutoutDifference(result, template, science, fit, choices, caps, changed, isTold)
+
+
+def _sharedLight(fit: StampFit, science: MaskedImage) -> float:
+    """Return the correlation of science image and convolved template where either shows light."""
+    rows, columns = np.indices(fit.light.shape)
+    light = science.image - fit.plane[0] - fit.plane[1] * columns - fit.plane[2] * rows
+    light = light - (fit.ratio * fit.templateSky)
+    lit = (np.maximum(light, fit.light) > LIT_SIGMAS * fit.scienceNoise) & np.isfinite(light)
+    first, second = light[lit], fit.light[lit]
+    power = float((first**2).sum() * (second**2).sum())
+    return float((first * second).sum()) / math.sqrt(power) if power > 0.0 else 0.0
 
 
 def _isEstimated(exposure: Exposure) -> bool:
