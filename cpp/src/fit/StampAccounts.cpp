@@ -40,7 +40,7 @@ std::vector<StampBlob> brightSources(StampGround const& ground, Eigen::VectorXd 
 // An account from its choice on, with what the base or nothing but one source leaves out; not brought to its end below
 // the least score.
 StampTry settled(StampGround const& ground, StampTry const& base, StampAccount account, StampExtra const& extra,
-                 StampChoice const& choice, StampBlob const* leftOut, double least) {
+                 StampChoice const& choice, StampBlob const* leftOut, bool isThorough, double least) {
     std::vector<StampBlob> blobs = middleBlobs(ground, account);
     if (leftOut != nullptr) {
         blobs.push_back(*leftOut);
@@ -51,17 +51,16 @@ StampTry settled(StampGround const& ground, StampTry const& base, StampAccount a
     StampTry attempt = startTry(ground, account, extra, blobs);
     attempt.solution.choice = choice;
     attempt.cost = base.cost;
-    attempt.solution = solveStamp(ground.problem, attempt.sums, attempt.extra, choice);
     if (leftOut != nullptr) {
-        ascend(ground, attempt, false);
+        ascend(ground, attempt, StampStart::choice);
     }
     rejectBlobs(ground, attempt);
-    if (scoreOf(ground, attempt) < least) {
-        attempt.score = scoreOf(ground, attempt);
+    attempt.score = scoreOf(ground, attempt);
+    if (attempt.score < least || !isThorough) {
         return attempt;
     }
     std::size_t const before = attempt.blobs.size();
-    ascend(ground, attempt, false);
+    ascend(ground, attempt, StampStart::solved);
     if (before > 0) {
         rejectBlobs(ground, attempt);
     }
@@ -110,7 +109,8 @@ std::vector<StampTry> bestAccounts(StampGround const& ground, StampTry const& ba
                                : StampExtra{};
         extras.push_back(extra);
         bool const isEmpty = extra.size() == 0 && (account == StampAccount::scaled || account == StampAccount::point);
-        StampTry attempt = isEmpty ? base : settled(ground, base, account, extra, choice, nullptr, top - hopeless);
+        StampTry attempt =
+            isEmpty ? base : settled(ground, base, account, extra, choice, nullptr, isThorough, top - hopeless);
         if (isEmpty) {
             attempt.score = nowhere;
         }
@@ -126,7 +126,7 @@ std::vector<StampTry> bestAccounts(StampGround const& ground, StampTry const& ba
             for (std::size_t i = 0; i < accounts.size(); ++i) {
                 if (std::isfinite(best[i].score)) {
                     StampTry attempt = settled(ground, base, accounts[i], extras[i], best[i].solution.choice, &source,
-                                               best[i].score - hopeless);
+                                               true, best[i].score - hopeless);
                     if (attempt.score > best[i].score) {
                         best[i] = std::move(attempt);
                     }

@@ -139,7 +139,8 @@ StampTry startTry(StampGround const& ground, StampAccount account, StampExtra ex
     return attempt;
 }
 
-void ascend(StampGround const& ground, StampTry& attempt, bool isFirst) {
+void ascend(StampGround const& ground, StampTry& attempt, StampStart start) {
+    bool const isFirst = start == StampStart::allWidths;
     auto const& priors = ground.problem.priors;
     auto const& columns = ground.problem.columns;
     StampSolution best;
@@ -167,8 +168,12 @@ void ascend(StampGround const& ground, StampTry& attempt, bool isFirst) {
                 }
             }
         }
-    } else {
+    } else if (start == StampStart::choice) {
         isBetter(attempt.solution.choice, attempt.cost);
+    } else {
+        best = std::move(attempt.solution);
+        bestValue = best.evidence - attempt.cost;
+        hasBest = true;
     }
     for (int sweep = 0; sweep < mostSweeps; ++sweep) {
         bool isChanged = false;
@@ -236,7 +241,8 @@ void ascend(StampGround const& ground, StampTry& attempt, bool isFirst) {
 void rejectBlobs(StampGround const& ground, StampTry& attempt) {
     auto const& control = ground.control;
     bool const isGuarded = control.isAlert && attempt.account != StampAccount::none;
-    for (Index round = 0; round < control.maxRounds; ++round) {
+    bool isChanged = true;
+    for (Index round = 0; round < control.maxRounds && isChanged; ++round) {
         attempt.solution = solveStamp(ground.problem, attempt.sums, attempt.extra, attempt.solution.choice);
         Eigen::VectorXd const residuals = stampResiduals(ground.problem, attempt.solution, &attempt.extra);
         double spread = 1.0;
@@ -270,7 +276,8 @@ void rejectBlobs(StampGround const& ground, StampTry& attempt) {
             }
             kept.push_back(blob);
         }
-        if (added.empty() && !isAnyBack) {
+        isChanged = isAnyBack || !added.empty();
+        if (!isChanged) {
             break;
         }
         if (isAnyBack) {
@@ -287,6 +294,9 @@ void rejectBlobs(StampGround const& ground, StampTry& attempt) {
             leaveOut(attempt.sums, ground.problem.columns,
                      discOf(blob.x, blob.y, blob.radius, ground.height(), ground.width()));
         }
+    }
+    if (isChanged) {
+        attempt.solution = solveStamp(ground.problem, attempt.sums, attempt.extra, attempt.solution.choice);
     }
 }
 

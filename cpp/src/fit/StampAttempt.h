@@ -54,10 +54,12 @@ struct StampGround {
                                 std::vector<StampBlob> const& leftOut);
 
 // Best width, deviation and flux ratio by coordinate ascent on the evidence, from what the try has; of all widths
-// where `isFirst`.
-void ascend(StampGround const& ground, StampTry& attempt, bool isFirst);
+// at first, else from the choice that the try has, which may be solved already.
+enum class StampStart : std::uint8_t { allWidths, choice, solved };
+void ascend(StampGround const& ground, StampTry& attempt, StampStart start);
 
-// Rejects peaks of the residuals that a solution without them does not explain, and takes back those that it does.
+// Rejects peaks of the residuals that a solution without them does not explain, and takes back those that it does. The
+// try is solved then.
 void rejectBlobs(StampGround const& ground, StampTry& attempt);
 
 [[nodiscard]] double scoreOf(StampGround const& ground, StampTry const& attempt);

@@ -102,7 +102,8 @@ StampColumns stampColumns(OwnedImage<double> const& science, OwnedImage<double> 
             }
         }
     }
-    auto const wide = padded(reference, half);
+    columns.wide = padded(reference, half);
+    auto const& wide = columns.wide;
     columns.values.resize(science.size(), columns.size());
     columns.kernels = RowMatrix::Zero(columns.plane(), side * side);
     for (Index i = 0; i < columns.nDeviation(); ++i) {

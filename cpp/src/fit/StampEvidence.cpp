@@ -293,7 +293,13 @@ Eigen::VectorXd stampResiduals(StampProblem const& problem, StampSolution const&
     residuals -= columns.values.middleCols(columns.plane(), StampColumns::nPlane) *
                  solution.coefficients.segment(columns.plane(), StampColumns::nPlane);
     if (solution.choice.deviation > 0.0) {
-        residuals -= columns.values.leftCols(columns.nDeviation()) * solution.coefficients.head(columns.nDeviation());
+        // Its columns are the template, moved by whole pixels.
+        Eigen::Map<OwnedImage<double>> image(residuals.data(), columns.height, columns.width);
+        for (Index i = 0; i < columns.nDeviation(); ++i) {
+            auto const [x, y] = columns.places[static_cast<std::size_t>(i)];
+            image -= solution.coefficients(i) *
+                     columns.wide.block(columns.halfWidth - y, columns.halfWidth - x, columns.height, columns.width);
+        }
     }
     if (extra != nullptr && extra->size() > 0) {
         Eigen::VectorXd const light = extra->values * solution.extra;

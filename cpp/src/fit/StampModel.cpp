@@ -65,7 +65,7 @@ public:
         prepare();
         StampAccount const first = control_.isAlert ? StampAccount::out : StampAccount::none;
         StampTry attempt = startTry(ground_, first, {}, middleBlobs(ground_, first));
-        ascend(ground_, attempt, true);
+        ascend(ground_, attempt, StampStart::allWidths);
         // A narrow kernel that deviates much may be one that sharpens.
         auto const& choice = attempt.solution.choice;
         if (choice.width == 0 || (choice.width <= 2 && choice.deviation >= 0.1)) {
@@ -73,7 +73,7 @@ public:
         }
         rejectBlobs(ground_, attempt);
         reweigh(attempt);
-        ascend(ground_, attempt, false);
+        ascend(ground_, attempt, StampStart::choice);
         rejectBlobs(ground_, attempt);
         if (control_.isAlert) {
             // The account that fits best tells the noise better than one without the brightest pixels.
@@ -239,7 +239,7 @@ private:
                                          ground_.problem.priors, ground_.problem.templateVariance);
         sharp.sums = stampSums(sharp.problem.columns, sharp.weights);
         StampTry other = startTry(sharp, attempt.account, {}, attempt.blobs);
-        ascend(sharp, other, true);
+        ascend(sharp, other, StampStart::allWidths);
         if (other.solution.evidence - other.cost <= attempt.solution.evidence - attempt.cost) {
             return;
         }
@@ -248,7 +248,7 @@ private:
         attempt = startTry(ground_, other.account, {}, other.blobs);
         attempt.solution = std::move(other.solution);
         attempt.cost = other.cost;
-        ascend(ground_, attempt, false);
+        ascend(ground_, attempt, StampStart::choice);
     }
 
     // Noise and weights anew of what a try leaves, and the try with them.

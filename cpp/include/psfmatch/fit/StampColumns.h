@@ -28,6 +28,7 @@ struct StampColumns {
     std::vector<double> widths;
     std::vector<double> peaks;                 // of k0 of each width
     std::vector<std::array<Index, 2>> places;  // of the deviation's pixels: x, y from the kernel's middle
+    OwnedImage<double> wide;                   // the template, half a kernel larger on each side
     RowMatrix values;                          // (pixels, columns): deviation, widths, plane, science image
     RowMatrix kernels;                         // (deviation and widths, kernel pixels)
 
