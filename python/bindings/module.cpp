@@ -66,6 +66,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     bindSources(module);
     bindSky(module);
     bindNoise(module);
+    bindStampModel(module);
     bindStars(module);
     bindFinish(module);
 }

@@ -18,6 +18,7 @@ void bindWarp(pybind11::module_& module);
 void bindSources(pybind11::module_& module);
 void bindSky(pybind11::module_& module);
 void bindNoise(pybind11::module_& module);
+void bindStampModel(pybind11::module_& module);
 void bindStars(pybind11::module_& module);
 void bindFinish(pybind11::module_& module);
 

@@ -349,7 +349,7 @@ def test_brokenConfigurationFiles(run, tmp_path, name, text):
         ("text.fits", "science.fits", 3, "text.fits"),
         ("noise.fits", "science.fits", 3, "128x128"),
         ("template.fits[NOISE]", "science.fits", 3, "NOISE"),
-        ("noise.fits", "other.fits", 4, "tiles"),
+        ("noise.fits", "other.fits", 4, "neither image of 128x128 pixels has a source"),
     ],
 )
 def test_exitStatus(run, folder, tmp_path, template, science, status, message):

@@ -32,6 +32,7 @@ pythonRows = [
         "stars",
         "visitors",
         "degrees",
+        "stampFit",
         "regions",
         "modelChoice",
         "diagnostics",
@@ -139,6 +140,13 @@ headerGroups = [
         "RegionWindows",
         "RegionResiduals",
         "RegionOutliers",
+        "StampColumns",
+        "StampEvidence",
+        "StampModel",
+        "StampModelNoise",
+        "StampAttempt",
+        "StampMiddle",
+        "StampAccounts",
     },
 ]
 

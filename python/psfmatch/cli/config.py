@@ -25,6 +25,7 @@ USUAL = (
     "doDecorrelate",
     "doAssessQuality",
     "requiredCoverage",
+    "middleOfCutout",
     "renameTemplateMask",
     "preserveMaskPlanes",
     "kernel",

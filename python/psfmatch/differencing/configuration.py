@@ -10,7 +10,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from lsst.pex.config import Config, ConfigField, Field, FieldValidationError, ListField, RangeField
+from lsst.pex.config import ChoiceField, Config, ConfigField, Field, FieldValidationError, ListField, RangeField
 
 from psfmatch.config.options import plainValue
 from psfmatch.config.overrides import closeNames
@@ -52,6 +52,15 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         min=0.0,
         max=1.0,
         inclusiveMax=True,
+    )
+    middleOfCutout = ChoiceField[str](
+        doc="What the middle of a cut-out holds: it has an account of its own in the fit of alerts' stamps.",
+        allowed={
+            "auto": "a transient in squares of odd side up to 101 pixels without coordinates",
+            "transient": "a transient, as in alerts",
+            "nothing": "nothing of its own",
+        },
+        default="auto",
     )
 
     renameTemplateMask = ListField[str](

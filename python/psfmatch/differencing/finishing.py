@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from psfmatch.alignment import Alignment, measureShiftField
 from psfmatch.decorrelation import Correction, prepareCorrection
@@ -32,6 +33,8 @@ __all__ = ["finish"]
 log = logging.getLogger("psfmatch.differencing")
 
 MAX_SHIFT_STARS = 500
+FEW_SOURCES = 2
+"""Of a stamp; fewer do not check its kernel."""
 MAX_VARIANCE_FACTOR = 3.0
 """Of the difference, either way."""
 RIGHT_NOISE = 0.02
@@ -99,13 +102,14 @@ def finish(
                 else _appliedShift(inputs.alignment, science.getBBox()),
                 lag1=whiteness.lag1,
                 lag2=whiteness.lag2,
-                varianceScales=_varianceScales(inputs, measured.varianceFactor),
+                varianceScales=_varianceScales(made, inputs, measured.varianceFactor),
                 starsAboveLevel=_starsAboveLevel(inputs),
                 brightStars=() if inputs.saturations[1] is None else inputs.saturations[1].brightStars,
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
-                caps=made.caps,
+                caps=(*made.caps, *_tooFew(made, measured.pixels)),
+                without=made.ungraded,
                 pixels=measured.pixels,
             )
             log.info("Grade %s", "; ".join(quality.reasons))
@@ -195,7 +199,9 @@ def _measure(
                 difference, made.result.matchedImage, inputs.sources[:MAX_SHIFT_STARS], radius, scale
             )
             convolved = "template" if convolveTemplate else "science"
-            pixels = pixelFigures(difference, template, science, kernel, convolved, threads)
+            images = (difference.maskedImage, template, science)
+            first, second, third = (_without(image, made.changed) for image in images)
+            pixels = pixelFigures(first, second, third, kernel, convolved, threads)
     return _Measured(difference, factor, choices, noise, shift, pixels)
 
 
@@ -204,13 +210,32 @@ def _estimated(inputs: Inputs) -> tuple[bool, bool]:
     return isEstimated(inputs.template.metadata.get("VARSRC")), isEstimated(inputs.science.metadata.get("VARSRC"))
 
 
-def _varianceScales(inputs: Inputs, factor: float) -> tuple[float, ...]:
-    """Return the factors on variances that somebody gave: estimates of ours may be off."""
+def _varianceScales(made: Made, inputs: Inputs, factor: float) -> tuple[float, ...]:
+    """Return the factors on variances that somebody gave: estimates of ours may be off, or the fit of a stamp's own."""
+    if made.isNoiseTold:
+        return (factor,)
     template, science = _estimated(inputs)
     record = inputs.preparation
     scales = [(record.templateVarianceFactor, template), (record.scienceVarianceFactor, science)]
     scales.append((factor, template or science))
     return tuple(scale for scale, isOurs in scales if not isOurs)
+
+
+def _tooFew(made: Made, pixels: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    """Return what the grade of a stamp must say where hardly anything beside what has changed checks it."""
+    if "nSources" not in made.ungraded or pixels is None or pixels["nSources"] >= FEW_SOURCES:
+        return ()
+    return (("C", f"{pixels['nSources']} sources beside what has changed could be judged"),)
+
+
+def _without(image: MaskedImage, changed: npt.NDArray[np.bool_] | None) -> MaskedImage:
+    """Return the image with BAD where it is known to have changed."""
+    if changed is None:
+        return image
+    mask = image.mask.copy()
+    pixels = np.asarray(mask)
+    pixels |= np.where(changed, np.int32(1 << mask.addPlane("BAD")), np.int32(0))
+    return MaskedImage(image.image, mask, image.variance, image.xy0)
 
 
 def _chooseVarianceFactor(sky: BlankSky, isOurs: bool) -> tuple[float, Choice]:

@@ -6,7 +6,11 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from psfmatch.config import KernelOptions, usualOptions
+from psfmatch.differencing.cutouts import byStamp, isCutout
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.simplerModels import byPsfModels, byScale
@@ -33,7 +37,11 @@ TOO_FEW = (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSoluti
 
 @dataclass(frozen=True)
 class Made:
-    """A kernel with its difference: the Struct of the task, the task, what it was told, and how it came to it."""
+    """A kernel with its difference: the Struct of the task, the task, what it was told, and how it came to it.
+
+    inputs : the images, where the fit has told their noise; None: as they were; convolveTemplate : which image was
+    convolved; changed : pixels that are known to have changed, which tell nothing of the match.
+    """
 
     result: Struct
     task: ImagePsfMatchTask
@@ -41,6 +49,11 @@ class Made:
     choices: tuple[Choice, ...] = ()
     steps: tuple[str, ...] = ()
     caps: tuple[tuple[str, str], ...] = ()
+    inputs: Inputs | None = None
+    convolveTemplate: bool = True
+    changed: npt.NDArray[np.bool_] | None = None
+    isNoiseTold: bool = False
+    ungraded: tuple[str, ...] = ()
 
 
 def solveByLadder(
@@ -50,12 +63,16 @@ def solveByLadder(
     candidateList: Any,
     fwhms: tuple[float | None, float | None],
     convolveTemplate: bool,
+    isDirectionFree: bool = False,
 ) -> Made:
     """Subtract with the configured or chosen model; where that fails with simpler ones, as long as any is sound."""
     if not options.chooseKernel:
         return _subtractWith(task, options, inputs, _starsFor(task, inputs, candidateList), fwhms, convolveTemplate)
+    canBeStamp = candidateList is None and (convolveTemplate or isDirectionFree) and not options.pinned
+    if canBeStamp and isCutout(inputs.science.shape, len(usefulSources(inputs.sources))):
+        return _cutout(task, options, inputs)
     if candidateList is None and not len(inputs.sources):
-        return _withoutKernelFit(task, options, inputs, convolveTemplate, _noSources(task, inputs))
+        return _withoutKernelFit(task, options, inputs, convolveTemplate, canBeStamp, _noSources(task, inputs))
     science = inputs.science.maskedImage
     area = inputs.coverage.areaOf(science.getBBox())
     template, science = (image.subset(area) for image in (atOrigin(inputs.template.maskedImage, science), science))
@@ -84,7 +101,51 @@ def solveByLadder(
     except TOO_FEW as error:
         if candidateList is not None:
             raise
-        return _withoutKernelFit(task, options, inputs, convolveTemplate, error)
+        return _withoutKernelFit(task, options, inputs, convolveTemplate, canBeStamp, error)
+
+
+def _cutout(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs) -> Made:
+    """Subtract a cut-out: with the kernel of the PSF models that the user has given, else of the fit of the stamp."""
+    if inputs.template.psf is not None and inputs.science.psf is not None:
+        try:
+            result = byPsfModels(inputs.template, inputs.science, inputs.sources, True, options.kernel, task.threads)
+        except InputImagesError as error:
+            log.info("No kernel from the two PSF models: %s", error)
+        else:
+            step = "The kernel is that of the two PSF models."
+            return Made(
+                result,
+                task,
+                options,
+                steps=(step,),
+                caps=(("C", "the kernel is that of the two PSF models, not fitted"),),
+            )
+    return _stamp(task, options, inputs, ())
+
+
+def _stamp(
+    task: ImagePsfMatchTask,
+    options: RunOptions,
+    inputs: Inputs,
+    steps: tuple[str, ...],
+    around: tuple[float, float] | None = None,
+) -> Made:
+    with task.timer("fitStamp"):
+        found = byStamp(inputs, options, task.threads, around)
+    ready = replace(inputs, template=found.template, science=found.science)
+    return Made(
+        found.result,
+        task,
+        options,
+        found.choices,
+        steps,
+        found.caps,
+        ready,
+        changed=found.changed,
+        isNoiseTold=found.isNoiseTold,
+        # All pixels tell the kernel, not a number of sources.
+        ungraded=("nSources",),
+    )
 
 
 def _noSources(task: ImagePsfMatchTask, inputs: Inputs) -> PsfMatchError:
@@ -97,13 +158,24 @@ def _noSources(task: ImagePsfMatchTask, inputs: Inputs) -> PsfMatchError:
 
 
 def _withoutKernelFit(
-    task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, convolveTemplate: bool, first: PsfMatchError
+    task: ImagePsfMatchTask,
+    options: RunOptions,
+    inputs: Inputs,
+    convolveTemplate: bool,
+    canBeStamp: bool,
+    first: PsfMatchError,
 ) -> Made:
     """Subtract without a fitted kernel, as well as that can be done soundly; else raise what made it necessary."""
     steps = [f"The kernel could not be fitted to stars or tiles ({str(first).rstrip('.')})."]
     log.warning("%s Trying simpler models", steps[-1])
     images = inputs.template, inputs.science, inputs.sources
     for build, name, cap in ((byPsfModels, "the two PSF models", "C"), (byScale, "the photometric scale alone", "D")):
+        if build is byScale and canBeStamp and len(inputs.sources):
+            try:
+                made = _stamp(task, options, inputs, tuple(steps), _brightest(inputs))
+                return replace(made, steps=(*steps, "The kernel is that of the surroundings of the brightest source."))
+            except (InputImagesError, NoKernelCandidatesError) as error:
+                steps.append(f"No kernel of a stamp: {str(error).rstrip('.')}.")
         try:
             result = build(*images, convolveTemplate, options.kernel, task.threads)
         except InputImagesError as error:
@@ -112,9 +184,19 @@ def _withoutKernelFit(
         steps.append(f"The kernel is that of {name}.")
         log.warning("%s", steps[-1])
         return Made(
-            result, task, options, steps=tuple(steps), caps=((cap, f"the kernel is that of {name}, not fitted"),)
+            result,
+            task,
+            options,
+            steps=tuple(steps),
+            caps=((cap, f"the kernel is that of {name}, not fitted"),),
+            convolveTemplate=convolveTemplate,
         )
     raise first
+
+
+def _brightest(inputs: Inputs) -> tuple[float, float]:
+    """Return where the brightest source lies."""
+    return float(inputs.sources["x"][0]), float(inputs.sources["y"][0])
 
 
 def _starsFor(task: ImagePsfMatchTask, inputs: Inputs, candidateList: Any) -> Any:
@@ -152,7 +234,7 @@ def _subtractWith(
         isStars = options.kernel.fitMethod == "candidates"
         lower = _lowerOrders(options.kernel, result.kernelFit.passes[-1].nUsed) if isStars else {}
         if not lower:
-            return Made(result, task, options)
+            return Made(result, task, options, convolveTemplate=convolveTemplate)
         options = replace(options, kernel=replace(options.kernel, **lower))
         task = _follower(task, options)
 

@@ -26,6 +26,7 @@ STEPS = (
     "doDecorrelate",
     "doAssessQuality",
     "requiredCoverage",
+    "middleOfCutout",
     "renameTemplateMask",
     "preserveMaskPlanes",
 )
@@ -50,6 +51,7 @@ class RunOptions:
     doDecorrelate: bool = False
     doAssessQuality: bool = False
     requiredCoverage: float = REQUIRED_FRACTION
+    middleOfCutout: str = "auto"
     renameTemplateMask: tuple[str, ...] = ()
     preserveMaskPlanes: tuple[str, ...] = ()
 

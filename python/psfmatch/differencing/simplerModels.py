@@ -61,7 +61,8 @@ def byPsfModels(
         np.asarray(asPsf(exposure.psf).computeKernelImage(x, y), dtype=np.float64) for exposure in (first, second)
     ]
     side = max(max(image.shape) for image in images)
-    side = min(side + 1 - side % 2, options.kernelSizeMax | 1)
+    # No larger than the images hold: a quarter of their side to each side of the kernel's middle.
+    side = min(side + 1 - side % 2, options.kernelSizeMax | 1, min(science.shape) // 4 * 2 + 1)
     narrow, wide = (_centred(image / image.sum(), 2 * side + 1) for image in images)
     transform = np.fft.rfft2(np.fft.ifftshift(narrow))
     power = np.abs(transform) ** 2

@@ -106,9 +106,14 @@ def subtract(
         sources = candidateList if candidateList is not None else inputs.sources
         fwhms = task.measureFwhms(inputs.template, inputs.science, sources, templateFwhmPix, scienceFwhmPix)
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
-    made = solveByLadder(task, options, inputs, candidateList, fwhms, convolveTemplate)
+    made = solveByLadder(task, options, inputs, candidateList, fwhms, convolveTemplate, mode == "auto")
+    if made.convolveTemplate != convolveTemplate:
+        sentence = "Convolving the template: where one stamp tells the kernel, it is always the template's."
+        direction = Choice("direction", "template", math.nan, "", math.nan, sentence)
     choices = (*inputs.choices, direction, *pinChoices, *made.choices)
-    return finish(made, inputs, fwhms, convolveTemplate, choices, describeInputs(*given), task.threads)
+    return finish(
+        made, made.inputs or inputs, fwhms, made.convolveTemplate, choices, describeInputs(*given), task.threads
+    )
 
 
 def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None], inputs: Inputs) -> tuple[bool, Choice]:

@@ -46,6 +46,7 @@ def assessQuality(
     fwhmPix: float | None = None,
     area: Box | None = None,
     caps: Iterable[tuple[str, str]] = (),
+    without: Iterable[str] = (),
     pixels: Mapping[str, Any] | None = None,
     brightStars: Sequence[tuple[int, int]] = (),
     threads: int = 1,
@@ -75,6 +76,8 @@ def assessQuality(
         Pixels of the difference that kernel and background are for; by default all.
     caps
         (grade, why): no better grade than this, as when a simpler model had to be taken.
+    without
+        Figures whose limits do not count, as what they measure is told otherwise, in `caps`.
     pixels
         What `pixelFigures` has told of the same images; by default they are measured here.
     brightStars
@@ -118,7 +121,8 @@ def assessQuality(
     limits = list(caps)
     if not figures["nSkyPixels"]:
         limits.append(("D", "no blank sky was found: the noise could not be checked"))
-    if not figures["nSources"]:
+    ignored = set(without)
+    if not figures["nSources"] and "nSources" not in ignored:
         limits.append(("C", "no source of signal-to-noise above 30 was found: the match could not be checked"))
     if not math.isfinite(kernelSum):
         figures["kernelSum"] = math.nan
@@ -126,7 +130,7 @@ def assessQuality(
     # An unknown figure must not be taken for a bad one.
     unknown = [name for name, value in figures.items() if isinstance(value, float) and math.isnan(value)]
     quality = Quality("F", (), **figures | dict.fromkeys(unknown))
-    grade, reasons = gradeFigures(quality, limits)
+    grade, reasons = gradeFigures(quality, limits, ignored)
     return dataclasses.replace(quality, grade=grade, reasons=reasons)
 
 

@@ -209,12 +209,15 @@ RULES = (
 )
 
 
-def gradeFigures(quality: Quality, caps: Iterable[tuple[str, str]] = ()) -> tuple[str, tuple[str, ...]]:
+def gradeFigures(
+    quality: Quality, caps: Iterable[tuple[str, str]] = (), without: Iterable[str] = ()
+) -> tuple[str, tuple[str, ...]]:
     """Return the grade of the figures and its reasons, the worst first; no better grade than those of caps.
 
-    ValueError tells of a cap that is no grade.
+    Figures named in `without` do not count. ValueError tells of a cap that is no grade.
     """
-    figures = [(rule, getattr(quality, rule.figure)) for rule in RULES]
+    ignored = set(without)
+    figures = [(rule, getattr(quality, rule.figure)) for rule in RULES if rule.figure not in ignored]
     told = [(rule.grade(value), rule.tell(value)) for rule, value in figures if value is not None]
     for grade, why in caps:
         if grade not in GRADES:
