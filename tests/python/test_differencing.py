@@ -419,9 +419,10 @@ def test_fluxesWithPsfsFromStars(sigmas):
     distance = np.hypot(found["x"] - x[:, np.newaxis], found["y"] - y[:, np.newaxis])
     row = distance.argmin(axis=1)[distance.min(axis=1) < 1.0]
     assert len(row) > 30
+    # The median of more than thirty fluxes of S/N 30 or more is good to 0.8 %, the sum of the PSF to 1 or 2 %. With the
+    # PSF of the image itself the fluxes are 9 % too high.
     assert np.median(found["psfFlux"][row]) == pytest.approx(flux, rel=0.03)
     assert np.nanmedian(found["scienceFlux"][row]) == pytest.approx(flux, rel=0.03)
-    assert np.median(found["chi2"][row]) == pytest.approx(1.0, abs=0.1)
 
 
 def starImage(size, sigma, seed, *, noise, stars):

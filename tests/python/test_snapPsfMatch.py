@@ -62,7 +62,8 @@ def test_subtractExposures(snaps, basis, changes):
     assert result.backgroundModel(120, 110) == 0.0
     pulls = difference.image / np.sqrt(difference.variance)
     inner = pulls[12:-12, 12:-12]
-    assert 1.4826 * np.median(np.abs(inner)) == pytest.approx(1.0, abs=0.05)
+    # Of 42 336 pixels: 0.6 %; what the kernel leaves of the stars' wings adds up to 2 %.
+    assert 1.4826 * np.median(np.abs(inner)) == pytest.approx(1.0, abs=0.03)
     # Stars of signal-to-noise 170 a pixel, too: a kernel of 7x7 pixels leaves them something.
     assert np.std(inner) < 1.2
     assert difference.image[101, 120] > 5.0 * np.sqrt(difference.variance[101, 120])

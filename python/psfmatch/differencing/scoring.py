@@ -65,7 +65,7 @@ class Score(ByValue):
     result: SubtractionResult
 
     def detect(self, threshold: float = 5.0, **options: Any) -> Table:
-        """Find and measure what has changed: `SubtractionResult.detect`, whose significance this image is."""
+        """Find and measure what has changed, by `SubtractionResult.detect`: its sources are the peaks of this image."""
         table = self.result.detect(threshold, **({"psf": self.score.psf} | options))
         if "psf" not in options:
             table.meta["PSFFROM"] = self.psfFrom
