@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from psfmatch.differencing import MODES
 from psfmatch.differencing.provenance import describeInputs
 from psfmatch.exposure import toExposure
 from psfmatch.psf import asPsf
+from psfmatch.saturation import findSaturation
 from psfmatch.stars import chooseIsolatedStars
 from psfmatch.testing import simulatePair
 
@@ -522,3 +524,29 @@ def test_requiredCoverage():
     result = subtract(template, pair.science, config=config, threads=1)
     assert result.config.requiredCoverage == 0.0
     assert "0 % are needed" in result.explain()
+
+
+# Bright stars that a level loses
+
+
+def test_brightStarsSaturatedInTheTemplate(monkeypatch):
+    # Half as wide, the template's stars have four times the peaks: the brightest whole ones of the science image are
+    # saturated there, and no level that was found is to blame.
+    options = {"brightStars": 1200, "brightFlux": (1e5, 3e6), "galaxies": 0, "transients": 0, "badFraction": 0}
+    pair = simulatePair(seed=8, size=320, templateFwhm=2.6, scienceFwhm=5.2, **options)
+    result = subtract(pair.template, pair.science)
+    mask = result.template.mask.hasAny("SAT")
+    science = findSaturation(pair.science)
+    x, y = np.array(science.wholeStars[:20]).T
+    assert np.mean(mask[y, x]) > 0.7
+    assert result.quality.brightLost < 0.15
+
+    def tooLow(image, threads=1):
+        found = findSaturation(image, threads)
+        return replace(found, level=5e3, source="plateau") if np.shares_memory(image.image, wrong.image) else found
+
+    monkeypatch.setattr("psfmatch.differencing.inputs.findSaturation", tooLow)
+    for wrong in (pair.template, pair.science):
+        quality = subtract(pair.template, pair.science).quality
+        assert quality.brightLost > 0.5
+        assert quality.grade in ("D", "F")

@@ -314,13 +314,13 @@ def test_clippedIntegers(level, fwhm):
     assert found.level == pytest.approx(level, rel=0.01)
 
 
-def test_brightStars():
+def test_wholeStars():
     image, _ = gaussianField(level=np.inf, nStars=130, size=512, ratio=0.9)
     image[200, 300:304] = 4.0 * LEVEL  # a cosmic ray: no star
     found = findSaturation(exposureOf(image))
-    assert len(found.brightStars) >= 20
+    assert len(found.wholeStars) >= 20
     assert found.starsAboveLevel == 0.0
-    x, y = np.array(found.brightStars).T
+    x, y = np.array(found.wholeStars).T
     peaks = image[y, x]
     assert (np.diff(peaks) <= 0.0).all()
     assert peaks[0] == pytest.approx(0.9 * LEVEL, rel=0.1)

@@ -104,7 +104,7 @@ def finish(
                 lag2=whiteness.lag2,
                 varianceScales=_varianceScales(made, inputs, measured.varianceFactor),
                 starsAboveLevel=_starsAboveLevel(inputs),
-                brightStars=() if inputs.saturations[1] is None else inputs.saturations[1].brightStars,
+                brightStars=inputs.brightStars,
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),

@@ -6,7 +6,9 @@ import logging
 import math
 from dataclasses import dataclass, replace
 
-from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
+import numpy as np
+
+from psfmatch.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError
@@ -28,6 +30,10 @@ log = logging.getLogger("psfmatch.differencing")
 NAMES = "template", "science image"
 RIGHT_NOISE = 0.005
 """Departure of the sky's scatter from its predicted noise that is its own error: the variance plane is right."""
+BRIGHTEST = 100
+"""So many stars that are whole in both images are watched."""
+SAME_PIX = 2
+"""A star of the template lies so close, per axis, to where that of the science image is mapped."""
 SATURATION_GROWTH = 2.0
 """Pixels about saturated ones whose counts have bled or are not linear."""
 
@@ -36,7 +42,8 @@ SATURATION_GROWTH = 2.0
 class Inputs:
     """The images made ready: template on the science image's pixels; what was done to them, and why.
 
-    saturations : of template and science image, as they were given; None where nobody asked.
+    saturations : of template and science image, as they were given; None where nobody asked;
+    brightStars : (x, y), from the science image's first pixel, of the brightest stars that were whole in both.
     """
 
     template: Exposure
@@ -44,6 +51,7 @@ class Inputs:
     sources: AnyTable
     preparation: Preparation
     saturations: tuple[Saturation | None, Saturation | None]
+    brightStars: tuple[tuple[int, int], ...]
     alignment: Alignment | None
     coverage: Coverage
     choices: tuple[Choice, ...]
@@ -86,7 +94,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
         sources, *others = mapThreads(
             task.selectSources, (science, template) if options.doAlign else (science,), threads if isOwn else 1
         )
-    alignment = None
+    asGiven, alignment = template, None
     if options.doAlign:
         with task.timer("align"):
             alignment = measureAlignment(
@@ -111,7 +119,8 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     )  # fmt: skip
     # The others tell nothing of the pair, neither how many stars there are nor how wide they are.
     sources = sources[isCovered(registered, sources["x"], sources["y"])]
-    return Inputs(template, science, sources, record, saturations, alignment, coverage, tuple(choices))
+    stars = _wholeInBoth(*saturations, asGiven, science, AlignedTransform(asGiven, science, alignment))
+    return Inputs(template, science, sources, record, saturations, stars, alignment, coverage, tuple(choices))
 
 
 def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, tuple[float, str] | None]:
@@ -140,6 +149,33 @@ def _varianceScaling(image: Exposure) -> tuple[float, str]:
         return 1.0, f"its sky scatters by {width:.4f} of its noise, within {RIGHT_NOISE:g} of 1: left as it is."
     scatter = f"{width:.4g} times the noise that the plane says"
     return factor, f"multiplied by {factor:.4g}, for the sky scatters by {scatter}."
+
+
+def _wholeInBoth(
+    ofTemplate: Saturation | None,
+    ofScience: Saturation | None,
+    template: Exposure,
+    science: Exposure,
+    onTemplate: AlignedTransform,
+) -> tuple[tuple[int, int], ...]:
+    """Return places of the hundred brightest stars of the science image that are whole in the template, too.
+
+    What the template itself has saturated is lost by no level that was found.
+    """
+    if ofTemplate is None or ofScience is None or not (ofTemplate.wholeStars and ofScience.wholeStars):
+        return ()
+    height, width = template.shape
+    isWhole = np.zeros((height + 2 * SAME_PIX, width + 2 * SAME_PIX), dtype=bool)
+    for x, y in ofTemplate.wholeStars:
+        isWhole[y : y + 2 * SAME_PIX + 1, x : x + 2 * SAME_PIX + 1] = True
+    places = np.array(ofScience.wholeStars)
+    x, y = onTemplate(*(places + science.xy0).T)
+    with np.errstate(invalid="ignore"):
+        columns, rows = (np.rint(value) - first for value, first in zip((x, y), template.xy0, strict=True))
+        isInside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    places, columns, rows = places[isInside], columns[isInside].astype(int), rows[isInside].astype(int)
+    both = places[isWhole[rows + SAME_PIX, columns + SAME_PIX]][:BRIGHTEST]
+    return tuple((int(x), int(y)) for x, y in both)
 
 
 def _told(name: str, chosen: str, sentence: str) -> Choice:

@@ -81,8 +81,8 @@ def assessQuality(
     pixels
         What `pixelFigures` has told of the same images; by default they are measured here.
     brightStars
-        (x, y), from the first pixel, of the brightest stars of the science image that were whole before anything was
-        flagged: `psfmatch.Saturation.brightStars`.
+        (x, y), from the first pixel, of the brightest stars that were whole in both images before anything was flagged:
+        `psfmatch.Saturation.wholeStars` of both.
     threads
         Number of threads; the result does not depend on it.
     others

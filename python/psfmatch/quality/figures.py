@@ -49,7 +49,7 @@ class Quality(ByValue):
     starsAboveLevel: float | None = _figure(
         "bright stars above the saturation level", "whole ones, more than 10 % above it, so that it cannot be right"
     )
-    brightLost: float | None = _figure("bright stars lost", "whole in the science image, unusable in the difference")
+    brightLost: float | None = _figure("bright stars lost", "whole in both images, unusable in the difference")
     sourceRobust: float | None = _figure("difference / noise on sources, robust", "but for those that keep their light")
     sourcePlain: float | None = _figure("the same, plain, without the worst tenth")
     worstRegion: float | None = _figure("chi-square of two thirds in the worst ninth", "of five sources or more")

@@ -35,6 +35,8 @@ MOST_STARS_FAR = 2
 BRIGHTEST = 100
 MIN_STARS = 20
 """So many stars of good shape are watched, at the most and at the least."""
+MOST_WHOLE = 2000
+"""So many are told: the brightest may be saturated in the other image."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ class Saturation:
     nFlagged : pixels with SAT in the mask already; nAtLevel : good pixels at or above the level;
     trails : least and most counts of bleed trails below the level, saturated in clumps of so many pixels;
     nFlaggedPlateau : pixels with SAT that pile up at one level;
-    brightStars : (x, y) of the hundred brightest stars of good shape without SAT, from the image's first pixel;
-    starsAboveLevel : share of them that peak more than 10 % above the level, so that it cannot be right; None for fewer
-    than twenty.
+    wholeStars : (x, y) of stars of good shape without SAT, the brightest first, from the image's first pixel;
+    starsAboveLevel : share of the first hundred that peak more than 10 % above the level, so that it cannot be right;
+    None for fewer than twenty.
     """
 
     level: float | None
@@ -58,7 +60,7 @@ class Saturation:
     nAtLevel: int = 0
     trails: tuple[float, float, int] | None = None
     nFlaggedPlateau: int = 0
-    brightStars: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    wholeStars: tuple[tuple[int, int], ...] = field(default=(), repr=False)
     starsAboveLevel: float | None = None
 
     @property
@@ -94,12 +96,12 @@ def findSaturation(exposure: Exposure, threads: int = 1) -> Saturation:
     evidence = _Evidence(pixels, stars, *_headerLevel(exposure.metadata))
     found = _fromHidden(exposure, evidence, threads) or _fromGood(exposure, evidence)
     log.debug("%s", found.reason)
-    y, x = np.divmod(stars.places[:BRIGHTEST], exposure.image.shape[1])
+    y, x = np.divmod(stars.places[:MOST_WHOLE], exposure.image.shape[1])
     return replace(
         found,
         nFlagged=pixels.nFlagged,
         nFlaggedPlateau=_flaggedPlateau(pixels),
-        brightStars=tuple(zip(x.tolist(), y.tolist(), strict=True)),
+        wholeStars=tuple(zip(x.tolist(), y.tolist(), strict=True)),
         starsAboveLevel=_shareAbove(evidence, found),
     )
 
