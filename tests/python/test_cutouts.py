@@ -123,6 +123,15 @@ def test_doubtsOfALoneSource():
     assert np.isfinite(result.difference.image).all()
 
 
+def test_lightThatChecks():
+    """Two stars beside the middle judge the kernel; a lone source leaves it unchecked, and its shift is its own."""
+    reasons = "".join(subtract(*alert(400.0, 9), threads=1).quality.reasons)
+    assert reasons == "B: the kernel is that of one stamp, without stars held out"
+    alone = subtract(*alert(400.0, 9, stars=()), threads=1).quality
+    assert any(reason.endswith("check the kernel, 20 would do") for reason in alone.reasons)
+    assert not alone.residualShiftPix
+
+
 def test_kernelThatSharpens():
     result = subtract(*alert(300.0, 7, sigmas=(1.5, 1.1)), threads=1)
     assert "a kernel that sharpens" in result.explain()

@@ -541,12 +541,13 @@ def test_brightStarsSaturatedInTheTemplate(monkeypatch):
     assert np.mean(mask[y, x]) > 0.7
     assert result.quality.brightLost < 0.15
 
-    def tooLow(image, threads=1):
-        found = findSaturation(image, threads)
-        return replace(found, level=5e3, source="plateau") if np.shares_memory(image.image, wrong.image) else found
-
-    monkeypatch.setattr("psfmatch.differencing.inputs.findSaturation", tooLow)
     for wrong in (pair.template, pair.science):
+
+        def tooLow(image, threads=1, wrong=wrong):
+            found = findSaturation(image, threads)
+            return replace(found, level=5e3, source="plateau") if np.shares_memory(image.image, wrong.image) else found
+
+        monkeypatch.setattr("psfmatch.differencing.inputs.findSaturation", tooLow)
         quality = subtract(pair.template, pair.science).quality
         assert quality.brightLost > 0.5
         assert quality.grade in ("D", "F")

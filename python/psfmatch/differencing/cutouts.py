@@ -17,9 +17,10 @@ from psfmatch.cells import SpatialCellSet
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError, NoKernelCandidatesError
-from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.exposure import DEFAULT_BAD_PLANES, Box, Exposure, MaskedImage
 from psfmatch.io import isEstimated
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
+from psfmatch.medians import median
 from psfmatch.modelChoice import Choice
 from psfmatch.recipe import edgeHandlingOf
 from psfmatch.stampFit import StampFit, fitStamp
@@ -50,6 +51,7 @@ ACCOUNTS = {
     "point": "a new point",
     "out": "left out of the fit",
 }
+MAD_TO_SIGMA = 1.4826
 KERNEL_SHARE = 1e-4
 """Of the kernel's absolute sum: rows and columns about it that hold less are cut off."""
 
@@ -58,7 +60,9 @@ KERNEL_SHARE = 1e-4
 class CutoutDifference:
     """A difference by the fit of a stamp: the Struct of a task, the images with the noise found, and what is told.
 
-    changed : pixels of what has changed, the middle of an alert among them; isNoiseTold : whether the noise is that of
+    changed : pixels of what has changed, the middle of an alert among them; onLight : number and scatter, in units of
+    the noise of pixels, of those with light that have not; None for a part of the images
+    and for a template without light; isNoiseTold : whether the noise is that of
     the fit, for planes that were only estimated.
     """
 
@@ -69,6 +73,7 @@ class CutoutDifference:
     choices: tuple[Choice, ...]
     caps: tuple[tuple[str, str], ...]
     changed: npt.NDArray[np.bool_]
+    onLight: tuple[int, float] | None
     isNoiseTold: bool
 
 
@@ -168,7 +173,8 @@ def byStamp(
         caps = (*caps, ("C", "the kernel is that of the surroundings of one source"))
     changed = _changed(fit, box, window, isAlert)
     isTold = not isKnown and window == box
-    return CutoutDifference(result, template, science, fit, choices, caps, changed, isTold)
+    onLight = _onLight(difference.maskedImage, fit, changed) if window == box and fit.templateHasLight else None
+    return CutoutDifference(result, template, science, fit, choices, caps, changed, onLight, isTold)
 
 
 def _sharedLight(fit: StampFit, science: MaskedImage) -> float:
@@ -241,6 +247,15 @@ def _changed(fit: StampFit, box: Box, window: Box, isAlert: bool) -> npt.NDArray
     for x0, y0, radius in places:
         changed |= (x - x0) ** 2 + (y - y0) ** 2 <= radius**2
     return changed
+
+
+def _onLight(difference: MaskedImage, fit: StampFit, changed: npt.NDArray[np.bool_]) -> tuple[int, float]:
+    """Return how many pixels have light that has not changed, and how they scatter in units of their own noise."""
+    # Whatever no kernel explains is no noise.
+    noise = np.sqrt(np.maximum(fit.variance - (fit.modelError * fit.light) ** 2, 0.0))
+    lit = (fit.light > LIT_SIGMAS * noise) & (noise > 0.0) & ~changed & ~difference.badPixels(DEFAULT_BAD_PLANES)
+    pulls = np.abs(difference.image[lit] / noise[lit])
+    return int(pulls.size), MAD_TO_SIGMA * median(pulls)
 
 
 def _level(science: MaskedImage, matched: MaskedImage) -> float:

@@ -33,8 +33,10 @@ __all__ = ["finish"]
 log = logging.getLogger("psfmatch.differencing")
 
 MAX_SHIFT_STARS = 500
-FEW_SOURCES = 2
-"""Of a stamp; fewer do not check its kernel."""
+FEW_SOURCES, MIN_LIT = 4, 20
+"""Of a stamp: fewer sources do not judge its kernel, and so many pixels of light do."""
+MEAN_SIGMAS = 2.0
+"""Errors by which the mean shift of stars may differ from none without telling anything."""
 MAX_VARIANCE_FACTOR = 3.0
 """Of the difference, either way."""
 RIGHT_NOISE = 0.02
@@ -85,6 +87,7 @@ def finish(
                 else decorrelation.measureWhiteness(sky, threads)
             )
             heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
+            lit, caps = _onLight(made, measured.pixels)
             quality = assessQuality(
                 difference=difference,
                 template=template,
@@ -96,6 +99,7 @@ def finish(
                 rejectedSources=made.task.metadata.get("rejectedSources"),
                 conditionNumber=made.task.metadata.get("spatialConditionNum"),
                 **({} if heldOut is None else _heldOut(heldOut)),
+                **lit,
                 residualShiftPix=measured.residualShiftPix,
                 appliedShiftPix=None
                 if inputs.alignment is None
@@ -108,7 +112,7 @@ def finish(
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
-                caps=(*made.caps, *_tooFew(made, measured.pixels)),
+                caps=(*made.caps, *caps),
                 without=made.ungraded,
                 pixels=measured.pixels,
             )
@@ -196,7 +200,7 @@ def _measure(
             scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
             radius = max(6, math.ceil(1.5 * max(fwhms))) if fwhms else 6
             shift = _residualShift(
-                difference, made.result.matchedImage, inputs.sources[:MAX_SHIFT_STARS], radius, scale
+                difference, made.result.matchedImage, inputs.sources[:MAX_SHIFT_STARS], radius, scale, made.changed
             )
             convolved = "template" if convolveTemplate else "science"
             images = (difference.maskedImage, template, science)
@@ -221,11 +225,14 @@ def _varianceScales(made: Made, inputs: Inputs, factor: float) -> tuple[float, .
     return tuple(scale for scale, isOurs in scales if not isOurs)
 
 
-def _tooFew(made: Made, pixels: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
-    """Return what the grade of a stamp must say where hardly anything beside what has changed checks it."""
-    if "nSources" not in made.ungraded or pixels is None or pixels["nSources"] >= FEW_SOURCES:
-        return ()
-    return (("C", f"{pixels['nSources']} sources beside what has changed could be judged"),)
+def _onLight(made: Made, pixels: Mapping[str, Any] | None) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
+    """Return the scatter on light of a stamp that shows few sources, as a figure, or why that is not known."""
+    if made.onLight is None or pixels is None or pixels["nSources"] >= FEW_SOURCES:
+        return {}, ()
+    number, scatter = made.onLight
+    if number < MIN_LIT:
+        return {}, (("C", f"{number} pixels of light beside what has changed check the kernel, {MIN_LIT} would do"),)
+    return {"sourceRobust": scatter}, ()
 
 
 def _without(image: MaskedImage, changed: npt.NDArray[np.bool_] | None) -> MaskedImage:
@@ -270,13 +277,28 @@ def _chooseVarianceFactor(sky: BlankSky, isOurs: bool) -> tuple[float, Choice]:
 
 
 def _residualShift(
-    difference: Exposure, matched: MaskedImage, stars: AnyTable, radius: int, scale: float
+    difference: Exposure,
+    matched: MaskedImage,
+    stars: AnyTable,
+    radius: int,
+    scale: float,
+    changed: npt.NDArray[np.bool_] | None,
 ) -> float | None:
-    """Return the shift that the difference shows at stars, pixels: its mean, or its scatter where that is more."""
+    """Return the shift that the difference shows at stars, pixels: its mean, or its scatter where that is more.
+
+    Both as far as they are beyond their errors, the mean beyond twice its own; stars that have changed tell none.
+    """
+    if changed is not None and len(stars):
+        x, y = (
+            np.clip(np.rint(np.asarray(stars[name])).astype(int) - first, 0, size - 1)
+            for name, first, size in zip(("x", "y"), difference.xy0, changed.shape[::-1], strict=True)
+        )
+        stars = stars[~changed[y, x]]
     if not len(stars):
         return None
     field = measureShiftField(difference.maskedImage, matched, stars, radius, scale)
-    return None if field is None else float(np.nanmax([field.meanSize, *field.excessRms, 0.0]))
+    mean = np.maximum(np.abs(field.mean) - MEAN_SIGMAS * np.array(field.meanErr), 0.0)
+    return float(np.nanmax([np.hypot(*mean), *field.excessRms, 0.0]))
 
 
 def _heldOut(table: SourceTable) -> dict[str, Any]:

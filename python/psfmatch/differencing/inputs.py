@@ -166,8 +166,8 @@ def _wholeInBoth(
         return ()
     height, width = template.shape
     isWhole = np.zeros((height + 2 * SAME_PIX, width + 2 * SAME_PIX), dtype=bool)
-    for x, y in ofTemplate.wholeStars:
-        isWhole[y : y + 2 * SAME_PIX + 1, x : x + 2 * SAME_PIX + 1] = True
+    for column, row in ofTemplate.wholeStars:
+        isWhole[row : row + 2 * SAME_PIX + 1, column : column + 2 * SAME_PIX + 1] = True
     places = np.array(ofScience.wholeStars)
     x, y = onTemplate(*(places + science.xy0).T)
     with np.errstate(invalid="ignore"):
@@ -175,7 +175,7 @@ def _wholeInBoth(
         isInside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     places, columns, rows = places[isInside], columns[isInside].astype(int), rows[isInside].astype(int)
     both = places[isWhole[rows + SAME_PIX, columns + SAME_PIX]][:BRIGHTEST]
-    return tuple((int(x), int(y)) for x, y in both)
+    return tuple((int(column), int(row)) for column, row in both)
 
 
 def _told(name: str, chosen: str, sentence: str) -> Choice:

@@ -40,7 +40,8 @@ class Made:
     """A kernel with its difference: the Struct of the task, the task, what it was told, and how it came to it.
 
     inputs : the images, where the fit has told their noise; None: as they were; convolveTemplate : which image was
-    convolved; changed : pixels that are known to have changed, which tell nothing of the match.
+    convolved; changed : pixels that are known to have changed, which tell nothing of the match; onLight : of a stamp,
+    see `CutoutDifference`.
     """
 
     result: Struct
@@ -52,6 +53,7 @@ class Made:
     inputs: Inputs | None = None
     convolveTemplate: bool = True
     changed: npt.NDArray[np.bool_] | None = None
+    onLight: tuple[int, float] | None = None
     isNoiseTold: bool = False
     ungraded: tuple[str, ...] = ()
 
@@ -142,6 +144,7 @@ def _stamp(
         found.caps,
         ready,
         changed=found.changed,
+        onLight=found.onLight,
         isNoiseTold=found.isNoiseTold,
         # All pixels tell the kernel, not a number of sources.
         ungraded=("nSources",),
