@@ -119,7 +119,9 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     )  # fmt: skip
     # The others tell nothing of the pair, neither how many stars there are nor how wide they are.
     sources = sources[isCovered(registered, sources["x"], sources["y"])]
-    stars = _wholeInBoth(*saturations, asGiven, science, AlignedTransform(asGiven, science, alignment))
+    stars = _wholeInBoth(
+        saturations[0], saturations[1], asGiven, science, AlignedTransform(asGiven, science, alignment)
+    )
     return Inputs(template, science, sources, record, saturations, stars, alignment, coverage, tuple(choices))
 
 
