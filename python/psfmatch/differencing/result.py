@@ -168,7 +168,9 @@ class SubtractionResult(ByValue):
         psf = self.unconvolvedPsf[0] if psf is None else psf
         if self.decorrelation is None or not self.decorrelation.isApplied:
             return psf
-        return CorrectedPsf(asPsf(psf), self.decorrelation.kernel)
+        return CorrectedPsf(
+            asPsf(psf), self.decorrelation.kernel, self.kernel, isScienceConvolved=self.convolved == "science"
+        )
 
     def systematicVariance(self) -> npt.NDArray[np.float32]:
         """Return the variance (ny, nx) that the uncertainty of the kernel adds to the difference near bright stars.

@@ -22,6 +22,7 @@ from astropy.table import Table
 from psfmatch import io
 from psfmatch.astrometry import hasUsableWcs, pixelsToSky
 from psfmatch.config import BackgroundOptions, SubtractBackgroundConfig
+from psfmatch.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.detection import FootprintSet, subtractBackground
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
@@ -40,6 +41,7 @@ from psfmatch.photometry import (
 )
 from psfmatch.threads import resolveThreads
 from psfmatch.transients.dipoles import Dipole, DipoleControl, DipoleImage, fitDipole, pairPeaks
+from psfmatch.transients.photonNoise import withPhotonNoise
 from psfmatch.transients.sourceColumns import addFlags, describeColumns
 from psfmatch.warping import atOrigin
 
@@ -132,7 +134,7 @@ def detectOnDifference(
     if not (math.isfinite(threshold) and threshold > 0.0):
         raise ValueError(f"threshold is {threshold}; give a positive number of standard deviations")
     exposure = difference if isinstance(difference, Exposure) else Exposure(difference)
-    planes = tuple(badPlanes)
+    planes, given = tuple(badPlanes), exposure.psf if psf is None else psf
     filtered = filterDifference(exposure, psf, backgroundBin=backgroundBin, badPlanes=planes, threads=threads)
     maskedImage, found = filtered.maskedImage, filtered.found
     field = found.psf
@@ -143,6 +145,14 @@ def detectOnDifference(
             peaks, field.half, exposure.maskedImage, maskedImage, backgroundBin, planes, threads
         )
         sources = fitPointSources(maskedImage, found.weight, field, peaks.x, peaks.y)
+    lobes = (
+        _lobeImage(science, field, maskedImage, planes, threads),
+        _lobeImage(template, field, maskedImage, planes, threads),
+    )
+    if isinstance(given, CorrectedPsf) and lobes[0] is not None and lobes[1] is not None:
+        images = lobes[0].maskedImage, lobes[1].maskedImage
+        seen = given.photonNoise(*exposure.getBBox().centre)
+        sources = withPhotonNoise(sources, maskedImage, found.weight, field, images, seen)
     with np.errstate(invalid="ignore"):
         significance = sources.flux / (sources.fluxErr * found.noise.applied)
     isKept = np.sign(significance) == np.sign(peaks.value)
@@ -158,10 +168,6 @@ def detectOnDifference(
 
     table = _measured(exposure, sources, significance, found)
     table["area"] = _areas(found, threshold, peaks)
-    lobes = (
-        _lobeImage(science, field, maskedImage, planes, threads),
-        _lobeImage(template, field, maskedImage, planes, threads),
-    )
     for name, lobe in zip(("science", "template"), lobes, strict=True):
         _addForced(table, name, lobe)
     addFlags(table, maskedImage, peaks, sources, field, planes)
