@@ -108,6 +108,16 @@ def test_crowdsDoNotEnterTheSum(n, shape):
     np.testing.assert_allclose(ratios, 1.0, atol=0.03)
 
 
+def test_starsAtTheBorderTakePart():
+    """Smoothing ends a few pixels within the border; near corners these stars alone tell the PSF."""
+    along = np.arange(30.0, SIZE - 20, 48)
+    border = np.full(along.size, 4.0)
+    x, y = np.concatenate([along, along, border]), np.concatenate([along, border, along])
+    psf = psfFromStars(draw(x, y, np.full(x.size, 2e4), shapesOf(x.size, 3.5), 5))
+    assert psf.nStars == x.size
+    assert psf.fwhm == pytest.approx(3.5, rel=0.01)
+
+
 def test_galaxiesAreNoStars():
     rng = np.random.default_rng(5)
     x, y, flux = crowd(160, seed=6)

@@ -22,7 +22,7 @@ from psfmatch.detection import SourceDetectionTask, subtractBackground
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.kernels import frameOf
-from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.measurement import TRUNCATED, SourceMeasurementTask
 from psfmatch.photometry.significance import UNUSABLE_PLANES, weightImage
 from psfmatch.photometry.starFit import STARS_PER_TERM, fitProfile, meanResidual
 from psfmatch.photometry.starProfile import (
@@ -300,8 +300,10 @@ def _chosen(exposure: Exposure, sources: AnyTable, threads: int) -> tuple[FloatA
     x, y, flux = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y", "flux"))
     isPositive = ~np.asarray(sources["isNegative"])
     isGood = isPositive & ~np.asarray(sources["badCentre"])
-    for name in ("flagBad", "flagEdge", "flagNoData", "flagSaturated", "flagCosmicRay"):
+    for name in ("flagBad", "flagNoData", "flagSaturated", "flagCosmicRay"):
         isGood &= ~np.asarray(sources[name])
+    # Where the border of the search cuts a source, the image goes on: near corners such stars alone tell the PSF.
+    isGood &= ~np.asarray(sources["flagEdge"]) | ((np.asarray(sources["flags"]) & TRUNCATED) != 0)
     isGood &= np.asarray(sources["snr"]) > MIN_SNR
     widths = measureWidths(
         exposure.maskedImage, UNUSABLE_PLANES,
