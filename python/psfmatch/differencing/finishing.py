@@ -299,8 +299,10 @@ def _starsAboveLevel(inputs: Inputs) -> float | None:
     return max((share for share in shares if share is not None), default=None)
 
 
-def _appliedShift(alignment: Alignment, box: Box) -> float:
+def _appliedShift(alignment: Alignment, box: Box) -> float | None:
     """Return the largest correction that was applied to the coordinates, in a corner of the image, pixels."""
+    if not alignment.hasCoordinates:
+        return None
     if alignment.method == "nominal":
         return 0.0
     corners = np.array([(x, y) for x in (box.x0, box.x1 - 1) for y in (box.y0, box.y1 - 1)]) - alignment.centre
