@@ -27,11 +27,13 @@ constexpr double positionError = 1.0;                   // pixels; of a star in 
 constexpr double shapeError = 1e-3;                     // of ratios of sides, beside that
 constexpr double minSide = 20.0;  // pixels, of the longest; the shapes of smaller ones are too uncertain
 constexpr double maxShapeError = 0.06;
-constexpr int nCounted = 3;  // times as many stars as make triangles are looked at for each proposed transform
+constexpr int nCounted = 3;          // times as many stars as make triangles are looked at for each proposed transform
+constexpr double nFirstLook = 25.0;  // of them, at which a proposal that is no better than chance is given up
 constexpr double minCell = 3.0;
 constexpr Index maxCells = 512;  // along a side
 constexpr std::size_t nProposals = 12;
-constexpr double sameCells = 4.0;  // proposals that differ by no more at all corners are one
+constexpr double sameCells = 4.0;     // proposals that differ by no more at all corners are one
+constexpr double sureChance = 1e-12;  // of a match that needs no other
 constexpr double minShare =
     0.5;  // of the stars that can be seen twice: a match with fewer may be a part of a better one
 
@@ -173,6 +175,9 @@ double scoreOf(Proposal const& proposal, std::vector<Complex> const& stars, Occu
         if (occupancy.contains(q.real(), q.imag())) {
             inside += 1.0;
             hits += occupancy.isFull(q.real(), q.imag()) ? 1.0 : 0.0;
+            if (inside == nFirstLook && hits <= std::max(3.0, inside * occupancy.share())) {
+                return 0.0;
+            }
         }
     }
     double const expected = inside * occupancy.share();
@@ -221,16 +226,16 @@ private:
 std::vector<Proposal> propose(Positions const& first, Positions const& second, Index n,
                               StarPatternControl const& control) {
     std::vector<Complex> const one = pointsOf(first, n);
-    std::vector<Complex> const other = pointsOf(second, n);
+    std::vector<Complex> const others = pointsOf(second, n);
     std::vector<Complex> const counted = pointsOf(first, nCounted * n);
     Occupancy const occupancy(second, nCounted * n);
     Shortlist shortlist(first, sameCells * occupancy.cell());
-    std::vector<Triangle> triangles = trianglesOf(other);
+    std::vector<Triangle> triangles = trianglesOf(others);
     std::stable_sort(triangles.begin(), triangles.end(),
                      [](Triangle const& a, Triangle const& b) { return a.second < b.second; });
     for (Triangle const& triangle : trianglesOf(one)) {
         double const nearest = positionError / triangle.longest;
-        double const most = std::min(maxShapeError, nearest * std::hypot(1.0, 1.0 / control.minScale) + shapeError);
+        double const most = std::min(maxShapeError, std::hypot(nearest, nearest / control.minScale, shapeError));
         auto at = std::lower_bound(triangles.begin(), triangles.end(), triangle.second - most,
                                    [](Triangle const& a, double limit) { return a.second < limit; });
         for (; at != triangles.end() && at->second <= triangle.second + most; ++at) {
@@ -238,11 +243,14 @@ std::vector<Proposal> propose(Positions const& first, Positions const& second, I
             if (scale < control.minScale || scale > control.maxScale) {
                 continue;
             }
-            double const error = std::min(most, std::hypot(nearest, positionError / at->longest) + shapeError);
-            if (std::hypot(at->second - triangle.second, at->third - triangle.third) > error) {
+            double const second = at->second - triangle.second;
+            double const third = at->third - triangle.third;
+            double const other = positionError / at->longest;
+            double const error = nearest * nearest + other * other + shapeError * shapeError;
+            if (second * second + third * third > std::min(most * most, error)) {
                 continue;
             }
-            Proposal proposal = proposalOf(triangle, *at, one, other);
+            Proposal proposal = proposalOf(triangle, *at, one, others);
             proposal.score = scoreOf(proposal, counted, occupancy);
             if (proposal.score > 0.0) {
                 shortlist.add(proposal);
@@ -321,7 +329,8 @@ PatternMatch matchPatterns(Eigen::MatrixX2d const& first, Eigen::MatrixX2d const
         }
         auto const nFound = static_cast<double>(match.first.size());
         bool const isFound = nFound > 2.0 && match.chance < control.maxChance;
-        if ((isFound && nFound >= minShare * best.nSeen) || std::max(first.rows(), second.rows()) <= n) {
+        bool const isSure = nFound >= minShare * best.nSeen || match.chance < sureChance;
+        if ((isFound && isSure) || std::max(first.rows(), second.rows()) <= n) {
             break;
         }
     }

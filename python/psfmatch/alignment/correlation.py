@@ -160,7 +160,7 @@ def _coefficients(science: FloatArray, template: FloatArray) -> FloatArray:
     products = np.fft.irfft2(spectrum, size)[np.ix_(rows.shifts % size[0], columns.shifts % size[1])]
     power = _power(science, rows.first, columns.first)
     otherPower = _power(template, rows.second, columns.second)
-    area = np.outer(np.diff(rows.first), np.diff(columns.first))
+    area = np.outer(rows.first[1] - rows.first[0], columns.first[1] - columns.first[0])
     isEnough = area >= MIN_OVERLAP * min(science.size, template.size)
     isEnough &= power >= MIN_LIGHT * (science**2).sum()
     isEnough &= otherPower >= MIN_LIGHT * (template**2).sum()

@@ -38,8 +38,9 @@ MIN_PAIRS_ON_SKY, MAX_CHANCE_ON_SKY, MIN_SHARE_ON_SKY = 8, 1e-6, 0.3
 """What a pattern must bring to be believed against coordinates."""
 PAIR_RADIUS = 3.0
 """Pixels about the place that correlation gives within which sources are the same."""
-MAX_STAMP_SIDE = 150
-"""Pixels of images of one shape that are taken for cut-outs of one place, which one source does not move."""
+MIN_SOURCES, MIN_STAMP_SOURCES, MAX_STAMP_SIDE = 2, 3, 150
+"""Sources that must agree to move a template of the science image's shape, and one that may be a cut-out of the same
+place, up to so many pixels: one source may be two, a variable and another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,12 +138,16 @@ def layAnywhere(
         return Laid("patterns", turn, moved, match)
     if onSky or near.isFound:
         return near
+    nNeeded = 0
+    if template.shape == science.shape:
+        nNeeded = MIN_SOURCES if max(science.shape) > MAX_STAMP_SIDE else MIN_STAMP_SOURCES
+    if min(len(scienceStars), len(templateStars)) < nNeeded:
+        return near
     found = correlate(template.maskedImage, science.maskedImage, threads)
     if found.isFound:
         moved = _turnedStars(templateStars, template, science, found.turn)
         match = _pairsAt(scienceStars, moved, found)
-        isStamp = template.shape == science.shape and max(science.shape) <= MAX_STAMP_SIDE
-        if len(match) >= 2 or not isStamp:
+        if len(match) >= nNeeded:
             return Laid("correlation", found.turn, moved, match, found)
     isElsewhere = found.nominal < MIN_COEFFICIENT
     return replace(near, correlation=found, isRefuted=isRefutable and isElsewhere)
