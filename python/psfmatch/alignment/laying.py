@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from psfmatch.alignment.asterisms import Match, matchPatterns, matchStars
 from psfmatch.alignment.centroids import StarPositions
-from psfmatch.alignment.correlation import MIN_COEFFICIENT, Correlation, correlate
+from psfmatch.alignment.correlation import Correlation, correlate
 from psfmatch.alignment.turns import UNTURNED, Turn, nearestTurn, turnedTo
 from psfmatch.astrometry import PixelTransform, hasUsableWcs
 from psfmatch.exposure import Box, Exposure
@@ -38,6 +38,11 @@ MIN_PAIRS_ON_SKY, MAX_CHANCE_ON_SKY, MIN_SHARE_ON_SKY = 8, 1e-6, 0.3
 """What a pattern must bring to be believed against coordinates."""
 PAIR_RADIUS = 3.0
 """Pixels about the place that correlation gives within which sources are the same."""
+FEW_COEFFICIENT = 0.7
+"""Of the correlation of the light, where fewer than three sources agree."""
+UNLIKE, QUITE_UNLIKE = 0.4, 0.15
+"""Correlation of the light at equal array indices below which images do not show the same sky: with many sources that
+disagree, and with three."""
 MIN_SOURCES, MIN_STAMP_SOURCES, MAX_STAMP_SIDE = 2, 3, 150
 """Sources that must agree to move a template of the science image's shape, and one that may be a cut-out of the same
 place, up to so many pixels: one source may be two, a variable and another."""
@@ -51,7 +56,7 @@ class Laid:
     onScience : its stars where the turned template has them, in pixels of the science image;
     match : which are which of the science image's stars;
     correlation : of the light, None where it was not looked at;
-    isRefuted : whether stars are many enough in both images, and neither they nor the light agree anywhere.
+    isRefuted : whether there are sources enough in both images, and neither they nor the light agree.
     """
 
     foundBy: Found
@@ -141,16 +146,19 @@ def layAnywhere(
     nNeeded = 0
     if template.shape == science.shape:
         nNeeded = MIN_SOURCES if max(science.shape) > MAX_STAMP_SIDE else MIN_STAMP_SOURCES
-    if min(len(scienceStars), len(templateStars)) < nNeeded:
+    nLeast = min(len(scienceStars), len(templateStars))
+    if nLeast < nNeeded:
         return near
     found = correlate(template.maskedImage, science.maskedImage, threads)
     if found.isFound:
         moved = _turnedStars(templateStars, template, science, found.turn)
         match = _pairsAt(scienceStars, moved, found)
-        if len(match) >= nNeeded:
+        isSure = len(match) >= MIN_STAMP_SOURCES or found.coefficient >= FEW_COEFFICIENT
+        if len(match) >= nNeeded and isSure:
             return Laid("correlation", found.turn, moved, match, found)
-    isElsewhere = found.nominal < MIN_COEFFICIENT
-    return replace(near, correlation=found, isRefuted=isRefutable and isElsewhere)
+    isFew = max(science.shape) <= MAX_STAMP_SIDE or nLeast < MIN_STAMP_SOURCES
+    isRefuted = (isRefutable and found.nominal < UNLIKE) or (not isFew and found.nominal < QUITE_UNLIKE)
+    return replace(near, correlation=found, isRefuted=isRefuted)
 
 
 class _Indices:
