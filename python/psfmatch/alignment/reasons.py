@@ -63,12 +63,19 @@ def _notFound(alignment: Alignment, laid: Laid) -> str:
     match = laid.match
     isKnown = len(match) > 0 and match.chance < 1e3
     chance = f"where so many do {match.chance:.2g} times by accident, and less than {MAX_CHANCE:g} is believed"
-    goes = "goes where its coordinates say" if alignment.hasCoordinates else "is left where it is"
-    found = "no more than by accident"
-    return (
+    told = (
         f"{NOT_MEASURED}of {alignment.nTemplateStars} stars of the template and {alignment.nScienceStars} of the science "
-        f"image {len(match)} pairs agree, {chance if isKnown else found}: the template {goes}."
+        f"image {len(match)} pairs agree, {chance if isKnown else 'no more than by accident'}"
     )
+    if laid.correlation is not None:
+        told += (
+            "; neither does a pattern of stars tell another place (any shift, turn or mirror, scales from 0.5 to 2) nor "
+            f"the light, which correlates by {laid.correlation.nominal:.2f} as the pixels are counted"
+        )
+    if alignment.isRefuted:
+        return f"{told}: nothing tells where the template lies."
+    goes = "goes where its coordinates say" if alignment.hasCoordinates else "is left where it is"
+    return f"{told}: the template {goes}."
 
 
 def _place(alignment: Alignment, laid: Laid) -> str:
@@ -80,7 +87,8 @@ def _place(alignment: Alignment, laid: Laid) -> str:
     if laid.foundBy == "correlation" and laid.correlation is not None:
         light = laid.correlation
         how = f"found by the light, which correlates by {light.coefficient:.2f}, elsewhere by {light.second:.2f} at most"
-    where = f"{how}: the template is {words}; " if words else f"{how}; "
+    beside = "beside what its coordinates say " if alignment.hasCoordinates else ""
+    where = f"{how}: {beside}the template is {words}; " if words else f"{how}; "
     return where if laid.turn == UNTURNED else f"{where}after a turn by right angles "
 
 

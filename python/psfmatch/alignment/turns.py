@@ -52,7 +52,7 @@ def describeLinear(linear: npt.ArrayLike) -> str:
     scale = math.sqrt(abs(a * d - b * c))
     told = ["mirrored"] if isMirrored else []
     if abs(angle) > UNTURNED_DEGREES:
-        told.append(f"turned by {angle:.4g} degrees")
+        told.append(f"turned by {angle:.4g} degrees from x to y")
     if abs(scale - 1.0) > UNSCALED:
         told.append(f"with {scale:.5g} times as many pixels along each axis")
     return ", ".join(told)
