@@ -1,4 +1,4 @@
-"""Are images without coordinates laid upon each other, however they lie?
+"""Are images without coordinates laid upon each other: shifted, turned, mirrored and scaled.
 
     python benchmarks/python/bench_laying.py [--seeds 10] [--only turned] [--threads 2]
 

@@ -100,6 +100,11 @@ class Alignment:
         return self.affine[0][2], self.affine[1][2]
 
     @property
+    def isTurned(self) -> bool:
+        """Whether the template was turned by right angles or mirrored."""
+        return self.turn != UNTURNED
+
+    @property
     def significance(self) -> Rows:
         """How many of its sigmas each term differs from that of no change; 0 for terms that are not fitted."""
         excess, errors = np.array(self.affine) - np.array(IDENTITY), np.array(self.errors)
@@ -140,10 +145,10 @@ class AlignedTransform:
     """
 
     def __init__(self, template: Exposure, science: Exposure, alignment: Alignment | None = None) -> None:
-        self._nominal = nominalTransform(science, template)
+        self._turn = UNTURNED if alignment is None else alignment.turn
+        self._nominal = nominalTransform(science, template, self._turn)
         self._matrix = np.array(IDENTITY if alignment is None else alignment.affine)
         self._centre = (0.0, 0.0) if alignment is None else alignment.centre
-        self._turn = UNTURNED if alignment is None else alignment.turn
         self._shape, self._xy0 = template.shape, template.xy0
 
     def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -293,9 +298,10 @@ def requireLaid(alignment: Alignment, template: Exposure, science: Exposure) -> 
         if isOtherShape
         else ""
     )
+    found = alignment.reason.removeprefix(NOT_MEASURED)
     raise InputImagesError(
-        f"The images could not be laid upon each other: {sizes}{alignment.reason.removeprefix(NOT_MEASURED)} Check that "
-        "both show the same sky, or give both a WCS",
+        f"The images could not be laid upon each other: {sizes}{found} Check that both show the same sky, or give both "
+        "a WCS",
         templateShape=template.shape,
         scienceShape=science.shape,
         nTemplateStars=alignment.nTemplateStars,
@@ -321,8 +327,8 @@ def _chosen(
         # No source that could tell more than the correlation.
         model = "shift"
         matrix[:, 2], errors[:, 2] = laid.correlation.shift, WHOLE_PIXEL_ERROR
-    pixelShift, remaining = _leftOver(template, science, matrix)
-    nominalShift, _ = _leftOver(template, science, np.array(IDENTITY))
+    pixelShift, remaining = _leftOver(template, science, matrix, laid.turn)
+    nominalShift, _ = _leftOver(template, science, np.array(IDENTITY), laid.turn)
     shape = template.shape if laid.turn[0][0] else template.shape[::-1]
     method: Method = "nominal"
     if laid.isFound and remaining <= tolerancePix:
@@ -360,13 +366,13 @@ def _chosen(
     return replace(alignment, reason=reasonOf(alignment, fits, laid, remaining, tolerancePix))
 
 
-def _leftOver(template: Exposure, science: Exposure, matrix: FloatArray) -> tuple[tuple[int, int], float]:
+def _leftOver(template: Exposure, science: Exposure, matrix: FloatArray, turn: Turn) -> tuple[tuple[int, int], float]:
     """Return the whole pixels between array indices of the images, and the largest offset (pixels) beyond them."""
     box = science.getBBox()
     x, y = np.meshgrid(
         np.linspace(box.x0 - 0.5, box.x1 - 0.5, GRID_SIDE), np.linspace(box.y0 - 0.5, box.y1 - 0.5, GRID_SIDE)
     )
-    columns, rows = nominalTransform(science, template)(*displaced(matrix, box.centre, x, y))
+    columns, rows = nominalTransform(science, template, turn)(*displaced(matrix, box.centre, x, y))
     dx = (columns - template.xy0[0]) - (x - science.xy0[0])
     dy = (rows - template.xy0[1]) - (y - science.xy0[1])
     if not (np.isfinite(dx).all() and np.isfinite(dy).all()):

@@ -157,9 +157,7 @@ def _coefficients(science: FloatArray, template: FloatArray) -> tuple[FloatArray
 
     Returns the coefficients of the light in common, 0 where that is too little, and the root of its share of all light.
     """
-    rows, columns = (
-        _Overlap.of(size, other) for size, other in zip(science.shape, template.shape, strict=True)
-    )
+    rows, columns = (_Overlap.of(size, other) for size, other in zip(science.shape, template.shape, strict=True))
     size = [_fastSize(axis.shifts.size) for axis in (rows, columns)]
     spectrum = np.conj(np.fft.rfft2(science, size)) * np.fft.rfft2(template, size)
     products = np.fft.irfft2(spectrum, size)[np.ix_(rows.shifts % size[0], columns.shifts % size[1])]

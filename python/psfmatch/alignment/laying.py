@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch import _core
 from psfmatch.alignment.asterisms import Match, matchPatterns, matchStars
 from psfmatch.alignment.centroids import StarPositions
 from psfmatch.alignment.correlation import Correlation, correlate
@@ -72,9 +73,12 @@ class Laid:
         return self.match.isFound or self.foundBy == "correlation"
 
 
-def nominalTransform(source: Exposure, target: Exposure) -> Transform:
-    """Return where parent pixels of one image lie in another by the WCSs, or by array indices without both."""
-    if hasUsableWcs(source) and hasUsableWcs(target):
+def nominalTransform(source: Exposure, target: Exposure, turn: Turn = UNTURNED) -> Transform:
+    """Return where parent pixels of one image lie in another by the WCSs, or by array indices without both.
+
+    Those of turned images are array indices.
+    """
+    if turn == UNTURNED and hasUsableWcs(source) and hasUsableWcs(target):
         return PixelTransform(source.coordinates, target.coordinates)
     return _Indices(source.xy0, target.xy0)
 
@@ -132,14 +136,16 @@ def layAnywhere(
     isRefutable = min(inCommon, len(scienceStars)) >= MIN_REFUTING_STARS
     if onSky and not isRefutable:
         return near
+    known = np.isfinite(nominal.x) & np.isfinite(nominal.y)
+    nominal = nominal.select(known)
     match, linear = matchPatterns(scienceStars.positions, nominal.positions, area)
     isBelieved = match.isFound and len(match) >= 2 * len(near.match) * near.isFound
     if onSky:
         nLeast = max(MIN_PAIRS_ON_SKY, MIN_SHARE_ON_SKY * min(len(nominal), len(scienceStars)))
         isBelieved &= match.chance < MAX_CHANCE_ON_SKY and len(match) >= nLeast
     if isBelieved:
-        turn = UNTURNED if onSky else nearestTurn(linear)
-        moved = nominal if turn == UNTURNED else _turnedStars(templateStars, template, science, turn)
+        turn = nearestTurn(_linearOf(scienceStars, templateStars.select(known), match) if onSky else linear)
+        moved = nominal if turn == UNTURNED else _turnedStars(templateStars.select(known), template, science, turn)
         return Laid("patterns", turn, moved, match)
     if onSky or near.isFound:
         return near
@@ -172,15 +178,19 @@ class _Indices:
 
 
 def _onScience(stars: StarPositions, template: Exposure, science: Exposure) -> tuple[StarPositions, float]:
-    """Return the stars of the template where the science image should have them, and the template's area there."""
+    """Return the stars of the template where the science image should have them, and the template's area there.
+
+    Those that have no place there are NaN.
+    """
     transform = nominalTransform(template, science)
     x, y = transform(stars.x, stars.y)
     right, above = transform(stars.x + 1.0, stars.y), transform(stars.x, stars.y + 1.0)
     # Errors in pixels of the template in those of the science image.
     area = np.abs((right[0] - x) * (above[1] - y) - (right[1] - y) * (above[0] - x))
     scale = np.sqrt(area)
-    known = np.isfinite(scale) & np.isfinite(x) & np.isfinite(y)
-    onScience = StarPositions(x, y, stars.xErr * scale, stars.yErr * scale, stars.fwhm).select(known)
+    x[~np.isfinite(scale)] = np.nan
+    onScience = StarPositions(x, y, stars.xErr * scale, stars.yErr * scale, stars.fwhm)
+    known = np.isfinite(area)
     return onScience, template.image.size * (float(np.median(area[known])) if known.any() else 1.0)
 
 
@@ -195,6 +205,12 @@ def _turnedStars(stars: StarPositions, template: Exposure, science: Exposure, tu
     x, y = turnedTo(turn, template.shape, stars.x - template.xy0[0], stars.y - template.xy0[1])
     errors = (stars.xErr, stars.yErr) if turn[0][0] else (stars.yErr, stars.xErr)
     return StarPositions(x + science.xy0[0], y + science.xy0[1], *errors, stars.fwhm)
+
+
+def _linearOf(scienceStars: StarPositions, templateStars: StarPositions, match: Match) -> FloatArray:
+    """Return the (2, 2) linear terms from pixels of the science image to those of the template."""
+    terms = np.column_stack([scienceStars.positions[match.first], np.ones(len(match))])
+    return _core.fitLinear(terms, templateStars.positions[match.second])[0][:, :2]
 
 
 def _pairsAt(scienceStars: StarPositions, templateStars: StarPositions, found: Correlation) -> Match:

@@ -1,8 +1,8 @@
 """Models of the offsets between two lists of positions, fitted to pairs of which some are wrong.
 
-Nothing, a shift, a turn with a scale, or an affine transform, by least squares with the errors of the positions and a scatter of
-their own that makes chi^2 what it should be. The model is chosen by the Bayesian information criterion (Schwarz 1978,
-Ann. Stat. 6, 461): chi^2 + p ln n for p parameters and n numbers.
+Nothing, a shift, a turn with a scale, or an affine transform, by least squares with the errors of the positions and a
+scatter of their own that makes chi^2 what it should be. The model is chosen by the Bayesian information criterion
+(Schwarz 1978, Ann. Stat. 6, 461): chi^2 + p ln n for p parameters and n numbers.
 """
 
 from __future__ import annotations

@@ -26,9 +26,7 @@ MODEL_NAMES: Mapping[Model, str] = {
 NOT_MEASURED = "not measured; "
 
 
-def reasonOf(
-    alignment: Alignment, fits: OffsetFits | None, laid: Laid, remaining: float, tolerancePix: float
-) -> str:
+def reasonOf(alignment: Alignment, fits: OffsetFits | None, laid: Laid, remaining: float, tolerancePix: float) -> str:
     """Return what was chosen, by which numbers, and what the others would have left.
 
     Parameters
@@ -64,13 +62,13 @@ def _notFound(alignment: Alignment, laid: Laid) -> str:
     isKnown = len(match) > 0 and match.chance < 1e3
     chance = f"where so many do {match.chance:.2g} times by accident, and less than {MAX_CHANCE:g} is believed"
     told = (
-        f"{NOT_MEASURED}of {alignment.nTemplateStars} stars of the template and {alignment.nScienceStars} of the science "
-        f"image {len(match)} pairs agree, {chance if isKnown else 'no more than by accident'}"
+        f"{NOT_MEASURED}of {alignment.nTemplateStars} stars of the template and {alignment.nScienceStars} of the "
+        f"science image {len(match)} pairs agree, {chance if isKnown else 'no more than by accident'}"
     )
     if laid.correlation is not None:
         told += (
-            "; neither does a pattern of stars tell another place (any shift, turn or mirror, scales from 0.5 to 2) nor "
-            f"the light, which correlates by {laid.correlation.nominal:.2f} as the pixels are counted"
+            "; neither does a pattern of stars tell another place (any shift, turn or mirror, scales from 0.5 to 2) "
+            f"nor the light, which correlates by {laid.correlation.nominal:.2f} as the pixels are counted"
         )
     if alignment.isRefuted:
         return f"{told}: nothing tells where the template lies."
@@ -85,8 +83,8 @@ def _place(alignment: Alignment, laid: Laid) -> str:
     words = describeLinear(np.array(alignment.turn) @ np.array(alignment.affine)[:, :2])
     how = "found by patterns of stars"
     if laid.foundBy == "correlation" and laid.correlation is not None:
-        light = laid.correlation
-        how = f"found by the light, which correlates by {light.coefficient:.2f}, elsewhere by {light.second:.2f} at most"
+        best, second = laid.correlation.coefficient, laid.correlation.second
+        how = f"found by the light, which correlates by {best:.2f}, elsewhere by {second:.2f} at most"
     beside = "beside what its coordinates say " if alignment.hasCoordinates else ""
     where = f"{how}: {beside}the template is {words}; " if words else f"{how}; "
     return where if laid.turn == UNTURNED else f"{where}after a turn by right angles "

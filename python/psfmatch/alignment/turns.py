@@ -16,8 +16,18 @@ from psfmatch.equality import ByValue
 from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.psf import asPsf, averagePosition
 
-__all__ = ["TURNS", "UNTURNED", "Turn", "TurnedPsf", "describeLinear", "nearestTurn", "turnBack", "turned", "turnedPlane",
-           "turnedTo"]
+__all__ = [
+    "TURNS",
+    "UNTURNED",
+    "Turn",
+    "TurnedPsf",
+    "describeLinear",
+    "nearestTurn",
+    "turnBack",
+    "turned",
+    "turnedPlane",
+    "turnedTo",
+]
 
 FloatArray = npt.NDArray[np.float64]
 Turn = tuple[tuple[int, int], tuple[int, int]]
@@ -106,7 +116,7 @@ class TurnedPsf(ByValue):
 
     def computeKernelImage(self, x: float, y: float) -> FloatArray:
         """Return the PSF at (x, y), parent pixels, turned as the image: (h, w) of odd sides and sum 1."""
-        u, v = turnBack(self.turn, self.shape, np.float64(x - self.xy0[0]), np.float64(y - self.xy0[1]))
+        u, v = turnBack(self.turn, self.shape, np.array(x - self.xy0[0]), np.array(y - self.xy0[1]))
         stamp = np.asarray(self.psf.computeKernelImage(float(u) + self.xy0[0], float(v) + self.xy0[1]))
         return np.ascontiguousarray(turnedPlane(stamp, self.turn), dtype=np.float64)
 
@@ -115,10 +125,9 @@ class TurnedPsf(ByValue):
         place = averagePosition(self.psf)
         if place is None:
             return None
-        x, y = turnedTo(
-            self.turn, self.shape, np.float64(place[0] - self.xy0[0]), np.float64(place[1] - self.xy0[1])
-        )
-        return float(x) + self.xy0[0], float(y) + self.xy0[1]
+        x0, y0 = self.xy0
+        x, y = turnedTo(self.turn, self.shape, np.array(place[0] - x0), np.array(place[1] - y0))
+        return float(x) + x0, float(y) + y0
 
 
 def _corner(sign: int, size: int) -> int:

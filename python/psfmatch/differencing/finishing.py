@@ -108,7 +108,7 @@ def finish(
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
-                caps=(*made.caps, *_tooFew(made, measured.pixels)),
+                caps=(*made.caps, *_tooFew(made, measured.pixels), *_wrongCoordinates(inputs.alignment)),
                 without=made.ungraded,
                 pixels=measured.pixels,
             )
@@ -297,6 +297,13 @@ def _starsAboveLevel(inputs: Inputs) -> float | None:
     """Return the share of bright stars that lie above the saturation level, in the image where it is larger."""
     shares = [saturation.starsAboveLevel for saturation in inputs.saturations if saturation is not None]
     return max((share for share in shares if share is not None), default=None)
+
+
+def _wrongCoordinates(alignment: Alignment | None) -> tuple[tuple[str, str], ...]:
+    """Return what keeps the grade down where the coordinates have the template turned otherwise than its stars."""
+    if alignment is None or not alignment.hasCoordinates or not alignment.isTurned:
+        return ()
+    return (("D", "the coordinates are wrong: the stars show the template turned or mirrored otherwise"),)
 
 
 def _appliedShift(alignment: Alignment, box: Box) -> float | None:
