@@ -95,6 +95,8 @@ CASES = (
     Case("60 galaxies, turned by 90 degrees", 90.0, density=0.0, galaxies=60.0, shift=(25.0, 14.0)),
     Case("5 galaxies, shifted by 120 px", density=0.0, galaxies=5.0, shift=(-120.0, 44.0)),
     Case("another sky", isOther=True),
+    Case("another sky of 8 stars", density=8.0, isOther=True),
+    Case("another sky of 5 galaxies", density=0.0, galaxies=5.0, isOther=True),
     Case("another sky of another shape", isOther=True, shape=(350, 450)),
 )
 

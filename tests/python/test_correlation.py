@@ -58,7 +58,7 @@ def test_turnsAndShifts(turn):
     back = (turn[0][0], turn[1][0]), (turn[0][1], turn[1][1])
     template = turned(other, back)
     found = correlate(template.maskedImage, science.maskedImage)
-    assert found.isFound
+    assert found.isClear
     assert found.turn == turn
     # Whole pixels of discs that are smoothed to two pixels.
     np.testing.assert_allclose(found.shift, (-31, 22), atol=1.0)
@@ -70,7 +70,7 @@ def test_largeImagesAreSampled():
     science = fewStars(3, 4, shape=(1000, 900))
     template = fewStars(3, 4, shape=(800, 1100), shift=(403.0, 317.0))
     found = correlate(template.maskedImage, science.maskedImage)
-    assert found.isFound
+    assert found.isClear
     assert found.turn == UNTURNED
     np.testing.assert_allclose(found.shift, (403, 317), atol=1.0)
 
@@ -80,13 +80,14 @@ def test_whereTheyAreIsNoOtherPlace():
     found = correlate(template.maskedImage, science.maskedImage)
     assert found.coefficient > 0.7
     assert found.nominal == pytest.approx(found.coefficient)
-    assert not found.isFound
+    assert found.isClear
+    assert not found.isElsewhere
 
 
 def test_otherStarsAreNotBelieved():
     """Seven stars of each of two skies: nothing takes most of them onto each other."""
     pairs = [[fewStars(seed, 7, (150, 170), span=(15.0, 135.0)).maskedImage for seed in (s, s + 50)] for s in range(10)]
-    found = [correlate(*pair).isFound for pair in pairs]
+    found = [correlate(*pair).isClear for pair in pairs]
     assert sum(found) == 0
 
 
@@ -102,8 +103,8 @@ def test_otherStarsAreNotBelieved():
 def test_withoutLight(image):
     dark = MaskedImage(image, variance=np.ones(image.shape))
     found = correlate(dark, fewStars(1, 4).maskedImage)
-    assert not found.isFound
-    assert correlate(dark, dark) == Correlation(UNTURNED, (0, 0), 0.0, 0.0, 0.0) or not correlate(dark, dark).isFound
+    assert not found.isClear
+    assert correlate(dark, dark) == Correlation(UNTURNED, (0, 0), 0.0, 0.0, 0.0) or not correlate(dark, dark).isClear
 
 
 def test_threadsDoNotMatter():

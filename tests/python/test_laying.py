@@ -154,6 +154,17 @@ def test_oneStarMovesNothing():
     requireLaid(alignment, template, science)
 
 
+def test_oneStarMovesImagesOfOtherShapes():
+    """Where else there is nothing but an error; the grade says on what it hangs."""
+    science = drawStars([60.0], [90.0], [9e4], (200, 230), 3.4, np.random.default_rng(1))
+    template = drawStars([110.0], [70.0], [9e4], (180, 200), 2.6, np.random.default_rng(2))
+    alignment = measureAlignment(template, science)
+    assert (alignment.foundBy, alignment.turn, alignment.pixelShift) == ("correlation", UNTURNED, (50, -20))
+    result = psfmatch.subtract(template, science)
+    assert result.grade in "DF"
+    assert "D: where the template lies hangs on a single source" in result.quality.reasons
+
+
 def test_stampsOfOneShapeKeepTheirPlace():
     """Cut-outs about an alert: two sources in each, of which the middle one is new."""
     rng = np.random.default_rng(6)

@@ -41,8 +41,8 @@ constexpr double minShare =
 struct Triangle {
     std::array<Index, 3> corners;
     double longest;
-    double second;
-    double third;
+    double middle;
+    double shortest;
     bool isLeft;  // the corners go round counterclockwise
 };
 
@@ -232,22 +232,22 @@ std::vector<Proposal> propose(Positions const& first, Positions const& second, I
     Shortlist shortlist(first, sameCells * occupancy.cell());
     std::vector<Triangle> triangles = trianglesOf(others);
     std::stable_sort(triangles.begin(), triangles.end(),
-                     [](Triangle const& a, Triangle const& b) { return a.second < b.second; });
+                     [](Triangle const& a, Triangle const& b) { return a.middle < b.middle; });
     for (Triangle const& triangle : trianglesOf(one)) {
         double const nearest = positionError / triangle.longest;
         double const most = std::min(maxShapeError, std::hypot(nearest, nearest / control.minScale, shapeError));
-        auto at = std::lower_bound(triangles.begin(), triangles.end(), triangle.second - most,
-                                   [](Triangle const& a, double limit) { return a.second < limit; });
-        for (; at != triangles.end() && at->second <= triangle.second + most; ++at) {
+        auto at = std::lower_bound(triangles.begin(), triangles.end(), triangle.middle - most,
+                                   [](Triangle const& a, double limit) { return a.middle < limit; });
+        for (; at != triangles.end() && at->middle <= triangle.middle + most; ++at) {
             double const scale = at->longest / triangle.longest;
             if (scale < control.minScale || scale > control.maxScale) {
                 continue;
             }
-            double const second = at->second - triangle.second;
-            double const third = at->third - triangle.third;
+            double const inMiddle = at->middle - triangle.middle;
+            double const inShortest = at->shortest - triangle.shortest;
             double const other = positionError / at->longest;
             double const error = nearest * nearest + other * other + shapeError * shapeError;
-            if (second * second + third * third > std::min(most * most, error)) {
+            if (inMiddle * inMiddle + inShortest * inShortest > std::min(most * most, error)) {
                 continue;
             }
             Proposal proposal = proposalOf(triangle, *at, one, others);

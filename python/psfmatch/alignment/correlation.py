@@ -56,10 +56,14 @@ class Correlation:
     nominal: float
 
     @property
-    def isFound(self) -> bool:
-        """Whether the place can be believed, and is another one than that of equal array indices."""
-        isClear = self.coefficient >= MIN_COEFFICIENT and self.second <= SECOND_SHARE * self.coefficient
-        return isClear and self.nominal <= SECOND_SHARE * self.coefficient
+    def isClear(self) -> bool:
+        """Whether the place can be believed."""
+        return self.coefficient >= MIN_COEFFICIENT and self.second <= SECOND_SHARE * self.coefficient
+
+    @property
+    def isElsewhere(self) -> bool:
+        """Whether it is another one than that of equal array indices."""
+        return self.nominal <= SECOND_SHARE * self.coefficient
 
 
 NOTHING = Correlation(UNTURNED, (0, 0), 0.0, 0.0, 0.0)

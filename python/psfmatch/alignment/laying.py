@@ -156,7 +156,7 @@ def layAnywhere(
     if nLeast < nNeeded:
         return near
     found = correlate(template.maskedImage, science.maskedImage, threads)
-    if found.isFound:
+    if found.isClear and (found.isElsewhere or template.shape != science.shape):
         moved = _turnedStars(templateStars, template, science, found.turn)
         match = _pairsAt(scienceStars, moved, found)
         isSure = len(match) >= MIN_STAMP_SOURCES or found.coefficient >= FEW_COEFFICIENT

@@ -44,8 +44,8 @@ TURNS: tuple[Turn, ...] = (
     ((0, -1), (-1, 0)),
 )
 """By 0, 90, 180 and 270 degrees from x towards y; then those that mirror: y, x, and both diagonals."""
-UNTURNED_DEGREES, UNSCALED = 0.005, 5e-5
-"""Less is no turn and no scale in a sentence."""
+UNTURNED_DEGREES, UNSCALED = 0.05, 1e-3
+"""Less is no turn and no scale in a sentence; terms of a fit are told beside it."""
 
 
 def nearestTurn(linear: npt.ArrayLike) -> Turn:

@@ -35,6 +35,8 @@ log = logging.getLogger("psfmatch.differencing")
 MAX_SHIFT_STARS = 500
 FEW_SOURCES = 2
 """Of a stamp; fewer do not check its kernel."""
+LEAST_AGREEING = 2
+"""Sources behind a template's place that light alone has told."""
 MAX_VARIANCE_FACTOR = 3.0
 """Of the difference, either way."""
 RIGHT_NOISE = 0.02
@@ -108,7 +110,7 @@ def finish(
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
-                caps=(*made.caps, *_tooFew(made, measured.pixels), *_wrongCoordinates(inputs.alignment)),
+                caps=(*made.caps, *_tooFew(made, measured.pixels), *_doubtedPlace(inputs.alignment)),
                 without=made.ungraded,
                 pixels=measured.pixels,
             )
@@ -299,11 +301,15 @@ def _starsAboveLevel(inputs: Inputs) -> float | None:
     return max((share for share in shares if share is not None), default=None)
 
 
-def _wrongCoordinates(alignment: Alignment | None) -> tuple[tuple[str, str], ...]:
-    """Return what keeps the grade down where the coordinates have the template turned otherwise than its stars."""
-    if alignment is None or not alignment.hasCoordinates or not alignment.isTurned:
+def _doubtedPlace(alignment: Alignment | None) -> tuple[tuple[str, str], ...]:
+    """Return what keeps the grade down where the template's place hangs on one source, or its coordinates are wrong."""
+    if alignment is None:
         return ()
-    return (("D", "the coordinates are wrong: the stars show the template turned or mirrored otherwise"),)
+    if alignment.foundBy == "correlation" and alignment.nUsed < LEAST_AGREEING:
+        return (("D", "where the template lies hangs on a single source"),)
+    if alignment.hasCoordinates and alignment.isTurned:
+        return (("D", "the coordinates are wrong: the stars show the template turned or mirrored otherwise"),)
+    return ()
 
 
 def _appliedShift(alignment: Alignment, box: Box) -> float | None:
