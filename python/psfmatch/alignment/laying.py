@@ -43,7 +43,7 @@ FEW_COEFFICIENT = 0.7
 """Of the correlation of the light, where fewer than three sources agree."""
 UNLIKE, QUITE_UNLIKE = 0.4, 0.15
 """Correlation of the light at equal array indices below which images do not show the same sky: with many sources that
-disagree, and with three."""
+disagree, and with two."""
 MIN_SOURCES, MIN_STAMP_SOURCES, MAX_STAMP_SIDE = 2, 3, 150
 """Sources that must agree to move a template of the science image's shape, and one that may be a cut-out of the same
 place, up to so many pixels: one source may be two, a variable and another."""
@@ -162,7 +162,7 @@ def layAnywhere(
         isSure = len(match) >= MIN_STAMP_SOURCES or found.coefficient >= FEW_COEFFICIENT
         if len(match) >= nNeeded and isSure:
             return Laid("correlation", found.turn, moved, match, found)
-    isFew = max(science.shape) <= MAX_STAMP_SIDE or nLeast < MIN_STAMP_SOURCES
+    isFew = max(science.shape) <= MAX_STAMP_SIDE or nLeast < MIN_SOURCES
     isRefuted = (isRefutable and found.nominal < UNLIKE) or (not isFew and found.nominal < QUITE_UNLIKE)
     return replace(near, correlation=found, isRefuted=isRefuted)
 

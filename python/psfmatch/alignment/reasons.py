@@ -51,7 +51,8 @@ def reasonOf(alignment: Alignment, fits: OffsetFits | None, laid: Laid, remainin
     limit = f"whole pixels leave {remaining:.2f} px to the kernel, not more than {tolerancePix:g} px"
     if alignment.method == "pixels":
         dx, dy = alignment.pixelShift
-        return f"{told}; {limit}: the template is moved by ({dx}, {dy}) px, not resampled."
+        how = "turned and moved" if alignment.isTurned else "moved"
+        return f"{told}; {limit}: the template is {how} by ({dx}, {dy}) px, not resampled."
     if remaining <= tolerancePix:
         return f"{told}; {limit}: the template is left where it is."
     return f"{told}; the template goes where its coordinates say."
