@@ -14,6 +14,7 @@
 #include "psfmatch/sources/SourceMeasurement.h"
 #include "psfmatch/sources/StarEquations.h"
 #include "psfmatch/sources/StarMatch.h"
+#include "psfmatch/sources/StarPatterns.h"
 #include "psfmatch/sources/StarPositions.h"
 #include "psfmatch/sources/StarProfile.h"
 #include "psfmatch/sources/StarShifts.h"
@@ -341,6 +342,19 @@ void bindStars(py::module_& module) {
         },
         py::arg("first"), py::arg("second"), py::kw_only(), py::arg("area"), py::arg("maxOffset"),
         py::arg("maxChance"));
+    module.def(
+        "matchPatterns",
+        [](DoubleArray const& first, DoubleArray const& second, double area, double maxChance) {
+            auto const one = positionsOf(first, "first");
+            auto const other = positionsOf(second, "second");
+            StarPatternControl control;
+            control.area = area;
+            control.maxChance = maxChance;
+            auto const [match, matrix] = withoutLock([&] { return matchPatterns(one, other, control); });
+            return py::make_tuple(numbersOf(match.first), numbersOf(match.second), match.chance,
+                                  python::arrayOf(Eigen::MatrixXd(matrix)));
+        },
+        py::arg("first"), py::arg("second"), py::kw_only(), py::arg("area"), py::arg("maxChance"));
     module.def(
         "fitLinear",
         [](DoubleArray const& terms, DoubleArray const& values, py::object const& variances) {

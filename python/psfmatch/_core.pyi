@@ -1016,6 +1016,9 @@ def meanResidual(
 def matchStars(
     first: npt.ArrayLike, second: npt.ArrayLike, *, area: float, maxOffset: float, maxChance: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float]: ...
+def matchPatterns(
+    first: npt.ArrayLike, second: npt.ArrayLike, *, area: float, maxChance: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], float, FloatArray]: ...
 def fitLinear(
     terms: npt.ArrayLike, values: npt.ArrayLike, variances: npt.ArrayLike | None = None
 ) -> tuple[FloatArray, FloatArray]: ...

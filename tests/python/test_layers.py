@@ -118,6 +118,7 @@ headerGroups = [
         "LinearFit",
         "SourceMeasurement",
         "StarMatch",
+        "StarPatterns",
         "StarPositions",
         "StarEquations",
         "StarProfile",

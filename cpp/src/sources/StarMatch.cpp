@@ -8,27 +8,20 @@
 #include <string>
 #include <utility>
 
-#include "StarMatchPairs.h"
+#include "StarMatchRefine.h"
 
 namespace psfmatch {
 
 namespace {
 
-using detail::applied;
-using detail::nearestPairs;
+using detail::minBin;
 using detail::Positions;
-using detail::RobustTransform;
-using detail::StarPairs;
 using Eigen::Index;
 
 constexpr std::array<Index, 2> nBright = {100, 300};  // stars that vote; the second where the first find nothing
 constexpr double maxAngle = 0.021;                    // radians; 1.2 degrees
 constexpr double maxStretch = 0.012;
-constexpr double minBin = 3.0;  // pixels
-constexpr int nPeaks = 3;       // places where most displacements agree that are followed up
-constexpr double minTolerance = 1.0;
-constexpr double wideTolerance = 3.0;  // a transform fitted in a part of the field picks up the rest within this
-constexpr int nRounds = 8;
+constexpr int nPeaks = 3;         // places where most displacements agree that are followed up
 constexpr double minShare = 0.5;  // of the shorter list: a match with fewer pairs may be a part of a better one
 
 struct Peak {
@@ -140,58 +133,14 @@ std::vector<AffineMatrix> vote(Positions const& first, Positions const& second, 
     return matrices;
 }
 
-// How often as many pairs agree by accident: nFixed of nPairs possible pairs fix a transform, of which there are so
-// many; the others then agree as often as a Poisson distribution says.
-double chanceOf(double nPairs, int nFixed, std::size_t nFound, double expected) {
-    double const k = static_cast<double>(nFound) - nFixed;
-    if (k <= expected || k < 1.0) {
-        return std::numeric_limits<double>::infinity();
-    }
-    double const tail = k * std::log(expected) - expected - std::lgamma(k + 1.0) - std::log1p(-expected / (k + 1.0));
-    return std::exp(std::min(700.0, nFixed * std::log(nPairs) + tail));
-}
-
-RobustTransform transformOf(StarPairs const& pairs, Positions const& first, Positions const& second,
-                            AffineMatrix const& guess) {
-    return detail::fitRobust(first(pairs.first, Eigen::all), second(pairs.second, Eigen::all), guess);
-}
-
 // The pairs that follow from a first guess of the transform.
-StarMatch refine(Positions const& first, Positions const& second, AffineMatrix matrix, Index n,
+StarMatch refine(Positions const& first, Positions const& second, AffineMatrix const& guess, Index n,
                  StarMatchControl const& control) {
-    double const spacing = std::sqrt(control.area / static_cast<double>(n));
-    double tolerance = 2.0 * std::max(minBin, std::min(0.01 * std::sqrt(control.area), 0.1 * spacing));
-    StarPairs pairs = nearestPairs(applied(matrix, first.topRows(std::min(n, first.rows()))),
-                                   second.topRows(std::min(n, second.rows())), tolerance);
-    int nFixed = 1;
-    for (int round = 0; round < nRounds && pairs.size() > 0; ++round) {
-        RobustTransform const fit = transformOf(pairs, first, second, matrix);
-        matrix = fit.matrix;
-        nFixed = fit.nFixed;
-        tolerance = std::max(minTolerance, std::min(4.0 * fit.scatter, 0.7 * tolerance));
-        pairs = nearestPairs(applied(matrix, first), second, tolerance);
-        if (tolerance == minTolerance) {
-            break;
-        }
-    }
-    for (int round = 0; round < nRounds && pairs.size() >= 2; ++round) {
-        StarPairs const wide = nearestPairs(applied(matrix, first), second, wideTolerance);
-        RobustTransform const fit = transformOf(wide, first, second, matrix);
-        // What is left of a distortion is part of the match.
-        double const wideEnough = std::max(minTolerance, std::min(4.0 * fit.scatter, wideTolerance));
-        StarPairs const found = nearestPairs(applied(fit.matrix, first), second, wideEnough);
-        if (found.size() <= pairs.size()) {
-            break;
-        }
-        pairs = found;
-        matrix = fit.matrix;
-        nFixed = fit.nFixed;
-        tolerance = wideEnough;
-    }
+    detail::RefinedPairs refined = detail::refinePairs(first, second, guess, n, control.area);
     double const nPairs = static_cast<double>(first.rows()) * static_cast<double>(second.rows());
-    double const expected = nPairs * std::numbers::pi * tolerance * tolerance / control.area;
-    double const chance = chanceOf(nPairs, nFixed, pairs.size(), expected);
-    return {std::move(pairs.first), std::move(pairs.second), chance};
+    double const expected = nPairs * std::numbers::pi * refined.tolerance * refined.tolerance / control.area;
+    double const chance = detail::chanceOf(nPairs, refined.nFixed, refined.pairs.size(), expected);
+    return {std::move(refined.pairs.first), std::move(refined.pairs.second), chance};
 }
 
 }  // namespace

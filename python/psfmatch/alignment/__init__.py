@@ -1,12 +1,22 @@
 """How a template lies on a science image, from the stars of both, where coordinates are missing or slightly wrong.
 
-Stars are found on both images and their positions measured (`centroids`); displacements of bright pairs vote for which
-star is which (`asterisms`), and a shift, a rotation with scale, or a polynomial is fitted to the pairs (`offsets`).
-`alignment` decides whether that corrects what the WCSs say, and lays the template so. After the subtraction `shifts`
-measures what registration has left over.
+Stars are found on both images and their positions measured (`centroids`); near the places that coordinates give, or
+anywhere, turned and mirrored (`laying`, `turns`), it is found which star is which (`asterisms`), and a shift, a turn
+with a scale, or an affine transform is fitted to the pairs (`offsets`); where stars are too few the light tells
+(`correlation`).
+`alignment` decides whether that corrects what the WCSs say, and lays the template so; `reasons` says why. After the
+subtraction `shifts` measures what registration has left over.
 """
 
-from psfmatch.alignment.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
+from psfmatch.alignment.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment, requireLaid
 from psfmatch.alignment.shifts import ShiftField, measureShiftField
 
-__all__ = ["AlignedTransform", "Alignment", "ShiftField", "applyAlignment", "measureAlignment", "measureShiftField"]
+__all__ = [
+    "AlignedTransform",
+    "Alignment",
+    "ShiftField",
+    "applyAlignment",
+    "measureAlignment",
+    "measureShiftField",
+    "requireLaid",
+]

@@ -3,38 +3,40 @@
 The WCSs, or equal array indices without them, say where a pixel p of the science image should lie in the template:
 N(p). Stars say that it lies at N(A(p)), with a shift or an affine transform A in science pixels. Where that
 is within half a pixel of a shift by whole pixels, pixels are copied and the matching kernel takes up the rest, for
-resampling correlates the noise; otherwise the template is resampled once, by N and A together.
+resampling correlates the noise; otherwise the template is resampled once, by N and A together. A template without
+coordinates that lies turned is first turned by right angles, or mirrored, which moves pixels and resamples nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.alignment.asterisms import MAX_CHANCE, Match, matchStars
-from psfmatch.alignment.centroids import StarPositions, findStars
+from psfmatch.alignment.centroids import findStars
+from psfmatch.alignment.laying import Found, Laid, layAnywhere, layNear, nominalTransform
 from psfmatch.alignment.offsets import IDENTITY, Model, OffsetFits, Rows, asRows, displaced
-from psfmatch.astrometry import PixelTransform, hasUsableWcs
+from psfmatch.alignment.reasons import NOT_MEASURED, reasonOf
+from psfmatch.alignment.turns import TURNS, UNTURNED, Turn, turnBack, turned
+from psfmatch.astrometry import hasUsableWcs
+from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import mapThreads, resolveThreads
 from psfmatch.warping import WarpedPsf, Warper, compareGrids, movedPsf, registerTemplate
 
-__all__ = ["AlignedTransform", "Alignment", "applyAlignment", "measureAlignment"]
+__all__ = ["AlignedTransform", "Alignment", "applyAlignment", "measureAlignment", "requireLaid"]
 
 log = logging.getLogger("psfmatch.alignment")
 
 FloatArray = npt.NDArray[np.float64]
-Transform = Callable[[npt.ArrayLike, npt.ArrayLike], tuple[FloatArray, FloatArray]]
 Method = Literal["nominal", "pixels", "resampling"]
 
-NO_ERRORS: Rows = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
 TOLERANCE_PIX, SHARP_TOLERANCE_PIX = 0.5, 0.2
 """What a kernel moves stars by without leaving more residuals than resampling does: measured with stars of one width in
 both images, and a kernel of Gaussians of 0.7, 1.5 and 3 pixels. From 2.5 px FWHM on half a pixel costs nothing, at
@@ -43,7 +45,8 @@ SHARP_FWHM_PIX = 2.3
 MAX_OFFSET_PIX = 100.0
 MAX_OFFSET_FRACTION = 0.1
 """The larger of both, the fraction of the longer side, is how far a WCS may be wrong."""
-MODEL_NAMES: Mapping[Model, str] = {"none": "no correction", "shift": "a shift", "affine": "a shift and linear terms"}
+WHOLE_PIXEL_ERROR = 0.3
+"""Of a shift that is known to a pixel, evenly spread."""
 GRID_SIDE = 9
 """Positions along each axis, borders included, at which offsets over the image are looked at."""
 
@@ -62,7 +65,13 @@ class Alignment:
         those of the template, for the method "pixels"; remainingPix : largest offset over the image, per axis, that is
         left to the kernel;
     nTemplateStars, nScienceStars, nMatched, nUsed : stars measured, recognised, and kept by the fit;
-    rms : (x, y) scatter of the used stars about the model, pixels; modelRms : that per axis about each model.
+    rms : (x, y) scatter of the used stars about the model, pixels; modelRms : that per axis about each model;
+    turn : (2, 2) whole numbers: the template is turned by right angles, or mirrored, before all this, so that pixel q
+        of the turned one is pixel turn q of the template, counted from the corner where q = (0, 0) lies; "the template"
+        is the turned one above;
+    foundBy : "near" the places that coordinates or array indices give, "patterns" of stars anywhere, or "correlation"
+        of the light; hasCoordinates : whether both images have a WCS;
+    isRefuted : whether the images demonstrably lie otherwise than array indices say, and nobody knows how.
     """
 
     model: Model
@@ -80,11 +89,20 @@ class Alignment:
     nUsed: int
     rms: tuple[float, float]
     modelRms: Mapping[str, float]
+    turn: Turn = UNTURNED
+    foundBy: Found = "near"
+    hasCoordinates: bool = True
+    isRefuted: bool = False
 
     @property
     def shift(self) -> tuple[float, float]:
         """Shift (x, y) at the centre of the image, pixels."""
         return self.affine[0][2], self.affine[1][2]
+
+    @property
+    def isTurned(self) -> bool:
+        """Whether the template was turned by right angles or mirrored."""
+        return self.turn != UNTURNED
 
     @property
     def significance(self) -> Rows:
@@ -100,14 +118,18 @@ class Alignment:
 
     @classmethod
     def fromDict(cls, fields: Mapping[str, Any]) -> Alignment:
-        """Return the Alignment whose `toDict` gave the fields; ValueError for others."""
+        """Return the Alignment whose `toDict` gave the fields; ValueError for others. Missing ones have defaults."""
         names = set(cls.__dataclass_fields__)
-        if set(fields) != names:
-            raise ValueError(f"not the fields of an Alignment: {', '.join(sorted(set(fields) ^ names))}")
+        needed = {name for name, field in cls.__dataclass_fields__.items() if field.default is MISSING}
+        if not needed <= set(fields) <= names:
+            wrong = (needed - set(fields)) | (set(fields) - names)
+            raise ValueError(f"not the fields of an Alignment: {', '.join(sorted(wrong))}")
         values = {name: _tupled(value) for name, value in fields.items()}
         alignment = cls(**values)
         if alignment.method not in ("nominal", "pixels", "resampling") or np.shape(alignment.affine) != (2, 3):
             raise ValueError(f"method {alignment.method!r}, affine {alignment.affine!r} are not those of an Alignment")
+        if alignment.turn not in TURNS:
+            raise ValueError(f"turn {alignment.turn!r} is not by right angles")
         return alignment
 
 
@@ -123,13 +145,19 @@ class AlignedTransform:
     """
 
     def __init__(self, template: Exposure, science: Exposure, alignment: Alignment | None = None) -> None:
-        self._nominal = _nominal(science, template)
+        self._turn = UNTURNED if alignment is None else alignment.turn
+        self._nominal = nominalTransform(science, template, self._turn)
         self._matrix = np.array(IDENTITY if alignment is None else alignment.affine)
         self._centre = (0.0, 0.0) if alignment is None else alignment.centre
+        self._shape, self._xy0 = template.shape, template.xy0
 
     def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Return the positions (x, y) in pixels, arrays of the shape of the arguments; NaN where there is none."""
-        return self._nominal(*displaced(self._matrix, self._centre, x, y))
+        columns, rows = self._nominal(*displaced(self._matrix, self._centre, x, y))
+        if self._turn == UNTURNED:
+            return columns, rows
+        columns, rows = turnBack(self._turn, self._shape, columns - self._xy0[0], rows - self._xy0[1])
+        return columns + self._xy0[0], rows + self._xy0[1]
 
 
 def measureAlignment(
@@ -153,7 +181,8 @@ def measureAlignment(
         0.5, or 0.2 where the stars of an image are narrower than 2.3 pixels.
     maxOffsetPix
         Largest offset searched, per axis; by default 100 pixels, or a tenth of the longer side if that is
-        more, and without a WCS the difference of the shapes besides.
+        more, and without a WCS the difference of the shapes besides; and where nothing is found so, any offset, turn
+        and scale from 0.5 to 2, mirrored or not.
     templateSources, scienceSources
         Sources of the images if known: Tables with x and y in parent pixels, brightest first.
     threads
@@ -162,7 +191,7 @@ def measureAlignment(
     Returns
     -------
     alignment : Alignment
-        With ``isFound`` False and the method "nominal" where too few stars are recognised.
+        With ``isFound`` False and the method "nominal" where too few stars are recognised; see `requireLaid`.
 
     Raises
     ------
@@ -174,6 +203,7 @@ def measureAlignment(
     if (tolerancePix is not None and not tolerancePix >= 0.0) or (maxOffsetPix is not None and not maxOffsetPix > 0.0):
         raise ValueError(f"tolerancePix is {tolerancePix}, maxOffsetPix {maxOffsetPix}: they must not be negative")
     onSky = all([hasUsableWcs(template), hasUsableWcs(science)])
+    isAnywhere = maxOffsetPix is None
     if maxOffsetPix is None:
         maxOffsetPix = max(MAX_OFFSET_PIX, MAX_OFFSET_FRACTION * max(science.shape))
         if not onSky:
@@ -186,10 +216,15 @@ def measureAlignment(
     if tolerancePix is None:
         isSharp = min(scienceStars.fwhm, templateStars.fwhm) < SHARP_FWHM_PIX
         tolerancePix = SHARP_TOLERANCE_PIX if isSharp else TOLERANCE_PIX
-    onScience = _onScience(templateStars, template, science, maxOffsetPix)
-    match = matchStars(scienceStars.positions, onScience.positions, float(science.image.size), maxOffsetPix)
-    fits = OffsetFits(scienceStars, onScience, match, science.getBBox().centre) if match.isFound else None
-    alignment = _chosen(template, science, fits, (len(onScience), len(scienceStars), match), tolerancePix)
+    laid = layNear(template, science, templateStars, scienceStars, maxOffsetPix)
+    if isAnywhere:
+        laid = layAnywhere(template, science, templateStars, scienceStars, laid, onSky, resolveThreads(threads))
+    fits = None
+    if laid.isFound and len(laid.match):
+        centre, isTurned = science.getBBox().centre, laid.foundBy == "patterns"
+        fits = OffsetFits(scienceStars, laid.onScience, laid.match, centre, isTurned)
+    stars = len(laid.onScience), len(scienceStars)
+    alignment = _chosen(template, science, fits, laid, stars, tolerancePix, onSky)
     log.info("Alignment: %s", alignment.reason)
     return alignment
 
@@ -222,8 +257,9 @@ def applyAlignment(
     if alignment.method == "nominal":
         return registerTemplate(template, science, warper)
     box = science.getBBox()
+    template = turned(template, alignment.turn)
     if alignment.method == "resampling":
-        transform = AlignedTransform(template, science, alignment)
+        transform = AlignedTransform(template, science, replace(alignment, turn=UNTURNED))
         pixels = warper.warpMaskedImage(template.maskedImage, transform, box)
         psf = None if template.psf is None else WarpedPsf(template.psf, transform, warper)
     else:
@@ -237,140 +273,112 @@ def applyAlignment(
     return Exposure(pixels, science.coordinates, psf, template.photoCalib, template.filter, dict(template.metadata))
 
 
-class _Indices:
-    """Equal array indices of two images as positions in parent pixels."""
+def requireLaid(alignment: Alignment, template: Exposure, science: Exposure) -> None:
+    """Raise InputImagesError if the images could not be laid upon each other: no kernel is to blame for what follows.
 
-    def __init__(self, fromXY0: tuple[int, int], toXY0: tuple[int, int]) -> None:
-        self._move = toXY0[0] - fromXY0[0], toXY0[1] - fromXY0[1]
+    Parameters
+    ----------
+    alignment
+        From `measureAlignment`.
+    template, science
+        Those that were measured.
 
-    def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-        return np.asarray(x, dtype=np.float64) + self._move[0], np.asarray(y, dtype=np.float64) + self._move[1]
+    Raises
+    ------
+    InputImagesError
+        Without coordinates on both, if nothing tells how images of different sizes lie, or if stars that are many
+        enough in both agree neither in their places nor in any pattern.
+    """
+    isOtherShape = template.shape != science.shape and not alignment.hasCoordinates
+    if alignment.isFound or not (alignment.isRefuted or isOtherShape):
+        return
+    sizes = (
+        f"they have different sizes, template {template.width}x{template.height}, science "
+        f"{science.width}x{science.height} pixels, and no coordinates on both; "
+        if isOtherShape
+        else ""
+    )
+    found = alignment.reason.removeprefix(NOT_MEASURED)
+    raise InputImagesError(
+        f"The images could not be laid upon each other: {sizes}{found} Check that both show the same sky, or give both "
+        "a WCS",
+        templateShape=template.shape,
+        scienceShape=science.shape,
+        nTemplateStars=alignment.nTemplateStars,
+        nScienceStars=alignment.nScienceStars,
+    )
 
 
 def _chosen(
     template: Exposure,
     science: Exposure,
     fits: OffsetFits | None,
-    stars: tuple[int, int, Match],
+    laid: Laid,
+    stars: tuple[int, int],
     tolerancePix: float,
+    onSky: bool,
 ) -> Alignment:
     """Return the alignment with what is to be done, and why."""
-    nTemplate, nScience, match = stars
     box = science.getBBox()
     model: Model = "none" if fits is None else fits.best
     matrix = np.array(IDENTITY) if fits is None else fits.matrices[model]
-    pixelShift, remaining = _leftOver(template, science, matrix)
-    nominalShift, _ = _leftOver(template, science, np.array(IDENTITY))
+    errors = np.zeros((2, 3)) if fits is None else fits.errors[model]
+    if fits is None and laid.isFound and laid.correlation is not None:
+        # No source that could tell more than the correlation.
+        model = "shift"
+        matrix[:, 2], errors[:, 2] = laid.correlation.shift, WHOLE_PIXEL_ERROR
+    pixelShift, remaining = _leftOver(template, science, matrix, laid.turn)
+    nominalShift, _ = _leftOver(template, science, np.array(IDENTITY), laid.turn)
+    shape = template.shape if laid.turn[0][0] else template.shape[::-1]
     method: Method = "nominal"
-    if fits is not None and remaining <= tolerancePix:
+    if laid.isFound and remaining <= tolerancePix:
         comparison = compareGrids(template, science)
         isNominal = (comparison.shift if comparison is not None else (0, 0)) == pixelShift
-        if not (isNominal and template.shape == science.shape):
+        if not (isNominal and shape == science.shape and laid.turn == UNTURNED):
             method = "pixels"
-    elif fits is not None and model != "none":
+    elif laid.isFound and (model != "none" or laid.turn != UNTURNED):
         method = "resampling"
     if method == "nominal":
         pixelShift = nominalShift
-    said = _why(fits, method, pixelShift, remaining, stars, tolerancePix)
     squares = np.full((0, 2), np.nan) if fits is None else fits.squares[model]
     rms = tuple(float(value) for value in np.sqrt(squares.mean(axis=0))) if len(squares) else (0.0, 0.0)
-    return Alignment(
+    alignment = Alignment(
         model=model,
         method=method,
-        reason=said,
-        isFound=fits is not None,
+        reason="",
+        isFound=laid.isFound,
         centre=(float(box.centre[0]), float(box.centre[1])),
         affine=asRows(matrix),
-        errors=NO_ERRORS if fits is None else asRows(fits.errors[model]),
+        errors=asRows(errors),
         pixelShift=pixelShift,
-        remainingPix=remaining if fits is not None and math.isfinite(remaining) else None,
-        nTemplateStars=nTemplate,
-        nScienceStars=nScience,
-        nMatched=len(match) if fits is not None else 0,
+        remainingPix=remaining if laid.isFound and math.isfinite(remaining) else None,
+        nTemplateStars=stars[0],
+        nScienceStars=stars[1],
+        nMatched=len(laid.match) if fits is not None else 0,
         nUsed=len(squares),
         rms=(rms[0], rms[1]),
         modelRms={} if fits is None else {name: fits.rms(name) for name in fits.merit},
+        turn=laid.turn,
+        foundBy=laid.foundBy,
+        hasCoordinates=onSky,
+        isRefuted=laid.isRefuted,
     )
+    return replace(alignment, reason=reasonOf(alignment, fits, laid, remaining, tolerancePix))
 
 
-def _why(
-    fits: OffsetFits | None,
-    method: Method,
-    pixelShift: tuple[int, int],
-    remaining: float,
-    stars: tuple[int, int, Match],
-    tolerancePix: float,
-) -> str:
-    """Return the sentence that tells what was chosen, by which numbers, and what the others would have left."""
-    nTemplate, nScience, match = stars
-    if fits is None:
-        isKnown = len(match) > 0 and match.chance < 1e3
-        chance = f"where so many do {match.chance:.2g} times by accident, and less than {MAX_CHANCE:g} is believed"
-        return (
-            f"not measured; of {nTemplate} stars of the template and {nScience} of the science image {len(match)} "
-            f"pairs agree, {chance if isKnown else 'no more than by accident'}: the template goes where its "
-            "coordinates say."
-        )
-    model = fits.best
-    matrix = fits.matrices[model]
-    others = "; ".join(
-        f"{MODEL_NAMES[name]}: {fits.rms(name):.3f} px, {fits.merit[name]:.0f}" for name in fits.merit if name != model
-    )
-    told = f"{int(fits.used.sum())} of {len(match)} matched stars ask for "
-    if model == "none":
-        told += "no correction of the coordinates"
-    else:
-        told += f"a shift of ({matrix[0, 2]:+.3f}, {matrix[1, 2]:+.3f}) px"
-    if model == "affine":
-        told += f" and linear terms of up to {np.abs(matrix - np.array(IDENTITY))[:, :2].max():.2e}"
-    told += f": rms {fits.rms(model):.3f} px per axis, BIC {fits.merit[model]:.0f} ({others})"
-    if method == "resampling":
-        return (
-            f"{told}; whole pixels would leave {remaining:.2f} px to the kernel, more than {tolerancePix:g} px: the "
-            "template is resampled with the correction."
-        )
-    limit = f"whole pixels leave {remaining:.2f} px to the kernel, not more than {tolerancePix:g} px"
-    if method == "pixels":
-        return f"{told}; {limit}: the template is moved by ({pixelShift[0]}, {pixelShift[1]}) px, not resampled."
-    if remaining <= tolerancePix:
-        return f"{told}; {limit}: the template is left where it is."
-    return f"{told}; the template goes where its coordinates say."
-
-
-def _leftOver(template: Exposure, science: Exposure, matrix: FloatArray) -> tuple[tuple[int, int], float]:
+def _leftOver(template: Exposure, science: Exposure, matrix: FloatArray, turn: Turn) -> tuple[tuple[int, int], float]:
     """Return the whole pixels between array indices of the images, and the largest offset (pixels) beyond them."""
     box = science.getBBox()
     x, y = np.meshgrid(
         np.linspace(box.x0 - 0.5, box.x1 - 0.5, GRID_SIDE), np.linspace(box.y0 - 0.5, box.y1 - 0.5, GRID_SIDE)
     )
-    columns, rows = _nominal(science, template)(*displaced(matrix, box.centre, x, y))
+    columns, rows = nominalTransform(science, template, turn)(*displaced(matrix, box.centre, x, y))
     dx = (columns - template.xy0[0]) - (x - science.xy0[0])
     dy = (rows - template.xy0[1]) - (y - science.xy0[1])
     if not (np.isfinite(dx).all() and np.isfinite(dy).all()):
         return (0, 0), math.inf
     whole = round(float(dx.mean())), round(float(dy.mean()))
     return whole, float(max(np.abs(dx - whole[0]).max(), np.abs(dy - whole[1]).max()))
-
-
-def _nominal(source: Exposure, target: Exposure) -> Transform:
-    """Return where parent pixels of one image lie in another by the WCSs, or by array indices without both."""
-    if hasUsableWcs(source) and hasUsableWcs(target):
-        return PixelTransform(source.coordinates, target.coordinates)
-    return _Indices(source.xy0, target.xy0)
-
-
-def _onScience(stars: StarPositions, template: Exposure, science: Exposure, margin: float) -> StarPositions:
-    """Return the stars of the template where the science image should have them, those within a margin (pixels)."""
-    transform = _nominal(template, science)
-    x, y = transform(stars.x, stars.y)
-    right, above = transform(stars.x + 1.0, stars.y), transform(stars.x, stars.y + 1.0)
-    # Errors in pixels of the template in those of the science image.
-    scale = np.sqrt(np.abs((right[0] - x) * (above[1] - y) - (right[1] - y) * (above[0] - x)))
-    box = science.getBBox()
-    with np.errstate(invalid="ignore"):
-        isNear = (x >= box.x0 - margin) & (x <= box.x1 + margin) & (y >= box.y0 - margin) & (y <= box.y1 + margin)
-    isNear &= np.isfinite(scale)
-    return StarPositions(x, y, stars.xErr * scale, stars.yErr * scale, stars.fwhm).select(isNear)
 
 
 def _listed(value: Any) -> Any:

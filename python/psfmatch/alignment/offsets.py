@@ -1,8 +1,8 @@
 """Models of the offsets between two lists of positions, fitted to pairs of which some are wrong.
 
-Nothing, a shift, or an affine transform, by least squares with the errors of the positions and a scatter of
-their own that makes chi^2 what it should be. The model is chosen by the Bayesian information criterion (Schwarz 1978,
-Ann. Stat. 6, 461): chi^2 + p ln n for p parameters and n numbers.
+Nothing, a shift, a turn with a scale, or an affine transform, by least squares with the errors of the positions and a
+scatter of their own that makes chi^2 what it should be. The model is chosen by the Bayesian information criterion
+(Schwarz 1978, Ann. Stat. 6, 461): chi^2 + p ln n for p parameters and n numbers.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ __all__ = ["IDENTITY", "Model", "OffsetFits", "Rows", "applied", "asRows", "disp
 
 FloatArray = npt.NDArray[np.float64]
 Rows = tuple[tuple[float, float, float], tuple[float, float, float]]
-Model = Literal["none", "shift", "affine"]
+Model = Literal["none", "shift", "similarity", "affine"]
 
 IDENTITY: Rows = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-PARAMETERS: dict[Model, int] = {"none": 0, "shift": 2, "affine": 6}
-MIN_AFFINE_STARS = 8
-"""Fewer stars tell a shift alone: six numbers from them would follow a single bad centroid."""
+PARAMETERS: dict[Model, int] = {"none": 0, "shift": 2, "similarity": 4, "affine": 6}
+MIN_AFFINE_STARS, MIN_SIMILARITY_STARS = 8, 4
+"""Fewer stars tell a shift alone: six numbers from them, or four, would follow a single bad centroid."""
+LEAST_KEPT: dict[Model, int] = {"shift": 2, "similarity": MIN_SIMILARITY_STARS, "affine": MIN_AFFINE_STARS}
+"""Stars that no rejection may go below."""
 MIN_VARIANCE = 1e-8
 """Square pixels: images without noise do not place stars better than to 1e-4."""
 CLIP_SIGMA = 4.0
@@ -41,10 +43,26 @@ class OffsetFits:
 
     used : (k,) of the pairs; matrices and errors : (2, 3) by model; squares : (k, 2) of the residuals (pixels) by
     model; merit : Bayesian information criterion by model.
+
+    Parameters
+    ----------
+    science, template
+        Stars; those of the template in pixels of the science image.
+    match
+        Which are which.
+    centre
+        (x, y), about which the matrices act.
+    isTurned
+        Whether a turn and a scale of any size are possible, which few stars tell, too.
     """
 
     def __init__(
-        self, science: StarPositions, template: StarPositions, match: Match, centre: tuple[float, float]
+        self,
+        science: StarPositions,
+        template: StarPositions,
+        match: Match,
+        centre: tuple[float, float],
+        isTurned: bool = False,
     ) -> None:
         one, other = match.first, match.second
         start = science.positions[one] - centre
@@ -52,7 +70,11 @@ class OffsetFits:
         variance = MIN_VARIANCE + np.column_stack(
             [science.xErr[one] ** 2 + template.xErr[other] ** 2, science.yErr[one] ** 2 + template.yErr[other] ** 2]
         )
-        models: tuple[Model, ...] = ("none", "shift", "affine") if len(one) >= MIN_AFFINE_STARS else ("none", "shift")
+        models: list[Model] = ["none", "shift"]
+        if isTurned and len(one) >= MIN_SIMILARITY_STARS:
+            models.append("similarity")
+        if len(one) >= MIN_AFFINE_STARS:
+            models.append("affine")
         richest = models[-1]
         used = _withoutOutliers(richest, start, end, variance)
         for _ in range(N_CLIPS):
@@ -65,7 +87,7 @@ class OffsetFits:
             typical = np.median(squares / (variance + floor)) / MEDIAN_OF_SQUARES
             limit = CLIP_SIGMA**2 * max(float(typical), 1.0) * (variance + floor)
             kept = np.asarray((squares <= limit).all(axis=1))
-            if (kept == used).all() or kept.sum() < min(len(one), MIN_AFFINE_STARS if richest == "affine" else 2):
+            if (kept == used).all() or kept.sum() < min(len(one), LEAST_KEPT[richest]):
                 break
             used = kept
         self.used = used
@@ -110,6 +132,14 @@ def _fit(model: Model, start: FloatArray, end: FloatArray, variance: FloatArray)
         total = weights.sum(axis=0)
         matrix[:, 2] = (weights * (end - start)).sum(axis=0) / total
         errors[:, 2] = 1.0 / np.sqrt(total)
+    elif model == "similarity":
+        # x' = a x - b y + s and y' = b x + a y + t share their terms.
+        x, y, zero = start[:, 0], start[:, 1], np.zeros(len(start))
+        terms = np.vstack([np.column_stack([x, -y, zero + 1.0, zero]), np.column_stack([y, x, zero, zero + 1.0])])
+        (found,), (sigma,) = _core.fitLinear(terms, end.T.reshape(-1, 1), variance.T.reshape(-1, 1))
+        a, b, s, t = range(4)
+        matrix = found[[[a, b, s], [b, a, t]]] * [[1.0, -1.0, 1.0], [1.0, 1.0, 1.0]]
+        errors = sigma[[[a, b, s], [b, a, t]]]
     elif model == "affine":
         matrix, errors = _core.fitLinear(np.column_stack([start, np.ones(len(start))]), end, variance)
     return matrix, errors

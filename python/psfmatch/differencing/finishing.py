@@ -37,6 +37,8 @@ FEW_SOURCES, MIN_LIT = 4, 20
 """Of a stamp: fewer sources do not judge its kernel, and so many pixels of light do."""
 MEAN_SIGMAS = 2.0
 """Errors by which the mean shift of stars may differ from none without telling anything."""
+LEAST_AGREEING = 2
+"""Sources behind a template's place that light alone has told."""
 MAX_VARIANCE_FACTOR = 3.0
 """Of the difference, either way."""
 RIGHT_NOISE = 0.02
@@ -112,7 +114,7 @@ def finish(
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
-                caps=(*made.caps, *caps),
+                caps=(*made.caps, *caps, *_doubtedPlace(inputs.alignment)),
                 without=made.ungraded,
                 pixels=measured.pixels,
             )
@@ -321,8 +323,21 @@ def _starsAboveLevel(inputs: Inputs) -> float | None:
     return max((share for share in shares if share is not None), default=None)
 
 
-def _appliedShift(alignment: Alignment, box: Box) -> float:
+def _doubtedPlace(alignment: Alignment | None) -> tuple[tuple[str, str], ...]:
+    """Return what keeps the grade down where the template's place hangs on one source, or its coordinates are wrong."""
+    if alignment is None:
+        return ()
+    if alignment.foundBy == "correlation" and alignment.nUsed < LEAST_AGREEING:
+        return (("D", "where the template lies hangs on a single source"),)
+    if alignment.hasCoordinates and alignment.isTurned:
+        return (("D", "the coordinates are wrong: the stars show the template turned or mirrored otherwise"),)
+    return ()
+
+
+def _appliedShift(alignment: Alignment, box: Box) -> float | None:
     """Return the largest correction that was applied to the coordinates, in a corner of the image, pixels."""
+    if not alignment.hasCoordinates:
+        return None
     if alignment.method == "nominal":
         return 0.0
     corners = np.array([(x, y) for x in (box.x0, box.x1 - 1) for y in (box.y0, box.y1 - 1)]) - alignment.centre
