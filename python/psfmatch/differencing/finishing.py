@@ -21,7 +21,7 @@ from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.io import isEstimated
 from psfmatch.modelChoice import Choice
-from psfmatch.noise import measureWhiteness
+from psfmatch.noise import ErrorFloor, measureErrorFloor, measureWhiteness
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
 from psfmatch.quality import assessQuality, pixelFigures
 from psfmatch.sourceTable import AnyTable, SourceTable, lazily
@@ -61,7 +61,7 @@ def finish(
     # Side by side, as neither of them has work enough for all threads all the time.
     correction, measured = sideBySide(
         partial(_prepareCorrection, made, template, science, convolveTemplate),
-        partial(_measure, made, inputs, template, science, convolveTemplate, sky, known),
+        partial(_measure, made, inputs, template, science, convolveTemplate, sky, fwhms),
         threads,
     )
     difference = measured.difference
@@ -97,6 +97,7 @@ def finish(
                 conditionNumber=made.task.metadata.get("spatialConditionNum"),
                 **({} if heldOut is None else _heldOut(heldOut)),
                 residualShiftPix=measured.residualShiftPix,
+                errorFloor=None if measured.floor is None or not measured.floor.nPlaces else measured.floor.share,
                 appliedShiftPix=None
                 if inputs.alignment is None
                 else _appliedShift(inputs.alignment, science.getBBox()),
@@ -133,6 +134,7 @@ def finish(
         preparation=inputs.preparation,
         varianceFactor=measured.varianceFactor,
         choices=(*choices, *measured.choices),
+        errorFloor=measured.floor,
         steps=made.steps,
         provenance=provenance,
     )
@@ -147,6 +149,7 @@ class _Measured(NamedTuple):
     noise: DifferenceNoise
     residualShiftPix: float | None
     pixels: Mapping[str, Any] | None
+    floor: ErrorFloor | None
 
 
 def _prepareCorrection(
@@ -173,12 +176,12 @@ def _measure(
     science: MaskedImage,
     convolveTemplate: bool,
     sky: BlankSky,
-    fwhms: list[float],
+    fwhms: tuple[float | None, float | None],
 ) -> _Measured:
     """Scale the difference's variance plane to its sky, and measure its noise and its quality."""
     threads, kernel = resolveThreads(None), made.result.psfMatchingKernel
     difference: Exposure = made.result.subtractedExposure
-    factor, choices, shift, pixels = 1.0, tuple[Choice, ...](), None, None
+    factor, choices, shift, pixels, floor = 1.0, tuple[Choice, ...](), None, None, None
     if made.options.doScaleVariance:
         with made.task.timer("scaleVariance"):
             factor, choice = _chooseVarianceFactor(sky, isOurs=any(_estimated(inputs)))
@@ -193,8 +196,13 @@ def _measure(
             noise.nPixels,
         )
         if made.options.doAssessQuality:
-            scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
-            radius = max(6, math.ceil(1.5 * max(fwhms))) if fwhms else 6
+            kernelSum = kernel.kernelSum(*science.getBBox().centre)
+            scale = 1.0 if convolveTemplate else 1.0 / kernelSum if kernelSum else math.nan
+            floor = _errorFloor(made, difference, (template, science), fwhms, convolveTemplate, sky, scale)
+            if floor is not None:
+                log.info("%s", floor.sentence)
+                choices += (Choice("errorFloor", f"{floor.share:.4f}", floor.pull, "0", 1.0, floor.sentence),)
+            radius = max([6, *(math.ceil(1.5 * fwhm) for fwhm in fwhms if fwhm is not None)])
             shift = _residualShift(
                 difference, made.result.matchedImage, inputs.sources[:MAX_SHIFT_STARS], radius, scale
             )
@@ -202,7 +210,31 @@ def _measure(
             images = (difference.maskedImage, template, science)
             first, second, third = (_without(image, made.changed) for image in images)
             pixels = pixelFigures(first, second, third, kernel, convolved, threads)
-    return _Measured(difference, factor, choices, noise, shift, pixels)
+    return _Measured(difference, factor, choices, noise, shift, pixels, floor)
+
+
+def _errorFloor(
+    made: Made,
+    difference: Exposure,
+    images: tuple[MaskedImage, MaskedImage],
+    fwhms: tuple[float | None, float | None],
+    convolveTemplate: bool,
+    sky: BlankSky,
+    scale: float,
+) -> ErrorFloor | None:
+    """Return what is left of sources in proportion to their light; None where the width of the PSF is unknown."""
+    fwhm, image = fwhms[convolveTemplate], images[convolveTemplate]
+    if fwhm is None or not math.isfinite(scale):
+        return None
+    return measureErrorFloor(
+        _without(difference.maskedImage, made.changed),
+        image,
+        sky,
+        fwhm,
+        scale=scale,
+        isMinuend=convolveTemplate,
+        threads=resolveThreads(None),
+    )
 
 
 def _estimated(inputs: Inputs) -> tuple[bool, bool]:

@@ -23,7 +23,7 @@ from psfmatch.errors import PsfMatchError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
-from psfmatch.noise import kernelUncertaintyPlane
+from psfmatch.noise import ErrorFloor, errorFloorPlane, kernelUncertaintyPlane
 from psfmatch.psf import asPsf
 from psfmatch.quality import Quality
 from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
@@ -62,6 +62,8 @@ class SubtractionResult(ByValue):
     quality : figures and grade; decorrelation : what makes the difference white, None where it was not asked for;
     alignment, coverage, preparation : what was done to the images before; varianceFactor : what the variance plane of
     the difference was multiplied by, so that its sky scatters by its noise; choices : what was chosen and why;
+    errorFloor : what is left of sources in proportion to their light, None where the width of the PSF is unknown or the
+    quality was not asked for;
     steps : the simpler models that had to be taken, in words; provenance : names of the files that the images came
     from, and checksums of their pixels.
     """
@@ -84,6 +86,7 @@ class SubtractionResult(ByValue):
     preparation: Preparation = field(default_factory=Preparation)
     varianceFactor: float = 1.0
     choices: tuple[Choice, ...] = ()
+    errorFloor: ErrorFloor | None = None
     steps: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -139,7 +142,7 @@ class SubtractionResult(ByValue):
             science=science,
             template=template,
             threshold=threshold,
-            **options,
+            **({"floor": self.errorFloorPlane} | options),
         )
         table.meta["PSFFROM"] = origin
         return table
@@ -169,6 +172,24 @@ class SubtractionResult(ByValue):
         if self.decorrelation is None or not self.decorrelation.isApplied:
             return psf
         return CorrectedPsf(asPsf(psf), self.decorrelation.kernel)
+
+    @cached_property
+    def errorFloorPlane(self) -> npt.NDArray[np.float32] | None:
+        """Error of a point source's flux (ny, nx) beyond its noise, by `errorFloor`; None where there is none.
+
+        One standard deviation, in units of the difference; `detect` and `score` include it.
+        """
+        if self.errorFloor is None or not self.errorFloor.share:
+            return None
+        isTemplate = self.convolved == "template"
+        image = self.science if isTemplate else self.template
+        return errorFloorPlane(
+            self.errorFloor,
+            self.difference.maskedImage,
+            atOrigin(image.maskedImage, self.difference.maskedImage),
+            scale=1.0 if isTemplate else 1.0 / self.kernel.kernelSum(*self.difference.getBBox().centre),
+            isMinuend=isTemplate,
+        )
 
     def systematicVariance(self) -> npt.NDArray[np.float32]:
         """Return the variance (ny, nx) that the uncertainty of the kernel adds to the difference near bright stars.
@@ -313,12 +334,15 @@ class SubtractionResult(ByValue):
     def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
         """Write difference, mask, variance, PSF, matched image, kernel, background, stars and configuration to a file.
 
+        Where there is an error floor, its plane too, which ``psfmatch detect`` uses.
+
         Cards of the primary header name the inputs and their checksums, and the kernel's sum as HOTPANTS does.
         """
         self.described(self.difference).writeFits(
             path,
             overwrite=overwrite,
             matched=self.matched.image,
+            floor=self.errorFloorPlane,
             kernel=self.storedKernel().toTables(),
             stamps=columnsOf(self, "candidates"),
             config=self.options.toData(),
@@ -332,7 +356,7 @@ class SubtractionResult(ByValue):
                 described.psf = self.decorrelatedPsf()
             except PsfMatchError as error:
                 log.warning("The decorrelated difference is written without a PSF: %s", error)
-        described.writeFits(path, overwrite=overwrite)
+        described.writeFits(path, overwrite=overwrite, floor=self.errorFloorPlane)
 
     def described(self, exposure: Exposure) -> Exposure:
         """Return an image that this run has made with the cards that tell how."""

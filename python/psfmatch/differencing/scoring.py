@@ -49,8 +49,9 @@ FloatImage = npt.NDArray[np.float32]
 class Score(ByValue):
     """A score image and what it was made of.
 
-    score : Exposure with variance and mask, the science image's properties and the PSF of the image that was not
-    convolved; EDGE on the outer border of half a PSF; NaN, infinite variance and NO_DATA where nothing is known;
+    score : Exposure with variance, which includes the error floor, and mask, the science image's properties and the PSF
+    of the image that was not convolved; EDGE on the outer border of half a PSF; NaN, infinite variance and NO_DATA
+    where nothing is known;
     significance : (h, w), score / sqrt(variance), NaN where nothing is known;
     fluxScale : score of a point source of flux 1 at its peak, anywhere: flux = score / fluxScale;
     noise : how the significance of blank sky scattered before score and significance were scaled to it;
@@ -134,7 +135,7 @@ def scoreOf(result: SubtractionResult) -> Score:
     """Make the score image of a pair that has been subtracted."""
     psf, origin = result.unconvolvedPsf
     result = _decorrelated(result)
-    filtered = filterDifference(result.decorrelated, result.decorrelatedPsf(psf))
+    filtered = filterDifference(result.decorrelated, result.decorrelatedPsf(psf), floor=result.errorFloorPlane)
     flux, fluxErr = filtered.fluxes()
     fluxScale = 1.0 / filtered.found.psf.noiseArea
     with np.errstate(invalid="ignore", over="ignore"):
