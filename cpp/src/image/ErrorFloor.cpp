@@ -16,6 +16,7 @@ namespace {
 constexpr float largest = std::numeric_limits<float>::max();
 constexpr double pi = 3.14159265358979323846;
 constexpr double reach = 2.5;         // of the profile, standard deviations
+constexpr Index skySamples = 1024;    // of each cell: its level is known to a thirtieth of a pixel's noise
 constexpr Index latticeHalf = 4;      // places on either side of a source's peak, along both axes
 constexpr double latticeStep = 0.85;  // standard deviations from one to the next
 constexpr double widthError = 1.167;  // of a robust width of n Gaussian values, times its square root of n
@@ -73,6 +74,7 @@ void requireInside(BlankSky const& sky, Index height, Index width) {
 CellGrid skyOf(MaskedImageView const& image, PointProfile const& profile, Execution const& execution) {
     CellGridControl cells;
     cells.badBits = profile.imageBits;
+    cells.samples = skySamples;
     return measureCells(image, image.image, cells, execution);
 }
 
@@ -210,7 +212,7 @@ std::vector<double> skyPulls(MaskedImageView const& difference, BlankSky const& 
     std::vector<double> const taps = tapsOf(profile.sigma);
     double const area = std::pow(sumOfSquares(taps), 2);
     Index const half = static_cast<Index>(taps.size()) / 2;
-    Index const step = std::max<Index>(2, std::lround(3.0 * profile.sigma));
+    Index const step = std::max<Index>(2, std::lround(5.0 * profile.sigma));
     auto const nColumns = static_cast<Index>(sky.lefts.size());
     std::vector<double> pulls;
     for (Index window = 0; window < sky.nWindows(); ++window) {

@@ -28,7 +28,7 @@ struct ErrorFloorControl {
     double leastGood = 0.9;            // share of sum g^2 on good pixels
     double significance = 3.0;         // standard deviations by which the scatter of F must exceed its noise
     Index leastSources = 5;
-    Index mostSources = 500;
+    Index mostSources = 300;
     double peakSigmas = 15.0;  // of a pixel, of a source's highest pixel above the sky
     Index leastSky = 30;       // places of blank sky without which its noise is as predicted
 };
