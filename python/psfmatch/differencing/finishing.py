@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.alignment import Alignment, measureShiftField
-from psfmatch.decorrelation import Correction, prepareCorrection
+from psfmatch.decorrelation import Correction, prepareCorrection, smoothedExposure, smoothedFwhm, smoothingKernel
 from psfmatch.diagnostics import DifferenceNoise, candidateTable, differenceNoise
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
@@ -24,6 +24,7 @@ from psfmatch.modelChoice import Choice
 from psfmatch.noise import ErrorFloor, measureErrorFloor, measureWhiteness
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
 from psfmatch.quality import assessQuality, pixelFigures
+from psfmatch.recipe import edgeHandlingOf
 from psfmatch.sourceTable import AnyTable, SourceTable, lazily
 from psfmatch.threads import resolveThreads, sideBySide
 from psfmatch.warping import atOrigin
@@ -49,8 +50,13 @@ def finish(
     choices: tuple[Choice, ...],
     provenance: Mapping[str, str],
     threads: int,
+    smoothing: float = 0.0,
 ) -> SubtractionResult:
-    """Decorrelate, measure the quality, and put everything together."""
+    """Decorrelate, measure the quality, and put everything together.
+
+    `inputs` are as they were; `smoothing` : sigma (pixels) of the Gaussian by which the image that is not convolved was
+    smoothed for `made`.
+    """
     result, options, kernel = made.result, made.options, made.result.psfMatchingKernel
     plain = result.subtractedExposure
     # The background was refined on it: neither that nor a common factor changes what is blank, or its pulls.
@@ -60,8 +66,8 @@ def finish(
     known = [fwhm for fwhm in fwhms if fwhm is not None]
     # Side by side, as neither of them has work enough for all threads all the time.
     correction, measured = sideBySide(
-        partial(_prepareCorrection, made, template, science, convolveTemplate),
-        partial(_measure, made, inputs, template, science, convolveTemplate, sky, fwhms),
+        partial(_prepareCorrection, made, template, science, convolveTemplate, smoothing),
+        partial(_measure, made, inputs, template, science, convolveTemplate, sky, fwhms, smoothing),
         threads,
     )
     difference = measured.difference
@@ -76,7 +82,11 @@ def finish(
     if correction is not None:
         decorrelation = correction.appliedTo(named(plain)[0], threads=threads)
     candidates = candidateTable(result.kernelCellSet)
-    quality = None
+    quality, pixels = None, measured.pixels
+    if smoothing and decorrelation is not None and made.options.doAssessQuality:
+        # Of noise that is correlated in both images the sums over sources would not be those of the variance plane.
+        images = (decorrelation.exposure.maskedImage, template, science)
+        pixels = pixelFigures(*images, kernel, "template" if convolveTemplate else "science", threads)
     if options.doAssessQuality:
         with made.task.timer("quality"):
             whiteness = (
@@ -109,16 +119,16 @@ def finish(
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
-                caps=(*made.caps, *_tooFew(made, measured.pixels)),
+                caps=(*made.caps, *_tooFew(made, pixels)),
                 without=made.ungraded,
-                pixels=measured.pixels,
+                pixels=pixels,
             )
             log.info("Grade %s", "; ".join(quality.reasons))
     difference, matched = named(difference)
     return SubtractionResult(
         difference=difference,
         matched=matched,
-        template=result.warpedExposure,
+        template=inputs.template if smoothing else result.warpedExposure,
         science=inputs.science,
         convolved="template" if convolveTemplate else "science",
         kernel=kernel,
@@ -135,6 +145,7 @@ def finish(
         varianceFactor=measured.varianceFactor,
         choices=(*choices, *measured.choices),
         errorFloor=measured.floor,
+        smoothing=smoothing,
         steps=made.steps,
         provenance=provenance,
     )
@@ -153,7 +164,7 @@ class _Measured(NamedTuple):
 
 
 def _prepareCorrection(
-    made: Made, template: MaskedImage, science: MaskedImage, convolveTemplate: bool
+    made: Made, template: MaskedImage, science: MaskedImage, convolveTemplate: bool, smoothing: float
 ) -> Correction | None:
     """Return what makes the difference's noise white, None where that is not asked for or there is no light."""
     kernel, box = made.result.psfMatchingKernel, science.getBBox()
@@ -165,6 +176,7 @@ def _prepareCorrection(
             kernel,
             *((template, science) if convolveTemplate else (science, template)),
             isScienceConvolved=not convolveTemplate,
+            smoothing=smoothingKernel(smoothing, box) if smoothing else None,
             threads=resolveThreads(None),
         )
 
@@ -177,6 +189,7 @@ def _measure(
     convolveTemplate: bool,
     sky: BlankSky,
     fwhms: tuple[float | None, float | None],
+    smoothing: float,
 ) -> _Measured:
     """Scale the difference's variance plane to its sky, and measure its noise and its quality."""
     threads, kernel = resolveThreads(None), made.result.psfMatchingKernel
@@ -198,7 +211,8 @@ def _measure(
         if made.options.doAssessQuality:
             kernelSum = kernel.kernelSum(*science.getBBox().centre)
             scale = 1.0 if convolveTemplate else 1.0 / kernelSum if kernelSum else math.nan
-            floor = _errorFloor(made, difference, (template, science), fwhms, convolveTemplate, sky, scale)
+            image, fwhm = (template, science)[convolveTemplate], fwhms[convolveTemplate]
+            floor = _errorFloor(made, difference, image, fwhm, convolveTemplate, sky, scale, smoothing)
             if floor is not None:
                 log.info("%s", floor.sentence)
                 choices += (Choice("errorFloor", f"{floor.share:.4f}", floor.pull, "0", 1.0, floor.sentence),)
@@ -216,16 +230,19 @@ def _measure(
 def _errorFloor(
     made: Made,
     difference: Exposure,
-    images: tuple[MaskedImage, MaskedImage],
-    fwhms: tuple[float | None, float | None],
+    image: MaskedImage,
+    fwhm: float | None,
     convolveTemplate: bool,
     sky: BlankSky,
     scale: float,
+    smoothing: float,
 ) -> ErrorFloor | None:
     """Return what is left of sources in proportion to their light; None where the width of the PSF is unknown."""
-    fwhm, image = fwhms[convolveTemplate], images[convolveTemplate]
     if fwhm is None or not math.isfinite(scale):
         return None
+    if smoothing:
+        image = smoothedExposure(Exposure(image), smoothing, edgeHandlingOf(made.options.kernel)).maskedImage
+        fwhm = smoothedFwhm(fwhm, smoothing)
     return measureErrorFloor(
         _without(difference.maskedImage, made.changed),
         image,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.alignment import Alignment
-from psfmatch.decorrelation import CorrectedPsf, Decorrelation
+from psfmatch.decorrelation import CorrectedPsf, Decorrelation, smoothedExposure, smoothedPsf
 from psfmatch.diagnostics import DifferenceNoise
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.provenance import provenanceCards
@@ -26,7 +26,7 @@ from psfmatch.modelChoice import Choice
 from psfmatch.noise import ErrorFloor, errorFloorPlane, kernelUncertaintyPlane
 from psfmatch.psf import asPsf
 from psfmatch.quality import Quality
-from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
+from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe, edgeHandlingOf
 from psfmatch.sourceTable import columnsOf, tableField
 from psfmatch.strips import mapStrips
 from psfmatch.threads import usingThreads
@@ -63,7 +63,8 @@ class SubtractionResult(ByValue):
     alignment, coverage, preparation : what was done to the images before; varianceFactor : what the variance plane of
     the difference was multiplied by, so that its sky scatters by its noise; choices : what was chosen and why;
     errorFloor : what is left of sources in proportion to their light, None where the width of the PSF is unknown or the
-    quality was not asked for;
+    quality was not asked for; smoothing : sigma (pixels) of the Gaussian by which the image that is not convolved was
+    smoothed before the fit, 0: it was not; difference and matched image are then those of the smoothed one;
     steps : the simpler models that had to be taken, in words; provenance : names of the files that the images came
     from, and checksums of their pixels.
     """
@@ -87,6 +88,7 @@ class SubtractionResult(ByValue):
     varianceFactor: float = 1.0
     choices: tuple[Choice, ...] = ()
     errorFloor: ErrorFloor | None = None
+    smoothing: float = 0.0
     steps: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -130,12 +132,14 @@ class SubtractionResult(ByValue):
         if psf is None:
             with usingThreads(options.get("threads")):
                 psf, origin = self.unconvolvedPsf
-        # Both have the PSF of the image that was not convolved.
+        # Both have the PSF of the image that was not convolved, the matched one as it was smoothed.
+        matched = self._differencePsf(psf)
         if self.convolved == "template":
-            science, template = PhotometryImage(self.science, psf), PhotometryImage(self.matched, psf)
+            science, template = PhotometryImage(self.science, psf), PhotometryImage(self.matched, matched)
         else:
             scale = 1.0 / self.kernel.kernelSum(*self.difference.getBBox().centre)
-            science, template = (PhotometryImage(image, psf, scale) for image in (self.matched, self.template))
+            science = PhotometryImage(self.matched, matched, scale)
+            template = PhotometryImage(self.template, psf, scale)
         table = detectOnDifference(
             self.decorrelated,
             self.decorrelatedPsf(psf),
@@ -168,10 +172,14 @@ class SubtractionResult(ByValue):
 
     def decorrelatedPsf(self, psf: Any = None) -> Any:
         """Return the PSF of `decorrelated`, given that of the image that was not convolved (`unconvolvedPsf`)."""
-        psf = self.unconvolvedPsf[0] if psf is None else psf
+        psf = self._differencePsf(self.unconvolvedPsf[0] if psf is None else psf)
         if self.decorrelation is None or not self.decorrelation.isApplied:
             return psf
         return CorrectedPsf(asPsf(psf), self.decorrelation.kernel)
+
+    def _differencePsf(self, psf: Any) -> Any:
+        """Return the PSF of the difference, given that of the image that was not convolved."""
+        return smoothedPsf(psf, self.smoothing, self.difference.getBBox()) if self.smoothing else psf
 
     @cached_property
     def errorFloorPlane(self) -> npt.NDArray[np.float32] | None:
@@ -183,6 +191,8 @@ class SubtractionResult(ByValue):
             return None
         isTemplate = self.convolved == "template"
         image = self.science if isTemplate else self.template
+        if self.smoothing:
+            image = smoothedExposure(image, self.smoothing, edgeHandlingOf(self.options.kernel))
         return errorFloorPlane(
             self.errorFloor,
             self.difference.maskedImage,
@@ -324,6 +334,7 @@ class SubtractionResult(ByValue):
             self.preparation,
             varianceFactor=self.varianceFactor,
             planes=self.options.planeRules,
+            smoothing=self.smoothing,
         )
         return StoredKernel(self.kernel, self.background, recipe)
 

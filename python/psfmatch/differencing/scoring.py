@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.decorrelation import decorrelate
+from psfmatch.decorrelation import decorrelate, smoothingKernel
 from psfmatch.differencing.subtracting import Mode, subtract
 from psfmatch.equality import ByValue
 from psfmatch.exposure import Exposure, MaskedImage, toExposure
@@ -165,7 +165,12 @@ def _decorrelated(result: SubtractionResult) -> SubtractionResult:
     template = atOrigin(result.template.maskedImage, science)
     convolved, unconvolved = (template, science) if isTemplate else (science, template)
     decorrelation = decorrelate(
-        result.difference, result.kernel, convolved, unconvolved, isScienceConvolved=not isTemplate
+        result.difference,
+        result.kernel,
+        convolved,
+        unconvolved,
+        isScienceConvolved=not isTemplate,
+        smoothing=smoothingKernel(result.smoothing, science.getBBox()) if result.smoothing else None,
     )
     return dataclasses.replace(result, decorrelation=decorrelation)
 
