@@ -1,6 +1,7 @@
 """Equal and undersampled PSFs: what is left of stars, and what that does to detection and fluxes.
 
     python benchmarks/python/bench_equalPsfs.py [--seeds 10] [--fwhms 1.3,1.6,2.0,3.0] [--threads 2]
+        [--as-it-is]
 
 Pairs of 512x512 pixels whose PSFs are those of one pupil with a central obstruction and three struts, of the same width
 (pixel included), turned by 60 degrees from image to image and moved by a dither of 0.4 px, so that no convolution
@@ -8,7 +9,8 @@ turns one into the other. Nothing changes but what is put into the science image
 sky, and the same 1.5 to 3 px from stars. Printed for each width, per pair: peaks above 5 sigma that are none of these,
 by `detect` without and with the error floor; the shares found; median flux over the true one (less than 1: a PSF from
 stars ends before the light of a diffraction pattern does); robust width of (flux - true flux times that median) over
-its error, of those found on sky and on stars; the floor, kernel sum and grades.
+its error, of those found on sky and on stars; the floor, kernel sum, grades, and how many pairs were smoothed before
+the fit. With `--as-it-is` none is.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections import Counter
 import numpy as np
 
 from psfmatch import Exposure, MaskedImage, subtract
+from psfmatch.differencing import subtracting
 
 SIZE, HALF, FINE = 512, 24, 20
 """Pixels of a side, of a star's stamp to either side, and points in a pixel, each axis."""
@@ -147,20 +150,24 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--fwhms", default="1.3,1.6,2.0,3.0")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--as-it-is", action="store_true")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
+    if options.as_it_is:
+        subtracting.isWorthSmoothing = lambda *_: False
     print("FWHM  false: without  floor | found on sky      on stars | flux on sky  on stars | pull on sky   on stars"
-          " | floor   kernel sum - 1    grades")  # fmt: skip
+          " | floor   kernel sum - 1    grades, smoothed")  # fmt: skip
     for fwhm in map(float, options.fwhms.split(",")):
         psfs = psfsOf(fwhm)
-        rows, floors, sums, grades = {False: [], True: []}, [], [], Counter()
+        rows, floors, sums, grades, nSmoothed = {False: [], True: []}, [], [], Counter(), 0
         for seed in range(options.seeds):
             template, science, places, flux, onStar = makePair(seed, psfs)
             result = subtract(template, science, threads=options.threads)
             floors.append(0.0 if result.errorFloor is None else result.errorFloor.share)
             sums.append(result.kernel.kernelSum(SIZE / 2, SIZE / 2) - 1.0)
             grades[result.grade] += 1
+            nSmoothed += result.smoothing > 0.0
             for isWith in rows:
                 table = result.detect(threads=options.threads, **({} if isWith else {"floor": None}))
                 rows[isWith].append(judge(table, places, flux, onStar))
@@ -180,7 +187,8 @@ def main() -> None:
               + " | ".join(f"{before[i]:5.3f} {after[i]:5.3f}  {before[i + 1]:5.3f} {after[i + 1]:5.3f}"
                            for i in (1, 3, 5))
               + f" | {np.mean(floors):6.2%}  {np.mean(sums):+.4f} +/- {np.std(sums):.4f}  "
-              + "".join(f"{grade}{n}" for grade, n in sorted(grades.items())), flush=True)  # fmt: skip
+              + "".join(f"{grade}{n}" for grade, n in sorted(grades.items()))
+              + f", {nSmoothed}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -177,6 +177,7 @@ def test_undersampledPairIsSmoothed(result, undersampled):
     assert np.array_equal(result.science.image, undersampled[1].image)
     image = result.science if result.convolved == "template" else result.template
     smoothed = smoothedExposure(image, result.smoothing, result.storedKernel().recipe.edges).image
+    assert np.array_equal(result.unconvolved.image, smoothed, equal_nan=True)
     x = result.matched.image
     background = result.background(*np.meshgrid(np.arange(SIDE), np.arange(SIDE)))
     if result.convolved == "template":
@@ -236,6 +237,7 @@ def test_pairsThatNeedNoneAreAsTheyWere():
     for sigma in (1.3, 2.0):
         result = subtract(*makePair(sigma))
         assert result.smoothing == 0.0
+        assert result.unconvolved is (result.science if result.convolved == "template" else result.template)
         assert "Smoothing" not in result.explain()
         assert result.storedKernel().recipe.smoothing == 0.0
     assert smoothedPsf(GaussianPsf(1.0), 0.7, Box(0, 0, 9, 9)) is not None

@@ -103,6 +103,14 @@ class SubtractionResult(ByValue):
         return None if self.quality is None else self.quality.grade
 
     @property
+    def unconvolved(self) -> Exposure:
+        """The image that was not convolved, as it was subtracted: smoothed where `smoothing` says so."""
+        image = self.science if self.convolved == "template" else self.template
+        if not self.smoothing:
+            return image
+        return smoothedExposure(image, self.smoothing, edgeHandlingOf(self.options.kernel))
+
+    @property
     def decorrelated(self) -> Exposure:
         """The difference with white noise and the PSF that belongs to it; the plain one if it was not decorrelated."""
         return self.difference if self.decorrelation is None else self.decorrelation.exposure
@@ -190,13 +198,10 @@ class SubtractionResult(ByValue):
         if self.errorFloor is None or not self.errorFloor.share:
             return None
         isTemplate = self.convolved == "template"
-        image = self.science if isTemplate else self.template
-        if self.smoothing:
-            image = smoothedExposure(image, self.smoothing, edgeHandlingOf(self.options.kernel))
         return errorFloorPlane(
             self.errorFloor,
             self.difference.maskedImage,
-            atOrigin(image.maskedImage, self.difference.maskedImage),
+            atOrigin(self.unconvolved.maskedImage, self.difference.maskedImage),
             scale=1.0 if isTemplate else 1.0 / self.kernel.kernelSum(*self.difference.getBBox().centre),
             isMinuend=isTemplate,
         )
