@@ -4,6 +4,7 @@
 #include "module.h"
 #include "psfmatch/KernelBasis.h"
 #include "psfmatch/image/CellGrid.h"
+#include "psfmatch/image/ErrorFloor.h"
 #include "psfmatch/kernel/KernelUncertainty.h"
 #include "psfmatch/kernel/NoiseCovariance.h"
 #include "stampPair.h"
@@ -65,10 +66,48 @@ void bindCellGrid(py::module_& module) {
         py::arg("isVariance"), py::arg("x0"), py::arg("y0"), py::arg("nThreads") = 1);
 }
 
+PointProfile profileOf(StampTuple const& difference, StampTuple const& image, double sigma, double scale,
+                       bool isMinuend) {
+    return {sigma, scale, isMinuend, badBitsOf(difference), badBitsOf(image)};
+}
+
+void bindErrorFloor(py::module_& module) {
+    module.def(
+        "errorFloor",
+        [](StampTuple const& difference, StampTuple const& image, BlankSky const& sky, double sigma, double scale,
+           bool isMinuend, int nThreads) {
+            std::array<MaskedImageView, 2> const views{viewsOf(difference), viewsOf(image)};
+            PointProfile const profile = profileOf(difference, image, sigma, scale, isMinuend);
+            auto const execution = interruptible(nThreads);
+            ErrorFloor const found =
+                withoutLock([&] { return errorFloor(views[0], views[1], sky, profile, {}, execution); });
+            return py::make_tuple(found.share, found.pull, found.pullError, found.skyPull, found.nSources,
+                                  found.nPlaces);
+        },
+        py::arg("difference"), py::arg("image"), py::arg("sky"), py::kw_only(), py::arg("sigma"),
+        py::arg("scale") = 1.0, py::arg("isMinuend") = true, py::arg("nThreads") = 1);
+    module.def(
+        "lightOfBoth",
+        [](StampTuple const& difference, StampTuple const& image, double sigma, double scale, bool isMinuend,
+           int nThreads) {
+            std::array<MaskedImageView, 2> const views{viewsOf(difference), viewsOf(image)};
+            PointProfile const profile = profileOf(difference, image, sigma, scale, isMinuend);
+            auto const execution = interruptible(nThreads);
+            OwnedImage<float> const plane =
+                withoutLock([&] { return lightOfBoth(views[0], views[1], profile, execution); });
+            py::array_t<float> array({plane.rows(), plane.cols()});
+            std::copy_n(plane.data(), plane.size(), array.mutable_data());
+            return array;
+        },
+        py::arg("difference"), py::arg("image"), py::kw_only(), py::arg("sigma"), py::arg("scale") = 1.0,
+        py::arg("isMinuend") = true, py::arg("nThreads") = 1);
+}
+
 }  // namespace
 
 void bindNoise(py::module_& module) {
     bindCellGrid(module);
+    bindErrorFloor(module);
     module.def(
         "composed",
         [](DoubleArray const& first, DoubleArray const& second, int nThreads) {

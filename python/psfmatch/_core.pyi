@@ -700,6 +700,25 @@ def findBlankSky(
     image: StampTuple, subtrahend: StampTuple | None = None, *, maxPixels: int = 300_000, nThreads: int = 1
 ) -> BlankSky: ...
 def neighbourNoise(image: StampTuple, *, maxPixels: int = 300_000, nThreads: int = 1) -> tuple[list[float], int]: ...
+def errorFloor(
+    difference: StampTuple,
+    image: StampTuple,
+    sky: BlankSky,
+    *,
+    sigma: float,
+    scale: float = 1.0,
+    isMinuend: bool = True,
+    nThreads: int = 1,
+) -> tuple[float, float, float, float, int, int]: ...
+def lightOfBoth(
+    difference: StampTuple,
+    image: StampTuple,
+    *,
+    sigma: float,
+    scale: float = 1.0,
+    isMinuend: bool = True,
+    nThreads: int = 1,
+) -> npt.NDArray[np.float32]: ...
 def blankSkyAt(image: StampTuple, where: BlankSky, *, nThreads: int = 1) -> BlankSky: ...
 def blankSkyInRows(image: StampTuple, where: BlankSky, step: int, *, nThreads: int = 1) -> BlankSky: ...
 def leastSquares(

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
+from psfmatch.decorrelation import smoothedPsf
 from psfmatch.differencing import subtract
 from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
@@ -197,6 +198,8 @@ def measureEfficiency(
     result = subtraction(templateExposure, injected, threads=threads, **options)
     # Convolving the science image gives its sources another PSF, which the difference then carries.
     own = result.difference.psf if getattr(result, "convolved", "template") == "science" else None
+    if own is None and (smoothing := getattr(result, "smoothing", 0.0)):
+        own = smoothedPsf(psf, smoothing, result.difference.getBBox())
     detections = detectOnDifference(result.difference, own or field, threshold=threshold, threads=threads)
     differenceField = field if own is None else PsfField.of(own, result.difference.getBBox())
     # The rings' sky is noise of their own, but they see no background that is left.

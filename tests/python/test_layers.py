@@ -96,6 +96,7 @@ headerGroups = [
         "BlankSky",
         "BrightPixels",
         "CellGrid",
+        "ErrorFloor",
         "Clumps",
         "KernelUncertainty",
         "NoiseCovariance",

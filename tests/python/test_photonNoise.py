@@ -80,5 +80,6 @@ def test_nothingOwn():
     found = PointSources(place, place, place, place, place, np.array([2.0]), place, place, place > 0)
     assert withPhotonNoise(found, pixels, weight, drawn, (pixels, pixels), (0.5, 7.0)).fluxErr == 2.0
     kernel = gaussianKernel(1.0, pixels.getBBox())
-    assert CorrectedPsf(GaussianPsf(WIDE), kernel).photonNoise(30, 30)[1] == 1.0
-    assert CorrectedPsf(GaussianPsf(WIDE), kernel, isScienceConvolved=True).photonNoise(30, 30)[0] == 1.0
+    assert CorrectedPsf(GaussianPsf(WIDE), kernel).photonNoise(30, 30) is None
+    own = CorrectedPsf(GaussianPsf(WIDE), kernel, kernel).photonNoise(30, 30)
+    assert CorrectedPsf(GaussianPsf(WIDE), kernel, kernel, isScienceConvolved=True).photonNoise(30, 30) == own[::-1]

@@ -12,6 +12,9 @@ from psfmatch.cli.outputs import requireOutputs
 from psfmatch.cli.reporting import tell
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from psfmatch.exposure import Exposure
 
 __all__ = ["addCommand"]
@@ -74,6 +77,7 @@ def _detect(options: argparse.Namespace) -> int:
         science=science,
         template=template,
         threshold=options.threshold,
+        floor=_planeIn(options.difference, "FLOOR"),
         threads=options.threads,
     )
     writeSources(sources, options.output)
@@ -108,15 +112,22 @@ _FLAGS = ("flagEdge", "flagMasked", "flagInterpolated", "flagSaturated", "flagNo
 
 def _matchedIn(path: str, difference: Exposure) -> Exposure | None:
     """Return the matched image of a file of ours, with the difference's mask and variance, which bound its own."""
-    from psfmatch import io
     from psfmatch.exposure import Exposure, MaskedImage
 
+    image = _planeIn(path, "MATCHED")
+    return None if image is None else Exposure(MaskedImage(image, difference.mask, difference.variance, difference.xy0))
+
+
+def _planeIn(path: str, name: str) -> npt.NDArray[np.float32] | None:
+    """Return a plane (h, w) of a file of ours that an image of its own name holds; None without it."""
+    from psfmatch import io
+    from psfmatch.exposure import Exposure
+
     file, chosen = io.parseFileName(path)
-    if chosen is not None or all(entry.role is not io.Role.MATCHED for entry in io.describe(file)):
+    if chosen is not None or all(entry.role is not io.Role[name] for entry in io.describe(file)):
         return None
     # A variance is named, so that none is guessed.
-    image = Exposure.readFits(f"{file}[MATCHED]", variance=f"{file}[VARIANCE]").image
-    return Exposure(MaskedImage(image, difference.mask, difference.variance, difference.xy0))
+    return Exposure.readFits(f"{file}[{name}]", variance=f"{file}[VARIANCE]").image
 
 
 def _psfOf(

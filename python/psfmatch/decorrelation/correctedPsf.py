@@ -56,7 +56,7 @@ class CorrectedPsf:
         result = _core.composed(image, self._correction.computeImage(x, y)[::-1, ::-1])[0]
         return np.asarray(result / result.sum())
 
-    def photonNoise(self, x: float, y: float) -> tuple[float, float]:
+    def photonNoise(self, x: float, y: float) -> tuple[float, float] | None:
         """Return what a fit of this PSF sees of a point source's photon noise in the two images it came from.
 
         The noise of the sky is white, that of a source's own photons is not: it came with one image alone, whose noise
@@ -67,13 +67,15 @@ class CorrectedPsf:
         Returns
         -------
         science, template : float
-            Of photons of either image, the convolved one as it is after that; 1 where the matching kernel is not known.
+            Of photons of either image, the convolved one as it is after that; None where the matching kernel is not
+            known.
         """
+        if self._matching is None:
+            return None
         correction = self._correction.computeImage(x, y)[::-1, ::-1]
         psf = np.asarray(self._psf.computeKernelImage(x, y), dtype=np.float64)
-        kernel = None if self._matching is None else self._matching.computeImage(x, y)[::-1, ::-1]
         unconvolved = _noiseSeen(psf, correction)
-        convolved = 1.0 if kernel is None else _noiseSeen(psf, correction, kernel)
+        convolved = _noiseSeen(psf, correction, self._matching.computeImage(x, y)[::-1, ::-1])
         return (convolved, unconvolved) if self._isScienceConvolved else (unconvolved, convolved)
 
 

@@ -4,7 +4,10 @@ Where v_n and v_c are the variances of the image that was not convolved and of t
 kernel, the noise power of the difference is ``v_n + v_c |k^|^2``. The correction is the even kernel of the transfer
 ``sqrt((v_n + v_c (sum k)^2) / (v_n + v_c |k^|^2))``, which is 1 at frequency zero: fluxes stay. Where kernel and
 variances vary, so does the correction; it is fitted with Chebyshev polynomials of the position, so that the
-convolution applies it as any matching kernel. Noise is taken as white in both inputs before the convolution.
+convolution applies it as any matching kernel. Noise is taken as white in both inputs before the convolution. Where the
+other image was smoothed by a kernel g before the fit, its share of the power is ``v_n |g^|^2``; a tenth of
+the power at frequency zero is then added to it in quadrature, for what was smoothed away is not to be amplified without
+end.
 """
 
 from __future__ import annotations
@@ -38,6 +41,9 @@ MAX_ORDER = 4
 MAX_POWER_ERROR = 4e-3
 """Mean relative error of the noise power, over frequencies, that polynomials may leave anywhere on the lattice; no
 correlation of pixels comes out larger."""
+LEAST_POWER = 0.1
+"""Noise power over that at frequency zero below which it is hardly made up for where an image was smoothed: details
+that the fit did not see are amplified by three at most."""
 LATTICE = 5
 """Positions along each axis at which the correction is computed."""
 
@@ -47,6 +53,7 @@ def correctionKernel(
     varianceUnconvolved: float,
     varianceConvolved: float,
     psfImage: npt.ArrayLike | None = None,
+    smoothingImage: npt.ArrayLike | None = None,
 ) -> FloatArray:
     """Return the kernel that decorrelates a difference, or a score image, at one place.
 
@@ -59,6 +66,9 @@ def correctionKernel(
     psfImage : (h, w), optional
         The kernel, of sum 1, with which the unconvolved image was smoothed before the kernel was matched: the
         correction is then that of the score image (DMTN-179), not of the difference.
+    smoothingImage : (h, w), optional
+        The kernel, of sum 1, with which the unconvolved image was smoothed before the fit, of which the difference was
+        made; not together with `psfImage`.
 
     Returns
     -------
@@ -68,9 +78,13 @@ def correctionKernel(
     Raises
     ------
     ValueError
-        If an image is not two-dimensional with odd sides and finite, or a variance is negative or not finite.
+        If an image is not two-dimensional with odd sides and finite, a variance is negative or not finite, or two
+        smoothings are given.
     """
-    images = [np.asarray(image, dtype=np.float64) for image in (kernelImage, psfImage) if image is not None]
+    if psfImage is not None and smoothingImage is not None:
+        raise ValueError("a score image is that of a pair that was not smoothed: give psfImage or smoothingImage")
+    given = (kernelImage, psfImage, smoothingImage)
+    images = [np.asarray(image, dtype=np.float64) for image in given if image is not None]
     for image in images:
         if image.ndim != 2 or image.shape[0] % 2 == 0 or image.shape[1] % 2 == 0 or not np.isfinite(image).all():
             raise ValueError(f"a kernel of shape {image.shape} must be 2-D with odd sides and finite")
@@ -81,7 +95,8 @@ def correctionKernel(
     powers = [_power(image[np.newaxis], size) for image in images]
     variances = np.array([varianceUnconvolved]), np.array([varianceConvolved])
     if psfImage is None:
-        transfer = np.sqrt(_transfer(powers[0], *variances))
+        own = None if smoothingImage is None else powers[1]
+        transfer = np.sqrt(_transfer(powers[0], *variances, own=own))
     else:
         smoothing = np.maximum(powers[1], 1000.0 * np.finfo(np.float64).tiny)
         transfer = _transfer(powers[0], *variances, smoothing)
@@ -101,9 +116,13 @@ def _power(images: FloatArray, size: int) -> FloatArray:
 
 
 def _transfer(
-    power: FloatArray, unconvolved: FloatArray, convolved: FloatArray, smoothing: FloatArray | None = None
+    power: FloatArray,
+    unconvolved: FloatArray,
+    convolved: FloatArray,
+    smoothing: FloatArray | None = None,
+    own: FloatArray | None = None,
 ) -> FloatArray:
-    """Return (v_n + v_c (sum k)^2) / (v_n + v_c |k^|^2 / |P^|^2) for each of n kernels."""
+    """Return (v_n + v_c (sum k)^2) / (v_n |g^|^2 + v_c |k^|^2 / |P^|^2) for each of n kernels; `own` is |g^|^2."""
     weight = (convolved * power[:, 0, 0])[:, np.newaxis, np.newaxis]
     floor = np.maximum(unconvolved, convolved * power[:, 0, 0] / MAX_RATIO)[:, np.newaxis, np.newaxis]
     # Nothing known, or nothing to correct: no weight, any floor.
@@ -112,6 +131,10 @@ def _transfer(
         relative = power / power[:, :1, :1]
         if smoothing is not None:
             relative = relative / smoothing
+        if own is not None:
+            total = floor + weight
+            # In quadrature: the kernel of a sharp limit would not end.
+            return np.asarray(total / np.hypot(floor * own + weight * relative, LEAST_POWER * total))
         result: FloatArray = np.where(weight > 0.0, (floor + weight) / (floor + weight * relative), 1.0)
         return result
 
@@ -187,6 +210,7 @@ def makeCorrection(
     convolved: CellGrid,
     varying: bool = True,
     threads: int = 1,
+    smoothing: LinearCombinationKernel | None = None,
 ) -> LinearCombinationKernel:
     """Return the correction of a difference as a kernel over a box, of sum 1 everywhere.
 
@@ -202,21 +226,28 @@ def makeCorrection(
         Follow kernel and variances over the field; False takes the kernel at the centre and the median variances.
     threads
         Number of threads; the result does not depend on it.
+    smoothing
+        Kernel with which the unconvolved image was smoothed before the fit, the same everywhere.
     """
+    smoothingImage = None if smoothing is None else smoothing.computeImage(*box.centre)
     if not varying:
         image = correctionKernel(
-            kernel.computeImage(*box.centre), float(np.median(unconvolved.values)), float(np.median(convolved.values))
+            kernel.computeImage(*box.centre),
+            float(np.median(unconvolved.values)),
+            float(np.median(convolved.values)),
+            smoothingImage=smoothingImage,
         )
         return LinearCombinationKernel(image[np.newaxis], [[1.0]], bbox=box)
     x, y = fitPositions(box)
     if not kernel.isVarying and np.ptp(unconvolved.values) == 0.0 and np.ptp(convolved.values) == 0.0:
         x, y = x[:1], y[:1]
     size = transformSize(max(kernel.shape))
+    own = None if smoothingImage is None else _power(smoothingImage[np.newaxis], size)
     images = kernel.computeImages(x, y), unconvolved.at(x, y), convolved.at(x, y)
 
     def transformed(part: slice) -> tuple[FloatArray, FloatArray]:
         image, ours, theirs = (values[part] for values in images)
-        transfer = np.sqrt(_transfer(_power(image, size), ours, theirs))
+        transfer = np.sqrt(_transfer(_power(image, size), ours, theirs, own=own))
         return transfer, _kernels(transfer, size)
 
     rows = [slice(first, first + LATTICE) for first in range(0, len(x), LATTICE)]

@@ -73,7 +73,7 @@ class Decorrelation(ByValue):
         return applyCorrection(
             pixels,
             self.kernel,
-            made.unconvolved.variance[rows],
+            made.unspreadVariance[rows],
             made.spread.within(rows),
             scale=made.scale,
             maskedKernelFraction=self._maskedKernelFraction,
@@ -134,7 +134,10 @@ class Decorrelation(ByValue):
     def _covariance(self, x: float, y: float, maxLag: int, correction: LinearCombinationKernel | None) -> FloatArray:
         made = self._correction
         images = made.convolved, made.unconvolved
-        return noiseCovariance(x, y, made.matching, *images, correction=correction, maxLag=maxLag, scale=made.scale)
+        return noiseCovariance(
+            x, y, made.matching, *images,
+            correction=correction, smoothing=made.smoothing, maxLag=maxLag, scale=made.scale,
+        )  # fmt: skip
 
 
 def decorrelate(
@@ -149,6 +152,7 @@ def decorrelate(
     completeVariance: bool = False,
     ignoreMaskPlanes: tuple[str, ...] = IGNORED_PLANES,
     maskedKernelFraction: float = 0.05,
+    smoothing: LinearCombinationKernel | None = None,
     threads: int | None = None,
 ) -> Decorrelation:
     """Make the noise of a difference image white.
@@ -180,6 +184,9 @@ def decorrelate(
         A pixel receives the bad planes of another one where that holds more than this share of sum |phi|. At the
         default only large variance ratios spread single pixels, and only to their nearest neighbours: what is missing
         elsewhere is less than 1 % of the noise.
+    smoothing
+        Kernel with which the unconvolved image was smoothed before the fit; `unconvolved` is as it was before. The
+        variance is then propagated completely.
     threads
         Number of threads; the result does not depend on it.
 
@@ -208,6 +215,7 @@ def decorrelate(
         varying=varying,
         completeVariance=completeVariance,
         ignoreMaskPlanes=ignoreMaskPlanes,
+        smoothing=smoothing,
         threads=nThreads,
     )
     return correction.appliedTo(difference, psf, maskedKernelFraction, nThreads)
@@ -219,7 +227,8 @@ class Correction(ByValue):
 
     kernel : of sum 1, one pixel where no variance is known; spread : makes the variance that the convolved image lends;
     isKnown : whether any variance is; varianceRatio : v_c (sum k)^2 / v_n at the centre; matching : the matching
-    kernel; convolved, unconvolved : the images, on the difference's pixels; scale : what the difference was divided by.
+    kernel; convolved, unconvolved : the images, on the difference's pixels; scale : what the difference was divided by;
+    smoothing : of the unconvolved image before the fit, None where it was as it is.
     """
 
     kernel: LinearCombinationKernel
@@ -230,6 +239,13 @@ class Correction(ByValue):
     convolved: MaskedImage
     unconvolved: MaskedImage
     scale: float
+    smoothing: LinearCombinationKernel | None = None
+
+    @cached_property
+    def unspreadVariance(self) -> npt.NDArray[np.float32]:
+        """Variance of the unconvolved image, which the correction alone spreads; none where it was smoothed too."""
+        own = self.unconvolved.variance
+        return own if self.smoothing is None else np.zeros_like(own)
 
     def appliedTo(
         self, difference: Exposure, psf: Any = None, maskedKernelFraction: float = 0.05, threads: int = 1
@@ -260,6 +276,7 @@ def prepareCorrection(
     varying: bool = True,
     completeVariance: bool = False,
     ignoreMaskPlanes: tuple[str, ...] = IGNORED_PLANES,
+    smoothing: LinearCombinationKernel | None = None,
     threads: int = 1,
 ) -> Correction:
     """Return the correction of a difference with pixels of `box`; parameters and errors are those of `decorrelate`."""
@@ -287,9 +304,16 @@ def prepareCorrection(
         identity = LinearCombinationKernel(np.ones((1, 1, 1)), [[1.0]], bbox=box)
         nothing = SpreadVariance(convolved.variance, None)
         return Correction(identity, nothing, False, ratio, kernel, convolved, unconvolved, scale)
-    correction = makeCorrection(kernel, box, ours, theirs, varying=varying, threads=threads)
-    spread = (exactSpread if completeVariance else factorsOfSpread)(correction, kernel, convolved, threads)
-    return Correction(correction, spread, True, ratio, kernel, convolved, unconvolved, scale)
+    correction = makeCorrection(kernel, box, ours, theirs, varying=varying, threads=threads, smoothing=smoothing)
+    if smoothing is not None:
+        spread = SpreadVariance(
+            exactSpread(correction, kernel, convolved, threads).plane
+            + exactSpread(correction, smoothing, unconvolved, threads).plane,
+            None,
+        )
+    else:
+        spread = (exactSpread if completeVariance else factorsOfSpread)(correction, kernel, convolved, threads)
+    return Correction(correction, spread, True, ratio, kernel, convolved, unconvolved, scale, smoothing)
 
 
 def measureVariances(image: MaskedImage, ignoredPlanes: tuple[str, ...], threads: int = 1) -> CellGrid:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.alignment import Alignment, measureShiftField
-from psfmatch.decorrelation import Correction, prepareCorrection
+from psfmatch.decorrelation import Correction, prepareCorrection, smoothedExposure, smoothedFwhm, smoothingKernel
 from psfmatch.diagnostics import DifferenceNoise, candidateTable, differenceNoise
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
@@ -21,9 +21,10 @@ from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.io import isEstimated
 from psfmatch.modelChoice import Choice
-from psfmatch.noise import measureWhiteness
+from psfmatch.noise import ErrorFloor, measureErrorFloor, measureWhiteness
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
 from psfmatch.quality import assessQuality, pixelFigures
+from psfmatch.recipe import edgeHandlingOf
 from psfmatch.sourceTable import AnyTable, SourceTable, lazily
 from psfmatch.threads import resolveThreads, sideBySide
 from psfmatch.warping import atOrigin
@@ -53,8 +54,13 @@ def finish(
     choices: tuple[Choice, ...],
     provenance: Mapping[str, str],
     threads: int,
+    smoothing: float = 0.0,
 ) -> SubtractionResult:
-    """Decorrelate, measure the quality, and put everything together."""
+    """Decorrelate, measure the quality, and put everything together.
+
+    `inputs` are as they were; `smoothing` : sigma (pixels) of the Gaussian by which the image that is not convolved was
+    smoothed for `made`.
+    """
     result, options, kernel = made.result, made.options, made.result.psfMatchingKernel
     plain = result.subtractedExposure
     # The background was refined on it: neither that nor a common factor changes what is blank, or its pulls.
@@ -64,8 +70,8 @@ def finish(
     known = [fwhm for fwhm in fwhms if fwhm is not None]
     # Side by side, as neither of them has work enough for all threads all the time.
     correction, measured = sideBySide(
-        partial(_prepareCorrection, made, template, science, convolveTemplate),
-        partial(_measure, made, inputs, template, science, convolveTemplate, sky, known),
+        partial(_prepareCorrection, made, template, science, convolveTemplate, smoothing),
+        partial(_measure, made, inputs, template, science, convolveTemplate, sky, fwhms, smoothing),
         threads,
     )
     difference = measured.difference
@@ -80,7 +86,11 @@ def finish(
     if correction is not None:
         decorrelation = correction.appliedTo(named(plain)[0], threads=threads)
     candidates = candidateTable(result.kernelCellSet)
-    quality = None
+    quality, pixels = None, measured.pixels
+    if smoothing and decorrelation is not None and made.options.doAssessQuality:
+        # Of noise that is correlated in both images the sums over sources would not be those of the variance plane.
+        images = (decorrelation.exposure.maskedImage, template, science)
+        pixels = pixelFigures(*images, kernel, "template" if convolveTemplate else "science", threads)
     if options.doAssessQuality:
         with made.task.timer("quality"):
             whiteness = (
@@ -103,6 +113,7 @@ def finish(
                 **({} if heldOut is None else _heldOut(heldOut)),
                 **lit,
                 residualShiftPix=measured.residualShiftPix,
+                errorFloor=None if measured.floor is None or not measured.floor.nPlaces else measured.floor.share,
                 appliedShiftPix=None
                 if inputs.alignment is None
                 else _appliedShift(inputs.alignment, science.getBBox()),
@@ -116,14 +127,14 @@ def finish(
                 area=inputs.coverage.areaOf(science.getBBox()),
                 caps=(*made.caps, *caps, *_doubtedPlace(inputs.alignment)),
                 without=made.ungraded,
-                pixels=measured.pixels,
+                pixels=pixels,
             )
             log.info("Grade %s", "; ".join(quality.reasons))
     difference, matched = named(difference)
     return SubtractionResult(
         difference=difference,
         matched=matched,
-        template=result.warpedExposure,
+        template=inputs.template if smoothing else result.warpedExposure,
         science=inputs.science,
         convolved="template" if convolveTemplate else "science",
         kernel=kernel,
@@ -139,6 +150,8 @@ def finish(
         preparation=inputs.preparation,
         varianceFactor=measured.varianceFactor,
         choices=(*choices, *measured.choices),
+        errorFloor=measured.floor,
+        smoothing=smoothing,
         steps=made.steps,
         provenance=provenance,
     )
@@ -153,10 +166,11 @@ class _Measured(NamedTuple):
     noise: DifferenceNoise
     residualShiftPix: float | None
     pixels: Mapping[str, Any] | None
+    floor: ErrorFloor | None
 
 
 def _prepareCorrection(
-    made: Made, template: MaskedImage, science: MaskedImage, convolveTemplate: bool
+    made: Made, template: MaskedImage, science: MaskedImage, convolveTemplate: bool, smoothing: float
 ) -> Correction | None:
     """Return what makes the difference's noise white, None where that is not asked for or there is no light."""
     kernel, box = made.result.psfMatchingKernel, science.getBBox()
@@ -168,6 +182,7 @@ def _prepareCorrection(
             kernel,
             *((template, science) if convolveTemplate else (science, template)),
             isScienceConvolved=not convolveTemplate,
+            smoothing=smoothingKernel(smoothing, box) if smoothing else None,
             threads=resolveThreads(None),
         )
 
@@ -179,12 +194,13 @@ def _measure(
     science: MaskedImage,
     convolveTemplate: bool,
     sky: BlankSky,
-    fwhms: list[float],
+    fwhms: tuple[float | None, float | None],
+    smoothing: float,
 ) -> _Measured:
     """Scale the difference's variance plane to its sky, and measure its noise and its quality."""
     threads, kernel = resolveThreads(None), made.result.psfMatchingKernel
     difference: Exposure = made.result.subtractedExposure
-    factor, choices, shift, pixels = 1.0, tuple[Choice, ...](), None, None
+    factor, choices, shift, pixels, floor = 1.0, tuple[Choice, ...](), None, None, None
     if made.options.doScaleVariance:
         with made.task.timer("scaleVariance"):
             factor, choice = _chooseVarianceFactor(sky, isOurs=any(_estimated(inputs)))
@@ -199,8 +215,14 @@ def _measure(
             noise.nPixels,
         )
         if made.options.doAssessQuality:
-            scale = 1.0 if convolveTemplate else 1.0 / kernel.kernelSum(*science.getBBox().centre)
-            radius = max(6, math.ceil(1.5 * max(fwhms))) if fwhms else 6
+            kernelSum = kernel.kernelSum(*science.getBBox().centre)
+            scale = 1.0 if convolveTemplate else 1.0 / kernelSum if kernelSum else math.nan
+            image, fwhm = (template, science)[convolveTemplate], fwhms[convolveTemplate]
+            floor = _errorFloor(made, difference, image, fwhm, convolveTemplate, sky, scale, smoothing)
+            if floor is not None:
+                log.info("%s", floor.sentence)
+                choices += (Choice("errorFloor", f"{floor.share:.4f}", floor.pull, "0", 1.0, floor.sentence),)
+            radius = max([6, *(math.ceil(1.5 * fwhm) for fwhm in fwhms if fwhm is not None)])
             shift = _residualShift(
                 difference, made.result.matchedImage, inputs.sources[:MAX_SHIFT_STARS], radius, scale, made.changed
             )
@@ -208,7 +230,34 @@ def _measure(
             images = (difference.maskedImage, template, science)
             first, second, third = (_without(image, made.changed) for image in images)
             pixels = pixelFigures(first, second, third, kernel, convolved, threads)
-    return _Measured(difference, factor, choices, noise, shift, pixels)
+    return _Measured(difference, factor, choices, noise, shift, pixels, floor)
+
+
+def _errorFloor(
+    made: Made,
+    difference: Exposure,
+    image: MaskedImage,
+    fwhm: float | None,
+    convolveTemplate: bool,
+    sky: BlankSky,
+    scale: float,
+    smoothing: float,
+) -> ErrorFloor | None:
+    """Return what is left of sources in proportion to their light; None where the width of the PSF is unknown."""
+    if fwhm is None or not math.isfinite(scale):
+        return None
+    if smoothing:
+        image = smoothedExposure(Exposure(image), smoothing, edgeHandlingOf(made.options.kernel)).maskedImage
+        fwhm = smoothedFwhm(fwhm, smoothing)
+    return measureErrorFloor(
+        _without(difference.maskedImage, made.changed),
+        image,
+        sky,
+        fwhm,
+        scale=scale,
+        isMinuend=convolveTemplate,
+        threads=resolveThreads(None),
+    )
 
 
 def _estimated(inputs: Inputs) -> tuple[bool, bool]:

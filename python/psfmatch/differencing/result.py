@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.alignment import Alignment
-from psfmatch.decorrelation import CorrectedPsf, Decorrelation
+from psfmatch.decorrelation import CorrectedPsf, Decorrelation, smoothedExposure, smoothedPsf
 from psfmatch.diagnostics import DifferenceNoise
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.provenance import provenanceCards
@@ -23,10 +23,10 @@ from psfmatch.errors import PsfMatchError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
-from psfmatch.noise import kernelUncertaintyPlane
+from psfmatch.noise import ErrorFloor, errorFloorPlane, kernelUncertaintyPlane
 from psfmatch.psf import asPsf
 from psfmatch.quality import Quality
-from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe
+from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe, edgeHandlingOf
 from psfmatch.sourceTable import columnsOf, tableField
 from psfmatch.strips import mapStrips
 from psfmatch.threads import usingThreads
@@ -62,6 +62,9 @@ class SubtractionResult(ByValue):
     quality : figures and grade; decorrelation : what makes the difference white, None where it was not asked for;
     alignment, coverage, preparation : what was done to the images before; varianceFactor : what the variance plane of
     the difference was multiplied by, so that its sky scatters by its noise; choices : what was chosen and why;
+    errorFloor : what is left of sources in proportion to their light, None where the width of the PSF is unknown or the
+    quality was not asked for; smoothing : sigma (pixels) of the Gaussian by which the image that is not convolved was
+    smoothed before the fit, 0: it was not; difference and matched image are then those of the smoothed one;
     steps : the simpler models that had to be taken, in words; provenance : names of the files that the images came
     from, and checksums of their pixels.
     """
@@ -84,6 +87,8 @@ class SubtractionResult(ByValue):
     preparation: Preparation = field(default_factory=Preparation)
     varianceFactor: float = 1.0
     choices: tuple[Choice, ...] = ()
+    errorFloor: ErrorFloor | None = None
+    smoothing: float = 0.0
     steps: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -96,6 +101,14 @@ class SubtractionResult(ByValue):
     def grade(self) -> str | None:
         """A to F, from `quality`."""
         return None if self.quality is None else self.quality.grade
+
+    @property
+    def unconvolved(self) -> Exposure:
+        """The image that was not convolved, as it was subtracted: smoothed where `smoothing` says so."""
+        image = self.science if self.convolved == "template" else self.template
+        if not self.smoothing:
+            return image
+        return smoothedExposure(image, self.smoothing, edgeHandlingOf(self.options.kernel))
 
     @property
     def decorrelated(self) -> Exposure:
@@ -127,19 +140,21 @@ class SubtractionResult(ByValue):
         if psf is None:
             with usingThreads(options.get("threads")):
                 psf, origin = self.unconvolvedPsf
-        # Both have the PSF of the image that was not convolved.
+        # Both have the PSF of the image that was not convolved, the matched one as it was smoothed.
+        matched = self._differencePsf(psf)
         if self.convolved == "template":
-            science, template = PhotometryImage(self.science, psf), PhotometryImage(self.matched, psf)
+            science, template = PhotometryImage(self.science, psf), PhotometryImage(self.matched, matched)
         else:
             scale = 1.0 / self.kernel.kernelSum(*self.difference.getBBox().centre)
-            science, template = (PhotometryImage(image, psf, scale) for image in (self.matched, self.template))
+            science = PhotometryImage(self.matched, matched, scale)
+            template = PhotometryImage(self.template, psf, scale)
         table = detectOnDifference(
             self.decorrelated,
             self.decorrelatedPsf(psf),
             science=science,
             template=template,
             threshold=threshold,
-            **options,
+            **({"floor": self.errorFloorPlane} | options),
         )
         table.meta["PSFFROM"] = origin
         return table
@@ -165,11 +180,33 @@ class SubtractionResult(ByValue):
 
     def decorrelatedPsf(self, psf: Any = None) -> Any:
         """Return the PSF of `decorrelated`, given that of the image that was not convolved (`unconvolvedPsf`)."""
-        psf = self.unconvolvedPsf[0] if psf is None else psf
+        psf = self._differencePsf(self.unconvolvedPsf[0] if psf is None else psf)
         if self.decorrelation is None or not self.decorrelation.isApplied:
             return psf
-        return CorrectedPsf(
-            asPsf(psf), self.decorrelation.kernel, self.kernel, isScienceConvolved=self.convolved == "science"
+        # Photon noise that was smoothed besides is left to the variance plane.
+        matching = None if self.smoothing else self.kernel
+        isScience = self.convolved == "science"
+        return CorrectedPsf(asPsf(psf), self.decorrelation.kernel, matching, isScienceConvolved=isScience)
+
+    def _differencePsf(self, psf: Any) -> Any:
+        """Return the PSF of the difference, given that of the image that was not convolved."""
+        return smoothedPsf(psf, self.smoothing, self.difference.getBBox()) if self.smoothing else psf
+
+    @cached_property
+    def errorFloorPlane(self) -> npt.NDArray[np.float32] | None:
+        """Error of a point source's flux (ny, nx) beyond its noise, by `errorFloor`; None where there is none.
+
+        One standard deviation, in units of the difference; `detect` and `score` include it.
+        """
+        if self.errorFloor is None or not self.errorFloor.share:
+            return None
+        isTemplate = self.convolved == "template"
+        return errorFloorPlane(
+            self.errorFloor,
+            self.difference.maskedImage,
+            atOrigin(self.unconvolved.maskedImage, self.difference.maskedImage),
+            scale=1.0 if isTemplate else 1.0 / self.kernel.kernelSum(*self.difference.getBBox().centre),
+            isMinuend=isTemplate,
         )
 
     def systematicVariance(self) -> npt.NDArray[np.float32]:
@@ -305,6 +342,7 @@ class SubtractionResult(ByValue):
             self.preparation,
             varianceFactor=self.varianceFactor,
             planes=self.options.planeRules,
+            smoothing=self.smoothing,
         )
         return StoredKernel(self.kernel, self.background, recipe)
 
@@ -315,12 +353,15 @@ class SubtractionResult(ByValue):
     def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
         """Write difference, mask, variance, PSF, matched image, kernel, background, stars and configuration to a file.
 
+        Where there is an error floor, its plane too, which ``psfmatch detect`` uses.
+
         Cards of the primary header name the inputs and their checksums, and the kernel's sum as HOTPANTS does.
         """
         self.described(self.difference).writeFits(
             path,
             overwrite=overwrite,
             matched=self.matched.image,
+            floor=self.errorFloorPlane,
             kernel=self.storedKernel().toTables(),
             stamps=columnsOf(self, "candidates"),
             config=self.options.toData(),
@@ -334,7 +375,7 @@ class SubtractionResult(ByValue):
                 described.psf = self.decorrelatedPsf()
             except PsfMatchError as error:
                 log.warning("The decorrelated difference is written without a PSF: %s", error)
-        described.writeFits(path, overwrite=overwrite)
+        described.writeFits(path, overwrite=overwrite, floor=self.errorFloorPlane)
 
     def described(self, exposure: Exposure) -> Exposure:
         """Return an image that this run has made with the cards that tell how."""

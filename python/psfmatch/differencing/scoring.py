@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.decorrelation import decorrelate
+from psfmatch.decorrelation import decorrelate, smoothingKernel
 from psfmatch.differencing.subtracting import Mode, subtract
 from psfmatch.equality import ByValue
 from psfmatch.exposure import Exposure, MaskedImage, toExposure
@@ -49,8 +49,9 @@ FloatImage = npt.NDArray[np.float32]
 class Score(ByValue):
     """A score image and what it was made of.
 
-    score : Exposure with variance and mask, the science image's properties and the PSF of the image that was not
-    convolved; EDGE on the outer border of half a PSF; NaN, infinite variance and NO_DATA where nothing is known;
+    score : Exposure with variance, which includes the error floor, and mask, the science image's properties and the PSF
+    of the image that was not convolved; EDGE on the outer border of half a PSF; NaN, infinite variance and NO_DATA
+    where nothing is known;
     significance : (h, w), score / sqrt(variance), NaN where nothing is known;
     fluxScale : score of a point source of flux 1 at its peak, anywhere: flux = score / fluxScale;
     noise : how the significance of blank sky scattered before score and significance were scaled to it;
@@ -134,7 +135,7 @@ def scoreOf(result: SubtractionResult) -> Score:
     """Make the score image of a pair that has been subtracted."""
     psf, origin = result.unconvolvedPsf
     result = _decorrelated(result)
-    filtered = filterDifference(result.decorrelated, result.decorrelatedPsf(psf))
+    filtered = filterDifference(result.decorrelated, result.decorrelatedPsf(psf), floor=result.errorFloorPlane)
     flux, fluxErr = filtered.fluxes()
     fluxScale = 1.0 / filtered.found.psf.noiseArea
     with np.errstate(invalid="ignore", over="ignore"):
@@ -164,7 +165,12 @@ def _decorrelated(result: SubtractionResult) -> SubtractionResult:
     template = atOrigin(result.template.maskedImage, science)
     convolved, unconvolved = (template, science) if isTemplate else (science, template)
     decorrelation = decorrelate(
-        result.difference, result.kernel, convolved, unconvolved, isScienceConvolved=not isTemplate
+        result.difference,
+        result.kernel,
+        convolved,
+        unconvolved,
+        isScienceConvolved=not isTemplate,
+        smoothing=smoothingKernel(result.smoothing, science.getBBox()) if result.smoothing else None,
     )
     return dataclasses.replace(result, decorrelation=decorrelation)
 

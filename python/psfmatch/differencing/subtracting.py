@@ -13,10 +13,11 @@ import numpy as np
 from psfmatch.config import usualOptions
 from psfmatch.differencing.finishing import finish
 from psfmatch.differencing.inputs import Inputs, makeInputs
-from psfmatch.differencing.ladder import solveByLadder
+from psfmatch.differencing.ladder import Made, solveByLadder
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.provenance import describeInputs
 from psfmatch.differencing.result import SubtractionResult
+from psfmatch.differencing.smoothing import isWorthSmoothing, smoothedOrAsItIs
 from psfmatch.exposure import requireUnits, toExposure
 from psfmatch.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
@@ -110,10 +111,22 @@ def subtract(
     if made.convolveTemplate != convolveTemplate:
         sentence = "Convolving the template: where one stamp tells the kernel, it is always the template's."
         direction = Choice("direction", "template", math.nan, "", math.nan, sentence)
-    choices = (*inputs.choices, direction, *pinChoices, *made.choices)
-    return finish(
-        made, made.inputs or inputs, fwhms, made.convolveTemplate, choices, describeInputs(*given), task.threads
-    )
+    provenance = describeInputs(*given)
+
+    def finished(made: Made, inputs: Inputs, smoothing: float = 0.0) -> SubtractionResult:
+        choices = (*inputs.choices, direction, *pinChoices, *made.choices)
+        return finish(made, inputs, fwhms, made.convolveTemplate, choices, provenance, task.threads, smoothing)
+
+    result = finished(made, made.inputs or inputs)
+    if candidateList is None and isWorthSmoothing(result, made, options, fwhms):
+        return smoothedOrAsItIs(
+            result,
+            inputs,
+            fwhms,
+            lambda smoothed, widths: solveByLadder(task, options, smoothed, None, widths, convolveTemplate),
+            lambda made, smoothing: finished(made, inputs, smoothing),
+        )
+    return result
 
 
 def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None], inputs: Inputs) -> tuple[bool, Choice]:

@@ -229,6 +229,7 @@ class Exposure(ByValue):
         overwrite: bool = True,
         *,
         matched: NDArray[np.float32] | None = None,
+        floor: NDArray[np.float32] | None = None,
         kernel: KernelTables | None = None,
         stamps: AnyTable | None = None,
         config: Mapping[str, Any] | None = None,
@@ -243,7 +244,7 @@ class Exposure(ByValue):
             Destination.
         overwrite : `bool`, optional
             Whether an existing file may be replaced.
-        matched, kernel, stamps, config : optional
+        matched, floor, kernel, stamps, config : optional
             What else goes into the file, see `psfmatch.io.writePlanes`.
 
         Raises
@@ -255,6 +256,7 @@ class Exposure(ByValue):
             path,
             self.toPlanes(withPsf=True),
             matched=matched,
+            floor=floor,
             kernel=kernel,
             stamps=stamps,
             config=config,

@@ -32,6 +32,7 @@ class Role(StrEnum):
     INVERSE_VARIANCE = "inverse variance"
     WEIGHT = "relative weight"
     MATCHED = "matched template"
+    FLOOR = "error floor of fluxes"
     KERNEL_BASIS = "kernel basis"
     KERNEL_COEFFICIENTS = "kernel coefficients"
     BACKGROUND_COEFFICIENTS = "background coefficients"
@@ -62,6 +63,7 @@ ROLE_OF_NAME = {
     "WHT": Role.WEIGHT,
     "WEIGHT": Role.WEIGHT,
     "MATCHED": Role.MATCHED,
+    "FLOOR": Role.FLOOR,
     "KBASIS": Role.KERNEL_BASIS,
     "KCOEF": Role.KERNEL_COEFFICIENTS,
     "BCOEF": Role.BACKGROUND_COEFFICIENTS,

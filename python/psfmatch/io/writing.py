@@ -1,4 +1,5 @@
-"""Write our own file: IMAGE, MASK, VARIANCE, PSF, on request matched template, kernel, stamps, configuration.
+"""Write our own file: IMAGE, MASK, VARIANCE, PSF, on request matched template, error floor, kernel, stamps, and
+configuration.
 
 Every image HDU carries EXTNAME and EXTTYPE, the WCS, and XY0 as LTV and as WCS "A"; MASK names its planes for
 both LSST readers, VARIANCE says by UTYPE that it is one, without which astropy's CCDData takes it for a
@@ -39,6 +40,7 @@ def writePlanes(
     planes: ImagePlanes,
     *,
     matched: NDArray[np.float32] | None = None,
+    floor: NDArray[np.float32] | None = None,
     kernel: KernelTables | None = None,
     stamps: AnyTable | None = None,
     config: Mapping[str, Any] | None = None,
@@ -54,6 +56,8 @@ def writePlanes(
         Image, mask, variance, coordinates, PSF and metadata; not changed.
     matched : `numpy.ndarray`, optional
         Matched template, (h, w), on the same pixels.
+    floor : `numpy.ndarray`, optional
+        Error of a point source's flux beyond its noise, (h, w), one standard deviation.
     kernel : `KernelTables`, optional
         Matching kernel and background.
     stamps : `astropy.table.Table`, optional
@@ -75,7 +79,7 @@ def writePlanes(
     shape = planes.image.shape
     if planes.image.ndim != 2 or planes.image.size == 0:
         raise ValueError(f"the image has shape {shape}; only two-dimensional images with pixels can be written")
-    for name, plane in (("mask", planes.mask), ("variance", planes.variance), ("matched", matched)):
+    for name, plane in (("mask", planes.mask), ("variance", planes.variance), ("matched", matched), ("floor", floor)):
         if plane is not None and plane.shape != shape:
             raise ValueError(f"{name} has shape {plane.shape}, but the image {shape}")
     wcsCards, tables = wcsHeader(planes.wcs, planes.xy0)
@@ -91,6 +95,8 @@ def writePlanes(
         hdus.append(_imageHdu(planes.variance, "VARIANCE", [uncertainty, *coordinates]))
     if matched is not None:
         hdus.append(_imageHdu(matched, "MATCHED", [*imageCards, *coordinates]))
+    if floor is not None:
+        hdus.append(_imageHdu(floor, "FLOOR", [*imageCards, *coordinates]))
     if kernel is not None:
         hdus += kernelHdus(kernel)
     if stamps is not None:

@@ -30,6 +30,7 @@ def noiseCovariance(
     unconvolved: MaskedImage,
     *,
     correction: LinearCombinationKernel | None = None,
+    smoothing: LinearCombinationKernel | None = None,
     maxLag: int = 3,
     scale: float = 1.0,
 ) -> npt.NDArray[np.float64]:
@@ -45,6 +46,8 @@ def noiseCovariance(
         The image that the kernel was applied to, before it was, and the other one.
     correction
         Kernel of the decorrelation; none for a difference as it is.
+    smoothing
+        Kernel with which the image that was not convolved was smoothed before; none where it was as it is.
     maxLag
         Largest distance along x and y, pixels.
     scale
@@ -65,7 +68,8 @@ def noiseCovariance(
         raise ValueError(f"({x}, {y}) lies outside the image of {unconvolved.getBBox()}")
     phi = np.ones((1, 1)) if correction is None else correction.computeImage(x, y)
     weights = _core.composed(phi, kernel.computeImage(x, y))[0]
-    pairs = ((phi, unconvolved.variance), (weights, convolved.variance))
+    own = phi if smoothing is None else _core.composed(phi, smoothing.computeImage(x, y))[0]
+    pairs = ((own, unconvolved.variance), (weights, convolved.variance))
     parts = [_core.noiseCovariance(*pair, row=row, column=column, maxLag=maxLag) for pair in pairs]
     return np.asarray((parts[0] + parts[1]) / scale**2)
 

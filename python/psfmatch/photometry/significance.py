@@ -77,7 +77,8 @@ class Significance:
     """Significance of a point source at every pixel, of either sign, in true standard deviations.
 
     image : (h, w), 0 where nothing is known; weight : 1 / smoothed variance, (h, w), 0 for pixels that cannot be used;
-    variance : (h, w), of sum P w d; noise : what the significance was divided by; psf : that of the sources.
+    variance : (h, w), of sum P w d; noise : what the significance was divided by; psf : that of the sources; floor :
+    (h, w), error of a point source's flux beyond its noise, which the significance includes; None: there is none.
     """
 
     image: FloatImage
@@ -85,6 +86,7 @@ class Significance:
     variance: FloatImage
     noise: NoiseScale
     psf: PsfField
+    floor: FloatImage | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def significanceImage(
     psf: PsfField,
     badPlanes: Iterable[str] = UNUSABLE_PLANES,
     threads: int | None = None,
+    floor: FloatImage | None = None,
 ) -> Significance:
     """Filter an image with its PSF.
 
@@ -114,6 +117,8 @@ def significanceImage(
         Mask planes whose pixels count as not measured.
     threads
         Number of threads; the result does not depend on it.
+    floor : (h, w), optional
+        Error of a point source's flux at every pixel beyond its noise, in image units: one standard deviation.
 
     Raises
     ------
@@ -136,9 +141,9 @@ def significanceImage(
     noise2 *= weight
     image, variance = _filtered(psf, light, noise2, maskedImage.xy0, threads)
     # Far from every usable pixel transforms leave rounding in place of zero.
-    floor = 1e-6 * float(np.median(variance[isGood]))
+    least = 1e-6 * float(np.median(variance[isGood]))
     ratio = np.zeros_like(weight)
-    np.divide(image, np.sqrt(np.maximum(variance, 0.0)), out=ratio, where=variance > floor)
+    np.divide(image, np.sqrt(np.maximum(variance, 0.0)), out=ratio, where=variance > least)
     noise = _noiseScale(ratio, weight, psf)
     if noise.applied != 1.0:
         log.warning(
@@ -148,11 +153,16 @@ def significanceImage(
             noise.error,
         )
         ratio /= np.float32(noise.applied)
-    return Significance(ratio, weight, variance, noise, psf)
+    if floor is not None:
+        # sum P^2 w brings a flux to the units of sum P w d.
+        _, information = _filtered(psf, np.zeros_like(weight), weight, maskedImage.xy0, threads)
+        own = np.sqrt(np.maximum(variance, 0.0)) * np.float32(noise.applied)
+        ratio *= np.divide(own, np.hypot(own, floor * information), out=np.ones_like(own), where=own > 0.0)
+    return Significance(ratio, weight, variance, noise, psf, floor)
 
 
 def fluxImage(found: Significance, minCoverage: float, threads: int | None = None) -> tuple[FloatImage, FloatImage]:
-    """Return the flux (h, w) of a point source at every pixel, F = sum P w d / sum P^2 w, and its error.
+    """Return the flux (h, w) of a point source at every pixel, F = sum P w d / sum P^2 w, and its error with the floor.
 
     Parameters
     ----------
@@ -171,6 +181,8 @@ def fluxImage(found: Significance, minCoverage: float, threads: int | None = Non
     flux, error = np.full_like(isGood, np.nan), np.full_like(isGood, np.inf)
     np.divide(np.sqrt(np.maximum(found.variance, 0.0)), information, out=error, where=isKnown)
     error *= np.float32(found.noise.applied)
+    if found.floor is not None:
+        np.hypot(error, found.floor, out=error, where=isKnown)
     np.multiply(found.image, error, out=flux, where=isKnown)
     return flux, error
 

@@ -59,6 +59,7 @@ class Quality(ByValue):
     fluxMean: float | None = _figure("light left of sources, median", "as a share of it")
     fluxMeanSize: float | None = _figure(None, "its absolute value")
     fluxScatter: float | None = _figure("its scatter beyond the noise")
+    errorFloor: float | None = _figure("error floor of fluxes on sources", "as a share of the light of both images")
     footprintRatioMean: float | None = _figure(
         "footprint ratio, mean",
         "how far a source's mean absolute difference is from that of the sky, over its mean absolute science image",
@@ -191,6 +192,7 @@ RULES = (
     Rule("badSourceFraction", "{} of the sources are left at more than twice their noise", (0.1, 0.15, 0.3, 0.6)),
     Rule("remainingExcess", "{} of the sources, but for two, keep more than half their light", (0.1, 0.15, 0.25, 0.5)),
     Rule("fluxScatter", "the light left of sources scatters by {} beyond the noise", (0.01, 0.02, 0.05, 0.2)),
+    Rule("errorFloor", "fluxes on sources are off by {} of the light there, beyond the noise", (0.02, 0.04, 0.1, 0.3)),
     Rule("fluxMeanSize", "the difference keeps {} of the sources' light", (0.005, 0.015, 0.05, 0.2)),
     Rule("heldOutRms", "stars kept out of the fit scatter by {} of their noise", (1.12, 1.3, 1.8, 3.0)),
     Rule("footprintRatioMean", "the footprint ratio is {}", (0.04, 0.1, 0.2, 0.4)),

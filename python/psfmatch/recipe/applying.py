@@ -13,7 +13,7 @@ from importlib.metadata import version
 from os import PathLike
 from typing import Any
 
-from psfmatch.decorrelation import decorrelate
+from psfmatch.decorrelation import decorrelate, smoothedExposure, smoothingKernel
 from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage, toExposure
@@ -113,9 +113,14 @@ def applyKernel(
     used = replace(
         recipe, shape=box.shape, xy0=(box.x0, box.y0), version=version("psfmatch"), instructionSet=instructionSet
     )
+    first, second = templateExposure, scienceExposure
+    if recipe.smoothing:
+        other = second if isTemplate else first
+        other = smoothedExposure(other, recipe.smoothing, recipe.edges, instructionSet=instructionSet, threads=threads)
+        first, second = (first, other) if isTemplate else (other, second)
     difference = subtractMatched(
-        templateExposure,
-        scienceExposure,
+        first,
+        second,
         matched,
         background,
         isScienceConvolved=not isTemplate,
@@ -129,7 +134,7 @@ def applyKernel(
         difference = difference.withPixels(multiplyVariance(difference.maskedImage, recipe.varianceFactor, threads))
     difference, matchedImage = recipe.planes.appliedTo(
         difference,
-        matchedExposure(matched, templateExposure, scienceExposure, isScienceConvolved=not isTemplate),
+        matchedExposure(matched, first, second, isScienceConvolved=not isTemplate),
         template,
         science,
         isScienceConvolved=not isTemplate,
@@ -210,6 +215,8 @@ def _decorrelated(
         name: tuple(value) if isinstance(value, list) else value for name, value in (recipe.decorrelation or {}).items()
     }
     isScienceConvolved = recipe.convolved == "science"
+    smoothing = smoothingKernel(recipe.smoothing, difference.getBBox()) if recipe.smoothing else None
     return decorrelate(
-        difference, kernel, *inputs, isScienceConvolved=isScienceConvolved, threads=threads, **options
-    ).exposure
+        difference, kernel, *inputs,
+        isScienceConvolved=isScienceConvolved, smoothing=smoothing, threads=threads, **options,
+    ).exposure  # fmt: skip

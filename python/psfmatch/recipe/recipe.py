@@ -79,7 +79,8 @@ class SubtractionRecipe:
     divisor : the difference was divided by it (the kernel sum at the centre where the science image is convolved);
     varianceFactor : the difference's variance plane was multiplied by it;
     warping : fields of the `WarperConfig` as plain data; warpBadPlanes, warpMaskedKernelFraction : as the Warper's;
-    preparation : what came before; decorrelation : arguments of `psfmatch.decorrelation.decorrelate` if the difference
+    preparation : what came before; smoothing : sigma (pixels) of the Gaussian by which the image that is not convolved
+    was smoothed, 0: it was not; decorrelation : arguments of `psfmatch.decorrelation.decorrelate` if the difference
     was decorrelated, else None;
     planes : what became of mask planes;
     shape, xy0 : the pixels (h, w) of the science image, None where they are not known;
@@ -94,6 +95,7 @@ class SubtractionRecipe:
     warpBadPlanes: tuple[str, ...] = ("BAD", "SAT", "CR", "NO_DATA")
     warpMaskedKernelFraction: float = 0.01
     preparation: Preparation = field(default_factory=Preparation)
+    smoothing: float = 0.0
     decorrelation: Mapping[str, Any] | None = None
     planes: PlaneRules = field(default_factory=PlaneRules)
     shape: tuple[int, int] | None = None
@@ -108,6 +110,8 @@ class SubtractionRecipe:
             raise ValueError(f"the difference cannot be divided by {self.divisor}")
         if not (np.isfinite(self.varianceFactor) and self.varianceFactor > 0.0):
             raise ValueError(f"the difference's variance cannot be multiplied by {self.varianceFactor}")
+        if not (np.isfinite(self.smoothing) and self.smoothing >= 0.0):
+            raise ValueError(f"smoothing is {self.smoothing}, must be 0 or more pixels")
 
     @classmethod
     def fromConfig(
@@ -120,6 +124,7 @@ class SubtractionRecipe:
         decorrelation: Mapping[str, Any] | None = None,
         varianceFactor: float = 1.0,
         planes: PlaneRules | None = None,
+        smoothing: float = 0.0,
     ) -> Self:
         """Return the recipe of a subtraction that a task made.
 
@@ -141,6 +146,8 @@ class SubtractionRecipe:
             What the difference's variance plane was multiplied by.
         planes
             What became of mask planes.
+        smoothing
+            Sigma (pixels) of the Gaussian by which the image that is not convolved was smoothed; 0: it was not.
         """
         options = KernelOptions.fromConfig(config)
         warper = warperOf(options)
@@ -153,6 +160,7 @@ class SubtractionRecipe:
             warpBadPlanes=warper.badPlanes,
             warpMaskedKernelFraction=warper.maskedKernelFraction,
             preparation=preparation or Preparation(),
+            smoothing=smoothing,
             decorrelation=decorrelation,
             planes=planes or PlaneRules(),
             shape=box.shape,

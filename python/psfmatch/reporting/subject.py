@@ -28,6 +28,8 @@ class Reported(Protocol):
     @property
     def science(self) -> Exposure: ...  # noqa: D102
     @property
+    def unconvolved(self) -> Exposure: ...  # noqa: D102
+    @property
     def decorrelated(self) -> Exposure: ...  # noqa: D102
     @property
     def convolved(self) -> str: ...  # noqa: D102
@@ -90,7 +92,7 @@ def matchedName(result: Reported) -> str:
 def matchedPair(result: Reported) -> dict[str, Exposure]:
     """Return the two images of one PSF whose difference is the difference, and it, by their names."""
     first, second = (
-        (result.matched, result.science) if result.convolved == "template" else (result.template, result.matched)
+        (result.matched, result.unconvolved) if result.convolved == "template" else (result.unconvolved, result.matched)
     )
     isTemplate = result.convolved == "template"
     return {

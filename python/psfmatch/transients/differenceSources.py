@@ -83,6 +83,7 @@ def detectOnDifference(
     minCoverage: float = DEFAULT_MIN_COVERAGE,
     dipoles: DipoleControl | None = None,
     badPlanes: Iterable[str] = UNUSABLE_PLANES,
+    floor: npt.NDArray[np.float32] | None = None,
     threads: int | None = None,
 ) -> Table:
     """Find and measure what has changed.
@@ -108,6 +109,9 @@ def detectOnDifference(
         How dipoles are fitted and classified.
     badPlanes
         Mask planes whose pixels count as not measured.
+    floor
+        Error floor of a point source's flux at every pixel of the difference, (h, w), one standard deviation in image
+        units: `SubtractionResult.errorFloorPlane`. Significances and flux errors include it.
     threads
         Number of threads; the result does not depend on it.
 
@@ -115,7 +119,8 @@ def detectOnDifference(
     -------
     sources : Table
         The most significant first: id; x, y, xErr, yErr (parent pixels); ra, dec (degrees, NaN without a WCS);
-        significance, polarity (1 or -1); psfFlux, psfFluxErr (image units, signed), chi2 (per degree of freedom);
+        significance, polarity (1 or -1); psfFlux, psfFluxErr (image units, signed), errorFloor (the part of psfFluxErr
+        that is the floor, beside the noise; 0 without one), chi2 (per degree of freedom);
         scienceFlux, scienceFluxErr, templateFlux, templateFluxErr (forced, local sky taken off, NaN without the
         image); area (pixels above the threshold); coverage (share of the PSF's weight on usable pixels);
         dipoleId (0: none) and, for both lobes of a fitted pair, dipoleX, dipoleY, dipoleFlux, dipoleFluxErr,
@@ -127,7 +132,7 @@ def detectOnDifference(
     Raises
     ------
     InputImagesError
-        If no pixel can be used, or science or template lie on other pixels.
+        If no pixel can be used, or science, template or floor lie on other pixels.
     ValueError
         If there is no PSF, or the threshold is not positive.
     """
@@ -135,7 +140,9 @@ def detectOnDifference(
         raise ValueError(f"threshold is {threshold}; give a positive number of standard deviations")
     exposure = difference if isinstance(difference, Exposure) else Exposure(difference)
     planes, given = tuple(badPlanes), exposure.psf if psf is None else psf
-    filtered = filterDifference(exposure, psf, backgroundBin=backgroundBin, badPlanes=planes, threads=threads)
+    filtered = filterDifference(
+        exposure, psf, backgroundBin=backgroundBin, badPlanes=planes, floor=floor, threads=threads
+    )
     maskedImage, found = filtered.maskedImage, filtered.found
     field = found.psf
     peaks = _candidatePeaks(found, threshold)
@@ -149,12 +156,13 @@ def detectOnDifference(
         _lobeImage(science, field, maskedImage, planes, threads),
         _lobeImage(template, field, maskedImage, planes, threads),
     )
-    if isinstance(given, CorrectedPsf) and lobes[0] is not None and lobes[1] is not None:
+    seen = given.photonNoise(*exposure.getBBox().centre) if isinstance(given, CorrectedPsf) else None
+    if seen is not None and lobes[0] is not None and lobes[1] is not None:
         images = lobes[0].maskedImage, lobes[1].maskedImage
-        seen = given.photonNoise(*exposure.getBBox().centre)
         sources = withPhotonNoise(sources, maskedImage, found.weight, field, images, seen)
+    floors = _floorAt(found.floor, peaks)
     with np.errstate(invalid="ignore"):
-        significance = sources.flux / (sources.fluxErr * found.noise.applied)
+        significance = sources.flux / np.hypot(sources.fluxErr * found.noise.applied, floors)
     isKept = np.sign(significance) == np.sign(peaks.value)
     isKept &= np.abs(significance) >= threshold
     isCovered = sources.coverage >= minCoverage
@@ -164,9 +172,9 @@ def detectOnDifference(
     order = order[np.argsort(-np.abs(significance[order]), kind="stable")]
     sources = PointSources(*(getattr(sources, name)[order] for name in PointSources.__dataclass_fields__))
     peaks = Peaks(peaks.x[order], peaks.y[order], peaks.value[order])
-    significance = significance[order]
+    significance, floors = significance[order], floors[order]
 
-    table = _measured(exposure, sources, significance, found)
+    table = _measured(exposure, sources, significance, floors, found)
     table["area"] = _areas(found, threshold, peaks)
     for name, lobe in zip(("science", "template"), lobes, strict=True):
         _addForced(table, name, lobe)
@@ -200,6 +208,7 @@ def filterDifference(
     *,
     backgroundBin: int = DEFAULT_BACKGROUND_BIN,
     badPlanes: Iterable[str] = UNUSABLE_PLANES,
+    floor: npt.NDArray[np.float32] | None = None,
     threads: int | None = None,
 ) -> FilteredDifference:
     """Filter a difference for point sources; parameters and errors are those of `detectOnDifference`."""
@@ -208,10 +217,16 @@ def filterDifference(
     psf = exposure.psf if psf is None else psf
     if psf is None:
         raise ValueError("the difference has no PSF; give psf=, for example GaussianPsf(fwhm / 2.355) or psfFromStars")
+    if floor is not None and floor.shape != exposure.shape:
+        raise InputImagesError(
+            f"an error floor of shape {floor.shape} does not belong to a difference of shape {exposure.shape}",
+            shape=floor.shape,
+            otherShape=exposure.shape,
+        )
     planes = tuple(badPlanes)
     maskedImage = _levelled(exposure.maskedImage, backgroundBin, planes, resolveThreads(threads))
     field = PsfField.of(psf, maskedImage.getBBox())
-    return FilteredDifference(maskedImage, significanceImage(maskedImage, field, planes, threads))
+    return FilteredDifference(maskedImage, significanceImage(maskedImage, field, planes, threads, floor))
 
 
 def writeSources(sources: Table, path: str | PathLike[str], overwrite: bool = True) -> None:
@@ -297,22 +312,31 @@ def _isFirst(x: FloatArray, y: FloatArray, significance: FloatArray) -> BoolArra
     return isFirst
 
 
-def _measured(exposure: Exposure, sources: PointSources, significance: FloatArray, found: Significance) -> Table:
+def _floorAt(floor: npt.NDArray[np.float32] | None, peaks: Peaks) -> FloatArray:
+    """Return the error floor of the flux of each peak, 0 without one."""
+    return np.zeros(peaks.x.size) if floor is None else floor[peaks.y, peaks.x].astype(np.float64)
+
+
+def _measured(
+    exposure: Exposure, sources: PointSources, significance: FloatArray, floors: FloatArray, found: Significance
+) -> Table:
     """Return the table's first columns."""
     x, y = sources.x + exposure.xy0[0], sources.y + exposure.xy0[1]
     ra, dec = np.full(x.size, np.nan), np.full(x.size, np.nan)
     if x.size and hasUsableWcs(exposure) and exposure.coordinates is not None:
         ra, dec = pixelsToSky(exposure.coordinates, x, y)
     # The best of all positions shows the source's flux and the noise's help: 1 + 1 / S^2 times too much, on average.
+    noise = sources.fluxErr * found.noise.applied
     with np.errstate(all="ignore"):
-        unbiased = np.where(sources.isFitted, 1.0 - 1.0 / np.maximum(significance**2, 1.0), 1.0)
+        unbiased = np.where(sources.isFitted, 1.0 - 1.0 / np.maximum((sources.flux / noise) ** 2, 1.0), 1.0)
     table = Table({"id": np.arange(1, x.size + 1), "x": x, "y": y})
     table["xErr"], table["yErr"] = sources.xErr * found.noise.applied, sources.yErr * found.noise.applied
     table["ra"], table["dec"] = ra, dec
     table["significance"] = significance
     table["polarity"] = np.where(significance > 0.0, 1, -1).astype(np.int16)
     table["psfFlux"] = sources.flux * unbiased
-    table["psfFluxErr"] = sources.fluxErr * found.noise.applied
+    table["psfFluxErr"] = np.hypot(noise, floors)
+    table["errorFloor"] = floors
     table["chi2"] = sources.chi2
     table["coverage"] = sources.coverage
     return table

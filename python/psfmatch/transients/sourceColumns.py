@@ -62,6 +62,7 @@ def _anyWithin(isSet: BoolArray, peaks: Peaks, radius: int) -> BoolArray:
 _DESCRIPTIONS = {
     "significance": "matched-filter signal-to-noise at the fitted position, signed",
     "polarity": "1: brighter in the science image, -1: in the template",
+    "errorFloor": "part of psfFluxErr in proportion to the light that both images show there, beside the noise",
     "chi2": "of the point source, per degree of freedom",
     "coverage": "share of sum PSF^2 on usable pixels",
     "area": "pixels beyond the threshold, connected with the peak",
@@ -88,7 +89,7 @@ def describeColumns(table: Table, exposure: Exposure, threshold: float, found: S
         flux = units.adu
     for name in table.colnames:
         table[name].description = _DESCRIPTIONS.get(name)
-        if name.endswith(("Flux", "FluxErr")):
+        if name.endswith(("Flux", "FluxErr")) or name == "errorFloor":
             table[name].unit = flux
         elif name in ("ra", "dec"):
             table[name].unit = units.deg
