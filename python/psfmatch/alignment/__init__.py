@@ -6,7 +6,7 @@ star is which (`asterisms`), and a shift, a rotation with scale, or a polynomial
 measures what registration has left over.
 """
 
-from psfmatch.alignment.alignment import Alignment, applyAlignment, measureAlignment
+from psfmatch.alignment.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
 from psfmatch.alignment.shifts import ShiftField, measureShiftField
 
-__all__ = ["Alignment", "ShiftField", "applyAlignment", "measureAlignment", "measureShiftField"]
+__all__ = ["AlignedTransform", "Alignment", "ShiftField", "applyAlignment", "measureAlignment", "measureShiftField"]

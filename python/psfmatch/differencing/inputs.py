@@ -6,7 +6,10 @@ import logging
 import math
 from dataclasses import dataclass, replace
 
-from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError
@@ -18,8 +21,16 @@ from psfmatch.noise import measureNoiseFactor
 from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import Saturation, findSaturation
 from psfmatch.sourceTable import AnyTable
+from psfmatch.streaks import flagStreaks, isOnStreak, streakFluxRatio
 from psfmatch.threads import mapThreads, resolveThreads
-from psfmatch.warping import Coverage, atOrigin, isCovered, measureCoverage, requireCoverage
+from psfmatch.warping import (
+    Coverage,
+    atOrigin,
+    isCovered,
+    measureCoverage,
+    requireCoverage,
+    resampledCorrelation,
+)
 
 __all__ = ["Inputs", "makeInputs"]
 
@@ -36,7 +47,8 @@ SATURATION_GROWTH = 2.0
 class Inputs:
     """The images made ready: template on the science image's pixels; what was done to them, and why.
 
-    saturations : of template and science image, as they were given; None where nobody asked.
+    saturations : of template and science image, as they were given; None where nobody asked; templateCorrelation : of
+    the template's noise by lags (y, x), None unless it was resampled to smaller pixels.
     """
 
     template: Exposure
@@ -47,6 +59,7 @@ class Inputs:
     alignment: Alignment | None
     coverage: Coverage
     choices: tuple[Choice, ...]
+    templateCorrelation: npt.NDArray[np.float64] | None = None
 
 
 def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, options: RunOptions) -> Inputs:
@@ -86,7 +99,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
         sources, *others = mapThreads(
             task.selectSources, (science, template) if options.doAlign else (science,), threads if isOwn else 1
         )
-    alignment = None
+    alignment, before = None, template
     if options.doAlign:
         with task.timer("align"):
             alignment = measureAlignment(
@@ -99,6 +112,11 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
             template = applyAlignment(template, science, alignment, warperOf(task.options, threads))
     else:
         template = task.registerTemplate(template, science)
+    correlation = _noiseCorrelation(before, science, alignment, task)
+    if options.doFindStreaks:
+        with task.timer("findStreaks"):
+            template, science, record, told = _withoutStreaks(template, science, sources, record, threads)
+        choices.extend(told)
     registered = atOrigin(template.maskedImage, science.maskedImage)
     coverage = measureCoverage(registered, science, threads=threads)
     requireCoverage(coverage, options.requiredCoverage)
@@ -111,7 +129,8 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     )  # fmt: skip
     # The others tell nothing of the pair, neither how many stars there are nor how wide they are.
     sources = sources[isCovered(registered, sources["x"], sources["y"])]
-    return Inputs(template, science, sources, record, saturations, alignment, coverage, tuple(choices))
+    sources = sources[~isOnStreak((registered, science.maskedImage), sources["x"], sources["y"])]
+    return Inputs(template, science, sources, record, saturations, alignment, coverage, tuple(choices), correlation)
 
 
 def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, tuple[float, str] | None]:
@@ -120,6 +139,31 @@ def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, 
         findSaturation(image, resolveThreads(None)) if options.doFindSaturation else None,
         _varianceScaling(image) if options.doScaleVariance else None,
     )
+
+
+def _withoutStreaks(
+    template: Exposure, science: Exposure, sources: AnyTable, record: Preparation, threads: int
+) -> tuple[Exposure, Exposure, Preparation, tuple[Choice, ...]]:
+    """Flag the streaks of both images; return these, the record with that step, and what there is to tell."""
+    ratio = streakFluxRatio(atOrigin(template.maskedImage, science.maskedImage), science.maskedImage, sources, threads)
+    template, science, *found = flagStreaks(template, science, ratio, threads)
+    told = tuple(
+        _told("streaks", str(len(streaks.lines)), streaks.told(name))
+        for name, streaks in zip(NAMES, found, strict=True)
+    )
+    for choice in told:
+        log.info("%s", choice.sentence)
+    return template, science, replace(record, streakFluxRatio=ratio), told
+
+
+def _noiseCorrelation(
+    template: Exposure, science: Exposure, alignment: Alignment | None, task: ImagePsfMatchTask
+) -> npt.NDArray[np.float64] | None:
+    """Return how the noise of the template's pixels correlates, None where it is as white as before."""
+    if alignment is not None and alignment.method == "pixels":
+        return None
+    transform = AlignedTransform(template, science, alignment)
+    return resampledCorrelation(transform, science.getBBox(), warperOf(task.options))
 
 
 def _varianceScaling(image: Exposure) -> tuple[float, str]:
