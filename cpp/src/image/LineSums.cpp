@@ -15,7 +15,7 @@ namespace {
 // Rows of the shortest lines that are judged.
 constexpr Index fewestRows = 8;
 constexpr std::array<int, 3> widths{1, 2, 4};
-constexpr std::size_t sampleSize = 2048;
+constexpr std::size_t sampleSize = 512;
 
 // Sums of one length: of strip b, displacement s along x from its first to its last row, first column x.
 struct Sums {

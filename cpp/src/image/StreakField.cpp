@@ -95,7 +95,6 @@ public:
         usualScatter_ = usual(scatters_);
         fill(medians_, usual(medians_));
         fill(scatters_, usualScatter_);
-        scatters_ = scatters_.max(leastScatter * usualScatter_);
     }
 
     // Whether there is any scatter to compare with.
@@ -103,7 +102,12 @@ public:
 
     // One row of bins.
     void medianRow(Index y, std::vector<float>& row) const { interpolate(medians_, y, row); }
-    void scatterRow(Index y, std::vector<float>& row) const { interpolate(scatters_, y, row); }
+    void scatterRow(Index y, std::vector<float>& row) const {
+        interpolate(scatters_, y, row);
+        for (float& value : row) {
+            value = std::max(value, leastScatter * usualScatter_);
+        }
+    }
 
 private:
     static float usual(OwnedImage<float> const& cells) {
@@ -119,13 +123,12 @@ private:
             cells.data(), cells.data() + cells.size(), [](float own) { return !std::isfinite(own); }, value);
     }
 
-    // Cell before a place and the share of the next one.
+    // Cell before a place and the share of the next one; beyond the outer middles lines go straight on.
     static std::pair<Index, float> between(Index place, Index size, Index count) {
         float const at =
             (static_cast<float>(place) + 0.5F) * static_cast<float>(count) / static_cast<float>(size) - 0.5F;
-        float const inside = std::clamp(at, 0.0F, static_cast<float>(count - 1));
-        auto const first = std::min(static_cast<Index>(inside), std::max<Index>(0, count - 2));
-        return {first, inside - static_cast<float>(first)};
+        auto const first = std::clamp<Index>(static_cast<Index>(std::floor(at)), 0, std::max<Index>(0, count - 2));
+        return {first, count > 1 ? at - static_cast<float>(first) : 0.0F};
     }
 
     void interpolate(OwnedImage<float> const& cells, Index y, std::vector<float>& row) const {

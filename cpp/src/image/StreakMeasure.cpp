@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 namespace psfmatch::detail {
@@ -30,15 +31,19 @@ constexpr double beyondEnds = 0.3;
 // By how much of its own length, and pixels at least, a line is followed at a time.
 constexpr double followShare = 0.5;
 constexpr double followLeast = 64.0;
-// Share of the pieces that must show light, of so many sigma.
+// Of a line, pieces that must be known.
+constexpr Index fewestPieces = 4;
+// Share of them that must show light, of so many sigma.
 constexpr double shareLit = 0.6;
 constexpr double litSigmas = 1.0;
 // Light of the brightest quarter of the pieces in units of their median: spikes of stars fall off.
 constexpr double mostUneven = 4.0;
-// Pixels by which a line along a row or a column departs from it, and the steepest fall across, of its peak, that it
-// may have: bleed trails and bad columns have edges.
-constexpr double alongAxis = 1.5;
-constexpr double steepestFall = 0.7;
+// Slope against rows or columns, or pixels, by which a line departs from them that is nearly along one; and the
+// steepest fall across, of its peak, that such a line may have on the rows or columns themselves: bleed trails and bad
+// columns have edges.
+constexpr double axisSlope = 0.045;
+constexpr double axisPixels = 1.5;
+constexpr double steepestFall = 0.6;
 // Of the peak, light on one side that a streak cannot have: steps and slopes of the sky.
 constexpr double mostBeside = 0.4;
 
@@ -68,11 +73,15 @@ Fit bestFit(Strip const& strip, StripBoxes const& boxes, Index slack) {
             for (Index end = -slack; end <= slack; ++end) {
                 Fit fit{side, start, end, 0.0};
                 double sum = 0.0;
+                Index count = 0;
                 for (Index piece = 0; piece < strip.nPieces; ++piece) {
-                    double const light = boxes.sum(piece, acrossAt(fit, piece, strip.nPieces), side) / noise;
-                    sum += fullSigmas * std::asinh(light / fullSigmas);
+                    Index const across = acrossAt(fit, piece, strip.nPieces);
+                    if (boxes.isKnown(piece, across, side)) {
+                        sum += fullSigmas * std::asinh(boxes.sum(piece, across, side) / (noise * fullSigmas));
+                        ++count;
+                    }
                 }
-                fit.significance = sum / std::sqrt(static_cast<double>(strip.nPieces));
+                fit.significance = sum / std::sqrt(static_cast<double>(std::max<Index>(count, 1)));
                 // Equal ones: the middle.
                 bool const isNearer = fit.significance == best.significance &&
                                       std::abs(start) + std::abs(end) < std::abs(best.start) + std::abs(best.end);
@@ -85,12 +94,14 @@ Fit bestFit(Strip const& strip, StripBoxes const& boxes, Index slack) {
     return best;
 }
 
-// Light of the pieces in sigma.
+// Light of the pieces in sigma; NaN of those that are not known, such as stars that both images show.
 std::vector<double> lightAlong(Strip const& strip, StripBoxes const& boxes, Fit const& fit) {
     double const noise = boxes.noise(fit.side);
     std::vector<double> light;
     for (Index piece = 0; piece < strip.nPieces; ++piece) {
-        light.push_back(boxes.sum(piece, acrossAt(fit, piece, strip.nPieces), fit.side) / noise);
+        Index const across = acrossAt(fit, piece, strip.nPieces);
+        light.push_back(boxes.isKnown(piece, across, fit.side) ? boxes.sum(piece, across, fit.side) / noise
+                                                               : std::numeric_limits<double>::quiet_NaN());
     }
     return light;
 }
@@ -111,7 +122,7 @@ Range litRange(std::vector<double> const& light) {
             sum = 0.0;
             first = static_cast<Index>(i);
         }
-        sum += std::clamp(light[i], leastPiece, mostPiece) - noisePiece;
+        sum += std::isfinite(light[i]) ? std::clamp(light[i], leastPiece, mostPiece) - noisePiece : 0.0;
         if (sum > most) {
             most = sum;
             best = {first, static_cast<Index>(i) + 1};
@@ -211,7 +222,31 @@ double lightOn(Course const& course, Index side, StripSource source, StreakImage
     return light.empty() ? 0.0 : middleMean(light);
 }
 
+// Whether a line lies along rows or columns and has their edges.
+bool isOfDetector(Course const& course, Index side, StreakImages const& images, StreakControl const& control,
+                  StreakField const& field) {
+    double const departure = std::min(std::abs(course.dx), std::abs(course.dy));
+    if (departure > axisSlope && departure * course.length() > axisPixels) {
+        return false;
+    }
+    double const middle = 0.5 * (course.first + course.last);
+    double const x = course.xAt(middle);
+    double const y = course.yAt(middle);
+    double const half = 0.5 * course.length();
+    bool const isRow = std::abs(course.dx) > std::abs(course.dy);
+    Course const straight = isRow ? courseBetween(x - half, std::round(y), x + half, std::round(y))
+                                  : courseBetween(std::round(x), y - half, std::round(x), y + half);
+    Strip const strip = stripAlong(within(straight, images.image.rows(), images.image.cols()), stripHalf,
+                                   StripSource::difference, images, control, field);
+    Across const across = acrossOf(strip, profileOf(strip), side, 0.0);
+    return across.steepest > steepestFall * across.peak;
+}
+
 bool isEven(std::vector<double> light) {
+    std::erase_if(light, [](double value) { return !std::isfinite(value); });
+    if (static_cast<Index>(light.size()) < fewestPieces) {
+        return false;
+    }
     auto const nLit = std::count_if(light.begin(), light.end(), [](double value) { return value > litSigmas; });
     if (static_cast<double>(nLit) < shareLit * static_cast<double>(light.size())) {
         return false;
@@ -285,12 +320,11 @@ std::optional<Streak> measureStreak(Course const& found, double slack, StreakIma
     double const error = strip.noise / std::sqrt(static_cast<double>(strip.nPieces));
     Across const across =
         acrossOf(strip, profile, fit.side, std::max(control.lightSigmas * strip.pixelNoise, 2.0 * error));
-    bool const isNarrow = course.length() >= control.minElongation * across.fwhm;
-    if (!(across.peak > 0.0) || !isNarrow || across.beside > mostBeside * across.peak) {
-        return std::nullopt;
-    }
-    bool const isOnAxis = std::min(std::abs(course.dx), std::abs(course.dy)) * course.length() <= alongAxis;
-    if (isOnAxis && across.steepest > steepestFall * across.peak) {
+    bool const isSlim = course.length() >= control.minElongation * across.fwhm &&
+                        course.length() >= control.minSlimness * 2.0 * across.reach;
+    bool const isBright = across.peak > 0.0 && across.peak >= control.minPeakSigmas * strip.pixelNoise;
+    if (!isBright || !isSlim || across.beside > mostBeside * across.peak ||
+        isOfDetector(course, fit.side, images, control, field)) {
         return std::nullopt;
     }
     double const own = lightOn(course, fit.side, StripSource::image, images, control, field);

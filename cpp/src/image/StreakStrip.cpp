@@ -62,24 +62,29 @@ float valueAt(StripSource source, StreakImages const& images, StreakControl cons
     return isOwnGood && isOtherGood && field.isClean(binRow, binColumn) != 0 ? own - other : nan;
 }
 
-// Median of what is known, or of the middle of two sides.
+// Mean of the medians on both sides, in the outer half of the strip, or of what there is of it at the border of the
+// image; NaN where a side is not known, for then a slope of the sky would be light.
 double skyOf(Strip const& strip, Index piece) {
-    std::array<double, 2> sides{};
-    int count = 0;
+    double sum = 0.0;
     std::vector<float> known;
-    for (int const sign : {-1, 1}) {
+    for (Index const sign : {-1, 1}) {
+        Index last = strip.half;
+        while (last > 0 && !std::isfinite(strip.at(piece, sign * last))) {
+            --last;
+        }
         known.clear();
-        for (Index across = strip.half / 2 + 1; across <= strip.half; ++across) {
+        for (Index across = std::min(strip.half / 2, 2 * last / 3) + 1; across <= last; ++across) {
             float const value = strip.at(piece, sign * across);
             if (std::isfinite(value)) {
                 known.push_back(value);
             }
         }
-        if (known.size() >= fewestSky) {
-            sides[static_cast<std::size_t>(count++)] = static_cast<double>(medianOf(std::span(known)));
+        if (known.size() < fewestSky) {
+            return std::numeric_limits<double>::quiet_NaN();
         }
+        sum += static_cast<double>(medianOf(std::span(known)));
     }
-    return count == 2 ? 0.5 * (sides[0] + sides[1]) : count == 1 ? sides[0] : std::numeric_limits<double>::quiet_NaN();
+    return 0.5 * sum;
 }
 
 }  // namespace
@@ -162,22 +167,38 @@ Strip stripAlong(Course const& course, Index half, StripSource source, StreakIma
 StripBoxes::StripBoxes(Strip const& strip) : strip_(&strip) {
     Index const stride = strip.width() + 1;
     sums_.assign(static_cast<std::size_t>(strip.nPieces * stride), 0.0);
+    counts_.assign(sums_.size(), 0);
     for (Index piece = 0; piece < strip.nPieces; ++piece) {
         double* const sums = sums_.data() + piece * stride;
         for (Index i = 0; i < strip.width(); ++i) {
             float const value = strip.at(piece, i - strip.half);
             sums[i + 1] = sums[i] + (std::isfinite(value) ? static_cast<double>(value) : 0.0);
+            int* const counts = counts_.data() + piece * stride;
+            counts[i + 1] = counts[i] + (std::isfinite(value) ? 1 : 0);
         }
     }
 }
 
-double StripBoxes::sum(Index piece, Index across, Index side) const {
-    Index const stride = strip_->width() + 1;
+StripBoxes::Ends StripBoxes::ends(Index piece, Index across, Index side) const {
+    Index const first = piece * (strip_->width() + 1);
     Index const middle = across + strip_->half;
-    Index const low = std::clamp<Index>(middle - side / 2, 0, strip_->width());
-    Index const high = std::clamp<Index>(middle + side / 2 + 1, 0, strip_->width());
-    return sums_[static_cast<std::size_t>(piece * stride + high)] -
-           sums_[static_cast<std::size_t>(piece * stride + low)];
+    return {static_cast<std::size_t>(first + std::clamp<Index>(middle - side / 2, 0, strip_->width())),
+            static_cast<std::size_t>(first + std::clamp<Index>(middle + side / 2 + 1, 0, strip_->width()))};
+}
+
+double StripBoxes::sum(Index piece, Index across, Index side) const {
+    auto const [low, high] = ends(piece, across, side);
+    return sums_[high] - sums_[low];
+}
+
+bool StripBoxes::isKnown(Index piece, Index across, Index side) const {
+    auto const [low, high] = ends(piece, across, side);
+    return 2 * (counts_[high] - counts_[low]) > side;
+}
+
+bool StripBoxes::isWhole(Index piece, Index across, Index side) const {
+    auto const [low, high] = ends(piece, across, side);
+    return counts_[high] - counts_[low] == side;
 }
 
 double StripBoxes::noise(Index side) const {
@@ -188,7 +209,9 @@ double StripBoxes::noise(Index side) const {
     for (Index piece = 0; piece < strip_->nPieces; ++piece) {
         for (Index across = nearest; across + side / 2 <= strip_->half; ++across) {
             for (int const sign : {-1, 1}) {
-                boxes.push_back(sum(piece, sign * across, side));
+                if (isWhole(piece, sign * across, side)) {
+                    boxes.push_back(sum(piece, sign * across, side));
+                }
             }
         }
     }

@@ -59,11 +59,22 @@ public:
 
     // Over `side` (odd) pixels about a place across, of a piece; 0 for what is not known.
     [[nodiscard]] double sum(Index piece, Index across, Index side) const;
+    // Whether more than half of them are known.
+    [[nodiscard]] bool isKnown(Index piece, Index across, Index side) const;
+    // Whether all are.
+    [[nodiscard]] bool isWhole(Index piece, Index across, Index side) const;
     [[nodiscard]] double noise(Index side) const;
 
 private:
+    struct Ends {
+        std::size_t low;
+        std::size_t high;
+    };
+    [[nodiscard]] Ends ends(Index piece, Index across, Index side) const;
+
     Strip const* strip_;
     std::vector<double> sums_;  // (pieces, 2 half + 2) running
+    std::vector<int> counts_;   // of known values, likewise
 };
 
 }  // namespace psfmatch::detail

@@ -30,6 +30,8 @@ struct StreakControl {
     double fluxRatio = 1.0;      // counts of the image per count of the other
     double minLength = 60.0;
     double minElongation = 8.0;    // length over FWHM across
+    double minSlimness = 5.0;      // length over the width that is flagged
+    double minPeakSigmas = 0.4;    // of a pixel, of the light across: fainter ones are bands of the detector
     double minLineSigmas = 6.0;    // of the sum along a digital line, to be looked at
     double minSignificance = 9.0;  // of the line on the pixels
     double maxOther = 0.5;         // light of the other image on the line, as a share
