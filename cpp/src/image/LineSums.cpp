@@ -14,7 +14,7 @@ namespace {
 
 // Rows of the shortest lines that are judged.
 constexpr Index fewestRows = 8;
-constexpr std::array<int, 3> widths{1, 2, 4};
+constexpr std::array<int, 2> widths{1, 3};
 constexpr std::size_t sampleSize = 512;
 
 // Sums of one length: of strip b, displacement s along x from its first to its last row, first column x.
@@ -57,17 +57,26 @@ Sums doubled(Sums const& half) {
     return whole;
 }
 
-// Sums over so many adjacent lines, from each column on, round the image.
-void addNeighbours(float const* sums, Index width, int nLines, std::vector<float>& wide) {
-    wide.assign(sums, sums + width);
-    for (Index line = 1; line < std::min<Index>(nLines, width); ++line) {
-        for (Index x = 0; x < width - line; ++x) {
-            wide[static_cast<std::size_t>(x)] += sums[x + line];
-        }
-        for (Index x = width - line; x < width; ++x) {
-            wide[static_cast<std::size_t>(x)] += sums[x + line - width];
-        }
+// Sums over three adjacent lines, from each column on, round the image.
+void addNeighbours(float const* sums, Index width, std::vector<float>& wide) {
+    wide.resize(static_cast<std::size_t>(width));
+    float* const to = wide.data();
+    for (Index x = 0; x + 2 < width; ++x) {
+        to[x] = sums[x] + sums[x + 1] + sums[x + 2];
     }
+    for (Index x = std::max<Index>(0, width - 2); x < width; ++x) {
+        to[x] = sums[x] + sums[(x + 1) % width] + sums[(x + 2) % width];
+    }
+}
+
+// A row of sums over one line or three.
+float const* rowOf(Sums const& sums, Index row, int nLines, std::vector<float>& wide) {
+    float const* const single = sums.values.data() + row * sums.width;
+    if (nLines == 1) {
+        return single;
+    }
+    addNeighbours(single, sums.width, wide);
+    return wide.data();
 }
 
 // Scatter of sums over adjacent lines in units of that of independent pulls of one, never less than 1.
@@ -79,9 +88,9 @@ double excessScatter(Sums const& sums, int nLines, std::vector<float>& wide) {
     auto const rows = std::min<Index>(nAll, static_cast<Index>(sampleSize) / perRow);
     for (Index i = 0; i < rows; ++i) {
         Index const row = i * nAll / rows;
-        addNeighbours(sums.values.data() + row * sums.width, sums.width, nLines, wide);
+        float const* const values = rowOf(sums, row, nLines, wide);
         for (Index k = 0; k < perRow; ++k) {
-            sample.push_back(wide[static_cast<std::size_t>(k * sums.width / perRow)]);
+            sample.push_back(values[k * sums.width / perRow]);
         }
     }
     double const sigma = medianAndSigma<float>(sample, scratch).sigma;
@@ -150,11 +159,7 @@ std::vector<Line> bestLines(OwnedImage<float> const& pulls, double least) {
                 auto const scale =
                     static_cast<float>(1.0 / (excess[w] * std::sqrt(static_cast<double>(nUsed * widths[w]))));
                 for (Index slope = 0; slope < sums.nRows; ++slope) {
-                    float const* row = sums.row(strip, slope);
-                    if (widths[w] > 1) {
-                        addNeighbours(row, sums.width, widths[w], wide);
-                        row = wide.data();
-                    }
+                    float const* const row = rowOf(sums, strip * sums.nRows + slope, widths[w], wide);
                     float const most = Eigen::Map<Eigen::ArrayXf const>(row, sums.width).maxCoeff();
                     if (most * scale > score) {
                         score = most * scale;

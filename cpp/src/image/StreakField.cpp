@@ -92,6 +92,11 @@ public:
             medians_(row, column) = static_cast<float>(found.median);
             scatters_(row, column) = static_cast<float>(found.sigma);
         });
+        for (Index x = 0; x < width_; ++x) {
+            auto const [left, share] = between(x, width_, nColumns_);
+            lefts_.push_back(left);
+            shares_.push_back(share);
+        }
         usualScatter_ = usual(scatters_);
         fill(medians_, usual(medians_));
         fill(scatters_, usualScatter_);
@@ -133,13 +138,13 @@ private:
 
     void interpolate(OwnedImage<float> const& cells, Index y, std::vector<float>& row) const {
         auto const [top, down] = between(y, height_, nRows_);
+        Eigen::ArrayXf const knots =
+            (1.0F - down) * cells.row(top).transpose() + down * cells.row(std::min(top + 1, nRows_ - 1)).transpose();
         row.resize(static_cast<std::size_t>(width_));
         for (Index x = 0; x < width_; ++x) {
-            auto const [left, right] = between(x, width_, nColumns_);
-            auto const at = [&](Index j) {
-                return (1.0F - right) * cells(j, left) + right * cells(j, std::min(left + 1, nColumns_ - 1));
-            };
-            row[static_cast<std::size_t>(x)] = (1.0F - down) * at(top) + down * at(std::min(top + 1, nRows_ - 1));
+            auto const i = static_cast<std::size_t>(x);
+            float const left = knots[lefts_[i]];
+            row[i] = left + shares_[i] * (knots[std::min(lefts_[i] + 1, nColumns_ - 1)] - left);
         }
     }
 
@@ -150,6 +155,9 @@ private:
     OwnedImage<float> medians_;
     OwnedImage<float> scatters_;
     float usualScatter_ = 0.0F;
+    // Of each column of bins: cell before it, and the share of the next one.
+    std::vector<Index> lefts_;
+    std::vector<float> shares_;
 };
 
 // What of an image stands out of its sky, the most of 3 x 3 bins; 0 where nothing does.

@@ -43,6 +43,10 @@ constexpr double mostUneven = 4.0;
 // columns have edges.
 constexpr double axisSlope = 0.045;
 constexpr double axisPixels = 1.5;
+// Counts of a star that may have bled, of those of the brightest pixel; pixels from a line and its ends where it lies.
+constexpr float bledShare = 0.5F;
+constexpr Index nearLine = 4;
+constexpr double nearEnds = 16.0;
 constexpr double steepestFall = 0.6;
 // Of the peak, light on one side that a streak cannot have: steps and slopes of the sky.
 constexpr double mostBeside = 0.4;
@@ -222,7 +226,34 @@ double lightOn(Course const& course, Index side, StripSource source, StreakImage
     return light.empty() ? 0.0 : middleMean(light);
 }
 
-// Whether a line lies along rows or columns and has their edges.
+// Whether one of the brightest stars lies on a line or at its end, which may have bled along it.
+bool hasBrightest(Course const& course, ConstImageView<float> const& image) {
+    // Single bright pixels are no stars: of each, its brightest neighbours along rows and columns, the least of the
+    // three.
+    auto const most = [&](Index y0, Index y1, Index x0, Index x1) {
+        float found = std::numeric_limits<float>::lowest();
+        for (Index y = std::max<Index>(1, y0); y < std::min(image.rows() - 1, y1); ++y) {
+            for (Index x = std::max<Index>(1, x0); x < std::min(image.cols() - 1, x1); ++x) {
+                float const value = std::min({image(y, x), std::max(image(y, x - 1), image(y, x + 1)),
+                                              std::max(image(y - 1, x), image(y + 1, x))});
+                found = value > found && value <= std::numeric_limits<float>::max() ? value : found;
+            }
+        }
+        return found;
+    };
+    auto const pixel = [](double place) { return static_cast<Index>(std::lround(place)); };
+    float const brightest = most(0, image.rows(), 0, image.cols());
+    for (double along = course.first - nearEnds; along <= course.last + nearEnds; along += 1.0) {
+        Index const x = pixel(course.xAt(along));
+        Index const y = pixel(course.yAt(along));
+        if (most(y - nearLine, y + nearLine + 1, x - nearLine, x + nearLine + 1) > bledShare * brightest) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Whether a line lies along rows or columns and has their edges, or comes from a star that may have bled along them.
 bool isOfDetector(Course const& course, Index side, StreakImages const& images, StreakControl const& control,
                   StreakField const& field) {
     double const departure = std::min(std::abs(course.dx), std::abs(course.dy));
@@ -239,7 +270,7 @@ bool isOfDetector(Course const& course, Index side, StreakImages const& images, 
     Strip const strip = stripAlong(within(straight, images.image.rows(), images.image.cols()), stripHalf,
                                    StripSource::difference, images, control, field);
     Across const across = acrossOf(strip, profileOf(strip), side, 0.0);
-    return across.steepest > steepestFall * across.peak;
+    return across.steepest > steepestFall * across.peak || hasBrightest(course, images.image);
 }
 
 bool isEven(std::vector<double> light) {

@@ -16,7 +16,7 @@ namespace {
 constexpr Index smallestSide = 64;
 // Pixels of the longer side from which bins are so large: a streak is as wide as a PSF at the least.
 constexpr Index mediumSide = 400;
-constexpr Index largeSide = 3000;
+constexpr Index largeSide = 1500;
 // Lines that are measured, of one image, before it is given up.
 constexpr int mostMeasured = 100;
 // Share of a line's bins that have been seen already, for it to be passed over.

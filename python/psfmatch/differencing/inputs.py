@@ -21,7 +21,7 @@ from psfmatch.noise import measureNoiseFactor
 from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import Saturation, findSaturation
 from psfmatch.sourceTable import AnyTable
-from psfmatch.streaks import flagStreaks, isOnStreak, streakFluxRatio
+from psfmatch.streaks import flagStreaks, isOfStreak, streakFluxRatio
 from psfmatch.threads import mapThreads, resolveThreads
 from psfmatch.warping import (
     Coverage,
@@ -129,7 +129,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     )  # fmt: skip
     # The others tell nothing of the pair, neither how many stars there are nor how wide they are.
     sources = sources[isCovered(registered, sources["x"], sources["y"])]
-    sources = sources[~isOnStreak((registered, science.maskedImage), sources["x"], sources["y"])]
+    sources = sources[~isOfStreak(registered, science.maskedImage, sources["x"], sources["y"], threads)]
     return Inputs(template, science, sources, record, saturations, alignment, coverage, tuple(choices), correlation)
 
 

@@ -15,15 +15,17 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, MaskedImage
-from psfmatch.photometry import lightRatios
+from psfmatch.photometry import boxLight, lightRatios
 from psfmatch.sourceTable import AnyTable
 from psfmatch.warping import atOrigin
 
-__all__ = ["STREAK", "Streaks", "flagStreaks", "isOnStreak", "streakFluxRatio"]
+__all__ = ["STREAK", "Streaks", "flagStreaks", "isOfStreak", "streakFluxRatio"]
 
 STREAK = "STREAK"
 UNUSABLE = tuple(plane for plane in DEFAULT_BAD_PLANES if plane != STREAK)
 """Planes whose pixels tell of no streak."""
+SEEN = 5.0
+"""Sigma of the light of a source that an image shows."""
 RATIO_SOURCES = 50
 """Brightest sources that tell the flux ratio."""
 
@@ -60,7 +62,7 @@ class Streaks:
 def streakFluxRatio(template: MaskedImage, science: MaskedImage, sources: AnyTable, threads: int = 1) -> float:
     """Return science counts per template count by the median of the brightest sources; 1 where none tells it."""
     x, y = (np.asarray(sources[name])[:RATIO_SOURCES] for name in ("x", "y"))
-    ratios = lightRatios(science, template, x, y, UNUSABLE, minSnr=5.0, threads=threads)
+    ratios = lightRatios(science, template, x, y, UNUSABLE, minSnr=SEEN, threads=threads)
     ratio = float(np.median(ratios)) if ratios.size else 1.0
     return ratio if math.isfinite(ratio) and ratio > 0.0 else 1.0
 
@@ -101,19 +103,29 @@ def flagStreaks(
     return flaggedTemplate, flaggedScience, templateStreaks, scienceStreaks
 
 
-def isOnStreak(images: Sequence[MaskedImage], x: npt.ArrayLike, y: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Return which positions (N,), parent pixels, lie on a pixel with STREAK in any of some images of one grid."""
+def isOfStreak(
+    template: MaskedImage, science: MaskedImage, x: npt.ArrayLike, y: npt.ArrayLike, threads: int = 1
+) -> npt.NDArray[np.bool_]:
+    """Return which sources of a science image are nothing but a streak: on it, and not seen in the template.
+
+    Parameters
+    ----------
+    template, science
+        On one grid, with their streaks flagged.
+    x, y : (N,)
+        Places of the sources, parent pixels.
+    threads
+        Number of threads; the result does not depend on it.
+    """
     columns, rows = (np.floor(np.asarray(each, dtype=np.float64) + 0.5).astype(np.int64) for each in (x, y))
-    isOn = np.zeros(columns.shape, dtype=np.bool_)
-    for image in images:
-        bits = image.mask.getPlaneBitMask(STREAK, ignoreMissing=True)
-        if bits:
-            place = (
-                np.clip(rows - image.xy0[1], 0, image.height - 1),
-                np.clip(columns - image.xy0[0], 0, image.width - 1),
-            )
-            isOn |= (np.asarray(image.mask)[place] & np.int32(bits)) != 0
-    return isOn
+    bits = science.mask.getPlaneBitMask(STREAK, ignoreMissing=True)
+    if not bits:
+        return np.zeros(columns.shape, dtype=np.bool_)
+    rows = np.clip(rows - science.xy0[1], 0, science.height - 1)
+    columns = np.clip(columns - science.xy0[0], 0, science.width - 1)
+    isOn: npt.NDArray[np.bool_] = (np.asarray(science.mask)[rows, columns] & np.int32(bits)) != 0
+    light, error = boxLight(template, x, y, UNUSABLE, threads)
+    return np.asarray(isOn & ~(light > SEEN * error))
 
 
 def _flagged(exposure: Exposure, streaks: Sequence[_core.Streak]) -> tuple[Exposure, Streaks]:
