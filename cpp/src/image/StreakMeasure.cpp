@@ -42,7 +42,7 @@ constexpr double mostUneven = 4.0;
 // steepest fall across, of its peak, that such a line may have on the rows or columns themselves: bleed trails and bad
 // columns have edges.
 constexpr double axisSlope = 0.045;
-constexpr double axisPixels = 1.5;
+constexpr double axisPixels = 4.0;
 // Counts of a star that may have bled, of those of the brightest pixel; pixels from a line and its ends where it lies.
 constexpr float bledShare = 0.5F;
 constexpr Index nearLine = 4;

@@ -113,7 +113,8 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     else:
         template = task.registerTemplate(template, science)
     correlation = _noiseCorrelation(before, science, alignment, task)
-    if options.doFindStreaks:
+    isLaid = alignment is None or alignment.isFound or (before.hasWcs and science.hasWcs)
+    if options.doFindStreaks and isLaid:
         with task.timer("findStreaks"):
             template, science, record, told = _withoutStreaks(template, science, sources, record, threads)
         choices.extend(told)
