@@ -185,12 +185,16 @@ void bindFitStamps(py::module_& module) {
     bindStamps(module);
     bindResiduals(module);
     py::class_<RegionFit>(module, "RegionFit")
-        .def(py::init([](std::shared_ptr<RegionStamps> stamps, PreparedBasis const& basis, int nThreads) {
+        .def(py::init([](std::shared_ptr<RegionStamps> stamps, PreparedBasis const& basis,
+                         std::optional<DoubleArray> const& noiseImages, int nThreads) {
+                 KernelBasis const noise = noiseImages ? basisOf(*noiseImages) : KernelBasis{};
                  auto const execution = interruptible(nThreads);
                  py::gil_scoped_release const release;
-                 return makeRegionFit(std::move(stamps), basis, execution);
+                 return makeRegionFit(std::move(stamps), basis, execution, InstructionSet::automatic,
+                                      noiseImages ? &noise : nullptr);
              }),
-             py::arg("stamps").none(false), py::arg("basis"), py::kw_only(), py::arg("nThreads") = 1)
+             py::arg("stamps").none(false), py::arg("basis"), py::kw_only(), py::arg("noiseImages") = py::none(),
+             py::arg("nThreads") = 1)
         .def("__len__", &RegionFit::size)
         .def_readonly("equations", &RegionFit::equations)
         .def_property_readonly("weightCounts",

@@ -132,18 +132,21 @@ void bindSystem(py::module_& module) {
     py::class_<ThreadedSystem>(module, "SpatialSystem")
         .def(py::init([](StampEquations const& equations, DoubleArray const& x, DoubleArray const& y,
                          py::array const& folds, SpatialFunction const& function, DoubleArray const& basisList,
-                         double kernelNorm, int nThreads) {
+                         double kernelNorm, std::optional<DoubleArray> const& noiseImages, int nThreads) {
                  auto const xs = vectorOf(x, "x");
                  auto const ys = vectorOf(y, "y");
                  auto const numbers = foldsOf(folds);
                  auto const basis = basisOf(basisList);
+                 KernelBasis const noise = noiseImages ? basisOf(*noiseImages) : KernelBasis{};
                  auto const execution = interruptible(nThreads);
                  py::gil_scoped_release const release;
-                 return ThreadedSystem{
-                     SpatialSystem(equations, xs, ys, numbers, function, basis, kernelNorm, execution), nThreads};
+                 return ThreadedSystem{SpatialSystem(equations, xs, ys, numbers, function, basis, kernelNorm, execution,
+                                                     {}, noiseImages ? &noise : nullptr),
+                                       nThreads};
              }),
              py::arg("equations"), py::arg("x"), py::arg("y"), py::arg("folds"), py::arg("function"),
-             py::arg("basisList"), py::arg("kernelNorm"), py::kw_only(), py::arg("nThreads") = 1)
+             py::arg("basisList"), py::arg("kernelNorm"), py::kw_only(), py::arg("noiseImages") = py::none(),
+             py::arg("nThreads") = 1)
         .def("__len__", [](ThreadedSystem const& self) { return self.system.size(); })
         .def_property_readonly("nFolds", [](ThreadedSystem const& self) { return self.system.nFolds(); })
         .def(

@@ -554,6 +554,7 @@ class SpatialSystem:
         basisList: npt.ArrayLike,
         kernelNorm: float,
         *,
+        noiseImages: npt.ArrayLike | None = None,
         nThreads: int = 1,
     ) -> None: ...
     def __len__(self) -> int: ...
@@ -640,7 +641,14 @@ class RegionResiduals:
     def summary(self, rejected: RegionFlags | None) -> RegionSummary: ...
 
 class RegionFit:
-    def __init__(self, stamps: RegionStamps, basis: PreparedBasis, *, nThreads: int = 1) -> None: ...
+    def __init__(
+        self,
+        stamps: RegionStamps,
+        basis: PreparedBasis,
+        *,
+        noiseImages: npt.ArrayLike | None = None,
+        nThreads: int = 1,
+    ) -> None: ...
     def __len__(self) -> int: ...
     @property
     def equations(self) -> StampEquations: ...
@@ -818,6 +826,48 @@ def flagSaturation(
 ) -> npt.NDArray[np.int32] | None: ...
 def clumpSizes(pixels: BrightPixels, width: int, level: float) -> npt.NDArray[np.int64]: ...
 def areaAbout(image: npt.NDArray[np.float32], place: int, value: float) -> int: ...
+
+class Streak:
+    def __init__(
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        halfWidth: float,
+        fwhm: float = 0.0,
+        peak: float = 0.0,
+        significance: float = 0.0,
+    ) -> None: ...
+    @property
+    def x0(self) -> float: ...
+    @property
+    def y0(self) -> float: ...
+    @property
+    def x1(self) -> float: ...
+    @property
+    def y1(self) -> float: ...
+    @property
+    def halfWidth(self) -> float: ...
+    @property
+    def fwhm(self) -> float: ...
+    @property
+    def peak(self) -> float: ...
+    @property
+    def significance(self) -> float: ...
+
+def findStreaks(
+    image: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    other: npt.NDArray[np.float32],
+    otherMask: npt.NDArray[np.int32],
+    *,
+    badBits: int,
+    otherBadBits: int,
+    fluxRatio: float,
+    nThreads: int = 1,
+) -> tuple[list[Streak], list[Streak]]: ...
+def flagStreaks(streaks: Sequence[Streak], bits: int, mask: npt.NDArray[np.int32]) -> int: ...
 
 class StarPeaks:
     @property

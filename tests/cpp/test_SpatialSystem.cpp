@@ -271,6 +271,44 @@ TEST_CASE("each stamp is judged by the solution without its fold") {
     }
 }
 
+TEST_CASE("the noise of a template whose neighbours share it") {
+    Field const field(2.0);
+    SpatialModelOptions const model{{0, 1, 2, 3, 4}, 0, 0};
+    KernelBasis smooth = field.basis;
+    for (Index k = 0; k < nImages; ++k) {
+        Eigen::Map<RowMatrix> image(smooth.images.row(k).data(), 5, 5);
+        RowMatrix const before = image;
+        image.rightCols(4) += 0.4 * before.leftCols(4);
+        image.leftCols(4) += 0.4 * before.rightCols(4);
+    }
+    SpatialSystem const system(field.equations, field.x, field.y, field.folds, field.function, field.basis, norm, {},
+                               {}, &smooth);
+    Eigen::RowVectorXd const sum = field.equations.matrices.colwise().sum();
+    MatrixXd const matrix = Eigen::Map<RowMatrix const>(sum.data(), nImages + 1, nImages + 1);
+    VectorXd const side = field.equations.rightHandSides.colwise().sum().transpose();
+    VectorXd const first = matrix.llt().solve(side);
+    VectorXd noise = VectorXd::Zero(nImages + 1);
+    noise.head(nImages) =
+        field.equations.noise.sum() * (field.basis.images * smooth.images.transpose()) * first.head(nImages);
+    VectorXd const expected = first + matrix.llt().solve(noise);
+    // The ridge of 1e-10 changes a part of that.
+    CHECK(largest(system.solve(model).kernel.col(0) - expected.head(nImages)) < 1e-7);
+    KernelBasis const few{smooth.images.topRows(2), 5, 5};
+    CHECK_THROWS_AS((SpatialSystem(field.equations, field.x, field.y, field.folds, field.function, field.basis, norm,
+                                   {}, {}, &few)),
+                    std::invalid_argument);
+}
+
+TEST_CASE("noise is no more than all there is: told too large, it does not run away") {
+    SpatialModelOptions const model{{0, 1, 2, 3, 4}, 0, 0};
+    Field const quiet(0.0);
+    VectorXd const first = quiet.system().solve(model).kernel.col(0);
+    VectorXd const large = Field(1e5).system().solve(model).kernel.col(0);
+    VectorXd const larger = Field(1e9).system().solve(model).kernel.col(0);
+    CHECK(largest(large - larger) < 1e-3 * largest(first));
+    CHECK(largest(larger) < 4.0 * largest(first));
+}
+
 TEST_CASE("fewer images, lower orders and fewer stamps are systems of their own") {
     Field const field(2.0);
     SpatialSystem const system = field.system();

@@ -51,6 +51,7 @@ def plainConfig():
     config.update(
         doFindSaturation=False, doScaleVariance=False, doAlign=False, doDecorrelate=False, doAssessQuality=False
     )
+    config.update(doFindStreaks=False)
     config.chooseKernel = False
     return config
 

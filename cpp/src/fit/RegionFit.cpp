@@ -120,8 +120,12 @@ std::vector<std::int64_t> RegionFit::weightCounts() const {
 }
 
 RegionFit makeRegionFit(std::shared_ptr<RegionStamps const> stamps, PreparedBasis const& basis,
-                        Execution const& execution, InstructionSet instructionSet) {
+                        Execution const& execution, InstructionSet instructionSet, KernelBasis const* noiseImages) {
     KernelBasis const& kernels = basis.basis;
+    if (noiseImages != nullptr && !haveOneShape(noiseImages->images, kernels.images)) {
+        throw std::invalid_argument(std::to_string(noiseImages->size()) + " images of the noise for a basis of " +
+                                    std::to_string(kernels.size()) + ", or of another size");
+    }
     if (kernels.height != stamps->kernelHeight || kernels.width != stamps->kernelWidth) {
         throw std::invalid_argument("stamps cut for kernels of " + std::to_string(stamps->kernelWidth) + "x" +
                                     std::to_string(stamps->kernelHeight) + " pixels cannot be fitted by those of " +
@@ -139,6 +143,9 @@ RegionFit makeRegionFit(std::shared_ptr<RegionStamps const> stamps, PreparedBasi
     fit.images =
         OwnedImage<float>::Zero(n, (kernelPixels + detail::rowPadding - 1) / detail::rowPadding * detail::rowPadding);
     fit.images.leftCols(kernelPixels) = kernels.images.cast<float>().array();
+    if (noiseImages != nullptr) {
+        fit.noiseImages = noiseImages->images;
+    }
     if (areNearlyAlike(basis)) {
         fit.exactBasis = std::make_shared<PreparedBasis const>(basis);
     } else {

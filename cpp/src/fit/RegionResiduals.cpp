@@ -27,6 +27,7 @@ constexpr double crowdSpreads = 3.0;
 
 struct alignas(cacheLine) JudgeSpace {
     std::vector<float> kernel;
+    std::vector<float> smoothedKernel;  // by the correlation of the template's noise
     std::vector<float> coefficients;
     std::vector<float> model;
     std::vector<float> modelVariance;
@@ -180,7 +181,19 @@ RegionResiduals judge(RegionFit const& fit, RowMatrix const& coefficients, Eigen
             convolveExactly(functions, fit, k, coefficients.row(k), space);
         }
         space.modelVariance.resize(nPixels);
-        detail::convolveVariance(functions, stamps, k, space.kernel.data(), space.variance, space.modelVariance.data());
+        float const* smoothed = space.kernel.data();
+        if (fit.noiseImages.size() > 0) {
+            Eigen::RowVectorXf const sum = (coefficients.row(k) * fit.noiseImages).cast<float>();
+            space.smoothedKernel.assign(sum.data(), sum.data() + sum.size());
+            smoothed = space.smoothedKernel.data();
+        }
+        detail::convolveVariance(functions, stamps, k, space.kernel.data(), smoothed, space.variance,
+                                 space.modelVariance.data());
+        if (fit.noiseImages.size() > 0) {
+            // No noise is less than none.
+            auto const whole = Eigen::Map<Eigen::ArrayXf>(space.modelVariance.data(), shape.size());
+            Eigen::Map<Eigen::ArrayXf>(space.modelVariance.data(), shape.size()) = whole.max(0.0F);
+        }
         // Of the model with its sky.
         double const ownSky = stamps.templateSky * coefficients.row(k).dot(fit.imageSums);
         double const level = backgrounds[k] + ownSky - stamps.scienceSky;

@@ -80,7 +80,7 @@ bool separateSquares(std::vector<float>& rest, Index height, Index width, double
 }  // namespace
 
 void convolveVariance(RowFunctions const& functions, RegionStamps const& stamps, Index k, float const* kernel,
-                      VarianceSpace& space, float* variance) {
+                      float const* smoothed, VarianceSpace& space, float* variance) {
     RegionShape const& shape = stamps.shape;
     Index const width = stamps.kernelWidth;
     Index const height = stamps.kernelHeight;
@@ -90,9 +90,10 @@ void convolveVariance(RowFunctions const& functions, RegionStamps const& stamps,
     for (Index v = 0; v < height; ++v) {
         double sum = 0.0;
         for (Index u = 0; u < width; ++u) {
-            auto const value = static_cast<double>(kernel[v * width + u]);
-            alongX[static_cast<std::size_t>(u)] += value * value;
-            sum += value * value;
+            double const value =
+                std::abs(static_cast<double>(kernel[v * width + u]) * static_cast<double>(smoothed[v * width + u]));
+            alongX[static_cast<std::size_t>(u)] += value;
+            sum += value;
         }
         alongY[static_cast<std::size_t>(v)] = sum;
         total += sum;
@@ -104,8 +105,8 @@ void convolveVariance(RowFunctions const& functions, RegionStamps const& stamps,
     auto const square = [&] {
         for (Index v = 0; v < y.count; ++v) {
             for (Index u = 0; u < x.count; ++u) {
-                float const value = kernel[(y.first + v) * width + x.first + u];
-                space.squares[static_cast<std::size_t>(v * x.count + u)] = value * value;
+                Index const place = (y.first + v) * width + x.first + u;
+                space.squares[static_cast<std::size_t>(v * x.count + u)] = kernel[place] * smoothed[place];
             }
         }
     };

@@ -1,5 +1,6 @@
 #include "psfmatch/fit/SpatialSystem.h"
 
+#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -17,6 +18,11 @@ namespace {
 
 // Of the scaled normal matrix, in units of its diagonal: far below all noise, above the rounding.
 constexpr double ridge = 1e-10;
+
+// The noise's share of a normal matrix in any direction beyond which it is no white noise, and the rounding of float32
+// in units of the diagonal, with which that is not to be mistaken.
+constexpr double mostNoise = 3.0;
+constexpr double rounding = 1e-6;
 
 // Each order of the variation over the field is expected to be this much smaller than the one before.
 constexpr double orderDecay = 0.5;
@@ -72,6 +78,22 @@ void requireModel(SpatialModelOptions const& options, Index nImages, int highest
     }
 }
 
+// The noise's part of a normal matrix, of which it cannot be more than there is: a template whose pixels share their
+// noise has less than white noise in some directions, and what is next to nothing there would be multiplied. Where it
+// is no more than `mostNoise` of all in any direction it stays as it is, else no more than all.
+void boundNoise(MatrixXd const& whole, double scale, MatrixXd& noise) {
+    MatrixXd sum = whole / scale;
+    sum.diagonal() *= 1.0 + rounding;
+    if (!(sum.diagonal().minCoeff() > 0.0) || (mostNoise * sum - noise).llt().info() == Eigen::Success) {
+        return;
+    }
+    Eigen::GeneralizedSelfAdjointEigenSolver<MatrixXd> const solver(noise, sum);
+    if (solver.info() == Eigen::Success) {
+        MatrixXd const sides = sum * solver.eigenvectors();
+        noise = sides * solver.eigenvalues().cwiseMin(1.0).asDiagonal() * sides.transpose();
+    }
+}
+
 KernelBasis subset(KernelBasis const& basis, std::vector<Index> const& images) {
     return {basis.images(images, Eigen::all), basis.height, basis.width};
 }
@@ -108,7 +130,8 @@ struct SpatialSystem::Workspace {
 
 SpatialSystem::SpatialSystem(StampEquations const& equations, VectorXd const& x, VectorXd const& y,
                              std::vector<Index> const& folds, SpatialFunction const& function, KernelBasis const& basis,
-                             double kernelNorm, Execution const& execution, SolverControl const& solver)
+                             double kernelNorm, Execution const& execution, SolverControl const& solver,
+                             KernelBasis const* noiseImages)
     : function_(function),
       basis_(basis),
       kernelNorm_(kernelNorm),
@@ -118,6 +141,15 @@ SpatialSystem::SpatialSystem(StampEquations const& equations, VectorXd const& x,
     Index const nStamps = equations.size();
     Index const m = equations.nUnknowns();
     gram_ = basis.images * basis.images.transpose();
+    noiseGram_ = gram_;
+    if (noiseImages != nullptr) {
+        if (!haveOneShape(noiseImages->images, basis.images)) {
+            throw std::invalid_argument(std::to_string(noiseImages->size()) + " images of the noise for a basis of " +
+                                        std::to_string(basis.size()) + ", or of another size");
+        }
+        MatrixXd const products = basis.images * noiseImages->images.transpose();
+        noiseGram_ = 0.5 * (products + products.transpose());
+    }
     order_.resize(folds.size());
     std::iota(order_.begin(), order_.end(), 0);
     std::stable_sort(order_.begin(), order_.end(), [&](Index a, Index b) {
@@ -154,6 +186,12 @@ SpatialSystem::SpatialSystem(StampEquations const& equations, VectorXd const& x,
     for (Fold const& fold : folds_) {
         totals_ += fold.sums;
     }
+    double const noise = noise_.sum();
+    if (noise > 0.0 && equations.matrices.allFinite()) {
+        Eigen::RowVectorXd const sum = equations.matrices.colwise().sum();
+        MatrixXd const whole = Eigen::Map<RowMatrix const>(sum.data(), m, m).topLeftCorner(m - 1, m - 1);
+        boundNoise(whole, noise, noiseGram_);
+    }
 }
 
 SpatialSystem::Prepared SpatialSystem::prepare(SpatialModelOptions const& options) const {
@@ -161,6 +199,7 @@ SpatialSystem::Prepared SpatialSystem::prepare(SpatialModelOptions const& option
     Prepared model;
     model.layout = {options.images, termCount(options.kernelOrder), termCount(options.backgroundOrder), true};
     model.gram = gram_(options.images, options.images);
+    model.noiseGram = noiseGram_(options.images, options.images);
     model.precision.push_back(precisionOf(model.gram, options.shapeScale * kernelNorm_));
     VectorXd widening;
     if (options.kernelOrder > 0 && options.variationScale > 0.0 && options.widthScale > 0.0) {
@@ -220,7 +259,7 @@ SpatialSolution SpatialSystem::solvePrepared(Prepared const& model, SpatialSums 
         return kernel;
     };
     // The template's noise of the first solution goes back to the right-hand side.
-    RowMatrix const noise = model.gram * spread(values) * noiseProducts(sums, p);
+    RowMatrix const noise = model.noiseGram * spread(values) * noiseProducts(sums, p);
     VectorXd residual = side - matrix.selfadjointView<Eigen::Lower>() * values;
     for (Index i = 0; i < n; ++i) {
         residual.segment(layout.start(i), layout.size(i)) += noise.row(i).head(layout.size(i)).transpose();

@@ -29,7 +29,7 @@ __all__ = ["ShiftField", "measureShiftField"]
 
 FloatArray = npt.NDArray[np.float64]
 
-BAD_PLANES = ("BAD", "CR", "EDGE", "INTRP", "NO_DATA", "SAT")
+BAD_PLANES = ("BAD", "CR", "EDGE", "INTRP", "NO_DATA", "SAT", "STREAK")
 MAX_ERROR_PIX = 0.2
 """Shifts known worse than this say nothing about registration."""
 MAX_SHIFT_PIX = 2.0

@@ -20,6 +20,7 @@ __all__ = ["USUAL", "addCommand"]
 USUAL = (
     "chooseKernel",
     "doFindSaturation",
+    "doFindStreaks",
     "doScaleVariance",
     "doAlign",
     "doDecorrelate",

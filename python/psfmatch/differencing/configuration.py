@@ -39,6 +39,9 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         default=[],
     )
     doFindSaturation = Field[bool](doc="Find where the images saturate, and flag these pixels.", default=True)
+    doFindStreaks = Field[bool](
+        doc="Find lines that one image shows alone, such as trails of satellites, and flag them STREAK.", default=True
+    )
     doScaleVariance = Field[bool](doc="Scale each variance plane to the noise of its own sky.", default=True)
     doAlign = Field[bool](
         doc="Measure shift and affine from matched stars, and correct where it is worth it.", default=True
@@ -71,11 +74,12 @@ class FrontDoorConfig(ImagePsfMatchConfig):
     )
 
     def setDefaults(self) -> None:
-        """Fit the background, keep the edges, and the centroids of what is warped."""
+        """Fit the background, keep the edges, and the centroids of what is warped; STREAK is as bad as BAD."""
         super().setDefaults()
         self.kernel["AL"].fitForBackground = True
         self.kernel["AL"].doCopyEdge = True
         for name in ("AL", "DF"):
+            self.kernel[name].badPixelMaskPlanes = [*self.kernel[name].badPixelMaskPlanes, "STREAK"]
             self.kernel[name].warpingConfig.keepCentroids = True
 
     def validate(self) -> None:

@@ -203,7 +203,10 @@ def _measure(
     factor, choices, shift, pixels, floor = 1.0, tuple[Choice, ...](), None, None, None
     if made.options.doScaleVariance:
         with made.task.timer("scaleVariance"):
-            factor, choice = _chooseVarianceFactor(sky, isOurs=any(_estimated(inputs)))
+            correlation = inputs.templateCorrelation if convolveTemplate else None
+            factor, choice = _chooseVarianceFactor(
+                sky, any(_estimated(inputs)), 1.0 if correlation is None else float(correlation.sum())
+            )
             choices = (choice,)
             if factor != 1.0:
                 difference = difference.withPixels(multiplyVariance(difference.maskedImage, factor, threads))
@@ -272,7 +275,8 @@ def _varianceScales(made: Made, inputs: Inputs, factor: float) -> tuple[float, .
     template, science = _estimated(inputs)
     record = inputs.preparation
     scales = [(record.templateVarianceFactor, template), (record.scienceVarianceFactor, science)]
-    scales.append((factor, template or science))
+    # A template resampled to smaller pixels has noise that is not white: no fault of any plane.
+    scales.append((factor, template or science or inputs.templateCorrelation is not None))
     return tuple(scale for scale, isOurs in scales if not isOurs)
 
 
@@ -296,11 +300,13 @@ def _without(image: MaskedImage, changed: npt.NDArray[np.bool_] | None) -> Maske
     return MaskedImage(image.image, mask, image.variance, image.xy0)
 
 
-def _chooseVarianceFactor(sky: BlankSky, isOurs: bool) -> tuple[float, Choice]:
+def _chooseVarianceFactor(sky: BlankSky, isOurs: bool, shared: float = 1.0) -> tuple[float, Choice]:
     """Return what the difference's variance plane is to be multiplied by: 1 unless its sky says otherwise.
 
-    Variances of ours, that were estimated, follow it wherever it leads.
+    Variances of ours, that were estimated, follow it wherever it leads. `shared` : pixels of the template that have
+    their noise in common, with which a kernel multiplies the variance at the most.
     """
+    most = MAX_VARIANCE_FACTOR * max(1.0, shared)
     try:
         factor = measureVarianceFactor(sky)
     except InputImagesError as error:
@@ -311,7 +317,7 @@ def _chooseVarianceFactor(sky: BlankSky, isOurs: bool) -> tuple[float, Choice]:
     if abs(width - 1.0) <= RIGHT_NOISE:
         factor = 1.0
         sentence += f"within {RIGHT_NOISE:g} of 1: left as it is."
-    elif MAX_VARIANCE_FACTOR > factor > 1.0 / MAX_VARIANCE_FACTOR:
+    elif most > factor > 1.0 / most:
         sentence += (
             f"not by 1: multiplied by {factor:.3f}. Noise of the images that is correlated, as in resampled ones, does "
             "that."
@@ -320,7 +326,7 @@ def _chooseVarianceFactor(sky: BlankSky, isOurs: bool) -> tuple[float, Choice]:
         sentence += f"not by 1: multiplied by {factor:.3f}, as variances are that were only estimated."
     else:
         sentence += (
-            f"a factor of {factor:.3g} in variance, beyond the {MAX_VARIANCE_FACTOR:g} that correlated noise can make: "
+            f"a factor of {factor:.3g} in variance, beyond the {most:.3g} that correlated noise can make: "
             "left as it is. Do the images share their noise?"
         )
         factor = 1.0

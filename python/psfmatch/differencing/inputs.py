@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from psfmatch.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment, requireLaid
 from psfmatch.detection import SourceDetectionTask
@@ -20,8 +21,16 @@ from psfmatch.noise import measureNoiseFactor
 from psfmatch.recipe import Preparation, prepareInputs, warperOf
 from psfmatch.saturation import Saturation, findSaturation
 from psfmatch.sourceTable import AnyTable
+from psfmatch.streaks import flagStreaks, isOfStreak, streakFluxRatio
 from psfmatch.threads import mapThreads, resolveThreads
-from psfmatch.warping import Coverage, atOrigin, isCovered, measureCoverage, requireCoverage
+from psfmatch.warping import (
+    Coverage,
+    atOrigin,
+    isCovered,
+    measureCoverage,
+    requireCoverage,
+    resampledCorrelation,
+)
 
 __all__ = ["Inputs", "makeInputs"]
 
@@ -43,7 +52,8 @@ class Inputs:
     """The images made ready: template on the science image's pixels; what was done to them, and why.
 
     saturations : of template and science image, as they were given; None where nobody asked;
-    brightStars : (x, y), from the science image's first pixel, of the brightest stars that were whole in both.
+    brightStars : (x, y), from the science image's first pixel, of the brightest stars that were whole in both;
+    templateCorrelation : of the template's noise by lags (y, x), None unless it was resampled to smaller pixels.
     """
 
     template: Exposure
@@ -55,6 +65,7 @@ class Inputs:
     alignment: Alignment | None
     coverage: Coverage
     choices: tuple[Choice, ...]
+    templateCorrelation: npt.NDArray[np.float64] | None = None
 
 
 def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, options: RunOptions) -> Inputs:
@@ -108,6 +119,12 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
             template = applyAlignment(template, science, alignment, warperOf(task.options, threads))
     else:
         template = task.registerTemplate(template, science)
+    correlation = _noiseCorrelation(asGiven, science, alignment, task)
+    isLaid = alignment is None or alignment.isFound or (asGiven.hasWcs and science.hasWcs)
+    if options.doFindStreaks and isLaid:
+        with task.timer("findStreaks"):
+            template, science, record, told = _withoutStreaks(template, science, sources, record, threads)
+        choices.extend(told)
     registered = atOrigin(template.maskedImage, science.maskedImage)
     coverage = measureCoverage(registered, science, threads=threads)
     requireCoverage(coverage, options.requiredCoverage)
@@ -123,7 +140,9 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     stars = _wholeInBoth(
         saturations[0], saturations[1], asGiven, science, AlignedTransform(asGiven, science, alignment)
     )
-    return Inputs(template, science, sources, record, saturations, stars, alignment, coverage, tuple(choices))
+    sources = sources[~isOfStreak(registered, science.maskedImage, sources["x"], sources["y"], threads)]
+    images = template, science, sources, record
+    return Inputs(*images, saturations, stars, alignment, coverage, tuple(choices), correlation)
 
 
 def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, tuple[float, str] | None]:
@@ -132,6 +151,31 @@ def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, 
         findSaturation(image, resolveThreads(None)) if options.doFindSaturation else None,
         _varianceScaling(image) if options.doScaleVariance else None,
     )
+
+
+def _withoutStreaks(
+    template: Exposure, science: Exposure, sources: AnyTable, record: Preparation, threads: int
+) -> tuple[Exposure, Exposure, Preparation, tuple[Choice, ...]]:
+    """Flag the streaks of both images; return these, the record with that step, and what there is to tell."""
+    ratio = streakFluxRatio(atOrigin(template.maskedImage, science.maskedImage), science.maskedImage, sources, threads)
+    template, science, *found = flagStreaks(template, science, ratio, threads)
+    told = tuple(
+        _told("streaks", str(len(streaks.lines)), streaks.told(name))
+        for name, streaks in zip(NAMES, found, strict=True)
+    )
+    for choice in told:
+        log.info("%s", choice.sentence)
+    return template, science, replace(record, streakFluxRatio=ratio), told
+
+
+def _noiseCorrelation(
+    template: Exposure, science: Exposure, alignment: Alignment | None, task: ImagePsfMatchTask
+) -> npt.NDArray[np.float64] | None:
+    """Return how the noise of the template's pixels correlates, None where it is as white as before."""
+    if alignment is not None and alignment.method == "pixels":
+        return None
+    transform = AlignedTransform(template, science, alignment)
+    return resampledCorrelation(transform, science.getBBox(), warperOf(task.options))
 
 
 def _varianceScaling(image: Exposure) -> tuple[float, str]:

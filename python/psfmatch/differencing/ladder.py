@@ -96,6 +96,7 @@ def solveByLadder(
                 isThorough=isThorough,
                 starsOnly=isGiven,
                 pinned=options.pinned,
+                noiseCorrelation=inputs.templateCorrelation if convolveTemplate else None,
             )
         chosen = options.withChosen(choice.fields, choice.regionFields)
         made = _subtractWith(_follower(task, chosen), chosen, inputs, choice.cells, fwhms, convolveTemplate)

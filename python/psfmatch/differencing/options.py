@@ -21,6 +21,7 @@ __all__ = ["RunOptions"]
 STEPS = (
     "chooseKernel",
     "doFindSaturation",
+    "doFindStreaks",
     "doScaleVariance",
     "doAlign",
     "doDecorrelate",
@@ -46,6 +47,7 @@ class RunOptions:
     pinned: Mapping[str, Any] = field(default_factory=dict)
     chooseKernel: bool = False
     doFindSaturation: bool = False
+    doFindStreaks: bool = False
     doScaleVariance: bool = False
     doAlign: bool = False
     doDecorrelate: bool = False

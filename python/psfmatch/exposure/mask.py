@@ -17,7 +17,10 @@ from psfmatch.strips import mapStrips
 __all__ = ["DEFAULT_BAD_PLANES", "DEFAULT_MASK_PLANES", "Mask"]
 
 # Planes whose pixels hold no measurement of the sky, and what those of a template may be called in a difference.
-DEFAULT_BAD_PLANES = ("BAD", "SAT", "CR", "EDGE", "NO_DATA", "BAD_TEMPLATE", "SAT_TEMPLATE", "CR_TEMPLATE")
+DEFAULT_BAD_PLANES = (
+    *("BAD", "SAT", "CR", "EDGE", "NO_DATA", "STREAK"),
+    *("BAD_TEMPLATE", "SAT_TEMPLATE", "CR_TEMPLATE", "STREAK_TEMPLATE"),
+)
 
 
 class Mask(np.ndarray[tuple[int, ...], np.dtype[np.int32]]):

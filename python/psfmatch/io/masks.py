@@ -39,6 +39,7 @@ DESCRIPTIONS = {
     "DETECTED_NEGATIVE": "part of a detected negative source",
     "SUSPECT": "possibly not linear",
     "NO_DATA": "no value",
+    "STREAK": "trail of a satellite or an aircraft",
 }
 
 # Data quality bits shared by JWST and Roman; the others say why, not whether, a pixel is bad.

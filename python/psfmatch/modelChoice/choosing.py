@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from psfmatch.config import KernelOptions, RegionOptions
 from psfmatch.exposure import MaskedImage
 from psfmatch.modelChoice.family import (
@@ -70,6 +73,7 @@ def chooseKernel(
     isThorough: bool,
     starsOnly: bool = False,
     pinned: Mapping[str, Any] | None = None,
+    noiseCorrelation: npt.NDArray[np.float64] | None = None,
 ) -> KernelChoice:
     """Choose the kernel's basis, its orders, its priors, and the layout of its regions.
 
@@ -92,6 +96,8 @@ def chooseKernel(
     pinned
         Fields of the kernel, and as ``regionConfig.NAME`` of its regions, that are not to be chosen: models without
         these values are not tried.
+    noiseCorrelation : (2 n + 1, 2 n + 1)
+        Of the noise of the image to convolve, by lags (y, x); None where it is white.
 
     Raises
     ------
@@ -112,7 +118,8 @@ def chooseKernel(
 
     def layOut(layout: str) -> RegionCells:
         regions = replace(options.regions, kernelNorm=norm, layout=layout)
-        return makeRegions(convolved, other, replace(options, regions=regions), family.kernelSize, sources, threads)
+        own = replace(options, regions=regions)
+        return makeRegions(convolved, other, own, family.kernelSize, sources, threads, noiseCorrelation)
 
     cells, layoutChoice = chooseLayout(layOut, family, len(sources), starsOnly=starsOnly, pinned=layout)
 

@@ -21,7 +21,9 @@ from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpa
 from psfmatch.noise.blankSky import multiplyVariance
 from psfmatch.recipe.preparation import prepareInputs, registerInputs
 from psfmatch.recipe.recipe import Convolved, StoredKernel, SubtractionRecipe
+from psfmatch.streaks import flagStreaks
 from psfmatch.subtraction import matchedExposure, subtractMatched
+from psfmatch.threads import resolveThreads
 from psfmatch.warping import atOrigin
 
 __all__ = ["AppliedKernel", "applyKernel"]
@@ -104,6 +106,10 @@ def applyKernel(
     scienceExposure = prepared[1]
     warper = recipe.makeWarper(threads, instructionSet)
     templateExposure = registerInputs(prepared[0], scienceExposure, recipe.preparation, warper)
+    if recipe.preparation.streakFluxRatio is not None:
+        templateExposure, scienceExposure, *_ = flagStreaks(
+            templateExposure, scienceExposure, recipe.preparation.streakFluxRatio, resolveThreads(threads)
+        )
     template = atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
     science = scienceExposure.maskedImage
     isTemplate = recipe.convolved == "template"

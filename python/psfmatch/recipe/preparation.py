@@ -29,7 +29,8 @@ class Preparation:
     templateSaturation, scienceSaturation : pixels at or above these counts get SAT; None flags none;
     templateTrails, scienceTrails : least and most counts of bleed trails, which get SAT in clumps of so many pixels;
     saturationGrowth : all pixels within so many pixels of one with SAT get SAT too;
-    alignment : `psfmatch.alignment.Alignment.toDict()`, or None to follow the WCSs.
+    alignment : `psfmatch.alignment.Alignment.toDict()`, or None to follow the WCSs;
+    streakFluxRatio : science counts per template count, with which streaks are looked for; None: they are not.
 
     Raises
     ------
@@ -45,6 +46,7 @@ class Preparation:
     scienceTrails: tuple[float, float, int] | None = None
     saturationGrowth: float = 0.0
     alignment: Mapping[str, Any] | None = None
+    streakFluxRatio: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -67,6 +69,9 @@ class Preparation:
             trails = getattr(self, name)
             if trails is not None and not (math.isfinite(trails[0]) and math.isfinite(trails[1])):
                 raise ValueError(f"{name} is {trails}, must be finite numbers of counts, or None")
+        ratio = self.streakFluxRatio
+        if ratio is not None and not (math.isfinite(ratio) and ratio > 0.0):
+            raise ValueError(f"streakFluxRatio is {ratio}, must be a positive number, or None")
         if not (math.isfinite(self.saturationGrowth) and self.saturationGrowth >= 0.0):
             raise ValueError(f"saturationGrowth is {self.saturationGrowth}, must be 0 or more pixels")
 

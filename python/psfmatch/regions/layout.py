@@ -25,7 +25,8 @@ class RegionCells(SpatialCellSet):
 
     template, science : the image to convolve and the image to match, on one grid; options : of the kernel, that they
     were laid out with; kernelSize : pixels; nOutside : sources without data, or too close to the
-    edge for a region; state : of a fit that has begun on them.
+    edge for a region; state : of a fit that has begun on them; noiseCorrelation : of the template's noise by lags
+    (y, x), (2 n + 1, 2 n + 1), None where it is white.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class RegionCells(SpatialCellSet):
         self.template, self.science, self.options = template, science, options
         self.kernelSize, self.threads = kernelSize, threads
         self.nOutside = 0
+        self.noiseCorrelation: FloatArray | None = None
         self.state: RegionState | None = None
         self._read: tuple[list[KernelCandidate], _core.RegionStamps] | None = None
 
@@ -83,7 +85,10 @@ class RegionState:
         self.folds = _core.regionFolds(self.x, self.y)
         self.modelType, self.kernelNorm = options.spatialModelType, options.regions.kernelNorm
         self.frame, self.threads = frameOf(cells.bbox), cells.threads
-        self.fit = _core.RegionFit(self.stamps, _core.PreparedBasis(basisList), nThreads=self.threads)
+        self.noiseImages = _smoothed(basisList, cells.noiseCorrelation, cells.threads)
+        self.fit = _core.RegionFit(
+            self.stamps, _core.PreparedBasis(basisList), noiseImages=self.noiseImages, nThreads=self.threads
+        )
         self.nPasses = 0
         # What hangs on the weights, as long as they stay.
         self._system: tuple[int, _core.SpatialSystem] | None = None
@@ -101,7 +106,13 @@ class RegionState:
             self._system = (
                 maxOrder,
                 _core.SpatialSystem(
-                    self.fit.equations, *places, function, self.basisList, self.kernelNorm, nThreads=self.threads
+                    self.fit.equations,
+                    *places,
+                    function,
+                    self.basisList,
+                    self.kernelNorm,
+                    noiseImages=self.noiseImages,
+                    nThreads=self.threads,
                 ),
             )
         return self._system[1]
@@ -134,6 +145,15 @@ class RegionState:
         return self.fit.reweigh(residuals, rejected, nThreads=self.threads)
 
 
+def _smoothed(basisList: FloatArray, correlation: FloatArray | None, threads: int) -> FloatArray | None:
+    """Return the images of a basis (n, h, w) smoothed by the correlation of a noise; None for white noise."""
+    if correlation is None:
+        return None
+    lag, (height, width) = correlation.shape[0] // 2, basisList.shape[1:]
+    whole = _core.composed(basisList, correlation[None], nThreads=threads)
+    return np.ascontiguousarray(whole[:, lag : lag + height, lag : lag + width])
+
+
 def unsolved(error: Exception) -> KernelSolutionError:
     """Return the error that tells of a system without solution."""
     return KernelSolutionError(f"{error}. Try lower spatial orders, or more stars.")
@@ -146,6 +166,7 @@ def makeRegions(
     kernelSize: int,
     sources: Any = None,
     threads: int = 1,
+    noiseCorrelation: FloatArray | None = None,
 ) -> RegionCells:
     """Cut regions out of both images, as views, and put them into cells.
 
@@ -161,6 +182,8 @@ def makeRegions(
         Table with x and y (parent pixels), most useful first, for the layout "stars".
     threads
         Number of threads, of the fit too; no result depends on it.
+    noiseCorrelation : (2 n + 1, 2 n + 1)
+        Of the template's noise, by lags (y, x); None where it is white.
 
     Raises
     ------
@@ -176,6 +199,7 @@ def makeRegions(
             nSources=0,
         )
     cells = RegionCells(template, science, options, kernelSize, threads)
+    cells.noiseCorrelation = noiseCorrelation
     if regions.layout == "tiles":
         image = stampTuple(template, options.badPlanes())
         tiles = _core.tilePlaces(image, regions.halfWidth, kernelSize // 2, regions.maxRegions, nThreads=threads)

@@ -12,6 +12,7 @@ from psfmatch.warping.coverage import (
     measureCoverage,
     requireCoverage,
 )
+from psfmatch.warping.noiseCorrelation import resampledCorrelation
 from psfmatch.warping.registration import atOrigin, compareGrids, registerTemplate, requireSameShape
 from psfmatch.warping.warper import MovedPsf, WarpedPsf, Warper, movedPsf
 
@@ -30,4 +31,5 @@ __all__ = [
     "registerTemplate",
     "requireCoverage",
     "requireSameShape",
+    "resampledCorrelation",
 ]

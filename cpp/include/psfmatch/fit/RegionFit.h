@@ -22,6 +22,7 @@ struct RegionFit {
     Index nImages = 0;
     Eigen::VectorXd imageSums;  // (n) of the basis images
     OwnedImage<float> images;   // (n, kernel pixels in whole vectors)
+    RowMatrix noiseImages;      // (n, kernel pixels): smoothed by the correlation of the template's noise; empty: white
     // (regions * n, pixels): row i + n * region, of the template without its sky; none with an exact basis.
     RegionValues columns;
     std::shared_ptr<PreparedBasis const> exactBasis;  // of images that are nearly alike, else null
@@ -39,10 +40,12 @@ struct RegionFit {
 };
 
 // Of a kernel of another size than the stamps were cut for: std::invalid_argument. The first weights are of the
-// science image's variance, smoothed over 5x5 pixels, and a tenth of the template's.
+// science image's variance, smoothed over 5x5 pixels, and a tenth of the template's. noiseImages: the basis images
+// smoothed by the correlation of the template's noise (correlatedImages), null where that is white.
 [[nodiscard]] RegionFit makeRegionFit(std::shared_ptr<RegionStamps const> stamps, PreparedBasis const& basis,
                                       Execution const& execution,
-                                      InstructionSet instructionSet = InstructionSet::automatic);
+                                      InstructionSet instructionSet = InstructionSet::automatic,
+                                      KernelBasis const* noiseImages = nullptr);
 
 // Weighs the pixels by these variances (regions, pixels), rejected ones with zero. A weight that would change by no
 // more than 5 % stays; a region's first weights all go together. Null for `rejected` keeps those of now. Returns

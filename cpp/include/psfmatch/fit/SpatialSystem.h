@@ -6,7 +6,8 @@
 // - the template's noise, which is convolved like light: its expected part of the normal matrix, w var_T K_i . K_j,
 //   pulls the kernel to zero (errors in variables; Fuller 1987). It is wanted where nothing else tells the kernel and
 //   not in the kernel sum: the system is solved twice, the second time pulled to the first solution (iterated
-//   Tikhonov).
+//   Tikhonov). Noise that neighbours share, as in a template that was resampled to smaller pixels, has no part where
+//   the template has no power: taken for white there, it would multiply what is nothing but rounding.
 #pragma once
 
 #include <Eigen/Core>
@@ -68,11 +69,14 @@ struct StampValues {
 class SpatialSystem {
 public:
     // Sums the equations, of basis.size() images and a background, fold by fold; they are copied. `function`: of the
-    // highest order of any model; kernelNorm: expected root of the sum of squares of the kernel, the unit of the prior.
+    // highest order of any model; kernelNorm: expected root of the sum of squares of the kernel, the unit of the prior;
+    // noiseImages: the basis images smoothed by the correlation of the template's noise (correlatedImages), null where
+    // that is white.
     SpatialSystem(StampEquations const& equations, Eigen::VectorXd const& x, Eigen::VectorXd const& y,  // pixels
                   std::vector<Index> const& folds,  // (stamps): number of each one's fold, from 0
                   SpatialFunction const& function, KernelBasis const& basis, double kernelNorm,
-                  Execution const& execution = {}, SolverControl const& solver = {});
+                  Execution const& execution = {}, SolverControl const& solver = {},
+                  KernelBasis const* noiseImages = nullptr);
 
     [[nodiscard]] Index size() const { return moments_.rows(); }
     [[nodiscard]] Index nFolds() const { return static_cast<Index>(folds_.size()); }
@@ -105,6 +109,7 @@ private:
     struct Prepared {
         SpatialLayout layout;
         Eigen::MatrixXd gram;                    // of the model's images
+        Eigen::MatrixXd noiseGram;               // of them and the noise's
         std::vector<Eigen::MatrixXd> precision;  // of each degree
     };
     struct Workspace;
@@ -120,7 +125,8 @@ private:
     KernelBasis basis_;
     double kernelNorm_;
     SolverControl solver_;
-    Eigen::MatrixXd gram_;      // (n, n)
+    Eigen::MatrixXd gram_;  // (n, n)
+    Eigen::MatrixXd noiseGram_;
     std::vector<Index> order_;  // which stamp stands where: fold after fold
     RowMatrix packed_;          // (stamps, (n + 1) (n + 2) / 2): lower triangles of the matrices, in that sequence
     RowMatrix sides_;           // (stamps, n + 1)

@@ -1,0 +1,376 @@
+#include "StreakMeasure.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace psfmatch::detail {
+
+namespace {
+
+// Pixels to either side of a line that are looked at.
+constexpr Index stripHalf = 48;
+// Widths across (pixels) that light is summed over.
+constexpr std::array<Index, 5> boxSides{3, 5, 9, 17, 33};
+constexpr int mostPasses = 12;
+// A line must show this on the pixels where it was found, before it is followed.
+constexpr double firstSignificance = 4.0;
+// Pixels by which the ends of a line that has been followed may still be off.
+constexpr Index followSlack = 5;
+// Light of a piece counts in full up to so many sigma, and its logarithm beyond: no star outweighs a line, and yet a
+// bright line counts most where its middle is.
+constexpr double fullSigmas = 3.0;
+// For the ends of a line a piece counts within these limits, less what noise alone may make.
+constexpr double leastPiece = -3.0;
+constexpr double mostPiece = 5.0;
+constexpr double noisePiece = 1.2;
+// Of a piece, what is flagged beyond the last that shows light: the rest of a streak that ends within the next one.
+constexpr double beyondEnds = 0.3;
+// By how much of its own length, and pixels at least, a line is followed at a time.
+constexpr double followShare = 0.5;
+constexpr double followLeast = 64.0;
+// Of a line, pieces that must be known.
+constexpr Index fewestPieces = 4;
+// Share of them that must show light, of so many sigma.
+constexpr double shareLit = 0.6;
+constexpr double litSigmas = 1.0;
+// Light of the brightest quarter of the pieces in units of their median: spikes of stars fall off.
+constexpr double mostUneven = 4.0;
+// Slope against rows or columns, or pixels, by which a line departs from them that is nearly along one; and the
+// steepest fall across, of its peak, that such a line may have on the rows or columns themselves: bleed trails and bad
+// columns have edges.
+constexpr double axisSlope = 0.045;
+constexpr double axisPixels = 4.0;
+// Counts of a star that may have bled, of those of the brightest pixel; pixels from a line and its ends where it lies.
+constexpr float bledShare = 0.5F;
+constexpr Index nearLine = 4;
+constexpr double nearEnds = 16.0;
+constexpr double steepestFall = 0.6;
+// Of the peak, light on one side that a streak cannot have: steps and slopes of the sky.
+constexpr double mostBeside = 0.4;
+
+// Light in pieces along a line that was shifted across by `start` at its first and `end` at its last piece.
+struct Fit {
+    Index side = 3;
+    Index start = 0;
+    Index end = 0;
+    double significance = 0.0;
+};
+
+Index acrossAt(Fit const& fit, Index piece, Index nPieces) {
+    double const share = (static_cast<double>(piece) + 0.5) / static_cast<double>(nPieces);
+    return static_cast<Index>(
+        std::lround(static_cast<double>(fit.start) + share * static_cast<double>(fit.end - fit.start)));
+}
+
+// Where light lies best along a line: all shifts of both ends by up to `slack` pixels, and all widths.
+Fit bestFit(Strip const& strip, StripBoxes const& boxes, Index slack) {
+    Fit best;
+    for (Index const side : boxSides) {
+        double const noise = boxes.noise(side);
+        if (!(noise > 0.0)) {
+            continue;
+        }
+        for (Index start = -slack; start <= slack; ++start) {
+            for (Index end = -slack; end <= slack; ++end) {
+                Fit fit{side, start, end, 0.0};
+                double sum = 0.0;
+                Index count = 0;
+                for (Index piece = 0; piece < strip.nPieces; ++piece) {
+                    Index const across = acrossAt(fit, piece, strip.nPieces);
+                    if (boxes.isKnown(piece, across, side)) {
+                        sum += fullSigmas * std::asinh(boxes.sum(piece, across, side) / (noise * fullSigmas));
+                        ++count;
+                    }
+                }
+                fit.significance = sum / std::sqrt(static_cast<double>(std::max<Index>(count, 1)));
+                // Equal ones: the middle.
+                bool const isNearer = fit.significance == best.significance &&
+                                      std::abs(start) + std::abs(end) < std::abs(best.start) + std::abs(best.end);
+                if (fit.significance > best.significance || isNearer) {
+                    best = fit;
+                }
+            }
+        }
+    }
+    return best;
+}
+
+// Light of the pieces in sigma; NaN of those that are not known, such as stars that both images show.
+std::vector<double> lightAlong(Strip const& strip, StripBoxes const& boxes, Fit const& fit) {
+    double const noise = boxes.noise(fit.side);
+    std::vector<double> light;
+    for (Index piece = 0; piece < strip.nPieces; ++piece) {
+        Index const across = acrossAt(fit, piece, strip.nPieces);
+        light.push_back(boxes.isKnown(piece, across, fit.side) ? boxes.sum(piece, across, fit.side) / noise
+                                                               : std::numeric_limits<double>::quiet_NaN());
+    }
+    return light;
+}
+
+struct Range {
+    Index first = 0;
+    Index end = 0;  // after the last
+};
+
+// The pieces that make a streak: the run that counts most.
+Range litRange(std::vector<double> const& light) {
+    Range best;
+    double most = 0.0;
+    double sum = 0.0;
+    Index first = 0;
+    for (std::size_t i = 0; i < light.size(); ++i) {
+        if (sum <= 0.0) {
+            sum = 0.0;
+            first = static_cast<Index>(i);
+        }
+        sum += std::isfinite(light[i]) ? std::clamp(light[i], leastPiece, mostPiece) - noisePiece : 0.0;
+        if (sum > most) {
+            most = sum;
+            best = {first, static_cast<Index>(i) + 1};
+        }
+    }
+    return best;
+}
+
+// The course moved across at its ends.
+Course moved(Course const& course, Fit const& fit) {
+    auto const start = static_cast<double>(fit.start);
+    auto const end = static_cast<double>(fit.end);
+    return courseBetween(course.xAt(course.first, start), course.yAt(course.first, start), course.xAt(course.last, end),
+                         course.yAt(course.last, end));
+}
+
+// Light across, of the pieces together.
+std::vector<double> profileOf(Strip const& strip) {
+    std::vector<double> profile;
+    std::vector<float> values;
+    for (Index across = -strip.half; across <= strip.half; ++across) {
+        values.clear();
+        for (Index piece = 0; piece < strip.nPieces; ++piece) {
+            if (std::isfinite(strip.at(piece, across))) {
+                values.push_back(strip.at(piece, across));
+            }
+        }
+        profile.push_back(values.empty() ? 0.0 : middleMean(values));
+    }
+    return profile;
+}
+
+struct Across {
+    Index middle = 0;  // of the profile
+    double peak = 0.0;
+    double fwhm = 0.0;
+    double reach = 0.0;  // pixels from the line, on the side where it reaches farther
+    double steepest = 0.0;
+    double beside = 0.0;  // light beyond its reach, on the brighter side
+};
+
+// Pixels from the middle to one side at which the profile falls through a value for good.
+double reachOf(std::vector<double> const& profile, Index middle, Index sign, double value) {
+    auto const at = [&](Index i) { return profile[static_cast<std::size_t>(i)]; };
+    auto const size = static_cast<Index>(profile.size());
+    Index i = middle;
+    while (i > 1 && i < size - 2 && !(at(i) < value && at(i + sign) < value)) {
+        i += sign;
+    }
+    double const before = at(i - sign);
+    double const share = before > at(i) ? std::clamp((before - value) / (before - at(i)), 0.0, 1.0) : 1.0;
+    return std::abs(static_cast<double>(i - sign - middle)) + share;
+}
+
+Across acrossOf(Strip const& strip, std::vector<double> const& profile, Index side, double floor) {
+    Across result;
+    Index const half = strip.half;
+    for (Index i = half - side / 2; i <= half + side / 2; ++i) {
+        if (i == half - side / 2 || profile[static_cast<std::size_t>(i)] > result.peak) {
+            result.peak = profile[static_cast<std::size_t>(i)];
+            result.middle = i;
+        }
+    }
+    if (!(result.peak > 0.0)) {
+        return result;
+    }
+    std::array<double, 2> beyond{};
+    for (int const sign : {-1, 1}) {
+        result.fwhm += reachOf(profile, result.middle, sign, 0.5 * result.peak);
+        double const own = reachOf(profile, result.middle, sign, std::min(floor, 0.5 * result.peak));
+        result.reach = std::max(result.reach, own + std::abs(static_cast<double>(result.middle - half)));
+        auto const outside = result.middle + sign * static_cast<Index>(std::ceil(own) + 1.0);
+        std::vector<float> values;
+        for (Index i = outside; i >= 0 && i < static_cast<Index>(profile.size()); i += sign) {
+            values.push_back(static_cast<float>(profile[static_cast<std::size_t>(i)]));
+        }
+        beyond[sign < 0 ? 0 : 1] = values.empty() ? 0.0 : middleMean(values);
+    }
+    result.beside = std::max(std::abs(beyond[0]), std::abs(beyond[1]));
+    for (std::size_t i = 1; i < profile.size(); ++i) {
+        result.steepest = std::max(result.steepest, std::abs(profile[i] - profile[i - 1]));
+    }
+    return result;
+}
+
+// Mean light over a box on the line, of what one image shows alone.
+double lightOn(Course const& course, Index side, StripSource source, StreakImages const& images,
+               StreakControl const& control, StreakField const& field) {
+    Strip const strip = stripAlong(course, stripHalf, source, images, control, field);
+    StripBoxes const boxes(strip);
+    std::vector<float> light;
+    for (Index piece = 0; piece < strip.nPieces; ++piece) {
+        if (std::isfinite(strip.at(piece, 0))) {
+            light.push_back(static_cast<float>(boxes.sum(piece, 0, side)));
+        }
+    }
+    return light.empty() ? 0.0 : middleMean(light);
+}
+
+// Whether one of the brightest stars lies on a line or at its end, which may have bled along it.
+bool hasBrightest(Course const& course, ConstImageView<float> const& image) {
+    // Single bright pixels are no stars: of each, its brightest neighbours along rows and columns, the least of the
+    // three.
+    auto const most = [&](Index y0, Index y1, Index x0, Index x1) {
+        float found = std::numeric_limits<float>::lowest();
+        for (Index y = std::max<Index>(1, y0); y < std::min(image.rows() - 1, y1); ++y) {
+            for (Index x = std::max<Index>(1, x0); x < std::min(image.cols() - 1, x1); ++x) {
+                float const value = std::min({image(y, x), std::max(image(y, x - 1), image(y, x + 1)),
+                                              std::max(image(y - 1, x), image(y + 1, x))});
+                found = value > found && value <= std::numeric_limits<float>::max() ? value : found;
+            }
+        }
+        return found;
+    };
+    auto const pixel = [](double place) { return static_cast<Index>(std::lround(place)); };
+    float const brightest = most(0, image.rows(), 0, image.cols());
+    for (double along = course.first - nearEnds; along <= course.last + nearEnds; along += 1.0) {
+        Index const x = pixel(course.xAt(along));
+        Index const y = pixel(course.yAt(along));
+        if (most(y - nearLine, y + nearLine + 1, x - nearLine, x + nearLine + 1) > bledShare * brightest) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Whether a line lies along rows or columns and has their edges, or comes from a star that may have bled along them.
+bool isOfDetector(Course const& course, Index side, StreakImages const& images, StreakControl const& control,
+                  StreakField const& field) {
+    double const departure = std::min(std::abs(course.dx), std::abs(course.dy));
+    if (departure > axisSlope && departure * course.length() > axisPixels) {
+        return false;
+    }
+    double const middle = 0.5 * (course.first + course.last);
+    double const x = course.xAt(middle);
+    double const y = course.yAt(middle);
+    double const half = 0.5 * course.length();
+    bool const isRow = std::abs(course.dx) > std::abs(course.dy);
+    Course const straight = isRow ? courseBetween(x - half, std::round(y), x + half, std::round(y))
+                                  : courseBetween(std::round(x), y - half, std::round(x), y + half);
+    Strip const strip = stripAlong(within(straight, images.image.rows(), images.image.cols()), stripHalf,
+                                   StripSource::difference, images, control, field);
+    Across const across = acrossOf(strip, profileOf(strip), side, 0.0);
+    return across.steepest > steepestFall * across.peak || hasBrightest(course, images.image);
+}
+
+bool isEven(std::vector<double> light) {
+    std::erase_if(light, [](double value) { return !std::isfinite(value); });
+    if (static_cast<Index>(light.size()) < fewestPieces) {
+        return false;
+    }
+    auto const nLit = std::count_if(light.begin(), light.end(), [](double value) { return value > litSigmas; });
+    if (static_cast<double>(nLit) < shareLit * static_cast<double>(light.size())) {
+        return false;
+    }
+    std::sort(light.begin(), light.end());
+    double const middle = light[light.size() / 2];
+    double const bright = light[light.size() - 1 - light.size() / 8];
+    return bright <= mostUneven * middle;
+}
+
+}  // namespace
+
+std::optional<Streak> measureStreak(Course const& found, double slack, StreakImages const& images,
+                                    StreakControl const& control, StreakField const& field) {
+    Index const height = images.image.rows();
+    Index const width = images.image.cols();
+    auto const stripOf = [&](Course const& course) {
+        return stripAlong(course, stripHalf, StripSource::difference, images, control, field);
+    };
+    Course course = within(found, height, width);
+    auto reach = static_cast<Index>(std::ceil(slack));
+    // Ends that have not been found yet.
+    bool isStartOpen = true;
+    bool isEndOpen = true;
+    for (int pass = 0; pass < mostPasses; ++pass) {
+        if (!(course.length() >= 0.5 * control.minLength)) {
+            return std::nullopt;
+        }
+        Strip const strip = stripOf(course);
+        StripBoxes const boxes(strip);
+        Fit const fit = bestFit(strip, boxes, reach);
+        if (!(fit.significance >= firstSignificance)) {
+            return std::nullopt;
+        }
+        Range const lit = litRange(lightAlong(strip, boxes, fit));
+        Course const next = within(moved(course, fit), height, width);
+        Course followed = next;
+        double const further = std::max(followShare * course.length(), followLeast);
+        if (lit.first > 0) {
+            followed.first = next.first + static_cast<double>(lit.first) * strip.pieceLength;
+            isStartOpen = false;
+        } else if (isStartOpen) {
+            followed.first = next.first - further;
+        }
+        if (lit.end < strip.nPieces) {
+            followed.last = next.first + static_cast<double>(lit.end) * strip.pieceLength;
+            isEndOpen = false;
+        } else if (isEndOpen) {
+            followed.last = next.last + further;
+        }
+        course = within(followed, height, width);
+        isStartOpen = isStartOpen && course.first < next.first - 1.0;
+        isEndOpen = isEndOpen && course.last > next.last + 1.0;
+        reach = followSlack;
+        bool const isSettled = fit.start == 0 && fit.end == 0 && lit.first == 0 && lit.end == strip.nPieces;
+        if (!isStartOpen && !isEndOpen && isSettled) {
+            break;
+        }
+    }
+    if (!(course.length() >= control.minLength)) {
+        return std::nullopt;
+    }
+    Strip const strip = stripOf(course);
+    StripBoxes const boxes(strip);
+    Fit const fit = bestFit(strip, boxes, 1);
+    std::vector<double> const light = lightAlong(strip, boxes, fit);
+    if (!(fit.significance >= control.minSignificance) || !isEven(light)) {
+        return std::nullopt;
+    }
+    std::vector<double> const profile = profileOf(strip);
+    double const error = strip.noise / std::sqrt(static_cast<double>(strip.nPieces));
+    Across const across =
+        acrossOf(strip, profile, fit.side, std::max(control.lightSigmas * strip.pixelNoise, 2.0 * error));
+    bool const isSlim = course.length() >= control.minElongation * across.fwhm &&
+                        course.length() >= control.minSlimness * 2.0 * across.reach;
+    bool const isBright = across.peak > 0.0 && across.peak >= control.minPeakSigmas * strip.pixelNoise;
+    if (!isBright || !isSlim || across.beside > mostBeside * across.peak ||
+        isOfDetector(course, fit.side, images, control, field)) {
+        return std::nullopt;
+    }
+    double const own = lightOn(course, fit.side, StripSource::image, images, control, field);
+    double const other = lightOn(course, fit.side, StripSource::other, images, control, field);
+    if (!(own > 0.0) || other > control.maxOther * own) {
+        return std::nullopt;
+    }
+    return Streak{course.xAt(course.first),
+                  course.yAt(course.first),
+                  course.xAt(course.last),
+                  course.yAt(course.last),
+                  across.reach + 1.0,
+                  across.fwhm,
+                  across.peak,
+                  fit.significance};
+}
+
+}  // namespace psfmatch::detail
