@@ -9,7 +9,7 @@ from starFields import drawPair, drawStars
 from test_alignment import requireAligned, requireTruth, withWcs
 
 import psfmatch
-from psfmatch.alignment import Alignment, applyAlignment, measureAlignment, requireLaid
+from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.alignment.alignment import AlignedTransform
 from psfmatch.alignment.turns import TURNS, UNTURNED, turnBack, turned
 from psfmatch.cli import main
@@ -151,7 +151,7 @@ def test_oneStarMovesNothing():
     science, template = (drawStars([x], [90.0], [9e4], rng=np.random.default_rng(1)) for x in (60.0, 190.0))
     alignment = measureAlignment(template, science)
     assert (alignment.isFound, alignment.isRefuted, alignment.method) == (False, False, "nominal")
-    requireLaid(alignment, template, science)
+    alignment.requireLaid(template, science)
 
 
 def test_oneStarMovesImagesOfOtherShapes():
@@ -184,7 +184,7 @@ def test_anotherSky(n):
     with pytest.raises(
         InputImagesError, match=r"could not be laid upon each other: of \d+ stars of the template"
     ) as caught:
-        requireLaid(alignment, template, science)
+        alignment.requireLaid(template, science)
     assert caught.value.nTemplateStars == alignment.nTemplateStars
     with pytest.raises(InputImagesError, match="could not be laid upon each other"):
         psfmatch.subtract(template, science)

@@ -8,15 +8,7 @@ with a scale, or an affine transform is fitted to the pairs (`offsets`); where s
 subtraction `shifts` measures what registration has left over.
 """
 
-from psfmatch.alignment.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment, requireLaid
+from psfmatch.alignment.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
 from psfmatch.alignment.shifts import ShiftField, measureShiftField
 
-__all__ = [
-    "AlignedTransform",
-    "Alignment",
-    "ShiftField",
-    "applyAlignment",
-    "measureAlignment",
-    "measureShiftField",
-    "requireLaid",
-]
+__all__ = ["AlignedTransform", "Alignment", "ShiftField", "applyAlignment", "measureAlignment", "measureShiftField"]

@@ -30,7 +30,7 @@ from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import mapThreads, resolveThreads
 from psfmatch.warping import WarpedPsf, Warper, compareGrids, movedPsf, registerTemplate
 
-__all__ = ["AlignedTransform", "Alignment", "applyAlignment", "measureAlignment", "requireLaid"]
+__all__ = ["AlignedTransform", "Alignment", "applyAlignment", "measureAlignment"]
 
 log = logging.getLogger("psfmatch.alignment")
 
@@ -109,6 +109,42 @@ class Alignment:
         """How many of its sigmas each term differs from that of no change; 0 for terms that are not fitted."""
         excess, errors = np.array(self.affine) - np.array(IDENTITY), np.array(self.errors)
         return asRows(np.divide(np.abs(excess), errors, out=np.zeros((2, 3)), where=errors > 0.0))
+
+    def turnedFirst(self, template: Exposure) -> tuple[Exposure, Alignment]:
+        """Return a template turned as this says, and how the turned one lies."""
+        return turned(template, self.turn), replace(self, turn=UNTURNED)
+
+    def requireLaid(self, template: Exposure, science: Exposure) -> None:
+        """Raise InputImagesError if the images could not be laid upon each other: no kernel is to blame for the rest.
+
+        Parameters
+        ----------
+        template, science
+            Those that were measured.
+
+        Raises
+        ------
+        InputImagesError
+            Without coordinates on both, if nothing tells how images of different sizes lie, or if sources that are
+            many enough in both agree neither in their places nor in any pattern.
+        """
+        isOtherShape = template.shape != science.shape and not self.hasCoordinates
+        if self.isFound or not (self.isRefuted or isOtherShape):
+            return
+        sizes = (
+            f"they have different sizes, template {template.width}x{template.height}, science "
+            f"{science.width}x{science.height} pixels, and no coordinates on both; "
+            if isOtherShape
+            else ""
+        )
+        raise InputImagesError(
+            f"The images could not be laid upon each other: {sizes}{self.reason.removeprefix(NOT_MEASURED)} Check that "
+            "both show the same sky, or give both a WCS",
+            templateShape=template.shape,
+            scienceShape=science.shape,
+            nTemplateStars=self.nTemplateStars,
+            nScienceStars=self.nScienceStars,
+        )
 
     def toDict(self) -> dict[str, Any]:
         """Return all fields as numbers, strings and lists, ready for JSON."""
@@ -191,7 +227,7 @@ def measureAlignment(
     Returns
     -------
     alignment : Alignment
-        With ``isFound`` False and the method "nominal" where too few stars are recognised; see `requireLaid`.
+        With ``isFound`` False and the method "nominal" where too few stars are recognised; see `Alignment.requireLaid`.
 
     Raises
     ------
@@ -257,9 +293,9 @@ def applyAlignment(
     if alignment.method == "nominal":
         return registerTemplate(template, science, warper)
     box = science.getBBox()
-    template = turned(template, alignment.turn)
+    template, alignment = alignment.turnedFirst(template)
     if alignment.method == "resampling":
-        transform = AlignedTransform(template, science, replace(alignment, turn=UNTURNED))
+        transform = AlignedTransform(template, science, alignment)
         pixels = warper.warpMaskedImage(template.maskedImage, transform, box)
         psf = None if template.psf is None else WarpedPsf(template.psf, transform, warper)
     else:
@@ -271,42 +307,6 @@ def applyAlignment(
         else:
             pixels = warper.cropExposure(science.coordinates, bare, box, (dx, dy)).maskedImage
     return Exposure(pixels, science.coordinates, psf, template.photoCalib, template.filter, dict(template.metadata))
-
-
-def requireLaid(alignment: Alignment, template: Exposure, science: Exposure) -> None:
-    """Raise InputImagesError if the images could not be laid upon each other: no kernel is to blame for what follows.
-
-    Parameters
-    ----------
-    alignment
-        From `measureAlignment`.
-    template, science
-        Those that were measured.
-
-    Raises
-    ------
-    InputImagesError
-        Without coordinates on both, if nothing tells how images of different sizes lie, or if stars that are many
-        enough in both agree neither in their places nor in any pattern.
-    """
-    isOtherShape = template.shape != science.shape and not alignment.hasCoordinates
-    if alignment.isFound or not (alignment.isRefuted or isOtherShape):
-        return
-    sizes = (
-        f"they have different sizes, template {template.width}x{template.height}, science "
-        f"{science.width}x{science.height} pixels, and no coordinates on both; "
-        if isOtherShape
-        else ""
-    )
-    found = alignment.reason.removeprefix(NOT_MEASURED)
-    raise InputImagesError(
-        f"The images could not be laid upon each other: {sizes}{found} Check that both show the same sky, or give both "
-        "a WCS",
-        templateShape=template.shape,
-        scienceShape=science.shape,
-        nTemplateStars=alignment.nTemplateStars,
-        nScienceStars=alignment.nScienceStars,
-    )
 
 
 def _chosen(

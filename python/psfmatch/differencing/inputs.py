@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment, requireLaid
+from psfmatch.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError
@@ -113,7 +113,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
             )
         task.metadata["nDetectedSources"] = len(sources)
         choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
-        requireLaid(alignment, template, science)
+        alignment.requireLaid(template, science)
         record = replace(record, alignment=alignment.toDict())
         with task.timer("warp"):
             template = applyAlignment(template, science, alignment, warperOf(task.options, threads))
