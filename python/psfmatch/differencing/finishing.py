@@ -11,21 +11,29 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.alignment import Alignment, measureShiftField
 from psfmatch.decorrelation import Correction, prepareCorrection, smoothedExposure, smoothedFwhm, smoothingKernel
 from psfmatch.diagnostics import DifferenceNoise, candidateTable, differenceNoise
+from psfmatch.differencing.grading import (
+    appliedShift,
+    doubtsOfPlace,
+    estimatedHere,
+    heldOutFigures,
+    residualShift,
+    scatterOnLight,
+    starsAboveLevel,
+    varianceScales,
+)
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.result import SubtractionResult
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Box, Exposure, MaskedImage
-from psfmatch.io import isEstimated
+from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import ErrorFloor, measureErrorFloor, measureWhiteness
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
 from psfmatch.quality import assessQuality, pixelFigures
 from psfmatch.recipe import edgeHandlingOf
-from psfmatch.sourceTable import AnyTable, SourceTable, lazily
+from psfmatch.sourceTable import lazily
 from psfmatch.threads import resolveThreads, sideBySide
 from psfmatch.warping import atOrigin
 
@@ -34,12 +42,6 @@ __all__ = ["finish"]
 log = logging.getLogger("psfmatch.differencing")
 
 MAX_SHIFT_STARS = 500
-FEW_SOURCES, MIN_LIT = 4, 20
-"""Of a stamp: fewer sources do not judge its kernel, and so many pixels of light do."""
-MEAN_SIGMAS = 2.0
-"""Errors by which the mean shift of stars may differ from none without telling anything."""
-LEAST_AGREEING = 2
-"""Sources behind a template's place that light alone has told."""
 MAX_VARIANCE_FACTOR = 3.0
 """Of the difference, either way."""
 RIGHT_NOISE = 0.02
@@ -99,7 +101,7 @@ def finish(
                 else decorrelation.measureWhiteness(sky, threads)
             )
             heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
-            lit, caps = _onLight(made, measured.pixels)
+            lit, caps = scatterOnLight(made, measured.pixels)
             quality = assessQuality(
                 difference=difference,
                 template=template,
@@ -110,22 +112,20 @@ def finish(
                 convolved="template" if convolveTemplate else "science",
                 rejectedSources=made.task.metadata.get("rejectedSources"),
                 conditionNumber=made.task.metadata.get("spatialConditionNum"),
-                **({} if heldOut is None else _heldOut(heldOut)),
+                **({} if heldOut is None else heldOutFigures(heldOut)),
                 **lit,
                 residualShiftPix=measured.residualShiftPix,
                 errorFloor=None if measured.floor is None or not measured.floor.nPlaces else measured.floor.share,
-                appliedShiftPix=None
-                if inputs.alignment is None
-                else _appliedShift(inputs.alignment, science.getBBox()),
+                appliedShiftPix=None if inputs.alignment is None else appliedShift(inputs.alignment, science.getBBox()),
                 lag1=whiteness.lag1,
                 lag2=whiteness.lag2,
-                varianceScales=_varianceScales(made, inputs, measured.varianceFactor),
-                starsAboveLevel=_starsAboveLevel(inputs),
+                varianceScales=varianceScales(made, inputs, measured.varianceFactor),
+                starsAboveLevel=starsAboveLevel(inputs),
                 brightStars=inputs.brightStars,
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
-                caps=(*made.caps, *caps, *_doubtedPlace(inputs.alignment)),
+                caps=(*made.caps, *caps, *doubtsOfPlace(inputs.alignment)),
                 without=made.ungraded,
                 pixels=pixels,
             )
@@ -205,7 +205,7 @@ def _measure(
         with made.task.timer("scaleVariance"):
             correlation = inputs.templateCorrelation if convolveTemplate else None
             factor, choice = _chooseVarianceFactor(
-                sky, any(_estimated(inputs)), 1.0 if correlation is None else float(correlation.sum())
+                sky, any(estimatedHere(inputs)), 1.0 if correlation is None else float(correlation.sum())
             )
             choices = (choice,)
             if factor != 1.0:
@@ -226,7 +226,7 @@ def _measure(
                 log.info("%s", floor.sentence)
                 choices += (Choice("errorFloor", f"{floor.share:.4f}", floor.pull, "0", 1.0, floor.sentence),)
             radius = max([6, *(math.ceil(1.5 * fwhm) for fwhm in fwhms if fwhm is not None)])
-            shift = _residualShift(
+            shift = residualShift(
                 difference, made.result.matchedImage, inputs.sources[:MAX_SHIFT_STARS], radius, scale, made.changed
             )
             convolved = "template" if convolveTemplate else "science"
@@ -261,33 +261,6 @@ def _errorFloor(
         isMinuend=convolveTemplate,
         threads=resolveThreads(None),
     )
-
-
-def _estimated(inputs: Inputs) -> tuple[bool, bool]:
-    """Return whether the variances of template and science image were estimated here."""
-    return isEstimated(inputs.template.metadata.get("VARSRC")), isEstimated(inputs.science.metadata.get("VARSRC"))
-
-
-def _varianceScales(made: Made, inputs: Inputs, factor: float) -> tuple[float, ...]:
-    """Return the factors on variances that somebody gave: estimates of ours may be off, or the fit of a stamp's own."""
-    if made.isNoiseTold:
-        return (factor,)
-    template, science = _estimated(inputs)
-    record = inputs.preparation
-    scales = [(record.templateVarianceFactor, template), (record.scienceVarianceFactor, science)]
-    # A template resampled to smaller pixels has noise that is not white: no fault of any plane.
-    scales.append((factor, template or science or inputs.templateCorrelation is not None))
-    return tuple(scale for scale, isOurs in scales if not isOurs)
-
-
-def _onLight(made: Made, pixels: Mapping[str, Any] | None) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
-    """Return the scatter on light of a stamp that shows few sources, as a figure, or why that is not known."""
-    if made.onLight is None or pixels is None or pixels["nSources"] >= FEW_SOURCES:
-        return {}, ()
-    number, scatter = made.onLight
-    if number < MIN_LIT:
-        return {}, (("C", f"{number} pixels of light beside what has changed check the kernel, {MIN_LIT} would do"),)
-    return {"sourceRobust": scatter}, ()
 
 
 def _without(image: MaskedImage, changed: npt.NDArray[np.bool_] | None) -> MaskedImage:
@@ -331,71 +304,3 @@ def _chooseVarianceFactor(sky: BlankSky, isOurs: bool, shared: float = 1.0) -> t
         )
         factor = 1.0
     return factor, Choice("variance", f"{factor:.3f}", width, "1", 1.0, sentence)
-
-
-def _residualShift(
-    difference: Exposure,
-    matched: MaskedImage,
-    stars: AnyTable,
-    radius: int,
-    scale: float,
-    changed: npt.NDArray[np.bool_] | None,
-) -> float | None:
-    """Return the shift that the difference shows at stars, pixels: its mean, or its scatter where that is more.
-
-    Both as far as they are beyond their errors, the mean beyond twice its own; stars that have changed tell none.
-    """
-    if changed is not None and len(stars):
-        x, y = (
-            np.clip(np.rint(np.asarray(stars[name])).astype(int) - first, 0, size - 1)
-            for name, first, size in zip(("x", "y"), difference.xy0, changed.shape[::-1], strict=True)
-        )
-        stars = stars[~changed[y, x]]
-    if not len(stars):
-        return None
-    field = measureShiftField(difference.maskedImage, matched, stars, radius, scale)
-    mean = np.maximum(np.abs(field.mean) - MEAN_SIGMAS * np.array(field.meanErr), 0.0)
-    return float(np.nanmax([np.hypot(*mean), *field.excessRms, 0.0]))
-
-
-def _heldOut(table: SourceTable) -> dict[str, Any]:
-    """Return the figures of residuals under solutions made without them: medians over bright regions, and by signal."""
-    bright = table[(np.asarray(table["signal"]) > 5.0) & (np.asarray(table["nPixels"]) > 0)]
-    rows = []
-    signal, chiSquare = np.asarray(table["signal"]), np.asarray(table["chiSquare"])
-    for low, high in ((0.0, 5.0), (5.0, 15.0), (15.0, 50.0), (50.0, 150.0), (150.0, math.inf)):
-        inside = (signal >= low) & (signal < high) & np.isfinite(chiSquare)
-        if inside.any():
-            rows.append((low, high, int(inside.sum()), float(chiSquare[inside].mean())))
-    means = {"heldOutMean": bright["mean"], "heldOutRms": bright["rms"]} if len(bright) else {}
-    figures = {name: float(np.nanmedian(values)) for name, values in means.items()}
-    return figures | {"heldOutChiSquareByFlux": tuple(rows)}
-
-
-def _starsAboveLevel(inputs: Inputs) -> float | None:
-    """Return the share of bright stars that lie above the saturation level, in the image where it is larger."""
-    shares = [saturation.starsAboveLevel for saturation in inputs.saturations if saturation is not None]
-    return max((share for share in shares if share is not None), default=None)
-
-
-def _doubtedPlace(alignment: Alignment | None) -> tuple[tuple[str, str], ...]:
-    """Return what keeps the grade down where the template's place hangs on one source, or its coordinates are wrong."""
-    if alignment is None:
-        return ()
-    if alignment.foundBy == "correlation" and alignment.nUsed < LEAST_AGREEING:
-        return (("D", "where the template lies hangs on a single source"),)
-    if alignment.hasCoordinates and alignment.isTurned:
-        return (("D", "the coordinates are wrong: the stars show the template turned or mirrored otherwise"),)
-    return ()
-
-
-def _appliedShift(alignment: Alignment, box: Box) -> float | None:
-    """Return the largest correction that was applied to the coordinates, in a corner of the image, pixels."""
-    if not alignment.hasCoordinates:
-        return None
-    if alignment.method == "nominal":
-        return 0.0
-    corners = np.array([(x, y) for x in (box.x0, box.x1 - 1) for y in (box.y0, box.y1 - 1)]) - alignment.centre
-    affine = np.array(alignment.affine)
-    moved = corners @ affine[:, :2].T + affine[:, 2] - corners
-    return float(np.hypot(moved[:, 0], moved[:, 1]).max())
