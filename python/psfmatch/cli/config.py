@@ -26,6 +26,7 @@ USUAL = (
     "doAssessQuality",
     "requiredCoverage",
     "middleOfCutout",
+    "edgeFraction",
     "renameTemplateMask",
     "preserveMaskPlanes",
     "kernel",

@@ -6,7 +6,7 @@ import logging
 import math
 from dataclasses import dataclass, replace
 
-from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
+from psfmatch.alignment import Alignment, Surroundings, applyAlignment, measureAlignment, surroundingsOf
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError
@@ -36,7 +36,8 @@ SATURATION_GROWTH = 2.0
 class Inputs:
     """The images made ready: template on the science image's pixels; what was done to them, and why.
 
-    saturations : of template and science image, as they were given; None where nobody asked.
+    saturations : of template and science image, as they were given; None where nobody asked; beyond : what the template
+    has around the science image, None where it ends there.
     """
 
     template: Exposure
@@ -47,6 +48,7 @@ class Inputs:
     alignment: Alignment | None
     coverage: Coverage
     choices: tuple[Choice, ...]
+    beyond: Surroundings | None = None
 
 
 def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, options: RunOptions) -> Inputs:
@@ -87,6 +89,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
             task.selectSources, (science, template) if options.doAlign else (science,), threads if isOwn else 1
         )
     alignment = None
+    warper, given = warperOf(task.options, threads), template
     if options.doAlign:
         with task.timer("align"):
             alignment = measureAlignment(
@@ -96,9 +99,10 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
         choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
         record = replace(record, alignment=alignment.toDict())
         with task.timer("warp"):
-            template = applyAlignment(template, science, alignment, warperOf(task.options, threads))
+            template = applyAlignment(template, science, alignment, warper)
     else:
         template = task.registerTemplate(template, science)
+    beyond = surroundingsOf(given, science, alignment, warper) if options.edgeFraction > 0.0 else None
     registered = atOrigin(template.maskedImage, science.maskedImage)
     coverage = measureCoverage(registered, science, threads=threads)
     requireCoverage(coverage, options.requiredCoverage)
@@ -111,7 +115,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     )  # fmt: skip
     # The others tell nothing of the pair, neither how many stars there are nor how wide they are.
     sources = sources[isCovered(registered, sources["x"], sources["y"])]
-    return Inputs(template, science, sources, record, saturations, alignment, coverage, tuple(choices))
+    return Inputs(template, science, sources, record, saturations, alignment, coverage, tuple(choices), beyond)
 
 
 def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, tuple[float, str] | None]:

@@ -303,6 +303,7 @@ class SubtractionResult(ByValue):
             self.preparation,
             varianceFactor=self.varianceFactor,
             planes=self.options.planeRules,
+            edgeFraction=self.options.edgeFraction,
         )
         return StoredKernel(self.kernel, self.background, recipe)
 

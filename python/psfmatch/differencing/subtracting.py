@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from psfmatch.config import usualOptions
+from psfmatch.differencing.bordering import withBorder
 from psfmatch.differencing.finishing import finish
 from psfmatch.differencing.inputs import Inputs, makeInputs
 from psfmatch.differencing.ladder import solveByLadder
@@ -110,7 +111,8 @@ def subtract(
     if made.convolveTemplate != convolveTemplate:
         sentence = "Convolving the template: where one stamp tells the kernel, it is always the template's."
         direction = Choice("direction", "template", math.nan, "", math.nan, sentence)
-    choices = (*inputs.choices, direction, *pinChoices, *made.choices)
+    border = withBorder(made, made.inputs or inputs)
+    choices = (*inputs.choices, direction, *pinChoices, *made.choices, *border)
     return finish(
         made, made.inputs or inputs, fwhms, made.convolveTemplate, choices, describeInputs(*given), task.threads
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from psfmatch import _core, io
+from psfmatch.borders import EDGE_FRACTION
 from psfmatch.config import KernelOptions
 from psfmatch.equality import ByValue
 from psfmatch.errors import ExposureReadError
@@ -81,7 +82,7 @@ class SubtractionRecipe:
     warping : fields of the `WarperConfig` as plain data; warpBadPlanes, warpMaskedKernelFraction : as the Warper's;
     preparation : what came before; decorrelation : arguments of `psfmatch.decorrelation.decorrelate` if the difference
     was decorrelated, else None;
-    planes : what became of mask planes;
+    planes : what became of mask planes; edgeFraction : of the kernel, as for `psfmatch.borders.completeBorder`;
     shape, xy0 : the pixels (h, w) of the science image, None where they are not known;
     version, instructionSet : of psfmatch and of the machine: with others the last bits may differ.
     """
@@ -96,6 +97,7 @@ class SubtractionRecipe:
     preparation: Preparation = field(default_factory=Preparation)
     decorrelation: Mapping[str, Any] | None = None
     planes: PlaneRules = field(default_factory=PlaneRules)
+    edgeFraction: float = EDGE_FRACTION
     shape: tuple[int, int] | None = None
     xy0: tuple[int, int] = (0, 0)
     version: str = field(default_factory=lambda: version("psfmatch"))
@@ -120,6 +122,7 @@ class SubtractionRecipe:
         decorrelation: Mapping[str, Any] | None = None,
         varianceFactor: float = 1.0,
         planes: PlaneRules | None = None,
+        edgeFraction: float = 0.0,
     ) -> Self:
         """Return the recipe of a subtraction that a task made.
 
@@ -141,6 +144,8 @@ class SubtractionRecipe:
             What the difference's variance plane was multiplied by.
         planes
             What became of mask planes.
+        edgeFraction
+            Of the kernel, that might lie beyond all pixels without EDGE.
         """
         options = KernelOptions.fromConfig(config)
         warper = warperOf(options)
@@ -155,6 +160,7 @@ class SubtractionRecipe:
             preparation=preparation or Preparation(),
             decorrelation=decorrelation,
             planes=planes or PlaneRules(),
+            edgeFraction=edgeFraction,
             shape=box.shape,
             xy0=(box.x0, box.y0),
         )
@@ -194,7 +200,8 @@ class SubtractionRecipe:
         unknown = sorted(set(data) - {f.name for f in fields(cls)})
         if unknown:
             raise ValueError(f"unknown parts of the recipe: {', '.join(unknown)}; a newer psfmatch may know them")
-        values = dict(data)
+        # Older recipes leave the border as the convolution does.
+        values = {"edgeFraction": 0.0, **data}
         try:
             if "edges" in values:
                 edges = dict(values["edges"])

@@ -24,7 +24,7 @@ from psfmatch.astrometry import hasUsableWcs, pixelsToSky
 from psfmatch.config import BackgroundOptions, SubtractBackgroundConfig
 from psfmatch.detection import FootprintSet, subtractBackground
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.exposure import Exposure, MaskedImage, withUsableBorder
 from psfmatch.photometry import (
     UNUSABLE_PLANES,
     Peaks,
@@ -105,7 +105,7 @@ def detectOnDifference(
     dipoles
         How dipoles are fitted and classified.
     badPlanes
-        Mask planes whose pixels count as not measured.
+        Mask planes whose pixels count as not measured; EDGE does not where it comes with BORDER (`psfmatch.borders`).
     threads
         Number of threads; the result does not depend on it.
 
@@ -132,6 +132,7 @@ def detectOnDifference(
     if not (math.isfinite(threshold) and threshold > 0.0):
         raise ValueError(f"threshold is {threshold}; give a positive number of standard deviations")
     exposure = difference if isinstance(difference, Exposure) else Exposure(difference)
+    exposure = exposure.withPixels(withUsableBorder(exposure.maskedImage))
     planes = tuple(badPlanes)
     filtered = filterDifference(exposure, psf, backgroundBin=backgroundBin, badPlanes=planes, threads=threads)
     maskedImage, found = filtered.maskedImage, filtered.found
@@ -203,7 +204,8 @@ def filterDifference(
     if psf is None:
         raise ValueError("the difference has no PSF; give psf=, for example GaussianPsf(fwhm / 2.355) or psfFromStars")
     planes = tuple(badPlanes)
-    maskedImage = _levelled(exposure.maskedImage, backgroundBin, planes, resolveThreads(threads))
+    usable = withUsableBorder(exposure.maskedImage)
+    maskedImage = _levelled(usable, backgroundBin, planes, resolveThreads(threads))
     field = PsfField.of(psf, maskedImage.getBBox())
     return FilteredDifference(maskedImage, significanceImage(maskedImage, field, planes, threads))
 
@@ -343,7 +345,7 @@ def _lobeImage(
             shape=maskedImage.shape,
             otherShape=difference.shape,
         )
-    maskedImage = atOrigin(maskedImage, difference)
+    maskedImage = withUsableBorder(atOrigin(maskedImage, difference))
     if given.scale != 1.0:
         maskedImage = maskedImage.copy()
         maskedImage *= given.scale

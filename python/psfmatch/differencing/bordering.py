@@ -1,0 +1,57 @@
+"""The border of a difference, after the subtraction: computed of what lies beyond it, and told."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from psfmatch.borders import Border, completeBorder
+from psfmatch.differencing.inputs import Inputs
+from psfmatch.differencing.ladder import Made
+from psfmatch.modelChoice import Choice
+from psfmatch.recipe import edgeHandlingOf
+from psfmatch.warping import atOrigin
+
+__all__ = ["withBorder"]
+
+log = logging.getLogger("psfmatch.differencing")
+
+
+def withBorder(made: Made, inputs: Inputs) -> tuple[Choice, ...]:
+    """Compute the border of the difference that was made, in place, and return what is to be told of it."""
+    if made.changed is not None:
+        return ()  # a stamp's fit has its own rule for what lies beyond
+    result, isTemplate = made.result, made.convolveTemplate
+    science = inputs.science.maskedImage
+    template = atOrigin(inputs.template.maskedImage, science)
+    kernel, box = result.psfMatchingKernel, science.getBBox()
+    with made.task.timer("border"):
+        border = completeBorder(
+            result.subtractedExposure.maskedImage,
+            result.matchedImage,
+            *((template, science) if isTemplate else (science, template)),
+            kernel,
+            result.backgroundModel,
+            edges=edgeHandlingOf(made.options.kernel),
+            fraction=made.options.edgeFraction,
+            beyond=inputs.beyond.on if isTemplate and inputs.beyond is not None else None,
+            isScienceConvolved=not isTemplate,
+            kernelSum=kernel.kernelSum(*box.centre),
+            threads=made.task.threads,
+        )
+    if border is None:
+        return ()
+    choice = _told(border, made.options.edgeFraction)
+    log.info("%s", choice.sentence)
+    return (choice,)
+
+
+def _told(border: Border, fraction: float) -> Choice:
+    size = 2 * max(border.half) + 1
+    what = "what the template has beyond" if border.hasMore else "the outermost pixels, which are taken to go on"
+    sentence = (
+        f"Border: the kernel of {size} px reaches beyond it in {border.fullFraction:.1%} of the pixels, which are "
+        f"computed of {what}; more than {fraction:.2g} of the kernel lies where nobody has looked in "
+        f"{border.edgeFraction:.1%}, within {border.reach} px of it, and these carry EDGE."
+    )
+    return Choice("border", f"{border.edgeFraction:.4f}", border.edgeFraction, "", math.nan, sentence)
