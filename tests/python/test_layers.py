@@ -28,6 +28,7 @@ pythonRows = [
         "detection",
         "measurement",
         "alignment",
+        "borders",
         "selection",
         "stars",
         "visitors",

@@ -10,7 +10,8 @@ from .mask import Mask
 __all__ = ["BORDER", "withUsableBorder"]
 
 BORDER = "BORDER"
-"""Set beside EDGE where the convolved image was taken to go on beyond its border; see `psfmatch.borders`."""
+"""Set beside EDGE where the convolved image was taken to go on beyond its border, and that changes little; see
+`psfmatch.borders`."""
 
 
 def withUsableBorder(image: MaskedImage) -> MaskedImage:

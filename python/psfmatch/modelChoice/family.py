@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class GaussianFamily:
     degrees: tuple[tuple[int, ...], ...]
     kernelSize: int
     isEqual: bool
-    isFixed: bool = False
+    isFixed: bool = field(default=False, compare=False)
 
     def basis(self) -> FloatArray:
         """Return the images of the richest set, (n, h, w)."""
