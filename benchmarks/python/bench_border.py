@@ -5,10 +5,11 @@
 A field larger than the science image is simulated, and the science image cut from its middle. The template is all of it
 (larger: 60 px more on each side), the same pixels (equal), as many that lie 17 and -11 px away (shifted), or all of it
 resampled onto a grid that is turned by 3 degrees (turned). Twenty sources of S/N 40 are put 6 to 12 px from the science
-image's border, at places without other light. Printed for each seed and case: the shares of pixels that are NaN,
-and that carry EDGE; the kernel's size and sum; the grade; how many of the twenty are found within 2 px and without
-flagEdge; what else is found within 30 px of the border; mean and scatter of (measured - true) / error of those found
-beside the robust pull of the difference in these 30 px and farther in; processor seconds.
+image's border, where there is a template and no other light. Printed for each seed and case: the shares of pixels that
+are NaN, and that carry EDGE; the kernel's size and sum (1.25 is true); the grade; how many of the twenty are found
+within 2 px, and without flagEdge; what else is found within 30 px of the border, and of that without flagEdge and
+flagSaturated; mean and scatter of (measured - true) / error of those found; robust width of difference / noise of
+usable pixels in these 30 px and farther in; processor seconds. With --distance the sources lie elsewhere.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ BEYOND = 60
 SHIFT = (17, -11)
 TURN = math.radians(3.0)
 SOURCES, RATIO = 20, 40.0
-NEAREST, FARTHEST = 6.0, 12.0
 CLEAR_PIX, APART_PIX = 12.0, 25.0
 BAND_PIX = 30
 CASES = ("larger", "equal", "shifted", "turned")
@@ -56,17 +56,13 @@ def turned(template: Exposure, threads: int) -> Exposure:
     )
 
 
-def drawPlaces(generator: np.random.Generator, box: Box, truth) -> np.ndarray:
-    """Return places (n, 2) near the border of a box, away from the field's light and from one another."""
-    light = np.concatenate(
-        [
-            np.column_stack([np.asarray(t[n]) for n in ("x", "y")])
-            for t in (truth.stars, truth.galaxies, truth.transients)
-        ]
-    )
+def drawPlaces(generator: np.random.Generator, distances, box: Box, covered: Box, truth) -> np.ndarray:
+    """Return places (n, 2) near the border of a box, where there is a template and no other light."""
+    tables = (truth.stars, truth.galaxies)
+    light = np.concatenate([np.column_stack([np.asarray(t["x"]), np.asarray(t["y"])]) for t in tables])
     places: list[tuple[float, float]] = []
     for _ in range(4000):
-        distance, along = generator.uniform(NEAREST, FARTHEST), generator.uniform(NEAREST, box.width - 1 - NEAREST)
+        distance, along = generator.uniform(*distances), generator.uniform(distances[0], box.width - 1 - distances[0])
         side = int(generator.integers(4))
         x, y = (along, distance) if side < 2 else (distance, along)
         if side == 1:
@@ -74,7 +70,7 @@ def drawPlaces(generator: np.random.Generator, box: Box, truth) -> np.ndarray:
         if side == 3:
             x = box.width - 1 - x
         x, y = x + box.x0, y + box.y0
-        isClear = np.hypot(light[:, 0] - x, light[:, 1] - y).min() > CLEAR_PIX
+        isClear = covered.contains(x, y) and np.hypot(light[:, 0] - x, light[:, 1] - y).min() > CLEAR_PIX
         if isClear and all(math.hypot(a - x, b - y) > APART_PIX for a, b in places):
             places.append((x, y))
         if len(places) == SOURCES:
@@ -103,13 +99,15 @@ def addSources(science: Exposure, pair, places: np.ndarray, generator: np.random
     return np.array(fluxes)
 
 
-def judged(result, places: np.ndarray, fluxes: np.ndarray) -> tuple:
+def judged(result, places: np.ndarray, fluxes: np.ndarray, truth) -> tuple:
     """Return found, found without flagEdge, others near the border, pulls of fluxes, and pulls of pixels."""
     table = result.detect()
     x, y = np.asarray(table["x"]), np.asarray(table["y"])
     box = result.difference.getBBox()
     fromBorder = np.minimum.reduce([x - box.x0, y - box.y0, box.x1 - 1 - x, box.y1 - 1 - y])
     isOther = fromBorder < BAND_PIX
+    for px, py in truth.stars[np.asarray(truth.stars["isVariable"])].iterrows("x", "y"):
+        isOther &= np.hypot(x - px, y - py) > 5.0
     found, clean, pulls = 0, 0, []
     for (px, py), flux in zip(places, fluxes, strict=True):
         distance = np.hypot(x - px, y - py)
@@ -132,9 +130,7 @@ def judged(result, places: np.ndarray, fluxes: np.ndarray) -> tuple:
     def spread(values: np.ndarray) -> float:
         return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if values.size else math.nan
 
-    isClear = np.asarray(
-        [not (table["flagEdge"][i] or table["flagSaturated"][i]) for i in range(len(table))], dtype=bool
-    )
+    isClear = ~(np.asarray(table["flagEdge"]) | np.asarray(table["flagSaturated"])).astype(bool)
     return (
         found,
         clean,
@@ -152,6 +148,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--fwhm", type=float, nargs=2, default=(2.6, 3.8), metavar=("TEMPLATE", "SCIENCE"))
+    parser.add_argument("--distance", type=float, nargs=2, default=(6.0, 12.0), metavar="PIX", help="from the border")
     parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -168,19 +165,20 @@ def main() -> None:
             box = pair.science.getBBox().shrunk(BEYOND)
             science = cut(pair.science, box)
             generator = np.random.default_rng(seed)
-            places = drawPlaces(generator, box, pair.truth)
-            fluxes = addSources(science, pair, places, generator)
-            template = pair.template
+            template, covered = pair.template, pair.template.getBBox()
             if case == "equal":
-                template = cut(template, box)
+                template, covered = cut(template, box), box
             elif case == "shifted":
-                template = cut(template, Box(box.x0 + SHIFT[0], box.y0 + SHIFT[1], box.width, box.height))
+                covered = Box(box.x0 + SHIFT[0], box.y0 + SHIFT[1], box.width, box.height)
+                template = cut(template, covered)
             elif case == "turned":
                 template = turned(template, options.threads)
+            places = drawPlaces(generator, options.distance, box, covered.shrunk(6), pair.truth)
+            fluxes = addSources(science, pair, places, generator)
             start = time.process_time()
             result = psfmatch.subtract(template, science, threads=options.threads)
             seconds = time.process_time() - start
-            found, clean, others, clear, pulls, near, far = judged(result, places, fluxes)
+            found, clean, others, clear, pulls, near, far = judged(result, places, fluxes, pair.truth)
             mask, total = result.difference.mask, result.difference.image.size
             nan = 100.0 * np.count_nonzero(~np.isfinite(result.difference.image)) / total
             edge = 100.0 * np.count_nonzero(mask.hasAny("EDGE")) / total
@@ -189,8 +187,8 @@ def main() -> None:
                 edge,
                 result.kernel.shape[0],
                 result.kernel.kernelSum(*box.centre),
-                found / len(places) * 20,
-                clean / len(places) * 20,
+                found / len(places) * SOURCES,
+                clean / len(places) * SOURCES,
                 others,
                 clear,
                 np.mean(pulls) if pulls else math.nan,
@@ -202,9 +200,8 @@ def main() -> None:
             allPulls += pulls
             rows.append(numbers)
             show(case, f"{seed:4d}", numbers, str(result.grade))
-        means = np.nanmean(np.array(rows), axis=0)
-        if allPulls:
-            means[8:10] = np.mean(allPulls), np.std(allPulls)
+        means = np.mean(np.array(rows), axis=0)
+        means[8:10] = (np.mean(allPulls), np.std(allPulls)) if allPulls else (math.nan, math.nan)
         show(case, "mean", means, "")
 
 

@@ -37,13 +37,14 @@ class Border:
     """The border of a difference.
 
     half : the kernel's reach (y, x), pixels; reach : half side of the square that holds all of it but the fraction;
-    hasMore : whether the convolved image has pixels beyond; edgeFraction : of the image's pixels, carrying EDGE for
-    that; fullFraction : that would if every pixel did whose kernel is cut off.
+    hasMore, hasAll : whether the convolved image has pixels beyond, and all that the kernel reaches; edgeFraction : of
+    the image's pixels, carrying EDGE; fullFraction : that would if every pixel did whose kernel is cut off.
     """
 
     half: tuple[int, int]
     reach: int
     hasMore: bool
+    hasAll: bool
     edgeFraction: float
     fullFraction: float
 
@@ -105,9 +106,10 @@ def completeBorder(
         return None
     reach, innermost = (kernel.reach(box, share) for share in (fraction, max(fraction, USABLE_FRACTION)))
     around = () if beyond is None else tuple(beyond(part) for part in frameOf(_grown(box, half), *half))
-    nEdge = 0
+    nEdge, nMissing = 0, 0
     for part in frameOf(box, *half):
         wide, isMissing = _surrounded(convolved, part, half, around)
+        nMissing += 1 if isMissing is None else int(np.count_nonzero(isMissing))
         isEdge, isLost = (
             _nearBorder(part, box, pixels) if isMissing is None else _anyWithin(isMissing, pixels, half)
             for pixels in (reach, innermost)
@@ -124,7 +126,8 @@ def completeBorder(
         nEdge += int(np.count_nonzero(isEdge))
     inner = max(0, box.width - 2 * half[1]) * max(0, box.height - 2 * half[0])
     area = box.width * box.height
-    return Border(half, reach, any(np.isfinite(each.image).any() for each in around), nEdge / area, 1.0 - inner / area)
+    hasMore = any(bool(np.isfinite(each.image).any()) for each in around)
+    return Border(half, reach, hasMore, nMissing == 0, nEdge / area, 1.0 - inner / area)
 
 
 def _grown(box: Box, half: tuple[int, int]) -> Box:

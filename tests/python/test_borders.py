@@ -132,6 +132,7 @@ def test_whatATemplateHasBeyond(kernel):
         difference.image, science.image - matched.image - np.float32(2.5), rtol=1e-6, atol=1e-6 * 530.0
     )
     assert told.hasMore
+    assert told.hasAll
     assert told.edgeFraction == 0.0
     assert told.fullFraction == pytest.approx(1.0 - (80 - 10) * (60 - 12) / (80 * 60))
 
@@ -155,6 +156,7 @@ def test_outermostPixelsGoOn(kernel):
         np.testing.assert_array_equal(image.mask.hasAny(BORDER), (distance < reach) & (distance >= lost))
     assert told.edgeFraction == pytest.approx(float((distance < reach).mean()))
     assert not told.hasMore
+    assert not told.hasAll
 
 
 def test_innerPixelsStay(kernel):
@@ -189,7 +191,9 @@ def test_partOfASide(kernel):
     outside = (x < BOX.x0) & (y >= end)
     data.image[outside] = np.nan
     data.mask[outside] |= data.mask.getPlaneBitMask("NO_DATA")
-    difference, matched, _ = completed(kernel, data.subset(BOX).copy(), science, data.subset)
+    difference, matched, told = completed(kernel, data.subset(BOX).copy(), science, data.subset)
+    assert told.hasMore
+    assert not told.hasAll
     reach = kernel.reach(BOX, EDGE_FRACTION)
     y, x = np.mgrid[BOX.y0 : BOX.y1, BOX.x0 : BOX.x1]
     np.testing.assert_array_equal(difference.mask.hasAny("EDGE"), (x < BOX.x0 + reach) & (y >= end - reach))
@@ -339,8 +343,9 @@ def test_largerTemplateLosesNothing(field):
         subtract(template, science, config=result.config).difference.maskedImage, result.difference.maskedImage
     )
     (told,) = [choice for choice in result.choices if choice.name == "border"]
-    assert "computed of what the template has beyond" in told.sentence
-    assert "in 0.0% of the pixels" not in told.sentence
+    assert told.sentence.endswith(
+        "computed of what the template has beyond; no pixel lacks more than 0.05 of its kernel."
+    )
     assert told.figure == 0.0
 
 
@@ -354,6 +359,9 @@ def test_templateOfTheSamePixels(field, tmp_path):
     expected[reach:-reach, reach:-reach] = False
     np.testing.assert_array_equal(mask.hasAny("EDGE"), expected)
     assert len(found(result, places)) == len(places)
+    (told,) = [choice.sentence for choice in result.choices if choice.name == "border"]
+    assert "computed of the outermost pixels, which are taken to go on" in told
+    assert f"{expected.mean():.1%} lack more than 0.05 of their kernel, within {reach} px" in told
     larger = subtract(template, science)
     inside = science.getBBox().shrunk(result.kernel.shape[0] // 2)
     assert isSame(*(r.difference.maskedImage.subset(inside) for r in (result, larger)))

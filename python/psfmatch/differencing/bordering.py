@@ -41,17 +41,25 @@ def withBorder(made: Made, inputs: Inputs) -> tuple[Choice, ...]:
         )
     if border is None:
         return ()
-    choice = _told(border, made.options.edgeFraction)
+    choice = _told(border, made.options.edgeFraction, made.options.kernel.doCopyEdge)
     log.info("%s", choice.sentence)
     return (choice,)
 
 
-def _told(border: Border, fraction: float) -> Choice:
+def _told(border: Border, fraction: float, copiesEdge: bool) -> Choice:
     size = 2 * max(border.half) + 1
-    what = "what the template has beyond" if border.hasMore else "the outermost pixels, which are taken to go on"
+    outermost = "the outermost pixels, which are taken to go on"
+    what = "what the template has beyond" if border.hasMore else outermost
+    if border.hasMore and not border.hasAll:
+        what += f", and where it ends of {outermost}"
+    tail = f"no pixel lacks more than {fraction:.2g} of its kernel."
+    if border.edgeFraction > 0.0:
+        tail = (
+            f"{border.edgeFraction:.1%} lack more than {fraction:.2g} of their kernel, within {border.reach} px of "
+            f"what nobody has seen, and {'carry EDGE' if copiesEdge else 'are left without data'}."
+        )
     sentence = (
         f"Border: the kernel of {size} px reaches beyond it in {border.fullFraction:.1%} of the pixels, which are "
-        f"computed of {what}; more than {fraction:.2g} of the kernel lies where nobody has looked in "
-        f"{border.edgeFraction:.1%}, within {border.reach} px of it, and these carry EDGE."
+        f"computed of {what}; {tail}"
     )
     return Choice("border", f"{border.edgeFraction:.4f}", border.edgeFraction, "", math.nan, sentence)
