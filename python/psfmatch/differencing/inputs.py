@@ -102,7 +102,9 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
             template = applyAlignment(template, science, alignment, warper)
     else:
         template = task.registerTemplate(template, science)
-    beyond = surroundingsOf(given, science, alignment, warper) if options.edgeFraction > 0.0 else None
+    beyond = None
+    if options.edgeFraction > 0.0 and template is not given:
+        beyond = surroundingsOf(given, science, alignment, warper)
     registered = atOrigin(template.maskedImage, science.maskedImage)
     coverage = measureCoverage(registered, science, threads=threads)
     requireCoverage(coverage, options.requiredCoverage)

@@ -125,7 +125,7 @@ def applyKernel(
         threads=threads,
     )
     surroundings = None
-    if recipe.edgeFraction > 0.0 and isTemplate:
+    if recipe.edgeFraction > 0.0 and isTemplate and templateExposure is not prepared[0]:
         record = recipe.preparation.alignment
         alignment = None if record is None else Alignment.fromDict(record)
         surroundings = surroundingsOf(prepared[0], scienceExposure, alignment, warper)
