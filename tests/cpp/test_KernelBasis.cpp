@@ -82,7 +82,8 @@ TEST_CASE("images of lower degrees are those of a basis of these degrees alone")
     std::vector<double> const sigmas{0.7, 1.5, 3.0};
     std::vector<int> const most{4, 2, 3};
     KernelBasis const all = makeAlardLuptonBasis(5, sigmas, most);
-    for (std::vector<int> const& degrees : {std::vector<int>{0, 0, 0}, {4, 0, 2}, {1, 2, 1}, {4, 2, -1}, {2, -1, 0}, most}) {
+    for (std::vector<int> const& degrees :
+         {std::vector<int>{0, 0, 0}, {4, 0, 2}, {1, 2, 1}, {4, 2, -1}, {2, -1, 0}, most}) {
         KernelBasis const few = makeAlardLuptonBasis(5, sigmas, degrees);
         std::vector<Index> const chosen = alardLuptonImages(degrees, most);
         REQUIRE(static_cast<Index>(chosen.size()) == few.size());

@@ -37,7 +37,8 @@ enum class Polynomials {
                                                Polynomials polynomials = Polynomials::monomials);
 
 // Which images of an Alard-Lupton basis of the degrees `within` are those of lower degrees of the same Gaussians.
-// Throws std::invalid_argument for another number of degrees, and for one that is higher, or leaves the first Gaussian out.
+// Throws std::invalid_argument for another number of degrees, and for one that is higher, or leaves the first Gaussian
+// out.
 [[nodiscard]] std::vector<Index> alardLuptonImages(std::vector<int> const& degrees, std::vector<int> const& within);
 
 // One image for every pixel of the kernel, row by row: image k is 1 at column k % width of row k / width, else 0.
