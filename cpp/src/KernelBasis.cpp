@@ -13,6 +13,11 @@ namespace psfmatch {
 
 namespace {
 
+// The first image carries the kernel's sum; any other Gaussian may be left out by a degree of -1.
+int leastDegree(std::size_t gaussian) {
+    return gaussian == 0 ? 0 : -1;
+}
+
 using Eigen::MatrixXd;
 using Eigen::RowVectorXd;
 using Eigen::VectorXd;
@@ -114,10 +119,10 @@ KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sig
     }
     Index count = 0;
     for (std::size_t g = 0; g < sigmas.size(); ++g) {
-        if (!(sigmas[g] > 0.0) || !std::isfinite(sigmas[g]) || degrees[g] < 0) {
+        if (!(sigmas[g] > 0.0) || !std::isfinite(sigmas[g]) || degrees[g] < leastDegree(g)) {
             throw std::invalid_argument("Gaussian " + std::to_string(g) + " has sigma " + std::to_string(sigmas[g]) +
                                         " px and degree " + std::to_string(degrees[g]) +
-                                        "; need sigma > 0 and degree >= 0");
+                                        "; need sigma > 0 and degree >= " + std::to_string(leastDegree(g)));
         }
         count += (degrees[g] + 1) * (degrees[g] + 2) / 2;
     }
@@ -127,6 +132,9 @@ KernelBasis makeAlardLuptonBasis(Index halfWidth, std::vector<double> const& sig
         Eigen::ArrayXd::LinSpaced(side, -static_cast<double>(halfWidth), static_cast<double>(halfWidth));
     Index next = 0;
     for (std::size_t g = 0; g < sigmas.size(); ++g) {
+        if (degrees[g] < 0) {
+            continue;
+        }
         Eigen::ArrayXXd const along = profiles(offset, sigmas[g], degrees[g], polynomials);
         for (int degree = 0; degree <= degrees[g]; ++degree) {
             for (int yPower = 0; yPower <= degree; ++yPower) {
@@ -147,9 +155,10 @@ std::vector<Index> alardLuptonImages(std::vector<int> const& degrees, std::vecto
     std::vector<Index> chosen;
     Index first = 0;
     for (std::size_t g = 0; g < degrees.size(); ++g) {
-        if (degrees[g] < 0 || degrees[g] > within[g]) {
+        if (degrees[g] < leastDegree(g) || degrees[g] > within[g]) {
             throw std::invalid_argument("degree " + std::to_string(degrees[g]) + " of Gaussian " + std::to_string(g) +
-                                        " is not between 0 and " + std::to_string(within[g]));
+                                        " is not between " + std::to_string(leastDegree(g)) + " and " +
+                                        std::to_string(within[g]));
         }
         for (Index k = 0; k < (degrees[g] + 1) * (degrees[g] + 2) / 2; ++k) {
             chosen.push_back(first + k);

@@ -82,7 +82,8 @@ TEST_CASE("images of lower degrees are those of a basis of these degrees alone")
     std::vector<double> const sigmas{0.7, 1.5, 3.0};
     std::vector<int> const most{4, 2, 3};
     KernelBasis const all = makeAlardLuptonBasis(5, sigmas, most);
-    for (std::vector<int> const& degrees : {std::vector<int>{0, 0, 0}, {4, 0, 2}, {1, 2, 1}, most}) {
+    for (std::vector<int> const& degrees :
+         {std::vector<int>{0, 0, 0}, {4, 0, 2}, {1, 2, 1}, {4, 2, -1}, {2, -1, 0}, most}) {
         KernelBasis const few = makeAlardLuptonBasis(5, sigmas, degrees);
         std::vector<Index> const chosen = alardLuptonImages(degrees, most);
         REQUIRE(static_cast<Index>(chosen.size()) == few.size());
@@ -92,7 +93,11 @@ TEST_CASE("images of lower degrees are those of a basis of these degrees alone")
     }
     CHECK_THROWS_AS((void)alardLuptonImages({2, 0}, {2}), std::invalid_argument);
     CHECK_THROWS_AS((void)alardLuptonImages({3, 0}, {2, 1}), std::invalid_argument);
+    // Any Gaussian may be left out but the first, which carries the sum.
     CHECK_THROWS_AS((void)alardLuptonImages({-1}, {2}), std::invalid_argument);
+    CHECK_THROWS_AS((void)alardLuptonImages({1, -2}, {2, 2}), std::invalid_argument);
+    CHECK_THROWS_AS((void)makeAlardLuptonBasis(5, {1.0, 2.0}, {-1, 0}), std::invalid_argument);
+    CHECK_THROWS_AS((void)makeAlardLuptonBasis(5, {1.0, 2.0}, {0, -2}), std::invalid_argument);
 }
 
 TEST_CASE("Alard-Lupton images are Gaussians times monomials, pixel by pixel") {

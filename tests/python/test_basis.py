@@ -282,6 +282,15 @@ def test_renormalizeDoesNotSeeTheScale(scale, seed):
     np.testing.assert_allclose(renormalizeBasis(scale * images), renormalizeBasis(images), rtol=0, atol=1e-10)
 
 
+def test_degreeOfMinusOneLeavesAGaussianOut():
+    """The images are those of the others, and their sums as ever; the first Gaussian cannot be left out."""
+    fewer = makeKernelBasisList(makeConfig(alardDegGauss=[4, 2, -1]))
+    two = makeKernelBasisList(makeConfig(alardNGauss=2, alardSigGauss=[0.7, 1.5], alardDegGauss=[4, 2]))
+    np.testing.assert_array_equal(fewer, two)
+    with pytest.raises(ValueError, match="degree -1; need sigma > 0 and degree >= 0"):
+        makeKernelBasisList(makeConfig(alardDegGauss=[-1, 2, 2]))
+
+
 def test_errorsOfTheArguments():
     config = makeConfig()
     with pytest.raises(ValueError, match=r"alardNGauss is 3 but there are 2 degrees and 3 sigmas; give one of each"):

@@ -285,7 +285,7 @@ def test_subConfigurations():
         (PsfMatchConfig, "maskedStampFraction", 1.0, 1.01),
         (PsfMatchConfig, "minKernelSources", 1, 0),
         (PsfMatchConfigAL, "alardNGauss", 1, 0),
-        (PsfMatchConfigAL, "alardDegGauss", [0, 1], [-1, 1]),
+        (PsfMatchConfigAL, "alardDegGauss", [0, -1], [-2, 1]),
         (PsfMatchConfigAL, "alardSigGauss", [0.5], [0.0]),
         (PsfMatchConfigAL, "alardGaussBeta", 0.0, -0.1),
         (PsfMatchConfigAL, "alardMinSig", 0.25, 0.24),

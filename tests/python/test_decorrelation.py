@@ -190,6 +190,8 @@ def test_flagsSpreadByFraction(kernel):
     convolved, unconvolved = noise(1, 4.0), noise(2, 4.0)
     difference = subtracted(kernel, convolved, unconvolved)
     difference.mask[90, 100] |= difference.mask.getPlaneBitMask("CR")
+    # With BORDER, EDGE does not keep a pixel from lending light.
+    np.asarray(difference.mask)[...] &= ~np.int32(difference.mask.getPlaneBitMask("BORDER"))
     result = decorrelate(difference, kernel, convolved, unconvolved, maskedKernelFraction=0.01)
     phi = result.kernel.computeImage(*difference.getBBox().centre)
     wanted = np.abs(phi) > 0.01 * np.abs(phi).sum()

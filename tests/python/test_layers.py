@@ -29,6 +29,7 @@ pythonRows = [
         "detection",
         "measurement",
         "alignment",
+        "borders",
         "selection",
         "stars",
         "visitors",

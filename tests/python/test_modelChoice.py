@@ -1,6 +1,8 @@
 """The Gaussians of a kernel, models compared on what they have not seen, and the sources that take part."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -207,3 +209,35 @@ def test_regionSourcesTakeTurns():
     assert rank[taken].max() <= rank[~taken].min()
     assert np.all(np.diff(np.flatnonzero(taken)) > 0)
     assert taken[rank == 0].all()
+
+
+def test_widestGaussian():
+    """Of four, if nothing was set: its images are the last of the set, and the degrees are found by them."""
+    family = familyOf(5.0, 7.0, (1024, 1024), 11)
+    degrees = family.usualDegrees
+    narrower = family.narrower(degrees)
+    assert narrower == (*degrees[:3], -1)
+    assert family.images(narrower) == family.images(degrees)[: -3 if degrees[3] else -1]
+    assert family.degreesOf(family.images(narrower)) == narrower
+    assert family.degreesOf(family.images(degrees)) == degrees
+    for fixed in (replace(family, isFixed=True), family.point(), family.rich()):
+        assert fixed.narrower(fixed.degrees[-1]) == fixed.degrees[-1]
+
+
+def test_extent():
+    """Left out where held-out regions are served better without by half the error of that, else kept."""
+    family = familyOf(5.0, 7.0, (1024, 1024), 11)
+    images = [family.images(each) for each in (family.usualDegrees, family.narrower(family.usualDegrees))]
+    own, narrow = (_core.SpatialModelOptions(each, 1, 1, 1.0, 0.01, 0.2) for each in images)
+    cases = ((1.0, 1.0, 1.0, -0.5), narrow), ((1.0, -1.0, 1.0, -0.9), own), ((-1.0, -1.0, -2.0, -1.0), own)
+    for gains, chosen in cases:
+        search = ModelSearch.__new__(ModelSearch)
+        search.family, search.model, search.choices, search.fixed = family, own, [], {}
+        search.state = SimpleNamespace(fit=SimpleNamespace(weightCounts=np.array([400])))
+        search._known = {own: np.full(4, 100.0), narrow: 100.0 - np.array(gains)}
+        search.takeExtent()
+        assert search.model == chosen
+        (told,) = search.choices
+        assert told.name == "Extent of the kernel"
+        widest = family.sigmas[3 if chosen == own else 2]
+        assert told.chosen == f"Gaussians up to sigma {widest:.2f} px"

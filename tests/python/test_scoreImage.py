@@ -78,7 +78,9 @@ def test_noiseIsTheBestPossible(template, noises):
     assert robust(score.significance[known]) == pytest.approx(1.0, abs=0.03)
     assert score.noise.applied == 1.0
     assert abs(np.median(score.significance[known])) < 0.05
-    assert robust(score.score.image[known]) / score.fluxScale == pytest.approx(best, rel=0.05)
+    # The best error is that of sources whose light is all on the image.
+    inside = np.s_[20:-20, 20:-20]
+    assert robust(score.score.image[inside][known[inside]]) / score.fluxScale == pytest.approx(best, rel=0.05)
     x, y = map(int, TRANSIENT)
     assert score.score.image[y, x] / score.fluxScale == pytest.approx(30 * best, abs=4 * best)
     assert score.significance[y, x] == pytest.approx(30, abs=4)

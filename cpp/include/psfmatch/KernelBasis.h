@@ -27,7 +27,7 @@ void validate(KernelBasis const& basis);
 
 // Gaussians of the given sigmas (pixels), each times all monomials x^i y^j of total degree up to its degree, in
 // the sequence 1; x, y; x^2, xy, y^2; ... with x and y running from -1 to 1 across the stamp. Side 2 halfWidth
-// + 1. Not yet renormalised.
+// + 1. A degree of -1 leaves a Gaussian out, but the first. Not yet renormalised.
 enum class Polynomials {
     monomials,
     hermite  // of x / sigma: the same kernels, their images orthogonal; monomials are nearly alike from degree 8 on
@@ -37,7 +37,8 @@ enum class Polynomials {
                                                Polynomials polynomials = Polynomials::monomials);
 
 // Which images of an Alard-Lupton basis of the degrees `within` are those of lower degrees of the same Gaussians.
-// Throws std::invalid_argument for another number of degrees, and for one that is higher or negative.
+// Throws std::invalid_argument for another number of degrees, and for one that is higher, or leaves the first Gaussian
+// out.
 [[nodiscard]] std::vector<Index> alardLuptonImages(std::vector<int> const& degrees, std::vector<int> const& within);
 
 // One image for every pixel of the kernel, row by row: image k is 1 at column k % width of row k / width, else 0.

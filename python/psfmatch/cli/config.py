@@ -27,6 +27,7 @@ USUAL = (
     "doAssessQuality",
     "requiredCoverage",
     "middleOfCutout",
+    "edgeFraction",
     "renameTemplateMask",
     "preserveMaskPlanes",
     "kernel",

@@ -18,9 +18,9 @@ class PsfMatchConfigAL(PsfMatchConfig):
 
     alardNGauss = RangeField(doc="Number of Gaussians.", dtype=int, default=3, min=1)
     alardDegGauss = ListField[int](
-        doc="Degree of the polynomial that multiplies each Gaussian.",
+        doc="Degree of the polynomial that multiplies each Gaussian; -1 leaves one out, but the first.",
         default=[4, 2, 2],
-        itemCheck=lambda degree: degree >= 0,
+        itemCheck=lambda degree: degree >= -1,
     )
     alardSigGauss = ListField[float](
         doc="Sigma of each Gaussian (px) when they are not derived from the FWHMs, or these are equal.",

@@ -16,7 +16,7 @@ from numpy.polynomial import chebyshev
 from psfmatch import _core
 from psfmatch.decorrelation.correction import fitField, fitPositions
 from psfmatch.equality import ByValue
-from psfmatch.exposure import DEFAULT_BAD_PLANES, Box, Mask, MaskedImage
+from psfmatch.exposure import DEFAULT_BAD_PLANES, Box, Mask, MaskedImage, withUsableBorder
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel
 
 __all__ = ["SpreadVariance", "applyCorrection", "exactSpread", "factorsOfSpread"]
@@ -61,7 +61,8 @@ def applyCorrection(
     ``scale`` is what the difference was divided by. All images lie on the same pixels. Bad pixels keep value and
     variance, and their planes go to pixels where they hold more than maskedKernelFraction of sum |phi|.
     """
-    mask = difference.mask
+    # What has been computed at the border lends light as all other pixels do; its flags it has afterwards, too.
+    given, mask = difference.mask, withUsableBorder(difference).mask
     image, variance, flags = _core.correctDifference(
         difference.image,
         difference.variance,
@@ -80,6 +81,8 @@ def applyCorrection(
         noDataBit=mask.getPlaneBitMask("NO_DATA"),
         nThreads=threads,
     )
+    if mask is not given:
+        flags |= np.asarray(given)
     return MaskedImage(image, Mask.ofBits(flags, mask.planes), variance, difference.xy0)
 
 

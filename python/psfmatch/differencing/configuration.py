@@ -12,6 +12,7 @@ from typing import Any
 
 from lsst.pex.config import ChoiceField, Config, ConfigField, Field, FieldValidationError, ListField, RangeField
 
+from psfmatch.borders import EDGE_FRACTION
 from psfmatch.config.options import plainValue
 from psfmatch.config.overrides import closeNames
 from psfmatch.subtraction import PlaneRules
@@ -66,6 +67,17 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         default="auto",
     )
 
+    edgeFraction = RangeField(
+        doc=(
+            "Share of the kernel's sum of |K| that may lie beyond all pixels before a pixel of the difference carries "
+            "EDGE; the border is computed as if the outermost pixels went on, or of what a larger template has there. "
+            "0: EDGE wherever the kernel reaches beyond the science image's border."
+        ),
+        dtype=float,
+        default=EDGE_FRACTION,
+        min=0.0,
+        max=1.0,
+    )
     renameTemplateMask = ListField[str](
         doc="Mask planes of the template that are called NAME_TEMPLATE in the difference.", default=[]
     )

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
+from psfmatch.alignment import (
+    AlignedTransform,
+    Alignment,
+    Surroundings,
+    applyAlignment,
+    measureAlignment,
+    surroundingsOf,
+)
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError
@@ -53,7 +60,8 @@ class Inputs:
 
     saturations : of template and science image, as they were given; None where nobody asked;
     brightStars : (x, y), from the science image's first pixel, of the brightest stars that were whole in both;
-    templateCorrelation : of the template's noise by lags (y, x), None unless it was resampled to smaller pixels.
+    templateCorrelation : of the template's noise by lags (y, x), None unless it was resampled to smaller pixels;
+    beyond : what the template has around the science image, None where it ends there.
     """
 
     template: Exposure
@@ -66,6 +74,7 @@ class Inputs:
     coverage: Coverage
     choices: tuple[Choice, ...]
     templateCorrelation: npt.NDArray[np.float64] | None = None
+    beyond: Surroundings | None = None
 
 
 def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, options: RunOptions) -> Inputs:
@@ -106,6 +115,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
             task.selectSources, (science, template) if options.doAlign else (science,), threads if isOwn else 1
         )
     asGiven, alignment = template, None
+    warper = warperOf(task.options, threads)
     if options.doAlign:
         with task.timer("align"):
             alignment = measureAlignment(
@@ -116,11 +126,14 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
         alignment.requireLaid(template, science)
         record = replace(record, alignment=alignment.toDict())
         with task.timer("warp"):
-            template = applyAlignment(template, science, alignment, warperOf(task.options, threads))
+            template = applyAlignment(template, science, alignment, warper)
     else:
         template = task.registerTemplate(template, science)
     correlation = _noiseCorrelation(asGiven, science, alignment, task)
     isLaid = alignment is None or alignment.isFound or (asGiven.hasWcs and science.hasWcs)
+    beyond = None
+    if options.edgeFraction > 0.0 and template is not asGiven:
+        beyond = surroundingsOf(asGiven, science, alignment, warper)
     if options.doFindStreaks and isLaid:
         with task.timer("findStreaks"):
             template, science, record, told = _withoutStreaks(template, science, sources, record, threads)
@@ -142,7 +155,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     )
     sources = sources[~isOfStreak(registered, science.maskedImage, sources["x"], sources["y"], threads)]
     images = template, science, sources, record
-    return Inputs(*images, saturations, stars, alignment, coverage, tuple(choices), correlation)
+    return Inputs(*images, saturations, stars, alignment, coverage, tuple(choices), correlation, beyond)
 
 
 def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, tuple[float, str] | None]:

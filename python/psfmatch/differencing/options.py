@@ -28,6 +28,7 @@ STEPS = (
     "doAssessQuality",
     "requiredCoverage",
     "middleOfCutout",
+    "edgeFraction",
     "renameTemplateMask",
     "preserveMaskPlanes",
 )
@@ -54,6 +55,7 @@ class RunOptions:
     doAssessQuality: bool = False
     requiredCoverage: float = REQUIRED_FRACTION
     middleOfCutout: str = "auto"
+    edgeFraction: float = 0.0
     renameTemplateMask: tuple[str, ...] = ()
     preserveMaskPlanes: tuple[str, ...] = ()
 

@@ -343,6 +343,7 @@ class SubtractionResult(ByValue):
             varianceFactor=self.varianceFactor,
             planes=self.options.planeRules,
             smoothing=self.smoothing,
+            edgeFraction=self.options.edgeFraction,
         )
         return StoredKernel(self.kernel, self.background, recipe)
 

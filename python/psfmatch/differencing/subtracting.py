@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from psfmatch.config import usualOptions
+from psfmatch.differencing.bordering import withBorder
 from psfmatch.differencing.finishing import finish
 from psfmatch.differencing.inputs import Inputs, makeInputs
 from psfmatch.differencing.ladder import Made, solveByLadder
@@ -108,6 +109,7 @@ def subtract(
         fwhms = task.measureFwhms(inputs.template, inputs.science, sources, templateFwhmPix, scienceFwhmPix)
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
     made = solveByLadder(task, options, inputs, candidateList, fwhms, convolveTemplate, mode == "auto")
+    made = withBorder(made, made.inputs or inputs)
     if made.convolveTemplate != convolveTemplate:
         sentence = "Convolving the template: where one stamp tells the kernel, it is always the template's."
         direction = Choice("direction", "template", math.nan, "", math.nan, sentence)
@@ -123,7 +125,9 @@ def subtract(
             result,
             inputs,
             fwhms,
-            lambda smoothed, widths: solveByLadder(task, options, smoothed, None, widths, convolveTemplate),
+            lambda ready, widths: withBorder(
+                solveByLadder(task, options, ready, None, widths, convolveTemplate), ready
+            ),
             lambda made, smoothing: finished(made, inputs, smoothing),
         )
     return result

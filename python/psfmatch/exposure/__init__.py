@@ -1,5 +1,6 @@
 """Images with mask and variance, in memory: Box, Mask, MaskedImage, Exposure."""
 
+from .border import BORDER, withUsableBorder
 from .box import Box
 from .conversion import requireUnits, toExposure
 from .exposure import Exposure
@@ -7,6 +8,7 @@ from .image import MaskedImage, stampTuple
 from .mask import DEFAULT_BAD_PLANES, DEFAULT_MASK_PLANES, Mask
 
 __all__ = [
+    "BORDER",
     "DEFAULT_BAD_PLANES",
     "DEFAULT_MASK_PLANES",
     "Box",
@@ -16,4 +18,5 @@ __all__ = [
     "requireUnits",
     "stampTuple",
     "toExposure",
+    "withUsableBorder",
 ]

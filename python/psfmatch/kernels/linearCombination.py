@@ -166,6 +166,32 @@ class LinearCombinationKernel(ByValue):
         """Return the sum of the kernel at (x, y): the ratio of fluxes after and before the convolution."""
         return float(self.computeImage(x, y).sum())
 
+    def reach(self, box: Box, fraction: float) -> int:
+        """Return the half side of the smallest square about the middle that holds all of the kernel but a fraction.
+
+        Of sum |K|, at the corners of a box, in the middle of its sides and at its centre; the largest of them.
+        """
+        x, y = np.meshgrid(np.linspace(box.x0, box.x1 - 1, 3), np.linspace(box.y0, box.y1 - 1, 3))
+        height, width = self.shape
+        rows, columns = np.abs(np.arange(height) - height // 2), np.abs(np.arange(width) - width // 2)
+        ring = np.maximum(rows[:, np.newaxis], columns).ravel()
+        reach = 0
+        for image in np.abs(self.computeImages(x.ravel(), y.ravel())):
+            within = np.cumsum(np.bincount(ring, image.ravel()))
+            reach = max(reach, int(np.searchsorted(within, (1.0 - fraction) * within[-1])))
+        return min(reach, int(ring.max()))
+
+    def trimmed(self, half: int) -> LinearCombinationKernel:
+        """Return the kernel without what lies farther than so many pixels from its middle; itself if nothing does."""
+        height, width = self.shape
+        top, left = max(0, height // 2 - half), max(0, width // 2 - half)
+        if top == left == 0:
+            return self
+        basis = self._basis[:, top : height - top, left : width - left]
+        return LinearCombinationKernel(
+            basis, self._parameters, self.model, frame=self.frame, covariance=self._covariance
+        )
+
     def computeSigmaImage(self, x: float, y: float) -> FloatArray:
         """Return the standard deviation of every pixel of the kernel at (x, y), (h, w).
 

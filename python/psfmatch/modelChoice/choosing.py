@@ -176,7 +176,7 @@ def _tellFamily(family: GaussianFamily, free: GaussianFamily, fwhms: Fwhms) -> C
     if family == free:
         alternative, why = 21.0, f"for {sizes}. The widest is {WIDEST_SIGMA:g} sigma of the wider PSF, for its wings, "
         why += "which the usual 21 px may cut."
-    sentence = f"Kernel of {size}x{size} px, Gaussians of sigma {family.told()} px, {why}"
+    sentence = f"Kernel of up to {size}x{size} px, Gaussians of sigma {family.told()} px, {why}"
     return Choice("kernel", f"{size} px", size, f"{alternative:g} px", alternative, sentence)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ DEGREES = ((2, 2, 0, 0), (3, 3, 1, 1), (4, 4, 2, 2))
 EQUAL_DEGREES = ((2, 2, 0, 0), (4, 4, 2, 2), (6, 4, 2, 2))
 """The same for PSFs of nearly equal width, whose kernel is nearly a point and its neighbours."""
 
+N_GAUSSIANS = 4
+"""Of which the widest may be left out."""
 POINT_SIGMA = 0.1
 """Pixels: what falls on the next pixel is 2e-22."""
 RICH_DEGREES = ((2, 4, 2), (2, 8, 4), (2, 12, 6))
@@ -45,12 +47,16 @@ RICH_WIDEST = 0.9
 
 @dataclass(frozen=True)
 class GaussianFamily:
-    """Gaussians (sigmas in pixels, degrees of the richest set), kernel size, and the sets of degrees to try."""
+    """Gaussians (sigmas in pixels, degrees of the richest set), kernel size, and the sets of degrees to try.
+
+    isFixed : whether number and widths of the Gaussians, or the kernel's size, were set.
+    """
 
     sigmas: tuple[float, ...]
     degrees: tuple[tuple[int, ...], ...]
     kernelSize: int
     isEqual: bool
+    isFixed: bool = field(default=False, compare=False)
 
     def basis(self) -> FloatArray:
         """Return the images of the richest set, (n, h, w)."""
@@ -58,7 +64,16 @@ class GaussianFamily:
 
     def degreesOf(self, images: tuple[int, ...]) -> tuple[int, ...]:
         """Return the set of degrees whose images these are."""
-        return next(degrees for degrees in self.degrees if self.images(degrees) == images)
+        return next(
+            narrower
+            for degrees in self.degrees
+            for narrower in (degrees, self.narrower(degrees))
+            if self.images(narrower) == images
+        )
+
+    def narrower(self, degrees: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the same degrees without the widest of four Gaussians; of other numbers, or set ones, themselves."""
+        return degrees if self.isFixed or len(degrees) != N_GAUSSIANS else (*degrees[:-1], -1)
 
     def images(self, degrees: tuple[int, ...]) -> tuple[int, ...]:
         """Return which images of the richest set belong to a smaller one."""
@@ -162,4 +177,5 @@ def pinnedFamily(
         least = pins.get("kernelSizeMin", 1) // 2 * 2 + 1
         most = (pins.get("kernelSizeMax", kernelSize) + 1) // 2 * 2 - 1
         kernelSize = max(least, min(kernelSize, max(1, most)))
-    return replace(family, sigmas=sigmas, degrees=degrees, kernelSize=kernelSize)
+    isFixed = isFamilyPinned(pins) or (sigmas, kernelSize) != (family.sigmas, family.kernelSize) or "kernelSize" in pins
+    return replace(family, sigmas=sigmas, degrees=degrees, kernelSize=kernelSize, isFixed=isFixed)

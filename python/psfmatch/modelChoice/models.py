@@ -95,6 +95,7 @@ def chooseModel(
         search.climbVariation()
     shapes = search.variants({"shapeScale": scale} for scale in SHAPE_SCALES)
     search.take("Prior of the kernel's shape", lambda model: f"{model.shapeScale:g} of the kernel's norm", shapes)
+    search.takeExtent()
     return search
 
 
@@ -170,6 +171,20 @@ class ModelSearch:
             "Gaussians", lambda model: " ".join(map(str, ("degrees", *self.family.degreesOf(model.images)))), models
         )
         return self.model == models[-1]
+
+    def takeExtent(self) -> None:
+        """Leave the widest Gaussian out where regions that have not been seen are served better without.
+
+        It is there for wings that most PSFs do not have; without them it follows the noise, far out.
+        """
+        own = self.family.degreesOf(self.model.images)
+        sets = {self.family.images(degrees): degrees for degrees in (own, self.family.narrower(own))}
+        sigmas = {
+            images: max(s for s, degree in zip(self.family.sigmas, degrees, strict=True) if degree >= 0)
+            for images, degrees in sets.items()
+        }
+        models = [self.model.replaced(images=images) for images in sets]
+        self.take("Extent of the kernel", lambda model: f"Gaussians up to sigma {sigmas[model.images]:.2f} px", models)
 
     def climbVariation(self) -> None:
         """Choose how the kernel varies: by how much at the usual order, then one order less, or one more."""

@@ -13,6 +13,8 @@ from importlib.metadata import version
 from os import PathLike
 from typing import Any
 
+from psfmatch.alignment import Alignment, surroundingsOf
+from psfmatch.borders import completeBorder
 from psfmatch.decorrelation import decorrelate, smoothedExposure, smoothingKernel
 from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
@@ -131,6 +133,25 @@ def applyKernel(
         background,
         isScienceConvolved=not isTemplate,
         kernelSum=recipe.divisor,
+        threads=threads,
+    )
+    surroundings = None
+    if recipe.edgeFraction > 0.0 and isTemplate and templateExposure is not prepared[0]:
+        record = recipe.preparation.alignment
+        alignment = None if record is None else Alignment.fromDict(record)
+        surroundings = surroundingsOf(prepared[0], scienceExposure, alignment, warper)
+    completeBorder(
+        difference.maskedImage,
+        matched,
+        *((template, second.maskedImage) if isTemplate else (science, atOrigin(first.maskedImage, science))),
+        stored.kernel,
+        background,
+        edges=recipe.edges,
+        fraction=recipe.edgeFraction,
+        beyond=None if surroundings is None else surroundings.on,
+        isScienceConvolved=not isTemplate,
+        kernelSum=recipe.divisor,
+        instructionSet=instructionSet,
         threads=threads,
     )
     if recipe.decorrelation is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from psfmatch import _core, io
+from psfmatch.borders import EDGE_FRACTION
 from psfmatch.config import KernelOptions
 from psfmatch.equality import ByValue
 from psfmatch.errors import ExposureReadError
@@ -82,7 +83,7 @@ class SubtractionRecipe:
     preparation : what came before; smoothing : sigma (pixels) of the Gaussian by which the image that is not convolved
     was smoothed, 0: it was not; decorrelation : arguments of `psfmatch.decorrelation.decorrelate` if the difference
     was decorrelated, else None;
-    planes : what became of mask planes;
+    planes : what became of mask planes; edgeFraction : of the kernel, as for `psfmatch.borders.completeBorder`;
     shape, xy0 : the pixels (h, w) of the science image, None where they are not known;
     version, instructionSet : of psfmatch and of the machine: with others the last bits may differ.
     """
@@ -98,6 +99,7 @@ class SubtractionRecipe:
     smoothing: float = 0.0
     decorrelation: Mapping[str, Any] | None = None
     planes: PlaneRules = field(default_factory=PlaneRules)
+    edgeFraction: float = EDGE_FRACTION
     shape: tuple[int, int] | None = None
     xy0: tuple[int, int] = (0, 0)
     version: str = field(default_factory=lambda: version("psfmatch"))
@@ -125,6 +127,7 @@ class SubtractionRecipe:
         varianceFactor: float = 1.0,
         planes: PlaneRules | None = None,
         smoothing: float = 0.0,
+        edgeFraction: float = 0.0,
     ) -> Self:
         """Return the recipe of a subtraction that a task made.
 
@@ -148,6 +151,8 @@ class SubtractionRecipe:
             What became of mask planes.
         smoothing
             Sigma (pixels) of the Gaussian by which the image that is not convolved was smoothed; 0: it was not.
+        edgeFraction
+            Of the kernel, that might lie beyond all pixels without EDGE.
         """
         options = KernelOptions.fromConfig(config)
         warper = warperOf(options)
@@ -163,6 +168,7 @@ class SubtractionRecipe:
             smoothing=smoothing,
             decorrelation=decorrelation,
             planes=planes or PlaneRules(),
+            edgeFraction=edgeFraction,
             shape=box.shape,
             xy0=(box.x0, box.y0),
         )
@@ -202,7 +208,8 @@ class SubtractionRecipe:
         unknown = sorted(set(data) - {f.name for f in fields(cls)})
         if unknown:
             raise ValueError(f"unknown parts of the recipe: {', '.join(unknown)}; a newer psfmatch may know them")
-        values = dict(data)
+        # Older recipes leave the border as the convolution does.
+        values = {"edgeFraction": 0.0, **data}
         try:
             if "edges" in values:
                 edges = dict(values["edges"])

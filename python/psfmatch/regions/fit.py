@@ -40,6 +40,8 @@ MAX_JUDGED = 20
 """Regions whose light is looked at, those of the brightest sources."""
 MIN_FOLLOWING = 0.4
 """Part of the regions that must be good: sources of two skies lie upon one another by chance."""
+NEGLIGIBLE_SHARE = 1e-4
+"""Of sum |K|, that is cut off about a kernel of fewer Gaussians than its size was made for."""
 MIN_GOOD_PART = 0.5
 """A region that keeps less than this part of its pixels is told as rejected."""
 USUAL_SCALES = 1.0, 0.01, 0.2
@@ -130,6 +132,9 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     kernel = LinearCombinationKernel(
         basisList, solution.kernel[images], options.spatialModelType, frame=state.frame, covariance=covariance
     )
+    if min(options.alardDegGauss) < 0:
+        # Without the widest Gaussians there is next to nothing where only they were.
+        kernel = kernel.trimmed(kernel.reach(cells.bbox, NEGLIGIBLE_SHARE))
     if gain < CLEAR_GAIN * state.fit.equations.squares.sum():
         brightest = np.argsort(-np.nan_to_num(np.asarray(table["signal"])), kind="stable")
         good = [regions[i] for i in brightest.tolist() if regions[i].status is CandidateStatus.GOOD]

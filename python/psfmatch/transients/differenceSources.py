@@ -25,7 +25,7 @@ from psfmatch.config import BackgroundOptions, SubtractBackgroundConfig
 from psfmatch.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.detection import FootprintSet, subtractBackground
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.exposure import Exposure, MaskedImage, withUsableBorder
 from psfmatch.photometry import (
     UNUSABLE_PLANES,
     Peaks,
@@ -108,7 +108,7 @@ def detectOnDifference(
     dipoles
         How dipoles are fitted and classified.
     badPlanes
-        Mask planes whose pixels count as not measured.
+        Mask planes whose pixels count as not measured; EDGE does not where it comes with BORDER (`psfmatch.borders`).
     floor
         Error floor of a point source's flux at every pixel of the difference, (h, w), one standard deviation in image
         units: `SubtractionResult.errorFloorPlane`. Significances and flux errors include it.
@@ -140,6 +140,7 @@ def detectOnDifference(
         raise ValueError(f"threshold is {threshold}; give a positive number of standard deviations")
     exposure = difference if isinstance(difference, Exposure) else Exposure(difference)
     planes, given = tuple(badPlanes), exposure.psf if psf is None else psf
+    exposure = exposure.withPixels(withUsableBorder(exposure.maskedImage))
     filtered = filterDifference(
         exposure, psf, backgroundBin=backgroundBin, badPlanes=planes, floor=floor, threads=threads
     )
@@ -224,7 +225,8 @@ def filterDifference(
             otherShape=exposure.shape,
         )
     planes = tuple(badPlanes)
-    maskedImage = _levelled(exposure.maskedImage, backgroundBin, planes, resolveThreads(threads))
+    usable = withUsableBorder(exposure.maskedImage)
+    maskedImage = _levelled(usable, backgroundBin, planes, resolveThreads(threads))
     field = PsfField.of(psf, maskedImage.getBBox())
     return FilteredDifference(maskedImage, significanceImage(maskedImage, field, planes, threads, floor))
 
@@ -373,7 +375,7 @@ def _lobeImage(
             shape=maskedImage.shape,
             otherShape=difference.shape,
         )
-    maskedImage = atOrigin(maskedImage, difference)
+    maskedImage = withUsableBorder(atOrigin(maskedImage, difference))
     if given.scale != 1.0:
         maskedImage = maskedImage.copy()
         maskedImage *= given.scale

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from astropy import units
 from astropy.table import Table
 
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.exposure import BORDER, Exposure, MaskedImage
 from psfmatch.photometry import Peaks, PointSources, PsfField, Significance
 
 __all__ = ["addFlags", "describeColumns"]
@@ -40,7 +40,7 @@ def addFlags(
         return _anyWithin((np.asarray(mask) & bits) != 0, peaks, radius) if bits else np.zeros(len(table), dtype=bool)
 
     isOff = (peaks.x < core) | (peaks.y < core) | (peaks.x >= width - core) | (peaks.y >= height - core)
-    table["flagEdge"] = isOff | has(("EDGE", "NO_DATA"), core)
+    table["flagEdge"] = isOff | has(("EDGE", BORDER, "NO_DATA"), core)
     table["flagMasked"] = _anyWithin(isUnusable, peaks, 1) | (sources.coverage < MIN_COVERAGE)
     table["flagInterpolated"] = has(("INTRP",), core)
     table["flagSaturated"] = has(SATURATED_PLANES, core)

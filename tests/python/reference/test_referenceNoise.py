@@ -128,7 +128,7 @@ def test_partsOfTheRecipe():
         "which image was convolved": ("convolved",),
         "the divisor": ("divisor",),
         "the factor on the variance": ("varianceFactor",),
-        "edges": ("edges",),
+        "edges": ("edges", "edgeFraction"),
         "resampling": ("warping", "warpBadPlanes", "warpMaskedKernelFraction"),
         "preparation": ("preparation",),
         "decorrelation": ("decorrelation",),
