@@ -6,7 +6,17 @@ star is which (`asterisms`), and a shift, a rotation with scale, or a polynomial
 measures what registration has left over.
 """
 
-from psfmatch.alignment.alignment import Alignment, applyAlignment, measureAlignment
+from psfmatch.alignment.alignment import Alignment, applyAlignment, measureAlignment, movedBy
+from psfmatch.alignment.light import LightShift, measureLightShift
 from psfmatch.alignment.shifts import ShiftField, measureShiftField
 
-__all__ = ["Alignment", "ShiftField", "applyAlignment", "measureAlignment", "measureShiftField"]
+__all__ = [
+    "Alignment",
+    "LightShift",
+    "ShiftField",
+    "applyAlignment",
+    "measureAlignment",
+    "measureLightShift",
+    "measureShiftField",
+    "movedBy",
+]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.detection import SourceDetectionTask
+from psfmatch.differencing.faintFields import FaintMatch, matchFaint
 from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
@@ -36,7 +37,8 @@ SATURATION_GROWTH = 2.0
 class Inputs:
     """The images made ready: template on the science image's pixels; what was done to them, and why.
 
-    saturations : of template and science image, as they were given; None where nobody asked.
+    saturations : of template and science image, as they were given; None where nobody asked; faint : what matches a
+    field of faint sources.
     """
 
     template: Exposure
@@ -47,6 +49,7 @@ class Inputs:
     alignment: Alignment | None
     coverage: Coverage
     choices: tuple[Choice, ...]
+    faint: FaintMatch | None = None
 
 
 def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, options: RunOptions) -> Inputs:
@@ -86,19 +89,27 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
         sources, *others = mapThreads(
             task.selectSources, (science, template) if options.doAlign else (science,), threads if isOwn else 1
         )
-    alignment = None
+    alignment, given = None, template
     if options.doAlign:
         with task.timer("align"):
             alignment = measureAlignment(
                 template, science, templateSources=others[0], scienceSources=sources, threads=threads
             )
         task.metadata["nDetectedSources"] = len(sources)
-        choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
-        record = replace(record, alignment=alignment.toDict())
         with task.timer("warp"):
             template = applyAlignment(template, science, alignment, warperOf(task.options, threads))
     else:
         template = task.registerTemplate(template, science)
+    faint = None
+    if options.chooseKernel and isOwn:
+        before = others[0] if others else None
+        faint = matchFaint(given, template, science, sources, before, alignment, task)
+    if faint is not None:
+        template, alignment, sources = faint.template, faint.alignment, faint.sources
+        choices += faint.choices
+    if alignment is not None:
+        choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
+        record = replace(record, alignment=alignment.toDict())
     registered = atOrigin(template.maskedImage, science.maskedImage)
     coverage = measureCoverage(registered, science, threads=threads)
     requireCoverage(coverage, options.requiredCoverage)
@@ -111,7 +122,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     )  # fmt: skip
     # The others tell nothing of the pair, neither how many stars there are nor how wide they are.
     sources = sources[isCovered(registered, sources["x"], sources["y"])]
-    return Inputs(template, science, sources, record, saturations, alignment, coverage, tuple(choices))
+    return Inputs(template, science, sources, record, saturations, alignment, coverage, tuple(choices), faint)
 
 
 def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, tuple[float, str] | None]:

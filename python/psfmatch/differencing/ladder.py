@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from psfmatch.config import KernelOptions, usualOptions
 from psfmatch.differencing.cutouts import byStamp, isCutout
+from psfmatch.differencing.faintFields import byStack
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.simplerModels import byPsfModels, byScale
@@ -24,6 +25,7 @@ from psfmatch.errors import (
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.modelChoice import Choice, chooseKernel, effortFor
 from psfmatch.selection import ignoredPlanes, requireSources
+from psfmatch.stackFit import StackMatch
 from psfmatch.stars import chooseIsolatedStars, chooseRegionSources, usefulSources
 from psfmatch.task import Struct
 from psfmatch.warping import atOrigin
@@ -71,6 +73,13 @@ def solveByLadder(
     canBeStamp = candidateList is None and (convolveTemplate or isDirectionFree) and not options.pinned
     if canBeStamp and isCutout(inputs.science.shape, len(usefulSources(inputs.sources))):
         return _cutout(task, options, inputs)
+    faint = inputs.faint if candidateList is None and not options.pinned else None
+    if (
+        faint is not None
+        and faint.match is not None
+        and (isDirectionFree or faint.convolveTemplate == convolveTemplate)
+    ):
+        return _faint(task, options, inputs, faint.match, faint.convolveTemplate)
     if candidateList is None and not len(inputs.sources):
         return _withoutKernelFit(task, options, inputs, convolveTemplate, canBeStamp, _noSources(task, inputs))
     science = inputs.science.maskedImage
@@ -146,6 +155,17 @@ def _stamp(
         # All pixels tell the kernel, not a number of sources.
         ungraded=("nSources",),
     )
+
+
+def _faint(
+    task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, match: StackMatch, convolveTemplate: bool
+) -> Made:
+    """Subtract with the kernel of all faint sources together."""
+    with task.timer("fitStack"):
+        result = byStack(inputs.template, inputs.science, match, convolveTemplate, options.kernel, task.threads)
+    why = f"the kernel is that of {match.nSources} faint sources together, of signal-to-noise {min(match.snr):.0f}"
+    # All sources tell the kernel, none of them alone.
+    return Made(result, task, options, caps=(("C", why),), convolveTemplate=convolveTemplate, ungraded=("nSources",))
 
 
 def _noSources(task: ImagePsfMatchTask, inputs: Inputs) -> PsfMatchError:
