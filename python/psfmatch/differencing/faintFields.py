@@ -52,8 +52,8 @@ SHIFT_SIGMAS = 1.5
 class FaintMatch:
     """The images of a field that shows faint sources alone, or none in the science image, and what matches them.
 
-    template : registered, as the alignment now says; sources : of both images, or of the template where that has
-    bright ones; match : from the image that is convolved to the other, None where stars tell the kernel all the same;
+    template : registered, as the alignment now says; sources : of both images; match : from the image that is convolved
+    to the other, None where stars, or all pixels, are to tell the kernel all the same;
     choices : in sentences what was found.
     """
 
@@ -93,21 +93,22 @@ def matchFaint(
         return None
     before = atOrigin(registered.maskedImage, science.maskedImage)
     others = _onRegistered(Exposure(before, psf=registered.psf), others, task)
-    if len(usefulSources(others)) > len(usefulSources(sources)) and not _isFaint(others):
-        sentence = (
-            f"Sources: {len(others)} of the template, which shows brighter ones than the science image's "
-            f"{len(sources)}."
-        )
-        return FaintMatch(registered, alignment, others, None, True, (_told("sources", "template", sentence),))
-    both = _together(sources, others)
+    # The deeper image first, whose list knows the brightest of them all.
+    isDeeper = len(others) and totalSnr(others) > totalSnr(sources)
+    both = _together(others, sources) if isDeeper else _together(sources, others)
     if not len(both):
         return None
     fwhms = _fwhmOf(others if len(others) else sources), _fwhmOf(sources if len(sources) else others)
     pair = _Pair(before, science.maskedImage, fwhms, task.threads)
     match = pair.match(both)
     checks = [pair.match(own) for own in (sources, others) if len(own)]
-    if not match.isFound or not all(check.isFound for check in checks):
-        log.info("The light of %d faint sources of both images does not agree", len(both))
+    isShown = match.isFound and all(check.isFound for check in checks)
+    if not isShown or min(match.snr) >= MAX_TOTAL_SNR:
+        told = "is not that of both" if not isShown else f"has a signal-to-noise of {min(match.snr):.0f} together"
+        sentence = f"Sources: {len(both)} of both images, whose light {told}."
+        log.info("%s", sentence)
+        if isShown or not len(sources):
+            return FaintMatch(registered, alignment, both, None, True, (_told("sources", "both", sentence),))
         return None
     place = pair.place(match)
     if alignment is not None and _isMoved(place, match, alignment):
@@ -191,8 +192,9 @@ class _Pair:
         x, y = x - self.science.xy0[0], y - self.science.xy0[1]
         step = 1 if isTemplate else -1
         shift = None if place is None else (step * place.x, step * place.y)
-        images = (self.template, self.science)[::step]
-        return matchSources(*images, x, y, snr, self.fwhms[::step], shift, self.threads)
+        first, second = (self.template, self.science)[::step]
+        one, other = self.fwhms[::step]
+        return matchSources(first, second, x, y, snr, (one, other), shift, self.threads)
 
     def place(self, match: StackMatch) -> LightShift:
         """Return the shift that is left, by the stack and by all light, in the mean."""

@@ -19,7 +19,6 @@ from psfmatch.sourceTable import AnyTable, SourceTable, asTable
 from psfmatch.task import Struct
 
 if TYPE_CHECKING:
-
     from psfmatch.config import SubtractBackgroundConfig
 
 __all__ = ["findFaint", "getSelectSources", "ignoredPlanes"]
@@ -104,7 +103,8 @@ def findFaint(
     smoothing = faintSmoothing(sigma, exposure.image.size)
     found = _searched(exposure, smoothing, "positive", planes, threads)
     found = cleaned(found, exposure.maskedImage, planes)
-    return _faintTable(found, smoothing, measurement, exposure)
+    sources: SourceTable = _faintTable(found, smoothing, measurement, exposure)
+    return sources
 
 
 def _searched(exposure: Exposure, smoothing: Smoothing, polarity: str, planes: tuple[str, ...], threads: int) -> Struct:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.config import usualOptions
 from psfmatch.exposure import MaskedImage, stampTuple
 from psfmatch.psf import SIGMA_TO_FWHM
 from psfmatch.psf.stars import measureBroadWidths, selectStarWidths
@@ -114,7 +115,9 @@ def _forBroad(
     fwhm = float(np.median(widths[isStar])) if isStar.any() else 0.0
     if not fwhm > BROAD_FWHM:
         return None
-    smoothing = faintSmoothing(fwhm / SIGMA_TO_FWHM, maskedImage.image.size)
+    # Bright ones are many: the faint ones, which blend into them, would tell nothing more.
+    usual = usualOptions().selectDetection.thresholdValue
+    smoothing = faintSmoothing(fwhm / SIGMA_TO_FWHM, maskedImage.image.size)._replace(threshold=usual)
     log.info("Stars have a FWHM of %.1f pixels: smoothing with that", fwhm)
     return smoothing, cleaned(search(smoothing, "positive"), maskedImage, planes)
 
