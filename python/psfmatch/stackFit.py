@@ -9,7 +9,7 @@ shift, and no more (`psfmatch/fit/StackMatch.h`).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +108,7 @@ def matchSources(
     stacks, count = _core.stackSources(images, x, y, weights, radius=radius, nThreads=threads)
     (one, variance, width), (other, otherVariance, otherWidth) = stacks
     if not (count and width > 0.0 and otherWidth > 0.0 and variance > 0.0 and otherVariance > 0.0):
-        return NOTHING
+        return replace(NOTHING, nSources=count)
     widest = WIDEST * max(fwhms)
     widths = min(width, widest), min(otherWidth, widest)
     found = _core.matchStacks(one, other, variances=(variance, otherVariance), fwhms=widths, shift=shift)

@@ -30,7 +30,7 @@ struct Shape {
 };
 constexpr std::array<Shape, 3> shapes = {{{1.0, 1.0}, {5.0 / 6.0, 1.4934}, {3.0 / 4.0, 1.9817}}};
 
-constexpr double leastPower = 1e-12;           // of light over noise in a mode
+constexpr double leastPower = 1e-12;  // of light over noise in a mode
 constexpr double convergedCost = 1e-7;
 constexpr double largestDamping = 1e8;
 
@@ -105,7 +105,9 @@ public:
             return found;
         }
         found.power = shape.power;
-        Parameters const errors = fit.curvature.inverse().diagonal().cwiseSqrt();
+        // Where the light is faded out there is less noise: its modes are no longer independent.
+        double const dependence = std::sqrt(static_cast<double>(side_ * side_) / noiseModes_);
+        Parameters const errors = dependence * fit.curvature.inverse().diagonal().cwiseSqrt();
         found.ratio = fit.parameters(0) * secondFlux_ / firstFlux_;
         found.ratioError = errors(0) * secondFlux_ / firstFlux_;
         double const width = std::max(fit.parameters(1), 0.0);
@@ -113,11 +115,10 @@ public:
         found.varianceError = std::pow(width + errors(1), 1.0 / shape.power) / shape.ofGaussian - found.variance;
         found.dx = fit.parameters(2);
         found.dy = fit.parameters(3);
-        found.shiftError =
-            pair_.isShiftKnown ? 0.0 : std::sqrt(0.5 * (errors(2) * errors(2) + errors(3) * errors(3)));
+        found.shiftError = pair_.isShiftKnown ? 0.0 : std::sqrt(0.5 * (errors(2) * errors(2) + errors(3) * errors(3)));
         found.chiSquare = fit.cost / totalWeight_;
-        found.firstSnr = firstSnr_;
-        found.secondSnr = secondSnr_;
+        found.firstSnr = firstSnr_ / dependence;
+        found.secondSnr = secondSnr_ / dependence;
         found.kernel = drawn(fit.parameters, shape, found);
         return found;
     }
@@ -291,7 +292,8 @@ private:
     // The kernel's pixels; of one that is narrower than a pixel only a wider one can be drawn off the middle.
     [[nodiscard]] OwnedImage<double> drawn(Parameters const& p, Shape const& shape, StackMatch const& found) const {
         bool const isMoved = std::max(std::abs(p(2)), std::abs(p(3))) > 0.02;
-        double const width = isMoved ? std::max(p(1), std::pow(shape.ofGaussian * control_.leastVariance, shape.power)) : p(1);
+        double const width =
+            isMoved ? std::max(p(1), std::pow(shape.ofGaussian * control_.leastVariance, shape.power)) : p(1);
         double const sigma = std::sqrt(std::max(found.variance, isMoved ? control_.leastVariance : 0.0));
         double const reach = control_.kernelReach * sigma + std::max(std::abs(p(2)), std::abs(p(3)));
         Index const half = std::min(side_ / 2, static_cast<Index>(std::ceil(reach)) + (isMoved || sigma > 0.0 ? 2 : 0));

@@ -48,8 +48,7 @@ bool shareBad(std::vector<Square>& squares, StackControl const& control) {
             continue;
         }
         ++nBad;
-        Index const distance =
-            std::max(std::abs(i / side - control.radius), std::abs(i % side - control.radius));
+        Index const distance = std::max(std::abs(i / side - control.radius), std::abs(i % side - control.radius));
         if (distance <= control.coreRadius) {
             return false;
         }
@@ -88,8 +87,8 @@ double narrowVariance(OwnedImage<double> const& stack) {
         for (Index dx = -half; dx <= half; ++dx) {
             auto const u = static_cast<double>(dx);
             auto const v = static_cast<double>(dy);
-            double const light = stack(stack.rows() / 2 + dy, stack.rows() / 2 + dx) *
-                                 std::exp(-0.5 * (u * u + v * v) / weight);
+            double const light =
+                stack(stack.rows() / 2 + dy, stack.rows() / 2 + dx) * std::exp(-0.5 * (u * u + v * v) / weight);
             total += light;
             x += light * u;
             y += light * v;
@@ -151,7 +150,8 @@ StackedSources stackSources(std::span<MaskedImageView const> images, std::span<M
         if (!shareBad(squares, control)) {
             continue;
         }
-        std::transform(squares.begin(), squares.end(), skies.begin(), [&](Square& square) { return skyOf(square, side); });
+        std::transform(squares.begin(), squares.end(), skies.begin(),
+                       [&](Square& square) { return skyOf(square, side); });
         if (std::any_of(skies.begin(), skies.end(), [](double sky) { return std::isnan(sky); })) {
             continue;
         }

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from psfmatch.alignment import Alignment, LightShift, applyAlignment, measureLightShift, movedBy
 from psfmatch.config import KernelOptions
 from psfmatch.differencing.simplerModels import subtractWith
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
-from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM, recordFwhms
+from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM, recordFwhms, stackedFwhm
 from psfmatch.recipe import warperOf
 from psfmatch.selection import findFaint, ignoredPlanes
 from psfmatch.sourceTable import AnyTable, SourceTable
@@ -36,8 +36,9 @@ log = logging.getLogger("psfmatch.differencing")
 FloatArray = npt.NDArray[np.float64]
 MAX_CUTOUT_SIDE = 150
 """Pixels: smaller images are fitted as one stamp."""
-MAX_TOTAL_SNR = 300.0
-"""Of all sources together: a fit to pixels loses a tenth of the kernel sum at 100 to 200, and varies by 5 % at 300."""
+MAX_TOTAL_SNR, LEAST_TOTAL_SNR = 300.0, 150.0
+"""Of all sources together, in both images, or in either: a fit to pixels loses a tenth of the kernel sum at 100 to 200
+in both, and varies by 5 % at 300; where one image is deep, the other needs half of that."""
 FEW_SOURCES = 5
 """Fewer with a bright one among them are that one's."""
 SAME_FWHM = 0.7
@@ -53,7 +54,8 @@ class FaintMatch:
     """The images of a field that shows faint sources alone, or none in the science image, and what matches them.
 
     template : registered, as the alignment now says; sources : of both images; match : from the image that is convolved
-    to the other, None where stars, or all pixels, are to tell the kernel all the same;
+    to the other, None where stars, or all pixels, are to tell the kernel all the same; isShown : whether each image
+    shows light where the other has sources;
     choices : in sentences what was found.
     """
 
@@ -63,6 +65,7 @@ class FaintMatch:
     match: StackMatch | None
     convolveTemplate: bool
     choices: tuple[Choice, ...]
+    isShown: bool = True
 
 
 def matchFaint(
@@ -91,14 +94,19 @@ def matchFaint(
     """
     if not isinstance(sources, SourceTable) or max(science.shape) <= MAX_CUTOUT_SIDE or not _isFaint(sources):
         return None
+    isDeep = others is not None and len(others) > 0 and totalSnr(others) >= MAX_TOTAL_SNR
+    if isDeep and totalSnr(sources) >= LEAST_TOTAL_SNR:
+        return None
     before = atOrigin(registered.maskedImage, science.maskedImage)
     others = _onRegistered(Exposure(before, psf=registered.psf), others, task)
     # The deeper image first, whose list knows the brightest of them all.
     isDeeper = len(others) and totalSnr(others) > totalSnr(sources)
-    both = _together(others, sources) if isDeeper else _together(sources, others)
+    widths = _fwhmOf(others, before), _fwhmOf(sources, science.maskedImage)
+    first, second = (others, sources) if isDeeper else (sources, others)
+    both = _together(first, second, SAME_FWHM * max(widths))
     if not len(both):
         return None
-    fwhms = _fwhmOf(others if len(others) else sources), _fwhmOf(sources if len(sources) else others)
+    fwhms = widths[0 if len(others) else 1], widths[1 if len(sources) else 0]
     pair = _Pair(before, science.maskedImage, fwhms, task.threads)
     match = pair.match(both)
     checks = [pair.match(own) for own in (sources, others) if len(own)]
@@ -107,9 +115,11 @@ def matchFaint(
         told = "is not that of both" if not isShown else f"has a signal-to-noise of {min(match.snr):.0f} together"
         sentence = f"Sources: {len(both)} of both images, whose light {told}."
         log.info("%s", sentence)
-        if isShown or not len(sources):
-            return FaintMatch(registered, alignment, both, None, True, (_told("sources", "both", sentence),))
-        return None
+        if not len(sources) and not match.nSources:
+            return None
+        kept = sources if len(sources) and not isShown else both
+        choice = _told("sources", "both" if isShown else "apart", sentence)
+        return FaintMatch(registered, alignment, kept, None, True, (choice,), isShown)
     place = pair.place(match)
     if alignment is not None and _isMoved(place, match, alignment):
         sentence = (
@@ -147,18 +157,22 @@ def stackFwhms(
 def byStack(
     template: Exposure,
     science: Exposure,
-    match: StackMatch,
+    faint: FaintMatch,
     convolveTemplate: bool,
     options: KernelOptions,
     threads: int,
 ) -> Struct:
-    """Subtract with the kernel of a stack.
+    """Subtract with the kernel of a stack, or where the wider PSF is to be convolved with the flux ratio alone.
 
     Parameters and result are those of `psfmatch.differencing.simplerModels.byScale`, with the match.
     """
+    match = faint.match
+    if match is None:
+        raise ValueError("no kernel of a stack was found")
     # Kernels of images are applied without a turn.
-    kernel = match.kernel[::-1, ::-1] / match.ratio
-    ratio = match.ratio if convolveTemplate else 1.0 / match.ratio
+    isMatched = convolveTemplate == faint.convolveTemplate
+    kernel = match.kernel[::-1, ::-1] / match.ratio if isMatched else np.ones((1, 1))
+    ratio = match.ratio if faint.convolveTemplate else 1.0 / match.ratio
     return subtractWith(template, science, kernel, ratio, convolveTemplate, options, threads, backgroundOrder=2)
 
 
@@ -205,14 +219,13 @@ class _Pair:
         return LightShift(x, y, (own + other) ** -0.5)
 
 
-def _together(sources: SourceTable, others: AnyTable) -> SourceTable:
-    """Return the sources of one image, and those of another that are not among them, brightest first."""
+def _together(sources: AnyTable, others: AnyTable, nearest: float) -> SourceTable:
+    """Return the sources of one image, and those of another that are not within some pixels, brightest first."""
     x, y, snr = (
         [np.asarray(table[name], dtype=np.float64) for table in (sources, others)] for name in ("x", "y", "snr")
     )
-    width = SAME_FWHM * max(_fwhmOf(sources), _fwhmOf(others))
     distance = np.hypot(x[1][:, None] - x[0], y[1][:, None] - y[0])
-    isNew = (distance > width).all(axis=1)
+    isNew = (distance > nearest).all(axis=1)
     columns = {
         name: np.concatenate([np.asarray(sources[name]), np.asarray(others[name])[isNew]])
         for name in sources.colnames
@@ -222,10 +235,13 @@ def _together(sources: SourceTable, others: AnyTable) -> SourceTable:
     return SourceTable(columns, sources.units)[order]
 
 
-def _fwhmOf(sources: AnyTable) -> float:
-    """Return about the FWHM, pixels, of the sources of a table: of the smoothing with which they were found."""
-    known = len(sources) and "smoothing" in sources.colnames
-    return SIGMA_TO_FWHM * float(sources["smoothing"][0]) if known else DEFAULT_FWHM_PIX
+def _fwhmOf(sources: AnyTable, image: MaskedImage) -> float:
+    """Return about the FWHM, pixels, of the sources of an image: of the smoothing that found them, or as they show."""
+    if "smoothing" in sources.colnames and len(sources):
+        return SIGMA_TO_FWHM * float(sources["smoothing"][0])
+    x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
+    x0, y0 = image.xy0
+    return stackedFwhm(image, DEFAULT_BAD_PLANES, x - x0, y - y0) or DEFAULT_FWHM_PIX
 
 
 def _isMoved(place: LightShift, match: StackMatch, alignment: Alignment) -> bool:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from psfmatch.config import KernelOptions, usualOptions
 from psfmatch.differencing.cutouts import byStamp, isCutout
-from psfmatch.differencing.faintFields import byStack
+from psfmatch.differencing.faintFields import FaintMatch, byStack
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.simplerModels import byPsfModels, byScale
@@ -74,12 +74,12 @@ def solveByLadder(
     if canBeStamp and isCutout(inputs.science.shape, len(usefulSources(inputs.sources))):
         return _cutout(task, options, inputs)
     faint = inputs.faint if candidateList is None and not options.pinned else None
-    if (
-        faint is not None
-        and faint.match is not None
-        and (isDirectionFree or faint.convolveTemplate == convolveTemplate)
-    ):
-        return _faint(task, options, inputs, faint.match, faint.convolveTemplate)
+    if faint is not None and faint.match is not None:
+        return _faint(
+            task, options, inputs, faint, faint.match, faint.convolveTemplate if isDirectionFree else convolveTemplate
+        )
+    # What lies where by chance must not pass for one sky.
+    canBeStamp &= inputs.faint is None or inputs.faint.isShown
     if candidateList is None and not len(inputs.sources):
         return _withoutKernelFit(task, options, inputs, convolveTemplate, canBeStamp, _noSources(task, inputs))
     science = inputs.science.maskedImage
@@ -158,14 +158,21 @@ def _stamp(
 
 
 def _faint(
-    task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, match: StackMatch, convolveTemplate: bool
+    task: ImagePsfMatchTask,
+    options: RunOptions,
+    inputs: Inputs,
+    faint: FaintMatch,
+    match: StackMatch,
+    convolveTemplate: bool,
 ) -> Made:
-    """Subtract with the kernel of all faint sources together."""
+    """Subtract with the kernel of all faint sources together; the other way their flux ratio is all that they tell."""
     with task.timer("fitStack"):
-        result = byStack(inputs.template, inputs.science, match, convolveTemplate, options.kernel, task.threads)
-    why = f"the kernel is that of {match.nSources} faint sources together, of signal-to-noise {min(match.snr):.0f}"
+        result = byStack(inputs.template, inputs.science, faint, convolveTemplate, options.kernel, task.threads)
+    what = "that" if convolveTemplate == faint.convolveTemplate else "the flux ratio alone"
+    why = f"the kernel is {what} of {match.nSources} faint sources together, of signal-to-noise {min(match.snr):.0f}"
+    grade = "C" if convolveTemplate == faint.convolveTemplate else "D"
     # All sources tell the kernel, none of them alone.
-    return Made(result, task, options, caps=(("C", why),), convolveTemplate=convolveTemplate, ungraded=("nSources",))
+    return Made(result, task, options, caps=((grade, why),), convolveTemplate=convolveTemplate, ungraded=("nSources",))
 
 
 def _noSources(task: ImagePsfMatchTask, inputs: Inputs) -> PsfMatchError:

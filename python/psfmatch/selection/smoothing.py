@@ -37,6 +37,8 @@ LEAST_THRESHOLD, MOST_THRESHOLD = 4.0, 5.0
 N_ITERATIONS = 8
 SIGMAS = (0.5, 0.8, 1.27, 2.0, 3.2, 5.1, 8.2)
 """Pixels: a FWHM of 1.2 to 19. Between two of them a star loses at most 3 % of its signal-to-noise ratio."""
+MIN_FAINT, CLEAR_SNR = 6, 6.0
+"""So many faint sources, or one of so many standard deviations, are not the noise of seven searches."""
 SKY_SIGMAS, MIN_SKY_PIX = 20.0, 64
 """Side of the super-pixels of the sky, in units of the smoothing's sigma, and the least: smaller ones take the light of
 the stars off, larger ones leave a nebula, or a cluster's glow."""
@@ -95,7 +97,9 @@ def chooseSmoothing(
     )
     smoothing = tried[best][0]
     found = cleaned(search(smoothing, "positive"), maskedImage, planes)
-    return (smoothing, found) if len(found.sources) > len(measured) else None
+    peaks = np.asarray(found.sources["peak"])
+    isClear = len(peaks) >= MIN_FAINT or bool((peaks > CLEAR_SNR * found.noise).any())
+    return (smoothing, found) if isClear and len(peaks) > len(measured) else None
 
 
 def _forBroad(

@@ -28,10 +28,10 @@ struct StackPair {
 };
 
 struct StackMatchControl {
-    double flatShare = 0.75;      // of the half width, within which the light is not faded out
-    double longestWave = 6.0;     // in units of the wider FWHM; longer ones may be the sky's: they count less
-    double leastVariance = 0.2;   // square pixels, of a kernel that is drawn off its middle pixel
-    double kernelReach = 4.0;     // half width of the kernel in units of its sigma, and two pixels
+    double flatShare = 0.75;     // of the half width, within which the light is not faded out
+    double longestWave = 6.0;    // in units of the wider FWHM; longer ones may be the sky's: they count less
+    double leastVariance = 0.2;  // square pixels, of a kernel that is drawn off its middle pixel
+    double kernelReach = 4.0;    // half width of the kernel in units of its sigma, and two pixels
     int maxIterations = 60;
 };
 
