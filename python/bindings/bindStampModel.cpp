@@ -4,7 +4,9 @@
 
 #include "arrays.h"
 #include "module.h"
+#include "psfmatch/fit/StackMatch.h"
 #include "psfmatch/fit/StampModel.h"
+#include "psfmatch/image/LagProducts.h"
 
 namespace psfmatch::python {
 
@@ -98,6 +100,56 @@ void bindStampModel(py::module_& module) {
         py::arg("scienceVariance") = py::none(), py::arg("templateVariance") = py::none(), py::kw_only(),
         py::arg("isAlert") = false, py::arg("ratio") = 1.0, py::arg("ratioError") = StampModelControl{}.ratioError,
         py::arg("canFreeRatio") = true);
+    module.def(
+        "matchStacks",
+        [](DoubleArray const& first, DoubleArray const& second, std::pair<double, double> variances,
+           std::pair<double, double> fwhms, std::optional<std::pair<double, double>> const& shift) {
+            auto const [dx, dy] = shift.value_or(std::pair(0.0, 0.0));
+            StackPair const pair{viewOf<double>(first, "first"),
+                                 viewOf<double>(second, "second"),
+                                 variances.first,
+                                 variances.second,
+                                 fwhms.first,
+                                 fwhms.second,
+                                 shift.has_value(),
+                                 dx,
+                                 dy};
+            StackMatch const match = withoutLock([&] { return matchStacks(pair); });
+            py::dict found;
+            found["ratio"] = match.ratio;
+            found["ratioError"] = match.ratioError;
+            found["variance"] = match.variance;
+            found["varianceError"] = match.varianceError;
+            found["shift"] = py::make_tuple(match.dx, match.dy);
+            found["shiftError"] = match.shiftError;
+            found["chiSquare"] = match.chiSquare;
+            found["snr"] = py::make_tuple(match.firstSnr, match.secondSnr);
+            found["power"] = match.power;
+            found["kernel"] = python::arrayOf(match.kernel);
+            return found;
+        },
+        py::arg("first"), py::arg("second"), py::kw_only(), py::arg("variances"), py::arg("fwhms"),
+        py::arg("shift") = py::none());
+    module.def(
+        "lagProducts",
+        [](py::array const& first, py::array const& second, Index reach, Index nCells, int nThreads) {
+            auto const one = viewOf<float>(first, "first");
+            auto const other = viewOf<float>(second, "second");
+            auto const execution = interruptible(nThreads);
+            std::vector<OwnedImage<double>> sums;
+            {
+                py::gil_scoped_release const release;
+                sums = lagProducts(one, other, reach, nCells, execution);
+            }
+            py::array_t<double> result({nCells * nCells, 2 * reach + 1, 2 * reach + 1});
+            double* to = result.mutable_data();
+            for (OwnedImage<double> const& sum : sums) {
+                to = std::copy_n(sum.data(), sum.size(), to);
+            }
+            return result;
+        },
+        py::arg("first"), py::arg("second"), py::kw_only(), py::arg("reach"), py::arg("nCells"),
+        py::arg("nThreads") = 1);
 }
 
 }  // namespace psfmatch::python

@@ -12,6 +12,7 @@
 #include "psfmatch/sources/GrownFootprints.h"
 #include "psfmatch/sources/LinearFit.h"
 #include "psfmatch/sources/SourceMeasurement.h"
+#include "psfmatch/sources/StackedSources.h"
 #include "psfmatch/sources/StarEquations.h"
 #include "psfmatch/sources/StarMatch.h"
 #include "psfmatch/sources/StarPatterns.h"
@@ -19,6 +20,7 @@
 #include "psfmatch/sources/StarProfile.h"
 #include "psfmatch/sources/StarShifts.h"
 #include "psfmatch/sources/StarWidths.h"
+#include "stampPair.h"
 
 namespace psfmatch::python {
 
@@ -188,19 +190,45 @@ void bindMeasurements(py::module_& module) {
     module.def(
         "areSinglePixels",
         [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,
-           DoubleArray const& x, DoubleArray const& y, double minNeighbours) {
+           DoubleArray const& x, DoubleArray const& y, double minNeighbours, double minSigmas) {
             auto const view = maskedViewOf(image, variance, mask);
             std::vector<std::uint8_t> found;
             {
                 py::gil_scoped_release const release;
-                found = areSinglePixels(view, badBits, spanOf(x), spanOf(y), minNeighbours);
+                found = areSinglePixels(view, badBits, spanOf(x), spanOf(y), minNeighbours, minSigmas);
             }
             py::array_t<bool> result(static_cast<py::ssize_t>(found.size()));
             std::copy(found.begin(), found.end(), result.mutable_data());
             return result;
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::arg("x"), py::arg("y"),
-        py::kw_only(), py::arg("minNeighbours"));
+        py::kw_only(), py::arg("minNeighbours"), py::arg("minSigmas") = 0.0);
+    module.def(
+        "stackSources",
+        [](std::vector<StampTuple> const& images, DoubleArray const& x, DoubleArray const& y,
+           DoubleArray const& weights, Index radius, int nThreads) {
+            std::vector<MaskedImageView> views;
+            std::vector<MaskPixel> badBits;
+            for (StampTuple const& image : images) {
+                views.push_back(viewsOf(image));
+                badBits.push_back(badBitsOf(image));
+            }
+            StackControl control;
+            control.radius = radius;
+            auto const execution = interruptible(nThreads);
+            StackedSources found;
+            {
+                py::gil_scoped_release const release;
+                found = stackSources(views, badBits, spanOf(x), spanOf(y), spanOf(weights), control, execution);
+            }
+            py::list stacks;
+            for (SourceStack const& stack : found.stacks) {
+                stacks.append(py::make_tuple(python::arrayOf(stack.image), stack.variance, stack.fwhm));
+            }
+            return py::make_tuple(stacks, found.nUsed);
+        },
+        py::arg("images"), py::arg("x"), py::arg("y"), py::arg("weights"), py::kw_only(),
+        py::arg("radius") = StackControl{}.radius, py::arg("nThreads") = 1);
     module.def(
         "boxLight",
         [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,

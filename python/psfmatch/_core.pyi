@@ -766,6 +766,22 @@ def fitStamp(
     ratioError: float = 0.05,
     canFreeRatio: bool = True,
 ) -> dict[str, Any]: ...
+def matchStacks(
+    first: FloatArray,
+    second: FloatArray,
+    *,
+    variances: tuple[float, float],
+    fwhms: tuple[float, float],
+    shift: tuple[float, float] | None = None,
+) -> dict[str, Any]: ...
+def lagProducts(
+    first: npt.NDArray[np.float32],
+    second: npt.NDArray[np.float32],
+    *,
+    reach: int,
+    nCells: int,
+    nThreads: int = 1,
+) -> FloatArray: ...
 
 class BrightPixels:
     @property
@@ -993,6 +1009,15 @@ def starWidths(
     radius: int = 15,
     nThreads: int = 1,
 ) -> FloatArray: ...
+def stackSources(
+    images: Sequence[StampTuple],
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    *,
+    radius: int = 15,
+    nThreads: int = 1,
+) -> tuple[list[tuple[FloatArray, float, float]], int]: ...
 def fitPositions(
     image: npt.NDArray[np.float32],
     variance: npt.NDArray[np.float32],
@@ -1013,6 +1038,7 @@ def areSinglePixels(
     y: npt.ArrayLike,
     *,
     minNeighbours: float,
+    minSigmas: float = 0.0,
 ) -> npt.NDArray[np.bool_]: ...
 def boxLight(
     image: npt.NDArray[np.float32],

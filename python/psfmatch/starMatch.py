@@ -158,8 +158,9 @@ class StarMatchTask(PsfMatchTask):
             fwhm = psfs.exposureFwhmPix(exposure, self.fwhmDefinition)
             if fwhm is None:
                 fwhm = psfs.DEFAULT_FWHM_PIX
-                self._log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels", fwhm)
-            sigma = fwhm / psfs.SIGMA_TO_FWHM
+                self._log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels first", fwhm)
+            else:
+                sigma = fwhm / psfs.SIGMA_TO_FWHM
         sources = getSelectSources(
             exposure,
             self.selectDetection,

@@ -10,12 +10,14 @@ import numpy as np
 from psfmatch.exposure import Box
 from psfmatch.sourceTable import AnyTable
 
-__all__ = ["chooseIsolatedStars", "chooseRegionSources", "usefulSources"]
+__all__ = ["areFaint", "chooseIsolatedStars", "chooseRegionSources", "totalSnr", "usefulSources"]
 
 log = logging.getLogger("psfmatch.stars")
 
 MIN_SNR = 20.0
 """Fainter stars constrain the kernel too little to be worth their noise in the kernel sum."""
+MIN_USEFUL, MIN_FAINT = 3, 5
+"""With fewer useful ones, and so many sources in all, the faint ones tell more together."""
 MAX_NEIGHBOUR_FLUX = 0.1
 """A neighbour in the stamp with more than this share of a star's flux makes it a blend."""
 SPREAD_CELL = 256
@@ -25,6 +27,21 @@ SPREAD_CELL = 256
 def usefulSources(sources: AnyTable) -> AnyTable:
     """Return the sources above S/N 20 that are not centred on bad pixels."""
     return sources[(np.asarray(sources["snr"]) >= MIN_SNR) & ~np.asarray(sources["badCentre"])]
+
+
+def areFaint(sources: AnyTable) -> bool:
+    """Return whether an image shows faint sources alone, of which none tells its own place or width well."""
+    if len(sources) < MIN_FAINT or "snr" not in sources.colnames:
+        return False
+    return int(np.count_nonzero(np.asarray(sources["snr"]) >= MIN_SNR)) < MIN_USEFUL
+
+
+def totalSnr(sources: AnyTable) -> float:
+    """Return the signal-to-noise ratio of the light of all sources together, as they were measured."""
+    flux, error = (np.asarray(sources[name], dtype=np.float64) for name in ("psfFlux", "psfFluxErr"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = flux / error
+    return float(np.sqrt(np.square(ratios[np.isfinite(ratios) & (ratios > 0.0)]).sum()))
 
 
 def chooseRegionSources(sources: AnyTable, nMax: int, bbox: Box) -> AnyTable:

@@ -92,4 +92,9 @@ TEST_CASE("light in one pixel is told from a star") {
     std::vector<double> const x = {field.x[0], 44.0, 84.0};
     std::vector<double> const y = {field.y[0], 60.2, 60.0};
     CHECK(areSinglePixels(field.pixels.views(), 1, x, y, 0.15) == std::vector<std::uint8_t>{0, 1, 0});
+    // Of its own noise a pixel must be so far above the sky.
+    float const peak = field.pixels.image(60, 44) - 100.0F;
+    field.pixels.variance(60, 44) = peak * peak / 16.0F;
+    CHECK(areSinglePixels(field.pixels.views(), 1, x, y, 0.15, 3.0) == std::vector<std::uint8_t>{0, 1, 0});
+    CHECK(areSinglePixels(field.pixels.views(), 1, x, y, 0.15, 5.0) == std::vector<std::uint8_t>{0, 0, 0});
 }

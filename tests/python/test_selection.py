@@ -21,10 +21,10 @@ from psfmatch.detection import Footprint, SourceDetectionTask
 from psfmatch.errors import InputImagesError, NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.selection.finding import getSelectSources
 from psfmatch.selection.selection import (
     StampRules,
     buildCellSet,
-    getSelectSources,
     makeCandidateList,
     stampRules,
 )
@@ -399,7 +399,7 @@ def test_medianStandsInForABackgroundThatFails(caplog, monkeypatch, field):
     def fail(*args):
         raise ValueError("the mesh of the background holds cells without a good pixel")
 
-    monkeypatch.setattr("psfmatch.selection.selection.subtractBackground", fail)
+    monkeypatch.setattr("psfmatch.selection.finding.subtractBackground", fail)
     with caplog.at_level(logging.WARNING, "psfmatch.selection"):
         sources = findSources(field)
     assert "Background failed (the mesh of the background" in caplog.text

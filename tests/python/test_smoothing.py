@@ -1,243 +1,96 @@
-"""Pairs of equal, undersampled PSFs: one image smoothed before the fit, and what follows of it for the difference."""
-
-import math
+"""Detection at several widths: what is found of faint, sharp and broad stars, and where nothing changes."""
 
 import numpy as np
 import pytest
+from faintFields import SKY, makeField
 
-from psfmatch import Exposure, GaussianPsf, InputImagesError, MaskedImage, subtract
-from psfmatch.decorrelation import (
-    SMOOTHING_SIGMA,
-    correctionKernel,
-    decorrelate,
-    smoothedExposure,
-    smoothedFwhm,
-    smoothedPsf,
-    smoothingKernel,
-)
-from psfmatch.decorrelation.correction import LEAST_POWER
-from psfmatch.exposure import Box
-from psfmatch.kernels import EdgeHandling, LinearCombinationKernel
-from psfmatch.psf import SIGMA_TO_FWHM, getFwhmPix
-from psfmatch.recipe import StoredKernel, SubtractionRecipe, applyKernel
-
-SIDE = 320
-EDGES = EdgeHandling(copyEdge=True)
+from psfmatch import Exposure, GaussianPsf, MaskedImage
+from psfmatch.imagePsfMatch import ImagePsfMatchTask
+from psfmatch.selection.smoothing import SIGMAS, faintSmoothing
+from psfmatch.testing import simulatePair
 
 
-def gaussian(sigma, half):
-    pixel = np.arange(-half, half + 1)
-    image = np.exp(-0.5 * np.add.outer(pixel**2, pixel**2) / sigma**2)
-    return image / image.sum()
+def sourcesOf(image, **options):
+    return ImagePsfMatchTask(threads=1).selectSources(Exposure(image), **options)
 
 
-def starOn(image, x, y, flux, sigma):
-    """Add a Gaussian star that is integrated over pixels."""
-    erf = np.vectorize(math.erf)
-    at = np.arange(-12, 13)
-    column, row = round(x), round(y)
-    shares = [
-        0.5 * np.diff(erf((np.append(at, 13) - 0.5 - offset) / (sigma * np.sqrt(2.0))))
-        for offset in (y - row, x - column)
-    ]
-    image[row - 12 : row + 13, column - 12 : column + 13] += flux * np.outer(*shares)
+def shareFound(sources, places, fwhm):
+    distance = np.hypot(places[:, :1] - np.asarray(sources["x"]), places[:, 1:] - np.asarray(sources["y"]))
+    near = max(2.0, 0.5 * fwhm)
+    return (distance.min(axis=1) < near).mean(), int((distance.min(axis=0) >= near).sum())
 
 
-def makePair(sigma, seed=1):
-    """Return images of 100 stars with the same PSF, dithered by 0.4 and 0.3 px, of noise and sky of 100."""
-    rng = np.random.default_rng(seed)
-    images = [np.full((SIDE, SIDE), 100.0) for _ in range(2)]
-    for i in range(10):
-        for j in range(10):
-            x, y = 25 + 30 * i + rng.uniform(-4, 4), 25 + 30 * j + rng.uniform(-4, 4)
-            flux = 10 ** rng.uniform(3.0, 4.7)
-            starOn(images[0], x, y, flux, sigma)
-            starOn(images[1], x + 0.4, y + 0.3, flux, sigma)
-    return [MaskedImage(image + np.sqrt(image) * rng.standard_normal(image.shape), variance=image) for image in images]
+@pytest.mark.parametrize("fwhm", [1.2, 2.0, 3.0, 6.0, 10.0, 15.0])
+def test_faintStarsAreFound(fwhm):
+    """Stars of S/N 6 to 9, of which a threshold of ten finds none. Those within a FWHM of another are one."""
+    number = 40 if fwhm < 8 else 12
+    _, science, places = makeField((fwhm, fwhm), (6.0, 9.0), number=number, seed=3)
+    sources = sourcesOf(science)
+    share, others = shareFound(sources, places, fwhm)
+    assert share > 0.75
+    assert others <= 3
+    # The sigma of the stars, within one step of those that are tried.
+    assert sources["smoothing"][0] == pytest.approx(np.hypot(fwhm / 2.3548, 0.29), rel=0.7)
 
 
-def test_smoothedExposure():
-    rng = np.random.default_rng(4)
-    image = MaskedImage(rng.standard_normal((40, 50)), variance=rng.uniform(1, 2, (40, 50)), xy0=(7, -3))
-    exposure = Exposure(image, psf=GaussianPsf(1.2))
-    before = image.copy()
-    found = smoothedExposure(exposure, 0.7, EDGES)
-    g = gaussian(0.7, 3)
-    for x, y in ((20, 20), (3, 3), (45, 30)):
-        rows, columns = slice(y - 3, y + 4), slice(x - 3, x + 4)
-        assert found.image[y, x] == pytest.approx((g * image.image[rows, columns]).sum(), abs=1e-5)
-        # The engine's variance is good to 1e-3.
-        assert found.variance[y, x] == pytest.approx((g**2 * image.variance[rows, columns]).sum(), rel=1e-3)
-    assert found.maskedImage.xy0 == (7, -3)
-    assert getFwhmPix(found.psf) == pytest.approx(
-        smoothedFwhm(np.hypot(1.2, np.sqrt(1 / 12)) * SIGMA_TO_FWHM, 0.7), rel=0.01
+def test_usualFieldsStayAsTheyAre():
+    pair = simulatePair(seed=1, size=256)
+    found, usual = (
+        sourcesOf(pair.science.maskedImage, **options) for options in ({}, {"sigma": 3.0 / 2.3548200450309493})
     )
-    assert np.array_equal(image.image, before.image)
-    assert np.array_equal(image.variance, before.variance)
-    assert smoothedExposure(Exposure(image), 0.7, EDGES).psf is None
-    one, seven = (smoothedExposure(exposure, 0.7, EDGES, threads=n) for n in (1, 7))
-    assert np.array_equal(one.image, seven.image)
-    nan = smoothedExposure(Exposure(MaskedImage(np.full((9, 9), np.nan), variance=np.ones((9, 9)))), 0.7, EDGES)
-    assert nan.maskedImage.badPixels(("NO_DATA", "EDGE", "BAD")).all()
-    for sigma in (0.0, -1.0, np.nan, np.inf):
-        with pytest.raises(ValueError, match="give a positive number of pixels"):
-            smoothingKernel(sigma, Box(0, 0, 9, 9))
+    assert found.colnames == usual.colnames
+    assert all(np.array_equal(found[name], usual[name], equal_nan=True) for name in ("x", "y", "flux", "psfFlux"))
 
 
-def test_correctionIsThatOfItsPower():
-    kernel, g = 1.3 * gaussian(1.1, 8), gaussian(0.7, 3)
-    phi = correctionKernel(kernel, 2.0, 3.0, smoothingImage=g)
-    assert phi.sum() == pytest.approx(1.0)
-    size = 128
-
-    def power(image):
-        return np.abs(np.fft.fft2(image, s=(size, size))) ** 2
-
-    noise = 2.0 * power(g) + 3.0 * power(kernel)
-    most = 2.0 + 3.0 * 1.3**2
-    expected = most / np.hypot(noise, LEAST_POWER * most) * np.hypot(1.0, LEAST_POWER)
-    # 1e-4 of the weight, a few times the sum, lies beyond the stamp.
-    np.testing.assert_allclose(power(phi), expected, rtol=2e-3)
-    assert phi.shape[0] < 40
-    # Without smoothing it is what it has always been.
-    plain = correctionKernel(kernel, 2.0, 3.0)
-    assert np.array_equal(plain, correctionKernel(kernel, 2.0, 3.0, None, None))
-    with pytest.raises(ValueError, match="psfImage or smoothingImage"):
-        correctionKernel(kernel, 2.0, 3.0, g, g)
+def test_broadBrightStarsAreNotTakenApart():
+    _, science, places = makeField((14.0, 14.0), (200.0, 400.0), number=8, seed=1)
+    sources = sourcesOf(science)
+    share, others = shareFound(sources, places, 14.0)
+    assert share > 0.85
+    assert others == 0
+    assert sources["smoothing"][0] == pytest.approx(14.0 / 2.3548, rel=0.15)
 
 
-@pytest.mark.parametrize("isScienceConvolved", [False, True])
-@pytest.mark.parametrize("varying", [False, True])
-def test_variancePlaneIsThatOfTheNoise(isScienceConvolved, varying):
-    rng = np.random.default_rng(9)
-    box = Box(0, 0, 400, 400)
-    ours, theirs = (
-        MaskedImage(np.sqrt(v) * rng.standard_normal((400, 400)), variance=np.full((400, 400), v)) for v in (2.0, 3.0)
-    )
-    kernel = LinearCombinationKernel(1.3 * gaussian(1.0, 6)[np.newaxis], [[1.0]], bbox=box)
-    matched = kernel.convolve(theirs, EDGES)
-    smoothed = smoothedExposure(Exposure(ours), 0.7, EDGES).maskedImage
-    sign, scale = (1.0, 1.3) if isScienceConvolved else (-1.0, 1.0)
-    image = (matched.image - smoothed.image) * sign / scale
-    variance = (matched.variance + smoothed.variance) / scale**2
-    difference = Exposure(MaskedImage(image, matched.mask, variance))
-    found = decorrelate(
-        difference,
-        kernel,
-        theirs,
-        ours,
-        isScienceConvolved=isScienceConvolved,
-        varying=varying,
-        smoothing=smoothingKernel(0.7, box),
-    )
-    white = found.exposure
-    inside = np.s_[50:-50, 50:-50]
-    pulls = white.image[inside] / np.sqrt(white.variance[inside])
-    # 90 000 pixels, of which neighbours correlate: the spread is known to a third of a per cent.
-    assert np.std(pulls) == pytest.approx(1.0, abs=0.012)
-    # The covariance that is told is that of the noise.
-    told = found.covariance(200.0, 200.0, 1)
-    assert told[1, 1] == pytest.approx(white.variance[200, 200], rel=5e-3)
-    pixels = white.image[inside]
-    beside = np.mean(pixels[:, 1:] * pixels[:, :-1])
-    assert beside == pytest.approx(told[1, 2], abs=0.012 * told[1, 1])
-    # Without being told of the smoothing, the sky is far too quiet.
-    blind = decorrelate(
-        difference, kernel, theirs, ours, isScienceConvolved=isScienceConvolved, varying=varying
-    ).exposure
-    assert np.std(blind.image[inside] / np.sqrt(blind.variance[inside])) < 0.9
+def test_hotPixelsAreNoStars():
+    _, science, places = makeField((4.0, 4.0), (6.0, 9.0), seed=5)
+    generator = np.random.default_rng(2)
+    x, y = generator.integers(5, 315, (2, 60))
+    science.image[y, x] += 150.0
+    sources = sourcesOf(science)
+    distance = np.hypot(x[:, None] - np.asarray(sources["x"]), y[:, None] - np.asarray(sources["y"]))
+    # One or two lie on stars.
+    assert (distance.min(axis=1) < 1.0).sum() <= 4
+    assert shareFound(sources, places, 4.0)[0] > 0.6
 
 
-def test_differentShapesAreRefused():
-    image = MaskedImage(np.zeros((30, 30)), variance=np.ones((30, 30)))
-    kernel = LinearCombinationKernel(gaussian(1.0, 3)[np.newaxis], [[1.0]], bbox=Box(0, 0, 30, 30))
-    other = MaskedImage(np.zeros((20, 30)), variance=np.ones((20, 30)))
-    with pytest.raises(InputImagesError, match="shape"):
-        decorrelate(Exposure(image), kernel, image, other, smoothing=smoothingKernel(0.7, Box(0, 0, 30, 30)))
+@pytest.mark.parametrize("what", ["noise", "constant", "masked", "not finite"])
+def test_nothingIsFoundInNothing(what):
+    image = np.full((200, 220), SKY, dtype=np.float32)
+    if what != "constant":
+        image += np.random.default_rng(3).normal(0, 10, image.shape).astype(np.float32)
+    if what == "not finite":
+        image[...] = np.nan
+    planes = MaskedImage(image, variance=np.full(image.shape, 100.0, np.float32))
+    if what == "masked":
+        np.asarray(planes.mask)[...] |= 1 << planes.mask.addPlane("NO_DATA")
+    assert len(sourcesOf(planes)) <= 3
 
 
-@pytest.fixture(scope="module")
-def undersampled():
-    return makePair(0.62)
+def test_knownWidthsAreKept():
+    """A PSF, a sigma, or a threshold of the user's: nothing else is tried."""
+    _, science, _ = makeField((8.0, 8.0), (6.0, 9.0), seed=4)
+    known = Exposure(science, psf=GaussianPsf(1.3))
+    assert "smoothing" not in ImagePsfMatchTask(threads=1).selectSources(known).colnames
+    assert "smoothing" not in sourcesOf(science, sigma=1.3).colnames
+    config = ImagePsfMatchTask.ConfigClass()
+    config.selectDetection.thresholdValue = 12.0
+    assert "smoothing" not in ImagePsfMatchTask(config=config, threads=1).selectSources(Exposure(science)).colnames
 
 
-@pytest.fixture(scope="module")
-def result(undersampled):
-    return subtract(*undersampled)
-
-
-def test_undersampledPairIsSmoothed(result, undersampled):
-    assert result.smoothing == SMOOTHING_SIGMA
-    assert "Smoothing: the PSFs are equal within 10%" in result.explain()
-    assert result.errorFloor.fwhmPix > 2.0
-    choice = next(choice for choice in result.choices if choice.name == "smoothing")
-    assert choice.figure == result.errorFloor.share
-    assert choice.figure <= 0.7 * choice.alternativeFigure
-    # The images are as they were, the difference that of the smoothed one.
-    assert np.array_equal(result.science.image, undersampled[1].image)
-    image = result.science if result.convolved == "template" else result.template
-    smoothed = smoothedExposure(image, result.smoothing, result.storedKernel().recipe.edges).image
-    assert np.array_equal(result.unconvolved.image, smoothed, equal_nan=True)
-    x = result.matched.image
-    background = result.background(*np.meshgrid(np.arange(SIDE), np.arange(SIDE)))
-    if result.convolved == "template":
-        expected = smoothed - x - background
-    else:
-        expected = (x + background - smoothed) / result.kernel.kernelSum(*result.difference.getBBox().centre)
-    good = ~result.difference.maskedImage.badPixels(("EDGE", "NO_DATA"))
-    np.testing.assert_allclose(result.difference.image[good], expected[good], atol=2e-3)
-
-
-def test_smoothedDifferenceIsMadeAgain(result, undersampled, tmp_path):
-    stored = result.storedKernel()
-    assert stored.recipe.smoothing == SMOOTHING_SIGMA
-    assert SubtractionRecipe.fromDict(stored.recipe.toDict()) == stored.recipe
-    again = applyKernel(stored, *undersampled)
-    for name in ("image", "variance", "mask"):
-        assert np.array_equal(
-            np.asarray(getattr(again.difference, name)), np.asarray(getattr(result.difference, name)), equal_nan=True
-        )
-    result.writeFits(tmp_path / "difference.fits")
-    assert StoredKernel.readFits(tmp_path / "difference.fits").recipe.smoothing == SMOOTHING_SIGMA
-    assert np.array_equal(
-        applyKernel(tmp_path / "difference.fits", *undersampled).difference.image,
-        result.difference.image,
-        equal_nan=True,
-    )
-    with pytest.raises(ValueError, match="smoothing is -1"):
-        SubtractionRecipe(smoothing=-1.0)
-
-
-def test_fluxesOnASmoothedDifference(undersampled):
-    template, science = undersampled
-    image = science.copy()
-    places = [(25.0 + 30 * i + 15, 25.0 + 30 * j + 15) for i in range(1, 8) for j in range(1, 8)]
-    for x, y in places:
-        starOn(image.image, x, y, 900.0, 0.62)
-    # The science image was not resampled: its stars have the PSF that they were drawn with.
-    result = subtract(template, image, mode="convolveTemplate")
-    assert result.smoothing == SMOOTHING_SIGMA
-    found = result.detect(psf=GaussianPsf(0.62))
-    ratios, pulls = [], []
-    for x, y in places:
-        row = found[np.hypot(found["x"] - x, found["y"] - y) < 1.0]
-        if len(row):
-            ratios.append(row["psfFlux"][0] / 900.0)
-            pulls.append((row["psfFlux"][0] - 900.0) / row["psfFluxErr"][0])
-    assert len(ratios) > 45
-    # 49 sources of S/N 23: the mean is known to 0.6 %.
-    assert np.mean(ratios) == pytest.approx(1.0, abs=0.02)
-    assert 0.7 < np.std(pulls) < 1.35
-    # The score has the same sources at its peaks.
-    score = result.score
-    assert all(abs(score.significance[int(y), int(x)]) > 5.0 for x, y in places[:5])
-
-
-def test_pairsThatNeedNoneAreAsTheyWere():
-    for sigma in (1.3, 2.0):
-        result = subtract(*makePair(sigma))
-        assert result.smoothing == 0.0
-        assert result.unconvolved is (result.science if result.convolved == "template" else result.template)
-        assert "Smoothing" not in result.explain()
-        assert result.storedKernel().recipe.smoothing == 0.0
-    assert smoothedPsf(GaussianPsf(1.0), 0.7, Box(0, 0, 9, 9)) is not None
+def test_thresholdOfOneFalseSource():
+    thresholds = [faintSmoothing(sigma, 512**2).threshold for sigma in SIGMAS]
+    assert thresholds == sorted(thresholds, reverse=True)
+    assert 4.0 <= thresholds[-1] < thresholds[0] <= 5.0
+    # N u exp(-u^2 / 2) / (2 sigma^2 (2 pi)^1.5) = 1 where no limit is met.
+    middle = faintSmoothing(2.0, 512**2).threshold
+    assert 512**2 / 8.0 / (2 * np.pi) ** 1.5 * middle * np.exp(-0.5 * middle**2) == pytest.approx(1.0, rel=0.02)

@@ -194,7 +194,8 @@ StarPosition positionOf(MaskedImageView const& image, MaskPixel badBits, double 
     return found;
 }
 
-bool isSinglePixel(MaskedImageView const& image, MaskPixel badBits, Index column, Index row, double minNeighbours) {
+bool isSinglePixel(MaskedImageView const& image, MaskPixel badBits, Index column, Index row, double minNeighbours,
+                   double minSigmas) {
     auto const valueAt = [&](Index dx, Index dy) {
         Index const y = std::clamp<Index>(row + dy, 0, image.image.rows() - 1);
         Index const x = std::clamp<Index>(column + dx, 0, image.image.cols() - 1);
@@ -217,15 +218,20 @@ bool isSinglePixel(MaskedImageView const& image, MaskPixel badBits, Index column
     double const sky = medianOf(rim);
     double sum = 0.0;
     double peak = -std::numeric_limits<double>::infinity();
+    double variance = 0.0;
     for (Index dy = -1; dy <= 1; ++dy) {
         for (Index dx = -1; dx <= 1; ++dx) {
             double const value = valueAt(dx, dy) - sky;
             sum += value;
-            peak = std::max(peak, value);
+            if (value > peak) {
+                peak = value;
+                variance = image.variance(std::clamp<Index>(row + dy, 0, image.image.rows() - 1),
+                                          std::clamp<Index>(column + dx, 0, image.image.cols() - 1));
+            }
         }
     }
     // A bad pixel makes the sum NaN, which is less than nothing.
-    return (sum - peak) / 8.0 < minNeighbours * peak;
+    return (sum - peak) / 8.0 < minNeighbours * peak && peak >= minSigmas * std::sqrt(variance);
 }
 
 }  // namespace
@@ -249,14 +255,14 @@ std::vector<StarPosition> fitPositions(MaskedImageView const& image, MaskPixel b
 }
 
 std::vector<std::uint8_t> areSinglePixels(MaskedImageView const& image, MaskPixel badBits, std::span<double const> x,
-                                          std::span<double const> y, double minNeighbours) {
+                                          std::span<double const> y, double minNeighbours, double minSigmas) {
     detail::requirePlanes(image);
     detail::requirePairs(x, y);
     std::vector<std::uint8_t> found(x.size(), 0);
     for (std::size_t i = 0; i < x.size(); ++i) {
         Index const column = detail::nearestPixel(x[i]);
         Index const row = detail::nearestPixel(y[i]);
-        found[i] = isSinglePixel(image, badBits, column, row, minNeighbours) ? 1 : 0;
+        found[i] = isSinglePixel(image, badBits, column, row, minNeighbours, minSigmas) ? 1 : 0;
     }
     return found;
 }

@@ -8,17 +8,21 @@ why, and `surroundings` gives what it has beyond the science image. After the su
 registration has left over.
 """
 
-from psfmatch.alignment.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
+from psfmatch.alignment.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment, movedBy
+from psfmatch.alignment.light import LightShift, measureLightShift
 from psfmatch.alignment.shifts import ShiftField, measureShiftField
 from psfmatch.alignment.surroundings import Surroundings, surroundingsOf
 
 __all__ = [
     "AlignedTransform",
     "Alignment",
+    "LightShift",
     "ShiftField",
     "Surroundings",
     "applyAlignment",
     "measureAlignment",
+    "measureLightShift",
     "measureShiftField",
+    "movedBy",
     "surroundingsOf",
 ]

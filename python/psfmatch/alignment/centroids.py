@@ -19,8 +19,9 @@ from psfmatch.config import usualOptions
 from psfmatch.detection import SourceDetectionTask, subtractBackground
 from psfmatch.exposure import MaskedImage, stampTuple
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
-from psfmatch.psf.stars import measureWidths, selectStarWidths
+from psfmatch.psf.stars import measureBroadWidths, selectStarWidths, stackedFwhm
 from psfmatch.sourceTable import AnyTable
+from psfmatch.stars import areFaint
 
 __all__ = ["StarPositions", "findStars", "fitPositions"]
 
@@ -103,7 +104,11 @@ def findStars(
     else:
         chosen = np.arange(min(maxStars, len(sources)))
     x, y = (np.asarray(sources[name], dtype=np.float64)[chosen] for name in ("x", "y"))
-    widths = measureWidths(maskedImage, planes, x - maskedImage.xy0[0], y - maskedImage.xy0[1], threads=threads)
+    inArray = x - maskedImage.xy0[0], y - maskedImage.xy0[1]
+    if areFaint(sources) and (width := stackedFwhm(maskedImage, planes, *inArray, threads)) is not None:
+        found = StarPositions(*fitPositions(maskedImage, planes, x, y, width, threads), width)
+        return found.select(np.isfinite(found.x))
+    widths = measureBroadWidths(maskedImage, planes, *inArray, threads)
     isStar = selectStarWidths(widths)
     fwhm = float(np.median(widths[isStar])) if isStar.any() else DEFAULT_FWHM_PIX
     wide = ~(widths < MIN_WIDTH * fwhm)

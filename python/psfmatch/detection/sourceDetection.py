@@ -122,7 +122,8 @@ class SourceDetectionTask(Task):
             2 at the image's border, or where smoothing ends, 8 all pixels on a line), isNegative, footprint
             (index in those of its sign). ``positive``, ``negative``: FootprintSet, grown unless
             ``returnOriginalFootprints``; ``detected``: Struct of the grown ones; ``background``: what the configuration
-            adds to the background (``adjustBackground``, ``reEstimateBackground``), image units, number or (h, w).
+            adds to the background (``adjustBackground``, ``reEstimateBackground``), image units, number or (h, w);
+            ``noise``: the threshold in image units over ``thresholdValue``; NaN where it is one of each pixel.
         """
         found = self.search(maskedImage, sigma, doSmooth, threads, rounding)
         found.sources = asTable(found.sources)
@@ -155,7 +156,10 @@ class SourceDetectionTask(Task):
         samples = self._samples(search)
         parts, found, grown = [], {}, {}
         radius = growRadius(options.nSigmaToGrow, sigma)
-        for polarity, (objects, own) in self._find(search, samples, maskedImage.xy0, rounding).items():
+        isPossible = bool(np.isfinite(samples.pixels).any())
+        perPixel = options.thresholdType == "pixel_stdev"
+        unit = self._unit(search, samples, rounding) if isPossible and not perPixel else 1.0
+        for polarity, (objects, own) in self._find(search, samples, maskedImage.xy0, rounding, unit).items():
             grown[polarity] = own.grown(radius, options.isotropicGrow, options.combinedGrow)
             found[polarity] = own if options.returnOriginalFootprints else grown[polarity]
             # Footprints that are grown one by one keep their numbers.
@@ -168,6 +172,7 @@ class SourceDetectionTask(Task):
             **found,
             detected=detected,
             background=self._backgroundLeft(maskedImage, detected, threads),
+            noise=math.nan if perPixel else unit,
         )
 
     def _searched(self, maskedImage: MaskedImage, threads: int) -> FloatImage:
@@ -216,14 +221,13 @@ class SourceDetectionTask(Task):
         return samples
 
     def _find(
-        self, search: _Search, samples: _Samples, xy0: tuple[int, int], rounding: float
+        self, search: _Search, samples: _Samples, xy0: tuple[int, int], rounding: float, unit: float
     ) -> dict[str, tuple[Objects, FootprintSet]]:
-        """Return the objects above a threshold, blends taken apart, and their connected pixels, for each polarity."""
+        """Return the objects above a threshold of so many units, blends apart, and their pixels, for each polarity."""
         options = self.options
         isPossible = bool(np.isfinite(samples.pixels).any())
         wanted = {polarity: isPossible and options.thresholdPolarity in (polarity, "both") for polarity in SIGNS}
         perPixel = options.thresholdType == "pixel_stdev"
-        unit = self._unit(search, samples, rounding) if isPossible and not perPixel else 1.0
         found = _core.findSources(
             search.image,
             search.variance,

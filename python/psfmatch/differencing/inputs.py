@@ -18,6 +18,7 @@ from psfmatch.alignment import (
     surroundingsOf,
 )
 from psfmatch.detection import SourceDetectionTask
+from psfmatch.differencing.faintFields import FaintMatch, matchFaint
 from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
@@ -61,7 +62,8 @@ class Inputs:
     saturations : of template and science image, as they were given; None where nobody asked;
     brightStars : (x, y), from the science image's first pixel, of the brightest stars that were whole in both;
     templateCorrelation : of the template's noise by lags (y, x), None unless it was resampled to smaller pixels;
-    beyond : what the template has around the science image, None where it ends there.
+    beyond : what the template has around the science image, None where it ends there;
+    faint : what matches a field of faint sources.
     """
 
     template: Exposure
@@ -75,6 +77,7 @@ class Inputs:
     choices: tuple[Choice, ...]
     templateCorrelation: npt.NDArray[np.float64] | None = None
     beyond: Surroundings | None = None
+    faint: FaintMatch | None = None
 
 
 def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, options: RunOptions) -> Inputs:
@@ -122,13 +125,21 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
                 template, science, templateSources=others[0], scienceSources=sources, threads=threads
             )
         task.metadata["nDetectedSources"] = len(sources)
-        choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
         alignment.requireLaid(template, science)
-        record = replace(record, alignment=alignment.toDict())
         with task.timer("warp"):
             template = applyAlignment(template, science, alignment, warper)
     else:
         template = task.registerTemplate(template, science)
+    faint = None
+    if options.chooseKernel and isOwn:
+        before = others[0] if others else None
+        faint = matchFaint(asGiven, template, science, sources, before, alignment, task)
+    if faint is not None:
+        template, alignment, sources = faint.template, faint.alignment, faint.sources
+        choices += faint.choices
+    if alignment is not None:
+        choices.append(_told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
+        record = replace(record, alignment=alignment.toDict())
     correlation = _noiseCorrelation(asGiven, science, alignment, task)
     isLaid = alignment is None or alignment.isFound or (asGiven.hasWcs and science.hasWcs)
     beyond = None
@@ -155,7 +166,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     )
     sources = sources[~isOfStreak(registered, science.maskedImage, sources["x"], sources["y"], threads)]
     images = template, science, sources, record
-    return Inputs(*images, saturations, stars, alignment, coverage, tuple(choices), correlation, beyond)
+    return Inputs(*images, saturations, stars, alignment, coverage, tuple(choices), correlation, beyond, faint)
 
 
 def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, tuple[float, str] | None]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from psfmatch.config import KernelOptions, usualOptions
 from psfmatch.differencing.cutouts import byStamp, isCutout
+from psfmatch.differencing.faintFields import FaintMatch, byStack
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.simplerModels import byPsfModels, byScale
@@ -24,6 +25,7 @@ from psfmatch.errors import (
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.modelChoice import Choice, chooseKernel, effortFor
 from psfmatch.selection import ignoredPlanes, requireSources
+from psfmatch.stackFit import StackMatch
 from psfmatch.stars import chooseIsolatedStars, chooseRegionSources, usefulSources
 from psfmatch.task import Struct
 from psfmatch.warping import atOrigin
@@ -73,6 +75,13 @@ def solveByLadder(
     canBeStamp = candidateList is None and (convolveTemplate or isDirectionFree) and not options.pinned
     if canBeStamp and isCutout(inputs.science.shape, len(usefulSources(inputs.sources))):
         return _cutout(task, options, inputs)
+    faint = inputs.faint if candidateList is None and not options.pinned else None
+    if faint is not None and faint.match is not None:
+        return _faint(
+            task, options, inputs, faint, faint.match, faint.convolveTemplate if isDirectionFree else convolveTemplate
+        )
+    # What lies where by chance must not pass for one sky.
+    canBeStamp &= inputs.faint is None or inputs.faint.isShown
     if candidateList is None and not len(inputs.sources):
         return _withoutKernelFit(task, options, inputs, convolveTemplate, canBeStamp, _noSources(task, inputs))
     science = inputs.science.maskedImage
@@ -150,6 +159,24 @@ def _stamp(
         # All pixels tell the kernel, not a number of sources.
         ungraded=("nSources",),
     )
+
+
+def _faint(
+    task: ImagePsfMatchTask,
+    options: RunOptions,
+    inputs: Inputs,
+    faint: FaintMatch,
+    match: StackMatch,
+    convolveTemplate: bool,
+) -> Made:
+    """Subtract with the kernel of all faint sources together; the other way their flux ratio is all that they tell."""
+    with task.timer("fitStack"):
+        result = byStack(inputs.template, inputs.science, faint, convolveTemplate, options.kernel, task.threads)
+    what = "that" if convolveTemplate == faint.convolveTemplate else "the flux ratio alone"
+    why = f"the kernel is {what} of {match.nSources} faint sources together, of signal-to-noise {min(match.snr):.0f}"
+    grade = "C" if convolveTemplate == faint.convolveTemplate else "D"
+    # All sources tell the kernel, none of them alone.
+    return Made(result, task, options, caps=((grade, why),), convolveTemplate=convolveTemplate, ungraded=("nSources",))
 
 
 def _noSources(task: ImagePsfMatchTask, inputs: Inputs) -> PsfMatchError:

@@ -16,6 +16,8 @@ from psfmatch.config import KernelOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
+from psfmatch.kernels.spatialFunction import frameOf
+from psfmatch.noise.blankSky import refineBackground
 from psfmatch.photometry import lightRatios
 from psfmatch.psf import asPsf
 from psfmatch.recipe import edgeHandlingOf
@@ -23,7 +25,7 @@ from psfmatch.subtraction import matchedExposure, subtractMatched
 from psfmatch.task import Struct
 from psfmatch.warping import atOrigin
 
-__all__ = ["byPsfModels", "byScale"]
+__all__ = ["byPsfModels", "byScale", "subtractWith"]
 
 FloatArray = npt.NDArray[np.float64]
 NOISE_FLOOR = 1e-3
@@ -76,7 +78,7 @@ def byPsfModels(
     total = float(kernel.sum())
     if not (math.isfinite(total) and total > 0.0):
         raise InputImagesError("the PSF models give no kernel")
-    return _subtract(template, science, kernel / total, ratio, convolveTemplate, options, threads)
+    return subtractWith(template, science, kernel / total, ratio, convolveTemplate, options, threads)
 
 
 def byScale(
@@ -89,7 +91,7 @@ def byScale(
     InputImagesError
         If nothing tells the flux ratio.
     """
-    return _subtract(
+    return subtractWith(
         template, science, np.ones((1, 1)), _fluxRatio(template, science, sources), convolveTemplate, options, threads
     )
 
@@ -117,7 +119,7 @@ def _fluxRatio(template: Exposure, science: Exposure, sources: Any) -> float:
     return ratio
 
 
-def _subtract(
+def subtractWith(
     template: Exposure,
     science: Exposure,
     kernelImage: FloatArray,
@@ -125,7 +127,27 @@ def _subtract(
     convolveTemplate: bool,
     options: KernelOptions,
     threads: int,
+    backgroundOrder: int = 0,
 ) -> Struct:
+    """Subtract with one kernel for all of the image.
+
+    Parameters
+    ----------
+    template, science
+        Registered; not changed.
+    kernelImage : (h, w)
+        As it is applied, without a turn; its sum 1.
+    ratio
+        Science counts per template count.
+    convolveTemplate
+        Or the science image.
+    options
+        Of the kernel: what becomes of edges.
+    threads
+        Number of threads; the result does not depend on it.
+    backgroundOrder
+        Of the differential background, a polynomial that blank sky tells; 0: one level, the median of what is left.
+    """
     box = science.getBBox()
     before = atOrigin(template.maskedImage, science.maskedImage)
     first, second = (before, science.maskedImage) if convolveTemplate else (science.maskedImage, before)
@@ -133,6 +155,11 @@ def _subtract(
     kernel = LinearCombinationKernel(kernelImage[None] * kernelSum, [[1.0]], bbox=box)
     matched = kernel.convolve(first, edgeHandlingOf(options), threads=threads)
     background = makeSpatialFunction("polynomial", [_level(second, matched)], (0.0, 0.0, 1.0, 1.0))
+    if backgroundOrder:
+        terms = [_level(second, matched)] + [0.0] * ((backgroundOrder + 1) * (backgroundOrder + 2) // 2 - 1)
+        background, _ = refineBackground(
+            second, matched, makeSpatialFunction("polynomial", terms, frameOf(box)), threads
+        )
     return Struct(
         subtractedExposure=subtractMatched(
             template,

@@ -12,6 +12,7 @@ import numpy as np
 
 from psfmatch.config import usualOptions
 from psfmatch.differencing.bordering import withBorder
+from psfmatch.differencing.faintFields import stackFwhms
 from psfmatch.differencing.finishing import finish
 from psfmatch.differencing.inputs import Inputs, makeInputs
 from psfmatch.differencing.ladder import Made, solveByLadder
@@ -98,22 +99,30 @@ def subtract(
         config, pins = withPins(config)
         pinned, pinChoices = pins.values, pins.choices
     requireUnits(template, science)
-    given = toExposure(template), toExposure(science)
+    exposures = toExposure(template), toExposure(science)
     task = ImagePsfMatchTask(config=usualOptions() if config is None else config, threads=threads)
     options = replace(RunOptions.fromConfig(None if config is None else task.config), pinned=pinned)
     for choice in pinChoices:
         log.info("%s", choice.sentence)
-    inputs = makeInputs(*given, task, options)
+    inputs = makeInputs(*exposures, task, options)
     with task.timer("measurePsf"):
         sources = candidateList if candidateList is not None else inputs.sources
-        fwhms = task.measureFwhms(inputs.template, inputs.science, sources, templateFwhmPix, scienceFwhmPix)
+        given = templateFwhmPix, scienceFwhmPix
+        fwhms = stackFwhms(inputs.faint, given, task) or task.measureFwhms(
+            inputs.template, inputs.science, sources, *given
+        )
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
     made = solveByLadder(task, options, inputs, candidateList, fwhms, convolveTemplate, mode == "auto")
     made = withBorder(made, made.inputs or inputs)
     if made.convolveTemplate != convolveTemplate:
         sentence = "Convolving the template: where one stamp tells the kernel, it is always the template's."
-        direction = Choice("direction", "template", math.nan, "", math.nan, sentence)
-    provenance = describeInputs(*given)
+        if inputs.faint is not None:
+            which = "template" if made.convolveTemplate else "science image"
+            sentence = f"Convolving the {which}: its faint sources, laid upon one another, are the sharper ones."
+        direction = Choice(
+            "direction", "template" if made.convolveTemplate else "science", math.nan, "", math.nan, sentence
+        )
+    provenance = describeInputs(*exposures)
 
     def finished(made: Made, inputs: Inputs, smoothing: float = 0.0) -> SubtractionResult:
         choices = (*inputs.choices, direction, *pinChoices, *made.choices)

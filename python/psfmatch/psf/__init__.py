@@ -7,7 +7,7 @@ position in parent pixels. Sizes are FWHM in pixels; which of three definitions 
 
 from psfmatch.psf.exposures import NOT_THERE, evaluateMeanPsfFwhm, exposureFwhmPix, findFwhms, recordFwhms
 from psfmatch.psf.moments import SIGMA_TO_FWHM, adaptiveMoments
-from psfmatch.psf.stars import measureWidths, selectStarWidths, starFwhms
+from psfmatch.psf.stars import measureWidths, selectStarWidths, stackedFwhm, starFwhms
 from psfmatch.psf.widths import DEFAULT_FWHM_PIX, FWHM_DEFINITIONS, getFwhmPix, getFwhmPixXY
 from psfmatch.psfModels import (
     DoubleGaussianPsf,
@@ -42,5 +42,6 @@ __all__ = [
     "measureWidths",
     "recordFwhms",
     "selectStarWidths",
+    "stackedFwhm",
     "starFwhms",
 ]

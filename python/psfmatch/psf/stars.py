@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.exposure import MaskedImage
+from psfmatch.exposure import MaskedImage, stampTuple
 
-__all__ = ["measureWidths", "selectStarWidths", "starFwhms"]
+__all__ = ["measureBroadWidths", "measureWidths", "selectStarWidths", "stackedFwhm", "starFwhms"]
 
 FloatArray = npt.NDArray[np.float64]
+STAMP_RADIUS = 15
+BROAD_FWHM, BROAD_REACH, MAX_RADIUS = 9.0, 1.67, 60
+"""Pixels, from which stars are broader than the usual stamps can hold: these then reach so many FWHM, to `MAX_RADIUS`
+pixels at most."""
+STACK_REACH = 2.5
+"""Half width of the stamps that are stacked, in units of the FWHM."""
 MIN_FWHM_PIX = 1.2
 """Narrower than this (pixels) are hot pixels and cosmic rays, not stars."""
 
@@ -40,7 +47,7 @@ def starFwhms(
     """
     x, y = np.asarray(positions, dtype=np.float64).T
     planes = tuple(planes)
-    widths = [measureWidths(image, planes, x, y, threads=threads) for image in images]
+    widths = [measureBroadWidths(image, planes, x, y, threads) for image in images]
     stars = selectStarWidths(np.exp(np.mean(np.log(widths), axis=0)))
     if not stars.any():
         # No source can be measured in all of them: each image for itself.
@@ -53,7 +60,7 @@ def measureWidths(
     planes: Iterable[str],
     x: npt.ArrayLike,
     y: npt.ArrayLike,
-    radius: int = 15,
+    radius: int = STAMP_RADIUS,
     threads: int = 1,
 ) -> FloatArray:
     """Measure the FWHM of every source of a list: 2.3548 (Ixx Iyy - Ixy^2)^(1/4) of its adaptive moments.
@@ -91,6 +98,41 @@ def measureWidths(
         radius=radius,
         nThreads=threads,
     )
+
+
+def measureBroadWidths(
+    image: MaskedImage, planes: Iterable[str], x: npt.ArrayLike, y: npt.ArrayLike, threads: int = 1
+) -> FloatArray:
+    """Measure the FWHM of every source as `measureWidths` does, on larger stamps where the stars are broad."""
+    radius, planes = STAMP_RADIUS, tuple(planes)
+    widths = measureWidths(image, planes, x, y, radius, threads)
+    while radius < MAX_RADIUS:
+        isStar = selectStarWidths(widths)
+        fwhm = float(np.median(widths[isStar])) if isStar.any() else 0.0
+        larger = min(MAX_RADIUS, math.ceil(BROAD_REACH * fwhm))
+        if not (fwhm > BROAD_FWHM and larger > radius):
+            break
+        radius = larger
+        widths = measureWidths(image, planes, x, y, radius, threads)
+    return widths
+
+
+def stackedFwhm(
+    image: MaskedImage, planes: Iterable[str], x: npt.ArrayLike, y: npt.ArrayLike, threads: int = 1
+) -> float | None:
+    """Return the FWHM (pixels) of faint sources laid upon one another; None if they show no width.
+
+    Parameters are those of `measureWidths`. Of faint stars one by one noise decides which is the narrowest.
+    """
+    x, y = (np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in (x, y))
+    radius, stamp = STAMP_RADIUS, stampTuple(image, tuple(planes))
+    while True:
+        (stack,), _ = _core.stackSources([stamp], x, y, np.ones(x.size), radius=radius, nThreads=threads)
+        fwhm = stack[2]
+        larger = min(MAX_RADIUS, math.ceil(STACK_REACH * fwhm)) if math.isfinite(fwhm) else 0
+        if larger <= radius:
+            return fwhm if math.isfinite(fwhm) else None
+        radius = larger
 
 
 def selectStarWidths(widths: npt.ArrayLike) -> npt.NDArray[np.bool_]:

@@ -6,18 +6,13 @@ good in both images and puts them into cells; `candidateDetection` grows stamps 
 
 from psfmatch.selection.candidateDetection import KernelCandidateDetection
 from psfmatch.selection.candidateList import isFinishedList, toSourceTable
-from psfmatch.selection.selection import (
-    buildCellSet,
-    getSelectSources,
-    ignoredPlanes,
-    makeCandidateList,
-    requireSources,
-    stampRules,
-)
+from psfmatch.selection.finding import findFaint, getSelectSources, ignoredPlanes
+from psfmatch.selection.selection import buildCellSet, makeCandidateList, requireSources, stampRules
 
 __all__ = [
     "KernelCandidateDetection",
     "buildCellSet",
+    "findFaint",
     "getSelectSources",
     "ignoredPlanes",
     "isFinishedList",

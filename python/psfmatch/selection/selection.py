@@ -1,4 +1,4 @@
-"""Which stars the kernel is fitted to: detection, and the cutting of stamps that are good in both images."""
+"""Which stars the kernel is fitted to: the cutting of stamps that are good in both images."""
 
 from __future__ import annotations
 
@@ -12,26 +12,20 @@ import numpy.typing as npt
 
 from psfmatch import _core, displays
 from psfmatch.cells import KernelCandidate, SpatialCellSet
-from psfmatch.config import BackgroundOptions, KernelOptions
-from psfmatch.detection import Footprint, SourceDetectionTask, setDetectedPlanes, subtractBackground
+from psfmatch.config import KernelOptions
+from psfmatch.detection import Footprint
 from psfmatch.errors import NoKernelCandidatesError
-from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
-from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.psf import GaussianPsf
-from psfmatch.sourceTable import AnyTable, SourceTable, asTable
+from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.sourceTable import AnyTable, asTable
 from psfmatch.visitors import stampTuple
 from psfmatch.warping import coveredArea, requireSameShape
 
 if TYPE_CHECKING:
-    from astropy.table import Row, Table
-
-    from psfmatch.config import SubtractBackgroundConfig
+    from astropy.table import Row
 
 __all__ = [
     "StampRules",
     "buildCellSet",
-    "getSelectSources",
-    "ignoredPlanes",
     "makeCandidateList",
     "requireSources",
     "stampRules",
@@ -65,81 +59,6 @@ def stampRules(options: KernelOptions, kernelSize: int) -> StampRules:
         badPlanes=tuple(planes),
         maxLostFraction=options.maskedStampFraction if options.zeroWeightBadPixels else 0.0,
     )
-
-
-def getSelectSources(
-    exposure: Exposure,
-    detection: Any,
-    measurement: Any,
-    backgroundConfig: SubtractBackgroundConfig | BackgroundOptions,
-    sigma: float,
-    doSmooth: bool = True,
-    threads: int = 1,
-    detectedMask: Mask | None = None,
-) -> AnyTable:
-    """Detect and measure the sources of an exposure, which is not changed.
-
-    Parameters
-    ----------
-    exposure
-        Image to search.
-    detection, measurement
-        The subtasks, `SourceDetectionTask` and `SourceMeasurementTask` or what stands in for them.
-    backgroundConfig
-        The temporary background.
-    sigma
-        Width of the PSF in pixels.
-    doSmooth
-        Smooth with a Gaussian of that width before detection.
-    threads
-        Number of threads.
-    detectedMask
-        Mask of the exposure's shape in which DETECTED and DETECTED_NEGATIVE are set anew.
-
-    Returns
-    -------
-    sources : SourceTable
-        As `SourceMeasurementTask.run`, brightest first; of other tasks what they return.
-    """
-    if not (sigma > 0.0 and np.isfinite(sigma)):
-        raise ValueError(f"sigma of the PSF is {sigma} pixels, must be positive")
-    if detectedMask is not None and detectedMask.shape != exposure.shape:
-        raise ValueError(f"detectedMask has shape {detectedMask.shape}, the exposure {exposure.shape}")
-    maskedImage = exposure.maskedImage
-    planes = ignoredPlanes(detection, backgroundConfig.ignoredPixelMask)
-    try:
-        image, level = subtractBackground(maskedImage, backgroundConfig, planes, threads)
-    except ValueError as error:
-        image, level = maskedImage.image, 0.0
-        bad = maskedImage.badPixels((*planes, "BAD"))
-        if not bad.all():
-            level = float(np.median(image[~bad]))
-            image = image - np.float32(level)
-            log.warning("Background failed (%s); using the median %.4g for detection", error, level)
-    skyless = MaskedImage(image, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
-    rounding = 4.0 * float(np.finfo(np.float32).eps) * abs(level)
-    search = detection.search if type(detection) is SourceDetectionTask else detection.run
-    found = search(maskedImage=skyless, sigma=sigma, doSmooth=doSmooth, threads=threads, rounding=rounding)
-    if detectedMask is not None:
-        if not hasattr(found, "detected"):
-            raise ValueError(f"detectedMask: {type(detection).__name__}.run returns no detected footprints")
-        setDetectedPlanes(detectedMask, found.detected)
-    left = getattr(found, "background", 0.0)
-    if np.any(left):
-        skyless = MaskedImage(image - left, maskedImage.mask, maskedImage.variance, xy0=maskedImage.xy0)
-    found = getattr(found, "sources", found)
-    psf = GaussianPsf(sigma) if exposure.psf is None else exposure.psf
-    searched = Exposure(skyless, wcs=exposure.coordinates, psf=psf)
-    if isinstance(found, SourceTable) and type(measurement) is SourceMeasurementTask:
-        return measurement.measure(found, searched)
-    measured: Table = measurement.run(sources=asTable(found), exposure=searched)
-    return measured
-
-
-def ignoredPlanes(detection: Any, usual: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the mask planes whose pixels are left out of the statistics of a detection, ours or a foreign task."""
-    fields = detection.options if type(detection) is SourceDetectionTask else detection.config
-    return tuple(getattr(fields, "statsMask", usual))
 
 
 def requireSources(sources: AnyTable, exposure: Exposure, planes: Iterable[str]) -> None:

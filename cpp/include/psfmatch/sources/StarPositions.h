@@ -38,9 +38,10 @@ struct PositionControl {
                                                      Execution const& execution = {});
 
 // Whether the eight neighbours of each source's brightest pixel hold, in the mean, less than minNeighbours of what it
-// has above the sky, the median of the rim of 11x11 pixels. False where one of the central 3x3 pixels is bad.
+// has above the sky, the median of the rim of 11x11 pixels. False where one of the central 3x3 pixels is bad, or the
+// brightest is not minSigmas of its own noise above the sky: noise makes single pixels of faint sources.
 [[nodiscard]] std::vector<std::uint8_t> areSinglePixels(MaskedImageView const& image, MaskPixel badBits,
                                                         std::span<double const> x, std::span<double const> y,
-                                                        double minNeighbours);
+                                                        double minNeighbours, double minSigmas = 0.0);
 
 }  // namespace psfmatch
