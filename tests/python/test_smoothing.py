@@ -4,8 +4,17 @@ import math
 
 import numpy as np
 import pytest
+from lsst.pex.config import FieldValidationError
 
-from psfmatch import Exposure, GaussianPsf, InputImagesError, MaskedImage, subtract
+from psfmatch import (
+    Exposure,
+    GaussianPsf,
+    InputImagesError,
+    MaskedImage,
+    frontDoorConfig,
+    measureEfficiency,
+    subtract,
+)
 from psfmatch.decorrelation import (
     SMOOTHING_SIGMA,
     correctionKernel,
@@ -206,6 +215,41 @@ def test_smoothedDifferenceIsMadeAgain(result, undersampled, tmp_path):
     )
     with pytest.raises(ValueError, match="smoothing is -1"):
         SubtractionRecipe(smoothing=-1.0)
+
+
+def test_smoothingAsConfigured(result, undersampled):
+    # What was chosen is in the configuration, and is done again by it.
+    assert result.config.smoothingSigma == SMOOTHING_SIGMA
+    again = subtract(*undersampled, config=result.config)
+    assert again.smoothing == SMOOTHING_SIGMA
+    assert again.decorrelation.kernel.shape == result.decorrelation.kernel.shape
+    assert "Smoothing:" not in again.explain()
+    inside = ~result.difference.maskedImage.badPixels(("EDGE", "NO_DATA"))
+    noise = np.sqrt(result.difference.variance[inside])
+    assert np.std((again.difference.image - result.difference.image)[inside] / noise) < 0.3
+    config = frontDoorConfig()
+    config.smoothingSigma = 0.0
+    without = subtract(*undersampled, config=config)
+    assert without.smoothing == 0.0
+    assert without.config.smoothingSigma == 0.0
+    assert without.errorFloor.share > result.errorFloor.share
+    config = frontDoorConfig()
+    config.smoothingSigma = 1.0
+    assert subtract(*undersampled, config=config).smoothing == 1.0
+    # One stamp has a kernel of its own kind.
+    stamps = [MaskedImage(i.image[:41, :41], variance=i.variance[:41, :41]) for i in undersampled]
+    assert subtract(*stamps, config=config).smoothing == 0.0
+    with pytest.raises(FieldValidationError):
+        config.smoothingSigma = -1.0
+
+
+def test_injectionKnowsOfIt(undersampled):
+    found = measureEfficiency(
+        *undersampled, signalToNoise=(20, 40), n=30, psf=GaussianPsf(0.62), mode="convolveTemplate", seed=2
+    )
+    assert found.result.smoothing == SMOOTHING_SIGMA
+    # 30 sources of S/N 28: the mean is known to 0.7 %.
+    assert np.mean(found.sources["measuredFlux"] / found.sources["flux"]) == pytest.approx(1.0, abs=0.025)
 
 
 def test_fluxesOnASmoothedDifference(undersampled):

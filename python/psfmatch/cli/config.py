@@ -25,6 +25,7 @@ USUAL = (
     "doDecorrelate",
     "doAssessQuality",
     "requiredCoverage",
+    "smoothingSigma",
     "middleOfCutout",
     "renameTemplateMask",
     "preserveMaskPlanes",

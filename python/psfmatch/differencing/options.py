@@ -26,6 +26,7 @@ STEPS = (
     "doDecorrelate",
     "doAssessQuality",
     "requiredCoverage",
+    "smoothingSigma",
     "middleOfCutout",
     "renameTemplateMask",
     "preserveMaskPlanes",
@@ -51,6 +52,7 @@ class RunOptions:
     doDecorrelate: bool = False
     doAssessQuality: bool = False
     requiredCoverage: float = REQUIRED_FRACTION
+    smoothingSigma: float | None = None
     middleOfCutout: str = "auto"
     renameTemplateMask: tuple[str, ...] = ()
     preserveMaskPlanes: tuple[str, ...] = ()
@@ -84,7 +86,7 @@ class RunOptions:
         config = cast("ImagePsfMatchConfig", source.copy())
         self.kernel.setIn(config.kernel.active)
         if "chooseKernel" in config:
-            config.update(chooseKernel=self.chooseKernel)
+            config.update(chooseKernel=self.chooseKernel, smoothingSigma=self.smoothingSigma)
         config.freeze()
         return config
 
@@ -96,4 +98,4 @@ class RunOptions:
             return configToDict(self.toConfig())
         data = usualData()
         self.kernel.setInData(data["kernel"]["values"][data["kernel"]["name"]])
-        return data | {"chooseKernel": self.chooseKernel}
+        return data | {"chooseKernel": self.chooseKernel, "smoothingSigma": self.smoothingSigma}
