@@ -222,11 +222,8 @@ def test_smoothingAsConfigured(result, undersampled):
     assert result.config.smoothingSigma == SMOOTHING_SIGMA
     again = subtract(*undersampled, config=result.config)
     assert again.smoothing == SMOOTHING_SIGMA
-    assert again.decorrelation.kernel.shape == result.decorrelation.kernel.shape
     assert "Smoothing:" not in again.explain()
-    inside = ~result.difference.maskedImage.badPixels(("EDGE", "NO_DATA"))
-    noise = np.sqrt(result.difference.variance[inside])
-    assert np.std((again.difference.image - result.difference.image)[inside] / noise) < 0.3
+    assert np.array_equal(again.difference.image, result.difference.image, equal_nan=True)
     config = frontDoorConfig()
     config.smoothingSigma = 0.0
     without = subtract(*undersampled, config=config)
