@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from lsst.pex.config import FieldValidationError
 
 from psfmatch import (
@@ -15,6 +16,7 @@ from psfmatch import (
     measureEfficiency,
     subtract,
 )
+from psfmatch.cli import main
 from psfmatch.decorrelation import (
     SMOOTHING_SIGMA,
     correctionKernel,
@@ -238,6 +240,29 @@ def test_smoothingAsConfigured(result, undersampled):
     assert subtract(*stamps, config=config).smoothing == 0.0
     with pytest.raises(FieldValidationError):
         config.smoothingSigma = -1.0
+
+
+def test_commandKnowsOfIt(undersampled, tmp_path):
+    template, science = undersampled
+    image = science.copy()
+    places = [(25.0 + 30 * i + 15, 25.0 + 30 * j + 15) for i in range(2, 7) for j in range(2, 7)]
+    for x, y in places:
+        starOn(image.image, x, y, 1800.0, 0.62)
+    result = subtract(template, image, mode="convolveTemplate")
+    assert result.smoothing == SMOOTHING_SIGMA
+    path, out = tmp_path / "difference.fits", tmp_path / "sources.fits"
+    result.writeFits(path)
+    Exposure(image).writeFits(tmp_path / "science.fits")
+    assert main(["detect", str(path), "--science", str(tmp_path / "science.fits"), "-o", str(out), "-q"]) == 0
+    table = Table.read(out)
+    for name in ("psfFlux", "scienceFlux"):
+        ratios = []
+        for x, y in places:
+            near = np.hypot(table["x"] - x, table["y"] - y) < 1.0
+            ratios += [value / 1800.0 for value in table[name][near]]
+        assert len(ratios) == len(places)
+        # PSFs are those of the undersampled stars: good to some per cent, where the wrong width is off by 40.
+        assert np.median(ratios) == pytest.approx(1.0, abs=0.08)
 
 
 def test_injectionKnowsOfIt(undersampled):
