@@ -4,8 +4,19 @@ import math
 
 import numpy as np
 import pytest
+from astropy.table import Table
+from lsst.pex.config import FieldValidationError
 
-from psfmatch import Exposure, GaussianPsf, InputImagesError, MaskedImage, subtract
+from psfmatch import (
+    Exposure,
+    GaussianPsf,
+    InputImagesError,
+    MaskedImage,
+    frontDoorConfig,
+    measureEfficiency,
+    subtract,
+)
+from psfmatch.cli import main
 from psfmatch.decorrelation import (
     SMOOTHING_SIGMA,
     correctionKernel,
@@ -206,6 +217,61 @@ def test_smoothedDifferenceIsMadeAgain(result, undersampled, tmp_path):
     )
     with pytest.raises(ValueError, match="smoothing is -1"):
         SubtractionRecipe(smoothing=-1.0)
+
+
+def test_smoothingAsConfigured(result, undersampled):
+    # What was chosen is in the configuration, and is done again by it.
+    assert result.config.smoothingSigma == SMOOTHING_SIGMA
+    again = subtract(*undersampled, config=result.config)
+    assert again.smoothing == SMOOTHING_SIGMA
+    assert "Smoothing:" not in again.explain()
+    assert np.array_equal(again.difference.image, result.difference.image, equal_nan=True)
+    config = frontDoorConfig()
+    config.smoothingSigma = 0.0
+    without = subtract(*undersampled, config=config)
+    assert without.smoothing == 0.0
+    assert without.config.smoothingSigma == 0.0
+    assert without.errorFloor.share > result.errorFloor.share
+    config = frontDoorConfig()
+    config.smoothingSigma = 1.0
+    assert subtract(*undersampled, config=config).smoothing == 1.0
+    # One stamp has a kernel of its own kind.
+    stamps = [MaskedImage(i.image[:41, :41], variance=i.variance[:41, :41]) for i in undersampled]
+    assert subtract(*stamps, config=config).smoothing == 0.0
+    with pytest.raises(FieldValidationError):
+        config.smoothingSigma = -1.0
+
+
+def test_commandKnowsOfIt(undersampled, tmp_path):
+    template, science = undersampled
+    image = science.copy()
+    places = [(25.0 + 30 * i + 15, 25.0 + 30 * j + 15) for i in range(2, 7) for j in range(2, 7)]
+    for x, y in places:
+        starOn(image.image, x, y, 1800.0, 0.62)
+    result = subtract(template, image, mode="convolveTemplate")
+    assert result.smoothing == SMOOTHING_SIGMA
+    path, out = tmp_path / "difference.fits", tmp_path / "sources.fits"
+    result.writeFits(path)
+    Exposure(image).writeFits(tmp_path / "science.fits")
+    assert main(["detect", str(path), "--science", str(tmp_path / "science.fits"), "-o", str(out), "-q"]) == 0
+    table = Table.read(out)
+    for name in ("psfFlux", "scienceFlux"):
+        ratios = []
+        for x, y in places:
+            near = np.hypot(table["x"] - x, table["y"] - y) < 1.0
+            ratios += [value / 1800.0 for value in table[name][near]]
+        assert len(ratios) == len(places)
+        # PSFs are those of the undersampled stars: good to some per cent, where the wrong width is off by 40.
+        assert np.median(ratios) == pytest.approx(1.0, abs=0.08)
+
+
+def test_injectionKnowsOfIt(undersampled):
+    found = measureEfficiency(
+        *undersampled, signalToNoise=(20, 40), n=30, psf=GaussianPsf(0.62), mode="convolveTemplate", seed=2
+    )
+    assert found.result.smoothing == SMOOTHING_SIGMA
+    # 30 sources of S/N 28: the mean is known to 0.7 %.
+    assert np.mean(found.sources["measuredFlux"] / found.sources["flux"]) == pytest.approx(1.0, abs=0.025)
 
 
 def test_fluxesOnASmoothedDifference(undersampled):

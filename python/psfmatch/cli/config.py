@@ -26,6 +26,7 @@ USUAL = (
     "doDecorrelate",
     "doAssessQuality",
     "requiredCoverage",
+    "smoothingSigma",
     "middleOfCutout",
     "edgeFraction",
     "renameTemplateMask",

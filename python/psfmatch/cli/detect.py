@@ -70,11 +70,16 @@ def _detect(options: argparse.Namespace) -> int:
     if options.template is not None:
         own = Exposure.readFits(options.template)
         template = PhotometryImage(own, own.psf or psfFromStars(own, threads=options.threads), options.template_scale)
-    psf, origin = _psfOf(options, difference, science, matched)
+    isSmoothed = _isSmoothed(options.difference)
+    # The stars of the science image are narrower than the difference then.
+    psf, origin = _psfOf(options, difference, None if isSmoothed and matched is not None else science, matched)
+    before: PhotometryImage | Exposure | None = science
+    if science is not None and isSmoothed:
+        before = PhotometryImage(science, science.psf or psfFromStars(science, threads=options.threads))
     sources = detectOnDifference(
         difference,
         psf,
-        science=science,
+        science=before,
         template=template,
         threshold=options.threshold,
         floor=_planeIn(options.difference, "FLOOR"),
@@ -116,6 +121,18 @@ def _matchedIn(path: str, difference: Exposure) -> Exposure | None:
 
     image = _planeIn(path, "MATCHED")
     return None if image is None else Exposure(MaskedImage(image, difference.mask, difference.variance, difference.xy0))
+
+
+def _isSmoothed(path: str) -> bool:
+    """Return whether a file of ours says that an image was smoothed before the fit."""
+    from psfmatch import io
+    from psfmatch.recipe import StoredKernel
+
+    file, chosen = io.parseFileName(path)
+    if chosen is not None or all(entry.role is not io.Role.RECIPE for entry in io.describe(file)):
+        return False
+    recipe = StoredKernel.readFits(file).recipe
+    return recipe is not None and recipe.smoothing > 0.0
 
 
 def _planeIn(path: str, name: str) -> npt.NDArray[np.float32] | None:

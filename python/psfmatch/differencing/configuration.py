@@ -57,6 +57,18 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         max=1.0,
         inclusiveMax=True,
     )
+    smoothingSigma = RangeField(
+        doc=(
+            "Sigma (pixels) of the Gaussian by which the image that is not convolved is smoothed before the fit; 0: it "
+            "is not; None: where chooseKernel finds that it leaves less of equal, narrow PSFs."
+        ),
+        dtype=float,
+        default=None,
+        optional=True,
+        min=0.0,
+        max=5.0,
+        inclusiveMax=True,
+    )
     middleOfCutout = ChoiceField[str](
         doc="What the middle of a cut-out holds: it has an account of its own in the fit of alerts' stamps.",
         allowed={

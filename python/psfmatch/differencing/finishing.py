@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -64,6 +65,8 @@ def finish(
     smoothed for `made`.
     """
     result, options, kernel = made.result, made.options, made.result.psfMatchingKernel
+    if smoothing:
+        options = replace(options, smoothingSigma=smoothing)
     plain = result.subtractedExposure
     # The background was refined on it: neither that nor a common factor changes what is blank, or its pulls.
     sky = getattr(result, "blankSky", None) or findBlankSky(plain.maskedImage, threads=threads)

@@ -27,6 +27,7 @@ STEPS = (
     "doDecorrelate",
     "doAssessQuality",
     "requiredCoverage",
+    "smoothingSigma",
     "middleOfCutout",
     "edgeFraction",
     "renameTemplateMask",
@@ -54,6 +55,7 @@ class RunOptions:
     doDecorrelate: bool = False
     doAssessQuality: bool = False
     requiredCoverage: float = REQUIRED_FRACTION
+    smoothingSigma: float | None = None
     middleOfCutout: str = "auto"
     edgeFraction: float = 0.0
     renameTemplateMask: tuple[str, ...] = ()
@@ -88,7 +90,7 @@ class RunOptions:
         config = cast("ImagePsfMatchConfig", source.copy())
         self.kernel.setIn(config.kernel.active)
         if "chooseKernel" in config:
-            config.update(chooseKernel=self.chooseKernel)
+            config.update(chooseKernel=self.chooseKernel, smoothingSigma=self.smoothingSigma)
         config.freeze()
         return config
 
@@ -100,4 +102,4 @@ class RunOptions:
             return configToDict(self.toConfig())
         data = usualData()
         self.kernel.setInData(data["kernel"]["values"][data["kernel"]["name"]])
-        return data | {"chooseKernel": self.chooseKernel}
+        return data | {"chooseKernel": self.chooseKernel, "smoothingSigma": self.smoothingSigma}

@@ -12,12 +12,10 @@ from psfmatch.differencing.ladder import Made
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.result import SubtractionResult
 from psfmatch.errors import PsfMatchError
-from psfmatch.exposure import Exposure
-from psfmatch.kernels import EdgeHandling
 from psfmatch.modelChoice import Choice
 from psfmatch.recipe import edgeHandlingOf
 
-__all__ = ["isWorthSmoothing", "smoothedOrAsItIs"]
+__all__ = ["isOfKernelFit", "isWorthSmoothing", "smoothedInputs", "smoothedOrAsItIs"]
 
 log = logging.getLogger("psfmatch.differencing")
 
@@ -40,9 +38,29 @@ def isWorthSmoothing(result: SubtractionResult, made: Made, options: RunOptions,
     if narrow is None or wide is None or result.errorFloor is None:
         return False
     isLeft = 0.0 < result.errorFloor.share <= LARGEST_FLOOR
-    isFitted = options.chooseKernel and not options.pinned and not made.steps and made.inputs is None
+    isAsked = options.smoothingSigma is None
+    isFitted = isAsked and options.chooseKernel and not options.pinned and isOfKernelFit(made)
     areEqual = abs(narrow - wide) <= EQUAL_WIDTHS * max(narrow, wide)
     return isLeft and isFitted and areEqual and max(narrow, wide) <= LARGEST_FWHM
+
+
+def smoothedInputs(
+    inputs: Inputs, fwhms: Widths, convolveTemplate: bool, sigma: float, options: RunOptions
+) -> tuple[Inputs, Widths]:
+    """Return the inputs with the image that is not convolved smoothed by a Gaussian, and the widths of their PSFs."""
+    edges, widths = edgeHandlingOf(options.kernel), [*fwhms]
+    if (fwhm := widths[convolveTemplate]) is not None:
+        widths[convolveTemplate] = smoothedFwhm(fwhm, sigma)
+    if convolveTemplate:
+        ready = replace(inputs, science=smoothedExposure(inputs.science, sigma, edges))
+    else:
+        ready = replace(inputs, template=smoothedExposure(inputs.template, sigma, edges))
+    return ready, (widths[0], widths[1])
+
+
+def isOfKernelFit(made: Made) -> bool:
+    """Return whether the kernel was fitted to stars or tiles; no other one is for images that were smoothed."""
+    return not made.steps and made.inputs is None
 
 
 def smoothedOrAsItIs(
@@ -63,19 +81,14 @@ def smoothedOrAsItIs(
     solve, finish
         Fit a kernel to inputs of these widths; make a result of that, with the sigma (pixels) of the smoothing.
     """
-    edges, widths = edgeHandlingOf(result.options.kernel), [*fwhms]
-    if result.convolved == "template":
-        exposure, ready = "science image", replace(inputs, science=_smoothed(inputs.science, edges))
-    else:
-        exposure, ready = "template", replace(inputs, template=_smoothed(inputs.template, edges))
-    if (fwhm := widths[result.convolved == "template"]) is not None:
-        widths[result.convolved == "template"] = smoothedFwhm(fwhm, SMOOTHING_SIGMA)
+    isTemplate = result.convolved == "template"
+    exposure = "science image" if isTemplate else "template"
     try:
-        made = solve(ready, (widths[0], widths[1]))
+        made = solve(*smoothedInputs(inputs, fwhms, isTemplate, SMOOTHING_SIGMA, result.options))
     except PsfMatchError as error:
         log.info("No kernel for the smoothed %s: %s", exposure, error)
         return result
-    if made.steps or made.inputs is not None:
+    if not isOfKernelFit(made):
         return result
     other = finish(made, SMOOTHING_SIGMA)
     if result.errorFloor is None or other.errorFloor is None or not other.errorFloor.nPlaces:
@@ -97,7 +110,3 @@ def smoothedOrAsItIs(
     choice = Choice("smoothing", f"{SMOOTHING_SIGMA:g}" if isTaken else "0", after, "0", before, told)
     taken = other if isTaken else result
     return replace(taken, choices=(*taken.choices, choice))
-
-
-def _smoothed(exposure: Exposure, edges: EdgeHandling) -> Exposure:
-    return smoothedExposure(exposure, SMOOTHING_SIGMA, edges)

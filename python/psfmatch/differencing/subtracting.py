@@ -19,7 +19,7 @@ from psfmatch.differencing.ladder import Made, solveByLadder
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.provenance import describeInputs
 from psfmatch.differencing.result import SubtractionResult
-from psfmatch.differencing.smoothing import isWorthSmoothing, smoothedOrAsItIs
+from psfmatch.differencing.smoothing import isOfKernelFit, isWorthSmoothing, smoothedInputs, smoothedOrAsItIs
 from psfmatch.exposure import requireUnits, toExposure
 from psfmatch.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
@@ -112,8 +112,18 @@ def subtract(
             inputs.template, inputs.science, sources, *given
         )
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
+<<<<<<< HEAD
     made = solveByLadder(task, options, inputs, candidateList, fwhms, convolveTemplate, mode == "auto")
     made = withBorder(made, made.inputs or inputs)
+=======
+    smoothing = options.smoothingSigma or 0.0
+    if smoothing:
+        smoothed, widths = smoothedInputs(inputs, fwhms, convolveTemplate, smoothing, options)
+        made = solveByLadder(task, options, smoothed, candidateList, widths, convolveTemplate)
+    if not smoothing or not isOfKernelFit(made):
+        smoothing = 0.0
+        made = solveByLadder(task, options, inputs, candidateList, fwhms, convolveTemplate, mode == "auto")
+>>>>>>> floor
     if made.convolveTemplate != convolveTemplate:
         sentence = "Convolving the template: where one stamp tells the kernel, it is always the template's."
         if inputs.faint is not None:
@@ -128,7 +138,7 @@ def subtract(
         choices = (*inputs.choices, direction, *pinChoices, *made.choices)
         return finish(made, inputs, fwhms, made.convolveTemplate, choices, provenance, task.threads, smoothing)
 
-    result = finished(made, made.inputs or inputs)
+    result = finished(made, made.inputs or inputs, smoothing)
     if candidateList is None and isWorthSmoothing(result, made, options, fwhms):
         return smoothedOrAsItIs(
             result,

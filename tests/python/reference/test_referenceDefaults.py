@@ -52,6 +52,8 @@ def isSame(value, said):
     """Whether the page says the value: lists in brackets or by commas, empty ones as none, numbers by kind, too."""
     if isinstance(value, str | bool | int | float):
         return value == said and (isinstance(value, float) or type(value) is type(said))
+    if said is None:
+        return value is None
     values = list(value or [])
     return values == (list(said) if isinstance(said, list | tuple) else [] if said == "none" else said.split(", "))
 

@@ -131,6 +131,7 @@ def test_partsOfTheRecipe():
         "edges": ("edges", "edgeFraction"),
         "resampling": ("warping", "warpBadPlanes", "warpMaskedKernelFraction"),
         "preparation": ("preparation",),
+        "smoothing": ("smoothing",),
         "decorrelation": ("decorrelation",),
         "mask planes": ("planes",),
         "pixels": ("shape", "xy0"),
