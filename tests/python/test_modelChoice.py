@@ -9,8 +9,9 @@ import pytest
 from astropy.table import Table
 
 from psfmatch import Box, MaskedImage, _core
+from psfmatch.config import usualOptions
 from psfmatch.errors import KernelSolutionError
-from psfmatch.modelChoice.family import DEGREES, EQUAL_DEGREES, WIDEST_SIGMA, familyOf, kernelNorm
+from psfmatch.modelChoice.family import DEGREES, EQUAL_DEGREES, WIDEST_SIGMA, familyOf, kernelNorm, pinnedFamily
 from psfmatch.modelChoice.models import ModelSearch, trimmedDifference
 from psfmatch.stars import MIN_SNR, SPREAD_CELL, chooseRegionSources
 
@@ -220,7 +221,12 @@ def test_widestGaussian():
     assert family.images(narrower) == family.images(degrees)[: -3 if degrees[3] else -1]
     assert family.degreesOf(family.images(narrower)) == narrower
     assert family.degreesOf(family.images(degrees)) == degrees
-    for fixed in (replace(family, isFixed=True), family.point(), family.rich()):
+    options = usualOptions().kernel
+    free = pinnedFamily(family, {}, options, (5.0, 7.0), (1024, 1024))
+    assert free.narrower(degrees) == narrower
+    pinned = [{"kernelSize": family.kernelSize}, {"kernelSizeMax": 25}, {"alardDegGauss": degrees}]
+    kept = [pinnedFamily(family, pins, options, (5.0, 7.0), (1024, 1024)) for pins in pinned]
+    for fixed in (replace(family, isFixed=True), family.point(), family.rich(), *kept):
         assert fixed.narrower(fixed.degrees[-1]) == fixed.degrees[-1]
 
 
