@@ -2,8 +2,8 @@
 
     python benchmarks/python/bench_pixelScales.py [--seeds 10] [--size 400] [--threads 1]
 
-Stars on the sky, seen with two pixel grids that lie any way upon each other: 0.2 arcsec in the science image, 0.5 to 2.5
-times as much in the template. Noise is that of a pixel of the template of 0.4 arcsec, in the units of the science
+Stars on the sky, seen with two pixel grids that lie any way upon each other: 0.2 arcsec in the science image, 0.5 to
+2.5 times as much in the template. Noise is that of a pixel of the template of 0.4 arcsec, in the units of the science
 image's 20 counts, the same per square arcsec for all scales. Printed for each: how many were fitted to stars or tiles,
 the mean departure of the kernel sum from the truth with its scatter, %, grades, and the robust scatter of the
 difference in units of its noise.

@@ -5,7 +5,8 @@
 Each seed has a line of its own place and angle in a sparse and a dense field. Printed for each kind: how many are found
 and missed, how many lines are flagged beside, the share of the line's pixels (above a third of a pixel's noise) that
 are flagged, good pixels lost (farther than 12 px, or thrice the width, from the line), the kernel sum's departure from
-that of the same pair without a streak, and the grades of both. Then, of fields without a streak, those with a false one.
+that of the same pair without a streak, and the grades of both. Then, of fields without a streak, those with a false
+one.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ CLEAN = {
 @dataclass(frozen=True)
 class Kind:
     """peak : in a pixel's noise; length : pixels, 0: through the whole frame; flat : pixels across of one brightness;
-    dash : pixels, half of them without light; inTemplate : or else in the science image."""
+    dash : pixels, half of them without light; inTemplate : or else in the science image.
+    """
 
     name: str
     peak: float
