@@ -25,6 +25,7 @@ from psfmatch.noise import measureWhiteness
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
 from psfmatch.quality import assessQuality, pixelFigures
 from psfmatch.sourceTable import AnyTable, SourceTable, lazily
+from psfmatch.streaks import STREAK
 from psfmatch.threads import resolveThreads, sideBySide
 from psfmatch.warping import atOrigin
 
@@ -104,7 +105,7 @@ def finish(
                 lag2=whiteness.lag2,
                 varianceScales=_varianceScales(made, inputs, measured.varianceFactor),
                 starsAboveLevel=_starsAboveLevel(inputs),
-                brightStars=() if inputs.saturations[1] is None else inputs.saturations[1].brightStars,
+                brightStars=_brightStars(inputs),
                 coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
@@ -297,6 +298,15 @@ def _heldOut(table: SourceTable) -> dict[str, Any]:
     means = {"heldOutMean": bright["mean"], "heldOutRms": bright["rms"]} if len(bright) else {}
     figures = {name: float(np.nanmedian(values)) for name, values in means.items()}
     return figures | {"heldOutChiSquareByFlux": tuple(rows)}
+
+
+def _brightStars(inputs: Inputs) -> tuple[tuple[int, int], ...]:
+    """Return the brightest whole stars of the science image, from its first pixel; what a streak has is none."""
+    saturation, mask = inputs.saturations[1], inputs.science.mask
+    if saturation is None or STREAK not in mask.planes:
+        return () if saturation is None else saturation.brightStars
+    isOn = mask.hasAny(STREAK)
+    return tuple((x, y) for x, y in saturation.brightStars if not isOn[y, x])
 
 
 def _starsAboveLevel(inputs: Inputs) -> float | None:
