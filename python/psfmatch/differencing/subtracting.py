@@ -112,18 +112,17 @@ def subtract(
             inputs.template, inputs.science, sources, *given
         )
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
-<<<<<<< HEAD
-    made = solveByLadder(task, options, inputs, candidateList, fwhms, convolveTemplate, mode == "auto")
-    made = withBorder(made, made.inputs or inputs)
-=======
+
+    def solved(ready: Inputs, widths: tuple[float | None, float | None], isDirectionFree: bool = False) -> Made:
+        made = solveByLadder(task, options, ready, candidateList, widths, convolveTemplate, isDirectionFree)
+        return withBorder(made, made.inputs or ready)
+
     smoothing = options.smoothingSigma or 0.0
     if smoothing:
-        smoothed, widths = smoothedInputs(inputs, fwhms, convolveTemplate, smoothing, options)
-        made = solveByLadder(task, options, smoothed, candidateList, widths, convolveTemplate)
+        made = solved(*smoothedInputs(inputs, fwhms, convolveTemplate, smoothing, options))
     if not smoothing or not isOfKernelFit(made):
         smoothing = 0.0
-        made = solveByLadder(task, options, inputs, candidateList, fwhms, convolveTemplate, mode == "auto")
->>>>>>> floor
+        made = solved(inputs, fwhms, mode == "auto")
     if made.convolveTemplate != convolveTemplate:
         sentence = "Convolving the template: where one stamp tells the kernel, it is always the template's."
         if inputs.faint is not None:
@@ -141,13 +140,7 @@ def subtract(
     result = finished(made, made.inputs or inputs, smoothing)
     if candidateList is None and isWorthSmoothing(result, made, options, fwhms):
         return smoothedOrAsItIs(
-            result,
-            inputs,
-            fwhms,
-            lambda ready, widths: withBorder(
-                solveByLadder(task, options, ready, None, widths, convolveTemplate), ready
-            ),
-            lambda made, smoothing: finished(made, inputs, smoothing),
+            result, inputs, fwhms, solved, lambda made, smoothing: finished(made, inputs, smoothing)
         )
     return result
 

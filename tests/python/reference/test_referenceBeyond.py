@@ -40,11 +40,11 @@ def paragraph(start):
 
 
 def test_fieldsThatTheFrontDoorSets():
-    """Its configuration is that of the task but for three fields, and with its own besides."""
+    """Its configuration is that of the task but for four fields, and with its own besides."""
     ours = {field.path: field.value for field in listFields(frontDoorConfig())}
     plain = {field.path: field.value for field in listFields(ImagePsfMatchTask.ConfigClass())}
     differing = {path.split(".")[-1] for path, value in plain.items() if ours[path] != value}
-    assert differing == {"fitForBackground", "doCopyEdge", "keepCentroids"}
+    assert differing == {"fitForBackground", "doCopyEdge", "keepCentroids", "badPixelMaskPlanes"}
     own = {row.cells[0].strip("`") for row in rowsOf("The front door")}
     assert {path.split(".")[-1] for path in set(ours) - set(plain)} == own
 
@@ -58,6 +58,7 @@ def told(result, *beginnings):
 
 STEPS = {
     "doFindSaturation": lambda result: told(result, "Saturation of"),
+    "doFindStreaks": lambda result: told(result, "Streaks of"),
     "doScaleVariance": lambda result: result.preparation.templateVarianceFactor != 1.0,
     "doAlign": lambda result: result.alignment is not None,
     "doDecorrelate": lambda result: result.decorrelated is not result.difference,
