@@ -68,5 +68,6 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     bindNoise(module);
     bindStampModel(module);
     bindStars(module);
+    bindDefects(module);
     bindFinish(module);
 }

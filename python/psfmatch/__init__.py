@@ -49,6 +49,7 @@ _HOMES = {
         "configToDict",
     ),
     "decorrelation": ("Decorrelation", "correctionKernel", "decorrelate"),
+    "defects": ("Defects", "findDefects", "flagDefects"),
     "detection": ("Footprint", "FootprintSet", "SourceDetectionTask"),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
     "differencing": ("FrontDoorConfig", "Score", "SubtractionResult", "computeScore", "frontDoorConfig", "subtract"),
@@ -150,6 +151,7 @@ if TYPE_CHECKING:
         configToDict,
     )
     from psfmatch.decorrelation import Decorrelation, correctionKernel, decorrelate
+    from psfmatch.defects import Defects, findDefects, flagDefects
     from psfmatch.detection import Footprint, FootprintSet, SourceDetectionTask
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
     from psfmatch.differencing import (

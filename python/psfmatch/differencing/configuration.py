@@ -38,6 +38,9 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         ),
         default=[],
     )
+    doFindDefects = Field[bool](
+        doc="Find blocks of one value, dead and hot pixels, columns and cosmic rays, and flag them.", default=True
+    )
     doFindSaturation = Field[bool](doc="Find where the images saturate, and flag these pixels.", default=True)
     doScaleVariance = Field[bool](doc="Scale each variance plane to the noise of its own sky.", default=True)
     doAlign = Field[bool](

@@ -20,6 +20,7 @@ __all__ = ["RunOptions"]
 
 STEPS = (
     "chooseKernel",
+    "doFindDefects",
     "doFindSaturation",
     "doScaleVariance",
     "doAlign",
@@ -45,6 +46,7 @@ class RunOptions:
     source: ImagePsfMatchConfig | None = None
     pinned: Mapping[str, Any] = field(default_factory=dict)
     chooseKernel: bool = False
+    doFindDefects: bool = False
     doFindSaturation: bool = False
     doScaleVariance: bool = False
     doAlign: bool = False

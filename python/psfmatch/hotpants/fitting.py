@@ -61,7 +61,7 @@ def configuration(settings: Settings) -> FrontDoorConfig:
         If a field refuses what an option says.
     """
     config = frontDoorConfig()
-    for name in ("doFindSaturation", "doScaleVariance", "doAlign", "doDecorrelate", "doAssessQuality"):
+    for name in ("doFindDefects", "doFindSaturation", "doScaleVariance", "doAlign", "doDecorrelate", "doAssessQuality"):
         setattr(config, name, False)
     kernel = config.kernel.active
     fixed: list[str] = []
