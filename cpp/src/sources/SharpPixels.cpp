@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <stdexcept>
 
 #include "SharpPixelsJudge.h"
@@ -123,17 +124,27 @@ Candidates candidatesOf(MaskedImageView const& input, SharpPixelsControl const& 
     return all;
 }
 
-// What pixels of this image may exceed their neighbours by, given the contrasts of its stars.
-double contrastOf(std::vector<float> const& stars, SharpPixelsControl const& control) {
+// What pixels of this image may exceed their neighbours by, given the contrasts of its stars. Where most of them are
+// galaxies, the few that are certainly stars, if sharper, hold: `least`.
+double contrastOf(std::vector<float> const& stars, double least, SharpPixelsControl const& control) {
     std::vector<float> scratch;
     if (stars.size() < manyStars) {
         bool const isAny = stars.size() >= fewStars;
         double const found = isAny ? quantileOf<float>(stars, middlingStars, scratch) : control.unknownContrast;
         return std::clamp(control.margin * found, control.fewContrast, control.unknownContrast);
     }
-    double const found = quantileOf<float>(stars, sharpestStars, scratch);
+    double const found = std::max(quantileOf<float>(stars, sharpestStars, scratch), least);
     double const allowed = std::max(control.leastContrast, control.margin * found);
     return found > control.sharpestContrast ? std::max(allowed, control.undersampledLimit) : allowed;
+}
+
+// The third-largest, for one or two may be chance; 0 of fewer.
+double sharpestOf(std::vector<float> certain) {
+    if (certain.size() < fewStars) {
+        return 0.0;
+    }
+    std::nth_element(certain.begin(), certain.begin() + (fewStars - 1), certain.end(), std::greater<>());
+    return certain[fewStars - 1];
 }
 
 // Pixels of one sign, ascending along the rows of an image of this width, or along its columns: those in long lines,
@@ -176,10 +187,12 @@ SharpPixels sharpPixels(MaskedImageView const& input, SharpPixelsControl const& 
     SharpPixelsJudge judge(input, control, tiles);
     // Hot pixels and cosmic rays may outnumber stars: those found are left out of what tells the contrast.
     judge.mark(candidates.sharp, result.contrast);
+    double least = 0.0;
     for (int round = 0; round < nRounds; ++round) {
-        std::vector<float> const stars = judge.starContrasts(candidates.sharp);
-        double const contrast = contrastOf(stars, control);
-        result.nStars = static_cast<Index>(stars.size());
+        detail::StarContrasts const stars = judge.starContrasts(candidates.sharp);
+        least = round == 0 ? sharpestOf(stars.certain) : least;
+        double const contrast = contrastOf(stars.all, least, control);
+        result.nStars = static_cast<Index>(stars.all.size());
         if (contrast == result.contrast || (round > 0 && contrast > result.contrast)) {
             break;
         }

@@ -13,11 +13,15 @@ constexpr double peakBrightness = 20.0;  // of peaks whose contrast is measured,
 constexpr double mostFall = 0.8;         // from a star's peak to its brighter neighbour; hot pixels fall by 1
 constexpr double plainFall = 0.4;        // less is no cosmic ray
 constexpr double roundness = 0.6;        // of stars: smaller over larger fall
-constexpr double leastFall = 0.02;       // noise on flat tops
+constexpr double litShare = 0.04;        // of the peak's light, beside the sharpest stars that can be told at the least
+constexpr double sideSignificance = 5.0;
+constexpr double cornerSignificance = 2.0;
+constexpr double leastFall = 0.02;  // noise on flat tops
 constexpr double holeSignificance = 5.0;
-constexpr double nearShare = 0.8;  // of the contrast, for what touches a sharp pixel
-constexpr double ringing = 0.03;   // of the brightest light within two pixels, which resampling leaves about it
-constexpr double skirt = 0.2;      // of a cosmic ray's charge, which has diffused to the pixels beside it, at the most
+constexpr double nearShare = 0.8;     // of the contrast, for what touches a sharp pixel
+constexpr double ringing = 0.03;      // of the brightest light within two pixels, which resampling leaves about it
+constexpr double holeRinging = 0.01;  // the same where all neighbours are lit
+constexpr double skirt = 0.2;  // of a cosmic ray's charge, which has diffused to the pixels beside it, at the most
 constexpr double outerContrast = 1.5;  // of such a pixel and the next
 constexpr int nPasses = 3;
 
@@ -204,7 +208,7 @@ void SharpPixelsJudge::markHoles(std::vector<Index> const& places, double contra
         own.variance = least.variance;
         least.value /= contrast;
         least.variance /= contrast * contrast;
-        if (Limit{1.0, holeSignificance, ringing * brightestAbout(at)}.isExceeded(least, own)) {
+        if (Limit{1.0, holeSignificance, holeRinging * brightestAbout(at)}.isExceeded(least, own)) {
             found.push_back(place);
         }
     }
@@ -220,8 +224,23 @@ void SharpPixelsJudge::clear() {
     marked_.clear();
 }
 
-std::vector<float> SharpPixelsJudge::starContrasts(std::vector<Index> const& places) const {
-    std::vector<float> contrasts;
+bool SharpPixelsJudge::isLitAbout(Place const& at, Light const& own) const {
+    for (Index dy = -1; dy <= 1; ++dy) {
+        for (Index dx = -1; dx <= 1; ++dx) {
+            Light const light = lightAt(at, dy, dx);
+            bool const isDiagonal = dy != 0 && dx != 0;
+            double const share = isDiagonal ? 0.0 : litShare;
+            double const significance = isDiagonal ? cornerSignificance : sideSignificance;
+            if (!(light.value > share * own.value && light.value > significance * std::sqrt(light.variance))) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+StarContrasts SharpPixelsJudge::starContrasts(std::vector<Index> const& places) const {
+    StarContrasts contrasts;
     for (Index const place : places) {
         Place const at = placeOf(place, 1.0);
         Light const own = lightAt(at, 0, 0);
@@ -251,8 +270,16 @@ std::vector<float> SharpPixelsJudge::starContrasts(std::vector<Index> const& pla
             return 1.0 - std::max(lightAt(at, -dy, -dx).value, lightAt(at, dy, dx).value) / own.value;
         };
         double const larger = std::max(fallBeside(0, 1), fallBeside(1, 0));
-        if (larger > leastFall && larger < mostFall && (larger < plainFall || (isRound(0, 1) && isRound(1, 1)))) {
-            contrasts.push_back(static_cast<float>(1.0 / (1.0 - larger)));
+        if (!(larger > leastFall && larger < mostFall)) {
+            continue;
+        }
+        auto const contrast = static_cast<float>(1.0 / (1.0 - larger));
+        bool const isStar = isRound(0, 1) && isRound(1, 1);
+        if (isStar || larger < plainFall) {
+            contrasts.all.push_back(contrast);
+        }
+        if (isStar && isLitAbout(at, own)) {
+            contrasts.certain.push_back(contrast);
         }
     }
     return contrasts;

@@ -11,6 +11,13 @@ namespace psfmatch::detail {
 // What is known of pixels.
 enum class SharpState : std::int8_t { dark = -1, none = 0, bright = 1 };
 
+// Contrasts, pixel over the brighter neighbour: of peaks that stars or galaxies may have made, and of those that are
+// lit on all sides and can be nothing else.
+struct StarContrasts {
+    std::vector<float> all;
+    std::vector<float> certain;
+};
+
 class SharpPixelsJudge {
 public:
     SharpPixelsJudge(MaskedImageView const& input, SharpPixelsControl const& control, SkyTiles const& tiles)
@@ -29,8 +36,8 @@ public:
     void markHoles(std::vector<Index> const& places, double contrast);
     void clear();
 
-    // Contrasts, pixel over the brighter neighbour, of peaks among the places that stars may have made.
-    [[nodiscard]] std::vector<float> starContrasts(std::vector<Index> const& places) const;
+    // Of peaks among the places that are not marked.
+    [[nodiscard]] StarContrasts starContrasts(std::vector<Index> const& places) const;
 
     [[nodiscard]] std::vector<Index> const& marked() const { return marked_; }
     [[nodiscard]] SharpState state(Index place) const { return states_[static_cast<std::size_t>(place)]; }
@@ -69,6 +76,7 @@ private:
     [[nodiscard]] double brightestAbout(Place const& at) const;
     [[nodiscard]] bool isSharp(Index place, double sign, double contrast, bool isNear) const;
     [[nodiscard]] bool isSharperThanBeside(Place const& at, Light const& own, Limit const& limit, bool isNear) const;
+    [[nodiscard]] bool isLitAbout(Place const& at, Light const& own) const;
     // The pixels and all that touch them, ascending.
     [[nodiscard]] std::vector<Index> nearby(std::vector<Index> const& places) const;
     bool markOfSign(std::vector<Index> const& places, double sign, double contrast);

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from psfmatch.alignment import Alignment, applyAlignment
@@ -111,7 +111,15 @@ def examineDefects(
     exposure = flagPlaces(exposure, {"NO_DATA": blocks.places})
     found = findSaturation(exposure, threads) if doFindSaturation else None
     flagged = flagSaturation(exposure, found or saturation, SATURATED_GROWTH, threads, trails)
-    return Defects(blocks, findSharpPixels(flagged, threads)), found
+    defects = Defects(blocks, findSharpPixels(flagged, threads))
+    return defects, None if found is None else _withoutRays(found, defects, exposure.width)
+
+
+def _withoutRays(saturation: Saturation, defects: Defects, width: int) -> Saturation:
+    """Return what was found without those bright stars that turned out to be none."""
+    taken = set(defects.sharp.bad.tolist()) | set(defects.sharp.cosmicRays.tolist())
+    stars = tuple((x, y) for x, y in saturation.brightStars if y * width + x not in taken)
+    return saturation if len(stars) == len(saturation.brightStars) else replace(saturation, brightStars=stars)
 
 
 def prepareInputs(
