@@ -279,6 +279,7 @@ private:
         std::vector<Index> pixels{start};
         std::vector<Index> steps{0};
         rim_.clear();
+        rimOfBlocks_.clear();
         isSeen[static_cast<std::size_t>(start)] = 1;
         for (std::size_t i = 0; i < pixels.size(); ++i) {
             Index const y = pixels[i] / width_;
@@ -290,7 +291,7 @@ private:
                 }
                 auto const place = static_cast<std::size_t>(j * width_ + k);
                 if (image_(j, k) != value) {
-                    rim_.push_back(image_(j, k));
+                    (isCovered_[place] != 0 ? rimOfBlocks_ : rim_).push_back(image_(j, k));
                 } else if (isSeen[place] == 0 && (isCovered_[place] != 0 || step < reach)) {
                     isSeen[place] = 1;
                     pixels.push_back(j * width_ + k);
@@ -309,7 +310,8 @@ private:
         double const value = image_(pixels.front() / width_, pixels.front() % width_);
         if (isSmooth_) {
             std::vector<float> jumps;
-            for (float const other : rim_) {
+            // The sky of such an image is a block, too; stars rise from it without a jump.
+            for (float const other : rim_.empty() ? rimOfBlocks_ : rim_) {
                 jumps.push_back(static_cast<float>(std::abs(other - value)));
             }
             std::vector<float> scratch;
@@ -338,7 +340,8 @@ private:
     Sides sides_;     // squares that end at each pixel; 0 in rows in which no neighbours are equal
     Sides rowSides_;  // the largest of each row
     std::vector<std::uint8_t> isCovered_;
-    std::vector<float> rim_;  // values about a block
+    std::vector<float> rim_;          // values about a block
+    std::vector<float> rimOfBlocks_;  // those in other blocks
     std::vector<double> range_;
     bool isSmooth_ = false;
     double sky_ = 0.0;

@@ -18,9 +18,11 @@ constexpr double sideSignificance = 5.0;
 constexpr double cornerSignificance = 2.0;
 constexpr double leastFall = 0.02;  // noise on flat tops
 constexpr double holeSignificance = 5.0;
-constexpr double nearShare = 0.8;     // of the contrast, for what touches a sharp pixel
-constexpr double ringing = 0.03;      // of the brightest light within two pixels, which resampling leaves about it
+constexpr double nearShare = 0.8;  // of the contrast, for what touches a sharp pixel
+constexpr double ringing = 0.03;   // of the brightest light so near, which resampling leaves about it
+constexpr Index reach = 3;
 constexpr double holeRinging = 0.01;  // the same where all neighbours are lit
+constexpr double withoutOne = 1.4;    // times the contrast where one of four neighbours is missing
 constexpr double skirt = 0.2;  // of a cosmic ray's charge, which has diffused to the pixels beside it, at the most
 constexpr double outerContrast = 1.5;  // of such a pixel and the next
 constexpr int nPasses = 3;
@@ -57,8 +59,8 @@ SharpPixelsJudge::Light SharpPixelsJudge::lightAt(Place const& at, Index dy, Ind
 
 double SharpPixelsJudge::brightestAbout(Place const& at) const {
     double brightest = 0.0;
-    for (Index dy = -2; dy <= 2; ++dy) {
-        for (Index dx = -2; dx <= 2; ++dx) {
+    for (Index dy = -reach; dy <= reach; ++dy) {
+        for (Index dx = -reach; dx <= reach; ++dx) {
             if (dy != 0 || dx != 0) {
                 brightest = std::max(brightest, at.sign * lightAt(at, dy, dx).value);
             }
@@ -86,12 +88,15 @@ bool SharpPixelsJudge::isSharp(Index place, double sign, double contrast, bool i
 bool SharpPixelsJudge::isSharperThanBeside(Place const& at, Light const& own, Limit const& limit, bool isNear) const {
     // Two pixels of one star, centred between them, are brighter than what lies beside them by the square.
     Limit const wide{limit.contrast * limit.contrast, limit.significance, limit.counts};
-    bool hasWhole = false;  // whether any axis has both neighbours
-    int nAlone = 0;         // axes with one neighbour
+    int nWhole = 0;  // axes with both neighbours
+    int nAlone = 0;  // axes with one
     bool isAloneSharp = true;
+    Light sum{0.0, 0.0, true};  // of the neighbours
     for (auto const& [dy, dx] : {std::pair<Index, Index>{0, 1}, {1, 0}}) {
         Light const before = lightAt(at, -dy, -dx);
         Light const after = lightAt(at, dy, dx);
+        sum.value += before.value + after.value;
+        sum.variance += before.variance + after.variance;
         if (before.isUsable != after.isUsable) {
             ++nAlone;
             isAloneSharp &= wide.isExceeded(own, before.isUsable ? before : after);
@@ -99,7 +104,7 @@ bool SharpPixelsJudge::isSharperThanBeside(Place const& at, Light const& own, Li
         if (!before.isUsable || !after.isUsable) {
             continue;
         }
-        hasWhole = true;
+        ++nWhole;
         if (limit.isExceeded(own, before.value > after.value ? before : after)) {
             return true;
         }
@@ -113,7 +118,15 @@ bool SharpPixelsJudge::isSharperThanBeside(Place const& at, Light const& own, Li
             }
         }
     }
-    return !hasWhole && isAloneSharp && (nAlone > 0 || isNear);
+    if (nWhole > 0) {
+        // Fainter ones that stand alone: sums of stars, too, exceed the mean by no more than one star does, and that
+        // of three neighbours, the brightest of which is not there, by little more.
+        int const count = 2 * nWhole + nAlone;
+        Light const mean{sum.value / count, sum.variance / (count * count), true};
+        Limit const mild{count == 4 ? limit.contrast : withoutOne * limit.contrast, limit.significance, limit.counts};
+        return count >= 3 && mild.isExceeded(own, mean);
+    }
+    return isAloneSharp && (nAlone > 0 || isNear);
 }
 
 void SharpPixelsJudge::set(Index place, double sign) {

@@ -72,7 +72,7 @@ private:
 
     [[nodiscard]] Place placeOf(Index place, double sign) const;
     [[nodiscard]] Light lightAt(Place const& at, Index dy, Index dx) const;
-    // Light of whatever sign is looked for, of the pixels within two of one, itself left out.
+    // Light of whatever sign is looked for, of the pixels within three of one, itself left out.
     [[nodiscard]] double brightestAbout(Place const& at) const;
     [[nodiscard]] bool isSharp(Index place, double sign, double contrast, bool isNear) const;
     [[nodiscard]] bool isSharperThanBeside(Place const& at, Light const& own, Limit const& limit, bool isNear) const;

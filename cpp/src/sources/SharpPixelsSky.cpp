@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "psfmatch/image/RobustStatistics.h"
 
@@ -13,8 +14,9 @@ namespace {
 
 constexpr Index step = 3;  // one of so many pixels of a tile's rows and columns is looked at
 constexpr std::size_t fewValues = 40;
-constexpr double mostCrowded = 1.5;  // times the noise of neighbours
-constexpr float clip = 3.0F;         // standard deviations
+constexpr double mostCrowded = 1.2;  // times the noise of neighbours
+constexpr float clip = 5.0F;         // standard deviations
+constexpr Index partSide = 8;        // pixels of a tile's column or row that show where a line ends
 constexpr double brightness = 7.0;   // of lines, standard deviations of their means
 constexpr double significance = 4.0;
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
@@ -83,14 +85,20 @@ void findSharp(Segments const& segments, double contrast, Add const& add) {
             auto const i = static_cast<std::size_t>(along * segments.nAcross + across);
             double const light = segments.mean(along, across) - segments.levels[i];
             double const sign = light < 0.0 ? -1.0 : 1.0;
-            double const before = sign * (segments.mean(along, across - 1) - segments.levels[i]);
-            double const after = sign * (segments.mean(along, across + 1) - segments.levels[i]);
+            auto const beside = [&](Index offset) {
+                return sign * (segments.mean(along, across + offset) - segments.levels[i]);
+            };
             double const noise = perPixel * segments.sigmas[i];
-            bool const isKnown = before == before && after == after;
-            double const excess = sign * light - contrast * std::max({before, after, 0.0});
-            if (isKnown && sign * light > brightness * noise &&
-                excess > significance * noise * std::sqrt(1.0 + contrast * contrast)) {
-                add(along, across);
+            auto const exceeds = [&](double own, double one, double other, double factor) {
+                double const limit = significance * noise * std::sqrt(1.0 + factor * factor);
+                return one == one && other == other && own - factor * std::max({one, other, 0.0}) > limit;
+            };
+            double const own = sign * light;
+            double const square = contrast * contrast;
+            if (own > brightness * noise && (exceeds(own, beside(-1), beside(1), contrast) ||
+                                             exceeds(std::min(own, beside(1)), beside(-1), beside(2), square) ||
+                                             exceeds(std::min(own, beside(-1)), beside(-2), beside(1), square))) {
+                add(along, across, light);
             }
         }
     }
@@ -224,20 +232,51 @@ std::vector<Index> faintLines(MaskedImageView const& input, SharpPixelsControl c
         }
     });
     std::vector<Index> places;
-    auto const add = [&](Index y, Index x) {
-        if (isUsable(input, control.badBits, y, x)) {
-            places.push_back(y * width + x);
+    // From the first to the last part of a segment that is as bright, or dark, as half of it, and on as long as the
+    // parts beyond its ends are.
+    auto const add = [&](Index first, Index last, Index size, double light, auto const& placeOf) {
+        auto const isPart = [&](Index start) {
+            double sum = 0.0;
+            double count = 0.0;
+            for (Index i = start; i < std::min(size, start + partSide); ++i) {
+                auto const [y, x] = placeOf(i);
+                if (isUsable(input, control.badBits, y, x)) {
+                    std::size_t const tile = tiles.tileOf(y, x);
+                    double const most = clip * tiles.sigmas[tile];
+                    sum += std::clamp(static_cast<double>(input.image(y, x)) - tiles.levels[tile], -most, most);
+                    count += 1.0;
+                }
+            }
+            return sum / light > 0.5 * count;
+        };
+        Index from = first;
+        while (from < last && !isPart(from)) {
+            from += partSide;
+        }
+        Index to = last;
+        while (to > from && !isPart(to - partSide)) {
+            to -= partSide;
+        }
+        while (from <= first && from > 0 && isPart(from - partSide)) {
+            from -= partSide;
+        }
+        while (to >= last && to < size && isPart(to)) {
+            to += partSide;
+        }
+        for (Index i = from; i < std::min(to, size); ++i) {
+            auto const [y, x] = placeOf(i);
+            if (isUsable(input, control.badBits, y, x)) {
+                places.push_back(y * width + x);
+            }
         }
     };
-    findSharp(columns, contrast, [&](Index tileRow, Index x) {
-        for (Index y = tileRow * tileSide; y < std::min(height, (tileRow + 1) * tileSide); ++y) {
-            add(y, x);
-        }
+    findSharp(columns, contrast, [&](Index tileRow, Index x, double light) {
+        Index const first = tileRow * tileSide;
+        add(first, first + tileSide, height, light, [x](Index y) { return std::pair{y, x}; });
     });
-    findSharp(rows, contrast, [&](Index column, Index y) {
-        for (Index x = column * tileSide; x < std::min(width, (column + 1) * tileSide); ++x) {
-            add(y, x);
-        }
+    findSharp(rows, contrast, [&](Index column, Index y, double light) {
+        Index const first = column * tileSide;
+        add(first, first + tileSide, width, light, [y](Index x) { return std::pair{y, x}; });
     });
     return places;
 }

@@ -12,7 +12,7 @@ inline constexpr Index tileSide = 64;
 struct SkyTiles {
     Index nColumns = 0;
     std::vector<float> levels;
-    std::vector<float> sigmas;  // of the noise; the light of a crowd may raise it by half
+    std::vector<float> sigmas;  // of the noise; the light of a crowd may raise it by a fifth
     double perVariance = 0.0;   // square of the noise over the variance plane, of the typical tile
     bool isEmpty = true;        // without noise nothing is told
 
