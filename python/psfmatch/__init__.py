@@ -6,7 +6,7 @@ alone. Names are imported when they are first used, so that importing the packag
 The way of the data through the modules:
 
 1. `io` reads files, `exposure` holds image, mask, variance, WCS and PSF.
-2. `saturation` and `noise` put mask and variance plane right.
+2. `defects`, `saturation` and `noise` put mask and variance plane right.
 3. `detection` and `measurement` find the stars; `astrometry`, `alignment` and `warping` bring the template onto the
    pixels of the science image.
 4. `psf` measures how wide the PSFs are; `selection`, `stars` and `cells` choose what the kernel is fitted to, `basis`

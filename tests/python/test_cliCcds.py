@@ -14,7 +14,7 @@ from psfmatch.testing import simulatePair
 
 pytestmark = pytest.mark.usefixtures("packageLogging")
 
-OFF = ("doAssessQuality", "doDecorrelate", "doAlign", "doScaleVariance", "doFindSaturation")
+OFF = ("doAssessQuality", "doDecorrelate", "doAlign", "doScaleVariance", "doFindSaturation", "doFindDefects")
 QUICK = ("-q", "-c", "kernel.active.spatialKernelOrder=0", *(text for name in OFF for text in ("-c", f"{name}=False")))
 
 

@@ -47,7 +47,12 @@ def plainConfig():
     """Return a configuration of the front door that takes no step around the task, and leaves the kernel as it is."""
     config = frontDoorConfig()
     config.update(
-        doFindSaturation=False, doScaleVariance=False, doAlign=False, doDecorrelate=False, doAssessQuality=False
+        doFindDefects=False,
+        doFindSaturation=False,
+        doScaleVariance=False,
+        doAlign=False,
+        doDecorrelate=False,
+        doAssessQuality=False,
     )
     config.chooseKernel = False
     return config

@@ -51,7 +51,7 @@ class Inputs:
 
 
 def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, options: RunOptions) -> Inputs:
-    """Flag defects and saturation, scale variances, register the template, and find the sources of the science image."""
+    """Flag defects and saturation, scale variances, register the template, and find the science image's sources."""
     threads = task.threads
     choices: list[Choice] = []
     with task.timer("examine"):

@@ -1,7 +1,7 @@
 """What is done to two images before one is convolved, as a record that can be stored and replayed.
 
-Defects and saturated pixels are flagged, the latter grown, the variance planes are rescaled, the template is laid upon the pixels of the
-science image: always in this sequence, and to the last bit as the record says.
+Defects and saturated pixels are flagged, the latter grown, the variance planes are rescaled, the template is laid upon
+the pixels of the science image: always in this sequence, and to the last bit as the record says.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def prepareInputs(
     threads: int | None = None,
     defects: tuple[Defects | None, Defects | None] = (None, None),
 ) -> tuple[Exposure, Exposure]:
-    """Return both images with defects and saturated pixels flagged and variances rescaled; the template is where it was.
+    """Return both images with defects and saturated pixels flagged and variances rescaled; neither is moved.
 
     Neither image is changed; planes that stay as they are, are shared. Defects that are known already are not looked
     for again.

@@ -57,6 +57,7 @@ def told(result, *beginnings):
 
 
 STEPS = {
+    "doFindDefects": lambda result: told(result, "Defects of"),
     "doFindSaturation": lambda result: told(result, "Saturation of"),
     "doScaleVariance": lambda result: result.preparation.templateVarianceFactor != 1.0,
     "doAlign": lambda result: result.alignment is not None,
