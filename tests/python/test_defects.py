@@ -148,10 +148,10 @@ def test_sentence(pair):
     clean = findDefects(bare(pair.template)).reason
     assert clean.startswith("no block of one value; no pixel sharper than the PSF; a pixel may have 2.2")
     exposure, _ = spoiled(pair.science, 1)
-    exposure.image[:, :10] = 0.0
+    exposure.image[:, :10] = -1.0
     exposure.image[100, 100:104] += 4000.0
     found = findDefects(exposure)
-    assert found.reason.startswith("3840 pixels in blocks of one value have no data (0 on 3840 pixels); ")
+    assert found.reason.startswith("3840 pixels in blocks of one value have no data (-1 on 3840 pixels); ")
     assert (
         f"{found.sharp.nDark} pixels far darker than those beside, {found.sharp.nBright} pixels bright" in found.reason
     )

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.equality import ByValue
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, Mask, MaskedImage, stampTuple
+from psfmatch.saturation import Saturation, findSaturation, flagSaturation
 
-__all__ = ["SATURATED_GROWTH", "Blocks", "Defects", "SharpPixels", "findBlocks", "findDefects", "findSharpPixels",
-           "flagDefects", "flagPlaces"]  # fmt: skip
+__all__ = ["SATURATED_GROWTH", "Blocks", "Defects", "SharpPixels", "examineDefects", "findDefects", "flagDefects",
+           "flagPlaces"]  # fmt: skip
 
 log = logging.getLogger("psfmatch.defects")
 
@@ -130,7 +131,7 @@ def findDefects(exposure: Exposure, threads: int = 1) -> Defects:
     Parameters
     ----------
     exposure
-        Not changed. What is bad or saturated by its mask is left out: see `psfmatch.flagSaturation`.
+        Not changed. What is bad by its mask is left out, and what is saturated: see `psfmatch.findSaturation`.
     threads
         Number of threads; the result does not depend on it.
 
@@ -145,8 +146,34 @@ def findDefects(exposure: Exposure, threads: int = 1) -> Defects:
     beside each other do (dark ones likewise), significantly. The image's own stars tell the contrast of the PSF; where
     these are sharper than 1.3 pixels of FWHM, only what is twelve times as bright as its neighbours is called sharp.
     """
+    return examineDefects(exposure, True, threads=threads)[0]
+
+
+def examineDefects(
+    exposure: Exposure,
+    doFindSaturation: bool,
+    saturation: float | None = None,
+    trails: tuple[float, float, int] | None = None,
+    threads: int = 1,
+) -> tuple[Defects, Saturation | None]:
+    """Return the defects of an image, and where it saturates if that is asked for.
+
+    Blocks of one value are no sky and come first; saturated pixels, by what is found or by the level and trails that
+    are known, are as sharp as defects and are left out of these.
+    """
     blocks = findBlocks(exposure, threads)
-    return Defects(blocks, findSharpPixels(flagPlaces(exposure, {"NO_DATA": blocks.places}), threads))
+    exposure = flagPlaces(exposure, {"NO_DATA": blocks.places})
+    found = findSaturation(exposure, threads) if doFindSaturation else None
+    flagged = flagSaturation(exposure, found or saturation, SATURATED_GROWTH, threads, trails)
+    defects = Defects(blocks, findSharpPixels(flagged, threads))
+    return defects, None if found is None else _withoutRays(found, defects, exposure.width)
+
+
+def _withoutRays(saturation: Saturation, defects: Defects, width: int) -> Saturation:
+    """Return what was found without those bright stars that turned out to be none."""
+    taken = set(defects.sharp.bad.tolist()) | set(defects.sharp.cosmicRays.tolist())
+    stars = tuple((x, y) for x, y in saturation.brightStars if y * width + x not in taken)
+    return saturation if len(stars) == len(saturation.brightStars) else replace(saturation, brightStars=stars)
 
 
 def flagDefects(exposure: Exposure, defects: Defects) -> Exposure:

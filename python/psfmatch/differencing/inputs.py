@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.defects import Defects, flagDefects
-from psfmatch.defects.finding import SATURATED_GROWTH
+from psfmatch.defects.finding import SATURATED_GROWTH, examineDefects
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError
@@ -18,7 +18,6 @@ from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import measureNoiseFactor
 from psfmatch.recipe import Preparation, prepareInputs, warperOf
-from psfmatch.recipe.preparation import examineDefects
 from psfmatch.saturation import Saturation, findSaturation
 from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import mapThreads, resolveThreads

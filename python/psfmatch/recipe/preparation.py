@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from psfmatch.alignment import Alignment, applyAlignment
 from psfmatch.defects import Defects
-from psfmatch.defects.finding import SATURATED_GROWTH, findBlocks, findSharpPixels, flagPlaces
+from psfmatch.defects.finding import examineDefects, flagPlaces
 from psfmatch.exposure import Exposure
 from psfmatch.noise.blankSky import multiplyVariance
-from psfmatch.saturation import Saturation, findSaturation, flagSaturation
+from psfmatch.saturation import flagSaturation
 from psfmatch.threads import resolveThreads
 from psfmatch.warping import Warper, registerTemplate
 
-__all__ = ["Preparation", "examineDefects", "prepareInputs", "registerInputs"]
+__all__ = ["Preparation", "prepareInputs", "registerInputs"]
 
 
 @dataclass(frozen=True)
@@ -93,33 +93,6 @@ class Preparation:
         if unknown:
             raise ValueError(f"unknown steps of the preparation: {', '.join(unknown)}; a newer psfmatch may know them")
         return cls(**values)
-
-
-def examineDefects(
-    exposure: Exposure,
-    doFindSaturation: bool,
-    saturation: float | None = None,
-    trails: tuple[float, float, int] | None = None,
-    threads: int = 1,
-) -> tuple[Defects, Saturation | None]:
-    """Return the defects of an image, and where it saturates if that is asked for.
-
-    Blocks of one value are no sky and come first; saturated pixels, by what is found or by the level and trails that
-    are known, are as sharp as defects and are left out of these.
-    """
-    blocks = findBlocks(exposure, threads)
-    exposure = flagPlaces(exposure, {"NO_DATA": blocks.places})
-    found = findSaturation(exposure, threads) if doFindSaturation else None
-    flagged = flagSaturation(exposure, found or saturation, SATURATED_GROWTH, threads, trails)
-    defects = Defects(blocks, findSharpPixels(flagged, threads))
-    return defects, None if found is None else _withoutRays(found, defects, exposure.width)
-
-
-def _withoutRays(saturation: Saturation, defects: Defects, width: int) -> Saturation:
-    """Return what was found without those bright stars that turned out to be none."""
-    taken = set(defects.sharp.bad.tolist()) | set(defects.sharp.cosmicRays.tolist())
-    stars = tuple((x, y) for x, y in saturation.brightStars if y * width + x not in taken)
-    return saturation if len(stars) == len(saturation.brightStars) else replace(saturation, brightStars=stars)
 
 
 def prepareInputs(
