@@ -212,6 +212,9 @@ TEST_CASE("images that tell nothing") {
     Field withoutVariance = field(3.0);
     withoutVariance.variance.setConstant(std::numeric_limits<float>::quiet_NaN());
     withoutVariance.image(100, 100) = 3e4F;
+    CHECK(withoutVariance.find().places.empty());
+    // A variance of nothing is none that tells: the scatter of the pixels does.
+    withoutVariance.variance.setConstant(0.0F);
     CHECK(withoutVariance.find().places == std::vector<Index>{100 * 256 + 100});
     Field wrong = field(3.0);
     wrong.mask = OwnedImage<MaskPixel>::Zero(3, 3);

@@ -23,9 +23,9 @@ constexpr float largest = std::numeric_limits<float>::max();
 constexpr double neighbourStep = 4.0;  // standard deviations between candidates and what lies beside them
 constexpr double holeStep = 5.0;
 constexpr std::size_t manyStars = 10;
-constexpr std::size_t fewStars = 3;
-constexpr double sharpestStars = 0.9;   // quantile of the contrasts of many stars
-constexpr double middlingStars = 0.75;  // of few
+constexpr std::size_t fewStars = 6;
+constexpr std::size_t certainStars = 3;
+constexpr double sharpestStars = 0.9;  // quantile of the contrasts of many stars
 constexpr int nRounds = 3;
 constexpr std::size_t longLine = 12;  // pixels of a column or row that make a line
 constexpr Index lineGap = 4;          // between two of them, at the most
@@ -127,12 +127,14 @@ Candidates candidatesOf(MaskedImageView const& input, SharpPixelsControl const& 
 // What pixels of this image may exceed their neighbours by, given the contrasts of its stars. Where most of them are
 // galaxies, the few that are certainly stars, if sharper, hold: `least`.
 double contrastOf(std::vector<float> const& stars, double least, SharpPixelsControl const& control) {
-    std::vector<float> scratch;
-    if (stars.size() < manyStars) {
-        bool const isAny = stars.size() >= fewStars;
-        double const found = isAny ? quantileOf<float>(stars, middlingStars, scratch) : control.unknownContrast;
-        return std::clamp(control.margin * found, control.fewContrast, control.unknownContrast);
+    if (stars.size() < fewStars) {
+        return control.unknownContrast;
     }
+    if (stars.size() < manyStars) {
+        double const sharpest = *std::max_element(stars.begin(), stars.end());
+        return std::clamp(control.margin * sharpest, control.fewContrast, control.unknownContrast);
+    }
+    std::vector<float> scratch;
     double const found = std::max(quantileOf<float>(stars, sharpestStars, scratch), least);
     double const allowed = std::max(control.leastContrast, control.margin * found);
     return found > control.sharpestContrast ? std::max(allowed, control.undersampledLimit) : allowed;
@@ -140,11 +142,11 @@ double contrastOf(std::vector<float> const& stars, double least, SharpPixelsCont
 
 // The third-largest, for one or two may be chance; 0 of fewer.
 double sharpestOf(std::vector<float> certain) {
-    if (certain.size() < fewStars) {
+    if (certain.size() < certainStars) {
         return 0.0;
     }
-    std::nth_element(certain.begin(), certain.begin() + (fewStars - 1), certain.end(), std::greater<>());
-    return certain[fewStars - 1];
+    std::nth_element(certain.begin(), certain.begin() + (certainStars - 1), certain.end(), std::greater<>());
+    return certain[certainStars - 1];
 }
 
 // Pixels of one sign, ascending along the rows of an image of this width, or along its columns: those in long lines,

@@ -133,7 +133,7 @@ SkyTiles skyTiles(MaskedImageView const& input, MaskPixel badBits, Execution con
                     }
                     values.push_back(input.image(y, x));
                     float const variance = input.variance(y, x);
-                    if (variance > 0.0F && std::isfinite(variance)) {
+                    if (variance > 0.0F) {
                         variances.push_back(variance);
                     }
                     if (x + 1 < right && isUsable(input, badBits, y, x + 1)) {
@@ -191,13 +191,15 @@ std::vector<Index> faintLines(MaskedImageView const& input, SharpPixelsControl c
                 auto const size = static_cast<std::size_t>(std::min(width, left + tileSide) - left);
                 float const* const pixels = input.image.data() + y * input.image.outerStride() + left;
                 MaskPixel const* const planes = input.mask.data() + y * input.mask.outerStride() + left;
+                float const* const variances = input.variance.data() + y * input.variance.outerStride() + left;
                 float* const sum = sums.data() + left;
                 float* const number = counts.data() + left;
                 std::array<float, tileSide> values{};
                 std::array<float, tileSide> isGood{};
                 for (std::size_t i = 0; i < size; ++i) {
                     float const value = (pixels[i] - level) * scale;
-                    bool const isThere = ((planes[i] & control.badBits) == 0) & (value - value == 0.0F);
+                    bool const isNumber = ((value - value) + (variances[i] - variances[i])) == 0.0F;
+                    bool const isThere = isNumber & (variances[i] >= 0.0F) & ((planes[i] & control.badBits) == 0);
                     values[i] = isThere ? std::min(std::max(value, -clip), clip) : 0.0F;
                     isGood[i] = isThere ? 1.0F : 0.0F;
                     sum[i] += values[i];

@@ -23,7 +23,10 @@ struct SkyTiles {
 
 [[nodiscard]] inline bool isUsable(MaskedImageView const& input, MaskPixel badBits, Index y, Index x) {
     float const value = input.image(y, x);
-    return (input.mask(y, x) & badBits) == 0 && value - value == 0.0F;
+    float const variance = input.variance(y, x);
+    // Differences of what is no number, or infinite, are no number.
+    return (input.mask(y, x) & badBits) == 0 && value - value == 0.0F && variance - variance == 0.0F &&
+           variance >= 0.0F;
 }
 
 [[nodiscard]] SkyTiles skyTiles(MaskedImageView const& input, MaskPixel badBits, Execution const& execution);

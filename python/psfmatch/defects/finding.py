@@ -26,7 +26,7 @@ SATURATED_GROWTH = 2.0
 """Pixels about saturated ones whose counts have bled or are not linear."""
 MOST_SHARP = 0.1
 """Share of an image's pixels beyond which what is sharp is no defect but how the image is."""
-MIN_STARS = 3
+MIN_STARS = 6
 """Without so many the contrast is that of the sharpest PSFs."""
 SHOWN = 3
 """Values of blocks that a sentence names."""

@@ -38,10 +38,10 @@ def result(pair):
 
 def test_orderOfTheChoices(result):
     names = list(dict.fromkeys(choice.name for choice in result.choices))
-    assert names[:6] == ["saturation", "variance", "alignment", "coverage", "direction", "kernel"]
+    assert names[:7] == ["defects", "saturation", "variance", "alignment", "coverage", "direction", "kernel"]
     # What follows the kernel's size is its model; the grade is told last.
     assert {"layout", "Background", "Gaussians", "Kernel over the field", "Prior of the kernel's shape"} <= set(
-        names[6:]
+        names[7:]
     )
     sentences = result.explain().split("\n")
     assert [line for line in sentences if line.startswith("Grade")] == sentences[-len(result.quality.reasons) :]
