@@ -3,10 +3,10 @@
     python benchmarks/python/bench_defects.py [--seeds 10] [--size 512] [--cases hot,dead] [--off]
 
 Simulated pairs whose masks are taken off get defects in both images, apart from each other. Printed for each case,
-over all seeds: the share of the pixels put wrong by more than ten times their noise that is flagged, %, and of good
-pixels that are, in ten thousandths; the kernel sum in units of that of the same pair without defects, its mean and the
-farthest from 1; the grades; and of the transients outside blocks the share found, the mean error of their fluxes, %,
-and the width of its pulls.
+over all seeds: the share of the pixels put wrong by more than ten times their noise that is flagged, as saturated or
+not, %, and of good pixels that are, in ten thousandths; the kernel sum in units of that of the same pair without
+defects, its mean and the farthest from 1; the grades; and of the transients outside blocks the share found, the mean
+error of their fluxes, %, and the width of its pulls.
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ from collections import Counter
 
 import numpy as np
 
-from psfmatch import Exposure, MaskedImage, PsfMatchError, findDefects, frontDoorConfig, subtract
+from psfmatch import (
+    Exposure,
+    MaskedImage,
+    PsfMatchError,
+    findDefects,
+    findSaturation,
+    flagDefects,
+    flagSaturation,
+    frontDoorConfig,
+    subtract,
+)
 from psfmatch.testing import simulatePair
 
 FULL_WELL = 5e4
@@ -154,14 +164,15 @@ def main() -> None:
                 CASES[name](generator, image)
                 plain = bare(exposure, image, options.raw)
                 off = np.abs(image - exposure.image)
-                flagged = np.zeros(image.shape, bool)
-                for places in findDefects(plain).planes.values():
-                    flagged.ravel()[places] = True
+                without = flagDefects(plain, findDefects(plain))
+                lost = without.mask.hasAny(("NO_DATA", "BAD", "CR"))
+                # Columns of one brightness may be taken for bleed trails.
+                flagged = lost | flagSaturation(plain, findSaturation(plain)).mask.hasAny("SAT")
                 isSaturated = exposure.mask.hasAny("SAT")
                 isWrong = off > WRONG * np.sqrt(exposure.variance)
                 nWrong, nFound = nWrong + isWrong.sum(), nFound + (isWrong & flagged).sum()
                 isGood = (off == 0) & ~isSaturated
-                nGood, nLost = nGood + isGood.sum(), nLost + (isGood & flagged).sum()
+                nGood, nLost = nGood + isGood.sum(), nLost + (isGood & lost).sum()
                 images.append(plain)
             try:
                 result = subtract(*images, config=config, threads=1)

@@ -25,7 +25,7 @@ constexpr double holeStep = 5.0;
 constexpr std::size_t manyStars = 10;
 constexpr std::size_t fewStars = 6;
 constexpr std::size_t certainStars = 3;
-constexpr double sharpestStars = 0.9;  // quantile of the contrasts of many stars
+constexpr double sharperStars = 0.75;  // quantile of the contrasts of many stars
 constexpr int nRounds = 3;
 constexpr std::size_t longLine = 12;  // pixels of a column or row that make a line
 constexpr Index lineGap = 4;          // between two of them, at the most
@@ -124,8 +124,8 @@ Candidates candidatesOf(MaskedImageView const& input, SharpPixelsControl const& 
     return all;
 }
 
-// What pixels of this image may exceed their neighbours by, given the contrasts of its stars. Where most of them are
-// galaxies, the few that are certainly stars, if sharper, hold: `least`.
+// What pixels of this image may exceed their neighbours by, given the contrasts of its stars. Some of them are defects
+// that lie in the light of stars, and most may be galaxies: `least` is that of the sharpest that are certainly stars.
 double contrastOf(std::vector<float> const& stars, double least, SharpPixelsControl const& control) {
     if (stars.size() < fewStars) {
         return control.unknownContrast;
@@ -135,9 +135,9 @@ double contrastOf(std::vector<float> const& stars, double least, SharpPixelsCont
         return std::clamp(control.margin * sharpest, control.fewContrast, control.unknownContrast);
     }
     std::vector<float> scratch;
-    double const found = std::max(quantileOf<float>(stars, sharpestStars, scratch), least);
+    double const found = std::max(quantileOf<float>(stars, sharperStars, scratch), least);
     double const allowed = std::max(control.leastContrast, control.margin * found);
-    return found > control.sharpestContrast ? std::max(allowed, control.undersampledLimit) : allowed;
+    return least > control.sharpestContrast ? std::max(allowed, control.undersampledLimit) : allowed;
 }
 
 // The third-largest, for one or two may be chance; 0 of fewer.

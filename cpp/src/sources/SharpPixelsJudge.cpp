@@ -16,6 +16,7 @@ constexpr double roundness = 0.6;        // of stars: smaller over larger fall
 constexpr double litShare = 0.04;        // of the peak's light, beside the sharpest stars that can be told at the least
 constexpr double sideSignificance = 5.0;
 constexpr double cornerSignificance = 2.0;
+constexpr double fallingOff = 0.4;  // light two pixels from a sharp star's peak over that beside it, at the most
 constexpr double leastFall = 0.02;  // noise on flat tops
 constexpr double holeSignificance = 5.0;
 constexpr double nearShare = 0.8;  // of the contrast, for what touches a sharp pixel
@@ -238,6 +239,8 @@ void SharpPixelsJudge::clear() {
 }
 
 bool SharpPixelsJudge::isLitAbout(Place const& at, Light const& own) const {
+    double near = 0.0;
+    double far = 0.0;
     for (Index dy = -1; dy <= 1; ++dy) {
         for (Index dx = -1; dx <= 1; ++dx) {
             Light const light = lightAt(at, dy, dx);
@@ -247,9 +250,13 @@ bool SharpPixelsJudge::isLitAbout(Place const& at, Light const& own) const {
             if (!(light.value > share * own.value && light.value > significance * std::sqrt(light.variance))) {
                 return false;
             }
+            bool const isBeside = (dy == 0) != (dx == 0);
+            near += isBeside ? light.value : 0.0;
+            far += isBeside ? lightAt(at, 2 * dy, 2 * dx).value : 0.0;
         }
     }
-    return true;
+    // A hot pixel in the light of a broad star falls to that, which falls off slowly.
+    return far < fallingOff * near;
 }
 
 StarContrasts SharpPixelsJudge::starContrasts(std::vector<Index> const& places) const {

@@ -29,7 +29,7 @@ struct SharpPixelsControl {
     double leastContrast = 2.2;       // pixel over neighbour: stars of a FWHM of 2.3 pixels have less
     double unknownContrast = 5.0;     // where no stars tell
     double fewContrast = 3.0;         // where few stars tell, at the least
-    double sharpestContrast = 3.6;    // of stars that can be told from hot pixels at all, at the most
+    double sharpestContrast = 3.6;    // of stars that can be told from hot pixels, at the most
     double undersampledLimit = 12.0;  // where theirs is above it
 };
 
