@@ -1,6 +1,6 @@
 """Defects that nobody has masked: are they found, is anything else lost, and what is left of the result.
 
-    python benchmarks/python/bench_defects.py [--seeds 10] [--size 512] [--cases hot,dead] [--off]
+    python benchmarks/python/bench_defects.py [--seeds 10] [--size 512] [--cases hot,dead] [--off] [--given]
 
 Simulated pairs whose masks are taken off get defects in both images, apart from each other. Printed for each case,
 over all seeds: the share of the pixels put wrong by more than ten times their noise that is flagged, as saturated or
@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--raw", action="store_true", help="without variance planes, too")
+    parser.add_argument("--given", action="store_true", help="with the defects masked, as BAD")
     parser.add_argument("--off", action="store_true", help="with doFindDefects=False")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
@@ -164,6 +165,8 @@ def main() -> None:
                 CASES[name](generator, image)
                 plain = bare(exposure, image, options.raw)
                 off = np.abs(image - exposure.image)
+                if options.given:
+                    plain.mask[image != exposure.image] |= plain.mask.getPlaneBitMask("BAD")
                 without = flagDefects(plain, findDefects(plain))
                 lost = without.mask.hasAny(("NO_DATA", "BAD", "CR"))
                 # Columns of one brightness may be taken for bleed trails.

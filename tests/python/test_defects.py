@@ -5,8 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from psfmatch import Exposure, MaskedImage, applyKernel, findDefects, flagDefects, frontDoorConfig, subtract
-from psfmatch.defects.finding import SharpPixels
+from psfmatch import (
+    Exposure,
+    MaskedImage,
+    applyKernel,
+    findDefects,
+    findSaturation,
+    flagDefects,
+    frontDoorConfig,
+    subtract,
+)
+from psfmatch.defects.finding import SharpPixels, examineDefects
 from psfmatch.recipe import Preparation
 from psfmatch.testing import simulatePair
 
@@ -115,6 +124,23 @@ def test_imagesThatTellNothing(shape, value):
     exposure = Exposure(MaskedImage(np.full(shape, value, np.float32)))
     assert findDefects(exposure).nPixels == 0
     assert flagDefects(exposure, findDefects(exposure)) is exposure
+
+
+def test_brightColumnsAreNoSaturation():
+    """Two columns of one brightness pile up as clipped stars do, but no star touches them."""
+    pair = simulatePair(seed=7, size=384, badFraction=0.0, saturation=np.inf, brightStars=120)
+    image = pair.template.image.copy()
+    image[30:330, 200:202] += 9000.0
+    exposure = bare(pair.template, image)
+    assert findSaturation(exposure).isPiledUp
+    defects, saturation = examineDefects(exposure, True)
+    assert saturation.level is None
+    assert saturation.trails is None
+    column = {y * 384 + x for y in range(30, 330) for x in (200, 201)}
+    assert len(column & set(defects.planes["BAD"])) > 0.95 * len(column)
+    # A bleed trail is none: it touches the core of its star.
+    clipped = simulatePair(seed=7, size=384, badFraction=0.0, saturation=2e4, brightStars=120).template
+    assert examineDefects(bare(clipped), True)[1].level == pytest.approx(2e4, rel=0.01)
 
 
 def test_threads(pair):

@@ -12,7 +12,10 @@ namespace psfmatch::detail {
 
 namespace {
 
-constexpr Index step = 3;  // one of so many pixels of a tile's rows and columns is looked at
+// One of so many pixels of a tile's rows and columns is looked at; of few tiles more.
+constexpr Index coarseStep = 4;
+constexpr Index fineStep = 2;
+constexpr std::size_t fewTiles = 4;
 constexpr std::size_t fewValues = 40;
 constexpr double mostCrowded = 1.2;  // times the noise of neighbours
 constexpr float clip = 5.0F;         // standard deviations
@@ -116,6 +119,7 @@ SkyTiles skyTiles(MaskedImageView const& input, MaskPixel badBits, Execution con
     tiles.levels.assign(count, nan);
     tiles.sigmas.assign(count, nan);
     std::vector<float> ratios(count, nan);
+    Index const step = count > fewTiles ? coarseStep : fineStep;
     parallelForBrief(nRows, execution, [&](Index row, int) {
         std::vector<float> values;
         std::vector<float> differences;

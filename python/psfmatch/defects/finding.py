@@ -28,6 +28,12 @@ MOST_SHARP = 0.1
 """Share of an image's pixels beyond which what is sharp is no defect but how the image is."""
 MIN_STARS = 6
 """Without so many the contrast is that of the sharpest PSFs."""
+LEAST_LINE = 12
+"""Pixels in one column or row."""
+AS_BRIGHT = 0.8
+"""Light of a pixel in units of that of the line beside it."""
+MOST_TOUCHED = 0.02
+"""Share of a line's pixels that may have one as bright beside them, where stars lie under it."""
 SHOWN = 3
 """Values of blocks that a sentence names."""
 DARK, BRIGHT, TRAIL, LINE = 1, 2, 3, 4
@@ -164,9 +170,37 @@ def examineDefects(
     blocks = findBlocks(exposure, threads)
     exposure = flagPlaces(exposure, {"NO_DATA": blocks.places})
     found = findSaturation(exposure, threads) if doFindSaturation else None
+    if found is not None and (found.source == "plateau" or found.trails is not None):
+        # Bright columns pile up, too. Any plane but BAD: a mask of nothing else would call for a second look.
+        lines = _loneLines(exposure, threads)
+        if lines.size:
+            found = findSaturation(flagPlaces(exposure, {"CR": lines}), threads)
     flagged = flagSaturation(exposure, found or saturation, SATURATED_GROWTH, threads, trails)
     defects = Defects(blocks, findSharpPixels(flagged, threads))
     return defects, None if found is None else _withoutRays(found, defects, exposure.width)
+
+
+def _loneLines(exposure: Exposure, threads: int) -> Places:
+    """Return places of columns and rows that no pixel beside them is as bright as: bleed trails touch a star's core."""
+    stamp = stampTuple(exposure.maskedImage, DEFAULT_BAD_PLANES)
+    places, kinds, _, _ = _core.sharpPixels(stamp, nThreads=threads)
+    lines = places[kinds == LINE]
+    rows, columns = np.divmod(lines, exposure.width)
+    image = exposure.image
+    isLine = np.zeros(image.shape, dtype=np.bool_)
+    isLine[rows, columns] = True
+    level = float(np.nanmedian(image[:: max(1, image.shape[0] // 64)]))
+    isLone = np.zeros(lines.size, dtype=np.bool_)
+    for across, dy, dx in ((rows, 1, 0), (columns, 0, 1)):
+        isTouched = np.zeros(lines.size, dtype=np.bool_)
+        for sign in (-1, 1):
+            y = np.clip(rows + sign * dy, 0, image.shape[0] - 1)
+            x = np.clip(columns + sign * dx, 0, image.shape[1] - 1)
+            isTouched |= ~isLine[y, x] & (image[y, x] - level > AS_BRIGHT * (image[rows, columns] - level))
+        counts, touched = np.bincount(across), np.bincount(across, weights=isTouched)
+        isLone |= ((counts >= LEAST_LINE) & (touched <= MOST_TOUCHED * counts))[across]
+    lone: Places = lines[isLone]
+    return lone
 
 
 def _withoutRays(saturation: Saturation, defects: Defects, width: int) -> Saturation:
