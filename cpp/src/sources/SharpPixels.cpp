@@ -137,7 +137,7 @@ double contrastOf(std::vector<float> const& stars, double least, SharpPixelsCont
     std::vector<float> scratch;
     double const found = std::max(quantileOf<float>(stars, sharperStars, scratch), least);
     double const allowed = std::max(control.leastContrast, control.margin * found);
-    return least > control.sharpestContrast ? std::max(allowed, control.undersampledLimit) : allowed;
+    return found > control.sharpestContrast ? std::max(allowed, control.undersampledLimit) : allowed;
 }
 
 // The third-largest, for one or two may be chance; 0 of fewer.
