@@ -69,5 +69,6 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     bindStampModel(module);
     bindStars(module);
     bindStreaks(module);
+    bindDefects(module);
     bindFinish(module);
 }

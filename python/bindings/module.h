@@ -21,6 +21,7 @@ void bindNoise(pybind11::module_& module);
 void bindStampModel(pybind11::module_& module);
 void bindStars(pybind11::module_& module);
 void bindStreaks(pybind11::module_& module);
+void bindDefects(pybind11::module_& module);
 void bindFinish(pybind11::module_& module);
 
 // What `compute` returns, computed without the interpreter's lock: it may touch no object of Python.

@@ -6,7 +6,7 @@ alone. Names are imported when they are first used, so that importing the packag
 The way of the data through the modules:
 
 1. `io` reads files, `exposure` holds image, mask, variance, WCS and PSF.
-2. `saturation` and `noise` put mask and variance plane right.
+2. `defects`, `saturation` and `noise` put mask and variance plane right.
 3. `detection` and `measurement` find the stars; `astrometry`, `alignment` and `warping` bring the template onto the
    pixels of the science image.
 4. `psf` measures how wide the PSFs are; `selection`, `stars` and `cells` choose what the kernel is fitted to, `basis`
@@ -49,6 +49,7 @@ _HOMES = {
         "configToDict",
     ),
     "decorrelation": ("Decorrelation", "correctionKernel", "decorrelate"),
+    "defects": ("Defects", "findDefects", "flagDefects"),
     "detection": ("Footprint", "FootprintSet", "SourceDetectionTask"),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
     "differencing": ("FrontDoorConfig", "Score", "SubtractionResult", "computeScore", "frontDoorConfig", "subtract"),
@@ -150,6 +151,7 @@ if TYPE_CHECKING:
         configToDict,
     )
     from psfmatch.decorrelation import Decorrelation, correctionKernel, decorrelate
+    from psfmatch.defects import Defects, findDefects, flagDefects
     from psfmatch.detection import Footprint, FootprintSet, SourceDetectionTask
     from psfmatch.diagnostics import DifferenceNoise, PassSummary
     from psfmatch.differencing import (

@@ -14,7 +14,10 @@ from psfmatch.testing import simulatePair
 
 pytestmark = pytest.mark.usefixtures("packageLogging")
 
-OFF = ("doAssessQuality", "doDecorrelate", "doAlign", "doScaleVariance", "doFindSaturation", "doFindStreaks")
+OFF = (
+    *("doAssessQuality", "doDecorrelate", "doAlign", "doScaleVariance"),
+    *("doFindSaturation", "doFindStreaks", "doFindDefects"),
+)
 QUICK = ("-q", "-c", "kernel.active.spatialKernelOrder=0", *(text for name in OFF for text in ("-c", f"{name}=False")))
 
 

@@ -49,7 +49,12 @@ def plainConfig():
     """Return a configuration of the front door that takes no step around the task, and leaves the kernel as it is."""
     config = frontDoorConfig()
     config.update(
-        doFindSaturation=False, doScaleVariance=False, doAlign=False, doDecorrelate=False, doAssessQuality=False
+        doFindDefects=False,
+        doFindSaturation=False,
+        doScaleVariance=False,
+        doAlign=False,
+        doDecorrelate=False,
+        doAssessQuality=False,
     )
     config.update(doFindStreaks=False)
     config.chooseKernel = False

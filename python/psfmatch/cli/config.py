@@ -19,6 +19,7 @@ __all__ = ["USUAL", "addCommand"]
 
 USUAL = (
     "chooseKernel",
+    "doFindDefects",
     "doFindSaturation",
     "doFindStreaks",
     "doScaleVariance",

@@ -39,6 +39,9 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         ),
         default=[],
     )
+    doFindDefects = Field[bool](
+        doc="Find blocks of one value, dead and hot pixels, columns and cosmic rays, and flag them.", default=True
+    )
     doFindSaturation = Field[bool](doc="Find where the images saturate, and flag these pixels.", default=True)
     doFindStreaks = Field[bool](
         doc="Find lines that one image shows alone, such as trails of satellites, and flag them STREAK.", default=True

@@ -17,6 +17,8 @@ from psfmatch.alignment import (
     measureAlignment,
     surroundingsOf,
 )
+from psfmatch.defects import Defects, flagDefects
+from psfmatch.defects.finding import SATURATED_GROWTH, examineDefects
 from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.faintFields import FaintMatch, matchFaint
 from psfmatch.differencing.options import RunOptions
@@ -51,8 +53,6 @@ BRIGHTEST = 100
 """So many stars that are whole in both images are watched."""
 SAME_PIX = 2
 """A star of the template lies so close, per axis, to where that of the science image is mapped."""
-SATURATION_GROWTH = 2.0
-"""Pixels about saturated ones whose counts have bled or are not linear."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,16 @@ class Inputs:
 
 
 def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, options: RunOptions) -> Inputs:
-    """Flag saturation, scale variances, register the template, and find the sources of the science image."""
+    """Flag defects and saturation, scale variances, register the template, and find the science image's sources."""
     threads = task.threads
     choices: list[Choice] = []
     with task.timer("examine"):
         examined = mapThreads(lambda image: _examined(image, options), (template, science), threads)
-    saturations, scalings = zip(*examined, strict=True)
+    defects, saturations, scalings = zip(*examined, strict=True)
+    for name, found in zip(NAMES, defects, strict=True):
+        if found is not None:
+            choices.append(_told("defects", str(found.nPixels), f"Defects of the {name}: {found.reason}"))
+            log.info("%s", choices[-1].sentence)
     for name, saturation in zip(NAMES, saturations, strict=True):
         if saturation is not None:
             choices.append(_told("saturation", saturation.source, f"Saturation of the {name}: {saturation.reason}"))
@@ -104,11 +108,12 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
         scienceSaturation=levels[1],
         templateTrails=trails[0],
         scienceTrails=trails[1],
-        saturationGrowth=SATURATION_GROWTH if isPiledUp else 0.0,
+        saturationGrowth=SATURATED_GROWTH if isPiledUp else 0.0,
         templateVarianceFactor=factors[0],
         scienceVarianceFactor=factors[1],
+        doFindDefects=options.doFindDefects,
     )
-    template, science = prepareInputs(template, science, record, threads)
+    template, science = prepareInputs(template, science, record, threads, defects)
     task.requireKernelFits(science.maskedImage)
     with task.timer("detect"):
         # Tasks that somebody has put in their place need not bear two calls at a time.
@@ -169,12 +174,20 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     return Inputs(*images, saturations, stars, alignment, coverage, tuple(choices), correlation, beyond, faint)
 
 
-def _examined(image: Exposure, options: RunOptions) -> tuple[Saturation | None, tuple[float, str] | None]:
-    """Return where an image saturates, and what its variance plane is to be multiplied by and why, as asked for."""
-    return (
-        findSaturation(image, resolveThreads(None)) if options.doFindSaturation else None,
-        _varianceScaling(image) if options.doScaleVariance else None,
-    )
+def _examined(
+    image: Exposure, options: RunOptions
+) -> tuple[Defects | None, Saturation | None, tuple[float, str] | None]:
+    """Return defects, where an image saturates, and what its variance plane is to be multiplied by and why.
+
+    None of what is not asked for.
+    """
+    threads = resolveThreads(None)
+    if options.doFindDefects:
+        defects, saturation = examineDefects(image, options.doFindSaturation, threads=threads)
+        image = flagDefects(image, defects)
+    else:
+        defects, saturation = None, findSaturation(image, threads) if options.doFindSaturation else None
+    return defects, saturation, _varianceScaling(image) if options.doScaleVariance else None
 
 
 def _withoutStreaks(

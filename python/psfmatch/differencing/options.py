@@ -20,6 +20,7 @@ __all__ = ["RunOptions"]
 
 STEPS = (
     "chooseKernel",
+    "doFindDefects",
     "doFindSaturation",
     "doFindStreaks",
     "doScaleVariance",
@@ -48,6 +49,7 @@ class RunOptions:
     source: ImagePsfMatchConfig | None = None
     pinned: Mapping[str, Any] = field(default_factory=dict)
     chooseKernel: bool = False
+    doFindDefects: bool = False
     doFindSaturation: bool = False
     doFindStreaks: bool = False
     doScaleVariance: bool = False

@@ -61,7 +61,15 @@ def configuration(settings: Settings) -> FrontDoorConfig:
         If a field refuses what an option says.
     """
     config = frontDoorConfig()
-    for name in ("doFindSaturation", "doFindStreaks", "doScaleVariance", "doAlign", "doDecorrelate", "doAssessQuality"):
+    for name in (
+        "doFindDefects",
+        "doFindSaturation",
+        "doFindStreaks",
+        "doScaleVariance",
+        "doAlign",
+        "doDecorrelate",
+        "doAssessQuality",
+    ):
         setattr(config, name, False)
     kernel = config.kernel.active
     fixed: list[str] = []

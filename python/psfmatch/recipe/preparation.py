@@ -1,7 +1,7 @@
 """What is done to two images before one is convolved, as a record that can be stored and replayed.
 
-Saturated pixels are flagged and grown, the variance planes are rescaled, the template is laid upon the pixels of the
-science image: always in this sequence, and to the last bit as the record says.
+Defects and saturated pixels are flagged, the latter grown, the variance planes are rescaled, the template is laid upon
+the pixels of the science image: always in this sequence, and to the last bit as the record says.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from psfmatch.alignment import Alignment, applyAlignment
+from psfmatch.defects import Defects
+from psfmatch.defects.finding import examineDefects, flagPlaces
 from psfmatch.exposure import Exposure
 from psfmatch.noise.blankSky import multiplyVariance
 from psfmatch.saturation import flagSaturation
@@ -25,6 +27,7 @@ __all__ = ["Preparation", "prepareInputs", "registerInputs"]
 class Preparation:
     """How two images are prepared; by default not at all.
 
+    doFindDefects : whether blocks of one value and pixels sharper than the PSF are found and flagged;
     templateVarianceFactor, scienceVarianceFactor : the variance planes are multiplied by these;
     templateSaturation, scienceSaturation : pixels at or above these counts get SAT; None flags none;
     templateTrails, scienceTrails : least and most counts of bleed trails, which get SAT in clumps of so many pixels;
@@ -45,6 +48,7 @@ class Preparation:
     templateTrails: tuple[float, float, int] | None = None
     scienceTrails: tuple[float, float, int] | None = None
     saturationGrowth: float = 0.0
+    doFindDefects: bool = False
     alignment: Mapping[str, Any] | None = None
     streakFluxRatio: float | None = None
 
@@ -54,6 +58,8 @@ class Preparation:
             if field.name.endswith("Trails") and value is not None:
                 least, most, nPixels = value
                 object.__setattr__(self, field.name, (float(least), float(most), int(nPixels)))
+            elif field.name == "doFindDefects":
+                object.__setattr__(self, field.name, bool(value))
             elif field.name != "alignment" and value is not None:
                 # numpy's numbers are none for JSON.
                 object.__setattr__(self, field.name, float(value))
@@ -95,25 +101,43 @@ class Preparation:
 
 
 def prepareInputs(
-    template: Exposure, science: Exposure, record: Preparation, threads: int | None = None
+    template: Exposure,
+    science: Exposure,
+    record: Preparation,
+    threads: int | None = None,
+    defects: tuple[Defects | None, Defects | None] = (None, None),
 ) -> tuple[Exposure, Exposure]:
-    """Return both images with saturated pixels flagged and variances rescaled; the template is where it was.
+    """Return both images with defects and saturated pixels flagged and variances rescaled; neither is moved.
 
-    Neither image is changed; planes that stay as they are, are shared.
+    Neither image is changed; planes that stay as they are, are shared. Defects that are known already are not looked
+    for again.
     """
     # One after the other: each uses all threads.
     first, second = (
-        _scaled(
-            flagSaturation(exposure, saturation, record.saturationGrowth, resolveThreads(threads), trails),
-            factor,
-            threads,
-        )
-        for exposure, saturation, trails, factor in (
-            (template, record.templateSaturation, record.templateTrails, record.templateVarianceFactor),
-            (science, record.scienceSaturation, record.scienceTrails, record.scienceVarianceFactor),
+        _scaled(_flagged(exposure, record, saturation, trails, known, resolveThreads(threads)), factor, threads)
+        for exposure, saturation, trails, factor, known in (
+            (template, record.templateSaturation, record.templateTrails, record.templateVarianceFactor, defects[0]),
+            (science, record.scienceSaturation, record.scienceTrails, record.scienceVarianceFactor, defects[1]),
         )
     )
     return first, second
+
+
+def _flagged(
+    exposure: Exposure,
+    record: Preparation,
+    saturation: float | None,
+    trails: tuple[float, float, int] | None,
+    defects: Defects | None,
+    threads: int,
+) -> Exposure:
+    if not record.doFindDefects:
+        return flagSaturation(exposure, saturation, record.saturationGrowth, threads, trails)
+    defects = defects or examineDefects(exposure, False, saturation, trails, threads)[0]
+    # What else is bad says nothing about saturation, and must not come before it.
+    exposure = flagPlaces(exposure, {"NO_DATA": defects.blocks.places})
+    exposure = flagSaturation(exposure, saturation, record.saturationGrowth, threads, trails)
+    return flagPlaces(exposure, {"BAD": defects.sharp.bad, "CR": defects.sharp.cosmicRays})
 
 
 def registerInputs(template: Exposure, science: Exposure, record: Preparation, warper: Warper) -> Exposure:

@@ -14,6 +14,6 @@ DEFECT_PLANES = ("BAD", "CR", "NO_DATA")
 
 
 def isWithoutReasons(mask: Mask, threads: int = 1) -> bool:
-    """Return whether pixels are bad, and none has any other plane."""
-    bad = mask.getPlaneBitMask("BAD", ignoreMissing=True)
-    return bad != 0 and _core.planesOf(np.asarray(mask), nThreads=threads) == bad
+    """Return whether pixels are bad, and none has any other plane; NO_DATA is no reason for it."""
+    bad, empty = (mask.getPlaneBitMask(name, ignoreMissing=True) for name in ("BAD", "NO_DATA"))
+    return bad != 0 and _core.planesOf(np.asarray(mask), nThreads=threads) & ~empty == bad

@@ -57,6 +57,7 @@ def told(result, *beginnings):
 
 
 STEPS = {
+    "doFindDefects": lambda result: told(result, "Defects of"),
     "doFindSaturation": lambda result: told(result, "Saturation of"),
     "doFindStreaks": lambda result: told(result, "Streaks of"),
     "doScaleVariance": lambda result: result.preparation.templateVarianceFactor != 1.0,

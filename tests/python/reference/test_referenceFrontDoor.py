@@ -38,7 +38,7 @@ def result(pair):
 
 def test_orderOfTheChoices(result):
     names = list(dict.fromkeys(choice.name for choice in result.choices))
-    assert names[:7] == ["saturation", "variance", "alignment", "streaks", "coverage", "direction", "kernel"]
+    assert names[:8] == ["defects", "saturation", "variance", "alignment", "streaks", "coverage", "direction", "kernel"]
     # What follows the kernel's size is its model; the grade is told last.
     assert {"layout", "Background", "Gaussians", "Kernel over the field", "Prior of the kernel's shape"} <= set(
         names[7:]
