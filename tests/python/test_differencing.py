@@ -557,7 +557,7 @@ def test_brightStarsSaturatedInTheTemplate(monkeypatch):
             found = findSaturation(image, threads)
             return replace(found, level=5e3, source="plateau") if np.shares_memory(image.image, wrong.image) else found
 
-        monkeypatch.setattr("psfmatch.differencing.inputs.findSaturation", tooLow)
+        monkeypatch.setattr("psfmatch.defects.finding.findSaturation", tooLow)
         quality = subtract(pair.template, pair.science).quality
         assert quality.brightLost > 0.5
         assert quality.grade in ("D", "F")
