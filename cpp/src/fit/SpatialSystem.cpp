@@ -1,6 +1,5 @@
 #include "psfmatch/fit/SpatialSystem.h"
 
-#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -18,11 +17,6 @@ namespace {
 
 // Of the scaled normal matrix, in units of its diagonal: far below all noise, above the rounding.
 constexpr double ridge = 1e-10;
-
-// The noise's share of a normal matrix in any direction beyond which it is no white noise, and the rounding of float32
-// in units of the diagonal, with which that is not to be mistaken.
-constexpr double mostNoise = 3.0;
-constexpr double rounding = 1e-6;
 
 // Each order of the variation over the field is expected to be this much smaller than the one before.
 constexpr double orderDecay = 0.5;
@@ -75,22 +69,6 @@ void requireModel(SpatialModelOptions const& options, Index nImages, int highest
         throw std::invalid_argument("a model has the orders " + std::to_string(options.kernelOrder) + " and " +
                                     std::to_string(options.backgroundOrder) + ", the system those from 0 to " +
                                     std::to_string(highestOrder));
-    }
-}
-
-// The noise's part of a normal matrix, of which it cannot be more than there is: a template whose pixels share their
-// noise has less than white noise in some directions, and what is next to nothing there would be multiplied. Where it
-// is no more than `mostNoise` of all in any direction it stays as it is, else no more than all.
-void boundNoise(MatrixXd const& whole, double scale, MatrixXd& noise) {
-    MatrixXd sum = whole / scale;
-    sum.diagonal() *= 1.0 + rounding;
-    if (!(sum.diagonal().minCoeff() > 0.0) || (mostNoise * sum - noise).llt().info() == Eigen::Success) {
-        return;
-    }
-    Eigen::GeneralizedSelfAdjointEigenSolver<MatrixXd> const solver(noise, sum);
-    if (solver.info() == Eigen::Success) {
-        MatrixXd const sides = sum * solver.eigenvectors();
-        noise = sides * solver.eigenvalues().cwiseMin(1.0).asDiagonal() * sides.transpose();
     }
 }
 

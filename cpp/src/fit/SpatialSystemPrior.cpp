@@ -1,4 +1,5 @@
 #include <Eigen/Core>
+#include <Eigen/Eigenvalues>
 
 #include "psfmatch/LinearSolver.h"
 #include "psfmatch/exceptions.h"
@@ -8,6 +9,15 @@ namespace psfmatch {
 
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
+
+namespace {
+
+// The noise's share of a normal matrix in any direction beyond which it is no white noise, and the rounding of float32
+// in units of the diagonal, with which that is not to be mistaken.
+constexpr double mostNoise = 3.0;
+constexpr double rounding = 1e-6;
+
+}  // namespace
 
 VectorXd wideningOf(VectorXd const& coefficients, KernelBasis const& basis, MatrixXd const& gram) {
     Index const n = basis.size();
@@ -54,6 +64,19 @@ MatrixXd precisionOf(MatrixXd const& gram, double scale, VectorXd const& widenin
         precision.bottomRightCorner(n, n) -= along * along.transpose() / (scale * scale * (1.0 + ratio * ratio));
     }
     return precision;
+}
+
+void boundNoise(MatrixXd const& whole, double scale, MatrixXd& noise) {
+    MatrixXd sum = whole / scale;
+    sum.diagonal() *= 1.0 + rounding;
+    if (!(sum.diagonal().minCoeff() > 0.0) || (mostNoise * sum - noise).llt().info() == Eigen::Success) {
+        return;
+    }
+    Eigen::GeneralizedSelfAdjointEigenSolver<MatrixXd> const solver(noise, sum);
+    if (solver.info() == Eigen::Success) {
+        MatrixXd const sides = sum * solver.eigenvectors();
+        noise = sides * solver.eigenvalues().cwiseMin(1.0).asDiagonal() * sides.transpose();
+    }
 }
 
 }  // namespace psfmatch

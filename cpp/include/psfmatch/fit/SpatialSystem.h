@@ -66,6 +66,12 @@ struct StampValues {
 [[nodiscard]] Eigen::MatrixXd precisionOf(Eigen::MatrixXd const& gram, double scale,
                                           Eigen::VectorXd const& widening = {}, double widthScale = 0.0);
 
+// The noise's part of a normal matrix, of which it cannot be more than there is: a template whose pixels share their
+// noise has less than white noise in some directions, and what is next to nothing there would be multiplied. Where it
+// is no more than three times all in any direction it stays as it is, else no more than all.
+// `noise` (n, n) is in units of `scale`, the sum of w var_T; `whole` (n, n) is the kernel's part of the matrix.
+void boundNoise(Eigen::MatrixXd const& whole, double scale, Eigen::MatrixXd& noise);
+
 class SpatialSystem {
 public:
     // Sums the equations, of basis.size() images and a background, fold by fold; they are copied. `function`: of the
