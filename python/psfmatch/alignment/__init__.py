@@ -2,12 +2,14 @@
 
 Stars are found on both images and their positions measured (`centroids`); displacements of bright pairs vote for which
 star is which (`asterisms`), and a shift, a rotation with scale, or a polynomial is fitted to the pairs (`offsets`).
-`alignment` decides whether that corrects what the WCSs say, and lays the template so. After the subtraction `shifts`
-measures what registration has left over.
+`alignment` decides whether that corrects what the WCSs say, and lays the template so. Where stars are faint `light`
+says how far all light lies apart, and `moving` puts the alignment right. After the subtraction `shifts` measures what
+registration has left over.
 """
 
-from psfmatch.alignment.alignment import Alignment, applyAlignment, measureAlignment, movedBy
+from psfmatch.alignment.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.alignment.light import LightShift, measureLightShift
+from psfmatch.alignment.moving import movedBy
 from psfmatch.alignment.shifts import ShiftField, measureShiftField
 
 __all__ = [
