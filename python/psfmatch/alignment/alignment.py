@@ -30,7 +30,7 @@ from psfmatch.sourceTable import AnyTable
 from psfmatch.threads import mapThreads, resolveThreads
 from psfmatch.warping import WarpedPsf, Warper, compareGrids, movedPsf, registerTemplate
 
-__all__ = ["AlignedTransform", "Alignment", "applyAlignment", "measureAlignment", "movedBy"]
+__all__ = ["AlignedTransform", "Alignment", "applyAlignment", "measureAlignment"]
 
 log = logging.getLogger("psfmatch.alignment")
 
@@ -265,58 +265,6 @@ def measureAlignment(
     return alignment
 
 
-def movedBy(
-    alignment: Alignment,
-    template: Exposure,
-    science: Exposure,
-    shift: tuple[float, float],
-    shiftError: float,
-    reason: str,
-    tolerancePix: float = TOLERANCE_PIX,
-) -> Alignment:
-    """Return an alignment that puts right what is still seen of a shift once the template is registered by it.
-
-    Parameters
-    ----------
-    alignment
-        By which the template was registered.
-    template, science
-        Those that were measured; not changed.
-    shift, shiftError
-        (x, y) from the registered template to the science image, pixels, and the error along each axis.
-    reason
-        What has seen it; follows the sentence of the alignment.
-    tolerancePix
-        Offset (pixels, per axis) that is left to the matching kernel.
-    """
-    matrix = np.array(alignment.affine if alignment.isFound else IDENTITY)
-    if alignment.method == "pixels":
-        # The whole pixels by which it was moved, and not the shift that was measured, lay before the eye.
-        _, _, mean = _leftOver(template, science, matrix, alignment.turn)
-        matrix[:, 2] += np.array(alignment.pixelShift) - mean
-    matrix[:, 2] -= matrix[:, :2] @ np.array(shift)
-    pixelShift, remaining, _ = _leftOver(template, science, matrix, alignment.turn)
-    isWhole = remaining <= tolerancePix
-    errors = np.array(alignment.errors)
-    errors[:, 2] = shiftError
-    done = (
-        f"moved by ({pixelShift[0]}, {pixelShift[1]}) px, {remaining:.2f} px are left to the kernel"
-        if isWhole
-        else "resampled with the correction"
-    )
-    return replace(
-        alignment,
-        model="affine" if alignment.model == "affine" else "shift",
-        method="pixels" if isWhole else "resampling",
-        reason=f"{alignment.reason.rstrip('.')}; {reason}: it is {done}.",
-        isFound=True,
-        affine=asRows(matrix),
-        errors=asRows(errors),
-        pixelShift=pixelShift,
-        remainingPix=remaining if math.isfinite(remaining) else None,
-    )
-
-
 def applyAlignment(
     template: Exposure, science: Exposure, alignment: Alignment, warper: Warper | None = None
 ) -> Exposure:
@@ -379,8 +327,8 @@ def _chosen(
         # No source that could tell more than the correlation.
         model = "shift"
         matrix[:, 2], errors[:, 2] = laid.correlation.shift, WHOLE_PIXEL_ERROR
-    pixelShift, remaining, _ = _leftOver(template, science, matrix, laid.turn)
-    nominalShift, _, _ = _leftOver(template, science, np.array(IDENTITY), laid.turn)
+    pixelShift, remaining = _leftOver(template, science, matrix, laid.turn)
+    nominalShift, _ = _leftOver(template, science, np.array(IDENTITY), laid.turn)
     shape = template.shape if laid.turn[0][0] else template.shape[::-1]
     method: Method = "nominal"
     if laid.isFound and remaining <= tolerancePix:
@@ -418,10 +366,8 @@ def _chosen(
     return replace(alignment, reason=reasonOf(alignment, fits, laid, remaining, tolerancePix))
 
 
-def _leftOver(
-    template: Exposure, science: Exposure, matrix: FloatArray, turn: Turn
-) -> tuple[tuple[int, int], float, FloatArray]:
-    """Return the whole pixels between array indices of the images, the largest offset beyond them, and the mean."""
+def _leftOver(template: Exposure, science: Exposure, matrix: FloatArray, turn: Turn) -> tuple[tuple[int, int], float]:
+    """Return the whole pixels between array indices of the images, and the largest offset (pixels) beyond them."""
     box = science.getBBox()
     x, y = np.meshgrid(
         np.linspace(box.x0 - 0.5, box.x1 - 0.5, GRID_SIDE), np.linspace(box.y0 - 0.5, box.y1 - 0.5, GRID_SIDE)
@@ -430,10 +376,9 @@ def _leftOver(
     dx = (columns - template.xy0[0]) - (x - science.xy0[0])
     dy = (rows - template.xy0[1]) - (y - science.xy0[1])
     if not (np.isfinite(dx).all() and np.isfinite(dy).all()):
-        return (0, 0), math.inf, np.zeros(2)
+        return (0, 0), math.inf
     whole = round(float(dx.mean())), round(float(dy.mean()))
-    remaining = float(max(np.abs(dx - whole[0]).max(), np.abs(dy - whole[1]).max()))
-    return whole, remaining, np.array([dx.mean(), dy.mean()])
+    return whole, float(max(np.abs(dx - whole[0]).max(), np.abs(dy - whole[1]).max()))
 
 
 def _listed(value: Any) -> Any:
