@@ -370,7 +370,8 @@ def test_barelyLargerThanTheKernel(shape, mode):
     with pytest.raises(NO_STARS, match=r"too close to the edge|No kernel candidate is left of 1|no source|^1 "):
         subtract(*images, mode=mode, config=fixedConfig)
     result = honestOrTyped(lambda: subtract(*images, mode=mode))
-    assert result is None or result.grade in "CDF"
+    # Its own light is all that checks the kernel.
+    assert result is None or result.grade in "BCDF"
 
 
 @pytest.mark.parametrize(("name", "isScaled"), [("AL", False), ("DF", True), ("DF", False)])

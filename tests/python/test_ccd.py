@@ -92,9 +92,9 @@ def test_maskAndNamedFlags():
     mask[0, 0] = True
     flags = np.zeros(SHAPE, dtype=np.uint16)
     flags[0, 1], flags[0, 2] = 2, 4096
-    ccd = CCDData(IMAGE, unit="adu", mask=mask, flags=flags, meta={"MP_SAT": 1, "MP_STREAK": 12, "OBJECT": "M31"})
+    ccd = CCDData(IMAGE, unit="adu", mask=mask, flags=flags, meta={"MP_SAT": 1, "MP_TRAIL": 12, "OBJECT": "M31"})
     exposure = Exposure.fromCCDData(ccd, gain=1.0)
-    for name, x in (("BAD", 0), ("SAT", 1), ("STREAK", 2)):
+    for name, x in (("BAD", 0), ("SAT", 1), ("TRAIL", 2)):
         assert np.argwhere(exposure.mask.hasAny(name)).tolist() == [[0, x]]
     assert exposure.metadata["OBJECT"] == "M31"
     assert "MP_SAT" not in exposure.metadata
@@ -167,7 +167,7 @@ def makeExposure():
     image = IMAGE.astype(np.float32)
     image[5, 5] = np.nan
     mask = Mask(np.zeros(SHAPE, dtype=np.int32))
-    mask[0, :4] = mask.getPlaneBitMask("SAT"), mask.getPlaneBitMask("DETECTED"), 1 << mask.addPlane("STREAK"), 0
+    mask[0, :4] = mask.getPlaneBitMask("SAT"), mask.getPlaneBitMask("DETECTED"), 1 << mask.addPlane("TRAIL"), 0
     variance = np.full(SHAPE, 9, np.float32)
     variance[6, 6] = -1
     masked = MaskedImage(image, mask, variance, (100, 200))
@@ -182,11 +182,11 @@ def test_toCcdData():
     assert isinstance(ccd.uncertainty, VarianceUncertainty)
     assert np.argwhere(ccd.mask).tolist() == [[0, 0], [5, 5], [6, 6]]
     assert ccd.flags[0, :4].tolist() == [2, 32, 512, 0]
-    assert (ccd.meta["MP_SAT"], ccd.meta["MP_STREAK"], ccd.meta["FILTER"]) == (1, 9, "g")
+    assert (ccd.meta["MP_SAT"], ccd.meta["MP_TRAIL"], ccd.meta["FILTER"]) == (1, 9, "g")
     # The PSF at the centre of the pixel area, parent coordinates.
     assert ccd.psf.tolist() == [[114.5, 209.5, 1.0]]
     np.testing.assert_array_equal(ccd.wcs.all_pix2world([[3.0, 4.0]], 0), makeWcs().all_pix2world([[3.0, 4.0]], 0))
-    assert makeExposure().toCCDData(badPlanes=("STREAK",)).mask[0].tolist()[:4] == [False, False, True, False]
+    assert makeExposure().toCCDData(badPlanes=("TRAIL",)).mask[0].tolist()[:4] == [False, False, True, False]
 
 
 def test_thereAndBack():
@@ -214,7 +214,7 @@ def test_flagsSurviveAFileOfAstropy(tmp_path):
     exposure.toCCDData().write(tmp_path / "ccd.fits", hdu_flags="FLAGS")
     ccd = CCDData.read(tmp_path / "ccd.fits", hdu_flags="FLAGS")
     back = Exposure.fromCCDData(ccd, useXY0=True)
-    assert np.argwhere(back.mask.hasAny("STREAK")).tolist() == [[0, 2]]
+    assert np.argwhere(back.mask.hasAny("TRAIL")).tolist() == [[0, 2]]
     assert back.xy0 == (100, 200)
 
 

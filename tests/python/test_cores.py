@@ -20,7 +20,7 @@ BINDINGS = Path(__file__).resolve().parents[2] / "python" / "bindings"
 # Calls that only copy or read a few numbers; constructors by their class.
 QUICK = {"isSupported", "frameOf", "statistics", "asarray"}
 QUICK |= {"Frame", "SpatialFunction", "CandidateFitControl", "StampPair", "StampEquations"}
-QUICK |= {"RegionFlags", "SpatialModelOptions", "replaced", "CellGrid"}
+QUICK |= {"RegionFlags", "SpatialModelOptions", "replaced", "CellGrid", "Streak"}
 RELEASE = re.compile(r"gil_scoped_release|withoutLock")
 # NumPy's BLAS shall have threads to use even on one core.
 MORE_THREADS = os.environ | {"OPENBLAS_NUM_THREADS": "4"}

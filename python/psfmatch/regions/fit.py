@@ -115,7 +115,8 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
         )
     usable = state.stamps.usableFraction
     nGood, nUsable = _settle(regions, usable, table), int((usable >= MIN_GOOD_PART).sum())
-    _requireRegions(nGood, options, "left")
+    if nGood or not nUsable:
+        _requireRegions(nGood, options, "left")
     if nGood < MIN_FOLLOWING * nUsable:
         raise KernelSolutionError(
             f"only {nGood} of {nUsable} regions keep half of their pixels, the others do not follow the kernel: "

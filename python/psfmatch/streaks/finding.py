@@ -44,7 +44,7 @@ class Streaks:
     def told(self, name: str) -> str:
         """Return the sentence about the streaks of an image that has a name."""
         if not self.lines:
-            return f"Streaks of the {name}: none."
+            return f"Streaks of the {name}: no line of 60 px or more that the other image does not show."
         count = "1 line" if len(self.lines) == 1 else f"{len(self.lines)} lines"
         x0, y0, x1, y1, halfWidth, significance = self.lines[0]
         first = (
