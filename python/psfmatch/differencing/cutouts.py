@@ -273,7 +273,7 @@ def _choices(fit: StampFit, window: Box, isAlert: bool, isKnown: bool) -> tuple[
             "Kernel: the template shows no source above 5 sigma; the difference is the science image minus its sky and "
             "the smoothed noise of the template."
         )
-        return (_told("kernel", "none", sentence),)
+        return (Choice.told("kernel", "none", sentence),)
     shape = "a Gaussian" if fit.kernelWidth > 0.0 else "the inverse, as far as the noise bears it, of a Gaussian"
     deviation = f" that deviates by {fit.deviation:.0%} of its peak" if fit.deviation else ""
     kernel = (
@@ -285,12 +285,12 @@ def _choices(fit: StampFit, window: Box, isAlert: bool, isKnown: bool) -> tuple[
         f"Noise of dark pixels {fit.scienceNoise:.4g} in the science image and {fit.templateNoise:.4g} in the "
         f"template{', as given' if isKnown else ''}; {fit.modelError:.1%} of the light is left by any kernel."
     )
-    choices = [_told("kernel", "stamp", kernel), _told("noise", f"{fit.scienceNoise:.4g}", noise)]
+    choices = [Choice.told("kernel", "stamp", kernel), Choice.told("noise", f"{fit.scienceNoise:.4g}", noise)]
     if fit.rejected:
         places = ", ".join(f"({x + window.x0}, {y + window.y0})" for x, y in fit.rejected)
         number = len(fit.rejected)
         sentence = f"{number} places have changed and are left out of the fit: {places}."
-        choices.append(_told("changes", str(number), sentence))
+        choices.append(Choice.told("changes", str(number), sentence))
     if isAlert:
         others = "; ".join(
             f"{ACCOUNTS[a.account]}: flux {a.middleFlux:.4g} +- {a.middleError:.2g}, "
@@ -298,12 +298,8 @@ def _choices(fit: StampFit, window: Box, isAlert: bool, isKnown: bool) -> tuple[
             for a in fit.attempts
         )
         sentence = f"Middle of the stamp: {ACCOUNTS[fit.account]}. Accounts with their evidence, nats: {others}."
-        choices.append(_told("middle", fit.account, sentence))
+        choices.append(Choice.told("middle", fit.account, sentence))
     return tuple(choices)
-
-
-def _told(name: str, chosen: str, sentence: str) -> Choice:
-    return Choice(name, chosen, math.nan, "", math.nan, sentence)
 
 
 def _caps(fit: StampFit, isAlert: bool) -> tuple[tuple[str, str], ...]:

@@ -118,7 +118,7 @@ def matchFaint(
         if not len(sources) and not match.nSources:
             return None
         kept = sources if len(sources) and not isShown else both
-        choice = _told("sources", "both" if isShown else "apart", sentence)
+        choice = Choice.told("sources", "both" if isShown else "apart", sentence)
         return FaintMatch(registered, alignment, kept, None, True, (choice,), isShown)
     place = pair.place(match)
     if alignment is not None and _isMoved(place, match, alignment):
@@ -134,7 +134,7 @@ def matchFaint(
     match = pair.match(both, place, isTemplate)
     if not match.isFound:
         return None
-    choice = _told("kernel", "stack", _sentence(match, isTemplate))
+    choice = Choice.told("kernel", "stack", _sentence(match, isTemplate))
     log.info("%s", choice.sentence)
     return FaintMatch(registered, alignment, both, match, isTemplate, (choice,))
 
@@ -262,7 +262,3 @@ def _sentence(match: StackMatch, isTemplate: bool) -> str:
         f"{match.ratio:.3f} +- {match.ratioError:.3f}, moved by ({match.shift[0]:+.2f}, {match.shift[1]:+.2f}) "
         f"px; the {names[0]} is convolved."
     )
-
-
-def _told(name: str, chosen: str, sentence: str) -> Choice:
-    return Choice(name, chosen, math.nan, "", math.nan, sentence)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -169,4 +168,4 @@ def _fixed(sentence: str) -> PinnedKernel:
 
 
 def _choice(chosen: str, sentence: str) -> Choice:
-    return Choice("pinned", chosen, math.nan, "", math.nan, sentence)
+    return Choice.told("pinned", chosen, sentence)

@@ -49,6 +49,11 @@ class Choice(ByValue):
     sentence: str
 
     @classmethod
+    def told(cls, name: str, chosen: str, sentence: str) -> Choice:
+        """Return what was found, or done, without a figure that is compared."""
+        return cls(name, chosen, math.nan, "", math.nan, sentence)
+
+    @classmethod
     def between(cls, name: str, chosen: str, figures: Mapping[str, float], sentence: str) -> Choice:
         """Return the choice of one of two that have a figure each."""
         (other,) = figures.keys() - {chosen}
