@@ -31,6 +31,8 @@ FEW_SOURCES, MIN_LIT = 4, 20
 """Of a stamp: fewer sources do not judge its kernel, and so many pixels of light do."""
 MEAN_SIGMAS = 2.0
 """Errors by which the mean shift of stars may differ from none without telling anything."""
+MIN_SCATTER_STARS = 5
+"""Fewer do not tell a scatter beyond their errors."""
 LEAST_AGREEING = 2
 """Sources behind a template's place that light alone has told."""
 
@@ -57,7 +59,8 @@ def residualShift(
         return None
     field = measureShiftField(difference.maskedImage, matched, stars, radius, scale)
     mean = np.maximum(np.abs(field.mean) - MEAN_SIGMAS * np.array(field.meanErr), 0.0)
-    return float(np.nanmax([np.hypot(*mean), *field.excessRms, 0.0]))
+    scatter = field.excessRms if field.nUsed >= MIN_SCATTER_STARS else ()
+    return float(np.nanmax([np.hypot(*mean), *scatter, 0.0]))
 
 
 def heldOutFigures(table: SourceTable) -> dict[str, Any]:

@@ -180,8 +180,8 @@ class Rule:
 
 RULES = (
     Rule("kernelSum", "the kernel sum is {}", (0.0, 0.0, 0.0, 0.0), "least"),
-    Rule("nUsed", "{} candidates fitted the kernel", (10, 6, 4, 1), "least"),
-    Rule("nSources", "{} sources could be judged", (10, 4, 2, 0), "least"),
+    Rule("nUsed", "{} candidates fitted the kernel", (10, 5, 4, 1), "least"),
+    Rule("nSources", "{} sources could be judged", (10, 3, 2, 0), "least"),
     Rule("saturatedFraction", "{} of the bright sources saturate", (0.35, 0.6, 0.9, 1.0)),
     Rule("starsAboveLevel", "{} of the brightest whole stars lie above the saturation level", (0.02, 0.05, 0.15, 0.5)),
     Rule("brightLost", "{} of the brightest whole stars are unusable in the difference", (0.15, 0.3, 0.5, 0.8)),
