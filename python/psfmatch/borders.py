@@ -19,6 +19,7 @@ from psfmatch.exposure import BORDER, Box, Mask, MaskedImage
 from psfmatch.io import MAX_PLANES
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
 from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.threads import mapThreads, resolveThreads
 
 __all__ = ["EDGE_FRACTION", "Border", "completeBorder", "frameOf"]
 
@@ -106,24 +107,31 @@ def completeBorder(
         return None
     reach, innermost = (kernel.reach(box, share) for share in (fraction, max(fraction, USABLE_FRACTION)))
     around = () if beyond is None else tuple(beyond(part) for part in frameOf(_grown(box, half), *half))
-    nEdge, nMissing = 0, 0
-    for part in frameOf(box, *half):
+
+    def computed(part: Box) -> tuple[MaskedImage, MaskedImage, BoolArray, BoolArray, int]:
         wide, isMissing = _surrounded(convolved, part, half, around)
-        nMissing += 1 if isMissing is None else int(np.count_nonzero(isMissing))
         isEdge, isLost = (
             _nearBorder(part, box, pixels) if isMissing is None else _anyWithin(isMissing, pixels, half)
             for pixels in (reach, innermost)
         )
-        piece = kernel.convolve(wide, edges, instructionSet=instructionSet, threads=threads).subset(part)
+        piece = kernel.convolve(wide, edges, instructionSet=instructionSet).subset(part)
         other = unconvolved.subset(part)
         subtracted = (
-            subtractMatchedScience(piece, other, background, kernelSum, threads)
+            subtractMatchedScience(piece, other, background, kernelSum)
             if isScienceConvolved
-            else subtractMatchedTemplate(other, piece, background, threads)
+            else subtractMatchedTemplate(other, piece, background)
         )
+        return piece, subtracted, isEdge, isLost, 1 if isMissing is None else int(np.count_nonzero(isMissing))
+
+    parts = frameOf(box, *half)
+    nEdge, nMissing = 0, 0
+    # Side by side: one of them has not work enough for all threads.
+    for part, (piece, subtracted, isEdge, isLost, n) in zip(
+        parts, mapThreads(computed, parts, resolveThreads(threads)), strict=True
+    ):
         for whole, pixels in ((matched, piece), (difference, subtracted)):
             _write(whole.subset(part), pixels, isEdge, isLost, edges.copyEdge)
-        nEdge += int(np.count_nonzero(isEdge))
+        nEdge, nMissing = nEdge + int(np.count_nonzero(isEdge)), nMissing + n
     inner = max(0, box.width - 2 * half[1]) * max(0, box.height - 2 * half[0])
     area = box.width * box.height
     hasMore = any(bool(np.isfinite(each.image).any()) for each in around)
