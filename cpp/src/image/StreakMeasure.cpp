@@ -65,23 +65,47 @@ Index acrossAt(Fit const& fit, Index piece, Index nPieces) {
         std::lround(static_cast<double>(fit.start) + share * static_cast<double>(fit.end - fit.start)));
 }
 
+// What each piece counts in boxes of one side at all shifts across by up to `slack` pixels; NaN where it is not known.
+std::vector<double> countsOf(Strip const& strip, StripBoxes const& boxes, Index slack, Index side, double noise) {
+    std::vector<double> counts;
+    counts.reserve(static_cast<std::size_t>(strip.nPieces * (2 * slack + 1)));
+    for (Index piece = 0; piece < strip.nPieces; ++piece) {
+        for (Index across = -slack; across <= slack; ++across) {
+            counts.push_back(boxes.isKnown(piece, across, side)
+                                 ? fullSigmas * std::asinh(boxes.sum(piece, across, side) / (noise * fullSigmas))
+                                 : std::numeric_limits<double>::quiet_NaN());
+        }
+    }
+    return counts;
+}
+
 // Where light lies best along a line: all shifts of both ends by up to `slack` pixels, and all widths.
 Fit bestFit(Strip const& strip, StripBoxes const& boxes, Index slack) {
     Fit best;
+    std::vector<Index> shifts;  // from -slack on, of the pieces, for all starts and ends
+    for (Index start = -slack; start <= slack; ++start) {
+        for (Index end = -slack; end <= slack; ++end) {
+            for (Index piece = 0; piece < strip.nPieces; ++piece) {
+                shifts.push_back(acrossAt({0, start, end, 0.0}, piece, strip.nPieces) + slack);
+            }
+        }
+    }
     for (Index const side : boxSides) {
         double const noise = boxes.noise(side);
         if (!(noise > 0.0)) {
             continue;
         }
+        auto shift = shifts.begin();
+        std::vector<double> const counts = countsOf(strip, boxes, slack, side, noise);
         for (Index start = -slack; start <= slack; ++start) {
             for (Index end = -slack; end <= slack; ++end) {
                 Fit fit{side, start, end, 0.0};
                 double sum = 0.0;
                 Index count = 0;
                 for (Index piece = 0; piece < strip.nPieces; ++piece) {
-                    Index const across = acrossAt(fit, piece, strip.nPieces);
-                    if (boxes.isKnown(piece, across, side)) {
-                        sum += fullSigmas * std::asinh(boxes.sum(piece, across, side) / (noise * fullSigmas));
+                    double const value = counts[static_cast<std::size_t>(piece * (2 * slack + 1) + *shift++)];
+                    if (!std::isnan(value)) {
+                        sum += value;
                         ++count;
                     }
                 }

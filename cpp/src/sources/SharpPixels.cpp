@@ -190,7 +190,14 @@ SharpPixels sharpPixels(MaskedImageView const& input, SharpPixelsControl const& 
     // Hot pixels and cosmic rays may outnumber stars: those found are left out of what tells the contrast.
     judge.mark(candidates.sharp, result.contrast);
     double least = 0.0;
+    bool wasAny = true;
     for (int round = 0; round < nRounds; ++round) {
+        // Without a pixel left out, neither before nor now, the stars tell the same once more.
+        bool const isAny = !judge.marked().empty();
+        if (!isAny && !wasAny) {
+            break;
+        }
+        wasAny = isAny;
         detail::StarContrasts const stars = judge.starContrasts(candidates.sharp);
         least = round == 0 ? sharpestOf(stars.certain) : least;
         double const contrast = contrastOf(stars.all, least, control);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 namespace psfmatch::detail {
@@ -167,11 +168,17 @@ std::vector<Index> SharpPixelsJudge::nearby(std::vector<Index> const& places) co
 }
 
 void SharpPixelsJudge::mark(std::vector<Index> const& places, double contrast) {
+    auto const isBright = [&](Index place) {
+        return !(placeOf(place, 1.0).level > input_.image(place / width_, place % width_));
+    };
+    std::vector<Index> dark;
+    std::vector<Index> bright;
+    std::partition_copy(places.begin(), places.end(), std::back_inserter(bright), std::back_inserter(dark), isBright);
     // What a brighter one nearby has hidden is seen without it.
     bool isAny = true;
     for (int pass = 0; pass < nPasses && isAny; ++pass) {
-        bool const isDark = markOfSign(places, -1.0, contrast);
-        isAny = markOfSign(places, 1.0, contrast) || isDark;
+        bool const isDark = markOfSign(dark, -1.0, contrast);
+        isAny = markOfSign(bright, 1.0, contrast) || isDark;
     }
 }
 
