@@ -146,3 +146,11 @@ def test_fluxRatio(pair):
 def test_nothingThere(value):
     empty = Exposure(MaskedImage(np.full((80, 90), value, dtype=np.float32)))
     assert flagStreaks(empty, empty, 1.0) == (empty, empty, Streaks(), Streaks())
+
+
+def test_crowdsAreNotSearched():
+    pair = simulatePair(seed=3, size=320, brightStars=4000, faintStars=4000, transients=0)
+    result = subtract(pair.template, pair.science)
+    (sentence,) = told(result)
+    assert sentence.startswith("Streaks: not looked for; one source in every ")
+    assert "STREAK" not in result.difference.mask.planes or not result.difference.mask.hasAny("STREAK").any()
