@@ -31,6 +31,7 @@ from psfmatch.streaks import flagStreaks, isOfStreak, streakFluxRatio
 from psfmatch.threads import mapThreads
 from psfmatch.warping import (
     Coverage,
+    Warper,
     atOrigin,
     isCovered,
     measureCoverage,
@@ -112,7 +113,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     if alignment is not None:
         choices.append(Choice.told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
         record = replace(record, alignment=alignment.toDict())
-    correlation = _noiseCorrelation(asGiven, science, alignment, task)
+    correlation = _noiseCorrelation(asGiven, science, alignment, warper)
     isLaid = alignment is None or alignment.isFound or (asGiven.hasWcs and science.hasWcs)
     beyond = None
     if options.edgeFraction > 0.0 and template is not asGiven:
@@ -168,13 +169,13 @@ def _withoutStreaks(
 
 
 def _noiseCorrelation(
-    template: Exposure, science: Exposure, alignment: Alignment | None, task: ImagePsfMatchTask
+    template: Exposure, science: Exposure, alignment: Alignment | None, warper: Warper
 ) -> npt.NDArray[np.float64] | None:
     """Return how the noise of the template's pixels correlates, None where it is as white as before."""
     if alignment is not None and alignment.method == "pixels":
         return None
     transform = AlignedTransform(template, science, alignment)
-    return resampledCorrelation(transform, science.getBBox(), warperOf(task.options))
+    return resampledCorrelation(transform, science.getBBox(), warper)
 
 
 def _wholeInBoth(

@@ -16,6 +16,7 @@ from psfmatch.basis import renormalizeBasis
 from psfmatch.config import KernelOptions
 from psfmatch.diagnostics import candidateTable
 from psfmatch.differencing import FrontDoorConfig, SubtractionResult, frontDoorConfig, subtract
+from psfmatch.differencing.options import STEPS
 from psfmatch.exposure import Exposure
 from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
 from psfmatch.hotpants.parsing import Settings
@@ -61,15 +62,7 @@ def configuration(settings: Settings) -> FrontDoorConfig:
         If a field refuses what an option says.
     """
     config = frontDoorConfig()
-    for name in (
-        "doFindDefects",
-        "doFindSaturation",
-        "doFindStreaks",
-        "doScaleVariance",
-        "doAlign",
-        "doDecorrelate",
-        "doAssessQuality",
-    ):
+    for name in (step for step in STEPS if step.startswith("do")):
         setattr(config, name, False)
     kernel = config.kernel.active
     fixed: list[str] = []
