@@ -171,17 +171,21 @@ def examineDefects(
     exposure = flagPlaces(exposure, {"NO_DATA": blocks.places})
     found = findSaturation(exposure, threads) if doFindSaturation else None
     if found is not None and (found.source == "plateau" or found.trails is not None):
-        # Bright columns pile up, too. Any plane but BAD: a mask of nothing else would call for a second look.
-        lines = _loneLines(exposure, threads)
-        if lines.size:
-            found = findSaturation(flagPlaces(exposure, {"CR": lines}), threads)
+        # Bright columns and stuck pixels pile up, too. Any plane but BAD: a mask of nothing else would call for a
+        # second look.
+        lone = _lonePixels(exposure, threads)
+        if lone.size:
+            found = findSaturation(flagPlaces(exposure, {"CR": lone}), threads)
     flagged = flagSaturation(exposure, found or saturation, SATURATED_GROWTH, threads, trails)
     defects = Defects(blocks, findSharpPixels(flagged, threads))
     return defects, None if found is None else _withoutRays(found, defects, exposure.width)
 
 
-def _loneLines(exposure: Exposure, threads: int) -> Places:
-    """Return places of columns and rows that no pixel beside them is as bright as: bleed trails touch a star's core."""
+def _lonePixels(exposure: Exposure, threads: int) -> Places:
+    """Return places of bright pixels, columns and rows that no pixel beside them is as bright as.
+
+    Bleed trails touch a star's core. Bright pixels that touch count where they have the very value of lone ones.
+    """
     stamp = stampTuple(exposure.maskedImage, DEFAULT_BAD_PLANES)
     places, kinds, _, _ = _core.sharpPixels(stamp, nThreads=threads)
     lines = places[kinds == LINE]
@@ -199,7 +203,9 @@ def _loneLines(exposure: Exposure, threads: int) -> Places:
             isTouched |= ~isLine[y, x] & (image[y, x] - level > AS_BRIGHT * (image[rows, columns] - level))
         counts, touched = np.bincount(across), np.bincount(across, weights=isTouched)
         isLone |= ((counts >= LEAST_LINE) & (touched <= MOST_TOUCHED * counts))[across]
-    lone: Places = lines[isLone]
+    single, touching = places[kinds == BRIGHT], places[kinds == TRAIL]
+    stuck = touching[np.isin(image.reshape(-1)[touching], image.reshape(-1)[single])]
+    lone: Places = np.concatenate([lines[isLone], single, stuck])
     return lone
 
 
