@@ -5,6 +5,7 @@
 #include "psfmatch/KernelBasis.h"
 #include "psfmatch/image/CellGrid.h"
 #include "psfmatch/image/ErrorFloor.h"
+#include "psfmatch/image/PhotonNoise.h"
 #include "psfmatch/kernel/KernelUncertainty.h"
 #include "psfmatch/kernel/NoiseCovariance.h"
 #include "stampPair.h"
@@ -103,11 +104,43 @@ void bindErrorFloor(py::module_& module) {
         py::arg("isMinuend") = true, py::arg("nThreads") = 1);
 }
 
+void bindPhotonNoise(py::module_& module) {
+    module.def(
+        "photonNoise",
+        [](StampTuple const& difference, StampTuple const& image, double scale, bool isMinuend, int nThreads) {
+            std::array<MaskedImageView, 2> const views{viewsOf(difference), viewsOf(image)};
+            PhotonNoiseControl control;
+            control.scale = scale;
+            control.isMinuend = isMinuend;
+            control.badBits = badBitsOf(difference);
+            control.imageBits = badBitsOf(image);
+            auto const execution = interruptible(nThreads);
+            PhotonNoise const found = withoutLock([&] { return photonNoise(views[0], views[1], control, execution); });
+            return py::make_tuple(found.perCount, found.perCountError, found.share, found.nPixels);
+        },
+        py::arg("difference"), py::arg("image"), py::kw_only(), py::arg("scale") = 1.0, py::arg("isMinuend") = true,
+        py::arg("nThreads") = 1);
+    module.def(
+        "withPhotonNoise",
+        [](StampTuple const& image, double perCount, double leastSigmas, int nThreads) {
+            MaskedImageView const view = viewsOf(image);
+            MaskPixel const badBits = badBitsOf(image);
+            auto const execution = interruptible(nThreads);
+            OwnedImage<float> const plane =
+                withoutLock([&] { return withPhotonNoise(view, perCount, leastSigmas, badBits, execution); });
+            py::array_t<float> array({plane.rows(), plane.cols()});
+            std::copy_n(plane.data(), plane.size(), array.mutable_data());
+            return array;
+        },
+        py::arg("image"), py::kw_only(), py::arg("perCount"), py::arg("leastSigmas"), py::arg("nThreads") = 1);
+}
+
 }  // namespace
 
 void bindNoise(py::module_& module) {
     bindCellGrid(module);
     bindErrorFloor(module);
+    bindPhotonNoise(module);
     module.def(
         "composed",
         [](DoubleArray const& first, DoubleArray const& second, int nThreads) {

@@ -17,6 +17,7 @@ from psfmatch.differencing.finishing import finish
 from psfmatch.differencing.inputs import Inputs, makeInputs
 from psfmatch.differencing.ladder import Made, solveByLadder
 from psfmatch.differencing.options import RunOptions
+from psfmatch.differencing.photons import withPhotonNoise
 from psfmatch.differencing.provenance import describeInputs
 from psfmatch.differencing.result import SubtractionResult
 from psfmatch.differencing.smoothing import isOfKernelFit, isWorthSmoothing, smoothedInputs, smoothedOrAsItIs
@@ -112,6 +113,8 @@ def subtract(
             inputs.template, inputs.science, sources, *given
         )
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
+    with task.timer("measurePhotonNoise"):
+        inputs = withPhotonNoise(inputs, fwhms, convolveTemplate, options, task.threads)
 
     def solved(ready: Inputs, widths: tuple[float | None, float | None], isDirectionFree: bool = False) -> Made:
         made = solveByLadder(task, options, ready, candidateList, widths, convolveTemplate, isDirectionFree)

@@ -16,7 +16,7 @@ from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, Sp
 from .reading import ReadOptions, readPlanes
 from .tables import writeTable
 from .tangentPlane import TangentPlane
-from .variance import estimateVariance, isEstimated, skyScatter
+from .variance import estimateVariance, isEstimated, isWithoutPhotons, skyScatter
 from .whole import requireOutput, writeWhole
 from .writing import readConfig, readStamps, writePlanes
 
@@ -46,6 +46,7 @@ __all__ = [
     "fitsWcs",
     "hasHotpantsTable",
     "isEstimated",
+    "isWithoutPhotons",
     "listImages",
     "maskCards",
     "parseFileName",

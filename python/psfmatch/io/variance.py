@@ -19,6 +19,7 @@ from .detectors import DetectorNoise, agrees, neighbourScatter
 __all__ = [
     "estimateVariance",
     "isEstimated",
+    "isWithoutPhotons",
     "skyScatter",
     "varianceFromInverse",
     "varianceFromSigma",
@@ -179,6 +180,11 @@ def checkGain(gain: float | None, readNoise: float | None) -> None:
 def isEstimated(source: object) -> bool:
     """Return whether the words for where a variance came from (VARSRC) are those of one estimated here."""
     return str(source).startswith(("estimated from the sky", "the sky's scatter", "the header, "))
+
+
+def isWithoutPhotons(source: object) -> bool:
+    """Return whether a variance is by these words that of the sky alone, without the noise of light above it."""
+    return str(source).startswith("estimated from the sky")
 
 
 def _withoutGain(

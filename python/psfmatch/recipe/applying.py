@@ -20,6 +20,7 @@ from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage, toExposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction
+from psfmatch.noise import addPhotonNoise
 from psfmatch.noise.blankSky import multiplyVariance
 from psfmatch.recipe.preparation import prepareInputs, registerInputs
 from psfmatch.recipe.recipe import Convolved, StoredKernel, SubtractionRecipe
@@ -112,6 +113,8 @@ def applyKernel(
         templateExposure, scienceExposure, *_ = flagStreaks(
             templateExposure, scienceExposure, recipe.preparation.streakFluxRatio, resolveThreads(threads)
         )
+    templateExposure = addPhotonNoise(templateExposure, recipe.preparation.templatePhotonNoise, resolveThreads(threads))
+    scienceExposure = addPhotonNoise(scienceExposure, recipe.preparation.sciencePhotonNoise, resolveThreads(threads))
     template = atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
     science = scienceExposure.maskedImage
     isTemplate = recipe.convolved == "template"

@@ -33,12 +33,13 @@ class Preparation:
     templateTrails, scienceTrails : least and most counts of bleed trails, which get SAT in clumps of so many pixels;
     saturationGrowth : all pixels within so many pixels of one with SAT get SAT too;
     alignment : `psfmatch.alignment.Alignment.toDict()`, or None to follow the WCSs;
-    streakFluxRatio : science counts per template count, with which streaks are looked for; None: they are not.
+    streakFluxRatio : science counts per template count, with which streaks are looked for; None: they are not;
+    templatePhotonNoise, sciencePhotonNoise : counts^2 of variance per count of light that are added in the end.
 
     Raises
     ------
     ValueError
-        If a factor is not positive, the growth is negative, or a number is not finite.
+        If a factor is not positive, growth or photon noise is negative, or a number is not finite.
     """
 
     templateVarianceFactor: float = 1.0
@@ -51,6 +52,8 @@ class Preparation:
     doFindDefects: bool = False
     alignment: Mapping[str, Any] | None = None
     streakFluxRatio: float | None = None
+    templatePhotonNoise: float = 0.0
+    sciencePhotonNoise: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -67,6 +70,10 @@ class Preparation:
             factor = getattr(self, name)
             if not (math.isfinite(factor) and factor > 0.0):
                 raise ValueError(f"{name} is {factor}, must be a positive number")
+        for name in ("templatePhotonNoise", "sciencePhotonNoise"):
+            perCount = getattr(self, name)
+            if not (math.isfinite(perCount) and perCount >= 0.0):
+                raise ValueError(f"{name} is {perCount}, must be 0 or a positive number")
         for name in ("templateSaturation", "scienceSaturation"):
             level = getattr(self, name)
             if level is not None and not math.isfinite(level):

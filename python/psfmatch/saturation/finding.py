@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch._core import BrightPixels
@@ -48,7 +49,8 @@ class Saturation:
     nFlagged : pixels with SAT in the mask already; nAtLevel : good pixels at or above the level;
     trails : least and most counts of bleed trails below the level, saturated in clumps of so many pixels;
     nFlaggedPlateau : pixels with SAT that pile up at one level;
-    wholeStars : (x, y) of stars of good shape without SAT, the brightest first, from the image's first pixel;
+    wholeStars : (x, y) of stars of good shape without SAT that do not end at the level, the brightest first, from the
+    image's first pixel;
     starsAboveLevel : share of the first hundred that peak more than 10 % above the level, so that it cannot be right;
     None for fewer than twenty.
     """
@@ -96,7 +98,7 @@ def findSaturation(exposure: Exposure, threads: int = 1) -> Saturation:
     evidence = _Evidence(pixels, stars, *_headerLevel(exposure.metadata))
     found = _fromHidden(exposure, evidence, threads) or _fromGood(exposure, evidence)
     log.debug("%s", found.reason)
-    y, x = np.divmod(stars.places[:MOST_WHOLE], exposure.image.shape[1])
+    y, x = np.divmod(_wholePlaces(evidence, found), exposure.image.shape[1])
     return replace(
         found,
         nFlagged=pixels.nFlagged,
@@ -104,6 +106,17 @@ def findSaturation(exposure: Exposure, threads: int = 1) -> Saturation:
         wholeStars=tuple(zip(x.tolist(), y.tolist(), strict=True)),
         starsAboveLevel=_shareAbove(evidence, found),
     )
+
+
+def _wholePlaces(evidence: _Evidence, found: Saturation) -> npt.NDArray[np.int64]:
+    """Return places of the brightest stars of good shape, but of those that end at the level: a pixel or two are cut.
+
+    Stars that go on beyond it contradict it, and are whole.
+    """
+    places, peaks = evidence.stars.places, evidence.stars.peaks + evidence.pixels.sky
+    if found.level is not None:
+        places = places[(peaks < found.level) | (peaks > FAR * found.level)]
+    return places[:MOST_WHOLE]
 
 
 def _shareAbove(evidence: _Evidence, found: Saturation) -> float | None:
