@@ -231,6 +231,22 @@ def test_onePercentDeadOrHot(pair, clean):
     assert kernelSumOf(off) == pytest.approx(kernelSumOf(result), rel=0.003)
 
 
+@pytest.mark.parametrize(
+    ("value", "share"), [("brightest", 0.01), ("brightest", 0.02), (3000.0, 0.02), (65535.0, 0.01)]
+)
+def test_stuckPixelsAreNoSaturation(pair, clean, value, share):
+    """Pixels stuck at one value pile up as saturated ones do, but alone."""
+    image = pair.template.image.copy()
+    isStuck = np.random.default_rng(4).random(image.shape) < share
+    image[isStuck] = np.nanmax(image) if value == "brightest" else value
+    defects, saturation = examineDefects(bare(pair.template, image), True)
+    assert saturation.level in (None, FULL_WELL)  # of the stars that are saturated
+    assert saturation.trails is None
+    assert defects.nPixels > 0.97 * isStuck.sum()
+    result = subtract(bare(pair.template, image), bare(pair.science), threads=1)
+    assert kernelSumOf(result) == pytest.approx(kernelSumOf(clean), rel=0.015)
+
+
 def test_blankHalf(pair, clean):
     """Half of an image that has no data was taken for sky."""
     image = pair.science.image.copy()

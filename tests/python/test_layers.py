@@ -101,6 +101,7 @@ headerGroups = [
         "BrightPixels",
         "CellGrid",
         "ErrorFloor",
+        "PhotonNoise",
         "Clumps",
         "KernelUncertainty",
         "NoiseCovariance",

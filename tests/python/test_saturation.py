@@ -326,6 +326,16 @@ def test_wholeStars():
     assert peaks[0] == pytest.approx(0.9 * LEVEL, rel=0.1)
 
 
+def test_starsThatEndAtTheLevelAreNotWhole():
+    pair = simulatePair(seed=2, size=512, brightStars=400, badFraction=0.0, saturation=1e4)
+    image = pair.template.image
+    found = findSaturation(exposureOf(image))
+    assert found.level == pytest.approx(1e4, rel=0.01)
+    x, y = np.array(found.wholeStars).T
+    assert x.size >= 50
+    assert (image[y, x] < found.level).all()
+
+
 # Masks that do not say why
 
 

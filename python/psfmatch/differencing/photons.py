@@ -32,9 +32,7 @@ LEAST_SIGMAS = 3.0
 """Errors by which the photon noise must exceed none."""
 
 
-def withPhotonNoise(
-    inputs: Inputs, fwhms: Widths, convolveTemplate: bool, options: RunOptions, threads: int
-) -> Inputs:
+def withPhotonNoise(inputs: Inputs, fwhms: Widths, convolveTemplate: bool, options: RunOptions, threads: int) -> Inputs:
     """Return the inputs with the photon noise of the image that is not convolved, where nobody has told a gain.
 
     Its variance is then a constant of ours, and light has more noise than that: the usual kernel, fitted to the middle
@@ -71,9 +69,7 @@ def withPhotonNoise(
     return replace(inputs, template=added, preparation=record)
 
 
-def _measured(
-    inputs: Inputs, fwhms: Widths, convolveTemplate: bool, options: RunOptions, threads: int
-) -> PhotonNoise:
+def _measured(inputs: Inputs, fwhms: Widths, convolveTemplate: bool, options: RunOptions, threads: int) -> PhotonNoise:
     """Return the photon noise of the image that is not convolved, by a difference of the middle of the images."""
     science = inputs.science.maskedImage
     area = _middleOf(inputs.coverage.areaOf(science.getBBox()))
