@@ -55,6 +55,17 @@ def psfFlux(difference, sigma=WIDE):
 # Transients
 
 
+@pytest.mark.parametrize("scales", [(1.0, 1e-10), (1.0, 1e8), (1e-12, 1.0), (1e9, 1e-4), (1e-12, 1e-12)])
+def test_imagesInOtherUnits(scales):
+    """Counts on one side, and nanomaggies or erg on the other."""
+    images = alert(0.0, 4)
+    template, science = (
+        MaskedImage(np.float32(scale) * image.image) for image, scale in zip(images, scales, strict=True)
+    )
+    fit = fitStamp(template, science, hasTransientInMiddle=True)
+    assert fit.ratio * scales[0] / scales[1] == pytest.approx(1.0, rel=0.03)
+
+
 @pytest.mark.parametrize(
     ("sigmas", "ratio"), [((1.0, 1.45), 1.0), ((1.27, 1.27), 1.0), ((1.0, 1.45), 1.5)], ids=["wider", "equal", "ratio"]
 )

@@ -25,6 +25,7 @@ constexpr double toldHiddenShare = 0.03;
 constexpr double litShare = 0.3;    // of the noise of a pixel, light that tells of photons and the model's error
 constexpr double lightSigma = 1.2;  // px, of the filter that finds light
 constexpr double ratioSigma = 2.0;  // px, of the filter of light that is compared
+constexpr double otherUnits = 3.0;  // decades beside the expected ratio that only other units make
 constexpr double litSigmas = 5.0;
 constexpr std::array<double, 7> modelErrors{0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08};
 
@@ -111,16 +112,16 @@ private:
             ground_.scienceNoise = typical(scienceVariance_, scienceGood_);
             model_.referenceNoise = typical(referenceVariance_, referenceGood_);
         }
-        // An image without noise is not without limits.
-        double const range = std::max(science_.abs().maxCoeff(), reference_.abs().maxCoeff());
-        leastNoise_ = 1e-6 * range + 1e-30;
+        // An image without noise is not without limits, those of its own counts.
+        auto const leastOf = [](OwnedImage<double> const& image) { return 1e-6 * image.abs().maxCoeff() + 1e-30; };
+        leastNoise_ = leastOf(science_);
         ground_.scienceNoise = std::max(ground_.scienceNoise, leastNoise_);
+        leastReferenceNoise_ = leastOf(reference_);
         auto const hasLight = [&](OwnedImage<double> const& image, double noise) {
-            return smoothedStamp(image, lightSigma).maxCoeff() >
-                   litSigmas * smoothedNoise(std::max(noise, leastNoise_), lightSigma);
+            return smoothedStamp(image, lightSigma).maxCoeff() > litSigmas * smoothedNoise(noise, lightSigma);
         };
         model_.scienceHasLight = hasLight(science_, ground_.scienceNoise);
-        model_.referenceHasLight = hasLight(reference_, model_.referenceNoise);
+        model_.referenceHasLight = hasLight(reference_, std::max(model_.referenceNoise, leastReferenceNoise_));
         if (!hasVariance_) {
             scienceVariance_ =
                 OwnedImage<double>::Constant(science_.rows(), science_.cols(), square(ground_.scienceNoise));
@@ -160,6 +161,9 @@ private:
         double const ratio = free > 0.0 ? free : control_.ratio;
         ground_.ratios = {{control_.ratio, control_.ratioError, 0.0}};
         if (control_.canFreeRatio && model_.scienceHasLight && free > 0.0) {
+            if (std::abs(std::log10(free / control_.ratio)) > otherUnits) {
+                ground_.ratios.clear();
+            }
             ground_.ratios.push_back({free, control_.freeRatioError, control_.freeCost});
         }
         StampPriors priors = control_.priors;
@@ -178,7 +182,8 @@ private:
     [[nodiscard]] double freeRatio() const {
         OwnedImage<double> const after = smoothedStamp(science_, ratioSigma);
         OwnedImage<double> const before = smoothedStamp(reference_, ratioSigma);
-        double const least = litSigmas * smoothedNoise(std::max(model_.referenceNoise, leastNoise_), ratioSigma);
+        double const least =
+            litSigmas * smoothedNoise(std::max(model_.referenceNoise, leastReferenceNoise_), ratioSigma);
         std::vector<std::pair<double, double>> ratios;
         double total = 0.0;
         for (Index y = 0; y < before.rows(); ++y) {
@@ -436,7 +441,8 @@ private:
     OwnedImage<double> scienceVariance_;
     OwnedImage<double> referenceVariance_;
     bool hasVariance_ = false;
-    double leastNoise_ = 0.0;
+    double leastNoise_ = 0.0;  // of the science image
+    double leastReferenceNoise_ = 0.0;
     double modelError_ = 0.0;
     StampGround ground_;
     StampModel model_;
