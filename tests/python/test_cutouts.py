@@ -59,9 +59,7 @@ def psfFlux(difference, sigma=WIDE):
 def test_imagesInOtherUnits(scales):
     """Counts on one side, and nanomaggies or erg on the other."""
     images = alert(0.0, 4)
-    template, science = (
-        MaskedImage(np.float32(scale) * image.image) for image, scale in zip(images, scales, strict=True)
-    )
+    template, science = (MaskedImage(np.float32(scale) * image) for image, scale in zip(images, scales, strict=True))
     fit = fitStamp(template, science, hasTransientInMiddle=True)
     assert fit.ratio * scales[0] / scales[1] == pytest.approx(1.0, rel=0.03)
 
