@@ -5,6 +5,7 @@ import pytest
 
 from psfmatch import MaskedImage, applyKernel, frontDoorConfig, subtract
 from psfmatch.diagnostics import differenceNoise
+from psfmatch.testing import simulatePair
 
 SIDE, NOISE = 256, 6.0
 PIXELS = np.array([0.25, 0.5, 0.25])
@@ -77,3 +78,17 @@ def test_factorIsReplayed(results, tmp_path):
         assert np.array_equal(other.difference.variance, result.difference.variance, equal_nan=True)
     with pytest.raises(ValueError, match="cannot be multiplied by -1"):
         type(applied.stored.recipe)(varianceFactor=-1.0)
+
+
+def test_oneExposureTwice():
+    """Its difference is nothing, its noise is not: the variance stays, and the grade says that it cannot be."""
+    image = simulatePair(3, 320, badFraction=0.0).science.image
+    result = subtract(image, image.copy())
+    assert result.varianceFactor == 1.0
+    blank = np.isfinite(result.difference.image) & (np.asarray(result.difference.mask) == 0)
+    assert np.median(np.abs(result.difference.image[blank])) < 0.05 * np.sqrt(
+        np.median(result.difference.variance[blank])
+    )
+    assert "Do the images share their noise" in result.explain()
+    assert result.grade == "F"
+    assert any("of its predicted noise" in reason for reason in result.quality.reasons)

@@ -45,6 +45,8 @@ log = logging.getLogger("psfmatch.differencing")
 MAX_SHIFT_STARS = 500
 MAX_VARIANCE_FACTOR = 3.0
 """Of the difference, either way."""
+LEAST_VARIANCE_FACTOR = 0.1
+"""Of variances that were estimated: independent noise of two images leaves more."""
 RIGHT_NOISE = 0.02
 """Departure of the sky's scatter from its predicted noise up to which the difference's variance plane is right."""
 
@@ -279,7 +281,7 @@ def _without(image: MaskedImage, changed: npt.NDArray[np.bool_] | None) -> Maske
 def _chooseVarianceFactor(sky: BlankSky, isOurs: bool, shared: float = 1.0) -> tuple[float, Choice]:
     """Return what the difference's variance plane is to be multiplied by: 1 unless its sky says otherwise.
 
-    Variances of ours, that were estimated, follow it wherever it leads. `shared` : pixels of the template that have
+    Variances of ours, that were estimated, follow it as far as two images of independent noise lead. `shared` : pixels of the template that have
     their noise in common, with which a kernel multiplies the variance at the most.
     """
     most = MAX_VARIANCE_FACTOR * max(1.0, shared)
@@ -289,7 +291,7 @@ def _chooseVarianceFactor(sky: BlankSky, isOurs: bool, shared: float = 1.0) -> t
         log.warning("The difference's variance plane is left as it is: %s", error)
         factor = 1.0
     width = math.sqrt(factor)
-    sentence = f"Variance of the difference: its sky scatters by {width:.3f} of its noise, "
+    sentence = f"Variance of the difference: its sky scatters by {width:.4g} of its noise, "
     if abs(width - 1.0) <= RIGHT_NOISE:
         factor = 1.0
         sentence += f"within {RIGHT_NOISE:g} of 1: left as it is."
@@ -298,12 +300,17 @@ def _chooseVarianceFactor(sky: BlankSky, isOurs: bool, shared: float = 1.0) -> t
             f"not by 1: multiplied by {factor:.3f}. Noise of the images that is correlated, as in resampled ones, does "
             "that."
         )
-    elif isOurs:
+    elif isOurs and factor >= LEAST_VARIANCE_FACTOR:
         sentence += f"not by 1: multiplied by {factor:.3f}, as variances are that were only estimated."
     else:
         sentence += (
-            f"a factor of {factor:.3g} in variance, beyond the {most:.3g} that correlated noise can make: "
-            "left as it is. Do the images share their noise?"
+            f"a factor of {factor:.3g} in variance, beyond the {most:.3g} either way that correlated noise can make: "
+            "left as it is."
         )
+        if factor < 1.0:
+            sentence += (
+                " Do the images share their noise, as one exposure given twice does, or a template that holds the "
+                "science image?"
+            )
         factor = 1.0
     return factor, Choice("variance", f"{factor:.3f}", width, "1", 1.0, sentence)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from psfmatch.differencing.cutouts import isCutout
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.options import RunOptions
-from psfmatch.errors import PsfMatchError
+from psfmatch.errors import InputImagesError, PsfMatchError
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.io import isWithoutPhotons
 from psfmatch.modelChoice import Choice, effortFor, fitUsualKernel
@@ -28,6 +28,8 @@ Widths = tuple[float | None, float | None]
 
 SIDE = 1024
 """Pixels of the middle of the images that tell the noise of all."""
+LEAST_VARIANCE_FACTOR = 0.1
+"""Images that share their noise tell none."""
 LEAST_SIGMAS = 3.0
 """Errors by which the photon noise must exceed none."""
 
@@ -87,7 +89,10 @@ def _measured(inputs: Inputs, fwhms: Widths, convolveTemplate: bool, options: Ru
     matched = kernel.convolve(convolved, edgeHandlingOf(start), threads=threads)
     difference = subtractMatchedTemplate(other, matched, background, threads)
     sky = findBlankSky(difference, threads=threads)
-    difference = multiplyVariance(difference, measureVarianceFactor(sky), threads)
+    factor = measureVarianceFactor(sky)
+    if factor < LEAST_VARIANCE_FACTOR:
+        raise InputImagesError(f"the sky of the difference has {factor:.3g} of its variance")
+    difference = multiplyVariance(difference, factor, threads)
     return measurePhotonNoise(difference, other, threads=threads)
 
 
