@@ -281,8 +281,8 @@ def _without(image: MaskedImage, changed: npt.NDArray[np.bool_] | None) -> Maske
 def _chooseVarianceFactor(sky: BlankSky, isOurs: bool, shared: float = 1.0) -> tuple[float, Choice]:
     """Return what the difference's variance plane is to be multiplied by: 1 unless its sky says otherwise.
 
-    Variances of ours, that were estimated, follow it as far as two images of independent noise lead. `shared` : pixels of the template that have
-    their noise in common, with which a kernel multiplies the variance at the most.
+    Variances of ours, that were estimated, follow it as far as two images of independent noise lead. `shared` : pixels
+    of the template that have their noise in common, with which a kernel multiplies the variance at the most.
     """
     most = MAX_VARIANCE_FACTOR * max(1.0, shared)
     try:
