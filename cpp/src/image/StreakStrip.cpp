@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <utility>
 
+#include "../prefetch.h"
 #include "psfmatch/image/RobustStatistics.h"
 #include "psfmatch/statistics.h"
 
@@ -23,6 +25,9 @@ constexpr double longestPiece = 32.0;
 constexpr double middleMeanScatter = 1.1;
 constexpr std::size_t fewestBoxes = 24;
 constexpr std::size_t fewestSky = 4;
+// Rows by which memory is asked for before it is read, and pixels that are asked for at a time.
+constexpr Index ahead = 3;
+constexpr Index perLine = 14;
 
 // Limits of along for origin + along * step within [-0.5, size - 0.5].
 void limit(double origin, double step, Index size, double& first, double& last) {
@@ -58,20 +63,38 @@ public:
           isClean_(field.isClean),
           binShift_(std::countr_zero(static_cast<std::uint64_t>(field.bin))) {}
 
+    // Infinite where the pixel tells nothing.
     [[nodiscard]] float at(double x, double y) const {
         Index const column = pixelOf(x);
         Index const row = pixelOf(y);
+        constexpr float nothing = std::numeric_limits<float>::infinity();
         if (row < 0 || column < 0 || row >= images_.image.rows() || column >= images_.image.cols()) {
-            return nan;
+            return nothing;
         }
+        float value = nan;
         switch (source_) {
             case StripSource::image:
-                return own(row, column);
+                value = own(row, column);
+                break;
             case StripSource::other:
-                return other(row, column);
+                value = other(row, column);
+                break;
             default:
-                return isClean(row, column) ? own(row, column) - other(row, column) : nan;
+                value = isClean(row, column) ? own(row, column) - other(row, column) : nan;
+                break;
         }
+        return std::abs(value) <= largest ? value : nothing;
+    }
+
+    // Asks for the memory that a place lies in.
+    void prepare(double x, double y) const {
+        Index const column = std::clamp<Index>(pixelOf(x), 0, images_.image.cols() - 1);
+        Index const row = std::clamp<Index>(pixelOf(y), 0, images_.image.rows() - 1);
+        auto const ask = [&](auto const& plane) { prefetchRow(plane.data() + row * plane.outerStride() + column, 1); };
+        ask(images_.image);
+        ask(images_.mask);
+        ask(images_.other);
+        ask(images_.otherMask);
     }
 
 private:
@@ -106,21 +129,23 @@ public:
         : nSteps_(nSteps),
           width_(width),
           stride_((width + lanes - 1) / lanes * lanes),
-          values_(static_cast<std::size_t>(nSteps * stride_)),
+          values_(static_cast<std::size_t>(nSteps * stride_), infinite),
           counts_(static_cast<std::size_t>(stride_)) {}
 
-    void clear() {
-        std::fill(values_.begin(), values_.end(), infinite);
-        std::fill(counts_.begin(), counts_.end(), Index{0});
-    }
-
-    void add(Index step, Index column, float value) {
+    // Infinite ones do not count.
+    void set(Index step, Index column, float value) {
         values_[static_cast<std::size_t>(step * stride_ + column)] = value;
-        ++counts_[static_cast<std::size_t>(column)];
     }
 
     // Of columns of which a quarter is known the means of the middle half, NaN of the others.
     void middleMeans(float* means) {
+        std::fill(counts_.begin(), counts_.end(), 0);
+        for (Index step = 0; step < nSteps_; ++step) {
+            float const* const values = values_.data() + step * stride_;
+            for (Index i = 0; i < stride_; ++i) {
+                counts_[static_cast<std::size_t>(i)] += values[i] < infinite ? 1 : 0;
+            }
+        }
         sort();
         for (Index column = 0; column < width_; ++column) {
             Index const count = counts_[static_cast<std::size_t>(column)];
@@ -178,7 +203,7 @@ private:
     Index width_;
     Index stride_;
     std::vector<float> values_;
-    std::vector<Index> counts_;
+    std::vector<int> counts_;
 };
 
 // Mean of the medians on both sides, in the outer half of the strip, or of what there is of it at the border of the
@@ -246,16 +271,40 @@ Strip stripAlong(Course const& course, Index half, StripSource source, StreakIma
     auto const nSteps = std::max<Index>(1, static_cast<Index>(std::lround(strip.pieceLength)));
     Pixels const pixels(source, images, control, field);
     Piece values(nSteps, strip.width());
+    std::vector<std::pair<double, double>> middles(static_cast<std::size_t>(nSteps));
     for (Index piece = 0; piece < strip.nPieces; ++piece) {
-        values.clear();
         for (Index step = 0; step < nSteps; ++step) {
             double const share = (static_cast<double>(step) + 0.5) / static_cast<double>(nSteps);
             double const along = course.first + (static_cast<double>(piece) + share) * strip.pieceLength;
+            middles[static_cast<std::size_t>(step)] = {course.xAt(along), course.yAt(along)};
+        }
+        auto const add = [&](Index step, Index across) {
+            auto const [x, y] = middles[static_cast<std::size_t>(step)];
+            auto const side = static_cast<double>(across);
+            values.set(step, across + half, pixels.at(x - side * course.dy, y + side * course.dx));
+        };
+        auto const prepare = [&](Index step, Index across) {
+            auto const [x, y] = middles[static_cast<std::size_t>(step)];
+            auto const side = static_cast<double>(across);
+            pixels.prepare(x - side * course.dy, y + side * course.dx);
+        };
+        // Along the rows of the image: others would drive each other from the cache.
+        if (std::abs(course.dx) > std::abs(course.dy)) {
             for (Index across = -half; across <= half; ++across) {
-                auto const side = static_cast<double>(across);
-                float const value = pixels.at(course.xAt(along, side), course.yAt(along, side));
-                if (std::isfinite(value)) {
-                    values.add(step, across + half, value);
+                for (Index step = 0; across + ahead <= half && step < nSteps; step += perLine) {
+                    prepare(step, across + ahead);
+                }
+                for (Index step = 0; step < nSteps; ++step) {
+                    add(step, across);
+                }
+            }
+        } else {
+            for (Index step = 0; step < nSteps; ++step) {
+                for (Index across = -half; step + ahead < nSteps && across <= half; across += perLine) {
+                    prepare(step + ahead, across);
+                }
+                for (Index across = -half; across <= half; ++across) {
+                    add(step, across);
                 }
             }
         }
