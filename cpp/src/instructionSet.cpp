@@ -8,6 +8,7 @@
 #include "fit/regionFunctions.h"
 #include "fourierFunctions.h"
 #include "rowFunctions.h"
+#include "sources/pixelFunctions.h"
 
 namespace psfmatch {
 
@@ -54,6 +55,10 @@ FourierFunctions chooseFourierFunctions(InstructionSet instructionSet) {
 
 RegionFunctions chooseRegionFunctions(InstructionSet instructionSet) {
     return useAvx2(instructionSet) ? regionFunctionsAvx2() : regionFunctionsBaseline();
+}
+
+PixelFunctions choosePixelFunctions(InstructionSet instructionSet) {
+    return useAvx2(instructionSet) ? pixelFunctionsAvx2() : pixelFunctionsBaseline();
 }
 
 }  // namespace detail

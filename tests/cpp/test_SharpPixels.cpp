@@ -1,13 +1,17 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <random>
 #include <stdexcept>
+#include <vector>
 
 #include "psfmatch/sources/SharpPixels.h"
+#include "sources/pixelFunctions.h"
 
 using namespace psfmatch;
 
@@ -220,4 +224,72 @@ TEST_CASE("images that tell nothing") {
     wrong.mask = OwnedImage<MaskPixel>::Zero(3, 3);
     CHECK_THROWS_WITH_AS(static_cast<void>(wrong.find()), "image, variance and mask must have one shape",
                          std::invalid_argument);
+}
+
+TEST_CASE("passes over pixels agree with plain comparisons, bit for bit on every instruction set") {
+    constexpr Index width = detail::stepBlock + 4;
+    std::mt19937 generator(5);
+    std::normal_distribution<float> noise(100.0F, 8.0F);
+    std::uniform_int_distribution<int> chance(0, 11);
+    OwnedImage<float> image(5, width);
+    OwnedImage<float> variance(5, width);
+    OwnedImage<MaskPixel> mask(5, width);
+    constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+    constexpr float infinite = std::numeric_limits<float>::infinity();
+    detail::StepLimits const limits{100.0F, 6.0F, 4.0F, 5.0F};
+    int nSteps = 0;
+    int nHoles = 0;
+    for (int trial = 0; trial < 200; ++trial) {
+        for (Index i = 0; i < image.size(); ++i) {
+            int const kind = chance(generator);
+            image(i) = kind == 0 && trial % 4 == 0 ? (i % 2 == 0 ? nan : infinite) : noise(generator);
+            variance(i) = kind == 1 ? -1.0F : kind == 2 ? nan : 9.0F;
+            mask(i) = kind == 3 ? 2 : kind == 4 ? 4 : 0;
+        }
+        for (InstructionSet const set : {InstructionSet::baseline, InstructionSet::automatic}) {
+            detail::PixelFunctions const functions = detail::choosePixelFunctions(set);
+            std::array<unsigned char, detail::stepBlock> flags{};
+            functions.flagSteps(&image(2, 2), static_cast<int>(width), limits, flags.data());
+            for (Index i = 0; i < detail::stepBlock; ++i) {
+                Index const x = i + 2;
+                float const own = image(2, x);
+                float const sign = own > limits.level ? 1.0F : -1.0F;
+                auto const isStep = [&](Index dy, Index dx) {
+                    auto const at = [&](Index k) { return sign * image(2 + k * dy, x + k * dx); };
+                    return at(0) - std::max(at(-1), at(1)) > limits.step ||
+                           std::min(at(0), at(1)) - std::max(at(-1), at(2)) > limits.step ||
+                           std::min(at(0), at(-1)) - std::max(at(1), at(-2)) > limits.step;
+                };
+                bool const isLit = std::abs(own - limits.level) > limits.brightness && std::isfinite(own);
+                float const around =
+                    std::min(std::min(image(2, x - 1), image(2, x + 1)), std::min(image(1, x), image(3, x)));
+                int const expected = (isLit && (isStep(0, 1) || isStep(1, 0)) ? detail::stepFlag : 0) |
+                                     (around > own + limits.depth ? detail::holeFlag : 0);
+                REQUIRE(static_cast<int>(flags[static_cast<std::size_t>(i)]) == expected);
+                nSteps += expected & detail::stepFlag;
+                nHoles += (expected & detail::holeFlag) / detail::holeFlag;
+            }
+            for (int const size : {static_cast<int>(width), 7}) {
+                std::vector<float> sums(static_cast<std::size_t>(width), 1.5F);
+                std::vector<float> counts(sums.size(), 2.0F);
+                auto const all = functions.addClipped({&image(0, 0), &variance(0, 0), &mask(0, 0)}, 2, 100.0F, 0.125F,
+                                                      1.5F, size, sums.data(), counts.data());
+                std::array<float, 8> totals{};
+                float count = 0.0F;
+                for (Index x = 0; x < width; ++x) {
+                    bool const isGood =
+                        x < size && std::isfinite(image(0, x)) && variance(0, x) >= 0.0F && (mask(0, x) & 2) == 0;
+                    float const value = isGood ? std::clamp((image(0, x) - 100.0F) * 0.125F, -1.5F, 1.5F) : 0.0F;
+                    REQUIRE(sums[static_cast<std::size_t>(x)] == 1.5F + value);
+                    REQUIRE(counts[static_cast<std::size_t>(x)] == (isGood ? 3.0F : 2.0F));
+                    totals[static_cast<std::size_t>(x % 8)] += value;
+                    count += isGood ? 1.0F : 0.0F;
+                }
+                CHECK(all.sum == std::accumulate(totals.begin(), totals.end(), 0.0F));
+                CHECK(all.count == count);
+            }
+        }
+    }
+    CHECK(nSteps > 500);
+    CHECK(nHoles > 100);
 }

@@ -133,7 +133,7 @@ def test_brightColumnsAreNoSaturation():
     image[30:330, 200:202] += 9000.0
     exposure = bare(pair.template, image)
     assert findSaturation(exposure).isPiledUp
-    defects, saturation = examineDefects(exposure, True)
+    defects, saturation, _ = examineDefects(exposure, True)
     assert saturation.level is None
     assert saturation.trails is None
     column = {y * 384 + x for y in range(30, 330) for x in (200, 201)}

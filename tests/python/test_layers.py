@@ -79,6 +79,7 @@ headerGroups = [
         "instructionSet",
         "rowFunctions",
         "regionFunctions",
+        "pixelFunctions",
         "fourierFunctions",
         "lanes",
         "prefetch",

@@ -135,14 +135,19 @@ BrightPixels brightPixels(ConstImageView<float> const& image, ConstImageView<Mas
             if (y == 0 || y + 1 == image.rows()) {
                 continue;
             }
-            constexpr std::size_t block = 16;
+            constexpr std::size_t block = 32;
             for (std::size_t start = 1; start + 1 < width; start += block) {
                 std::size_t const stop = std::min(start + block, width - 1);
-                bool isAny = false;
-                for (std::size_t x = start; x < stop; ++x) {
-                    isAny |= pixels[x] > threshold;
+                int isAny = 0;
+                if (stop - start == block) {
+                    // As many as the compiler knows of.
+                    for (std::size_t x = start; x < start + block; ++x) {
+                        isAny |= pixels[x] > threshold ? 1 : 0;
+                    }
+                } else {
+                    isAny = 1;
                 }
-                for (std::size_t x = start; isAny && x < stop; ++x) {
+                for (std::size_t x = start; isAny != 0 && x < stop; ++x) {
                     float const value = pixels[x];
                     if (!(value > threshold) || value > largest || (planes[x] & control.defects) != 0) {
                         continue;
@@ -193,14 +198,18 @@ bool flagSaturation(ConstImageView<float> const& image, ConstImageView<MaskPixel
         for (Index y = first; y < end; ++y) {
             float const* const pixels = rowOf(image, y);
             MaskPixel const* const planes = rowOf(mask, y);
-            constexpr Index block = 16;
+            constexpr Index block = 32;
             for (Index start = 0; start < image.cols(); start += block) {
                 Index const stop = std::min(start + block, image.cols());
-                bool isAny = false;
-                for (Index x = start; x < stop; ++x) {
-                    isAny |= ((planes[x] & control.saturated) != 0) | (pixels[x] >= lowest);
+                int isAny = 0;
+                if (stop - start == block) {
+                    for (Index x = start; x < start + block; ++x) {
+                        isAny |= (planes[x] & control.saturated) | (pixels[x] >= lowest ? 1 : 0);
+                    }
+                } else {
+                    isAny = 1;
                 }
-                for (Index x = start; isAny && x < stop; ++x) {
+                for (Index x = start; isAny != 0 && x < stop; ++x) {
                     bool const hasPlane = (planes[x] & control.saturated) != 0;
                     // What lies under another bad plane, or is no number, is not light.
                     bool const isHigh =

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <span>
 #include <tuple>
+#include <utility>
 
 #include "psfmatch/image/RobustStatistics.h"
 
@@ -31,8 +32,10 @@ struct Sums {
 };
 
 // Lines of twice the length, columns counted round the image: what leaves it on one side enters on the other.
-Sums doubled(Sums const& half) {
-    Sums whole{2 * half.nRows, (half.nStrips + 1) / 2, half.width, {}};
+void makeDoubled(Sums const& half, Sums& whole) {
+    whole.nRows = 2 * half.nRows;
+    whole.nStrips = (half.nStrips + 1) / 2;
+    whole.width = half.width;
     whole.values.resize(static_cast<std::size_t>(whole.nStrips * whole.nRows * whole.width));
     for (Index strip = 0; strip < whole.nStrips; ++strip) {
         bool const hasSecond = 2 * strip + 1 < half.nStrips;
@@ -54,7 +57,6 @@ Sums doubled(Sums const& half) {
             }
         }
     }
-    return whole;
 }
 
 // Sums over three adjacent lines, from each column on, round the image.
@@ -141,8 +143,10 @@ std::vector<Line> bestLines(OwnedImage<float> const& pulls, double least) {
     Sums sums{1, pulls.rows(), pulls.cols(), {pulls.data(), pulls.data() + pulls.size()}};
     std::vector<Line> lines;
     std::vector<float> wide;
+    Sums half;  // memory that all lengths share
     while (sums.nStrips > 1) {
-        sums = doubled(sums);
+        std::swap(half, sums);
+        makeDoubled(half, sums);
         if (sums.nRows < fewestRows) {
             continue;
         }

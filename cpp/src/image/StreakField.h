@@ -16,7 +16,7 @@ struct StreakImages {
 
 // One of the two images against the other.
 struct StreakField {
-    Index bin = 1;  // pixels along either side
+    Index bin = 1;  // pixels along either side, a power of two
     // (h, w) bins, within +-clip: difference over the root of its variance and of what a PSF that does not match leaves
     // of the other image's light; 0 where a bin tells nothing.
     OwnedImage<float> pulls;

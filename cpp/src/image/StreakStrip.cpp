@@ -1,11 +1,14 @@
 #include "StreakStrip.h"
 
 #include <algorithm>
-#include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <span>
+#include <utility>
 
+#include "../prefetch.h"
 #include "psfmatch/image/RobustStatistics.h"
 #include "psfmatch/statistics.h"
 
@@ -22,6 +25,9 @@ constexpr double longestPiece = 32.0;
 constexpr double middleMeanScatter = 1.1;
 constexpr std::size_t fewestBoxes = 24;
 constexpr std::size_t fewestSky = 4;
+// Rows by which memory is asked for before it is read, and pixels that are asked for at a time.
+constexpr Index ahead = 3;
+constexpr Index perLine = 14;
 
 // Limits of along for origin + along * step within [-0.5, size - 0.5].
 void limit(double origin, double step, Index size, double& first, double& last) {
@@ -39,28 +45,166 @@ void limit(double origin, double step, Index size, double& first, double& last) 
     last = std::max(first, std::min(last, std::max(a, b)));
 }
 
-// Value of one pixel; NaN where it tells nothing.
-float valueAt(StripSource source, StreakImages const& images, StreakControl const& control, StreakField const& field,
-              double x, double y) {
-    auto const column = static_cast<Index>(std::lround(x));
-    auto const row = static_cast<Index>(std::lround(y));
-    if (row < 0 || column < 0 || row >= images.image.rows() || column >= images.image.cols()) {
-        return nan;
-    }
-    float const own = images.image(row, column);
-    float const other = images.other(row, column) * static_cast<float>(control.fluxRatio);
-    bool const isOwnGood = (images.mask(row, column) & control.badBits) == 0 && std::abs(own) <= largest;
-    bool const isOtherGood = (images.otherMask(row, column) & control.otherBadBits) == 0 && std::abs(other) <= largest;
-    if (source == StripSource::image) {
-        return isOwnGood ? own : nan;
-    }
-    if (source == StripSource::other) {
-        return isOtherGood ? other : nan;
-    }
-    Index const binRow = std::min(row / field.bin, field.isClean.rows() - 1);
-    Index const binColumn = std::min(column / field.bin, field.isClean.cols() - 1);
-    return isOwnGood && isOtherGood && field.isClean(binRow, binColumn) != 0 ? own - other : nan;
+// Index of the pixel that a place lies in, as lround tells; -1 before the first.
+Index pixelOf(double place) {
+    auto const whole = static_cast<Index>(place);
+    return place > -0.5 ? whole + (place - static_cast<double>(whole) >= 0.5 ? 1 : 0) : -1;
 }
+
+// What single pixels show; NaN where one tells nothing.
+class Pixels {
+public:
+    Pixels(StripSource source, StreakImages const& images, StreakControl const& control, StreakField const& field)
+        : source_(source),
+          images_(images),
+          badBits_(control.badBits),
+          otherBadBits_(control.otherBadBits),
+          fluxRatio_(static_cast<float>(control.fluxRatio)),
+          isClean_(field.isClean),
+          binShift_(std::countr_zero(static_cast<std::uint64_t>(field.bin))) {}
+
+    // Infinite where the pixel tells nothing.
+    [[nodiscard]] float at(double x, double y) const {
+        Index const column = pixelOf(x);
+        Index const row = pixelOf(y);
+        constexpr float nothing = std::numeric_limits<float>::infinity();
+        if (row < 0 || column < 0 || row >= images_.image.rows() || column >= images_.image.cols()) {
+            return nothing;
+        }
+        float value = nan;
+        switch (source_) {
+            case StripSource::image:
+                value = own(row, column);
+                break;
+            case StripSource::other:
+                value = other(row, column);
+                break;
+            default:
+                value = isClean(row, column) ? own(row, column) - other(row, column) : nan;
+                break;
+        }
+        return std::abs(value) <= largest ? value : nothing;
+    }
+
+    // Asks for the memory that a place lies in.
+    void prepare(double x, double y) const {
+        Index const column = std::clamp<Index>(pixelOf(x), 0, images_.image.cols() - 1);
+        Index const row = std::clamp<Index>(pixelOf(y), 0, images_.image.rows() - 1);
+        auto const ask = [&](auto const& plane) { prefetchRow(plane.data() + row * plane.outerStride() + column, 1); };
+        ask(images_.image);
+        ask(images_.mask);
+        ask(images_.other);
+        ask(images_.otherMask);
+    }
+
+private:
+    [[nodiscard]] float own(Index row, Index column) const {
+        float const value = images_.image(row, column);
+        return (images_.mask(row, column) & badBits_) == 0 && std::abs(value) <= largest ? value : nan;
+    }
+    [[nodiscard]] float other(Index row, Index column) const {
+        float const value = images_.other(row, column) * fluxRatio_;
+        return (images_.otherMask(row, column) & otherBadBits_) == 0 && std::abs(value) <= largest ? value : nan;
+    }
+    [[nodiscard]] bool isClean(Index row, Index column) const {
+        return isClean_(std::min(row >> binShift_, isClean_.rows() - 1),
+                        std::min(column >> binShift_, isClean_.cols() - 1)) != 0;
+    }
+
+    StripSource source_;
+    StreakImages const& images_;
+    MaskPixel badBits_;
+    MaskPixel otherBadBits_;
+    float fluxRatio_;
+    OwnedImage<std::uint8_t> const& isClean_;
+    int binShift_;
+};
+
+// The pixels of one piece of a strip, a row for each step along it, whose columns are sorted all at once: Batcher's
+// merge exchange (Knuth, The Art of Computer Programming, volume 3, 5.2.2, algorithm M) compares the same rows whatever
+// they hold.
+class Piece {
+public:
+    Piece(Index nSteps, Index width)
+        : nSteps_(nSteps),
+          width_(width),
+          stride_((width + lanes - 1) / lanes * lanes),
+          values_(static_cast<std::size_t>(nSteps * stride_), infinite),
+          counts_(static_cast<std::size_t>(stride_)) {}
+
+    // Infinite ones do not count.
+    void set(Index step, Index column, float value) {
+        values_[static_cast<std::size_t>(step * stride_ + column)] = value;
+    }
+
+    // Of columns of which a quarter is known the means of the middle half, NaN of the others.
+    void middleMeans(float* means) {
+        std::fill(counts_.begin(), counts_.end(), 0);
+        for (Index step = 0; step < nSteps_; ++step) {
+            float const* const values = values_.data() + step * stride_;
+            for (Index i = 0; i < stride_; ++i) {
+                counts_[static_cast<std::size_t>(i)] += values[i] < infinite ? 1 : 0;
+            }
+        }
+        sort();
+        for (Index column = 0; column < width_; ++column) {
+            Index const count = counts_[static_cast<std::size_t>(column)];
+            if (4 * count < nSteps_) {
+                continue;
+            }
+            Index const cut = count / 4;
+            double sum = 0.0;
+            for (Index step = cut; step < count - cut; ++step) {
+                sum += static_cast<double>(values_[static_cast<std::size_t>(step * stride_ + column)]);
+            }
+            means[column] = static_cast<float>(sum / static_cast<double>(count - 2 * cut));
+        }
+    }
+
+private:
+    static constexpr Index lanes = 16;
+    using Row = Eigen::Array<float, lanes, 1>;
+    // Above all values, which are finite.
+    static constexpr float infinite = std::numeric_limits<float>::infinity();
+
+    void exchange(Index upper, Index lower) {
+        float* const small = values_.data() + upper * stride_;
+        float* const large = values_.data() + lower * stride_;
+        for (Index i = 0; i < stride_; i += lanes) {
+            Row const one = Eigen::Map<Row const>(small + i);
+            Row const other = Eigen::Map<Row const>(large + i);
+            Eigen::Map<Row>(small + i) = one.min(other);
+            Eigen::Map<Row>(large + i) = one.max(other);
+        }
+    }
+
+    void sort() {
+        auto const count = static_cast<std::size_t>(nSteps_);
+        std::size_t const top = std::bit_ceil(count) / 2;
+        for (std::size_t p = top; p > 0; p /= 2) {
+            std::size_t r = 0;
+            std::size_t d = p;
+            for (std::size_t q = top;; q /= 2) {
+                for (std::size_t i = 0; i + d < count; ++i) {
+                    if ((i & p) == r) {
+                        exchange(static_cast<Index>(i), static_cast<Index>(i + d));
+                    }
+                }
+                if (q == p) {
+                    break;
+                }
+                d = q - p;
+                r = p;
+            }
+        }
+    }
+
+    Index nSteps_;
+    Index width_;
+    Index stride_;
+    std::vector<float> values_;
+    std::vector<int> counts_;
+};
 
 // Mean of the medians on both sides, in the outer half of the strip, or of what there is of it at the border of the
 // image; NaN where a side is not known, for then a slope of the sky would be light.
@@ -124,26 +268,47 @@ Strip stripAlong(Course const& course, Index half, StripSource source, StreakIma
     strip.nPieces = std::max<Index>(1, static_cast<Index>(std::lround(course.length() / wanted)));
     strip.pieceLength = course.length() / static_cast<double>(strip.nPieces);
     strip.values.assign(static_cast<std::size_t>(strip.nPieces * strip.width()), nan);
-    std::vector<float> pixels;
     auto const nSteps = std::max<Index>(1, static_cast<Index>(std::lround(strip.pieceLength)));
+    Pixels const pixels(source, images, control, field);
+    Piece values(nSteps, strip.width());
+    std::vector<std::pair<double, double>> middles(static_cast<std::size_t>(nSteps));
     for (Index piece = 0; piece < strip.nPieces; ++piece) {
-        for (Index across = -half; across <= half; ++across) {
-            pixels.clear();
-            for (Index step = 0; step < nSteps; ++step) {
-                double const share = (static_cast<double>(step) + 0.5) / static_cast<double>(nSteps);
-                double const along = course.first + (static_cast<double>(piece) + share) * strip.pieceLength;
-                auto const side = static_cast<double>(across);
-                float const value =
-                    valueAt(source, images, control, field, course.xAt(along, side), course.yAt(along, side));
-                if (std::isfinite(value)) {
-                    pixels.push_back(value);
+        for (Index step = 0; step < nSteps; ++step) {
+            double const share = (static_cast<double>(step) + 0.5) / static_cast<double>(nSteps);
+            double const along = course.first + (static_cast<double>(piece) + share) * strip.pieceLength;
+            middles[static_cast<std::size_t>(step)] = {course.xAt(along), course.yAt(along)};
+        }
+        auto const add = [&](Index step, Index across) {
+            auto const [x, y] = middles[static_cast<std::size_t>(step)];
+            auto const side = static_cast<double>(across);
+            values.set(step, across + half, pixels.at(x - side * course.dy, y + side * course.dx));
+        };
+        auto const prepare = [&](Index step, Index across) {
+            auto const [x, y] = middles[static_cast<std::size_t>(step)];
+            auto const side = static_cast<double>(across);
+            pixels.prepare(x - side * course.dy, y + side * course.dx);
+        };
+        // Along the rows of the image: others would drive each other from the cache.
+        if (std::abs(course.dx) > std::abs(course.dy)) {
+            for (Index across = -half; across <= half; ++across) {
+                for (Index step = 0; across + ahead <= half && step < nSteps; step += perLine) {
+                    prepare(step, across + ahead);
+                }
+                for (Index step = 0; step < nSteps; ++step) {
+                    add(step, across);
                 }
             }
-            if (4 * static_cast<Index>(pixels.size()) >= nSteps) {
-                strip.values[static_cast<std::size_t>(piece * strip.width() + across + half)] =
-                    static_cast<float>(middleMean(pixels));
+        } else {
+            for (Index step = 0; step < nSteps; ++step) {
+                for (Index across = -half; step + ahead < nSteps && across <= half; across += perLine) {
+                    prepare(step + ahead, across);
+                }
+                for (Index across = -half; across <= half; ++across) {
+                    add(step, across);
+                }
             }
         }
+        values.middleMeans(strip.values.data() + piece * strip.width());
         auto const sky = static_cast<float>(skyOf(strip, piece));
         for (Index across = -half; across <= half; ++across) {
             strip.values[static_cast<std::size_t>(piece * strip.width() + across + half)] -= sky;

@@ -202,13 +202,20 @@ StreakPair findStreaks(ConstImageView<float> const& image, ConstImageView<MaskPi
     detail::StreakImages const images{image, mask, other, otherMask};
     Index const bin = binFor(image.rows(), image.cols());
     detail::StreakFields fields = detail::makeStreakFields(images, control, bin, execution);
-    StreakPair found;
-    found.image = Search(images, control, fields.image).run(execution);
     detail::StreakImages const turned{other, otherMask, image, mask};
     StreakControl reversed = control;
     std::swap(reversed.badBits, reversed.otherBadBits);
     reversed.fluxRatio = 1.0 / control.fluxRatio;
-    found.other = Search(turned, reversed, fields.other).run(execution);
+    StreakPair found;
+    // Side by side, each with half of the threads.
+    Execution const half = execution.nThreads > 1 ? Execution{execution.nThreads / 2} : execution;
+    parallelFor(2, execution, [&](Index item, int) {
+        if (item == 0) {
+            found.image = Search(images, control, fields.image).run(half);
+        } else {
+            found.other = Search(turned, reversed, fields.other).run(half);
+        }
+    });
     return found;
 }
 

@@ -115,15 +115,35 @@ private:
         float const* const pixels = image_.data() + y * image_.outerStride();
         float const* const before = pixels - (y > 0 ? image_.outerStride() : 0);
         MaskPixel const* const planes = mask_.data() + y * mask_.outerStride();
-        for (std::size_t x = 0; x < sides.size(); ++x) {
-            float const value = pixels[x];
-            bool const isThere = (planes[x] & control_.badBits) == 0 && value - value == 0.0F;
-            std::uint8_t side = isThere ? 1 : 0;
-            if (isThere && x > 0 && y > 0 && value == pixels[x - 1] && value == before[x] && value == before[x - 1]) {
-                std::uint8_t const least = std::min(std::min(above[x], above[x - 1]), sides[x - 1]);
-                side = std::min<std::uint8_t>(limit, static_cast<std::uint8_t>(least + 1));
+        constexpr std::size_t block = 32;
+        for (std::size_t start = 0; start < sides.size(); start += block) {
+            std::size_t const stop = std::min(sides.size(), start + block);
+            int isAny = start == 0 || stop - start < block ? 1 : 0;
+            if (isAny == 0) {
+                for (std::size_t x = start; x < start + block; ++x) {
+                    isAny |= pixels[x] == pixels[x - 1] ? 1 : 0;
+                }
             }
-            sides[x] = side;
+            if (isAny == 0) {
+                // No square but single pixels.
+                for (std::size_t x = start; x < start + block; ++x) {
+                    float const value = pixels[x];
+                    int const isThere = ((planes[x] & control_.badBits) == 0 ? 1 : 0) & (value - value == 0.0F ? 1 : 0);
+                    sides[x] = static_cast<std::uint8_t>(isThere);
+                }
+                continue;
+            }
+            for (std::size_t x = start; x < stop; ++x) {
+                float const value = pixels[x];
+                bool const isThere = (planes[x] & control_.badBits) == 0 && value - value == 0.0F;
+                std::uint8_t side = isThere ? 1 : 0;
+                if (isThere && x > 0 && y > 0 && value == pixels[x - 1] && value == before[x] &&
+                    value == before[x - 1]) {
+                    std::uint8_t const least = std::min(std::min(above[x], above[x - 1]), sides[x - 1]);
+                    side = std::min<std::uint8_t>(limit, static_cast<std::uint8_t>(least + 1));
+                }
+                sides[x] = side;
+            }
         }
     }
 
@@ -173,13 +193,27 @@ private:
     }
 
     void countRow(Index y, Sides const& sides, Part& part) const {
+        float const* const pixels = image_.data() + y * image_.outerStride();
+        std::uint8_t const* const side = sides.data();
+        std::int32_t nBad = 0;
+        std::int32_t nSingle = 0;
+        std::int32_t nPairs = 0;
+        std::int32_t nEqual = 0;
         for (Index x = 0; x < width_; ++x) {
-            auto const i = static_cast<std::size_t>(x);
-            ++part.counts[sides[i]];
-            if (x > 0 && sides[i] > 0 && sides[i - 1] > 0) {
-                ++part.nPairs;
-                part.nEqual += image_(y, x) == image_(y, x - 1) ? 1 : 0;
-            }
+            nBad += side[x] == 0 ? 1 : 0;
+            nSingle += side[x] == 1 ? 1 : 0;
+        }
+        for (Index x = 1; x < width_; ++x) {
+            int const isPair = (side[x] != 0 ? 1 : 0) & (side[x - 1] != 0 ? 1 : 0);
+            nPairs += isPair;
+            nEqual += isPair & (pixels[x] == pixels[x - 1] ? 1 : 0);
+        }
+        part.counts[0] += nBad;
+        part.counts[1] += nSingle;
+        part.nPairs += nPairs;
+        part.nEqual += nEqual;
+        for (Index x = 0; nBad + nSingle < width_ && x < width_; ++x) {
+            part.counts[side[x]] += side[x] > 1 ? 1 : 0;
         }
     }
 

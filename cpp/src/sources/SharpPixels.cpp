@@ -15,13 +15,9 @@ namespace psfmatch {
 using detail::SharpPixelsJudge;
 using detail::SharpState;
 using detail::SkyTiles;
-using detail::tileSide;
 
 namespace {
 
-constexpr float largest = std::numeric_limits<float>::max();
-constexpr double neighbourStep = 4.0;  // standard deviations between candidates and what lies beside them
-constexpr double holeStep = 5.0;
 constexpr std::size_t manyStars = 10;
 constexpr std::size_t fewStars = 6;
 constexpr std::size_t certainStars = 3;
@@ -30,99 +26,6 @@ constexpr int nRounds = 3;
 constexpr std::size_t longLine = 12;  // pixels of a column or row that make a line
 constexpr Index lineGap = 4;          // between two of them, at the most
 constexpr double lineShare = 0.6;     // of the pixels from end to end, at the least
-
-// Pixels that may be sharp, and those that may be holes in the light of stars.
-struct Candidates {
-    std::vector<Index> sharp;
-    std::vector<Index> holes;
-};
-
-void findCandidates(MaskedImageView const& input, SharpPixelsControl const& control, SkyTiles const& tiles, Index y,
-                    Candidates& found) {
-    Index const height = input.image.rows();
-    Index const width = input.image.cols();
-    Index const stride = input.image.outerStride();
-    float const* const row = input.image.data() + y * stride;
-    auto const isLit = [&](Index x, float level, float sigma) {
-        float const light = std::abs(row[x] - level);
-        return light > static_cast<float>(control.brightness) * sigma && light <= largest;
-    };
-    bool const isInside = y >= 2 && y + 2 < height;
-    // The next along an axis, `step` pixels apart in memory, are no brighter by the step that counts, nor the next
-    // but one beside two pixels that share the light.
-    auto const isStep = [](float const* pixel, Index step, float sign, float least) {
-        float const own = sign * pixel[0];
-        float const before = sign * pixel[-step];
-        float const after = sign * pixel[step];
-        return own - std::max(before, after) > least ||
-               std::min(own, after) - std::max(before, sign * pixel[2 * step]) > least ||
-               std::min(own, before) - std::max(after, sign * pixel[-2 * step]) > least;
-    };
-    for (Index left = 0; left < width; left += tileSide) {
-        std::size_t const tile = tiles.tileOf(y, left);
-        float const level = tiles.levels[tile];
-        float const sigma = tiles.sigmas[tile];
-        float const limit = static_cast<float>(control.brightness) * sigma;
-        auto const least = static_cast<float>(neighbourStep) * sigma;
-        auto const depth = static_cast<float>(holeStep) * sigma;
-        Index const right = std::min(width, left + tileSide);
-        constexpr Index block = 16;
-        for (Index start = left; start < right; start += block) {
-            Index const stop = std::min(right, start + block);
-            int isAny = 0;
-            for (Index x = start; x < stop; ++x) {
-                isAny |= std::abs(row[x] - level) > limit ? 1 : 0;
-            }
-            if (isAny != 0) {
-                for (Index x = start; x < stop; ++x) {
-                    if (!isLit(x, level, sigma)) {
-                        continue;
-                    }
-                    float const sign = row[x] > level ? 1.0F : -1.0F;
-                    if (!isInside || x < 2 || x + 2 >= width || isStep(row + x, 1, sign, least) ||
-                        isStep(row + x, stride, sign, least)) {
-                        found.sharp.push_back(y * width + x);
-                    }
-                }
-            }
-            if (!isInside) {
-                continue;
-            }
-            Index const first = std::max<Index>(start, 1);
-            Index const last = std::min(stop, width - 1);
-            int isHole = 0;
-            for (Index x = first; x < last; ++x) {
-                float const around =
-                    std::min(std::min(row[x - 1], row[x + 1]), std::min(row[x - stride], row[x + stride]));
-                isHole |= around > row[x] + depth ? 1 : 0;
-            }
-            for (Index x = first; isHole != 0 && x < last; ++x) {
-                float const around =
-                    std::min(std::min(row[x - 1], row[x + 1]), std::min(row[x - stride], row[x + stride]));
-                if (around > row[x] + depth) {
-                    found.holes.push_back(y * width + x);
-                }
-            }
-        }
-    }
-}
-
-Candidates candidatesOf(MaskedImageView const& input, SharpPixelsControl const& control, SkyTiles const& tiles,
-                        Execution const& execution) {
-    Index const height = input.image.rows();
-    std::vector<Candidates> parts(static_cast<std::size_t>((height + tileSide - 1) / tileSide));
-    parallelForBrief(static_cast<Index>(parts.size()), execution, [&](Index strip, int) {
-        for (Index y = strip * tileSide; y < std::min(height, (strip + 1) * tileSide); ++y) {
-            findCandidates(input, control, tiles, y, parts[static_cast<std::size_t>(strip)]);
-        }
-    });
-    Candidates all;
-    for (Candidates const& part : parts) {
-        all.sharp.insert(all.sharp.end(), part.sharp.begin(), part.sharp.end());
-        all.holes.insert(all.holes.end(), part.holes.begin(), part.holes.end());
-    }
-    return all;
-}
 
 // What pixels of this image may exceed their neighbours by, given the contrasts of its stars. Some of them are defects
 // that lie in the light of stars, and most may be galaxies: `least` is that of the sharpest that are certainly stars.
@@ -185,10 +88,10 @@ SharpPixels sharpPixels(MaskedImageView const& input, SharpPixelsControl const& 
     }
     Index const height = input.image.rows();
     Index const width = input.image.cols();
-    Candidates const candidates = candidatesOf(input, control, tiles, execution);
+    detail::SharpCandidates const candidates = detail::sharpCandidates(input, control, tiles, execution);
     SharpPixelsJudge judge(input, control, tiles);
     // Hot pixels and cosmic rays may outnumber stars: those found are left out of what tells the contrast.
-    judge.mark(candidates.sharp, result.contrast);
+    judge.mark(candidates, result.contrast);
     double least = 0.0;
     bool wasAny = true;
     for (int round = 0; round < nRounds; ++round) {
@@ -198,7 +101,7 @@ SharpPixels sharpPixels(MaskedImageView const& input, SharpPixelsControl const& 
             break;
         }
         wasAny = isAny;
-        detail::StarContrasts const stars = judge.starContrasts(candidates.sharp);
+        detail::StarContrasts const stars = judge.starContrasts(candidates.peaks);
         least = round == 0 ? sharpestOf(stars.certain) : least;
         double const contrast = contrastOf(stars.all, least, control);
         result.nStars = static_cast<Index>(stars.all.size());
@@ -207,7 +110,7 @@ SharpPixels sharpPixels(MaskedImageView const& input, SharpPixelsControl const& 
         }
         result.contrast = contrast;
         judge.clear();
-        judge.mark(candidates.sharp, contrast);
+        judge.mark(candidates, contrast);
     }
     judge.markSkirts();
     judge.markHoles(candidates.holes, result.contrast);

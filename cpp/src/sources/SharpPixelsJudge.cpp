@@ -10,18 +10,16 @@ namespace psfmatch::detail {
 
 namespace {
 
-constexpr double peakBrightness = 20.0;  // of peaks whose contrast is measured, standard deviations
-constexpr double mostFall = 0.8;         // from a star's peak to its brighter neighbour; hot pixels fall by 1
-constexpr double plainFall = 0.4;        // less is no cosmic ray
-constexpr double roundness = 0.6;        // of stars: smaller over larger fall
-constexpr double litShare = 0.04;        // of the peak's light, beside the sharpest stars that can be told at the least
+constexpr double mostFall = 0.8;   // from a star's peak to its brighter neighbour; hot pixels fall by 1
+constexpr double plainFall = 0.4;  // less is no cosmic ray
+constexpr double roundness = 0.6;  // of stars: smaller over larger fall
+constexpr double litShare = 0.04;  // of the peak's light, beside the sharpest stars that can be told at the least
 constexpr double sideSignificance = 5.0;
 constexpr double cornerSignificance = 2.0;
 constexpr double fallingOff = 0.4;  // light two pixels from a sharp star's peak over that beside it, at the most
 constexpr double leastFall = 0.02;  // noise on flat tops
-constexpr double holeSignificance = 5.0;
-constexpr double nearShare = 0.8;  // of the contrast, for what touches a sharp pixel
-constexpr double ringing = 0.03;   // of the brightest light so near, which resampling leaves about it
+constexpr double nearShare = 0.8;   // of the contrast, for what touches a sharp pixel
+constexpr double ringing = 0.03;    // of the brightest light so near, which resampling leaves about it
 constexpr Index reach = 3;
 constexpr double holeRinging = 0.01;  // the same where all neighbours are lit
 constexpr double withoutOne = 1.4;    // times the contrast where one of four neighbours is missing
@@ -32,8 +30,10 @@ constexpr int nPasses = 3;
 }  // namespace
 
 bool SharpPixelsJudge::Limit::isExceeded(Light const& light, Light const& other) const {
-    double const noise = std::sqrt(light.variance + contrast * contrast * other.variance);
-    return light.value - contrast * std::max(other.value, 0.0) > significance * noise + counts;
+    double const excess = light.value - contrast * std::max(other.value, 0.0);
+    // Most exceed nothing.
+    return excess > counts &&
+           excess > significance * std::sqrt(light.variance + contrast * contrast * other.variance) + counts;
 }
 
 SharpPixelsJudge::Place SharpPixelsJudge::placeOf(Index place, double sign) const {
@@ -49,7 +49,7 @@ SharpPixelsJudge::Light SharpPixelsJudge::lightAt(Place const& at, Index dy, Ind
     Index const x = at.x + dx;
     Light light;
     if (y < 0 || x < 0 || y >= height_ || x >= width_ || !isUsable(input_, control_.badBits, y, x) ||
-        states_[static_cast<std::size_t>(y * width_ + x)] != SharpState::none) {
+        state(y, x) != SharpState::none) {
         return light;
     }
     light.isUsable = true;
@@ -132,7 +132,13 @@ bool SharpPixelsJudge::isSharperThanBeside(Place const& at, Light const& own, Li
 }
 
 void SharpPixelsJudge::set(Index place, double sign) {
-    states_[static_cast<std::size_t>(place)] = sign < 0.0 ? SharpState::dark : SharpState::bright;
+    Index const y = place / width_;
+    Index const x = place % width_;
+    std::vector<SharpState>& tile = states_[tiles_.tileOf(y, x)];
+    if (tile.empty()) {
+        tile.assign(static_cast<std::size_t>(tileSide * tileSide), SharpState::none);
+    }
+    tile[placeInTile(y, x)] = sign < 0.0 ? SharpState::dark : SharpState::bright;
     marked_.push_back(place);
 }
 
@@ -167,18 +173,41 @@ std::vector<Index> SharpPixelsJudge::nearby(std::vector<Index> const& places) co
     return near;
 }
 
-void SharpPixelsJudge::mark(std::vector<Index> const& places, double contrast) {
+std::vector<Index> SharpPixelsJudge::besideMarked(std::vector<Index> const& places) const {
+    std::vector<Index> found;
+    if (marked_.empty()) {
+        return found;
+    }
+    std::copy_if(places.begin(), places.end(), std::back_inserter(found), [&](Index place) {
+        Index const y = place / width_;
+        Index const x = place % width_;
+        return state(y, x - 1) != SharpState::none || state(y, x + 1) != SharpState::none ||
+               state(y - 1, x) != SharpState::none || state(y + 1, x) != SharpState::none;
+    });
+    return found;
+}
+
+void SharpPixelsJudge::mark(SharpCandidates const& candidates, double contrast) {
     auto const isBright = [&](Index place) {
         return !(placeOf(place, 1.0).level > input_.image(place / width_, place % width_));
     };
-    std::vector<Index> dark;
-    std::vector<Index> bright;
-    std::partition_copy(places.begin(), places.end(), std::back_inserter(bright), std::back_inserter(dark), isBright);
+    std::array<std::vector<Index>, 2> suspects;  // dark and bright ones
+    std::partition_copy(candidates.suspects.begin(), candidates.suspects.end(), std::back_inserter(suspects[1]),
+                        std::back_inserter(suspects[0]), isBright);
+    auto const markThose = [&](std::size_t sign) {
+        // Plain ones lose a neighbour to what is marked.
+        std::vector<Index> beside = besideMarked(candidates.plain);
+        std::erase_if(beside, [&](Index place) { return isBright(place) != (sign == 1); });
+        std::vector<Index> places;
+        std::merge(suspects[sign].begin(), suspects[sign].end(), beside.begin(), beside.end(),
+                   std::back_inserter(places));
+        return markOfSign(places, sign == 0 ? -1.0 : 1.0, contrast);
+    };
     // What a brighter one nearby has hidden is seen without it.
     bool isAny = true;
     for (int pass = 0; pass < nPasses && isAny; ++pass) {
-        bool const isDark = markOfSign(dark, -1.0, contrast);
-        isAny = markOfSign(bright, 1.0, contrast) || isDark;
+        bool const isDark = markThose(0);
+        isAny = markThose(1) || isDark;
     }
 }
 
@@ -186,8 +215,7 @@ void SharpPixelsJudge::markSkirts() {
     std::vector<Index> found;
     std::array<std::pair<Index, Index>, 4> const sides{{{0, -1}, {0, 1}, {-1, 0}, {1, 0}}};
     auto const isBright = [&](Index y, Index x) {
-        return y >= 0 && x >= 0 && y < height_ && x < width_ &&
-               states_[static_cast<std::size_t>(y * width_ + x)] == SharpState::bright;
+        return y >= 0 && x >= 0 && y < height_ && x < width_ && state(y, x) == SharpState::bright;
     };
     for (Index const place : marked_) {
         Place const at = placeOf(place, 1.0);
@@ -229,7 +257,8 @@ void SharpPixelsJudge::markHoles(std::vector<Index> const& places, double contra
         own.variance = least.variance;
         least.value /= contrast;
         least.variance /= contrast * contrast;
-        if (Limit{1.0, holeSignificance, holeRinging * brightestAbout(at)}.isExceeded(least, own)) {
+        if (Limit{1.0, holeSignificance, 0.0}.isExceeded(least, own) &&
+            Limit{1.0, holeSignificance, holeRinging * brightestAbout(at)}.isExceeded(least, own)) {
             found.push_back(place);
         }
     }
@@ -239,9 +268,7 @@ void SharpPixelsJudge::markHoles(std::vector<Index> const& places, double contra
 }
 
 void SharpPixelsJudge::clear() {
-    for (Index const place : marked_) {
-        states_[static_cast<std::size_t>(place)] = SharpState::none;
-    }
+    std::fill(states_.begin(), states_.end(), std::vector<SharpState>{});
     marked_.clear();
 }
 
@@ -266,9 +293,9 @@ bool SharpPixelsJudge::isLitAbout(Place const& at, Light const& own) const {
     return far < fallingOff * near;
 }
 
-StarContrasts SharpPixelsJudge::starContrasts(std::vector<Index> const& places) const {
+StarContrasts SharpPixelsJudge::starContrasts(std::vector<Index> const& peaks) const {
     StarContrasts contrasts;
-    for (Index const place : places) {
+    for (Index const place : peaks) {
         Place const at = placeOf(place, 1.0);
         Light const own = lightAt(at, 0, 0);
         if (!own.isUsable || !(own.value > peakBrightness * std::sqrt(own.variance))) {

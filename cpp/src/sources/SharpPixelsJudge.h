@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "SharpPixelsSky.h"
+#include "SharpPixelsCandidates.h"
 
 namespace psfmatch::detail {
 
@@ -26,21 +26,21 @@ public:
           tiles_(tiles),
           height_(input.image.rows()),
           width_(input.image.cols()),
-          states_(static_cast<std::size_t>(input.image.size()), SharpState::none) {}
+          states_(tiles.levels.size()) {}
 
-    // Marks the sharp ones of places (ascending) and what touches them; the contrast is that of pixel and neighbour.
-    void mark(std::vector<Index> const& places, double contrast);
+    // Marks the sharp ones of the candidates and what touches them; the contrast is that of pixel and neighbour.
+    void mark(SharpCandidates const& candidates, double contrast);
     // Marks what is beside pixels of trails, faint and falling off.
     void markSkirts();
     // Marks pixels that are none of those before: far darker than all four neighbours, in the light of a star.
     void markHoles(std::vector<Index> const& places, double contrast);
     void clear();
 
-    // Of peaks among the places that are not marked.
-    [[nodiscard]] StarContrasts starContrasts(std::vector<Index> const& places) const;
+    // Of the peaks that are not marked.
+    [[nodiscard]] StarContrasts starContrasts(std::vector<Index> const& peaks) const;
 
     [[nodiscard]] std::vector<Index> const& marked() const { return marked_; }
-    [[nodiscard]] SharpState state(Index place) const { return states_[static_cast<std::size_t>(place)]; }
+    [[nodiscard]] SharpState state(Index place) const { return state(place / width_, place % width_); }
 
 private:
     // A pixel with the sky about it: its level, the variance of its noise, and the sign of the light that is looked
@@ -79,15 +79,26 @@ private:
     [[nodiscard]] bool isLitAbout(Place const& at, Light const& own) const;
     // The pixels and all that touch them, ascending.
     [[nodiscard]] std::vector<Index> nearby(std::vector<Index> const& places) const;
+    // Those beside a marked pixel.
+    [[nodiscard]] std::vector<Index> besideMarked(std::vector<Index> const& places) const;
     bool markOfSign(std::vector<Index> const& places, double sign, double contrast);
     void set(Index place, double sign);
+
+    // Of pixels within the image.
+    [[nodiscard]] SharpState state(Index y, Index x) const {
+        std::vector<SharpState> const& tile = states_[tiles_.tileOf(y, x)];
+        return tile.empty() ? SharpState::none : tile[placeInTile(y, x)];
+    }
+    [[nodiscard]] static std::size_t placeInTile(Index y, Index x) {
+        return static_cast<std::size_t>(y % tileSide * tileSide + x % tileSide);
+    }
 
     MaskedImageView input_;
     SharpPixelsControl control_;
     SkyTiles const& tiles_;
     Index height_;
     Index width_;
-    std::vector<SharpState> states_;
+    std::vector<std::vector<SharpState>> states_;  // by tiles; empty where no pixel is marked
     std::vector<Index> marked_;
 };
 

@@ -1,11 +1,11 @@
 #include "SharpPixelsSky.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <utility>
 
+#include "pixelFunctions.h"
 #include "psfmatch/image/RobustStatistics.h"
 
 namespace psfmatch::detail {
@@ -182,6 +182,7 @@ std::vector<Index> faintLines(MaskedImageView const& input, SharpPixelsControl c
     Index const nTileRows = (height + tileSide - 1) / tileSide;
     Segments columns(nTileRows, width);
     Segments rows(tiles.nColumns, height);
+    PixelFunctions const functions = choosePixelFunctions(InstructionSet::automatic);
     parallelForBrief(nTileRows, execution, [&](Index tileRow, int) {
         std::vector<float> sums(static_cast<std::size_t>(width), 0.0F);
         std::vector<float> counts(sums);
@@ -192,40 +193,14 @@ std::vector<Index> faintLines(MaskedImageView const& input, SharpPixelsControl c
                 float const level = tiles.levels[tile];
                 float const scale = 1.0F / tiles.sigmas[tile];
                 Index const left = column * tileSide;
-                auto const size = static_cast<std::size_t>(std::min(width, left + tileSide) - left);
-                float const* const pixels = input.image.data() + y * input.image.outerStride() + left;
-                MaskPixel const* const planes = input.mask.data() + y * input.mask.outerStride() + left;
-                float const* const variances = input.variance.data() + y * input.variance.outerStride() + left;
-                float* const sum = sums.data() + left;
-                float* const number = counts.data() + left;
-                std::array<float, tileSide> values{};
-                std::array<float, tileSide> isGood{};
-                for (std::size_t i = 0; i < size; ++i) {
-                    float const value = (pixels[i] - level) * scale;
-                    bool const isNumber = ((value - value) + (variances[i] - variances[i])) == 0.0F;
-                    bool const isThere = isNumber & (variances[i] >= 0.0F) & ((planes[i] & control.badBits) == 0);
-                    values[i] = isThere ? std::min(std::max(value, -clip), clip) : 0.0F;
-                    isGood[i] = isThere ? 1.0F : 0.0F;
-                    sum[i] += values[i];
-                    number[i] += isGood[i];
-                }
-                constexpr std::size_t lanes = 8;
-                std::array<float, lanes> total{};
-                std::array<float, lanes> count{};
-                for (std::size_t i = 0; i < tileSide; i += lanes) {
-                    for (std::size_t lane = 0; lane < lanes; ++lane) {
-                        total[lane] += values[i + lane];
-                        count[lane] += isGood[i + lane];
-                    }
-                }
-                float all = 0.0F;
-                float n = 0.0F;
-                for (std::size_t lane = 0; lane < lanes; ++lane) {
-                    all += total[lane];
-                    n += count[lane];
-                }
-                if (2.0F * n >= static_cast<float>(tileSide)) {
-                    rows.set(column, y, all / n, level, tiles.sigmas[tile]);
+                auto const size = static_cast<int>(std::min(width, left + tileSide) - left);
+                PixelRows const tileRows{input.image.data() + y * input.image.outerStride() + left,
+                                         input.variance.data() + y * input.variance.outerStride() + left,
+                                         input.mask.data() + y * input.mask.outerStride() + left};
+                ClippedSum const all = functions.addClipped(tileRows, control.badBits, level, scale, clip, size,
+                                                            sums.data() + left, counts.data() + left);
+                if (2.0F * all.count >= static_cast<float>(tileSide)) {
+                    rows.set(column, y, all.sum / all.count, level, tiles.sigmas[tile]);
                 }
             }
         }

@@ -161,11 +161,12 @@ def examineDefects(
     saturation: float | None = None,
     trails: tuple[float, float, int] | None = None,
     threads: int = 1,
-) -> tuple[Defects, Saturation | None]:
-    """Return the defects of an image, and where it saturates if that is asked for.
+) -> tuple[Defects, Saturation | None, Exposure]:
+    """Return the defects of an image, where it saturates if that is asked for, and the image without sharp pixels.
 
     Blocks of one value are no sky and come first; saturated pixels, by what is found or by the level and trails that
-    are known, are as sharp as defects and are left out of these.
+    are known, are as sharp as defects and are left out of these. The image has NO_DATA on blocks, and SAT on what is
+    saturated and within `SATURATED_GROWTH` of it.
     """
     blocks = findBlocks(exposure, threads)
     exposure = flagPlaces(exposure, {"NO_DATA": blocks.places})
@@ -178,7 +179,7 @@ def examineDefects(
             found = findSaturation(flagPlaces(exposure, {"CR": lone}), threads)
     flagged = flagSaturation(exposure, found or saturation, SATURATED_GROWTH, threads, trails)
     defects = Defects(blocks, findSharpPixels(flagged, threads))
-    return defects, None if found is None else _withoutRays(found, defects, exposure.width)
+    return defects, None if found is None else _withoutRays(found, defects, exposure.width), flagged
 
 
 def _lonePixels(exposure: Exposure, threads: int) -> Places:

@@ -45,7 +45,7 @@ def examineInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask
     """Flag defects and saturation of both images, and bring their variance planes to the noise of their skies."""
     with task.timer("examine"):
         both = mapThreads(lambda image: _examined(image, options), (template, science), task.threads)
-    defects, saturations, scalings = zip(*both, strict=True)
+    defects, saturations, scalings, flagged = zip(*both, strict=True)
     choices: list[Choice] = []
     for name, found in zip(NAMES, defects, strict=True):
         if found is not None:
@@ -74,24 +74,25 @@ def examineInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask
         scienceVarianceFactor=factors[1],
         doFindDefects=options.doFindDefects,
     )
-    template, science = prepareInputs(template, science, record, task.threads, defects)
+    template, science = prepareInputs(template, science, record, task.threads, defects, flagged)
     return Examined(template, science, record, (saturations[0], saturations[1]), tuple(choices))
 
 
 def _examined(
     image: Exposure, options: RunOptions
-) -> tuple[Defects | None, Saturation | None, tuple[float, str] | None]:
-    """Return defects, where an image saturates, and what its variance plane is to be multiplied by and why.
+) -> tuple[Defects | None, Saturation | None, tuple[float, str] | None, Exposure | None]:
+    """Return defects, where an image saturates, what its variance plane is to be multiplied by and why, and the image.
 
-    None of what is not asked for.
+    None of what is not asked for. The image has NO_DATA and SAT as defects were looked for beside them.
     """
     threads = resolveThreads(None)
+    flagged = None
     if options.doFindDefects:
-        defects, saturation = examineDefects(image, options.doFindSaturation, threads=threads)
+        defects, saturation, flagged = examineDefects(image, options.doFindSaturation, threads=threads)
         image = flagDefects(image, defects)
     else:
         defects, saturation = None, findSaturation(image, threads) if options.doFindSaturation else None
-    return defects, saturation, _varianceScaling(image) if options.doScaleVariance else None
+    return defects, saturation, _varianceScaling(image) if options.doScaleVariance else None, flagged
 
 
 def _varianceScaling(image: Exposure) -> tuple[float, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from psfmatch.alignment import Alignment, applyAlignment
 from psfmatch.defects import Defects
-from psfmatch.defects.finding import examineDefects, flagPlaces
+from psfmatch.defects.finding import SATURATED_GROWTH, examineDefects, flagPlaces
 from psfmatch.exposure import Exposure
 from psfmatch.noise.blankSky import multiplyVariance
 from psfmatch.saturation import flagSaturation
@@ -113,18 +113,31 @@ def prepareInputs(
     record: Preparation,
     threads: int | None = None,
     defects: tuple[Defects | None, Defects | None] = (None, None),
+    saturated: tuple[Exposure | None, Exposure | None] = (None, None),
 ) -> tuple[Exposure, Exposure]:
     """Return both images with defects and saturated pixels flagged and variances rescaled; neither is moved.
 
     Neither image is changed; planes that stay as they are, are shared. Defects that are known already are not looked
-    for again.
+    for again, and where an image is there that `examineDefects` flagged by the record's levels, neither is saturation.
     """
     # One after the other: each uses all threads.
     first, second = (
-        _scaled(_flagged(exposure, record, saturation, trails, known, resolveThreads(threads)), factor, threads)
+        _scaled(_flagged(exposure, record, saturation, trails, *known, resolveThreads(threads)), factor, threads)
         for exposure, saturation, trails, factor, known in (
-            (template, record.templateSaturation, record.templateTrails, record.templateVarianceFactor, defects[0]),
-            (science, record.scienceSaturation, record.scienceTrails, record.scienceVarianceFactor, defects[1]),
+            (
+                template,
+                record.templateSaturation,
+                record.templateTrails,
+                record.templateVarianceFactor,
+                (defects[0], saturated[0]),
+            ),
+            (
+                science,
+                record.scienceSaturation,
+                record.scienceTrails,
+                record.scienceVarianceFactor,
+                (defects[1], saturated[1]),
+            ),
         )
     )
     return first, second
@@ -136,14 +149,19 @@ def _flagged(
     saturation: float | None,
     trails: tuple[float, float, int] | None,
     defects: Defects | None,
+    saturated: Exposure | None,
     threads: int,
 ) -> Exposure:
     if not record.doFindDefects:
         return flagSaturation(exposure, saturation, record.saturationGrowth, threads, trails)
-    defects = defects or examineDefects(exposure, False, saturation, trails, threads)[0]
+    if defects is None:
+        defects, _, saturated = examineDefects(exposure, False, saturation, trails, threads)
     # What else is bad says nothing about saturation, and must not come before it.
-    exposure = flagPlaces(exposure, {"NO_DATA": defects.blocks.places})
-    exposure = flagSaturation(exposure, saturation, record.saturationGrowth, threads, trails)
+    if saturated is not None and record.saturationGrowth == SATURATED_GROWTH:
+        exposure = saturated
+    else:
+        exposure = flagPlaces(exposure, {"NO_DATA": defects.blocks.places})
+        exposure = flagSaturation(exposure, saturation, record.saturationGrowth, threads, trails)
     return flagPlaces(exposure, {"BAD": defects.sharp.bad, "CR": defects.sharp.cosmicRays})
 
 

@@ -160,7 +160,10 @@ def _models(
     regions, degrees = options.regions, options.alardDegGauss
     basis, images = basisList, tuple(range(len(basisList)))
     if regions.firstDegrees:
-        joined = tuple(map(max, zip(regions.firstDegrees, degrees, strict=True)))
+        # A Gaussian that the choice left out stays in the basis, with as many terms as the one before: the equations
+        # that the choice was made with serve on.
+        tried = [degrees[max(0, i - 1)] if degree < 0 else degree for i, degree in enumerate(degrees)]
+        joined = tuple(map(max, zip(regions.firstDegrees, tried, strict=True)))
         basis = gaussianBasis(basisList.shape[1], options.alardSigGauss, joined)
         images = _core.alardLuptonImages(degrees, joined)
     orders = options.spatialKernelOrder, options.spatialBgOrder if options.fitForBackground else 0

@@ -51,6 +51,8 @@ def flagSaturation(
     if isinstance(saturation, Saturation):
         trails = trails or saturation.trails
     level = saturation.level if isinstance(saturation, Saturation) else saturation
+    if level is None and trails is None and growth < 1.0:
+        return exposure
     flags = _core.flagSaturation(
         exposure.image,
         np.asarray(exposure.mask),
