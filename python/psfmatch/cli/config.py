@@ -22,6 +22,7 @@ USUAL = (
     "doFindDefects",
     "doFindSaturation",
     "doFindStreaks",
+    "doLevelBorder",
     "doScaleVariance",
     "doAlign",
     "doDecorrelate",
