@@ -1,4 +1,4 @@
-"""Traces of detectors in a difference: levels of the sky at its border are taken off, traces of saturated stars flagged."""
+"""Traces of detectors in a difference: levels of the sky at its border taken off, those of saturated stars flagged."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The mask plane STREAK on two images of one grid: straight lines, longer than any PSF, that one of them shows alone.
 
 What both show at the same place, such as spikes of bright stars, galaxies seen edge on or rows of stars, is no streak,
-and neither is what lies along a row or a column with edges as sharp as those of pixels, or through a saturated star: that
-is its charge, bled or read out late.
+and neither is what lies along a row or a column with edges as sharp as those of pixels, or through a saturated star:
+that is its charge, bled or read out late.
 """
 
 from __future__ import annotations
