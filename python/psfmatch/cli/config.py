@@ -22,7 +22,7 @@ USUAL = (
     "doFindDefects",
     "doFindSaturation",
     "doFindStreaks",
-    "doLevelBorder",
+    "doFindTraces",
     "doScaleVariance",
     "doAlign",
     "doDecorrelate",

@@ -42,18 +42,16 @@ class FrontDoorConfig(ImagePsfMatchConfig):
     doFindDefects = Field[bool](
         doc="Find blocks of one value, dead and hot pixels, columns and cosmic rays, and flag them.", default=True
     )
-    doFindSaturation = Field[bool](
-        doc=(
-            "Find where the images saturate, and flag these pixels, and in the difference the rings and lines that "
-            "saturated stars leave."
-        ),
-        default=True,
-    )
+    doFindSaturation = Field[bool](doc="Find where the images saturate, and flag these pixels.", default=True)
     doFindStreaks = Field[bool](
         doc="Find lines that one image shows alone, such as trails of satellites, and flag them STREAK.", default=True
     )
-    doLevelBorder = Field[bool](
-        doc="Take off what the sky of the difference does towards a border, which no polynomial follows.", default=True
+    doFindTraces = Field[bool](
+        doc=(
+            "Find what detectors leave in the difference: levels of the sky towards a border, which are taken off, and "
+            "rings and lines of saturated stars, which are flagged SAT."
+        ),
+        default=True,
     )
     doScaleVariance = Field[bool](doc="Scale each variance plane to the noise of its own sky.", default=True)
     doAlign = Field[bool](

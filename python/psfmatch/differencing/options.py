@@ -23,7 +23,7 @@ STEPS = (
     "doFindDefects",
     "doFindSaturation",
     "doFindStreaks",
-    "doLevelBorder",
+    "doFindTraces",
     "doScaleVariance",
     "doAlign",
     "doDecorrelate",
@@ -53,7 +53,7 @@ class RunOptions:
     doFindDefects: bool = False
     doFindSaturation: bool = False
     doFindStreaks: bool = False
-    doLevelBorder: bool = False
+    doFindTraces: bool = False
     doScaleVariance: bool = False
     doAlign: bool = False
     doDecorrelate: bool = False
@@ -72,7 +72,7 @@ class RunOptions:
 
     def traceGrowth(self, kernelShape: tuple[int, int]) -> int:
         """Pixels that rings about saturated stars may reach, half the kernel's; 0: their traces are not flagged."""
-        return max(kernelShape) // 2 if self.doFindSaturation else 0
+        return max(kernelShape) // 2 if self.doFindTraces else 0
 
     @classmethod
     def fromConfig(cls, config: ImagePsfMatchConfig | None) -> RunOptions:

@@ -16,19 +16,18 @@ log = logging.getLogger("psfmatch.differencing")
 
 
 def withoutTraces(made: Made) -> Made:
-    """Clean the difference that was made, in place, as far as asked for; return it with what is to be told."""
-    if made.changed is not None:
+    """Clean the difference that was made, in place, if asked for; return it with what is to be told."""
+    if made.changed is not None or not made.options.doFindTraces:
         return made  # a stamp has neither room for a level nor rings that could be told from its source
     difference, threads = made.result.subtractedExposure.maskedImage, made.task.threads
-    levels, choices = None, list(made.choices)
+    choices = list(made.choices)
     with made.task.timer("findTraces"):
-        if made.options.doLevelBorder:
-            levels = findBorderLevels(difference, threads)
+        levels = findBorderLevels(difference, threads)
         if levels is not None:
             levels.subtractFrom(difference, threads)
             choices.append(Choice.told("borderLevels", f"{levels.length:g}", levels.sentence))
         growth = made.options.traceGrowth(made.result.psfMatchingKernel.shape)
-        traces = flagSaturationTraces(difference, growth, threads) if growth else None
+        traces = flagSaturationTraces(difference, growth, threads)
     if traces is not None:
         nPixels = traces.nRingPixels + traces.nLinePixels
         choices.append(Choice.told("saturationTraces", str(nPixels), traces.sentence))

@@ -17,14 +17,14 @@ struct SaturationTracesControl {
     Index maxGrowth = 0;      // pixels that rings may reach beyond the flags; 0: no rings
     double ringLevel = 0.75;  // median of a ring that is affected, of a pixel's noise
     double ringWidth = 1.5;   // or the robust scatter of a ring about zero, of that of pixels elsewhere
-    double ringSigmas = 3.5;  // by which either must exceed its own scatter
+    double ringSigmas = 4.5;  // by which either must exceed its own scatter
     Index leastRing = 12;     // pixels without which a ring tells nothing
     Index nClean = 2;         // rings without a trace after which none is looked for
     Index runLength = 32;     // pixels along a row or column
     double lineLevel = 1.0;   // mean of the two runs next to the star, of a pixel's noise
     double lineSigmas = 5.0;  // by which it must exceed its own scatter
     double runLevel = 0.5;    // of each of these runs, and of those farther out
-    double runSigmas = 2.0;
+    double runSigmas = 3.0;
     Index margin = 2;    // rows beside the star's own in which lines are looked for
     Index bandNear = 4;  // rows beside the star that tell the level without a line: from here
     Index bandFar = 12;  // to here
