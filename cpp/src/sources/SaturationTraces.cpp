@@ -24,11 +24,6 @@ constexpr Index sampleRuns = 16;  // along either axis, whose scatter is measure
 constexpr Index firstMargin = 6;  // pixels: few rings reach farther
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 
-struct Scale {
-    float level = 0.0F;  // median of difference / sqrt(variance)
-    float width = 0.0F;  // its robust scatter
-};
-
 struct Clump {
     Box box;
     std::span<PixelRun const> runs;
@@ -44,14 +39,15 @@ public:
 
     [[nodiscard]] float at(Index y, Index x) const {
         float const variance = difference_.variance(y, x);
-        float const pull = (difference_.image(y, x) / std::sqrt(variance) - scale_.level) / scale_.width;
+        float const pull = (difference_.image(y, x) / std::sqrt(variance) - level_) / width_;
         bool const isGood = (difference_.mask(y, x) & badBits_) == 0 && variance > 0.0F && std::isfinite(pull);
         return isGood ? pull : nan;
     }
 
     // Whether enough pixels tell the noise.
     bool calibrate() {
-        scale_ = {0.0F, 1.0F};
+        level_ = 0.0F;
+        width_ = 1.0F;
         Index const total = height() * width();
         Index const step = std::max<Index>(1, total / samplePixels) | 1;
         std::vector<float> values;
@@ -66,14 +62,16 @@ public:
         }
         std::vector<float> scratch;
         MedianAndSigma const found = medianAndSigma(std::span(values), scratch);
-        scale_ = {static_cast<float>(found.median), static_cast<float>(found.sigma)};
-        return scale_.width > 0.0F && std::isfinite(scale_.width);
+        level_ = static_cast<float>(found.median);
+        width_ = static_cast<float>(found.sigma);
+        return width_ > 0.0F && std::isfinite(width_);
     }
 
 private:
     MaskedImageView difference_;
     MaskPixel badBits_;
-    Scale scale_;
+    float level_ = 0.0F;  // median of difference / sqrt(variance)
+    float width_ = 1.0F;  // its robust scatter
 };
 
 // Rows of an image, or its columns as if they were rows.
@@ -307,13 +305,11 @@ private:
     // Median over rows beside the clump's, at some distance; 0 where too few pixels tell.
     [[nodiscard]] float bandLevel(Lanes const& all, Range lanes, Range run, std::vector<float>& values) const {
         values.clear();
-        for (Index lane = std::max<Index>(0, lanes.first - control_->bandFar);
-             lane < std::max<Index>(0, lanes.first - control_->bandNear); ++lane) {
-            all.read(lane, run.first, run.end, values);
-        }
-        for (Index lane = std::min(all.count(), lanes.end + control_->bandNear);
-             lane < std::min(all.count(), lanes.end + control_->bandFar); ++lane) {
-            all.read(lane, run.first, run.end, values);
+        for (Range const band : {Range{lanes.first - control_->bandFar, lanes.first - control_->bandNear},
+                                 Range{lanes.end + control_->bandNear, lanes.end + control_->bandFar}}) {
+            for (Index lane = std::max<Index>(0, band.first); lane < std::min(all.count(), band.end); ++lane) {
+                all.read(lane, run.first, run.end, values);
+            }
         }
         return static_cast<Index>(values.size()) < control_->runLength ? 0.0F : medianOf(std::span(values));
     }
