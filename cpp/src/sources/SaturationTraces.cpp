@@ -20,8 +20,9 @@ namespace {
 constexpr double medianError = 1.2533;  // of a median of n values of noise 1, times sqrt(n)
 constexpr Index samplePixels = 60'000;  // that tell the noise of a pixel
 constexpr Index fewPixels = 100;
-constexpr Index sampleRuns = 16;  // along either axis, whose scatter is measured
-constexpr Index firstMargin = 6;  // pixels: few rings reach farther
+constexpr Index sampleRuns = 16;         // along either axis, whose scatter is measured
+constexpr Index largestBox = 1'000'000;  // pixels about a clump beyond which it is no star's, and has no rings
+constexpr Index firstMargin = 6;         // pixels: few rings reach farther
 constexpr float nan = std::numeric_limits<float>::quiet_NaN();
 
 struct Clump {
@@ -40,8 +41,7 @@ public:
     [[nodiscard]] float at(Index y, Index x) const {
         float const variance = difference_.variance(y, x);
         float const pull = (difference_.image(y, x) / std::sqrt(variance) - level_) / width_;
-        bool const isGood = (difference_.mask(y, x) & badBits_) == 0 && variance > 0.0F && std::isfinite(pull);
-        return isGood ? pull : nan;
+        return (difference_.mask(y, x) & badBits_) == 0 && variance > 0.0F && std::isfinite(pull) ? pull : nan;
     }
 
     // Whether enough pixels tell the noise.
@@ -84,7 +84,6 @@ public:
     [[nodiscard]] Index place(Index lane, Index along) const {
         return areColumns_ ? along * pulls_->width() + lane : lane * pulls_->width() + along;
     }
-
     // Appends what the pixels from `first` to before `end` have.
     void read(Index lane, Index first, Index end, std::vector<float>& values) const {
         for (Index i = first; i < end; ++i) {
@@ -160,10 +159,11 @@ public:
           lanes_{Lanes(pulls, false), Lanes(pulls, true)},
           scatters_{lanes_[0].scatter(control.runLength), lanes_[1].scatter(control.runLength)} {}
 
-    // Places within rings that are affected.
+    // Within rings that are affected.
     [[nodiscard]] std::vector<Index> rings(Clump const& clump) const {
         std::vector<Index> found;
-        for (Index margin = std::min(firstMargin, control_->maxGrowth); margin > 0;
+        bool const isLarge = clump.box.width * clump.box.height > largestBox;
+        for (Index margin = isLarge ? 0 : std::min(firstMargin, control_->maxGrowth); margin > 0;
              margin = std::min(2 * margin, control_->maxGrowth)) {
             Box const box = grown(clump.box, margin);
             OwnedImage<Index> const squared = distances(clump, box, margin);
@@ -183,15 +183,11 @@ public:
     // Places on lines through the clump, along rows and along columns.
     [[nodiscard]] std::vector<Index> lines(Clump const& clump) const {
         std::vector<Index> found;
-        Box const& box = clump.box;
-        for (std::size_t const axis : {std::size_t{0}, std::size_t{1}}) {
-            Index const first = axis == 0 ? box.y0 : box.x0;
-            Index const end = first + (axis == 0 ? box.height : box.width);
-            Index const from = axis == 0 ? box.x0 : box.y0;
-            Index const to = from + (axis == 0 ? box.width : box.height);
-            for (Index const sign : {Index{-1}, Index{1}}) {
-                follow(lanes_[axis], scatters_[axis], {first, end}, {from, to}, sign, found);
-            }
+        Range const rows{clump.box.y0, clump.box.y0 + clump.box.height};
+        Range const columns{clump.box.x0, clump.box.x0 + clump.box.width};
+        for (Index const sign : {Index{-1}, Index{1}}) {
+            follow(lanes_[0], scatters_[0], rows, columns, sign, found);
+            follow(lanes_[1], scatters_[1], columns, rows, sign, found);
         }
         return found;
     }
@@ -294,9 +290,8 @@ private:
             }
             Index const reach = last == nRuns ? room : last * control_->runLength;
             Index const middle = (along.first + along.end) / 2;
-            Index const from = sign > 0 ? middle : along.first - reach;
-            Index const to = sign > 0 ? along.end + reach : middle;
-            for (Index i = from; i < to; ++i) {
+            Range const line = sign > 0 ? Range{middle, along.end + reach} : Range{along.first - reach, middle};
+            for (Index i = line.first; i < line.end; ++i) {
                 found.push_back(all.place(lane, i));
             }
         }
@@ -323,7 +318,11 @@ private:
 std::vector<PixelRun> saturatedRuns(ConstImageView<MaskPixel> const& mask, MaskPixel bits) {
     std::vector<PixelRun> runs;
     for (Index y = 0; y < mask.rows(); ++y) {
+        MaskPixel planes = 0;
         for (Index x = 0; x < mask.cols(); ++x) {
+            planes |= mask(y, x);
+        }
+        for (Index x = (planes & bits) == 0 ? mask.cols() : 0; x < mask.cols(); ++x) {
             if ((mask(y, x) & bits) == 0) {
                 continue;
             }
@@ -380,8 +379,7 @@ SaturationTraces saturationTraces(MaskedImageView const& difference, SaturationT
         return traces;
     }
     Search const search(pulls, control);
-    std::vector<std::vector<Index>> rings(clumps.size());
-    std::vector<std::vector<Index>> lines(clumps.size());
+    std::vector<std::vector<Index>> rings(clumps.size()), lines(clumps.size());
     parallelForBrief(traces.nStars, execution, [&](Index i, int) {
         auto const k = static_cast<std::size_t>(i);
         rings[k] = search.rings(clumps[k]);
