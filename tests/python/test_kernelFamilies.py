@@ -118,7 +118,7 @@ def test_richFamily():
 
 
 def test_richestOfSeveral():
-    """Whether more terms than the usual ones may be asked for: with or without the widest Gaussian, never of one set."""
+    """Whether still more terms may be asked for: with or without the widest Gaussian, never where there is one set."""
     family = familyOf(5.3, 5.5, (500, 500), 15)
 
     def isRichest(tried, images):
