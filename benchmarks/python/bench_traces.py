@@ -6,7 +6,7 @@ Borders: the sky of the science image, or of the template, falls or rises toward
 nobody has flattened; printed are in how many fields it was told, and the size of the median of the outer 6 px of these
 sides in the difference, in a pixel's noise, without the step and with it. Lines: rows or columns through the three
 brightest saturated stars are brighter or darker than the sky, to the border or not; printed are in how many fields any
-trace was told, the share of the line's pixels that is flagged, and the pixels with SAT farther than 4 px from the lines,
+trace was told, the share of the line's pixels that is flagged, and the pixels with SAT farther than 4 px from the lines
 per field, beside those of the field without lines. Clean fields: in how many anything was done, and the pixels flagged,
 which are those that saturated stars have spoiled: their robust scatter is printed, in that of the other pixels.
 """
