@@ -1159,3 +1159,17 @@ def correctDifference(
     noDataBit: int,
     nThreads: int,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32]]: ...
+def borderLevels(
+    difference: StampTuple, *, nThreads: int = 1
+) -> tuple[list[int], float, list[tuple[float, float]], float]: ...
+def subtractBorderLevels(
+    image: npt.NDArray[np.float32],
+    *,
+    area: Sequence[int],
+    length: float,
+    sides: Sequence[tuple[float, float]],
+    nThreads: int = 1,
+) -> None: ...
+def saturationTraces(
+    difference: StampTuple, *, saturated: int, maxGrowth: int, nThreads: int = 1
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int, int, int]: ...

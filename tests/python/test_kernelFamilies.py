@@ -3,10 +3,14 @@
 PSFs with spikes that are turned against each other are matched by no four Gaussians of low degree.
 """
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from psfmatch import MaskedImage, frontDoorConfig, subtract
+from psfmatch.modelChoice import choosing
 from psfmatch.modelChoice.family import familyOf
 
 SIDE, COUNT = 256, 34
@@ -109,3 +113,21 @@ def test_richFamily():
         sums = basis.sum(axis=(1, 2))
         assert sums[0] == pytest.approx(1.0, abs=1e-12)
         assert np.abs(sums[1:]).max() < 1e-9
+    # Between broad PSFs of one width: 0.7 of the wider one's sigma.
+    assert familyOf(5.3, 5.5, (500, 500), 15).rich().sigmas[1] == pytest.approx(0.7 * 5.5 / 2.3548, abs=2e-3)
+
+
+def test_richestOfSeveral():
+    """Whether still more terms may be asked for: with or without the widest Gaussian, never where there is one set."""
+    family = familyOf(5.3, 5.5, (500, 500), 15)
+
+    def isRichest(tried, images):
+        found = SimpleNamespace(family=tried, model=SimpleNamespace(images=images))
+        return choosing._Fit(found, True, 1.3, 1.3, 30, ()).isRichest
+
+    richest = family.degrees[-1]
+    assert isRichest(family, family.images(richest))
+    assert isRichest(family, family.images(family.narrower(richest)))
+    assert not any(isRichest(family, family.images(degrees)) for degrees in family.degrees[:-1])
+    one = replace(family, degrees=family.degrees[-1:])
+    assert not isRichest(one, one.images(richest))

@@ -103,6 +103,8 @@ headerGroups = [
         "CellGrid",
         "ErrorFloor",
         "PhotonNoise",
+
+        "BorderLevels",
         "Clumps",
         "KernelUncertainty",
         "NoiseCovariance",
@@ -127,6 +129,7 @@ headerGroups = [
         "warp",
         "BoxLight",
         "ConstantBlocks",
+        "SaturationTraces",
         "SharpPixels",
         "Coverage",
         "GrownFootprints",

@@ -22,6 +22,7 @@ USUAL = (
     "doFindDefects",
     "doFindSaturation",
     "doFindStreaks",
+    "doFindTraces",
     "doScaleVariance",
     "doAlign",
     "doDecorrelate",

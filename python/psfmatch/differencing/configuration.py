@@ -46,6 +46,13 @@ class FrontDoorConfig(ImagePsfMatchConfig):
     doFindStreaks = Field[bool](
         doc="Find lines that one image shows alone, such as trails of satellites, and flag them STREAK.", default=True
     )
+    doFindTraces = Field[bool](
+        doc=(
+            "Find what detectors leave in the difference: levels of the sky towards a border, which are taken off, and "
+            "rings and lines of saturated stars, which are flagged SAT."
+        ),
+        default=True,
+    )
     doScaleVariance = Field[bool](doc="Scale each variance plane to the noise of its own sky.", default=True)
     doAlign = Field[bool](
         doc="Measure shift and affine from matched stars, and correct where it is worth it.", default=True

@@ -154,6 +154,7 @@ def finish(
         coverage=inputs.coverage,
         preparation=inputs.preparation,
         varianceFactor=measured.varianceFactor,
+        borderLevels=made.borderLevels,
         choices=(*choices, *measured.choices),
         errorFloor=measured.floor,
         smoothing=smoothing,

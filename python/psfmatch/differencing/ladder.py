@@ -24,6 +24,7 @@ from psfmatch.errors import (
 )
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.modelChoice import Choice, chooseKernel, effortFor
+from psfmatch.noise.borderLevels import BorderLevels
 from psfmatch.selection import ignoredPlanes, requireSources
 from psfmatch.stackFit import StackMatch
 from psfmatch.stars import chooseIsolatedStars, chooseRegionSources, usefulSources
@@ -43,7 +44,7 @@ class Made:
 
     inputs : the images, where the fit has told their noise; None: as they were; convolveTemplate : which image was
     convolved; changed : pixels that are known to have changed, which tell nothing of the match; onLight : of a stamp,
-    see `CutoutDifference`.
+    see `CutoutDifference`; borderLevels : that were taken off the difference.
     """
 
     result: Struct
@@ -57,6 +58,7 @@ class Made:
     changed: npt.NDArray[np.bool_] | None = None
     onLight: tuple[int, float] | None = None
     isNoiseTold: bool = False
+    borderLevels: BorderLevels | None = None
     ungraded: tuple[str, ...] = ()
 
 

@@ -23,6 +23,7 @@ STEPS = (
     "doFindDefects",
     "doFindSaturation",
     "doFindStreaks",
+    "doFindTraces",
     "doScaleVariance",
     "doAlign",
     "doDecorrelate",
@@ -52,6 +53,7 @@ class RunOptions:
     doFindDefects: bool = False
     doFindSaturation: bool = False
     doFindStreaks: bool = False
+    doFindTraces: bool = False
     doScaleVariance: bool = False
     doAlign: bool = False
     doDecorrelate: bool = False
@@ -67,6 +69,10 @@ class RunOptions:
     def planeRules(self) -> PlaneRules:
         """What becomes of the images' mask planes."""
         return PlaneRules(self.renameTemplateMask, self.preserveMaskPlanes)
+
+    def traceGrowth(self, kernelShape: tuple[int, int]) -> int:
+        """Pixels that rings about saturated stars may reach, half the kernel's; 0: their traces are not flagged."""
+        return max(kernelShape) // 2 if self.doFindTraces else 0
 
     @classmethod
     def fromConfig(cls, config: ImagePsfMatchConfig | None) -> RunOptions:

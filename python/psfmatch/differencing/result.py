@@ -24,6 +24,7 @@ from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import ErrorFloor, errorFloorPlane, kernelUncertaintyPlane
+from psfmatch.noise.borderLevels import BorderLevels
 from psfmatch.psf import asPsf
 from psfmatch.quality import Quality
 from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe, edgeHandlingOf
@@ -61,7 +62,8 @@ class SubtractionResult(ByValue):
     options : what the run was told and has chosen; `config` is made of it;
     quality : figures and grade; decorrelation : what makes the difference white, None where it was not asked for;
     alignment, coverage, preparation : what was done to the images before; varianceFactor : what the variance plane of
-    the difference was multiplied by, so that its sky scatters by its noise; choices : what was chosen and why;
+    the difference was multiplied by, so that its sky scatters by its noise; borderLevels : of the sky, taken off the
+    difference beside the background, None: none; choices : what was chosen and why;
     errorFloor : what is left of sources in proportion to their light, None where the width of the PSF is unknown or the
     quality was not asked for; smoothing : sigma (pixels) of the Gaussian by which the image that is not convolved was
     smoothed before the fit, 0: it was not; difference and matched image are then those of the smoothed one;
@@ -86,6 +88,7 @@ class SubtractionResult(ByValue):
     coverage: Coverage | None = None
     preparation: Preparation = field(default_factory=Preparation)
     varianceFactor: float = 1.0
+    borderLevels: BorderLevels | None = None
     choices: tuple[Choice, ...] = ()
     errorFloor: ErrorFloor | None = None
     smoothing: float = 0.0
@@ -341,6 +344,8 @@ class SubtractionResult(ByValue):
             self.difference.getBBox(),
             self.preparation,
             varianceFactor=self.varianceFactor,
+            borderLevels=self.borderLevels,
+            traceGrowth=self.options.traceGrowth(self.kernel.shape),
             planes=self.options.planeRules,
             smoothing=self.smoothing,
             edgeFraction=self.options.edgeFraction,

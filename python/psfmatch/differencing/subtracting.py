@@ -21,6 +21,7 @@ from psfmatch.differencing.photons import withPhotonNoise
 from psfmatch.differencing.provenance import describeInputs
 from psfmatch.differencing.result import SubtractionResult
 from psfmatch.differencing.smoothing import isOfKernelFit, isWorthSmoothing, smoothedInputs, smoothedOrAsItIs
+from psfmatch.differencing.traces import withoutTraces
 from psfmatch.exposure import requireUnits, toExposure
 from psfmatch.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
@@ -118,7 +119,7 @@ def subtract(
 
     def solved(ready: Inputs, widths: tuple[float | None, float | None], isDirectionFree: bool = False) -> Made:
         made = solveByLadder(task, options, ready, candidateList, widths, convolveTemplate, isDirectionFree)
-        return withBorder(made, made.inputs or ready)
+        return withoutTraces(withBorder(made, made.inputs or ready))
 
     smoothing = options.smoothingSigma or 0.0
     if smoothing:

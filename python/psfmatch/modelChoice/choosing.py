@@ -47,6 +47,8 @@ MIN_BRIGHT_REGIONS = 20
 """With bright pixels, without which a hundred functions are not tried."""
 WELL_FITTED = 1.5
 """Scatter of held-out bright pixels that asks for nothing else: variable stars and transients make nearly that."""
+RICHEST_FITTED = 1.25
+"""The same where the richest of the usual Gaussians were the best: still more of them may be better."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,9 @@ def chooseKernel(
     if not isFamilyPinned(pins):
         if family.isEqual:
             best = _preferPoint(best, fit(family.point(), False))
-        if best.scatter > WELL_FITTED and best.nBright >= MIN_BRIGHT_REGIONS:
-            best = _preferMany(best, fit(family.rich(), True))
+        most = RICHEST_FITTED if best.isRichest else WELL_FITTED
+        if best.scatter > most and best.nBright >= MIN_BRIGHT_REGIONS:
+            best = _preferMany(best, fit(family.rich(), True), most)
     cells.state = best.found.state
     choices = _tellFamily(family, free, fwhms), layoutChoice, *best.choices
     return KernelChoice(*_fields(best, cells.options.regions, pins), choices, cells)
@@ -193,6 +196,13 @@ class _Fit:
     nBright: int
     choices: tuple[Choice, ...]
 
+    @property
+    def isRichest(self) -> bool:
+        """Whether it has the richest of several sets of degrees, with or without the widest Gaussian."""
+        family, images = self.found.family, self.found.model.images
+        richest = family.degrees[-1]
+        return len(family.degrees) > 1 and images in (family.images(richest), family.images(family.narrower(richest)))
+
     def isBetter(self, other: _Fit) -> bool:
         """Return whether held-out bright pixels scatter less than those of a fit that is preferred."""
         return self.scatter < other.scatter * (1.0 - LEAST_GAIN)
@@ -245,11 +255,11 @@ def _preferPoint(usual: _Fit, point: _Fit) -> _Fit:
     return _after(usual, choice, point if isPoint else None)
 
 
-def _preferMany(usual: _Fit, rich: _Fit) -> _Fit:
+def _preferMany(usual: _Fit, rich: _Fit, most: float) -> _Fit:
     """Return the fit of many terms where it leaves held-out bright pixels with less scatter."""
     isMany = rich.isBetter(usual)
     sentence = (
-        f"Held-out bright pixels scatter by {usual.scatter:.3f} of their noise, more than {WELL_FITTED:g}: "
+        f"Held-out bright pixels scatter by {usual.scatter:.3f} of their noise, more than {most:g}: "
         f"{'three' if isMany else 'the four Gaussians stay, three'} of many terms (sigmas {rich.found.family.told()} "
         f"px) leave {rich.scatter:.3f}{'; they are taken' if isMany else ''}."
     )

@@ -41,6 +41,8 @@ RICH_DEGREES = ((2, 4, 2), (2, 8, 4), (2, 12, 6))
 """Of the three Gaussians that are tried where the four leave more than noise."""
 RICH_SECOND = 1.5
 """Their second sigma in units of the first, and at least a pixel."""
+RICH_EQUAL = 0.7
+"""The same between equal PSFs, in units of the wider one's: their first says nothing of the scale of what differs."""
 RICH_WIDEST = 0.9
 """Their third sigma in units of the widest of four: the polynomials of degree 6 reach further than those of 2."""
 
@@ -90,7 +92,8 @@ class GaussianFamily:
 
     def rich(self) -> GaussianFamily:
         """Return three Gaussians, two of many terms: their Hermite functions follow rings and spikes of the PSFs."""
-        sigmas = self.sigmas[0], max(1.0, RICH_SECOND * self.sigmas[0]), RICH_WIDEST * self.sigmas[-1]
+        least = max(1.0, RICH_EQUAL * self.sigmas[-1] / WIDEST_SIGMA) if self.isEqual else 1.0
+        sigmas = self.sigmas[0], max(least, RICH_SECOND * self.sigmas[0]), RICH_WIDEST * self.sigmas[-1]
         return replace(self, sigmas=tuple(round(sigma, 3) for sigma in sigmas), degrees=RICH_DEGREES)
 
     def point(self) -> GaussianFamily:

@@ -24,6 +24,7 @@ from psfmatch.noise import addPhotonNoise
 from psfmatch.noise.blankSky import multiplyVariance
 from psfmatch.recipe.preparation import prepareInputs, registerInputs
 from psfmatch.recipe.recipe import Convolved, StoredKernel, SubtractionRecipe
+from psfmatch.saturation import flagSaturationTraces
 from psfmatch.streaks import flagStreaks
 from psfmatch.subtraction import matchedExposure, subtractMatched
 from psfmatch.threads import resolveThreads
@@ -157,6 +158,10 @@ def applyKernel(
         instructionSet=instructionSet,
         threads=threads,
     )
+    if recipe.borderLevels is not None:
+        recipe.borderLevels.subtractFrom(difference.maskedImage, resolveThreads(threads))
+    if recipe.traceGrowth:
+        flagSaturationTraces(difference.maskedImage, recipe.traceGrowth, resolveThreads(threads))
     if recipe.decorrelation is not None:
         inputs = (template, science) if isTemplate else (science, template)
         difference = _decorrelated(difference, stored.kernel, inputs, recipe, threads)

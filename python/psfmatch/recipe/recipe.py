@@ -28,6 +28,7 @@ from psfmatch.kernels import (
     backgroundFromTables,
     readHotpantsKernel,
 )
+from psfmatch.noise.borderLevels import BorderLevels
 from psfmatch.recipe.preparation import Preparation
 from psfmatch.subtraction import PlaneRules
 from psfmatch.warping import Warper
@@ -78,7 +79,8 @@ class SubtractionRecipe:
 
     convolved : which image; edges : borders and bad pixels of the convolution;
     divisor : the difference was divided by it (the kernel sum at the centre where the science image is convolved);
-    varianceFactor : the difference's variance plane was multiplied by it;
+    varianceFactor : the difference's variance plane was multiplied by it; borderLevels : that were taken off it,
+    None: none; traceGrowth : pixels that rings about saturated stars may reach, 0: their traces were not flagged;
     warping : fields of the `WarperConfig` as plain data; warpBadPlanes, warpMaskedKernelFraction : as the Warper's;
     preparation : what came before; smoothing : sigma (pixels) of the Gaussian by which the image that is not convolved
     was smoothed, 0: it was not; decorrelation : arguments of `psfmatch.decorrelation.decorrelate` if the difference
@@ -91,6 +93,8 @@ class SubtractionRecipe:
     convolved: Convolved = "template"
     divisor: float = 1.0
     varianceFactor: float = 1.0
+    borderLevels: BorderLevels | None = None
+    traceGrowth: int = 0
     edges: EdgeHandling = field(default_factory=lambda: EdgeHandling(copyEdge=True))
     warping: Mapping[str, Any] = field(default_factory=_defaultWarping)
     warpBadPlanes: tuple[str, ...] = ("BAD", "SAT", "CR", "NO_DATA")
@@ -128,6 +132,8 @@ class SubtractionRecipe:
         planes: PlaneRules | None = None,
         smoothing: float = 0.0,
         edgeFraction: float = 0.0,
+        borderLevels: BorderLevels | None = None,
+        traceGrowth: int = 0,
     ) -> Self:
         """Return the recipe of a subtraction that a task made.
 
@@ -153,6 +159,8 @@ class SubtractionRecipe:
             Sigma (pixels) of the Gaussian by which the image that is not convolved was smoothed; 0: it was not.
         edgeFraction
             Of the kernel, that might lie beyond all pixels without EDGE.
+        borderLevels, traceGrowth
+            What was taken off the difference, and how far rings about saturated stars were looked for in it.
         """
         options = KernelOptions.fromConfig(config)
         warper = warperOf(options)
@@ -169,6 +177,8 @@ class SubtractionRecipe:
             decorrelation=decorrelation,
             planes=planes or PlaneRules(),
             edgeFraction=edgeFraction,
+            borderLevels=borderLevels,
+            traceGrowth=traceGrowth,
             shape=box.shape,
             xy0=(box.x0, box.y0),
         )
@@ -217,6 +227,8 @@ class SubtractionRecipe:
                 values["edges"] = EdgeHandling(**edges)
             if "planes" in values:
                 values["planes"] = PlaneRules(**{name: tuple(planes) for name, planes in values["planes"].items()})
+            if values.get("borderLevels") is not None:
+                values["borderLevels"] = BorderLevels.fromDict(values["borderLevels"])
             if "preparation" in values:
                 values["preparation"] = Preparation.fromDict(values["preparation"])
             for name in ("warpBadPlanes", "xy0", "shape"):

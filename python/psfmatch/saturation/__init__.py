@@ -6,5 +6,6 @@ that their surroundings lack would count as kernel sum. They are bad pixels at t
 
 from psfmatch.saturation.finding import Saturation, findSaturation
 from psfmatch.saturation.flagging import flagSaturation
+from psfmatch.saturation.traces import SaturationTraces, flagSaturationTraces
 
-__all__ = ["Saturation", "findSaturation", "flagSaturation"]
+__all__ = ["Saturation", "SaturationTraces", "findSaturation", "flagSaturation", "flagSaturationTraces"]

@@ -1,7 +1,8 @@
 """The mask plane STREAK on two images of one grid: straight lines, longer than any PSF, that one of them shows alone.
 
 What both show at the same place, such as spikes of bright stars, galaxies seen edge on or rows of stars, is no streak,
-and neither is what lies along a row or a column with edges as sharp as those of pixels.
+and neither is what lies along a row or a column with edges as sharp as those of pixels, or through a saturated star:
+that is its charge, bled or read out late.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, MaskedImage
+from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, Mask, MaskedImage
 from psfmatch.photometry import boxLight, lightRatios
 from psfmatch.sourceTable import AnyTable
 from psfmatch.warping import atOrigin
@@ -28,6 +29,8 @@ SEEN = 5.0
 """Sigma of the light of a source that an image shows."""
 RATIO_SOURCES = 50
 """Brightest sources that tell the flux ratio."""
+CORE = 3
+"""Saturated pixels along the middle of a line that is a star's."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,22 @@ class Streaks:
     """The streaks of an image.
 
     lines : of each the ends x0, y0, x1, y1 of its middle in pixels from the image's first, its half width (px) and its
-    significance, the most significant first; nPixels : that got STREAK.
+    significance, the most significant first; nPixels : that got STREAK; nOfStars : lines that are none, along a row or
+    column through a saturated star.
     """
 
     lines: tuple[tuple[float, float, float, float, float, float], ...] = ()
     nPixels: int = 0
+    nOfStars: int = 0
 
     def told(self, name: str) -> str:
         """Return the sentence about the streaks of an image that has a name."""
+        others = ""
+        if self.nOfStars:
+            which = "1 line" if self.nOfStars == 1 else f"{self.nOfStars} lines"
+            others = f" Not counted: {which} along a row or column through a saturated star, whose charge does that."
         if not self.lines:
-            return f"Streaks of the {name}: no line of 60 px or more that the other image does not show."
+            return f"Streaks of the {name}: no line of 60 px or more that the other image does not show.{others}"
         count = "1 line" if len(self.lines) == 1 else f"{len(self.lines)} lines"
         x0, y0, x1, y1, halfWidth, significance = self.lines[0]
         first = (
@@ -55,7 +64,7 @@ class Streaks:
         pixels = "1 pixel gets" if self.nPixels == 1 else f"{self.nPixels} pixels get"
         return (
             f"Streaks of the {name}: {count} that the other image does not show, {most}{first}; {pixels} {STREAK} and "
-            "no part in the fit."
+            f"no part in the fit.{others}"
         )
 
 
@@ -129,11 +138,29 @@ def isOfStreak(
 
 
 def _flagged(exposure: Exposure, streaks: Sequence[_core.Streak]) -> tuple[Exposure, Streaks]:
-    if not streaks:
-        return exposure, Streaks()
     image = exposure.maskedImage
+    isOfStar = [_isOfStar(each, image.mask) for each in streaks]
+    nOfStars = sum(isOfStar)
+    streaks = [each for each, isStar in zip(streaks, isOfStar, strict=True) if not isStar]
+    if not streaks:
+        return exposure, Streaks(nOfStars=nOfStars)
     mask = image.mask.copy()
     bit = 1 << mask.addPlane(STREAK)
     nPixels = _core.flagStreaks(streaks, bit, np.asarray(mask))
     lines = tuple((each.x0, each.y0, each.x1, each.y1, each.halfWidth, each.significance) for each in streaks)
-    return exposure.withPixels(MaskedImage(image.image, mask, image.variance, image.xy0)), Streaks(lines, nPixels)
+    return exposure.withPixels(MaskedImage(image.image, mask, image.variance, image.xy0)), Streaks(
+        lines, nPixels, nOfStars
+    )
+
+
+def _isOfStar(streak: _core.Streak, mask: Mask) -> bool:
+    """Return whether a line lies along a row or a column, no more askew than it is wide, through a saturated star."""
+    across, along = sorted((abs(streak.x1 - streak.x0), abs(streak.y1 - streak.y0)))
+    bits = mask.getPlaneBitMask("SAT", ignoreMissing=True)
+    if not bits or across > 2.0 * streak.halfWidth:
+        return False
+    places = np.linspace(0.0, 1.0, math.ceil(along) + 1)
+    height, width = mask.shape
+    columns = np.clip(np.rint(streak.x0 + (streak.x1 - streak.x0) * places), 0, width - 1).astype(np.int64)
+    rows = np.clip(np.rint(streak.y0 + (streak.y1 - streak.y0) * places), 0, height - 1).astype(np.int64)
+    return bool(np.count_nonzero(np.asarray(mask)[rows, columns] & np.int32(bits)) >= CORE)

@@ -128,6 +128,7 @@ def test_partsOfTheRecipe():
         "which image was convolved": ("convolved",),
         "the divisor": ("divisor",),
         "the factor on the variance": ("varianceFactor",),
+        "traces of the detector": ("borderLevels", "traceGrowth"),
         "edges": ("edges", "edgeFraction"),
         "resampling": ("warping", "warpBadPlanes", "warpMaskedKernelFraction"),
         "preparation": ("preparation",),
