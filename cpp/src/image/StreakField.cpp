@@ -18,8 +18,15 @@ constexpr Index cellSide = 32;
 constexpr std::size_t fewestBins = 24;
 // Light of the other image counts from so many sigma on, in the brightest of the bins about it.
 constexpr float lightSigmas = 3.0F;
-// Share of that light that PSFs which do not match may leave.
-constexpr float mismatch = 0.5F;
+// Share of that light that PSFs which do not match may leave, where too little of it tells how much they do leave.
+constexpr float unknownMismatch = 0.5F;
+// A crowd tells it: so large a share of the bins shows light. Of the bins with light of so many sigma of the difference
+// the quantile of what is left there, and the least that is believed.
+constexpr double crowdedShare = 0.4;
+constexpr float tellingSigmas = 10.0F;
+constexpr double mismatchQuantile = 0.7;
+constexpr float leastMismatch = 0.05F;
+constexpr std::size_t fewestTelling = 200;
 // Bins with less of it than this, in sigma of the difference, are clean.
 constexpr float cleanSigmas = 1.0F;
 // Of the scatter of all cells, the least that a cell may have.
@@ -184,6 +191,34 @@ OwnedImage<float> lightOf(OwnedImage<float> const& values, Cells const& cells) {
     return light;
 }
 
+// What is left of light in the difference, as a share of the light, by the bins of a crowd.
+float mismatchOf(OwnedImage<float> const& difference, OwnedImage<float> const& light, Cells const& cells) {
+    auto const nLit = (light > 0.0F).count();
+    if (static_cast<double>(nLit) < crowdedShare * static_cast<double>(light.size())) {
+        return unknownMismatch;
+    }
+    std::vector<float> shares;
+    std::vector<float> sky;
+    std::vector<float> scatter;
+    for (Index y = 0; y < light.rows(); ++y) {
+        cells.medianRow(y, sky);
+        cells.scatterRow(y, scatter);
+        for (Index x = 0; x < light.cols(); ++x) {
+            auto const i = static_cast<std::size_t>(x);
+            float const left = std::abs(difference(y, x) - sky[i]);
+            if (light(y, x) > tellingSigmas * scatter[i] && left <= largest) {
+                shares.push_back(left / light(y, x));
+            }
+        }
+    }
+    if (shares.size() < fewestTelling) {
+        return unknownMismatch;
+    }
+    std::vector<float> scratch;
+    return std::clamp(static_cast<float>(quantileOf<float>(shares, mismatchQuantile, scratch)), leastMismatch,
+                      unknownMismatch);
+}
+
 }  // namespace
 
 StreakFields makeStreakFields(StreakImages const& images, StreakControl const& control, Index bin,
@@ -205,6 +240,8 @@ StreakFields makeStreakFields(StreakImages const& images, StreakControl const& c
     }
     OwnedImage<float> const ownLight = lightOf(image, Cells(image, execution));
     OwnedImage<float> const otherLight = lightOf(other, Cells(other, execution));
+    float const ofImage = mismatchOf(difference, otherLight, cells);
+    float const ofOther = mismatchOf(difference, ownLight, cells);
     std::vector<float> sky;
     std::vector<float> scatter;
     for (Index y = 0; y < image.rows(); ++y) {
@@ -216,13 +253,12 @@ StreakFields makeStreakFields(StreakImages const& images, StreakControl const& c
                 continue;
             }
             float const sigma = scatter[static_cast<std::size_t>(x)];
-            auto const settle = [&](StreakField& field, float excess, float light) {
-                float const left = mismatch * light;
+            auto const settle = [&](StreakField& field, float excess, float left) {
                 field.pulls(y, x) = std::clamp(excess / std::hypot(sigma, left), -largestPull, largestPull);
                 field.isClean(y, x) = left < cleanSigmas * sigma ? 1 : 0;
             };
-            settle(fields.image, value, otherLight(y, x));
-            settle(fields.other, -value, ownLight(y, x));
+            settle(fields.image, value, ofImage * otherLight(y, x));
+            settle(fields.other, -value, ofOther * ownLight(y, x));
         }
     }
     return fields;

@@ -45,8 +45,6 @@ log = logging.getLogger("psfmatch.differencing")
 
 BRIGHTEST = 100
 """So many stars that are whole in both images are watched."""
-CROWD_PIX = 625
-"""Pixels for each source, of fields in which streaks are looked for."""
 SAME_PIX = 2
 """A star of the template lies so close, per axis, to where that of the science image is mapped."""
 
@@ -118,9 +116,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     beyond = None
     if options.edgeFraction > 0.0 and template is not asGiven:
         beyond = surroundingsOf(asGiven, science, alignment, warper)
-    if options.doFindStreaks and isLaid and science.image.size < CROWD_PIX * len(sources):
-        choices.append(_crowded(len(sources), science))
-    elif options.doFindStreaks and isLaid:
+    if options.doFindStreaks and isLaid:
         with task.timer("findStreaks"):
             template, science, record, told = _withoutStreaks(template, science, sources, record, threads)
         choices.extend(told)
@@ -140,17 +136,6 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     sources = sources[~isOfStreak(registered, science.maskedImage, sources["x"], sources["y"], threads)]
     images = template, science, sources, record
     return Inputs(*images, examined.saturations, stars, alignment, coverage, tuple(choices), correlation, beyond, faint)
-
-
-def _crowded(nSources: int, science: Exposure) -> Choice:
-    """Return in words that a crowd is not searched for streaks."""
-    area = science.image.size / nSources
-    sentence = (
-        f"Streaks: not looked for; one source in every {area:.0f} px, where {CROWD_PIX} px are needed, is a crowd, in "
-        "which rows of stars pass for lines."
-    )
-    log.info("%s", sentence)
-    return Choice.told("streaks", "none", sentence)
 
 
 def _withoutStreaks(

@@ -28,6 +28,10 @@ SEEN = 5.0
 """Sigma of the light of a source that an image shows."""
 RATIO_SOURCES = 50
 """Brightest sources that tell the flux ratio."""
+WHOLE_PIX = 3
+"""Pixels about a source, per axis, that must be good: what saturates in one image alone has another ratio."""
+MIN_WHOLE = 5
+"""Fewer sources that are whole in both images tell no better than all."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,27 @@ class Streaks:
 
 def streakFluxRatio(template: MaskedImage, science: MaskedImage, sources: AnyTable, threads: int = 1) -> float:
     """Return science counts per template count by the median of the brightest sources; 1 where none tells it."""
-    x, y = (np.asarray(sources[name])[:RATIO_SOURCES] for name in ("x", "y"))
+    x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
+    isWhole = _isWhole(template, x, y) & _isWhole(science, x, y)
+    if np.count_nonzero(isWhole) >= MIN_WHOLE:
+        x, y = x[isWhole], y[isWhole]
+    x, y = x[:RATIO_SOURCES], y[:RATIO_SOURCES]
     ratios = lightRatios(science, template, x, y, UNUSABLE, minSnr=SEEN, threads=threads)
     ratio = float(np.median(ratios)) if ratios.size else 1.0
     return ratio if math.isfinite(ratio) and ratio > 0.0 else 1.0
+
+
+def _isWhole(image: MaskedImage, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return which sources have good pixels only, in a square about each, as far as the image goes."""
+    bits = np.int32(image.mask.getPlaneBitMask(UNUSABLE, ignoreMissing=True))
+    columns, rows = np.rint(x - image.xy0[0]).astype(np.int64), np.rint(y - image.xy0[1]).astype(np.int64)
+    isBad = np.zeros(columns.shape, dtype=np.bool_)
+    mask = np.asarray(image.mask)
+    for dy in range(-WHOLE_PIX, WHOLE_PIX + 1):
+        for dx in range(-WHOLE_PIX, WHOLE_PIX + 1):
+            at = np.clip(rows + dy, 0, image.height - 1), np.clip(columns + dx, 0, image.width - 1)
+            isBad |= (mask[at] & bits) != 0
+    return ~isBad
 
 
 def flagStreaks(
