@@ -59,7 +59,8 @@ float valueAt(StripSource source, StreakImages const& images, StreakControl cons
     }
     Index const binRow = std::min(row / field.bin, field.isClean.rows() - 1);
     Index const binColumn = std::min(column / field.bin, field.isClean.cols() - 1);
-    return isOwnGood && isOtherGood && field.isClean(binRow, binColumn) != 0 ? own - other : nan;
+    float const excess = field.excess.size() > 0 ? field.excess(binRow, binColumn) : 0.0F;
+    return isOwnGood && isOtherGood && field.isClean(binRow, binColumn) != 0 ? own - field.scale * other - excess : nan;
 }
 
 // Mean of the medians on both sides, in the outer half of the strip, or of what there is of it at the border of the
