@@ -38,6 +38,11 @@ constexpr double shareLit = 0.6;
 constexpr double litSigmas = 1.0;
 // Light of the brightest quarter of the pieces in units of their median: spikes of stars fall off.
 constexpr double mostUneven = 4.0;
+// In a crowd, stars that differ lie in rows by chance, and short rows pass for lines: of lines of fewer known pieces than
+// this, the share of the pieces whose light departs from the median's by no more than half of it and a sigma downwards,
+// or as much again and a sigma upwards.
+constexpr Index piecesOfRows = 20;
+constexpr double shareAlike = 0.65;
 // Slope against rows or columns, or pixels, by which a line departs from them that is nearly along one; and the
 // steepest fall across, of its peak, that such a line may have on the rows or columns themselves: bleed trails and bad
 // columns have edges.
@@ -312,6 +317,25 @@ bool isEven(std::vector<double> light) {
     return bright <= mostUneven * middle;
 }
 
+// Whether a short line shines like one thing and not like a row of several, the brightest of which make it significant.
+bool isOfOnePiece(std::vector<double> light, double minSignificance) {
+    std::erase_if(light, [](double value) { return !std::isfinite(value); });
+    auto const count = static_cast<Index>(light.size());
+    if (count == 0 || count >= piecesOfRows) {
+        return count > 0;
+    }
+    std::sort(light.begin(), light.end());
+    double const middle = 0.5 * (light[static_cast<std::size_t>((count - 1) / 2)] + light[static_cast<std::size_t>(count / 2)]);
+    double sum = 0.0;
+    Index nAlike = 0;
+    for (double const value : light) {
+        sum += std::min(value, middle);
+        nAlike += value >= 0.5 * middle - 1.0 && value <= 2.0 * middle + 1.0 ? 1 : 0;
+    }
+    return sum >= minSignificance * std::sqrt(static_cast<double>(count)) &&
+           static_cast<double>(nAlike) >= shareAlike * static_cast<double>(count);
+}
+
 }  // namespace
 
 std::optional<Streak> measureStreak(Course const& found, double slack, StreakImages const& images,
@@ -369,6 +393,10 @@ std::optional<Streak> measureStreak(Course const& found, double slack, StreakIma
     Fit const fit = bestFit(strip, boxes, 1);
     std::vector<double> const light = lightAlong(strip, boxes, fit);
     if (!(fit.significance >= control.minSignificance) || !isEven(light)) {
+        return std::nullopt;
+    }
+    bool const isCrowd = field.excess.size() > 0;
+    if (isCrowd && !isOfOnePiece(light, control.minSignificance)) {
         return std::nullopt;
     }
     std::vector<double> const profile = profileOf(strip);
