@@ -25,8 +25,8 @@ constexpr float unknownMismatch = 0.5F;
 // bins. Of those with light of so many sigma of it, the quantile of what is left there, and the least that is believed.
 constexpr double crowdedShare = 0.4;
 constexpr float tellingSigmas = 10.0F;
-constexpr double mismatchQuantile = 0.9;
-constexpr float leastMismatch = 0.05F;
+constexpr double mismatchQuantile = 0.75;
+constexpr float leastMismatch = 0.03F;
 constexpr std::size_t fewestTelling = 200;
 // Bins with less of it than this, in sigma of the difference, are clean.
 constexpr float cleanSigmas = 1.0F;
