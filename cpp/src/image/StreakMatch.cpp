@@ -112,8 +112,7 @@ std::optional<MatchedDifference> matchedDifference(OwnedImage<float> const& imag
         parallelFor(height - 2, execution, [&](Index row, int worker) {
             Rows& rows = spaces[static_cast<std::size_t>(worker)];
             explaining(theirs, row + 1, rows);
-            left.row(row + 1).segment(1, width - 2) =
-                own.row(row + 1).segment(1, width - 2) - (shares * rows).array();
+            left.row(row + 1).segment(1, width - 2) = own.row(row + 1).segment(1, width - 2) - (shares * rows).array();
         });
         known.clear();
         std::copy_if(left.data(), left.data() + left.size(), std::back_inserter(known),

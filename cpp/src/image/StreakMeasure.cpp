@@ -38,16 +38,22 @@ constexpr double shareLit = 0.6;
 constexpr double litSigmas = 1.0;
 // Light of the brightest quarter of the pieces in units of their median: spikes of stars fall off.
 constexpr double mostUneven = 4.0;
-// In a crowd, stars that differ lie in rows by chance, and short rows pass for lines: of lines of fewer known pieces than
-// this, the share of the pieces whose light departs from the median's by no more than half of it and a sigma downwards,
-// or as much again and a sigma upwards.
+// In a crowd, stars that differ lie in rows by chance, and short rows pass for lines: of lines of fewer known pieces
+// than this, the share of the pieces whose light departs from the median's by no more than half of it and a sigma
+// downwards, or as much again and a sigma upwards.
 constexpr Index piecesOfRows = 20;
 constexpr double shareAlike = 0.65;
+// And of the other image's light on the line what a crowd makes by chance.
+constexpr double crowdSigmas = 3.0;
 // Slope against rows or columns, or pixels, by which a line departs from them that is nearly along one; and the
 // steepest fall across, of its peak, that such a line may have on the rows or columns themselves: bleed trails and bad
 // columns have edges.
 constexpr double axisSlope = 0.045;
 constexpr double axisPixels = 4.0;
+// From so many pixels on it crosses so many rows or columns that these show nothing of its profile; what has bled is as
+// bright as this share of the brightest star then, and lies askew for the template was turned.
+constexpr double crossedPixels = 12.0;
+constexpr double trailShare = 0.05;
 // Counts of a star that may have bled, of those of the brightest pixel; pixels from a line and its ends where it lies.
 constexpr float bledShare = 0.5F;
 constexpr Index nearLine = 4;
@@ -241,9 +247,14 @@ Across acrossOf(Strip const& strip, std::vector<double> const& profile, Index si
     return result;
 }
 
-// Mean light over a box on the line, of what one image shows alone.
-double lightOn(Course const& course, Index side, StripSource source, StreakImages const& images,
-               StreakControl const& control, StreakField const& field) {
+struct LightOn {
+    double mean = 0.0;
+    double error = 0.0;
+};
+
+// Mean light over a box on the line, of what one image shows alone, and its error by the scatter of boxes beside it.
+LightOn lightOn(Course const& course, Index side, StripSource source, StreakImages const& images,
+                StreakControl const& control, StreakField const& field) {
     Strip const strip = stripAlong(course, stripHalf, source, images, control, field);
     StripBoxes const boxes(strip);
     std::vector<float> light;
@@ -252,11 +263,17 @@ double lightOn(Course const& course, Index side, StripSource source, StreakImage
             light.push_back(static_cast<float>(boxes.sum(piece, 0, side)));
         }
     }
-    return light.empty() ? 0.0 : middleMean(light);
+    if (light.empty()) {
+        return {};
+    }
+    double const error = boxes.noise(side) / std::sqrt(static_cast<double>(light.size()));
+    return {middleMean(light), error};
 }
 
-// Whether one of the brightest stars lies on a line or at its end, which may have bled along it.
-bool hasBrightest(Course const& course, ConstImageView<float> const& image) {
+// Whether one of the brightest stars lies on a line or at its end, which may have bled along it, and is no brighter
+// than a limit.
+bool hasBrightest(Course const& course, ConstImageView<float> const& image,
+                  double limit = std::numeric_limits<double>::infinity()) {
     // Single bright pixels are no stars: of each, its brightest neighbours along rows and columns, the least of the
     // three.
     auto const most = [&](Index y0, Index y1, Index x0, Index x1) {
@@ -272,6 +289,9 @@ bool hasBrightest(Course const& course, ConstImageView<float> const& image) {
     };
     auto const pixel = [](double place) { return static_cast<Index>(std::lround(place)); };
     float const brightest = most(0, image.rows(), 0, image.cols());
+    if (static_cast<double>(brightest) > limit) {
+        return false;
+    }
     for (double along = course.first - nearEnds; along <= course.last + nearEnds; along += 1.0) {
         Index const x = pixel(course.xAt(along));
         Index const y = pixel(course.yAt(along));
@@ -283,11 +303,14 @@ bool hasBrightest(Course const& course, ConstImageView<float> const& image) {
 }
 
 // Whether a line lies along rows or columns and has their edges, or comes from a star that may have bled along them.
-bool isOfDetector(Course const& course, Index side, StreakImages const& images, StreakControl const& control,
-                  StreakField const& field) {
+bool isOfDetector(Course const& course, Index side, double peak, StreakImages const& images,
+                  StreakControl const& control, StreakField const& field) {
     double const departure = std::min(std::abs(course.dx), std::abs(course.dy));
     if (departure > axisSlope && departure * course.length() > axisPixels) {
         return false;
+    }
+    if (departure * course.length() > crossedPixels) {
+        return hasBrightest(course, images.image, peak / trailShare);
     }
     double const middle = 0.5 * (course.first + course.last);
     double const x = course.xAt(middle);
@@ -325,7 +348,8 @@ bool isOfOnePiece(std::vector<double> light, double minSignificance) {
         return count > 0;
     }
     std::sort(light.begin(), light.end());
-    double const middle = 0.5 * (light[static_cast<std::size_t>((count - 1) / 2)] + light[static_cast<std::size_t>(count / 2)]);
+    double const middle =
+        0.5 * (light[static_cast<std::size_t>((count - 1) / 2)] + light[static_cast<std::size_t>(count / 2)]);
     double sum = 0.0;
     Index nAlike = 0;
     for (double const value : light) {
@@ -407,12 +431,14 @@ std::optional<Streak> measureStreak(Course const& found, double slack, StreakIma
                         course.length() >= control.minSlimness * 2.0 * across.reach;
     bool const isBright = across.peak > 0.0 && across.peak >= control.minPeakSigmas * strip.pixelNoise;
     if (!isBright || !isSlim || across.beside > mostBeside * across.peak ||
-        isOfDetector(course, fit.side, images, control, field)) {
+        isOfDetector(course, fit.side, across.peak, images, control, field)) {
         return std::nullopt;
     }
-    double const own = lightOn(course, fit.side, StripSource::image, images, control, field);
-    double const other = lightOn(course, fit.side, StripSource::other, images, control, field);
-    if (!(own > 0.0) || other > control.maxOther * own) {
+    LightOn const own = lightOn(course, fit.side, StripSource::image, images, control, field);
+    LightOn const other = lightOn(course, fit.side, StripSource::other, images, control, field);
+    // A crowd's own light on the line is its scatter.
+    double const crowd = isCrowd ? crowdSigmas * other.error : 0.0;
+    if (!(own.mean > 0.0) || other.mean > control.maxOther * own.mean + crowd) {
         return std::nullopt;
     }
     return Streak{course.xAt(course.first),
