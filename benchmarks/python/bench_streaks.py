@@ -25,7 +25,7 @@ FIELDS = {"sparse": FieldOptions(), "dense": DENSE_FIELD}
 CLEAN = {
     "sparse": {},
     "dense": {"brightStars": 300, "faintStars": 1200, "galaxies": 150},
-    "crowded": {"brightStars": 1000, "faintStars": 6000},
+    "crowded": {"brightStars": 1500, "faintStars": 6000, "galaxies": 100},
     "galaxies": {"galaxies": 1500, "galaxySize": (1.5, 8.0)},
     "template no deeper": {"brightStars": 300, "faintStars": 1200, "templateDepth": 1},
     "broad stars": {"templateFwhm": 5.0, "scienceFwhm": 9.0, "brightStars": 200},
