@@ -24,6 +24,8 @@ __all__ = ["STREAK", "Streaks", "flagStreaks", "isOfStreak", "streakFluxRatio"]
 STREAK = "STREAK"
 UNUSABLE = tuple(plane for plane in DEFAULT_BAD_PLANES if plane != STREAK)
 """Planes whose pixels tell of no streak."""
+DARK = tuple(plane for plane in UNUSABLE if plane != "SAT")
+"""The same where a line is looked for: a bright one saturates along its middle."""
 SEEN = 5.0
 """Sigma of the light of a source that an image shows."""
 RATIO_SOURCES = 50
@@ -108,7 +110,7 @@ def flagStreaks(
     templateStreaks, scienceStreaks : Streaks
     """
     images = atOrigin(template.maskedImage, science.maskedImage), science.maskedImage
-    badBits = [image.mask.getPlaneBitMask(UNUSABLE, ignoreMissing=True) for image in images]
+    badBits = [image.mask.getPlaneBitMask(DARK, ignoreMissing=True) for image in images]
     inScience, inTemplate = _core.findStreaks(
         images[1].image,
         np.asarray(images[1].mask),
