@@ -52,10 +52,9 @@ constexpr double crowdSigmas = 3.0;
 // columns have edges.
 constexpr double axisSlope = 0.045;
 constexpr double axisPixels = 4.0;
-// From so many pixels on it crosses so many rows or columns that these show nothing of its profile; what has bled is as
-// bright as this share of the brightest star then, and lies askew for the template was turned.
+// From so many pixels on it crosses so many rows or columns that it is nothing of the detector, not even where the
+// template was turned.
 constexpr double crossedPixels = 12.0;
-constexpr double trailShare = 0.05;
 // Counts of a star that may have bled, of those of the brightest pixel; pixels from a line and its ends where it lies.
 constexpr float bledShare = 0.5F;
 constexpr Index nearLine = 4;
@@ -205,8 +204,7 @@ LightOn lightOn(Course const& course, Index side, StripSource source, StreakImag
 
 // Whether one of the brightest stars lies on a line or at its end, which may have bled along it, and is no brighter
 // than a limit.
-bool hasBrightest(Course const& course, ConstImageView<float> const& image,
-                  double limit = std::numeric_limits<double>::infinity()) {
+bool hasBrightest(Course const& course, ConstImageView<float> const& image) {
     // Single bright pixels are no stars: of each, its brightest neighbours along rows and columns, the least of the
     // three.
     auto const most = [&](Index y0, Index y1, Index x0, Index x1) {
@@ -222,9 +220,6 @@ bool hasBrightest(Course const& course, ConstImageView<float> const& image,
     };
     auto const pixel = [](double place) { return static_cast<Index>(std::lround(place)); };
     float const brightest = most(0, image.rows(), 0, image.cols());
-    if (static_cast<double>(brightest) > limit) {
-        return false;
-    }
     for (double along = course.first - nearEnds; along <= course.last + nearEnds; along += 1.0) {
         Index const x = pixel(course.xAt(along));
         Index const y = pixel(course.yAt(along));
@@ -236,14 +231,11 @@ bool hasBrightest(Course const& course, ConstImageView<float> const& image,
 }
 
 // Whether a line lies along rows or columns and has their edges, or comes from a star that may have bled along them.
-bool isOfDetector(Course const& course, Index side, double peak, StreakImages const& images,
-                  StreakControl const& control, StreakField const& field) {
+bool isOfDetector(Course const& course, Index side, StreakImages const& images, StreakControl const& control,
+                  StreakField const& field) {
     double const departure = std::min(std::abs(course.dx), std::abs(course.dy));
-    if (departure > axisSlope && departure * course.length() > axisPixels) {
+    if (departure * course.length() > (departure > axisSlope ? axisPixels : crossedPixels)) {
         return false;
-    }
-    if (departure * course.length() > crossedPixels) {
-        return hasBrightest(course, images.image, peak / trailShare);
     }
     double const middle = 0.5 * (course.first + course.last);
     double const x = course.xAt(middle);
@@ -364,7 +356,7 @@ std::optional<Streak> measureStreak(Course const& found, double slack, StreakIma
                         course.length() >= control.minSlimness * 2.0 * across.reach;
     bool const isBright = across.peak > 0.0 && across.peak >= control.minPeakSigmas * strip.pixelNoise;
     if (!isBright || !isSlim || across.beside > mostBeside * across.peak ||
-        isOfDetector(course, fit.side, across.peak, images, control, field)) {
+        isOfDetector(course, fit.side, images, control, field)) {
         return std::nullopt;
     }
     LightOn const own = lightOn(course, fit.side, StripSource::image, images, control, field);
