@@ -202,8 +202,7 @@ LightOn lightOn(Course const& course, Index side, StripSource source, StreakImag
     return {middleMean(light), error};
 }
 
-// Whether one of the brightest stars lies on a line or at its end, which may have bled along it, and is no brighter
-// than a limit.
+// Whether one of the brightest stars lies on a line or at its end, which may have bled along it.
 bool hasBrightest(Course const& course, ConstImageView<float> const& image) {
     // Single bright pixels are no stars: of each, its brightest neighbours along rows and columns, the least of the
     // three.
