@@ -184,9 +184,7 @@ def test_saturated(pair, sigma, isMasked):
     mask = pair.science.mask.copy()
     if isMasked:
         np.asarray(mask)[(image == 2e4) & (light > 0.0)] |= mask.getPlaneBitMask("SAT")
-    science = pair.science.withPixels(
-        MaskedImage(image, mask, pair.science.variance, pair.science.maskedImage.xy0)
-    )
+    science = pair.science.withPixels(MaskedImage(image, mask, pair.science.variance, pair.science.maskedImage.xy0))
     result = subtract(pair.template, science, threads=1)
     isFlagged = result.science.mask.hasAny("STREAK")
     assert isFlagged[light > sigma].mean() > 0.95

@@ -16,18 +16,19 @@ from psfmatch.alignment import (
     measureAlignment,
     surroundingsOf,
 )
+from psfmatch.defects import isWorthCrossing
 from psfmatch.detection import SourceDetectionTask
-from psfmatch.differencing.examining import NAMES, examineInputs
+from psfmatch.differencing.examining import NAMES, Examined, examineInputs
 from psfmatch.differencing.faintFields import FaintMatch, matchFaint
 from psfmatch.differencing.options import RunOptions
 from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.modelChoice import Choice
-from psfmatch.recipe import Preparation, warperOf
+from psfmatch.recipe import Preparation, crossInputs, warperOf
 from psfmatch.saturation import Saturation
 from psfmatch.sourceTable import AnyTable
-from psfmatch.streaks import flagStreaks, isOfStreak, streakFluxRatio
+from psfmatch.streaks import flagStreaks, isOfStreak, laidFluxRatio, streakFluxRatio
 from psfmatch.threads import mapThreads
 from psfmatch.warping import (
     Coverage,
@@ -97,6 +98,9 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
             )
         task.metadata["nDetectedSources"] = len(sources)
         alignment.requireLaid(template, science)
+        template, science, record, told = _crossed(examined, sources, alignment, threads)
+        choices.extend(told)
+        asGiven = template
         with task.timer("warp"):
             template = applyAlignment(template, science, alignment, warper)
     else:
@@ -136,6 +140,26 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     sources = sources[~isOfStreak(registered, science.maskedImage, sources["x"], sources["y"], threads)]
     images = template, science, sources, record
     return Inputs(*images, examined.saturations, stars, alignment, coverage, tuple(choices), correlation, beyond, faint)
+
+
+def _crossed(
+    examined: Examined, sources: AnyTable, alignment: Alignment, threads: int
+) -> tuple[Exposure, Exposure, Preparation, tuple[Choice, ...]]:
+    """Look sharp pixels of either image up in the other; return both, the record with that, and what is to be told."""
+    template, science, record = examined.template, examined.science, examined.preparation
+    if not isWorthCrossing(examined.defects):
+        return template, science, record, ()
+    ratio = laidFluxRatio(template, science, AlignedTransform(template, science, alignment), sources, threads)
+    both, crossed = crossInputs(examined.given, (template, science), alignment, ratio, threads)
+    words = [found.told(*names) for found, names in zip(crossed, (NAMES, NAMES[::-1]), strict=True)]
+    told = tuple(
+        Choice.told("defects", str(found.nStars + found.nRays), sentence)
+        for found, sentence in zip(crossed, words, strict=True)
+        if sentence
+    )
+    for choice in told:
+        log.info("%s", choice.sentence)
+    return *both, replace(record, defectFluxRatio=ratio), told
 
 
 def _withoutStreaks(

@@ -21,7 +21,7 @@ from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage, toExposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction
 from psfmatch.noise.blankSky import multiplyVariance
-from psfmatch.recipe.preparation import prepareInputs, registerInputs
+from psfmatch.recipe.preparation import crossInputs, prepareInputs, registerInputs
 from psfmatch.recipe.recipe import Convolved, StoredKernel, SubtractionRecipe
 from psfmatch.streaks import flagStreaks
 from psfmatch.subtraction import matchedExposure, subtractMatched
@@ -104,7 +104,12 @@ def applyKernel(
     _requireFit(stored.kernel, background, recipe, scienceExposure)
     instructionSet = _instructionSetOf(recipe)
 
-    prepared = prepareInputs(templateExposure, scienceExposure, recipe.preparation)
+    given = templateExposure, scienceExposure
+    prepared = prepareInputs(*given, recipe.preparation)
+    laid = recipe.preparation.alignment
+    prepared, _ = crossInputs(
+        given, prepared, None if laid is None else Alignment.fromDict(laid), recipe.preparation.defectFluxRatio, threads
+    )
     scienceExposure = prepared[1]
     warper = recipe.makeWarper(threads, instructionSet)
     templateExposure = registerInputs(prepared[0], scienceExposure, recipe.preparation, warper)

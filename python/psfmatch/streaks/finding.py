@@ -7,7 +7,7 @@ and neither is what lies along a row or a column with edges as sharp as those of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,9 @@ from psfmatch.photometry import boxLight, lightRatios
 from psfmatch.sourceTable import AnyTable
 from psfmatch.warping import atOrigin
 
-__all__ = ["STREAK", "Streaks", "flagStreaks", "isOfStreak", "streakFluxRatio"]
+__all__ = ["STREAK", "Streaks", "flagStreaks", "isOfStreak", "laidFluxRatio", "streakFluxRatio"]
+
+FloatArray = npt.NDArray[np.float64]
 
 STREAK = "STREAK"
 UNUSABLE = tuple(plane for plane in DEFAULT_BAD_PLANES if plane != STREAK)
@@ -75,6 +77,31 @@ def streakFluxRatio(template: MaskedImage, science: MaskedImage, sources: AnyTab
     ratios = lightRatios(science, template, x, y, UNUSABLE, minSnr=SEEN, threads=threads)
     ratio = float(np.median(ratios)) if ratios.size else 1.0
     return ratio if math.isfinite(ratio) and ratio > 0.0 else 1.0
+
+
+def laidFluxRatio(
+    template: Exposure,
+    science: Exposure,
+    onTemplate: Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]],
+    sources: AnyTable,
+    threads: int = 1,
+) -> float | None:
+    """Return science counts per template count by the brightest sources, of images on two grids; None if none tells.
+
+    `onTemplate` gives positions of the science image as those of the template.
+    """
+    x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
+    isWhole = _isWhole(science.maskedImage, x, y)
+    x, y = x[isWhole][: 2 * RATIO_SOURCES], y[isWhole][: 2 * RATIO_SOURCES]
+    u, v = onTemplate(x, y)
+    isKnown = np.isfinite(u) & np.isfinite(v)
+    x, y, u, v = x[isKnown], y[isKnown], u[isKnown], v[isKnown]
+    isWhole = _isWhole(template.maskedImage, u, v)
+    own, error = boxLight(science.maskedImage, x[isWhole], y[isWhole], UNUSABLE, threads)
+    other, otherError = boxLight(template.maskedImage, u[isWhole], v[isWhole], UNUSABLE, threads)
+    isSeen = (own > SEEN * error) & (other > SEEN * otherError)
+    ratio = float(np.median(own[isSeen] / other[isSeen])) if isSeen.any() else math.nan
+    return ratio if math.isfinite(ratio) and ratio > 0.0 else None
 
 
 def _isWhole(image: MaskedImage, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
