@@ -104,6 +104,7 @@ def findRidge(values: npt.NDArray[np.float32], places: npt.NDArray[np.int64], wi
     isStraight = high - low >= MIN_LENGTH and (high - low) * min(abs(dx[best]), abs(dy[best])) >= CROSSED
     if not isStraight or nFilled < MIN_FILLED * nSteps:
         return None
-    ends = [(x[first[best]] + at * dx[best], y[first[best]] + at * dy[best]) for at in (low, high)]
-    nPixels = round(float(isOn.mean()) * places.size)
-    return Ridge(*map(float, (*ends[0], *ends[1])), nPixels=nPixels)
+    (x0, x1), (y0, y1) = (
+        [float(middle[first[best]] + at * step[best]) for at in (low, high)] for middle, step in ((x, dx), (y, dy))
+    )
+    return Ridge(x0, y0, x1, y1, round(float(isOn.mean()) * places.size))
