@@ -7,7 +7,6 @@
 #include <stdexcept>
 
 #include "image/LineSums.h"
-#include "image/StreakMatch.h"
 #include "psfmatch/image/Streaks.h"
 
 using namespace psfmatch;
@@ -127,35 +126,6 @@ TEST_CASE("sums along digital lines are complete: rows and columns against loops
     CHECK(found.x1 == 9.0);
     CHECK(found.width == 1);
     CHECK(found.score == doctest::Approx(std::sqrt(32.0)));
-}
-
-TEST_CASE("matched bins: the sum of neighbours that made the image is taken off, whatever one image shows alone") {
-    OwnedImage<float> const other = noise(60, 70, 5, 40.0F) + 300.0F;
-    OwnedImage<float> image = OwnedImage<float>::Constant(60, 70, 12.0F);
-    for (Index y = 1; y < 59; ++y) {
-        for (Index x = 1; x < 69; ++x) {
-            image(y, x) += 0.9F * other(y, x) + 0.2F * other(y - 1, x) + 0.1F * other(y, x + 1);
-        }
-    }
-    image.row(30) += 500.0F;
-    auto const found = detail::matchedDifference(image, other, {});
-    REQUIRE(found);
-    CHECK(found->scale == doctest::Approx(1.2).epsilon(0.01));
-    double sum = 0.0;
-    for (Index x = 1; x < 69; ++x) {
-        CHECK(found->left(30, x) == doctest::Approx(500.0).epsilon(0.02));
-        sum += static_cast<double>(std::abs(found->left(10, x)));
-    }
-    CHECK(sum / 68.0 < 5.0);
-    CHECK(std::isnan(found->left(0, 5)));
-    Execution threads;
-    threads.nThreads = 3;
-    CHECK(
-        (detail::matchedDifference(image, other, threads)->left.block(1, 1, 58, 68) == found->left.block(1, 1, 58, 68))
-            .all());
-    OwnedImage<float> const unknown = OwnedImage<float>::Constant(60, 70, std::numeric_limits<float>::quiet_NaN());
-    CHECK(!detail::matchedDifference(unknown, other, {}));
-    CHECK(!detail::matchedDifference(image.block(0, 0, 2, 2), other.block(0, 0, 2, 2), {}));
 }
 
 TEST_CASE("a streak of either image is found, and its place, ends and width") {
