@@ -2,11 +2,11 @@
 
     python benchmarks/python/bench_streaks.py [--seeds 10] [--clean 10] [--size 512] [--threads 1]
 
-Each seed has a line of its own place and angle in a sparse and a dense field. Printed for each kind: how many are found
-and missed, how many lines are flagged beside, the share of the line's pixels (above a third of a pixel's noise) that
-are flagged, good pixels lost (farther than 12 px, or thrice the width, from the line), the kernel sum's departure from
-that of the same pair without a streak, and the grades of both. Then, of fields without a streak, those with a false
-one.
+Each seed has a line of its own place and angle in a sparse, a dense and a crowded field. Printed for each kind: how
+many are found and missed, how many lines are flagged beside, the share of the line's pixels (above a third of a pixel's
+noise) that are flagged, good pixels lost (farther than 12 px, or thrice the width, from the line), the kernel sum's
+departure from that of the same pair without a streak, and the grades of both. Then, of fields without a streak, those
+with a false one.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ import numpy as np
 from psfmatch import MaskedImage, subtract
 from psfmatch.testing import DENSE_FIELD, FieldOptions, simulatePair
 
-FIELDS = {"sparse": FieldOptions(), "dense": DENSE_FIELD}
+CROWDED_FIELD = FieldOptions(brightStars=1500, faintStars=6000, galaxies=100)
+FIELDS = {"sparse": FieldOptions(), "dense": DENSE_FIELD, "crowded": CROWDED_FIELD}
 CLEAN = {
     "sparse": {},
     "dense": {"brightStars": 300, "faintStars": 1200, "galaxies": 150},
-    "crowded": {"brightStars": 1000, "faintStars": 6000},
+    "crowded": {"brightStars": 1500, "faintStars": 6000, "galaxies": 100},
     "galaxies": {"galaxies": 1500, "galaxySize": (1.5, 8.0)},
     "template no deeper": {"brightStars": 300, "faintStars": 1200, "templateDepth": 1},
     "broad stars": {"templateFwhm": 5.0, "scienceFwhm": 9.0, "brightStars": 200},
@@ -57,6 +58,7 @@ KINDS = (
     Kind("S/N 3, 200 px long", 3.0, length=200.0),
     Kind("S/N 5, 90 px long", 5.0, length=90.0),
     Kind("S/N 100", 100.0),
+    Kind("S/N 1000", 1000.0),
     Kind("dashes of 20 px, S/N 4", 4.0, dash=40.0),
     Kind("12 px broad, S/N 2", 2.0, flat=9.0),
     Kind("in the template, S/N 3", 3.0, inTemplate=True),

@@ -42,10 +42,11 @@ void bindDefects(py::module_& module) {
         py::arg("image"), py::arg("mask"), py::kw_only(), py::arg("badBits"), py::arg("nThreads") = 1);
     module.def(
         "sharpPixels",
-        [](StampTuple const& image, int nThreads) {
+        [](StampTuple const& image, double mostContrast, int nThreads) {
             auto const view = viewsOf(image);
             auto const execution = interruptible(nThreads);
             SharpPixelsControl control;
+            control.mostContrast = mostContrast;
             control.badBits = badBitsOf(image);
             SharpPixels const found = withoutLock([&] { return sharpPixels(view, control, execution); });
             std::vector<std::uint8_t> kinds(found.kinds.size());
@@ -53,7 +54,8 @@ void bindDefects(py::module_& module) {
                            [](SharpKind kind) { return static_cast<std::uint8_t>(kind); });
             return py::make_tuple(copyOf(found.places), copyOf(kinds), found.contrast, found.nStars);
         },
-        py::arg("image"), py::kw_only(), py::arg("nThreads") = 1);
+        py::arg("image"), py::kw_only(), py::arg("mostContrast") = SharpPixelsControl{}.mostContrast,
+        py::arg("nThreads") = 1);
 }
 
 }  // namespace psfmatch::python

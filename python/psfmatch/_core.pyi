@@ -852,7 +852,7 @@ def constantBlocks(
     image: npt.NDArray[np.float32], mask: npt.NDArray[np.int32], *, badBits: int, nThreads: int = 1
 ) -> tuple[npt.NDArray[np.int64], list[tuple[float, int]], int]: ...
 def sharpPixels(
-    image: StampTuple, *, nThreads: int = 1
+    image: StampTuple, *, mostContrast: float = ..., nThreads: int = 1
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8], float, int]: ...
 
 class Streak:

@@ -148,9 +148,44 @@ def test_nothingThere(value):
     assert flagStreaks(empty, empty, 1.0) == (empty, empty, Streaks(), Streaks())
 
 
-def test_crowdsAreNotSearched():
-    pair = simulatePair(seed=3, size=320, brightStars=4000, faintStars=4000, transients=0)
-    result = subtract(pair.template, pair.science)
-    (sentence,) = told(result)
-    assert sentence.startswith("Streaks: not looked for; one source in every ")
-    assert "STREAK" not in result.difference.mask.planes or not result.difference.mask.hasAny("STREAK").any()
+CROWD = {"brightStars": 1500, "faintStars": 6000, "galaxies": 100, "transients": 0}
+
+
+def test_noneInCrowds():
+    for seed in (3, 4):
+        pair = simulatePair(seed=seed, size=512, **CROWD)
+        result = subtract(pair.template, pair.science)
+        assert told(result) == [f"Streaks of the template: {NONE}.", f"Streaks of the science image: {NONE}."]
+        # Stars that saturate in the template alone would tell 6.
+        assert result.preparation.streakFluxRatio == pytest.approx(1.25, rel=0.03)
+
+
+@pytest.mark.parametrize("inTemplate", [False, True])
+def test_crowds(inTemplate):
+    pair = simulatePair(seed=3, size=512, **CROWD)
+    images = [pair.template, pair.science]
+    place = 0 if inTemplate else 1
+    images[place] = withStreak(images[place], (40.0, 60.0, 470.0, 380.0), 60.0)
+    result = subtract(*images, threads=1)
+    sentences = told(result)
+    assert "1 line that the other image does not show" in sentences[place]
+    assert NONE in sentences[1 - place]
+    light = streakLight(pair.science.image.shape, (40.0, 60.0, 470.0, 380.0), 1.0)
+    image = (result.template, result.science)[place]
+    isFlagged = image.mask.hasAny("STREAK")
+    assert isFlagged[light > 0.5].mean() > 0.9
+    assert isFlagged[light == 0.0].mean() < 0.01
+
+
+@pytest.mark.parametrize("isMasked", [False, True])
+def test_saturated(pair, sigma, isMasked):
+    light = streakLight(pair.science.image.shape, LINE, 2000.0 * sigma)
+    image = np.minimum(pair.science.image + light, 2e4).astype(np.float32)
+    mask = pair.science.mask.copy()
+    if isMasked:
+        np.asarray(mask)[(image == 2e4) & (light > 0.0)] |= mask.getPlaneBitMask("SAT")
+    science = pair.science.withPixels(MaskedImage(image, mask, pair.science.variance, pair.science.maskedImage.xy0))
+    result = subtract(pair.template, science, threads=1)
+    isFlagged = result.science.mask.hasAny("STREAK")
+    assert isFlagged[light > sigma].mean() > 0.95
+    assert "1 line" in told(result)[1]

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "StreakMatch.h"
 #include "psfmatch/image/RobustStatistics.h"
 
 namespace psfmatch::detail {
@@ -18,8 +19,15 @@ constexpr Index cellSide = 32;
 constexpr std::size_t fewestBins = 24;
 // Light of the other image counts from so many sigma on, in the brightest of the bins about it.
 constexpr float lightSigmas = 3.0F;
-// Share of that light that PSFs which do not match may leave.
-constexpr float mismatch = 0.5F;
+// Share of that light that PSFs which do not match may leave, where too little of it tells how much they do leave.
+constexpr float unknownMismatch = 0.5F;
+// A crowd tells it: so large a share of the bins shows light in either image. There the difference is that of matched
+// bins. Of those with light of so many sigma of it, the quantile of what is left there, and the least that is believed.
+constexpr double crowdedShare = 0.4;
+constexpr float tellingSigmas = 10.0F;
+constexpr double mismatchQuantile = 0.75;
+constexpr float leastMismatch = 0.03F;
+constexpr std::size_t fewestTelling = 200;
 // Bins with less of it than this, in sigma of the difference, are clean.
 constexpr float cleanSigmas = 1.0F;
 // Of the scatter of all cells, the least that a cell may have.
@@ -184,6 +192,34 @@ OwnedImage<float> lightOf(OwnedImage<float> const& values, Cells const& cells) {
     return light;
 }
 
+bool isCrowded(OwnedImage<float> const& light) {
+    return static_cast<double>((light > 0.0F).count()) >= crowdedShare * static_cast<double>(light.size());
+}
+
+// What is left of light in the difference, as a share of the light.
+float mismatchOf(OwnedImage<float> const& difference, OwnedImage<float> const& light, Cells const& cells) {
+    std::vector<float> shares;
+    std::vector<float> sky;
+    std::vector<float> scatter;
+    for (Index y = 0; y < light.rows(); ++y) {
+        cells.medianRow(y, sky);
+        cells.scatterRow(y, scatter);
+        for (Index x = 0; x < light.cols(); ++x) {
+            auto const i = static_cast<std::size_t>(x);
+            float const left = std::abs(difference(y, x) - sky[i]);
+            if (light(y, x) > tellingSigmas * scatter[i] && left <= largest) {
+                shares.push_back(left / light(y, x));
+            }
+        }
+    }
+    if (shares.size() < fewestTelling) {
+        return unknownMismatch;
+    }
+    std::vector<float> scratch;
+    return std::clamp(static_cast<float>(quantileOf<float>(shares, mismatchQuantile, scratch)), leastMismatch,
+                      unknownMismatch);
+}
+
 }  // namespace
 
 StreakFields makeStreakFields(StreakImages const& images, StreakControl const& control, Index bin,
@@ -192,9 +228,22 @@ StreakFields makeStreakFields(StreakImages const& images, StreakControl const& c
     OwnedImage<float> const image = binned(images.image, images.mask, control.badBits, bin, execution);
     OwnedImage<float> const other =
         binned(images.other, images.otherMask, control.otherBadBits, bin, execution) * ratio;
-    OwnedImage<float> const difference = image - other;
-    Cells const cells(difference, execution);
+    OwnedImage<float> const ownLight = lightOf(image, Cells(image, execution));
+    OwnedImage<float> const otherLight = lightOf(other, Cells(other, execution));
+    OwnedImage<float> difference = image - other;
     StreakFields fields;
+    bool const isCrowd = isCrowded(ownLight) || isCrowded(otherLight);
+    if (isCrowd) {
+        if (auto matched = matchedDifference(image, other, execution)) {
+            fields.image.scale = matched->scale;
+            fields.other.scale = 1.0F / matched->scale;
+            OwnedImage<float> const excess = image - matched->scale * other - matched->left;
+            fields.image.excess = excess.isFinite().select(excess, 0.0F);
+            fields.other.excess = fields.image.excess / (-ratio * matched->scale);
+            difference = std::move(matched->left);
+        }
+    }
+    Cells const cells(difference, execution);
     for (StreakField* const field : {&fields.image, &fields.other}) {
         field->bin = bin;
         field->pulls = OwnedImage<float>::Zero(image.rows(), image.cols());
@@ -203,8 +252,8 @@ StreakFields makeStreakFields(StreakImages const& images, StreakControl const& c
     if (!cells.isSound()) {
         return fields;
     }
-    OwnedImage<float> const ownLight = lightOf(image, Cells(image, execution));
-    OwnedImage<float> const otherLight = lightOf(other, Cells(other, execution));
+    float const ofImage = isCrowd ? mismatchOf(difference, otherLight, cells) : unknownMismatch;
+    float const ofOther = isCrowd ? mismatchOf(difference, ownLight, cells) : unknownMismatch;
     std::vector<float> sky;
     std::vector<float> scatter;
     for (Index y = 0; y < image.rows(); ++y) {
@@ -216,13 +265,12 @@ StreakFields makeStreakFields(StreakImages const& images, StreakControl const& c
                 continue;
             }
             float const sigma = scatter[static_cast<std::size_t>(x)];
-            auto const settle = [&](StreakField& field, float excess, float light) {
-                float const left = mismatch * light;
+            auto const settle = [&](StreakField& field, float excess, float left) {
                 field.pulls(y, x) = std::clamp(excess / std::hypot(sigma, left), -largestPull, largestPull);
                 field.isClean(y, x) = left < cleanSigmas * sigma ? 1 : 0;
             };
-            settle(fields.image, value, otherLight(y, x));
-            settle(fields.other, -value, ownLight(y, x));
+            settle(fields.image, value, ofImage * otherLight(y, x));
+            settle(fields.other, -value, ofOther * ownLight(y, x));
         }
     }
     return fields;

@@ -21,6 +21,10 @@ struct StreakField {
     // of the other image's light; 0 where a bin tells nothing.
     OwnedImage<float> pulls;
     OwnedImage<std::uint8_t> isClean;  // whether it tells, and none of the other's light lies there
+    // Of a crowd, whose bins are matched: counts of the image per count of the other, over the flux ratio, and by how
+    // much the difference by that exceeds the matched one, of each bin and in units of the image; empty elsewhere.
+    float scale = 1.0F;
+    OwnedImage<float> excess;
 };
 
 // Largest pull of a bin, so that no star is worth more than a few bins of a line.

@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "StreakProfile.h"
+
 namespace psfmatch::detail {
 
 namespace {
@@ -38,11 +40,21 @@ constexpr double shareLit = 0.6;
 constexpr double litSigmas = 1.0;
 // Light of the brightest quarter of the pieces in units of their median: spikes of stars fall off.
 constexpr double mostUneven = 4.0;
+// In a crowd, stars that differ lie in rows by chance, and short rows pass for lines: of lines of fewer known pieces
+// than this, the share of the pieces whose light departs from the median's by no more than half of it and a sigma
+// downwards, or as much again and a sigma upwards.
+constexpr Index piecesOfRows = 20;
+constexpr double shareAlike = 0.65;
+// And of the other image's light on the line what a crowd makes by chance.
+constexpr double crowdSigmas = 3.0;
 // Slope against rows or columns, or pixels, by which a line departs from them that is nearly along one; and the
 // steepest fall across, of its peak, that such a line may have on the rows or columns themselves: bleed trails and bad
 // columns have edges.
 constexpr double axisSlope = 0.045;
 constexpr double axisPixels = 4.0;
+// From so many pixels on it crosses so many rows or columns that it is nothing of the detector, not even where the
+// template was turned.
+constexpr double crossedPixels = 12.0;
 // Counts of a star that may have bled, of those of the brightest pixel; pixels from a line and its ends where it lies.
 constexpr float bledShare = 0.5F;
 constexpr Index nearLine = 4;
@@ -167,78 +179,14 @@ Course moved(Course const& course, Fit const& fit) {
                          course.yAt(course.last, end));
 }
 
-// Light across, of the pieces together.
-std::vector<double> profileOf(Strip const& strip) {
-    std::vector<double> profile;
-    std::vector<float> values;
-    for (Index across = -strip.half; across <= strip.half; ++across) {
-        values.clear();
-        for (Index piece = 0; piece < strip.nPieces; ++piece) {
-            if (std::isfinite(strip.at(piece, across))) {
-                values.push_back(strip.at(piece, across));
-            }
-        }
-        profile.push_back(values.empty() ? 0.0 : middleMean(values));
-    }
-    return profile;
-}
-
-struct Across {
-    Index middle = 0;  // of the profile
-    double peak = 0.0;
-    double fwhm = 0.0;
-    double reach = 0.0;  // pixels from the line, on the side where it reaches farther
-    double steepest = 0.0;
-    double beside = 0.0;  // light beyond its reach, on the brighter side
+struct LightOn {
+    double mean = 0.0;
+    double error = 0.0;
 };
 
-// Pixels from the middle to one side at which the profile falls through a value for good.
-double reachOf(std::vector<double> const& profile, Index middle, Index sign, double value) {
-    auto const at = [&](Index i) { return profile[static_cast<std::size_t>(i)]; };
-    auto const size = static_cast<Index>(profile.size());
-    Index i = middle;
-    while (i > 1 && i < size - 2 && !(at(i) < value && at(i + sign) < value)) {
-        i += sign;
-    }
-    double const before = at(i - sign);
-    double const share = before > at(i) ? std::clamp((before - value) / (before - at(i)), 0.0, 1.0) : 1.0;
-    return std::abs(static_cast<double>(i - sign - middle)) + share;
-}
-
-Across acrossOf(Strip const& strip, std::vector<double> const& profile, Index side, double floor) {
-    Across result;
-    Index const half = strip.half;
-    for (Index i = half - side / 2; i <= half + side / 2; ++i) {
-        if (i == half - side / 2 || profile[static_cast<std::size_t>(i)] > result.peak) {
-            result.peak = profile[static_cast<std::size_t>(i)];
-            result.middle = i;
-        }
-    }
-    if (!(result.peak > 0.0)) {
-        return result;
-    }
-    std::array<double, 2> beyond{};
-    for (int const sign : {-1, 1}) {
-        result.fwhm += reachOf(profile, result.middle, sign, 0.5 * result.peak);
-        double const own = reachOf(profile, result.middle, sign, std::min(floor, 0.5 * result.peak));
-        result.reach = std::max(result.reach, own + std::abs(static_cast<double>(result.middle - half)));
-        auto const outside = result.middle + sign * static_cast<Index>(std::ceil(own) + 1.0);
-        std::vector<float> values;
-        for (Index i = outside; i >= 0 && i < static_cast<Index>(profile.size()); i += sign) {
-            values.push_back(static_cast<float>(profile[static_cast<std::size_t>(i)]));
-        }
-        beyond[sign < 0 ? 0 : 1] = values.empty() ? 0.0 : middleMean(values);
-    }
-    result.beside = std::max(std::abs(beyond[0]), std::abs(beyond[1]));
-    for (std::size_t i = 1; i < profile.size(); ++i) {
-        result.steepest = std::max(result.steepest, std::abs(profile[i] - profile[i - 1]));
-    }
-    return result;
-}
-
-// Mean light over a box on the line, of what one image shows alone.
-double lightOn(Course const& course, Index side, StripSource source, StreakImages const& images,
-               StreakControl const& control, StreakField const& field) {
+// Mean light over a box on the line, of what one image shows alone, and its error by the scatter of boxes beside it.
+LightOn lightOn(Course const& course, Index side, StripSource source, StreakImages const& images,
+                StreakControl const& control, StreakField const& field) {
     Strip const strip = stripAlong(course, stripHalf, source, images, control, field);
     StripBoxes const boxes(strip);
     std::vector<float> light;
@@ -247,7 +195,11 @@ double lightOn(Course const& course, Index side, StripSource source, StreakImage
             light.push_back(static_cast<float>(boxes.sum(piece, 0, side)));
         }
     }
-    return light.empty() ? 0.0 : middleMean(light);
+    if (light.empty()) {
+        return {};
+    }
+    double const error = boxes.noise(side) / std::sqrt(static_cast<double>(light.size()));
+    return {middleMean(light), error};
 }
 
 // Whether one of the brightest stars lies on a line or at its end, which may have bled along it.
@@ -281,7 +233,7 @@ bool hasBrightest(Course const& course, ConstImageView<float> const& image) {
 bool isOfDetector(Course const& course, Index side, StreakImages const& images, StreakControl const& control,
                   StreakField const& field) {
     double const departure = std::min(std::abs(course.dx), std::abs(course.dy));
-    if (departure > axisSlope && departure * course.length() > axisPixels) {
+    if (departure * course.length() > (departure > axisSlope ? axisPixels : crossedPixels)) {
         return false;
     }
     double const middle = 0.5 * (course.first + course.last);
@@ -310,6 +262,26 @@ bool isEven(std::vector<double> light) {
     double const middle = light[light.size() / 2];
     double const bright = light[light.size() - 1 - light.size() / 8];
     return bright <= mostUneven * middle;
+}
+
+// Whether a short line shines like one thing and not like a row of several, the brightest of which make it significant.
+bool isOfOnePiece(std::vector<double> light, double minSignificance) {
+    std::erase_if(light, [](double value) { return !std::isfinite(value); });
+    auto const count = static_cast<Index>(light.size());
+    if (count == 0 || count >= piecesOfRows) {
+        return count > 0;
+    }
+    std::sort(light.begin(), light.end());
+    double const middle =
+        0.5 * (light[static_cast<std::size_t>((count - 1) / 2)] + light[static_cast<std::size_t>(count / 2)]);
+    double sum = 0.0;
+    Index nAlike = 0;
+    for (double const value : light) {
+        sum += std::min(value, middle);
+        nAlike += value >= 0.5 * middle - 1.0 && value <= 2.0 * middle + 1.0 ? 1 : 0;
+    }
+    return sum >= minSignificance * std::sqrt(static_cast<double>(count)) &&
+           static_cast<double>(nAlike) >= shareAlike * static_cast<double>(count);
 }
 
 }  // namespace
@@ -371,6 +343,10 @@ std::optional<Streak> measureStreak(Course const& found, double slack, StreakIma
     if (!(fit.significance >= control.minSignificance) || !isEven(light)) {
         return std::nullopt;
     }
+    bool const isCrowd = field.excess.size() > 0;
+    if (isCrowd && !isOfOnePiece(light, control.minSignificance)) {
+        return std::nullopt;
+    }
     std::vector<double> const profile = profileOf(strip);
     double const error = strip.noise / std::sqrt(static_cast<double>(strip.nPieces));
     Across const across =
@@ -382,9 +358,11 @@ std::optional<Streak> measureStreak(Course const& found, double slack, StreakIma
         isOfDetector(course, fit.side, images, control, field)) {
         return std::nullopt;
     }
-    double const own = lightOn(course, fit.side, StripSource::image, images, control, field);
-    double const other = lightOn(course, fit.side, StripSource::other, images, control, field);
-    if (!(own > 0.0) || other > control.maxOther * own) {
+    LightOn const own = lightOn(course, fit.side, StripSource::image, images, control, field);
+    LightOn const other = lightOn(course, fit.side, StripSource::other, images, control, field);
+    // A crowd's own light on the line is its scatter.
+    double const crowd = isCrowd ? crowdSigmas * other.error : 0.0;
+    if (!(own.mean > 0.0) || other.mean > control.maxOther * own.mean + crowd) {
         return std::nullopt;
     }
     return Streak{course.xAt(course.first),

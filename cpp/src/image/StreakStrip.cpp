@@ -60,7 +60,7 @@ public:
           badBits_(control.badBits),
           otherBadBits_(control.otherBadBits),
           fluxRatio_(static_cast<float>(control.fluxRatio)),
-          isClean_(field.isClean),
+          field_(field),
           binShift_(std::countr_zero(static_cast<std::uint64_t>(field.bin))) {}
 
     // Infinite where the pixel tells nothing.
@@ -80,7 +80,7 @@ public:
                 value = other(row, column);
                 break;
             default:
-                value = isClean(row, column) ? own(row, column) - other(row, column) : nan;
+                value = excess(row, column);
                 break;
         }
         return std::abs(value) <= largest ? value : nothing;
@@ -106,9 +106,15 @@ private:
         float const value = images_.other(row, column) * fluxRatio_;
         return (images_.otherMask(row, column) & otherBadBits_) == 0 && std::abs(value) <= largest ? value : nan;
     }
-    [[nodiscard]] bool isClean(Index row, Index column) const {
-        return isClean_(std::min(row >> binShift_, isClean_.rows() - 1),
-                        std::min(column >> binShift_, isClean_.cols() - 1)) != 0;
+    // What the image shows beyond the other one and what its bin is known to have too much.
+    [[nodiscard]] float excess(Index row, Index column) const {
+        Index const binRow = std::min(row >> binShift_, field_.isClean.rows() - 1);
+        Index const binColumn = std::min(column >> binShift_, field_.isClean.cols() - 1);
+        if (field_.isClean(binRow, binColumn) == 0) {
+            return nan;
+        }
+        float const known = field_.excess.size() > 0 ? field_.excess(binRow, binColumn) : 0.0F;
+        return own(row, column) - field_.scale * other(row, column) - known;
     }
 
     StripSource source_;
@@ -116,7 +122,7 @@ private:
     MaskPixel badBits_;
     MaskPixel otherBadBits_;
     float fluxRatio_;
-    OwnedImage<std::uint8_t> const& isClean_;
+    StreakField const& field_;
     int binShift_;
 };
 

@@ -103,7 +103,7 @@ SharpPixels sharpPixels(MaskedImageView const& input, SharpPixelsControl const& 
         wasAny = isAny;
         detail::StarContrasts const stars = judge.starContrasts(candidates.peaks);
         least = round == 0 ? sharpestOf(stars.certain) : least;
-        double const contrast = contrastOf(stars.all, least, control);
+        double const contrast = std::min(contrastOf(stars.all, least, control), control.mostContrast);
         result.nStars = static_cast<Index>(stars.all.size());
         if (contrast == result.contrast || (round > 0 && contrast > result.contrast)) {
             break;

@@ -31,7 +31,8 @@ RIGHT_NOISE = 0.005
 class Examined:
     """Template and science image flagged and scaled, with the record of it.
 
-    saturations : of either, None where nobody asked; choices : in sentences what was found.
+    saturations : of either, None where nobody asked; choices : in sentences what was found;
+    given, defects : both images as they were, and the defects of either, None where nobody asked.
     """
 
     template: Exposure
@@ -39,6 +40,8 @@ class Examined:
     preparation: Preparation
     saturations: tuple[Saturation | None, Saturation | None]
     choices: tuple[Choice, ...]
+    given: tuple[Exposure, Exposure]
+    defects: tuple[Defects | None, Defects | None]
 
 
 def examineInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, options: RunOptions) -> Examined:
@@ -74,8 +77,11 @@ def examineInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask
         scienceVarianceFactor=factors[1],
         doFindDefects=options.doFindDefects,
     )
+    given = template, science
     template, science = prepareInputs(template, science, record, task.threads, defects, flagged)
-    return Examined(template, science, record, (saturations[0], saturations[1]), tuple(choices))
+    return Examined(
+        template, science, record, (saturations[0], saturations[1]), tuple(choices), given, (defects[0], defects[1])
+    )
 
 
 def _examined(

@@ -16,18 +16,19 @@ from psfmatch.alignment import (
     measureAlignment,
     surroundingsOf,
 )
+from psfmatch.defects import isWorthCrossing
 from psfmatch.detection import SourceDetectionTask
-from psfmatch.differencing.examining import NAMES, examineInputs
+from psfmatch.differencing.examining import NAMES, Examined, examineInputs
 from psfmatch.differencing.faintFields import FaintMatch, matchFaint
 from psfmatch.differencing.options import RunOptions
 from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.modelChoice import Choice
-from psfmatch.recipe import Preparation, warperOf
+from psfmatch.recipe import Preparation, crossInputs, warperOf
 from psfmatch.saturation import Saturation
 from psfmatch.sourceTable import AnyTable
-from psfmatch.streaks import flagStreaks, isOfStreak, streakFluxRatio
+from psfmatch.streaks import flagStreaks, isOfStreak, laidFluxRatio, streakFluxRatio
 from psfmatch.threads import mapThreads
 from psfmatch.warping import (
     Coverage,
@@ -45,8 +46,6 @@ log = logging.getLogger("psfmatch.differencing")
 
 BRIGHTEST = 100
 """So many stars that are whole in both images are watched."""
-CROWD_PIX = 625
-"""Pixels for each source, of fields in which streaks are looked for."""
 SAME_PIX = 2
 """A star of the template lies so close, per axis, to where that of the science image is mapped."""
 
@@ -90,7 +89,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
         sources, *others = mapThreads(
             task.selectSources, (science, template) if options.doAlign else (science,), threads if isOwn else 1
         )
-    asGiven, alignment = template, None
+    asGiven, alignment, crossed = template, None, tuple[Choice, ...]()
     warper = warperOf(task.options, threads)
     if options.doAlign:
         with task.timer("align"):
@@ -99,8 +98,9 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
             )
         task.metadata["nDetectedSources"] = len(sources)
         alignment.requireLaid(template, science)
+        asGiven, science, record, crossed = _crossed(examined, sources, alignment, threads)
         with task.timer("warp"):
-            template = applyAlignment(template, science, alignment, warper)
+            template = applyAlignment(asGiven, science, alignment, warper)
     else:
         template = task.registerTemplate(template, science)
     faint = None
@@ -108,8 +108,13 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
         before = others[0] if others else None
         faint = matchFaint(asGiven, template, science, sources, before, alignment, task)
     if faint is not None:
-        template, alignment, sources = faint.template, faint.alignment, faint.sources
+        template, sources = faint.template, faint.sources
+        if record.defectFluxRatio is not None and faint.alignment is not None and faint.alignment is not alignment:
+            asGiven, science, record, crossed = _crossed(examined, sources, faint.alignment, threads)
+            template = applyAlignment(asGiven, science, faint.alignment, warper)
+        alignment = faint.alignment
         choices += faint.choices
+    choices += crossed
     if alignment is not None:
         choices.append(Choice.told("alignment", alignment.method, f"Alignment: {alignment.reason}"))
         record = replace(record, alignment=alignment.toDict())
@@ -118,9 +123,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     beyond = None
     if options.edgeFraction > 0.0 and template is not asGiven:
         beyond = surroundingsOf(asGiven, science, alignment, warper)
-    if options.doFindStreaks and isLaid and science.image.size < CROWD_PIX * len(sources):
-        choices.append(_crowded(len(sources), science))
-    elif options.doFindStreaks and isLaid:
+    if options.doFindStreaks and isLaid:
         with task.timer("findStreaks"):
             template, science, record, told = _withoutStreaks(template, science, sources, record, threads)
         choices.extend(told)
@@ -142,15 +145,24 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     return Inputs(*images, examined.saturations, stars, alignment, coverage, tuple(choices), correlation, beyond, faint)
 
 
-def _crowded(nSources: int, science: Exposure) -> Choice:
-    """Return in words that a crowd is not searched for streaks."""
-    area = science.image.size / nSources
-    sentence = (
-        f"Streaks: not looked for; one source in every {area:.0f} px, where {CROWD_PIX} px are needed, is a crowd, in "
-        "which rows of stars pass for lines."
+def _crossed(
+    examined: Examined, sources: AnyTable, alignment: Alignment, threads: int
+) -> tuple[Exposure, Exposure, Preparation, tuple[Choice, ...]]:
+    """Look sharp pixels of either image up in the other; return both, the record with that, and what is to be told."""
+    template, science, record = examined.template, examined.science, examined.preparation
+    if not isWorthCrossing(examined.defects):
+        return template, science, record, ()
+    ratio = laidFluxRatio(template, science, AlignedTransform(template, science, alignment), sources, threads)
+    both, crossed = crossInputs(examined.given, (template, science), alignment, ratio, threads)
+    words = [found.told(*names) for found, names in zip(crossed, (NAMES, NAMES[::-1]), strict=True)]
+    told = tuple(
+        Choice.told("defects", str(found.nStars + found.nRays), sentence)
+        for found, sentence in zip(crossed, words, strict=True)
+        if sentence
     )
-    log.info("%s", sentence)
-    return Choice.told("streaks", "none", sentence)
+    for choice in told:
+        log.info("%s", choice.sentence)
+    return *both, replace(record, defectFluxRatio=ratio), told
 
 
 def _withoutStreaks(

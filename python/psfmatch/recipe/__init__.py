@@ -5,7 +5,7 @@ difference from it, without stars and without a fit.
 """
 
 from psfmatch.recipe.applying import AppliedKernel, applyKernel
-from psfmatch.recipe.preparation import Preparation, prepareInputs, registerInputs
+from psfmatch.recipe.preparation import Preparation, crossInputs, prepareInputs, registerInputs
 from psfmatch.recipe.recipe import StoredKernel, SubtractionRecipe, edgeHandlingOf, warperOf
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "StoredKernel",
     "SubtractionRecipe",
     "applyKernel",
+    "crossInputs",
     "edgeHandlingOf",
     "prepareInputs",
     "registerInputs",

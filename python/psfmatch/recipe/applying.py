@@ -22,7 +22,7 @@ from psfmatch.exposure import Exposure, MaskedImage, toExposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction
 from psfmatch.noise import addPhotonNoise
 from psfmatch.noise.blankSky import multiplyVariance
-from psfmatch.recipe.preparation import prepareInputs, registerInputs
+from psfmatch.recipe.preparation import crossInputs, prepareInputs, registerInputs
 from psfmatch.recipe.recipe import Convolved, StoredKernel, SubtractionRecipe
 from psfmatch.saturation import flagSaturationTraces
 from psfmatch.streaks import flagStreaks
@@ -106,7 +106,12 @@ def applyKernel(
     _requireFit(stored.kernel, background, recipe, scienceExposure)
     instructionSet = _instructionSetOf(recipe)
 
-    prepared = prepareInputs(templateExposure, scienceExposure, recipe.preparation)
+    given = templateExposure, scienceExposure
+    prepared = prepareInputs(*given, recipe.preparation)
+    laid = recipe.preparation.alignment
+    prepared, _ = crossInputs(
+        given, prepared, None if laid is None else Alignment.fromDict(laid), recipe.preparation.defectFluxRatio, threads
+    )
     scienceExposure = prepared[1]
     warper = recipe.makeWarper(threads, instructionSet)
     templateExposure = registerInputs(prepared[0], scienceExposure, recipe.preparation, warper)

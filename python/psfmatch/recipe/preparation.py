@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from psfmatch.alignment import Alignment, applyAlignment
-from psfmatch.defects import Defects
+from psfmatch.alignment import AlignedTransform, Alignment, applyAlignment
+from psfmatch.defects import Crossed, Defects, crossDefects, inverted
 from psfmatch.defects.finding import SATURATED_GROWTH, examineDefects, flagPlaces
 from psfmatch.exposure import Exposure
 from psfmatch.noise.blankSky import multiplyVariance
@@ -20,7 +20,7 @@ from psfmatch.saturation import flagSaturation
 from psfmatch.threads import resolveThreads
 from psfmatch.warping import Warper, registerTemplate
 
-__all__ = ["Preparation", "prepareInputs", "registerInputs"]
+__all__ = ["Preparation", "crossInputs", "prepareInputs", "registerInputs"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Preparation:
     templateTrails, scienceTrails : least and most counts of bleed trails, which get SAT in clumps of so many pixels;
     saturationGrowth : all pixels within so many pixels of one with SAT get SAT too;
     alignment : `psfmatch.alignment.Alignment.toDict()`, or None to follow the WCSs;
+    defectFluxRatio : science counts per template count, with which bright defects of either image are looked up in the
+    other; None: they are not;
     streakFluxRatio : science counts per template count, with which streaks are looked for; None: they are not;
     templatePhotonNoise, sciencePhotonNoise : counts^2 of variance per count of light that are added in the end.
 
@@ -54,6 +56,7 @@ class Preparation:
     streakFluxRatio: float | None = None
     templatePhotonNoise: float = 0.0
     sciencePhotonNoise: float = 0.0
+    defectFluxRatio: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -82,9 +85,10 @@ class Preparation:
             trails = getattr(self, name)
             if trails is not None and not (math.isfinite(trails[0]) and math.isfinite(trails[1])):
                 raise ValueError(f"{name} is {trails}, must be finite numbers of counts, or None")
-        ratio = self.streakFluxRatio
-        if ratio is not None and not (math.isfinite(ratio) and ratio > 0.0):
-            raise ValueError(f"streakFluxRatio is {ratio}, must be a positive number, or None")
+        for name in ("streakFluxRatio", "defectFluxRatio"):
+            ratio = getattr(self, name)
+            if ratio is not None and not (math.isfinite(ratio) and ratio > 0.0):
+                raise ValueError(f"{name} is {ratio}, must be a positive number, or None")
         if not (math.isfinite(self.saturationGrowth) and self.saturationGrowth >= 0.0):
             raise ValueError(f"saturationGrowth is {self.saturationGrowth}, must be 0 or more pixels")
 
@@ -163,6 +167,28 @@ def _flagged(
         exposure = flagPlaces(exposure, {"NO_DATA": defects.blocks.places})
         exposure = flagSaturation(exposure, saturation, record.saturationGrowth, threads, trails)
     return flagPlaces(exposure, {"BAD": defects.sharp.bad, "CR": defects.sharp.cosmicRays})
+
+
+def crossInputs(
+    given: tuple[Exposure, Exposure],
+    prepared: tuple[Exposure, Exposure],
+    alignment: Alignment | None,
+    fluxRatio: float | None,
+    threads: int | None = None,
+) -> tuple[tuple[Exposure, Exposure], tuple[Crossed, Crossed]]:
+    """Return prepared template and science image with their sharp pixels looked up in each other, and what changed.
+
+    `given` are both before they were prepared, `fluxRatio` science counts per template count; None changes nothing.
+    """
+    if fluxRatio is None:
+        return prepared, (Crossed(), Crossed())
+    template, science = prepared
+    onTemplate = AlignedTransform(template, science, alignment)
+    onScience = inverted(onTemplate, science)
+    number = resolveThreads(threads)
+    first = crossDefects(given[0], template, science, onScience, 1.0 / fluxRatio, given[1], number)
+    second = crossDefects(given[1], science, template, onTemplate, fluxRatio, given[0], number)
+    return (first[0], second[0]), (first[1], second[1])
 
 
 def registerInputs(template: Exposure, science: Exposure, record: Preparation, warper: Warper) -> Exposure:

@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch._core import BrightPixels
-from psfmatch.exposure import Exposure
+from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.saturation.defects import DEFECT_PLANES, isWithoutReasons
 from psfmatch.saturation.plateaus import MIN_EXCESS, MIN_PLATEAU, Pile, Plateaus, counted, findPlateaus, starsOfShape
+from psfmatch.saturation.ridges import Ridge, findRidge
 from psfmatch.saturation.stars import ShapedStars, findShapedStars
 
 __all__ = ["Saturation", "findSaturation"]
@@ -90,14 +91,37 @@ def findSaturation(exposure: Exposure, threads: int = 1) -> Saturation:
     -----
     A plateau of pixels without SAT is the level if they lie together in clumps larger than stars of one brightness
     make, and no more than a few stars of good shape are brighter. Else the header's level holds, unless stars of good
-    shape lie more than 10 % above it. If stars go on above a plateau in large clumps, these are bleed trails.
+    shape lie more than 10 % above it. If stars go on above a plateau in large clumps, these are bleed trails. A plateau
+    that is mostly one straight line, which follows neither rows nor columns, is looked at again without that line.
     """
+    found = _find(exposure, threads)
+    ridge = _ridgeOf(exposure, found)
+    if ridge is not None:
+        mask = exposure.mask.copy()
+        np.asarray(mask)[ridge.isNear(mask.shape)] |= np.int32(1 << mask.addPlane("CR"))
+        image = MaskedImage(exposure.image, Mask(mask), exposure.variance, exposure.xy0)
+        without = _find(exposure.withPixels(image), threads)
+        found = replace(without, reason=f"{without.reason[:-1]}; {ridge.told}.")
+    log.debug("%s", found.reason)
+    return found
+
+
+def _ridgeOf(exposure: Exposure, found: Saturation) -> Ridge | None:
+    """Return the straight line that most good pixels at or above a plateau's level lie on, None if there is none."""
+    if found.source != "plateau" or found.level is None:
+        return None
+    bad = np.int32(exposure.mask.getPlaneBitMask(("SAT", *DEFECT_PLANES), ignoreMissing=True))
+    places = np.flatnonzero((exposure.image >= found.level) & ((np.asarray(exposure.mask) & bad) == 0))
+    return findRidge(exposure.image.ravel()[places], places, exposure.image.shape[1])
+
+
+def _find(exposure: Exposure, threads: int) -> Saturation:
+    """Return what pixels, header and mask tell."""
     pixels = _brightPixels(exposure, DEFECT_PLANES, threads)
     badBits = exposure.mask.getPlaneBitMask(("SAT", *DEFECT_PLANES), ignoreMissing=True)
     stars = findShapedStars(exposure, pixels, badBits, threads)
     evidence = _Evidence(pixels, stars, *_headerLevel(exposure.metadata))
     found = _fromHidden(exposure, evidence, threads) or _fromGood(exposure, evidence)
-    log.debug("%s", found.reason)
     y, x = np.divmod(_wholePlaces(evidence, found), exposure.image.shape[1])
     return replace(
         found,

@@ -2,6 +2,6 @@
 with the mask plane STREAK.
 """
 
-from psfmatch.streaks.finding import STREAK, Streaks, flagStreaks, isOfStreak, streakFluxRatio
+from psfmatch.streaks.finding import STREAK, Streaks, flagStreaks, isOfStreak, laidFluxRatio, streakFluxRatio
 
-__all__ = ["STREAK", "Streaks", "flagStreaks", "isOfStreak", "streakFluxRatio"]
+__all__ = ["STREAK", "Streaks", "flagStreaks", "isOfStreak", "laidFluxRatio", "streakFluxRatio"]

@@ -8,7 +8,7 @@ that is its charge, bled or read out late.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,17 +20,25 @@ from psfmatch.photometry import boxLight, lightRatios
 from psfmatch.sourceTable import AnyTable
 from psfmatch.warping import atOrigin
 
-__all__ = ["STREAK", "Streaks", "flagStreaks", "isOfStreak", "streakFluxRatio"]
+__all__ = ["STREAK", "Streaks", "flagStreaks", "isOfStreak", "laidFluxRatio", "streakFluxRatio"]
+
+FloatArray = npt.NDArray[np.float64]
 
 STREAK = "STREAK"
 UNUSABLE = tuple(plane for plane in DEFAULT_BAD_PLANES if plane != STREAK)
 """Planes whose pixels tell of no streak."""
+DARK = tuple(plane for plane in UNUSABLE if plane != "SAT")
+"""The same where a line is looked for: a bright one saturates along its middle."""
 SEEN = 5.0
 """Sigma of the light of a source that an image shows."""
 RATIO_SOURCES = 50
 """Brightest sources that tell the flux ratio."""
 CORE = 3
 """Saturated pixels along the middle of a line that is a star's."""
+WHOLE_PIX = 3
+"""Pixels about a source, per axis, that must be good: what saturates in one image alone has another ratio."""
+MIN_WHOLE = 5
+"""Fewer sources that are whole in both images tell no better than all."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +78,52 @@ class Streaks:
 
 def streakFluxRatio(template: MaskedImage, science: MaskedImage, sources: AnyTable, threads: int = 1) -> float:
     """Return science counts per template count by the median of the brightest sources; 1 where none tells it."""
-    x, y = (np.asarray(sources[name])[:RATIO_SOURCES] for name in ("x", "y"))
+    x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
+    isWhole = _isWhole(template, x, y) & _isWhole(science, x, y)
+    if np.count_nonzero(isWhole) >= MIN_WHOLE:
+        x, y = x[isWhole], y[isWhole]
+    x, y = x[:RATIO_SOURCES], y[:RATIO_SOURCES]
     ratios = lightRatios(science, template, x, y, UNUSABLE, minSnr=SEEN, threads=threads)
     ratio = float(np.median(ratios)) if ratios.size else 1.0
     return ratio if math.isfinite(ratio) and ratio > 0.0 else 1.0
+
+
+def laidFluxRatio(
+    template: Exposure,
+    science: Exposure,
+    onTemplate: Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]],
+    sources: AnyTable,
+    threads: int = 1,
+) -> float | None:
+    """Return science counts per template count by the brightest sources, of images on two grids; None if none tells.
+
+    `onTemplate` gives positions of the science image as those of the template.
+    """
+    x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
+    isWhole = _isWhole(science.maskedImage, x, y)
+    x, y = x[isWhole][: 2 * RATIO_SOURCES], y[isWhole][: 2 * RATIO_SOURCES]
+    u, v = onTemplate(x, y)
+    isKnown = np.isfinite(u) & np.isfinite(v)
+    x, y, u, v = x[isKnown], y[isKnown], u[isKnown], v[isKnown]
+    isWhole = _isWhole(template.maskedImage, u, v)
+    own, error = boxLight(science.maskedImage, x[isWhole], y[isWhole], UNUSABLE, threads)
+    other, otherError = boxLight(template.maskedImage, u[isWhole], v[isWhole], UNUSABLE, threads)
+    isSeen = (own > SEEN * error) & (other > SEEN * otherError)
+    ratio = float(np.median(own[isSeen] / other[isSeen])) if isSeen.any() else math.nan
+    return ratio if math.isfinite(ratio) and ratio > 0.0 else None
+
+
+def _isWhole(image: MaskedImage, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return which sources have good pixels only, in a square about each, as far as the image goes."""
+    bits = np.int32(image.mask.getPlaneBitMask(UNUSABLE, ignoreMissing=True))
+    columns, rows = np.rint(x - image.xy0[0]).astype(np.int64), np.rint(y - image.xy0[1]).astype(np.int64)
+    isBad = np.zeros(columns.shape, dtype=np.bool_)
+    mask = np.asarray(image.mask)
+    for dy in range(-WHOLE_PIX, WHOLE_PIX + 1):
+        for dx in range(-WHOLE_PIX, WHOLE_PIX + 1):
+            at = np.clip(rows + dy, 0, image.height - 1), np.clip(columns + dx, 0, image.width - 1)
+            isBad |= (mask[at] & bits) != 0
+    return ~isBad
 
 
 def flagStreaks(
@@ -96,7 +146,7 @@ def flagStreaks(
     templateStreaks, scienceStreaks : Streaks
     """
     images = atOrigin(template.maskedImage, science.maskedImage), science.maskedImage
-    badBits = [image.mask.getPlaneBitMask(UNUSABLE, ignoreMissing=True) for image in images]
+    badBits = [image.mask.getPlaneBitMask(DARK, ignoreMissing=True) for image in images]
     inScience, inTemplate = _core.findStreaks(
         images[1].image,
         np.asarray(images[1].mask),

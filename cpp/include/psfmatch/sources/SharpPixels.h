@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "psfmatch/parallel.h"
@@ -31,6 +32,7 @@ struct SharpPixelsControl {
     double fewContrast = 3.0;         // where few stars tell, at the least
     double sharpestContrast = 3.6;    // of stars that can be told from hot pixels, at the most
     double undersampledLimit = 12.0;  // where theirs is above it
+    double mostContrast = std::numeric_limits<double>::infinity();  // that is allowed, whatever stars tell
 };
 
 struct SharpPixels {
