@@ -21,7 +21,7 @@ __all__ = ["StampAttempt", "StampFit", "fitStamp"]
 FloatArray = npt.NDArray[np.float64]
 KNOWN_RATIO_ERROR = 0.02
 """Of a flux ratio that both images' calibrations tell."""
-UNIT_RATIO_ERROR = 0.05
+UNIT_RATIO_ERROR = 0.03
 """Of images that are taken to be on one scale."""
 
 
