@@ -34,6 +34,10 @@ log = logging.getLogger("psfmatch.differencing")
 
 MAX_CUTOUT = 101
 """Longest side, pixels, of images that are taken for cut-outs."""
+SMALL_CUTOUT = 21
+"""Shorter sides, pixels, cut kernels off: a quarter of it lies to each side of the kernel's middle."""
+LEAST_REACH = 2.55
+"""Of kernels, in their sigmas; the widest that the core tries reach less far in small stamps."""
 MAX_STAMP = 150
 """Longest side that is fitted as one stamp; of larger images the surroundings of the brightest source."""
 FEW_SOURCES = 5
@@ -169,12 +173,23 @@ def byStamp(
     for choice in choices:
         log.info("%s", choice.sentence)
     caps = _caps(fit, isAlert)
+    if min(box.width, box.height) < SMALL_CUTOUT and fit.templateHasLight:
+        caps = (*caps, _cutKernel(fit))
     if window != box:
         caps = (*caps, ("C", "the kernel is that of the surroundings of one source"))
     changed = _changed(fit, box, window, isAlert)
     isTold = not isKnown and window == box
     onLight = _onLight(difference.maskedImage, fit, changed) if window == box and fit.templateHasLight else None
     return CutoutDifference(result, template, science, fit, choices, caps, changed, onLight, isTold)
+
+
+def _cutKernel(fit: StampFit) -> tuple[str, str]:
+    """Return what a small stamp does to its kernel: (grade, why)."""
+    side = fit.kernel.shape[0]
+    if 0.5 * side < LEAST_REACH * fit.kernelWidth:
+        why = f"a Gaussian of sigma {fit.kernelWidth:g} px is cut off by the kernel of {side}x{side} pixels, the largest"
+        return "D", f"{why} that the stamp holds"
+    return "C", f"the stamp holds no kernel of more than {side}x{side} pixels"
 
 
 def _sharedLight(fit: StampFit, science: MaskedImage) -> float:

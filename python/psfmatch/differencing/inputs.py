@@ -27,6 +27,7 @@ from psfmatch.modelChoice import Choice
 from psfmatch.recipe import Preparation, warperOf
 from psfmatch.saturation import Saturation
 from psfmatch.sourceTable import AnyTable
+from psfmatch.stampFit import requireStampFits
 from psfmatch.streaks import flagStreaks, isOfStreak, streakFluxRatio
 from psfmatch.threads import mapThreads
 from psfmatch.warping import (
@@ -82,7 +83,10 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     examined = examineInputs(template, science, task, options)
     template, science, record = examined.template, examined.science, examined.preparation
     choices = [*examined.choices]
-    task.requireKernelFits(science.maskedImage)
+    if options.chooseKernel:
+        requireStampFits(science.shape)
+    else:
+        task.requireKernelFits(science.maskedImage)
     with task.timer("detect"):
         # Tasks that somebody has put in their place need not bear two calls at a time.
         isOwn = type(task.selectDetection) is SourceDetectionTask
