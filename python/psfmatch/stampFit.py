@@ -16,15 +16,15 @@ from psfmatch import _core
 from psfmatch.errors import InputImagesError, NumericalError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, MaskedImage
 
-__all__ = ["StampAttempt", "StampFit", "fitStamp", "requireStampFits"]
+__all__ = ["LARGEST_SIDE", "StampAttempt", "StampFit", "fitStamp", "requireStampFits"]
 
 FloatArray = npt.NDArray[np.float64]
 KNOWN_RATIO_ERROR = 0.02
 """Of a flux ratio that both images' calibrations tell."""
 UNIT_RATIO_ERROR = 0.03
 """Of images that are taken to be on one scale: 1.5 % scatter of ZTF's alerts, 4.5 % of Palomar Gattini's."""
-LEAST_SIDE = 10
-"""Pixels; the core asks for as many."""
+LEAST_SIDE, LARGEST_SIDE = 10, 150
+"""Pixels; the core asks for the first, and beyond the second one kernel does not do."""
 
 
 @dataclass(frozen=True)

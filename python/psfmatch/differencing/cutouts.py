@@ -23,7 +23,7 @@ from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
 from psfmatch.medians import median
 from psfmatch.modelChoice import Choice
 from psfmatch.recipe import edgeHandlingOf
-from psfmatch.stampFit import StampFit, fitStamp
+from psfmatch.stampFit import LARGEST_SIDE, StampFit, fitStamp
 from psfmatch.subtraction import matchedExposure, subtractMatched
 from psfmatch.task import Struct
 from psfmatch.warping import atOrigin
@@ -38,7 +38,7 @@ SMALL_CUTOUT = 21
 """Shorter sides, pixels, cut kernels off: a quarter of it lies to each side of the kernel's middle."""
 LEAST_REACH = 2.55
 """Of kernels, in their sigmas; the widest that the core tries reach less far in small stamps."""
-MAX_STAMP = 150
+MAX_STAMP = LARGEST_SIDE
 """Longest side that is fitted as one stamp; of larger images the surroundings of the brightest source."""
 FEW_SOURCES = 5
 ALIKE_NATS, ALIKE_SIGMAS = 3.0, 3.0
@@ -128,6 +128,8 @@ def byStamp(
     window = box if around is None else _windowAbout(box, around)
     isAlert = window == box and hasTransientInMiddle(options, template, science)
     isKnown = not any(isEstimated(exposure.metadata.get("VARSRC")) for exposure in (template, science))
+    # Planes of nothing but zeros are none.
+    isKnown &= bool((before.variance > 0.0).any() or (science.variance > 0.0).any())
     ratio = None
     if template.photoCalib and science.photoCalib:
         ratio = float(template.photoCalib) / float(science.photoCalib)

@@ -27,7 +27,7 @@ from psfmatch.modelChoice import Choice
 from psfmatch.recipe import Preparation, warperOf
 from psfmatch.saturation import Saturation
 from psfmatch.sourceTable import AnyTable
-from psfmatch.stampFit import requireStampFits
+from psfmatch.stampFit import LARGEST_SIDE, requireStampFits
 from psfmatch.streaks import flagStreaks, isOfStreak, streakFluxRatio
 from psfmatch.threads import mapThreads
 from psfmatch.warping import (
@@ -83,7 +83,7 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     examined = examineInputs(template, science, task, options)
     template, science, record = examined.template, examined.science, examined.preparation
     choices = [*examined.choices]
-    if options.chooseKernel:
+    if options.chooseKernel and max(science.shape) <= LARGEST_SIDE:
         requireStampFits(science.shape)
     else:
         task.requireKernelFits(science.maskedImage)
