@@ -189,8 +189,8 @@ def _cutKernel(fit: StampFit) -> tuple[str, str]:
     """Return what a small stamp does to its kernel: (grade, why)."""
     side = fit.kernel.shape[0]
     if 0.5 * side < LEAST_REACH * fit.kernelWidth:
-        why = f"a Gaussian of sigma {fit.kernelWidth:g} px is cut off by the kernel of {side}x{side} pixels, the largest"
-        return "D", f"{why} that the stamp holds"
+        why = f"a Gaussian of sigma {fit.kernelWidth:g} px is cut off by the kernel of {side}x{side} pixels"
+        return "D", f"{why}, the largest that the stamp holds"
     return "C", f"the stamp holds no kernel of more than {side}x{side} pixels"
 
 
@@ -337,7 +337,8 @@ def _caps(fit: StampFit, isAlert: bool) -> tuple[tuple[str, str], ...]:
             f"a kernel that sharpens: {fit.negativeShare:.0%} of it is negative, and it multiplies the variance of the "
             f"template's noise by {fit.noiseRatio:.3g}"
         )
-        caps.append(("D" if fit.noiseRatio > BAD_NOISE else "C", why))
+        isPoor, isBad = fit.noiseRatio > POOR_NOISE, fit.noiseRatio > BAD_NOISE
+        caps.append(("D" if isBad else "C" if isPoor else "B", why))
     if fit.modelError >= fit.largestModelError:
         caps.append(("C", f"a model error of {fit.modelError:.0%} of the light"))
     for other in fit.attempts[1:]:
