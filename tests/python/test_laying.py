@@ -152,10 +152,10 @@ def test_fewSourcesByTheirLight(turn):
 
 @pytest.mark.parametrize(("n", "isTold"), [(5, True), (4, True), (2, False), (1, False)])
 def test_placesBeyondChance(n, isTold):
-    """So many of ten and twenty sources at one shift, to a third of a pixel, in a field of 400 px; wider ones are none."""
+    """So many of ten and twenty sources at one shift, to a third of a pixel, in 400x400 px; others are none."""
     generator = np.random.default_rng(n)
     science, template = generator.uniform(0.0, 400.0, (20, 2)), generator.uniform(0.0, 400.0, (10, 2))
-    template[:n] = science[:n] + (130.2, -75.4) + generator.uniform(-0.3, 0.3, (n, 2))
+    template[:n] = science[:n] + np.array([130.2, -75.4]) + generator.uniform(-0.3, 0.3, (n, 2))
     pairs = Match(np.arange(n), np.arange(n), math.inf)
     stars = [StarPositions(*xy.T.copy(), *np.full((2, len(xy)), 0.1), 4.0) for xy in (science, template)]
     assert _isNoChance(pairs, *stars, 400.0**2) is isTold
