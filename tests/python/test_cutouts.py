@@ -203,10 +203,50 @@ def test_detectorsEnd():
 @pytest.mark.parametrize("side", range(1, 10))
 def test_tinyStamps(side):
     image = star(side / 2, side / 2, 500.0, 1.0, (side, side)).astype(np.float32)
-    with pytest.raises(InputImagesError):
+    with pytest.raises(InputImagesError, match=f"images of {side}x{side} pixels hold no kernel; 10 on each side"):
         subtract(image, image + np.float32(1.0), threads=1)
     with pytest.raises(InputImagesError, match="holds no kernel"):
         fitStamp(MaskedImage(image), MaskedImage(image))
+
+
+@pytest.mark.parametrize("side", [10, 11, 13, 16, 20])
+def test_smallStamps(side):
+    """A kernel of what they hold, a flux that is right within its errors, and a grade that says what is unchecked."""
+    shape, middle = (side, side), side // 2
+    generator = np.random.default_rng(side)
+    template, science = (
+        star(middle + 1.3, middle - 2.4, 3000.0, s, shape) + 9.0 + generator.normal(0.0, 0.5, shape) for s in (0.9, 1.1)
+    )
+    science += star(middle, middle, 300.0, 1.1, shape)
+    result = subtract(template.astype(np.float32), science.astype(np.float32), threads=1)
+    half = (side - 1) // 4
+    assert max(result.kernel.shape) <= 2 * half + 1
+    reasons = result.quality.reasons
+    assert result.grade in ("C", "D")
+    assert any(f"kernel of more than {2 * half + 1}x{2 * half + 1} pixels" in reason for reason in reasons)
+    assert not any("pixels are unusable" in reason for reason in reasons)
+    near = np.s_[middle - 3 : middle + 4, middle - 3 : middle + 4]
+    # 49 pixels of noise 0.7, and a ratio known to 3 % of 3000 counts.
+    assert result.difference.image[near].sum() == pytest.approx(300.0, abs=4 * np.hypot(5.0, 90.0))
+
+
+def test_kernelThatIsCutOff():
+    """Of two pixels to each side a sigma of 1.1 px is too much: the grade says so."""
+    shape = (12, 12)
+    generator = np.random.default_rng(3)
+    template, science = (
+        (star(6.3, 5.4, 9000.0, s, shape) + generator.normal(0.0, 0.5, shape)).astype(np.float32) for s in (0.9, 1.9)
+    )
+    result = subtract(template, science, threads=1)
+    assert result.grade in ("D", "F")
+    assert "is cut off by the kernel of 5x5 pixels, the largest that the stamp holds" in result.explain()
+
+
+def test_stripsStayRefused():
+    """Too long for one stamp, and too narrow for any other kernel."""
+    strip = np.random.default_rng(0).normal(size=(12, 400)).astype(np.float32)
+    with pytest.raises(InputImagesError, match="smaller than the kernel"):
+        subtract(strip, strip, threads=1)
 
 
 @pytest.mark.parametrize("shape", [(21, 21), (30, 30), (30, 50), (101, 41)])
@@ -299,6 +339,22 @@ def test_planesOfTheUser():
     result = subtract(*exposures, threads=1)
     assert "as given" in result.explain()
     assert result.noise.robustStdev == pytest.approx(1.0, abs=0.08)
+
+
+def test_planesOfZeros():
+    """Variances of nothing but zeros are none: the pixels tell the noise."""
+    template, science = alert(400.0, 18)
+    bare = [MaskedImage(image) for image in (template, science)]
+    result = subtract(*bare, threads=1)
+    assert result.kernel.kernelSum(31, 31) == pytest.approx(1.0, abs=0.03)
+    assert result.grade in ("B", "C")
+    assert np.median(result.difference.variance) == pytest.approx(1.0, rel=0.2)
+
+
+def test_whatHasChangedIsUsable():
+    """The middle of an alert tells nothing of the match, and is no defect."""
+    quality = subtract(*(image[14:45, 14:45] for image in alert(400.0, 19)), threads=1).quality
+    assert quality.maskedFraction == 0.0
 
 
 def test_largeImagesOfManyStars():

@@ -11,6 +11,9 @@ from test_alignment import requireAligned, requireTruth, withWcs
 import psfmatch
 from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
 from psfmatch.alignment.alignment import AlignedTransform
+from psfmatch.alignment.asterisms import Match
+from psfmatch.alignment.centroids import StarPositions
+from psfmatch.alignment.laying import _isNoChance
 from psfmatch.alignment.turns import TURNS, UNTURNED, turnBack, turned
 from psfmatch.cli import main
 from psfmatch.errors import InputImagesError
@@ -145,6 +148,28 @@ def test_fewSourcesByTheirLight(turn):
     assert (alignment.foundBy, alignment.turn, alignment.nUsed) == ("correlation", turn, 4)
     np.testing.assert_allclose(alignment.shift, (-129.7, -24.0), atol=0.05)
     assert alignment.reason.startswith("found by the light, which correlates by 0.")
+
+
+@pytest.mark.parametrize(("n", "isTold"), [(5, True), (4, True), (2, False), (1, False)])
+def test_placesBeyondChance(n, isTold):
+    """So many of ten and twenty sources at one shift, to a third of a pixel, in 400x400 px; others are none."""
+    generator = np.random.default_rng(n)
+    science, template = generator.uniform(0.0, 400.0, (20, 2)), generator.uniform(0.0, 400.0, (10, 2))
+    template[:n] = science[:n] + np.array([130.2, -75.4]) + generator.uniform(-0.3, 0.3, (n, 2))
+    pairs = Match(np.arange(n), np.arange(n), math.inf)
+    stars = [StarPositions(*xy.T.copy(), *np.full((2, len(xy)), 0.1), 4.0) for xy in (science, template)]
+    assert _isNoChance(pairs, *stars, 400.0**2) is isTold
+    stars[1].x[: n // 2 + 1] += 2.5 * np.arange(n // 2 + 1)
+    assert not _isNoChance(pairs, *stars, 400.0**2)
+
+
+def test_lightThatIsNotShared():
+    """One star in each image, elsewhere: not enough to refute that the pixels lie alike, but no kernel is to blame."""
+    rng = np.random.default_rng(4)
+    template, science = (drawStars([x], [y], [9e4], rng=rng) for x, y in ((60.0, 70.0), (190.0, 150.0)))
+    assert not measureAlignment(template, science).isRefuted
+    with pytest.raises(InputImagesError, match="could not be laid upon each other"):
+        psfmatch.subtract(template, science, threads=1)
 
 
 def test_oneStarMovesNothing():

@@ -108,6 +108,19 @@ def test_crowdsDoNotEnterTheSum(n, shape):
     np.testing.assert_allclose(ratios, 1.0, atol=0.03)
 
 
+def test_wingsBelowTheNoise():
+    """Wings that no single pixel shows are part of the light: eight fields of stars that stand alone have no bias."""
+    grid = np.arange(36, SIZE - 30, 58)
+    ratios = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        x, y = (v.ravel() + rng.uniform(-0.5, 0.5, v.size) for v in np.meshgrid(grid, grid))
+        exposure = draw(x, y, 10 ** rng.uniform(3.7, 4.7, x.size), shapesOf(x.size, 4.0), seed, sky=200.0)
+        ratios.append(fluxRatios(psfFromStars(exposure), lambda x: shapesOf(1, 4.0)).mean())
+    # A field tells the flux to 0.3 %; it was 0.5 % too small with stars that ended where they fell below the noise.
+    assert np.mean(ratios) == pytest.approx(1.0, abs=3.0 * 0.003 / np.sqrt(8.0))
+
+
 def test_starsAtTheBorderTakePart():
     """Smoothing ends a few pixels within the border; near corners these stars alone tell the PSF."""
     along = np.arange(30.0, SIZE - 20, 48)

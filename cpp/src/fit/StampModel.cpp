@@ -3,7 +3,9 @@
 #include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
+#include <tuple>
 
 #include "fit/StampAccounts.h"
 #include "fit/StampAttempt.h"
@@ -22,10 +24,12 @@ constexpr double firstModelError = 0.01;
 // Of |k| on saturated cores: of pixels that are fitted, and of those that are told.
 constexpr double fittedHiddenShare = 1e-3;
 constexpr double toldHiddenShare = 0.03;
-constexpr double litShare = 0.3;    // of the noise of a pixel, light that tells of photons and the model's error
-constexpr double lightSigma = 1.2;  // px, of the filter that finds light
-constexpr double ratioSigma = 2.0;  // px, of the filter of light that is compared
-constexpr double otherUnits = 3.0;  // decades beside the expected ratio that only other units make
+constexpr double alikeNats = 5.0;       // between kinds of kernels, before their noise is known
+constexpr double negativeShare = 0.05;  // of a kernel's absolute sum
+constexpr double litShare = 0.3;        // of the noise of a pixel, light that tells of photons and the model's error
+constexpr double lightSigma = 1.2;      // px, of the filter that finds light
+constexpr double ratioSigma = 2.0;      // px, of the filter of light that is compared
+constexpr double otherUnits = 3.0;      // decades beside the expected ratio that only other units make
 constexpr double litSigmas = 5.0;
 constexpr std::array<double, 7> modelErrors{0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08};
 
@@ -67,21 +71,27 @@ public:
         StampAccount const first = control_.isAlert ? StampAccount::out : StampAccount::none;
         StampTry attempt = startTry(ground_, first, {}, middleBlobs(ground_, first));
         ascend(ground_, attempt, StampStart::allWidths);
-        // A narrow kernel that deviates much may be one that sharpens.
-        auto const& choice = attempt.solution.choice;
-        if (choice.width == 0 || (choice.width <= 2 && choice.deviation >= 0.1)) {
-            sharpen(attempt);
+        std::optional<StampFitter> sharp;
+        std::vector<StampTry> sharpTries;
+        if (mayBeSharp(attempt)) {
+            // Weights are those of a first guess: what is nearly as good is brought to its end as well.
+            sharp = *this;
+            StampTry other = sharp->sharpened(attempt);
+            double const gain = other.solution.evidence - other.cost - attempt.solution.evidence + attempt.cost;
+            if (gain <= -alikeNats) {
+                sharp.reset();
+            } else {
+                sharpTries = sharp->settled(std::move(other));
+                if (gain > alikeNats) {
+                    return sharp->finished(sharpTries);
+                }
+            }
         }
-        rejectBlobs(ground_, attempt);
-        reweigh(attempt);
-        ascend(ground_, attempt, StampStart::choice);
-        rejectBlobs(ground_, attempt);
-        if (control_.isAlert) {
-            // The account that fits best tells the noise better than one without the brightest pixels.
-            attempt = std::move(bestAccounts(ground_, attempt, false).front());
+        std::vector<StampTry> const tries = settled(std::move(attempt));
+        if (sharp && sharpTries.front().score > tries.front().score) {
+            return sharp->finished(sharpTries);
         }
-        reweigh(attempt);
-        return finished(bestAccounts(ground_, attempt, true));
+        return finished(tries);
     }
 
 private:
@@ -235,25 +245,45 @@ private:
         }
     }
 
-    // The try with kernels that sharpen, where these explain the stamp better: what is rejected comes after, for they
+    // Whether a narrow kernel does what one that sharpens is for: it deviates much, or is negative about its core.
+    [[nodiscard]] static bool mayBeSharp(StampTry const& attempt) {
+        auto const& [choice, kernel] = std::tie(attempt.solution.choice, attempt.solution.kernel);
+        double const negative = -kernel.cwiseMin(0.0).sum() / kernel.cwiseAbs().sum();
+        return choice.width == 0 || (choice.width <= 2 && (choice.deviation >= 0.1 || negative > negativeShare));
+    }
+
+    // The try with kernels that sharpen, for which the stamp is made ready: what is rejected comes after, for they
     // multiply the template's noise.
-    void sharpen(StampTry& attempt) {
-        StampGround sharp = ground_;
-        sharp.control.columns.widths = control_.sharpWidths;
-        sharp.problem = makeStampProblem(stampColumns(science_, reference_, sharp.control.columns),
-                                         ground_.problem.priors, ground_.problem.templateVariance);
-        sharp.sums = stampSums(sharp.problem.columns, sharp.weights);
-        StampTry other = startTry(sharp, attempt.account, {}, attempt.blobs);
-        ascend(sharp, other, StampStart::allWidths);
-        if (other.solution.evidence - other.cost <= attempt.solution.evidence - attempt.cost) {
-            return;
+    StampTry sharpened(StampTry const& attempt) {
+        ground_.control.columns.widths = control_.sharpWidths;
+        ground_.problem = makeStampProblem(stampColumns(science_, reference_, ground_.control.columns),
+                                           ground_.problem.priors, ground_.problem.templateVariance);
+        ground_.sums = stampSums(ground_.problem.columns, ground_.weights);
+        StampTry other = startTry(ground_, attempt.account, {}, attempt.blobs);
+        ascend(ground_, other, StampStart::allWidths);
+        return other;
+    }
+
+    // The accounts of the middle, best first, of a try of which the width is known.
+    std::vector<StampTry> settled(StampTry attempt) {
+        if (ground_.control.columns.widths == control_.sharpWidths) {
+            setWeights(attempt.solution.kernel, lightOf(ground_, attempt.solution));
+            StampTry next = startTry(ground_, attempt.account, {}, attempt.blobs);
+            next.solution = std::move(attempt.solution);
+            next.cost = attempt.cost;
+            attempt = std::move(next);
+            ascend(ground_, attempt, StampStart::choice);
         }
-        ground_ = std::move(sharp);
-        setWeights(other.solution.kernel, lightOf(ground_, other.solution));
-        attempt = startTry(ground_, other.account, {}, other.blobs);
-        attempt.solution = std::move(other.solution);
-        attempt.cost = other.cost;
+        rejectBlobs(ground_, attempt);
+        reweigh(attempt);
         ascend(ground_, attempt, StampStart::choice);
+        rejectBlobs(ground_, attempt);
+        if (control_.isAlert) {
+            // The account that fits best tells the noise better than one without the brightest pixels.
+            attempt = std::move(bestAccounts(ground_, attempt, false).front());
+        }
+        reweigh(attempt);
+        return bestAccounts(ground_, attempt, true);
     }
 
     // Noise and weights anew of what a try leaves, and the try with them.

@@ -129,15 +129,19 @@ class Alignment:
             many enough in both agree neither in their places nor in any pattern.
         """
         isOtherShape = template.shape != science.shape and not self.hasCoordinates
-        if self.isFound or not (self.isRefuted or isOtherShape):
-            return
+        if not self.isFound and (self.isRefuted or isOtherShape):
+            raise self.notLaid(template, science)
+
+    def notLaid(self, template: Exposure, science: Exposure) -> InputImagesError:
+        """Return the error that says that the images could not be laid upon each other."""
+        isOtherShape = template.shape != science.shape and not self.hasCoordinates
         sizes = (
             f"they have different sizes, template {template.width}x{template.height}, science "
             f"{science.width}x{science.height} pixels, and no coordinates on both; "
             if isOtherShape
             else ""
         )
-        raise InputImagesError(
+        return InputImagesError(
             f"The images could not be laid upon each other: {sizes}{self.reason.removeprefix(NOT_MEASURED)} Check that "
             "both show the same sky, or give both a WCS",
             templateShape=template.shape,

@@ -58,7 +58,12 @@ class Correlation:
     @property
     def isClear(self) -> bool:
         """Whether the place can be believed."""
-        return self.coefficient >= MIN_COEFFICIENT and self.second <= SECOND_SHARE * self.coefficient
+        return self.isLike and self.second <= SECOND_SHARE * self.coefficient
+
+    @property
+    def isLike(self) -> bool:
+        """Whether the light agrees there, though it may do so elsewhere, too."""
+        return self.coefficient >= MIN_COEFFICIENT
 
     @property
     def isElsewhere(self) -> bool:

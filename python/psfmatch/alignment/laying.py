@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.alignment.asterisms import Match, matchPatterns, matchStars
+from psfmatch.alignment.asterisms import MAX_CHANCE, Match, matchPatterns, matchStars
 from psfmatch.alignment.centroids import StarPositions
 from psfmatch.alignment.correlation import Correlation, correlate
-from psfmatch.alignment.turns import UNTURNED, Turn, nearestTurn, turnedTo
+from psfmatch.alignment.turns import TURNS, UNTURNED, Turn, nearestTurn, turnedTo
 from psfmatch.astrometry import PixelTransform, hasUsableWcs
 from psfmatch.exposure import Box, Exposure
 
@@ -39,6 +39,8 @@ MIN_PAIRS_ON_SKY, MAX_CHANCE_ON_SKY, MIN_SHARE_ON_SKY = 8, 1e-6, 0.3
 """What a pattern must bring to be believed against coordinates."""
 PAIR_RADIUS = 3.0
 """Pixels about the place that correlation gives within which sources are the same."""
+CLOSE_RADIUS = 1.0
+"""Pixels from their median shift within which sources tell a place without a second one that the light likes less."""
 FEW_COEFFICIENT = 0.7
 """Of the correlation of the light, where fewer than three sources agree."""
 UNLIKE, QUITE_UNLIKE = 0.4, 0.15
@@ -156,11 +158,13 @@ def layAnywhere(
     if nLeast < nNeeded:
         return near
     found = correlate(template.maskedImage, science.maskedImage, threads)
-    if found.isClear and (found.isElsewhere or template.shape != science.shape):
+    if found.isLike and (found.isElsewhere or template.shape != science.shape):
         moved = _turnedStars(templateStars, template, science, found.turn)
         match = _pairsAt(scienceStars, moved, found)
         isSure = len(match) >= MIN_STAMP_SOURCES or found.coefficient >= FEW_COEFFICIENT
-        if len(match) >= nNeeded and isSure:
+        # Sources that agree closely tell a place that the light of the brightest does not tell from others.
+        isTold = found.isClear or _isNoChance(match, scienceStars, moved, min(area, float(science.image.size)))
+        if len(match) >= nNeeded and isSure and isTold:
             return Laid("correlation", found.turn, moved, match, found)
     isFew = max(science.shape) <= MAX_STAMP_SIDE or nLeast < MIN_SOURCES
     isRefuted = (isRefutable and found.nominal < UNLIKE) or (not isFew and found.nominal < QUITE_UNLIKE)
@@ -211,6 +215,21 @@ def _linearOf(scienceStars: StarPositions, templateStars: StarPositions, match: 
     """Return the (2, 2) linear terms from pixels of the science image to those of the template."""
     terms = np.column_stack([scienceStars.positions[match.first], np.ones(len(match))])
     return _core.fitLinear(terms, templateStars.positions[match.second])[0][:, :2]
+
+
+def _isNoChance(match: Match, scienceStars: StarPositions, templateStars: StarPositions, area: float) -> bool:
+    """Return whether pairs that differ by one shift are too many for chance, of all shifts and right-angled turns."""
+    if len(match) < MIN_STAMP_SOURCES:
+        return False
+    apart = templateStars.positions[match.second] - scienceStars.positions[match.first]
+    squares = ((apart - np.median(apart, axis=0)) ** 2).sum(axis=1)
+    nClose = int(np.count_nonzero(squares <= CLOSE_RADIUS**2))
+    nPairs = len(scienceStars) * len(templateStars)
+    # One pair makes the shift; of the others so many come by accident (Poisson's law).
+    expected = nPairs * math.pi * CLOSE_RADIUS**2 / area
+    others = np.arange(max(nClose - 1, 0), nPairs)
+    logs = others * math.log(expected) - expected - np.array([math.lgamma(n + 1.0) for n in others])
+    return len(TURNS) * nPairs * float(np.exp(logs).sum()) < MAX_CHANCE
 
 
 def _pairsAt(scienceStars: StarPositions, templateStars: StarPositions, found: Correlation) -> Match:

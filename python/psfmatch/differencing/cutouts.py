@@ -23,7 +23,7 @@ from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
 from psfmatch.medians import median
 from psfmatch.modelChoice import Choice
 from psfmatch.recipe import edgeHandlingOf
-from psfmatch.stampFit import StampFit, fitStamp
+from psfmatch.stampFit import LARGEST_SIDE, StampFit, fitStamp
 from psfmatch.subtraction import matchedExposure, subtractMatched
 from psfmatch.task import Struct
 from psfmatch.warping import atOrigin
@@ -34,7 +34,11 @@ log = logging.getLogger("psfmatch.differencing")
 
 MAX_CUTOUT = 101
 """Longest side, pixels, of images that are taken for cut-outs."""
-MAX_STAMP = 150
+SMALL_CUTOUT = 21
+"""Shorter sides, pixels, cut kernels off: a quarter of it lies to each side of the kernel's middle."""
+LEAST_REACH = 2.55
+"""Of kernels, in their sigmas; the widest that the core tries reach less far in small stamps."""
+MAX_STAMP = LARGEST_SIDE
 """Longest side that is fitted as one stamp; of larger images the surroundings of the brightest source."""
 FEW_SOURCES = 5
 ALIKE_NATS, ALIKE_SIGMAS = 3.0, 3.0
@@ -124,6 +128,8 @@ def byStamp(
     window = box if around is None else _windowAbout(box, around)
     isAlert = window == box and hasTransientInMiddle(options, template, science)
     isKnown = not any(isEstimated(exposure.metadata.get("VARSRC")) for exposure in (template, science))
+    # Planes of nothing but zeros are none.
+    isKnown &= bool((before.variance > 0.0).any() or (science.variance > 0.0).any())
     ratio = None
     if template.photoCalib and science.photoCalib:
         ratio = float(template.photoCalib) / float(science.photoCalib)
@@ -169,12 +175,23 @@ def byStamp(
     for choice in choices:
         log.info("%s", choice.sentence)
     caps = _caps(fit, isAlert)
+    if min(box.width, box.height) < SMALL_CUTOUT and fit.templateHasLight:
+        caps = (*caps, _cutKernel(fit))
     if window != box:
         caps = (*caps, ("C", "the kernel is that of the surroundings of one source"))
     changed = _changed(fit, box, window, isAlert)
     isTold = not isKnown and window == box
     onLight = _onLight(difference.maskedImage, fit, changed) if window == box and fit.templateHasLight else None
     return CutoutDifference(result, template, science, fit, choices, caps, changed, onLight, isTold)
+
+
+def _cutKernel(fit: StampFit) -> tuple[str, str]:
+    """Return what a small stamp does to its kernel: (grade, why)."""
+    side = fit.kernel.shape[0]
+    if 0.5 * side < LEAST_REACH * fit.kernelWidth:
+        why = f"a Gaussian of sigma {fit.kernelWidth:g} px is cut off by the kernel of {side}x{side} pixels"
+        return "D", f"{why}, the largest that the stamp holds"
+    return "C", f"the stamp holds no kernel of more than {side}x{side} pixels"
 
 
 def _sharedLight(fit: StampFit, science: MaskedImage) -> float:
@@ -320,7 +337,8 @@ def _caps(fit: StampFit, isAlert: bool) -> tuple[tuple[str, str], ...]:
             f"a kernel that sharpens: {fit.negativeShare:.0%} of it is negative, and it multiplies the variance of the "
             f"template's noise by {fit.noiseRatio:.3g}"
         )
-        caps.append(("D" if fit.noiseRatio > BAD_NOISE else "C", why))
+        isPoor, isBad = fit.noiseRatio > POOR_NOISE, fit.noiseRatio > BAD_NOISE
+        caps.append(("D" if isBad else "C" if isPoor else "B", why))
     if fit.modelError >= fit.largestModelError:
         caps.append(("C", f"a model error of {fit.modelError:.0%} of the light"))
     for other in fit.attempts[1:]:

@@ -22,6 +22,7 @@ from psfmatch.differencing.grading import (
     residualShift,
     scatterOnLight,
     starsAboveLevel,
+    unusableShare,
     varianceScales,
 )
 from psfmatch.differencing.inputs import Inputs
@@ -239,6 +240,8 @@ def _measure(
             images = (difference.maskedImage, template, science)
             first, second, third = (_without(image, made.changed) for image in images)
             pixels = pixelFigures(first, second, third, kernel, convolved, threads)
+            if made.changed is not None:
+                pixels["maskedFraction"] = unusableShare(difference.maskedImage)
     return _Measured(difference, factor, choices, noise, shift, pixels, floor)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from psfmatch.alignment import Alignment, ShiftField, measureShiftField
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.ladder import Made
-from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.exposure import DEFAULT_BAD_PLANES, Box, Exposure, MaskedImage
 from psfmatch.io import isEstimated
 from psfmatch.sourceTable import AnyTable, SourceTable, columnsOf
 
@@ -24,6 +24,7 @@ __all__ = [
     "residualShift",
     "scatterOnLight",
     "starsAboveLevel",
+    "unusableShare",
     "varianceScales",
 ]
 
@@ -106,6 +107,13 @@ def scatterOnLight(made: Made, pixels: Mapping[str, Any] | None) -> tuple[dict[s
     if number < MIN_LIT:
         return {}, (("C", f"{number} pixels of light beside what has changed check the kernel, {MIN_LIT} would do"),)
     return {"sourceRobust": scatter}, ()
+
+
+def unusableShare(difference: MaskedImage) -> float:
+    """Return the share of covered pixels that are unusable, borders apart: what has changed is none of them."""
+    isCovered = ~difference.mask.hasAny("NO_DATA")
+    bad = difference.badPixels(tuple(plane for plane in DEFAULT_BAD_PLANES if plane != "EDGE"))
+    return float(bad[isCovered].mean()) if isCovered.any() else 1.0
 
 
 def varianceScales(made: Made, inputs: Inputs, factor: float) -> tuple[float, ...]:

@@ -28,6 +28,7 @@ from psfmatch.modelChoice import Choice
 from psfmatch.recipe import Preparation, crossInputs, warperOf
 from psfmatch.saturation import Saturation
 from psfmatch.sourceTable import AnyTable
+from psfmatch.stampFit import LARGEST_SIDE, requireStampFits
 from psfmatch.streaks import flagStreaks, isOfStreak, laidFluxRatio, streakFluxRatio
 from psfmatch.threads import mapThreads
 from psfmatch.warping import (
@@ -81,7 +82,10 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     examined = examineInputs(template, science, task, options)
     template, science, record = examined.template, examined.science, examined.preparation
     choices = [*examined.choices]
-    task.requireKernelFits(science.maskedImage)
+    if options.chooseKernel and max(science.shape) <= LARGEST_SIDE:
+        requireStampFits(science.shape)
+    else:
+        task.requireKernelFits(science.maskedImage)
     with task.timer("detect"):
         # Tasks that somebody has put in their place need not bear two calls at a time.
         isOwn = type(task.selectDetection) is SourceDetectionTask

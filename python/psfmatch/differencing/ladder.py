@@ -23,6 +23,7 @@ from psfmatch.errors import (
     PsfMatchError,
 )
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
+from psfmatch.light import NOT_SHOWN
 from psfmatch.modelChoice import Choice, chooseKernel, effortFor
 from psfmatch.noise.borderLevels import BorderLevels
 from psfmatch.selection import ignoredPlanes, requireSources
@@ -198,7 +199,10 @@ def _withoutKernelFit(
     canBeStamp: bool,
     first: PsfMatchError,
 ) -> Made:
-    """Subtract without a fitted kernel, as well as that can be done soundly; else raise what made it necessary."""
+    """Subtract without a fitted kernel, as well as that can be done soundly; else raise what made it necessary.
+
+    Of images that nobody has laid upon each other, and of which one does not show the other's light, that is said.
+    """
     steps = [f"The kernel could not be fitted to stars or tiles ({str(first).rstrip('.')})."]
     log.warning("%s Trying simpler models", steps[-1])
     images = inputs.template, inputs.science, inputs.sources
@@ -224,6 +228,11 @@ def _withoutKernelFit(
             caps=((cap, f"the kernel is that of {name}, not fitted"),),
             convolveTemplate=convolveTemplate,
         )
+    if (alignment := inputs.alignment) is not None and str(first).endswith(NOT_SHOWN):
+        hasStars = min(alignment.nTemplateStars, alignment.nScienceStars) > 0
+        if hasStars and not (alignment.isFound or alignment.hasCoordinates):
+            # Nothing tells that they lie as their pixels are counted, and the light says that they do not.
+            raise alignment.notLaid(inputs.template, inputs.science) from first
     raise first
 
 

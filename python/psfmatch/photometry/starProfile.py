@@ -127,8 +127,7 @@ class SourceField:
     def equations(self, field: ProfileField) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Return normal equations (n, 6, 6), (n, 6), own steps (n, 4) and their coupling (n, 4, 6) to the shape."""
         shapes = field.shapes(self.stars[:, 0], self.stars[:, 1])
-        fwhm = np.exp(shapes[:, WIDTH])
-        radii = np.where(self.isStar, np.maximum(STAR_REACH * fwhm, 6.0), np.maximum(OTHER_REACH * fwhm, 5.0))
+        radii = self._fittedRadii(shapes)
         flux = self.stars[:, 2]
         # Where nothing is known of the light, place and shape have no slopes yet.
         freedoms = np.where(self.isStar, np.where(flux > 0.0, 2, 0), flux > MIN_SNR_PLACE * self.error)
@@ -155,8 +154,19 @@ class SourceField:
         self.stars[:, :2] = np.clip(places, self.origin - MAX_MOVE_PIX, self.origin + MAX_MOVE_PIX)
         self.stars[:, 3] += step[:, 3]
 
+    def _fittedRadii(self, shapes: FloatArray) -> FloatArray:
+        """Return the radii (n,) in pixels of what is fitted."""
+        fwhm = np.exp(shapes[:, WIDTH])
+        radii: FloatArray = np.where(
+            self.isStar, np.maximum(STAR_REACH * fwhm, 6.0), np.maximum(OTHER_REACH * fwhm, 5.0)
+        )
+        return radii
+
     def _drawnRadii(self, shapes: FloatArray) -> FloatArray:
-        """Return the radii (n,) in pixels where a source's profile falls into the noise."""
+        """Return the radii (n,) in pixels where a source's profile falls into the noise.
+
+        No smaller than those fitted: light that is not drawn is no part of the model, and would pass for sky.
+        """
         b, share, ratio = np.maximum(shapes[:, BETA], 1e-3), np.abs(shapes[:, SHARE]), np.exp(shapes[:, RATIO])
         fwhm = np.exp(shapes[:, WIDTH])
         reach = np.zeros(len(shapes))
@@ -166,7 +176,8 @@ class SourceField:
                 level = FAINTEST * self.noise / (self.stars[:, 2] * part * (1.0 - b) * c / np.pi)
                 q = np.where(level < 1.0, (np.maximum(level, 1e-12) ** -b - 1.0) / b, 0.0)
                 reach = np.maximum(reach, np.sqrt(q / c))
-        return np.minimum(np.clip(reach, fwhm, MAX_DRAWN_FWHM * fwhm), MAX_DRAWN_PIX)
+        drawn = np.minimum(np.clip(reach, fwhm, MAX_DRAWN_FWHM * fwhm), MAX_DRAWN_PIX)
+        return np.maximum(drawn, self._fittedRadii(shapes))
 
 
 def lightRadius(shape: FloatArray, share: float) -> float:
