@@ -239,7 +239,7 @@ def test_stuckPixelsAreNoSaturation(pair, clean, value, share):
     image = pair.template.image.copy()
     isStuck = np.random.default_rng(4).random(image.shape) < share
     image[isStuck] = np.nanmax(image) if value == "brightest" else value
-    defects, saturation = examineDefects(bare(pair.template, image), True)
+    defects, saturation, _ = examineDefects(bare(pair.template, image), True)
     assert saturation.level in (None, FULL_WELL)  # of the stars that are saturated
     assert saturation.trails is None
     assert defects.nPixels > 0.97 * isStuck.sum()
