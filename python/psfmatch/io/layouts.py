@@ -149,7 +149,7 @@ def planeShape(shape: Sequence[int]) -> tuple[int, int] | None:
 
 def listHdus(source: FitsSource) -> list[HduEntry]:
     """List all HDUs of an open file; reads headers only."""
-    return [_entry(index, hdu) for index, hdu in enumerate(source.hdus)]
+    return [_entry(index, hdu, source.header(index)) for index, hdu in enumerate(source.hdus)]
 
 
 def describe(path: Source) -> list[HduEntry]:
@@ -301,8 +301,7 @@ def companion(entries: Sequence[HduEntry], image: HduEntry, role: Role) -> HduEn
     return found[0] if found else None
 
 
-def _entry(index: int, hdu: fits.hdu.base._BaseHDU) -> HduEntry:
-    header = hdu.header
+def _entry(index: int, hdu: fits.hdu.base._BaseHDU, header: fits.Header) -> HduEntry:
     name = str(hdu.name).upper()
     kind, dtype = "empty", ""
     shape: tuple[int, ...] = ()
@@ -336,7 +335,7 @@ def _pixelType(header: fits.Header) -> str:
 
 
 def _extType(source: FitsSource, entry: HduEntry) -> str:
-    return str(source.hdus[entry.index].header.get("EXTTYPE", "")).strip().upper()
+    return str(source.header(entry.index).get("EXTTYPE", "")).strip().upper()
 
 
 def _listing(entries: Sequence[HduEntry]) -> str:

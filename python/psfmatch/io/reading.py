@@ -67,13 +67,11 @@ class _Opened:
 
     @property
     def header(self) -> fits.Header:
-        header: fits.Header = self.source.hdus[self.image.index].header
-        return header
+        return self.source.header(self.image.index)
 
     @property
     def primary(self) -> fits.Header:
-        primary: fits.Header = self.source.hdus[0].header
-        return primary
+        return self.source.header(0)
 
     @property
     def isOurs(self) -> bool:
@@ -87,7 +85,7 @@ class _Opened:
 
     def bits(self, entry: HduEntry) -> tuple[NDArray[np.int32], dict[str, int]]:
         """Read a mask as a new int32 array, (h, w), and its planes."""
-        header = self.source.hdus[entry.index].header
+        header = self.source.header(entry.index)
         telescope = str(header.get("TELESCOP") or self.primary.get("TELESCOP") or "")
         shape = self._shapeOf(entry)
         data = self.source.readDirectly(entry.index, 32, shape)
@@ -160,6 +158,7 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
     with openFits(name) as source:
         opened = _choose(source, selector, (Role.IMAGE,))
         _checkComplete(opened)
+        source.tellFaults({0, opened.image.index})
         image = opened.floats(opened.image)
         mask, planes = _mask(opened, image.shape, options.get("mask"))
         metadata = readMetadata(*_metadataHeaders(opened))
