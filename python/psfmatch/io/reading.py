@@ -176,7 +176,7 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
             maskPlanes=planes,
             variance=variance,
             xy0=xy0,
-            wcs=readWcs(opened.header, source.hdus, xy0),
+            wcs=readWcs(opened.header, source.hdus, xy0, _lostCards(opened), source.label),
             metadata=metadata,
             filter=_filter(metadata),
             photoCalib=photoCalibFromCards(ChainMap(opened.header, opened.primary)),
@@ -198,6 +198,11 @@ def _withOptions(planes: ImagePlanes, options: ReadOptions) -> ImagePlanes:
         bits, names = _maskFile(path, shape, label)
         planes = replace(planes, mask=bits, maskPlanes=names)
     return replace(planes, metadata={**planes.metadata, "VARSRC": planes.varianceSource})
+
+
+def _lostCards(opened: _Opened) -> list[str]:
+    """Keywords of the image's cards from which no value could be read."""
+    return [fault.keyword for fault in opened.source.faultsOf([opened.image.index]) if fault.isLost]
 
 
 def _psf(opened: _Opened, xy0: tuple[int, int]) -> PsfNodes | None:
