@@ -75,19 +75,22 @@ class FitsSource:
     label: str
     stream: BinaryIO | None
     faults: tuple[tuple[CardFault, ...], ...] = ()
+    _told: set[CardFault] = field(default_factory=set)
     _ofMemory: dict[int, tuple[fits.Header, tuple[CardFault, ...]]] = field(default_factory=dict)
 
     def header(self, index: int) -> fits.Header:
         """Return the header of an HDU without the cards that are not FITS."""
         return self._mended(index)[0]
 
-    def faultsOf(self, indices: Iterable[int]) -> list[CardFault]:
-        """Return what is wrong with the cards of HDUs, each thing once."""
-        return list(dict.fromkeys(fault for index in indices for fault in self._mended(index)[1]))
+    def lostCards(self, index: int) -> list[str]:
+        """Return the keywords of an HDU's cards from which no value could be read."""
+        return [fault.keyword for fault in self._mended(index)[1] if fault.isLost]
 
-    def tellFaults(self, indices: Iterable[int]) -> None:
-        """Say in the log which cards of some HDUs are not FITS."""
-        tellFaults(self.label, self.faultsOf(indices))
+    def tellFaults(self, *indices: int) -> None:
+        """Say in the log which cards of some HDUs are not FITS, unless that has been said."""
+        faults = [fault for index in indices for fault in self._mended(index)[1] if fault not in self._told]
+        tellFaults(self.label, list(dict.fromkeys(faults)))
+        self._told.update(faults)
 
     def _mended(self, index: int) -> tuple[fits.Header, tuple[CardFault, ...]]:
         header: fits.Header = self.hdus[index].header
