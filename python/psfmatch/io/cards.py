@@ -20,12 +20,12 @@ BLANK_CARD = " " * CARD
 COMMENTARY = ("COMMENT", "HISTORY", "", "CONTINUE")
 
 STRING = r"'(?:[^']|'')*'"
-NUMBER = r"[+-]? *(?:\d+ *\.?\d*|\.\d+)(?: *[EeDd] *[+-]? *\d+)?"
+NUMBER = r"[+-]? *(?:\d+ *(?:\.\d*)?|\.\d+)(?: *[EeDd] *[+-]? *\d+)?"
 # Numbers with three digits in the exponent are left to the second look, which sees whether they are finite.
 PLAIN_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d\d?)?"
 SOUND = re.compile(
-    r"(?:COMMENT|HISTORY| {7}) [ -~]{72}"
-    r"|(?:(?=.{8}= )(?P<key>[A-Z0-9_-]+) *= |HIERARCH (?P<long>[!-<>-~][ -<>-~]*?) *= )"
+    rf"(?:COMMENT|HISTORY| {{7}}) [ -~]{{72}}|CONTINUE {{2}} *(?P<more>{STRING}) *(?:/.*)?"
+    r"|(?:(?=.{8}= )(?!CONTINUE)(?P<key>[A-Z0-9_-]+) *= |HIERARCH (?P<long>[!-<>-~][ -<>-~]*?) *= )"
     rf" *(?:(?P<text>{STRING})|(?P<logical>[TF])|(?P<number>{PLAIN_NUMBER}))? *(?:/.*)?"
 )
 VALUE = re.compile(
@@ -104,12 +104,16 @@ def _soundHeader(text: str) -> MendedHeader | None:
     if not (text.isascii() and text.isprintable()):
         return None
     values: dict[str, str] = {}
+    isOpen = False
     for start in range(0, len(text), CARD):
         match = SOUND.fullmatch(text, start, start + CARD)
         if match is None:
             return None
         group = match.lastgroup
-        if group is None:
+        if group is None or group == "more":
+            if group == "more" and not isOpen:
+                return None
+            isOpen = group == "more" and _goesOn(match["more"])
             continue
         key = match["key"] or match["long"]
         token = "" if group in ("key", "long") else match[group]
@@ -117,6 +121,7 @@ def _soundHeader(text: str) -> MendedHeader | None:
         isWanted = kind is None or group == kind or (kind == "integer" and token.lstrip("+-").isdigit())
         if not isWanted or values.setdefault(key, token) != token:
             return None
+        isOpen = group == "text" and _goesOn(token)
     return MendedHeader(text, values)
 
 
@@ -182,11 +187,15 @@ def _mended(card: str, stored: str) -> _Card:
             return _Card(key.upper(), f"{key.upper():<8}{card[8:]}", "")
         return _lost(key, card, "it has no '= ' behind a keyword of up to eight characters")
     key, rest, isMoved = placed
+    if key in COMMENTARY:
+        return _Card(key, f"{key:<8}{rest}"[:CARD].ljust(CARD), "")
     found = _valueOf(rest)
     if isinstance(found, str):
         return _lost(key, card, found)
     group, token, comment, words = found
     kind = _kindOf(key)
+    if kind is None and group == "bare":
+        return _lost(key, card, "the value is none that FITS knows")
     if kind is not None and not (group == kind or (kind == "integer" and re.fullmatch(r"[+-]?\d+", token))):
         changed = _asKind(kind, group, token)
         if changed is None:
@@ -199,7 +208,8 @@ def _mended(card: str, stored: str) -> _Card:
     written = formatCard(key, token, comment) or formatCard(key, _shortened(key, token))
     if written is None:
         return _lost(key, card, "it is too long")
-    if words is None and not isMoved and (match := VALUE.fullmatch(stored[10:])) is not None:
+    isPlaced = not isMoved and stored.startswith(card[:10])
+    if words is None and isPlaced and (match := VALUE.fullmatch(stored[10:])) is not None:
         if (match["text"] or token) == token:
             return _Card(key, written, token)  # nothing but its comment is not plain ASCII
     return _Card(key, written, token, CardFault(key, False, f"card {_shown(card)}: {words or f'read as {token}'}"))

@@ -99,7 +99,7 @@ class FitsSource:
         # A list in memory stays as its owner made it.
         if (known := self._ofMemory.get(index)) is None:
             with quietAstropy():
-                text = "".join(str(card) for card in header.cards)
+                text = "".join(_asStored(card) for card in header.cards)
             mended = mendHeader(text)
             if mended.faults:
                 header = fits.Header.fromstring(mended.text)
@@ -205,6 +205,12 @@ class FitsSource:
             raise self.error(f"truncated inside the header of HDU {len(self.hdus)}; fetch the file again")
         if following.strip(b"\0 "):
             log.warning("%s: bytes that belong to no HDU follow after byte %d", self.label, end)
+
+
+def _asStored(card: fits.Card) -> str:
+    """Return a card as it stands in its file, which ``str`` would mend in its own way; `str` of one made in memory."""
+    image = None if getattr(card, "_modified", True) else getattr(card, "_image", None)
+    return image or str(card)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ astropy cuts numbers to the 20 characters of the fixed format; cards that need m
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
@@ -61,6 +62,7 @@ def ownPrimaryHdu(nExtensions: int) -> fits.PrimaryHDU:
     return primary
 
 
+@functools.lru_cache(maxsize=4096)
 def isMetadata(key: str) -> bool:
     """Whether a card is neither structure nor coordinates, and has a name."""
     upper = key.strip().upper()

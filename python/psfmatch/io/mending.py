@@ -180,7 +180,9 @@ def _rebuilt(file: BinaryIO, start: int, raw: _RawHeader, header: MendedHeader, 
     isWhole = raw.nBytes % BLOCK == 0
     first = min(end, raw.nBytes)
     # Where lines were made of the cards, of the blanks behind END as well, the data are the end of the file.
-    places = [filled, first, length - BLOCK * math.ceil(size / BLOCK), length - size]
+    file.seek(max(0, start + length - -size % BLOCK))
+    isFilled = not file.read().strip(b"\0")
+    places = [filled, first, length - size - (-size % BLOCK if isFilled else 0)]
     found = next((at for at in places if first <= at <= filled + BLOCK and leadsOn(at)), filled if isWhole else first)
     if isWhole and found == filled and end <= filled:
         return None
