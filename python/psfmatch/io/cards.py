@@ -245,7 +245,8 @@ def _valueOf(rest: str) -> tuple[str, str, str, str | None] | str:
             token = re.sub(r"\s", "", token).upper()
             if not math.isfinite(float(token.replace("D", "E"))):
                 return "the value is not finite"
-        return group, token, match["comment"] or "", None
+        isSpaced = group == "number" and " " in match["number"]
+        return group, token, match["comment"] or "", f"read as {token}" if isSpaced else None
     words = rest.strip()
     if words.startswith("'"):
         text, comment = _unquoted(words)

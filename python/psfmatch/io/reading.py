@@ -12,6 +12,7 @@ import os
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -65,15 +66,15 @@ class _Opened:
     entries: Sequence[HduEntry]
     image: HduEntry
 
-    @property
+    @cached_property
     def header(self) -> fits.Header:
         return self.source.header(self.image.index)
 
-    @property
+    @cached_property
     def primary(self) -> fits.Header:
         return self.source.header(0)
 
-    @property
+    @cached_property
     def isOurs(self) -> bool:
         return FORMAT_CARD in self.primary
 
