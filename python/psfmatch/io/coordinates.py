@@ -72,10 +72,9 @@ def readWcs(
             # What has been as it should be stays astropy's, to the last bit.
             plane = tangentPlane(found.header) if found.words else None
             wcs = _wcsOf(found.header, hdus) if plane is None else None
-    except MemoryError:
-        raise
     except Exception as error:
-        # wcslib reports through a dozen exception types; a bad WCS must not make the pixels unreadable.
+        # wcslib reports through a dozen exception types, MemoryError for cards that are missing among them; a bad WCS
+        # must not make the pixels unreadable.
         log.warning("%sthe WCS cannot be used, going on without it: %s", place, " ".join(str(error).split()))
         return None
     if found.words:
@@ -153,6 +152,11 @@ def wcsHeader(coordinates: Coordinates | None, xy0: tuple[int, int]) -> tuple[fi
     if isinstance(coordinates, TangentPlane):
         return _planeHeader(coordinates.shifted(-xy0[0], -xy0[1])), []
     local = shiftWcs(coordinates, -xy0[0], -xy0[1])
+    if (local.cpdis1 is None) != (local.cpdis2 is None):
+        # Of two axes only, wcslib reads such a distortion.
+        table = local.cpdis1 or local.cpdis2
+        zero = type(table)(np.zeros_like(table.data), tuple(table.crpix), tuple(table.crval), tuple(table.cdelt))
+        local.cpdis1, local.cpdis2 = local.cpdis1 or zero, local.cpdis2 or zero
     with quietAstropy():
         hdus = local.to_fits(relax=True)
     header = hdus[0].header

@@ -138,6 +138,7 @@ def _tables(header: fits.Header, hdus: fits.HDUList | None, words: list[str]) ->
     cards: list[fits.Card] = []
     missing: list[str] = []
     for kind, error, parameters, name in TABLES:
+        kept: list[list[fits.Card]] = []
         for axis in (1, 2):
             key = f"{kind}{axis}"
             if key not in header:
@@ -152,14 +153,18 @@ def _tables(header: fits.Header, hdus: fits.HDUList | None, words: list[str]) ->
             if isTable and not _holds(hdus, name, version):
                 missing.append(key)
             else:
-                cards += own
+                kept.append(own)
+        if kind == "CPDIS" and len(kept) == 1:
+            # wcslib wants such a distortion for both axes.
+            missing += [card.keyword for card in kept.pop() if card.keyword.startswith(kind)]
+        cards += [card for own in kept for card in own]
     if "D2IMEXT" in header or "AXISCORR" in header:
         if _holds(hdus, "D2IMARR", 1) and "D2IMDIS1" not in header and "D2IMDIS2" not in header:
             cards += [card for card in header.cards if card.keyword in ("D2IMEXT", "AXISCORR")]
         elif not _holds(hdus, "D2IMARR", 1):
             missing.append("D2IMEXT")
     if missing:
-        words.append(f"distortion tables are not in the file: {', '.join(missing)}")
+        words.append(f"distortion tables are not in the file, or not for both axes: {', '.join(sorted(missing))}")
     return cards
 
 
