@@ -145,7 +145,11 @@ def test_aNeededCardIsNamed(bad, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("cards", "value", "line"),
     [
-        (["GAIN    = 1.0", "GAIN    = 2.0"], 1.0, "GAIN is repeated with another value: the first, 1.0, counts, not 2.0"),
+        (
+            ["GAIN    = 1.0", "GAIN    = 2.0"],
+            1.0,
+            "GAIN is repeated with another value: the first, 1.0, counts, not 2.0",
+        ),
         (["GAIN    = 1.0", "GAIN    = 1.0"], 1.0, None),
         (["GAIN    = nan", "GAIN    = 2.0"], 2.0, "GAIN = nan is left out"),
         (["GAIN    =    ", "GAIN    = 2.0"], 2.0, "GAIN = is left out: it has no value"),
@@ -288,8 +292,8 @@ FULL = [f"K{i:<7}= {i}" for i in range(30)]
         lines(end="\r\n").ljust(2880) + PIXELS + bytes(-len(PIXELS) % 2880),
         lines(end="\r\n", blanks=20) + PIXELS,
     ],
-    ids=["NUL", "newlines", "END as a word", "no padding", "no padding before", "no END", "no END, full", "lines", "CRLF",
-         "CRLF, padded", "CRLF, blank lines"],
+    ids=["NUL", "newlines", "END as a word", "no padding", "no padding before", "no END", "no END, full", "lines",
+         "CRLF", "CRLF, padded", "CRLF, blank lines"],
 )  # fmt: skip
 def test_headersThatDoNotFillTheirBlocks(content, tmp_path):
     planes = read(content, tmp_path / "a.fits")
@@ -308,7 +312,9 @@ def test_filesCutAnywhere(nBytes, tmp_path):
 
 def test_aPrimaryHeaderWithoutPaddingIsEnough(tmp_path):
     path = tmp_path / "a.fits"
-    path.write_bytes(b"".join(text.ljust(CARD).encode() for text in (*list(STRUCTURE.values())[:2], "NAXIS   = 0", "END")))
+    path.write_bytes(
+        b"".join(text.ljust(CARD).encode() for text in (*list(STRUCTURE.values())[:2], "NAXIS   = 0", "END"))
+    )
     with pytest.raises(ExposureReadError, match="no two-dimensional image"):
         readPlanes(path)
 

@@ -12,6 +12,7 @@ from psfmatch.io import asWcs, fitsWcs, readPlanes, writePlanes
 from psfmatch.io.celestial import celestialCards
 from psfmatch.io.coordinates import readWcs, wcsHeader
 
+NO_TABLES = "distortion tables are not in the file, or not for both axes: "
 SHAPE = (200, 300)
 POSITIONS = np.array([[0.0, 0.0], [299.0, 0.0], [0.0, 199.0], [299.0, 199.0], [120.5, 91.25]])
 SCALE = 5.4e-5  # degrees a pixel
@@ -20,6 +21,8 @@ NO_CD = dict.fromkeys(CD)
 SWAPPED = {"CRVAL1": 53.16, "CRVAL2": 215.6, "CD1_1": 2e-5, "CD1_2": 5.1e-5, "CD2_1": -5.2e-5, "CD2_2": 1.9e-5}
 SIP = {"A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-5, "A_1_1": -3e-6, "B_0_2": 1e-5}
 NAMED_SIP = {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}
+GALACTIC = {"CTYPE1": "GLON-TAN", "CTYPE2": "GLAT-TAN"}
+ECLIPTIC = {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"}
 TPV = {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV"}
 FEW_PV = {"PV1_1": 1.0, "PV1_2": 0.0, "PV2_1": 1.0, "PV2_2": 0.01}
 PV = {"PV1_0": 1e-5, "PV1_1": 1.0, "PV1_2": 0.0, "PV1_5": 0.1, "PV2_0": 0.0, "PV2_1": 1.0, "PV2_2": 0.0, "PV2_5": 0.1}
@@ -87,10 +90,10 @@ HEADERS = {
     ),
     "TAN of SCAMP": (makeHeader(**PV, ASTRRMS1=1e-5), makeHeader(**TPV, **PV), "for SCAMP has written it"),
     "TNX": (makeHeader(CTYPE1="RA---TNX", CTYPE2="DEC--TNX"), TRUE, "the distortion of TNX is not known here"),
-    "D2IM": (makeHeader(D2IMDIS1="Lookup", D2IMDIS2="LOOKUP"), TRUE, "not in the file, or not for both axes: D2IMDIS1, D2IMDIS2"),
-    "D2IMEXT": (makeHeader(D2IMEXT="x_d2i.fits", AXISCORR=1), TRUE, "not in the file, or not for both axes: D2IMEXT"),
-    "CPDIS": (makeHeader(CPDIS1="Lookup", CPDIS2="Lookup"), TRUE, "not in the file, or not for both axes: CPDIS1, CPDIS2"),
-    "CPDIS1": (makeHeader(CPDIS1="Lookup", CPERR1=0.1), TRUE, "not in the file, or not for both axes: CPDIS1"),
+    "D2IM": (makeHeader(D2IMDIS1="Lookup", D2IMDIS2="LOOKUP"), TRUE, NO_TABLES + "D2IMDIS1, D2IMDIS2"),
+    "D2IMEXT": (makeHeader(D2IMEXT="x_d2i.fits", AXISCORR=1), TRUE, NO_TABLES + "D2IMEXT"),
+    "CPDIS": (makeHeader(CPDIS1="Lookup", CPDIS2="Lookup"), TRUE, NO_TABLES + "CPDIS1, CPDIS2"),
+    "CPDIS1": (makeHeader(CPDIS1="Lookup", CPERR1=0.1), TRUE, NO_TABLES + "CPDIS1"),
     "XPIXELSZ": (makeHeader(XPIXELSZ=9.0, YPIXELSZ=9.0), TRUE, ""),
     "XPIXELSZ and SIP": (
         makeHeader(XPIXELSZ=9.0, YPIXELSZ=9.0, **NAMED_SIP, **SIP),
@@ -136,13 +139,13 @@ HEADERS = {
     ),
     "DEC first with TPV": (
         makeHeader(
-            CTYPE1="DEC--TPV", CTYPE2="RA---TPV", **SWAPPED, **{f"PV{3 - int(key[2])}{key[3:]}": v for key, v in PV.items()}
+            CTYPE1="DEC--TPV", CTYPE2="RA---TPV", **SWAPPED, **{f"PV{3 - int(key[2])}{key[3:]}": PV[key] for key in PV}
         ),
         makeHeader(**TPV, **PV),
         "the axes of the sky are 2 and 1",
     ),
-    "galactic": (makeHeader(CTYPE1="GLON-TAN", CTYPE2="GLAT-TAN"), makeHeader(CTYPE1="GLON-TAN", CTYPE2="GLAT-TAN"), ""),
-    "ecliptic": (makeHeader(CTYPE1="ELON-TAN", CTYPE2="ELAT-TAN"), makeHeader(CTYPE1="ELON-TAN", CTYPE2="ELAT-TAN"), ""),
+    "galactic": (makeHeader(**GALACTIC), makeHeader(**GALACTIC), ""),
+    "ecliptic": (makeHeader(**ECLIPTIC), makeHeader(**ECLIPTIC), ""),
     "LONPOLE": (makeHeader(LONPOLE=170.0), makeHeader(LONPOLE=170.0), ""),
     "ZPN": (
         makeHeader(CTYPE1="RA---ZPN", CTYPE2="DEC--ZPN", PV2_1=1.0, PV2_3=220.0),
@@ -305,7 +308,7 @@ def test_tablesOfBothAxesCount(caplog):
     missing = fits.HDUList([hdu for hdu in hdus if (hdu.name, hdu.ver) != ("WCSDVARR", 2)])
     plain = skyOf(readWcs(hdus[1].header, missing, (0, 0)))
     assert pixelsApart(plain, WCS(TRUE).all_pix2world(POSITIONS, 0)) < 1e-6
-    assert "not in the file, or not for both axes: CPDIS1, CPDIS2" in caplog.text
+    assert NO_TABLES + "CPDIS1, CPDIS2" in caplog.text
 
 
 def test_aWcsInMemoryIsWrittenAsItIs(caplog):

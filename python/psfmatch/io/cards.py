@@ -1,8 +1,8 @@
 """Cards of a header as they stand in a file: what is FITS stays, what has one meaning is mended, the rest is left out.
 
-A card has 80 characters: a keyword of eight, "= ", a value, and a comment (FITS standard 4.0, section 4). Those of which
-something is needed here must hold a value of the right kind, too. What is left out becomes a blank card, so that a
-mended header is as long as it was.
+A card has 80 characters: a keyword of eight, "= ", a value, and a comment (FITS standard 4.0, section 4). Those of
+which something is needed here must hold a value of the right kind, too. What is left out becomes a blank card, so that
+a mended header is as long as it was.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import functools
 import math
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 
-__all__ = ["BLANK_CARD", "CARD", "CardFault", "MendedHeader", "formatCard", "mendHeader"]
+from astropy.io import fits
+
+__all__ = ["BLANK_CARD", "CARD", "CardFault", "MendedHeader", "formatCard", "mendHeader", "mendInMemory"]
 
 CARD = 80  # characters
 BLANK_CARD = " " * CARD
 COMMENTARY = ("COMMENT", "HISTORY", "", "CONTINUE")
 
 STRING = r"'(?:[^']|'')*'"
-NUMBER = r"[+-]? *(?:\d+ *(?:\.\d*)?|\.\d+)(?: *[EeDd] *[+-]? *\d+)?"
+NUMBER = r"[+-]? *(?:\d+(?: *\.\d*)?|\.\d+)(?: *[EeDd] *[+-]? *\d+)?"
 # Numbers with three digits in the exponent are left to the second look, which sees whether they are finite.
 PLAIN_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d\d?)?"
 SOUND = re.compile(
@@ -46,8 +49,8 @@ KINDS = {
     r"|CELL\.SATURATION|EXPTIME|EXPOSURE|FLUXMAG0|PIXAR_SR|PHOTOCAL|EPOCH|(EQUINOX|LONPOLE|LATPOLE)[A-Z]?"
     r"|(CRPIX|CRVAL|CDELT)\d[A-Z]?|CROTA\d|(CD|PC|PV)\d_\d+[A-Z]?|(CD|PC)\d{6}|[AB]P?_\d_\d|LTV\d|LTM\d_\d",
     "logical": r"SIMPLE|EXTEND|GROUPS|INHERIT|ZIMAGE|ZSIMPLE|ZEXTEND",
-    "text": r"XTENSION|EXTNAME|EXTTYPE|UTYPE|BUNIT|(CTYPE|CUNIT)\d[A-Z]?|RADESYS[A-Z]?|RADECSYS|ZCMPTYPE|ZQUANTIZ|TELESCOP"
-    r"|T(FORM|TYPE)\d+",
+    "text": r"XTENSION|EXTNAME|EXTTYPE|UTYPE|BUNIT|(CTYPE|CUNIT)\d[A-Z]?|RADESYS[A-Z]?|RADECSYS|ZCMPTYPE|ZQUANTIZ"
+    r"|TELESCOP|T(FORM|TYPE)\d+",
 }
 """Cards of which something is read, by the kind of value they must have."""
 kindOfKey = re.compile("|".join(f"(?P<{kind}>{keys})" for kind, keys in KINDS.items()))
@@ -85,6 +88,18 @@ def mendHeader(text: str) -> MendedHeader:
         Of the same length; the text as it was where nothing is wrong.
     """
     return _soundHeader(text) or _mendedHeader(text)
+
+
+def mendInMemory(header: fits.Header) -> tuple[fits.Header, tuple[CardFault, ...]]:
+    """Return a header without the cards that are not FITS, and what was wrong; itself where nothing was."""
+    mended = mendHeader("".join(_asStored(card) for card in header.cards))
+    return (fits.Header.fromstring(mended.text) if mended.faults else header), mended.faults
+
+
+def _asStored(card: fits.Card) -> str:
+    """Return a card as it stands in its file, which ``str`` would mend in its own way; `str` of one made in memory."""
+    image = None if getattr(card, "_modified", True) else getattr(card, "_image", None)
+    return image or str(card)
 
 
 def formatCard(key: str, token: str, comment: str = "") -> str | None:
@@ -126,7 +141,7 @@ def _soundHeader(text: str) -> MendedHeader | None:
 
 
 def _mendedHeader(text: str) -> MendedHeader:
-    cards, faults, values = [], [], dict[str, str]()
+    cards, faults, values = list[str](), list[CardFault](), dict[str, str]()
     last: str | None = None  # keyword of the string that a CONTINUE card may go on with; None: there is none
     isOpen = False
     for start in range(0, len(text), CARD):
@@ -208,10 +223,9 @@ def _mended(card: str, stored: str) -> _Card:
     written = formatCard(key, token, comment) or formatCard(key, _shortened(key, token))
     if written is None:
         return _lost(key, card, "it is too long")
-    isPlaced = not isMoved and stored.startswith(card[:10])
-    if words is None and isPlaced and (match := VALUE.fullmatch(stored[10:])) is not None:
-        if (match["text"] or token) == token:
-            return _Card(key, written, token)  # nothing but its comment is not plain ASCII
+    match = VALUE.fullmatch(stored[10:]) if not isMoved and stored.startswith(card[:10]) else None
+    if words is None and match is not None and (match["text"] or token) == token:
+        return _Card(key, written, token)  # nothing but its comment is not plain ASCII
     return _Card(key, written, token, CardFault(key, False, f"card {_shown(card)}: {words or f'read as {token}'}"))
 
 
@@ -220,7 +234,8 @@ def _lost(key: str, card: str, why: str) -> _Card:
 
 
 def _shown(card: str) -> str:
-    words = " ".join(card.split())
+    """Return keyword and value of a card for the log."""
+    words = re.sub(r" /[^']*$", "", " ".join(card.split()))
     return words if len(words) <= 50 else f"{words[:50]}..."
 
 
@@ -311,10 +326,8 @@ def _printable(card: str) -> str:
     """Return a card in the characters that FITS allows; accents go, what is left of others is a question mark."""
     if card.isascii() and card.isprintable():
         return card
-    try:
+    with suppress(UnicodeDecodeError):
         card = card.encode("latin-1").decode("utf-8")
-    except UnicodeDecodeError:
-        pass
     plain = "".join(c for c in unicodedata.normalize("NFKD", card) if not unicodedata.combining(c))
     plain = re.sub(r"[\x00-\x1f\x7f]", " ", plain)
     return re.sub(r"[^ -~]", "?", plain)[:CARD].ljust(CARD)

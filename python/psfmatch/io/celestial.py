@@ -1,4 +1,4 @@
-"""The celestial coordinates of a header, brought to the form that is read and written: two axes, longitude first, degrees.
+"""The celestial coordinates of a header, in the form that is read and written: two axes, longitude first, degrees.
 
 One rule for all: CTYPE decides. What belongs to another projection or distortion than it names is left over from an
 earlier one and is left out, as is what leads nowhere, such as distortion tables that the file has not. Of several
@@ -19,7 +19,7 @@ from astropy.io import fits
 from .distortions import distortionCards
 from .headers import exactCard
 
-__all__ = ["CelestialCards", "UnusableWcs", "celestialCards"]
+__all__ = ["CelestialCards", "UnusableWcsError", "celestialCards"]
 
 LONGITUDE = re.compile(r"RA|.LON|..LN")
 LATITUDE = re.compile(r"DEC|.LAT|..LT")
@@ -43,7 +43,7 @@ EQUINOXES = 1700.0, 2200.0
 """Years between which an equinox lies."""
 
 
-class UnusableWcs(Exception):
+class UnusableWcsError(Exception):
     """Coordinates of which something that cannot be guessed is missing."""
 
 
@@ -76,14 +76,14 @@ def celestialCards(
 
     Raises
     ------
-    UnusableWcs
+    UnusableWcsError
         If the coordinates cannot be known.
     """
     bad = set(lost)
     found = _axes(header)
     if found is None:
         if missing := sorted(key for key in bad if re.fullmatch(r"CTYPE[12]", key)):
-            raise UnusableWcs(f"card {' and '.join(missing)} cannot be read")
+            raise UnusableWcsError(f"card {' and '.join(missing)} cannot be read")
         return None
     letter, axes, types = found
     words: list[str] = []
@@ -91,7 +91,7 @@ def celestialCards(
         words.append(f"only the alternate WCS {letter} is celestial; it is used")
     names, projections, suffixes = zip(*types, strict=True)
     if projections[0] != projections[1]:
-        raise UnusableWcs(f"CTYPE names two projections, {projections[0]} and {projections[1]}")
+        raise UnusableWcsError(f"CTYPE names two projections, {projections[0]} and {projections[1]}")
     factors = [_degrees(header.get(f"CUNIT{axis}{letter}", ""), axis, words) for axis in axes]
     matrix = _matrix(header, letter, axes, bad, words)
     sky = [factor * _point(header, f"CRVAL{a}{letter}", bad, words) for a, factor in zip(axes, factors, strict=True)]
@@ -156,14 +156,12 @@ def _point(header: Mapping[str, Any], key: str, bad: set[str], words: list[str])
     value = _number(header, key)
     if value is None:
         if key in bad or key in header:
-            raise UnusableWcs(f"card {key} cannot be read")
+            raise UnusableWcsError(f"card {key} cannot be read")
         words.append(f"card {key} is missing and taken as 0")
     return value or 0.0
 
 
-def _matrix(
-    header: Mapping[str, Any], letter: str, axes: tuple[int, int], bad: set[str], words: list[str]
-) -> _Matrix:
+def _matrix(header: Mapping[str, Any], letter: str, axes: tuple[int, int], bad: set[str], words: list[str]) -> _Matrix:
     """Return the first description of scale and rotation that can be used."""
 
     def terms(name: str, axis: int) -> list[float | None]:
@@ -199,7 +197,7 @@ def _matrix(
         named.append(("CDELT", _Matrix(((scale[0], 0.0), (0.0, scale[1])), scales)))
     usable = [(name, matrix) for name, matrix in named if _isRegular(matrix.rows)]
     if not usable:
-        raise UnusableWcs(_whyNoMatrix(named, lost))
+        raise UnusableWcsError(_whyNoMatrix(named, lost))
     name, matrix = usable[0]
     if hasCd and hasPc:
         words.append(f"both CD and PC are given; {name} counts")

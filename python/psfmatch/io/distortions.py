@@ -117,7 +117,7 @@ def _polynomials(header: Mapping[str, Any], words: list[str], bad: set[str]) -> 
         words.append(f"coefficients taken as 0: {', '.join(lost)}")
     cards: list[fits.Card] = []
     for pair in (("A", "B"), ("AP", "BP")):
-        isInverse = pair[0] == "AP"
+        isInverse = "AP" in pair
         if not any(terms[name] for name in pair) or (isInverse and not all(terms[name] for name in pair)):
             continue
         given = {name: header.get(f"{name}_ORDER") for name in pair}

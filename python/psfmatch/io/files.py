@@ -16,7 +16,7 @@ import secrets
 import threading
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from psfmatch.errors import ExposureReadError
 
-from .cards import CardFault, mendHeader
+from .cards import CardFault, mendInMemory
 from .mending import mendFile, tellFaults
 from .names import OpenSource
 from .pixels import BLOCK, isPlain, pieces, readPlain, writePieces
@@ -99,11 +99,7 @@ class FitsSource:
         # A list in memory stays as its owner made it.
         if (known := self._ofMemory.get(index)) is None:
             with quietAstropy():
-                text = "".join(_asStored(card) for card in header.cards)
-            mended = mendHeader(text)
-            if mended.faults:
-                header = fits.Header.fromstring(mended.text)
-            known = self._ofMemory[index] = header, mended.faults
+                known = self._ofMemory[index] = mendInMemory(header)
         return known
 
     def error(self, message: str, **counts: Any) -> ExposureReadError:
@@ -205,12 +201,6 @@ class FitsSource:
             raise self.error(f"truncated inside the header of HDU {len(self.hdus)}; fetch the file again")
         if following.strip(b"\0 "):
             log.warning("%s: bytes that belong to no HDU follow after byte %d", self.label, end)
-
-
-def _asStored(card: fits.Card) -> str:
-    """Return a card as it stands in its file, which ``str`` would mend in its own way; `str` of one made in memory."""
-    image = None if getattr(card, "_modified", True) else getattr(card, "_image", None)
-    return image or str(card)
 
 
 @contextmanager

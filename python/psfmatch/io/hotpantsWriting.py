@@ -12,11 +12,12 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from .coordinates import Coordinates, wcsHeader
+from .cubes import planeOf
 from .files import openFits, writeHdus
 from .headers import appendMetadata, exactCard
 from .hotpants import HotpantsTable
 from .kernels import kernelHdus
-from .layouts import Role, chooseImage, listHdus, planeOf, planeShape
+from .layouts import Role, chooseImage, listHdus, planeShape
 from .names import parseFileName
 from .planes import KernelTables
 from .scales import PixelScale

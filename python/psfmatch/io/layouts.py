@@ -8,15 +8,13 @@ first two-dimensional HDU, compressed or not.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 from astropy.io import fits
-from numpy.typing import NDArray
 
+from .cubes import cubeOf
 from .files import FitsSource, openFits
 from .names import HduSelector, PlaneSelector, Source, splitSource
 
@@ -163,20 +161,6 @@ def planeShape(shape: Sequence[int]) -> tuple[int, int] | None:
     return int(shape[-2]), int(shape[-1])
 
 
-def cubeOf(shape: Sequence[int]) -> tuple[int, tuple[int, int], bool]:
-    """Return number and shape of a cube's planes, and whether they are the last axis, as colours of a picture are."""
-    long = [n for n in shape if n != 1] if len(shape) > 3 else list(shape)
-    if len(long) == 3 and long[2] in (3, 4) and long[0] > 4 and long[1] > 4:
-        return long[2], (long[0], long[1]), True
-    return math.prod(shape[:-2]), (int(shape[-2]), int(shape[-1])), False
-
-
-def planeOf(data: NDArray[Any], plane: int) -> NDArray[Any]:
-    """Return one plane (h, w) of a cube's pixels."""
-    n, shape, isLast = cubeOf(data.shape)
-    return data.reshape(*shape, n)[..., plane] if isLast else data.reshape(n, *shape)[plane]
-
-
 def listHdus(source: FitsSource) -> list[HduEntry]:
     """List all HDUs of an open file; reads headers only."""
     return [_entry(index, hdu, source.header(index)) for index, hdu in enumerate(source.hdus)]
@@ -231,9 +215,7 @@ def listImages(path: Source) -> list[HduEntry]:
     return images or ([] if any(entry.index == 0 for entry in others) else others)
 
 
-def chooseHdu(
-    source: FitsSource, entries: Sequence[HduEntry], selector: int | str | tuple[str, int]
-) -> HduEntry:
+def chooseHdu(source: FitsSource, entries: Sequence[HduEntry], selector: int | str | tuple[str, int]) -> HduEntry:
     """Find the HDU that the user asked for.
 
     Raises

@@ -1,7 +1,7 @@
 """Headers of a file, looked at before astropy reads it, and mended on the way where they are not what FITS wants.
 
-A file whose headers are sound is left alone. Of any other astropy reads the bytes with mended cards laid over them; what
-no card can mend, such as a header whose lines are not 80 characters long, is put right in memory.
+A file whose headers are sound is left alone. Of any other astropy reads the bytes with mended cards laid over them;
+what no card can mend, such as a header whose lines are not 80 characters long, is put right in memory.
 """
 
 from __future__ import annotations

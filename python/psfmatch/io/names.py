@@ -1,7 +1,7 @@
 """What names an image: paths and URLs with HDU brackets, open lists and files.
 
-``file.fits[SCI]`` is an HDU, ``file.fits[SCI][2]`` one plane of a cube in it, counted from 0. Image sections ([a:b,c:d])
-are not understood.
+``file.fits[SCI]`` is an HDU, ``file.fits[SCI][2]`` one plane of a cube in it, counted from 0. Image sections, as in
+``[a:b,c:d]``, are not understood.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | Non
     ----------
     name : `str` or `os.PathLike`
         A path, optionally followed by ``[index]``, ``[NAME]`` or ``[NAME,version]``, and that by ``[plane]`` for a
-        cube. An existing file whose own name ends with brackets is taken as it is. What a URL names is fetched, once, into astropy's cache.
+        cube. An existing file whose own name ends with brackets is taken as it is. What a URL names is fetched,
+        once, into astropy's cache.
 
     Returns
     -------

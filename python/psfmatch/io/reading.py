@@ -21,10 +21,11 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from .coordinates import Coordinates, readWcs, xy0FromCards
+from .cubes import planeOf
 from .detectors import detectorsOf
 from .files import FitsSource, openFits
 from .headers import FORMAT_CARD, photoCalibFromCards, readMetadata
-from .layouts import HduEntry, Role, chooseImage, companion, listHdus, planeOf, planeShape
+from .layouts import HduEntry, Role, chooseImage, companion, listHdus, planeShape
 from .masks import decodeMask
 from .names import HduSelector, Source, parseFileName, splitSource
 from .planes import ImagePlanes, PsfNodes

@@ -34,11 +34,11 @@ UNSIGNED = {(8, -(2**7)), (16, 2**15), (32, 2**31), (64, 2**63)}
 class PixelScale:
     """How stored numbers become pixels.
 
-    blank : number without a value, after BZERO; None where astropy or nobody has to care. softening, offset : of an asinh
-    scale, counts; None where pixels are linear.
+    blank : number without a value, after BSCALE and BZERO; None where astropy or nobody has to care. softening,
+    offset : of an asinh scale, counts; None where pixels are linear.
     """
 
-    blank: int | None = None
+    blank: float | None = None
     softening: float | None = None
     offset: float = 0.0
 
@@ -49,12 +49,14 @@ class PixelScale:
         lost : keywords of cards that the header had, but that no value could be read from.
         """
         softening, offset = (header.get(card) for card in ASINH_CARDS)
-        blank = None
+        blank: float | None = None
         if "BLANK" in header:
-            bits, zero = header.get("BITPIX"), header.get("BZERO", 0)
-            # astropy takes blanks out of all integers but those whose range it moves.
+            bits, zero, number = header["BITPIX"], header.get("BZERO", 0), header["BLANK"]
+            # astropy takes blanks out of all integers but those whose range it moves, and but 0.
             if (bits, zero) in UNSIGNED and header.get("BSCALE", 1) == 1:
-                blank = int(header["BLANK"]) + int(zero)
+                blank = int(number) + int(zero)
+            elif number == 0 and bits > 0:
+                blank = zero
         if softening is None and offset is None and not set(ASINH_CARDS) & set(lost):
             return cls(blank)
         if softening is None or offset is None or not (float(softening) > 0.0):
