@@ -6,10 +6,12 @@ import math
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.nddata import CCDData
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psfmatch.errors import ExposureReadError
+from psfmatch.exposure import Exposure
 from psfmatch.io import ImagePlanes, readPlanes, writePlanes
 from psfmatch.io.cards import CARD, formatCard, mendHeader
 
@@ -198,6 +200,7 @@ def test_continuedStrings(cards, value, line, tmp_path, caplog):
         {"GCOUNT": "GCOUNT  = one"},
         {"EXTEND": "EXTEND  = 'T'"},
         {"BSCALE": "BSCALE  = nan"},
+        {"BSCALE": "BSCALE  =  0"},
         {"BZERO": "BZERO   = zero"},
     ],
     ids=lambda structure: " ".join(*structure.values()),
@@ -353,6 +356,47 @@ def test_listsInMemory(tmp_path, caplog):
     np.testing.assert_array_equal(planes.image, IMAGE)
     assert planes.metadata == {"EXPTIME": 30.0, "GOOD": 1.5, "VARSRC": "gain 1 e-/count, read noise 0 e-"}
     assert "card AIRMASS = nan is left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("XTENSION= 'IMAGE   '", "XTENSION= 'image   '"),
+        ("XTENSION= 'IMAGE   '", "XTENSION= 'IMAGE    "),
+        ("EXTNAME = 'SCI     '", "EXTNAME = SCI       "),
+        ("EXTNAME = 'T       '", "EXTNAME = 'T\xe9\0     '"),
+        ("TFORM1  = 'D       '", "TFORM1  = 'Q9Z     '"),
+        ("TFIELDS =                    1", "TFIELDS =                  abc"),
+        ("XTENSION= 'BINTABLE'", "XTENSION= 'UNHEARD '"),
+    ],
+)
+def test_extensions(old, new, tmp_path):
+    """Those that are wanted are found, and those that are not do no harm."""
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "D", array=[1.0])], name="T")
+    path = tmp_path / "a.fits"
+    fits.HDUList([fits.PrimaryHDU(), table, fits.ImageHDU(IMAGE, name="SCI")]).writeto(path)
+    content = path.read_bytes()
+    assert content.count(old.encode()) == 1
+    path.write_bytes(content.replace(old.encode(), new.encode("latin-1")))
+    np.testing.assert_array_equal(readPlanes(f"{path}[SCI]", gain=1.0).image, IMAGE)
+
+
+def test_headersThatAstropyHasRead(tmp_path, caplog):
+    """A CCDData may carry a header with cards that have no value for astropy; numbers that are none stay in it."""
+    path = tmp_path / "a.fits"
+    path.write_bytes(rawFile("AIRMASS = nan", "LTV1    = 'abc'", "GAIN    = 2,5"))
+    with fits.open(path) as hdus:
+        ccd = CCDData(IMAGE, unit="adu", meta=hdus[0].header)
+    exposure = Exposure.fromCCDData(ccd, useXY0=True)
+    assert exposure.metadata["GOOD"] == 1.5
+    assert not {"AIRMASS", "GAIN"} & set(exposure.metadata)
+    assert exposure.xy0 == (0, 0)
+    assert "card AIRMASS = nan is left out" in caplog.text
+    odd = Exposure.fromCCDData(
+        CCDData(IMAGE, unit="adu", meta={"AIRMASS": math.nan, "A": "b\tc", "LTV1": "x"}), useXY0=True
+    )
+    odd.writeFits(tmp_path / "out.fits")
+    checkWritten(readPlanes(tmp_path / "out.fits"), tmp_path / "again.fits")
 
 
 def test_aSoundFileIsReadAsItIs(tmp_path, monkeypatch):

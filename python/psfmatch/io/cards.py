@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from astropy.io import fits
 
-__all__ = ["BLANK_CARD", "CARD", "CardFault", "MendedHeader", "formatCard", "mendHeader", "mendInMemory"]
+__all__ = ["BLANK_CARD", "CARD", "CardFault", "MendedHeader", "formatCard", "isRead", "mendHeader", "mendInMemory"]
 
 CARD = 80  # characters
 BLANK_CARD = " " * CARD
@@ -112,6 +112,11 @@ def formatCard(key: str, token: str, comment: str = "") -> str | None:
     if len(card) > CARD:
         return None
     return (f"{card} / {comment.strip()}" if comment.strip() else card)[:CARD].ljust(CARD)
+
+
+def isRead(key: str) -> bool:
+    """Return whether something is read from cards of a keyword."""
+    return _kindOf(key) is not None
 
 
 def _soundHeader(text: str) -> MendedHeader | None:

@@ -7,6 +7,7 @@ tables keeps them in HDUs of their own.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -224,10 +225,19 @@ def xy0FromCards(cards: Mapping[str, Any]) -> tuple[int, int]:
     """
     # LSST writes CTYPE1A only.
     if str(cards.get("CTYPE1A", "")).strip().upper() == "LINEAR":
-        origin = [float(cards.get(f"CRVAL{axis}A", 0)) + 1 - float(cards.get(f"CRPIX{axis}A", 1)) for axis in (1, 2)]
+        origin = [_number(cards, f"CRVAL{axis}A", 0.0) + 1 - _number(cards, f"CRPIX{axis}A", 1.0) for axis in (1, 2)]
     else:
-        origin = [-float(cards.get(f"LTV{axis}", 0)) for axis in (1, 2)]
+        origin = [-_number(cards, f"LTV{axis}", 0.0) for axis in (1, 2)]
     rounded = round(origin[0]), round(origin[1])
     if tuple(origin) != rounded:
         log.warning("the first pixel is at (%g, %g) of its parent; rounded to (%d, %d)", *origin, *rounded)
     return rounded
+
+
+def _number(cards: Mapping[str, Any], key: str, default: float) -> float:
+    """Return the number on a card, or what stands for one that is none."""
+    try:
+        value = float(cards.get(key, default))
+    except (TypeError, ValueError, fits.VerifyError):
+        return default
+    return value if math.isfinite(value) else default

@@ -17,6 +17,8 @@ import numpy as np
 from astropy import units
 from astropy.io import fits
 
+from .cards import mendInMemory
+
 __all__ = [
     "COORDINATES",
     "FORMAT_CARD",
@@ -26,6 +28,7 @@ __all__ = [
     "ownPrimaryHdu",
     "photoCalibFromCards",
     "readMetadata",
+    "readableHeader",
 ]
 
 log = logging.getLogger("psfmatch.io")
@@ -98,6 +101,21 @@ def readMetadata(*headers: Mapping[str, Any]) -> dict[str, Any]:
                 if lines:
                     metadata[key] = "\n".join(lines)
     return metadata
+
+
+def readableHeader(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a header that astropy has read and not `openFits`, without cards of which astropy can tell no value."""
+    if not isinstance(header, fits.Header):
+        return header
+    try:
+        for card in header.cards:
+            _ = card.value
+    except fits.VerifyError:
+        mended, faults = mendInMemory(header)
+        for fault in faults:
+            log.warning("%s", fault.words)
+        return mended
+    return header
 
 
 def appendMetadata(header: fits.Header, metadata: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from psfmatch.errors import ExposureReadError
 
-from .cards import BLANK_CARD, CARD, CardFault, MendedHeader, formatCard, mendHeader
+from .cards import BLANK_CARD, CARD, CardFault, MendedHeader, formatCard, isRead, mendHeader
 from .pixels import BLOCK
 
 __all__ = ["MendedFile", "mendFile", "tellFaults"]
@@ -86,7 +86,8 @@ def mendFile(file: BinaryIO, label: str) -> MendedFile:
 
 
 def tellFaults(label: str, faults: list[CardFault]) -> None:
-    """Say in the log what has become of cards that are not FITS."""
+    """Say in the log what has become of cards that are not FITS, first of those of which something is read."""
+    faults = sorted(faults, key=lambda fault: not isRead(fault.keyword))
     for fault in faults[:MAX_LINES]:
         log.warning("%s: %s", label, fault.words)
     if len(faults) > MAX_LINES:
@@ -204,6 +205,13 @@ def _checked(header: MendedHeader, index: int, label: str) -> MendedHeader:
         words = "card SIMPLE is not T: the file says of itself that it is not standard; read as if it were"
         changes["SIMPLE"] = "T"
         faults = [*(fault for fault in faults if fault.keyword != "SIMPLE"), CardFault("SIMPLE", False, words)]
+    kind = values.get("XTENSION", "")
+    if kind != kind.upper():
+        changes["XTENSION"] = kind.upper()
+        faults.append(CardFault("XTENSION", False, f"card XTENSION = {kind}: read as {kind.upper()}"))
+    if float(values.get("BSCALE", "1").replace("D", "E")) == 0.0:
+        changes["BSCALE"] = "1.0"
+        faults.append(CardFault("BSCALE", True, "card BSCALE = 0 is left out: it would leave no pixels"))
     if not isTable and "GROUPS" not in values:
         for key, only in (("PCOUNT", "0"), ("GCOUNT", "1")):
             if int(values.get(key, only)) != int(only):
