@@ -90,6 +90,11 @@ HEADERS = {
     ),
     "TAN of SCAMP": (makeHeader(**PV, ASTRRMS1=1e-5), makeHeader(**TPV, **PV), "for SCAMP has written it"),
     "TNX": (makeHeader(CTYPE1="RA---TNX", CTYPE2="DEC--TNX"), TRUE, "the distortion of TNX is not known here"),
+    "ZPX": (
+        makeHeader(CTYPE1="RA---ZPX", CTYPE2="DEC--ZPX"),
+        makeHeader(CTYPE1="RA---ARC", CTYPE2="DEC--ARC"),
+        "the distortion of ZPX is not known here; taken as ARC without it",
+    ),
     "D2IM": (makeHeader(D2IMDIS1="Lookup", D2IMDIS2="LOOKUP"), TRUE, NO_TABLES + "D2IMDIS1, D2IMDIS2"),
     "D2IMEXT": (makeHeader(D2IMEXT="x_d2i.fits", AXISCORR=1), TRUE, NO_TABLES + "D2IMEXT"),
     "CPDIS": (makeHeader(CPDIS1="Lookup", CPDIS2="Lookup"), TRUE, NO_TABLES + "CPDIS1, CPDIS2"),
@@ -266,6 +271,7 @@ def test_aLostCardIsNamed(key, caplog):
         ("LONPOLE = nan", ""),
         ("EQUINOX = 'J2000'", ""),
         ("EQUINOX = '2000.0'", ""),
+        ("EQUINOX = 2000,0", ""),
         ("RADESYS = ICRS", ""),
         ("CTYPE1  = 'RA---TAN", ""),
         ("CTYPE1  = RA---TAN", ""),
@@ -309,6 +315,30 @@ def test_tablesOfBothAxesCount(caplog):
     plain = skyOf(readWcs(hdus[1].header, missing, (0, 0)))
     assert pixelsApart(plain, WCS(TRUE).all_pix2world(POSITIONS, 0)) < 1e-6
     assert NO_TABLES + "CPDIS1, CPDIS2" in caplog.text
+
+
+@pytest.mark.parametrize("axes", [(1,), (2,), (1, 2)])
+def test_tablesOfTheDetector(axes, caplog):
+    """As HST has them, for one axis or both, with SIP beside them."""
+    grid = np.random.default_rng(2).normal(0, 0.5, SHAPE).astype(np.float32)
+    plain = makeHeader(**NAMED_SIP, **SIP)
+    wcs = WCS(plain)
+    for axis in axes:
+        setattr(wcs, f"det2im{axis}", DistortionLookupTable(grid, (1.0, 1.0), (1.0, 1.0), (1.0, 1.0)))
+    cards, tables = wcsHeader(wcs, (0, 0))
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.zeros(SHAPE, np.float32), header=cards), *tables])
+    expected = wcs.all_pix2world(POSITIONS, 0)
+    assert pixelsApart(skyOf(readWcs(hdus[1].header, hdus, (0, 0))), expected) < 1e-6
+    assert not caplog.records
+    without = skyOf(readWcs(hdus[1].header, None, (0, 0)))
+    assert pixelsApart(without, WCS(plain).all_pix2world(POSITIONS, 0)) < 1e-6
+    assert "not for both axes: D2IMDIS" in caplog.text
+
+
+def test_anOldEquinoxIsOne(tmp_path):
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.zeros(SHAPE, np.float32), header=makeHeader(EQUINOX="B1950")).writeto(path)
+    assert asWcs(readPlanes(path, gain=1.0).wcs).wcs.equinox == 1950.0
 
 
 def test_aWcsInMemoryIsWrittenAsItIs(caplog):

@@ -298,6 +298,8 @@ def _asKind(kind: str, group: str, token: str) -> str | None:
         return None if not text or group == "complex" else "'" + text.replace("'", "''") + "'"
     if kind == "logical":
         return {"T": "T", "TRUE": "T", "1": "T", "F": "F", "FALSE": "F", "0": "F"}.get(text.upper())
+    # As an equinox is often written.
+    text = re.sub(r"^[JB](?=\d{4})", "", text)
     if re.fullmatch(NUMBER, text) is None:
         return None
     number = float(re.sub(r"\s", "", text).upper().replace("D", "E"))

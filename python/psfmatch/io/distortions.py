@@ -17,9 +17,11 @@ from .headers import exactCard
 __all__ = ["distortionCards"]
 
 SIP = re.compile(r"([AB]P?)_(\d+)_(\d+)")
-WITHOUT_PARAMETERS = ("TAN", "TNX", "ARC", "STG", "ZEA", "CAR", "MER", "SFL", "PAR", "MOL", "AIT", "PCO", "TSC", "CSC")
+WITHOUT_PARAMETERS = ("TAN", "ARC", "STG", "ZEA", "CAR", "MER", "SFL", "PAR", "MOL", "AIT", "PCO", "TSC", "CSC")
 """Projections that have no parameters PV but those of the pole, for which LONPOLE and LATPOLE stand (Calabretta &
 Greisen 2002, A&A 395, 1077, table 13)."""
+OF_IRAF = {"TNX": "TAN", "ZPX": "ARC"}
+"""IRAF's projections, whose distortions stand in its own cards (WAT), and what they are without."""
 SCAMP_CARDS = ("ASTIRMS1", "ASTRRMS1", "ASTINST", "FGROUPNO", "FLXSCALE", "PHOTINST", "PHOTLINK")
 TABLES = (("CPDIS", "CPERR", "DP", "WCSDVARR"), ("D2IMDIS", "D2IMERR", "D2IM", "D2IMARR"))
 """Of distortions in tables the cards of the kind, the largest error, the parameters, and the name of the HDUs."""
@@ -83,9 +85,9 @@ def _projection(
     header: fits.Header, projection: str, isSip: bool, parameters: dict[tuple[int, int], float], words: list[str]
 ) -> tuple[str, dict[tuple[int, int], float]]:
     """Return the projection and its parameters."""
-    if projection == "TNX":
-        words.append("the distortion of TNX is not known here; taken as TAN without it")
-        projection = "TAN"
+    if projection in OF_IRAF:
+        words.append(f"the distortion of {projection} is not known here; taken as {OF_IRAF[projection]} without it")
+        projection = OF_IRAF[projection]
     if projection == "TAN" and not isSip and parameters and _isOfScamp(header):
         words.append("TAN with PV is taken as TPV, for SCAMP has written it")
         projection = "TPV"

@@ -105,17 +105,15 @@ def readMetadata(*headers: Mapping[str, Any]) -> dict[str, Any]:
 
 def readableHeader(header: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a header that astropy has read and not `openFits`, without cards of which astropy can tell no value."""
-    if not isinstance(header, fits.Header):
-        return header
+    readable: Mapping[str, Any] = header
     try:
-        for card in header.cards:
+        for card in header.cards if isinstance(header, fits.Header) else ():
             _ = card.value
     except fits.VerifyError:
-        mended, faults = mendInMemory(header)
+        readable, faults = mendInMemory(header)
         for fault in faults:
             log.warning("%s", fault.words)
-        return mended
-    return header
+    return readable
 
 
 def appendMetadata(header: fits.Header, metadata: Mapping[str, Any]) -> None:
