@@ -276,6 +276,14 @@ def lines(*cards, end="\n", blanks=0):
     return "".join(f"{text}{end}" for text in texts).encode()
 
 
+def uneven(*cards):
+    """Return a file with cards as long as they are, but for those that `FULL` has and FITS wants."""
+    texts = [text if text not in FULL else text.ljust(CARD) for text in cards]
+    header = "".join(text.ljust(CARD) for text in STRUCTURE.values()) + "".join(texts)
+    header += GOOD.ljust(CARD) + "END".ljust(CARD)
+    return header.encode() + b" " * (-len(header) % 2880) + PIXELS
+
+
 PIXELS = IMAGE.astype(">f4").tobytes()
 FULL = [f"K{i:<7}= {i}" for i in range(30)]
 
@@ -294,9 +302,13 @@ FULL = [f"K{i:<7}= {i}" for i in range(30)]
         lines(end="\r\n") + PIXELS,
         lines(end="\r\n").ljust(2880) + PIXELS + bytes(-len(PIXELS) % 2880),
         lines(end="\r\n", blanks=20) + PIXELS,
+        lines("OBJECT  = '" + 90 * "x" + "'") + PIXELS,
+        uneven("OBJECT  = '" + 90 * "x" + "'"),
+        uneven("OBJECT  = '" + 90 * "x" + "'", *FULL, "OTHER   = '" + 200 * "x" + "'", *FULL),
+        uneven("SHORT   = 3 / two"),
     ],
     ids=["NUL", "newlines", "END as a word", "no padding", "no padding before", "no END", "no END, full", "lines",
-         "CRLF", "CRLF, padded", "CRLF, blank lines"],
+         "CRLF", "CRLF, padded", "CRLF, blank lines", "long line", "long card", "long cards", "short card"],
 )  # fmt: skip
 def test_headersThatDoNotFillTheirBlocks(content, tmp_path):
     planes = read(content, tmp_path / "a.fits")
@@ -311,6 +323,12 @@ def test_headersThatDoNotFillTheirBlocks(content, tmp_path):
 def test_filesCutAnywhere(nBytes, tmp_path):
     with pytest.raises(ExposureReadError, match=r"a\.fits"):
         read(rawFile("AIRMASS = nan")[:nBytes], tmp_path / "a.fits")
+
+
+def test_headersOfWhichNobodyKnowsTheEnd(tmp_path):
+    """A card that is too long, and a file that is cut off: nothing tells where the data begin."""
+    with pytest.raises(ExposureReadError, match="nothing tells where its data begin"):
+        read(uneven("OBJECT  = '" + 90 * "x" + "'")[:7000], tmp_path / "a.fits")
 
 
 def test_aPrimaryHeaderWithoutPaddingIsEnough(tmp_path):

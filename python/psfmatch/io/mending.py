@@ -10,7 +10,6 @@ import io
 import logging
 import math
 import os
-import re
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -18,13 +17,12 @@ from psfmatch.errors import ExposureReadError
 
 from .cards import BLANK_CARD, CARD, CardFault, MendedHeader, formatCard, isRead, mendHeader
 from .pixels import BLOCK
+from .rawHeaders import END, isExtension, readRawHeader, rebuilt
 
 __all__ = ["MendedFile", "mendFile", "tellFaults"]
 
 log = logging.getLogger("psfmatch.io")
 
-END = "END".ljust(CARD)
-FIRST_BYTES = 5 * BLOCK  # holds most headers
 MAX_LINES = 12
 """Log lines about the cards of one file; more tell nobody anything."""
 PIXEL_BITS = ("8", "16", "32", "64", "-32", "-64")
@@ -63,13 +61,13 @@ def mendFile(file: BinaryIO, label: str) -> MendedFile:
     faults: list[tuple[CardFault, ...]] = []
     start = 0
     while start < length:
-        raw = _rawHeader(file, start, length, label)
+        raw = readRawHeader(file, start, length, label)
         if raw is None:
             break
         header = _checked(mendHeader(raw.text), len(faults), label)
         size = _dataSize(header.values)
-        if raw.isOdd and (rebuilt := _rebuilt(file, start, raw, header, size)) is not None:
-            return mendFile(rebuilt, label)
+        if raw.isOdd and (whole := rebuilt(file, start, raw, header.text, size, label)) is not None:
+            return mendFile(whole, label)
         if size > 0 and start + raw.nBytes > length:
             message = f"{label}: truncated inside the header of HDU {len(faults)}; fetch the file again"
             raise ExposureReadError(message, path=label)
@@ -95,105 +93,6 @@ def tellFaults(label: str, faults: list[CardFault]) -> None:
         log.warning("%s: %d more cards are not FITS: %s", label, len(faults) - MAX_LINES, keywords)
 
 
-@dataclass(frozen=True)
-class _RawHeader:
-    """Cards before END, bytes up to the data, and whether END or what fills the last block is not as it should be."""
-
-    text: str
-    nBytes: int
-    isOdd: bool
-
-
-def _rawHeader(file: BinaryIO, start: int, length: int, label: str) -> _RawHeader | None:
-    """Read a header; None where there is none that can be told from other bytes."""
-    file.seek(start)
-    raw = file.read(FIRST_BYTES)
-    if not re.match(rb"\s*XTENSION" if start else rb"\s*SIMPLE", raw, re.IGNORECASE):
-        return None
-    searched = 0
-    while True:
-        end = _endOf(raw, searched)
-        if end is not None or len(raw) >= length - start or not _looksLikeText(raw[-BLOCK:]):
-            break
-        searched = len(raw)
-        raw += file.read(len(raw))
-    if end is None:
-        return _withoutEnd(raw, start, length, label)
-    nBytes = BLOCK * (end // BLOCK + 1)
-    isOdd = raw[end:nBytes].count(b" ") != nBytes - end - 3
-    return _RawHeader(raw[:end].decode("latin-1"), nBytes, isOdd)
-
-
-def _endOf(raw: bytes, start: int) -> int | None:
-    """Return the byte of the card END."""
-    at = raw.find(b"END", start)
-    while at >= 0:
-        if at % CARD == 0 and not raw[at + 3 : at + 8].strip(b" \0\r\n"):
-            return at
-        at = raw.find(b"END", at + 1)
-    return None
-
-
-def _looksLikeText(block: bytes) -> bool:
-    return sum(32 <= byte < 127 for byte in block) > 0.9 * len(block)
-
-
-def _withoutEnd(raw: bytes, start: int, length: int, label: str) -> _RawHeader | None:
-    """Return a header whose end is not where it should be: lines of another length, or no card END at all."""
-    lines = _linesOf(raw)
-    if lines is not None:
-        return lines
-    text = raw[: len(raw) // CARD * CARD].decode("latin-1")
-    cards = 0
-    while cards < len(text) // CARD and re.match(r"[A-Z0-9_-]* *(= |$)|COMMENT|HISTORY", text[CARD * cards :][:CARD]):
-        cards += 1
-    nBytes = BLOCK * math.ceil(CARD * cards / BLOCK)
-    used = text[: CARD * cards].rstrip()
-    if not used or start + nBytes > length:
-        raise ExposureReadError(
-            f"{label}: the header at byte {start} has no END; it is truncated or damaged", path=label
-        )
-    log.warning("%s: the header at byte %d has no card END; it is taken to end with its last card", label, start)
-    return _RawHeader(used.ljust(CARD * math.ceil(len(used) / CARD)), nBytes, isOdd=True)
-
-
-def _linesOf(raw: bytes) -> _RawHeader | None:
-    """Return a header that is written in lines, as text files have them; None if it is not."""
-    match = re.match(rb"(?:[^\r\n]{0,80}\r?\n)*?END *\r?\n", raw)
-    if match is None:
-        return None
-    lines = match[0].decode("latin-1").splitlines()[:-1]
-    return _RawHeader("".join(line.ljust(CARD) for line in lines), match.end(), isOdd=True)
-
-
-def _rebuilt(file: BinaryIO, start: int, raw: _RawHeader, header: MendedHeader, size: int) -> BinaryIO | None:
-    """Return the file in memory, with a header of whole blocks, where the data do not begin at the end of a block.
-
-    None where they do, so that what is behind END has only to become blank.
-    """
-    length = file.seek(0, os.SEEK_END) - start
-    end, filled = len(raw.text) + CARD, BLOCK * math.ceil(raw.nBytes / BLOCK)
-
-    def leadsOn(data: int) -> bool:
-        ends = data + size, data + BLOCK * math.ceil(size / BLOCK)
-        return any(at == length or (at < length and _isHeader(file, start + at)) for at in ends)
-
-    isWhole = raw.nBytes % BLOCK == 0
-    first = min(end, raw.nBytes)
-    # Where lines were made of the cards, of the blanks behind END as well, the data are the end of the file.
-    file.seek(max(0, start + length - -size % BLOCK))
-    isFilled = not file.read().strip(b"\0")
-    places = [filled, first, length - size - (-size % BLOCK if isFilled else 0)]
-    found = next((at for at in places if first <= at <= filled + BLOCK and leadsOn(at)), filled if isWhole else first)
-    if isWhole and found == filled and end <= filled:
-        return None
-    file.seek(0)
-    before = file.read(start)
-    file.seek(start + found)
-    block = (header.text + END).encode("ascii")
-    return io.BytesIO(before + block.ljust(BLOCK * math.ceil(len(block) / BLOCK)) + file.read())
-
-
 def _checked(header: MendedHeader, index: int, label: str) -> MendedHeader:
     """Return a header with the structure that FITS wants; raise where it cannot be known."""
     values, faults, changes = header.values, list(header.faults), dict[str, str]()
@@ -209,7 +108,7 @@ def _checked(header: MendedHeader, index: int, label: str) -> MendedHeader:
     if kind != kind.upper():
         changes["XTENSION"] = kind.upper()
         faults.append(CardFault("XTENSION", False, f"card XTENSION = {kind}: read as {kind.upper()}"))
-    if float(values.get("BSCALE", "1").replace("D", "E")) == 0.0:
+    if float(values.get("BSCALE", "1").upper().replace("D", "E")) == 0.0:
         changes["BSCALE"] = "1.0"
         faults.append(CardFault("BSCALE", True, "card BSCALE = 0 is left out: it would leave no pixels"))
     if not isTable and "GROUPS" not in values:
@@ -284,12 +183,12 @@ def _withHeap(header: MendedHeader, size: int, file: BinaryIO, start: int, lengt
     values = header.values
     following = start + BLOCK * math.ceil(size / BLOCK)
     isTable = values.get("XTENSION", "").strip("' ").upper() == "BINTABLE"
-    if not isTable or following == length or (following < length and _isHeader(file, following)):
+    if not isTable or following == length or (following < length and isExtension(file, following)):
         return header, size
     main = int(values["NAXIS1"]) * int(values["NAXIS2"])
     isLost = any(fault.keyword in ("PCOUNT", "GCOUNT") for fault in header.faults)
     for end in range(start + BLOCK * math.ceil(main / BLOCK), length, BLOCK):
-        if _isHeader(file, end):
+        if isExtension(file, end):
             break
     else:
         if not isLost:
@@ -299,11 +198,6 @@ def _withHeap(header: MendedHeader, size: int, file: BinaryIO, start: int, lengt
     words = f"card PCOUNT = {values.get('PCOUNT', 'none')} does not lead to the next HDU; taken as {heap}"
     changes = {"PCOUNT": str(heap), "GCOUNT": "1"}
     return replace(_changed(header, changes), faults=(*header.faults, CardFault("PCOUNT", False, words))), heap + main
-
-
-def _isHeader(file: BinaryIO, start: int) -> bool:
-    file.seek(start)
-    return file.read(8) == b"XTENSION"
 
 
 class _Overlay(io.RawIOBase):
