@@ -78,9 +78,11 @@ def mendFile(file: BinaryIO, label: str) -> MendedFile:
         faults.append(header.faults)
         start += raw.nBytes + BLOCK * math.ceil(size / BLOCK)
     file.seek(0)
-    if not patches:
+    # Of what follows the last HDU astropy would make more of them.
+    end = start if 0 < start < length else max([length, *(at + len(block) for at, block in patches)])
+    if not patches and end == length:
         return MendedFile(file, file, tuple(faults))
-    return MendedFile(io.BufferedReader(_Overlay(file, patches)), file, tuple(faults))
+    return MendedFile(io.BufferedReader(_Overlay(file, patches, end)), file, tuple(faults))
 
 
 def tellFaults(label: str, faults: list[CardFault]) -> None:
@@ -201,11 +203,11 @@ def _withHeap(header: MendedHeader, size: int, file: BinaryIO, start: int, lengt
 
 
 class _Overlay(io.RawIOBase):
-    """A file with other bytes in some places."""
+    """A file with other bytes in some places, and another end."""
 
-    def __init__(self, file: BinaryIO, patches: list[tuple[int, bytes]]) -> None:
+    def __init__(self, file: BinaryIO, patches: list[tuple[int, bytes]], end: int) -> None:
         super().__init__()
-        self._file, self._patches, self._position = file, patches, 0
+        self._file, self._patches, self._end, self._position = file, patches, end, 0
 
     def readable(self) -> bool:
         return True
@@ -217,7 +219,7 @@ class _Overlay(io.RawIOBase):
         if whence == os.SEEK_CUR:
             offset += self._position
         elif whence == os.SEEK_END:
-            offset += self._end()
+            offset += self._end
         self._position = max(0, offset)
         return self._position
 
@@ -226,9 +228,9 @@ class _Overlay(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         self._file.seek(self._position)
-        content = bytearray(self._file.read(len(buffer)))
+        wanted = min(len(buffer), max(0, self._end - self._position))
+        content = bytearray(self._file.read(wanted))
         # A patch may reach beyond the end of a file that lacks the end of its last block.
-        wanted = min(len(buffer), max(0, self._end() - self._position))
         content.extend(bytes(wanted - len(content)))
         first, last = self._position, self._position + len(content)
         for start, patch in self._patches:
@@ -238,6 +240,3 @@ class _Overlay(io.RawIOBase):
         buffer[: len(content)] = content
         self._position = last
         return len(content)
-
-    def _end(self) -> int:
-        return max(self._file.seek(0, os.SEEK_END), *(start + len(patch) for start, patch in self._patches))
