@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from psfmatch.cli import main
 from psfmatch.errors import ExposureReadError
 from psfmatch.exposure import Exposure
 from psfmatch.io import ImagePlanes, parseFileName, readImage, readPlanes, writePlanes
@@ -277,3 +278,9 @@ def test_packedFiles(pack, isBad, tmp_path, caplog):
     packed.write_bytes(packed.read_bytes()[:-300])
     with pytest.raises(ExposureReadError, match=r"a\.fits\.packed"):
         readPlanes(packed)
+
+
+def test_infoTellsThePlanes(tmp_path, capsys):
+    path = write(tmp_path / "cube.fits", fits.ImageHDU(CUBE, name="SCI"))
+    assert main(["info", str(path)]) == 0
+    assert "3x40x50          float32    a cube: its planes are [1][0] to [1][2]" in capsys.readouterr().out
