@@ -79,7 +79,11 @@ HEADERS = {
         makeHeader(**NAMED_SIP, **SIP),
         "A_ORDER is missing and taken as 2",
     ),
-    "half an inverse of SIP": (makeHeader(**NAMED_SIP, **SIP, AP_ORDER=1), makeHeader(**NAMED_SIP, **SIP), ""),
+    "half an inverse of SIP": (
+        makeHeader(**NAMED_SIP, **SIP, AP_ORDER=1, AP_1_0=1e-9),
+        makeHeader(**NAMED_SIP, **SIP),
+        "half of the inverse of SIP is left out",
+    ),
     "TPV": (makeHeader(**TPV, **PV), makeHeader(**TPV, **PV), ""),
     "TPV and left-over SIP": (makeHeader(**TPV, **PV, **SIP), makeHeader(**TPV, **PV), "SIP coefficients are left out"),
     "TPV without PV": (makeHeader(**TPV), TRUE, "CTYPE says TPV, but there are no coefficients PV"),

@@ -120,7 +120,10 @@ def _polynomials(header: Mapping[str, Any], words: list[str], bad: set[str]) -> 
     cards: list[fits.Card] = []
     for pair in (("A", "B"), ("AP", "BP")):
         isInverse = "AP" in pair
-        if not any(terms[name] for name in pair) or (isInverse and not all(terms[name] for name in pair)):
+        if not any(terms[name] for name in pair):
+            continue
+        if isInverse and not all(terms[name] for name in pair):
+            words.append("half of the inverse of SIP is left out")
             continue
         given = {name: header.get(f"{name}_ORDER") for name in pair}
         highest = {name: max((p + q for p, q in terms[name]), default=0) for name in pair}
