@@ -56,7 +56,7 @@ def mendFile(file: BinaryIO, label: str) -> MendedFile:
     ExposureReadError
         If a card on which the place of the pixels depends is missing or makes no sense; it is named.
     """
-    length = file.seek(0, os.SEEK_END)
+    length = _lengthOf(file)
     patches: list[tuple[int, bytes]] = []
     faults: list[tuple[CardFault, ...]] = []
     start = 0
@@ -127,9 +127,9 @@ def _checked(header: MendedHeader, index: int, label: str) -> MendedHeader:
 
 def _checkStructure(header: MendedHeader, prefix: str, place: str, label: str) -> None:
     values = header.values
-    why = {fault.keyword: fault.words for fault in header.faults}
 
     def refuse(key: str, what: str) -> ExposureReadError:
+        why = {fault.keyword: fault.words for fault in header.faults}
         told = why.get(key) or (f"card {key} = {values[key]}" if key in values else f"card {key} is missing")
         return ExposureReadError(f"{place} cannot be read: {told}; {what}", path=label)
 
@@ -149,7 +149,10 @@ def _checkStructure(header: MendedHeader, prefix: str, place: str, label: str) -
     if values.get("ZCMPTYPE", "").strip("' ") not in COMPRESSIONS:
         raise refuse("ZCMPTYPE", f"it is one of {', '.join(COMPRESSIONS)}")
     for axis in range(1, int(count) + 1):
-        if f"ZTILE{axis}" in why or int(values.get(f"ZTILE{axis}", 1)) < 1:
+        if (
+            any(fault.keyword == f"ZTILE{axis}" and fault.isLost for fault in header.faults)
+            or int(values.get(f"ZTILE{axis}", 1)) < 1
+        ):
             raise refuse(f"ZTILE{axis}", "it is the number of pixels of a tile")
 
 
@@ -200,6 +203,11 @@ def _withHeap(header: MendedHeader, size: int, file: BinaryIO, start: int, lengt
     words = f"card PCOUNT = {values.get('PCOUNT', 'none')} does not lead to the next HDU; taken as {heap}"
     changes = {"PCOUNT": str(heap), "GCOUNT": "1"}
     return replace(_changed(header, changes), faults=(*header.faults, CardFault("PCOUNT", False, words))), heap + main
+
+
+def _lengthOf(file: BinaryIO) -> int:
+    # What a file of the operating system has read ahead stays read that way.
+    return os.fstat(file.fileno()).st_size if isinstance(file, io.BufferedReader) else file.seek(0, os.SEEK_END)
 
 
 class _Overlay(io.RawIOBase):

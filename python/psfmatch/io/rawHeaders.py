@@ -25,7 +25,7 @@ __all__ = ["END", "RawHeader", "isExtension", "readRawHeader", "rebuilt"]
 log = logging.getLogger("psfmatch.io")
 
 END = "END".ljust(CARD)
-FIRST_BYTES = 5 * BLOCK  # holds most headers
+FIRST_BYTES = 2 * BLOCK  # as much as is read ahead anyway
 LONGEST = 400
 """Characters up to which a card that is too long is followed."""
 CARD_START = re.compile(

@@ -76,6 +76,11 @@ class _Opened:
         return self.source.header(0)
 
     @cached_property
+    def headers(self) -> tuple[fits.Header, ...]:
+        """The image's header and, where that is another one, the primary one."""
+        return (self.header,) if self.image.index == 0 else (self.header, self.primary)
+
+    @cached_property
     def isOurs(self) -> bool:
         return FORMAT_CARD in self.primary
 
@@ -200,7 +205,7 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
             wcs=_coordinates(opened, xy0),
             metadata=metadata,
             filter=_filter(metadata),
-            photoCalib=photoCalibFromCards(ChainMap(opened.header, opened.primary)),
+            photoCalib=photoCalibFromCards(ChainMap(*opened.headers)),
             varianceSource=varianceSource,
             psf=_psf(opened, xy0),
             source=source.label,
@@ -320,7 +325,7 @@ def _ownVariance(
         if role is Role.INVERSE_VARIANCE:
             return varianceFromInverse(data), f"{source} inverted"
         return varianceFromWeight(data, image, label), f"{source} scaled to the sky"
-    return estimateVariance(image, gain, readNoise, label, detectorsOf((opened.header, opened.primary)))
+    return estimateVariance(image, gain, readNoise, label, detectorsOf(opened.headers))
 
 
 def _plane(path: str | os.PathLike[str], role: Role, shape: tuple[int, ...], label: str) -> NDArray[np.float32]:
