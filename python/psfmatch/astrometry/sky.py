@@ -25,7 +25,10 @@ def pixelsToSky(coordinates: Coordinates, x: npt.ArrayLike, y: npt.ArrayLike) ->
     if isinstance(coordinates, TangentPlane):
         return coordinates.toSky(x, y)
     wcs = coordinates
-    first, second = wcs.celestial.all_pix2world(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), 0)
+    planar, isLatitudeFirst = _planar(wcs)
+    first, second = planar.all_pix2world(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), 0)
+    if isLatitudeFirst:
+        first, second = second, first
     frame = _foreignFrame(wcs)
     if frame is None:
         return first, second
@@ -50,7 +53,7 @@ def skyToPixels(coordinates: Coordinates, sky: Any) -> tuple[FloatArray, FloatAr
     from astropy.wcs.utils import wcs_to_celestial_frame
 
     wcs: Any = asWcs(coordinates)
-    celestial = wcs.celestial
+    celestial, isLatitudeFirst = _planar(wcs)
     frame = _foreignFrame(wcs)
     if isinstance(sky, SkyCoord):
         coordinate = sky.transform_to(wcs_to_celestial_frame(celestial)).spherical
@@ -60,8 +63,15 @@ def skyToPixels(coordinates: Coordinates, sky: Any) -> tuple[FloatArray, FloatAr
         longitude, latitude = coordinate.lon.deg, coordinate.lat.deg
     else:
         longitude, latitude = sky
-    x, y = celestial.all_world2pix(np.atleast_1d(longitude), np.atleast_1d(latitude), 0, quiet=True)
+    world = np.atleast_1d(longitude), np.atleast_1d(latitude)
+    x, y = celestial.all_world2pix(*(world[::-1] if isLatitudeFirst else world), 0, quiet=True)
     return x, y
+
+
+def _planar(wcs: WCS) -> tuple[WCS, bool]:
+    """Return the celestial part of a WCS, and whether its latitude comes first: astropy would swap the pixels, too."""
+    isLatitudeFirst = wcs.naxis == 2 and wcs.wcs.lng > wcs.wcs.lat
+    return (wcs if isLatitudeFirst else wcs.celestial), isLatitudeFirst
 
 
 def _foreignFrame(wcs: WCS) -> Any:

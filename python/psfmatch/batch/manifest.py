@@ -189,7 +189,7 @@ def _nameOf(science: str) -> str:
         stem = stem.removesuffix(suffix)
     if hdu is None:
         return stem
-    return f"{stem}_{hdu}" if isinstance(hdu, int | str) else f"{stem}_{hdu[0]}{hdu[1]}"
+    return f"{stem}_{hdu[0]}{hdu[1]}" if isinstance(hdu, tuple) else f"{stem}_{hdu}"
 
 
 def _checkNames(names: Sequence[str]) -> None:

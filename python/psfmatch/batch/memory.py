@@ -87,4 +87,4 @@ def _pixelsOf(path: str) -> int:
         entries = describe(path)
     except (OSError, ValueError, RuntimeError):
         return 0
-    return max((entry.shape[-2] * entry.shape[-1] for entry in entries if entry.isPlane), default=0)
+    return max((entry.shape[-2] * entry.shape[-1] for entry in entries if entry.isPlane or entry.nPlanes), default=0)

@@ -44,5 +44,6 @@ def _info(options: argparse.Namespace) -> int:
     for e in entries:
         shape = "x".join(str(n) for n in e.shape)
         columns = f"{e.index:>3}  {e.name or '-':<12} {e.kind:<6} {shape or '-':<16} {e.dtype or '-':<10}"
-        print(columns, e.role.value or "nothing")
+        planes = f"a cube: its planes are [{e.index}][0] to [{e.index}][{e.nPlanes - 1}]" if e.nPlanes else ""
+        print(columns, planes or e.role.value or "nothing")
     return 0

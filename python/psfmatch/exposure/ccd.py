@@ -28,6 +28,7 @@ from psfmatch.io import (
     fitsWcs,
     maskCards,
     photoCalibFromCards,
+    readableHeader,
     readMetadata,
     shiftWcs,
     xy0FromCards,
@@ -68,7 +69,8 @@ def planesFromCcd(
     """
     with np.errstate(over="ignore"):
         image = np.array(ccd.data, dtype=np.float32, order="C")
-    metadata = readMetadata(ccd.meta)
+    meta = readableHeader(ccd.meta)
+    metadata = readMetadata(meta)
     if ccd.unit is not None:
         metadata.setdefault("BUNIT", ccd.unit.to_string())
     if ccd.uncertainty is None:
@@ -77,7 +79,7 @@ def planesFromCcd(
     else:
         variance, source = _variance(ccd.uncertainty, ccd.unit), type(ccd.uncertainty).__name__
     mask = _mask(ccd, image, variance)
-    xy0 = xy0FromCards(ccd.meta) if useXY0 else (0, 0)
+    xy0 = xy0FromCards(meta) if useXY0 else (0, 0)
     filterName = metadata.pop("FILTER", None)
     return ImagePlanes(
         image=image,
@@ -88,7 +90,7 @@ def planesFromCcd(
         wcs=_wcs(ccd, xy0),
         metadata=metadata,
         filter=None if filterName is None else str(filterName),
-        photoCalib=photoCalibFromCards({**ccd.meta, "BUNIT": metadata.get("BUNIT", "")}),
+        photoCalib=photoCalibFromCards({**meta, "BUNIT": metadata.get("BUNIT", "")}),
         varianceSource=source,
     )
 

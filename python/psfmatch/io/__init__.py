@@ -5,7 +5,7 @@ No other part of psfmatch opens files, and this one knows plain arrays only, not
 
 from .coordinates import Coordinates, asWcs, shiftWcs, xy0FromCards
 from .generalWcs import fitsWcs
-from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromCards, readMetadata
+from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromCards, readableHeader, readMetadata
 from .hotpants import HotpantsTable, countHotpantsRegions, hasHotpantsTable, readHotpantsTable
 from .hotpantsWriting import readImage, writeHotpantsImage, writeHotpantsTables, writeText
 from .kernels import readKernelTables, writeKernelTables
@@ -58,6 +58,7 @@ __all__ = [
     "readMetadata",
     "readPlanes",
     "readStamps",
+    "readableHeader",
     "requireOutput",
     "shiftWcs",
     "skyScatter",

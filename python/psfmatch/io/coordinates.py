@@ -7,13 +7,15 @@ tables keeps them in HDUs of their own.
 from __future__ import annotations
 
 import logging
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from astropy.io import fits
 
+from .celestial import celestialCards
 from .files import quietAstropy
 from .headers import COORDINATES, exactCard
 from .tangentPlane import TangentPlane, tangentPlane
@@ -21,14 +23,16 @@ from .tangentPlane import TangentPlane, tangentPlane
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["Coordinates", "asWcs", "readWcs", "shiftWcs", "wcsHeader", "wcsOfHeader", "xy0Cards", "xy0FromCards"]
+__all__ = ["Coordinates", "asWcs", "readWcs", "shiftWcs", "wcsHeader", "xy0Cards", "xy0FromCards"]
 
 log = logging.getLogger("psfmatch.io")
 
 Coordinates: TypeAlias = "TangentPlane | WCS"
 
 
-def readWcs(header: fits.Header, hdus: fits.HDUList | None, xy0: tuple[int, int]) -> Coordinates | None:
+def readWcs(
+    header: fits.Header, hdus: fits.HDUList | None, xy0: tuple[int, int], lost: Iterable[str] = (), label: str = ""
+) -> Coordinates | None:
     """Read the celestial coordinates of an image.
 
     Parameters
@@ -39,6 +43,10 @@ def readWcs(header: fits.Header, hdus: fits.HDUList | None, xy0: tuple[int, int]
         The file, for distortion tables.
     xy0 : `tuple` [`int`, `int`]
         Parent coordinates of the first pixel.
+    lost : iterable of `str`, optional
+        Keywords of cards that the header had, but that no value could be read from.
+    label : `str`, optional
+        Name of the file for messages.
 
     Returns
     -------
@@ -46,37 +54,43 @@ def readWcs(header: fits.Header, hdus: fits.HDUList | None, xy0: tuple[int, int]
         In parent coordinates; the first where it says all; None where the header has no celestial axes, or (with a
         warning in the log) no usable ones.
     """
-    if not any(re.fullmatch(r"CTYPE\d", key) for key in header):
+    bad = {key for key in lost if COORDINATES.fullmatch(key)}
+    if not bad and not any(re.fullmatch(r"CTYPE\d[A-Z]?", key) for key in header):
         return None
     try:
         with quietAstropy():
-            plane = tangentPlane(header)
+            plane = None if bad else tangentPlane(header)
     except fits.VerifyError:
         plane = None
     if plane is not None:
         return plane.shifted(*xy0)
-    wcs = wcsOfHeader(header, hdus)
+    place = f"{label}: " if label else ""
+    try:
+        with quietAstropy():
+            found = celestialCards(header, hdus, bad)
+            if found is None:
+                return None
+            # What has been as it should be stays astropy's, to the last bit.
+            plane = tangentPlane(found.header) if found.words else None
+            wcs = _wcsOf(found.header, hdus) if plane is None else None
+    except Exception as error:
+        # wcslib reports through a dozen exception types, MemoryError for cards that are missing among them; a bad WCS
+        # must not make the pixels unreadable.
+        log.warning("%sthe WCS cannot be used, going on without it: %s", place, " ".join(str(error).split()))
+        return None
+    if found.words:
+        log.warning("%sof the WCS: %s", place, "; ".join(found.words))
+    if plane is not None:
+        return plane.shifted(*xy0)
     return None if wcs is None else shiftWcs(wcs, *xy0)
 
 
-def wcsOfHeader(header: fits.Header, hdus: fits.HDUList | None) -> WCS | None:
-    """Build the celestial WCS of a header, in pixels of its own; None as of `readWcs`."""
+def _wcsOf(header: fits.Header, hdus: fits.HDUList | None) -> WCS:
+    """Build astropy's WCS of the cards of `celestialCards`."""
     from astropy.wcs import WCS
 
-    try:
-        with quietAstropy():
-            wcs = WCS(header, fobj=hdus)
-            if not wcs.has_celestial:
-                return None
-            if wcs.naxis != 2:
-                wcs = wcs.celestial
-            wcs.wcs.set()
-    except MemoryError:
-        raise
-    except Exception as error:
-        # wcslib reports through a dozen exception types; a bad WCS must not make the pixels unreadable.
-        log.warning("the WCS cannot be used, going on without it: %s", " ".join(str(error).split()))
-        return None
+    wcs = WCS(header, fobj=hdus)
+    wcs.wcs.set()
     return wcs
 
 
@@ -139,9 +153,19 @@ def wcsHeader(coordinates: Coordinates | None, xy0: tuple[int, int]) -> tuple[fi
     if isinstance(coordinates, TangentPlane):
         return _planeHeader(coordinates.shifted(-xy0[0], -xy0[1])), []
     local = shiftWcs(coordinates, -xy0[0], -xy0[1])
+    if (local.cpdis1 is None) != (local.cpdis2 is None):
+        # Of two axes only, wcslib reads such a distortion.
+        table = local.cpdis1 or local.cpdis2
+        zero = type(table)(np.zeros_like(table.data), tuple(table.crpix), tuple(table.crval), tuple(table.cdelt))
+        local.cpdis1, local.cpdis2 = local.cpdis1 or zero, local.cpdis2 or zero
     with quietAstropy():
         hdus = local.to_fits(relax=True)
     header = hdus[0].header
+    if local.sip is not None:
+        # SIP counts in a WCS whatever its CTYPE, but in a file CTYPE decides.
+        for axis in (1, 2):
+            if not (ctype := str(header[f"CTYPE{axis}"])).endswith("-SIP"):
+                header[f"CTYPE{axis}"] = f"{ctype}-SIP"
     for key in list(header):
         # Structure, and what is no coordinate (time, place), which the metadata hold.
         if not COORDINATES.fullmatch(key):
@@ -201,10 +225,19 @@ def xy0FromCards(cards: Mapping[str, Any]) -> tuple[int, int]:
     """
     # LSST writes CTYPE1A only.
     if str(cards.get("CTYPE1A", "")).strip().upper() == "LINEAR":
-        origin = [float(cards.get(f"CRVAL{axis}A", 0)) + 1 - float(cards.get(f"CRPIX{axis}A", 1)) for axis in (1, 2)]
+        origin = [_number(cards, f"CRVAL{axis}A", 0.0) + 1 - _number(cards, f"CRPIX{axis}A", 1.0) for axis in (1, 2)]
     else:
-        origin = [-float(cards.get(f"LTV{axis}", 0)) for axis in (1, 2)]
+        origin = [-_number(cards, f"LTV{axis}", 0.0) for axis in (1, 2)]
     rounded = round(origin[0]), round(origin[1])
     if tuple(origin) != rounded:
         log.warning("the first pixel is at (%g, %g) of its parent; rounded to (%d, %d)", *origin, *rounded)
     return rounded
+
+
+def _number(cards: Mapping[str, Any], key: str, default: float) -> float:
+    """Return the number on a card, or what stands for one that is none."""
+    try:
+        value = float(cards.get(key, default))
+    except (TypeError, ValueError, fits.VerifyError):
+        return default
+    return value if math.isfinite(value) else default

@@ -18,7 +18,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 
 from psfmatch.errors import ExposureReadError
 
+from .cards import CardFault, mendInMemory
+from .mending import mendFile, tellFaults
 from .names import OpenSource
 from .pixels import BLOCK, isPlain, pieces, readPlain, writePieces
 
@@ -65,11 +67,40 @@ class FitsSource:
         The path, or "HDUList" for a list given in memory; used in messages.
     stream : binary file or None
         The bytes of the file, unpacked; None for a list in memory, whose data are there already.
+    faults : `tuple`
+        Of each HDU of a file what was wrong with its cards.
     """
 
     hdus: fits.HDUList
     label: str
     stream: BinaryIO | None
+    faults: tuple[tuple[CardFault, ...], ...] = ()
+    _told: set[CardFault] = field(default_factory=set)
+    _ofMemory: dict[int, tuple[fits.Header, tuple[CardFault, ...]]] = field(default_factory=dict)
+
+    def header(self, index: int) -> fits.Header:
+        """Return the header of an HDU without the cards that are not FITS."""
+        return self._mended(index)[0]
+
+    def lostCards(self, index: int) -> list[str]:
+        """Return the keywords of an HDU's cards from which no value could be read."""
+        return [fault.keyword for fault in self._mended(index)[1] if fault.isLost]
+
+    def tellFaults(self, *indices: int) -> None:
+        """Say in the log which cards of some HDUs are not FITS, unless that has been said."""
+        faults = [fault for index in indices for fault in self._mended(index)[1] if fault not in self._told]
+        tellFaults(self.label, list(dict.fromkeys(faults)))
+        self._told.update(faults)
+
+    def _mended(self, index: int) -> tuple[fits.Header, tuple[CardFault, ...]]:
+        header: fits.Header = self.hdus[index].header
+        if self.stream is not None:
+            return header, self.faults[index] if index < len(self.faults) else ()
+        # A list in memory stays as its owner made it.
+        if (known := self._ofMemory.get(index)) is None:
+            with quietAstropy():
+                known = self._ofMemory[index] = mendInMemory(header)
+        return known
 
     def error(self, message: str, **counts: Any) -> ExposureReadError:
         """Make an `ExposureReadError` that names this file."""
@@ -268,14 +299,15 @@ def _unpacked(path: Path) -> BinaryIO:
 
 def _openStream(stream: BinaryIO, label: str) -> FitsSource:
     try:
+        mended = mendFile(stream, label)
         with quietAstropy():
-            hdus = fits.open(stream, mode="readonly")
+            hdus = fits.open(mended.stream, mode="readonly")
             nHdus = len(hdus)
-    except MemoryError:
+    except (MemoryError, ExposureReadError):
         raise
     except Exception as error:
         raise ExposureReadError(f"{label}: cannot be opened as FITS ({error})", path=label) from error
-    opened = FitsSource(hdus, label, stream)
+    opened = FitsSource(hdus, label, mended.file, mended.faults)
     if nHdus == 0:
         raise opened.error("holds no HDU")
     opened.checkHeaders()

@@ -11,7 +11,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
+
+from .coordinates import asWcs, readWcs, wcsHeader
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -36,7 +39,8 @@ def fitsWcs(wcs: Any, shape: tuple[int, int]) -> WCS | None:
     Parameters
     ----------
     wcs
-        An astropy WCS, which is returned as it is, or any object with ``pixel_to_world`` that gives sky coordinates.
+        An astropy WCS, which is returned as it is unless its latitude comes first or it has SIP coefficients that its
+        CTYPE does not name; or any object with ``pixel_to_world`` that gives sky coordinates.
     shape : `tuple` [`int`, `int`]
         Height and width of the image.
 
@@ -49,7 +53,7 @@ def fitsWcs(wcs: Any, shape: tuple[int, int]) -> WCS | None:
 
     if isinstance(wcs, WCS):
         if wcs.has_celestial and wcs.naxis == 2:
-            return wcs
+            return _asOfFile(wcs)
         log.warning("the WCS has no two celestial axes; going on without it")
         return None
     x, y = (grid.ravel() for grid in np.meshgrid(*(np.linspace(-0.5, side - 0.5, NODES) for side in shape[::-1])))
@@ -88,6 +92,19 @@ def fitsWcs(wcs: Any, shape: tuple[int, int]) -> WCS | None:
         return None
     log.info("the WCS (%s) is written as %s, right to %.2g px", type(wcs).__name__, best.wcs.ctype[0], residual)
     return best
+
+
+def _asOfFile(wcs: WCS) -> WCS | None:
+    """Return a WCS as its cards would be read from a file."""
+    hasLeftOver = wcs.sip is not None and not all(ctype.endswith("-SIP") for ctype in wcs.wcs.ctype)
+    if not hasLeftOver and wcs.wcs.lng < wcs.wcs.lat:
+        return wcs
+    if hasLeftOver:
+        log.warning("of the WCS: SIP coefficients are left out, for CTYPE says %s", wcs.wcs.ctype[0])
+        wcs = wcs.deepcopy()
+        wcs.sip = None
+    header, tables = wcsHeader(wcs, (0, 0))
+    return asWcs(readWcs(header, fits.HDUList([fits.PrimaryHDU(), *tables]), (0, 0)))
 
 
 def _sky(wcs: Any, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:

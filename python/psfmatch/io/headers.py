@@ -5,6 +5,7 @@ astropy cuts numbers to the 20 characters of the fixed format; cards that need m
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
@@ -16,6 +17,8 @@ import numpy as np
 from astropy import units
 from astropy.io import fits
 
+from .cards import mendInMemory
+
 __all__ = [
     "COORDINATES",
     "FORMAT_CARD",
@@ -25,6 +28,7 @@ __all__ = [
     "ownPrimaryHdu",
     "photoCalibFromCards",
     "readMetadata",
+    "readableHeader",
 ]
 
 log = logging.getLogger("psfmatch.io")
@@ -34,7 +38,7 @@ FORMAT = 1
 PHOTOCALIB_CARD = "PHOTOCAL"  # nJy per count
 
 STRUCTURE = re.compile(
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|END|Z?(CHECKSUM|DATASUM)|ZHECKSUM"
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|BSOFTEN|BOFFSET|END|Z?(CHECKSUM|DATASUM)|ZHECKSUM"
     r"|EXTNAME|EXTVER|EXTLEVEL|EXTTYPE|INHERIT|NEXTEND|LONGSTRN|AR_HDU|AR_NAME"
     r"|T(TYPE|FORM|UNIT|NULL|SCAL|ZERO|DISP|BCOL|DIM)\d+|TFIELDS|THEAP"
     r"|FZ(ALGOR|TILE|QVALUE|QMETHD|DTHRSD|INTLZ)"
@@ -61,6 +65,7 @@ def ownPrimaryHdu(nExtensions: int) -> fits.PrimaryHDU:
     return primary
 
 
+@functools.lru_cache(maxsize=4096)
 def isMetadata(key: str) -> bool:
     """Whether a card is neither structure nor coordinates, and has a name."""
     upper = key.strip().upper()
@@ -96,6 +101,19 @@ def readMetadata(*headers: Mapping[str, Any]) -> dict[str, Any]:
                 if lines:
                     metadata[key] = "\n".join(lines)
     return metadata
+
+
+def readableHeader(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a header that astropy has read and not `openFits`, without cards of which astropy can tell no value."""
+    readable: Mapping[str, Any] = header
+    try:
+        for card in header.cards if isinstance(header, fits.Header) else ():
+            _ = card.value
+    except fits.VerifyError:
+        readable, faults = mendInMemory(header)
+        for fault in faults:
+            log.warning("%s", fault.words)
+    return readable
 
 
 def appendMetadata(header: fits.Header, metadata: Mapping[str, Any]) -> None:

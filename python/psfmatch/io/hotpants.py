@@ -121,7 +121,7 @@ def _tableWithCards(source: FitsSource) -> tuple[int, Mapping[str, Any]] | None:
     for entry in listHdus(source):
         if entry.kind == "table":
             # The table's own cards win over those of the primary header.
-            cards = ChainMap(*(dict(source.hdus[i].header) for i in (entry.index, 0)))
+            cards = ChainMap(*(dict(source.header(i)) for i in (entry.index, 0)))
             if all(name in cards for name in REQUIRED):
                 return entry.index, cards
     return None

@@ -12,6 +12,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from .coordinates import Coordinates, wcsHeader
+from .cubes import planeOf
 from .files import openFits, writeHdus
 from .headers import appendMetadata, exactCard
 from .hotpants import HotpantsTable
@@ -19,6 +20,7 @@ from .kernels import kernelHdus
 from .layouts import Role, chooseImage, listHdus, planeShape
 from .names import parseFileName
 from .planes import KernelTables
+from .scales import PixelScale
 from .whole import writeWhole
 
 __all__ = ["readImage", "writeHotpantsImage", "writeHotpantsTables", "writeText"]
@@ -35,7 +37,14 @@ def readImage(path: str | os.PathLike[str]) -> NDArray[np.float64]:
         shape = planeShape(entry.shape)
         if shape is None:
             raise source.error(f"HDU {entry} is no two-dimensional image")
-        return np.array(source.readData(entry.index), dtype=np.float64).reshape(shape)
+        source.tellFaults(entry.index)
+        try:
+            scale = PixelScale.fromHeader(source.header(entry.index), source.lostCards(entry.index))
+        except ValueError as error:
+            raise source.error(f"HDU {entry}: {error}") from error
+        stored = source.readData(entry.index)
+        plane = stored.reshape(shape) if entry.plane is None else planeOf(stored, entry.plane)
+        return np.array(plane if scale.isPlain else scale.applied(plane, source.label), dtype=np.float64)
 
 
 def writeHotpantsImage(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from astropy.io import fits
 
+from .cubes import cubeOf
 from .files import FitsSource, openFits
-from .names import HduSelector, Source, splitSource
+from .names import HduSelector, PlaneSelector, Source, splitSource
 
 __all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus", "listImages"]
 
@@ -118,6 +119,8 @@ class HduEntry:
         Pixel type of an image.
     role : `Role`
         What the HDU is for.
+    plane : `int` or None
+        Of a cube the plane that is meant, from 0.
     """
 
     index: int
@@ -127,11 +130,22 @@ class HduEntry:
     shape: tuple[int, ...]
     dtype: str
     role: Role
+    plane: int | None = None
 
     @property
     def isPlane(self) -> bool:
         """Whether this is a two-dimensional image with pixels; leading axes of length 1 do not count."""
         return self.kind == "image" and planeShape(self.shape) is not None
+
+    @property
+    def nPlanes(self) -> int:
+        """Number of planes of a cube; 0 for anything else."""
+        isCube = self.kind == "image" and len(self.shape) > 2 and 0 not in self.shape and not self.isPlane
+        return cubeOf(self.shape)[0] if isCube else 0
+
+    def at(self, plane: int) -> HduEntry | None:
+        """Return one plane of a cube; None if there is none."""
+        return replace(self, shape=cubeOf(self.shape)[1], plane=plane) if plane < self.nPlanes else None
 
     def __str__(self) -> str:
         version = f",{self.version}" if self.version != 1 else ""
@@ -149,7 +163,7 @@ def planeShape(shape: Sequence[int]) -> tuple[int, int] | None:
 
 def listHdus(source: FitsSource) -> list[HduEntry]:
     """List all HDUs of an open file; reads headers only."""
-    return [_entry(index, hdu) for index, hdu in enumerate(source.hdus)]
+    return [_entry(index, hdu, source.header(index)) for index, hdu in enumerate(source.hdus)]
 
 
 def describe(path: Source) -> list[HduEntry]:
@@ -201,7 +215,7 @@ def listImages(path: Source) -> list[HduEntry]:
     return images or ([] if any(entry.index == 0 for entry in others) else others)
 
 
-def chooseHdu(source: FitsSource, entries: Sequence[HduEntry], selector: HduSelector) -> HduEntry:
+def chooseHdu(source: FitsSource, entries: Sequence[HduEntry], selector: int | str | tuple[str, int]) -> HduEntry:
     """Find the HDU that the user asked for.
 
     Raises
@@ -250,7 +264,9 @@ def chooseImage(
         If there is no two-dimensional image, or none that can be told from others; the message lists the HDUs.
     """
     if selector is not None:
-        entry = chooseHdu(source, entries, selector)
+        entry = _chosen(source, entries, selector)
+        if entry.nPlanes:
+            raise source.error(_aboutCube(source, entry))
         if not entry.isPlane:
             raise source.error(
                 f"HDU {entry} is no two-dimensional image with pixels; the file holds {_listing(entries)}"
@@ -270,6 +286,8 @@ def chooseImage(
             )
         if found:
             return found[0]
+    if not planes and (cube := next((entry for entry in entries if entry.nPlanes), None)) is not None:
+        raise source.error(_aboutCube(source, cube))
     if not planes:
         raise source.error(f"no two-dimensional image with pixels; the file holds {_listing(entries)}")
     if Role.IMAGE not in wanted:
@@ -280,6 +298,28 @@ def chooseImage(
             )
         log.warning("%s: HDU %s is taken for the %s", source.label, planes[0], what)
     return planes[0]
+
+
+def _chosen(source: FitsSource, entries: Sequence[HduEntry], selector: HduSelector) -> HduEntry:
+    """Return the HDU, or the plane of a cube, that the user asked for."""
+    if not isinstance(selector, PlaneSelector):
+        return chooseHdu(source, entries, selector)
+    entry = chooseHdu(source, entries, selector.hdu)
+    if entry.isPlane and selector.plane == 0:
+        return entry
+    found = entry.at(selector.plane)
+    if found is None:
+        raise source.error(
+            _aboutCube(source, entry) if entry.nPlanes else f"HDU {entry} is no cube and has no plane {selector.plane}"
+        )
+    return found
+
+
+def _aboutCube(source: FitsSource, entry: HduEntry) -> str:
+    return (
+        f"HDU {entry} is a cube of {entry.nPlanes} planes, not one image; name a plane, from 0 to {entry.nPlanes - 1}: "
+        f"'{source.label}[{entry.index}][0]'"
+    )
 
 
 def companion(entries: Sequence[HduEntry], image: HduEntry, role: Role) -> HduEntry | None:
@@ -296,13 +336,14 @@ def companion(entries: Sequence[HduEntry], image: HduEntry, role: Role) -> HduEn
     if image.role is Role.NONE and (len(rivals) > 1 or any(entry.role is Role.IMAGE for entry in entries)):
         return None
     found = [entry for entry in entries if entry.isPlane and entry.role is role]
+    if image.plane is not None:
+        found += [one for entry in entries if entry.role is role and (one := entry.at(image.plane)) is not None]
     if len(rivals) > 1:
         found = [entry for entry in found if entry.version == image.version]
     return found[0] if found else None
 
 
-def _entry(index: int, hdu: fits.hdu.base._BaseHDU) -> HduEntry:
-    header = hdu.header
+def _entry(index: int, hdu: fits.hdu.base._BaseHDU, header: fits.Header) -> HduEntry:
     name = str(hdu.name).upper()
     kind, dtype = "empty", ""
     shape: tuple[int, ...] = ()
@@ -336,7 +377,7 @@ def _pixelType(header: fits.Header) -> str:
 
 
 def _extType(source: FitsSource, entry: HduEntry) -> str:
-    return str(source.hdus[entry.index].header.get("EXTTYPE", "")).strip().upper()
+    return str(source.header(entry.index).get("EXTTYPE", "")).strip().upper()
 
 
 def _listing(entries: Sequence[HduEntry]) -> str:

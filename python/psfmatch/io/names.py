@@ -1,21 +1,36 @@
 """What names an image: paths and URLs with HDU brackets, open lists and files.
 
-Image sections ([a:b,c:d]) are not understood.
+``file.fits[SCI]`` is an HDU, ``file.fits[SCI][2]`` one plane of a cube in it, counted from 0. Image sections, as in
+``[a:b,c:d]``, are not understood.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 from urllib.request import url2pathname
 
 from astropy.io import fits
 
-__all__ = ["HduSelector", "OpenSource", "Source", "parseFileName", "splitSource"]
+__all__ = ["HduSelector", "OpenSource", "PlaneSelector", "Source", "parseFileName", "splitSource"]
 
-HduSelector: TypeAlias = int | str | tuple[str, int]
+
+@dataclass(frozen=True)
+class PlaneSelector:
+    """One plane of a cube: the HDU as brackets name it, and the number of the plane, from 0."""
+
+    hdu: int | str | tuple[str, int]
+    plane: int
+
+    def __str__(self) -> str:
+        hdu = "".join(str(part) for part in self.hdu) if isinstance(self.hdu, tuple) else self.hdu
+        return f"{hdu}_{self.plane}"
+
+
+HduSelector: TypeAlias = int | str | tuple[str, int] | PlaneSelector
 Source: TypeAlias = str | os.PathLike[str] | fits.HDUList | BinaryIO
 OpenSource: TypeAlias = os.PathLike[str] | fits.HDUList | BinaryIO
 
@@ -26,14 +41,15 @@ def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | Non
     Parameters
     ----------
     name : `str` or `os.PathLike`
-        A path, optionally followed by ``[index]``, ``[NAME]`` or ``[NAME,version]``. An existing file whose
-        own name ends with brackets is taken as it is. What a URL names is fetched, once, into astropy's cache.
+        A path, optionally followed by ``[index]``, ``[NAME]`` or ``[NAME,version]``, and that by ``[plane]`` for a
+        cube. An existing file whose own name ends with brackets is taken as it is. What a URL names is fetched,
+        once, into astropy's cache.
 
     Returns
     -------
     path : `pathlib.Path`
         The file.
-    hdu : `int`, `str`, `tuple` [`str`, `int`] or None
+    hdu : `int`, `str`, `tuple` [`str`, `int`], `PlaneSelector` or None
         The HDU asked for; None where the name has no brackets.
 
     Raises
@@ -44,18 +60,25 @@ def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | Non
         If a URL leads nowhere.
     """
     text = os.fspath(name)
-    match = re.fullmatch(r"(.+)\[([^\[\]]*)\]", text)
+    match = re.fullmatch(r"(.+?)\[([^\[\]]*)\](?:\[ *(\d+) *\])?", text)
     if match is None or Path(text).exists():
         return _local(text), None
-    path, inside = _local(match[1]), match[2].strip()
+    if match[3] is not None and Path(cut := text[: text.rindex("[")]).exists():
+        # The brackets before the last ones belong to the file's own name.
+        return Path(cut), int(match[3])
+    hdu = _hdu(match[2].strip(), text)
+    return _local(match[1]), hdu if match[3] is None else PlaneSelector(hdu, int(match[3]))
+
+
+def _hdu(inside: str, text: str) -> int | str | tuple[str, int]:
     if re.fullmatch(r"\d+", inside):
-        return path, int(inside)
+        return int(inside)
     selected = re.fullmatch(r"([^,:]+?)\s*(?:,\s*(\d+))?", inside)
     if selected is None:
         raise ValueError(
             f"[{inside}] in {text!r} names no HDU; write [1], [SCI] or [SCI,2] (sections are not supported)"
         )
-    return path, (selected[1], int(selected[2])) if selected[2] else selected[1]
+    return (selected[1], int(selected[2])) if selected[2] else selected[1]
 
 
 def _local(name: str) -> Path:

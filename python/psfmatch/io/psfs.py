@@ -73,7 +73,7 @@ def readPsf(source: FitsSource, entries: Sequence[HduEntry], shift: tuple[int, i
         return PsfNodes(images, x + shift[0], y + shift[1])
     if image is None:
         return None
-    header = source.hdus[image.index].header
+    header = source.header(image.index)
     pixels = np.asarray(source.readData(image.index), dtype=np.float64).reshape(image.shape[-2:])
     if not np.isfinite(pixels).all() or pixels.sum() <= 0.0 or 0 in (pixels.shape[0] % 2, pixels.shape[1] % 2):
         log.warning("%s: the image of the PSF in HDU %s cannot be used: it must be finite, positive in sum and of odd "

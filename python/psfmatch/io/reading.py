@@ -12,6 +12,7 @@ import os
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -19,17 +20,18 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from .coordinates import readWcs, xy0FromCards
+from .coordinates import Coordinates, readWcs, xy0FromCards
+from .cubes import planeOf
 from .detectors import detectorsOf
 from .files import FitsSource, openFits
 from .headers import FORMAT_CARD, photoCalibFromCards, readMetadata
 from .layouts import HduEntry, Role, chooseImage, companion, listHdus, planeShape
 from .masks import decodeMask
 from .names import HduSelector, Source, parseFileName, splitSource
-from .pixels import converted
 from .planes import ImagePlanes, PsfNodes
 from .psfs import readPsf
 from .roman import isAsdf, readRoman
+from .scales import PixelScale
 from .variance import (
     checkGain,
     estimateVariance,
@@ -65,35 +67,57 @@ class _Opened:
     entries: Sequence[HduEntry]
     image: HduEntry
 
-    @property
+    @cached_property
     def header(self) -> fits.Header:
-        header: fits.Header = self.source.hdus[self.image.index].header
-        return header
+        return self.source.header(self.image.index)
 
-    @property
+    @cached_property
     def primary(self) -> fits.Header:
-        primary: fits.Header = self.source.hdus[0].header
-        return primary
+        return self.source.header(0)
 
-    @property
+    @cached_property
+    def headers(self) -> tuple[fits.Header, ...]:
+        """The image's header and, where that is another one, the primary one."""
+        return (self.header,) if self.image.index == 0 else (self.header, self.primary)
+
+    @cached_property
     def isOurs(self) -> bool:
         return FORMAT_CARD in self.primary
 
     def floats(self, entry: HduEntry) -> NDArray[np.float32]:
         """Read a plane as a new float32 array, (h, w)."""
-        shape = self._shapeOf(entry)
-        data = self.source.readDirectly(entry.index, -32, shape)
-        return converted(self.source.readData(entry.index).reshape(shape), np.float32) if data is None else data
+        label = self.source.label
+        header = self.source.header(entry.index)
+        self.source.tellFaults(entry.index)
+        try:
+            scale = PixelScale.fromHeader(header, self.source.lostCards(entry.index))
+        except ValueError as error:
+            raise self.source.error(f"HDU {entry}: {error}") from error
+        if "BLANK" in header and header["BITPIX"] < 0:
+            log.warning("%s: BLANK of HDU %s is ignored, for its pixels are no integers", label, entry)
+        data = self._direct(entry, -32)
+        if data is not None and scale.isPlain:
+            return data
+        return scale.applied(self._stored(entry) if data is None else data, label)
 
     def bits(self, entry: HduEntry) -> tuple[NDArray[np.int32], dict[str, int]]:
         """Read a mask as a new int32 array, (h, w), and its planes."""
-        header = self.source.hdus[entry.index].header
+        header = self.source.header(entry.index)
+        self.source.tellFaults(entry.index)
         telescope = str(header.get("TELESCOP") or self.primary.get("TELESCOP") or "")
-        shape = self._shapeOf(entry)
-        data = self.source.readDirectly(entry.index, 32, shape)
+        data = self._direct(entry, 32)
         if data is not None:
             return decodeMask(data, header, telescope, self.source.label, isOwn=True)
-        return decodeMask(self.source.readData(entry.index).reshape(shape), header, telescope, self.source.label)
+        return decodeMask(self._stored(entry), header, telescope, self.source.label)
+
+    def _direct(self, entry: HduEntry, bitpix: int) -> NDArray[Any] | None:
+        """Read pixels past astropy; None where they are not plain ones of a type."""
+        return None if entry.plane is not None else self.source.readDirectly(entry.index, bitpix, self._shapeOf(entry))
+
+    def _stored(self, entry: HduEntry) -> NDArray[Any]:
+        """Read pixels, (h, w), as astropy gives them."""
+        data = self.source.readData(entry.index)
+        return data.reshape(self._shapeOf(entry)) if entry.plane is None else planeOf(data, entry.plane)
 
     def _shapeOf(self, entry: HduEntry) -> tuple[int, int]:
         shape = planeShape(entry.shape)
@@ -160,6 +184,7 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
     with openFits(name) as source:
         opened = _choose(source, selector, (Role.IMAGE,))
         _checkComplete(opened)
+        source.tellFaults(0, opened.image.index)
         image = opened.floats(opened.image)
         mask, planes = _mask(opened, image.shape, options.get("mask"))
         metadata = readMetadata(*_metadataHeaders(opened))
@@ -177,10 +202,10 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
             maskPlanes=planes,
             variance=variance,
             xy0=xy0,
-            wcs=readWcs(opened.header, source.hdus, xy0),
+            wcs=_coordinates(opened, xy0),
             metadata=metadata,
             filter=_filter(metadata),
-            photoCalib=photoCalibFromCards(ChainMap(opened.header, opened.primary)),
+            photoCalib=photoCalibFromCards(ChainMap(*opened.headers)),
             varianceSource=varianceSource,
             psf=_psf(opened, xy0),
             source=source.label,
@@ -199,6 +224,14 @@ def _withOptions(planes: ImagePlanes, options: ReadOptions) -> ImagePlanes:
         bits, names = _maskFile(path, shape, label)
         planes = replace(planes, mask=bits, maskPlanes=names)
     return replace(planes, metadata={**planes.metadata, "VARSRC": planes.varianceSource})
+
+
+def _coordinates(opened: _Opened, xy0: tuple[int, int]) -> Coordinates | None:
+    """Celestial coordinates of the image's header, in parent coordinates."""
+    header, index = opened.header, opened.image.index
+    if opened.image.plane is not None and header["NAXIS1"] != opened.image.shape[1]:
+        return None  # of a picture's colours, which are the first axis, while the sky is meant to be
+    return readWcs(header, opened.source.hdus, xy0, opened.source.lostCards(index), opened.source.label)
 
 
 def _psf(opened: _Opened, xy0: tuple[int, int]) -> PsfNodes | None:
@@ -292,7 +325,7 @@ def _ownVariance(
         if role is Role.INVERSE_VARIANCE:
             return varianceFromInverse(data), f"{source} inverted"
         return varianceFromWeight(data, image, label), f"{source} scaled to the sky"
-    return estimateVariance(image, gain, readNoise, label, detectorsOf((opened.header, opened.primary)))
+    return estimateVariance(image, gain, readNoise, label, detectorsOf(opened.headers))
 
 
 def _plane(path: str | os.PathLike[str], role: Role, shape: tuple[int, ...], label: str) -> NDArray[np.float32]:

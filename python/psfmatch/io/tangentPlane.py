@@ -49,8 +49,8 @@ class TangentPlane:
 
     reference : pixel (x, y) of the tangent point, parent coordinates from 0; sky : its right ascension and declination,
     degrees; matrix (2, 2) : intermediate coordinates per pixel, degrees; frame : RADESYS and EQUINOX as given, both of
-    which mean that of 2000; cards : the header's cards of these coordinates; text : the header; moved : pixels (x, y)
-    from the header's coordinates to the parent's.
+    which mean that of 2000; cards : the header's cards of these coordinates; shape : height and width of its image;
+    moved : pixels (x, y) from the header's coordinates to the parent's.
     """
 
     reference: tuple[float, float]
@@ -58,7 +58,7 @@ class TangentPlane:
     matrix: tuple[tuple[float, float], tuple[float, float]]
     frame: tuple[str, float | None]
     cards: tuple[str, ...]
-    text: str
+    shape: tuple[int, int]
     moved: tuple[int, int] = (0, 0)
 
     has_celestial = True
@@ -100,11 +100,17 @@ class TangentPlane:
         )
 
     def toWcs(self) -> WCS:
-        """Return the coordinates as astropy's WCS, made from the header as ever."""
-        from .coordinates import shiftWcs, wcsOfHeader
+        """Return the coordinates as astropy's WCS, made of the same cards."""
+        from astropy.wcs import WCS
 
-        wcs = wcsOfHeader(fits.Header.fromstring(self.text), None)
-        assert wcs is not None  # for mypy: of such cards astropy makes a WCS
+        from .coordinates import shiftWcs
+        from .files import quietAstropy
+
+        header = fits.Header([("NAXIS", 2), ("NAXIS1", self.shape[1]), ("NAXIS2", self.shape[0])])
+        header.extend((fits.Card.fromstring(card) for card in self.cards), end=True)
+        with quietAstropy():
+            wcs = WCS(header)
+            wcs.wcs.set()
         return shiftWcs(wcs, *self.moved)
 
 
@@ -135,7 +141,7 @@ def tangentPlane(header: fits.Header) -> TangentPlane | None:
         matrix,
         (given.get("RADESYS", ""), given.get("EQUINOX")),
         tuple(header.cards[key].image for key in given),
-        header.tostring(),
+        (header.get("NAXIS2", 0), header.get("NAXIS1", 0)),
     )
 
 
