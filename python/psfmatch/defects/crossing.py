@@ -64,9 +64,8 @@ class Crossed:
 
 
 def isWorthCrossing(defects: Sequence[Defects | None]) -> bool:
-    """Return whether bright pixels were flagged in one of the images, or its stars are undersampled."""
-    sharp = [each.sharp for each in defects if each is not None]
-    return any(one.nBright or one.cosmicRays.size or (one.contrast > PLAIN and one.nStars) for one in sharp)
+    """Return whether the stars of one of the images are undersampled, or so few that they may be."""
+    return any(each.sharp.contrast > PLAIN for each in defects if each is not None)
 
 
 def crossDefects(
@@ -96,8 +95,11 @@ def crossDefects(
     Returns
     -------
     exposure, crossed : Exposure, Crossed
-        The exposure itself where nothing is to be changed.
+        The exposure itself where nothing is to be changed, and where its own stars tell that none can be so sharp.
     """
+    stamp = stampTuple(flagged.maskedImage, DEFAULT_BAD_PLANES)
+    if not _core.sharpPixels(stamp, nThreads=threads)[2] > PLAIN:
+        return flagged, Crossed()
     places = _added(given, flagged)
     image = flagged.maskedImage
     isStar = np.zeros(places.size, dtype=np.bool_)
@@ -223,8 +225,6 @@ def _rays(
 ) -> Places:
     """Return places of trails in an undersampled image that the other does not show."""
     stamp = stampTuple(flagged.maskedImage, DEFAULT_BAD_PLANES)
-    if not _core.sharpPixels(stamp, nThreads=threads)[2] > PLAIN:
-        return np.zeros(0, dtype=np.int64)
     places, kinds, *_ = _core.sharpPixels(stamp, mostContrast=TRAIL_CONTRAST, nThreads=threads)
     places = places[kinds == 3]
     clumps = _clumps(places, flagged.image.shape[1])
