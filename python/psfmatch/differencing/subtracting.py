@@ -98,8 +98,8 @@ def subtract(
 
         config, pins = withPins(config)
         pinned, pinChoices = pins.values, pins.choices
-    requireUnits(template, science)
     exposures = toExposure(template), toExposure(science)
+    requireUnits(template, science, exposures)
     task = ImagePsfMatchTask(config=usualOptions() if config is None else config, threads=threads)
     options = replace(RunOptions.fromConfig(None if config is None else task.config), pinned=pinned)
     for choice in pinChoices:

@@ -30,6 +30,7 @@ from psfmatch.io import (
     photoCalibFromCards,
     readMetadata,
     shiftWcs,
+    unitOf,
     xy0FromCards,
 )
 
@@ -69,8 +70,8 @@ def planesFromCcd(
     with np.errstate(over="ignore"):
         image = np.array(ccd.data, dtype=np.float32, order="C")
     metadata = readMetadata(ccd.meta)
-    if ccd.unit is not None:
-        metadata.setdefault("BUNIT", ccd.unit.to_string())
+    if ccd.unit is not None and unitOf(metadata.get("BUNIT")) != ccd.unit:
+        metadata["BUNIT"] = ccd.unit.to_string()
     if ccd.uncertainty is None:
         variance, source = estimateVariance(image, gain, readNoise, "CCDData")
         metadata["VARSRC"] = source
@@ -191,11 +192,7 @@ def _wcs(ccd: CCDData, xy0: tuple[int, int]) -> WCS | None:
 
 
 def _unit(text: str | None) -> units.UnitBase:
-    if text is None:
-        return units.adu
-    try:
-        # An empty text is a number without unit.
-        return units.Unit(text)
-    except ValueError:
+    unit = unitOf(text)
+    if unit is None and text is not None:
         log.warning("unit %r is not known to astropy; adu is used instead", text)
-        return units.adu
+    return units.adu if unit is None else unit

@@ -16,6 +16,7 @@ from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, Sp
 from .reading import ReadOptions, readPlanes
 from .tables import writeTable
 from .tangentPlane import TangentPlane
+from .units import isLinear, unitOf, unitRelation, unitText
 from .variance import estimateVariance, isEstimated, skyScatter
 from .whole import requireOutput, writeWhole
 from .writing import readConfig, readStamps, writePlanes
@@ -46,6 +47,7 @@ __all__ = [
     "fitsWcs",
     "hasHotpantsTable",
     "isEstimated",
+    "isLinear",
     "listImages",
     "maskCards",
     "parseFileName",
@@ -60,6 +62,9 @@ __all__ = [
     "requireOutput",
     "shiftWcs",
     "skyScatter",
+    "unitOf",
+    "unitRelation",
+    "unitText",
     "writeHotpantsImage",
     "writeHotpantsTables",
     "writeKernelTables",

@@ -30,6 +30,7 @@ from .pixels import converted
 from .planes import ImagePlanes, PsfNodes
 from .psfs import readPsf
 from .roman import isAsdf, readRoman
+from .units import UNIT_SOURCE_CARD
 from .variance import (
     checkGain,
     estimateVariance,
@@ -310,7 +311,7 @@ def _choose(source: FitsSource, selector: HduSelector | None, wanted: Sequence[R
 
 def _metadataHeaders(opened: _Opened) -> list[Mapping[str, Any]]:
     if opened.isOurs:
-        return [opened.primary, {key: opened.header[key] for key in ("BUNIT",) if key in opened.header}]
+        return [opened.primary, {key: opened.header[key] for key in ("BUNIT", UNIT_SOURCE_CARD) if key in opened.header}]
     if opened.image.index == 0 or opened.header.get("INHERIT") is False:
         return [opened.header]
     return [opened.primary, opened.header]

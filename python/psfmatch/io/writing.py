@@ -3,7 +3,7 @@ configuration.
 
 Every image HDU carries EXTNAME and EXTTYPE, the WCS, and XY0 as LTV and as WCS "A"; MASK names its planes for
 both LSST readers, VARIANCE says by UTYPE that it is one, without which astropy's CCDData takes it for a
-standard deviation. Nothing is compressed or quantised.
+standard deviation. Nothing is compressed or quantised. BUNIT is always there: `CCDData.read` refuses a file without.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .masks import maskCards
 from .names import parseFileName
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables
 from .psfs import psfHdus
+from .units import UNIT_SOURCE_CARD, unitCards
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -84,8 +85,7 @@ def writePlanes(
             raise ValueError(f"{name} has shape {plane.shape}, but the image {shape}")
     wcsCards, tables = wcsHeader(planes.wcs, planes.xy0)
     coordinates = [*wcsCards.cards, *xy0Cards(planes.xy0).cards]
-    unit = planes.metadata.get("BUNIT")
-    imageCards = [fits.Card("BUNIT", str(unit))] if unit is not None else []
+    imageCards = unitCards(planes.metadata)
     hdus: list[Any] = [_imageHdu(planes.image, "IMAGE", [*imageCards, *coordinates])]
     if planes.mask is not None:
         bits = DEFAULT_MASK_PLANES if planes.maskPlanes is None else planes.maskPlanes
@@ -165,7 +165,7 @@ def _find(source: FitsSource, role: Role) -> int | None:
 
 def _primaryHdu(planes: ImagePlanes, nExtensions: int) -> fits.PrimaryHDU:
     primary = ownPrimaryHdu(nExtensions)
-    metadata: Mapping[str, Any] = {key: value for key, value in planes.metadata.items() if key != "BUNIT"}
+    metadata: Mapping[str, Any] = {key: value for key, value in planes.metadata.items() if key not in ("BUNIT", UNIT_SOURCE_CARD)}
     if planes.filter is not None:
         metadata = {**metadata, "FILTER": planes.filter}
     appendMetadata(primary.header, metadata)
