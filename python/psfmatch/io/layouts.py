@@ -1,8 +1,7 @@
 """Which HDU of a file is what: science image, mask, variance, noise, weight, or a table of our own.
 
-The names are those of LSST (IMAGE/MASK/VARIANCE by EXTNAME or EXTTYPE), HST, JWST and Roman (SCI/ERR/DQ),
-astropy's CCDData (UNCERT with UTYPE) and our own files. A file without any of these has its image in the
-first two-dimensional HDU, compressed or not.
+`psfmatch.io.roles` knows the names. A file without any of these has its image in the first two-dimensional HDU,
+compressed or not.
 """
 
 from __future__ import annotations
@@ -10,89 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from astropy.io import fits
 
 from .files import FitsSource, openFits
 from .names import HduSelector, Source, splitSource
+from .roles import TABLE_ROLES, Role, roleOf
 
 __all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus", "listImages"]
 
 log = logging.getLogger("psfmatch.io")
 
-
-class Role(StrEnum):
-    """What an HDU is for."""
-
-    IMAGE = "image"
-    MASK = "mask"
-    VARIANCE = "variance"
-    SIGMA = "noise (1 sigma)"
-    INVERSE_VARIANCE = "inverse variance"
-    WEIGHT = "relative weight"
-    MATCHED = "matched template"
-    FLOOR = "error floor of fluxes"
-    KERNEL_BASIS = "kernel basis"
-    KERNEL_COEFFICIENTS = "kernel coefficients"
-    BACKGROUND_COEFFICIENTS = "background coefficients"
-    KERNEL_COVARIANCE = "covariance of the kernel coefficients"
-    BACKGROUND_COVARIANCE = "covariance of the background coefficients"
-    RECIPE = "how the kernel was applied"
-    STAMPS = "stamps"
-    CONFIG = "configuration"
-    PSF = "PSF"
-    PSF_NODES = "PSF at positions"
-    COORDINATES = "distortion of the WCS"
-    NONE = ""
-
-
-ROLE_OF_NAME = {
-    "IMAGE": Role.IMAGE,
-    "SCI": Role.IMAGE,
-    "MASK": Role.MASK,
-    "DQ": Role.MASK,
-    "VARIANCE": Role.VARIANCE,
-    "VAR": Role.VARIANCE,
-    "ERR": Role.SIGMA,
-    "ERROR": Role.SIGMA,
-    "NOISE": Role.SIGMA,
-    "UNCERT": Role.SIGMA,
-    "IVAR": Role.INVERSE_VARIANCE,
-    "INVVAR": Role.INVERSE_VARIANCE,
-    "WHT": Role.WEIGHT,
-    "WEIGHT": Role.WEIGHT,
-    "MATCHED": Role.MATCHED,
-    "FLOOR": Role.FLOOR,
-    "KBASIS": Role.KERNEL_BASIS,
-    "KCOEF": Role.KERNEL_COEFFICIENTS,
-    "BCOEF": Role.BACKGROUND_COEFFICIENTS,
-    "KCOV": Role.KERNEL_COVARIANCE,
-    "BCOV": Role.BACKGROUND_COVARIANCE,
-    "RECIPE": Role.RECIPE,
-    "STAMPS": Role.STAMPS,
-    "CONFIG": Role.CONFIG,
-    "PSFIMAGE": Role.PSF,
-    "PSFNODES": Role.PSF_NODES,
-    "D2IMARR": Role.COORDINATES,
-    "WCSDVARR": Role.COORDINATES,
-}
-
-ROLE_OF_UTYPE = {
-    "STDDEVUNCERTAINTY": Role.SIGMA,
-    "VARIANCEUNCERTAINTY": Role.VARIANCE,
-    "INVERSEVARIANCE": Role.INVERSE_VARIANCE,
-}
-
-TABLE_ROLES = {
-    Role.KERNEL_COEFFICIENTS,
-    Role.BACKGROUND_COEFFICIENTS,
-    Role.RECIPE,
-    Role.STAMPS,
-    Role.CONFIG,
-    Role.PSF_NODES,
-}
-NOISE_ROLES = (Role.VARIANCE, Role.SIGMA, Role.INVERSE_VARIANCE, Role.WEIGHT)
 
 PIXEL_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
 UNSIGNED = {(8, -(2**7)): "int8", (16, 2**15): "uint16", (32, 2**31): "uint32", (64, 2**63): "uint64"}
@@ -118,6 +45,8 @@ class HduEntry:
         Pixel type of an image.
     role : `Role`
         What the HDU is for.
+    stem : `str`
+        What its name says besides, such as the detector: HDUs that belong together share it.
     """
 
     index: int
@@ -127,6 +56,7 @@ class HduEntry:
     shape: tuple[int, ...]
     dtype: str
     role: Role
+    stem: str = ""
 
     @property
     def isPlane(self) -> bool:
@@ -283,7 +213,7 @@ def chooseImage(
 
 
 def companion(entries: Sequence[HduEntry], image: HduEntry, role: Role) -> HduEntry | None:
-    """Find the HDU with a role that belongs to an image: the same EXTVER, or the only image of the file.
+    """Find the HDU with a role that belongs to an image: the same EXTVER and detector, or the only image of the file.
 
     Returns
     -------
@@ -297,7 +227,7 @@ def companion(entries: Sequence[HduEntry], image: HduEntry, role: Role) -> HduEn
         return None
     found = [entry for entry in entries if entry.isPlane and entry.role is role]
     if len(rivals) > 1:
-        found = [entry for entry in found if entry.version == image.version]
+        found = [entry for entry in found if (entry.version, entry.stem) == (image.version, image.stem)]
     return found[0] if found else None
 
 
@@ -312,17 +242,10 @@ def _entry(index: int, hdu: fits.hdu.base._BaseHDU) -> HduEntry:
         kind = "image"
         shape = tuple(int(header[f"NAXIS{axis}"]) for axis in range(header["NAXIS"], 0, -1))
         dtype = _pixelType(header)
-    role = _role(name, header)
+    role, stem = roleOf(name, header)
     if (role in TABLE_ROLES) != (kind == "table"):
         role = Role.NONE
-    return HduEntry(index, name, int(hdu.ver), kind, shape, dtype, role)
-
-
-def _role(name: str, header: fits.Header) -> Role:
-    role = ROLE_OF_NAME.get(str(header.get("EXTTYPE", "")).strip().upper()) or ROLE_OF_NAME.get(name, Role.NONE)
-    if role in NOISE_ROLES:
-        return ROLE_OF_UTYPE.get(str(header.get("UTYPE", "")).strip().upper(), role)
-    return role
+    return HduEntry(index, name, int(hdu.ver), kind, shape, dtype, role, stem)
 
 
 def _pixelType(header: fits.Header) -> str:

@@ -86,15 +86,18 @@ class _Opened:
         data = self.source.readDirectly(entry.index, -32, shape)
         return converted(self.source.readData(entry.index).reshape(shape), np.float32) if data is None else data
 
-    def bits(self, entry: HduEntry) -> tuple[NDArray[np.int32], dict[str, int]]:
-        """Read a mask as a new int32 array, (h, w), and its planes."""
+    def bits(
+        self, entry: HduEntry, image: NDArray[np.float32], headers: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[NDArray[np.int32], dict[str, int]]:
+        """Read a mask as a new int32 array, (h, w), and its planes; by the headers of its image where its own is silent."""
         header = self.source.hdus[entry.index].header
-        telescope = str(header.get("TELESCOP") or self.primary.get("TELESCOP") or "")
-        shape = self._shapeOf(entry)
+        origin = ChainMap(header, self.primary, *(dict(one) for one in headers))
+        telescope, shape = str(origin.get("TELESCOP") or ""), self._shapeOf(entry)
         data = self.source.readDirectly(entry.index, 32, shape)
-        if data is not None:
-            return decodeMask(data, header, telescope, self.source.label, isOwn=True)
-        return decodeMask(self.source.readData(entry.index).reshape(shape), header, telescope, self.source.label)
+        isOwn = data is not None
+        if data is None:
+            data = self.source.readData(entry.index).reshape(shape)
+        return decodeMask(data, header, telescope, self.source.label, isOwn, origin=origin, image=image)
 
     def _shapeOf(self, entry: HduEntry) -> tuple[int, int]:
         shape = planeShape(entry.shape)
@@ -162,7 +165,7 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
         opened = _choose(source, selector, (Role.IMAGE,))
         _checkComplete(opened)
         image = opened.floats(opened.image)
-        mask, planes = _mask(opened, image.shape, options.get("mask"))
+        mask, planes = _mask(opened, image, options.get("mask"))
         metadata = readMetadata(*_metadataHeaders(opened))
         variance, varianceSource = _givenVariance(image.shape, source.label, options) or _ownVariance(
             opened, image, gain, readNoise
@@ -197,7 +200,7 @@ def _withOptions(planes: ImagePlanes, options: ReadOptions) -> ImagePlanes:
     if variance is not None:
         planes = replace(planes, variance=variance[0], varianceSource=variance[1])
     if (path := options.get("mask")) is not None:
-        bits, names = _maskFile(path, shape, label)
+        bits, names = _maskFile(path, planes.image, label, ({"TELESCOP": "ROMAN"},))
         planes = replace(planes, mask=bits, maskPlanes=names)
     return replace(planes, metadata={**planes.metadata, "VARSRC": planes.varianceSource})
 
@@ -238,26 +241,27 @@ def _checkComplete(opened: _Opened) -> None:
 
 
 def _mask(
-    opened: _Opened, shape: tuple[int, ...], path: str | os.PathLike[str] | None
+    opened: _Opened, image: NDArray[np.float32], path: str | os.PathLike[str] | None
 ) -> tuple[NDArray[np.int32] | None, dict[str, int] | None]:
-    if path is None:
-        entry = companion(opened.entries, opened.image, Role.MASK)
-        if entry is None:
-            return None, None
-        opened.checkShape(entry, shape, opened.source.label)
-        return opened.bits(entry)
-    return _maskFile(path, shape, opened.source.label)
+    headers = (opened.header, opened.primary)
+    if path is not None:
+        return _maskFile(path, image, opened.source.label, headers)
+    entry = companion(opened.entries, opened.image, Role.MASK)
+    if entry is None:
+        return None, None
+    opened.checkShape(entry, image.shape, opened.source.label)
+    return opened.bits(entry, image, headers)
 
 
 def _maskFile(
-    path: str | os.PathLike[str], shape: tuple[int, ...], label: str
+    path: str | os.PathLike[str], image: NDArray[np.float32], label: str, headers: Sequence[Mapping[str, Any]]
 ) -> tuple[NDArray[np.int32], dict[str, int]]:
-    """Mask from the file that the caller named."""
+    """Mask from the file that the caller named, of an image with those headers."""
     name, selector = parseFileName(path)
     with openFits(name) as source:
         other = _choose(source, selector, (Role.MASK,))
-        other.checkShape(other.image, shape, label)
-        return other.bits(other.image)
+        other.checkShape(other.image, image.shape, label)
+        return other.bits(other.image, image, headers)
 
 
 def _givenVariance(shape: tuple[int, ...], label: str, options: ReadOptions) -> tuple[NDArray[np.float32], str] | None:
@@ -311,7 +315,10 @@ def _choose(source: FitsSource, selector: HduSelector | None, wanted: Sequence[R
 
 def _metadataHeaders(opened: _Opened) -> list[Mapping[str, Any]]:
     if opened.isOurs:
-        return [opened.primary, {key: opened.header[key] for key in ("BUNIT", UNIT_SOURCE_CARD) if key in opened.header}]
+        return [
+            opened.primary,
+            {key: opened.header[key] for key in ("BUNIT", UNIT_SOURCE_CARD) if key in opened.header},
+        ]
     if opened.image.index == 0 or opened.header.get("INHERIT") is False:
         return [opened.header]
     return [opened.primary, opened.header]

@@ -17,7 +17,16 @@ from astropy.io import fits
 
 from .files import quietAstropy
 
-__all__ = ["ASSUMED_UNIT", "UNIT_SOURCE_CARD", "isLinear", "isRateOrFlux", "unitCards", "unitOf", "unitRelation", "unitText"]
+__all__ = [
+    "ASSUMED_UNIT",
+    "UNIT_SOURCE_CARD",
+    "isLinear",
+    "isRateOrFlux",
+    "unitCards",
+    "unitOf",
+    "unitRelation",
+    "unitText",
+]
 
 ASSUMED_UNIT = "adu"
 """What is written where nobody says a unit, or in words that nobody knows: uncalibrated counts."""
@@ -137,7 +146,9 @@ def unitCards(metadata: Mapping[str, Any]) -> list[fits.Card]:
     """Return the cards BUNIT, and UNITSRC where it is assumed, of an image with that header; see `unitText`."""
     unit, source = unitText(metadata)
     cards = [fits.Card("BUNIT", unit, "unit of the pixels, assumed" if source else "unit of the pixels")]
-    return [*cards, fits.Card(UNIT_SOURCE_CARD, source.encode("ascii", "backslashreplace").decode())] if source else cards
+    return (
+        [*cards, fits.Card(UNIT_SOURCE_CARD, source.encode("ascii", "backslashreplace").decode())] if source else cards
+    )
 
 
 def isLinear(unit: units.UnitBase) -> bool:

@@ -165,7 +165,9 @@ def _find(source: FitsSource, role: Role) -> int | None:
 
 def _primaryHdu(planes: ImagePlanes, nExtensions: int) -> fits.PrimaryHDU:
     primary = ownPrimaryHdu(nExtensions)
-    metadata: Mapping[str, Any] = {key: value for key, value in planes.metadata.items() if key not in ("BUNIT", UNIT_SOURCE_CARD)}
+    metadata: Mapping[str, Any] = {
+        key: value for key, value in planes.metadata.items() if key not in ("BUNIT", UNIT_SOURCE_CARD)
+    }
     if planes.filter is not None:
         metadata = {**metadata, "FILTER": planes.filter}
     appendMetadata(primary.header, metadata)
