@@ -23,17 +23,18 @@ from psfmatch.io import (
     appendMetadata,
     asWcs,
     decodeMask,
-    estimateVariance,
     exactCard,
     fitsWcs,
     maskCards,
     photoCalibFromCards,
+    planeOfName,
     readMetadata,
     shiftWcs,
     unitOf,
     xy0FromCards,
 )
 
+from .arrays import estimatedVariance, pixelsOf
 from .mask import DEFAULT_BAD_PLANES, Mask
 
 __all__ = ["ccdFromPlanes", "planesFromCcd"]
@@ -73,7 +74,8 @@ def planesFromCcd(
     if ccd.unit is not None and unitOf(metadata.get("BUNIT")) != ccd.unit:
         metadata["BUNIT"] = ccd.unit.to_string()
     if ccd.uncertainty is None:
-        variance, source = estimateVariance(image, gain, readNoise, "CCDData")
+        masked = None if ccd.mask is None else np.broadcast_to(np.asarray(ccd.mask, dtype=bool), image.shape)
+        variance, source = estimatedVariance(image, masked, gain, readNoise, "CCDData")
         metadata["VARSRC"] = source
     else:
         variance, source = _variance(ccd.uncertainty, ccd.unit), type(ccd.uncertainty).__name__
@@ -165,23 +167,27 @@ def _mask(ccd: CCDData, image: NDArray[np.float32], variance: NDArray[np.float32
     if isinstance(flags, FlagCollection):
         for name, flag in flags.items():
             plane = Mask(np.zeros(ccd.data.shape, dtype=np.int32))
-            plane[np.asarray(flag) != 0] = 1 << plane.addPlane(str(name))
+            isSet = np.asarray(flag) != 0
+            for one in filter(None, (str(name), planeOfName(str(name)))):
+                plane[isSet] |= np.int32(1 << plane.addPlane(one))
             masks.append(plane)
     elif flags is not None:
         bits, planes = decodeMask(np.asarray(flags), ccd.meta, str(ccd.meta.get("TELESCOP", "")), "CCDData")
         masks.append(Mask(bits, planes))
-    if ccd.mask is None and not masks:
+    doubtful = None if ccd.uncertainty is None else pixelsOf(ccd.uncertainty.array).masked
+    given = [np.asarray(plane, dtype=bool) for plane in (ccd.mask, doubtful) if plane is not None]
+    if not given and not masks:
         return None
     merged = Mask(
         np.zeros(ccd.data.shape, dtype=np.int32), {**DEFAULT_MASK_PLANES, **(masks[-1].planes if masks else {})}
     )
     for mask in masks:
         merged.merge(mask)
-    if ccd.mask is not None:
+    if given:
         # What flags, values or variances say already is not said again as BAD: our own CCDData come back as they were.
         isFlagged = merged.hasAny([plane for plane in DEFAULT_BAD_PLANES if plane in merged.planes])
         known = isFlagged | ~np.isfinite(image) | ~(variance >= 0) | np.isinf(variance)
-        bad = np.broadcast_to(np.asarray(ccd.mask, dtype=bool), ccd.data.shape)
+        bad = np.logical_or.reduce([np.broadcast_to(plane, ccd.data.shape) for plane in given])
         merged[bad & ~known] |= merged.getPlaneBitMask("BAD")
     return merged
 

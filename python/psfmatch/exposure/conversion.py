@@ -22,8 +22,17 @@ __all__ = ["requireUnits", "toExposure"]
 log = logging.getLogger("psfmatch.exposure")
 
 
-def toExposure(source: Any) -> Exposure:
-    """Return the Exposure of an Exposure, MaskedImage, array, CCDData, file or the like; TypeError otherwise."""
+def toExposure(source: Any, weight: Any = None) -> Exposure:
+    """Return the Exposure of an Exposure, MaskedImage, array, CCDData, file or the like; TypeError otherwise.
+
+    A weight map, an array or the name of a file, tells the variance, see `Exposure.weightedBy`.
+    """
+    isFile = isinstance(source, str | PathLike | fits.HDUList)
+    if weight is not None:
+        if isFile and isinstance(weight, str | PathLike):
+            return Exposure.readFits(source, weight=weight)
+        bare = Exposure(MaskedImage(source)) if type(source) is np.ndarray else toExposure(source)
+        return bare.weightedBy(weight)
     if isinstance(source, Exposure):
         return source
     if isinstance(source, MaskedImage):
@@ -31,7 +40,7 @@ def toExposure(source: Any) -> Exposure:
     # A CCDData has a method read, too.
     if hasattr(source, "uncertainty"):
         return Exposure.fromCCDData(source)
-    if isinstance(source, str | PathLike | fits.HDUList) or hasattr(source, "read"):
+    if isFile or hasattr(source, "read"):
         return Exposure.readFits(source)
     if isinstance(source, np.ndarray):
         return Exposure.fromArray(source)

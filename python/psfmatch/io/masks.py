@@ -26,7 +26,7 @@ from .dqFlags import ORIGIN_CARDS, Convention, conventionOf
 from .headers import exactCard
 from .planes import DEFAULT_MASK_PLANES
 
-__all__ = ["MAX_PLANES", "decodeMask", "maskCards", "maskMeaning", "planesFromCards"]
+__all__ = ["MAX_PLANES", "decodeMask", "maskCards", "maskMeaning", "planeOfName", "planesFromCards"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -240,13 +240,17 @@ def _named(
     return mask, kept
 
 
+def planeOfName(name: str) -> str:
+    """Return our name of a plane that somebody calls otherwise; empty where there is none."""
+    upper = re.sub(r"[\s.-]", "_", name.upper())
+    return PLANE_OF_SYNONYM.get(upper) or ("SAT" if upper.startswith("SATUR") else "")
+
+
 def _synonymous(planes: Mapping[str, int]) -> dict[str, int]:
     """Return the bits of planes that have other names than ours, by ours; Legacy Survey's are of a band (SATUR_G)."""
     found: dict[str, int] = {}
     for name, bit in planes.items():
-        upper = re.sub(r"[\s.-]", "_", name.upper())
-        target = PLANE_OF_SYNONYM.get(upper) or ("SAT" if upper.startswith("SATUR") else "")
-        if target:
+        if target := planeOfName(name):
             found[target] = found.get(target, 0) | 1 << bit
     return found
 

@@ -19,6 +19,7 @@ from .detectors import DetectorNoise, agrees, neighbourScatter
 __all__ = [
     "estimateVariance",
     "isEstimated",
+    "scatterOfBlocks",
     "skyScatter",
     "varianceFromInverse",
     "varianceFromSigma",
@@ -247,6 +248,26 @@ def skyScatter(image: NDArray[np.float32]) -> float:
     blocks = _sampleBlocks(image)
     if blocks.size == 0:
         return 0.0
+    real = _scatters(blocks)
+    real = real[real > 0]
+    return float(np.median(real)) if real.size else 0.0
+
+
+def scatterOfBlocks(
+    image: NDArray[np.float32], other: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the scatters of the sky in the blocks of `skyScatter`, and the medians there of another plane.
+
+    Both are NaN in the same pixels, (h, w); of a block without scatter it is 0. (n,) each.
+    """
+    blocks, others = _sampleBlocks(image), _sampleBlocks(other)
+    if blocks.size == 0:
+        return np.empty(0), np.empty(0)
+    return _scatters(blocks).ravel(), np.nanmedian(others, axis=1)
+
+
+def _scatters(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Clipped standard deviations of blocks as rows, (n, 1); 0 of constants."""
     # Where nothing is missing, the plain median is many times faster.
     median = np.nanmedian if np.isnan(blocks).any() else np.median
     centre = median(blocks, axis=1, keepdims=True)
@@ -259,8 +280,8 @@ def skyScatter(image: NDArray[np.float32]) -> float:
         centre = np.where(kept, blocks, 0.0).sum(axis=1, keepdims=True) / n
         sigma = np.sqrt(np.where(kept, (blocks - centre) ** 2, 0.0).sum(axis=1, keepdims=True) / n) / CLIPPED_SIGMA
     # A scatter below the spacing of float32 numbers is a constant with rounding errors.
-    real = sigma[sigma > np.finfo(np.float32).eps * np.abs(centre)]
-    return float(np.median(real)) if real.size else 0.0
+    result: NDArray[np.float64] = np.where(sigma > np.finfo(np.float32).eps * np.abs(centre), sigma, 0.0)
+    return result
 
 
 def _squareBlocks(image: NDArray[np.float32]) -> NDArray[np.float64]:
