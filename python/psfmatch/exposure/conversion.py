@@ -97,7 +97,6 @@ def requireUnits(template: Any, science: Any, exposures: tuple[Exposure, Exposur
 
 def _cards(image: Any) -> Mapping[str, Any]:
     """Return the header of an image, empty where there is none."""
-    cards = getattr(image, "metadata", None)
-    if cards is None:
-        cards = getattr(image, "meta", None)
-    return cards if isinstance(cards, Mapping) or hasattr(cards, "get") else {}
+    found: list[Any] = [getattr(image, name, None) for name in ("metadata", "meta")]
+    cards: Mapping[str, Any] = next((one for one in found if hasattr(one, "get")), {})
+    return cards

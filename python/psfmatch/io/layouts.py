@@ -7,14 +7,17 @@ compressed or not.
 from __future__ import annotations
 
 import logging
+from collections import ChainMap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from astropy.io import fits
 
 from .files import FitsSource, openFits
+from .masks import maskMeaning
 from .names import HduSelector, Source, splitSource
 from .roles import TABLE_ROLES, Role, roleOf
+from .units import unitOf
 
 __all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus", "listImages"]
 
@@ -47,6 +50,10 @@ class HduEntry:
         What the HDU is for.
     stem : `str`
         What its name says besides, such as the detector: HDUs that belong together share it.
+    unit : `str`
+        Unit of an image, as it is understood; only of `describe`.
+    meaning : `str`
+        What the values of a mask or a weight map mean, as far as headers tell; only of `describe`.
     """
 
     index: int
@@ -57,6 +64,8 @@ class HduEntry:
     dtype: str
     role: Role
     stem: str = ""
+    unit: str = ""
+    meaning: str = ""
 
     @property
     def isPlane(self) -> bool:
@@ -101,7 +110,12 @@ def describe(path: Source) -> list[HduEntry]:
         If the file is missing, or is not FITS.
     """
     with openFits(splitSource(path)[0]) as source:
-        return listHdus(source)
+        entries = listHdus(source)
+        primary = source.hdus[0].header
+        image = next(
+            (entry for entry in entries if entry.isPlane and entry.role in (Role.IMAGE, Role.NONE)), entries[0]
+        )
+        return [_explained(entry, source, (primary, source.hdus[image.index].header)) for entry in entries]
 
 
 def listImages(path: Source) -> list[HduEntry]:
@@ -246,6 +260,20 @@ def _entry(index: int, hdu: fits.hdu.base._BaseHDU) -> HduEntry:
     if (role in TABLE_ROLES) != (kind == "table"):
         role = Role.NONE
     return HduEntry(index, name, int(hdu.ver), kind, shape, dtype, role, stem)
+
+
+def _explained(entry: HduEntry, source: FitsSource, headers: Sequence[fits.Header]) -> HduEntry:
+    """Return an entry with its unit and the meaning of its values; headers are those of the file and of the image."""
+    if not entry.isPlane:
+        return entry
+    header = source.hdus[entry.index].header
+    if entry.role is Role.MASK:
+        return replace(entry, meaning=maskMeaning(header, ChainMap(header, *headers)))
+    if entry.role is Role.WEIGHT:
+        return replace(entry, meaning="1/variance, relative or 0/1, as its pixels tell")
+    text = header.get("BUNIT") or (headers[0].get("BUNIT") if entry.role in (Role.IMAGE, Role.NONE) else None)
+    unit = unitOf(text if isinstance(text, str) and text.strip() else None)
+    return entry if unit is None else replace(entry, unit=str(unit) or "1")
 
 
 def _pixelType(header: fits.Header) -> str:

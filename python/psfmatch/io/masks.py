@@ -228,15 +228,15 @@ def _named(
     for bit in range(MAX_PLANES):
         if used >> bit & 1 and bit not in kept.values():
             kept[f"BIT_{bit}"] = bit
-    for target, bits in _synonymous(kept).items():
-        if not used & bits:
+    for target, same in _synonymous(kept).items():
+        if not used & same:
             continue
         if target not in kept:
             free = [bit for bit in (_usualBit(target), *range(MAX_PLANES)) if bit not in kept.values()]
             if not free:
                 continue
             kept[target] = free[0]
-        mask[(mask & np.int32(bits)) != 0] |= np.int32(1 << kept[target])
+        mask[(mask & np.int32(same)) != 0] |= np.int32(1 << kept[target])
     return mask, kept
 
 
@@ -299,7 +299,7 @@ def _isOfGoodPixels(stored: NDArray[Any], good: int, image: NDArray[np.float32])
     if 2 * finite.size <= seen.size or not finite.size:
         return False
     # What is filled with one value holds nothing.
-    return 2 * np.count_nonzero(finite == np.median(finite)) <= finite.size
+    return bool(2 * np.count_nonzero(finite == np.median(finite)) <= finite.size)
 
 
 def _bitsFromComments(cards: Mapping[str, Any]) -> dict[str, int]:

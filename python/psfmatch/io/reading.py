@@ -207,8 +207,8 @@ def _withOptions(planes: ImagePlanes, options: ReadOptions) -> ImagePlanes:
         bits, names = _maskFile(path, planes.image, label, ({"TELESCOP": "ROMAN"},))
         planes = replace(planes, mask=bits, maskPlanes=names)
     if found is not None and found.noData is not None:
-        bits, names = withoutData(planes.mask, planes.maskPlanes, found.noData)
-        planes = replace(planes, mask=bits, maskPlanes=names)
+        kept, keptNames = withoutData(planes.mask, planes.maskPlanes, found.noData)
+        planes = replace(planes, mask=kept, maskPlanes=keptNames)
     return replace(planes, metadata={**planes.metadata, "VARSRC": planes.varianceSource})
 
 

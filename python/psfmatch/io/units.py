@@ -238,8 +238,6 @@ def _spelled(text: str) -> str | None:
         place = match.end()
         if match["word"]:
             word = _word(match["word"], isErg, isSurface)
-            if word is None:
-                return None
             exponent = f"**({match['exponent']})" if match["exponent"] else ""
             if parts and parts[-1] not in ("*", "/", "(", "") and word not in ("/",):
                 parts.append("*")
@@ -260,7 +258,7 @@ def _spelled(text: str) -> str | None:
     return "" if parts == ["dimensionless"] else " ".join(parts).replace(" **", "**")
 
 
-def _word(word: str, isErg: bool, isSurface: bool) -> str | None:
+def _word(word: str, isErg: bool, isSurface: bool) -> str:
     """Return a word as astropy spells it; what the table lacks is left to astropy."""
     if word in ("MJy", "mJy", "kJy", "GJy", "Jy"):
         return word

@@ -25,7 +25,7 @@ __all__ = ["Weighted", "varianceOfWeights", "withoutData"]
 log = logging.getLogger("psfmatch.io")
 
 AGREEMENT = 2.0
-"""An inverse variance, or a variance, agrees with the sky's within this factor; resampling rarely changes it by more."""
+"""An inverse variance, or a variance, agrees with the sky's within this factor, even if resampled."""
 BRIGHT = 0.99
 """Quantile above which pixels show sources, where a variance is larger than that of the sky."""
 RISE = 1.02
