@@ -34,7 +34,7 @@ from psfmatch.io import (
     xy0FromCards,
 )
 
-from .arrays import estimatedVariance, pixelsOf
+from .arrays import estimatedVariance
 from .mask import DEFAULT_BAD_PLANES, Mask
 
 __all__ = ["ccdFromPlanes", "planesFromCcd"]
@@ -174,20 +174,18 @@ def _mask(ccd: CCDData, image: NDArray[np.float32], variance: NDArray[np.float32
     elif flags is not None:
         bits, planes = decodeMask(np.asarray(flags), ccd.meta, str(ccd.meta.get("TELESCOP", "")), "CCDData")
         masks.append(Mask(bits, planes))
-    doubtful = None if ccd.uncertainty is None else pixelsOf(ccd.uncertainty.array).masked
-    given = [np.asarray(plane, dtype=bool) for plane in (ccd.mask, doubtful) if plane is not None]
-    if not given and not masks:
+    if ccd.mask is None and not masks:
         return None
     merged = Mask(
         np.zeros(ccd.data.shape, dtype=np.int32), {**DEFAULT_MASK_PLANES, **(masks[-1].planes if masks else {})}
     )
     for mask in masks:
         merged.merge(mask)
-    if given:
+    if ccd.mask is not None:
         # What flags, values or variances say already is not said again as BAD: our own CCDData come back as they were.
         isFlagged = merged.hasAny([plane for plane in DEFAULT_BAD_PLANES if plane in merged.planes])
         known = isFlagged | ~np.isfinite(image) | ~(variance >= 0) | np.isinf(variance)
-        bad = np.logical_or.reduce([np.broadcast_to(plane, ccd.data.shape) for plane in given])
+        bad = np.broadcast_to(np.asarray(ccd.mask, dtype=bool), ccd.data.shape)
         merged[bad & ~known] |= merged.getPlaneBitMask("BAD")
     return merged
 

@@ -26,7 +26,7 @@ from .dqFlags import ORIGIN_CARDS, Convention, conventionOf
 from .headers import exactCard
 from .planes import DEFAULT_MASK_PLANES
 
-__all__ = ["MAX_PLANES", "decodeMask", "maskCards", "maskMeaning", "planeOfName", "planesFromCards"]
+__all__ = ["MAX_PLANES", "decodeMask", "maskCards", "maskMeaning", "planeCards", "planeOfName", "planesFromCards"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -115,6 +115,7 @@ def decodeMask(
     isOwn: bool = False,
     *,
     origin: Mapping[str, Any] | None = None,
+    imageOrigin: Mapping[str, Any] | None = None,
     image: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.int32], dict[str, int]]:
     """Turn a stored mask into int32 bit planes.
@@ -133,7 +134,10 @@ def decodeMask(
     isOwn : `bool`, optional
         Whether the pixels may become those of the result, which spares a copy.
     origin : mapping, optional
-        Headers that tell instrument, detector and pipeline; by default ``cards``.
+        Headers of the mask's file that tell instrument, detector and pipeline; by default ``cards``.
+    imageOrigin : mapping, optional
+        Those of the image, where it is in another file; asked where the mask's do not say, unless it is of zeros and
+        ones, as people make them.
     image : `numpy.ndarray`, optional
         The image, (h, w): with it masks are recognised in which good pixels are 1 and bad ones 0.
 
@@ -152,10 +156,11 @@ def decodeMask(
     ends = mapStrips(lambda strip: (int(stored[strip].min()), int(stored[strip].max())), stored.shape)
     smallest, largest = min((low for low, _ in ends), default=0), max((high for _, high in ends), default=0)
     meaning = Convention("", _bitsFromComments(cards))
-    if not meaning.planes and (largest > 1 or smallest < 0):
-        given = cards if origin is None else origin
-        source = {key: given.get(key) for key in ORIGIN_CARDS} | ({"TELESCOP": telescope} if telescope else {})
-        found = conventionOf(source, largest)
+    isOfBits = largest > 1 or smallest < 0
+    if not meaning.planes and (isOfBits or (stored.dtype.kind in "iu" and stored.dtype.itemsize > 1)):
+        found = _conventionOf(cards if origin is None else origin, telescope, largest)
+        if found is None and isOfBits and imageOrigin is not None:
+            found = _conventionOf(imageOrigin, "", largest)
         if found is not None:
             log.info("%s: mask values are %s", label, found)
             meaning = found
@@ -171,6 +176,11 @@ def decodeMask(
     mask = np.zeros(stored.shape, dtype=np.int32)
     mask[isBad] = 1 << DEFAULT_MASK_PLANES["BAD"]
     return mask, {"BAD": DEFAULT_MASK_PLANES["BAD"]}
+
+
+def _conventionOf(cards: Mapping[str, Any], telescope: str, largest: int) -> Convention | None:
+    told = {key: cards.get(key) for key in ORIGIN_CARDS}
+    return conventionOf(told | ({"TELESCOP": telescope} if telescope else {}), largest)
 
 
 def maskMeaning(cards: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
@@ -200,16 +210,21 @@ def maskCards(planes: Mapping[str, int]) -> fits.Header:
         MP_name (bit index) and MSKNnnnn, MSKMnnnn, MSKDnnnn (name, value, description), in the order of the
         bits.
     """
-    header = fits.Header()
-    for name, bit in sorted(planes.items(), key=lambda item: item[1]):
-        # Names that no keyword can hold are in the MSKN cards alone.
-        if re.fullmatch(r"[\w.-]+", name, re.ASCII):
-            header[f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
+    header = fits.Header(planeCards(planes))
     for name, bit in sorted(planes.items(), key=lambda item: item[1]):
         header.append(exactCard(f"MSKN{bit:04d}", name), end=True)
         header[f"MSKM{bit:04d}"] = 1 << bit
         header[f"MSKD{bit:04d}"] = DESCRIPTIONS.get(name, "")
     return header
+
+
+def planeCards(planes: Mapping[str, int]) -> list[fits.Card]:
+    """Return the cards MP_name alone, in the order of the bits; names that no keyword can hold are left out."""
+    return [
+        fits.Card(f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}", bit)
+        for name, bit in sorted(planes.items(), key=lambda item: item[1])
+        if re.fullmatch(r"[\w.-]+", name, re.ASCII)
+    ]
 
 
 def _named(

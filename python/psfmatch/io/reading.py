@@ -90,15 +90,16 @@ class _Opened:
     def bits(
         self, entry: HduEntry, image: NDArray[np.float32], headers: Sequence[Any] = ()
     ) -> tuple[NDArray[np.int32], dict[str, int]]:
-        """Read a mask as a new int32 array, (h, w), and its planes; headers are those of its image, asked last."""
+        """Read a mask as a new int32 array, (h, w), and its planes; headers are those of the image, in another file."""
         header = self.source.hdus[entry.index].header
-        origin = ChainMap(header, self.primary, *headers)
+        origin = ChainMap(header, self.primary)
         telescope, shape = str(origin.get("TELESCOP") or ""), self._shapeOf(entry)
         data = self.source.readDirectly(entry.index, 32, shape)
         isOwn = data is not None
         if data is None:
             data = self.source.readData(entry.index).reshape(shape)
-        return decodeMask(data, header, telescope, self.source.label, isOwn, origin=origin, image=image)
+        asked: dict[str, Any] = {"origin": origin, "imageOrigin": ChainMap(*headers), "image": image}
+        return decodeMask(data, header, telescope, self.source.label, isOwn, **asked)
 
     def _shapeOf(self, entry: HduEntry) -> tuple[int, int]:
         shape = planeShape(entry.shape)
@@ -250,14 +251,13 @@ def _checkComplete(opened: _Opened) -> None:
 def _mask(
     opened: _Opened, image: NDArray[np.float32], path: str | os.PathLike[str] | None
 ) -> tuple[NDArray[np.int32] | None, dict[str, int] | None]:
-    headers = (opened.header, opened.primary)
     if path is not None:
-        return _maskFile(path, image, opened.source.label, headers)
+        return _maskFile(path, image, opened.source.label, (opened.header, opened.primary))
     entry = companion(opened.entries, opened.image, Role.MASK)
     if entry is None:
         return None, None
     opened.checkShape(entry, image.shape, opened.source.label)
-    return opened.bits(entry, image, headers)
+    return opened.bits(entry, image)
 
 
 def _maskFile(

@@ -116,6 +116,8 @@ IN_COMPOUNDS = {"SCI", *(name for role in (Role.MASK, *NOISE_ROLES) for name in 
     "COVERAGE",
 }
 """What the name of an HDU may end or begin with; the others are words of many meanings."""
+OF_SKY = {"OBJECT", "OBJECTS", "SOURCE", "SOURCES", "STAR", "STARS", "SEG", "SEGMENTATION", "SKY"}
+"""Masks of these mark what is in the sky, not what is wrong with a pixel."""
 
 
 def roleOf(name: str, header: Mapping[str, Any]) -> tuple[Role, str]:
@@ -151,5 +153,7 @@ def _byName(name: str) -> tuple[Role, str]:
         match = re.fullmatch(r"([A-Z]+)(\d*)", parts[place])
         if match is not None and match[1] in IN_COMPOUNDS and (match[2] or len(parts) > 1):
             others = parts[:-1] if place else parts[1:]
+            if OF_SKY.intersection(others):
+                return Role.NONE, ""
             return ROLE_OF_NAME[match[1]], "_".join([*others, *([match[2]] if match[2] else [])])
     return Role.NONE, ""

@@ -18,7 +18,7 @@ from psfmatch.strips import mapStrips
 
 from .detectors import DetectorNoise
 from .planes import DEFAULT_MASK_PLANES
-from .variance import estimateVariance, scatterOfBlocks, varianceFromInverse, varianceFromWeight
+from .variance import blocksOf, estimateVariance, scatterOfBlocks, varianceFromInverse, varianceFromWeight
 
 __all__ = ["Weighted", "varianceOfWeights", "withoutData"]
 
@@ -27,7 +27,7 @@ log = logging.getLogger("psfmatch.io")
 AGREEMENT = 2.0
 """An inverse variance, or a variance, agrees with the sky's within this factor, even if resampled."""
 BRIGHT = 0.99
-"""Quantile above which pixels show sources, where a variance is larger than that of the sky."""
+"""Quantile of a block above which pixels show sources, where a variance is larger than that of the sky."""
 RISE = 1.02
 
 
@@ -88,7 +88,7 @@ def varianceOfWeights(
     isFlat = low == high
     product, quotient = _againstTheSky(weight, seen)
     isInverse = 1.0 / AGREEMENT <= product <= AGREEMENT
-    if gain is not None or (isFlat and not isInverse and (nBad or low == 1.0)):
+    if not isInverse and (gain is not None or (isFlat and (nBad or low == 1.0))):
         variance, source = estimateVariance(seen, gain, readNoise, label, detectors)
         if gain is None:
             log.warning("%s: %s is %g or no weight, and only says where data are%s", label, name, high, told)
@@ -106,8 +106,8 @@ def varianceOfWeights(
         )  # fmt: skip
         variance, source = weight.copy(), f"{name}, a variance"
     else:
-        log.info("%s: %s is not 1/variance: the sky's variance times the weight is %.3g", label, name, product)
-        variance, source = varianceFromWeight(weight, seen, f"{label}, {name}{told}"), f"{name} scaled to the sky"
+        told = f"{label}, {name} (the sky's variance times it is {product:.3g}, not 1{told})"
+        variance, source = varianceFromWeight(weight, seen, told), f"{name} scaled to the sky"
     if nBad:
         variance[noData] = np.inf
     return Weighted(variance, source, noData)
@@ -142,10 +142,9 @@ def _againstTheSky(weight: NDArray[np.float32], seen: NDArray[np.float32]) -> tu
 
 
 def _risesWithLight(weight: NDArray[np.float32], seen: NDArray[np.float32]) -> bool:
-    """Return whether the map is larger where the image is brighter, as a variance is and a weight is not."""
-    step = max(1, int(np.sqrt(seen.size / 250_000)))
-    light, level = seen[::step, ::step].ravel(), weight[::step, ::step].ravel()
-    isKnown = np.isfinite(light) & np.isfinite(level)
-    light, level = light[isKnown], level[isKnown]
-    bright = level[light >= np.quantile(light, BRIGHT)]
-    return bool(np.median(bright) > RISE * np.median(level))
+    """Return whether the map is larger where the image is brighter than nearby, as a variance is, not a weight."""
+    rises = []
+    for light, level in zip(*blocksOf(seen, np.where(np.isfinite(seen), weight, np.float32(np.nan))), strict=True):
+        bright = level[light >= np.nanquantile(light, BRIGHT)]
+        rises.append(np.median(bright) / np.nanmedian(level))
+    return bool(rises) and bool(np.median(rises) > RISE)

@@ -24,7 +24,7 @@ from .files import FitsSource, openFits, writeHdus
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
 from .kernels import jsonHdu, kernelHdus, readJson
 from .layouts import Role, listHdus
-from .masks import maskCards
+from .masks import maskCards, planeCards
 from .names import parseFileName
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables
 from .psfs import psfHdus
@@ -86,9 +86,11 @@ def writePlanes(
     wcsCards, tables = wcsHeader(planes.wcs, planes.xy0)
     coordinates = [*wcsCards.cards, *xy0Cards(planes.xy0).cards]
     imageCards = unitCards(planes.metadata)
-    hdus: list[Any] = [_imageHdu(planes.image, "IMAGE", [*imageCards, *coordinates])]
+    bits = DEFAULT_MASK_PLANES if planes.maskPlanes is None else planes.maskPlanes
+    # CCDData.read keeps the header of the image alone, which then names the bits of the flags.
+    names = [] if planes.mask is None else planeCards(bits)
+    hdus: list[Any] = [_imageHdu(planes.image, "IMAGE", [*imageCards, *names, *coordinates])]
     if planes.mask is not None:
-        bits = DEFAULT_MASK_PLANES if planes.maskPlanes is None else planes.maskPlanes
         hdus.append(_imageHdu(planes.mask, "MASK", [*maskCards(bits).cards, *coordinates]))
     if planes.variance is not None:
         uncertainty = fits.Card("UTYPE", "VarianceUncertainty", "for astropy.nddata.CCDData")
