@@ -181,13 +181,18 @@ def _mask(ccd: CCDData, image: NDArray[np.float32], variance: NDArray[np.float32
     )
     for mask in masks:
         merged.merge(mask)
-    if ccd.mask is not None:
+    if ccd.mask is not None and not _isOfAnyFlag(ccd.mask, flags):
         # What flags, values or variances say already is not said again as BAD: our own CCDData come back as they were.
         isFlagged = merged.hasAny([plane for plane in DEFAULT_BAD_PLANES if plane in merged.planes])
         known = isFlagged | ~np.isfinite(image) | ~(variance >= 0) | np.isinf(variance)
         bad = np.broadcast_to(np.asarray(ccd.mask, dtype=bool), ccd.data.shape)
         merged[bad & ~known] |= merged.getPlaneBitMask("BAD")
     return merged
+
+
+def _isOfAnyFlag(mask: Any, flags: Any) -> bool:
+    """Return whether a mask only repeats where flags are set, as in what CCDData.read makes of one HDU."""
+    return isinstance(flags, np.ndarray) and np.array_equal(np.asarray(mask, dtype=bool), flags != 0)
 
 
 def _wcs(ccd: CCDData, xy0: tuple[int, int]) -> WCS | None:

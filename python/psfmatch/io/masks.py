@@ -280,11 +280,15 @@ def _translated(stored: NDArray[Any], meaning: Convention) -> tuple[NDArray[np.i
 
     def translate(strip: slice) -> int:
         values, part = stored[strip].astype(np.int64), mask[strip]
+        present = int(np.bitwise_or.reduce(values, axis=None))
         used = 0
-        for name in meaning.codes or meaning.planes:
-            isSet = (
-                (values & meaning.planes[name]) != 0 if meaning.codes is None else np.isin(values, meaning.codes[name])
-            )
+        for name in (meaning.codes or meaning.planes) if present else ():
+            if meaning.codes is not None:
+                isSet = np.isin(values, meaning.codes[name])
+            elif present & meaning.planes[name]:
+                isSet = (values & meaning.planes[name]) != 0
+            else:
+                continue
             if isSet.any():
                 bit = 1 << _usualBit(name)
                 part[isSet] |= np.int32(bit)
