@@ -72,6 +72,12 @@ def test_kindsOfArrays(kind, nothing, caplog):
     np.testing.assert_array_equal(weight, before)
 
 
+def test_onesOfAnImageThatScattersByOne(caplog):
+    exposure = Exposure.fromArray(FLAT / 4.0, weight=np.where(NONE, 0, 1))
+    np.testing.assert_allclose(exposure.variance[~NONE], 25.0 / 16.0, rtol=0.08)
+    assert "only says where data are" in caplog.text
+
+
 def test_maskedWeights():
     for wrap in (np.ma.MaskedArray, Masked):
         exposure = Exposure.fromArray(IMAGE, weight=wrap(1.0 / VARIANCE, mask=NONE))

@@ -12,7 +12,7 @@ from astropy import units
 from astropy.io import fits
 
 from psfmatch.errors import InputImagesError
-from psfmatch.io import isLinear, unitOf, unitRelation
+from psfmatch.io import UNIT_SOURCE_CARD, isLinear, unitOf, unitRelation
 
 from .exposure import Exposure
 from .image import MaskedImage
@@ -73,7 +73,7 @@ def requireUnits(template: Any, science: Any, exposures: tuple[Exposure, Exposur
     isAstropy = [isinstance(image, units.Quantity) or hasattr(image, "uncertainty") for image in images]
     cards = [_cards(image) for image in (images if exposures is None else exposures)]
     first, second = (
-        getattr(image, "unit", None) if known else unitOf(card.get("BUNIT") or None)
+        getattr(image, "unit", None) if known else _headerUnit(card)
         for image, known, card in zip(images, isAstropy, cards, strict=True)
     )
     for name, unit in (("template", first), ("science image", second)):
@@ -93,6 +93,11 @@ def requireUnits(template: Any, science: Any, exposures: tuple[Exposure, Exposur
             f"the template has {told[0]}, the science image {told[1]}: one cannot be converted to the other; convert "
             "the template, or take the units off both (images in uncalibrated counts may share 'adu')"
         )
+
+
+def _headerUnit(cards: Mapping[str, Any]) -> Any:
+    """Return the unit that a header says; None where it says none, or one that was assumed when it was written."""
+    return None if cards.get(UNIT_SOURCE_CARD) else unitOf(cards.get("BUNIT") or None)
 
 
 def _cards(image: Any) -> Mapping[str, Any]:

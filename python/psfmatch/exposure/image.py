@@ -343,13 +343,8 @@ def _maskPlane(values: ArrayLike | None, shape: tuple[int, int]) -> Mask:
     if values is None:
         return Mask(np.zeros(shape, dtype=np.int32))
     if not isinstance(values, Mask):
-        pixels = pixelsOf(values)
         # The mask of a masked array without masked pixels is one False.
-        bits = np.broadcast_to(pixels.values, shape) if pixels.values.ndim == 0 else pixels.values
-        mask = Mask(bits)
-        if pixels.masked is not None:
-            mask = mask.copy()
-            mask[pixels.masked] |= np.int32(mask.getPlaneBitMask("BAD"))
+        mask = Mask(np.broadcast_to(np.asarray(values), shape) if np.ndim(values) == 0 else values)
     else:
         mask = values
     if not _isKept(np.asarray(mask), np.dtype(np.int32)):

@@ -17,7 +17,7 @@ from .reading import ReadOptions, readPlanes, readWeight
 from .roles import Role
 from .tables import writeTable
 from .tangentPlane import TangentPlane
-from .units import isLinear, unitOf, unitRelation, unitText
+from .units import UNIT_SOURCE_CARD, isLinear, unitOf, unitRelation, unitText
 from .variance import estimateVariance, isEstimated, skyScatter
 from .weights import varianceOfWeights, withoutData
 from .whole import requireOutput, writeWhole
@@ -27,6 +27,7 @@ __all__ = [
     "DEFAULT_MASK_PLANES",
     "MAX_PLANES",
     "PHOTOCALIB_CARD",
+    "UNIT_SOURCE_CARD",
     "Coordinates",
     "HduEntry",
     "HduSelector",

@@ -103,7 +103,7 @@ def unitOf(text: str | None) -> units.UnitBase | None:
         Dimensionless for an empty text and for numbers that are said to be normalised; None where nothing is said, or
         nothing that is understood.
     """
-    if text is None or text.strip().lower() in UNKNOWN_WORDS:
+    if not isinstance(text, str) or text.strip().lower() in UNKNOWN_WORDS:
         return None
     spelled = _spelled(text)
     if spelled is None:

@@ -87,7 +87,8 @@ def varianceOfWeights(
     seen = np.where(noData, np.float32(np.nan), image) if nBad else image
     isFlat = low == high
     product, quotient = _againstTheSky(weight, seen)
-    isInverse = 1.0 / AGREEMENT <= product <= AGREEMENT
+    # A map of ones tells no more than where data are, even where the sky happens to scatter by 1.
+    isInverse = 1.0 / AGREEMENT <= product <= AGREEMENT and not (isFlat and low == 1.0)
     if not isInverse and (gain is not None or (isFlat and (nBad or low == 1.0))):
         variance, source = estimateVariance(seen, gain, readNoise, label, detectors)
         if gain is None:
@@ -100,8 +101,8 @@ def varianceOfWeights(
         variance, source = varianceFromInverse(weight), f"{name} inverted"
     elif 1.0 / AGREEMENT <= quotient <= AGREEMENT and not isFlat and _risesWithLight(weight, seen):
         log.warning(
-            "%s: %s is taken for a variance, not a weight: it is larger where there is light, and %.2f times smaller "
-            "than the sky's%s",
+            "%s: %s is taken for a variance, not a weight: it is larger where there is light, and the sky's variance is "
+            "%.2f of it%s",
             label, name, quotient, told,
         )  # fmt: skip
         variance, source = weight.copy(), f"{name}, a variance"
@@ -125,6 +126,9 @@ def withoutData(
     if "NO_DATA" not in planes:
         bits = [DEFAULT_MASK_PLANES["NO_DATA"], *range(31)]
         free = [bit for bit in bits if bit not in planes.values()]
+        if not free:
+            # Bad they are by their variance.
+            return mask, planes
         planes["NO_DATA"] = free[0]
     mask[noData] |= np.int32(1 << planes["NO_DATA"])
     return mask, planes
