@@ -161,6 +161,15 @@ def test_theFrontDoorAndDetection(wrap):
     assert not bad[np.rint(np.asarray(found["y"])).astype(int), np.rint(np.asarray(found["x"])).astype(int)].any()
 
 
+@pytest.mark.parametrize("shape", [(60,), (80, 60), (1, 80)])
+def test_masksOfOtherShapes(shape):
+    wrong = np.zeros(shape, dtype=bool)
+    with pytest.raises(InputImagesError, match="the mask of the CCDData has shape"):
+        toExposure(NDData(VALUES, mask=wrong))
+    with pytest.raises(InputImagesError, match="mask has shape"):
+        MaskedImage(VALUES, wrong)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7)])
 def test_allMasked(shape):
     exposure = toExposure(np.ma.MaskedArray(np.ones(shape), mask=True))

@@ -16,6 +16,7 @@ from astropy.nddata import CCDData, FlagCollection, NDUncertainty, VarianceUncer
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from psfmatch.errors import InputImagesError
 from psfmatch.io import (
     DEFAULT_MASK_PLANES,
     PHOTOCALIB_CARD,
@@ -67,7 +68,10 @@ def planesFromCcd(
         If the uncertainty is of an unknown kind.
     ValueError
         If its unit does not fit that of the data.
+    InputImagesError
+        If mask or flags have another shape than the data.
     """
+    _requireShapes(ccd)
     with np.errstate(over="ignore"):
         image = np.array(ccd.data, dtype=np.float32, order="C")
     metadata = readMetadata(ccd.meta)
@@ -134,6 +138,17 @@ def ccdFromPlanes(planes: ImagePlanes, bad: NDArray[np.bool_], psf: NDArray[Any]
         meta=meta,
         psf=psf,
     )
+
+
+def _requireShapes(ccd: CCDData) -> None:
+    for name in ("mask", "flags"):
+        plane = getattr(ccd, name, None)
+        if plane is not None and np.ndim(plane) and np.shape(plane) != ccd.data.shape:
+            raise InputImagesError(
+                f"the {name} of the CCDData has shape {np.shape(plane)}, but its data {ccd.data.shape}",
+                shape=ccd.data.shape,
+                otherShape=np.shape(plane),
+            )
 
 
 def _variance(uncertainty: NDUncertainty, unit: units.UnitBase | None) -> NDArray[np.float32]:

@@ -275,7 +275,8 @@ def _written(text: str, unit: units.UnitBase) -> str:
         return "1"
     with quietAstropy():
         try:
-            if units.Unit(text) == unit:
+            # Of several slashes astropy warns.
+            if text.count("/") < 2 and units.Unit(text) == unit:
                 return text
         except (ValueError, TypeError):
             pass

@@ -101,8 +101,8 @@ def varianceOfWeights(
         variance, source = varianceFromInverse(weight), f"{name} inverted"
     elif 1.0 / AGREEMENT <= quotient <= AGREEMENT and not isFlat and _risesWithLight(weight, seen):
         log.warning(
-            "%s: %s is taken for a variance, not a weight: it is larger where there is light, and the sky's variance is "
-            "%.2f of it%s",
+            "%s: %s is taken for a variance, not a weight: it is larger where there is light, and the sky's variance "
+            "is %.2f of it%s",
             label, name, quotient, told,
         )  # fmt: skip
         variance, source = weight.copy(), f"{name}, a variance"
