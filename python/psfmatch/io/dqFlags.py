@@ -76,14 +76,16 @@ HST_CCD = {
     "HOT": 16,
 }
 ACS = Convention("HST ACS", {**HST_CCD, "BAD": HST_CCD["BAD"] | 16384, "SUSPECT": 32 | 64})
-UVIS = Convention("HST WFC3/UVIS", HST_CCD)
+UVIS = Convention("HST WFC3/UVIS", {**HST_CCD, "BAD": HST_CCD["BAD"] | 32768})  # flagged by a user
 IR = Convention(
     "HST WFC3/IR",
     {
-        "BAD": 4 | 8 | 16 | 32 | 128,  # dead, odd in the zeroth read, hot, unstable, bad reference pixel
+        # Dead, odd in the zeroth read, hot, unstable, bad reference pixel, flagged by a user.
+        "BAD": 4 | 8 | 16 | 32 | 128 | 32768,
         "SAT": 256,
         "CR": 4096 | 8192,
-        "SUSPECT": 64 | 512 | 2048 | 16384,  # warm, blobs of the flat, signal in the zeroth read, ghosts
+        # Warm, blobs of the flat, spikes along the ramp, signal in the zeroth read, ghosts.
+        "SUSPECT": 64 | 512 | 1024 | 2048 | 16384,
         "NO_DATA": 1 | 2,
         "DEAD": 4,
         "HOT": 16,
