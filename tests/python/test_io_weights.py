@@ -96,10 +96,14 @@ def test_files(tmp_path, name, caplog):
     np.testing.assert_array_equal(planes.mask != 0, NONE)
     assert planes.maskPlanes["NO_DATA"] == 8
     for path in (tmp_path / "weight.fits", str(tmp_path / "weight.fits")):
-        other = toExposure(IMAGE, path)
+        other = toExposure(IMAGE, weight=path)
         np.testing.assert_array_equal(other.variance, planes.variance)
         np.testing.assert_array_equal(other.mask.hasAny("NO_DATA"), NONE)
-    assert toExposure(tmp_path / "image.fits", tmp_path / "weight.fits").metadata["VARSRC"].startswith("weight file")
+    assert (
+        toExposure(tmp_path / "image.fits", weight=tmp_path / "weight.fits")
+        .metadata["VARSRC"]
+        .startswith("weight file")
+    )
 
 
 @pytest.mark.parametrize("name", ["WHT", "WEIGHT", "WT", "WGT", "CONF", "wtmap"])

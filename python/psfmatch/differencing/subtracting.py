@@ -104,7 +104,7 @@ def subtract(
 
         config, pins = withPins(config)
         pinned, pinChoices = pins.values, pins.choices
-    exposures = toExposure(template, templateWeight), toExposure(science, scienceWeight)
+    exposures = toExposure(template, weight=templateWeight), toExposure(science, weight=scienceWeight)
     requireUnits(template, science, exposures)
     task = ImagePsfMatchTask(config=usualOptions() if config is None else config, threads=threads)
     options = replace(RunOptions.fromConfig(None if config is None else task.config), pinned=pinned)

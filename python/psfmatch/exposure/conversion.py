@@ -22,7 +22,7 @@ __all__ = ["requireUnits", "toExposure"]
 log = logging.getLogger("psfmatch.exposure")
 
 
-def toExposure(source: Any, weight: Any = None) -> Exposure:
+def toExposure(source: Any, *, weight: Any = None) -> Exposure:
     """Return the Exposure of an Exposure, MaskedImage, array, CCDData, file or the like; TypeError otherwise.
 
     A weight map, an array or the name of a file, tells the variance, see `Exposure.weightedBy`.
