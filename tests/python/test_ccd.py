@@ -401,3 +401,14 @@ def test_mixedPsfIsKeptInCcdFiles(tmp_path):
     np.testing.assert_allclose(ccd.psf, exposure.psf.computeKernelImage(0, 0), rtol=1e-15)
     assert isinstance(ccd.uncertainty, VarianceUncertainty)
     assert ccd.flags.dtype.kind == "i"
+
+
+def test_masksThatRepeatTheFlagsSayNoMore(tmp_path):
+    exposure = Exposure(MaskedImage(IMAGE, variance=np.ones(SHAPE)))
+    exposure.mask[1, 2] = 1 << exposure.mask.planes["DETECTED"]
+    exposure.mask[3, 4] = 1 << exposure.mask.planes["CR"]
+    exposure.writeFits(tmp_path / "a.fits")
+    ccd = CCDData.read(tmp_path / "a.fits", hdu_uncertainty="VARIANCE", hdu_flags="MASK")
+    assert ccd.mask.sum() == 2
+    back = Exposure.fromCCDData(ccd)
+    np.testing.assert_array_equal(back.mask, exposure.mask)

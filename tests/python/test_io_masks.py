@@ -28,10 +28,10 @@ def test_booleansAndFloats(values):
 
 @pytest.mark.parametrize("telescope", ["JWST", "ROMAN", "jwst "])
 def test_spaceTelescopesTellBitsApart(telescope):
-    # DO_NOT_USE, SATURATED, JUMP_DET, all three, NON_SCIENCE alone (bit 9), reference pixel (bit 31).
-    mask, planes = decode(np.array([1, 2, 4, 7, 512, 2**31], dtype=np.uint32), telescope=telescope)
-    assert planes == {"BAD": 0, "SAT": 1, "CR": 3}
-    np.testing.assert_array_equal(mask, [[1, 2, 8, 11, 0, 0]])
+    # DO_NOT_USE, SATURATED, JUMP_DET, all three, NON_SCIENCE alone (bit 9), reference pixel (bit 31), WARM (bit 12).
+    mask, planes = decode(np.array([1, 2, 4, 7, 512, 2**31, 4096], dtype=np.uint32), telescope=telescope)
+    assert planes == {"BAD": 0, "SAT": 1, "CR": 3, "NO_DATA": 8}
+    np.testing.assert_array_equal(mask, [[1, 2, 8, 11, 256, 0, 0]])
 
 
 def test_lsstNamesKeepTheirBits():

@@ -207,7 +207,8 @@ def test_noiseVarianceWeightAndMaskFiles(tmp_path):
     science = write(tmp_path / "science.fits", fits.PrimaryHDU(IMAGE))
     noise = write(tmp_path / "noise.fits", fits.PrimaryHDU(IMAGE), imageHdu(SIGMA.astype(np.float64), "ERR"))
     weight = tmp_path / "oow.fits.fz"
-    fits.CompImageHDU(np.full(SHAPE, 4, np.int16)).writeto(weight)
+    # 1/variance of an image that scatters by 20.
+    fits.CompImageHDU(np.full(SHAPE, 0.0025, np.float32), compression_type="GZIP_1", quantize_level=0).writeto(weight)
     mask = write(tmp_path / "mask.fits", fits.PrimaryHDU(BITS.astype(np.uint8)))
     planes = readPlanes(science, noise=noise, mask=mask)
     np.testing.assert_array_equal(planes.variance, 9)
@@ -215,7 +216,7 @@ def test_noiseVarianceWeightAndMaskFiles(tmp_path):
     assert planes.varianceSource == "noise file noise.fits"
     np.testing.assert_array_equal(readPlanes(science, variance=f"{noise}[ERR]").variance, 3)
     np.testing.assert_array_equal(readPlanes(science, variance=f"{noise}[0]").variance, IMAGE)
-    np.testing.assert_array_equal(readPlanes(science, weight=weight).variance, 0.25)
+    np.testing.assert_array_equal(readPlanes(science, weight=weight).variance, np.float32(1) / np.float32(0.0025))
 
 
 def test_explicitFilesComeBeforeTheFilesOwnPlanes(tmp_path, caplog):

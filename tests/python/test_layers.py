@@ -103,7 +103,6 @@ headerGroups = [
         "CellGrid",
         "ErrorFloor",
         "PhotonNoise",
-
         "BorderLevels",
         "Clumps",
         "KernelUncertainty",

@@ -27,9 +27,11 @@ FILE_COLUMNS = {
     "science": "science",
     "template_noise": "templateNoise",
     "template_variance": "templateVariance",
+    "template_weight": "templateWeight",
     "template_mask": "templateMask",
     "science_noise": "scienceNoise",
     "science_variance": "scienceVariance",
+    "science_weight": "scienceWeight",
     "science_mask": "scienceMask",
 }
 NUMBER_COLUMNS = {
@@ -62,10 +64,15 @@ class Pair:
     readNoise: float | None = None
     templateFwhmPix: float | None = None
     scienceFwhmPix: float | None = None
+    templateWeight: str | None = None
+    scienceWeight: str | None = None
 
     def fingerprint(self, *more: Any) -> str:
         """Return a short digest of the row and of what else decides the result; it changes when one of them does."""
-        text = json.dumps([dataclasses.asdict(self), *more], sort_keys=True, default=str)
+        row = dataclasses.asdict(self)
+        # Ledgers written before these columns came remain valid.
+        row = {name: value for name, value in row.items() if value is not None or not name.endswith("Weight")}
+        text = json.dumps([row, *more], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -35,7 +35,8 @@ def subtractPair(job: Job) -> Outcome:
 
 def _make(job: Job) -> Made:
     pair, options = job.pair, _unpack(job.options)
-    key = (*map(fileState, (pair.template, pair.templateNoise, pair.templateVariance, pair.templateMask)), pair.gain)
+    files = pair.template, pair.templateNoise, pair.templateVariance, pair.templateWeight, pair.templateMask
+    key = (*map(fileState, files), pair.gain)
     key += (pair.readNoise, options.useXY0, options.ignoreWcs)
     template, isFromCache = templates.get(key, lambda: _read(job, options, "template"))
     result = subtract(
@@ -64,6 +65,7 @@ def _read(job: Job, options: PairOptions, which: str) -> Exposure:
         getattr(pair, which),
         noise=getattr(pair, f"{which}Noise"),
         variance=getattr(pair, f"{which}Variance"),
+        weight=getattr(pair, f"{which}Weight"),
         mask=getattr(pair, f"{which}Mask"),
         gain=pair.gain,
         readNoise=pair.readNoise,

@@ -32,8 +32,9 @@ Subtract many pairs of images and keep a ledger of them.
 
 The manifest is a table (ECSV, CSV, FITS, ...) with a row for each pair. Its columns 'template' and 'science' name the
 images, relative to the manifest; 'file.fits[SCI]' names an HDU. Optional columns: 'name' of the outputs (default: that
-of the science image); template_noise, template_variance, template_mask and the same of science; gain, read_noise,
-template_fwhm, science_fwhm. Each means what the option of 'psfmatch subtract' means; others are passed over.
+of the science image); template_noise, template_variance, template_weight, template_mask and the same of science; gain,
+read_noise, template_fwhm, science_fwhm. Each means what the option of 'psfmatch subtract' means; others are passed
+over.
 
 DIR receives for each pair NAME.fits (the difference, as 'psfmatch subtract' writes it), NAME.json (its figures) and
 NAME.log; and ledger.sqlite, a row for each pair: state, times, memory, grade, or why it failed. What fails costs no

@@ -20,7 +20,7 @@ __all__ = ["Ccd", "commonCcds", "subtractCcds"]
 
 log = logging.getLogger("psfmatch.cli")
 
-PLANES = [f"{which}_{plane}" for which in ("template", "science") for plane in ("noise", "variance", "mask")]
+PLANES = [f"{which}_{plane}" for which in ("template", "science") for plane in ("noise", "variance", "weight", "mask")]
 
 
 class Ccd(NamedTuple):

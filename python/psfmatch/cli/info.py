@@ -15,7 +15,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "info",
         parents=parents,
         help="show what a FITS file holds and how it would be read",
-        description="List the HDUs of a file and what each is read as: image, mask, variance, kernel, or nothing.",
+        description="List the HDUs of a file and what each is read as: image, mask, variance, kernel, or nothing; with "
+        "the unit of images, and what the bits of masks mean.",
     )
     parser.add_argument("file", metavar="FILE", help="FITS file, also .fz and .gz")
     parser.set_defaults(run=_info)
@@ -35,6 +36,8 @@ def _info(options: argparse.Namespace) -> int:
                 "shape": list(e.shape),
                 "dtype": e.dtype,
                 "role": e.role.name.lower(),
+                "unit": e.unit,
+                "meaning": e.meaning,
             }
             for e in entries
         ]
@@ -44,6 +47,8 @@ def _info(options: argparse.Namespace) -> int:
     for e in entries:
         shape = "x".join(str(n) for n in e.shape)
         columns = f"{e.index:>3}  {e.name or '-':<12} {e.kind:<6} {shape or '-':<16} {e.dtype or '-':<10}"
-        planes = f"a cube: its planes are [{e.index}][0] to [{e.index}][{e.nPlanes - 1}]" if e.nPlanes else ""
-        print(columns, planes or e.role.value or "nothing")
+        cube = f"a cube: its planes are [{e.index}][0] to [{e.index}][{e.nPlanes - 1}]" if e.nPlanes else ""
+        print(
+            columns, ", ".join(filter(None, (cube or e.role.value or "nothing", e.unit and f"in {e.unit}", e.meaning)))
+        )
     return 0

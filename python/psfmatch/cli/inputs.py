@@ -24,6 +24,11 @@ def addInputs(parser: argparse.ArgumentParser, orDirectory: str = "") -> argpars
     for which in ("template", "science"):
         files.add_argument(f"--{which}-noise", metavar="FILE", help=f"1 sigma noise of the {which} image")
         files.add_argument(f"--{which}-variance", metavar="FILE", help=f"variance of the {which} image")
+        files.add_argument(
+            f"--{which}-weight",
+            metavar="FILE",
+            help=f"weight map of the {which} image: 1/variance, relative or 0/1, told apart by its pixels; 0: no data",
+        )
         files.add_argument(f"--{which}-mask", metavar="FILE", help=f"mask of the {which} image")
     files.add_argument(
         "--gain", metavar="G", type=float, help="e-/count of both images, for a variance where the files have none"
@@ -48,6 +53,7 @@ def readInput(Reader: type[Exposure], options: argparse.Namespace, which: str) -
         getattr(options, which),
         noise=getattr(options, f"{which}_noise"),
         variance=getattr(options, f"{which}_variance"),
+        weight=getattr(options, f"{which}_weight"),
         mask=getattr(options, f"{which}_mask"),
         gain=options.gain,
         readNoise=options.read_noise,

@@ -53,6 +53,8 @@ def subtract(
     candidateList: Any = None,
     templateFwhmPix: float | None = None,
     scienceFwhmPix: float | None = None,
+    templateWeight: Any = None,
+    scienceWeight: Any = None,
     threads: int | None = None,
 ) -> SubtractionResult:
     """Subtract a template from a science image after matching their PSFs.
@@ -60,9 +62,10 @@ def subtract(
     Parameters
     ----------
     template, science
-        Exposure, MaskedImage, path or URL of a FITS file, HDUList, open file, CCDData, NDData, 2-D array or Quantity.
-        Not changed. The difference has the unit of the science image. The template is warped to the science image's
-        pixels; without a WCS on both, matched stars tell how they lie.
+        Exposure, MaskedImage, path or URL of a FITS file, HDUList, open file, CCDData, NDData, 2-D array or Quantity,
+        of numpy.ma and `astropy.utils.masked`, too, whose masks are kept. Not changed. The difference has the unit of
+        the science image. The template is warped to the science image's pixels; without a WCS on both, matched stars
+        tell how they lie.
     config
         None: everything is chosen from the images. Of `psfmatch.frontDoorConfig` those fields of the kernel that have
         been set are kept, the others are chosen around them. One without ``chooseKernel``, such as ``result.config``,
@@ -74,6 +77,9 @@ def subtract(
         `ImagePsfMatchTask.makeCandidateList`; by default they are found.
     templateFwhmPix, scienceFwhmPix
         FWHM of the PSFs in pixels; by default from the PSF model or measured from the stars.
+    templateWeight, scienceWeight
+        Weight maps, arrays or names of files, that tell the variance: 1/variance, relative, or 0/1, told apart by their
+        pixels; not positive where there are no data.
     threads
         Number of threads; the result does not depend on it.
 
@@ -100,8 +106,8 @@ def subtract(
 
         config, pins = withPins(config)
         pinned, pinChoices = pins.values, pins.choices
-    requireUnits(template, science)
-    exposures = toExposure(template), toExposure(science)
+    exposures = toExposure(template, weight=templateWeight), toExposure(science, weight=scienceWeight)
+    requireUnits(template, science, exposures)
     task = ImagePsfMatchTask(config=usualOptions() if config is None else config, threads=threads)
     options = replace(RunOptions.fromConfig(None if config is None else task.config), pinned=pinned)
     for choice in pinChoices:

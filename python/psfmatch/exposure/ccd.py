@@ -16,6 +16,7 @@ from astropy.nddata import CCDData, FlagCollection, NDUncertainty, VarianceUncer
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from psfmatch.errors import InputImagesError
 from psfmatch.io import (
     DEFAULT_MASK_PLANES,
     PHOTOCALIB_CARD,
@@ -23,17 +24,19 @@ from psfmatch.io import (
     appendMetadata,
     asWcs,
     decodeMask,
-    estimateVariance,
     exactCard,
     fitsWcs,
     maskCards,
     photoCalibFromCards,
+    planeOfName,
     readableHeader,
     readMetadata,
     shiftWcs,
+    unitOf,
     xy0FromCards,
 )
 
+from .arrays import estimatedVariance
 from .mask import DEFAULT_BAD_PLANES, Mask
 
 __all__ = ["ccdFromPlanes", "planesFromCcd"]
@@ -66,15 +69,19 @@ def planesFromCcd(
         If the uncertainty is of an unknown kind.
     ValueError
         If its unit does not fit that of the data.
+    InputImagesError
+        If mask or flags have another shape than the data.
     """
+    _requireShapes(ccd)
     with np.errstate(over="ignore"):
         image = np.array(ccd.data, dtype=np.float32, order="C")
     meta = readableHeader(ccd.meta)
     metadata = readMetadata(meta)
-    if ccd.unit is not None:
-        metadata.setdefault("BUNIT", ccd.unit.to_string())
+    if ccd.unit is not None and unitOf(metadata.get("BUNIT")) != ccd.unit:
+        metadata["BUNIT"] = ccd.unit.to_string()
     if ccd.uncertainty is None:
-        variance, source = estimateVariance(image, gain, readNoise, "CCDData")
+        masked = None if ccd.mask is None else np.broadcast_to(np.asarray(ccd.mask, dtype=bool), image.shape)
+        variance, source = estimatedVariance(image, masked, gain, readNoise, "CCDData")
         metadata["VARSRC"] = source
     else:
         variance, source = _variance(ccd.uncertainty, ccd.unit), type(ccd.uncertainty).__name__
@@ -135,6 +142,17 @@ def ccdFromPlanes(planes: ImagePlanes, bad: NDArray[np.bool_], psf: NDArray[Any]
     )
 
 
+def _requireShapes(ccd: CCDData) -> None:
+    for name in ("mask", "flags"):
+        plane = getattr(ccd, name, None)
+        if plane is not None and np.ndim(plane) and np.shape(plane) != ccd.data.shape:
+            raise InputImagesError(
+                f"the {name} of the CCDData has shape {np.shape(plane)}, but its data {ccd.data.shape}",
+                shape=ccd.data.shape,
+                otherShape=np.shape(plane),
+            )
+
+
 def _variance(uncertainty: NDUncertainty, unit: units.UnitBase | None) -> NDArray[np.float32]:
     try:
         with np.errstate(divide="ignore"):
@@ -166,7 +184,9 @@ def _mask(ccd: CCDData, image: NDArray[np.float32], variance: NDArray[np.float32
     if isinstance(flags, FlagCollection):
         for name, flag in flags.items():
             plane = Mask(np.zeros(ccd.data.shape, dtype=np.int32))
-            plane[np.asarray(flag) != 0] = 1 << plane.addPlane(str(name))
+            isSet = np.asarray(flag) != 0
+            for one in filter(None, (str(name), planeOfName(str(name)))):
+                plane[isSet] |= np.int32(1 << plane.addPlane(one))
             masks.append(plane)
     elif flags is not None:
         bits, planes = decodeMask(np.asarray(flags), ccd.meta, str(ccd.meta.get("TELESCOP", "")), "CCDData")
@@ -178,7 +198,7 @@ def _mask(ccd: CCDData, image: NDArray[np.float32], variance: NDArray[np.float32
     )
     for mask in masks:
         merged.merge(mask)
-    if ccd.mask is not None:
+    if ccd.mask is not None and not _isOfAnyFlag(ccd.mask, flags):
         # What flags, values or variances say already is not said again as BAD: our own CCDData come back as they were.
         isFlagged = merged.hasAny([plane for plane in DEFAULT_BAD_PLANES if plane in merged.planes])
         known = isFlagged | ~np.isfinite(image) | ~(variance >= 0) | np.isinf(variance)
@@ -187,17 +207,18 @@ def _mask(ccd: CCDData, image: NDArray[np.float32], variance: NDArray[np.float32
     return merged
 
 
+def _isOfAnyFlag(mask: Any, flags: Any) -> bool:
+    """Return whether a mask only repeats where flags are set, as in what CCDData.read makes of one HDU."""
+    return isinstance(flags, np.ndarray) and np.array_equal(np.asarray(mask, dtype=bool), flags != 0)
+
+
 def _wcs(ccd: CCDData, xy0: tuple[int, int]) -> WCS | None:
     wcs = None if ccd.wcs is None else fitsWcs(ccd.wcs, ccd.data.shape)
     return None if wcs is None else shiftWcs(wcs, *xy0)
 
 
 def _unit(text: str | None) -> units.UnitBase:
-    if text is None:
-        return units.adu
-    try:
-        # An empty text is a number without unit.
-        return units.Unit(text)
-    except ValueError:
+    unit = unitOf(text)
+    if unit is None and text is not None:
         log.warning("unit %r is not known to astropy; adu is used instead", text)
-        return units.adu
+    return units.adu if unit is None else unit

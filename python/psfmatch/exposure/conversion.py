@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -11,6 +12,7 @@ from astropy import units
 from astropy.io import fits
 
 from psfmatch.errors import InputImagesError
+from psfmatch.io import UNIT_SOURCE_CARD, isLinear, unitOf, unitRelation
 
 from .exposure import Exposure
 from .image import MaskedImage
@@ -20,8 +22,17 @@ __all__ = ["requireUnits", "toExposure"]
 log = logging.getLogger("psfmatch.exposure")
 
 
-def toExposure(source: Any) -> Exposure:
-    """Return the Exposure of an Exposure, MaskedImage, array, CCDData, file or the like; TypeError otherwise."""
+def toExposure(source: Any, *, weight: Any = None) -> Exposure:
+    """Return the Exposure of an Exposure, MaskedImage, array, CCDData, file or the like; TypeError otherwise.
+
+    A weight map, an array or the name of a file, tells the variance, see `Exposure.weightedBy`.
+    """
+    isFile = isinstance(source, str | PathLike | fits.HDUList)
+    if weight is not None:
+        if isFile and isinstance(weight, str | PathLike):
+            return Exposure.readFits(source, weight=weight)
+        bare = Exposure(MaskedImage(source)) if type(source) is np.ndarray else toExposure(source)
+        return bare.weightedBy(weight)
     if isinstance(source, Exposure):
         return source
     if isinstance(source, MaskedImage):
@@ -29,7 +40,7 @@ def toExposure(source: Any) -> Exposure:
     # A CCDData has a method read, too.
     if hasattr(source, "uncertainty"):
         return Exposure.fromCCDData(source)
-    if isinstance(source, str | PathLike | fits.HDUList) or hasattr(source, "read"):
+    if isFile or hasattr(source, "read"):
         return Exposure.readFits(source)
     if isinstance(source, np.ndarray):
         return Exposure.fromArray(source)
@@ -39,7 +50,7 @@ def toExposure(source: Any) -> Exposure:
     )
 
 
-def requireUnits(template: Any, science: Any) -> None:
+def requireUnits(template: Any, science: Any, exposures: tuple[Exposure, Exposure] | None = None) -> None:
     """Raise unless two images as a user gave them can show the same quantity.
 
     The kernel's sum carries the scale from one unit to the other, so nothing is converted. What a header says in BUNIT
@@ -49,6 +60,8 @@ def requireUnits(template: Any, science: Any) -> None:
     ----------
     template, science
         Whatever `toExposure` takes.
+    exposures
+        What `toExposure` has made of them, whose headers are asked for what the images themselves do not say.
 
     Raises
     ------
@@ -56,32 +69,39 @@ def requireUnits(template: Any, science: Any) -> None:
         If both are a CCDData, NDData or Quantity, and the unit of one cannot be converted to that of the other, or only
         one has a unit.
     """
-    given = [getattr(image, "unit", None) for image in (template, science)]
-    isAstropy = [isinstance(image, units.Quantity) or hasattr(image, "uncertainty") for image in (template, science)]
+    images = (template, science)
+    isAstropy = [isinstance(image, units.Quantity) or hasattr(image, "uncertainty") for image in images]
+    cards = [_cards(image) for image in (images if exposures is None else exposures)]
+    first, second = (
+        getattr(image, "unit", None) if known else _headerUnit(card)
+        for image, known, card in zip(images, isAstropy, cards, strict=True)
+    )
+    for name, unit in (("template", first), ("science image", second)):
+        if unit is not None and not isLinear(unit):
+            log.warning("the %s is in %s: magnitudes cannot be subtracted; convert it to a flux", name, unit)
     if not all(isAstropy):
-        first, second = (
-            unit if known else _headerUnit(image)
-            for unit, known, image in zip(given, isAstropy, (template, science), strict=True)
-        )
-        if first is not None and second is not None and not first.is_equivalent(second):
+        if first is not None and second is not None and (between := unitRelation(first, second, *cards)):
             log.warning(
-                "the template is in %s, the science image in %s: the kernel's sum is the ratio of both", first, second
+                "the template is in %s, the science image in %s: the kernel's sum carries %s", first, second, between
             )
         return
-    if given[0] is None and given[1] is None:
+    if first is None and second is None:
         return
-    if given[0] is None or given[1] is None or not given[0].is_equivalent(given[1]):
-        told = ["no unit" if unit is None else f"the unit {str(unit)!r}" for unit in given]
+    if first is None or second is None or unitRelation(first, second):
+        told = ["no unit" if unit is None else f"the unit {str(unit)!r}" for unit in (first, second)]
         raise InputImagesError(
             f"the template has {told[0]}, the science image {told[1]}: one cannot be converted to the other; convert "
             "the template, or take the units off both (images in uncalibrated counts may share 'adu')"
         )
 
 
-def _headerUnit(image: Any) -> units.UnitBase | None:
-    metadata = getattr(image, "metadata", None)
-    text = metadata.get("BUNIT") if isinstance(metadata, dict) else None
-    try:
-        return None if not text else units.Unit(str(text))
-    except (ValueError, TypeError):
-        return None
+def _headerUnit(cards: Mapping[str, Any]) -> Any:
+    """Return the unit that a header says; None where it says none, or one that was assumed when it was written."""
+    return None if cards.get(UNIT_SOURCE_CARD) else unitOf(cards.get("BUNIT") or None)
+
+
+def _cards(image: Any) -> Mapping[str, Any]:
+    """Return the header of an image, empty where there is none."""
+    found: list[Any] = [getattr(image, name, None) for name in ("metadata", "meta")]
+    cards: Mapping[str, Any] = next((one for one in found if hasattr(one, "get")), {})
+    return cards

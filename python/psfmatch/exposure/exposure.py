@@ -18,7 +18,6 @@ from psfmatch.io import (
     Source,
     TangentPlane,
     asWcs,
-    estimateVariance,
     photoCalibFromCards,
     readPlanes,
     writePlanes,
@@ -26,9 +25,11 @@ from psfmatch.io import (
 from psfmatch.psfModels import psfFromNodes, psfImageAt, psfOrNone, samplePsf
 from psfmatch.sourceTable import AnyTable
 
+from .arrays import estimatedVariance, pixelsOf
 from .box import Box
 from .image import MaskedImage
 from .mask import DEFAULT_BAD_PLANES, Mask
+from .weighting import weighted
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData
@@ -264,30 +265,80 @@ class Exposure(ByValue):
         )
 
     @classmethod
-    def fromArray(cls, image: ArrayLike, gain: float | None = None, readNoise: float | None = None) -> Exposure:
-        """Make an exposure from pixel values alone, with a variance as the file readers make it.
+    def fromArray(
+        cls,
+        image: ArrayLike,
+        gain: float | None = None,
+        readNoise: float | None = None,
+        *,
+        mask: ArrayLike | None = None,
+        variance: ArrayLike | None = None,
+        weight: ArrayLike | None = None,
+    ) -> Exposure:
+        """Make an exposure from pixel values, with a variance as the file readers make it where none is given.
 
         Parameters
         ----------
         image : array_like
             Pixel values, (h, w); native float32 is kept, not copied. The unit of a `~astropy.units.Quantity` becomes
-            BUNIT.
+            BUNIT; what an array of numpy.ma or `astropy.utils.masked` masks becomes BAD.
         gain, readNoise : `float`, optional
             Gain, e-/count, and read noise, e-; without them the variance is estimated from the sky.
+        mask, variance : array_like, optional
+            As of `MaskedImage`.
+        weight : array_like, optional
+            A weight map, (h, w), in place of the variance: see `weightedBy`.
 
         Returns
         -------
         exposure : `Exposure`
             Without coordinates.
+
+        Raises
+        ------
+        ValueError
+            If variance and weight are both given.
         """
-        unit = getattr(image, "unit", None)
-        # A view of the values alone: the class of a Quantity, passed on, would refuse plain arithmetic.
-        maskedImage = MaskedImage(np.asarray(image))
-        maskedImage.variance, source = estimateVariance(maskedImage.image, gain, readNoise, "array")
-        metadata: dict[str, Any] = {"VARSRC": source}
-        if unit is not None:
-            metadata["BUNIT"] = unit.to_string()
-        return cls(maskedImage, photoCalib=photoCalibFromCards(metadata), metadata=metadata)
+        if variance is not None and weight is not None:
+            raise ValueError("give one of variance and weight, not both")
+        pixels = pixelsOf(image)
+        maskedImage = MaskedImage(image, mask, variance)
+        metadata: dict[str, Any] = {}
+        if variance is None and weight is None:
+            bad = np.asarray(maskedImage.mask.hasAny("BAD"))
+            maskedImage.variance, source = estimatedVariance(maskedImage.image, bad, gain, readNoise, "array")
+            metadata["VARSRC"] = source
+        if pixels.unit is not None:
+            metadata["BUNIT"] = pixels.unit.to_string()
+        exposure = cls(maskedImage, photoCalib=photoCalibFromCards(metadata), metadata=metadata)
+        return exposure if weight is None else exposure.weightedBy(weight, gain, readNoise)
+
+    def weightedBy(
+        self, weight: ArrayLike | str | os.PathLike[str], gain: float | None = None, readNoise: float | None = None
+    ) -> Exposure:
+        """Return this exposure with the variance that a weight map tells, and NO_DATA where it is not positive.
+
+        Parameters
+        ----------
+        weight : array_like, `str` or `os.PathLike`
+            The map, (h, w), or its file: 1/variance, relative, or 0/1. Its pixels and the scatter of the image tell
+            which, and the log says it.
+        gain, readNoise : `float`, optional
+            Gain, e-/count, and read noise, e-; with them the map says only where data are.
+
+        Returns
+        -------
+        exposure : `Exposure`
+            Shares the pixel values, coordinates and PSF; mask and variance are new.
+
+        Raises
+        ------
+        InputImagesError
+            If the map has another shape than the image.
+        ExposureReadError
+            If its file cannot be read.
+        """
+        return weighted(self, weight, gain, readNoise)
 
     @classmethod
     def fromCCDData(

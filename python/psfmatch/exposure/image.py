@@ -18,6 +18,7 @@ from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.strips import mapStrips
 
+from .arrays import inUnitOf, pixelsOf
 from .box import Box
 from .mask import Mask
 
@@ -34,21 +35,23 @@ class MaskedImage(ByValue):
     ----------
     image : array_like
         Pixel values, (h, w). Native float32 with contiguous rows is kept without a copy, everything else is
-        converted once.
+        converted once. What an array of numpy.ma or `astropy.utils.masked` masks is BAD.
     mask : `Mask` or array_like, optional
         Bit planes, (h, w), or booleans that mean BAD; without it no bit is set.
     variance : array_like, optional
         Variance, (h, w), in squared units of the image; without it the image is noiseless. Values are kept as
-        given: zero is noiseless, a negative or infinite one marks a bad pixel.
+        given: zero is noiseless, a negative or infinite one marks a bad pixel; what is masked is BAD. A Quantity is
+        converted to the squared unit of an image that has one.
     xy0 : `tuple` [`int`, `int`], optional
         Parent coordinates of the first pixel.
 
     Raises
     ------
     InputImagesError
-        If a plane is not two-dimensional, is empty or has another shape than the image.
+        If a plane is not two-dimensional, is empty or has another shape than the image, or the variance is of something
+        else.
     TypeError
-        If a plane is complex, not numeric or a `numpy.ma.MaskedArray` (pass its data and its mask).
+        If a plane is complex or not numeric.
     """
 
     def __init__(
@@ -58,14 +61,16 @@ class MaskedImage(ByValue):
         variance: ArrayLike | None = None,
         xy0: tuple[int, int] = (0, 0),
     ) -> None:
-        self._image = _floatPlane(image, "image")
+        pixels = pixelsOf(image)
+        self._image = _floatPlane(pixels.values, "image")
         shape = self._image.shape
         if len(shape) != 2 or self._image.size == 0:
             raise InputImagesError(
                 f"the image has shape {shape}; two dimensions with at least one pixel are needed", shape=shape
             )
-        self._mask = _maskPlane(np.zeros(shape, dtype=np.int32) if mask is None else mask)
-        self._variance = np.zeros(shape, dtype=np.float32) if variance is None else _floatPlane(variance, "variance")
+        noise = None if variance is None else inUnitOf(pixelsOf(variance), pixels)
+        self._mask = _maskPlane(mask, shape)
+        self._variance = np.zeros(shape, dtype=np.float32) if noise is None else _floatPlane(noise.values, "variance")
         for name, plane in (("mask", self._mask), ("variance", self._variance)):
             if plane.shape != shape:
                 raise InputImagesError(
@@ -74,6 +79,12 @@ class MaskedImage(ByValue):
                     otherShape=plane.shape,
                 )
         self._xy0 = operator.index(xy0[0]), operator.index(xy0[1])
+        masked = [plane.masked for plane in (pixels, noise) if plane is not None and plane.masked is not None]
+        if masked:
+            # The mask given is not changed.
+            self._mask = self._mask.copy()
+        for bad in masked:
+            self._flag(bad)
 
     @property
     def image(self) -> NDArray[np.float32]:
@@ -82,7 +93,7 @@ class MaskedImage(ByValue):
 
     @image.setter
     def image(self, values: ArrayLike) -> None:
-        _assign(self._image, values)
+        self._assign(self._image, values)
 
     @property
     def mask(self) -> Mask:
@@ -105,7 +116,7 @@ class MaskedImage(ByValue):
 
     @variance.setter
     def variance(self, values: ArrayLike) -> None:
-        _assign(self._variance, values)
+        self._assign(self._variance, values)
 
     @property
     def xy0(self) -> tuple[int, int]:
@@ -227,7 +238,8 @@ class MaskedImage(ByValue):
             self._variance += other.variance
             self._mask.merge(other.mask)
             return self
-        values = self._evaluate(other) if callable(other) else np.asarray(other)
+        pixels = pixelsOf(self._evaluate(other) if callable(other) else other)
+        values = pixels.values
         if values.dtype.kind not in "iuf":
             raise TypeError(f"cannot subtract values of type {values.dtype} from a MaskedImage")
         if not _isBroadcastable(values.shape, self.shape):
@@ -238,6 +250,8 @@ class MaskedImage(ByValue):
             )
         # Formed in the wider of the two types and rounded once.
         np.subtract(self._image, values, out=self._image, casting="same_kind")
+        if pixels.masked is not None:
+            self._flag(pixels.masked)
         return self
 
     @np.errstate(invalid="ignore", over="ignore")
@@ -266,6 +280,19 @@ class MaskedImage(ByValue):
         x = np.arange(self._xy0[0], self._xy0[0] + self.width, dtype=np.float64)[np.newaxis, :]
         y = np.arange(self._xy0[1], self._xy0[1] + self.height, dtype=np.float64)[:, np.newaxis]
         return np.asarray(function(x, y))
+
+    def _assign(self, target: NDArray[np.float32], values: ArrayLike) -> None:
+        """Copy values into a plane; what they mask becomes BAD."""
+        # `x.image -= 1` ends with the assignment of the very same array.
+        if values is target:
+            return
+        pixels = pixelsOf(values)
+        target[...] = pixels.values
+        if pixels.masked is not None:
+            self._flag(pixels.masked)
+
+    def _flag(self, bad: NDArray[np.bool_]) -> None:
+        self._mask[np.broadcast_to(bad, self.shape)] |= np.int32(self._mask.getPlaneBitMask("BAD"))
 
     def _checkMaskShape(self, other: Mask) -> None:
         if other.shape != self.shape:
@@ -302,8 +329,6 @@ def _scalar(value: float) -> float:
 
 def _floatPlane(values: ArrayLike, name: str) -> NDArray[np.float32]:
     """Native float32 with contiguous rows; the same memory where it is so already."""
-    if isinstance(values, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a numpy masked array; pass its .data, and its .mask as the mask")
     array = np.asarray(values)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} has type {array.dtype}; real numbers are needed")
@@ -314,8 +339,14 @@ def _floatPlane(values: ArrayLike, name: str) -> NDArray[np.float32]:
         return np.array(array, dtype=np.float32, order="C")
 
 
-def _maskPlane(values: ArrayLike) -> Mask:
-    mask = values if isinstance(values, Mask) else Mask(values)
+def _maskPlane(values: ArrayLike | None, shape: tuple[int, int]) -> Mask:
+    if values is None:
+        return Mask(np.zeros(shape, dtype=np.int32))
+    if not isinstance(values, Mask):
+        # The mask of a masked array without masked pixels is one False.
+        mask = Mask(np.broadcast_to(np.asarray(values), shape) if np.ndim(values) == 0 else values)
+    else:
+        mask = values
     if not _isKept(np.asarray(mask), np.dtype(np.int32)):
         planes = mask.planes
         mask = Mask(np.array(mask, order="C", subok=False), planes)
@@ -336,9 +367,3 @@ def _isKept(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
 
 def _isBroadcastable(shape: tuple[int, ...], target: tuple[int, int]) -> bool:
     return len(shape) <= 2 and all(n in (1, m) for n, m in zip(shape[::-1], target[::-1], strict=False))
-
-
-def _assign(target: NDArray[Any], values: ArrayLike) -> None:
-    # `x.image -= 1` ends with the assignment of the very same array.
-    if values is not target:
-        target[...] = values

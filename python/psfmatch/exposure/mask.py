@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from psfmatch.io import DEFAULT_MASK_PLANES, MAX_PLANES
 from psfmatch.strips import mapStrips
 
+from .arrays import pixelsOf
+
 __all__ = ["DEFAULT_BAD_PLANES", "DEFAULT_MASK_PLANES", "Mask"]
 
 # Planes whose pixels hold no measurement of the sky, and what those of a template may be called in a difference.
@@ -29,7 +31,7 @@ class Mask(np.ndarray[tuple[int, ...], np.dtype[np.int32]]):
     Parameters
     ----------
     array : array_like
-        Bits, of any integer type, or booleans that mean BAD. An int32 array is not copied.
+        Bits, of any integer type, or booleans that mean BAD. An int32 array is not copied. What is masked is BAD.
     planes : mapping [`str`, `int`], optional
         Bit index, 0 to 30, of each plane. The default planes that are missing are added, at their usual bit
         if it is free.
@@ -54,7 +56,11 @@ class Mask(np.ndarray[tuple[int, ...], np.dtype[np.int32]]):
         if planes is None and isinstance(array, Mask):
             planes = array.planes
         checked = _checkPlanes(DEFAULT_MASK_PLANES if planes is None else planes)
-        mask = _bits(np.asarray(array), 1 << checked["BAD"]).view(cls)
+        pixels = pixelsOf(array)
+        bits = _bits(pixels.values, 1 << checked["BAD"])
+        if pixels.masked is not None:
+            bits = np.where(pixels.masked, bits | np.int32(1 << checked["BAD"]), bits)
+        mask = bits.view(cls)
         mask.planes = checked
         return mask
 

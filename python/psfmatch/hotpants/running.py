@@ -172,7 +172,10 @@ def _write(
     )
     for option, plane, scaling in files:
         if option in settings:
-            io.writeHotpantsImage(settings[option], plane, cards, scaling=scaling, **common)
+            # Pulls and masks are plain numbers.
+            unit = {"BUNIT": "1"} if option in ("ond", "omi") else {}
+            own = common | {"metadata": exposure.metadata | unit}
+            io.writeHotpantsImage(settings[option], plane, cards, scaling=scaling, **own)
             written.append(settings[option])
     if "oki" in settings and kernel is not None:
         if isinstance(kernel, io.KernelTables):

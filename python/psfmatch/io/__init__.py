@@ -9,14 +9,17 @@ from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromC
 from .hotpants import HotpantsTable, countHotpantsRegions, hasHotpantsTable, readHotpantsTable
 from .hotpantsWriting import readImage, writeHotpantsImage, writeHotpantsTables, writeText
 from .kernels import readKernelTables, writeKernelTables
-from .layouts import HduEntry, Role, describe, listImages
-from .masks import MAX_PLANES, decodeMask, maskCards
+from .layouts import HduEntry, describe, listImages
+from .masks import MAX_PLANES, decodeMask, maskCards, planeOfName
 from .names import HduSelector, Source, parseFileName
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, SpatialField
-from .reading import ReadOptions, readPlanes
+from .reading import ReadOptions, readPlanes, readWeight
+from .roles import Role
 from .tables import writeTable
 from .tangentPlane import TangentPlane
+from .units import UNIT_SOURCE_CARD, isLinear, unitOf, unitRelation, unitText
 from .variance import estimateVariance, isEstimated, isWithoutPhotons, skyScatter
+from .weights import varianceOfWeights, withoutData
 from .whole import requireOutput, writeWhole
 from .writing import readConfig, readStamps, writePlanes
 
@@ -24,6 +27,7 @@ __all__ = [
     "DEFAULT_MASK_PLANES",
     "MAX_PLANES",
     "PHOTOCALIB_CARD",
+    "UNIT_SOURCE_CARD",
     "Coordinates",
     "HduEntry",
     "HduSelector",
@@ -46,11 +50,13 @@ __all__ = [
     "fitsWcs",
     "hasHotpantsTable",
     "isEstimated",
+    "isLinear",
     "isWithoutPhotons",
     "listImages",
     "maskCards",
     "parseFileName",
     "photoCalibFromCards",
+    "planeOfName",
     "readConfig",
     "readHotpantsTable",
     "readImage",
@@ -58,10 +64,16 @@ __all__ = [
     "readMetadata",
     "readPlanes",
     "readStamps",
+    "readWeight",
     "readableHeader",
     "requireOutput",
     "shiftWcs",
     "skyScatter",
+    "unitOf",
+    "unitRelation",
+    "unitText",
+    "varianceOfWeights",
+    "withoutData",
     "writeHotpantsImage",
     "writeHotpantsTables",
     "writeKernelTables",

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .units import isRateOrFlux, unitOf
+
 __all__ = ["DetectorNoise", "agrees", "detectorsOf", "neighbourScatter"]
 
 GAIN_CARDS = "EGAIN", "GAIN", "CCDGAIN", "ATODGAIN", "HIERARCH ESO DET OUT1 CONAD"
@@ -49,14 +51,14 @@ def detectorsOf(headers: Sequence[Mapping[str, Any]]) -> list[DetectorNoise]:
     Electrons have a gain of 1. Of n combined frames a mean has n times the gain, a sum has it as it is, both the read
     noise of n frames.
     """
-    units = next((str(header["BUNIT"]).lower() for header in headers if header.get("BUNIT")), "")
-    if "/" in units or "jy" in units:
+    unit = unitOf(next((str(header["BUNIT"]) for header in headers if header.get("BUNIT")), None))
+    if isRateOrFlux(unit):
         return []
     readCard, readNoise = _first(headers, READ_NOISE_CARDS, 0.0, 10_000.0)
     read = f" and {readCard} = {readNoise:g} e-" if readCard else ""
     gains = [(card, value) for card in GAIN_CARDS if (value := _number(headers, card, 0.01, 1000.0)) is not None]
     found = [DetectorNoise(value, readNoise, f"{card} = {value:g} e-/count{read}") for card, value in gains]
-    if units.startswith(("electron", "e-")):
+    if unit is not None and unit == unitOf("electron"):
         found.insert(0, DetectorNoise(1.0, readNoise, f"counts in electrons{read}"))
     countCard, count = _first(headers, COUNT_CARDS, 1.5, 100_000.0)
     if countCard:

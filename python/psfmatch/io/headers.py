@@ -18,6 +18,7 @@ from astropy import units
 from astropy.io import fits
 
 from .cards import mendInMemory
+from .units import unitOf
 
 __all__ = [
     "COORDINATES",
@@ -197,15 +198,17 @@ def photoCalibFromCards(cards: Mapping[str, Any]) -> float | None:
         # AB magnitude 0 is 10^(-48.6/2.5) erg/s/cm^2/Hz = 3.63e12 nJy.
         value = (0 * units.ABmag).to_value(units.nJy) / cards["FLUXMAG0"]
     if value is None:
-        try:
-            unit = units.Unit(str(cards.get("BUNIT", "")).strip())
-            area = cards.get("PIXAR_SR")  # sr per pixel
-            if unit.is_equivalent(units.nJy):
-                value = unit.to(units.nJy)
-            elif unit.is_equivalent(units.nJy / units.sr) and _positive(area):
-                value = unit.to(units.nJy / units.sr) * area
-        except (ValueError, TypeError):
-            return None  # not a unit known to astropy: counts
+        unit = unitOf(str(cards.get("BUNIT", "")).strip())
+        area = cards.get("PIXAR_SR")  # sr per pixel
+        if unit is None:
+            return None  # counts
+        if unit.is_equivalent(units.nJy):
+            value = unit.to(units.nJy)
+        elif unit.is_equivalent(units.mgy):
+            # A maggie is the flux of magnitude 0.
+            value = unit.to(units.mgy) * (0 * units.ABmag).to_value(units.nJy)
+        elif unit.is_equivalent(units.nJy / units.sr) and _positive(area):
+            value = unit.to(units.nJy / units.sr) * area
     return float(value) if _positive(value) else None
 
 

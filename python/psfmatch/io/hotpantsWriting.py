@@ -21,6 +21,7 @@ from .layouts import Role, chooseImage, listHdus, planeShape
 from .names import parseFileName
 from .planes import KernelTables
 from .scales import PixelScale
+from .units import unitCards
 from .whole import writeWhole
 
 __all__ = ["readImage", "writeHotpantsImage", "writeHotpantsTables", "writeText"]
@@ -90,6 +91,9 @@ def writeHotpantsImage(
     primary = _scaled(fits.PrimaryHDU, image, scaling)
     appendMetadata(primary.header, {key: value for key, value in (metadata or {}).items() if key != "VARSRC"})
     primary.header.extend(coordinates.cards, unique=False, end=True)
+    for card in unitCards(metadata or {}):
+        primary.header.remove(card.keyword, ignore_missing=True, remove_all=True)
+        primary.header.append(card, end=True)
     for key, value, comment in cards:
         primary.header.remove(key, ignore_missing=True, remove_all=True)
         primary.header.append(exactCard(key, value, comment), end=True)

@@ -1,99 +1,29 @@
 """Which HDU of a file is what: science image, mask, variance, noise, weight, or a table of our own.
 
-The names are those of LSST (IMAGE/MASK/VARIANCE by EXTNAME or EXTTYPE), HST, JWST and Roman (SCI/ERR/DQ),
-astropy's CCDData (UNCERT with UTYPE) and our own files. A file without any of these has its image in the
-first two-dimensional HDU, compressed or not.
+`psfmatch.io.roles` knows the names. A file without any of these has its image in the first two-dimensional HDU,
+compressed or not.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from astropy.io import fits
 
 from .cubes import cubeOf
 from .files import FitsSource, openFits
+from .masks import maskMeaning
 from .names import HduSelector, PlaneSelector, Source, splitSource
+from .roles import TABLE_ROLES, Role, roleOf
+from .units import unitOf
 
 __all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus", "listImages"]
 
 log = logging.getLogger("psfmatch.io")
 
-
-class Role(StrEnum):
-    """What an HDU is for."""
-
-    IMAGE = "image"
-    MASK = "mask"
-    VARIANCE = "variance"
-    SIGMA = "noise (1 sigma)"
-    INVERSE_VARIANCE = "inverse variance"
-    WEIGHT = "relative weight"
-    MATCHED = "matched template"
-    FLOOR = "error floor of fluxes"
-    KERNEL_BASIS = "kernel basis"
-    KERNEL_COEFFICIENTS = "kernel coefficients"
-    BACKGROUND_COEFFICIENTS = "background coefficients"
-    KERNEL_COVARIANCE = "covariance of the kernel coefficients"
-    BACKGROUND_COVARIANCE = "covariance of the background coefficients"
-    RECIPE = "how the kernel was applied"
-    STAMPS = "stamps"
-    CONFIG = "configuration"
-    PSF = "PSF"
-    PSF_NODES = "PSF at positions"
-    COORDINATES = "distortion of the WCS"
-    NONE = ""
-
-
-ROLE_OF_NAME = {
-    "IMAGE": Role.IMAGE,
-    "SCI": Role.IMAGE,
-    "MASK": Role.MASK,
-    "DQ": Role.MASK,
-    "VARIANCE": Role.VARIANCE,
-    "VAR": Role.VARIANCE,
-    "ERR": Role.SIGMA,
-    "ERROR": Role.SIGMA,
-    "NOISE": Role.SIGMA,
-    "UNCERT": Role.SIGMA,
-    "IVAR": Role.INVERSE_VARIANCE,
-    "INVVAR": Role.INVERSE_VARIANCE,
-    "WHT": Role.WEIGHT,
-    "WEIGHT": Role.WEIGHT,
-    "MATCHED": Role.MATCHED,
-    "FLOOR": Role.FLOOR,
-    "KBASIS": Role.KERNEL_BASIS,
-    "KCOEF": Role.KERNEL_COEFFICIENTS,
-    "BCOEF": Role.BACKGROUND_COEFFICIENTS,
-    "KCOV": Role.KERNEL_COVARIANCE,
-    "BCOV": Role.BACKGROUND_COVARIANCE,
-    "RECIPE": Role.RECIPE,
-    "STAMPS": Role.STAMPS,
-    "CONFIG": Role.CONFIG,
-    "PSFIMAGE": Role.PSF,
-    "PSFNODES": Role.PSF_NODES,
-    "D2IMARR": Role.COORDINATES,
-    "WCSDVARR": Role.COORDINATES,
-}
-
-ROLE_OF_UTYPE = {
-    "STDDEVUNCERTAINTY": Role.SIGMA,
-    "VARIANCEUNCERTAINTY": Role.VARIANCE,
-    "INVERSEVARIANCE": Role.INVERSE_VARIANCE,
-}
-
-TABLE_ROLES = {
-    Role.KERNEL_COEFFICIENTS,
-    Role.BACKGROUND_COEFFICIENTS,
-    Role.RECIPE,
-    Role.STAMPS,
-    Role.CONFIG,
-    Role.PSF_NODES,
-}
-NOISE_ROLES = (Role.VARIANCE, Role.SIGMA, Role.INVERSE_VARIANCE, Role.WEIGHT)
 
 PIXEL_TYPES = {8: "uint8", 16: "int16", 32: "int32", 64: "int64", -32: "float32", -64: "float64"}
 UNSIGNED = {(8, -(2**7)): "int8", (16, 2**15): "uint16", (32, 2**31): "uint32", (64, 2**63): "uint64"}
@@ -121,6 +51,12 @@ class HduEntry:
         What the HDU is for.
     plane : `int` or None
         Of a cube the plane that is meant, from 0.
+    stem : `str`
+        What its name says besides, such as the detector: HDUs that belong together share it.
+    unit : `str`
+        Unit of an image, as it is understood; only of `describe`.
+    meaning : `str`
+        What the values of a mask or a weight map mean, as far as headers tell; only of `describe`.
     """
 
     index: int
@@ -131,6 +67,9 @@ class HduEntry:
     dtype: str
     role: Role
     plane: int | None = None
+    stem: str = ""
+    unit: str = ""
+    meaning: str = ""
 
     @property
     def isPlane(self) -> bool:
@@ -185,7 +124,12 @@ def describe(path: Source) -> list[HduEntry]:
         If the file is missing, or is not FITS.
     """
     with openFits(splitSource(path)[0]) as source:
-        return listHdus(source)
+        entries = listHdus(source)
+        primary = source.header(0)
+        image = next(
+            (entry for entry in entries if entry.isPlane and entry.role in (Role.IMAGE, Role.NONE)), entries[0]
+        )
+        return [_explained(entry, source, (primary, source.header(image.index))) for entry in entries]
 
 
 def listImages(path: Source) -> list[HduEntry]:
@@ -323,7 +267,7 @@ def _aboutCube(source: FitsSource, entry: HduEntry) -> str:
 
 
 def companion(entries: Sequence[HduEntry], image: HduEntry, role: Role) -> HduEntry | None:
-    """Find the HDU with a role that belongs to an image: the same EXTVER, or the only image of the file.
+    """Find the HDU with a role that belongs to an image: the same EXTVER and detector, or the only image of the file.
 
     Returns
     -------
@@ -339,7 +283,7 @@ def companion(entries: Sequence[HduEntry], image: HduEntry, role: Role) -> HduEn
     if image.plane is not None:
         found += [one for entry in entries if entry.role is role and (one := entry.at(image.plane)) is not None]
     if len(rivals) > 1:
-        found = [entry for entry in found if entry.version == image.version]
+        found = [entry for entry in found if (entry.version, entry.stem) == (image.version, image.stem)]
     return found[0] if found else None
 
 
@@ -353,17 +297,24 @@ def _entry(index: int, hdu: fits.hdu.base._BaseHDU, header: fits.Header) -> HduE
         kind = "image"
         shape = tuple(int(header[f"NAXIS{axis}"]) for axis in range(header["NAXIS"], 0, -1))
         dtype = _pixelType(header)
-    role = _role(name, header)
+    role, stem = roleOf(name, header)
     if (role in TABLE_ROLES) != (kind == "table"):
         role = Role.NONE
-    return HduEntry(index, name, int(hdu.ver), kind, shape, dtype, role)
+    return HduEntry(index, name, int(hdu.ver), kind, shape, dtype, role, stem=stem)
 
 
-def _role(name: str, header: fits.Header) -> Role:
-    role = ROLE_OF_NAME.get(str(header.get("EXTTYPE", "")).strip().upper()) or ROLE_OF_NAME.get(name, Role.NONE)
-    if role in NOISE_ROLES:
-        return ROLE_OF_UTYPE.get(str(header.get("UTYPE", "")).strip().upper(), role)
-    return role
+def _explained(entry: HduEntry, source: FitsSource, headers: Sequence[fits.Header]) -> HduEntry:
+    """Return an entry with its unit and the meaning of its values; headers are those of the file and of the image."""
+    if not entry.isPlane:
+        return entry
+    header = source.header(entry.index)
+    if entry.role is Role.MASK:
+        return replace(entry, meaning=maskMeaning(header, ChainMap(header, *headers)))
+    if entry.role is Role.WEIGHT:
+        return replace(entry, meaning="1/variance, relative or 0/1, as its pixels tell")
+    text = header.get("BUNIT") or (headers[0].get("BUNIT") if entry.role in (Role.IMAGE, Role.NONE) else None)
+    unit = unitOf(text if isinstance(text, str) and text.strip() else None)
+    return entry if unit is None else replace(entry, unit=str(unit) or "1")
 
 
 def _pixelType(header: fits.Header) -> str:

@@ -1,14 +1,16 @@
 """Mask planes in FITS: names of bits in the cards, and what to make of masks without names.
 
-Names are read from MSKNnnnn/MSKMnnnn (lsst.images), MP_name (LSST afw), MBIT_n (Legacy Survey) and BITnn
-(ZTF, with the meaning in the comment). A mask without names is BAD where any bit is set, except that JWST's
-and Roman's DO_NOT_USE, SATURATED and JUMP_DET are told apart.
+Names are read from MSKNnnnn/MSKMnnnn (lsst.images), MP_name (LSST afw), MSKNAMnn/MSKVALnn (Pan-STARRS), MBIT_n (Legacy
+Survey) and BITnn (ZTF, with the meaning in the comment). Without names the telescope tells what bits mean, see
+`psfmatch.io.dqFlags`; if it does not, a mask is BAD where any bit is set, or, of zeros and ones that are mostly one on
+an image full of values, where it is zero.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import math
 import operator
 import re
 from collections.abc import Mapping
@@ -20,10 +22,11 @@ from numpy.typing import NDArray
 
 from psfmatch.strips import mapStrips
 
+from .dqFlags import ORIGIN_CARDS, Convention, conventionOf
 from .headers import exactCard
 from .planes import DEFAULT_MASK_PLANES
 
-__all__ = ["MAX_PLANES", "decodeMask", "maskCards", "planesFromCards"]
+__all__ = ["MAX_PLANES", "decodeMask", "maskCards", "maskMeaning", "planeCards", "planeOfName", "planesFromCards"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -40,11 +43,33 @@ DESCRIPTIONS = {
     "SUSPECT": "possibly not linear",
     "NO_DATA": "no value",
     "STREAK": "trail of a satellite or an aircraft",
+    "DEAD": "pixel that sees no light",
+    "HOT": "pixel of high dark current",
 }
 
-# Data quality bits shared by JWST and Roman; the others say why, not whether, a pixel is bad.
-SPACE_TELESCOPES = ("JWST", "ROMAN")
-SPACE_BITS = {"BAD": 1 << 0, "SAT": 1 << 1, "CR": 1 << 2}
+EXTRA_PLANES = {"STREAK": 9, "DEAD": 10, "HOT": 11}
+"""Planes of data quality bits beside the usual ones, and the bits that they get here."""
+# What a producer's names mean, in ours, which the pixels get besides. Names that LSST has are not among them.
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "BAD": (
+        *("BPM", "BADPIX", "BAD_PIX", "BADPIXEL", "BAD_PIXEL", "DETECTOR", "FLAT", "DARK", "CTE", "LOW", "DEAD", "HOT"),
+        *("COLD", "NONFUNC", "DO_NOT_USE", "DONOTUSE", "DEFECT", "CONV_BAD", "INVALID", "BADCOL", "BAD_COLUMN"),
+    ),
+    "SAT": ("SATURATED", "SATURATE", "SATURATION", "OVERFLOW", "FULLWELL", "BLEED", "BLEEDTRAIL"),
+    "CR": (
+        *("CRAY", "COSMIC", "COSMICS", "COSMIC_RAY", "COSMICRAY", "COSMIC_RAYS", "CRHIT", "CR_HIT", "JUMP_DET"),
+        *("OUTLIER", "TRANSIENT"),
+    ),
+    "INTRP": ("INTERP", "INTERPOLATED"),
+    "SUSPECT": ("NONLINEAR", "NON_LINEAR", "PERSISTENCE", "PERSIST", "WARM"),
+    "NO_DATA": ("NODATA", "BLANK", "MISSING", "MISSING_DATA", "NON_SCIENCE", "NOVALUE", "NO_VALUE", "DROPOUT"),
+    "STREAK": ("SATELLITE", "SATTRAIL", "SATELLITE_TRAIL", "AIRCRAFT"),
+}
+PLANE_OF_SYNONYM = {synonym: name for name, synonyms in SYNONYMS.items() for synonym in synonyms}
+ALWAYS_NAMED = ("BAD", "SAT", "CR", "DETECTED")
+"""Planes of a convention that are named also where no pixel has them."""
+GOOD_VALUES = (1, 255)
+"""What good pixels hold in masks in which bad ones are 0."""
 
 
 def planesFromCards(cards: Mapping[str, Any]) -> dict[str, int]:
@@ -66,6 +91,16 @@ def planesFromCards(cards: Mapping[str, Any]) -> dict[str, int]:
             bits = cards.get(f"MSKM{match[1]}")
             if isinstance(bits, int) and bits > 0 and bits & (bits - 1) == 0:
                 planes[str(value)] = bits.bit_length() - 1
+        elif (match := re.fullmatch(r"(?:HIERARCH )?MSKNAM(\d+)", key)) is not None:
+            bits = cards.get(f"MSKVAL{match[1]}")
+            # Two names can share a bit; sums of several bits have names of their own.
+            if (
+                isinstance(bits, int)
+                and bits > 0
+                and bits & (bits - 1) == 0
+                and bits.bit_length() - 1 not in planes.values()
+            ):
+                planes[str(value).strip()] = bits.bit_length() - 1
     if planes:
         return planes
     for key, value in cards.items():
@@ -77,7 +112,15 @@ def planesFromCards(cards: Mapping[str, Any]) -> dict[str, int]:
 
 
 def decodeMask(
-    stored: NDArray[Any], cards: Mapping[str, Any], telescope: str, label: str, isOwn: bool = False
+    stored: NDArray[Any],
+    cards: Mapping[str, Any],
+    telescope: str,
+    label: str,
+    isOwn: bool = False,
+    *,
+    origin: Mapping[str, Any] | None = None,
+    imageOrigin: Mapping[str, Any] | None = None,
+    image: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.int32], dict[str, int]]:
     """Turn a stored mask into int32 bit planes.
 
@@ -94,6 +137,13 @@ def decodeMask(
         Name of the file for messages.
     isOwn : `bool`, optional
         Whether the pixels may become those of the result, which spares a copy.
+    origin : mapping, optional
+        Headers of the mask's file that tell instrument, detector and pipeline; by default ``cards``.
+    imageOrigin : mapping, optional
+        Those of the image, where it is in another file; asked where the mask's do not say, unless it is of zeros and
+        ones, as people make them.
+    image : `numpy.ndarray`, optional
+        The image, (h, w): with it masks are recognised in which good pixels are 1 and bad ones 0.
 
     Returns
     -------
@@ -107,16 +157,47 @@ def decodeMask(
     planes = planesFromCards(cards)
     if planes and stored.dtype.kind != "b":
         return _named(stored, planes, label, isOwn)
-    fromSpace = telescope.strip().upper() in SPACE_TELESCOPES
-    meaning = SPACE_BITS if fromSpace else _bitsFromComments(cards)
+    ends = mapStrips(lambda strip: (int(stored[strip].min()), int(stored[strip].max())), stored.shape)
+    smallest, largest = min((low for low, _ in ends), default=0), max((high for _, high in ends), default=0)
+    meaning = Convention("", _bitsFromComments(cards))
+    isOfBits = largest > 1 or smallest < 0
+    if not meaning.planes and (isOfBits or (stored.dtype.kind in "iu" and stored.dtype.itemsize > 1)):
+        found = _conventionOf(cards if origin is None else origin, telescope, largest)
+        if found is None and isOfBits and imageOrigin is not None:
+            found = _conventionOf(imageOrigin, "", largest)
+        if found is not None:
+            log.info("%s: mask values are %s", label, found)
+            meaning = found
+    if meaning.planes or meaning.codes:
+        return _translated(stored, meaning)
+    isBad = stored != 0
+    if image is not None and largest in GOOD_VALUES and smallest >= 0 and _isOfGoodPixels(stored, largest, image):
+        log.warning(
+            "%s: the mask is %d in %.1f %% of the pixels, which hold values: %d is taken for good, 0 for bad",
+            label, largest, 100.0 * float(isBad.mean()), largest,
+        )  # fmt: skip
+        isBad = ~isBad
     mask = np.zeros(stored.shape, dtype=np.int32)
-    if not meaning:
-        mask[stored != 0] = 1 << DEFAULT_MASK_PLANES["BAD"]
-        return mask, {"BAD": DEFAULT_MASK_PLANES["BAD"]}
-    stored = stored.astype(np.int64)
-    for name, bits in meaning.items():
-        mask[(stored & bits) != 0] |= 1 << DEFAULT_MASK_PLANES[name]
-    return mask, {name: DEFAULT_MASK_PLANES[name] for name in meaning}
+    mask[isBad] = 1 << DEFAULT_MASK_PLANES["BAD"]
+    return mask, {"BAD": DEFAULT_MASK_PLANES["BAD"]}
+
+
+def _conventionOf(cards: Mapping[str, Any], telescope: str, largest: int) -> Convention | None:
+    told = {key: cards.get(key) for key in ORIGIN_CARDS}
+    return conventionOf(told | ({"TELESCOP": telescope} if telescope else {}), largest)
+
+
+def maskMeaning(cards: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
+    """Return in words what the values of a mask mean by its header alone; empty where it does not say."""
+    planes = planesFromCards(cards)
+    if planes:
+        return "planes " + ", ".join(
+            f"{name} {1 << bit}" for name, bit in sorted(planes.items(), key=lambda one: one[1])
+        )
+    if commented := _bitsFromComments(cards):
+        return str(Convention("the header's comments", commented))
+    found = conventionOf(origin)
+    return "any value is BAD" if found is None else str(found)
 
 
 def maskCards(planes: Mapping[str, int]) -> fits.Header:
@@ -133,16 +214,21 @@ def maskCards(planes: Mapping[str, int]) -> fits.Header:
         MP_name (bit index) and MSKNnnnn, MSKMnnnn, MSKDnnnn (name, value, description), in the order of the
         bits.
     """
-    header = fits.Header()
-    for name, bit in sorted(planes.items(), key=lambda item: item[1]):
-        # Names that no keyword can hold are in the MSKN cards alone.
-        if re.fullmatch(r"[\w.-]+", name, re.ASCII):
-            header[f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}"] = bit
+    header = fits.Header(planeCards(planes))
     for name, bit in sorted(planes.items(), key=lambda item: item[1]):
         header.append(exactCard(f"MSKN{bit:04d}", name), end=True)
         header[f"MSKM{bit:04d}"] = 1 << bit
         header[f"MSKD{bit:04d}"] = DESCRIPTIONS.get(name, "")
     return header
+
+
+def planeCards(planes: Mapping[str, int]) -> list[fits.Card]:
+    """Return the cards MP_name alone, in the order of the bits; names that no keyword can hold are left out."""
+    return [
+        fits.Card(f"MP_{name}" if len(name) <= 5 else f"HIERARCH MP_{name}", bit)
+        for name, bit in sorted(planes.items(), key=lambda item: item[1])
+        if re.fullmatch(r"[\w.-]+", name, re.ASCII)
+    ]
 
 
 def _named(
@@ -161,14 +247,82 @@ def _named(
     for bit in range(MAX_PLANES):
         if used >> bit & 1 and bit not in kept.values():
             kept[f"BIT_{bit}"] = bit
-    saturated = sum(1 << bit for name, bit in kept.items() if name.startswith("SATUR"))
-    if saturated and "SAT" not in kept:
-        # Legacy Survey's planes per band (SATUR_G) count as saturated for everyone who asks for SAT.
-        free = [bit for bit in (DEFAULT_MASK_PLANES["SAT"], *range(MAX_PLANES)) if bit not in kept.values()]
-        if free:
-            kept["SAT"] = free[0]
-            mask[(mask & np.int32(saturated)) != 0] |= np.int32(1 << free[0])
+    for target, same in _synonymous(kept).items():
+        if not used & same:
+            continue
+        if target not in kept:
+            free = [bit for bit in (_usualBit(target), *range(MAX_PLANES)) if bit not in kept.values()]
+            if not free:
+                continue
+            kept[target] = free[0]
+        mask[(mask & np.int32(same)) != 0] |= np.int32(1 << kept[target])
     return mask, kept
+
+
+def planeOfName(name: str) -> str:
+    """Return our name of a plane that somebody calls otherwise; empty where there is none."""
+    upper = re.sub(r"[\s.-]", "_", name.upper())
+    return PLANE_OF_SYNONYM.get(upper) or ("SAT" if upper.startswith("SATUR") else "")
+
+
+def _synonymous(planes: Mapping[str, int]) -> dict[str, int]:
+    """Return the bits of planes that have other names than ours, by ours; Legacy Survey's are of a band (SATUR_G)."""
+    found: dict[str, int] = {}
+    for name, bit in planes.items():
+        if target := planeOfName(name):
+            found[target] = found.get(target, 0) | 1 << bit
+    return found
+
+
+def _usualBit(plane: str) -> int:
+    return DEFAULT_MASK_PLANES[plane] if plane in DEFAULT_MASK_PLANES else EXTRA_PLANES[plane]
+
+
+def _translated(stored: NDArray[Any], meaning: Convention) -> tuple[NDArray[np.int32], dict[str, int]]:
+    """Return our planes of bits, or codes, that a convention explains, and the planes in use."""
+    mask = np.zeros(stored.shape, dtype=np.int32)
+
+    def translate(strip: slice) -> int:
+        values, part = stored[strip].astype(np.int64), mask[strip]
+        present = int(np.bitwise_or.reduce(values, axis=None))
+        used = 0
+        for name in (meaning.codes or meaning.planes) if present else ():
+            if meaning.codes is not None:
+                isSet = np.isin(values, meaning.codes[name])
+            elif present & meaning.planes[name]:
+                isSet = (values & meaning.planes[name]) != 0
+            else:
+                continue
+            if isSet.any():
+                bit = 1 << _usualBit(name)
+                part[isSet] |= np.int32(bit)
+                used |= bit
+        return used
+
+    used = functools.reduce(operator.or_, mapStrips(translate, stored.shape), 0)
+    kept = [name for name in meaning.codes or meaning.planes if name in ALWAYS_NAMED or used >> _usualBit(name) & 1]
+    return mask, {name: _usualBit(name) for name in kept}
+
+
+def _isOfGoodPixels(stored: NDArray[Any], good: int, image: NDArray[np.float32]) -> bool:
+    """Return whether a mask of two values is that of good pixels: most have it, and the image has values there."""
+    counts = mapStrips(
+        lambda strip: (
+            int(np.count_nonzero(stored[strip] == 0)),
+            int(np.count_nonzero(stored[strip] == good)),
+        ),
+        stored.shape,
+    )
+    nZero, nGood = (sum(count) for count in zip(*counts, strict=True))
+    if nZero + nGood < stored.size or nGood <= nZero:
+        return False
+    step = max(1, math.isqrt(stored.size // 250_000))
+    seen = image[::step, ::step][stored[::step, ::step] == good]
+    finite = seen[np.isfinite(seen)]
+    if 2 * finite.size <= seen.size or not finite.size:
+        return False
+    # What is filled with one value holds nothing.
+    return bool(2 * np.count_nonzero(finite == np.median(finite)) <= finite.size)
 
 
 def _bitsFromComments(cards: Mapping[str, Any]) -> dict[str, int]:

@@ -25,22 +25,24 @@ from .cubes import planeOf
 from .detectors import detectorsOf
 from .files import FitsSource, openFits
 from .headers import FORMAT_CARD, photoCalibFromCards, readMetadata
-from .layouts import HduEntry, Role, chooseImage, companion, listHdus, planeShape
+from .layouts import HduEntry, chooseImage, companion, listHdus, planeShape
 from .masks import decodeMask
 from .names import HduSelector, Source, parseFileName, splitSource
 from .planes import ImagePlanes, PsfNodes
 from .psfs import readPsf
+from .roles import NOISE_ROLES, Role
 from .roman import isAsdf, readRoman
 from .scales import PixelScale
+from .units import UNIT_SOURCE_CARD
 from .variance import (
     checkGain,
     estimateVariance,
     varianceFromInverse,
     varianceFromSigma,
-    varianceFromWeight,
 )
+from .weights import Weighted, varianceOfWeights, withoutData
 
-__all__ = ["ReadOptions", "readPlanes"]
+__all__ = ["ReadOptions", "readPlanes", "readWeight"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -100,15 +102,20 @@ class _Opened:
             return data
         return scale.applied(self._stored(entry) if data is None else data, label)
 
-    def bits(self, entry: HduEntry) -> tuple[NDArray[np.int32], dict[str, int]]:
-        """Read a mask as a new int32 array, (h, w), and its planes."""
+    def bits(
+        self, entry: HduEntry, image: NDArray[np.float32], headers: Sequence[Any] = ()
+    ) -> tuple[NDArray[np.int32], dict[str, int]]:
+        """Read a mask as a new int32 array, (h, w), and its planes; headers are those of the image, in another file."""
         header = self.source.header(entry.index)
         self.source.tellFaults(entry.index)
-        telescope = str(header.get("TELESCOP") or self.primary.get("TELESCOP") or "")
+        origin = ChainMap(header, self.primary)
+        telescope = str(origin.get("TELESCOP") or "")
         data = self._direct(entry, 32)
-        if data is not None:
-            return decodeMask(data, header, telescope, self.source.label, isOwn=True)
-        return decodeMask(self._stored(entry), header, telescope, self.source.label)
+        isOwn = data is not None
+        if data is None:
+            data = self._stored(entry)
+        asked: dict[str, Any] = {"origin": origin, "imageOrigin": ChainMap(*headers), "image": image}
+        return decodeMask(data, header, telescope, self.source.label, isOwn, **asked)
 
     def _direct(self, entry: HduEntry, bitpix: int) -> NDArray[Any] | None:
         """Read pixels past astropy; None where they are not plain ones of a type."""
@@ -145,7 +152,8 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
     variance : `str` or `os.PathLike`, optional
         File with the variance.
     weight : `str` or `os.PathLike`, optional
-        File with 1/variance, such as DECam's ``oow``.
+        File with a weight map: 1/variance, relative, or 0/1, told apart by its pixels, see
+        `psfmatch.io.weights`; not positive where there are no data.
     mask : `str` or `os.PathLike`, optional
         File with the mask, taken instead of the file's own.
     gain : `float`, optional
@@ -186,11 +194,14 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
         _checkComplete(opened)
         source.tellFaults(0, opened.image.index)
         image = opened.floats(opened.image)
-        mask, planes = _mask(opened, image.shape, options.get("mask"))
+        mask, planes = _mask(opened, image, options.get("mask"))
         metadata = readMetadata(*_metadataHeaders(opened))
-        variance, varianceSource = _givenVariance(image.shape, source.label, options) or _ownVariance(
+        found = _givenVariance(image, source.label, options, opened.headers) or _ownVariance(
             opened, image, gain, readNoise
         )
+        variance, varianceSource = found.variance, found.source
+        if found.noData is not None:
+            mask, planes = withoutData(mask, planes, found.noData)
         if not (opened.isOurs and varianceSource.startswith("HDU")):
             # Our own files say already where their variance came from in the first place.
             metadata["VARSRC"] = varianceSource
@@ -214,15 +225,18 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
 
 def _withOptions(planes: ImagePlanes, options: ReadOptions) -> ImagePlanes:
     """Return what an ASDF file holds with the planes that the caller named."""
-    shape, label = planes.image.shape, planes.source
-    variance = _givenVariance(shape, label, options)
-    if variance is None and planes.variance is None:
-        variance = estimateVariance(planes.image, options.get("gain"), options.get("readNoise"), label)
-    if variance is not None:
-        planes = replace(planes, variance=variance[0], varianceSource=variance[1])
+    label = planes.source
+    found = _givenVariance(planes.image, label, options, ())
+    if found is None and planes.variance is None:
+        found = Weighted(*estimateVariance(planes.image, options.get("gain"), options.get("readNoise"), label))
+    if found is not None:
+        planes = replace(planes, variance=found.variance, varianceSource=found.source)
     if (path := options.get("mask")) is not None:
-        bits, names = _maskFile(path, shape, label)
+        bits, names = _maskFile(path, planes.image, label, ({"TELESCOP": "ROMAN"},))
         planes = replace(planes, mask=bits, maskPlanes=names)
+    if found is not None and found.noData is not None:
+        kept, keptNames = withoutData(planes.mask, planes.maskPlanes, found.noData)
+        planes = replace(planes, mask=kept, maskPlanes=keptNames)
     return replace(planes, metadata={**planes.metadata, "VARSRC": planes.varianceSource})
 
 
@@ -270,62 +284,99 @@ def _checkComplete(opened: _Opened) -> None:
 
 
 def _mask(
-    opened: _Opened, shape: tuple[int, ...], path: str | os.PathLike[str] | None
+    opened: _Opened, image: NDArray[np.float32], path: str | os.PathLike[str] | None
 ) -> tuple[NDArray[np.int32] | None, dict[str, int] | None]:
-    if path is None:
-        entry = companion(opened.entries, opened.image, Role.MASK)
-        if entry is None:
-            return None, None
-        opened.checkShape(entry, shape, opened.source.label)
-        return opened.bits(entry)
-    return _maskFile(path, shape, opened.source.label)
+    if path is not None:
+        return _maskFile(path, image, opened.source.label, (opened.header, opened.primary))
+    entry = companion(opened.entries, opened.image, Role.MASK)
+    if entry is None:
+        return None, None
+    opened.checkShape(entry, image.shape, opened.source.label)
+    return opened.bits(entry, image)
 
 
 def _maskFile(
-    path: str | os.PathLike[str], shape: tuple[int, ...], label: str
+    path: str | os.PathLike[str], image: NDArray[np.float32], label: str, headers: Sequence[Any]
 ) -> tuple[NDArray[np.int32], dict[str, int]]:
-    """Mask from the file that the caller named."""
+    """Mask from the file that the caller named, of an image with those headers."""
     name, selector = parseFileName(path)
     with openFits(name) as source:
         other = _choose(source, selector, (Role.MASK,))
-        other.checkShape(other.image, shape, label)
-        return other.bits(other.image)
+        other.checkShape(other.image, image.shape, label)
+        return other.bits(other.image, image, headers)
 
 
-def _givenVariance(shape: tuple[int, ...], label: str, options: ReadOptions) -> tuple[NDArray[np.float32], str] | None:
-    """Variance from the file that the caller named; None if there is none."""
+def _givenVariance(
+    image: NDArray[np.float32], label: str, options: ReadOptions, headers: Sequence[Any]
+) -> Weighted | None:
+    """Variance from the file that the caller named, of an image with those headers; None if there is none."""
+    shape = image.shape
     if (path := options.get("noise")) is not None:
-        return varianceFromSigma(_plane(path, Role.SIGMA, shape, label), str(path)), f"noise file {Path(path).name}"
+        source = f"noise file {Path(path).name}"
+        return Weighted(varianceFromSigma(_plane(path, Role.SIGMA, shape, label), str(path)), source)
     if (path := options.get("variance")) is not None:
-        return _plane(path, Role.VARIANCE, shape, label), f"variance file {Path(path).name}"
+        return Weighted(_plane(path, Role.VARIANCE, shape, label), f"variance file {Path(path).name}")
     if (path := options.get("weight")) is not None:
-        inverse = _plane(path, Role.INVERSE_VARIANCE, shape, label)
-        return varianceFromInverse(inverse), f"weight file {Path(path).name}"
+        weight, role = _weightPlane(path, shape, label)
+        name = f"weight file {Path(path).name}"
+        if role is Role.INVERSE_VARIANCE:
+            return Weighted(varianceFromInverse(weight), name, ~(weight > 0))
+        noise = options.get("gain"), options.get("readNoise")
+        return varianceOfWeights(weight, image, label, name, *noise, detectorsOf(headers))
     return None
 
 
-def _ownVariance(
-    opened: _Opened, image: NDArray[np.float32], gain: float | None, readNoise: float | None
-) -> tuple[NDArray[np.float32], str]:
+def _ownVariance(opened: _Opened, image: NDArray[np.float32], gain: float | None, readNoise: float | None) -> Weighted:
     """Variance from the file's own planes, else estimated."""
-    label = opened.source.label
-    for role in (Role.VARIANCE, Role.SIGMA, Role.INVERSE_VARIANCE, Role.WEIGHT):
+    label, detectors = opened.source.label, detectorsOf(opened.headers)
+    for role in NOISE_ROLES:
         entry = companion(opened.entries, opened.image, role)
-        if entry is None or (role is Role.WEIGHT and gain is not None):
+        if entry is None:
             continue
         opened.checkShape(entry, image.shape, label)
-        if gain is not None:
-            log.warning("%s: the gain given is not used, HDU %s has the noise", label, entry.name)
         data = opened.floats(entry)
         source = f"HDU {entry.name or entry.index}"
+        if role is Role.WEIGHT:
+            return varianceOfWeights(data, image, label, source, gain, readNoise, detectors)
+        if gain is not None:
+            log.warning("%s: the gain given is not used, HDU %s has the noise", label, entry.name)
+        if role is Role.VARIANCE_PART:
+            return _summed(opened, entry, data)
         if role is Role.VARIANCE:
-            return data, source
+            return Weighted(data, source)
         if role is Role.SIGMA:
-            return varianceFromSigma(data, label), f"{source} squared"
-        if role is Role.INVERSE_VARIANCE:
-            return varianceFromInverse(data), f"{source} inverted"
-        return varianceFromWeight(data, image, label), f"{source} scaled to the sky"
-    return estimateVariance(image, gain, readNoise, label, detectorsOf(opened.headers))
+            return Weighted(varianceFromSigma(data, label), f"{source} squared")
+        # Of 1/sigma, too, the sign tells bad pixels.
+        return Weighted(
+            varianceFromInverse(data if role is Role.INVERSE_VARIANCE else data * np.abs(data)), f"{source} inverted"
+        )
+    return Weighted(*estimateVariance(image, gain, readNoise, label, detectors))
+
+
+def readWeight(path: str | os.PathLike[str], shape: tuple[int, int], label: str) -> NDArray[np.float32]:
+    """Read a weight map, (h, w), of an image of that shape; errors as of `readPlanes`."""
+    return _weightPlane(path, shape, label)[0]
+
+
+def _summed(opened: _Opened, first: HduEntry, data: NDArray[np.float32]) -> Weighted:
+    """Return the sum of the parts of a variance, of photons, read-out and flat, that stand beside one another."""
+    names = [first.name]
+    for entry in opened.entries:
+        isOther = entry.index != first.index and entry.isPlane and entry.role is Role.VARIANCE_PART
+        if isOther and (entry.version, entry.stem) == (first.version, first.stem):
+            opened.checkShape(entry, data.shape, opened.source.label)
+            data += opened.floats(entry)
+            names.append(entry.name)
+    return Weighted(data, f"HDU {' + '.join(names)}")
+
+
+def _weightPlane(path: str | os.PathLike[str], shape: tuple[int, ...], label: str) -> tuple[NDArray[np.float32], Role]:
+    """Return a weight map from the file that the caller named, and its role there."""
+    name, selector = parseFileName(path)
+    with openFits(name) as source:
+        other = _choose(source, selector, (Role.WEIGHT, Role.INVERSE_VARIANCE))
+        other.checkShape(other.image, shape, label)
+        return other.floats(other.image), other.image.role
 
 
 def _plane(path: str | os.PathLike[str], role: Role, shape: tuple[int, ...], label: str) -> NDArray[np.float32]:
@@ -343,7 +394,10 @@ def _choose(source: FitsSource, selector: HduSelector | None, wanted: Sequence[R
 
 def _metadataHeaders(opened: _Opened) -> list[Mapping[str, Any]]:
     if opened.isOurs:
-        return [opened.primary, {key: opened.header[key] for key in ("BUNIT",) if key in opened.header}]
+        return [
+            opened.primary,
+            {key: opened.header[key] for key in ("BUNIT", UNIT_SOURCE_CARD) if key in opened.header},
+        ]
     if opened.image.index == 0 or opened.header.get("INHERIT") is False:
         return [opened.header]
     return [opened.primary, opened.header]

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from .detectors import DetectorNoise, agrees, neighbourScatter
 
 __all__ = [
+    "blocksOf",
     "estimateVariance",
     "isEstimated",
     "isWithoutPhotons",
+    "scatterOfBlocks",
     "skyScatter",
     "varianceFromInverse",
     "varianceFromSigma",
@@ -94,13 +96,17 @@ def varianceFromWeight(weight: NDArray[np.float32], image: NDArray[np.float32], 
     Returns
     -------
     variance : `numpy.ndarray`
-        skyScatter^2 median(weight)/weight, (h, w), float32; infinite where the weight is not positive.
+        1/weight, (h, w), float32, times the median over blocks of the image of the sky's variance times the weight;
+        infinite where the weight is not positive.
     """
-    positive = weight[weight > 0]
-    typical = float(np.median(positive)) if positive.size else 0.0
-    sigma = skyScatter(np.where(weight > 0, image, np.float32(np.nan)))
+    seen = np.where(weight > 0, image, np.float32(np.nan))
+    scatters, levels = scatterOfBlocks(seen, np.where(np.isfinite(seen), weight, np.float32(np.nan)))
+    isReal = (scatters > 0) & (levels > 0)
+    sigma = skyScatter(seen)
     log.warning("%s: weights taken as relative, scaled to a sky scatter of %.4g; %s", label, sigma, ADVICE)
-    return varianceFromInverse(weight / np.float32(typical * sigma**2)) if sigma > 0 else np.zeros_like(image)
+    if not isReal.any():
+        return np.zeros_like(image)
+    return varianceFromInverse(weight / np.float32(np.median(scatters[isReal] ** 2 * levels[isReal])))
 
 
 def estimateVariance(
@@ -253,6 +259,31 @@ def skyScatter(image: NDArray[np.float32]) -> float:
     blocks = _sampleBlocks(image)
     if blocks.size == 0:
         return 0.0
+    real = _scatters(blocks)
+    real = real[real > 0]
+    return float(np.median(real)) if real.size else 0.0
+
+
+def scatterOfBlocks(
+    image: NDArray[np.float32], other: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the scatters of the sky in the blocks of `skyScatter`, and the medians there of another plane.
+
+    Both are NaN in the same pixels, (h, w); of a block without scatter it is 0. (n,) each.
+    """
+    blocks, others = blocksOf(image, other)
+    if blocks.size == 0:
+        return np.empty(0), np.empty(0)
+    return _scatters(blocks).ravel(), np.nanmedian(others, axis=1)
+
+
+def blocksOf(image: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the blocks of `skyScatter`, (n, pixels) each, of two planes (h, w) that are NaN in the same pixels."""
+    return _sampleBlocks(image), _sampleBlocks(other)
+
+
+def _scatters(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Clipped standard deviations of blocks as rows, (n, 1); 0 of constants."""
     # Where nothing is missing, the plain median is many times faster.
     median = np.nanmedian if np.isnan(blocks).any() else np.median
     centre = median(blocks, axis=1, keepdims=True)
@@ -265,8 +296,8 @@ def skyScatter(image: NDArray[np.float32]) -> float:
         centre = np.where(kept, blocks, 0.0).sum(axis=1, keepdims=True) / n
         sigma = np.sqrt(np.where(kept, (blocks - centre) ** 2, 0.0).sum(axis=1, keepdims=True) / n) / CLIPPED_SIGMA
     # A scatter below the spacing of float32 numbers is a constant with rounding errors.
-    real = sigma[sigma > np.finfo(np.float32).eps * np.abs(centre)]
-    return float(np.median(real)) if real.size else 0.0
+    result: NDArray[np.float64] = np.where(sigma > np.finfo(np.float32).eps * np.abs(centre), sigma, 0.0)
+    return result
 
 
 def _squareBlocks(image: NDArray[np.float32]) -> NDArray[np.float64]:

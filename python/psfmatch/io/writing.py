@@ -3,7 +3,7 @@ configuration.
 
 Every image HDU carries EXTNAME and EXTTYPE, the WCS, and XY0 as LTV and as WCS "A"; MASK names its planes for
 both LSST readers, VARIANCE says by UTYPE that it is one, without which astropy's CCDData takes it for a
-standard deviation. Nothing is compressed or quantised.
+standard deviation. Nothing is compressed or quantised. BUNIT is always there: `CCDData.read` refuses a file without.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from .files import FitsSource, openFits, writeHdus
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
 from .kernels import jsonHdu, kernelHdus, readJson
 from .layouts import Role, listHdus
-from .masks import maskCards
+from .masks import maskCards, planeCards
 from .names import parseFileName
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables
 from .psfs import psfHdus
+from .units import UNIT_SOURCE_CARD, unitCards
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -84,11 +85,12 @@ def writePlanes(
             raise ValueError(f"{name} has shape {plane.shape}, but the image {shape}")
     wcsCards, tables = wcsHeader(planes.wcs, planes.xy0)
     coordinates = [*wcsCards.cards, *xy0Cards(planes.xy0).cards]
-    unit = planes.metadata.get("BUNIT")
-    imageCards = [fits.Card("BUNIT", str(unit))] if unit is not None else []
-    hdus: list[Any] = [_imageHdu(planes.image, "IMAGE", [*imageCards, *coordinates])]
+    imageCards = unitCards(planes.metadata)
+    bits = DEFAULT_MASK_PLANES if planes.maskPlanes is None else planes.maskPlanes
+    # CCDData.read keeps the header of the image alone, which then names the bits of the flags.
+    names = [] if planes.mask is None else planeCards(bits)
+    hdus: list[Any] = [_imageHdu(planes.image, "IMAGE", [*imageCards, *names, *coordinates])]
     if planes.mask is not None:
-        bits = DEFAULT_MASK_PLANES if planes.maskPlanes is None else planes.maskPlanes
         hdus.append(_imageHdu(planes.mask, "MASK", [*maskCards(bits).cards, *coordinates]))
     if planes.variance is not None:
         uncertainty = fits.Card("UTYPE", "VarianceUncertainty", "for astropy.nddata.CCDData")
@@ -165,7 +167,9 @@ def _find(source: FitsSource, role: Role) -> int | None:
 
 def _primaryHdu(planes: ImagePlanes, nExtensions: int) -> fits.PrimaryHDU:
     primary = ownPrimaryHdu(nExtensions)
-    metadata: Mapping[str, Any] = {key: value for key, value in planes.metadata.items() if key != "BUNIT"}
+    metadata: Mapping[str, Any] = {
+        key: value for key, value in planes.metadata.items() if key not in ("BUNIT", UNIT_SOURCE_CARD)
+    }
     if planes.filter is not None:
         metadata = {**metadata, "FILTER": planes.filter}
     appendMetadata(primary.header, metadata)

@@ -25,7 +25,7 @@ from psfmatch.config import BackgroundOptions, SubtractBackgroundConfig
 from psfmatch.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.detection import FootprintSet, subtractBackground
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage, withUsableBorder
+from psfmatch.exposure import Exposure, MaskedImage, toExposure, withUsableBorder
 from psfmatch.photometry import (
     UNUSABLE_PLANES,
     Peaks,
@@ -73,11 +73,11 @@ class PhotometryImage:
 
 
 def detectOnDifference(
-    difference: Exposure | MaskedImage,
+    difference: Any,
     psf: Any = None,
     *,
-    science: PhotometryImage | Exposure | MaskedImage | None = None,
-    template: PhotometryImage | Exposure | MaskedImage | None = None,
+    science: Any = None,
+    template: Any = None,
     threshold: float = DEFAULT_THRESHOLD,
     backgroundBin: int = DEFAULT_BACKGROUND_BIN,
     minCoverage: float = DEFAULT_MIN_COVERAGE,
@@ -91,12 +91,13 @@ def detectOnDifference(
     Parameters
     ----------
     difference
-        Difference image, decorrelated or not; not changed.
+        Difference image, decorrelated or not: whatever `psfmatch.subtract` takes; not changed.
     psf
         Of the difference: whatever `psfmatch.psf.asPsf` takes; by default that of the exposure.
     science, template
-        The images that were subtracted, matched or not, for forced photometry and dipoles; a bare one has the PSF and
-        flux scale of the difference, as a matched template has.
+        The images that were subtracted, matched or not, for forced photometry and dipoles: a `PhotometryImage`, or
+        whatever `psfmatch.subtract` takes, which has the PSF and flux scale of the difference, as a matched template
+        has.
     threshold
         Least significance of a source, of either sign.
     backgroundBin
@@ -138,7 +139,11 @@ def detectOnDifference(
     """
     if not (math.isfinite(threshold) and threshold > 0.0):
         raise ValueError(f"threshold is {threshold}; give a positive number of standard deviations")
-    exposure = difference if isinstance(difference, Exposure) else Exposure(difference)
+    exposure = toExposure(difference)
+    science, template = (
+        image if image is None or isinstance(image, PhotometryImage) else toExposure(image)
+        for image in (science, template)
+    )
     planes, given = tuple(badPlanes), exposure.psf if psf is None else psf
     exposure = exposure.withPixels(withUsableBorder(exposure.maskedImage))
     filtered = filterDifference(
