@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.options import changedConfiguration
+from psfmatch.cli.outputs import addOverwrite, requireOutputs
 from psfmatch.cli.reporting import draw, report
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from psfmatch.testing import Truth
 
 __all__ = ["addCommand"]
+
+FILES = ("template.fits", "science.fits", "difference.fits", "difference.png", "report.html", "report.json")
 
 log = logging.getLogger("psfmatch.cli")
 
@@ -32,6 +35,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("-o", "--output", metavar="DIR", default="psfmatch-demo", help="folder (default: %(default)s)")
     parser.add_argument("--size", type=int, default=1024, help="side of the images in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the simulation (default: %(default)s)")
+    addOverwrite(parser)
     parser.set_defaults(run=_demo)
 
 
@@ -48,12 +52,15 @@ def _countTransients(difference: Exposure, truth: Truth) -> dict[str, Any]:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    from psfmatch import io
     from psfmatch.differencing import subtract
     from psfmatch.testing import simulatePair
 
     start = time.perf_counter()
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
+    kinds = {".fits": io.FITS_FILES, ".png": io.PICTURES, ".html": io.PAGES, ".json": io.NUMBERS}
+    requireOutputs([(str(folder / name), kinds[Path(name).suffix]) for name in FILES], [], options.overwrite)
     log.info("Simulating a pair of %dx%d pixels", options.size, options.size)
     pair = simulatePair(seed=options.seed, size=options.size)
     pair.template.writeFits(folder / "template.fits")
@@ -69,7 +76,7 @@ def _demo(options: argparse.Namespace) -> int:
         draw(pair.science, result, str(folder / "difference.png"), pair.truth.transients)
         extra["picture"] = str(folder / "difference.png")
         result.report(folder / "report.html", title=f"Demonstration, seed {options.seed}", threads=options.threads)
-        extra["report"] = str(folder / "report.html")
+        extra["report"] = str(folder / "report.html", "report.json")
     except ModuleNotFoundError:
         log.warning("No picture and no report: matplotlib is not installed (pip install 'psfmatch[plot]')")
     report(result, options, extra, time.perf_counter() - start)

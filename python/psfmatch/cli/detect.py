@@ -1,4 +1,4 @@
-"""``psfmatch detect``: what has changed on a difference image, as a FITS table."""
+"""``psfmatch detect``: what has changed on a difference image, as a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.options import addThreads
-from psfmatch.cli.outputs import requireOutputs
+from psfmatch.cli.outputs import TABLE_ENDINGS, addOverwrite, inputsOf, requireOutputs, sendTable
 from psfmatch.cli.reporting import tell
 
 if TYPE_CHECKING:
@@ -33,7 +33,13 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "from the file, else from the stars of the science image or of the matched template in the file.",
     )
     parser.add_argument("difference", metavar="DIFFERENCE", help="difference image, as psfmatch subtract writes it")
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="FITS table to write")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        help=f"table to write: {TABLE_ENDINGS}, or - for standard output",
+    )
     parser.add_argument("--science", metavar="FILE", help="science image, on the same pixels")
     parser.add_argument(
         "--template",
@@ -51,18 +57,19 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--threshold", metavar="SIGMA", type=float, default=5.0, help="least significance (default: %(default)s)"
     )
+    addOverwrite(parser)
     addThreads(parser)
     parser.set_defaults(run=_detect)
 
 
 def _detect(options: argparse.Namespace) -> int:
+    from psfmatch import io
     from psfmatch.exposure import Exposure
     from psfmatch.photometry import psfFromStars
-    from psfmatch.transients import PhotometryImage, detectOnDifference, writeSources
+    from psfmatch.transients import PhotometryImage, detectOnDifference
 
     start = time.perf_counter()
-    inputs = [name for name in (options.difference, options.science, options.template) if name is not None]
-    requireOutputs([options.output], inputs)
+    requireOutputs([(options.output, io.TABLES)], inputsOf(options), options.overwrite)
     difference = Exposure.readFits(options.difference)
     science = None if options.science is None else Exposure.readFits(options.science)
     matched = _matchedIn(options.difference, difference)
@@ -85,7 +92,6 @@ def _detect(options: argparse.Namespace) -> int:
         floor=_planeIn(options.difference, "FLOOR"),
         threads=options.threads,
     )
-    writeSources(sources, options.output)
     numbers = {
         "output": options.output,
         "nSources": len(sources),
@@ -107,7 +113,7 @@ def _detect(options: argparse.Namespace) -> int:
         "noise": f"significance on blank sky, divided by {numbers['noiseScale']:.3f} (1 is ideal)",
         "written": f"{options.output} in {numbers['seconds']:.1f} s",
     }
-    tell(options, numbers, rows)
+    tell(options, numbers | sendTable(sources, options.output, "SOURCES", options), rows)
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from psfmatch.cli.inputs import addInputs, addWidths
-from psfmatch.cli.outputs import requireOutputs, requireReport
+from psfmatch.cli.outputs import addOverwrite, inputsOf, requireOutputs, requireReport
 from psfmatch.cli.reporting import report, tell
 from psfmatch.cli.subtract import pairName, subtractInputs
 
@@ -32,6 +32,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         metavar="HTML",
         help="page to write (default: report.html, or index.html in the directory)",
     )
+    addOverwrite(parser)
     parser.set_defaults(run=_report)
 
 
@@ -44,8 +45,10 @@ def _report(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.template} is no directory: give TEMPLATE and SCIENCE, or a directory of reports")
     start = time.perf_counter()
     output = options.output or "report.html"
-    requireOutputs([output], [options.template, options.science])
-    requireReport(output)
+    from psfmatch import io
+
+    outputs = [(output, io.PAGES), (requireReport(output), io.NUMBERS)]
+    requireOutputs(outputs, inputsOf(options), options.overwrite)
     _, result = subtractInputs(options)
     result.report(output, title=pairName(options), threads=options.threads)
     report(result, options, {"output": output}, time.perf_counter() - start)

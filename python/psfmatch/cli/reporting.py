@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from psfmatch.cli.outputs import toldTo
+
 if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
     from psfmatch.exposure import Exposure
@@ -14,8 +16,8 @@ __all__ = ["draw", "report", "summarize", "tell"]
 
 
 def draw(science: Exposure, result: SubtractionResult, path: str, transients: Any) -> None:
-    """Write the picture of template, matched, science and difference as PNG; ModuleNotFoundError without matplotlib."""
-    from psfmatch.plots import differenceFigure, savePng
+    """Write the picture of template, matched, science and difference; ModuleNotFoundError without matplotlib."""
+    from psfmatch.plots import differenceFigure, savePicture
 
     title = f"{result.convolved} convolved, kernel sum {result.kernel.kernelSum(*science.getBBox().centre):.4f}"
     figure = differenceFigure(
@@ -27,7 +29,7 @@ def draw(science: Exposure, result: SubtractionResult, path: str, transients: An
         title=title,
         matchedName="Matched template" if result.convolved == "template" else "Matched science",
     )
-    savePng(figure, path)
+    savePicture(figure, path)
 
 
 def summarize(
@@ -45,16 +47,16 @@ def report(result: SubtractionResult, options: argparse.Namespace, extra: dict[s
     summary = summarize(result, options, extra, seconds)
     tell(options, summary, _inWords(summary))
     if options.explain and not options.json:
-        print("\n" + result.explain())
+        print("\n" + result.explain(), file=toldTo(options))
 
 
 def tell(options: argparse.Namespace, summary: dict[str, Any], rows: dict[str, str]) -> None:
-    """Print a summary as JSON, or in words, a row each."""
+    """Print a summary as JSON, or in words, a row each; these go to standard error where a table has the output."""
     if options.json:
         print(json.dumps(summary, indent=2))
         return
     for name, text in rows.items():
-        print(f"{name:<17} {text}")
+        print(f"{name:<17} {text}", file=toldTo(options))
 
 
 def _inWords(summary: dict[str, Any]) -> dict[str, str]:

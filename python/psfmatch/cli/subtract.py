@@ -12,7 +12,7 @@ from psfmatch.cli.ccds import commonCcds, subtractCcds
 from psfmatch.cli.gates import EXIT_QUALITY_GATE, addGates, gatesOf
 from psfmatch.cli.inputs import addInputs, addWidths, readInput
 from psfmatch.cli.options import changedConfiguration
-from psfmatch.cli.outputs import requireSubtractOutputs
+from psfmatch.cli.outputs import TABLE_ENDINGS, addOverwrite, requireSubtractOutputs, sendTable
 from psfmatch.cli.reporting import draw, report
 
 if TYPE_CHECKING:
@@ -38,9 +38,16 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="difference image to write")
     parser.add_argument("--decorrelated", metavar="FILE", help="also write the difference made white (decorrelated)")
     parser.add_argument("--score", metavar="FILE", help="also write the score image: a point source's score everywhere")
-    parser.add_argument("--sources", metavar="FILE", help="also find and measure what has changed, as a FITS table")
-    parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
+    parser.add_argument(
+        "--sources",
+        metavar="FILE",
+        help=f"also find and measure what has changed, as a table: {TABLE_ENDINGS}; - is standard output",
+    )
+    parser.add_argument(
+        "--picture", metavar="FILE", help="also draw template, matched, science, difference: .png, .pdf, .svg, .jpg"
+    )
     parser.add_argument("--report", metavar="HTML", help="also write a report, and its numbers beside it as .json")
+    addOverwrite(parser)
     addGates(parser)
     parser.set_defaults(run=_subtract)
 
@@ -100,11 +107,9 @@ def _subtractFiles(
         result.score.writeFits(options.score)
         extra["score"] = options.score
     if options.sources is not None:
-        from psfmatch.transients import writeSources
-
         sources = result.detect(threads=options.threads)
-        writeSources(sources, options.sources)
         extra |= {"sources": options.sources, "nDetections": len(sources)}
+        extra |= sendTable(sources, options.sources, "SOURCES", options)
     if options.picture is not None:
         draw(science, result, options.picture, None)
         extra["picture"] = options.picture

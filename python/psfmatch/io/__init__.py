@@ -4,6 +4,7 @@ No other part of psfmatch opens files, and this one knows plain arrays only, not
 """
 
 from .coordinates import Coordinates, asWcs, shiftWcs, xy0FromCards
+from .endings import FITS_FILES, NUMBERS, PAGES, PICTURES, STANDARD_OUTPUT, TABLES, Endings, formOf
 from .generalWcs import fitsWcs
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromCards, readMetadata
 from .hotpants import HotpantsTable, countHotpantsRegions, hasHotpantsTable, readHotpantsTable
@@ -14,17 +15,24 @@ from .masks import MAX_PLANES, decodeMask, maskCards
 from .names import HduSelector, Source, parseFileName
 from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, SpatialField
 from .reading import ReadOptions, readPlanes
-from .tables import writeTable
+from .tables import tableText, writeTable
 from .tangentPlane import TangentPlane
 from .variance import estimateVariance, isEstimated, skyScatter
-from .whole import requireOutput, writeWhole
+from .whole import requireNew, requireOutput, writeWhole
 from .writing import readConfig, readStamps, writePlanes
 
 __all__ = [
     "DEFAULT_MASK_PLANES",
+    "FITS_FILES",
     "MAX_PLANES",
+    "NUMBERS",
+    "PAGES",
     "PHOTOCALIB_CARD",
+    "PICTURES",
+    "STANDARD_OUTPUT",
+    "TABLES",
     "Coordinates",
+    "Endings",
     "HduEntry",
     "HduSelector",
     "HotpantsTable",
@@ -44,6 +52,7 @@ __all__ = [
     "estimateVariance",
     "exactCard",
     "fitsWcs",
+    "formOf",
     "hasHotpantsTable",
     "isEstimated",
     "listImages",
@@ -57,9 +66,11 @@ __all__ = [
     "readMetadata",
     "readPlanes",
     "readStamps",
+    "requireNew",
     "requireOutput",
     "shiftWcs",
     "skyScatter",
+    "tableText",
     "writeHotpantsImage",
     "writeHotpantsTables",
     "writeKernelTables",

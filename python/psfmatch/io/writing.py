@@ -3,7 +3,7 @@ configuration.
 
 Every image HDU carries EXTNAME and EXTTYPE, the WCS, and XY0 as LTV and as WCS "A"; MASK names its planes for
 both LSST readers, VARIANCE says by UTYPE that it is one, without which astropy's CCDData takes it for a
-standard deviation. Nothing is compressed or quantised.
+standard deviation. Nothing is quantised, and compressed only where the name asks for it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from psfmatch.sourceTable import AnyTable, SourceTable
 
 from .columns import tableBytes
 from .coordinates import wcsHeader, xy0Cards
+from .endings import FITS_FILES, formOf
 from .files import FitsSource, openFits, writeHdus
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
 from .kernels import jsonHdu, kernelHdus, readJson
@@ -51,7 +52,7 @@ def writePlanes(
     Parameters
     ----------
     path : `str` or `os.PathLike`
-        Destination, ``.fits`` or ``.fits.gz``.
+        Destination, ``.fits``, ``.fit`` or ``.fts``, with ``.gz`` or ``.fz`` packed without loss.
     planes : `ImagePlanes`
         Image, mask, variance, coordinates, PSF and metadata; not changed.
     matched : `numpy.ndarray`, optional
@@ -70,12 +71,13 @@ def writePlanes(
     Raises
     ------
     ValueError
-        If the planes differ in shape or are not two-dimensional.
+        If the planes differ in shape or are not two-dimensional, or the name is not that of a FITS file.
     FileExistsError
         If the file exists and ``overwrite`` is false.
     OSError
         If the file cannot be written; nothing is left behind.
     """
+    formOf(path, FITS_FILES)
     shape = planes.image.shape
     if planes.image.ndim != 2 or planes.image.size == 0:
         raise ValueError(f"the image has shape {shape}; only two-dimensional images with pixels can be written")

@@ -18,7 +18,7 @@ from psfmatch.quality import RULES, Quality
 from psfmatch.reporting.field import fieldRows, hotSpots, tellWorst
 from psfmatch.reporting.subject import Detections, Reported
 
-__all__ = ["FORMAT", "isReport", "reportNumbers", "writeNumbers"]
+__all__ = ["FORMAT", "isReport", "plainData", "reportNumbers", "writeNumbers"]
 
 FORMAT = "psfmatch report"
 VERDICTS = {
@@ -118,7 +118,7 @@ def reportNumbers(
         "detections": None if detections is None else _detections(detections),
         "config": None if result.config is None else configToDict(result.config, activeOnly=True),
     }
-    plain: dict[str, Any] = _plain(numbers)
+    plain: dict[str, Any] = plainData(numbers)
     return plain
 
 
@@ -187,14 +187,14 @@ def _detections(detections: Detections) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plainData(value: Any) -> Any:
     """Return what JSON knows: no arrays, no numpy numbers, None for what is not finite."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plainData(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plainData(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
