@@ -46,12 +46,14 @@ def _report(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     output = options.output or "report.html"
     from psfmatch import io
+    from psfmatch.reporting import detectionCounts, findDetections
 
     outputs = [(output, io.PAGES), (requireReport(output), io.NUMBERS)]
     requireOutputs(outputs, inputsOf(options), options.overwrite)
-    _, result = subtractInputs(options)
+    result = subtractInputs(options)
     result.report(output, title=pairName(options), threads=options.threads)
-    report(result, options, {"output": output}, time.perf_counter() - start)
+    counts = detectionCounts(findDetections(result, options.threads))
+    report(result, options, {"output": output, **counts}, time.perf_counter() - start)
     return 0
 
 

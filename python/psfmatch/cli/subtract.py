@@ -17,7 +17,6 @@ from psfmatch.cli.reporting import draw, report
 
 if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
-    from psfmatch.exposure import Exposure
 
 __all__ = ["addCommand", "pairName", "subtractInputs"]
 
@@ -52,8 +51,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_subtract)
 
 
-def subtractInputs(options: argparse.Namespace) -> tuple[Exposure, SubtractionResult]:
-    """Read both images as the options say and subtract them; return the science image as read, and the result."""
+def subtractInputs(options: argparse.Namespace) -> SubtractionResult:
+    """Read both images as the options say and subtract them."""
     from concurrent.futures import ThreadPoolExecutor
 
     from psfmatch.exposure import Exposure
@@ -65,7 +64,7 @@ def subtractInputs(options: argparse.Namespace) -> tuple[Exposure, SubtractionRe
         from psfmatch.differencing import subtract
 
         config = changedConfiguration(options)
-    result = subtract(
+    return subtract(
         template.result(),
         science.result(),
         config=config,
@@ -74,7 +73,6 @@ def subtractInputs(options: argparse.Namespace) -> tuple[Exposure, SubtractionRe
         scienceFwhmPix=options.science_fwhm,
         threads=options.threads,
     )
-    return science.result(), result
 
 
 def pairName(options: argparse.Namespace) -> str:
@@ -97,7 +95,7 @@ def _subtractFiles(
 ) -> tuple[SubtractionResult, dict[str, Any], float]:
     """Subtract and write what is asked for; return the result, what the command adds to its summary, and seconds."""
     start = time.perf_counter()
-    science, result = subtractInputs(options)
+    result = subtractInputs(options)
     result.writeFits(options.output)
     extra: dict[str, Any] = {"output": options.output}
     if options.decorrelated is not None:
@@ -106,19 +104,29 @@ def _subtractFiles(
     if options.score is not None:
         result.score.writeFits(options.score)
         extra["score"] = options.score
-    if options.sources is not None:
-        sources = result.detect(threads=options.threads)
-        extra |= {"sources": options.sources, "nDetections": len(sources)}
-        extra |= sendTable(sources, options.sources, "SOURCES", options)
-    if options.picture is not None:
-        draw(science, result, options.picture, None)
-        extra["picture"] = options.picture
+    if any(getattr(options, name) is not None for name in ("sources", "picture", "report")):
+        extra |= _changes(result, options)
     if options.report is not None:
         result.report(options.report, title=pairName(options), threads=options.threads)
         extra["report"] = options.report
     if gates:
         extra["failedGates"] = _failedGates(result, gates)
     return result, extra, time.perf_counter() - start
+
+
+def _changes(result: SubtractionResult, options: argparse.Namespace) -> dict[str, Any]:
+    """Look for what has changed, once for all outputs, and write the table and the picture of it."""
+    from psfmatch.reporting import detectionCounts, findDetections
+
+    detections = findDetections(result, options.threads)
+    extra: dict[str, Any] = detectionCounts(detections)
+    if options.sources is not None:
+        # Where nothing could be looked for, this raises why.
+        extra |= {"sources": options.sources, **sendTable(result.changes, options.sources, "SOURCES", options)}
+    if options.picture is not None:
+        draw(result, options.picture, detections)
+        extra["picture"] = options.picture
+    return extra
 
 
 def _failedGates(result: SubtractionResult, gates: dict[str, Any]) -> list[str]:

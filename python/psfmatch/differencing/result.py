@@ -160,6 +160,14 @@ class SubtractionResult(ByValue):
         return table
 
     @cached_property
+    def changes(self) -> Table:
+        """What `detect` finds above 5 sigma, looked for when first asked for; not to be changed.
+
+        Pictures, reports, summaries and tables of one run all read this list. Errors are those of `detect`.
+        """
+        return self.detect()
+
+    @cached_property
     def score(self) -> Score:
         """The score image of this difference, made when it is first asked for; see `psfmatch.computeScore`."""
         from psfmatch.differencing.scoring import scoreOf

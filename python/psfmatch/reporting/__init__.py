@@ -16,13 +16,14 @@ from psfmatch.reporting.figures import (
 )
 from psfmatch.reporting.index import writeIndex
 from psfmatch.reporting.noiseFigures import plotField, plotNoise
-from psfmatch.reporting.numbers import plainData, reportNumbers, writeNumbers
+from psfmatch.reporting.numbers import detectionCounts, plainData, reportNumbers, writeNumbers
 from psfmatch.reporting.page import requireReportPath, writeReport
 from psfmatch.reporting.subject import Detections, findDetections
 from psfmatch.reporting.summary import summaryHtml
 
 __all__ = [
     "Detections",
+    "detectionCounts",
     "findDetections",
     "plainData",
     "plotBackground",

@@ -18,7 +18,7 @@ from psfmatch.quality import RULES, Quality
 from psfmatch.reporting.field import fieldRows, hotSpots, tellWorst
 from psfmatch.reporting.subject import Detections, Reported
 
-__all__ = ["FORMAT", "isReport", "plainData", "reportNumbers", "writeNumbers"]
+__all__ = ["FORMAT", "detectionCounts", "isReport", "plainData", "reportNumbers", "writeNumbers"]
 
 FORMAT = "psfmatch report"
 VERDICTS = {
@@ -176,15 +176,21 @@ def _detections(detections: Detections) -> dict[str, Any]:
         rows.append(numbers)
     return {
         "note": note,
-        "nDetections": len(table),
-        "nPositive": table.meta.get("NPOS"),
-        "nNegative": table.meta.get("NNEG"),
-        "nDipoles": table.meta.get("NDIPOLE"),
+        **detectionCounts(detections),
         "threshold": table.meta.get("THRESH"),
         "psfFwhmPix": table.meta.get("PSFFWHM"),
         "noiseScale": table.meta.get("NOISESCL"),
         "rows": rows,
     }
+
+
+def detectionCounts(detections: Detections) -> dict[str, int | None]:
+    """Return how many changes there are, in all, of either sign, and how many pairs are dipoles; None: not known."""
+    table = detections.table
+    if table is None:
+        return dict.fromkeys(("nDetections", "nPositive", "nNegative", "nDipoles"))
+    counts = {"nPositive": table.meta["NPOS"], "nNegative": table.meta["NNEG"], "nDipoles": table.meta["NDIPOLE"]}
+    return {"nDetections": len(table), **counts}
 
 
 def plainData(value: Any) -> Any:
