@@ -25,7 +25,7 @@ from psfmatch.batch.textTable import RowError, decodeText, normalName, textRows
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["Pair", "readManifest", "shardOf"]
+__all__ = ["Pair", "outputNames", "readManifest", "shardOf"]
 
 FILE_COLUMNS = {
     "template": "template",
@@ -46,6 +46,7 @@ NUMBER_COLUMNS = {
 NEEDED = ("template", "science")
 SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 TABLE_FILES = (b"SIMPLE  =", b"<", b"PAR1", b"\x89HDF")  # FITS; VOTable and HTML; Parquet; HDF5
+OUTPUTS = (".fits", ".json", "_decorrelated.fits", "_sources.fits", ".html", ".png")
 LONGEST_NAME = 200  # bytes, so that a suffix still fits into the 255 of a file name
 
 
@@ -105,6 +106,11 @@ def readManifest(manifest: str | os.PathLike[str] | Table | Iterable[Pair]) -> t
         pairs = tuple(manifest)
     _checkNames([pair.name for pair in pairs])
     return pairs
+
+
+def outputNames(pair: Pair) -> tuple[str, ...]:
+    """Return the names of all files that a pair may come to, but for its log; the difference first."""
+    return tuple(f"{pair.name}{rest}" for rest in OUTPUTS)
 
 
 def shardOf(pairs: Sequence[Pair], shard: tuple[int, int]) -> tuple[Pair, ...]:

@@ -23,7 +23,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="subtract and write a report as one HTML file, or an index over a directory of reports",
         description="Subtract as psfmatch subtract does and write what came of it as one self-contained HTML file, "
         "with the same numbers beside it as .json. With a directory in place of the two images, write a page over all "
-        "reports in it (NAME.json, and links to NAME.html), the worst first.",
+        "reports in it (NAME.json, and links to NAME.html) and all pairs of a batch, failed ones first, then the "
+        "worst. Such a page is made anew without --overwrite.",
     )
     addWidths(addInputs(parser, "a directory of reports"))
     parser.add_argument(
@@ -58,9 +59,12 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _index(options: argparse.Namespace) -> int:
-    from psfmatch.reporting import writeIndex
+    from psfmatch import io
+    from psfmatch.reporting import requireIndexPath, writeIndex
 
     output = options.output or str(Path(options.template) / "index.html")
+    requireOutputs([(output, io.PAGES)], [], overwrite=True)
+    requireIndexPath(output, options.overwrite)
     counts = writeIndex(options.template, output)
     grades = {grade or "none": number for grade, number in counts.items()}
     told = ", ".join(f"{number} {grade}" for grade, number in grades.items())
