@@ -14,8 +14,11 @@ from psfmatch.cli.reporting import tell
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from astropy.table import Table
 
+    from psfmatch.differencing.changes import StoredDifference
     from psfmatch.exposure import Exposure
+    from psfmatch.transients import PhotometryImage
 
 __all__ = ["addCommand"]
 
@@ -65,33 +68,16 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 def _detect(options: argparse.Namespace) -> int:
     from psfmatch import io
     from psfmatch.exposure import Exposure
-    from psfmatch.photometry import psfFromStars
-    from psfmatch.transients import PhotometryImage, detectOnDifference
 
     start = time.perf_counter()
     requireOutputs([(options.output, io.TABLES)], inputsOf(options), options.overwrite)
     difference = Exposure.readFits(options.difference)
     science = None if options.science is None else Exposure.readFits(options.science)
-    matched = _matchedIn(options.difference, difference)
-    template: PhotometryImage | Exposure | None = matched
-    if options.template is not None:
-        own = Exposure.readFits(options.template)
-        template = PhotometryImage(own, own.psf or psfFromStars(own, threads=options.threads), options.template_scale)
-    isSmoothed = _isSmoothed(options.difference)
-    # The stars of the science image are narrower than the difference then.
-    psf, origin = _psfOf(options, difference, None if isSmoothed and matched is not None else science, matched)
-    before: PhotometryImage | Exposure | None = science
-    if science is not None and isSmoothed:
-        before = PhotometryImage(science, science.psf or psfFromStars(science, threads=options.threads))
-    sources = detectOnDifference(
-        difference,
-        psf,
-        science=before,
-        template=template,
-        threshold=options.threshold,
-        floor=_planeIn(options.difference, "FLOOR"),
-        threads=options.threads,
-    )
+    stored = _storedIn(options.difference, difference, options.threads)
+    if stored is None:
+        sources, origin = _detectAlone(options, difference, science)
+    else:
+        sources, origin = _detectStored(options, stored, science)
     numbers = {
         "output": options.output,
         "nSources": len(sources),
@@ -115,6 +101,67 @@ def _detect(options: argparse.Namespace) -> int:
     }
     tell(options, numbers | sendTable(sources, options.output, "SOURCES", options), rows)
     return 0
+
+
+def _storedIn(path: str, difference: Exposure, threads: int | None) -> StoredDifference | None:
+    """Return the difference with all that the run which made it has written for this; None where that is not there."""
+    from psfmatch import io
+    from psfmatch.differencing.changes import StoredDifference
+
+    file, chosen = io.parseFileName(path)
+    if chosen is not None:
+        return None
+    return StoredDifference.readFits(file, difference, _planeIn(path, "MATCHED"), _planeIn(path, "FLOOR"), threads)
+
+
+def _detectStored(options: argparse.Namespace, stored: StoredDifference, science: Exposure | None) -> tuple[Table, str]:
+    """Find what the run that made the file finds; images and a PSF that are given take the place of those there."""
+    from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
+    from psfmatch.transients import PhotometryImage
+
+    given: dict[str, Any] = {}
+    if options.psf_fwhm is not None:
+        given["psf"] = GaussianPsf(options.psf_fwhm / SIGMA_TO_FWHM)
+    if science is not None:
+        given["science"] = PhotometryImage(science, science.psf or given.get("psf") or stored.unconvolvedPsf[0])
+    if options.template is not None:
+        given["template"] = _ownTemplate(options)
+    sources = stored.detect(options.threshold, threads=options.threads, **given)
+    return sources, sources.meta["PSFFROM"]
+
+
+def _ownTemplate(options: argparse.Namespace) -> PhotometryImage:
+    from psfmatch.exposure import Exposure
+    from psfmatch.photometry import psfFromStars
+    from psfmatch.transients import PhotometryImage
+
+    own = Exposure.readFits(options.template)
+    return PhotometryImage(own, own.psf or psfFromStars(own, threads=options.threads), options.template_scale)
+
+
+def _detectAlone(options: argparse.Namespace, difference: Exposure, science: Exposure | None) -> tuple[Table, str]:
+    """Find changes on a difference of which no more is known than its own planes."""
+    from psfmatch.photometry import psfFromStars
+    from psfmatch.transients import PhotometryImage, detectOnDifference
+
+    matched = _matchedIn(options.difference, difference)
+    template: PhotometryImage | Exposure | None = matched if options.template is None else _ownTemplate(options)
+    isSmoothed = _isSmoothed(options.difference)
+    # The stars of the science image are narrower than the difference then.
+    psf, origin = _psfOf(options, difference, None if isSmoothed and matched is not None else science, matched)
+    before: PhotometryImage | Exposure | None = science
+    if science is not None and isSmoothed:
+        before = PhotometryImage(science, science.psf or psfFromStars(science, threads=options.threads))
+    sources = detectOnDifference(
+        difference,
+        psf,
+        science=before,
+        template=template,
+        threshold=options.threshold,
+        floor=_planeIn(options.difference, "FLOOR"),
+        threads=options.threads,
+    )
+    return sources, origin
 
 
 _FLAGS = ("flagEdge", "flagMasked", "flagInterpolated", "flagSaturated", "flagNoFit", "flagDipole")

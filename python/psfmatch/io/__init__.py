@@ -4,6 +4,7 @@ No other part of psfmatch opens files, and this one knows plain arrays only, not
 """
 
 from .coordinates import Coordinates, asWcs, shiftWcs, xy0FromCards
+from .detection import readDetectionPlanes
 from .endings import FITS_FILES, NUMBERS, PAGES, PICTURES, STANDARD_OUTPUT, TABLES, Endings, formOf
 from .generalWcs import fitsWcs
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromCards, readMetadata
@@ -13,7 +14,7 @@ from .kernels import readKernelTables, writeKernelTables
 from .layouts import HduEntry, Role, describe, listImages
 from .masks import MAX_PLANES, decodeMask, maskCards
 from .names import HduSelector, Source, parseFileName
-from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, SpatialField
+from .planes import DEFAULT_MASK_PLANES, DetectionPlanes, ImagePlanes, KernelTables, PsfNodes, SpatialField
 from .reading import ReadOptions, readPlanes
 from .tables import tableText, writeTable
 from .tangentPlane import TangentPlane
@@ -32,6 +33,7 @@ __all__ = [
     "STANDARD_OUTPUT",
     "TABLES",
     "Coordinates",
+    "DetectionPlanes",
     "Endings",
     "HduEntry",
     "HduSelector",
@@ -60,6 +62,7 @@ __all__ = [
     "parseFileName",
     "photoCalibFromCards",
     "readConfig",
+    "readDetectionPlanes",
     "readHotpantsTable",
     "readImage",
     "readKernelTables",

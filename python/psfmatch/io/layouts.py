@@ -33,6 +33,13 @@ class Role(StrEnum):
     WEIGHT = "relative weight"
     MATCHED = "matched template"
     FLOOR = "error floor of fluxes"
+    OWN_VARIANCE = "variance of the image that was not convolved"
+    LENT_VARIANCE = "variance that the convolved image lends"
+    OWN_IMAGE = "image that was not convolved"
+    CORRECTION_BASIS = "basis of the decorrelation"
+    CORRECTION_COEFFICIENTS = "coefficients of the decorrelation"
+    MASK_RUNS = "masks of the images"
+    DETECTION = "how changes are found"
     KERNEL_BASIS = "kernel basis"
     KERNEL_COEFFICIENTS = "kernel coefficients"
     BACKGROUND_COEFFICIENTS = "background coefficients"
@@ -64,6 +71,13 @@ ROLE_OF_NAME = {
     "WEIGHT": Role.WEIGHT,
     "MATCHED": Role.MATCHED,
     "FLOOR": Role.FLOOR,
+    "OWNVAR": Role.OWN_VARIANCE,
+    "LENTVAR": Role.LENT_VARIANCE,
+    "OWNIMAGE": Role.OWN_IMAGE,
+    "DBASIS": Role.CORRECTION_BASIS,
+    "DCOEF": Role.CORRECTION_COEFFICIENTS,
+    "MASKRUNS": Role.MASK_RUNS,
+    "DETECT": Role.DETECTION,
     "KBASIS": Role.KERNEL_BASIS,
     "KCOEF": Role.KERNEL_COEFFICIENTS,
     "BCOEF": Role.BACKGROUND_COEFFICIENTS,
@@ -88,6 +102,9 @@ TABLE_ROLES = {
     Role.KERNEL_COEFFICIENTS,
     Role.BACKGROUND_COEFFICIENTS,
     Role.RECIPE,
+    Role.CORRECTION_COEFFICIENTS,
+    Role.MASK_RUNS,
+    Role.DETECTION,
     Role.STAMPS,
     Role.CONFIG,
     Role.PSF_NODES,

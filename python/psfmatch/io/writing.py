@@ -20,6 +20,7 @@ from psfmatch.sourceTable import AnyTable, SourceTable
 
 from .columns import tableBytes
 from .coordinates import wcsHeader, xy0Cards
+from .detection import detectionHdus
 from .endings import FITS_FILES, formOf
 from .files import FitsSource, openFits, writeHdus
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
@@ -27,7 +28,7 @@ from .kernels import jsonHdu, kernelHdus, readJson
 from .layouts import Role, listHdus
 from .masks import maskCards
 from .names import parseFileName
-from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables
+from .planes import DEFAULT_MASK_PLANES, DetectionPlanes, ImagePlanes, KernelTables
 from .psfs import psfHdus
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def writePlanes(
     floor: NDArray[np.float32] | None = None,
     kernel: KernelTables | None = None,
     stamps: AnyTable | None = None,
+    detection: DetectionPlanes | None = None,
     config: Mapping[str, Any] | None = None,
     overwrite: bool = True,
 ) -> None:
@@ -63,6 +65,8 @@ def writePlanes(
         Matching kernel and background.
     stamps : `astropy.table.Table`, optional
         One row per candidate star.
+    detection : `DetectionPlanes`, optional
+        What changes are found with; needs a mask.
     config : mapping, optional
         Configuration; must be fit for JSON.
     overwrite : `bool`, optional
@@ -103,6 +107,8 @@ def writePlanes(
         hdus += kernelHdus(kernel)
     if stamps is not None:
         hdus.append(_tableHdu(stamps, "STAMPS"))
+    if detection is not None and planes.mask is not None:
+        hdus += detectionHdus(detection, planes.mask, lambda data, name: _imageHdu(data, name, coordinates))
     if config is not None:
         hdus.append(jsonHdu(config, "CONFIG"))
     if planes.psf is not None:
