@@ -161,7 +161,12 @@ class SubtractionResult(FindsChanges, ByValue):
         return kernelUncertaintyPlane(self.kernel, convolved, self.difference.variance, scale=scale)
 
     def report(
-        self, path: str | PathLike[str], *, title: str | None = None, threads: int | None = None
+        self,
+        path: str | PathLike[str],
+        *,
+        title: str | None = None,
+        threads: int | None = None,
+        overwrite: bool = True,
     ) -> dict[str, Any]:
         """Write one self-contained HTML file about this result, its numbers beside it as .json; return the numbers.
 
@@ -169,7 +174,7 @@ class SubtractionResult(FindsChanges, ByValue):
         """
         from psfmatch.reporting import writeReport
 
-        return writeReport(self, path, title=title, threads=threads)
+        return writeReport(self, path, title=title, threads=threads, overwrite=overwrite)
 
     def plotDifference(self, detections: Table | None = None, title: str | None = None) -> Figure:
         """Return template, matched, science and difference image as a figure; circles about `detections`."""

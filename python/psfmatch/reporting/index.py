@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from psfmatch.errors import InputImagesError
-from psfmatch.io import writeWhole
+from psfmatch.io import requireNew, writeWhole
 from psfmatch.pairRecords import PairRecord, hasLedger, readLedgers
 from psfmatch.reporting.markup import Markup, badge, escape, page, section, table, tell
 from psfmatch.reporting.numbers import FORMAT, VERDICTS
@@ -48,7 +48,9 @@ class _Pair:
     record: PairRecord | None
 
 
-def writeIndex(directory: str | os.PathLike[str], path: str | os.PathLike[str] | None = None) -> dict[str | None, int]:
+def writeIndex(
+    directory: str | os.PathLike[str], path: str | os.PathLike[str] | None = None, overwrite: bool = True
+) -> dict[str | None, int]:
     """Write an index page over all reports (``*.json`` of `writeNumbers`) of a directory, and all pairs of its ledgers.
 
     Parameters
@@ -56,7 +58,9 @@ def writeIndex(directory: str | os.PathLike[str], path: str | os.PathLike[str] |
     directory
         Where the reports are, or the outputs of a batch; other files in it are left alone.
     path
-        Of the page; by default index.html in the directory. A file of this name is replaced.
+        Of the page; by default index.html in the directory.
+    overwrite
+        Whether a file of this name may be replaced.
 
     Returns
     -------
@@ -65,6 +69,8 @@ def writeIndex(directory: str | os.PathLike[str], path: str | os.PathLike[str] |
 
     Raises
     ------
+    FileExistsError
+        If there is such a file and ``overwrite`` is false.
     InputImagesError
         If there is neither a report nor a ledger.
     OSError
@@ -74,6 +80,8 @@ def writeIndex(directory: str | os.PathLike[str], path: str | os.PathLike[str] |
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no directory")
     target = folder / "index.html" if path is None else Path(path)
+    if not overwrite:
+        requireNew(target)
     records = readLedgers(folder) if hasLedger(folder) else ()
     found, spoilt = _read(folder, records)
     if not found and not spoilt and not records:
