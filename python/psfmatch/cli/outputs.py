@@ -94,8 +94,11 @@ def requireOutputs(
         raise FileExistsError(f"{', '.join(existing)} exists already; choose another name, or add --overwrite")
 
 
-def requireSubtractOutputs(options: argparse.Namespace) -> None:
-    """Raise for any output of ``psfmatch subtract`` as `requireOutputs` does, and for pictures without matplotlib."""
+def requireSubtractOutputs(options: argparse.Namespace, overwrite: bool | None = None) -> None:
+    """Raise for any output of ``psfmatch subtract`` as `requireOutputs` does, and for pictures without matplotlib.
+
+    Whether files that exist may be replaced is what the options say, unless it is given.
+    """
     from psfmatch import io
 
     kinds = (io.FITS_FILES, io.FITS_FILES, io.FITS_FILES, io.TABLES, io.PICTURES, io.PAGES)
@@ -106,7 +109,7 @@ def requireSubtractOutputs(options: argparse.Namespace) -> None:
         requireMatplotlib()
     if options.report is not None:
         outputs.append((requireReport(options.report), io.NUMBERS))
-    requireOutputs(outputs, inputsOf(options), options.overwrite)
+    requireOutputs(outputs, inputsOf(options), options.overwrite if overwrite is None else overwrite)
 
 
 def inputsOf(options: argparse.Namespace) -> list[str]:

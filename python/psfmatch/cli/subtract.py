@@ -81,10 +81,11 @@ def pairName(options: argparse.Namespace) -> str:
 
 
 def _subtract(options: argparse.Namespace) -> int:
-    requireSubtractOutputs(options)
+    requireSubtractOutputs(options, overwrite=True)
     gates = gatesOf(options.gates)
     if ccds := commonCcds(options):
         return subtractCcds(options, ccds, lambda one: _subtractFiles(one, gates))
+    requireSubtractOutputs(options)
     result, extra, seconds = _subtractFiles(options, gates)
     report(result, options, extra, seconds)
     return EXIT_QUALITY_GATE if extra.get("failedGates") else 0
