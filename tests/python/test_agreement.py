@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from psfmatch import Exposure, subtract
+from psfmatch import Exposure, GaussianPsf, MaskedImage, subtract
 from psfmatch.cli import main
 from psfmatch.testing import simulatePair
 
@@ -58,8 +58,11 @@ def theSame(found, expected):
     for name in expected.colnames:
         values, wanted = np.asarray(found[name]), np.asarray(expected[name])
         if wanted.dtype.kind == "f":
-            # Differences below a thousandth of a sigma are those of the last bits of the images.
-            np.testing.assert_allclose(values.astype(float), wanted, rtol=1e-5, atol=1e-4, err_msg=name)
+            # What is left is of the last bits of the images: fluxes have errors of some ten counts. The weights of
+            # the fainter image's noise are differences of planes, a thousand times as large where it is deep.
+            least = 5e-3 if "Flux" in name else 1e-5
+            most = 2e-4 if name.startswith(("template", "science")) else 1e-5
+            np.testing.assert_allclose(values.astype(float), wanted, rtol=most, atol=least, err_msg=name)
         else:
             np.testing.assert_array_equal(values, wanted, err_msg=name)
     for key in ("THRESH", "NOISESCL", "PSFFWHM", "NPOS", "NNEG", "NDIPOLE", "NUNCOVER", "PSFFROM"):
@@ -119,6 +122,35 @@ def test_theLanguageTellsTheSame(tmp_path, pictures):
     assert main(["detect", str(tmp_path / "d.fits"), "-o", str(tmp_path / "s.fits"), "-q"]) == 0
     theSame(Table.read(tmp_path / "s.fits", mask_invalid=False), result.changes)
     assert circlesOf(result.plotDifference(result.changes))[0] == len(result.changes)
+
+
+def moved(exposure, xy0=(0, 0)):
+    pixels = exposure.maskedImage
+    return Exposure(MaskedImage(pixels.image.copy(), pixels.mask.copy(), pixels.variance.copy(), xy0))
+
+
+@pytest.mark.parametrize("what", ["origin", "otherOrigin", "variance", "psf", "psfOfTheTemplate", "holes"])
+def test_filesOfOddPairs(tmp_path, what):
+    """Of images with an origin, with origins of their own, wrong variances, PSFs of their own, and holes."""
+    pair, mode = simulatePair(seed=9, size=256), "auto"
+    template, science = moved(pair.template), moved(pair.science)
+    if what == "origin":
+        template, science = moved(pair.template, (100, -50)), moved(pair.science, (100, -50))
+    elif what == "otherOrigin":
+        template, mode = moved(pair.template, (7, 3)), "convolveScience"
+    elif what == "variance":
+        science.variance[:] *= 0.8
+    elif what == "psf":
+        science.psf = GaussianPsf(1.7)
+    elif what == "psfOfTheTemplate":
+        template.psf, mode = GaussianPsf(1.2), "convolveScience"
+    else:
+        science.image[50:90, 60:120] = np.nan
+        science.mask[:40] |= science.mask.getPlaneBitMask("BAD")
+    result = subtract(template, science, mode=mode)
+    result.writeFits(tmp_path / "d.fits")
+    assert main(["detect", str(tmp_path / "d.fits"), "-o", str(tmp_path / "s.fits"), "-q"]) == 0
+    theSame(Table.read(tmp_path / "s.fits", mask_invalid=False), result.changes)
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "7"])

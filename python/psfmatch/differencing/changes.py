@@ -27,6 +27,7 @@ from psfmatch.psf import asPsf
 from psfmatch.recipe import StoredKernel
 from psfmatch.strips import mapStrips
 from psfmatch.threads import resolveThreads, usingThreads
+from psfmatch.warping import atOrigin
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -106,7 +107,10 @@ class FindsChanges:
 
         name = "science" if self.convolved == "template" else "template"
         fwhm = self.metadata.get(f"{name}FwhmPix")
-        return psfOrStars(getattr(self, name), None if fwhm is None else float(fwhm), f"{name} image")
+        exposure = getattr(self, name)
+        # The template may have an origin of its own; the PSF is asked for at places of the difference.
+        exposure = exposure.withPixels(atOrigin(exposure.maskedImage, self.difference.maskedImage))
+        return psfOrStars(exposure, None if fwhm is None else float(fwhm), f"{name} image")
 
     def decorrelatedPsf(self, psf: Any = None) -> Any:
         """Return the PSF of `decorrelated`, given that of the image that was not convolved (`unconvolvedPsf`)."""
