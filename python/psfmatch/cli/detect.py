@@ -33,8 +33,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="find and measure what has changed on a difference image",
         description="Find point sources of both signs on a difference image with its PSF, measure them there and on "
         "the images that were subtracted, flag dipoles and what lies near defects. On a file of psfmatch subtract they "
-        "are those that the run itself finds, with the same numbers. On others the PSF comes from --psf-fwhm, else from "
-        "the file, else from the stars of the science image or of the matched template in the file.",
+        "are those that the run itself finds, with the same numbers. On others the PSF comes from --psf-fwhm, else "
+        "from the file, else from the stars of the science image or of the matched template in the file.",
     )
     parser.add_argument("difference", metavar="DIFFERENCE", help="difference image, as psfmatch subtract writes it")
     parser.add_argument(
