@@ -58,11 +58,9 @@ def theSame(found, expected):
     for name in expected.colnames:
         values, wanted = np.asarray(found[name]), np.asarray(expected[name])
         if wanted.dtype.kind == "f":
-            # What is left is of the last bits of the images: fluxes have errors of some ten counts. The weights of
-            # the fainter image's noise are differences of planes, a thousand times as large where it is deep.
+            # What is left is of the last bits of the images: fluxes have errors of some ten counts.
             least = 5e-3 if "Flux" in name else 1e-5
-            most = 2e-4 if name.startswith(("template", "science")) else 1e-5
-            np.testing.assert_allclose(values.astype(float), wanted, rtol=most, atol=least, err_msg=name)
+            np.testing.assert_allclose(values.astype(float), wanted, rtol=1e-5, atol=least, err_msg=name)
         else:
             np.testing.assert_array_equal(values, wanted, err_msg=name)
     for key in ("THRESH", "NOISESCL", "PSFFWHM", "NPOS", "NNEG", "NDIPOLE", "NUNCOVER", "PSFFROM"):

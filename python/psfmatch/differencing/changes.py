@@ -17,7 +17,6 @@ from psfmatch.decorrelation import (
     Correction,
     Decorrelation,
     restoredSpread,
-    smoothedExposure,
     smoothedPsf,
     smoothingKernel,
 )
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FindsChanges", "StoredDifference", "detectionPlanes"]
 
+SAME = 1e-4
+"""Share of a variance by which it may be off, where it is told by others."""
+
 
 class FindsChanges:
     """Finding of what has changed, of the images of a subtraction; their meaning is that of `SubtractionResult`."""
@@ -47,6 +49,7 @@ class FindsChanges:
     metadata: Mapping[str, Any]
     decorrelation: Decorrelation | None
     smoothing: float
+    varianceFactor: float
 
     @property
     def errorFloorPlane(self) -> npt.NDArray[np.float32] | None:
@@ -144,6 +147,7 @@ class StoredDifference(FindsChanges):
     metadata: Mapping[str, Any]
     decorrelation: Decorrelation | None
     smoothing: float
+    varianceFactor: float
     floor: npt.NDArray[np.float32] | None
 
     @property
@@ -187,9 +191,10 @@ class StoredDifference(FindsChanges):
             ownImage = _ownImage(pixels, matched, background, sign)
         own = difference.withPixels(MaskedImage(ownImage, ownMask, planes.ownVariance, pixels.xy0))
         own.psf = difference.psf if facts["hasPsf"] else None
-        smoothed = smoothedExposure(own, recipe.smoothing, recipe.edges) if recipe.smoothing else own
         plain = pixels.variance / np.float32(recipe.varianceFactor)
-        variance = np.maximum(plain * np.float64(recipe.divisor) ** 2 - smoothed.variance, 0.0).astype(np.float32)
+        variance = planes.matchedVariance
+        if variance is None:
+            variance = _matchedVariance(plain, planes.ownVariance, recipe.divisor)
         matchedImage = MaskedImage(matched, matchedMask, variance, pixels.xy0)
         decorrelation = None
         if planes.correction is not None and planes.lentVariance is not None:
@@ -221,6 +226,7 @@ class StoredDifference(FindsChanges):
             metadata={f"{'science' if isTemplate else 'template'}FwhmPix": facts["fwhmPix"]},
             decorrelation=decorrelation,
             smoothing=recipe.smoothing,
+            varianceFactor=recipe.varianceFactor,
             floor=floor,
         )
 
@@ -238,12 +244,28 @@ def detectionPlanes(result: FindsChanges) -> io.DetectionPlanes:
     }
     masks = np.asarray(own.mask), np.asarray(result.matched.mask)
     image = own.image if result.smoothing else None
+    variance: npt.NDArray[np.float32] | None = result.matched.variance
+    if not result.smoothing:
+        plain = result.difference.variance / np.float32(result.varianceFactor)
+        divisor = 1.0 if isTemplate else result.kernel.kernelSum(*result.difference.getBBox().centre)
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(_matchedVariance(plain, own.variance, divisor) - result.matched.variance)
+            if (apart <= SAME * result.matched.variance).all():
+                variance = None
     if decorrelation is None or not decorrelation.isApplied:
-        return io.DetectionPlanes(own.variance, *masks, facts, ownImage=image)
+        return io.DetectionPlanes(own.variance, *masks, facts, ownImage=image, matchedVariance=variance)
     facts["isWhole"] = decorrelation.correction.spread.factors is None
     facts["maskedKernelFraction"] = decorrelation.maskedKernelFraction
     spread = decorrelation.correction.spread.plane
-    return io.DetectionPlanes(own.variance, *masks, facts, spread, decorrelation.kernel.toTables(), image)
+    return io.DetectionPlanes(own.variance, *masks, facts, spread, decorrelation.kernel.toTables(), image, variance)
+
+
+def _matchedVariance(
+    plain: npt.NDArray[np.float32], own: npt.NDArray[np.float32], divisor: float
+) -> npt.NDArray[np.float32]:
+    """Return the variance of the matched image: that of the difference before it was scaled, less the other one's."""
+    with np.errstate(invalid="ignore"):
+        return np.maximum(plain * np.float32(divisor**2) - own, np.float32(0.0))
 
 
 def _ownImage(

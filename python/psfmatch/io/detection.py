@@ -1,10 +1,11 @@
 """What a difference needs besides its own planes for its changes to be found as by the run that made it.
 
 OWNVAR is the variance of the image that was not convolved, LENTVAR what the convolved one lends to that of the
-decorrelated difference, DBASIS and DCOEF are the kernel that decorrelates, as KBASIS and KCOEF are that which matches.
-MASKRUNS tells where the masks of the two images differ from that of the difference: from pixel START on (rows one after
-the other), the bits of IMAGE (0: not convolved, 1: convolved) are those of the difference exclusive-or BITS. DETECT is
-JSON.
+decorrelated difference; OWNIMAGE and MATCHVAR, where the others cannot tell them, are the image that was not convolved
+and the variance of the matched one. DBASIS and DCOEF are the kernel that decorrelates, as KBASIS and KCOEF are that
+which matches. MASKRUNS tells where the masks of the two images differ from that of the difference: from pixel START on
+(rows one after the other), the bits of IMAGE (0: not convolved, 1: convolved) are those of the difference exclusive-or
+BITS. DETECT is JSON.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def detectionHdus(
         hdus.append(imageHdu(planes.lentVariance, "LENTVAR"))
     if planes.ownImage is not None:
         hdus.append(imageHdu(planes.ownImage, "OWNIMAGE"))
+    if planes.matchedVariance is not None:
+        hdus.append(imageHdu(planes.matchedVariance, "MATCHVAR"))
     if planes.correction is not None:
         hdus.append(numbersHdu("DBASIS", planes.correction.basis))
         hdus.append(coefficientHdu("DCOEF", planes.correction.coefficients, planes.correction.spatialField))
@@ -89,7 +92,14 @@ def readDetectionPlanes(path: str | os.PathLike[str], mask: Bits) -> DetectionPl
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise source.error(f"what is there to find changes with does not fit together: {error}") from error
         return DetectionPlanes(
-            ownVariance, own, matched, facts, plane(Role.LENT_VARIANCE), correction, plane(Role.OWN_IMAGE)
+            ownVariance,
+            own,
+            matched,
+            facts,
+            plane(Role.LENT_VARIANCE),
+            correction,
+            plane(Role.OWN_IMAGE),
+            plane(Role.MATCHED_VARIANCE),
         )
 
 

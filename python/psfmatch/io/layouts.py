@@ -35,6 +35,7 @@ class Role(StrEnum):
     FLOOR = "error floor of fluxes"
     OWN_VARIANCE = "variance of the image that was not convolved"
     LENT_VARIANCE = "variance that the convolved image lends"
+    MATCHED_VARIANCE = "variance of the matched image"
     OWN_IMAGE = "image that was not convolved"
     CORRECTION_BASIS = "basis of the decorrelation"
     CORRECTION_COEFFICIENTS = "coefficients of the decorrelation"
@@ -73,6 +74,7 @@ ROLE_OF_NAME = {
     "FLOOR": Role.FLOOR,
     "OWNVAR": Role.OWN_VARIANCE,
     "LENTVAR": Role.LENT_VARIANCE,
+    "MATCHVAR": Role.MATCHED_VARIANCE,
     "OWNIMAGE": Role.OWN_IMAGE,
     "DBASIS": Role.CORRECTION_BASIS,
     "DCOEF": Role.CORRECTION_COEFFICIENTS,

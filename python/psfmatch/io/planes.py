@@ -231,6 +231,8 @@ class DetectionPlanes:
         The kernel that decorrelates.
     ownImage : `numpy.ndarray` or None
         The image that was not convolved, (h, w), float32; None where difference and matched image tell it.
+    matchedVariance : `numpy.ndarray` or None
+        Variance of the matched image, (h, w), float32; None where those of difference and own image tell it.
     """
 
     ownVariance: NDArray[np.float32]
@@ -240,3 +242,4 @@ class DetectionPlanes:
     lentVariance: NDArray[np.float32] | None = None
     correction: KernelTables | None = None
     ownImage: NDArray[np.float32] | None = None
+    matchedVariance: NDArray[np.float32] | None = None
