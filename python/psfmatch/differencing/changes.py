@@ -265,7 +265,8 @@ def _matchedVariance(
 ) -> npt.NDArray[np.float32]:
     """Return the variance of the matched image: that of the difference before it was scaled, less the other one's."""
     with np.errstate(invalid="ignore"):
-        return np.maximum(plain * np.float32(divisor**2) - own, np.float32(0.0))
+        variance: npt.NDArray[np.float32] = np.maximum(plain * np.float32(divisor**2) - own, np.float32(0.0))
+    return variance
 
 
 def _ownImage(
