@@ -35,7 +35,7 @@ def measure(context: Context) -> list[Record]:
         template, science = pairPaths(size, context.cache)
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "difference.fits"
-            arguments = ("-m", "psfmatch", "subtract", str(template), str(science), "-o", str(out))
+            arguments = ("-m", "psfmatch", "subtract", str(template), str(science), "-o", str(out), "--overwrite")
             names = {t: f"psfmatch subtract, {size} px, {t} thread{'s' * (t > 1)}" for t in context.threads}
             found = _measure(context, {name: (arguments, t) for t, name in names.items()}, out)
         for threads, record in zip(names, found, strict=True):

@@ -14,7 +14,7 @@ from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
 from psfmatch.displays.drawing import binned, drawCounts, drawDifference, noiseOf, percentile
-from psfmatch.displays.output import savePng
+from psfmatch.displays.output import savePicture, savePng
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-__all__ = ["differenceFigure", "savePng"]
+__all__ = ["differenceFigure", "savePicture", "savePng"]
 
 FloatArray = NDArray[np.float64]
 

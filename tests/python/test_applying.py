@@ -313,9 +313,23 @@ def test_command(files, stored, tmp_path, capsys):
         summary = json.loads(capsys.readouterr().out)
         assert (summary["convolved"], summary["output"]) == ("template", output)
         requireEqual(Exposure.readFits(output), Exposure.readFits(files / "difference.fits"))
-        assert main(["apply", str(files / "difference.fits"), *arguments, "-o", output, "--no-background", "-q"]) == 0
+        assert (
+            main(
+                [
+                    "apply",
+                    str(files / "difference.fits"),
+                    *arguments,
+                    "-o",
+                    output,
+                    "--overwrite",
+                    "--no-background",
+                    "-q",
+                ]
+            )
+            == 0
+        )
         assert "template convolved" in capsys.readouterr().out
-        assert main(["apply", str(files / "science.fits"), *arguments, "-o", output]) == 3
+        assert main(["apply", str(files / "science.fits"), *arguments, "-o", output, "--overwrite"]) == 3
         assert "holds no kernel" in capsys.readouterr().err
         assert main(["apply", output, *arguments, "-o", output]) == 2
         assert "is one of the inputs" in capsys.readouterr().err

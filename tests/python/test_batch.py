@@ -332,8 +332,9 @@ def test_outputsAreThoseOfTheSubtraction(subtracted, images):
     assert summary.grades == {expected.grade: 1}
     assert [record.name for record in summary.gateFailures] == ["01"]
     assert {path.name for path in directory.iterdir() if not path.name.startswith(".")} == {
-        *(f"01.{kind}" for kind in ("fits", "json", "log")),
+        *(f"01.{kind}" for kind in ("fits", "json", "png", "log")),
         "02.log",
+        "index.html",
         "ledger.sqlite",
     }
 
@@ -357,6 +358,7 @@ def quickResult(subtracted, images, monkeypatch):
 
     monkeypatch.setattr("psfmatch.batch.subtracting.subtract", lambda *_, **__: Result())
     monkeypatch.setattr("psfmatch.batch.subtracting.reportNumbers", lambda *_, **__: {"grade": "B"})
+    monkeypatch.setattr("psfmatch.batch.subtracting.thumbnail", lambda _: b"picture")
     return Result
 
 
@@ -393,14 +395,14 @@ def test_aFullDisk(images, tmp_path, monkeypatch, quickResult):
     assert (record.name, record.errorType) == ("a", "OSError")
     assert "No space left on device" in record.errorMessage
     assert {path.name for path in tmp_path.iterdir()} - {".ledger.lock"} == {
-        *("a.log", "b.log", "b.fits", "b.json", "ledger.sqlite")
+        *("a.log", "b.log", "b.fits", "b.json", "b.png", "ledger.sqlite", "index.html")
     }
 
 
 def test_aReportIfAskedFor(images, tmp_path, monkeypatch, quickResult):
     def report(self, path, title, threads):
         path.write_text(f"report of {title}")
-        path.with_suffix(".json").write_text('{"grade": "B", "detections": 3}')
+        path.with_suffix(".json").write_text('{"grade": "B", "detections": {"nDetections": 3}}')
 
     monkeypatch.setattr(quickResult, "report", report, raising=False)
     pairs = [Pair("a", str(images / "template.fits"), str(images / "science.fits"))]
@@ -408,7 +410,8 @@ def test_aReportIfAskedFor(images, tmp_path, monkeypatch, quickResult):
         runBatch(pairs, tmp_path, PairOptions(report=True), executor=executor)
     assert (tmp_path / "a.html").read_text() == "report of a"
     figures = json.loads((tmp_path / "a.json").read_text())
-    assert (figures["detections"], figures["name"]) == (3, "a")
+    assert (figures["detections"], figures["name"]) == ({"nDetections": 3}, "a")
+    assert readLedgers(tmp_path)[0].nDetections == 3
 
 
 def test_outputsComeTogether(images, tmp_path, monkeypatch, quickResult):
@@ -419,7 +422,7 @@ def test_outputsComeTogether(images, tmp_path, monkeypatch, quickResult):
     pairs = [Pair("a", str(images / "template.fits"), str(images / "science.fits"))]
     with ThreadPoolExecutor(1) as executor:
         runBatch(pairs, tmp_path, executor=executor)
-    assert seen == [("a.fits", False), ("a.json", False), (tmp_path.name, True)]
+    assert seen == [("a.fits", False), ("a.png", False), ("a.json", False), (tmp_path.name, True)]
 
 
 def test_anInputIsNotOverwritten(images):

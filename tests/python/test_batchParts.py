@@ -16,10 +16,10 @@ from astropy.table import MaskedColumn, Table
 from batchStandIns import begun, pairsNamed, touch
 
 import psfmatch.batch
-from psfmatch.batch import Job, Pair, PairOptions, readLedgers, readManifest, shardOf
+from psfmatch.batch import Job, Pair, PairOptions, PairRecord, readLedgers, readManifest, shardOf
 from psfmatch.batch.agenda import Agenda
 from psfmatch.batch.interrupting import Interruption
-from psfmatch.batch.ledger import Ledger, PairRecord
+from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.loop import Loop
 from psfmatch.batch.memory import PROCESS, availableMemory, estimateMemory, parseMemory
 from psfmatch.batch.running import _fingerprints

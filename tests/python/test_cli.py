@@ -103,7 +103,7 @@ def test_subtractAsJson(run, pair, tmp_path):
 
 def test_quietAndVerbose(run):
     _, _, quiet = run(*PAIR, "-q", *FIXED)
-    _, _, verbose = run(*PAIR, "-v")
+    _, _, verbose = run(*PAIR, "-v", "--overwrite")
     assert "INFO" not in quiet
     assert "INFO" in verbose
     assert "DEBUG" in verbose
@@ -120,10 +120,10 @@ def test_mode(run, mode, convolved):
 def test_threads(run, tmp_path):
     files = []
     for threads in ("1", "3"):
-        assert run(*PAIR, "--threads", threads, *BARE)[0] == 0
+        assert run(*PAIR, "--threads", threads, *BARE, "--overwrite")[0] == 0
         files.append(Exposure.readFits(tmp_path / "difference.fits").image.tobytes())
     assert files[0] == files[1]
-    status, _, err = run(*PAIR, "--threads", "0")
+    status, _, err = run(*PAIR, "--threads", "0", "--overwrite")
     assert status == 2
     assert "threads=0: must be a whole number of at least 1" in err
 
@@ -134,7 +134,7 @@ def test_givenFwhm(run):
     assert status == 0
     summary = json.loads(out)
     assert summary["basisSigmas"] == pytest.approx([0.7, 1.4, 2.8])
-    status, _, err = run(*PAIR, "--template-fwhm", "-1")
+    status, _, err = run(*PAIR, "--template-fwhm", "-1", "--overwrite")
     assert status == 2
     assert "must be a positive number of pixels" in err
 
@@ -156,7 +156,7 @@ def test_planesFromOtherFiles(run, pair, folder, tmp_path):
     sums = []
     for option, file in (("--science-noise", "sigma"), ("--science-variance", "variance")):
         arguments = ("subtract", "template.fits", "OUT/bare.fits", "-o", "OUT/d.fits", "--science-mask", "OUT/bad.fits")
-        status, out, _ = run(*arguments, option, f"OUT/{file}.fits", "--ignore-wcs", "--json", *BARE)
+        status, out, _ = run(*arguments, option, f"OUT/{file}.fits", "--ignore-wcs", "--json", *BARE, "--overwrite")
         assert status == 0
         written = Exposure.readFits(tmp_path / "d.fits")
         assert written.mask.hasAny("BAD")[bad].all()
@@ -214,7 +214,7 @@ def test_decorrelatedScoreAndSources(run, expected, tmp_path):
 def test_gate(run, tmp_path):
     """A difference that does not pass is written and reported all the same."""
     assert run(*PAIR, "--gate", "grade=F", "--gate", "noiseRobustStdev=2", *FIXED)[0] == 0
-    status, out, err = run(*PAIR, "--gate", "noiseRobustStdev=0.1", "--json", *FIXED)
+    status, out, err = run(*PAIR, "--gate", "noiseRobustStdev=0.1", "--json", *FIXED, "--overwrite")
     assert status == 5
     (failure,) = json.loads(out)["failedGates"]
     assert failure.startswith("noiseRobustStdev is ")
@@ -306,11 +306,13 @@ def test_configurationFiles(run, tmp_path):
     config.save(str(tmp_path / "saved.py"))
     (tmp_path / "saved.json").write_text(json.dumps(configToDict(config)))
     for file in ("OUT/saved.py", "OUT/saved.json"):
-        status, out, _ = run(*PAIR, "--config", file, "--json")
+        status, out, _ = run(*PAIR, "--config", file, "--json", "--overwrite")
         assert status == 0
         assert json.loads(out)["spatialKernelOrder"] == 1
     # An override comes after the file.
-    status, out, _ = run(*PAIR, "--config", "OUT/saved.json", "-c", "kernel.active.spatialKernelOrder=0", "--json")
+    status, out, _ = run(
+        *PAIR, "--config", "OUT/saved.json", "-c", "kernel.active.spatialKernelOrder=0", "--json", "--overwrite"
+    )
     assert json.loads(out)["spatialKernelOrder"] == 0
 
 

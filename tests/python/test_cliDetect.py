@@ -55,7 +55,7 @@ def run(folder, tmp_path, capsys):
     def call(*arguments):
         known = {path.name: str(path) for path in folder.iterdir()}
         output = tmp_path / "sources.fits"
-        status = main(["detect", *(known.get(a, a) for a in arguments), "-o", str(output)])
+        status = main(["detect", *(known.get(a, a) for a in arguments), "-o", str(output), "--overwrite"])
         captured = capsys.readouterr()
         return status, captured.out, captured.err, Table.read(output, mask_invalid=False) if output.exists() else None
 

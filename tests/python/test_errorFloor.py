@@ -253,7 +253,7 @@ def test_files(result, tmp_path):
     with fits.open(path) as hdus:
         assert np.array_equal(hdus["FLOOR"].data, result.errorFloorPlane)
         assert hdus["FLOOR"].header["EXTTYPE"] == "FLOOR"
-    assert main(["detect", str(path), "-o", str(out), "-q", "--psf-fwhm", str(FWHM)]) == 0
+    assert main(["detect", str(path), "-o", str(out), "--overwrite", "-q", "--psf-fwhm", str(FWHM)]) == 0
     assert len(Table.read(out)) == 0
     expected = detectOnDifference(Exposure.readFits(path), GaussianPsf(SIGMA))
     assert len(expected) > 40
@@ -266,5 +266,5 @@ def test_files(result, tmp_path):
     none.writeFits(path)
     with fits.open(path) as hdus:
         assert "FLOOR" not in hdus
-    assert main(["detect", str(path), "-o", str(out), "-q", "--psf-fwhm", str(FWHM)]) == 0
+    assert main(["detect", str(path), "-o", str(out), "--overwrite", "-q", "--psf-fwhm", str(FWHM)]) == 0
     assert len(Table.read(out)) == len(expected)

@@ -317,7 +317,7 @@ def test_command(pair, tmp_path, capsys):
         ["--config", str(tmp_path / "one.json")],
         ["--config", str(tmp_path / "all.json")],
     ):
-        assert main(["subtract", *files, "-o", str(tmp_path / "difference.fits"), *ways, *bare]) == 0
+        assert main(["subtract", *files, "-o", str(tmp_path / "difference.fits"), "--overwrite", *ways, *bare]) == 0
         out, err = capsys.readouterr()
         summary = json.loads(out)
         assert summary["spatialKernelOrder"] == 2, ways

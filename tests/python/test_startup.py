@@ -103,7 +103,7 @@ def test_infoReadsHeadersAlone(files):
 
 def test_aPlainSubtractionMakesNoTableNoWcsAndNoConfiguration(files):
     template, science, difference = files
-    assert not UNNEEDED & afterCommand("subtract", template, science, "-o", difference)
+    assert not UNNEEDED & afterCommand("subtract", template, science, "-o", difference, "--overwrite")
     written = Exposure.readFits(difference)
     assert written.shape == (256, 256)
     assert written.hasWcs
@@ -113,7 +113,7 @@ def test_aPlainSubtractionMakesNoTableNoWcsAndNoConfiguration(files):
 def test_aFieldThatIsSetNeedsTheConfiguration(files):
     template, science, difference = files
     assert "lsst.pex.config" in afterCommand(
-        "subtract", template, science, "-o", difference, "-c", "kernel.active.spatialKernelOrder=1"
+        "subtract", template, science, "-o", difference, "--overwrite", "-c", "kernel.active.spatialKernelOrder=1"
     )
 
 

@@ -3,7 +3,8 @@
 Only what is light is imported here: every worker imports it before anything else.
 """
 
-from .ledger import PairRecord, readLedgers
+from psfmatch.pairRecords import PairRecord, readLedgers
+
 from .manifest import Pair, readManifest, shardOf
 from .records import Job, Outcome, PairOptions
 from .running import runBatch

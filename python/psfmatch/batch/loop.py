@@ -14,9 +14,10 @@ from typing import TypeAlias
 from psfmatch.batch.agenda import Agenda
 from psfmatch.batch.crew import Worker
 from psfmatch.batch.interrupting import Interruption
-from psfmatch.batch.ledger import Ledger, PairRecord
+from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.memory import estimateMemory
 from psfmatch.batch.records import Job, Outcome, Work
+from psfmatch.pairRecords import PairRecord
 
 __all__ = ["Loop", "Tell"]
 
@@ -86,7 +87,7 @@ class Loop:
         for future, (_, job) in self.atWork.items():
             record = self._record(job)
             if future.done() and not future.cancelled() and future.exception() is None:
-                records.append(record.ended(future.result()))
+                records.append(record.ended(vars(future.result())))
                 continue
             future.cancel()
             self._sweep(job)
@@ -153,7 +154,7 @@ class Loop:
         if record.state != "running":
             record = record.begun(*worker.whereabouts(), time.time())
         try:
-            return record.ended(future.result())
+            return record.ended(vars(future.result()))
         except (BrokenExecutor, CancelledError) as error:
             self._sweep(job)
             return self._lost(record, job, self._recover(worker, record, error))

@@ -1,26 +1,31 @@
 """The list of pairs: a table with one row for each, read from any file that astropy reads.
 
 Columns ``template`` and ``science`` name the images, ``file.fits[SCI]`` an HDU of one; ``name`` the outputs. Further
-columns say for a pair what options of ``psfmatch subtract`` say for a run. Paths are relative to the manifest.
+columns say for a pair what options of ``psfmatch subtract`` say for a run. Paths are relative to the manifest, ~ is the
+home directory.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import hashlib
 import json
 import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psfmatch.batch.textTable import RowError, decodeText, normalName, textRows
+
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["Pair", "readManifest", "shardOf"]
+__all__ = ["Pair", "outputNames", "readManifest", "shardOf"]
 
 FILE_COLUMNS = {
     "template": "template",
@@ -40,6 +45,10 @@ NUMBER_COLUMNS = {
     "template_fwhm": "templateFwhmPix",
     "science_fwhm": "scienceFwhmPix",
 }
+NEEDED = ("template", "science")
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
+TABLE_FILES = (b"SIMPLE  =", b"<", b"PAR1", b"\x89HDF")  # FITS; VOTable and HTML; Parquet; HDF5
+OUTPUTS = (".fits", ".json", "_decorrelated.fits", "_sources.fits", ".html", ".png")
 LONGEST_NAME = 200  # bytes, so that a suffix still fits into the 255 of a file name
 
 
@@ -82,8 +91,9 @@ def readManifest(manifest: str | os.PathLike[str] | Table | Iterable[Pair]) -> t
     Parameters
     ----------
     manifest
-        Path of an ECSV, CSV or FITS table, or of any other that `astropy.table.Table.read` knows; or such a table, its
-        paths relative to the working directory; or pairs, whose names are checked.
+        Path of a table: text as `psfmatch.batch.textTable` reads it (ECSV, CSV, a spreadsheet's export), FITS, or any
+        other that `astropy.table.Table.read` knows; or such a table, its paths relative to the working directory; or
+        pairs, whose names are checked.
 
     Raises
     ------
@@ -97,12 +107,17 @@ def readManifest(manifest: str | os.PathLike[str] | Table | Iterable[Pair]) -> t
     if isinstance(manifest, Table):
         pairs = _pairsOf(manifest, Path.cwd(), "the table")
     elif isinstance(manifest, str | os.PathLike):
-        path = Path(manifest)
+        path = _home(os.fspath(manifest))
         pairs = _pairsOf(_readTable(path), path.absolute().parent, str(path))
     else:
         pairs = tuple(manifest)
     _checkNames([pair.name for pair in pairs])
     return pairs
+
+
+def outputNames(pair: Pair) -> tuple[str, ...]:
+    """Return the names of all files that a pair may come to, but for its log; the difference first."""
+    return tuple(f"{pair.name}{rest}" for rest in OUTPUTS)
 
 
 def shardOf(pairs: Sequence[Pair], shard: tuple[int, int]) -> tuple[Pair, ...]:
@@ -118,12 +133,46 @@ def shardOf(pairs: Sequence[Pair], shard: tuple[int, int]) -> tuple[Pair, ...]:
 
 
 def _readTable(path: Path) -> Table:
+    """Return a table from a file: by our own reader of text, else by those of astropy."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such manifest")
+    content = path.read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    if content.startswith(SPREADSHEETS):
+        raise ValueError(f"{path}: is the file of a spreadsheet program; save it there as CSV")
+    text = None if content.startswith(TABLE_FILES) else decodeText(content)
+    failure = "no text, and no kind of table that astropy knows"
+    if text is not None:
+        from astropy.table import Table
+
+        try:
+            names, rows = textRows(text, NEEDED)
+        except RowError as error:
+            # Such as IPAC's: bars in the header, none in the rows.
+            with suppress(ValueError):
+                table = _readByAstropy(path, failure)
+                if set(NEEDED) <= set(map(normalName, table.colnames)):
+                    return table
+            raise ValueError(f"{path}: {error}") from None
+        except ValueError as error:
+            failure = str(error)
+        else:
+            if not rows:
+                raise ValueError(f"{path}: has no rows")
+            repeated = [name for name, count in Counter(map(normalName, names)).items() if count > 1]
+            if repeated:
+                raise ValueError(f"{path}: several columns are called {repeated[0]!r}")
+            return Table(rows=rows, names=names, dtype=[str] * len(names))
+    return _readByAstropy(path, failure)
+
+
+def _readByAstropy(path: Path, failure: str) -> Table:
+    """Return the table that one of astropy's readers finds; ValueError, with what has failed before, if none does."""
     from astropy.io import ascii as asciiTables
     from astropy.io.registry import IORegistryError
     from astropy.table import Table
 
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such manifest")
     # Names such as 0012 are no numbers.
     text = {name: [asciiTables.convert_numpy(str)] for name in ("name", *FILE_COLUMNS)}
     try:
@@ -136,12 +185,12 @@ def _readTable(path: Path) -> Table:
     except OSError:
         raise
     except Exception as error:  # each of the many readers fails in its own way
-        raise ValueError(f"{path}: cannot be read as a table ({error})") from error
+        raise ValueError(f"{path}: cannot be read as a table ({failure}; {error})") from error
 
 
 def _pairsOf(table: Table, folder: Path, label: str) -> tuple[Pair, ...]:
-    columns = {str(name).strip().lower().replace("-", "_"): name for name in table.colnames}
-    for needed in ("template", "science"):
+    columns = {normalName(name): name for name in table.colnames}
+    for needed in NEEDED:
         if needed not in columns:
             raise ValueError(f"{label}: there is no column {needed!r} among {', '.join(table.colnames) or 'none'}")
     known = {"name", *FILE_COLUMNS, *NUMBER_COLUMNS}
@@ -159,18 +208,41 @@ def _pairsOf(table: Table, folder: Path, label: str) -> tuple[Pair, ...]:
 def _pairOf(entries: Mapping[str, Any], folder: Path, label: str) -> Pair:
     values: dict[str, Any] = {}
     for column, field in FILE_COLUMNS.items():
-        if (entry := entries.get(column)) is not None:
-            values[field] = str(entry) if "://" in str(entry) else os.fspath(folder / str(entry))
-        elif column in ("template", "science"):
+        if (entry := entries.get(column)) is not None and (column in NEEDED or not _isNothing(entry)):
+            values[field] = str(entry) if "://" in str(entry) else os.fspath(folder / _home(str(entry)))
+        elif column in NEEDED:
             raise ValueError(f"{label}: names no {column}")
     for column, field in NUMBER_COLUMNS.items():
-        if (entry := entries.get(column)) is not None:
-            try:
-                values[field] = float(entry)
-            except ValueError:
-                raise ValueError(f"{label}: {column} is {entry!r}, not a number") from None
+        if (entry := entries.get(column)) is not None and not _isNothing(entry):
+            number = _number(entry)
+            if number is None:
+                raise ValueError(f"{label}: {column} is {entry!r}, not a number")
+            values[field] = number
     name = entries.get("name")
     return Pair(name=_nameOf(values["science"]) if name is None else str(name), **values)
+
+
+def _home(path: str) -> Path:
+    """Return a path with ~ as the home directory that it stands for, if it does."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def _number(entry: Any) -> float | None:
+    """Return a number, also with a decimal comma, which a spreadsheet writes; None if it is none."""
+    for text in (str(entry), str(entry).replace(",", ".")):
+        try:
+            return float(text)
+        except ValueError:
+            continue
+    return None
+
+
+def _isNothing(entry: Any) -> bool:
+    """Whether an entry is one of the words for none."""
+    return str(entry).lower() in ("--", "nan", "none", "null", "n/a", "na")
 
 
 def _entry(value: Any) -> Any:
@@ -193,7 +265,7 @@ def _nameOf(science: str) -> str:
     path, hdu = parseFileName(science)
     stem = path.name
     for suffix in (".gz", ".fz", ".bz2", ".xz", ".fits", ".fit", ".fts"):
-        stem = stem.removesuffix(suffix)
+        stem = stem[: -len(suffix)] if stem.lower().endswith(suffix) else stem
     if hdu is None:
         return stem
     return f"{stem}_{hdu[0]}{hdu[1]}" if isinstance(hdu, tuple) else f"{stem}_{hdu}"

@@ -21,7 +21,8 @@ class PairOptions:
     config : configuration of `psfmatch.subtract`, None: everything is chosen from the images; mode : which image is
     convolved; gates : ``{"grade": "B"}``, see `psfmatch.checkGates`; decorrelated, sources, report : also write
     NAME_decorrelated.fits, the sources found on it as NAME_sources.fits, the report as NAME.html; useXY0 : honour the
-    pixel origins in the files; ignoreWcs : take the images as registered.
+    pixel origins in the files; ignoreWcs : take the images as registered; setApart : name of the directory, inside of
+    that of the batch, to which the outputs of pairs go that do not pass the gates, None: they lie with the others.
     """
 
     config: ImagePsfMatchConfig | None = None
@@ -32,6 +33,7 @@ class PairOptions:
     report: bool = False
     useXY0: bool = False
     ignoreWcs: bool = False
+    setApart: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class Outcome:
 
     state : "done" or "failed"; startTime, endTime : Unix time; cpuSeconds : of the process meanwhile; peakMemory : of
     the process meanwhile, where the system tells it, else since it began, bytes; failedGates : in words;
-    templateFromCache : whether the template was in memory already; errorType, errorMessage : why it failed.
+    templateFromCache : whether the template was in memory already; errorType, errorMessage : why it failed;
+    nDetections : how many changes were found, None where they were not looked for; folder : the directory, inside of
+    that of the batch, to which the outputs went, None: its own.
     """
 
     state: str
@@ -72,6 +76,8 @@ class Outcome:
     templateFromCache: bool = False
     errorType: str | None = None
     errorMessage: str | None = None
+    nDetections: int | None = None
+    folder: str | None = None
 
 
 Work: TypeAlias = Callable[[Job], Outcome]

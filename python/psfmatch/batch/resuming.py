@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from psfmatch.batch.ledger import Ledger, PairRecord, readLedgers
-from psfmatch.batch.manifest import Pair
+from psfmatch.batch.ledger import Ledger
+from psfmatch.batch.manifest import Pair, outputNames
+from psfmatch.pairRecords import PairRecord, readLedgers
 
 __all__ = ["Plan", "planPairs"]
 
@@ -33,19 +34,37 @@ def planPairs(
     *,
     resume: bool,
     retryFailed: bool,
+    overwrite: bool = False,
 ) -> Plan:
     """Tell the pairs that are to be done from those that are not, and write all of them to the ledger.
 
     Raises
     ------
     ValueError
-        If any of them was begun by an earlier run and ``resume`` is false.
+        If any of them was begun by an earlier run, and neither ``resume`` nor ``overwrite`` is true.
+    FileExistsError
+        If there is an output that is in no ledger and ``overwrite`` is false.
     """
     known = {record.name: record for record in readLedgers(directory)}
+    if overwrite and not resume:
+        known = {}
+    existing = [
+        name
+        for pair in pairs
+        if pair.name not in known
+        for name in outputNames(pair)
+        if not overwrite and (directory / name).exists()
+    ]
+    if existing:
+        shown = ", ".join(existing[:3]) + (", ..." if len(existing) > 3 else "")
+        raise FileExistsError(
+            f"{directory}: {shown} exist already and are in no ledger; choose another directory, or replace them with "
+            "overwrite=True (--overwrite)"
+        )
     if not resume and (begun := [pair.name for pair in pairs if pair.name in known]):
         raise ValueError(
-            f"{directory}: an earlier run has {len(begun)} of these pairs in its ledger; go on with it by resume "
-            "(--resume), or choose another directory"
+            f"{directory}: an earlier run, which overwrite (--overwrite) replaces, has {len(begun)} of these pairs in "
+            "its ledger; go on with it by resume (--resume), or choose another directory"
         )
     todo, records = [], []
     for pair in pairs:
@@ -73,7 +92,7 @@ def _asFound(record: PairRecord | None, new: PairRecord, directory: Path) -> Pai
         return replace(new, attempts=record.attempts)
     if record.state == "failed":
         return record
-    hasOutput = (directory / f"{new.name}.fits").exists()
+    hasOutput = (directory / (record.folder or "") / f"{new.name}.fits").exists()
     if record.state == "done":
         if not hasOutput:
             log.warning("%s is done again: its difference is gone", new.name)

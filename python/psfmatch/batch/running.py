@@ -23,11 +23,12 @@ from psfmatch.batch.crew import BorrowedExecutor, OwnProcess, Worker
 from psfmatch.batch.interrupting import Interruption
 from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.loop import Loop, Tell
-from psfmatch.batch.manifest import Pair, readManifest, shardOf
+from psfmatch.batch.manifest import Pair, outputNames, readManifest, shardOf
 from psfmatch.batch.memory import availableMemory, estimateMemory
 from psfmatch.batch.records import Job, PairOptions, Work
 from psfmatch.batch.resuming import planPairs
 from psfmatch.batch.summary import BatchSummary, summarize
+from psfmatch.errors import PsfMatchError
 from psfmatch.threads import availableCpus, resolveThreads
 
 if TYPE_CHECKING:
@@ -55,14 +56,16 @@ def runBatch(
     memory: int | None = None,
     resume: bool = False,
     retryFailed: bool = False,
+    overwrite: bool = False,
     shard: tuple[int, int] | None = None,
     tell: Tell | None = None,
     work: Work | None = None,
 ) -> BatchSummary:
     """Subtract many pairs and keep a ledger.
 
-    For each pair NAME.fits (as ``result.writeFits``), NAME.json (its figures) and NAME.log appear in the directory, the
-    first two complete or not at all. Ctrl-C ends the batch when the pairs at work are done, a second one at once.
+    For each pair NAME.fits (as ``result.writeFits``), NAME.json (its figures), NAME.png (a small picture) and NAME.log
+    appear in the directory, all but the log complete or not at all; in the end index.html, a page over all pairs.
+    Ctrl-C ends the batch when the pairs at work are done, a second one at once.
 
     Parameters
     ----------
@@ -87,6 +90,9 @@ def runBatch(
         configuration has changed are done again.
     retryFailed
         Also repeat pairs that failed; with ``resume``.
+    overwrite
+        Replace outputs that exist. Without ``resume`` all pairs are done anew; with it only what no ledger knows is
+        replaced besides.
     shard
         (i, n), i from 1 to n: only this part of the pairs, with a ledger of its own.
     tell
@@ -103,6 +109,8 @@ def runBatch(
     ------
     ValueError, FileNotFoundError
         If manifest or options make no sense, or the directory holds a batch already and ``resume`` is false.
+    FileExistsError
+        If an output exists that no ledger knows, and ``overwrite`` is false.
     OSError
         If directory or ledger cannot be used.
     concurrent.futures.BrokenExecutor
@@ -119,12 +127,14 @@ def runBatch(
     )
     pairs = readManifest(manifest)
     directory = Path(directory).absolute()
-    _requireOtherOutputs(pairs, directory)
+    _requireOtherOutputs(pairs, directory, options.setApart)
     mine = pairs if shard is None else shardOf(pairs, shard)
     directory.mkdir(parents=True, exist_ok=True)
     fingerprints = _fingerprints(mine, options)
     with Ledger(directory, shard) as ledger, Interruption() as interruption, _lent(executor, nThreads) as lent:
-        plan = planPairs(mine, fingerprints, directory, ledger, resume=resume, retryFailed=retryFailed)
+        plan = planPairs(
+            mine, fingerprints, directory, ledger, resume=resume, retryFailed=retryFailed, overwrite=overwrite
+        )
         packed = pickle.dumps(options)
         jobs = [Job(p, packed, os.fspath(directory), nThreads, fingerprints[p.name]) for p in plan.pairs]
         work = work or _subtractPair()
@@ -142,6 +152,7 @@ def runBatch(
         ledger.note(None, "run ends")
         _removeIfEmpty(directory / ".partial")
         records = [ledger.records[pair.name] for pair in mine]
+    _writePage(directory)
     return summarize(directory, records, plan.left, begun, interruption.isAsked)
 
 
@@ -153,6 +164,13 @@ def _checkOptions(options: PairOptions) -> None:
         from psfmatch.quality import requireGates
 
         requireGates(options.gates)
+    if options.setApart is not None:
+        if not options.gates:
+            raise ValueError("to set pairs apart (setApart, --set-apart) needs a gate that they do not pass (--gate)")
+        if not options.setApart or Path(options.setApart).name != options.setApart or options.setApart.startswith("."):
+            raise ValueError(
+                f"setApart is {options.setApart!r}: give the plain name of a directory inside of the batch's"
+            )
 
 
 @contextmanager
@@ -213,15 +231,27 @@ def _fingerprints(pairs: Sequence[Pair], options: PairOptions) -> dict[str, str]
     return {p.name: p.fingerprint(config, options.mode, options.useXY0, options.ignoreWcs) for p in pairs}
 
 
-def _requireOtherOutputs(pairs: Sequence[Pair], directory: Path) -> None:
+def _requireOtherOutputs(pairs: Sequence[Pair], directory: Path, setApart: str | None) -> None:
     """Raise ValueError if an output would take the place of an input."""
     from psfmatch.io import parseFileName
 
-    outputs = {directory.resolve() / f"{pair.name}.fits" for pair in pairs}
+    folders = {directory.resolve(), directory.resolve() / (setApart or "")}
+    outputs = {folder / name for folder in folders for pair in pairs for name in outputNames(pair)}
     for pair in pairs:
         for path in (pair.template, pair.science):
             if parseFileName(path)[0].resolve() in outputs:
                 raise ValueError(f"the output of a pair would overwrite {path}; choose another directory, or names")
+
+
+def _writePage(directory: Path) -> None:
+    """Write the page over all pairs; what is wrong with it costs no batch."""
+    from psfmatch.reporting import requireIndexPath, writeIndex
+
+    try:
+        requireIndexPath(directory / "index.html")
+        writeIndex(directory)
+    except (PsfMatchError, OSError) as error:
+        log.warning("No page over all pairs: %s", error)
 
 
 def _removeIfEmpty(directory: Path) -> None:

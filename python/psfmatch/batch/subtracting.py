@@ -10,17 +10,20 @@ import json
 import os
 import pickle
 import shutil
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from psfmatch.batch.manifest import outputNames
 from psfmatch.batch.records import Job, Outcome, PairOptions
 from psfmatch.batch.templates import ReadCache, fileState
 from psfmatch.batch.worker import Made, attempt
 from psfmatch.differencing import SubtractionResult, subtract
 from psfmatch.exposure import Exposure
+from psfmatch.io import writeTable
 from psfmatch.quality import checkGates
-from psfmatch.reporting import reportNumbers, writeNumbers
+from psfmatch.reporting import findDetections, reportNumbers, thumbnail, writeNumbers
 
 __all__ = ["subtractPair"]
 
@@ -48,9 +51,8 @@ def _make(job: Job) -> Made:
         scienceFwhmPix=pair.scienceFwhmPix,
         threads=job.threads,
     )
-    failedGates = _failedGates(result, options)
-    _write(job, options, result, failedGates)
-    return Made(result.grade, failedGates, isFromCache)
+    made = _write(job, options, result, _failedGates(result, options))
+    return replace(made, templateFromCache=isFromCache)
 
 
 @lru_cache(maxsize=2)
@@ -84,8 +86,10 @@ def _failedGates(result: SubtractionResult, options: PairOptions) -> tuple[str, 
     return tuple(checkGates(result.quality, options.gates))
 
 
-def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGates: tuple[str, ...]) -> None:
+def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGates: tuple[str, ...]) -> Made:
     directory, name = Path(job.directory), job.pair.name
+    folder = options.setApart if failedGates else None
+    target = directory if folder is None else directory / folder
     partial = directory / ".partial" / name
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -93,24 +97,40 @@ def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGate
         result.writeFits(partial / f"{name}.fits")
         if options.decorrelated:
             result.writeDecorrelated(partial / f"{name}_decorrelated.fits")
+        # One list of changes for table, report and numbers.
+        detections = findDetections(result, job.threads) if options.sources else None
         if options.sources:
-            from psfmatch.transients import writeSources
-
-            writeSources(result.detect(threads=job.threads), partial / f"{name}_sources.fits")
+            writeTable(partial / f"{name}_sources.fits", result.changes, "SOURCES")
+        (partial / f"{name}.png").write_bytes(thumbnail(result))
         numbers = partial / f"{name}.json"
         if options.report:
             # Writes its numbers too, beside it.
             result.report(partial / f"{name}.html", title=name, threads=job.threads)
-        told = json.loads(numbers.read_bytes()) if options.report else reportNumbers(result, title=name)
+            told = json.loads(numbers.read_bytes())
+        else:
+            told = reportNumbers(result, title=name, detections=detections)
         origin = {**_origin(job), "failedGates": list(failedGates)}
         writeNumbers(result, numbers, numbers=told | origin)
+        target.mkdir(exist_ok=True)
         others = sorted(path for path in partial.iterdir() if path != numbers)
         for path in (*others, numbers):
             _toDisk(path)
-            path.replace(directory / path.name)
-        _toDisk(directory)
+            path.replace(target / path.name)
+        _removeOlder(job, options, target, {path.name for path in (*others, numbers)})
+        _toDisk(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    nDetections = (told.get("detections") or {}).get("nDetections")
+    return Made(result.grade, failedGates, nDetections=nDetections, folder=folder)
+
+
+def _removeOlder(job: Job, options: PairOptions, target: Path, written: set[str]) -> None:
+    """Remove what an earlier run has left of this pair and this one has not replaced: it is of another difference."""
+    directory = Path(job.directory)
+    for folder in {directory, directory if options.setApart is None else directory / options.setApart}:
+        for name in outputNames(job.pair):
+            if folder != target or name not in written:
+                (folder / name).unlink(missing_ok=True)
 
 
 def _origin(job: Job) -> dict[str, Any]:

@@ -7,11 +7,18 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from psfmatch.batch.ledger import PairRecord
+from psfmatch.pairRecords import FIELDS, PairRecord
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = ["BatchSummary", "summarize"]
+
+EMPTY: dict[str, Any] = {"str": "", "int": 0, "float": 0.0, "bool": False}
+DTYPES = {"str": str, "int": "int64", "float": "float64", "bool": bool}
+UNITS = {"startTime": "s", "endTime": "s", "wallSeconds": "s", "cpuSeconds": "s", "peakMemory": "byte"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,8 @@ class BatchSummary:
     stand now; nLeft : of them as an earlier run left them; startUpSeconds : from the call to the start of the first
     pair; seconds : from there to the end of the last one; pairsPerHour : of this run, while it was at work; grades :
     how many pairs have which; failures : records of the pairs that failed, in this run or an earlier one;
-    gateFailures : of those that do not pass the gates; isInterrupted : whether it was ended by Ctrl-C.
+    gateFailures : of those that do not pass the gates; isInterrupted : whether it was ended by Ctrl-C;
+    records : of all pairs, in the sequence of the manifest.
     """
 
     directory: str
@@ -38,10 +46,27 @@ class BatchSummary:
     failures: tuple[PairRecord, ...]
     gateFailures: tuple[PairRecord, ...]
     isInterrupted: bool = False
+    records: tuple[PairRecord, ...] = ()
 
     def toDict(self) -> dict[str, Any]:
-        """Return it as plain data, fit for JSON."""
-        return dataclasses.asdict(self)
+        """Return it as plain data, fit for JSON; of the records those that `failures` and `gateFailures` hold."""
+        data = dataclasses.asdict(dataclasses.replace(self, records=()))
+        del data["records"]
+        return data
+
+    def toTable(self) -> Table:
+        """Return the ledger as a table, a row for each pair; what is not known is masked, times are Unix times."""
+        from astropy import units
+        from astropy.table import MaskedColumn, Table
+
+        table = Table()
+        for name, kind in FIELDS.items():
+            values = [getattr(record, name) for record in self.records]
+            filled = [EMPTY[kind] if value is None else value for value in values]
+            column = MaskedColumn(filled, dtype=DTYPES[kind], mask=[value is None for value in values])
+            column.unit = UNITS.get(name) and units.Unit(UNITS[name])
+            table[name] = column
+        return table
 
 
 def summarize(
@@ -86,4 +111,5 @@ def summarize(
         failures=tuple(record for record in records if record.state == "failed"),
         gateFailures=tuple(record for record in records if record.state == "done" and record.failedGates),
         isInterrupted=isInterrupted,
+        records=tuple(records),
     )

@@ -39,6 +39,8 @@ class Made:
     grade: str | None = None
     failedGates: tuple[str, ...] = ()
     templateFromCache: bool = False
+    nDetections: int | None = None
+    folder: str | None = None
 
 
 def prepareProcess() -> None:
@@ -108,6 +110,8 @@ def attempt(job: Job, make: Callable[[], Made]) -> Outcome:
         templateFromCache=made.templateFromCache,
         errorType=None if error is None else type(error).__name__,
         errorMessage=None if error is None else _inWords(error),
+        nDetections=made.nDetections,
+        folder=made.folder,
     )
 
 

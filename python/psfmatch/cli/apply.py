@@ -8,7 +8,7 @@ from typing import Any
 
 from psfmatch.cli.inputs import addInputs, readInput
 from psfmatch.cli.options import addThreads
-from psfmatch.cli.outputs import requireOutputs
+from psfmatch.cli.outputs import addOverwrite, inputsOf, requireOutputs
 from psfmatch.cli.reporting import tell
 
 __all__ = ["addCommand"]
@@ -31,6 +31,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--convolved", choices=("template", "science"), help="which image, if the kernel's file does not say it"
     )
+    addOverwrite(parser)
     addThreads(parser)
     parser.set_defaults(run=_apply)
 
@@ -38,12 +39,13 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 def _apply(options: argparse.Namespace) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
+    from psfmatch import io
     from psfmatch.diagnostics import differenceNoise
     from psfmatch.exposure import Exposure
     from psfmatch.recipe import applyKernel
 
     start = time.perf_counter()
-    requireOutputs([options.output], [options.kernel, options.template, options.science])
+    requireOutputs([(options.output, io.FITS_FILES)], inputsOf(options), options.overwrite)
     with ThreadPoolExecutor(1) as reader:
         template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
     applied = applyKernel(

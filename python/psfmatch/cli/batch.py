@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.gates import EXIT_QUALITY_GATE, addGates, gatesOf
 from psfmatch.cli.options import addChoices, addThreads, changedConfiguration
+from psfmatch.cli.outputs import TABLE_ENDINGS, addOverwrite, requireOutputs, sendTable
 from psfmatch.cli.progress import PairBar
 from psfmatch.cli.reporting import tell
 
@@ -36,16 +37,18 @@ of the science image); template_noise, template_variance, template_weight, templ
 read_noise, template_fwhm, science_fwhm. Each means what the option of 'psfmatch subtract' means; others are passed
 over.
 
-DIR receives for each pair NAME.fits (the difference, as 'psfmatch subtract' writes it), NAME.json (its figures) and
-NAME.log; and ledger.sqlite, a row for each pair: state, times, memory, grade, or why it failed. What fails costs no
-other pair. After a crash or Ctrl-C (once: the pairs at work are finished; twice: at once) the same command with
---resume does what is not done.
+DIR receives for each pair NAME.fits (the difference, as 'psfmatch subtract' writes it), NAME.json (its figures),
+NAME.png (a small picture) and NAME.log; ledger.sqlite, a row for each pair: state, times, memory, grade, or why it
+failed; and in the end index.html, a page over all pairs, failed ones first. What fails costs no other pair. After a
+crash or Ctrl-C (once: the pairs at work are finished; twice: at once) the same command with --resume does what is not
+done.
 """
 
 EPILOG = """
 examples:
   psfmatch batch night.ecsv -o differences --workers 8
   psfmatch batch night.ecsv -o differences --workers 8 --resume --retry-failed
+  psfmatch batch --status differences -o ledger.csv
   psfmatch batch night.ecsv -o differences --scheduler tcp://head:8786
   psfmatch batch night.ecsv -o differences --shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT --resume
 
@@ -64,15 +67,20 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         epilog=EPILOG.strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("manifest", metavar="MANIFEST", help="table with a row for each pair")
-    parser.add_argument("-o", "--output", metavar="DIR", required=True, help="directory of outputs and ledger")
+    parser.add_argument("manifest", metavar="MANIFEST", help="table with a row for each pair; with --status also DIR")
+    parser.add_argument("-o", "--output", metavar="DIR", help="directory of outputs and ledger; see --status")
     which = parser.add_argument_group("which pairs")
     which.add_argument("--resume", action="store_true", help="go on: do what earlier runs in DIR have not done")
     which.add_argument("--retry-failed", action="store_true", help="with --resume: also those that failed")
     which.add_argument(
         "--shard", metavar="I/N", help="only part I of N (from 1), with a ledger of its own, for job arrays"
     )
-    which.add_argument("--status", action="store_true", help="tell from the ledgers how far DIR is, and do nothing")
+    which.add_argument(
+        "--status",
+        action="store_true",
+        help="tell from the ledgers how far DIR is, and do nothing; with DIR in place of MANIFEST, -o names a table to "
+        f"write of them, a row for each pair ({TABLE_ENDINGS}, or - for standard output)",
+    )
     where = parser.add_argument_group("where and how many at a time")
     where.add_argument("--workers", metavar="N", type=int, help="processes (default: the CPUs of this process)")
     addThreads(where, "threads of each pair (default: CPUs / workers; on a cluster 1)")
@@ -96,10 +104,16 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     group.add_argument("--use-xy0", action="store_true", help="honour the pixel origins (LTV, WCS A) in the files")
     group.add_argument("--ignore-wcs", action="store_true", help="take the images as registered: do not warp")
     outputs = parser.add_argument_group("outputs")
+    addOverwrite(outputs)
     outputs.add_argument("--decorrelated", action="store_true", help="also write NAME_decorrelated.fits")
     outputs.add_argument("--sources", action="store_true", help="also find what has changed: NAME_sources.fits")
     outputs.add_argument("--report", action="store_true", help="also write NAME.html, a report with pictures")
     addGates(outputs)
+    outputs.add_argument(
+        "--set-apart",
+        metavar="NAME",
+        help="put the outputs of pairs that do not pass a --gate into a directory of their own, DIR/NAME",
+    )
     parser.set_defaults(run=_batch)
 
 
@@ -109,6 +123,10 @@ def _batch(options: argparse.Namespace) -> int:
     from psfmatch.batch import readManifest, runBatch
     from psfmatch.batch.memory import parseMemory
 
+    if options.status and Path(options.manifest).is_dir():
+        return _tellLedger(options)
+    if options.output is None:
+        raise ValueError("batch needs -o DIR, the directory of outputs and ledger")
     pairs = [_withDefaults(pair, options) for pair in readManifest(options.manifest)]
     shard = None if options.shard is None else _shardOf(options.shard)
     if options.status:
@@ -122,6 +140,7 @@ def _batch(options: argparse.Namespace) -> int:
         "threads": options.threads,
         "resume": options.resume,
         "retryFailed": options.retry_failed,
+        "overwrite": options.overwrite,
         "shard": shard,
         "tell": bar.tell if isBar else _logPair,
     }
@@ -172,6 +191,7 @@ def _pairOptions(options: argparse.Namespace) -> PairOptions:
         report=options.report,
         useXY0=options.use_xy0,
         ignoreWcs=options.ignore_wcs,
+        setApart=options.set_apart,
     )
 
 
@@ -193,6 +213,19 @@ def _statusOf(pairs: list[Pair], directory: str) -> BatchSummary:
     return summarize(Path(directory), [known.get(record.name, record) for record in new])
 
 
+def _tellLedger(options: argparse.Namespace) -> int:
+    """Tell of all pairs that the ledgers of a directory know, and write them as a table."""
+    from psfmatch import io
+    from psfmatch.batch import readLedgers
+    from psfmatch.batch.summary import summarize
+
+    requireOutputs([(options.output, io.TABLES)], [], options.overwrite)
+    summary = summarize(Path(options.manifest), readLedgers(options.manifest))
+    rows = {} if options.output is None else sendTable(summary.toTable(), options.output, "LEDGER", options)
+    _tell(options, summary, [], rows)
+    return 0
+
+
 def _otherShards(pairs: list[Pair], summary: BatchSummary, shard: tuple[int, int] | None) -> list[str]:
     if shard is None:
         return []
@@ -200,7 +233,9 @@ def _otherShards(pairs: list[Pair], summary: BatchSummary, shard: tuple[int, int
     return [f"{whole.nDone} of {whole.nPairs} done, {whole.nFailed} failed"]
 
 
-def _tell(options: argparse.Namespace, summary: BatchSummary, allShards: list[str]) -> None:
+def _tell(
+    options: argparse.Namespace, summary: BatchSummary, allShards: list[str], more: dict[str, Any] | None = None
+) -> None:
     grades = ", ".join(f"{number} {grade}" for grade, number in summary.grades.items())
     reasons = Counter(record.errorType for record in summary.failures)
     left = f", {summary.nLeft} of them as an earlier run left them" if summary.nLeft else ""
@@ -222,7 +257,7 @@ def _tell(options: argparse.Namespace, summary: BatchSummary, allShards: list[st
     if allShards:
         rows["all shards"] = allShards[0]
     rows["written"] = summary.directory
-    tell(options, summary.toDict(), rows)
+    tell(options, summary.toDict() | (more or {}), rows)
 
 
 def _statusOfExit(summary: BatchSummary) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psfmatch.cli.gates import EXIT_QUALITY_GATE
-from psfmatch.cli.outputs import OUTPUTS
+from psfmatch.cli.outputs import OUTPUTS, requireSubtractOutputs
 from psfmatch.cli.reporting import summarize, tell
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def subtractCcds(
     from psfmatch.differencing import subtract  # noqa: F401
     from psfmatch.threads import resolveThreads, usingThreads
 
+    for ccd in ccds:
+        requireSubtractOutputs(_optionsOf(ccd, options, 1))
     threads = resolveThreads(options.threads)
     atATime = min(len(ccds), threads, _allowedByMemory(options))
     summaries: dict[str, dict[str, Any]] = {}
@@ -131,8 +133,10 @@ def _planeOf(ccd: Ccd, path: str) -> str:
 
 def _outputOf(ccd: Ccd, path: str) -> str:
     """Return the name of an output with that of the detector before the suffix."""
+    if path == "-":
+        raise ValueError("the tables of several detectors cannot all go to standard output (-); give a name")
     whole = Path(path)
-    suffix = "".join(whole.suffixes[-2:]) if whole.suffix == ".gz" else whole.suffix
+    suffix = "".join(whole.suffixes[-2:]) if whole.suffix.lower() in (".gz", ".fz") else whole.suffix
     return str(whole.with_name(f"{whole.name.removesuffix(suffix)}_{ccd.name}{suffix}"))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.options import configuration
+from psfmatch.cli.outputs import addOverwrite, inputsOf, requireOutputs
 
 if TYPE_CHECKING:
     from psfmatch.config import FieldEntry
@@ -83,17 +84,25 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="set one field first; may be repeated",
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="write all fields to FILE: .json, or .py in the form of lsst.pex.config"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write all fields to FILE: .json, or .py in the form of lsst.pex.config; - is standard output, as JSON",
     )
+    addOverwrite(parser)
     parser.set_defaults(run=_config)
 
 
 def _config(options: argparse.Namespace) -> int:
-    from psfmatch.config import listFields
+    from psfmatch.config import configToDict, listFields
 
     config = configuration(options).withNames()
     config.validate()
+    if options.output == "-":
+        print(json.dumps(configToDict(config), indent=2))
+        return 0
     if options.output is not None:
+        requireOutputs([(options.output, None)], inputsOf(options), options.overwrite)
         _write(config, Path(options.output))
     fields = list(listFields(config))
     if options.search is not None:

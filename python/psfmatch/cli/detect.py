@@ -1,4 +1,4 @@
-"""``psfmatch detect``: what has changed on a difference image, as a FITS table."""
+"""``psfmatch detect``: what has changed on a difference image, as a table."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.options import addThreads
-from psfmatch.cli.outputs import requireOutputs
+from psfmatch.cli.outputs import TABLE_ENDINGS, addOverwrite, inputsOf, requireOutputs, sendTable
 from psfmatch.cli.reporting import tell
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from astropy.table import Table
 
+    from psfmatch.differencing.changes import StoredDifference
     from psfmatch.exposure import Exposure
+    from psfmatch.transients import PhotometryImage
 
 __all__ = ["addCommand"]
 
@@ -29,11 +32,18 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         parents=parents,
         help="find and measure what has changed on a difference image",
         description="Find point sources of both signs on a difference image with its PSF, measure them there and on "
-        "the images that were subtracted, flag dipoles and what lies near defects. The PSF comes from --psf-fwhm, else "
+        "the images that were subtracted, flag dipoles and what lies near defects. On a file of psfmatch subtract they "
+        "are those that the run itself finds, with the same numbers. On others the PSF comes from --psf-fwhm, else "
         "from the file, else from the stars of the science image or of the matched template in the file.",
     )
     parser.add_argument("difference", metavar="DIFFERENCE", help="difference image, as psfmatch subtract writes it")
-    parser.add_argument("-o", "--output", metavar="OUT", required=True, help="FITS table to write")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        required=True,
+        help=f"table to write: {TABLE_ENDINGS}, or - for standard output",
+    )
     parser.add_argument("--science", metavar="FILE", help="science image, on the same pixels")
     parser.add_argument(
         "--template",
@@ -51,41 +61,24 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--threshold", metavar="SIGMA", type=float, default=5.0, help="least significance (default: %(default)s)"
     )
+    addOverwrite(parser)
     addThreads(parser)
     parser.set_defaults(run=_detect)
 
 
 def _detect(options: argparse.Namespace) -> int:
+    from psfmatch import io
     from psfmatch.exposure import Exposure
-    from psfmatch.photometry import psfFromStars
-    from psfmatch.transients import PhotometryImage, detectOnDifference, writeSources
 
     start = time.perf_counter()
-    inputs = [name for name in (options.difference, options.science, options.template) if name is not None]
-    requireOutputs([options.output], inputs)
+    requireOutputs([(options.output, io.TABLES)], inputsOf(options), options.overwrite)
     difference = Exposure.readFits(options.difference)
     science = None if options.science is None else Exposure.readFits(options.science)
-    matched = _matchedIn(options.difference, difference)
-    template: PhotometryImage | Exposure | None = matched
-    if options.template is not None:
-        own = Exposure.readFits(options.template)
-        template = PhotometryImage(own, own.psf or psfFromStars(own, threads=options.threads), options.template_scale)
-    isSmoothed = _isSmoothed(options.difference)
-    # The stars of the science image are narrower than the difference then.
-    psf, origin = _psfOf(options, difference, None if isSmoothed and matched is not None else science, matched)
-    before: PhotometryImage | Exposure | None = science
-    if science is not None and isSmoothed:
-        before = PhotometryImage(science, science.psf or psfFromStars(science, threads=options.threads))
-    sources = detectOnDifference(
-        difference,
-        psf,
-        science=before,
-        template=template,
-        threshold=options.threshold,
-        floor=_planeIn(options.difference, "FLOOR"),
-        threads=options.threads,
-    )
-    writeSources(sources, options.output)
+    stored = _storedIn(options.difference, difference, options.threads)
+    if stored is None:
+        sources, origin = _detectAlone(options, difference, science)
+    else:
+        sources, origin = _detectStored(options, stored, science)
     numbers = {
         "output": options.output,
         "nSources": len(sources),
@@ -107,8 +100,69 @@ def _detect(options: argparse.Namespace) -> int:
         "noise": f"significance on blank sky, divided by {numbers['noiseScale']:.3f} (1 is ideal)",
         "written": f"{options.output} in {numbers['seconds']:.1f} s",
     }
-    tell(options, numbers, rows)
+    tell(options, numbers | sendTable(sources, options.output, "SOURCES", options), rows)
     return 0
+
+
+def _storedIn(path: str, difference: Exposure, threads: int | None) -> StoredDifference | None:
+    """Return the difference with all that the run which made it has written for this; None where that is not there."""
+    from psfmatch import io
+    from psfmatch.differencing.changes import StoredDifference
+
+    file, chosen = io.parseFileName(path)
+    if chosen is not None:
+        return None
+    return StoredDifference.readFits(file, difference, _planeIn(path, "MATCHED"), _planeIn(path, "FLOOR"), threads)
+
+
+def _detectStored(options: argparse.Namespace, stored: StoredDifference, science: Exposure | None) -> tuple[Table, str]:
+    """Find what the run that made the file finds; images and a PSF that are given take the place of those there."""
+    from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
+    from psfmatch.transients import PhotometryImage
+
+    given: dict[str, Any] = {}
+    if options.psf_fwhm is not None:
+        given["psf"] = GaussianPsf(options.psf_fwhm / SIGMA_TO_FWHM)
+    if science is not None:
+        given["science"] = PhotometryImage(science, science.psf or given.get("psf") or stored.unconvolvedPsf[0])
+    if options.template is not None:
+        given["template"] = _ownTemplate(options)
+    sources = stored.detect(options.threshold, threads=options.threads, **given)
+    return sources, sources.meta["PSFFROM"]
+
+
+def _ownTemplate(options: argparse.Namespace) -> PhotometryImage:
+    from psfmatch.exposure import Exposure
+    from psfmatch.photometry import psfFromStars
+    from psfmatch.transients import PhotometryImage
+
+    own = Exposure.readFits(options.template)
+    return PhotometryImage(own, own.psf or psfFromStars(own, threads=options.threads), options.template_scale)
+
+
+def _detectAlone(options: argparse.Namespace, difference: Exposure, science: Exposure | None) -> tuple[Table, str]:
+    """Find changes on a difference of which no more is known than its own planes."""
+    from psfmatch.photometry import psfFromStars
+    from psfmatch.transients import PhotometryImage, detectOnDifference
+
+    matched = _matchedIn(options.difference, difference)
+    template: PhotometryImage | Exposure | None = matched if options.template is None else _ownTemplate(options)
+    isSmoothed = _isSmoothed(options.difference)
+    # The stars of the science image are narrower than the difference then.
+    psf, origin = _psfOf(options, difference, None if isSmoothed and matched is not None else science, matched)
+    before: PhotometryImage | Exposure | None = science
+    if science is not None and isSmoothed:
+        before = PhotometryImage(science, science.psf or psfFromStars(science, threads=options.threads))
+    sources = detectOnDifference(
+        difference,
+        psf,
+        science=before,
+        template=template,
+        threshold=options.threshold,
+        floor=_planeIn(options.difference, "FLOOR"),
+        threads=options.threads,
+    )
+    return sources, origin
 
 
 _FLAGS = ("flagEdge", "flagMasked", "flagInterpolated", "flagSaturated", "flagNoFit", "flagDipole")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from psfmatch.cli.inputs import addInputs, addWidths
-from psfmatch.cli.outputs import requireOutputs, requireReport
+from psfmatch.cli.outputs import addOverwrite, inputsOf, requireOutputs, requireReport
 from psfmatch.cli.reporting import report, tell
 from psfmatch.cli.subtract import pairName, subtractInputs
 
@@ -23,7 +23,8 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="subtract and write a report as one HTML file, or an index over a directory of reports",
         description="Subtract as psfmatch subtract does and write what came of it as one self-contained HTML file, "
         "with the same numbers beside it as .json. With a directory in place of the two images, write a page over all "
-        "reports in it (NAME.json, and links to NAME.html), the worst first.",
+        "reports in it (NAME.json, and links to NAME.html) and all pairs of a batch, failed ones first, then the "
+        "worst. Such a page is made anew without --overwrite.",
     )
     addWidths(addInputs(parser, "a directory of reports"))
     parser.add_argument(
@@ -32,6 +33,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         metavar="HTML",
         help="page to write (default: report.html, or index.html in the directory)",
     )
+    addOverwrite(parser)
     parser.set_defaults(run=_report)
 
 
@@ -44,18 +46,25 @@ def _report(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.template} is no directory: give TEMPLATE and SCIENCE, or a directory of reports")
     start = time.perf_counter()
     output = options.output or "report.html"
-    requireOutputs([output], [options.template, options.science])
-    requireReport(output)
-    _, result = subtractInputs(options)
+    from psfmatch import io
+    from psfmatch.reporting import detectionCounts, findDetections
+
+    outputs = [(output, io.PAGES), (requireReport(output), io.NUMBERS)]
+    requireOutputs(outputs, inputsOf(options), options.overwrite)
+    result = subtractInputs(options)
     result.report(output, title=pairName(options), threads=options.threads)
-    report(result, options, {"output": output}, time.perf_counter() - start)
+    counts = detectionCounts(findDetections(result, options.threads))
+    report(result, options, {"output": output, **counts}, time.perf_counter() - start)
     return 0
 
 
 def _index(options: argparse.Namespace) -> int:
-    from psfmatch.reporting import writeIndex
+    from psfmatch import io
+    from psfmatch.reporting import requireIndexPath, writeIndex
 
     output = options.output or str(Path(options.template) / "index.html")
+    requireOutputs([(output, io.PAGES)], [], overwrite=True)
+    requireIndexPath(output, options.overwrite)
     counts = writeIndex(options.template, output)
     grades = {grade or "none": number for grade, number in counts.items()}
     told = ", ".join(f"{number} {grade}" for grade, number in grades.items())

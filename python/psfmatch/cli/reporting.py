@@ -6,28 +6,23 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from psfmatch.cli.outputs import toldTo
+
 if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
-    from psfmatch.exposure import Exposure
+    from psfmatch.reporting import Detections
 
 __all__ = ["draw", "report", "summarize", "tell"]
 
 
-def draw(science: Exposure, result: SubtractionResult, path: str, transients: Any) -> None:
-    """Write the picture of template, matched, science and difference as PNG; ModuleNotFoundError without matplotlib."""
-    from psfmatch.plots import differenceFigure, savePng
+def draw(result: SubtractionResult, path: str, detections: Detections) -> None:
+    """Write the picture of template, matched, science and difference, with circles about what has changed."""
+    from psfmatch.plots import savePicture
 
-    title = f"{result.convolved} convolved, kernel sum {result.kernel.kernelSum(*science.getBBox().centre):.4f}"
-    figure = differenceFigure(
-        result.template.maskedImage,
-        result.matched.maskedImage,
-        science.maskedImage,
-        result.difference.maskedImage,
-        transients=transients,
-        title=title,
-        matchedName="Matched template" if result.convolved == "template" else "Matched science",
+    title = (
+        f"{result.convolved} convolved, kernel sum {result.kernel.kernelSum(*result.difference.getBBox().centre):.4f}"
     )
-    savePng(figure, path)
+    savePicture(result.plotDifference(detections.table, title), path)
 
 
 def summarize(
@@ -45,16 +40,16 @@ def report(result: SubtractionResult, options: argparse.Namespace, extra: dict[s
     summary = summarize(result, options, extra, seconds)
     tell(options, summary, _inWords(summary))
     if options.explain and not options.json:
-        print("\n" + result.explain())
+        print("\n" + result.explain(), file=toldTo(options))
 
 
 def tell(options: argparse.Namespace, summary: dict[str, Any], rows: dict[str, str]) -> None:
-    """Print a summary as JSON, or in words, a row each."""
+    """Print a summary as JSON, or in words, a row each; these go to standard error where a table has the output."""
     if options.json:
         print(json.dumps(summary, indent=2))
         return
     for name, text in rows.items():
-        print(f"{name:<17} {text}")
+        print(f"{name:<17} {text}", file=toldTo(options))
 
 
 def _inWords(summary: dict[str, Any]) -> dict[str, str]:
@@ -81,12 +76,13 @@ def _inWords(summary: dict[str, Any]) -> dict[str, str]:
     }
     if "nInjected" in summary:
         found = f"{summary['nDetected']} of {summary['nInjected']}"
-        rows["transients"] = f"{found} injected above 8 sigma stand out above 5"
+        rows["transients"] = f"{found} injected above 8 sigma are among the changes"
+    if "trueKernelSum" in summary:
         rows["true kernel sum"] = format(summary["trueKernelSum"], ".4f")
     if summary["steps"]:
         rows["simpler model"] = " ".join(summary["steps"])
     if "nDetections" in summary:
-        rows["changes"] = f"{summary['nDetections']} found, written to {summary['sources']}"
+        rows["changes"] = _changesInWords(summary)
     if summary.get("failedGates"):
         rows["failed gates"] = "; ".join(summary["failedGates"])
     rows["written"] = f"{summary['output']} in {summary['seconds']:.1f} s"
@@ -95,3 +91,11 @@ def _inWords(summary: dict[str, Any]) -> dict[str, str]:
     if "report" in summary:
         rows["report"] = summary["report"]
     return rows
+
+
+def _changesInWords(summary: dict[str, Any]) -> str:
+    if summary["nDetections"] is None:
+        return "could not be looked for"
+    signs = f"{summary['nPositive']} brighter, {summary['nNegative']} fainter; {summary['nDipoles']} dipoles"
+    written = f", written to {summary['sources']}" if "sources" in summary else ""
+    return f"{summary['nDetections']} found: {signs}{written}"

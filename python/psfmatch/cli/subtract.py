@@ -12,12 +12,11 @@ from psfmatch.cli.ccds import commonCcds, subtractCcds
 from psfmatch.cli.gates import EXIT_QUALITY_GATE, addGates, gatesOf
 from psfmatch.cli.inputs import addInputs, addWidths, readInput
 from psfmatch.cli.options import changedConfiguration
-from psfmatch.cli.outputs import requireSubtractOutputs
+from psfmatch.cli.outputs import TABLE_ENDINGS, addOverwrite, requireSubtractOutputs, sendTable
 from psfmatch.cli.reporting import draw, report
 
 if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
-    from psfmatch.exposure import Exposure
 
 __all__ = ["addCommand", "pairName", "subtractInputs"]
 
@@ -38,15 +37,22 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="difference image to write")
     parser.add_argument("--decorrelated", metavar="FILE", help="also write the difference made white (decorrelated)")
     parser.add_argument("--score", metavar="FILE", help="also write the score image: a point source's score everywhere")
-    parser.add_argument("--sources", metavar="FILE", help="also find and measure what has changed, as a FITS table")
-    parser.add_argument("--picture", metavar="PNG", help="also draw template, matched, science, difference")
+    parser.add_argument(
+        "--sources",
+        metavar="FILE",
+        help=f"also find and measure what has changed, as a table: {TABLE_ENDINGS}; - is standard output",
+    )
+    parser.add_argument(
+        "--picture", metavar="FILE", help="also draw template, matched, science, difference: .png, .pdf, .svg, .jpg"
+    )
     parser.add_argument("--report", metavar="HTML", help="also write a report, and its numbers beside it as .json")
+    addOverwrite(parser)
     addGates(parser)
     parser.set_defaults(run=_subtract)
 
 
-def subtractInputs(options: argparse.Namespace) -> tuple[Exposure, SubtractionResult]:
-    """Read both images as the options say and subtract them; return the science image as read, and the result."""
+def subtractInputs(options: argparse.Namespace) -> SubtractionResult:
+    """Read both images as the options say and subtract them."""
     from concurrent.futures import ThreadPoolExecutor
 
     from psfmatch.exposure import Exposure
@@ -58,7 +64,7 @@ def subtractInputs(options: argparse.Namespace) -> tuple[Exposure, SubtractionRe
         from psfmatch.differencing import subtract
 
         config = changedConfiguration(options)
-    result = subtract(
+    return subtract(
         template.result(),
         science.result(),
         config=config,
@@ -67,7 +73,6 @@ def subtractInputs(options: argparse.Namespace) -> tuple[Exposure, SubtractionRe
         scienceFwhmPix=options.science_fwhm,
         threads=options.threads,
     )
-    return science.result(), result
 
 
 def pairName(options: argparse.Namespace) -> str:
@@ -76,10 +81,11 @@ def pairName(options: argparse.Namespace) -> str:
 
 
 def _subtract(options: argparse.Namespace) -> int:
-    requireSubtractOutputs(options)
+    requireSubtractOutputs(options, overwrite=True)
     gates = gatesOf(options.gates)
     if ccds := commonCcds(options):
         return subtractCcds(options, ccds, lambda one: _subtractFiles(one, gates))
+    requireSubtractOutputs(options)
     result, extra, seconds = _subtractFiles(options, gates)
     report(result, options, extra, seconds)
     return EXIT_QUALITY_GATE if extra.get("failedGates") else 0
@@ -90,7 +96,7 @@ def _subtractFiles(
 ) -> tuple[SubtractionResult, dict[str, Any], float]:
     """Subtract and write what is asked for; return the result, what the command adds to its summary, and seconds."""
     start = time.perf_counter()
-    science, result = subtractInputs(options)
+    result = subtractInputs(options)
     result.writeFits(options.output)
     extra: dict[str, Any] = {"output": options.output}
     if options.decorrelated is not None:
@@ -99,21 +105,29 @@ def _subtractFiles(
     if options.score is not None:
         result.score.writeFits(options.score)
         extra["score"] = options.score
-    if options.sources is not None:
-        from psfmatch.transients import writeSources
-
-        sources = result.detect(threads=options.threads)
-        writeSources(sources, options.sources)
-        extra |= {"sources": options.sources, "nDetections": len(sources)}
-    if options.picture is not None:
-        draw(science, result, options.picture, None)
-        extra["picture"] = options.picture
+    if any(getattr(options, name) is not None for name in ("sources", "picture", "report")):
+        extra |= _changes(result, options)
     if options.report is not None:
         result.report(options.report, title=pairName(options), threads=options.threads)
         extra["report"] = options.report
     if gates:
         extra["failedGates"] = _failedGates(result, gates)
     return result, extra, time.perf_counter() - start
+
+
+def _changes(result: SubtractionResult, options: argparse.Namespace) -> dict[str, Any]:
+    """Look for what has changed, once for all outputs, and write the table and the picture of it."""
+    from psfmatch.reporting import detectionCounts, findDetections
+
+    detections = findDetections(result, options.threads)
+    extra: dict[str, Any] = detectionCounts(detections)
+    if options.sources is not None:
+        # Where nothing could be looked for, this raises why.
+        extra |= {"sources": options.sources, **sendTable(result.changes, options.sources, "SOURCES", options)}
+    if options.picture is not None:
+        draw(result, options.picture, detections)
+        extra["picture"] = options.picture
+    return extra
 
 
 def _failedGates(result: SubtractionResult, gates: dict[str, Any]) -> list[str]:

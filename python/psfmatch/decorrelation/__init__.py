@@ -7,7 +7,13 @@ equal PSFs, of which one image is smoothed before the fit.
 
 from psfmatch.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.decorrelation.correction import correctionKernel
-from psfmatch.decorrelation.decorrelation import Correction, Decorrelation, decorrelate, prepareCorrection
+from psfmatch.decorrelation.decorrelation import (
+    Correction,
+    Decorrelation,
+    decorrelate,
+    prepareCorrection,
+    restoredSpread,
+)
 from psfmatch.decorrelation.smoothing import (
     SMOOTHING_SIGMA,
     smoothedExposure,
@@ -24,6 +30,7 @@ __all__ = [
     "correctionKernel",
     "decorrelate",
     "prepareCorrection",
+    "restoredSpread",
     "smoothedExposure",
     "smoothedFwhm",
     "smoothedPsf",

@@ -31,7 +31,7 @@ from psfmatch.noise import WHITENESS_PIXELS, Whiteness, measureWhiteness, noiseC
 from psfmatch.psf import Psf, asPsf
 from psfmatch.threads import mapThreads, resolveThreads
 
-__all__ = ["IGNORED_PLANES", "Correction", "Decorrelation", "decorrelate", "prepareCorrection"]
+__all__ = ["IGNORED_PLANES", "Correction", "Decorrelation", "decorrelate", "prepareCorrection", "restoredSpread"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -109,6 +109,16 @@ class Decorrelation(ByValue):
         pixels, mask, variance = planes
         windows = MaskedImage(pixels, Mask(mask, image.mask.planes), variance)
         return measureWhiteness(windows, where=sky, rows=step, threads=threads)
+
+    @property
+    def correction(self) -> Correction:
+        """What it was made with."""
+        return self._correction
+
+    @property
+    def maskedKernelFraction(self) -> float:
+        """Share of sum |phi| from which a pixel receives the bad planes of another one."""
+        return self._maskedKernelFraction
 
     @property
     def isApplied(self) -> bool:
@@ -219,6 +229,13 @@ def decorrelate(
         threads=nThreads,
     )
     return correction.appliedTo(difference, psf, maskedKernelFraction, nThreads)
+
+
+def restoredSpread(
+    correction: LinearCombinationKernel, kernel: LinearCombinationKernel, lent: MaskedImage, isWhole: bool, threads: int
+) -> SpreadVariance:
+    """Return the spread of a correction that was stored: `lent` has its plane as variance, `isWhole`: no factors."""
+    return SpreadVariance(lent.variance, None) if isWhole else factorsOfSpread(correction, kernel, lent, threads)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.alignment import Alignment
-from psfmatch.decorrelation import CorrectedPsf, Decorrelation, smoothedExposure, smoothedPsf
+from psfmatch.decorrelation import Decorrelation, smoothedExposure
 from psfmatch.diagnostics import DifferenceNoise
+from psfmatch.differencing.changes import FindsChanges, detectionPlanes
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.provenance import provenanceCards
 from psfmatch.equality import ByValue
@@ -25,12 +26,10 @@ from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import ErrorFloor, errorFloorPlane, kernelUncertaintyPlane
 from psfmatch.noise.borderLevels import BorderLevels
-from psfmatch.psf import asPsf
 from psfmatch.quality import Quality
 from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe, edgeHandlingOf
 from psfmatch.sourceTable import columnsOf, tableField
 from psfmatch.strips import mapStrips
-from psfmatch.threads import usingThreads
 from psfmatch.warping import Coverage, atOrigin
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ log = logging.getLogger("psfmatch.differencing")
 
 @tableField("candidates")
 @dataclass(frozen=True, eq=False)
-class SubtractionResult(ByValue):
+class SubtractionResult(FindsChanges, ByValue):
     """A difference image and what it was made from.
 
     difference : science - matched - background, or where the science image is convolved (matched + background -
@@ -113,11 +112,6 @@ class SubtractionResult(ByValue):
             return image
         return smoothedExposure(image, self.smoothing, edgeHandlingOf(self.options.kernel))
 
-    @property
-    def decorrelated(self) -> Exposure:
-        """The difference with white noise and the PSF that belongs to it; the plain one if it was not decorrelated."""
-        return self.difference if self.decorrelation is None else self.decorrelation.exposure
-
     def explain(self) -> str:
         """Return why each choice was made, a sentence each, with the numbers compared; then the grade and why."""
         sentences = [choice.sentence for choice in self.choices]
@@ -129,71 +123,12 @@ class SubtractionResult(ByValue):
             sentences += [f"Grade {reasons[0]}"] if isOne else [f"Grade {self.grade}:", *(f"  {r}" for r in reasons)]
         return "\n".join(sentences)
 
-    def detect(self, threshold: float = 5.0, **options: Any) -> Table:
-        """Find and measure what has changed, on the decorrelated difference.
-
-        ``psf`` is that of the image that was not convolved; by default its own, else from its stars, and where too few
-        stand alone, a Gaussian of the FWHM that the run has used: ``meta["PSFFROM"]`` tells. See
-        `psfmatch.transients.detectOnDifference` for other options, columns and errors.
-        """
-        from psfmatch.transients import PhotometryImage, detectOnDifference
-
-        # An image as PSF has no truth value.
-        psf, origin = options.pop("psf", None), "given"
-        if psf is None:
-            with usingThreads(options.get("threads")):
-                psf, origin = self.unconvolvedPsf
-        # Both have the PSF of the image that was not convolved, the matched one as it was smoothed.
-        matched = self._differencePsf(psf)
-        if self.convolved == "template":
-            science, template = PhotometryImage(self.science, psf), PhotometryImage(self.matched, matched)
-        else:
-            scale = 1.0 / self.kernel.kernelSum(*self.difference.getBBox().centre)
-            science = PhotometryImage(self.matched, matched, scale)
-            template = PhotometryImage(self.template, psf, scale)
-        table = detectOnDifference(
-            self.decorrelated,
-            self.decorrelatedPsf(psf),
-            science=science,
-            template=template,
-            threshold=threshold,
-            **({"floor": self.errorFloorPlane} | options),
-        )
-        table.meta["PSFFROM"] = origin
-        return table
-
     @cached_property
     def score(self) -> Score:
         """The score image of this difference, made when it is first asked for; see `psfmatch.computeScore`."""
         from psfmatch.differencing.scoring import scoreOf
 
         return scoreOf(self)
-
-    @cached_property
-    def unconvolvedPsf(self) -> tuple[Any, str]:
-        """PSF of the image that was not convolved, and in words where it comes from; measured when first asked for.
-
-        Its own, else that of its stars, else a Gaussian of the FWHM that the run has used.
-        """
-        from psfmatch.photometry import psfOrStars
-
-        name = "science" if self.convolved == "template" else "template"
-        fwhm = self.metadata.get(f"{name}FwhmPix")
-        return psfOrStars(getattr(self, name), None if fwhm is None else float(fwhm), f"{name} image")
-
-    def decorrelatedPsf(self, psf: Any = None) -> Any:
-        """Return the PSF of `decorrelated`, given that of the image that was not convolved (`unconvolvedPsf`)."""
-        psf = self._differencePsf(self.unconvolvedPsf[0] if psf is None else psf)
-        if self.decorrelation is None or not self.decorrelation.isApplied:
-            return psf
-        # Photon noise that was smoothed besides is left to the variance plane.
-        matching = None if self.smoothing else self.kernel
-        isScience = self.convolved == "science"
-        return CorrectedPsf(asPsf(psf), self.decorrelation.kernel, matching, isScienceConvolved=isScience)
-
-    def _differencePsf(self, psf: Any) -> Any:
-        """Return the PSF of the difference, given that of the image that was not convolved."""
-        return smoothedPsf(psf, self.smoothing, self.difference.getBBox()) if self.smoothing else psf
 
     @cached_property
     def errorFloorPlane(self) -> npt.NDArray[np.float32] | None:
@@ -229,7 +164,12 @@ class SubtractionResult(ByValue):
         return kernelUncertaintyPlane(self.kernel, convolved, self.difference.variance, scale=scale)
 
     def report(
-        self, path: str | PathLike[str], *, title: str | None = None, threads: int | None = None
+        self,
+        path: str | PathLike[str],
+        *,
+        title: str | None = None,
+        threads: int | None = None,
+        overwrite: bool = True,
     ) -> dict[str, Any]:
         """Write one self-contained HTML file about this result, its numbers beside it as .json; return the numbers.
 
@@ -237,7 +177,7 @@ class SubtractionResult(ByValue):
         """
         from psfmatch.reporting import writeReport
 
-        return writeReport(self, path, title=title, threads=threads)
+        return writeReport(self, path, title=title, threads=threads, overwrite=overwrite)
 
     def plotDifference(self, detections: Table | None = None, title: str | None = None) -> Figure:
         """Return template, matched, science and difference image as a figure; circles about `detections`."""
@@ -359,7 +299,8 @@ class SubtractionResult(ByValue):
     def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
         """Write difference, mask, variance, PSF, matched image, kernel, background, stars and configuration to a file.
 
-        Where there is an error floor, its plane too, which ``psfmatch detect`` uses.
+        And with what ``psfmatch detect`` finds on it what `detect` finds here: the error floor, where there is one,
+        the variance of the image that was not convolved, and the kernel that decorrelates.
 
         Cards of the primary header name the inputs and their checksums, and the kernel's sum as HOTPANTS does.
         """
@@ -370,6 +311,7 @@ class SubtractionResult(ByValue):
             floor=self.errorFloorPlane,
             kernel=self.storedKernel().toTables(),
             stamps=columnsOf(self, "candidates"),
+            detection=detectionPlanes(self),
             config=self.options.toData(),
         )
 

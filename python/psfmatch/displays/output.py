@@ -11,17 +11,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.io import writeWhole
+from psfmatch.io import PICTURES, formOf, requireNew, writeWhole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["folderOf", "isScreenWanted", "newFigure", "nextFrame", "pause", "publish", "savePng"]
+__all__ = ["folderOf", "isScreenWanted", "newFigure", "nextFrame", "pause", "publish", "savePicture", "savePng"]
 
 log = logging.getLogger("psfmatch.displays")
 
 DEFAULT_FOLDER = "psfmatch-debug"
 DEFAULT_DPI = 100.0
+
+WITHOUT_ORIGIN: dict[str, dict[str, str | None] | None] = {
+    "png": {"Software": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    "svg": {"Creator": None, "Date": None},
+    "jpg": None,
+}
+"""What matplotlib would write about itself and the time, by format."""
 
 
 def folderOf(module: ModuleType | None) -> Path:
@@ -115,14 +123,33 @@ def _hasWindow(figure: Figure) -> bool:
 
 
 def savePng(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG at its own resolution; a failure leaves neither a new nor a damaged file.
+    """Write a figure as PNG; see `savePicture`. ValueError where the name asks for another format."""
+    if formOf(path, PICTURES) != "png":
+        raise ValueError(f"{path} is not the name of a PNG; savePicture writes what the name asks for")
+    savePicture(figure, path)
+
+
+def savePicture(figure: Figure, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+    """Write a figure in the format that the ending of the name asks for: PNG, PDF, SVG or JPEG.
+
+    At its own resolution; a failure leaves neither a new nor a damaged file.
 
     Raises
     ------
+    ValueError
+        When the ending is none of these.
+    FileExistsError
+        When the file exists and ``overwrite`` is false.
     OSError
         When the directory does not exist or cannot be written.
     """
+    from matplotlib import rc_context
+
+    form = formOf(path, PICTURES)
+    if not overwrite:
+        requireNew(path)
     stream = io.BytesIO()
-    # Without the name and version of the software the same figure gives the same bytes.
-    figure.savefig(stream, format="png", dpi=figure.dpi, metadata={"Software": None})
+    # Without the software's name, the time and random identifiers the same figure gives the same bytes.
+    with rc_context({"svg.hashsalt": "psfmatch"}):
+        figure.savefig(stream, format=form, dpi=figure.dpi, metadata=WITHOUT_ORIGIN[form])
     writeWhole(path, stream.getvalue())

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from psfmatch.equality import ByValue
 from psfmatch.io import (
     Coordinates,
+    DetectionPlanes,
     ImagePlanes,
     KernelTables,
     ReadOptions,
@@ -233,6 +234,7 @@ class Exposure(ByValue):
         floor: NDArray[np.float32] | None = None,
         kernel: KernelTables | None = None,
         stamps: AnyTable | None = None,
+        detection: DetectionPlanes | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         """Write image, mask, variance, coordinates, PSF and metadata.
@@ -245,7 +247,7 @@ class Exposure(ByValue):
             Destination.
         overwrite : `bool`, optional
             Whether an existing file may be replaced.
-        matched, floor, kernel, stamps, config : optional
+        matched, floor, kernel, stamps, detection, config : optional
             What else goes into the file, see `psfmatch.io.writePlanes`.
 
         Raises
@@ -260,6 +262,7 @@ class Exposure(ByValue):
             floor=floor,
             kernel=kernel,
             stamps=stamps,
+            detection=detection,
             config=config,
             overwrite=overwrite,
         )

@@ -4,6 +4,8 @@ No other part of psfmatch opens files, and this one knows plain arrays only, not
 """
 
 from .coordinates import Coordinates, asWcs, shiftWcs, xy0FromCards
+from .detection import readDetectionPlanes
+from .endings import FITS_FILES, NUMBERS, PAGES, PICTURES, STANDARD_OUTPUT, TABLES, Endings, formOf
 from .generalWcs import fitsWcs
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromCards, readableHeader, readMetadata
 from .hotpants import HotpantsTable, countHotpantsRegions, hasHotpantsTable, readHotpantsTable
@@ -12,23 +14,31 @@ from .kernels import readKernelTables, writeKernelTables
 from .layouts import HduEntry, describe, listImages
 from .masks import MAX_PLANES, decodeMask, maskCards, planeOfName
 from .names import HduSelector, Source, parseFileName
-from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables, PsfNodes, SpatialField
+from .planes import DEFAULT_MASK_PLANES, DetectionPlanes, ImagePlanes, KernelTables, PsfNodes, SpatialField
 from .reading import ReadOptions, readPlanes, readWeight
 from .roles import Role
-from .tables import writeTable
+from .tables import tableText, writeTable
 from .tangentPlane import TangentPlane
 from .units import UNIT_SOURCE_CARD, isLinear, unitOf, unitRelation, unitText
 from .variance import estimateVariance, isEstimated, isWithoutPhotons, skyScatter
 from .weights import varianceOfWeights, withoutData
-from .whole import requireOutput, writeWhole
+from .whole import requireNew, requireOutput, writeWhole
 from .writing import readConfig, readStamps, writePlanes
 
 __all__ = [
     "DEFAULT_MASK_PLANES",
+    "FITS_FILES",
     "MAX_PLANES",
+    "NUMBERS",
+    "PAGES",
     "PHOTOCALIB_CARD",
+    "PICTURES",
+    "STANDARD_OUTPUT",
+    "TABLES",
     "UNIT_SOURCE_CARD",
     "Coordinates",
+    "DetectionPlanes",
+    "Endings",
     "HduEntry",
     "HduSelector",
     "HotpantsTable",
@@ -48,6 +58,7 @@ __all__ = [
     "estimateVariance",
     "exactCard",
     "fitsWcs",
+    "formOf",
     "hasHotpantsTable",
     "isEstimated",
     "isLinear",
@@ -58,6 +69,7 @@ __all__ = [
     "photoCalibFromCards",
     "planeOfName",
     "readConfig",
+    "readDetectionPlanes",
     "readHotpantsTable",
     "readImage",
     "readKernelTables",
@@ -66,9 +78,11 @@ __all__ = [
     "readStamps",
     "readWeight",
     "readableHeader",
+    "requireNew",
     "requireOutput",
     "shiftWcs",
     "skyScatter",
+    "tableText",
     "unitOf",
     "unitRelation",
     "unitText",

@@ -32,6 +32,7 @@ from .cards import CardFault, mendInMemory
 from .mending import mendFile, tellFaults
 from .names import OpenSource
 from .pixels import BLOCK, isPlain, pieces, readPlain, writePieces
+from .whole import requireNew
 
 __all__ = ["FitsSource", "openFits", "quietAstropy", "writeHdus"]
 
@@ -322,7 +323,7 @@ def writeHdus(path: str | os.PathLike[str], hdus: Sequence[Any], overwrite: bool
     Parameters
     ----------
     path : `str` or `os.PathLike`
-        Destination; ``.gz`` is compressed.
+        Destination; ``.gz`` is compressed as a whole, of ``.fz`` each plane, as fpack does, without loss.
     hdus : sequence of HDUs or `bytes`
         The primary HDU first; bytes are an HDU as it stands in a file.
     overwrite : `bool`
@@ -334,21 +335,18 @@ def writeHdus(path: str | os.PathLike[str], hdus: Sequence[Any], overwrite: bool
         If the file exists and ``overwrite`` is false.
     FileNotFoundError
         If the directory does not exist.
-    ValueError
-        If the name ends with ``.fz``.
     """
     path = Path(path)
-    if path.suffix == ".fz":
-        raise ValueError(f"{path}: fpacked files are read, not written; use .fits or .fits.gz")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: the directory {path.parent} does not exist")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path}: exists already; pass overwrite=True to replace it")
+    if not overwrite:
+        requireNew(path)
+    ending = path.suffix.lower()
     temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
-        parts = pieces(hdus)
+        parts = pieces([_packed(hdu) for hdu in hdus] if ending == ".fz" else hdus)
         with temporary.open("wb") as file:
-            if path.suffix == ".gz":
+            if ending == ".gz":
                 # No time and no name in the gzip header: equal content gives equal files.
                 with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=4, mtime=0) as packed:
                     writePieces(packed, parts, isPacked=True)
@@ -357,3 +355,10 @@ def writeHdus(path: str | os.PathLike[str], hdus: Sequence[Any], overwrite: bool
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _packed(hdu: Any) -> Any:
+    """Return a plane as a tile-compressed one that loses nothing; anything else as it is."""
+    if not isinstance(hdu, fits.ImageHDU) or hdu.data is None or hdu.data.ndim != 2:
+        return hdu
+    return fits.CompImageHDU(hdu.data, hdu.header, compression_type="GZIP_2", quantize_level=0.0)

@@ -26,7 +26,16 @@ from .layouts import Role, listHdus
 from .names import parseFileName
 from .planes import KernelTables, SpatialField
 
-__all__ = ["jsonHdu", "kernelHdus", "readJson", "readKernelTables", "writeKernelTables"]
+__all__ = [
+    "coefficientHdu",
+    "correctionTables",
+    "jsonHdu",
+    "kernelHdus",
+    "numbersHdu",
+    "readJson",
+    "readKernelTables",
+    "writeKernelTables",
+]
 
 FIELD_CARDS = {
     "MODEL": ("model", "functions of position"),
@@ -115,14 +124,14 @@ def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:
 
 def kernelHdus(tables: KernelTables) -> list[Any]:
     """HDUs of a kernel: KBASIS, KCOEF and what else there is of BCOEF, KCOV, BCOV and RECIPE."""
-    image = _numbersHdu("KBASIS", tables.basis)
+    image = numbersHdu("KBASIS", tables.basis)
     appendMetadata(image.header, tables.metadata)
-    hdus = [image, _coefficientHdu("KCOEF", tables.coefficients, tables.spatialField)]
+    hdus = [image, coefficientHdu("KCOEF", tables.coefficients, tables.spatialField)]
     if tables.background is not None and tables.backgroundField is not None:
-        hdus.append(_coefficientHdu("BCOEF", tables.background[np.newaxis], tables.backgroundField))
+        hdus.append(coefficientHdu("BCOEF", tables.background[np.newaxis], tables.backgroundField))
     for name, covariance in (("KCOV", tables.covariance), ("BCOV", tables.backgroundCovariance)):
         if covariance is not None:
-            hdus.append(_numbersHdu(name, covariance))
+            hdus.append(numbersHdu(name, covariance))
     if tables.recipe is not None:
         hdus.append(jsonHdu(tables.recipe, "RECIPE"))
     return hdus
@@ -150,7 +159,15 @@ def readJson(source: FitsSource, index: int, name: str) -> dict[str, Any]:
     return data
 
 
-def _numbersHdu(name: str, numbers: NDArray[np.float64]) -> fits.ImageHDU:
+def correctionTables(source: FitsSource, found: Mapping[Role, int]) -> KernelTables:
+    """Return the kernel of DBASIS and DCOEF; KeyError or ValueError where they do not fit together."""
+    basis = np.array(source.readData(found[Role.CORRECTION_BASIS]), dtype=np.float64, order="C")
+    index = found[Role.CORRECTION_COEFFICIENTS]
+    return KernelTables(basis, _column(source, index), _field(source.hdus[index].header, "D"))
+
+
+def numbersHdu(name: str, numbers: NDArray[np.float64]) -> fits.ImageHDU:
+    """Return an image of numbers of any dimension."""
     # Of a read-only array astropy makes a byte-swapped copy; a writeable one it would swap in place while writing.
     view = np.asarray(numbers, dtype=np.float64).view()
     view.flags.writeable = False
@@ -163,7 +180,8 @@ def _square(source: FitsSource, index: int | None) -> NDArray[np.float64] | None
     return None if index is None else np.array(source.readData(index), dtype=np.float64, order="C")
 
 
-def _coefficientHdu(name: str, rows: NDArray[np.float64], spatialField: SpatialField) -> bytes:
+def coefficientHdu(name: str, rows: NDArray[np.float64], spatialField: SpatialField) -> bytes:
+    """Return a table of coefficients, one row for each basis image; its cards begin with the name's first letter."""
     cards = [
         exactCard(name[0] + key, getattr(spatialField, attribute), comment)
         for key, (attribute, comment) in FIELD_CARDS.items()

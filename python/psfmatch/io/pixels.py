@@ -103,7 +103,9 @@ def pieces(hdus: Sequence[Any]) -> list[bytes | NDArray[Any]]:
         if isinstance(hdu, bytes):
             parts.append(hdu)
             continue
-        data = hdu.data if isinstance(hdu, fits.ImageHDU) else None
+        # To astropy a compressed image is an image, too.
+        isPlane = isinstance(hdu, fits.ImageHDU) and not isinstance(hdu, fits.CompImageHDU)
+        data = hdu.data if isPlane else None
         if data is None or data.ndim != 2 or data.dtype.str[1:] not in TYPES.values():
             parts.append(_bytesOf(hdu))
             continue

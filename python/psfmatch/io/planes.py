@@ -210,3 +210,36 @@ class KernelTables:
                 f"{self.background.size} background coefficients cannot have a covariance of shape "
                 f"{self.backgroundCovariance.shape}"
             )
+
+
+@dataclass(frozen=True)
+class DetectionPlanes:
+    """What the file of a difference holds so that its changes are found there as by the run that made it.
+
+    Parameters
+    ----------
+    ownVariance : `numpy.ndarray`
+        Variance of the image that was not convolved, (h, w), float32.
+    ownMask, matchedMask : `numpy.ndarray`
+        Bits of that image and of the convolved one, (h, w), int32.
+    facts : `dict`
+        What else is known, fit for JSON; among it the mask planes of both.
+    lentVariance : `numpy.ndarray` or None
+        What the convolved image lends to the variance of the decorrelated difference, (h, w), float32; None without a
+        decorrelation.
+    correction : `KernelTables` or None
+        The kernel that decorrelates.
+    ownImage : `numpy.ndarray` or None
+        The image that was not convolved, (h, w), float32; None where difference and matched image tell it.
+    matchedVariance : `numpy.ndarray` or None
+        Variance of the matched image, (h, w), float32; None where those of difference and own image tell it.
+    """
+
+    ownVariance: NDArray[np.float32]
+    ownMask: NDArray[np.int32]
+    matchedMask: NDArray[np.int32]
+    facts: dict[str, Any]
+    lentVariance: NDArray[np.float32] | None = None
+    correction: KernelTables | None = None
+    ownImage: NDArray[np.float32] | None = None
+    matchedVariance: NDArray[np.float32] | None = None

@@ -27,6 +27,14 @@ class Role(StrEnum):
     WEIGHT = "weight"
     MATCHED = "matched template"
     FLOOR = "error floor of fluxes"
+    OWN_VARIANCE = "variance of the image that was not convolved"
+    LENT_VARIANCE = "variance that the convolved image lends"
+    MATCHED_VARIANCE = "variance of the matched image"
+    OWN_IMAGE = "image that was not convolved"
+    CORRECTION_BASIS = "basis of the decorrelation"
+    CORRECTION_COEFFICIENTS = "coefficients of the decorrelation"
+    MASK_RUNS = "masks of the images"
+    DETECTION = "how changes are found"
     KERNEL_BASIS = "kernel basis"
     KERNEL_COEFFICIENTS = "kernel coefficients"
     BACKGROUND_COEFFICIENTS = "background coefficients"
@@ -60,6 +68,14 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
     ),
     Role.MATCHED: ("MATCHED",),
     Role.FLOOR: ("FLOOR",),
+    Role.OWN_VARIANCE: ("OWNVAR",),
+    Role.LENT_VARIANCE: ("LENTVAR",),
+    Role.MATCHED_VARIANCE: ("MATCHVAR",),
+    Role.OWN_IMAGE: ("OWNIMAGE",),
+    Role.CORRECTION_BASIS: ("DBASIS",),
+    Role.CORRECTION_COEFFICIENTS: ("DCOEF",),
+    Role.MASK_RUNS: ("MASKRUNS",),
+    Role.DETECTION: ("DETECT",),
     Role.KERNEL_BASIS: ("KBASIS",),
     Role.KERNEL_COEFFICIENTS: ("KCOEF",),
     Role.BACKGROUND_COEFFICIENTS: ("BCOEF",),
@@ -98,6 +114,9 @@ TABLE_ROLES = {
     Role.KERNEL_COEFFICIENTS,
     Role.BACKGROUND_COEFFICIENTS,
     Role.RECIPE,
+    Role.CORRECTION_COEFFICIENTS,
+    Role.MASK_RUNS,
+    Role.DETECTION,
     Role.STAMPS,
     Role.CONFIG,
     Role.PSF_NODES,

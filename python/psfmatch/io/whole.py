@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["requireOutput", "writeWhole"]
+__all__ = ["requireNew", "requireOutput", "writeWhole"]
 
 
 def writeWhole(path: str | os.PathLike[str], content: bytes) -> None:
@@ -30,6 +30,18 @@ def writeWhole(path: str | os.PathLike[str], content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def requireNew(path: str | os.PathLike[str]) -> None:
+    """Raise where a file would be replaced that nobody has said may be.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something of this name.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path}: exists already; pass overwrite=True to replace it")
 
 
 def requireOutput(path: str | os.PathLike[str]) -> None:

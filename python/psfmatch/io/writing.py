@@ -3,7 +3,8 @@ configuration.
 
 Every image HDU carries EXTNAME and EXTTYPE, the WCS, and XY0 as LTV and as WCS "A"; MASK names its planes for
 both LSST readers, VARIANCE says by UTYPE that it is one, without which astropy's CCDData takes it for a
-standard deviation. Nothing is compressed or quantised. BUNIT is always there: `CCDData.read` refuses a file without.
+standard deviation. Nothing is quantised, and compressed only where the name asks for it. BUNIT is always there:
+`CCDData.read` refuses a file without.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from psfmatch.sourceTable import AnyTable, SourceTable
 
 from .columns import tableBytes
 from .coordinates import wcsHeader, xy0Cards
+from .detection import detectionHdus
+from .endings import FITS_FILES, formOf
 from .files import FitsSource, openFits, writeHdus
 from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
 from .kernels import jsonHdu, kernelHdus, readJson
 from .layouts import Role, listHdus
 from .masks import maskCards, planeCards
 from .names import parseFileName
-from .planes import DEFAULT_MASK_PLANES, ImagePlanes, KernelTables
+from .planes import DEFAULT_MASK_PLANES, DetectionPlanes, ImagePlanes, KernelTables
 from .psfs import psfHdus
 from .units import UNIT_SOURCE_CARD, unitCards
 
@@ -44,6 +47,7 @@ def writePlanes(
     floor: NDArray[np.float32] | None = None,
     kernel: KernelTables | None = None,
     stamps: AnyTable | None = None,
+    detection: DetectionPlanes | None = None,
     config: Mapping[str, Any] | None = None,
     overwrite: bool = True,
 ) -> None:
@@ -52,7 +56,7 @@ def writePlanes(
     Parameters
     ----------
     path : `str` or `os.PathLike`
-        Destination, ``.fits`` or ``.fits.gz``.
+        Destination, ``.fits``, ``.fit`` or ``.fts``, with ``.gz`` or ``.fz`` packed without loss.
     planes : `ImagePlanes`
         Image, mask, variance, coordinates, PSF and metadata; not changed.
     matched : `numpy.ndarray`, optional
@@ -63,6 +67,8 @@ def writePlanes(
         Matching kernel and background.
     stamps : `astropy.table.Table`, optional
         One row per candidate star.
+    detection : `DetectionPlanes`, optional
+        What changes are found with; needs a mask.
     config : mapping, optional
         Configuration; must be fit for JSON.
     overwrite : `bool`, optional
@@ -71,12 +77,13 @@ def writePlanes(
     Raises
     ------
     ValueError
-        If the planes differ in shape or are not two-dimensional.
+        If the planes differ in shape or are not two-dimensional, or the name is not that of a FITS file.
     FileExistsError
         If the file exists and ``overwrite`` is false.
     OSError
         If the file cannot be written; nothing is left behind.
     """
+    formOf(path, FITS_FILES)
     shape = planes.image.shape
     if planes.image.ndim != 2 or planes.image.size == 0:
         raise ValueError(f"the image has shape {shape}; only two-dimensional images with pixels can be written")
@@ -103,6 +110,8 @@ def writePlanes(
         hdus += kernelHdus(kernel)
     if stamps is not None:
         hdus.append(_tableHdu(stamps, "STAMPS"))
+    if detection is not None and planes.mask is not None:
+        hdus += detectionHdus(detection, planes.mask, lambda data, name: _imageHdu(data, name, coordinates))
     if config is not None:
         hdus.append(jsonHdu(config, "CONFIG"))
     if planes.psf is not None:

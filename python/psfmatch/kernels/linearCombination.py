@@ -278,6 +278,7 @@ class LinearCombinationKernel(ByValue):
         `psfmatch.StoredKernel` also writes how the kernel was applied. FileExistsError if the file exists and
         `overwrite` is false.
         """
+        io.formOf(path, io.FITS_FILES)
         io.writeKernelTables(path, self.toTables(background), overwrite=overwrite)
 
     @classmethod

@@ -253,6 +253,7 @@ class StoredKernel(ByValue):
 
     def writeFits(self, path: str | PathLike[str], overwrite: bool = True) -> None:
         """Write a kernel file; FileExistsError if it exists and `overwrite` is false."""
+        io.formOf(path, io.FITS_FILES)
         io.writeKernelTables(path, self.toTables(), overwrite=overwrite)
 
     @classmethod

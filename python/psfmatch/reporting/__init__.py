@@ -14,16 +14,19 @@ from psfmatch.reporting.figures import (
     plotResiduals,
     plotTriplets,
 )
-from psfmatch.reporting.index import writeIndex
+from psfmatch.reporting.index import requireIndexPath, writeIndex
 from psfmatch.reporting.noiseFigures import plotField, plotNoise
-from psfmatch.reporting.numbers import reportNumbers, writeNumbers
+from psfmatch.reporting.numbers import detectionCounts, plainData, reportNumbers, writeNumbers
 from psfmatch.reporting.page import requireReportPath, writeReport
 from psfmatch.reporting.subject import Detections, findDetections
 from psfmatch.reporting.summary import summaryHtml
+from psfmatch.reporting.thumbnail import thumbnail
 
 __all__ = [
     "Detections",
+    "detectionCounts",
     "findDetections",
+    "plainData",
     "plotBackground",
     "plotCandidates",
     "plotDifference",
@@ -33,9 +36,11 @@ __all__ = [
     "plotResiduals",
     "plotTriplets",
     "reportNumbers",
+    "requireIndexPath",
     "requireMatplotlib",
     "requireReportPath",
     "summaryHtml",
+    "thumbnail",
     "writeIndex",
     "writeNumbers",
     "writeReport",

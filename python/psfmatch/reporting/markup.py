@@ -42,6 +42,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:.6rem;
 .keys div{border:1px solid var(--line);border-radius:.4rem;padding:.4rem .6rem}
 .keys b{display:block;font-size:1.15rem}
 .keys span{color:var(--quiet);font-size:.82rem}
+td img{display:block;max-width:none;image-rendering:pixelated}
 figure{margin:.6rem 0;overflow-x:auto}
 figure img{display:block;width:100%;height:auto;background:#fff;border-radius:.3rem}
 figcaption{color:var(--quiet);font-size:.88rem;margin-top:.35rem}

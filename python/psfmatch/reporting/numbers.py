@@ -18,7 +18,7 @@ from psfmatch.quality import RULES, Quality
 from psfmatch.reporting.field import fieldRows, hotSpots, tellWorst
 from psfmatch.reporting.subject import Detections, Reported
 
-__all__ = ["FORMAT", "isReport", "reportNumbers", "writeNumbers"]
+__all__ = ["FORMAT", "detectionCounts", "isReport", "plainData", "reportNumbers", "writeNumbers"]
 
 FORMAT = "psfmatch report"
 VERDICTS = {
@@ -118,7 +118,7 @@ def reportNumbers(
         "detections": None if detections is None else _detections(detections),
         "config": None if result.config is None else configToDict(result.config, activeOnly=True),
     }
-    plain: dict[str, Any] = _plain(numbers)
+    plain: dict[str, Any] = plainData(numbers)
     return plain
 
 
@@ -176,10 +176,7 @@ def _detections(detections: Detections) -> dict[str, Any]:
         rows.append(numbers)
     return {
         "note": note,
-        "nDetections": len(table),
-        "nPositive": table.meta.get("NPOS"),
-        "nNegative": table.meta.get("NNEG"),
-        "nDipoles": table.meta.get("NDIPOLE"),
+        **detectionCounts(detections),
         "threshold": table.meta.get("THRESH"),
         "psfFwhmPix": table.meta.get("PSFFWHM"),
         "noiseScale": table.meta.get("NOISESCL"),
@@ -187,14 +184,23 @@ def _detections(detections: Detections) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def detectionCounts(detections: Detections) -> dict[str, int | None]:
+    """Return how many changes there are, in all, of either sign, and how many pairs are dipoles; None: not known."""
+    table = detections.table
+    if table is None:
+        return dict.fromkeys(("nDetections", "nPositive", "nNegative", "nDipoles"))
+    counts = {"nPositive": table.meta["NPOS"], "nNegative": table.meta["NNEG"], "nDipoles": table.meta["NDIPOLE"]}
+    return {"nDetections": len(table), **counts}
+
+
+def plainData(value: Any) -> Any:
     """Return what JSON knows: no arrays, no numpy numbers, None for what is not finite."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plainData(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plainData(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

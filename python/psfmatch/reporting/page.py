@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.io import writeWhole
+from psfmatch.io import PAGES, formOf, requireNew, writeWhole
 from psfmatch.reporting import figures, noiseFigures
 from psfmatch.reporting.drawing import pngOf, requireMatplotlib
 from psfmatch.reporting.glossary import meaningOf, ruleOfReason, sectionOf
@@ -51,7 +51,12 @@ KEYS = (
 
 
 def writeReport(
-    result: Reported, path: str | os.PathLike[str], *, title: str | None = None, threads: int | None = None
+    result: Reported,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    threads: int | None = None,
+    overwrite: bool = True,
 ) -> dict[str, Any]:
     """Write a report: one self-contained HTML file, and the same numbers beside it with the suffix .json.
 
@@ -65,6 +70,8 @@ def writeReport(
         What the pair is called; by default the name of the file.
     threads
         For the detection of what has changed.
+    overwrite
+        Whether a report that exists may be replaced.
 
     Returns
     -------
@@ -76,13 +83,18 @@ def writeReport(
     ModuleNotFoundError
         Without matplotlib.
     ValueError
-        If the path ends in .json, or the file beside it is no report.
+        If the path does not end in .html or .htm, or the file beside it is no report.
+    FileExistsError
+        If one of the files exists and ``overwrite`` is false.
     OSError
         If a file cannot be written.
     """
     requireMatplotlib()
     target = Path(path)
     requireReportPath(target)
+    formOf(target, PAGES)
+    for output in () if overwrite else (target, target.with_suffix(".json")):
+        requireNew(output)
     detections = findDetections(result, threads)
     numbers = reportNumbers(result, title=title or target.stem, detections=detections)
     text = reportPage(result, numbers, detections)

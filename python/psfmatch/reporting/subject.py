@@ -12,6 +12,7 @@ from psfmatch.diagnostics import DifferenceNoise
 from psfmatch.errors import PsfMatchError
 from psfmatch.exposure import Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.threads import usingThreads
 
 __all__ = ["Detections", "Reported", "findDetections", "matchedName", "matchedPair"]
 
@@ -61,14 +62,15 @@ class Reported(Protocol):
     def choices(self) -> Sequence[Any]: ...  # noqa: D102
     @property
     def steps(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def changes(self) -> Table: ...  # noqa: D102
 
-    def detect(self, threshold: float = 5.0, **options: Any) -> Table: ...  # noqa: D102
     def summary(self) -> dict[str, Any]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What has changed: the table of `SubtractionResult.detect`, None if it could not be made; how it came about."""
+    """What has changed: `SubtractionResult.changes`, None if it could not be made; how it came about."""
 
     table: Table | None
     note: str = ""
@@ -77,7 +79,8 @@ class Detections:
 def findDetections(result: Reported, threads: int | None = None) -> Detections:
     """Find what has changed, and tell where the PSF for it came from if that limits what is found."""
     try:
-        table = result.detect(threads=threads)
+        with usingThreads(threads):
+            table = result.changes
     except PsfMatchError as error:
         return Detections(None, f"Nothing could be looked for: {str(error).rstrip('.')}.")
     origin = table.meta["PSFFROM"]

@@ -237,7 +237,10 @@ def filterDifference(
 
 
 def writeSources(sources: Table, path: str | PathLike[str], overwrite: bool = True) -> None:
-    """Write the table of `detectOnDifference` as a FITS table, HDU SOURCES; FileExistsError unless `overwrite`."""
+    """Write the table of `detectOnDifference` in the format that the name asks for, see `psfmatch.io.writeTable`.
+
+    In FITS it is the HDU SOURCES. FileExistsError where there is such a file, unless `overwrite`.
+    """
     io.writeTable(path, sources, "SOURCES", overwrite)
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from astropy.table import Table
 from referencePage import TEXT, codes
 
 from psfmatch.batch import Pair, PairOptions, memory, readLedgers, readManifest, runBatch
@@ -59,8 +60,7 @@ def quickResult(monkeypatch, tmp_path):
         def writeDecorrelated(self, path):
             path.write_bytes(b"decorrelated")
 
-        def detect(self, threads):
-            return "sources"
+        changes = Table({"id": [1]}, meta={"PSFFROM": "its stars", "NPOS": 1, "NNEG": 0, "NDIPOLE": 0})
 
         def report(self, path, title, threads):
             path.write_text("report")
@@ -70,7 +70,7 @@ def quickResult(monkeypatch, tmp_path):
     monkeypatch.setattr(f"{module}.subtract", lambda *_, **__: Result())
     monkeypatch.setattr(f"{module}._read", lambda *_: None)
     monkeypatch.setattr(f"{module}.reportNumbers", lambda *_, **__: {"grade": "B"})
-    monkeypatch.setattr("psfmatch.transients.writeSources", lambda table, path: path.write_text(table))
+    monkeypatch.setattr(f"{module}.thumbnail", lambda _: b"picture")
 
 
 def test_outputsOfAPair(tmp_path, monkeypatch, quickResult):
@@ -87,12 +87,17 @@ def test_outputsOfAPair(tmp_path, monkeypatch, quickResult):
     options = PairOptions(decorrelated=True, sources=True, report=True)
     with ThreadPoolExecutor(1) as executor:
         assert runBatch(pairsNamed("a"), tmp_path, options, executor=executor).nDone == 1
-    names = ["a.fits", "a.html", "a_decorrelated.fits", "a_sources.fits", "a.json"]
+    names = ["a.fits", "a.html", "a.png", "a_decorrelated.fits", "a_sources.fits", "a.json"]
     expected = [step for name in names for step in (name, (f".partial/a/{name}", name))]
     # The figures are written whole, too, by another name at first.
-    told = [step for step in told if not step[0].startswith(".partial/a/.")]
+    told = [step for step in told if not step[0].startswith((".partial/a/.", ".index.html."))]
     assert told == [*expected, tmp_path.name]
-    assert {path.name for path in tmp_path.iterdir()} - {".ledger.lock"} == {*names, "a.log", "ledger.sqlite"}
+    assert {path.name for path in tmp_path.iterdir()} - {".ledger.lock"} == {
+        *names,
+        "a.log",
+        "ledger.sqlite",
+        "index.html",
+    }
 
 
 def test_ledgerOfAShard(tmp_path):

@@ -41,7 +41,7 @@ def test_writeReportIsWhatTheMethodCalls(result, written, tmp_path):
     again = writeReport(result, tmp_path / "again.html", title="a pair", threads=1)
     assert again == numbers
     assert (tmp_path / "again.html").read_text() == text
-    assert list(inspect.signature(writeReport).parameters) == ["result", "path", "title", "threads"]
+    assert list(inspect.signature(writeReport).parameters) == ["result", "path", "title", "threads", "overwrite"]
     assert list(inspect.signature(reportNumbers).parameters) == ["result", "title", "detections"]
 
 

@@ -1,0 +1,116 @@
+"""What a difference needs besides its own planes for its changes to be found as by the run that made it.
+
+OWNVAR is the variance of the image that was not convolved, LENTVAR what the convolved one lends to that of the
+decorrelated difference; OWNIMAGE and MATCHVAR, where the others cannot tell them, are the image that was not convolved
+and the variance of the matched one. DBASIS and DCOEF are the kernel that decorrelates, as KBASIS and KCOEF are that
+which matches. MASKRUNS tells where the masks of the two images differ from that of the difference: from pixel START on
+(rows one after the other), the bits of IMAGE (0: not convolved, 1: convolved) are those of the difference exclusive-or
+BITS. DETECT is JSON.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from psfmatch.sourceTable import SourceTable
+
+from .columns import tableBytes
+from .files import openFits
+from .kernels import coefficientHdu, correctionTables, jsonHdu, numbersHdu, readJson
+from .layouts import Role, listHdus
+from .names import parseFileName
+from .planes import DetectionPlanes
+
+__all__ = ["detectionHdus", "readDetectionPlanes"]
+
+Bits = NDArray[np.int32]
+
+
+def detectionHdus(
+    planes: DetectionPlanes, mask: Bits, imageHdu: Callable[[NDArray[Any], str], fits.ImageHDU]
+) -> list[Any]:
+    """Return the HDUs; `mask` is that of the difference, (h, w), `imageHdu` makes one of a plane and its name."""
+    hdus: list[Any] = [imageHdu(planes.ownVariance, "OWNVAR")]
+    if planes.lentVariance is not None:
+        hdus.append(imageHdu(planes.lentVariance, "LENTVAR"))
+    if planes.ownImage is not None:
+        hdus.append(imageHdu(planes.ownImage, "OWNIMAGE"))
+    if planes.matchedVariance is not None:
+        hdus.append(imageHdu(planes.matchedVariance, "MATCHVAR"))
+    if planes.correction is not None:
+        hdus.append(numbersHdu("DBASIS", planes.correction.basis))
+        hdus.append(coefficientHdu("DCOEF", planes.correction.coefficients, planes.correction.spatialField))
+    runs = [_runsOf(bits, mask) for bits in (planes.ownMask, planes.matchedMask)]
+    columns = {
+        "IMAGE": np.repeat(np.arange(2, dtype=np.int16), [len(starts) for starts, _ in runs]),
+        "START": np.concatenate([starts for starts, _ in runs]),
+        "BITS": np.concatenate([bits for _, bits in runs]),
+    }
+    return [*hdus, tableBytes(SourceTable(columns), "MASKRUNS"), jsonHdu(planes.facts, "DETECT")]
+
+
+def readDetectionPlanes(path: str | os.PathLike[str], mask: Bits) -> DetectionPlanes | None:
+    """Read what `detectionHdus` has written; None where a file has none of it.
+
+    Parameters
+    ----------
+    path : `str` or `os.PathLike`
+        The file.
+    mask : `numpy.ndarray`
+        Bits of the difference in it, (h, w).
+
+    Raises
+    ------
+    ExposureReadError
+        If the HDUs do not fit together.
+    """
+    with openFits(parseFileName(path)[0]) as source:
+        found = {entry.role: entry.index for entry in listHdus(source)}
+        if Role.DETECTION not in found:
+            return None
+
+        def plane(role: Role) -> NDArray[np.float32] | None:
+            return None if role not in found else np.array(source.readData(found[role]), dtype=np.float32, order="C")
+
+        try:
+            facts = readJson(source, found[Role.DETECTION], "DETECT")
+            runs = source.readData(found[Role.MASK_RUNS])
+            own, matched = (
+                _bitsOf(runs["START"][runs["IMAGE"] == which], runs["BITS"][runs["IMAGE"] == which], mask)
+                for which in (0, 1)
+            )
+            ownVariance = plane(Role.OWN_VARIANCE)
+            if ownVariance is None:
+                raise KeyError("OWNVAR")
+            correction = correctionTables(source, found) if Role.CORRECTION_BASIS in found else None
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise source.error(f"what is there to find changes with does not fit together: {error}") from error
+        return DetectionPlanes(
+            ownVariance,
+            own,
+            matched,
+            facts,
+            plane(Role.LENT_VARIANCE),
+            correction,
+            plane(Role.OWN_IMAGE),
+            plane(Role.MATCHED_VARIANCE),
+        )
+
+
+def _runsOf(bits: Bits, mask: Bits) -> tuple[NDArray[np.integer], Bits]:
+    """Return where the differences between two masks begin to be others, and what they are from there on."""
+    differing = (np.asarray(bits) ^ np.asarray(mask)).ravel()
+    starts = np.concatenate([np.zeros(1, dtype=np.int64), np.flatnonzero(differing[1:] != differing[:-1]) + 1])
+    return starts.astype(np.int32 if differing.size < 2**31 else np.int64), differing[starts]
+
+
+def _bitsOf(starts: NDArray[np.int64], bits: Bits, mask: Bits) -> Bits:
+    lengths = np.diff(np.append(np.asarray(starts, dtype=np.int64), mask.size))
+    differing = np.repeat(np.asarray(bits, dtype=np.int32), lengths)
+    return np.asarray(mask) ^ differing.reshape(mask.shape)
