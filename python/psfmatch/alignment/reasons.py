@@ -11,6 +11,7 @@ from psfmatch.alignment.asterisms import MAX_CHANCE
 from psfmatch.alignment.laying import Laid
 from psfmatch.alignment.offsets import IDENTITY, Model, OffsetFits
 from psfmatch.alignment.turns import UNTURNED, describeLinear
+from psfmatch.messages import fixed
 
 if TYPE_CHECKING:
     from psfmatch.alignment.alignment import Alignment
@@ -94,7 +95,7 @@ def _place(alignment: Alignment, laid: Laid) -> str:
 def _asked(alignment: Alignment, fits: OffsetFits | None, nMatched: int) -> str:
     """Return what the stars ask for."""
     matrix = np.array(alignment.affine)
-    shift = f"a shift of ({matrix[0, 2]:+.3f}, {matrix[1, 2]:+.3f}) px"
+    shift = f"a shift of ({fixed(matrix[0, 2], 3, sign=True)}, {fixed(matrix[1, 2], 3, sign=True)}) px"
     if fits is None:
         return f"the light asks for {shift}"
     model = fits.best

@@ -8,6 +8,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from psfmatch.messages import advice
+
 __all__ = ["Interruption"]
 
 log = logging.getLogger("psfmatch.batch")
@@ -33,4 +35,7 @@ class Interruption:
         if self.isAsked:
             raise KeyboardInterrupt
         self.isAsked = True
-        log.warning("Ending when the pairs at work are done; once more ends at once. --resume goes on from there")
+        log.warning(
+            "Ending when the pairs at work are done; once more ends at once. %s goes on from there",
+            advice("resume=True", "--resume"),
+        )

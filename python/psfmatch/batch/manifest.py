@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psfmatch.exposure import gainOf
+
 if TYPE_CHECKING:
     from astropy.table import Table
 
@@ -35,6 +37,10 @@ FILE_COLUMNS = {
 NUMBER_COLUMNS = {
     "gain": "gain",
     "read_noise": "readNoise",
+    "template_gain": "templateGain",
+    "template_read_noise": "templateReadNoise",
+    "science_gain": "scienceGain",
+    "science_read_noise": "scienceReadNoise",
     "template_fwhm": "templateFwhmPix",
     "science_fwhm": "scienceFwhmPix",
 }
@@ -46,7 +52,8 @@ class Pair:
     """Two images to be subtracted, and what their files do not say.
 
     name : of the outputs, without suffix; template, science and the planes : paths, brackets choose an HDU;
-    gain, readNoise : e-/count and e-, of both images; templateFwhmPix, scienceFwhmPix : FWHM of the PSFs, pixels.
+    gain, readNoise : e-/count and e-, of both images, templateGain and so on of one; templateFwhmPix, scienceFwhmPix :
+    FWHM of the PSFs, pixels.
     """
 
     name: str
@@ -62,6 +69,15 @@ class Pair:
     readNoise: float | None = None
     templateFwhmPix: float | None = None
     scienceFwhmPix: float | None = None
+    templateGain: float | None = None
+    templateReadNoise: float | None = None
+    scienceGain: float | None = None
+    scienceReadNoise: float | None = None
+
+    def gainOf(self, which: str) -> tuple[float | None, float | None]:
+        """Return gain and read noise of "template" or "science"."""
+        own = getattr(self, f"{which}Gain"), getattr(self, f"{which}ReadNoise")
+        return gainOf(self.gain, self.readNoise, *own)
 
     def fingerprint(self, *more: Any) -> str:
         """Return a short digest of the row and of what else decides the result; it changes when one of them does."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from psfmatch.batch.ledger import Ledger, PairRecord, readLedgers
 from psfmatch.batch.manifest import Pair
+from psfmatch.messages import advice
 
 __all__ = ["Plan", "planPairs"]
 
@@ -44,8 +45,8 @@ def planPairs(
     known = {record.name: record for record in readLedgers(directory)}
     if not resume and (begun := [pair.name for pair in pairs if pair.name in known]):
         raise ValueError(
-            f"{directory}: an earlier run has {len(begun)} of these pairs in its ledger; go on with it by resume "
-            "(--resume), or choose another directory"
+            f"{directory}: an earlier run has {len(begun)} of these pairs in its ledger; go on with it by "
+            f"{advice('resume=True', '--resume')}, or choose another directory"
         )
     todo, records = [], []
     for pair in pairs:

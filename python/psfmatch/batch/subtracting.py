@@ -19,6 +19,7 @@ from psfmatch.batch.templates import ReadCache, fileState
 from psfmatch.batch.worker import Made, attempt
 from psfmatch.differencing import SubtractionResult, subtract
 from psfmatch.exposure import Exposure
+from psfmatch.messages import speakingTo
 from psfmatch.quality import checkGates
 from psfmatch.reporting import reportNumbers, writeNumbers
 
@@ -30,13 +31,16 @@ templates: ReadCache[Exposure] = ReadCache(size=1)
 
 def subtractPair(job: Job) -> Outcome:
     """Subtract one pair and write what belongs to it; tells what became of it and raises nothing."""
-    return attempt(job, lambda: _make(job))
+    with speakingTo("manifest"):
+        return attempt(job, lambda: _make(job))
 
 
 def _make(job: Job) -> Made:
     pair, options = job.pair, _unpack(job.options)
-    key = (*map(fileState, (pair.template, pair.templateNoise, pair.templateVariance, pair.templateMask)), pair.gain)
-    key += (pair.readNoise, options.useXY0, options.ignoreWcs)
+    key = (
+        *map(fileState, (pair.template, pair.templateNoise, pair.templateVariance, pair.templateMask)),
+        *(*pair.gainOf("template"), options.useXY0, options.ignoreWcs),
+    )
     template, isFromCache = templates.get(key, lambda: _read(job, options, "template"))
     result = subtract(
         template,
@@ -60,13 +64,14 @@ def _unpack(pickled: bytes) -> PairOptions:
 
 def _read(job: Job, options: PairOptions, which: str) -> Exposure:
     pair = job.pair
+    gain, readNoise = pair.gainOf(which)
     exposure = Exposure.readFits(
         getattr(pair, which),
         noise=getattr(pair, f"{which}Noise"),
         variance=getattr(pair, f"{which}Variance"),
         mask=getattr(pair, f"{which}Mask"),
-        gain=pair.gain,
-        readNoise=pair.readNoise,
+        gain=gain,
+        readNoise=readNoise,
         useXY0=options.useXY0 or None,
     )
     if options.ignoreWcs:

@@ -23,6 +23,7 @@ from typing import Any, TextIO
 
 from psfmatch.batch.memory import keepFreedMemory
 from psfmatch.batch.records import Job, Outcome, Work
+from psfmatch.messages import OnceFilter
 
 __all__ = ["Made", "attempt", "greet", "keepLogToPairs", "prepareProcess"]
 
@@ -114,7 +115,7 @@ def attempt(job: Job, make: Callable[[], Made]) -> Outcome:
 def _inWords(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError):
-        return f"out of memory{': ' if text else ''}{text}; use fewer workers, or --memory"
+        return f"out of memory{': ' if text else ''}{text}; use fewer workers, or allow them less memory"
     return text or type(error).__name__
 
 
@@ -127,6 +128,7 @@ def _logOf(job: Job) -> Iterator[TextIO | None]:
         return
     handler = _PairHandler(stream, job.pair.name)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    handler.addFilter(OnceFilter())
     logger = logging.getLogger("psfmatch")
     logger.addHandler(handler)
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psfmatch.cli.gates import EXIT_QUALITY_GATE
 from psfmatch.cli.outputs import OUTPUTS
-from psfmatch.cli.reporting import summarize, tell
+from psfmatch.cli.reporting import errorOf, summarize, tell
 
 if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
@@ -77,7 +77,7 @@ def subtractCcds(
             log.info("%s is done", ccd.name)
         except (RuntimeError, OSError, ValueError, TypeError) as error:
             log.error("%s failed: %s", ccd.name, error)
-            summaries[ccd.name] = {"error": str(error)}
+            summaries[ccd.name] = {"error": errorOf(error)}
             errors.append(error)
 
     with ThreadPoolExecutor(atATime) as pool:
@@ -151,7 +151,7 @@ def _inWords(ccds: Sequence[Ccd], summaries: dict[str, dict[str, Any]]) -> dict[
     for ccd in ccds:
         summary = summaries[ccd.name]
         if "error" in summary:
-            rows[ccd.name] = f"failed: {summary['error']}"
+            rows[ccd.name] = f"failed: {summary['error']['message']}"
             continue
         numbers = (("kernel sum", "kernelSum"), ("noise", "chiRobustStdev"))
         told = [f"{words} {summary[key]:.4f}" for words, key in numbers if summary[key] is not None]

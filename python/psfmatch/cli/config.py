@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.options import configuration
+from psfmatch.cli.reporting import printJson
 
 if TYPE_CHECKING:
     from psfmatch.config import FieldEntry
@@ -106,7 +107,7 @@ def _config(options: argparse.Namespace) -> int:
         fields = [byPath[path] for path in USUAL if path in byPath]
     isAsked = options.full or options.search is not None
     if options.json:
-        print(json.dumps([asdict(field) for field in fields], indent=2))
+        printJson([asdict(field) for field in fields])
     elif options.output is None or isAsked:
         _show(fields, _defaultsOf(config), isComplete=isAsked, isChosen=config.chooseKernel)
     if options.output is not None and not options.json:

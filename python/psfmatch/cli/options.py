@@ -20,7 +20,13 @@ def common() -> argparse.ArgumentParser:
     """Return the options of every command."""
     common = argparse.ArgumentParser(add_help=False)
     verbosity = common.add_mutually_exclusive_group()
-    verbosity.add_argument("-v", "--verbose", action="store_true", help="log every candidate and step")
+    verbosity.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="log all that was found and done, not only what was decided; -vv: every candidate and step, too",
+    )
     verbosity.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
     common.add_argument("--json", action="store_true", help="print the result as JSON")
     return common

@@ -167,7 +167,7 @@ def byStamp(
     )
     choices = _choices(fit, window, isAlert, isKnown)
     for choice in choices:
-        log.info("%s", choice.sentence)
+        choice.log(log)
     caps = _caps(fit, isAlert)
     if window != box:
         caps = (*caps, ("C", "the kernel is that of the surroundings of one source"))

@@ -132,7 +132,7 @@ def finish(
                 without=made.ungraded,
                 pixels=pixels,
             )
-            log.info("Grade %s", "; ".join(quality.reasons))
+            log.info("Grade %s", "; ".join(quality.reasons), extra={"isDecision": True})
     difference, matched = named(difference)
     return SubtractionResult(
         difference=difference,
@@ -210,6 +210,7 @@ def _measure(
             factor, choice = _chooseVarianceFactor(
                 sky, any(estimatedHere(inputs)), 1.0 if correlation is None else float(correlation.sum())
             )
+            choice.log(log)
             choices = (choice,)
             if factor != 1.0:
                 difference = difference.withPixels(multiplyVariance(difference.maskedImage, factor, threads))

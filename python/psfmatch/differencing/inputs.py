@@ -145,12 +145,12 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
 def _crowded(nSources: int, science: Exposure) -> Choice:
     """Return in words that a crowd is not searched for streaks."""
     area = science.image.size / nSources
-    sentence = (
+    choice = Choice.told("streaks", "none", (
         f"Streaks: not looked for; one source in every {area:.0f} px, where {CROWD_PIX} px are needed, is a crowd, in "
         "which rows of stars pass for lines."
-    )
-    log.info("%s", sentence)
-    return Choice.told("streaks", "none", sentence)
+    ))  # fmt: skip
+    choice.log(log)
+    return choice
 
 
 def _withoutStreaks(
@@ -164,7 +164,7 @@ def _withoutStreaks(
         for name, streaks in zip(NAMES, found, strict=True)
     )
     for choice in told:
-        log.info("%s", choice.sentence)
+        choice.log(log)
     return template, science, replace(record, streakFluxRatio=ratio), told
 
 

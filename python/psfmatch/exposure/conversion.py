@@ -11,32 +11,56 @@ from astropy import units
 from astropy.io import fits
 
 from psfmatch.errors import InputImagesError
+from psfmatch.io.variance import checkGain, estimateVariance, isEstimated
 
 from .exposure import Exposure
 from .image import MaskedImage
 
-__all__ = ["requireUnits", "toExposure"]
+__all__ = ["gainOf", "requireUnits", "toExposure"]
 
 log = logging.getLogger("psfmatch.exposure")
 
 
-def toExposure(source: Any) -> Exposure:
-    """Return the Exposure of an Exposure, MaskedImage, array, CCDData, file or the like; TypeError otherwise."""
-    if isinstance(source, Exposure):
-        return source
-    if isinstance(source, MaskedImage):
-        return Exposure(source)
+def toExposure(source: Any, gain: float | None = None, readNoise: float | None = None) -> Exposure:
+    """Return the Exposure of an Exposure, MaskedImage, array, CCDData, file or the like; TypeError otherwise.
+
+    Gain (e-/count) and read noise (e-) make the variance where there is none but one that was estimated.
+    """
+    if isinstance(source, Exposure | MaskedImage):
+        checkGain(gain, readNoise)
+        exposure = Exposure(source) if isinstance(source, MaskedImage) else source
+        return exposure if gain is None else _withGain(exposure, gain, readNoise)
     # A CCDData has a method read, too.
     if hasattr(source, "uncertainty"):
-        return Exposure.fromCCDData(source)
+        return Exposure.fromCCDData(source, gain, readNoise)
     if isinstance(source, str | PathLike | fits.HDUList) or hasattr(source, "read"):
-        return Exposure.readFits(source)
+        return Exposure.readFits(source, gain=gain, readNoise=readNoise)
     if isinstance(source, np.ndarray):
-        return Exposure.fromArray(source)
+        return Exposure.fromArray(source, gain, readNoise)
     raise TypeError(
         f"cannot make an Exposure of a {type(source).__name__}; give an Exposure, a path, an HDUList, an open file, "
         "a CCDData or a 2-D array"
     )
+
+
+def gainOf(
+    gain: float | None, readNoise: float | None, ownGain: float | None, ownReadNoise: float | None
+) -> tuple[float | None, float | None]:
+    """Return gain and read noise of one image: its own, else those of both."""
+    return gain if ownGain is None else ownGain, readNoise if ownReadNoise is None else ownReadNoise
+
+
+def _withGain(exposure: Exposure, gain: float, readNoise: float | None) -> Exposure:
+    """Return an Exposure with the variance of a gain, if its own was only estimated; else as it is."""
+    label = str(exposure.metadata.get("FILENAME", "the Exposure"))
+    if not isEstimated(exposure.metadata.get("VARSRC")):
+        log.warning("%s: the gain given is not used, it has a variance", label)
+        return exposure
+    pixels = exposure.maskedImage
+    variance, source = estimateVariance(pixels.image, gain, readNoise, label)
+    exposure = exposure.withPixels(MaskedImage(pixels.image, pixels.mask, variance, pixels.xy0))
+    exposure.metadata["VARSRC"] = source
+    return exposure
 
 
 def requireUnits(template: Any, science: Any) -> None:

@@ -11,11 +11,12 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from psfmatch.equality import ByValue
 
-__all__ = ["GRADES", "HEADINGS", "RULES", "Quality", "Rule", "checkGates", "gradeFigures", "requireGates"]
+__all__ = ["GRADES", "HEADINGS", "RULES", "Quality", "Rule", "checkGates", "gateNames", "gradeFigures", "requireGates"]
 
 GRADES = "ABCDF"
 ANY = (math.inf, math.inf)
@@ -264,16 +265,23 @@ def checkGates(quality: Quality, gates: Mapping[str, Any]) -> list[str]:
     return failures
 
 
+def gateNames() -> list[str]:
+    """Return the names that gates can have: the grade, and the figures that are a number."""
+    nothing = Quality("F", ()).toDict()
+    return ["grade", *(name for name, value in nothing.items() if not isinstance(value, str | list | dict))]
+
+
 def requireGates(gates: Mapping[str, Any]) -> None:
     """Raise ValueError if a gate, see `checkGates`, names no figure, or its limit is not a number or a grade."""
-    nothing = Quality("F", ()).toDict()
-    figures = [name for name, value in nothing.items() if not isinstance(value, str | list | dict)]
+    figures = gateNames()[1:]
     for name, limit in gates.items():
         if name == "grade":
             if limit not in tuple(GRADES):
                 raise ValueError(f"gate grade={limit}: choose one of {', '.join(GRADES)}")
         elif name not in figures:
-            raise ValueError(f"gate {name!r} is no figure; choose grade or one of {', '.join(figures)}")
+            near = get_close_matches(str(name), ("grade", *figures), n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"choose grade or one of {', '.join(figures)}"
+            raise ValueError(f"gate {name!r} is no figure; {hint}")
         else:
             with suppress(TypeError, ValueError):
                 if not math.isnan(float(limit)):

@@ -1,0 +1,190 @@
+"""``psfmatch completion``: a script that teaches a shell the commands, the options and the words they take.
+
+It is made from the parsers, so that it knows what they know, and starts nothing while somebody types.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from psfmatch.cli.parser import commandsOf
+
+__all__ = ["SHELLS", "addCommand", "completionScript"]
+
+NAMES_OF_FILES = {
+    *("FILE", "OUT", "DIR", "PNG", "HTML", "TABLE", "PICTURE"),
+    *("TEMPLATE", "SCIENCE", "KERNEL", "DIFFERENCE", "MANIFEST"),
+}
+"""Metavariables that stand for files; after all others no file is offered."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What follows an option: one of some words, a file, or something that only its user knows; flags take nothing."""
+
+    option: str
+    help: str
+    isFlag: bool = False
+    words: tuple[str, ...] = ()
+    isFile: bool = False
+
+
+def addCommand(commands: Any, parents: list[argparse.ArgumentParser], parserOf: Callable[[], Any]) -> None:
+    """Add the command; `parserOf` makes the whole parser."""
+    parser = commands.add_parser(
+        "completion",
+        parents=parents,
+        help="print a script that lets a shell complete commands and options",
+        description="Print a completion script. For bash: psfmatch completion bash > "
+        "~/.local/share/bash-completion/completions/psfmatch; for zsh: psfmatch completion zsh > _psfmatch in a "
+        "directory of $fpath; for fish: psfmatch completion fish > ~/.config/fish/completions/psfmatch.fish.",
+    )
+    parser.add_argument("shell", metavar="SHELL", choices=tuple(SHELLS), help="bash, zsh or fish")
+    parser.set_defaults(run=lambda options: _print(options, parserOf()))
+
+
+def _print(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    script = completionScript(parser, options.shell)
+    if options.json:
+        from psfmatch.cli.reporting import printJson
+
+        printJson({"shell": options.shell, "script": script})
+    else:
+        print(script, end="")
+    return 0
+
+
+def completionScript(parser: argparse.ArgumentParser, shell: str) -> str:
+    """Return the script for a shell."""
+    commands = {name: _takenBy(command) for name, command in commandsOf(parser).items()}
+    (subcommands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    told = {choice.dest: str(choice.help) for choice in subcommands._choices_actions}
+    told = {name: told.get(name, "") for name in commands}
+    return SHELLS[shell](told, commands | {"": _takenBy(parser)})
+
+
+def _takenBy(parser: argparse.ArgumentParser) -> list[Taken]:
+    """Return what follows each option of a parser; of its positional arguments those with choices, under ""."""
+    taken = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) or action.dest == "words":
+            continue
+        words = tuple(map(str, action.choices or _wordsOf(action.dest)))
+        isFile = action.metavar in NAMES_OF_FILES
+        for option in action.option_strings or ([""] if words else []):
+            taken.append(Taken(option, str(action.help or ""), action.nargs == 0, words, isFile))
+    return taken
+
+
+def _wordsOf(dest: str) -> Iterable[str]:
+    """Return the beginnings of what options take whose words the parser does not know."""
+    if dest == "overrides":
+        from psfmatch.config import listFields
+        from psfmatch.differencing import frontDoorConfig
+
+        return (f"{field.path}=" for field in listFields(frontDoorConfig()))
+    if dest == "gates":
+        from psfmatch.quality import gateNames
+
+        return (f"{name}=" for name in gateNames())
+    return ()
+
+
+def _bash(commands: dict[str, str], taken: dict[str, list[Taken]]) -> str:
+    cases = []
+    for command, options in taken.items():
+        for option in options:
+            if option.option and not option.isFlag and not option.isFile:
+                words = f'words="{" ".join(option.words)}"' if option.words else "compopt +o default"
+                cases.append(f"        {command or '-'}:{option.option}) {words} ;;")
+    for command, options in taken.items():
+        names = [word for option in options for word in ([option.option] if option.option else option.words)]
+        names += commands if not command else []
+        cases.append(f'        {command or "-"}:*) [[ $current == -* || {_isWordy(command, options)} ]] && '
+                     f'words="{" ".join(names)}" ;;')  # fmt: skip
+    return f"""# Completion of psfmatch for bash.
+_psfmatch() {{
+    local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}} command=- words= word
+    # bash takes = for a word of its own.
+    [[ $current == = ]] && current=
+    [[ $previous == = ]] && previous=${{COMP_WORDS[COMP_CWORD - 2]}}
+    for word in "${{COMP_WORDS[@]:1:COMP_CWORD - 1}}"; do
+        [[ $word != -* ]] && command=$word && break
+    done
+    COMPREPLY=()
+    case $command:$previous in
+{chr(10).join(cases)}
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    [[ ${{COMPREPLY[0]:-}} == *= ]] && compopt -o nospace
+    return 0
+}}
+complete -o default -F _psfmatch psfmatch
+"""
+
+
+def _isWordy(command: str, options: list[Taken]) -> int:
+    """Return 1 where words stand that are no options and no files."""
+    return int(not command or any(not option.option for option in options))
+
+
+def _zsh(commands: dict[str, str], taken: dict[str, list[Taken]]) -> str:
+    cases = []
+    for command, options in taken.items():
+        for option in options:
+            if option.option and not option.isFlag and not option.isFile:
+                words = f"compadd -S '' -- {' '.join(option.words)}" if option.words else "_message value"
+                if option.words and not option.words[0].endswith("="):
+                    words = f"compadd -- {' '.join(option.words)}"
+                cases.append(f"        {command or '-'}:{option.option}) {words}; return ;;")
+    for command, options in taken.items():
+        names = [word for option in options for word in ([option.option] if option.option else option.words)]
+        names += commands if not command else []
+        cases.append(f"        {command or '-'}:*) [[ $PREFIX == -* || {_isWordy(command, options)} == 1 ]] && "
+                     f"compadd -- {' '.join(names)} && return ;;")  # fmt: skip
+    return f"""#compdef psfmatch
+# Completion of psfmatch for zsh.
+_psfmatch() {{
+    local command=- word
+    for word in "${{(@)words[2,CURRENT-1]}}"; do
+        [[ $word != -* ]] && command=$word && break
+    done
+    case $command:${{words[CURRENT-1]}} in
+{chr(10).join(cases)}
+    esac
+    _files
+}}
+compdef _psfmatch psfmatch
+"""
+
+
+def _fish(commands: dict[str, str], taken: dict[str, list[Taken]]) -> str:
+    lines = ["# Completion of psfmatch for fish."]
+    for name, told in commands.items():
+        lines.append(f"complete -c psfmatch -n __fish_use_subcommand -f -a {name} -d {_quoted(told)}")
+    for command, options in taken.items():
+        when = f"'__fish_seen_subcommand_from {command}'" if command else "__fish_use_subcommand"
+        for option in options:
+            if not option.option:
+                lines.append(f"complete -c psfmatch -n {when} -f -a {_quoted(' '.join(option.words))}")
+                continue
+            name = f"-l {option.option[2:]}" if option.option.startswith("--") else f"-s {option.option[1:]}"
+            value = "" if option.isFlag else " -r" if option.isFile else " -x"
+            words = f" -a {_quoted(' '.join(option.words))}" if option.words and not option.isFlag else ""
+            told = option.help.replace("%(default)s", "").replace("%%", "%").partition(";")[0]
+            lines.append(f"complete -c psfmatch -n {when} {name}{value}{words} -d {_quoted(told)}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+SHELLS: dict[str, Callable[[dict[str, str], dict[str, list[Taken]]], str]] = {
+    "bash": _bash,
+    "zsh": _zsh,
+    "fish": _fish,
+}
