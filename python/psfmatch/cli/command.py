@@ -68,7 +68,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         chosen = parser.parse_args(arguments)
     except UsageError as error:
         isJson = "--json" in (sys.argv[1:] if arguments is None else arguments)
-        return _fail(error, EXIT_USAGE, argparse.Namespace(json=isJson))
+        sys.exit(_fail(error, EXIT_USAGE, argparse.Namespace(json=isJson)))
     if chosen.command is None:
         parser.print_help(sys.stderr)
         return EXIT_USAGE

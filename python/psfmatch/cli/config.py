@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
@@ -73,7 +72,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     which.add_argument(
         "--search", metavar="WORD", nargs="+", help="show the fields whose path or description has all the words"
     )
-    parser.add_argument("--config", metavar="FILE", help="start from this file, a .py or .json, not from the defaults")
+    parser.add_argument("--config", metavar="FILE", help="start from this file, not from the defaults")
     parser.add_argument(
         "-c",
         dest="overrides",
@@ -83,7 +82,13 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         help="set one field first; may be repeated",
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="write all fields to FILE: .json, or .py in the form of lsst.pex.config"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write all fields to FILE: .json, .toml, .yaml, or .py (pex.config)",
+    )
+    which.add_argument(
+        "--form", choices=("json", "toml", "yaml", "py"), help="print all fields as such a file would hold them"
     )
     parser.set_defaults(run=_config)
 
@@ -95,6 +100,11 @@ def _config(options: argparse.Namespace) -> int:
     config.validate()
     if options.output is not None:
         _write(config, Path(options.output))
+    if options.form is not None:
+        from psfmatch.config import configText
+
+        print(configText(config, options.form), end="")
+        return 0
     fields = list(listFields(config))
     if options.search is not None:
         words = [word.lower() for word in options.search]
@@ -117,14 +127,10 @@ def _config(options: argparse.Namespace) -> int:
 
 def _write(config: FrontDoorConfig, path: Path) -> None:
     """Write the configuration in one of the forms that ``--config`` reads."""
-    from psfmatch.config import configToDict
+    from psfmatch.config import configText, formOf
+    from psfmatch.io import writeWhole
 
-    if path.suffix == ".json":
-        path.write_text(json.dumps(configToDict(config), indent=2) + "\n")
-    elif path.suffix == ".py":
-        config.save(str(path))
-    else:
-        raise ValueError(f"cannot write a configuration to {path}: its name must end in .json or .py")
+    writeWhole(path, configText(config, formOf(path)).encode())
 
 
 def _textOf(field: FieldEntry) -> str:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,7 +60,7 @@ def addChoices(group: argparse._ActionsContainer) -> None:
         default="auto",
         help="which image is convolved; auto (default): the one with the narrower PSF",
     )
-    group.add_argument("--config", metavar="FILE", help="configuration: a saved .py, or a .json as results hold it")
+    group.add_argument("--config", metavar="FILE", help="configuration: a .json, .toml, .yaml or .py file")
     group.add_argument(
         "-c",
         dest="overrides",
@@ -81,20 +78,12 @@ def changedConfiguration(options: argparse.Namespace) -> FrontDoorConfig | None:
 
 def configuration(options: argparse.Namespace) -> FrontDoorConfig:
     """Return the front door's configuration, changed by ``--config`` and ``-c``; what is not set is chosen."""
-    from psfmatch.config import applyOverride, updateFromDict
+    from psfmatch.config import applyOverride, updateFromFile
     from psfmatch.differencing import frontDoorConfig
 
     config = frontDoorConfig()
     if options.config is not None:
-        path = Path(options.config)
-        text = path.read_text()
-        try:
-            if path.suffix == ".json":
-                updateFromDict(config, json.loads(text))
-            else:
-                config.loadFromString(text, filename=os.fspath(path))
-        except Exception as error:  # a .py configuration is a program: anything can go wrong in it
-            raise ValueError(f"configuration {path}: {type(error).__name__}: {error}") from error
+        updateFromFile(config, options.config)
     for override in options.overrides:
         applyOverride(config, override)
     return config
