@@ -21,6 +21,10 @@ NAMES_OF_FILES = {
 """Metavariables that stand for files; after all others no file is offered."""
 
 
+LONG = 40
+"""Words of a list that stands in the script once, in a variable."""
+
+
 @dataclass(frozen=True)
 class Taken:
     """What follows an option: one of some words, a file, or something that only its user knows; flags take nothing."""
@@ -63,6 +67,12 @@ def completionScript(parser: argparse.ArgumentParser, shell: str) -> str:
     (subcommands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     told = {choice.dest: str(choice.help) for choice in subcommands._choices_actions}
     told = {name: told.get(name, "") for name in commands}
+    # Its options are not argparse's.
+    from psfmatch.hotpants import OPTIONS
+
+    commands["hotpants"] = [
+        Taken(f"-{name}", option.does, option.kind == "flag", isFile=True) for name, option in OPTIONS.items()
+    ]
     return SHELLS[shell](told, commands | {"": _takenBy(parser)})
 
 
@@ -94,17 +104,7 @@ def _wordsOf(dest: str) -> Iterable[str]:
 
 
 def _bash(commands: dict[str, str], taken: dict[str, list[Taken]]) -> str:
-    cases = []
-    for command, options in taken.items():
-        for option in options:
-            if option.option and not option.isFlag and not option.isFile:
-                words = f'words="{" ".join(option.words)}"' if option.words else "compopt +o default"
-                cases.append(f"        {command or '-'}:{option.option}) {words} ;;")
-    for command, options in taken.items():
-        names = [word for option in options for word in ([option.option] if option.option else option.words)]
-        names += commands if not command else []
-        cases.append(f'        {command or "-"}:*) [[ $current == -* || {_isWordy(command, options)} ]] && '
-                     f'words="{" ".join(names)}" ;;')  # fmt: skip
+    lists: dict[tuple[str, ...], str] = {}
     return f"""# Completion of psfmatch for bash.
 _psfmatch() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}} command=- words= word
@@ -115,36 +115,20 @@ _psfmatch() {{
         [[ $word != -* ]] && command=$word && break
     done
     COMPREPLY=()
+    LISTS
     case $command:$previous in
-{chr(10).join(cases)}
+{_cases(commands, taken, lists, 'words="{}"', "compopt +o default", '[[ $current == -* ]] && words="{}" || words="{}"')}
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
     [[ ${{COMPREPLY[0]:-}} == *= ]] && compopt -o nospace
     return 0
 }}
 complete -o default -F _psfmatch psfmatch
-"""
-
-
-def _isWordy(command: str, options: list[Taken]) -> int:
-    """Return 1 where words stand that are no options and no files."""
-    return int(not command or any(not option.option for option in options))
+""".replace("LISTS", "\n    ".join(f'local {name}="{" ".join(words)}"' for words, name in lists.items()))
 
 
 def _zsh(commands: dict[str, str], taken: dict[str, list[Taken]]) -> str:
-    cases = []
-    for command, options in taken.items():
-        for option in options:
-            if option.option and not option.isFlag and not option.isFile:
-                words = f"compadd -S '' -- {' '.join(option.words)}" if option.words else "_message value"
-                if option.words and not option.words[0].endswith("="):
-                    words = f"compadd -- {' '.join(option.words)}"
-                cases.append(f"        {command or '-'}:{option.option}) {words}; return ;;")
-    for command, options in taken.items():
-        names = [word for option in options for word in ([option.option] if option.option else option.words)]
-        names += commands if not command else []
-        cases.append(f"        {command or '-'}:*) [[ $PREFIX == -* || {_isWordy(command, options)} == 1 ]] && "
-                     f"compadd -- {' '.join(names)} && return ;;")  # fmt: skip
+    lists: dict[tuple[str, ...], str] = {}
     return f"""#compdef psfmatch
 # Completion of psfmatch for zsh.
 _psfmatch() {{
@@ -152,13 +136,64 @@ _psfmatch() {{
     for word in "${{(@)words[2,CURRENT-1]}}"; do
         [[ $word != -* ]] && command=$word && break
     done
+    LISTS
     case $command:${{words[CURRENT-1]}} in
-{chr(10).join(cases)}
+{
+        _cases(
+            commands,
+            taken,
+            lists,
+            "_psfmatch_words {}; return",
+            "_message value; return",
+            "if [[ $PREFIX == -* ]]; then _psfmatch_words {}; return; else _psfmatch_words {} && return; fi",
+        )
+    }
     esac
     _files
 }}
+_psfmatch_words() {{
+    local -a withValue plain
+    local word
+    for word in ${{=*}}; do
+        [[ $word == *= ]] && withValue+=($word) || plain+=($word)
+    done
+    compadd -- $plain
+    compadd -S "" -- $withValue
+    (( $# ))
+}}
 compdef _psfmatch psfmatch
-"""
+""".replace("LISTS", "\n    ".join(f'local {name}="{" ".join(words)}"' for words, name in lists.items()))
+
+
+def _cases(
+    commands: dict[str, str],
+    taken: dict[str, list[Taken]],
+    lists: dict[tuple[str, ...], str],
+    ofWords: str,
+    ofOthers: str,
+    ofNone: str,
+) -> str:
+    """Return the cases COMMAND:PREVIOUS of a shell: what follows an option with words, with others, and no option.
+
+    Long lists of words are put into `lists`, with the names of their variables.
+    """
+
+    def inline(words: tuple[str, ...]) -> str:
+        if len(words) < LONG:
+            return " ".join(words)
+        return "$" + lists.setdefault(words, f"list{len(lists)}")
+
+    cases = []
+    for command, options in taken.items():
+        for option in options:
+            if option.option and not option.isFlag and not option.isFile:
+                words = ofWords.format(inline(option.words)) if option.words else ofOthers
+                cases.append(f"        {command or '-'}:{option.option}) {words} ;;")
+    for command, options in taken.items():
+        plain = [*(commands if not command else ()), *(word for one in options if not one.option for word in one.words)]
+        names = tuple(option.option for option in options if option.option)
+        cases.append(f"        {command or '-'}:*) {ofNone.format(inline(names), ' '.join(plain))} ;;")
+    return "\n".join(cases)
 
 
 def _fish(commands: dict[str, str], taken: dict[str, list[Taken]]) -> str:
@@ -171,7 +206,9 @@ def _fish(commands: dict[str, str], taken: dict[str, list[Taken]]) -> str:
             if not option.option:
                 lines.append(f"complete -c psfmatch -n {when} -f -a {_quoted(' '.join(option.words))}")
                 continue
-            name = f"-l {option.option[2:]}" if option.option.startswith("--") else f"-s {option.option[1:]}"
+            letters = option.option.lstrip("-")
+            isLong = option.option.startswith("--")
+            name = f"-{'l' if isLong else 's' if len(letters) == 1 else 'o'} {letters}"
             value = "" if option.isFlag else " -r" if option.isFile else " -x"
             words = f" -a {_quoted(' '.join(option.words))}" if option.words and not option.isFlag else ""
             told = option.help.replace("%(default)s", "").replace("%%", "%").partition(";")[0]
