@@ -70,7 +70,7 @@ def _notFound(alignment: Alignment, laid: Laid) -> str:
     if laid.correlation is not None:
         told += (
             "; neither does a pattern of stars tell another place (any shift, turn or mirror, scales from 0.5 to 2) "
-            f"nor the light, which correlates by {laid.correlation.nominal:.2f} as the pixels are counted"
+            f"nor the light, which correlates by {fixed(laid.correlation.nominal, 2)} as the pixels are counted"
         )
     if alignment.isRefuted:
         return f"{told}: nothing tells where the template lies."
@@ -86,7 +86,7 @@ def _place(alignment: Alignment, laid: Laid) -> str:
     how = "found by patterns of stars"
     if laid.foundBy == "correlation" and laid.correlation is not None:
         best, second = laid.correlation.coefficient, laid.correlation.second
-        how = f"found by the light, which correlates by {best:.2f}, elsewhere by {second:.2f} at most"
+        how = f"found by the light, which correlates by {fixed(best, 2)}, elsewhere by {fixed(second, 2)} at most"
     beside = "beside what its coordinates say " if alignment.hasCoordinates else ""
     where = f"{how}: {beside}the template is {words}; " if words else f"{how}; "
     return where if laid.turn == UNTURNED else f"{where}after a turn by right angles "

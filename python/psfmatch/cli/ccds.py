@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psfmatch.cli.gates import EXIT_QUALITY_GATE
 from psfmatch.cli.outputs import OUTPUTS
 from psfmatch.cli.reporting import errorOf, summarize, tell
+from psfmatch.messages import fixed
 
 if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
@@ -154,7 +155,7 @@ def _inWords(ccds: Sequence[Ccd], summaries: dict[str, dict[str, Any]]) -> dict[
             rows[ccd.name] = f"failed: {summary['error']['message']}"
             continue
         numbers = (("kernel sum", "kernelSum"), ("noise", "chiRobustStdev"))
-        told = [f"{words} {summary[key]:.4f}" for words, key in numbers if summary[key] is not None]
+        told = [f"{words} {fixed(summary[key], 4)}" for words, key in numbers if summary[key] is not None]
         found = [f"{summary['nDetections']} changes"] if "nDetections" in summary else []
         rows[ccd.name] = ", ".join([f"grade {summary['grade'] or 'none'}", *told, *found, summary["output"]])
     return rows

@@ -21,6 +21,7 @@ from psfmatch.exposure import DEFAULT_BAD_PLANES, Box, Exposure, MaskedImage
 from psfmatch.io import isEstimated
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
 from psfmatch.medians import median
+from psfmatch.messages import fixed
 from psfmatch.modelChoice import Choice
 from psfmatch.recipe import edgeHandlingOf
 from psfmatch.stampFit import StampFit, fitStamp
@@ -133,8 +134,8 @@ def byStamp(
         raise InputImagesError("the template shows no source where the science image has its brightest")
     if window != box and (shared := _sharedLight(fit, science.maskedImage.subset(window))) < LEAST_SHARED:
         raise InputImagesError(
-            f"the light of template and science image about the brightest source correlates by {shared:.2f}, kernels "
-            f"of one sky by {LEAST_SHARED:g} or more"
+            f"the light of template and science image about the brightest source correlates by {fixed(shared, 2)}, "
+            f"kernels of one sky by {LEAST_SHARED:g} or more"
         )
     if not (fit.scienceHasLight or fit.templateHasLight):
         raise NoKernelCandidatesError(

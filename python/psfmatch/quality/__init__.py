@@ -5,7 +5,7 @@ them against limits of a user's own.
 """
 
 from psfmatch.quality.assessing import assessQuality, pixelFigures
-from psfmatch.quality.figures import GRADES, RULES, Quality, Rule, checkGates, gateNames, requireGates
+from psfmatch.quality.figures import GRADES, RULES, Quality, Rule, checkGates, gateNames, requireGates, scaleOf
 
 __all__ = [
     "GRADES",
@@ -17,4 +17,5 @@ __all__ = [
     "gateNames",
     "pixelFigures",
     "requireGates",
+    "scaleOf",
 ]

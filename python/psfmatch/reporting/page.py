@@ -296,12 +296,14 @@ def _candidates(result: Reported, numbers: dict[str, Any]) -> str:
 
 def _alignment(numbers: dict[str, Any]) -> str:
     alignment, coverage = numbers["alignment"], numbers["coverage"]
+    # Pixels, shares and numbers of stars.
+    rows = flatRows({"alignment": alignment, "coverage": coverage})
     words = "The alignment was not measured." if alignment is None else alignment["reason"]
     return section(
         "alignment",
         "Alignment and coverage",
         f"<p>{escape(words)}</p>",
-        folded("In numbers", table((), flatRows({"alignment": alignment, "coverage": coverage}))),
+        folded("In numbers", table((), [(name, tell(value, 1.0)) for name, value in rows])),
     )
 
 
