@@ -13,7 +13,19 @@ import pytest
 # Python modules, lowest row first: a module imports from its own row or a lower one, without cycles. A
 # package counts as one module. The package's own __init__, which re-exports, stands above all.
 pythonRows = [
-    {"equality", "errors", "config", "later", "medians", "messages", "sourceTable", "strips", "taskLog", "threads", "tracing"},
+    {
+        "equality",
+        "errors",
+        "config",
+        "later",
+        "medians",
+        "messages",
+        "sourceTable",
+        "strips",
+        "taskLog",
+        "threads",
+        "tracing",
+    },
     {"exposure", "io", "cells", "psfModels", "solutions", "task"},
     {
         "psf",

@@ -86,9 +86,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         # Threads of a batch are those of each of its pairs, in processes of their own.
         isBounded = hasattr(chosen, "threads") and not hasattr(chosen, "workers")
         with (
+            speakingTo("command", optionsOf(commandsOf(parser)[chosen.command])),
             usingThreads(chosen.threads) if isBounded else contextlib.nullcontext(),
             debugging(getattr(chosen, "debug", False)),
-            speakingTo("command", optionsOf(commandsOf(parser)[chosen.command])),
         ):
             status = int(chosen.run(chosen))
         sys.stdout.flush()

@@ -49,7 +49,8 @@ class Streaks:
         count = "1 line" if len(self.lines) == 1 else f"{len(self.lines)} lines"
         x0, y0, x1, y1, halfWidth, significance = self.lines[0]
         first = (
-            f"from ({fixed(x0, 0)}, {fixed(y0, 0)}) to ({fixed(x1, 0)}, {fixed(y1, 0)}), {math.hypot(x1 - x0, y1 - y0):.0f} px long and "
+            f"from ({fixed(x0, 0)}, {fixed(y0, 0)}) to ({fixed(x1, 0)}, {fixed(y1, 0)}), "
+            f"{math.hypot(x1 - x0, y1 - y0):.0f} px long and "
             f"{2.0 * halfWidth:.0f} px wide, of {significance:.3g} sigma"
         )
         most = "" if len(self.lines) == 1 else "the clearest "

@@ -135,6 +135,7 @@ def registerTemplate(template: Exposure, science: Exposure, warper: Warper, doWa
             else f"template {template.width}x{template.height}, science {science.width}x{science.height} pixels"
         )
         message = f"Input images not registered: {what} and doWarping is False; allow warping, or, {dropAdvice()}"
+        log.error(message)
         raise InputImagesError(message, offsetPix=offset, templateShape=template.shape, scienceShape=science.shape)
     log.info("Astrometrically registering template to science image")
     if comparison.shift is not None:
