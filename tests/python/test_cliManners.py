@@ -194,7 +194,7 @@ JSON = [
     (["config", "--search", "kernelSize"], 0, None),
     (["config", "--search", "xyzzy"], 2, "ValueError"),
     (["batch", "nowhere.csv", "-o", "out"], 3, "FileNotFoundError"),
-    (["report", "empty"], 3, "FileNotFoundError"),
+    (["report", "empty"], 3, "InputImagesError"),
     (["report", "template.fits"], 2, "ValueError"),
     (["completion", "bash"], 0, None),
 ]
