@@ -10,9 +10,12 @@ from typing import Any
 
 from psfmatch.messages import advice
 
-__all__ = ["Interruption"]
+__all__ = ["ENDING", "Interruption"]
 
 log = logging.getLogger("psfmatch.batch")
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
+"""What asks for an end: Ctrl-C, batch systems, and Ctrl-Break of Windows."""
 
 
 class Interruption:
@@ -24,7 +27,7 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {number: signal.signal(number, self._ask) for number in ENDING}
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:

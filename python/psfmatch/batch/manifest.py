@@ -44,6 +44,8 @@ NUMBER_COLUMNS = {
     "template_fwhm": "templateFwhmPix",
     "science_fwhm": "scienceFwhmPix",
 }
+FORBIDDEN = frozenset('/\\:*?"<>|')
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 LONGEST_NAME = 200  # bytes, so that a suffix still fits into the 255 of a file name
 
 
@@ -169,7 +171,7 @@ def _pairOf(entries: Mapping[str, Any], folder: Path, label: str) -> Pair:
     values: dict[str, Any] = {}
     for column, field in FILE_COLUMNS.items():
         if (entry := entries.get(column)) is not None:
-            values[field] = str(entry) if "://" in str(entry) else os.fspath(folder / str(entry))
+            values[field] = str(entry) if "://" in str(entry) else _pathOf(str(entry), folder)
         elif column in ("template", "science"):
             raise ValueError(f"{label}: names no {column}")
     for column, field in NUMBER_COLUMNS.items():
@@ -180,6 +182,14 @@ def _pairOf(entries: Mapping[str, Any], folder: Path, label: str) -> Pair:
                 raise ValueError(f"{label}: {column} is {entry!r}, not a number") from None
     name = entries.get("name")
     return Pair(name=_nameOf(values["science"]) if name is None else str(name), **values)
+
+
+def _pathOf(entry: str, folder: Path) -> str:
+    """Return a path of the manifest; one with backslashes, written on Windows, as it is meant where there are none."""
+    path = os.fspath(folder / entry)
+    if os.sep != "\\" and "\\" in entry and not Path(path).exists():
+        return os.fspath(folder / entry.replace("\\", "/"))
+    return path
 
 
 def _entry(value: Any) -> Any:
@@ -205,12 +215,16 @@ def _nameOf(science: str) -> str:
         stem = stem.removesuffix(suffix)
     if hdu is None:
         return stem
-    return f"{stem}_{hdu}" if isinstance(hdu, int | str) else f"{stem}_{hdu[0]}{hdu[1]}"
+    # An EXTNAME may hold what no file name can.
+    told = str(hdu) if isinstance(hdu, int | str) else f"{hdu[0]}{hdu[1]}"
+    return f"{stem}_{''.join('_' if letter in FORBIDDEN else letter for letter in told)}"
 
 
 def _checkNames(names: Sequence[str]) -> None:
     for name in names:
-        isFit = name and not name.startswith((".", "-")) and name.isprintable() and not set(name) & set('/\\:*?"<>|')
+        isFit = name and not name.startswith((".", "-")) and name.isprintable() and not set(name) & FORBIDDEN
+        # What Windows keeps for devices, whatever follows a period, and what it takes off the end of names.
+        isFit = isFit and name.partition(".")[0].strip().upper() not in DEVICES and not name.endswith((".", " "))
         if not isFit or len(os.fsencode(name)) > LONGEST_NAME:
             raise ValueError(f"the name {name!r} is not fit for a file; give another in the column 'name'")
     # Some file systems do not tell upper from lower case.

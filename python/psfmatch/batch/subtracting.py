@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import shutil
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -124,10 +125,14 @@ def _origin(job: Job) -> dict[str, Any]:
 
 def _toDisk(path: Path) -> None:
     """Wait until the content of a file or directory is on the disk; of a directory where the system has that."""
-    if os.name == "nt" and path.is_dir():
+    if not path.is_dir():
+        # Windows brings to the disk only what is open for writing.
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
         return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # directories are no files there
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -134,7 +135,9 @@ def _outputOf(ccd: Ccd, path: str) -> str:
     """Return the name of an output with that of the detector before the suffix."""
     whole = Path(path)
     suffix = "".join(whole.suffixes[-2:]) if whole.suffix == ".gz" else whole.suffix
-    return str(whole.with_name(f"{whole.name.removesuffix(suffix)}_{ccd.name}{suffix}"))
+    # An EXTNAME may hold what no file name can.
+    name = re.sub(r'[/\\:*?"<>|]', "_", ccd.name)
+    return str(whole.with_name(f"{whole.name.removesuffix(suffix)}_{name}{suffix}"))
 
 
 def _allowedByMemory(options: argparse.Namespace) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import gc
+import io
 import logging
 import os
 import sys
@@ -56,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Modules and their classes stay to the end: to look for what can be freed among them, while they are imported and
     # once more at the end, is a quarter of the start.
     gc.set_threshold(*RARELY)
+    # Consoles of Windows do not know all letters of a file's name.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _run(None)
     finally:
@@ -94,12 +100,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # Whoever read the output has seen enough; Python must not try to write the rest at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_NO_READER
+        return _withoutReader()
     except (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError) as error:
         return _fail(error, EXIT_TOO_FEW_STARS, chosen)
     except (PsfMatchError, OSError) as error:
+        # Windows says so of a pipe that nobody reads any more.
+        if isinstance(error, OSError) and error.errno == errno.EINVAL and error.filename is None:
+            return _withoutReader()
         return _fail(error, EXIT_BAD_INPUT, chosen)
     except (ValueError, TypeError, ModuleNotFoundError) as error:
         if chosen.verbose:
@@ -110,6 +117,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         log.exception("This is an error of psfmatch itself; please report it with what follows.")
         return _fail(error, EXIT_INTERNAL, chosen)
+
+
+def _withoutReader() -> int:
+    """Return the status of a command whose reader has seen enough; Python must not try to write the rest at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_NO_READER
 
 
 def _fail(error: BaseException, status: int, options: argparse.Namespace) -> int:
