@@ -240,6 +240,13 @@ def folder(tmp_path_factory, field):
 
 
 PAIR = "template.fits", "science.fits"
+
+
+def idOf(value):
+    """Words for a parameter; a set has no sequence to name it by."""
+    return "" if isinstance(value, set) else str(value)[:40]
+
+
 FAST = "-c", "chooseKernel=False", "-c", "doDecorrelate=False", "-c", "doAssessQuality=False", "-c", "doAlign=False"
 MESSAGES = [
     (["subtract", *PAIR, "-o", "d.fits", *FAST], "no noise plane", {"--template-noise", "--science-noise", "--gain"}),
@@ -254,7 +261,9 @@ MESSAGES = [
 
 
 @pytest.mark.usefixtures("packageLogging")
-@pytest.mark.parametrize(("arguments", "words", "options"), MESSAGES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("arguments", "words", "options"), MESSAGES, ids=lambda value: "" if isinstance(value, set) else str(value)[:40]
+)
 def test_messagesOfTheCommand(arguments, words, options, folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     main(arguments)
@@ -277,7 +286,9 @@ PYTHON = [
 ]
 
 
-@pytest.mark.parametrize(("options", "words", "names"), PYTHON, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("options", "words", "names"), PYTHON, ids=lambda value: "" if isinstance(value, set) else str(value)[:30]
+)
 def test_messagesOfPython(options, words, names, folder, caplog):
     known = set(inspect.signature(psfmatch.subtract).parameters) | {"noise", "variance"}
     config = psfmatch.frontDoorConfig()

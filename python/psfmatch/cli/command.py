@@ -155,17 +155,17 @@ def _parser() -> argparse.ArgumentParser:
     report.addCommand(commands, [common, run])
     demo.addCommand(commands, [common, run])
     hotpants.addCommand(commands)
-    completion.addCommand(commands, [common], _parser)
-    _addHelp(commands, [common])
+    completion.addCommand(commands, _parser)
+    _addHelp(commands)
     return parser
 
 
-def _addHelp(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
+def _addHelp(commands: Any) -> None:
     """Add the command that prints what ``--help`` of another does."""
     words = "show the help of a command"
-    parser = commands.add_parser("help", parents=parents, help=words, description=f"{words.capitalize()}.")
+    parser = commands.add_parser("help", help=words, description=f"{words.capitalize()}.")
     parser.add_argument("topic", metavar="COMMAND", nargs="?", choices=[*commands.choices], help="a command")
-    parser.set_defaults(run=_help)
+    parser.set_defaults(run=_help, verbose=0, quiet=False, json=False)
 
 
 def _help(chosen: argparse.Namespace) -> int:

@@ -36,28 +36,21 @@ class Taken:
     isFile: bool = False
 
 
-def addCommand(commands: Any, parents: list[argparse.ArgumentParser], parserOf: Callable[[], Any]) -> None:
+def addCommand(commands: Any, parserOf: Callable[[], Any]) -> None:
     """Add the command; `parserOf` makes the whole parser."""
     parser = commands.add_parser(
         "completion",
-        parents=parents,
         help="print a script that lets a shell complete commands and options",
         description="Print a completion script. For bash: psfmatch completion bash > "
         "~/.local/share/bash-completion/completions/psfmatch; for zsh: psfmatch completion zsh > _psfmatch in a "
         "directory of $fpath; for fish: psfmatch completion fish > ~/.config/fish/completions/psfmatch.fish.",
     )
     parser.add_argument("shell", metavar="SHELL", choices=tuple(SHELLS), help="bash, zsh or fish")
-    parser.set_defaults(run=lambda options: _print(options, parserOf()))
+    parser.set_defaults(run=lambda options: _print(options.shell, parserOf()), verbose=0, quiet=False, json=False)
 
 
-def _print(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    script = completionScript(parser, options.shell)
-    if options.json:
-        from psfmatch.cli.reporting import printJson
-
-        printJson({"shell": options.shell, "script": script})
-    else:
-        print(script, end="")
+def _print(shell: str, parser: argparse.ArgumentParser) -> int:
+    print(completionScript(parser, shell), end="")
     return 0
 
 

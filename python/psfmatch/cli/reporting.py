@@ -76,7 +76,8 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        # And no zero with a sign.
+        return value + 0.0 if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from psfmatch.decorrelation import decorrelate, smoothingKernel
 from psfmatch.differencing.subtracting import Mode, subtract
 from psfmatch.equality import ByValue
-from psfmatch.exposure import Exposure, MaskedImage, gainOf, toExposure
+from psfmatch.exposure import Exposure, MaskedImage, gainsOf, toExposure
 from psfmatch.photometry import NoiseScale
 from psfmatch.threads import withThreads
 from psfmatch.transients import filterDifference
@@ -117,8 +117,7 @@ def computeScore(
         If the PSF is nowhere defined.
     """
     if psf is not None:
-        own = gainOf(*(gains.get(name) for name in ("gain", "readNoise", "scienceGain", "scienceReadNoise")))
-        given = toExposure(science, *own)
+        given = toExposure(science, *gainsOf(gains)[1])
         science = given.withPixels(given.maskedImage)
         science.psf = psf
     result = subtract(

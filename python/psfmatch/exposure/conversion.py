@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -16,7 +17,7 @@ from psfmatch.io.variance import checkGain, estimateVariance, isEstimated
 from .exposure import Exposure
 from .image import MaskedImage
 
-__all__ = ["gainOf", "requireUnits", "toExposure"]
+__all__ = ["gainOf", "gainsOf", "requireUnits", "toExposure"]
 
 log = logging.getLogger("psfmatch.exposure")
 
@@ -48,6 +49,20 @@ def gainOf(
 ) -> tuple[float | None, float | None]:
     """Return gain and read noise of one image: its own, else those of both."""
     return gain if ownGain is None else ownGain, readNoise if ownReadNoise is None else ownReadNoise
+
+
+def gainsOf(
+    given: Mapping[str, float | None],
+) -> tuple[tuple[float | None, float | None], tuple[float | None, float | None]]:
+    """Return gain and read noise of the template and of the science image, of keywords as `psfmatch.subtract` has them.
+
+    TypeError for a keyword that it does not have.
+    """
+    known = "gain", "readNoise", "templateGain", "templateReadNoise", "scienceGain", "scienceReadNoise"
+    if unknown := given.keys() - set(known):
+        raise TypeError(f"there is no keyword {', '.join(sorted(unknown))}; gains are {', '.join(known)}")
+    gain, readNoise, *own = (given.get(name) for name in known)
+    return gainOf(gain, readNoise, own[0], own[1]), gainOf(gain, readNoise, own[2], own[3])
 
 
 def _withGain(exposure: Exposure, gain: float, readNoise: float | None) -> Exposure:

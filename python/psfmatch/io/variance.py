@@ -44,7 +44,7 @@ SMALLEST = 1e-35  # near the smallest normal float32, 1.2e-38
 def betterVariance() -> str:
     """Return what to give for a better variance, by the names that it has where the message appears."""
     return advice(
-        "; better: Exposure.readFits(..., noise=) with a 1 sigma plane, variance=, or gain= and readNoise=",
+        "; better: Exposure.readFits(file, noise=...) of 1 sigma, or its variance=, or its gain= and readNoise=",
         "; better: --template-noise and --science-noise, or --gain and --read-noise",
         "; better: --gain and --read-noise",
         manifest="; better: template_noise and science_noise, or gain and read_noise",
