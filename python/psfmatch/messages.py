@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-__all__ = ["Audience", "OnceFilter", "advice", "fixed", "isSpeakingTo", "significant", "speakingTo"]
+__all__ = ["Audience", "OnceFilter", "advice", "fixed", "significant", "speakingTo"]
 
 Audience = Literal["python", "command", "manifest"]
 
@@ -35,11 +35,6 @@ def speakingTo(audience: Audience, options: Iterable[str] = ()) -> Iterator[None
         yield
     finally:
         _audiences.remove(entry)
-
-
-def isSpeakingTo(audience: Audience) -> bool:
-    """Whether messages go to this audience now."""
-    return _audiences[-1][0] == audience
 
 
 def advice(python: str, *command: str, manifest: str = "") -> str:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from psfmatch.cli.parser import commandsOf
 
@@ -25,8 +24,7 @@ LONG = 40
 """Words of a list that stands in the script once, in a variable."""
 
 
-@dataclass(frozen=True)
-class Taken:
+class Taken(NamedTuple):
     """What follows an option: one of some words, a file, or something that only its user knows; flags take nothing."""
 
     option: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +116,8 @@ def _config(options: argparse.Namespace) -> int:
         fields = [byPath[path] for path in USUAL if path in byPath]
     isAsked = options.full or options.search is not None
     if options.json:
+        from dataclasses import asdict
+
         printJson([asdict(field) for field in fields])
     elif options.output is None or isAsked:
         _show(fields, _defaultsOf(config), isComplete=isAsked, isChosen=config.chooseKernel)

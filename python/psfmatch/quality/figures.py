@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from psfmatch.equality import ByValue
@@ -298,6 +297,8 @@ def requireGates(gates: Mapping[str, Any]) -> None:
             if limit not in tuple(GRADES):
                 raise ValueError(f"gate grade={limit}: choose one of {', '.join(GRADES)}")
         elif name not in figures:
+            from difflib import get_close_matches
+
             near = get_close_matches(str(name), ("grade", *figures), n=2)
             hint = f"did you mean {' or '.join(near)}?" if near else f"choose grade or one of {', '.join(figures)}"
             raise ValueError(f"gate {name!r} is no figure; {hint}")
