@@ -25,6 +25,9 @@ _audiences: list[tuple[Audience, frozenset[str]]] = [("python", frozenset())]
 NEGLIGIBLE = 1e-9
 """A number that is smaller than this share of what it is compared with is a rounding error."""
 
+LARGE = 1e7
+"""Numbers from here on are written with an exponent."""
+
 
 @contextmanager
 def speakingTo(audience: Audience, options: Iterable[str] = ()) -> Iterator[None]:
@@ -91,9 +94,13 @@ def fixed(value: float, decimals: int = 2, *, sign: bool = False) -> str:
 def significant(value: float, digits: int = 4, *, of: float = 0.0) -> str:
     """Return a number with so many digits; where it is a rounding error beside `of`, it is 0.
 
-    >>> significant(3.551e-16, of=1.0), significant(-0.0), significant(0.12345)
-    ('0', '0', '0.1235')
+    >>> significant(3.551e-16, of=1.0), significant(-0.0), significant(0.12345), significant(123.4, 2)
+    ('0', '0', '0.1235', '120')
     """
     if not math.isfinite(value):
         return fixed(value)
-    return "0" if abs(value) <= NEGLIGIBLE * abs(of) else f"{value:.{digits}g}"
+    if abs(value) <= NEGLIGIBLE * abs(of):
+        return "0"
+    text = f"{value:.{digits}g}"
+    # 120, not 1.2e+02.
+    return f"{float(text):.0f}" if "e+" in text and abs(value) < LARGE else text
