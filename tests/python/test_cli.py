@@ -134,7 +134,7 @@ def test_threads(run, tmp_path):
     assert files[0] == files[1]
     status, _, err = run(*PAIR, "--threads", "0")
     assert status == 2
-    assert "threads=0: must be a whole number of at least 1" in err
+    assert "--threads 0: must be a whole number of at least 1" in err
 
 
 def test_givenFwhm(run):

@@ -283,7 +283,7 @@ PYTHON = [
     ({"gain": -1.0}, "is not a positive number", {"gain"}),
     ({"scienceGain": float("nan")}, "is not a positive number", {"gain"}),
     ({"templateReadNoise": 3.0}, "was given without", {"readNoise", "gain"}),
-    ({"scienceFwhmPix": -2.0}, "positive number of pixels", {"scienceFwhmPix"}),
+    ({"scienceFwhmPix": -2.0}, "scienceFwhmPix is -2.0; a FWHM must be a positive number of pixels", set()),
 ]
 
 

@@ -120,8 +120,8 @@ def findFwhms(
     for which, exposure in exposures.items():
         fwhm, origin = given[which], "given"
         if fwhm is not None and not (math.isfinite(fwhm) and fwhm > 0.0):
-            name = advice(f"{which}FwhmPix=", f"--{which}-fwhm ", manifest=f"{which}_fwhm ")
-            raise ValueError(f"{name}{fwhm}: a FWHM must be a positive number of pixels")
+            name = advice(f"{which}FwhmPix", f"--{which}-fwhm", f"{which} FWHM", manifest=f"{which}_fwhm")
+            raise ValueError(f"{name} is {fwhm}; a FWHM must be a positive number of pixels")
         if fwhm is None:
             fwhm, origin = exposureFwhmPix(exposure, definition), "from its PSF"
         fwhms[which] = fwhm, origin if fwhm is not None else ""
