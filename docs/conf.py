@@ -29,7 +29,7 @@ extensions = [
     "pictures",
     "publicNames",
 ]
-exclude_patterns = ["_ext"]
+exclude_patterns = ["_ext", "packaging"]
 # Absolute values in docstrings are no substitutions.
 rst_prolog = "\n".join(f".. |{name}| replace:: \\|{name}\\|" for name in ("K", "phi", "weight")) + "\n"
 default_role = "py:obj"

@@ -14,6 +14,7 @@ from psfmatch import displays
 from psfmatch.cells import SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.later import laterClass, laterNames
+from psfmatch.messages import advice
 from psfmatch.noise.blankSky import refineBackground
 from psfmatch.recipe import edgeHandlingOf, warperOf
 from psfmatch.regions import RegionCells, makeRegions
@@ -251,9 +252,10 @@ class ImagePsfMatchTask(StarMatchTask):
             if templateFwhmPix > (1.0 + EQUAL_WIDTHS) * scienceFwhmPix:
                 self._log.warning(
                     "The image to convolve has the wider PSF (%.2f > %.2f px): its kernel must sharpen, which "
-                    "amplifies noise; convolve the other image instead (convolveTemplate)",
+                    "amplifies noise; convolve the other image instead%s",
                     templateFwhmPix,
                     scienceFwhmPix,
+                    advice(" (convolveTemplate= of the task, mode= of subtract)", " (--mode)"),
                 )
         basisList = self.makeKernelBasisList(templateFwhmPix, scienceFwhmPix, metadata=self.metadata)
         with self.timer("stamps"):

@@ -17,6 +17,7 @@ from psfmatch.displays.drawing import binned, drawCounts, drawDifference, noiseO
 from psfmatch.displays.output import savePicture, savePng
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.messages import fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -155,7 +156,7 @@ def _places(places: Table | ArrayLike | None, what: str) -> _Places:
     if "label" in names:
         labels = [str(label) for label in places["label"]]
     elif "signalToNoise" in names:
-        labels = [f"{ratio:+.0f}σ".replace("-", "\N{MINUS SIGN}") for ratio in places["signalToNoise"]]
+        labels = [f"{fixed(ratio, 0, sign=True)}σ".replace("-", "\N{MINUS SIGN}") for ratio in places["signalToNoise"]]
     return _Places(np.column_stack([places["x"], places["y"]]).astype(np.float64), signs, labels)
 
 

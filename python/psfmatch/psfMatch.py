@@ -26,6 +26,7 @@ from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
 from psfmatch.later import laterClass, laterNames
 from psfmatch.light import requireLight, requirePositive
+from psfmatch.messages import advice
 from psfmatch.regions import RegionCells, fitRegions
 from psfmatch.solutions import SolutionSlot
 from psfmatch.sourceTable import SourceTable
@@ -292,9 +293,10 @@ class PsfMatchTask(Task):
             return
         reasons = cellSet.countReasons()
         told = ", ".join(f"{count} for {reason}" for reason, count in reasons.items()) or "none"
-        advice = (
-            "Give more stars (lower selectDetection.thresholdValue, or a candidateList), check the variance planes, "
-            "relax candidateResidualStdMax, or lower minKernelSources and the spatial orders."
+        orList = advice(", or a candidateList")
+        hint = (
+            f"Give more stars (lower selectDetection.thresholdValue{orList}), check the variance planes, relax "
+            "candidateResidualStdMax, or lower minKernelSources and the spatial orders."
         )
         counts = {
             "nSources": nLeft,
@@ -311,11 +313,11 @@ class PsfMatchTask(Task):
             )
         if nLeft == 0:
             raise NoKernelCandidatesError(
-                f"No kernel candidate is left of {len(cellSet)}; rejected: {told}. {advice}", **counts
+                f"No kernel candidate is left of {len(cellSet)}; rejected: {told}. {hint}", **counts
             )
         raise InsufficientKernelSourcesError(
             f"{nLeft} kernel candidates are left of {len(cellSet)}, minKernelSources is {nRequired}; rejected: "
-            f"{told}. {advice}",
+            f"{told}. {hint}",
             **counts,
         )
 

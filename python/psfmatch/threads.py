@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
+from psfmatch.messages import advice
+
 __all__ = ["availableCpus", "mapThreads", "resolveThreads", "sideBySide", "usingThreads", "withThreads"]
 
 Item = TypeVar("Item")
@@ -50,7 +52,8 @@ def resolveThreads(threads: int | None = None) -> int:
     if threads is not None:
         isWhole = isinstance(threads, numbers.Integral) and not isinstance(threads, bool)
         if not isWhole or threads < 1:
-            raise ValueError(f"threads={threads}: must be a whole number of at least 1")
+            name = advice("threads=", "--threads ", "threads=", manifest="threads=")
+            raise ValueError(f"{name}{threads}: must be a whole number of at least 1")
     limit = _limit.get()
     if threads is not None or limit is not None:
         return min(int(number) for number in (threads, limit) if number is not None)

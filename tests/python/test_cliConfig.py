@@ -116,7 +116,7 @@ def test_whatDiffersFromTheDefaultSaysSo(run):
     assert "kernel = DF  (default 'AL')" in out
 
 
-@pytest.mark.parametrize("suffix", [".json", ".py"])
+@pytest.mark.parametrize("suffix", [".json", ".toml", ".yaml", ".YML", ".py"])
 def test_writtenFileIsReadByARun(run, tmp_path, suffix):
     path = tmp_path / f"mine{suffix}"
     status, out, _ = run("-c", "kernel.active.kernelSize=23", "-o", path)
@@ -138,9 +138,9 @@ def test_writtenDefaultsAreThoseOfARunWithoutOptions(run, tmp_path):
 
 
 def test_unknownForm(run, tmp_path):
-    status, _, err = run("-o", tmp_path / "mine.yaml")
+    status, _, err = run("-o", tmp_path / "mine.txt")
     assert status == 2
-    assert "must end in .json or .py" in err
+    assert "must end in one of .json, .toml, .yaml, .yml, .py" in err
 
 
 def test_invalidConfigurationIsNotWritten(run, tmp_path):

@@ -81,7 +81,7 @@ def test_constantVarianceIsAnnounced(caplog):
     assert variance[0, 0] == pytest.approx(25.0, rel=2 * TOLERANCE)
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "a.fits: no noise plane, variance taken as constant from the sky's scatter of" in caplog.text
-    assert "--template-noise" in caplog.text
+    assert "Exposure.readFits(file, noise=...)" in caplog.text
 
 
 def test_gainAndReadNoise(caplog):

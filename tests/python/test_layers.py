@@ -19,6 +19,7 @@ pythonRows = [
         "config",
         "later",
         "medians",
+        "messages",
         "pairRecords",
         "sourceTable",
         "strips",

@@ -265,7 +265,7 @@ def measureAlignment(
         fits = OffsetFits(scienceStars, laid.onScience, laid.match, centre, isTurned)
     stars = len(laid.onScience), len(scienceStars)
     alignment = _chosen(template, science, fits, laid, stars, tolerancePix, onSky)
-    log.info("Alignment: %s", alignment.reason)
+    log.info("Alignment: %s", alignment.reason, extra={"isDecision": True})
     return alignment
 
 

@@ -11,6 +11,7 @@ from psfmatch.alignment.asterisms import MAX_CHANCE
 from psfmatch.alignment.laying import Laid
 from psfmatch.alignment.offsets import IDENTITY, Model, OffsetFits
 from psfmatch.alignment.turns import UNTURNED, describeLinear
+from psfmatch.messages import fixed
 
 if TYPE_CHECKING:
     from psfmatch.alignment.alignment import Alignment
@@ -69,7 +70,7 @@ def _notFound(alignment: Alignment, laid: Laid) -> str:
     if laid.correlation is not None:
         told += (
             "; neither does a pattern of stars tell another place (any shift, turn or mirror, scales from 0.5 to 2) "
-            f"nor the light, which correlates by {laid.correlation.nominal:.2f} as the pixels are counted"
+            f"nor the light, which correlates by {fixed(laid.correlation.nominal, 2)} as the pixels are counted"
         )
     if alignment.isRefuted:
         return f"{told}: nothing tells where the template lies."
@@ -85,7 +86,7 @@ def _place(alignment: Alignment, laid: Laid) -> str:
     how = "found by patterns of stars"
     if laid.foundBy == "correlation" and laid.correlation is not None:
         best, second = laid.correlation.coefficient, laid.correlation.second
-        how = f"found by the light, which correlates by {best:.2f}, elsewhere by {second:.2f} at most"
+        how = f"found by the light, which correlates by {fixed(best, 2)}, elsewhere by {fixed(second, 2)} at most"
     beside = "beside what its coordinates say " if alignment.hasCoordinates else ""
     where = f"{how}: {beside}the template is {words}; " if words else f"{how}; "
     return where if laid.turn == UNTURNED else f"{where}after a turn by right angles "
@@ -94,7 +95,7 @@ def _place(alignment: Alignment, laid: Laid) -> str:
 def _asked(alignment: Alignment, fits: OffsetFits | None, nMatched: int) -> str:
     """Return what the stars ask for."""
     matrix = np.array(alignment.affine)
-    shift = f"a shift of ({matrix[0, 2]:+.3f}, {matrix[1, 2]:+.3f}) px"
+    shift = f"a shift of ({fixed(matrix[0, 2], 3, sign=True)}, {fixed(matrix[1, 2], 3, sign=True)}) px"
     if fits is None:
         return f"the light asks for {shift}"
     model = fits.best

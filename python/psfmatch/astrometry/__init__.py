@@ -4,7 +4,7 @@
 the sky.
 """
 
-from psfmatch.astrometry.pixelTransform import DROP_ADVICE, PixelTransform, hasUsableWcs
+from psfmatch.astrometry.pixelTransform import PixelTransform, dropAdvice, hasUsableWcs
 from psfmatch.astrometry.sky import pixelsToSky, skyToPixels
 
-__all__ = ["DROP_ADVICE", "PixelTransform", "hasUsableWcs", "pixelsToSky", "skyToPixels"]
+__all__ = ["PixelTransform", "dropAdvice", "hasUsableWcs", "pixelsToSky", "skyToPixels"]

@@ -10,18 +10,21 @@ import numpy.typing as npt
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
 from psfmatch.io import Coordinates, TangentPlane, asWcs
+from psfmatch.messages import advice
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["DROP_ADVICE", "PixelTransform", "hasUsableWcs"]
+__all__ = ["PixelTransform", "dropAdvice", "hasUsableWcs"]
 
 FloatArray = npt.NDArray[np.float64]
 
-DROP_ADVICE = (
-    "if the pixels are registered and a WCS is wrong, drop the WCS (Exposure(..., wcs=None); --ignore-wcs on the "
-    "command line)"
-)
+
+def dropAdvice() -> str:
+    """Return in words what to do about a WCS that is wrong."""
+    return "if the pixels are registered and a WCS is wrong, drop the WCS " + advice(
+        "(Exposure(..., wcs=None))", "(--ignore-wcs)", "from its header", manifest="from its header"
+    )
 
 
 class PixelTransform:
@@ -92,7 +95,7 @@ def hasUsableWcs(exposure: Exposure) -> bool:
 def _unusableWcs(error: Exception) -> InputImagesError:
     # wcslib gives the place in its source first, and what is wrong in a line of its own.
     told = " ".join(str(error).split())
-    return InputImagesError(f"Input images not registered: a WCS cannot be used ({told}); {DROP_ADVICE}")
+    return InputImagesError(f"Input images not registered: a WCS cannot be used ({told}); {dropAdvice()}")
 
 
 def _worldToPixels(wcs: WCS, world: FloatArray) -> FloatArray:

@@ -36,7 +36,7 @@ def connected(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("--scheduler needs Dask: pip install 'psfmatch[dask]'") from error
+        raise ModuleNotFoundError("a scheduler needs Dask: pip install 'psfmatch[dask]'") from error
     place = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
     try:
         client = Client(**place, timeout=TIMEOUT, set_as_default=False)

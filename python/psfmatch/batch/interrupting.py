@@ -8,9 +8,14 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Interruption"]
+from psfmatch.messages import advice
+
+__all__ = ["ENDING", "Interruption"]
 
 log = logging.getLogger("psfmatch.batch")
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
+"""What asks for an end: Ctrl-C, batch systems, and Ctrl-Break of Windows."""
 
 
 class Interruption:
@@ -22,7 +27,7 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {number: signal.signal(number, self._ask) for number in ENDING}
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -33,4 +38,7 @@ class Interruption:
         if self.isAsked:
             raise KeyboardInterrupt
         self.isAsked = True
-        log.warning("Ending when the pairs at work are done; once more ends at once. --resume goes on from there")
+        log.warning(
+            "Ending when the pairs at work are done; once more ends at once. %s goes on from there",
+            advice("resume=True", "--resume"),
+        )

@@ -12,6 +12,8 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -99,16 +101,29 @@ class Ledger:
             log.error("%s lacks %d pairs: it could not be written", self.path, len(self._unwritten))
 
 
+def _locking() -> Callable[[int], None] | None:
+    """Return what locks an open file, and raises where another process has; of POSIX, or of Windows."""
+    with suppress(ImportError):
+        import fcntl
+
+        return lambda descriptor: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with suppress(ImportError):
+        import msvcrt
+
+        # One byte stands for the file; PermissionError says that it is taken.
+        return lambda descriptor: msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    return None
+
+
 def _lockFile(path: Path) -> int | None:
     """Hold the lock of a ledger until the descriptor is closed or the process ends; None where there are no locks."""
-    try:
-        import fcntl
-    except ImportError:
+    lock = _locking()
+    if lock is None:
         return None
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock(descriptor)
+    except (BlockingIOError, PermissionError):
         os.close(descriptor)
         raise OSError(f"{path.parent}: another run is at work here with the same ledger; wait for it to end") from None
     except OSError:  # a file system without locks

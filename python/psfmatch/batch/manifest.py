@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.batch.textTable import RowError, decodeText, normalName, textRows
+from psfmatch.exposure import gainOf
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -42,6 +43,10 @@ FILE_COLUMNS = {
 NUMBER_COLUMNS = {
     "gain": "gain",
     "read_noise": "readNoise",
+    "template_gain": "templateGain",
+    "template_read_noise": "templateReadNoise",
+    "science_gain": "scienceGain",
+    "science_read_noise": "scienceReadNoise",
     "template_fwhm": "templateFwhmPix",
     "science_fwhm": "scienceFwhmPix",
 }
@@ -49,6 +54,8 @@ NEEDED = ("template", "science")
 SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 TABLE_FILES = (b"SIMPLE  =", b"<", b"PAR1", b"\x89HDF")  # FITS; VOTable and HTML; Parquet; HDF5
 OUTPUTS = (".fits", ".json", "_decorrelated.fits", "_sources.fits", ".html", ".png")
+FORBIDDEN = frozenset('/\\:*?"<>|')
+DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 LONGEST_NAME = 200  # bytes, so that a suffix still fits into the 255 of a file name
 
 
@@ -57,7 +64,8 @@ class Pair:
     """Two images to be subtracted, and what their files do not say.
 
     name : of the outputs, without suffix; template, science and the planes : paths, brackets choose an HDU;
-    gain, readNoise : e-/count and e-, of both images; templateFwhmPix, scienceFwhmPix : FWHM of the PSFs, pixels.
+    gain, readNoise : e-/count and e-, of both images, templateGain and so on of one; templateFwhmPix, scienceFwhmPix :
+    FWHM of the PSFs, pixels.
     """
 
     name: str
@@ -75,6 +83,15 @@ class Pair:
     scienceFwhmPix: float | None = None
     templateWeight: str | None = None
     scienceWeight: str | None = None
+    templateGain: float | None = None
+    templateReadNoise: float | None = None
+    scienceGain: float | None = None
+    scienceReadNoise: float | None = None
+
+    def gainOf(self, which: str) -> tuple[float | None, float | None]:
+        """Return gain and read noise of "template" or "science"."""
+        own = getattr(self, f"{which}Gain"), getattr(self, f"{which}ReadNoise")
+        return gainOf(self.gain, self.readNoise, *own)
 
     def fingerprint(self, *more: Any) -> str:
         """Return a short digest of the row and of what else decides the result; it changes when one of them does."""
@@ -209,7 +226,7 @@ def _pairOf(entries: Mapping[str, Any], folder: Path, label: str) -> Pair:
     values: dict[str, Any] = {}
     for column, field in FILE_COLUMNS.items():
         if (entry := entries.get(column)) is not None and (column in NEEDED or not _isNothing(entry)):
-            values[field] = str(entry) if "://" in str(entry) else os.fspath(folder / _home(str(entry)))
+            values[field] = str(entry) if "://" in str(entry) else _pathOf(str(entry), folder)
         elif column in NEEDED:
             raise ValueError(f"{label}: names no {column}")
     for column, field in NUMBER_COLUMNS.items():
@@ -245,6 +262,14 @@ def _isNothing(entry: Any) -> bool:
     return str(entry).lower() in ("--", "nan", "none", "null", "n/a", "na")
 
 
+def _pathOf(entry: str, folder: Path) -> str:
+    """Return a path of the manifest; one with backslashes, written on Windows, as it is meant where there are none."""
+    path = os.fspath(folder / _home(entry))
+    if os.sep != "\\" and "\\" in entry and not Path(path).exists():
+        return os.fspath(folder / _home(entry.replace("\\", "/")))
+    return path
+
+
 def _entry(value: Any) -> Any:
     """Return what stands in a cell of the table, None if nothing does."""
     import numpy as np
@@ -268,12 +293,16 @@ def _nameOf(science: str) -> str:
         stem = stem[: -len(suffix)] if stem.lower().endswith(suffix) else stem
     if hdu is None:
         return stem
-    return f"{stem}_{hdu[0]}{hdu[1]}" if isinstance(hdu, tuple) else f"{stem}_{hdu}"
+    # An EXTNAME may hold what no file name can.
+    told = f"{hdu[0]}{hdu[1]}" if isinstance(hdu, tuple) else str(hdu)
+    return f"{stem}_{''.join('_' if letter in FORBIDDEN else letter for letter in told)}"
 
 
 def _checkNames(names: Sequence[str]) -> None:
     for name in names:
-        isFit = name and not name.startswith((".", "-")) and name.isprintable() and not set(name) & set('/\\:*?"<>|')
+        isFit = name and not name.startswith((".", "-")) and name.isprintable() and not set(name) & FORBIDDEN
+        # What Windows keeps for devices, whatever follows a period, and what it takes off the end of names.
+        isFit = isFit and name.partition(".")[0].strip().upper() not in DEVICES and not name.endswith((".", " "))
         if not isFit or len(os.fsencode(name)) > LONGEST_NAME:
             raise ValueError(f"the name {name!r} is not fit for a file; give another in the column 'name'")
     # Some file systems do not tell upper from lower case.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from psfmatch.batch.manifest import Pair
 
-__all__ = ["availableMemory", "estimateMemory", "keepFreedMemory", "parseMemory"]
+__all__ = ["availableMemory", "estimateMemory", "keepFreedMemory", "parseMemory", "processMemory"]
 
 # Measured as the peak of fresh processes on 512 to 2048 px squares, with a tenth on top; one thread.
 PROCESS = 110 << 20  # bytes, with everything imported
@@ -31,12 +33,61 @@ def availableMemory() -> int | None:
     """Return the bytes that this process may still take, None where the system does not tell."""
     known = []
     try:
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
         known.append(int(fields["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError, ValueError):
         pass
     known += _leftInControlGroups()
+    if not known:
+        known = _ofTheSystem()
     return max(0, min(known)) if known else None
+
+
+def processMemory() -> int:
+    """Return the peak memory of this process in bytes by Windows' own count; 0 on other systems."""
+    library = _windows()
+    if library is None:
+        return 0
+    told = _ProcessMemory(size=ctypes.sizeof(_ProcessMemory))
+    library.kernel32.GetCurrentProcess.restype = ctypes.c_void_p
+    process = ctypes.c_void_p(library.kernel32.GetCurrentProcess())
+    isTold = library.kernel32.K32GetProcessMemoryInfo(process, ctypes.byref(told), told.size)
+    return int(told.peakWorkingSet) if isTold else 0
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of Windows: percent in use, and bytes of memory, page file and address space, whole and free."""
+
+    _fields_ = [("size", ctypes.c_uint32), ("load", ctypes.c_uint32)] + [
+        (name, ctypes.c_uint64)
+        for name in ("whole", "free", "wholePage", "freePage", "wholeSpace", "freeSpace", "more")
+    ]
+
+
+class _ProcessMemory(ctypes.Structure):
+    """PROCESS_MEMORY_COUNTERS of Windows: bytes, the largest so far and now."""
+
+    _fields_ = [("size", ctypes.c_uint32), ("faults", ctypes.c_uint32)] + [
+        (name, ctypes.c_size_t)
+        for name in ("peakWorkingSet", "workingSet", "peakPaged", "paged", "peakOther", "other", "page", "peakPage")
+    ]
+
+
+def _windows() -> Any:
+    """Return the libraries of Windows; None on other systems."""
+    return getattr(ctypes, "windll", None)
+
+
+def _ofTheSystem() -> list[int]:
+    """Return the bytes that are free where there is no /proc: as Windows tells; of others half of all there are."""
+    library = _windows()
+    if library is not None:
+        told = _MemoryStatus(size=ctypes.sizeof(_MemoryStatus))
+        return [int(told.free)] if library.kernel32.GlobalMemoryStatusEx(ctypes.byref(told)) else []
+    try:
+        return [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2]
+    except (AttributeError, ValueError, OSError):
+        return []
 
 
 def parseMemory(text: str) -> int:
@@ -66,7 +117,11 @@ def _leftInControlGroups() -> list[int]:
     """Return what the control groups of a batch system or a container leave, bytes; caches of files do not count."""
     left = []
     try:
-        (line,) = (text for text in Path("/proc/self/cgroup").read_text().splitlines() if text.startswith("0::"))
+        (line,) = (
+            text
+            for text in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+            if text.startswith("0::")
+        )
         group = CONTROL_GROUPS / line[3:].strip("/")
         for folder in (group, *group.parents):
             if folder.is_relative_to(CONTROL_GROUPS) and (folder / "memory.max").exists():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.manifest import Pair, outputNames
+from psfmatch.messages import advice
 from psfmatch.pairRecords import PairRecord, readLedgers
 
 __all__ = ["Plan", "planPairs"]
@@ -59,12 +60,13 @@ def planPairs(
         shown = ", ".join(existing[:3]) + (", ..." if len(existing) > 3 else "")
         raise FileExistsError(
             f"{directory}: {shown} exist already and are in no ledger; choose another directory, or replace them with "
-            "overwrite=True (--overwrite)"
+            f"{advice('overwrite=True', '--overwrite')}"
         )
     if not resume and (begun := [pair.name for pair in pairs if pair.name in known]):
         raise ValueError(
-            f"{directory}: an earlier run, which overwrite (--overwrite) replaces, has {len(begun)} of these pairs in "
-            "its ledger; go on with it by resume (--resume), or choose another directory"
+            f"{directory}: an earlier run has {len(begun)} of these pairs in its ledger; go on with it by "
+            f"{advice('resume=True', '--resume')}, replace it by {advice('overwrite=True', '--overwrite')}, or choose "
+            "another directory"
         )
     todo, records = [], []
     for pair in pairs:

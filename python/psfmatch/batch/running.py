@@ -29,6 +29,7 @@ from psfmatch.batch.records import Job, PairOptions, Work
 from psfmatch.batch.resuming import planPairs
 from psfmatch.batch.summary import BatchSummary, summarize
 from psfmatch.errors import PsfMatchError
+from psfmatch.messages import advice
 from psfmatch.threads import availableCpus, resolveThreads
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def _hire(executor: Any, work: Work, jobs: Sequence[Job], nWorkers: int, budget:
             *(min(needed) >> 20, max(needed) >> 20, min(number, allowed), budget >> 20),
         )
         if allowed < number:
-            log.warning("Memory allows %d of %d workers; see --memory", allowed, number)
+            log.warning("Memory allows %d of %d workers; see %s", allowed, number, advice("memory=", "--memory"))
         number = min(number, allowed)
     return [OwnProcess(work, jobs[0].threads) for _ in range(number)]
 
@@ -207,7 +208,7 @@ def _hire(executor: Any, work: Work, jobs: Sequence[Job], nWorkers: int, budget:
 def _budget(memory: int | None) -> int | None:
     if memory is not None:
         if memory < 1:
-            raise ValueError(f"memory={memory}: must be a positive number of bytes")
+            raise ValueError(f"{advice('memory=', '--memory ')}{memory}: must be a positive number of bytes")
         return memory
     available = availableMemory()
     return None if available is None else int(MEMORY_FRACTION * available)

@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from psfmatch.batch.worker import Made, attempt
 from psfmatch.differencing import SubtractionResult, subtract
 from psfmatch.exposure import Exposure
 from psfmatch.io import writeTable
+from psfmatch.messages import speakingTo
 from psfmatch.quality import checkGates
 from psfmatch.reporting import findDetections, reportNumbers, thumbnail, writeNumbers
 
@@ -33,14 +35,14 @@ templates: ReadCache[Exposure] = ReadCache(size=1)
 
 def subtractPair(job: Job) -> Outcome:
     """Subtract one pair and write what belongs to it; tells what became of it and raises nothing."""
-    return attempt(job, lambda: _make(job))
+    with speakingTo("manifest"):
+        return attempt(job, lambda: _make(job))
 
 
 def _make(job: Job) -> Made:
     pair, options = job.pair, _unpack(job.options)
     files = pair.template, pair.templateNoise, pair.templateVariance, pair.templateWeight, pair.templateMask
-    key = (*map(fileState, files), pair.gain)
-    key += (pair.readNoise, options.useXY0, options.ignoreWcs)
+    key = (*map(fileState, files), *pair.gainOf("template"), options.useXY0, options.ignoreWcs)
     template, isFromCache = templates.get(key, lambda: _read(job, options, "template"))
     result = subtract(
         template,
@@ -63,14 +65,15 @@ def _unpack(pickled: bytes) -> PairOptions:
 
 def _read(job: Job, options: PairOptions, which: str) -> Exposure:
     pair = job.pair
+    gain, readNoise = pair.gainOf(which)
     exposure = Exposure.readFits(
         getattr(pair, which),
         noise=getattr(pair, f"{which}Noise"),
         variance=getattr(pair, f"{which}Variance"),
         weight=getattr(pair, f"{which}Weight"),
         mask=getattr(pair, f"{which}Mask"),
-        gain=pair.gain,
-        readNoise=pair.readNoise,
+        gain=gain,
+        readNoise=readNoise,
         useXY0=options.useXY0 or None,
     )
     if options.ignoreWcs:
@@ -141,10 +144,14 @@ def _origin(job: Job) -> dict[str, Any]:
 
 def _toDisk(path: Path) -> None:
     """Wait until the content of a file or directory is on the disk; of a directory where the system has that."""
-    if os.name == "nt" and path.is_dir():
+    if not path.is_dir():
+        # Windows brings to the disk only what is open for writing.
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
         return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # directories are no files there
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

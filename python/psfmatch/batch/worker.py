@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from psfmatch.batch.memory import keepFreedMemory
+from psfmatch.batch.interrupting import ENDING
+from psfmatch.batch.memory import keepFreedMemory, processMemory
 from psfmatch.batch.records import Job, Outcome, Work
+from psfmatch.messages import OnceFilter
 
 __all__ = ["Made", "attempt", "greet", "keepLogToPairs", "prepareProcess"]
 
@@ -48,7 +50,7 @@ def prepareProcess() -> None:
     import multiprocessing
     from multiprocessing.connection import wait
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -118,7 +120,7 @@ def attempt(job: Job, make: Callable[[], Made]) -> Outcome:
 def _inWords(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError):
-        return f"out of memory{': ' if text else ''}{text}; use fewer workers, or --memory"
+        return f"out of memory{': ' if text else ''}{text}; use fewer workers, or allow them less memory"
     return text or type(error).__name__
 
 
@@ -131,6 +133,7 @@ def _logOf(job: Job) -> Iterator[TextIO | None]:
         return
     handler = _PairHandler(stream, job.pair.name)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    handler.addFilter(OnceFilter())
     logger = logging.getLogger("psfmatch")
     logger.addHandler(handler)
     try:
@@ -143,7 +146,7 @@ def _logOf(job: Job) -> Iterator[TextIO | None]:
 
 def _openQuietly(path: Path, mode: str) -> TextIO | None:
     try:
-        return path.open(mode, encoding="utf-8")  # type: ignore[return-value]
+        return path.open(mode, encoding="utf-8", newline="\n")  # type: ignore[return-value]
     except OSError:
         return None
 
@@ -166,13 +169,13 @@ class _PairHandler(logging.StreamHandler[TextIO]):
 def resetPeakMemory() -> None:
     """Let the system's record of the process's peak memory begin anew, where it can."""
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peakMemory() -> int:
     """Return the peak memory of the process in bytes, since `resetPeakMemory` where that works."""
     try:
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     except OSError:
@@ -180,6 +183,6 @@ def peakMemory() -> int:
     try:
         import resource
     except ImportError:
-        return 0
+        return processMemory()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.gates import EXIT_QUALITY_GATE, addGates, gatesOf
+from psfmatch.cli.inputs import addGains
 from psfmatch.cli.options import addChoices, addThreads, changedConfiguration
 from psfmatch.cli.outputs import TABLE_ENDINGS, addOverwrite, requireOutputs, sendTable
 from psfmatch.cli.progress import PairBar
@@ -34,8 +35,8 @@ Subtract many pairs of images and keep a ledger of them.
 The manifest is a table (ECSV, CSV, FITS, ...) with a row for each pair. Its columns 'template' and 'science' name the
 images, relative to the manifest; 'file.fits[SCI]' names an HDU. Optional columns: 'name' of the outputs (default: that
 of the science image); template_noise, template_variance, template_weight, template_mask and the same of science; gain,
-read_noise, template_fwhm, science_fwhm. Each means what the option of 'psfmatch subtract' means; others are passed
-over.
+read_noise, template_gain, template_read_noise, science_gain, science_read_noise; template_fwhm, science_fwhm. Each
+means what the option of 'psfmatch subtract' means; others are passed over.
 
 DIR receives for each pair NAME.fits (the difference, as 'psfmatch subtract' writes it), NAME.json (its figures),
 NAME.png (a small picture) and NAME.log; ledger.sqlite, a row for each pair: state, times, memory, grade, or why it
@@ -97,10 +98,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     )
     group = parser.add_argument_group("the subtraction, for all pairs")
     addChoices(group)
-    group.add_argument(
-        "--gain", metavar="G", type=float, help="e-/count where neither file nor manifest has a variance"
-    )
-    group.add_argument("--read-noise", type=float, metavar="E", help="read noise in e-, with --gain")
+    addGains(group, "where neither file nor manifest has a variance")
     group.add_argument("--use-xy0", action="store_true", help="honour the pixel origins (LTV, WCS A) in the files")
     group.add_argument("--ignore-wcs", action="store_true", help="take the images as registered: do not warp")
     outputs = parser.add_argument_group("outputs")
@@ -167,8 +165,15 @@ def _batch(options: argparse.Namespace) -> int:
 def _withDefaults(pair: Pair, options: argparse.Namespace) -> Pair:
     from dataclasses import replace
 
-    gain = options.gain if pair.gain is None else pair.gain
-    return replace(pair, gain=gain, readNoise=options.read_noise if pair.readNoise is None else pair.readNoise)
+    given = {
+        "gain": options.gain,
+        "readNoise": options.read_noise,
+        "templateGain": options.template_gain,
+        "templateReadNoise": options.template_read_noise,
+        "scienceGain": options.science_gain,
+        "scienceReadNoise": options.science_read_noise,
+    }
+    return replace(pair, **{name: value for name, value in given.items() if getattr(pair, name) is None})
 
 
 def _shardOf(text: str) -> tuple[int, int]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psfmatch.cli.gates import EXIT_QUALITY_GATE
 from psfmatch.cli.outputs import OUTPUTS, requireSubtractOutputs
-from psfmatch.cli.reporting import summarize, tell
+from psfmatch.cli.reporting import errorOf, summarize, tell
+from psfmatch.messages import fixed
 
 if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
@@ -79,7 +81,7 @@ def subtractCcds(
             log.info("%s is done", ccd.name)
         except (RuntimeError, OSError, ValueError, TypeError) as error:
             log.error("%s failed: %s", ccd.name, error)
-            summaries[ccd.name] = {"error": str(error)}
+            summaries[ccd.name] = {"error": errorOf(error)}
             errors.append(error)
 
     with ThreadPoolExecutor(atATime) as pool:
@@ -137,7 +139,9 @@ def _outputOf(ccd: Ccd, path: str) -> str:
         raise ValueError("the tables of several detectors cannot all go to standard output (-); give a name")
     whole = Path(path)
     suffix = "".join(whole.suffixes[-2:]) if whole.suffix.lower() in (".gz", ".fz") else whole.suffix
-    return str(whole.with_name(f"{whole.name.removesuffix(suffix)}_{ccd.name}{suffix}"))
+    # An EXTNAME may hold what no file name can.
+    name = re.sub(r'[/\\:*?"<>|]', "_", ccd.name)
+    return str(whole.with_name(f"{whole.name.removesuffix(suffix)}_{name}{suffix}"))
 
 
 def _allowedByMemory(options: argparse.Namespace) -> int:
@@ -155,10 +159,10 @@ def _inWords(ccds: Sequence[Ccd], summaries: dict[str, dict[str, Any]]) -> dict[
     for ccd in ccds:
         summary = summaries[ccd.name]
         if "error" in summary:
-            rows[ccd.name] = f"failed: {summary['error']}"
+            rows[ccd.name] = f"failed: {summary['error']['message']}"
             continue
         numbers = (("kernel sum", "kernelSum"), ("noise", "chiRobustStdev"))
-        told = [f"{words} {summary[key]:.4f}" for words, key in numbers if summary[key] is not None]
+        told = [f"{words} {fixed(summary[key], 4)}" for words, key in numbers if summary[key] is not None]
         found = [f"{summary['nDetections']} changes"] if "nDetections" in summary else []
         rows[ccd.name] = ", ".join([f"grade {summary['grade'] or 'none'}", *told, *found, summary["output"]])
     return rows

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import textwrap
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.options import configuration
 from psfmatch.cli.outputs import addOverwrite, inputsOf, requireOutputs
+from psfmatch.cli.reporting import printJson
 
 if TYPE_CHECKING:
     from psfmatch.config import FieldEntry
@@ -74,7 +73,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
     which.add_argument(
         "--search", metavar="WORD", nargs="+", help="show the fields whose path or description has all the words"
     )
-    parser.add_argument("--config", metavar="FILE", help="start from this file, a .py or .json, not from the defaults")
+    parser.add_argument("--config", metavar="FILE", help="start from this file, not from the defaults")
     parser.add_argument(
         "-c",
         dest="overrides",
@@ -87,7 +86,10 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "-o",
         "--output",
         metavar="FILE",
-        help="write all fields to FILE: .json, or .py in the form of lsst.pex.config; - is standard output, as JSON",
+        help="write all fields to FILE: .json, .toml, .yaml, or .py (pex.config); - is standard output, as JSON",
+    )
+    which.add_argument(
+        "--form", choices=("json", "toml", "yaml", "py"), help="print all fields as such a file would hold them"
     )
     addOverwrite(parser)
     parser.set_defaults(run=_config)
@@ -99,11 +101,16 @@ def _config(options: argparse.Namespace) -> int:
     config = configuration(options).withNames()
     config.validate()
     if options.output == "-":
-        print(json.dumps(configToDict(config), indent=2))
+        printJson(configToDict(config))
         return 0
     if options.output is not None:
         requireOutputs([(options.output, None)], inputsOf(options), options.overwrite)
         _write(config, Path(options.output))
+    if options.form is not None:
+        from psfmatch.config import configText
+
+        print(configText(config, options.form), end="")
+        return 0
     fields = list(listFields(config))
     if options.search is not None:
         words = [word.lower() for word in options.search]
@@ -116,7 +123,9 @@ def _config(options: argparse.Namespace) -> int:
         fields = [byPath[path] for path in USUAL if path in byPath]
     isAsked = options.full or options.search is not None
     if options.json:
-        print(json.dumps([asdict(field) for field in fields], indent=2))
+        from dataclasses import asdict
+
+        printJson([asdict(field) for field in fields])
     elif options.output is None or isAsked:
         _show(fields, _defaultsOf(config), isComplete=isAsked, isChosen=config.chooseKernel)
     if options.output is not None and not options.json:
@@ -126,14 +135,10 @@ def _config(options: argparse.Namespace) -> int:
 
 def _write(config: FrontDoorConfig, path: Path) -> None:
     """Write the configuration in one of the forms that ``--config`` reads."""
-    from psfmatch.config import configToDict
+    from psfmatch.config import configText, formOf
+    from psfmatch.io import writeWhole
 
-    if path.suffix == ".json":
-        path.write_text(json.dumps(configToDict(config), indent=2) + "\n")
-    elif path.suffix == ".py":
-        config.save(str(path))
-    else:
-        raise ValueError(f"cannot write a configuration to {path}: its name must end in .json or .py")
+    writeWhole(path, configText(config, formOf(path)).encode())
 
 
 def _textOf(field: FieldEntry) -> str:

@@ -97,7 +97,7 @@ def _detect(options: argparse.Namespace) -> int:
     rows = {
         "sources": f"{counts}: {signs}, {numbers['nDipoles']} dipoles; {numbers['nUnflagged']} without a flag",
         "PSF": f"FWHM {numbers['psfFwhmPix']:.2f} px, {origin}",
-        "noise": f"significance on blank sky, divided by {numbers['noiseScale']:.3f} (1 is ideal)",
+        "noise": f"significance on blank sky scatters by {numbers['noiseScale']:.3f} (1 is ideal)",
         "written": f"{options.output} in {numbers['seconds']:.1f} s",
     }
     tell(options, numbers | sendTable(sources, options.output, "SOURCES", options), rows)

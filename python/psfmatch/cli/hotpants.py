@@ -29,7 +29,7 @@ def addCommand(commands: Any) -> None:
         "       psfmatch hotpants --help",
     )
     parser.add_argument("words", nargs=argparse.REMAINDER, action=_Words)
-    parser.set_defaults(run=_hotpants, settings=None, verbose=False, quiet=False, json=False)
+    parser.set_defaults(run=_hotpants, settings=None, verbose=0, quiet=False, json=False)
 
 
 class _Words(argparse.Action):
@@ -52,7 +52,8 @@ class _Words(argparse.Action):
             namespace.settings = parse(words)
         except ValueError as error:
             parser.error(str(error))
-        namespace.quiet, namespace.verbose = namespace.settings["v"] == 0, namespace.settings["v"] == 2
+        level = namespace.settings["v"]
+        namespace.quiet, namespace.verbose = level == 0, 2 if level == 2 else 0
 
 
 def _hotpants(options: argparse.Namespace) -> int:

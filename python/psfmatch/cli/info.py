@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
+
+from psfmatch.cli.reporting import printJson
 
 __all__ = ["addCommand"]
 
@@ -41,7 +42,7 @@ def _info(options: argparse.Namespace) -> int:
             }
             for e in entries
         ]
-        print(json.dumps(rows, indent=2))
+        printJson(rows)
         return 0
     print(f"{'HDU':>3}  {'name':<12} {'kind':<6} {'shape':<16} {'dtype':<10} read as")
     for e in entries:

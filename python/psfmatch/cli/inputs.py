@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from psfmatch.exposure import Exposure
 
-__all__ = ["addInputs", "addWidths", "readInput"]
+__all__ = ["addGains", "addInputs", "addWidths", "readInput"]
 
 
 def addInputs(parser: argparse.ArgumentParser, orDirectory: str = "") -> argparse._ArgumentGroup:
@@ -30,15 +30,21 @@ def addInputs(parser: argparse.ArgumentParser, orDirectory: str = "") -> argpars
             help=f"weight map of the {which} image: 1/variance, relative or 0/1, told apart by its pixels; 0: no data",
         )
         files.add_argument(f"--{which}-mask", metavar="FILE", help=f"mask of the {which} image")
-    files.add_argument(
-        "--gain", metavar="G", type=float, help="e-/count of both images, for a variance where the files have none"
-    )
-    files.add_argument("--read-noise", type=float, metavar="E", help="read noise in e-, with --gain")
+    addGains(files, "for a variance where the files have none")
     files.add_argument("--use-xy0", action="store_true", help="honour the pixel origins (LTV, WCS A) in the files")
     files.add_argument(
         "--ignore-wcs", action="store_true", help="take the images as registered whatever their WCSs say: do not warp"
     )
     return files
+
+
+def addGains(group: argparse._ArgumentGroup, when: str) -> None:
+    """Add gain and read noise, of both images and of each."""
+    group.add_argument("--gain", metavar="G", type=float, help=f"e-/count of both images, {when}")
+    group.add_argument("--read-noise", metavar="E", type=float, help="read noise in e-, with --gain")
+    for which in ("template", "science"):
+        group.add_argument(f"--{which}-gain", metavar="G", type=float, help=f"the same of the {which} image alone")
+        group.add_argument(f"--{which}-read-noise", metavar="E", type=float, help=f"read noise of the {which} image")
 
 
 def addWidths(files: argparse._ArgumentGroup) -> None:
@@ -49,14 +55,18 @@ def addWidths(files: argparse._ArgumentGroup) -> None:
 
 def readInput(Reader: type[Exposure], options: argparse.Namespace, which: str) -> Exposure:
     """Read the "template" or the "science" image as the options say."""
+    from psfmatch.exposure import gainOf
+
+    gains = ("gain", "read_noise", f"{which}_gain", f"{which}_read_noise")
+    gain, readNoise = gainOf(*(getattr(options, name) for name in gains))
     exposure = Reader.readFits(
         getattr(options, which),
         noise=getattr(options, f"{which}_noise"),
         variance=getattr(options, f"{which}_variance"),
         weight=getattr(options, f"{which}_weight"),
         mask=getattr(options, f"{which}_mask"),
-        gain=options.gain,
-        readNoise=options.read_noise,
+        gain=gain,
+        readNoise=readNoise,
         useXY0=options.use_xy0 or None,
     )
     if options.ignore_wcs:

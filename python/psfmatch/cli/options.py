@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +17,13 @@ def common() -> argparse.ArgumentParser:
     """Return the options of every command."""
     common = argparse.ArgumentParser(add_help=False)
     verbosity = common.add_mutually_exclusive_group()
-    verbosity.add_argument("-v", "--verbose", action="store_true", help="log every candidate and step")
+    verbosity.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="log all that was found and done, not only what was decided; -vv: every candidate and step, too",
+    )
     verbosity.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
     common.add_argument("--json", action="store_true", help="print the result as JSON")
     return common
@@ -57,7 +60,7 @@ def addChoices(group: argparse._ActionsContainer) -> None:
         default="auto",
         help="which image is convolved; auto (default): the one with the narrower PSF",
     )
-    group.add_argument("--config", metavar="FILE", help="configuration: a saved .py, or a .json as results hold it")
+    group.add_argument("--config", metavar="FILE", help="configuration: a .json, .toml, .yaml or .py file")
     group.add_argument(
         "-c",
         dest="overrides",
@@ -75,20 +78,12 @@ def changedConfiguration(options: argparse.Namespace) -> FrontDoorConfig | None:
 
 def configuration(options: argparse.Namespace) -> FrontDoorConfig:
     """Return the front door's configuration, changed by ``--config`` and ``-c``; what is not set is chosen."""
-    from psfmatch.config import applyOverride, updateFromDict
+    from psfmatch.config import applyOverride, updateFromFile
     from psfmatch.differencing import frontDoorConfig
 
     config = frontDoorConfig()
     if options.config is not None:
-        path = Path(options.config)
-        text = path.read_text()
-        try:
-            if path.suffix == ".json":
-                updateFromDict(config, json.loads(text))
-            else:
-                config.loadFromString(text, filename=os.fspath(path))
-        except Exception as error:  # a .py configuration is a program: anything can go wrong in it
-            raise ValueError(f"configuration {path}: {type(error).__name__}: {error}") from error
+        updateFromFile(config, options.config)
     for override in options.overrides:
         applyOverride(config, override)
     return config

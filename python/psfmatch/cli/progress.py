@@ -7,6 +7,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
+from psfmatch.messages import OnceFilter
+
 if TYPE_CHECKING:
     from psfmatch.batch import PairRecord
 
@@ -25,7 +27,7 @@ PHASES = {
 
 def startLogging(options: argparse.Namespace) -> None:
     """Send the package's log to standard error, at the level asked for."""
-    level = logging.DEBUG if options.verbose else logging.WARNING if options.quiet else logging.INFO
+    level = logging.DEBUG if options.verbose > 1 else logging.WARNING if options.quiet else logging.INFO
     logger = logging.getLogger("psfmatch")
     for old in list(logger.handlers):
         logger.removeHandler(old)
@@ -39,7 +41,21 @@ def startLogging(options: argparse.Namespace) -> None:
             logger.addHandler(_ProgressBar())
     handler.setFormatter(logging.Formatter("%(levelname)-7s %(message)s"))
     handler.setLevel(level)
+    handler.addFilter(OnceFilter())
+    if not options.verbose:
+        # What --explain prints is not logged besides.
+        handler.addFilter(_isWarning if getattr(options, "explain", False) else _isDecision)
     logger.addHandler(handler)
+
+
+def _isDecision(record: logging.LogRecord) -> bool:
+    """Whether a record says what was decided, is the command's own, or a warning."""
+    return _isWarning(record) or getattr(record, "isDecision", False)
+
+
+def _isWarning(record: logging.LogRecord) -> bool:
+    isOwn = record.name.startswith(("psfmatch.cli", "psfmatch.batch"))
+    return record.levelno >= logging.WARNING or (isOwn and record.levelno >= logging.INFO)
 
 
 class _AboveBar(logging.Handler):

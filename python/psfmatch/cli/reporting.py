@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.outputs import toldTo
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
     from psfmatch.reporting import Detections
 
-__all__ = ["draw", "report", "summarize", "tell"]
+__all__ = ["draw", "errorOf", "printJson", "report", "summarize", "tell"]
 
 
 def draw(result: SubtractionResult, path: str, detections: Detections) -> None:
@@ -30,6 +32,7 @@ def summarize(
 ) -> dict[str, Any]:
     """Return the summary of a result with what the command adds to it."""
     summary = {**extra, **result.summary(), "seconds": round(seconds, 3)}
+    summary["quality"] = None if result.quality is None else result.quality.toDict()
     if options.explain and options.json:
         summary["explanation"] = result.explain().split("\n")
     return summary
@@ -45,11 +48,36 @@ def report(result: SubtractionResult, options: argparse.Namespace, extra: dict[s
 
 def tell(options: argparse.Namespace, summary: dict[str, Any], rows: dict[str, str]) -> None:
     """Print a summary as JSON, or in words, a row each; these go to standard error where a table has the output."""
+    options.isTold = True
     if options.json:
-        print(json.dumps(summary, indent=2))
+        printJson(summary)
         return
     for name, text in rows.items():
         print(f"{name:<17} {text}", file=toldTo(options))
+
+
+def printJson(value: Any) -> None:
+    """Print as JSON that every reader takes: a number that is not finite is null."""
+    print(json.dumps(_plain(value), indent=2, allow_nan=False))
+
+
+def errorOf(error: BaseException) -> dict[str, str]:
+    """Return an error for JSON: its class, and its message in one line."""
+    return {"type": type(error).__name__, "message": " ".join(str(error).split()) or type(error).__name__}
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: numbers of NumPy as those of Python, null for what is not finite, names of files."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float):
+        # And no zero with a sign.
+        return value + 0.0 if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def _inWords(summary: dict[str, Any]) -> dict[str, str]:

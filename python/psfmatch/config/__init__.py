@@ -2,8 +2,8 @@
 
 `matching`, `kernel`, `detection` and `warping` hold the fields; `options` holds what the code below the tasks is told,
 dataclasses that are read from a configuration once; `overrides` sets one from a string; `listing` goes
-through all; `serialization` turns a configuration into plain data for JSON and back. Files that a user writes are
-Python and go through ``load`` and ``save`` of the classes; what psfmatch writes is JSON and is never executed.
+through all; `serialization` turns a configuration into plain data and back; `forms` reads and writes these in files,
+JSON, TOML or YAML, which are never executed, or Python, as ``load`` and ``save`` of the classes do.
 """
 
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SourceMeasurementConfig,
         SubtractBackgroundConfig,
     )
+    from .forms import FORMS, configText, formOf, updateFromFile
     from .kernel import PsfMatchConfig, PsfMatchConfigAL, PsfMatchConfigDF
     from .listing import FieldEntry, listFields
     from .overrides import applyOverride
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .warping import WarperConfig
 
 __all__ = [
+    "FORMS",
     "BackgroundOptions",
     "DetectionConfig",
     "DetectionOptions",
@@ -59,9 +61,12 @@ __all__ = [
     "WarperConfig",
     "applyOverride",
     "configFromDict",
+    "configText",
     "configToDict",
+    "formOf",
     "listFields",
     "updateFromDict",
+    "updateFromFile",
     "usualOptions",
 ]
 
@@ -77,6 +82,7 @@ __getattr__ = laterNames(
                 "SourceMeasurementConfig",
                 "SubtractBackgroundConfig",
             ),
+            "forms": ("FORMS", "configText", "formOf", "updateFromFile"),
             "kernel": ("PsfMatchConfig", "PsfMatchConfigAL", "PsfMatchConfigDF"),
             "listing": ("FieldEntry", "listFields"),
             "overrides": ("applyOverride",),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from lsst.pex.config import (
@@ -93,8 +94,40 @@ def configFromDict(ConfigClass: type[ConfigT], data: Mapping[str, Any]) -> Confi
 
 
 def updateFromDict(config: Config, data: Mapping[str, Any]) -> None:
-    """Set those fields of a configuration, in place, that such data hold; ValueError as for `configFromDict`."""
-    _fill(config, data, "")
+    """Set those fields of a configuration, in place, that such data hold; ValueError as for `configFromDict`.
+
+    As people write them, data may also have paths for names (``"kernel.active.kernelSize"``), ``active`` for the
+    configuration that a choice has taken, the names of its configurations without ``values``, and a bare name for a
+    choice (``kernel = "DF"``).
+    """
+    _fill(config, _nested(data), "")
+
+
+def _nested(data: Any) -> Any:
+    """Return data with paths taken apart, ``{"a.b": 1}`` as ``{"a": {"b": 1}}``."""
+    if not isinstance(data, Mapping):
+        return data
+    nested: dict[str, Any] = {}
+    for path, value in data.items():
+        *parents, last = str(path).split(".")
+        group = nested
+        for name in parents:
+            group = group.setdefault(name, {})
+            _requireMapping(group, name)
+        value = _nested(value)
+        _merge(group, {last: value}, str(path))
+    return nested
+
+
+def _merge(group: dict[str, Any], more: dict[str, Any], path: str) -> None:
+    """Add to a group, in place, and to the groups in it; ValueError for what is there already."""
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(group.get(name), dict):
+            _merge(group[name], value, path)
+        elif name in group:
+            raise ValueError(f"{path} is given twice")
+        else:
+            group[name] = value
 
 
 def _fill(config: Config, data: Mapping[str, Any], prefix: str) -> None:
@@ -124,10 +157,17 @@ def _fill(config: Config, data: Mapping[str, Any], prefix: str) -> None:
 
 
 def _fillChoice(choices: Any, data: Mapping[str, Any], path: str) -> None:
+    if isinstance(data, str):
+        data = {"name": data}
     _requireMapping(data, path)
-    for key, value in data.get("values", {}).items():
+    values = data.get("values", {})
+    _requireMapping(values, f"{path}.values")
+    words = ("name", "names", "values", "active")
+    for key, value in {**values, **{key: value for key, value in data.items() if key not in words}}.items():
         if key not in choices:
-            raise ValueError(f"{path} has no choice {key!r}; it has {', '.join(choices)}")
+            close = closeNames(key, (*choices, *words))
+            hint = f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(choices)}"
+            raise ValueError(f"{path} has no choice {key!r}; {hint}")
         _fill(choices[key], value, f"{path}.{key}.")
     try:
         if "names" in data:
@@ -137,6 +177,10 @@ def _fillChoice(choices: Any, data: Mapping[str, Any], path: str) -> None:
     except FieldValidationError as error:
         known = ", ".join(choices)
         raise ValueError(f"{path} cannot be {data.get('names', data.get('name'))!r}; it has {known}") from error
+    if "active" in data:
+        if not isinstance(choices.active, Config):
+            raise ValueError(f"{path} has no single active configuration; name one of {', '.join(choices)}")
+        _fill(choices.active, data["active"], f"{path}.active.")
 
 
 def _requireMapping(data: Any, path: str) -> None:
@@ -161,4 +205,9 @@ def _fromPlain(field: Field[Any], value: Any) -> Any:
         return value
     if isinstance(value, list):
         return [_nonFinite.get(item, item) if isinstance(item, str) else item for item in value]
-    return _nonFinite.get(value, value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        value = _nonFinite.get(value, value)
+        # YAML takes 1e-3 for a word.
+        with suppress(ValueError):
+            return float(value)
+    return value

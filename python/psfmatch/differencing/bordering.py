@@ -43,7 +43,7 @@ def withBorder(made: Made, inputs: Inputs) -> Made:
     if border is None:
         return made
     choice = _told(border, made.options.edgeFraction, made.options.kernel.doCopyEdge)
-    log.info("%s", choice.sentence)
+    choice.log(log)
     return replace(made, choices=(*made.choices, choice))
 
 

@@ -21,6 +21,7 @@ from psfmatch.exposure import DEFAULT_BAD_PLANES, Box, Exposure, MaskedImage
 from psfmatch.io import isEstimated
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
 from psfmatch.medians import median
+from psfmatch.messages import fixed, significant
 from psfmatch.modelChoice import Choice
 from psfmatch.recipe import edgeHandlingOf
 from psfmatch.stampFit import LARGEST_SIDE, StampFit, fitStamp
@@ -139,8 +140,8 @@ def byStamp(
         raise InputImagesError("the template shows no source where the science image has its brightest")
     if window != box and (shared := _sharedLight(fit, science.maskedImage.subset(window))) < LEAST_SHARED:
         raise InputImagesError(
-            f"the light of template and science image about the brightest source correlates by {shared:.2f}, kernels "
-            f"of one sky by {LEAST_SHARED:g} or more"
+            f"the light of template and science image about the brightest source correlates by {fixed(shared, 2)}, "
+            f"kernels of one sky by {LEAST_SHARED:g} or more"
         )
     if not (fit.scienceHasLight or fit.templateHasLight):
         raise NoKernelCandidatesError(
@@ -173,7 +174,7 @@ def byStamp(
     )
     choices = _choices(fit, window, isAlert, isKnown)
     for choice in choices:
-        log.info("%s", choice.sentence)
+        choice.log(log)
     caps = _caps(fit, isAlert)
     if min(box.width, box.height) < SMALL_CUTOUT and fit.templateHasLight:
         caps = (*caps, _cutKernel(fit))
@@ -310,7 +311,7 @@ def _choices(fit: StampFit, window: Box, isAlert: bool, isKnown: bool) -> tuple[
         choices.append(Choice.told("changes", str(number), sentence))
     if isAlert:
         others = "; ".join(
-            f"{ACCOUNTS[a.account]}: flux {a.middleFlux:.4g} +- {a.middleError:.2g}, "
+            f"{ACCOUNTS[a.account]}: flux {significant(a.middleFlux, 4)} +- {significant(a.middleError, 2)}, "
             f"{a.score - fit.attempts[0].score:.1f}"
             for a in fit.attempts
         )
@@ -329,13 +330,13 @@ def _caps(fit: StampFit, isAlert: bool) -> tuple[tuple[str, str], ...]:
     if isAlert and best.middleError > 2.0 * fit.middleNoise:
         why = (
             "the flux in the middle depends on a ratio that nothing here can check: "
-            f"+- {best.middleError:.3g} of {fit.middleLight:.4g} counts of the template's light"
+            f"+- {significant(best.middleError, 3)} of {significant(fit.middleLight, 4)} counts of the template's light"
         )
         caps.append(("D", why))
     if fit.noiseRatio > POOR_NOISE or fit.kernelWidth < 0.0:
         why = (
             f"a kernel that sharpens: {fit.negativeShare:.0%} of it is negative, and it multiplies the variance of the "
-            f"template's noise by {fit.noiseRatio:.3g}"
+            f"template's noise by {significant(fit.noiseRatio, 3)}"
         )
         isPoor, isBad = fit.noiseRatio > POOR_NOISE, fit.noiseRatio > BAD_NOISE
         caps.append(("D" if isBad else "C" if isPoor else "B", why))

@@ -12,6 +12,7 @@ from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
+from psfmatch.messages import significant
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import measureNoiseFactor
 from psfmatch.recipe import Preparation, prepareInputs
@@ -57,12 +58,12 @@ def examineInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask
         if saturation is not None:
             sentence = f"Saturation of the {name}: {saturation.reason}"
             choices.append(Choice.told("saturation", saturation.source, sentence))
-    for choice in choices:
-        log.info("%s", choice.sentence)
     for name, scaling in zip(NAMES, scalings, strict=True):
         if scaling is not None:
             task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = scaling[0]
             choices.append(Choice.told("variance", f"{scaling[0]:.4g}", f"Variance of the {name}: {scaling[1]}"))
+    for choice in choices:
+        choice.log(log)
     levels = [None if saturation is None else saturation.level for saturation in saturations]
     trails = [None if saturation is None else saturation.trails for saturation in saturations]
     isPiledUp = any(saturation is not None and saturation.isPiledUp for saturation in saturations)
@@ -110,8 +111,9 @@ def _varianceScaling(image: Exposure) -> tuple[float, str]:
         return 1.0, f"left as it is: {error}."
     factor, width = noise.factor, math.sqrt(noise.factor)
     if noise.isOfCrowd:
+        told = "left as it is" if significant(factor) == "1" else f"multiplied by {factor:.4g}"
         return factor, (
-            f"multiplied by {factor:.4g}: its sky scatters by {math.sqrt(noise.blank):.4g} times the noise that the "
+            f"{told}: its sky scatters by {math.sqrt(noise.blank):.4g} times the noise that the "
             f"plane says, but pixels differ from their neighbours by {width:.4g} times it alone; the rest is a crowd "
             "of faint sources, or a nebula, and no noise."
         )

@@ -18,6 +18,7 @@ from psfmatch.config import KernelOptions
 from psfmatch.differencing.simplerModels import subtractWith
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
+from psfmatch.messages import fixed
 from psfmatch.modelChoice import Choice
 from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM, recordFwhms, stackedFwhm
 from psfmatch.recipe import warperOf
@@ -114,17 +115,17 @@ def matchFaint(
     if not isShown or min(match.snr) >= MAX_TOTAL_SNR:
         told = "is not that of both" if not isShown else f"has a signal-to-noise of {min(match.snr):.0f} together"
         sentence = f"Sources: {len(both)} of both images, whose light {told}."
-        log.info("%s", sentence)
+        choice = Choice.told("sources", "both" if isShown else "apart", sentence)
+        choice.log(log)
         if not len(sources) and not match.nSources:
             return None
         kept = sources if len(sources) and not isShown else both
-        choice = Choice.told("sources", "both" if isShown else "apart", sentence)
         return FaintMatch(registered, alignment, kept, None, True, (choice,), isShown)
     place = pair.place(match)
     if alignment is not None and _isMoved(place, match, alignment):
         sentence = (
             f"the light of {match.nSources} faint sources together, of signal-to-noise {min(match.snr):.0f}, puts it "
-            f"({place.x:+.2f}, {place.y:+.2f}) px from there, to {place.error:.2f} px"
+            f"({fixed(place.x, 2, sign=True)}, {fixed(place.y, 2, sign=True)}) px from there, to {place.error:.2f} px"
         )
         alignment = movedBy(alignment, given, science, (place.x, place.y), place.error, sentence)
         registered = applyAlignment(given, science, alignment, warperOf(task.options, task.threads))
@@ -135,7 +136,7 @@ def matchFaint(
     if not match.isFound:
         return None
     choice = Choice.told("kernel", "stack", _sentence(match, isTemplate))
-    log.info("%s", choice.sentence)
+    choice.log(log)
     return FaintMatch(registered, alignment, both, match, isTemplate, (choice,))
 
 
@@ -255,10 +256,11 @@ def _isMoved(place: LightShift, match: StackMatch, alignment: Alignment) -> bool
 def _sentence(match: StackMatch, isTemplate: bool) -> str:
     shape = "a Gaussian" if match.power == 1.0 else f"exp(-(k a)^{2.0 * match.power:.2f}) in Fourier space, the width"
     names = ("template", "science image") if isTemplate else ("science image", "template")
+    shift = f"({', '.join(fixed(step, 2, sign=True) for step in match.shift)})"
     return (
         f"Kernel from {match.nSources} faint sources laid upon one another, of signal-to-noise {match.snr[0]:.0f} "
         f"together in the {names[0]} and {match.snr[1]:.0f} in the {names[1]}: {shape} of sigma "
         f"{math.sqrt(match.variance):.2f} px, FWHM {match.fwhms[0]:.2f} px to {match.fwhms[1]:.2f} px, flux ratio "
-        f"{match.ratio:.3f} +- {match.ratioError:.3f}, moved by ({match.shift[0]:+.2f}, {match.shift[1]:+.2f}) "
-        f"px; the {names[0]} is convolved."
+        f"{match.ratio:.3f} +- {match.ratioError:.3f}, moved by {shift} px; the "
+        f"{names[0]} is convolved."
     )

@@ -135,7 +135,7 @@ def finish(
                 without=made.ungraded,
                 pixels=pixels,
             )
-            log.info("Grade %s", "; ".join(quality.reasons))
+            log.info("Grade %s", "; ".join(quality.reasons), extra={"isDecision": True})
     difference, matched = named(difference)
     return SubtractionResult(
         difference=difference,
@@ -214,6 +214,7 @@ def _measure(
             factor, choice = _chooseVarianceFactor(
                 sky, any(estimatedHere(inputs)), 1.0 if correlation is None else float(correlation.sum())
             )
+            choice.log(log)
             choices = (choice,)
             if factor != 1.0:
                 difference = difference.withPixels(multiplyVariance(difference.maskedImage, factor, threads))

@@ -165,7 +165,7 @@ def _crossed(
         if sentence
     )
     for choice in told:
-        log.info("%s", choice.sentence)
+        choice.log(log)
     return *both, replace(record, defectFluxRatio=ratio), told
 
 
@@ -180,7 +180,7 @@ def _withoutStreaks(
         for name, streaks in zip(NAMES, found, strict=True)
     )
     for choice in told:
-        log.info("%s", choice.sentence)
+        choice.log(log)
     return template, science, replace(record, streakFluxRatio=ratio), told
 
 

@@ -60,8 +60,8 @@ def withPhotonNoise(inputs: Inputs, fwhms: Widths, convolveTemplate: bool, optio
         f"{1.0 / found.perCount:.3g} e-/count, which nobody told: so a first difference scatters on {found.nPixels} "
         "pixels of light, sources of both images."
     )
-    log.info("%s", sentence)
     choice = Choice("photonNoise", f"{found.perCount:.3g}", found.perCount, "0", 0.0, sentence)
+    choice.log(log)
     inputs = replace(inputs, choices=(*inputs.choices, choice))
     added = addPhotonNoise(image, found.perCount, threads)
     if convolveTemplate:

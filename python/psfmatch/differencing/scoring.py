@@ -26,7 +26,7 @@ import numpy.typing as npt
 from psfmatch.decorrelation import decorrelate, smoothingKernel
 from psfmatch.differencing.subtracting import Mode, subtract
 from psfmatch.equality import ByValue
-from psfmatch.exposure import Exposure, MaskedImage, toExposure
+from psfmatch.exposure import Exposure, MaskedImage, gainsOf, toExposure
 from psfmatch.photometry import NoiseScale
 from psfmatch.threads import withThreads
 from psfmatch.transients import filterDifference
@@ -91,13 +91,15 @@ def computeScore(
     templateFwhmPix: float | None = None,
     scienceFwhmPix: float | None = None,
     threads: int | None = None,
+    **gains: float | None,
 ) -> Score:
     """Make the score image of a pair.
 
     Parameters
     ----------
-    template, science, config, mode, candidateList, templateFwhmPix, scienceFwhmPix, threads
-        As for `psfmatch.subtract`, which makes the difference that is filtered.
+    template, science, config, mode, candidateList, templateFwhmPix, scienceFwhmPix, threads, gains
+        As for `psfmatch.subtract`, which makes the difference that is filtered; gains are gain, readNoise,
+        templateGain, templateReadNoise, scienceGain and scienceReadNoise.
     psf
         Of the science image; by default its own, else from its stars.
 
@@ -115,7 +117,7 @@ def computeScore(
         If the PSF is nowhere defined.
     """
     if psf is not None:
-        given = toExposure(science)
+        given = toExposure(science, *gainsOf(gains)[1])
         science = given.withPixels(given.maskedImage)
         science.psf = psf
     result = subtract(
@@ -127,6 +129,7 @@ def computeScore(
         templateFwhmPix=templateFwhmPix,
         scienceFwhmPix=scienceFwhmPix,
         threads=threads,
+        **gains,
     )
     return scoreOf(result)
 

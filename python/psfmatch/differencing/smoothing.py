@@ -106,7 +106,7 @@ def smoothedOrAsItIs(
         if isTaken
         else ", no reason to smooth it."
     )
-    log.info("%s", told)
     choice = Choice("smoothing", f"{SMOOTHING_SIGMA:g}" if isTaken else "0", after, "0", before, told)
+    choice.log(log)
     taken = other if isTaken else result
     return replace(taken, choices=(*taken.choices, choice))

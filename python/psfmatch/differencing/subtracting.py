@@ -22,7 +22,7 @@ from psfmatch.differencing.provenance import describeInputs
 from psfmatch.differencing.result import SubtractionResult
 from psfmatch.differencing.smoothing import isOfKernelFit, isWorthSmoothing, smoothedInputs, smoothedOrAsItIs
 from psfmatch.differencing.traces import withoutTraces
-from psfmatch.exposure import requireUnits, toExposure
+from psfmatch.exposure import gainOf, requireUnits, toExposure
 from psfmatch.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchTask
 from psfmatch.modelChoice import Choice
 from psfmatch.photometry import boxLight
@@ -55,6 +55,12 @@ def subtract(
     scienceFwhmPix: float | None = None,
     templateWeight: Any = None,
     scienceWeight: Any = None,
+    gain: float | None = None,
+    readNoise: float | None = None,
+    templateGain: float | None = None,
+    templateReadNoise: float | None = None,
+    scienceGain: float | None = None,
+    scienceReadNoise: float | None = None,
     threads: int | None = None,
 ) -> SubtractionResult:
     """Subtract a template from a science image after matching their PSFs.
@@ -80,6 +86,10 @@ def subtract(
     templateWeight, scienceWeight
         Weight maps, arrays or names of files, that tell the variance: 1/variance, relative, or 0/1, told apart by their
         pixels; not positive where there are no data.
+    gain, readNoise
+        e-/count and e- of both images, for the variance of an image that has none but one estimated from its sky.
+    templateGain, templateReadNoise, scienceGain, scienceReadNoise
+        The same of one image; they go before those of both.
     threads
         Number of threads; the result does not depend on it.
 
@@ -106,12 +116,15 @@ def subtract(
 
         config, pins = withPins(config)
         pinned, pinChoices = pins.values, pins.choices
-    exposures = toExposure(template, weight=templateWeight), toExposure(science, weight=scienceWeight)
+    exposures = (
+        toExposure(template, *gainOf(gain, readNoise, templateGain, templateReadNoise), weight=templateWeight),
+        toExposure(science, *gainOf(gain, readNoise, scienceGain, scienceReadNoise), weight=scienceWeight),
+    )
     requireUnits(template, science, exposures)
     task = ImagePsfMatchTask(config=usualOptions() if config is None else config, threads=threads)
     options = replace(RunOptions.fromConfig(None if config is None else task.config), pinned=pinned)
     for choice in pinChoices:
-        log.info("%s", choice.sentence)
+        choice.log(log)
     inputs = makeInputs(*exposures, task, options)
     with task.timer("measurePsf"):
         sources = candidateList if candidateList is not None else inputs.sources
@@ -181,9 +194,10 @@ def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None], input
             f"Convolving the {'template' if isTemplate else 'science image'}{sizes}; the other way would have to "
             "sharpen."
         )
-    log.info("%s", sentence)
     chosen = "template" if isTemplate else "science"
-    return isTemplate, Choice("direction", chosen, narrow or math.nan, "", wide or math.nan, sentence)
+    choice = Choice("direction", chosen, narrow or math.nan, "", wide or math.nan, sentence)
+    choice.log(log)
+    return isTemplate, choice
 
 
 def _relativeDepth(inputs: Inputs) -> float | None:

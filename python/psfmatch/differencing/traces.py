@@ -32,5 +32,5 @@ def withoutTraces(made: Made) -> Made:
         nPixels = traces.nRingPixels + traces.nLinePixels
         choices.append(Choice.told("saturationTraces", str(nPixels), traces.sentence))
     for choice in choices[len(made.choices) :]:
-        log.info("%s", choice.sentence)
+        choice.log(log)
     return replace(made, choices=tuple(choices), borderLevels=levels)

@@ -22,6 +22,7 @@ from psfmatch.displays.mosaic import Tile, drawMosaic, layOutMosaic, styleOf
 from psfmatch.displays.output import newFigure
 from psfmatch.exposure import Box
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.messages import fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,9 +85,9 @@ def fieldMosaic(kernel: LinearCombinationKernel, bbox: Box) -> Figure:
     images = kernel.computeImages(x, y)
     changes = images - kernel.computeImage(*bbox.centre)
     sums = images.sum(axis=(1, 2))
-    places = [f"x {px:.0f}" if i < nx else "" for i, px in enumerate(x)]
+    places = [f"x {fixed(px, 0)}" if i < nx else "" for i, px in enumerate(x)]
     for row in range(ny):
-        places[row * nx] = f"{places[row * nx]} y {y[row * nx]:.0f}".lstrip()
+        places[row * nx] = f"{places[row * nx]} y {fixed(y[row * nx], 0)}".lstrip()
     pictures = (
         (0.4, images, [f"{total:.4g}" for total in sums], "K(x, y)", "kernel, per pixel"),
         (8.3, changes, places, "K(x, y) - K(centre)", "kernel - kernel at the centre, per pixel"),

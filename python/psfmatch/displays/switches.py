@@ -125,7 +125,7 @@ def debugging(isOn: bool = True, searchFolder: str | os.PathLike[str] | None = N
         spec = PathFinder.find_spec("debug", [os.fspath(searchFolder or Path.cwd()), *sys.path])
         if spec is not None and Path(spec.origin or "").name == "debug.py":
             _execute(spec)
-            log.info("Debug views as %s says", spec.origin)
+            log.info("Debug views as %s says", spec.origin, extra={"isDecision": True})
             nBefore = len(getattr(module, "pictures", []))
         elif isinstance(module.Info, type):
             module.Info = _defaultInfo
@@ -157,7 +157,7 @@ def _tell(module: Any, nBefore: int) -> None:
     pause()
     nWritten = len(getattr(module, "pictures", [])) - nBefore
     if nWritten:
-        log.info("%d debug views written to %s", nWritten, folderOf(module))
+        log.info("%d debug views written to %s", nWritten, folderOf(module), extra={"isDecision": True})
 
 
 def _defaultInfo(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from .border import BORDER, withUsableBorder
 from .box import Box
-from .conversion import requireUnits, toExposure
+from .conversion import gainOf, gainsOf, requireUnits, toExposure
 from .exposure import Exposure
 from .image import MaskedImage, stampTuple
 from .mask import DEFAULT_BAD_PLANES, DEFAULT_MASK_PLANES, Mask
@@ -15,6 +15,8 @@ __all__ = [
     "Exposure",
     "Mask",
     "MaskedImage",
+    "gainOf",
+    "gainsOf",
     "requireUnits",
     "stampTuple",
     "toExposure",

@@ -13,41 +13,79 @@ from astropy.io import fits
 
 from psfmatch.errors import InputImagesError
 from psfmatch.io import UNIT_SOURCE_CARD, isLinear, unitOf, unitRelation
+from psfmatch.io.variance import checkGain, estimateVariance, isEstimated
 
 from .exposure import Exposure
 from .image import MaskedImage
 
-__all__ = ["requireUnits", "toExposure"]
+__all__ = ["gainOf", "gainsOf", "requireUnits", "toExposure"]
 
 log = logging.getLogger("psfmatch.exposure")
 
 
-def toExposure(source: Any, *, weight: Any = None) -> Exposure:
+def toExposure(
+    source: Any, gain: float | None = None, readNoise: float | None = None, *, weight: Any = None
+) -> Exposure:
     """Return the Exposure of an Exposure, MaskedImage, array, CCDData, file or the like; TypeError otherwise.
 
-    A weight map, an array or the name of a file, tells the variance, see `Exposure.weightedBy`.
+    Gain (e-/count) and read noise (e-) make the variance where there is none but one that was estimated. A weight map,
+    an array or the name of a file, tells the variance, see `Exposure.weightedBy`.
     """
     isFile = isinstance(source, str | PathLike | fits.HDUList)
     if weight is not None:
         if isFile and isinstance(weight, str | PathLike):
-            return Exposure.readFits(source, weight=weight)
-        bare = Exposure(MaskedImage(source)) if type(source) is np.ndarray else toExposure(source)
+            return Exposure.readFits(source, weight=weight, gain=gain, readNoise=readNoise)
+        bare = Exposure(MaskedImage(source)) if type(source) is np.ndarray else toExposure(source, gain, readNoise)
         return bare.weightedBy(weight)
-    if isinstance(source, Exposure):
-        return source
-    if isinstance(source, MaskedImage):
-        return Exposure(source)
+    if isinstance(source, Exposure | MaskedImage):
+        checkGain(gain, readNoise)
+        exposure = Exposure(source) if isinstance(source, MaskedImage) else source
+        return exposure if gain is None else _withGain(exposure, gain, readNoise)
     # A CCDData has a method read, too.
     if hasattr(source, "uncertainty"):
-        return Exposure.fromCCDData(source)
+        return Exposure.fromCCDData(source, gain, readNoise)
     if isFile or hasattr(source, "read"):
-        return Exposure.readFits(source)
+        return Exposure.readFits(source, gain=gain, readNoise=readNoise)
     if isinstance(source, np.ndarray):
-        return Exposure.fromArray(source)
+        return Exposure.fromArray(source, gain, readNoise)
     raise TypeError(
         f"cannot make an Exposure of a {type(source).__name__}; give an Exposure, a path, an HDUList, an open file, "
         "a CCDData or a 2-D array"
     )
+
+
+def gainOf(
+    gain: float | None, readNoise: float | None, ownGain: float | None, ownReadNoise: float | None
+) -> tuple[float | None, float | None]:
+    """Return gain and read noise of one image: its own, else those of both."""
+    return gain if ownGain is None else ownGain, readNoise if ownReadNoise is None else ownReadNoise
+
+
+def gainsOf(
+    given: Mapping[str, float | None],
+) -> tuple[tuple[float | None, float | None], tuple[float | None, float | None]]:
+    """Return gain and read noise of the template and of the science image, of keywords as `psfmatch.subtract` has them.
+
+    TypeError for a keyword that it does not have.
+    """
+    known = "gain", "readNoise", "templateGain", "templateReadNoise", "scienceGain", "scienceReadNoise"
+    if unknown := given.keys() - set(known):
+        raise TypeError(f"there is no keyword {', '.join(sorted(unknown))}; gains are {', '.join(known)}")
+    gain, readNoise, *own = (given.get(name) for name in known)
+    return gainOf(gain, readNoise, own[0], own[1]), gainOf(gain, readNoise, own[2], own[3])
+
+
+def _withGain(exposure: Exposure, gain: float, readNoise: float | None) -> Exposure:
+    """Return an Exposure with the variance of a gain, if its own was only estimated; else as it is."""
+    label = str(exposure.metadata.get("FILENAME", "the Exposure"))
+    if not isEstimated(exposure.metadata.get("VARSRC")):
+        log.warning("%s: the gain given is not used, it has a variance", label)
+        return exposure
+    pixels = exposure.maskedImage
+    variance, source = estimateVariance(pixels.image, gain, readNoise, label)
+    exposure = exposure.withPixels(MaskedImage(pixels.image, pixels.mask, variance, pixels.xy0))
+    exposure.metadata["VARSRC"] = source
+    return exposure
 
 
 def requireUnits(template: Any, science: Any, exposures: tuple[Exposure, Exposure] | None = None) -> None:

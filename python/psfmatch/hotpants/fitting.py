@@ -135,7 +135,11 @@ def fit(template: Exposure, science: Exposure, settings: Settings, like: Fitted 
     if "fom" in settings and mode == "auto":
         results = [run(mode) for mode in ("convolveTemplate", "convolveScience")]
         merits = [_merit(result, settings) for result in results]
-        log.info("Merit %s: %.4g with the template convolved, %.4g the other way", settings["fom"], *merits)
+        log.info(
+            "Merit %s: %.4g with the template convolved, %.4g the other way",
+            *(settings["fom"], *merits),
+            extra={"isDecision": True},
+        )
         return _ofResult(results[int(merits[1] < merits[0])])
     return _ofResult(run(mode))
 

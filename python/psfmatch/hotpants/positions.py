@@ -56,7 +56,7 @@ def starsToFit(settings: Settings, science: Exposure) -> FloatArray | None:
 def readPositions(path: str) -> FloatArray:
     """Return the first two numbers (N, 2) of each line that begins with two; ValueError if none does."""
     rows = []
-    for line in Path(path).read_text().splitlines():
+    for line in Path(path).read_text(encoding="utf-8-sig").splitlines():
         try:
             x, y = (float(word) for word in line.split()[:2])
         except ValueError:  # comments and headings

@@ -14,6 +14,7 @@ from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
 from psfmatch.hotpants.masks import MaskBit, grown
 from psfmatch.hotpants.parsing import Settings
+from psfmatch.messages import significant
 from psfmatch.noise.blankSky import findBlankSky, measureVarianceFactor, multiplyVariance
 from psfmatch.saturation import findSaturation, flagSaturation
 
@@ -133,5 +134,8 @@ def _withScaledNoise(exposure: Exposure, path: str) -> Exposure:
     except InputImagesError as error:
         log.warning("%s: the noise is left as it is: %s", path, error)
         return exposure
-    log.info("%s: noise multiplied by %.4g, to the scatter of its sky", path, factor**0.5)
+    if significant(factor**0.5) == "1":
+        log.info("%s: its sky scatters by its noise, which is left as it is", path)
+    else:
+        log.info("%s: noise multiplied by %.4g, to the scatter of its sky", path, factor**0.5)
     return exposure if factor == 1.0 else exposure.withPixels(multiplyVariance(exposure.maskedImage, factor))

@@ -29,7 +29,7 @@ def regionBoxes(settings: Settings, science: Exposure) -> list[Box]:
     if "gd" in settings:
         whole = _box(settings["gd"], "-gd", science.getBBox())
     if "rf" in settings:
-        lines = [line.strip() for line in Path(settings["rf"]).read_text().splitlines()]
+        lines = [line.strip() for line in Path(settings["rf"]).read_text(encoding="utf-8-sig").splitlines()]
         texts = {f"line {n} of {settings['rf']}": line for n, line in enumerate(lines, 1) if line and line[0] != "#"}
     elif "rkw" in settings:
         keyword, count = settings["rkw"]

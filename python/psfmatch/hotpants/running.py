@@ -70,7 +70,7 @@ def run(settings: Settings) -> HotpantsResult:
     _checkFiles(settings)
     template, science = readInputs(settings)
     for name, image in (("template", template), ("science image", science)):
-        log.info("Saturation of the %s: %s", name, image.saturation)
+        log.info("Saturation of the %s: %s", name, image.saturation, extra={"isDecision": True})
     boxes = regionBoxes(settings, science.exposure)
     fits = _fitAll(template, science, boxes, settings)
     planes, figures = subtractRegions(template, science, list(zip(boxes, fits, strict=True)), settings)

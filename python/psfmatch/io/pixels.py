@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -61,8 +62,8 @@ def readPlain(file: IO[bytes], start: int, bitpix: int, shape: tuple[int, int]) 
     """
     plane: NDArray[Any] = np.empty(shape, dtype=TYPES[bitpix])
     rowBytes = plane.strides[0]
+    readAt = _reader(file)
     needsSwap = not np.dtype(f">{TYPES[bitpix]}").isnative
-    descriptor = file.fileno()
 
     def read(strip: slice) -> None:
         rows = plane[strip]
@@ -70,7 +71,7 @@ def readPlain(file: IO[bytes], start: int, bitpix: int, shape: tuple[int, int]) 
         target = rows.data.cast("B")
         done = 0
         while done < len(target):
-            count = os.preadv(descriptor, [target[done:]], start + strip.start * rowBytes + done)
+            count = readAt(target[done:], start + strip.start * rowBytes + done)
             if count == 0:
                 raise OSError("the file ends too early")
             done += count
@@ -79,6 +80,41 @@ def readPlain(file: IO[bytes], start: int, bitpix: int, shape: tuple[int, int]) 
 
     mapStrips(read, shape)
     return plane
+
+
+def _reader(file: IO[bytes]) -> Callable[[memoryview, int], int]:
+    """Return what reads into a piece of memory from a place of a file, on several threads; its position stays."""
+    if hasattr(os, "preadv"):
+        descriptor = file.fileno()
+        return lambda target, place: os.preadv(descriptor, [target], place)
+    # Systems without it have one position for all threads, which take turns.
+    lock = threading.Lock()
+
+    def readAt(target: memoryview, place: int) -> int:
+        with lock:
+            before = file.tell()
+            try:
+                file.seek(place)
+                return file.readinto(target)  # type: ignore[attr-defined,no-any-return]
+            finally:
+                file.seek(before)
+
+    return readAt
+
+
+def _writer(file: io.BufferedIOBase) -> Callable[[memoryview, int], int]:
+    """Return what writes a piece of memory to a place of a file, on several threads."""
+    if hasattr(os, "pwrite"):
+        descriptor = file.fileno()
+        return lambda source, place: os.pwrite(descriptor, source, place)
+    lock = threading.Lock()
+
+    def writeAt(source: memoryview, place: int) -> int:
+        with lock:
+            file.seek(place)
+            return file.write(source)
+
+    return writeAt
 
 
 def converted(data: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
@@ -132,15 +168,16 @@ def writePieces(file: io.BufferedIOBase, parts: Sequence[bytes | NDArray[Any]], 
 def _writePlane(file: io.BufferedIOBase, plane: NDArray[Any], start: int, isPacked: bool) -> None:
     stored = plane.dtype.newbyteorder(">")
     rowBytes = plane.shape[1] * plane.itemsize
+    writeAt = None if isPacked else _writer(file)
 
     def write(strip: slice) -> None:
         source = np.ascontiguousarray(plane[strip], dtype=stored).view(np.uint8).data.cast("B")
-        if isPacked:
+        if writeAt is None:
             file.write(source)
             return
         done = 0
         while done < len(source):
-            done += os.pwrite(file.fileno(), source[done:], start + strip.start * rowBytes + done)
+            done += writeAt(source[done:], start + strip.start * rowBytes + done)
 
     mapStrips(write, plane.shape, 1 if isPacked else None)
 

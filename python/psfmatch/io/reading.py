@@ -20,6 +20,8 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from psfmatch.messages import advice
+
 from .coordinates import Coordinates, readWcs, xy0FromCards
 from .cubes import planeOf
 from .detectors import detectorsOf
@@ -263,10 +265,10 @@ def _origin(opened: _Opened, useXY0: bool) -> tuple[int, int]:
         return given
     if given != (0, 0):
         log.warning(
-            "%s: the pixel origin xy0 = %s that it gives is ignored, pixels count from (0, 0); to use it: useXY0=True, "
-            "on the command line --use-xy0",
+            "%s: the pixel origin xy0 = %s that it gives is ignored, pixels count from (0, 0)%s",
             opened.source.label,
             given,
+            advice("; to use it: useXY0=True", "; to use it: --use-xy0"),
         )
     return (0, 0)
 

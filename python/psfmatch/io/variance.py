@@ -14,10 +14,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from psfmatch.messages import advice
+
 from .detectors import DetectorNoise, agrees, neighbourScatter
 
 __all__ = [
     "blocksOf",
+    "checkGain",
     "estimateVariance",
     "isEstimated",
     "isWithoutPhotons",
@@ -40,10 +43,15 @@ CLIPPED_SIGMA = 0.98658
 MAD_TO_SIGMA = 1.4826
 SMALLEST = 1e-35  # near the smallest normal float32, 1.2e-38
 
-ADVICE = (
-    "better: noise= (1 sigma plane), variance= or gain= and readNoise=; "
-    "on the command line --template-noise and --science-noise"
-)
+
+def betterVariance() -> str:
+    """Return what to give for a better variance, by the names that it has where the message appears."""
+    return advice(
+        "; better: Exposure.readFits(file, noise=...) of 1 sigma, or its variance=, or its gain= and readNoise=",
+        "; better: --template-noise and --science-noise, or --gain and --read-noise",
+        "; better: --gain and --read-noise",
+        manifest="; better: template_noise and science_noise, or gain and read_noise",
+    )
 
 
 def varianceFromSigma(sigma: NDArray[np.float32], label: str) -> NDArray[np.float32]:
@@ -103,7 +111,7 @@ def varianceFromWeight(weight: NDArray[np.float32], image: NDArray[np.float32], 
     scatters, levels = scatterOfBlocks(seen, np.where(np.isfinite(seen), weight, np.float32(np.nan)))
     isReal = (scatters > 0) & (levels > 0)
     sigma = skyScatter(seen)
-    log.warning("%s: weights taken as relative, scaled to a sky scatter of %.4g; %s", label, sigma, ADVICE)
+    log.warning("%s: weights taken as relative, scaled to a sky scatter of %.4g%s", label, sigma, betterVariance())
     if not isReal.any():
         return np.zeros_like(image)
     return varianceFromInverse(weight / np.float32(np.median(scatters[isReal] ** 2 * levels[isReal])))
@@ -163,12 +171,12 @@ def estimateVariance(
     if sigma > 0 and abs(sigma**2 - expected**2) > tolerance * sigma**2:
         log.warning(
             "%s: the sky scatters by %.4g, but %s gives %.4g; "
-            "was the sky subtracted, or the image resampled or scaled? %s",
+            "was the sky subtracted, or the image resampled or scaled%s?",
             label,
             sigma,
             source,
             expected,
-            ADVICE,
+            betterVariance(),
         )
     return variance, source
 
@@ -176,11 +184,20 @@ def estimateVariance(
 def checkGain(gain: float | None, readNoise: float | None) -> None:
     """Raise `ValueError` unless gain and read noise make sense together."""
     if gain is not None and not (math.isfinite(gain) and gain > 0):
-        raise ValueError(f"gain={gain} e-/count is not a positive number")
+        raise ValueError(f"{_nameOf('gain')}{gain} e-/count is not a positive number")
     if readNoise is not None and not (math.isfinite(readNoise) and readNoise >= 0):
-        raise ValueError(f"readNoise={readNoise} e- is not a number from 0 up")
+        raise ValueError(f"{_nameOf('readNoise')}{readNoise} e- is not a number from 0 up")
     if readNoise is not None and gain is None:
-        raise ValueError(f"readNoise={readNoise} e- was given without gain (e-/count), which turns it into counts")
+        name = _nameOf("gain").rstrip()
+        raise ValueError(
+            f"{_nameOf('readNoise')}{readNoise} e- was given without {name} (e-/count), which turns it into counts"
+        )
+
+
+def _nameOf(keyword: str) -> str:
+    """Return how a number is introduced where the message appears: by a keyword, an option, or a column."""
+    words = keyword.replace("readN", "read-n")
+    return advice(f"{keyword}=", f"--{words} ", f"{words} ", manifest=f"{words.replace('-', '_')} ")
 
 
 def isEstimated(source: object) -> bool:
@@ -209,8 +226,8 @@ def _withoutGain(
                 source = f"the header, {detector.words}"
                 log.warning(
                     "%s: no noise plane, variance from %s: at the sky that is a noise of %.4g, and pixels differ from "
-                    "their neighbours by %.4g; %s",
-                    label, source, math.sqrt(detector.variance(level)), scatter, ADVICE,
+                    "their neighbours by %.4g%s",
+                    label, source, math.sqrt(detector.variance(level)), scatter, betterVariance(),
                 )  # fmt: skip
                 return variance, source
         first = detectors[0]
@@ -222,18 +239,18 @@ def _withoutGain(
             bright = light > np.float32(CLIP * sigma)
             variance[bright] += light[bright] / np.float32(first.gain)
             source = f"the sky's scatter of {sigma:.4g} and the header's {first.words} for what is brighter"
-            log.warning("%s: no noise plane, variance from %s; %s", label, source, ADVICE)
+            log.warning("%s: no noise plane, variance from %s%s", label, source, betterVariance())
             return variance, source
         told = (
             f"; {first.words} of the header does not fit, for it says {math.sqrt(expected):.4g} where pixels differ "
             f"from their neighbours by {scatter:.4g}"
         )
     log.warning(
-        "%s: no noise plane, variance taken as constant from the sky's scatter of %.4g%s; %s",
+        "%s: no noise plane, variance taken as constant from the sky's scatter of %.4g%s%s",
         label,
         sigma,
         told,
-        ADVICE,
+        betterVariance(),
     )
     return variance, "estimated from the sky"
 

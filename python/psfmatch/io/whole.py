@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from psfmatch.messages import advice
+
 __all__ = ["requireNew", "requireOutput", "writeWhole"]
 
 
@@ -41,7 +43,9 @@ def requireNew(path: str | os.PathLike[str]) -> None:
         If there is something of this name.
     """
     if os.path.lexists(path):
-        raise FileExistsError(f"{path}: exists already; pass overwrite=True to replace it")
+        raise FileExistsError(
+            f"{path}: exists already; {advice('pass overwrite=True', 'give --overwrite')} to replace it"
+        )
 
 
 def requireOutput(path: str | os.PathLike[str]) -> None:

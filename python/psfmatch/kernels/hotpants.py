@@ -20,6 +20,7 @@ from psfmatch.errors import ExposureReadError
 from psfmatch.exposure import Box
 from psfmatch.kernels.linearCombination import LinearCombinationKernel
 from psfmatch.kernels.spatialFunction import Polynomial2D, SpatialFunction2D
+from psfmatch.messages import advice
 
 __all__ = ["hotpantsBasis", "hotpantsTable", "readHotpantsKernel"]
 
@@ -86,8 +87,8 @@ def readHotpantsKernel(
         x0, y0, width, height = 0, 0, shape[1], shape[0]
     if x0 is None or y0 is None or width is None or height is None:
         raise ExposureReadError(
-            f"{path}: neither REGION{region:02d} nor an image in the file tells for which pixels the kernel holds; "
-            "pass shape=(height, width) of the image",
+            f"{path}: neither REGION{region:02d} nor an image in the file tells for which pixels the kernel holds"
+            + advice("; pass shape=(height, width) of the image"),
             path=path,
         )
     basis = hotpantsBasis(table.side, table.sigmas, table.degrees)

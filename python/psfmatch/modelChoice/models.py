@@ -5,6 +5,7 @@ Models are compared by the residuals of regions that they have not seen.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ FloatArray = npt.NDArray[np.float64]
 Label = Callable[[SpatialModelOptions], str]
 
 
+DETAILS = ("border", "coverage", "errorFloor", "noise")
+"""Choices that tell of a rule at work in every run."""
+NOTHING_DONE = ("none", "0", "1", "1.000")
+
+
 @dataclass(frozen=True, eq=False)
 class Choice(ByValue):
     """One choice: of what, which, its figure, the rejected alternative and its figure, and the sentence."""
@@ -47,6 +53,15 @@ class Choice(ByValue):
     alternative: str
     alternativeFigure: float
     sentence: str
+
+    @property
+    def isDecision(self) -> bool:
+        """Whether something was done, or taken of several; not that nothing was found, or all left as it is."""
+        return self.name not in DETAILS and self.chosen not in NOTHING_DONE
+
+    def log(self, log: logging.Logger) -> None:
+        """Write the sentence, so that who wants decisions alone can tell it from what is only found."""
+        log.info("%s", self.sentence, extra={"isDecision": self.isDecision}, stacklevel=2)
 
     @classmethod
     def told(cls, name: str, chosen: str, sentence: str) -> Choice:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.exposure import Exposure
+from psfmatch.messages import advice
 from psfmatch.psf.stars import starFwhms
 from psfmatch.psf.widths import DEFAULT_DEFINITION, getFwhmPix
 from psfmatch.psfModels.adapted import asPsf, averagePosition
@@ -119,7 +120,8 @@ def findFwhms(
     for which, exposure in exposures.items():
         fwhm, origin = given[which], "given"
         if fwhm is not None and not (math.isfinite(fwhm) and fwhm > 0.0):
-            raise ValueError(f"{which}FwhmPix is {fwhm}; a FWHM must be a positive number of pixels, or None")
+            name = advice(f"{which}FwhmPix", f"--{which}-fwhm", f"{which} FWHM", manifest=f"{which}_fwhm")
+            raise ValueError(f"{name} is {fwhm}; a FWHM must be a positive number of pixels")
         if fwhm is None:
             fwhm, origin = exposureFwhmPix(exposure, definition), "from its PSF"
         fwhms[which] = fwhm, origin if fwhm is not None else ""
@@ -140,10 +142,10 @@ def recordFwhms(
     for which, (fwhm, origin) in fwhms.items():
         if fwhm is None:
             log.warning(
-                "No PSF and no measurable star on the %s image: the configured Gaussians are used; give %sFwhmPix",
+                "No PSF and no measurable star on the %s image: the configured Gaussians are used%s",
                 which,
-                which,
+                advice(f"; give {which}FwhmPix=", f"; give --{which}-fwhm", manifest=f"; give {which}_fwhm"),
             )
         else:
             metadata[f"{which}FwhmPix"] = fwhm
-            log.info("%sFwhmPix: %.3f, %s", which, fwhm, origin)
+            log.info("PSF FWHM of the %s image: %.3f px, %s", which, fwhm, origin)

@@ -5,6 +5,17 @@ them against limits of a user's own.
 """
 
 from psfmatch.quality.assessing import assessQuality, pixelFigures
-from psfmatch.quality.figures import GRADES, RULES, Quality, Rule, checkGates, requireGates
+from psfmatch.quality.figures import GRADES, RULES, Quality, Rule, checkGates, gateNames, requireGates, scaleOf
 
-__all__ = ["GRADES", "RULES", "Quality", "Rule", "assessQuality", "checkGates", "pixelFigures", "requireGates"]
+__all__ = [
+    "GRADES",
+    "RULES",
+    "Quality",
+    "Rule",
+    "assessQuality",
+    "checkGates",
+    "gateNames",
+    "pixelFigures",
+    "requireGates",
+    "scaleOf",
+]

@@ -14,8 +14,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from psfmatch.equality import ByValue
+from psfmatch.messages import significant
 
-__all__ = ["GRADES", "HEADINGS", "RULES", "Quality", "Rule", "checkGates", "gradeFigures", "requireGates"]
+__all__ = [
+    "GRADES",
+    "HEADINGS",
+    "RULES",
+    "Quality",
+    "Rule",
+    "checkGates",
+    "gateNames",
+    "gradeFigures",
+    "requireGates",
+    "scaleOf",
+]
 
 GRADES = "ABCDF"
 ANY = (math.inf, math.inf)
@@ -111,12 +123,14 @@ class Quality(ByValue):
             if isinstance(value, Mapping):
                 lines += [f"  {f'{heading}: {reason}':<52}{count:>10d}" for reason, count in value.items()]
             elif value is not None:
-                lines.append(f"  {heading:<52}{value:>10.4g}")
+                lines.append(f"  {heading:<52}{significant(value, of=scaleOf(name)):>10}")
         for name, what in (("chiSquareByFlux", "sources"), ("heldOutChiSquareByFlux", "kept-out stars")):
             for low, high, number, value in getattr(self, name):
                 if number:
                     span = f"above {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
-                    lines.append(f"  {f'chi-square of {number} {what} of S/N {span}':<52}{value:>10.4g}")
+                    lines.append(
+                        f"  {f'chi-square of {number} {what} of S/N {span}':<52}{significant(value, of=1.0):>10}"
+                    )
         return "\n".join(lines)
 
 
@@ -133,6 +147,11 @@ _TOLD = "; ".join(f"{name} : {', '.join(filter(None, told.values()))}" for name,
 Quality.__doc__ = f"{Quality.__doc__}\n    {_TOLD}.\n"
 HEADINGS = {name: told["heading"] for name, told in _FIGURES.items() if told["heading"]}
 """What figures are called in print."""
+
+
+def scaleOf(name: str) -> float:
+    """Return what a figure is compared with to tell a rounding error: 1 of shares, ratios and pixels, 0 of counts."""
+    return 0.0 if name.startswith("background") else 1.0
 
 
 @dataclass(frozen=True)
@@ -163,7 +182,7 @@ class Rule:
         limit = self.limits[GRADES.index(better)]
         # A value just beyond its limit must not look like it.
         isClose = any(f"{value:.3g}" == f"{side:.3g}" for side in (limit, 1.0 / limit if limit else 0.0))
-        told = self.words.format(f"{value:.5g}" if isClose else f"{value:.3g}")
+        told = self.words.format(significant(value, 5 if isClose else 3, of=1.0))
         return f"{told}; {self.asked(limit)} is A" if grade == "A" else f"{told}; {better} needs {self.asked(limit)}"
 
     def asked(self, limit: float) -> str:
@@ -264,16 +283,25 @@ def checkGates(quality: Quality, gates: Mapping[str, Any]) -> list[str]:
     return failures
 
 
+def gateNames() -> list[str]:
+    """Return the names that gates can have: the grade, and the figures that are a number."""
+    nothing = Quality("F", ()).toDict()
+    return ["grade", *(name for name, value in nothing.items() if not isinstance(value, str | list | dict))]
+
+
 def requireGates(gates: Mapping[str, Any]) -> None:
     """Raise ValueError if a gate, see `checkGates`, names no figure, or its limit is not a number or a grade."""
-    nothing = Quality("F", ()).toDict()
-    figures = [name for name, value in nothing.items() if not isinstance(value, str | list | dict)]
+    figures = gateNames()[1:]
     for name, limit in gates.items():
         if name == "grade":
             if limit not in tuple(GRADES):
                 raise ValueError(f"gate grade={limit}: choose one of {', '.join(GRADES)}")
         elif name not in figures:
-            raise ValueError(f"gate {name!r} is no figure; choose grade or one of {', '.join(figures)}")
+            from difflib import get_close_matches
+
+            near = get_close_matches(str(name), ("grade", *figures), n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"choose grade or one of {', '.join(figures)}"
+            raise ValueError(f"gate {name!r} is no figure; {hint}")
         else:
             with suppress(TypeError, ValueError):
                 if not math.isnan(float(limit)):

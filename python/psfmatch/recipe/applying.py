@@ -18,7 +18,7 @@ from psfmatch.borders import completeBorder
 from psfmatch.decorrelation import decorrelate, smoothedExposure, smoothingKernel
 from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage, toExposure
+from psfmatch.exposure import Exposure, MaskedImage, gainsOf, toExposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction
 from psfmatch.noise import addPhotonNoise
 from psfmatch.noise.blankSky import multiplyVariance
@@ -60,6 +60,7 @@ def applyKernel(
     convolved: Convolved | None = None,
     useBackground: bool = True,
     threads: int | None = None,
+    **gains: float | None,
 ) -> AppliedKernel:
     """Subtract a template from a science image with a kernel that exists already.
 
@@ -77,6 +78,8 @@ def applyKernel(
         Subtract the stored differential background. Without one nothing is subtracted.
     threads
         Number of threads; the result does not depend on it.
+    **gains
+        gain, readNoise, templateGain, templateReadNoise, scienceGain, scienceReadNoise, as of `psfmatch.subtract`.
 
     Returns
     -------
@@ -93,7 +96,8 @@ def applyKernel(
         If `convolved` contradicts the recipe.
     """
     stored = _asStored(kernel)
-    templateExposure, scienceExposure = toExposure(template), toExposure(science)
+    ofTemplate, ofScience = gainsOf(gains)
+    templateExposure, scienceExposure = toExposure(template, *ofTemplate), toExposure(science, *ofScience)
     box = scienceExposure.getBBox()
     recipe = stored.recipe
     if recipe is None:

@@ -6,6 +6,8 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from psfmatch.messages import significant
+
 __all__ = ["badge", "escape", "flatRows", "folded", "image", "page", "section", "table", "tell"]
 
 STYLE = """
@@ -67,16 +69,19 @@ def escape(text: Any) -> str:
     return html.escape(str(text), quote=True)
 
 
-def tell(value: Any) -> str:
-    """Return a value as a report writes it: four digits, a dash for what is not known; not escaped."""
+def tell(value: Any, of: float = 0.0) -> str:
+    """Return a value as a report writes it: four digits, a dash for what is not known; not escaped.
+
+    Beside `of`, what is as large as such values can be, a rounding error is 0.
+    """
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return significant(value, of=of)
     if isinstance(value, list | tuple):
-        return ", ".join(tell(item) for item in value)
+        return ", ".join(tell(item, of) for item in value)
     return str(value)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.displays.drawing import addBar
+from psfmatch.messages import fixed
 from psfmatch.noise import measureWhiteness
 from psfmatch.noise.blankSky import findBlankSky
 from psfmatch.reporting.drawing import QUIET, labelPixels, needsMatplotlib
@@ -113,7 +114,7 @@ def _drawCorrelations(axis: Axes, correlations: FloatArray, title: str) -> None:
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
             value = correlations[dy + reach, dx + reach]
-            text = "1" if dx == dy == 0 else f"{value:.2f}".replace("-", "\N{MINUS SIGN}") if value == value else "?"
+            text = "1" if dx == dy == 0 else fixed(value, 2).replace("-", "\N{MINUS SIGN}") if value == value else "?"
             axis.text(
                 dx, dy, text, ha="center", va="center", fontsize=9, color="white" if abs(value) > 0.35 else "black"
             )

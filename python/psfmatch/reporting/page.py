@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.io import PAGES, formOf, requireNew, writeWhole
+from psfmatch.messages import significant
 from psfmatch.reporting import figures, noiseFigures
 from psfmatch.reporting.drawing import pngOf, requireMatplotlib
 from psfmatch.reporting.glossary import meaningOf, ruleOfReason, sectionOf
@@ -252,8 +253,7 @@ def _changes(result: Reported, numbers: dict[str, Any], detections: Detections) 
     counts = (
         f"<p>{told['nDetections']} detections above {tell(told['threshold'])} sigma: {tell(told['nPositive'])} "
         f"brighter, {tell(told['nNegative'])} fainter in the science image; {tell(told['nDipoles'])} dipoles. PSF FWHM "
-        f"{tell(told['psfFwhmPix'])} px; errors were multiplied by {tell(told['noiseScale'])}, for the significance of "
-        "blank sky to scatter by 1.</p>"
+        f"{tell(told['psfFwhmPix'])} px; the significance of blank sky scatters by {_scatter(told['noiseScale'])}.</p>"
     )
     if not told["rows"]:
         return section("changes", "What has changed", note, counts)
@@ -273,6 +273,13 @@ def _changes(result: Reported, numbers: dict[str, Any], detections: Detections) 
         ),
         folded(f"The {len(told['rows'])} most significant", listed),
     )
+
+
+def _scatter(noiseScale: float | None) -> str:
+    """Return in words by what the significance of blank sky scatters, and what follows of it."""
+    if noiseScale is None or significant(noiseScale) == "1":
+        return "1, as it should"
+    return f"{tell(noiseScale)}, by which the errors were multiplied"
 
 
 def _candidates(result: Reported, numbers: dict[str, Any]) -> str:
@@ -301,12 +308,14 @@ def _candidates(result: Reported, numbers: dict[str, Any]) -> str:
 
 def _alignment(numbers: dict[str, Any]) -> str:
     alignment, coverage = numbers["alignment"], numbers["coverage"]
+    # Pixels, shares and numbers of stars.
+    rows = flatRows({"alignment": alignment, "coverage": coverage})
     words = "The alignment was not measured." if alignment is None else alignment["reason"]
     return section(
         "alignment",
         "Alignment and coverage",
         f"<p>{escape(words)}</p>",
-        folded("In numbers", table((), flatRows({"alignment": alignment, "coverage": coverage}))),
+        folded("In numbers", table((), [(name, tell(value, 1.0)) for name, value in rows])),
     )
 
 

@@ -13,6 +13,7 @@ from astropy.table import Table
 from psfmatch.displays.drawing import COLOURS, asinhNorm, noiseOf
 from psfmatch.displays.mosaic import Tile, styleOf
 from psfmatch.exposure import Exposure
+from psfmatch.messages import fixed
 from psfmatch.photometry import boxLight
 from psfmatch.reporting.subject import Reported, matchedPair
 
@@ -65,7 +66,7 @@ def candidatePlaces(result: Reported, number: int) -> list[Place]:
     places = []
     for index in [*chosen, *refused]:
         row = candidates[int(index)]
-        told = f"{row['id']}: residual {rms[index]:.2f}" if rms[index] >= 0.0 else f"{row['id']}"
+        told = f"{row['id']}: residual {fixed(rms[index], 2)}" if rms[index] >= 0.0 else f"{row['id']}"
         if status[index] == "BAD":
             told = f"{row['id']}: {str(row['reason']).partition(':')[0]}"
         colour = COLOURS.get(str(status[index]), DOUBTFUL_COLOUR)
@@ -79,7 +80,7 @@ def detectionPlaces(sources: Table, number: int) -> list[Place]:
     for row in sources[:number]:
         isDoubtful = any(bool(row[name]) for name in DOUBTFUL_FLAGS if name in sources.colnames)
         sign = 1 if row["significance"] > 0 else -1
-        ratio = f"{row['significance']:+.1f}σ".replace("-", "\N{MINUS SIGN}")
+        ratio = f"{fixed(row['significance'], 1, sign=True)}σ".replace("-", "\N{MINUS SIGN}")
         flags = [name.removeprefix("flag").lower() for name in DOUBTFUL_FLAGS if name in sources.colnames and row[name]]
         label = f"{row['id']}: {ratio} {', '.join(flags[:1])}".rstrip()
         places.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from psfmatch.quality import scaleOf
 from psfmatch.reporting.glossary import GROUPS, goodValue, headingOf, unitOf
 from psfmatch.reporting.markup import Markup, badge, table, tell
 
@@ -23,7 +24,7 @@ def figureTables(numbers: dict[str, Any]) -> list[str]:
             rows.append(
                 (
                     headingOf(name),
-                    tell(quality[name]),
+                    tell(quality[name], scaleOf(name)),
                     unitOf(name),
                     goodValue(name),
                     Markup("" if grade is None else badge(grade)),

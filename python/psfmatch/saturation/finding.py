@@ -17,6 +17,7 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch._core import BrightPixels
 from psfmatch.exposure import Exposure, Mask, MaskedImage
+from psfmatch.messages import significant
 from psfmatch.saturation.defects import DEFECT_PLANES, isWithoutReasons
 from psfmatch.saturation.plateaus import MIN_EXCESS, MIN_PLATEAU, Pile, Plateaus, counted, findPlateaus, starsOfShape
 from psfmatch.saturation.ridges import Ridge, findRidge
@@ -268,7 +269,7 @@ def _fromMask(evidence: _Evidence, plateaus: Plateaus) -> Saturation:
         told.append("no pixel has SAT, no header card tells a level")
     told.append(
         f"{_noLevel(plateaus)}; the brightest has {pixels.sky + float(pixels.counts.max(initial=0.0)):.6g} counts, the "
-        f"sky {pixels.sky:.6g} +- {pixels.noise:.3g}"
+        f"sky {significant(pixels.sky, 6)} +- {significant(pixels.noise, 3)}"
     )
     return Saturation(None, "mask" if pixels.nFlagged else "none", f"{'; '.join(told)}.")
 

@@ -16,6 +16,7 @@ from psfmatch.config import KernelOptions
 from psfmatch.detection import Footprint
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.messages import advice
 from psfmatch.sourceTable import AnyTable, asTable
 from psfmatch.visitors import stampTuple
 from psfmatch.warping import coveredArea, requireSameShape
@@ -69,7 +70,8 @@ def requireSources(sources: AnyTable, exposure: Exposure, planes: Iterable[str])
     usable = int(np.count_nonzero(~exposure.maskedImage.badPixels(planes)))
     if usable:
         message = (
-            "no source was found on the science image. Lower selectDetection.thresholdValue or give a candidateList."
+            "no source was found on the science image. Lower selectDetection.thresholdValue"
+            f"{advice(' or give a candidateList')}."
         )
     else:
         message = f"no usable pixel on the science image: {describeBadPixels(exposure.maskedImage, planes)}."

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.config import usualOptions
 from psfmatch.exposure import MaskedImage, stampTuple
+from psfmatch.messages import fixed
 from psfmatch.psf import SIGMA_TO_FWHM
 from psfmatch.psf.stars import measureBroadWidths, selectStarWidths
 from psfmatch.sourceTable import AnyTable
@@ -91,7 +92,7 @@ def chooseSmoothing(
     tried = [(each, cleaned(search(each, "both"), maskedImage, planes)) for each in smoothings]
     scores = [_score(found) for _, found in tried]
     best = int(np.argmax(scores))
-    told = ", ".join(f"{own.sigma:g}: {score:.1f}" for (own, _), score in zip(tried, scores, strict=True))
+    told = ", ".join(f"{own.sigma:g}: {fixed(score, 1)}" for (own, _), score in zip(tried, scores, strict=True))
     log.info(
         "%d sources with the usual smoothing; significance by sigma of the smoothing (pixels): %s", len(measured), told
     )

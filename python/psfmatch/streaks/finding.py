@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, Mask, MaskedImage
+from psfmatch.messages import fixed
 from psfmatch.photometry import boxLight, lightRatios
 from psfmatch.sourceTable import AnyTable
 from psfmatch.warping import atOrigin
@@ -65,7 +66,8 @@ class Streaks:
         count = "1 line" if len(self.lines) == 1 else f"{len(self.lines)} lines"
         x0, y0, x1, y1, halfWidth, significance = self.lines[0]
         first = (
-            f"from ({x0:.0f}, {y0:.0f}) to ({x1:.0f}, {y1:.0f}), {math.hypot(x1 - x0, y1 - y0):.0f} px long and "
+            f"from ({fixed(x0, 0)}, {fixed(y0, 0)}) to ({fixed(x1, 0)}, {fixed(y1, 0)}), "
+            f"{math.hypot(x1 - x0, y1 - y0):.0f} px long and "
             f"{2.0 * halfWidth:.0f} px wide, of {significance:.3g} sigma"
         )
         most = "" if len(self.lines) == 1 else "the clearest "

@@ -13,6 +13,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from psfmatch.exposure import Box
+from psfmatch.messages import advice
 from psfmatch.testing.mixtures import FloatArray, nearestPixel
 from psfmatch.testing.optics import Optics
 from psfmatch.testing.options import FieldOptions
@@ -136,7 +137,8 @@ def _drawPlaces(
         else:
             raise ValueError(
                 f"only {len(places)} of {len(hostDraws)} transients found room on {box.width} x {box.height} "
-                "px: ask for fewer, or a larger image, a smaller transientMargin, or avoidBad=False"
+                "px: ask for a larger image"
+                + advice(", for fewer, a smaller transientMargin, or avoidBad=False", " (--size)")
             )
     return places
 

@@ -13,6 +13,7 @@ from psfmatch import _core
 from psfmatch.cells import KernelCandidate
 from psfmatch.config import KernelOptions
 from psfmatch.exposure import Mask
+from psfmatch.messages import fixed
 from psfmatch.solutions import ResidualSummary
 
 __all__ = ["ResidualLimits", "fitControl", "regularizationOf", "stampPairs"]
@@ -128,7 +129,7 @@ class ResidualLimits:
         if not (math.isfinite(mean) and math.isfinite(rms)):
             return f"no residual statistics: {residual.count} pixels"
         if self.clip and abs(mean) > self.meanMax:
-            return f"residual mean: {mean:.3f} sigma, limit {self.meanMax}"
+            return f"residual mean: {fixed(mean, 3)} sigma, limit {self.meanMax}"
         if self.clip and rms > self.rmsMax:
             return f"residual rms: {rms:.3f} sigma, limit {self.rmsMax}"
         return None

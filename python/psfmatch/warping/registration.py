@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.astrometry import DROP_ADVICE, PixelTransform, hasUsableWcs
+from psfmatch.astrometry import PixelTransform, dropAdvice, hasUsableWcs
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.warping.warper import Warper
@@ -123,7 +123,7 @@ def registerTemplate(template: Exposure, science: Exposure, warper: Warper, doWa
             else "pixels of the science image have no place in the template's projection"
         )
         raise InputImagesError(
-            f"Input images do not overlap at all: {found}; check the WCSs, or, {DROP_ADVICE}",
+            f"Input images do not overlap at all: {found}; check the WCSs, or, {dropAdvice()}",
             offsetPix=offset,
         )
     if comparison.isRegistered:
@@ -134,7 +134,7 @@ def registerTemplate(template: Exposure, science: Exposure, warper: Warper, doWa
             if comparison.sameShape
             else f"template {template.width}x{template.height}, science {science.width}x{science.height} pixels"
         )
-        message = f"Input images not registered: {what} and doWarping is False; allow warping, or, {DROP_ADVICE}"
+        message = f"Input images not registered: {what} and doWarping is False; allow warping, or, {dropAdvice()}"
         log.error(message)
         raise InputImagesError(message, offsetPix=offset, templateShape=template.shape, scienceShape=science.shape)
     log.info("Astrometrically registering template to science image")
