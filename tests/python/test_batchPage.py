@@ -199,7 +199,7 @@ def test_outputsThatNobodyKnowsAreNotReplaced(tmp_path):
             runBatch([Pair("a", "t", "s")], tmp_path, executor=executor)
         assert runBatch([Pair("a", "t", "s")], tmp_path, executor=executor, overwrite=True).nFailed == 1
         # What is in the ledger is done anew only if that is said.
-        with pytest.raises(ValueError, match=r"which overwrite \(--overwrite\) replaces, has 1 of these"):
+        with pytest.raises(ValueError, match=r"1 of these pairs in its ledger; .* replace it by overwrite=True"):
             runBatch([Pair("a", "t", "s")], tmp_path, executor=executor)
         runBatch([Pair("a", "t", "s")], tmp_path, executor=executor, overwrite=True)
     assert readLedgers(tmp_path)[0].attempts == 1

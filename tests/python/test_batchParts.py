@@ -391,7 +391,7 @@ def test_commandExitStatus(run):
     assert run(["a", "gate"])[0] == 5
     status, _, err = run(["a", "gate"])
     assert status == 2
-    assert err.splitlines()[-1].endswith("go on with it by --resume, or choose another directory")
+    assert err.splitlines()[-1].endswith("by --resume, replace it by --overwrite, or choose another directory")
 
 
 def test_commandShards(run, tmp_path):

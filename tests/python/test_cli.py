@@ -104,7 +104,7 @@ def test_subtractAsJson(run, pair, tmp_path):
 
 def test_quietAndVerbose(run):
     _, _, quiet = run(*PAIR, "-q", *FIXED)
-    _, _, usual = run(*PAIR)
+    _, _, usual = run(*PAIR, "--overwrite")
     _, _, verbose = run(*PAIR, "-v", "--overwrite")
     _, _, everything = run(*PAIR, "-vv", "--overwrite")
     assert "INFO" not in quiet

@@ -60,7 +60,7 @@ def call(capsys, *arguments):
     return status, captured.out, captured.err
 
 
-PAIR = "subtract", "template.fits", "science.fits", "-o", "d.fits"
+PAIR = "subtract", "template.fits", "science.fits", "-o", "d.fits", "--overwrite"
 FAST = "-c", "chooseKernel=False", "-c", "doDecorrelate=False"
 
 # Typing errors

@@ -250,14 +250,30 @@ def idOf(value):
 
 FAST = "-c", "chooseKernel=False", "-c", "doDecorrelate=False", "-c", "doAssessQuality=False", "-c", "doAlign=False"
 MESSAGES = [
-    (["subtract", *PAIR, "-o", "d.fits", *FAST], "no noise plane", {"--template-noise", "--science-noise", "--gain"}),
+    (
+        ["subtract", *PAIR, "-o", "d.fits", "--overwrite", *FAST],
+        "no noise plane",
+        {"--template-noise", "--science-noise", "--gain"},
+    ),
     (["report", *PAIR, "-o", "r.html", *FAST, "--threads", "0"], "must be a whole number", {"--threads"}),
     (["apply", "d.fits", *PAIR, "-o", "e.fits"], "no noise plane", {"--template-noise", "--read-noise"}),
     (["detect", "science.fits", "-o", "s.fits"], "no noise plane", set()),
-    (["subtract", "moved.fits", "placed.fits", "-o", "d.fits"], "do not overlap", {"--ignore-wcs"}),
-    (["subtract", *PAIR, "-o", "d.fits", "--science-gain", "-1"], "is not a positive number", {"--gain"}),
-    (["subtract", *PAIR, "-o", "d.fits", "--read-noise", "5"], "was given without", {"--read-noise", "--gain"}),
-    (["subtract", *PAIR, "-o", "d.fits", "--science-fwhm", "0"], "positive number of pixels", {"--science-fwhm"}),
+    (["subtract", "moved.fits", "placed.fits", "-o", "d.fits", "--overwrite"], "do not overlap", {"--ignore-wcs"}),
+    (
+        ["subtract", *PAIR, "-o", "d.fits", "--overwrite", "--science-gain", "-1"],
+        "is not a positive number",
+        {"--gain"},
+    ),
+    (
+        ["subtract", *PAIR, "-o", "d.fits", "--overwrite", "--read-noise", "5"],
+        "was given without",
+        {"--read-noise", "--gain"},
+    ),
+    (
+        ["subtract", *PAIR, "-o", "d.fits", "--overwrite", "--science-fwhm", "0"],
+        "positive number of pixels",
+        {"--science-fwhm"},
+    ),
 ]
 
 

@@ -332,7 +332,7 @@ def test_consoleThatLacksLetters(encoding, folder):
     name = "σ-Ori-日.fits"
     (folder / name).write_bytes((folder / "science.fits").read_bytes())
     variables = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
-    arguments = "subtract", "template.fits", name, "-o", f"d-{name}", "-c", "chooseKernel=False"
+    arguments = "subtract", "template.fits", name, "-o", f"d-{name}", "--overwrite", "-c", "chooseKernel=False"
     ran = python(folder, "-m", "psfmatch", *arguments, **variables)
     assert ran.returncode == 0, ran.stderr
     assert "\\u65e5" in ran.stdout

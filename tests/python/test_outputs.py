@@ -393,6 +393,6 @@ def test_whatIsNoTableGoesToNoPipe(run, words, message):
 
 def test_logGoesElsewhere(run, caplog):
     with caplog.at_level(logging.INFO, "psfmatch"):
-        _, out, err = run("detect", "d.fits", "-o", "-", "-v")
+        _, out, err = run("detect", "d.fits", "-o", "-", "-vv")
     assert "DEBUG" in err
     Table.read(streams.StringIO(out).read(), format="ascii.ecsv")

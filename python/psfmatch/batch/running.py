@@ -167,7 +167,10 @@ def _checkOptions(options: PairOptions) -> None:
         requireGates(options.gates)
     if options.setApart is not None:
         if not options.gates:
-            raise ValueError("to set pairs apart (setApart, --set-apart) needs a gate that they do not pass (--gate)")
+            raise ValueError(
+                f"to set pairs apart ({advice('setApart', '--set-apart')}) needs a gate that they do not pass "
+                f"({advice('gates', '--gate')})"
+            )
         if not options.setApart or Path(options.setApart).name != options.setApart or options.setApart.startswith("."):
             raise ValueError(
                 f"setApart is {options.setApart!r}: give the plain name of a directory inside of the batch's"

@@ -96,8 +96,10 @@ def varianceOfWeights(
             source = f"{source}, {name} says where data are"
     elif isInverse:
         log.info(
-            "%s: %s is taken for 1/variance: the sky's variance times the weight is %.2f%s", label, name, product, told
-        )
+            "%s: %s is taken for 1/variance: the sky's variance times the weight is %.2f%s",
+            label, name, product, told,
+            extra={"isDecision": True},
+        )  # fmt: skip
         variance, source = varianceFromInverse(weight), f"{name} inverted"
     elif 1.0 / AGREEMENT <= quotient <= AGREEMENT and not isFlat and _risesWithLight(weight, seen):
         log.warning(

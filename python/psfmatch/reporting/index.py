@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from psfmatch.errors import InputImagesError
 from psfmatch.io import requireNew, writeWhole
+from psfmatch.messages import advice
 from psfmatch.pairRecords import PairRecord, hasLedger, readLedgers
 from psfmatch.reporting.markup import Markup, badge, escape, page, section, table, tell
 from psfmatch.reporting.numbers import FORMAT, VERDICTS
@@ -121,7 +122,8 @@ def requireIndexPath(path: str | os.PathLike[str], overwrite: bool = False) -> N
     if overwrite or not target.exists():
         return
     if MARK not in target.read_text(encoding="utf-8", errors="replace"):
-        raise FileExistsError(f"{target} exists already and is no index of psfmatch; add --overwrite to replace it")
+        how = advice("pass overwrite=True", "add --overwrite")
+        raise FileExistsError(f"{target} exists already and is no index of psfmatch; {how} to replace it")
 
 
 def _counts(failed: Sequence[PairRecord], unfinished: Sequence[PairRecord], counts: dict[str | None, int]) -> str:

@@ -192,6 +192,7 @@ def detectOnDifference(
     log.info(
         "%d sources above %.1f sigma: %d positive, %d negative, %d in dipoles",
         len(table), threshold, table.meta["NPOS"], table.meta["NNEG"], 2 * table.meta["NDIPOLE"],
+        extra={"isDecision": True},
     )  # fmt: skip
     return table
 
