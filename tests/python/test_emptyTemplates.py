@@ -1,11 +1,13 @@
-"""Templates that show nothing of the science image's light: an error that says so, never a kernel of sum 0."""
+"""Templates that show nothing of the science image's light: an error that says so, never a kernel of sum 0.
+
+At the front door, where the template shows no source at all, the science image minus its sky, which says so.
+"""
 
 import numpy as np
 import pytest
 
 from psfmatch import (
     Exposure,
-    GaussianPsf,
     ImagePsfMatchTask,
     InsufficientKernelSourcesError,
     KernelSolutionError,
@@ -13,7 +15,6 @@ from psfmatch import (
     NoKernelCandidatesError,
     PsfMatchError,
     SnapPsfMatchTask,
-    computeScore,
     subtract,
 )
 from psfmatch.cells import CandidateStatus
@@ -106,13 +107,47 @@ def test_starlessTemplate(pair, path, name):
     assert {"nCandidates", "nSources"} & set(caught.value.counts)
 
 
+WITH_LIGHT = "cosmic rays", "another field"
+
+
 @pytest.mark.parametrize(
-    ("mode", "name"),
-    [(mode, name) for mode in ("auto", "convolveScience") for name in (STARLESS if mode == "auto" else TELLING)],
+    ("mode", "name"), [*(("convolveScience", name) for name in TELLING), *(("auto", name) for name in WITH_LIGHT)]
 )
 def test_starlessTemplateAtTheFrontDoor(pair, mode, name):
     with pytest.raises(PsfMatchError):
         subtract(starlessTemplate(pair, name), pair.science, mode=mode, threads=1)
+
+
+def lightOf(image, x, y):
+    """Light within 6 px of a place, above the sky about it."""
+    rows, columns = np.indices(image.shape)
+    distance = np.hypot(columns - x, rows - y)
+    return float(np.nansum(image[distance <= 6.0] - np.nanmedian(image[(distance > 12.0) & (distance < 20.0)])))
+
+
+@pytest.mark.parametrize("name", [name for name in STARLESS if name not in (*WITH_LIGHT, "the negative")])
+def test_scienceMinusSky(pair, name):
+    """A template without any source takes nothing off the science image's."""
+    result = subtract(starlessTemplate(pair, name), pair.science, threads=1)
+    assert result.grade in "DF"  # so many stars that no template of this sky could lack
+    assert result.steps[-1] == "The template shows no source above S/N 20: science minus sky."
+    assert any("kernel and flux ratio are unchecked" in reason for reason in result.quality.reasons)
+    stars = ImagePsfMatchTask(threads=1).getSelectSources(pair.science)
+    x, y = float(stars["x"][0]), float(stars["y"][0])
+    assert lightOf(result.difference.image, x, y) == pytest.approx(lightOf(pair.science.image, x, y), rel=0.02)
+    good = np.asarray(result.difference.mask) == 0
+    assert abs(np.nanmedian(result.difference.image[good])) < 0.2 * np.sqrt(np.median(pair.science.variance))
+
+
+def test_scienceWithoutAnySource(pair):
+    """What the template shows is missing: negative sources, of a flux ratio that nothing tells."""
+    image = (400.0 + noiseOf(pair)).astype(np.float32)
+    science = Exposure(MaskedImage(image, variance=pair.template.variance), wcs=pair.science.wcs)
+    result = subtract(pair.template, science, threads=1)
+    assert result.grade in "DF"
+    assert result.steps[-1].startswith("The science image shows no source above S/N 20")
+    with pytest.raises(NoKernelCandidatesError):
+        subtract(starlessTemplate(pair, "noise"), science, threads=1)
 
 
 def test_sameSlopes(pair):
@@ -135,8 +170,6 @@ def test_otherTasks(pair):
     template = Exposure(MaskedImage(image, variance=pair.template.variance), wcs=pair.science.wcs)
     with pytest.raises(PsfMatchError):
         SnapPsfMatchTask(threads=1).subtractExposures(template, pair.science)
-    with pytest.raises(PsfMatchError):
-        computeScore(template, pair.science, GaussianPsf(1.5), threads=1)
     task = ImagePsfMatchTask(config=configured("AL", "candidates"), threads=1)
     with pytest.raises(ERRORS):
         task.subtractExposures(template, pair.science, 3.5, 3.0, convolveTemplate=False)

@@ -256,8 +256,8 @@ def _errorFloor(
     scale: float,
     smoothing: float,
 ) -> ErrorFloor | None:
-    """Return what is left of sources in proportion to their light; None where the width of the PSF is unknown."""
-    if fwhm is None or not math.isfinite(scale):
+    """Return what is left of sources in proportion to their light; None where no PSF or no match tells it."""
+    if fwhm is None or not math.isfinite(scale) or "errorFloor" in made.ungraded:
         return None
     if smoothing:
         image = smoothedExposure(Exposure(image), smoothing, edgeHandlingOf(made.options.kernel)).maskedImage

@@ -14,7 +14,7 @@ from psfmatch.differencing.cutouts import byStamp, isCutout
 from psfmatch.differencing.faintFields import FaintMatch, byStack
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.options import RunOptions
-from psfmatch.differencing.simplerModels import byPsfModels, byScale
+from psfmatch.differencing.simplerModels import byOneImage, byPsfModels, byScale
 from psfmatch.errors import (
     InputImagesError,
     InsufficientKernelSourcesError,
@@ -22,6 +22,7 @@ from psfmatch.errors import (
     NoKernelCandidatesError,
     PsfMatchError,
 )
+from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.light import NOT_SHOWN
 from psfmatch.modelChoice import Choice, chooseKernel, effortFor
@@ -36,6 +37,13 @@ __all__ = ["Made", "solveByLadder"]
 
 log = logging.getLogger("psfmatch.differencing")
 
+OF_SOURCES = (
+    *("nSources", "sourceRobust", "sourcePlain", "worstRegion", "badSourceFraction", "remainingExcess", "fluxScatter"),
+    *("errorFloor", "fluxMeanSize", "footprintRatioMean", "residualShiftPix"),
+)
+"""Figures of what is left of sources, of which one image alone has any."""
+MOST_NEW = 4
+"""Sources of a science image whose template shows none."""
 TOO_FEW = (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError)
 
 
@@ -228,12 +236,44 @@ def _withoutKernelFit(
             caps=((cap, f"the kernel is that of {name}, not fitted"),),
             convolveTemplate=convolveTemplate,
         )
+    if (canBeStamp or convolveTemplate) and (alone := _onOneImage(task, options, inputs, steps)) is not None:
+        return alone
     if (alignment := inputs.alignment) is not None and str(first).endswith(NOT_SHOWN):
         hasStars = min(alignment.nTemplateStars, alignment.nScienceStars) > 0
         if hasStars and not (alignment.isFound or alignment.hasCoordinates):
             # Nothing tells that they lie as their pixels are counted, and the light says that they do not.
             raise alignment.notLaid(inputs.template, inputs.science) from first
     raise first
+
+
+def _onOneImage(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, steps: list[str]) -> Made | None:
+    """Subtract without any kernel where one image alone shows sources; None where both do, or neither."""
+    science = inputs.science.maskedImage
+    images = atOrigin(inputs.template.maskedImage, science), science
+    isTemplateBlank, isScienceBlank = (not len(usefulSources(task.selectSources(Exposure(image)))) for image in images)
+    blank = images[0] if isTemplateBlank else images[1]
+    if isTemplateBlank == isScienceBlank or _isConstant(blank):
+        return None
+    try:
+        result = byOneImage(inputs.template, inputs.science, isTemplateBlank, options.kernel, task.threads)
+    except InputImagesError as error:
+        steps.append(f"No difference without a kernel: {str(error).rstrip('.')}.")
+        return None
+    name = "template" if isTemplateBlank else "science image"
+    told = "science minus sky" if isTemplateBlank else "the template's sources, negative, on the science image"
+    steps.append(f"The {name} shows no source above S/N 20: {told}.")
+    log.warning("%s", steps[-1])
+    why = f"{told}: the {name} shows no source, kernel and flux ratio are unchecked"
+    # One new source is what such a pair is for; many are the sky that a template should show.
+    isNew = isTemplateBlank and len(usefulSources(inputs.sources)) <= MOST_NEW
+    caps = (("C" if isNew else "D", why),)
+    return Made(result, task, options, steps=tuple(steps), caps=caps, ungraded=OF_SOURCES)
+
+
+def _isConstant(image: MaskedImage) -> bool:
+    """Return whether good pixels have one value: no sky at all."""
+    good = image.image[np.isfinite(image.image) & ~image.badPixels(("BAD", "NO_DATA"))]
+    return not good.size or bool(good.min() == good.max())
 
 
 def _brightest(inputs: Inputs) -> tuple[float, float]:

@@ -25,7 +25,7 @@ from psfmatch.subtraction import matchedExposure, subtractMatched
 from psfmatch.task import Struct
 from psfmatch.warping import atOrigin
 
-__all__ = ["byPsfModels", "byScale", "subtractWith"]
+__all__ = ["byOneImage", "byPsfModels", "byScale", "subtractWith"]
 
 FloatArray = npt.NDArray[np.float64]
 NOISE_FLOOR = 1e-3
@@ -40,6 +40,10 @@ MIN_SIGNIFICANCE = 3.0
 MEDIAN_ERROR = 1.2533 * 1.4826
 """Of values of one distribution, in units of their median deviation over the root of their number."""
 UNUSABLE = ("SAT", "NO_DATA")
+LEAST_NOISE = 0.3
+"""Noise that a template without a source may add, in units of the science image's."""
+SKY_ORDER = 2
+"""Of the sky of one image, a polynomial."""
 
 
 def byPsfModels(
@@ -94,6 +98,34 @@ def byScale(
     return subtractWith(
         template, science, np.ones((1, 1)), _fluxRatio(template, science, sources), convolveTemplate, options, threads
     )
+
+
+def byOneImage(
+    template: Exposure, science: Exposure, isTemplateBlank: bool, options: KernelOptions, threads: int
+) -> Struct:
+    """Subtract where one image shows no source: nothing tells a kernel, and calibrations alone a flux ratio.
+
+    Without these it is 1, or less, so that a template without a source adds hardly any noise to the science image.
+
+    Raises
+    ------
+    InputImagesError
+        If no pixel is good in both images.
+    """
+    ratio = 1.0
+    if template.photoCalib and science.photoCalib:
+        ratio = float(template.photoCalib) / float(science.photoCalib)
+    if isTemplateBlank:
+        own, other = (_typicalVariance(image) for image in (template, science))
+        if own > 0.0 and other > 0.0:
+            ratio = min(ratio, LEAST_NOISE * math.sqrt(other / own))
+    return subtractWith(template, science, np.ones((1, 1)), ratio, True, options, threads, SKY_ORDER)
+
+
+def _typicalVariance(image: Exposure) -> float:
+    variance = image.variance[:: max(1, image.shape[0] // 512), :: max(1, image.shape[1] // 512)]
+    good = variance[np.isfinite(variance) & (variance > 0.0)]
+    return float(np.median(good)) if good.size else 0.0
 
 
 def _fluxRatio(template: Exposure, science: Exposure, sources: Any) -> float:
