@@ -250,9 +250,10 @@ def _onOneImage(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, st
     """Subtract without any kernel where one image alone shows sources; None where both do, or neither."""
     science = inputs.science.maskedImage
     images = atOrigin(inputs.template.maskedImage, science), science
-    isTemplateBlank, isScienceBlank = (not len(usefulSources(task.selectSources(Exposure(image)))) for image in images)
+    isTemplateBlank, isScienceBlank = (not _showsSources(image, task) for image in images)
     blank = images[0] if isTemplateBlank else images[1]
-    if isTemplateBlank == isScienceBlank or _isConstant(blank):
+    negative = MaskedImage(-blank.image, blank.mask, blank.variance, blank.xy0)
+    if isTemplateBlank == isScienceBlank or _isConstant(blank) or _showsSources(negative, task):
         return None
     try:
         result = byOneImage(inputs.template, inputs.science, isTemplateBlank, options.kernel, task.threads)
@@ -268,6 +269,10 @@ def _onOneImage(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, st
     isNew = isTemplateBlank and len(usefulSources(inputs.sources)) <= MOST_NEW
     caps = (("C" if isNew else "D", why),)
     return Made(result, task, options, steps=tuple(steps), caps=caps, ungraded=OF_SOURCES)
+
+
+def _showsSources(image: MaskedImage, task: ImagePsfMatchTask) -> bool:
+    return len(usefulSources(task.selectSources(Exposure(image)))) > 0
 
 
 def _isConstant(image: MaskedImage) -> bool:
