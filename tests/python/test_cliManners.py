@@ -15,7 +15,7 @@ import pytest
 from astropy.io import fits
 
 import psfmatch
-from psfmatch import Exposure, MaskedImage
+from psfmatch import Exposure, MaskedImage, io
 from psfmatch.cli import main
 from psfmatch.cli.command import _parser
 from psfmatch.cli.completion import completionScript
@@ -69,17 +69,17 @@ FAST = "-c", "chooseKernel=False", "-c", "doDecorrelate=False"
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["substract", "a", "b"], "no command 'substract'; did you mean subtract?"),
-        (["Detect", "a"], "no command 'Detect'; did you mean detect?"),
+        (["substract", "a", "b"], "no command 'substract': did you mean subtract?"),
+        (["Detect", "a"], "no command 'Detect': did you mean detect?"),
         (["xyzzy"], "no command 'xyzzy'; choose from subtract, apply,"),
-        ([*PAIR, "--sicence-noise", "n.fits"], "no option --sicence-noise; did you mean --science-noise"),
-        ([*PAIR, "--tread", "2"], "no option --tread; did you mean --threads"),
-        ([*PAIR, "--sience-gain=2"], "no option --sience-gain; did you mean --science-gain"),
-        ([*PAIR, "--mode", "convolveTemplat"], "--mode 'convolveTemplat' is unknown; did you mean convolveTemplate"),
+        ([*PAIR, "--sicence-noise", "n.fits"], "no option --sicence-noise: did you mean --science-noise"),
+        ([*PAIR, "--tread", "2"], "no option --tread: did you mean --threads"),
+        ([*PAIR, "--sience-gain=2"], "no option --sience-gain: did you mean --science-gain"),
+        ([*PAIR, "--mode", "convolveTemplat"], "--mode 'convolveTemplat' is unknown: did you mean convolveTemplate"),
         ([*PAIR, "more.fits"], "unexpected more.fits"),
         (["subtract", "a"], "the following arguments are required: SCIENCE, -o/--output"),
         ([*PAIR, "--threads", "two"], "--threads: invalid int value: 'two'"),
-        (["help", "subtrct"], "no command 'subtrct'; did you mean subtract"),
+        (["help", "subtrct"], "no command 'subtrct': did you mean subtract"),
         (["completion", "tcsh"], "SHELL 'tcsh' is unknown; choose from bash, zsh, fish"),
         ([*PAIR, "--gate", "noiseRobustStdv=1"], "did you mean noiseRobustStdev"),
         ([*PAIR, "-c", "kernel.active.kernelSice=21"], "did you mean kernelSize"),
@@ -462,3 +462,14 @@ def test_anEndingConsoleIsNoError(folder):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 141
+
+
+def test_infoTellsWhatIsRead(tmp_path, capsys):
+    """A nameless image alone is the image; of several the number says which."""
+    plane = np.ones((8, 9), dtype=np.float32)
+    fits.PrimaryHDU(plane).writeto(tmp_path / "one.fits")
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(plane), fits.ImageHDU(plane)]).writeto(tmp_path / "two.fits")
+    assert call(capsys, "info", str(tmp_path / "one.fits"))[1].splitlines()[-1].endswith("float32    image")
+    lines = call(capsys, "info", str(tmp_path / "two.fits"))[1].splitlines()
+    assert lines[-1].endswith("image, if [2] is added to the name of the file")
+    assert io.readPlanes(f"{tmp_path / 'two.fits'}[2]").image.shape == plane.shape

@@ -44,12 +44,17 @@ def _info(options: argparse.Namespace) -> int:
         ]
         printJson(rows)
         return 0
+    # An image without a name is the image where it is the only one; of several somebody must choose.
+    nameless = [e for e in entries if e.isPlane and e.role is io.Role.NONE]
+    hasImage = any(e.role is io.Role.IMAGE for e in entries)
     print(f"{'HDU':>3}  {'name':<12} {'kind':<6} {'shape':<16} {'dtype':<10} read as")
     for e in entries:
         shape = "x".join(str(n) for n in e.shape)
         columns = f"{e.index:>3}  {e.name or '-':<12} {e.kind:<6} {shape or '-':<16} {e.dtype or '-':<10}"
-        cube = f"a cube: its planes are [{e.index}][0] to [{e.index}][{e.nPlanes - 1}]" if e.nPlanes else ""
-        print(
-            columns, ", ".join(filter(None, (cube or e.role.value or "nothing", e.unit and f"in {e.unit}", e.meaning)))
-        )
+        isFree = e.nPlanes and e.role in (io.Role.NONE, io.Role.IMAGE)
+        cube = f"a cube: its planes are [{e.index}][0] to [{e.index}][{e.nPlanes - 1}]" if isFree else ""
+        role = e.role.value or "nothing"
+        if e in nameless and not hasImage:
+            role = "image" if len(nameless) == 1 else f"image, if [{e.index}] is added to the name of the file"
+        print(columns, ", ".join(filter(None, (cube or role, e.unit and f"in {e.unit}", e.meaning))))
     return 0

@@ -21,13 +21,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise, with the nearest known words where one is unknown."""
-        raise UsageError(f"{_withSuggestion(self, message)}; see {self.prog} --help")
+        raise UsageError(f"{_withSuggestion(self, message)} (see {self.prog} --help)")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, and refuse what is left over here, where the options of this command are known."""
         found, left = super().parse_known_args(args, namespace)
         if left:
-            raise UsageError(f"{_unknown(self, left)}; see {self.prog} --help")
+            raise UsageError(f"{_unknown(self, left)} (see {self.prog} --help)")
         return found, left
 
 
@@ -70,4 +70,4 @@ def _hint(wrong: str, known: Iterable[str]) -> str:
     import difflib
 
     near = difflib.get_close_matches(wrong.lower(), list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    return f": did you mean {' or '.join(near)}?" if near else ""
