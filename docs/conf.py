@@ -36,7 +36,7 @@ default_role = "py:obj"
 highlight_language = "python"
 
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 
 autosummary_generate = False
 autodoc_typehints = "none"  # numpydoc sections name shapes and units, signatures would repeat the types
