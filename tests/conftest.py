@@ -39,7 +39,7 @@ def pytest_xdist_make_scheduler(config, log):
     return LoadFileScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def packageLogging():
     """Give the package's logger back as it was: the command takes it over."""
     logger = logging.getLogger("psfmatch")
