@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 
 from psfmatch.differencing.cutouts import isCutout
+from psfmatch.differencing.finishing import LEAST_VARIANCE_FACTOR
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError, PsfMatchError
@@ -28,8 +29,6 @@ Widths = tuple[float | None, float | None]
 
 SIDE = 1024
 """Pixels of the middle of the images that tell the noise of all."""
-LEAST_VARIANCE_FACTOR = 0.1
-"""Images that share their noise tell none."""
 LEAST_SIGMAS = 3.0
 """Errors by which the photon noise must exceed none."""
 
