@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import psf as psfs
+from psfmatch import displays
 from psfmatch.basis import makeKernelBasisList
 from psfmatch.cells import SpatialCellSet
 from psfmatch.config import StarMatchOptions
@@ -18,6 +18,14 @@ from psfmatch.detection import SourceDetectionTask
 from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.later import laterClass, laterNames
 from psfmatch.measurement import SourceMeasurementTask
+from psfmatch.psf import (
+    DEFAULT_FWHM_PIX,
+    SIGMA_TO_FWHM,
+    exposureFwhmPix,
+    findFwhms,
+    getFwhmPix,
+    recordFwhms,
+)
 from psfmatch.psfMatch import PsfMatchTask
 from psfmatch.selection import (
     getSelectSources,
@@ -92,7 +100,7 @@ class StarMatchTask(PsfMatchTask):
 
         ``config.fwhmDefinition`` says what a FWHM is; see `psfmatch.psf.getFwhmPix`.
         """
-        return psfs.getFwhmPix(psf, position, self.fwhmDefinition)
+        return getFwhmPix(psf, position, self.fwhmDefinition)
 
     def getSelectSources(
         self,
@@ -155,12 +163,12 @@ class StarMatchTask(PsfMatchTask):
         self, exposure: Exposure, sigma: float | None, doSmooth: bool, detectedMask: Mask | None
     ) -> AnyTable:
         if sigma is None:
-            fwhm = psfs.exposureFwhmPix(exposure, self.fwhmDefinition)
+            fwhm = exposureFwhmPix(exposure, self.fwhmDefinition)
             if fwhm is None:
-                fwhm = psfs.DEFAULT_FWHM_PIX
+                fwhm = DEFAULT_FWHM_PIX
                 self._log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels first", fwhm)
             else:
-                sigma = fwhm / psfs.SIGMA_TO_FWHM
+                sigma = fwhm / SIGMA_TO_FWHM
         sources = getSelectSources(
             exposure,
             self.selectDetection,
@@ -207,7 +215,12 @@ class StarMatchTask(PsfMatchTask):
         sources = self._sources(candidateList, scienceExposure)
         template = atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
         candidates, rejected = makeCandidateList(
-            template, scienceExposure.maskedImage, sources, stampRules(self.options, kernelSize), self.threads
+            template,
+            scienceExposure.maskedImage,
+            sources,
+            stampRules(self.options, kernelSize),
+            self.threads,
+            displays.showSelection,
         )
         self.metadata["nSelectedSources"] = len(candidates)
         self.metadata["rejectedSources"] = rejected
@@ -292,6 +305,6 @@ class StarMatchTask(PsfMatchTask):
             table = toSourceTable(sources, scienceExposure)[:MAX_MEASURED_SOURCES]
             positions = np.column_stack([table["x"], table["y"]]).astype(float) - scienceExposure.xy0
         planes, definition = self.options.badPixelMaskPlanes, self.fwhmDefinition
-        fwhms = psfs.findFwhms(exposures, given, positions, planes, definition, self.threads)
-        psfs.recordFwhms(fwhms, self._log, self.metadata)
+        fwhms = findFwhms(exposures, given, positions, planes, definition, self.threads)
+        recordFwhms(fwhms, self._log, self.metadata)
         return fwhms["template"][0], fwhms["science"][0]

@@ -5,7 +5,9 @@ container with a quota of one and a half CPUs on a machine of 64 has two. numpy 
 lock while they compute, and so does the operating system while it reads and writes: plain threads serve.
 
 Work within other work shares its threads: `mapThreads` gives each of its threads a part of what it has, and
-`usingThreads` bounds everything in a block, whatever is asked for there.
+`usingThreads` bounds everything in a block, whatever is asked for there. `mapStrips` goes over a whole image in strips
+of rows, which stay in a processor's cache; the result of each strip is its own, so that the number of threads never
+changes it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import itertools
 import math
 import numbers
 import os
@@ -22,14 +25,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from psfmatch.messages import advice
+from psfmatch.errors import advice
 
-__all__ = ["availableCpus", "mapThreads", "resolveThreads", "sideBySide", "usingThreads", "withThreads"]
+__all__ = ["availableCpus", "mapStrips", "mapThreads", "resolveThreads", "sideBySide", "usingThreads", "withThreads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Other = TypeVar("Other")
 Parameters = ParamSpec("Parameters")
+
+STRIP_PIXELS = 1 << 16
+"""A quarter of a megabyte of float32: a few such arrays fit the cache of one core."""
 
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("psfmatchThreads", default=None)
 """The threads that work in this context may use; None: no work around it has said."""
@@ -153,6 +159,24 @@ def mapThreads(function: Callable[[Item], Result], items: Sequence[Item], thread
     nThreads = max(1, min(allThreads, len(items)))
     with usingThreads(allThreads // nThreads):
         return [function(item) for item in items] if nThreads == 1 else _sharedBy(nThreads, function, items)
+
+
+def mapStrips(function: Callable[[slice], Result], shape: tuple[int, ...], threads: int | None = None) -> list[Result]:
+    """Call a function for all strips of an image, and return what it returns, in their order.
+
+    Parameters
+    ----------
+    function
+        Takes the rows of a strip as a slice; called from several threads at a time.
+    shape
+        Shape (h, w) of the image; of an array of any other number of dimensions likewise.
+    threads
+        Number of threads; by default as `resolveThreads` has it.
+    """
+    rows = max(1, STRIP_PIXELS // max(1, math.prod(shape[1:])))
+    edges = [*range(0, shape[0], rows), shape[0]]
+    strips = [slice(*pair) for pair in itertools.pairwise(edges)]
+    return mapThreads(function, strips, threads)
 
 
 def sideBySide(

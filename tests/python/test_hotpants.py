@@ -10,12 +10,12 @@ from psfmatch import (
     Exposure,
     MaskedImage,
     PsfMatchConfigAL,
-    StoredKernel,
     applyKernel,
     makeKernelBasisList,
     readHotpantsKernel,
 )
 from psfmatch.errors import ExposureReadError
+from psfmatch.hotpants.storedKernel import readStoredKernel
 from psfmatch.kernels import hotpantsBasis
 
 # One star, one Gaussian of sigma 3 px and degree 3 on 19x19 px: ten coefficients and the background, as published with
@@ -154,7 +154,7 @@ def test_applied(tmp_path, convolved):
         primary={"CONVOL00": "TEMPLATE" if convolved == "template" else "IMAGE"},
     )
     pair = (sharp, wide) if convolved == "template" else (wide, sharp)
-    applied = applyKernel(path, *pair)
+    applied = applyKernel(readStoredKernel(path), *pair)
     assert applied.stored.recipe.convolved == convolved
     inner = np.s_[9:-9, 9:-9]
     # (matched + background - template) / kernel sum has the noise with the other sign.
@@ -192,4 +192,4 @@ def test_filesWithoutATable(tmp_path):
     with pytest.raises(ExposureReadError, match="kernels of 1 regions, not one of number 1"):
         readHotpantsKernel(path, region=1)
     with pytest.raises(ExposureReadError, match=r"pass shape="):
-        StoredKernel.readFits(path)
+        readStoredKernel(path)

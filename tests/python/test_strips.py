@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from psfmatch import strips
-from psfmatch.strips import mapStrips
+from psfmatch import threads as strips
+from psfmatch.threads import mapStrips
 
 
 @pytest.mark.parametrize("threads", [1, 3])

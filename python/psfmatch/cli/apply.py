@@ -42,6 +42,7 @@ def _apply(options: argparse.Namespace) -> int:
     from psfmatch import io
     from psfmatch.diagnostics import differenceNoise
     from psfmatch.exposure import Exposure
+    from psfmatch.hotpants.storedKernel import readStoredKernel
     from psfmatch.recipe import applyKernel
 
     start = time.perf_counter()
@@ -49,7 +50,7 @@ def _apply(options: argparse.Namespace) -> int:
     with ThreadPoolExecutor(1) as reader:
         template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
     applied = applyKernel(
-        options.kernel,
+        readStoredKernel(options.kernel),
         template.result(),
         science.result(),
         convolved=options.convolved,

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from astropy.table import Table
 from lsst.pex.config import FieldValidationError
 
-from psfmatch import io
 from psfmatch.basis import renormalizeBasis
 from psfmatch.config import KernelOptions
 from psfmatch.diagnostics import candidateTable
@@ -21,9 +20,11 @@ from psfmatch.exposure import Exposure
 from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
 from psfmatch.hotpants.parsing import Settings
 from psfmatch.hotpants.positions import starsToFit
+from psfmatch.hotpants.storedKernel import readStoredKernel
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
+from psfmatch.io.hotpants import hasHotpantsTable
+from psfmatch.io.hotpantsWriting import readImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction, readHotpantsKernel
-from psfmatch.recipe import StoredKernel
 from psfmatch.regions import fitRegions, makeRegions
 from psfmatch.stars import chooseRegionSources
 
@@ -147,10 +148,10 @@ def fit(template: Exposure, science: Exposure, settings: Settings, like: Fitted 
 def readKernel(settings: Settings, science: Exposure, region: int) -> Fitted:
     """Return the stored kernel of ``-ki`` for a region: of ours the only one, of HOTPANTS' tables the region's."""
     path = settings["ki"]
-    stored = StoredKernel.readFits(path)
+    stored = readStoredKernel(path)
     convolved: Convolved | None = None if stored.recipe is None else stored.recipe.convolved
     kernel, background = stored.kernel, stored.background
-    if region > 0 and io.hasHotpantsTable(path):
+    if region > 0 and hasHotpantsTable(path):
         kernel, background = readHotpantsKernel(path, region, science.shape)
     if "c" in settings:
         asked: Convolved = "template" if settings["c"] == "t" else "science"
@@ -208,7 +209,7 @@ def _fitImages(
     config: ImagePsfMatchConfig,
 ) -> Fitted:
     """Fit with the images of ``-pca`` as basis functions, without a prior: they are what is expected."""
-    images = [io.readImage(name) for name in settings["pca"]]
+    images = [readImage(name) for name in settings["pca"]]
     shapes = {image.shape for image in images}
     if len(shapes) > 1 or any(side % 2 == 0 for side in images[0].shape):
         raise ValueError(f"-pca needs images of one shape with odd sides, not {sorted(shapes)}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from psfmatch import io
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Box, Exposure
 from psfmatch.hotpants.parsing import Settings
+from psfmatch.io.hotpants import countHotpantsRegions, readHotpantsTable
 
 __all__ = ["regionBoxes", "section"]
 
@@ -51,7 +51,7 @@ def regionBoxes(settings: Settings, science: Exposure) -> list[Box]:
 
 def _stored(path: str) -> list[Box]:
     """Return the regions of a kernel table of HOTPANTS, as far as it tells them."""
-    tables = [io.readHotpantsTable(path, region) for region in range(io.countHotpantsRegions(path))]
+    tables = [readHotpantsTable(path, region) for region in range(countHotpantsRegions(path))]
     return [
         Box(table.x0, table.y0, table.width, table.height)
         for table in tables

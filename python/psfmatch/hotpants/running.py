@@ -22,6 +22,8 @@ from psfmatch.hotpants.parsing import Settings
 from psfmatch.hotpants.positions import ds9Regions
 from psfmatch.hotpants.preparing import InputImage, readInputs
 from psfmatch.hotpants.regions import regionBoxes
+from psfmatch.io.hotpants import HotpantsTable
+from psfmatch.io.hotpantsWriting import writeHotpantsImage, writeHotpantsTables, writeText
 from psfmatch.kernels import hotpantsTable
 from psfmatch.recipe import StoredKernel, SubtractionRecipe
 
@@ -175,19 +177,19 @@ def _write(
             # Pulls and masks are plain numbers.
             unit = {"BUNIT": "1"} if option in ("ond", "omi") else {}
             own = common | {"metadata": exposure.metadata | unit}
-            io.writeHotpantsImage(settings[option], plane, cards, scaling=scaling, **own)
+            writeHotpantsImage(settings[option], plane, cards, scaling=scaling, **own)
             written.append(settings[option])
     if "oki" in settings and kernel is not None:
         if isinstance(kernel, io.KernelTables):
             io.writeKernelTables(settings["oki"], kernel, overwrite=overwrite)
         else:
-            io.writeHotpantsTables(settings["oki"], kernel, overwrite=overwrite)
+            writeHotpantsTables(settings["oki"], kernel, overwrite=overwrite)
         written.append(settings["oki"])
     if "savexy" in settings:
-        io.writeText(settings["savexy"], ds9Regions(_stamps(figures, exposure.xy0), settings["rss"]), overwrite)
+        writeText(settings["savexy"], ds9Regions(_stamps(figures, exposure.xy0), settings["rss"]), overwrite)
         written.append(settings["savexy"])
     # The difference comes last: who finds it finds the others, too.
-    io.writeHotpantsImage(
+    writeHotpantsImage(
         settings["outim"],
         planes.difference,
         cards,
@@ -210,7 +212,7 @@ def _stamps(figures: Sequence[RegionFigures], xy0: tuple[int, int]) -> list[tupl
 
 def _kernelTables(
     settings: Settings, whole: Box, figures: Sequence[RegionFigures]
-) -> Sequence[io.HotpantsTable] | io.KernelTables:
+) -> Sequence[HotpantsTable] | io.KernelTables:
     """Return the kernels as HOTPANTS would store them; ours where its basis cannot hold them."""
     fits = [(region.box, region.fitted) for region in figures if region.fitted is not None]
     tables = [

@@ -17,6 +17,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from psfmatch.errors import advice
 from psfmatch.sourceTable import SourceTable
 
 from .columns import tableBytes
@@ -93,7 +94,8 @@ def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:
         found = {entry.role: entry.index for entry in entries}
         if Role.KERNEL_BASIS not in found or Role.KERNEL_COEFFICIENTS not in found:
             held = "; ".join(str(entry) for entry in entries)
-            raise source.error(f"holds no kernel (HDUs KBASIS and KCOEF); it holds {held}")
+            hint = advice("; kernel tables of HOTPANTS are read by psfmatch.hotpants.storedKernel.readStoredKernel")
+            raise source.error(f"holds no kernel (HDUs KBASIS and KCOEF); it holds {held}{hint}")
         basis = np.array(source.readData(found[Role.KERNEL_BASIS]), dtype=np.float64, order="C")
         basisHeader = source.hdus[found[Role.KERNEL_BASIS]].header
         coefficients = _column(source, found[Role.KERNEL_COEFFICIENTS])

@@ -15,9 +15,9 @@ from os import PathLike
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import io
 from psfmatch.errors import ExposureReadError
 from psfmatch.exposure import Box
+from psfmatch.io.hotpants import HotpantsTable, readHotpantsTable
 from psfmatch.kernels.linearCombination import LinearCombinationKernel
 from psfmatch.kernels.spatialFunction import Polynomial2D, SpatialFunction2D
 from psfmatch.messages import advice
@@ -81,7 +81,7 @@ def readHotpantsKernel(
     ExposureReadError
         If there is no such table in it, its numbers do not fit together, or nothing tells the region's pixels.
     """
-    table = io.readHotpantsTable(path, region)
+    table = readHotpantsTable(path, region)
     x0, y0, width, height = table.x0, table.y0, table.width, table.height
     if shape is not None and width is None:
         x0, y0, width, height = 0, 0, shape[1], shape[0]
@@ -129,7 +129,7 @@ def hotpantsTable(
     sigmas: tuple[float, ...],
     box: Box,
     convolved: str,
-) -> io.HotpantsTable | None:
+) -> HotpantsTable | None:
     """Return a kernel and its background in the basis of HOTPANTS; None if it is no kernel of these Gaussians.
 
     Parameters
@@ -168,7 +168,7 @@ def hotpantsTable(
     scale = float(np.abs(coefficients @ ours.T).max())
     if np.abs(lost).max() > SAME * scale or np.abs(parameters[0, 1:]).max(initial=0.0) > SAME * abs(parameters[0, 0]):
         return None
-    return io.HotpantsTable(
+    return HotpantsTable(
         degrees=degrees,
         sigmas=sigmas,
         side=side,

@@ -15,14 +15,13 @@ from psfmatch.messages import advice
 from psfmatch.psf.stars import starFwhms
 from psfmatch.psf.widths import DEFAULT_DEFINITION, getFwhmPix
 from psfmatch.psfModels.adapted import asPsf, averagePosition
+from psfmatch.psfModels.sampled import NOT_THERE
 
 __all__ = ["NOT_THERE", "evaluateMeanPsfFwhm", "exposureFwhmPix", "findFwhms", "recordFwhms"]
 
 log = logging.getLogger("psfmatch.psf")
 
 FloatArray = npt.NDArray[np.float64]
-NOT_THERE = (ArithmeticError, LookupError, RuntimeError, ValueError)
-"""What PSF models raise where they are not defined; other errors are mistakes and must be seen."""
 
 
 def evaluateMeanPsfFwhm(

@@ -26,7 +26,6 @@ from psfmatch.kernels import (
     LinearCombinationKernel,
     SpatialFunction2D,
     backgroundFromTables,
-    readHotpantsKernel,
 )
 from psfmatch.noise.borderLevels import BorderLevels
 from psfmatch.recipe.preparation import Preparation
@@ -258,37 +257,18 @@ class StoredKernel(ByValue):
 
     @classmethod
     def readFits(cls, path: str | PathLike[str]) -> Self:
-        """Read a kernel file, the kernel of a difference image, or a kernel table of HOTPANTS (its first region).
+        """Read a kernel file, or the kernel of a difference image.
+
+        Tables of HOTPANTS are read by `psfmatch.hotpants.storedKernel.readStoredKernel`.
 
         Raises
         ------
         FileNotFoundError, ExposureReadError
             If there is no such file, no kernel in it, or a recipe that this version does not understand.
         """
-        try:
-            tables = io.readKernelTables(path)
-        except ExposureReadError:
-            if not io.hasHotpantsTable(path):
-                raise
-            return cls._fromHotpants(path)
+        tables = io.readKernelTables(path)
         try:
             recipe = None if tables.recipe is None else SubtractionRecipe.fromDict(tables.recipe)
             return cls(LinearCombinationKernel.fromTables(tables), backgroundFromTables(tables), recipe)
         except ValueError as error:
             raise ExposureReadError(f"{path}: {error}", path=path) from error
-
-    @classmethod
-    def _fromHotpants(cls, path: str | PathLike[str]) -> Self:
-        table = io.readHotpantsTable(path)
-        kernel, background = readHotpantsKernel(path)
-        if table.x0 is None or table.y0 is None or table.width is None or table.height is None:
-            return cls(kernel, background)
-        box = Box(table.x0, table.y0, table.width, table.height)
-        isScience = table.convolved == "science"
-        recipe = SubtractionRecipe(
-            convolved="science" if isScience else "template",
-            divisor=kernel.kernelSum(*box.centre) if isScience else 1.0,
-            shape=box.shape,
-            xy0=(box.x0, box.y0),
-        )
-        return cls(kernel, background, recipe)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import _core, displays
+from psfmatch import _core
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import KernelOptions
 from psfmatch.detection import Footprint
@@ -94,7 +94,15 @@ def describeBadPixels(maskedImage: MaskedImage, planes: Iterable[str]) -> str:
 
 
 def makeCandidateList(
-    template: MaskedImage, science: MaskedImage, sources: AnyTable, rules: StampRules, threads: int = 1
+    template: MaskedImage,
+    science: MaskedImage,
+    sources: AnyTable,
+    rules: StampRules,
+    threads: int = 1,
+    show: Callable[
+        [MaskedImage, npt.NDArray[np.float64], npt.NDArray[np.float64], dict[str, npt.NDArray[np.bool_]]], None
+    ]
+    | None = None,
 ) -> tuple[list[dict[str, Row | Footprint]], dict[str, int]]:
     """Turn sources into stamps and keep those that are good in both images.
 
@@ -108,6 +116,8 @@ def makeCandidateList(
         Size of the stamps and what disqualifies one.
     threads
         Number of threads.
+    show
+        Called with the science image, the positions of the sources, and which were rejected, by reason.
 
     Returns
     -------
@@ -152,17 +162,14 @@ def makeCandidateList(
         "named twice": int(np.count_nonzero(isGood & ~isNew)),
     }
     rejected = {reason: count for reason, count in counts.items() if count}
-    displays.showSelection(
-        science,
-        x,
-        y,
-        {
+    if show is not None:
+        fates = {
             tooSmall: isInside & ~isLarge,
             "bad pixels in the stamp": isLarge & ~isGood,
             "named twice": isGood & ~isNew,
             "outside the image": ~isInside,
-        },
-    )
+        }
+        show(science, x, y, fates)
     log.info("Selected %d / %d sources for KernelCandidacy", len(candidates), len(sources))
     if not candidates:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())

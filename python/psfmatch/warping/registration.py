@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from psfmatch.astrometry import PixelTransform, dropAdvice, hasUsableWcs
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.exposure import Box, Exposure
+from psfmatch.exposure.origins import atOrigin, requireSameShape
 from psfmatch.warping.warper import Warper
 
 __all__ = [
@@ -144,25 +145,6 @@ def registerTemplate(template: Exposure, science: Exposure, warper: Warper, doWa
         warped = warper.warpExposure(science.coordinates, template, science.getBBox())
     _checkCoverage(warped, template)
     return warped
-
-
-def requireSameShape(template: MaskedImage, science: MaskedImage) -> None:
-    """Raise InputImagesError unless both images have one shape."""
-    if template.shape != science.shape:
-        raise InputImagesError(
-            f"Input images different size: template {template.width}x{template.height}, science "
-            f"{science.width}x{science.height} pixels (width x height); give both exposures a WCS, or cut the template "
-            "to the science grid",
-            templateShape=template.shape,
-            scienceShape=science.shape,
-        )
-
-
-def atOrigin(template: MaskedImage, science: MaskedImage) -> MaskedImage:
-    """Return a view of the template with the science image's xy0: registered means pixel for pixel."""
-    if template.xy0 == science.xy0:
-        return template
-    return MaskedImage(template.image, template.mask, template.variance, xy0=science.xy0)
 
 
 def logAssumptions(template: Exposure, science: Exposure) -> None:
