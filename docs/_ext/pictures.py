@@ -9,7 +9,7 @@ import numpy as np
 from sphinx.util import logging
 
 from psfmatch import measureWhiteness, subtract
-from psfmatch.plots import savePng
+from psfmatch.pictures import savePng
 from psfmatch.testing import simulatePair
 
 log = logging.getLogger(__name__)

@@ -33,7 +33,7 @@ def pictures(monkeypatch):
     def keep(figure, path, overwrite=True):
         kept.append(figure)
 
-    monkeypatch.setattr("psfmatch.plots.savePicture", keep)
+    monkeypatch.setattr("psfmatch.pictures.savePicture", keep)
     return kept
 
 

@@ -14,7 +14,7 @@ import psfmatch
 from psfmatch import Exposure, StoredKernel, io, subtract, writeSources
 from psfmatch.cli import main
 from psfmatch.cli.outputs import TABLE_ENDINGS
-from psfmatch.plots import savePicture, savePng
+from psfmatch.pictures import savePicture, savePng
 from psfmatch.testing import simulatePair
 
 pytestmark = pytest.mark.usefixtures("packageLogging", "undrawnReport")

@@ -1,26 +1,59 @@
-"""Debug views: what the tasks saw and found, drawn when a debug module asks for it.
+"""Pictures: on one drawing library the plots of a result, its report, and LSST's debug views.
 
-Three channels, as documented for the LSST pipelines: ``psfMatch`` (candidates, kernels, spatial model),
-``imagePsfMatch`` (images, cells, difference) and ``diaCatalogSourceSelector`` (selection of candidates). Without a
-debug module nothing is drawn and matplotlib is not imported.
+`drawing` and `mosaic` draw and `files` writes; `panels` is a subtraction side by side. `plots` and `triplets` are the
+figures of a result for notebooks, `page` puts them together with `numbers`, `field` and `glossary` into one HTML page
+of `markup`; `index` is the page of a directory. The numbers are those of the result and of its quality: nothing is
+measured in another way. `lsstDebugViews` is what the tasks tell of, `candidates`, `kernels` and `coefficients` are
+drawn for it. matplotlib is imported where something is drawn.
 """
 
-from psfmatch.displays.hooks import (
-    showDifference,
-    showExposure,
-    showInputs,
-    showSelection,
-    showSolution,
-    showSpatialCells,
+from psfmatch.pictures.candidates import writeKernelCandidates
+from psfmatch.pictures.detections import Detections, detectionCounts, findDetections
+from psfmatch.pictures.drawing import requireMatplotlib
+from psfmatch.pictures.files import savePicture, savePng
+from psfmatch.pictures.index import requireIndexPath, writeIndex
+from psfmatch.pictures.lsstDebugSwitches import debugging
+from psfmatch.pictures.lsstDebugViews import showExposure
+from psfmatch.pictures.numbers import plainData, reportNumbers, writeNumbers
+from psfmatch.pictures.page import requireReportPath, summaryHtml, writeReport
+from psfmatch.pictures.panels import differenceFigure
+from psfmatch.pictures.plots import (
+    plotBackground,
+    plotCandidates,
+    plotDifference,
+    plotField,
+    plotKernel,
+    plotNoise,
+    plotResiduals,
 )
-from psfmatch.displays.switches import debugging
+from psfmatch.pictures.triplets import plotTriplets, thumbnail
 
 __all__ = [
+    "Detections",
     "debugging",
-    "showDifference",
+    "detectionCounts",
+    "differenceFigure",
+    "findDetections",
+    "plainData",
+    "plotBackground",
+    "plotCandidates",
+    "plotDifference",
+    "plotField",
+    "plotKernel",
+    "plotNoise",
+    "plotResiduals",
+    "plotTriplets",
+    "reportNumbers",
+    "requireIndexPath",
+    "requireMatplotlib",
+    "requireReportPath",
+    "savePicture",
+    "savePng",
     "showExposure",
-    "showInputs",
-    "showSelection",
-    "showSolution",
-    "showSpatialCells",
+    "summaryHtml",
+    "thumbnail",
+    "writeIndex",
+    "writeKernelCandidates",
+    "writeNumbers",
+    "writeReport",
 ]

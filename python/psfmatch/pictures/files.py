@@ -1,28 +1,27 @@
-"""Where pictures go: PNG files with a frame number and a title in their names, or windows."""
+"""Pictures as files and as text of a page: whole or not at all, the same figure as the same bytes."""
 
 from __future__ import annotations
 
+import base64
 import io
-import logging
 import os
-import re
-import sys
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from psfmatch.io import PICTURES, formOf, requireNew, writeWhole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["folderOf", "isScreenWanted", "newFigure", "nextFrame", "pause", "publish", "savePicture", "savePng"]
+__all__ = ["dataUri", "pngBytes", "pngOf", "savePicture", "savePng"]
 
-log = logging.getLogger("psfmatch.displays")
+Bytes = NDArray[np.uint8]
 
-DEFAULT_FOLDER = "psfmatch-debug"
-DEFAULT_DPI = 100.0
-
+PALETTE, GREYS = 256, 64
 WITHOUT_ORIGIN: dict[str, dict[str, str | None] | None] = {
     "png": {"Software": None},
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
@@ -30,96 +29,6 @@ WITHOUT_ORIGIN: dict[str, dict[str, str | None] | None] = {
     "jpg": None,
 }
 """What matplotlib would write about itself and the time, by format."""
-
-
-def folderOf(module: ModuleType | None) -> Path:
-    """Return the folder of the pictures: ``lsstDebug.directory``, PSFMATCH_DEBUG_DIR, or psfmatch-debug."""
-    return Path(getattr(module, "directory", None) or os.environ.get("PSFMATCH_DEBUG_DIR") or DEFAULT_FOLDER)
-
-
-def isScreenWanted(module: ModuleType | None) -> bool:
-    """Whether ``lsstDebug.screen`` or PSFMATCH_DEBUG_SCREEN ask for windows."""
-    return bool(getattr(module, "screen", False)) or os.environ.get("PSFMATCH_DEBUG_SCREEN", "0") not in ("", "0")
-
-
-def nextFrame(module: ModuleType | None) -> int:
-    """Return the number of the next picture."""
-    frame = getattr(module, "frame", None)
-    return frame if isinstance(frame, int) and not isinstance(frame, bool) else 1
-
-
-def newFigure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches, at the resolution of ``lsstDebug.dpi``; in a window if wanted."""
-    from matplotlib.figure import Figure
-
-    module = sys.modules.get("lsstDebug")
-    dpi = float(getattr(module, "dpi", None) or DEFAULT_DPI)
-    if not isScreenWanted(module):
-        return Figure(figsize=(width, height), dpi=dpi)
-    from matplotlib import pyplot
-
-    figure = pyplot.figure(figsize=(width, height), dpi=dpi)
-    if not _hasWindow(figure):
-        log.warning("matplotlib's backend %s opens no windows: debug views go to files", pyplot.get_backend())
-        pyplot.close(figure)
-    return figure
-
-
-def publish(figure: Figure, name: str, title: str) -> Path | None:
-    """Write or show a picture and count its frame.
-
-    Parameters
-    ----------
-    figure
-        The picture, of `newFigure`.
-    name, title
-        Of the channel and of the picture; both go into the name of the file.
-
-    Returns
-    -------
-    path
-        Of the file, also at the end of ``lsstDebug.pictures``; None for a window.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written.
-    """
-    module: Any = sys.modules.get("lsstDebug")
-    frame = nextFrame(module)
-    path = None
-    if _hasWindow(figure):
-        manager: Any = figure.canvas.manager
-        manager.set_window_title(f"{frame} {name}: {title}")
-        manager.show()
-        figure.canvas.draw_idle()
-        figure.canvas.flush_events()
-    else:
-        folder = folderOf(module)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{frame:03d}-{name}-{re.sub(r'[^A-Za-z0-9]+', '-', title).strip('-')}.png"
-        savePng(figure, path)
-        log.debug("Debug view %s", path)
-    if module is not None:
-        module.frame = frame + 1
-        module.pictures = [*getattr(module, "pictures", []), *([path] if path else [])]
-    return path
-
-
-def pause() -> None:
-    """Wait until the windows are closed, if there are any."""
-    if not isScreenWanted(sys.modules.get("lsstDebug")):
-        return
-    from matplotlib import pyplot
-
-    if pyplot.get_fignums():
-        log.info("Close the windows to go on")
-        pyplot.show(block=True)
-
-
-def _hasWindow(figure: Figure) -> bool:
-    """Whether a figure's backend runs an event loop; the others only write files."""
-    return figure.canvas.required_interactive_framework is not None
 
 
 def savePng(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -153,3 +62,59 @@ def savePicture(figure: Figure, path: str | os.PathLike[str], overwrite: bool = 
     with rc_context({"svg.hashsalt": "psfmatch"}):
         figure.savefig(stream, format=form, dpi=figure.dpi, metadata=WITHOUT_ORIGIN[form])
     writeWhole(path, stream.getvalue())
+
+
+def pngOf(figure: Figure, dpi: float) -> str:
+    """Return a figure as the text of a data URI: a PNG of 256 colours, a third as large as one of all."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return dataUri(pngBytes(*_reduced(np.asarray(canvas.buffer_rgba())[..., :3]), 9))
+
+
+def dataUri(png: bytes) -> str:
+    """Return the content of a PNG file as the address of a picture in a page."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def pngBytes(pixels: Bytes, palette: Bytes, level: int = 4) -> bytes:
+    """Return a picture, (h, w) numbers of colours (n, 3), as the content of a PNG file; `level` of compression."""
+    height, width = pixels.shape
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    # Each row begins with the number of its filter, here none; 8 bits for the number of a colour.
+    rows = np.concatenate([np.zeros((height, 1), dtype=np.uint8), pixels], axis=1)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)) + chunk(b"PLTE", palette.tobytes())
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows.tobytes(), level)) + chunk(b"IEND", b"")
+
+
+def _reduced(pixels: Bytes) -> tuple[Bytes, Bytes]:
+    """Return pixels (h, w, 3) as numbers of colours, and 256 colours (n, 3): 64 greys, white and black exact.
+
+    What is not grey is told by 6 bits of each channel and shares the other 192 colours. Each counts once, however few
+    pixels have it: else the markers would lose theirs to the images.
+    """
+    from PIL import Image
+
+    sixth = (pixels >> 2).astype(np.int32)
+    codes = sixth[..., 0] << 12 | sixth[..., 1] << 6 | sixth[..., 2]
+    present = np.flatnonzero(np.bincount(codes.ravel(), minlength=1 << 18))
+    levels = np.stack([present >> 12, present >> 6 & 63, present & 63], axis=1)
+    colours = np.round(levels * (255.0 / 63.0)).astype(np.uint8)
+    palette = np.round(np.arange(GREYS) * (255.0 / 63.0)).astype(np.uint8)[:, np.newaxis].repeat(3, axis=1)
+    isGrey = np.ptp(levels, axis=1) == 0
+    index = levels[:, 0].copy()
+    if not isGrey.all():
+        others = colours[~isGrey]
+        few = Image.fromarray(others[np.newaxis]).quantize(PALETTE - GREYS, method=Image.Quantize.MEDIANCUT)
+        found = np.array(few.getpalette() or [], dtype=np.uint8).reshape(-1, 3)[: PALETTE - GREYS]
+        distance = np.sum((others[:, np.newaxis].astype(np.int32) - found) ** 2, axis=2)
+        index[~isGrey] = GREYS + np.argmin(distance, axis=1)
+        palette = np.concatenate([palette, found])
+    table = np.zeros(1 << 18, dtype=np.uint8)
+    table[present] = index
+    return table[codes], palette

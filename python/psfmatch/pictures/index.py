@@ -15,28 +15,31 @@ from psfmatch.errors import InputImagesError
 from psfmatch.io import requireNew, writeWhole
 from psfmatch.messages import advice
 from psfmatch.pairRecords import PairRecord, hasLedger, readLedgers
-from psfmatch.reporting.markup import Markup, badge, escape, page, section, table, tell
-from psfmatch.reporting.numbers import FORMAT, VERDICTS
+from psfmatch.pictures.markup import Markup, badge, escape, link, page, section, table
+from psfmatch.pictures.numbers import FORMAT, VERDICTS
 
 __all__ = ["requireIndexPath", "writeIndex"]
 
-log = logging.getLogger("psfmatch.reporting")
+log = logging.getLogger("psfmatch.pictures")
 
 MARK = "<!-- psfmatch index -->"
 """By which a page of ours is known, which may be made anew."""
 
 WORST_FIRST = ("F", "D", "C", "B", "A", None)
-FIGURES = (
-    ("noiseRobustStdev", "sky / noise"),
-    ("sourceRobust", "sources / noise"),
-    ("residualShiftPix", "shift left, px"),
-    ("lag1", "correlation"),
-    ("kernelSum", "kernel sum"),
-    ("nUsed", "used"),
-    ("nSources", "judged"),
+FIGURES = {
+    "noiseRobustStdev": "sky / noise",
+    "sourceRobust": "sources / noise",
+    "residualShiftPix": "shift left, px",
+    "lag1": "correlation",
+    "kernelSum": "kernel sum",
+    "nUsed": "used",
+    "nSources": "judged",
+}
+HEADINGS = ("", "pair", "worst reason", "changes", *FIGURES.values())
+FOOTER = (
+    "Failed pairs first, then the worst; the figures are those of each report. Changes: how many were found, a dash "
+    "where they were not looked for. Small pictures: the two images of one PSF, and the difference over its noise."
 )
-HEADINGS = ("", "pair", "worst reason", "changes", *(heading for _, heading in FIGURES))
-NUMERIC = range(3, len(HEADINGS))
 
 
 @dataclass(frozen=True)
@@ -88,70 +91,43 @@ def writeIndex(
     if not found and not spoilt and not records:
         raise InputImagesError(f"{folder} holds no report: psfmatch batch and psfmatch report write NAME.json files")
     base = target.resolve().parent
-    failed = [record for record in records if record.state == "failed"]
-    unfinished = [record for record in records if record.state in ("pending", "running")]
-    counts = {grade: sum(pair.numbers.get("grade") == grade for pair in found) for grade in WORST_FIRST}
-    parts = [_failedSection(failed, folder, base)] if failed else []
-    if unfinished:
-        rows = [(record.name, record.state, record.template, record.science) for record in unfinished]
-        parts.append(section("unfinished", "Not done", table(("pair", "state", "template", "science"), rows)))
+    failed = [
+        (r.name, _why(r), r.template, r.science, _link(folder / f"{r.name}.log", base, "log"))
+        for r in records
+        if r.state == "failed"
+    ]
+    unfinished = [(r.name, r.state, r.template, r.science) for r in records if r.state in ("pending", "running")]
+    # Anchor, badge, heading and table of each section.
+    sections: list[tuple[str, str | None, str, Sequence[str], Sequence[Any]]] = [
+        ("failed", "failed", "Failed", ("pair", "why", "template", "science", ""), failed),
+        ("unfinished", "not done", "Not done", ("pair", "state", "template", "science"), unfinished),
+    ]
+    counts: dict[str | None, int] = {}
     for grade in WORST_FIRST:
-        chosen = [pair for pair in found if pair.numbers.get("grade") == grade]
-        if chosen:
-            verdict = "Not graded." if grade is None else VERDICTS[grade]
-            rows = [_row(pair, base) for pair in chosen]
-            parts.append(
-                section(f"grade{grade or 'None'}", f"{grade or '?'}: {verdict}", table(HEADINGS, rows, NUMERIC))
-            )
-    if spoilt:
-        parts.append(section("spoilt", "Could not be read", table(("file", "why"), spoilt)))
+        rows = [_row(pair, base) for pair in found if pair.numbers.get("grade") == grade]
+        verdict = "Not graded." if grade is None else VERDICTS[grade]
+        sections.append((f"grade{grade}", grade, f"{grade or '?'}: {verdict}", HEADINGS, rows))
+        counts |= {grade: len(rows)} if rows else {}
+    shown = [each for each in sections if each[-1]]
+    told = " ".join(f'<a href="#{name}">{badge(words)}</a> {len(rows)} &ensp;' for name, words, _, _, rows in shown)
+    shown += [("spoilt", None, "Could not be read", ("file", "why"), spoilt)] if spoilt else []
+    numeric = range(3, len(HEADINGS))
+    parts = [
+        section(n, title, table(heads, rows, numeric if heads is HEADINGS else ()))
+        for n, _, title, heads, rows in shown
+    ]
     title = f"{len(found) + len(failed) + len(unfinished)} pairs in {folder.resolve().name}"
-    content = f"{MARK}\n<h1>{escape(title)}</h1>\n<p>{_counts(failed, unfinished, counts)}</p>\n" + "\n".join(parts)
-    footer = (
-        "Failed pairs first, then the worst; the figures are those of each report. Changes: how many were found, a "
-        "dash where they were not looked for. Small pictures: the two images of one PSF, and the difference in units "
-        "of its noise."
-    )
-    writeWhole(target, page(title, "", content, footer).encode())
-    return {grade: number for grade, number in counts.items() if number}
+    content = f"{MARK}\n<h1>{escape(title)}</h1>\n<p>{told}</p>\n" + "\n".join(parts)
+    writeWhole(target, page(title, "", content, FOOTER).encode())
+    return counts
 
 
 def requireIndexPath(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Raise FileExistsError where an index would replace a file that is none; an older index is made anew."""
     target = Path(path)
-    if overwrite or not target.exists():
-        return
-    if MARK not in target.read_text(encoding="utf-8", errors="replace"):
+    if not overwrite and target.exists() and MARK not in target.read_text(encoding="utf-8", errors="replace"):
         how = advice("pass overwrite=True", "add --overwrite")
         raise FileExistsError(f"{target} exists already and is no index of psfmatch; {how} to replace it")
-
-
-def _counts(failed: Sequence[PairRecord], unfinished: Sequence[PairRecord], counts: dict[str | None, int]) -> str:
-    """Return in a line how many pairs there are of each kind."""
-    told = [f'<a href="#failed">{badge("failed")}</a> {len(failed)} &ensp;'] if failed else []
-    if unfinished:
-        told.append(f'<a href="#unfinished">{badge("not done")}</a> {len(unfinished)} &ensp;')
-    told += [
-        f'<a href="#grade{grade or "None"}">{badge(grade)}</a> {number} &ensp;'
-        for grade, number in counts.items()
-        if number
-    ]
-    return " ".join(told)
-
-
-def _failedSection(failed: Sequence[PairRecord], folder: Path, base: Path) -> str:
-    """Return the pairs that failed, each with the reason and its log."""
-    rows = [
-        (
-            record.name,
-            f"{record.errorType}: {record.errorMessage}" if record.errorType else record.errorMessage or "unknown",
-            record.template,
-            record.science,
-            _link(folder / f"{record.name}.log", base, "log"),
-        )
-        for record in failed
-    ]
-    return section("failed", "Failed", table(("pair", "why", "template", "science", ""), rows))
 
 
 def _read(folder: Path, records: Sequence[PairRecord]) -> tuple[list[_Pair], list[tuple[str, str]]]:
@@ -170,40 +146,38 @@ def _read(folder: Path, records: Sequence[PairRecord]) -> tuple[list[_Pair], lis
             log.warning("%s cannot be read: %s", file, error)
             spoilt.append((file.name, f"{type(error).__name__}: {error}"))
             continue
-        if isinstance(numbers, dict) and numbers.get("format") == FORMAT:
-            if numbers.get("grade") not in WORST_FIRST:
-                spoilt.append((file.name, f"grade {numbers.get('grade')!r} is unknown"))
-            else:
-                found.append(_Pair(name, file.parent, numbers, known.get(name)))
-        elif name in known:
-            spoilt.append((file.name, "holds no numbers of a report"))
+        if not isinstance(numbers, dict) or numbers.get("format") != FORMAT:
+            spoilt += [(file.name, "holds no numbers of a report")] if name in known else []
+        elif numbers.get("grade") not in WORST_FIRST:
+            spoilt.append((file.name, f"grade {numbers.get('grade')!r} is unknown"))
+        else:
+            found.append(_Pair(name, file.parent, numbers, known.get(name)))
     return found, spoilt
 
 
 def _row(pair: _Pair, base: Path) -> tuple[Any, ...]:
     """Return a row; the name is a link where there is a page."""
     quality = pair.numbers.get("quality") or {}
-    reasons = [*(pair.numbers.get("failedGates") or ()), *(pair.numbers.get("reasons") or ()), ""]
-    if pair.record is not None and pair.record.folder:
-        reasons[0] = f"set apart in {pair.record.folder}: {reasons[0]}"
+    reason = str([*(pair.numbers.get("failedGates") or ()), *(pair.numbers.get("reasons") or ()), ""][0])
     changes = (pair.numbers.get("detections") or {}).get("nDetections")
+    if pair.record is not None:
+        reason = f"set apart in {pair.record.folder}: {reason}" if pair.record.folder else reason
+        changes = pair.record.nDetections if changes is None else changes
     picture = pair.folder / f"{pair.name}.png"
-    small = (
-        f'<img src="{_address(picture, base)}" alt="{escape(pair.name)}" loading="lazy">' if picture.exists() else ""
-    )
-    return (
-        Markup(small),
-        _link(pair.folder / f"{pair.name}.html", base, pair.name),
-        str(reasons[0]),
-        changes if changes is not None or pair.record is None else pair.record.nDetections,
-        *(tell(quality.get(figure)) for figure, _ in FIGURES),
-    )
+    small = Markup(f'<img src="{escape(_address(picture, base))}" alt="{escape(pair.name)}" loading="lazy">')
+    name = _link(pair.folder / f"{pair.name}.html", base, pair.name)
+    return small if picture.exists() else "", name, reason, changes, *(quality.get(figure) for figure in FIGURES)
+
+
+def _why(record: PairRecord) -> str:
+    told = f"{record.errorType}: {record.errorMessage}" if record.errorType else record.errorMessage
+    return told or "unknown"
 
 
 def _link(file: Path, base: Path, words: str) -> str:
     """Return words that lead to a file, if it is there."""
-    return Markup(f'<a href="{_address(file, base)}">{escape(words)}</a>') if file.exists() else words
+    return link(_address(file, base), words) if file.exists() else words
 
 
 def _address(file: Path, base: Path) -> str:
-    return escape(quote("./" + Path(os.path.relpath(file.resolve(), base)).as_posix()))
+    return quote("./" + Path(os.path.relpath(file.resolve(), base)).as_posix())

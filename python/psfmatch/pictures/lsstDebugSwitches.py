@@ -14,39 +14,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from psfmatch.pictures.lsstDebugOutput import folderOf, pause
+
 __all__ = ["DEFAULT_SWITCHES", "Switches", "debugging", "switchesOf"]
 
-log = logging.getLogger("psfmatch.displays")
+log = logging.getLogger("psfmatch.pictures")
 
 MODULE = "lsstDebug"
 FAMILIES = ("lsst.ip.diffim", "psfmatch")
 """A channel answers to its name behind either of these."""
 
 DEFAULT_TRANSPARENCY = 50.0  # percent, of mask planes drawn over an image where nothing is set
+USUAL_TRANSPARENCY = 60
 
-DEFAULT_SWITCHES: dict[str, dict[str, bool | int]] = {
-    "psfMatch": {
-        "display": True,
-        "maskTransparency": 60,
-        "displayCandidates": True,
-        "displayKernelBasis": True,
-        "displayKernelMosaic": True,
-        "plotKernelSpatialModel": True,
-        "plotKernelCoefficients": True,
-        "showBadCandidates": True,
-    },
-    "imagePsfMatch": {
-        "display": True,
-        "maskTransparency": 60,
-        "displayTemplate": True,
-        "displaySciIm": True,
-        "displaySpatialCells": True,
-        "displayDiffIm": True,
-        "showBadCandidates": True,
-    },
-    "diaCatalogSourceSelector": {"display": True, "maskTransparency": 60, "displayExposure": True},
+DEFAULT_SWITCHES = {
+    "psfMatch": "displayCandidates displayKernelBasis displayKernelMosaic plotKernelSpatialModel "
+    "plotKernelCoefficients showBadCandidates",
+    "imagePsfMatch": "displayTemplate displaySciIm displaySpatialCells displayDiffIm showBadCandidates",
+    "diaCatalogSourceSelector": "displayExposure",
 }
-"""What is on when debugging is asked for without a debug module."""
+"""What is on, besides display, when debugging is asked for without a debug module."""
 
 
 class Switches:
@@ -62,11 +49,9 @@ class Switches:
     @property
     def maskOpacity(self) -> float:
         """Opacity of the mask planes, 0 to 1, from ``maskTransparency`` in percent."""
-        for info in self._infos:
-            value = getattr(info, "maskTransparency", False)
-            if value is not False and value is not None:
-                return 1.0 - min(max(float(value), 0.0), 100.0) / 100.0
-        return 1.0 - DEFAULT_TRANSPARENCY / 100.0
+        values = [getattr(info, "maskTransparency", False) for info in self._infos]
+        percent = next((float(value) for value in values if value is not False and value is not None), None)
+        return 1.0 - min(max(DEFAULT_TRANSPARENCY if percent is None else percent, 0.0), 100.0) / 100.0
 
 
 def switchesOf(channel: str) -> Switches | None:
@@ -131,7 +116,10 @@ def debugging(isOn: bool = True, searchFolder: str | os.PathLike[str] | None = N
             module.Info = _defaultInfo
         yield module
     finally:
-        _tell(module, nBefore)
+        pause()
+        nWritten = len(getattr(module, "pictures", [])) - nBefore
+        if nWritten:
+            log.info("%d debug views written to %s", nWritten, folderOf(module), extra={"isDecision": True})
         vars(module).clear()
         vars(module).update(before)
         if previous is None:
@@ -151,17 +139,9 @@ def _execute(spec: ModuleSpec) -> None:
         raise ValueError(f"debug module {spec.origin}: {type(error).__name__}: {error}") from error
 
 
-def _tell(module: Any, nBefore: int) -> None:
-    from psfmatch.displays.output import folderOf, pause
-
-    pause()
-    nWritten = len(getattr(module, "pictures", [])) - nBefore
-    if nWritten:
-        log.info("%d debug views written to %s", nWritten, folderOf(module), extra={"isDecision": True})
-
-
 def _defaultInfo(name: str) -> Any:
     info: Any = importlib.import_module(MODULE).getInfo(name)
-    for switch, value in DEFAULT_SWITCHES.get(name.rpartition(".")[2], {}).items():
-        setattr(info, switch, value)
+    names = DEFAULT_SWITCHES.get(name.rpartition(".")[2])
+    if names is not None:
+        vars(info).update(dict.fromkeys(["display", *names.split()], True), maskTransparency=USUAL_TRANSPARENCY)
     return info

@@ -1,50 +1,52 @@
-"""What the tasks call: each function draws the views of one moment that the debug module asks for.
+"""What the tasks tell: each function draws the views of one moment that the debug module asks for.
 
-Without a debug module a call is one look-up. A view that fails leaves a warning in the log and nothing else: no
-picture is worth a subtraction.
+Three channels, as documented for the LSST pipelines: ``psfMatch`` (candidates, kernels, spatial model),
+``imagePsfMatch`` (images, cells, difference) and ``diaCatalogSourceSelector`` (selection of candidates). Without a
+debug module nothing of this is imported (`psfmatch.later.laterView`). A view that fails leaves a warning in the log and
+nothing else: no picture is worth a subtraction.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from psfmatch.displays.switches import Switches, switchesOf
+from psfmatch.cells import CandidateStatus, SpatialCellSet
+from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.pictures import candidates, coefficients, kernels, lsstDebugImages
+from psfmatch.pictures.drawing import figureMaker
+from psfmatch.pictures.lsstDebugOutput import makeFigure, pause, publish
+from psfmatch.pictures.lsstDebugSwitches import Switches, switchesOf
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
-    from psfmatch.cells import SpatialCellSet
-    from psfmatch.exposure import Exposure, MaskedImage
-    from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
-
 __all__ = ["showDifference", "showExposure", "showInputs", "showSelection", "showSolution", "showSpatialCells"]
 
-log = logging.getLogger("psfmatch.displays")
+log = logging.getLogger("psfmatch.pictures")
 
-View = tuple[str, Callable[[], "Figure | None"]]
+View = tuple[str, Callable[[], "Figure"]]
 
 
 def _show(channel: str, *views: View) -> None:
-    """Draw views, (title, function that returns a figure or None), and publish them."""
-    from psfmatch.displays.output import publish
-
-    for title, draw in views:
-        try:
-            figure = draw()
-            if figure is not None:
-                publish(figure, channel, title)
-        except ModuleNotFoundError as error:
-            log.warning("No debug views: %s (pip install 'psfmatch[plot]')", error)
-            return
-        except OSError as error:
-            log.warning("No debug views: %s", error)
-            return
-        except Exception as error:
-            log.warning("Debug view %r failed: %s: %s", title, type(error).__name__, error)
-            log.debug("Traceback of %r", title, exc_info=True)
+    """Draw views, (title, function that returns a figure), and publish them."""
+    token = figureMaker.set(makeFigure)
+    try:
+        for title, draw in views:
+            try:
+                publish(draw(), channel, title)
+            except (ModuleNotFoundError, OSError) as error:
+                log.warning("No debug views: %s", error)
+                return
+            except Exception as error:
+                log.warning("Debug view %r failed: %s: %s", title, type(error).__name__, error)
+                log.debug("Traceback of %r", title, exc_info=True)
+    finally:
+        figureMaker.reset(token)
 
 
 def showSolution(
@@ -73,71 +75,45 @@ def _candidateViews(
     kernel: LinearCombinationKernel | None,
     background: SpatialFunction2D | None,
 ) -> list[View]:
-    stamps: list[Any] = []
+    chosen, which = candidates.chosenCandidates(cellSet, switches.isOn("showBadCandidates"))
+    if not chosen:
+        log.info("No candidate has a kernel to show")
+        return []
 
-    def drawing(name: str) -> Callable[[], Figure | None]:
-        def draw() -> Figure | None:
-            from psfmatch.displays import candidates
+    @functools.cache
+    def stamps() -> list[candidates.CandidateStamps]:
+        return [candidates.candidateStamps(candidate, kernel, background) for candidate in chosen]
 
-            chosen, which = candidates.chosenCandidates(cellSet, switches.isOn("showBadCandidates"))
-            if not chosen:
-                log.info("No candidate has a kernel to show")
-                return None
-            if not stamps:
-                stamps.extend(candidates.candidateStamps(c, kernel, background) for c in chosen)
-            figure: Figure = getattr(candidates, name)(stamps, which, switches.maskOpacity)
-            return figure
-
-        return draw
+    def drawing(draw: Callable[[list[candidates.CandidateStamps], str, float], Figure]) -> Callable[[], Figure]:
+        return lambda: draw(stamps(), which, switches.maskOpacity)
 
     return [
-        ("candidates stamps", drawing("stampsMosaic")),
-        ("candidates kernels", drawing("kernelsMosaic")),
-        ("candidates chi", drawing("chiMosaic")),
+        ("candidates stamps", drawing(candidates.stampsMosaic)),
+        ("candidates kernels", drawing(candidates.kernelsMosaic)),
+        ("candidates chi", drawing(candidates.chiMosaic)),
     ]
 
 
 def _kernelViews(
     switches: Switches, cellSet: SpatialCellSet, kernel: LinearCombinationKernel, background: SpatialFunction2D
 ) -> list[View]:
-    from psfmatch.cells import CandidateStatus
+    bbox, showBad = cellSet.bbox, switches.isOn("showBadCandidates")
 
-    bbox = cellSet.bbox
-    showBad = switches.isOn("showBadCandidates")
-
-    def basis() -> Figure:
-        from psfmatch.displays.models import basisMosaic
-
-        return basisMosaic(kernel)
-
-    def field() -> Figure:
-        from psfmatch.displays.models import fieldMosaic
-
-        return fieldMosaic(kernel, bbox)
-
-    def maps() -> Figure:
-        from psfmatch.displays.models import coefficientMaps, tabulateCoefficients
-
-        return coefficientMaps(tabulateCoefficients(cellSet, kernel, background, showBad), kernel, background, bbox)
-
-    def residuals() -> Figure:
-        from psfmatch.displays.models import coefficientResiduals, tabulateCoefficients
-
-        return coefficientResiduals(tabulateCoefficients(cellSet, kernel, background, showBad), bbox)
-
-    def coefficients() -> Figure:
-        from psfmatch.displays.models import coefficientsFigure, tabulateCoefficients
-
-        return coefficientsFigure(tabulateCoefficients(cellSet, kernel, background, showBad))
+    @functools.cache
+    def table() -> coefficients.Coefficients:
+        return coefficients.tabulateCoefficients(cellSet, kernel, background, showBad)
 
     views: dict[str, list[View]] = {
-        "displayKernelBasis": [("kernel basis", basis)],
-        "displayKernelMosaic": [("kernel over the field", field)],
+        "displayKernelBasis": [("kernel basis", lambda: kernels.basisMosaic(kernel))],
+        "displayKernelMosaic": [("kernel over the field", lambda: kernels.fieldMosaic(kernel, bbox))],
     }
     # Regions are fitted together: none has a kernel of its own.
     ofCandidates: dict[str, list[View]] = {
-        "plotKernelSpatialModel": [("coefficient maps", maps), ("coefficient residuals", residuals)],
-        "plotKernelCoefficients": [("coefficients and histograms", coefficients)],
+        "plotKernelSpatialModel": [
+            ("coefficient maps", lambda: coefficients.coefficientMaps(table(), kernel, background, bbox)),
+            ("coefficient residuals", lambda: coefficients.coefficientResiduals(table(), bbox)),
+        ],
+        "plotKernelCoefficients": [("coefficients and histograms", lambda: coefficients.coefficientsFigure(table()))],
     }
     if any(c.isInitialized and (showBad or c.status is not CandidateStatus.BAD) for c in cellSet):
         views |= ofCandidates
@@ -148,34 +124,22 @@ def _kernelViews(
 
 def showInputs(template: MaskedImage, science: MaskedImage) -> None:
     """Show the image to convolve and the image to match before anything is done (channel imagePsfMatch)."""
-    switches = switchesOf("imagePsfMatch")
-    if switches is None:
-        return
+    switches = switchesOf("imagePsfMatch") or Switches([])
     images = {"displayTemplate": (template, "Image to convolve"), "displaySciIm": (science, "Image to not convolve")}
     _show("imagePsfMatch", *(_imageView(i, t, switches) for name, (i, t) in images.items() if switches.isOn(name)))
 
 
 def _imageView(image: MaskedImage | Exposure, title: str, switches: Switches) -> View:
-    def draw() -> Figure:
-        from psfmatch.displays.images import imageFigure
-
-        return imageFigure(image, title, switches.maskOpacity)
-
-    return title, draw
+    return title, lambda: lsstDebugImages.imageFigure(image, title, switches.maskOpacity)
 
 
 def showSpatialCells(science: MaskedImage, cellSet: SpatialCellSet) -> None:
     """Show the cells and what became of their candidates (channel imagePsfMatch)."""
-    switches = switchesOf("imagePsfMatch")
-    if switches is None or not switches.isOn("displaySpatialCells"):
-        return
-
-    def draw() -> Figure:
-        from psfmatch.displays.images import cellsFigure
-
-        return cellsFigure(science, cellSet, switches.maskOpacity, switches.isOn("showBadCandidates"))
-
-    _show("imagePsfMatch", ("spatial cells", draw))
+    switches = switchesOf("imagePsfMatch") or Switches([])
+    if switches.isOn("displaySpatialCells"):
+        opacity, showBad = switches.maskOpacity, switches.isOn("showBadCandidates")
+        draw = functools.partial(lsstDebugImages.cellsFigure, science, cellSet, opacity, showBad)
+        _show("imagePsfMatch", ("spatial cells", draw))
 
 
 def showDifference(
@@ -186,39 +150,23 @@ def showDifference(
     convolveTemplate: bool = True,
 ) -> None:
     """Show template, matched image, science image and difference (channel imagePsfMatch)."""
-    switches = switchesOf("imagePsfMatch")
-    if switches is None or not switches.isOn("displayDiffIm"):
-        return
-    name = "Matched template" if convolveTemplate else "Matched science image"
-    images = {"Template": template, name: matched, "Science": science, "Difference": difference}
-
-    def draw() -> Figure:
-        from psfmatch.displays.images import differencePanels
-
-        return differencePanels(
-            images, switches.maskOpacity, f"{name} and science image on one scale" * convolveTemplate
-        )
-
-    _show("imagePsfMatch", ("difference", draw))
+    switches = switchesOf("imagePsfMatch") or Switches([])
+    if switches.isOn("displayDiffIm"):
+        name = "Matched template" if convolveTemplate else "Matched science image"
+        images = {"Template": template, name: matched, "Science": science, "Difference": difference}
+        note = f"{name} and science image on one scale" * convolveTemplate
+        draw = functools.partial(lsstDebugImages.differencePanels, images, switches.maskOpacity, note)
+        _show("imagePsfMatch", ("difference", draw))
 
 
 def showSelection(science: MaskedImage, x: ArrayLike, y: ArrayLike, fates: Mapping[str, ArrayLike]) -> None:
     """Show which sources became candidates, and why the others did not (channel diaCatalogSourceSelector)."""
     channel = "diaCatalogSourceSelector"
-    switches = switchesOf(channel)
-    if switches is None:
-        return
+    switches = switchesOf(channel) or Switches([])
     if switches.isOn("displayExposure"):
-
-        def draw() -> Figure:
-            from psfmatch.displays.images import selectionFigure
-
-            return selectionFigure(science, x, y, fates, switches.maskOpacity)
-
+        draw = functools.partial(lsstDebugImages.selectionFigure, science, x, y, fates, switches.maskOpacity)
         _show(channel, ("selection of candidates", draw))
     if switches.isOn("pauseAtEnd"):
-        from psfmatch.displays.output import pause
-
         pause()
 
 

@@ -1,44 +1,100 @@
 """Pictures of a subtraction: template, matched template, science and difference side by side.
 
-Images larger than their panels are binned first; the difference is shown in units of its own noise, which
-binning leaves at one. Figures are made without pyplot: they need no display and leave no state.
+Images larger than their panels are binned first; the difference is shown in units of its own noise, which binning
+leaves at one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from psfmatch.displays.drawing import binned, drawCounts, drawDifference, noiseOf, percentile
-from psfmatch.displays.output import savePicture, savePng
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.messages import fixed
+from psfmatch.pictures import drawing
+from psfmatch.pictures.drawing import HIDDEN_PLANES, FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
-__all__ = ["differenceFigure", "savePicture", "savePng"]
+__all__ = ["FourPanels", "differenceFigure", "drawPanels"]
 
-FloatArray = NDArray[np.float64]
-
-HIDDEN_PLANES = ("BAD", "SAT", "EDGE", "NO_DATA")
 PANEL = 6.15  # inches, width of a panel
 LEFT, BETWEEN, BOTTOM, TOP, ROWS = 0.85, 1.65, 1.2, 1.0, 0.8  # inches, margins and gaps
-SIGMA_RANGE = 6.0  # of the difference
-BRIGHT_PERCENT = 99.95  # of the pixels are drawn below black
 MOST_LABELS = 60  # more would cover the image
 MASK_COLOUR = "#3f8f86"
 DIFFERENCE_MASK_COLOUR = "#c3ccca"
 BRIGHTER_COLOUR = "#c1121f"
 FAINTER_COLOUR = "#1d4ed8"
 STAR_COLOUR = "#e07a00"
+
+
+@dataclass(frozen=True)
+class FourPanels:
+    """A figure of four images: the axes, how far the difference was binned, by what it scatters, planes for a key."""
+
+    figure: Figure
+    axes: list[Axes]
+    bins: int
+    scatter: str
+    planes: list[Any]
+
+    @property
+    def note(self) -> str:
+        """How the images were binned, if they were."""
+        return f"binned {self.bins} × {self.bins}" if self.bins > 1 else ""
+
+
+def drawPanels(
+    images: Mapping[str, MaskedImage | Exposure], opacity: float | None = None, top: float = TOP
+) -> FourPanels:
+    """Draw four images, the last of which is the difference.
+
+    Each has its median sky taken off; second and third share one scale. The difference is in units of its noise when
+    it has a variance plane, else in counts.
+
+    Parameters
+    ----------
+    images
+        By their names.
+    opacity
+        Of the mask planes drawn over them; None: pixels that are BAD, SAT, EDGE, NO_DATA or not finite are coloured.
+    top
+        Inches above the panels.
+    """
+    masked = [image.maskedImage if isinstance(image, Exposure) else image for image in images.values()]
+    hidden = HIDDEN_PLANES if opacity is None else ()
+    planes = [drawing.binned(image, HIDDEN_PLANES if image is masked[-1] else hidden) for image in masked]
+    own, shared = drawing.countScale(planes[0]), drawing.countScale(*planes[1:3])
+    tall = drawing.tallOf(PANEL, masked[-1])
+    figure = drawing.newFigure(16.0, BOTTOM + 2 * tall + ROWS + top)
+    axes: list[Axes] = []
+    handles: dict[str, Any] = {}
+    scatter = ""
+    for i, (name, image, plane) in enumerate(zip(images, masked, planes, strict=True)):
+        left, bottom = LEFT + (i % 2) * (PANEL + BETWEEN), BOTTOM + (1 - i // 2) * (tall + ROWS)
+        axis = drawing.axesAt(figure, left, bottom, PANEL, tall)
+        axes.append(axis)
+        if i == 3:
+            unseen = DIFFERENCE_MASK_COLOUR if opacity is None else None
+            scatter = drawing.drawDifference(axis, plane, unseen, 12)
+        else:
+            unseen = MASK_COLOUR if opacity is None else None
+            drawing.drawCounts(axis, plane, shared if i else own, unseen, 12)
+        for handle in () if opacity is None else drawing.overlayMask(axis, plane, image, opacity):
+            handle.set_label(handle.get_label().split()[0])
+            handles.setdefault(handle.get_label(), handle)
+        axis.set_title(name, fontsize=15)
+        drawing.labelPixels(axis, 12)
+        axis.set(xlabel="x (pixels)" if i > 1 else "", ylabel="" if i % 2 else "y (pixels)")
+    return FourPanels(figure, axes, planes[-1].bins, scatter, list(handles.values()))
 
 
 def differenceFigure(
@@ -83,52 +139,27 @@ def differenceFigure(
     ValueError
         When the places are not x and y.
     """
-    from matplotlib.figure import Figure
+    drawing.requireMatplotlib()
+    from matplotlib.patches import Patch
 
     images = {"Template": template, matchedName: matched, "Science": science, "Difference": difference}
     shapes = {name: image.image.shape for name, image in images.items()}
     if len(set(shapes.values())) > 1:
         found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise InputImagesError(f"the images differ in shape: {found}; cut them to common pixels first")
-    planes = {name: binned(image, HIDDEN_PLANES) for name, image in images.items()}
-    figure = Figure(dpi=100)
-    axes = _panels(figure, difference.image.shape[0] / difference.image.shape[1])
-    counts = ["Template", matchedName, "Science"]
-    for axis, name in zip(axes, counts, strict=False):
-        like = [planes[other] for other in (counts[1:] if name != "Template" else counts[:1])]
-        noise = max(noiseOf(plane.values) for plane in like)
-        brightest = max(percentile(plane.values - plane.sky, BRIGHT_PERCENT) for plane in like)
-        drawCounts(axis, planes[name], noise, max(brightest, 50 * noise), MASK_COLOUR, 12)
-        axis.set_title(name, fontsize=15)
-    drawDifference(axes[3], planes["Difference"], SIGMA_RANGE, DIFFERENCE_MASK_COLOUR, 12)
-    axes[3].set_title("Difference", fontsize=15)
-    for index, axis in enumerate(axes):
-        axis.tick_params(labelsize=11)
-        if index >= 2:
-            axis.set_xlabel("x (pixels)", fontsize=12)
-        if index % 2 == 0:
-            axis.set_ylabel("y (pixels)", fontsize=12)
-    _mark(figure, axes, transients, stars)
+    panels = drawPanels(images)
+    figure = panels.figure
+    handles = _circle(panels.axes, _places(transients, "transients"))
+    x, y = _places(stars, "stars").positions.T
+    handles += drawing.mark(panels.axes[:3:2], x, y, STAR_COLOUR, "s", 10.0, "kernel star")
+    handles += [Patch(color=MASK_COLOUR, label="masked")]
+    handles += [Patch(color=DIFFERENCE_MASK_COLOUR, label="masked in the difference")]
+    drawing.addLegend(figure, handles, fontsize=14)
     top = 1 - 0.35 / figure.get_figheight()
     if title:
         figure.suptitle(title, fontsize=19, y=top, va="center")
-    bins = planes["Difference"].bins
-    if bins > 1:
-        note = f"binned {bins} × {bins}"
-        figure.text(0.99, top, note, fontsize=12, color="#555555", ha="right", va="center")
+    figure.text(0.99, top, panels.note, fontsize=12, color=drawing.QUIET, ha="right", va="center")
     return figure
-
-
-def _panels(figure: Figure, aspect: float) -> list[Axes]:
-    """Two rows of two panels, the figure sized to their `aspect`, height over width."""
-    height = PANEL * min(max(aspect, 0.3), 2.0)
-    figure.set_size_inches(16.0, BOTTOM + 2 * height + ROWS + TOP)
-    width, tall = figure.get_size_inches()
-    return [
-        figure.add_axes((left / width, bottom / tall, PANEL / width, height / tall))
-        for bottom in (BOTTOM + height + ROWS, BOTTOM)
-        for left in (LEFT, LEFT + PANEL + BETWEEN)
-    ]
 
 
 @dataclass(frozen=True)
@@ -160,72 +191,22 @@ def _places(places: Table | ArrayLike | None, what: str) -> _Places:
     return _Places(np.column_stack([places["x"], places["y"]]).astype(np.float64), signs, labels)
 
 
-def _mark(
-    figure: Figure, axes: list[Axes], transients: Table | ArrayLike | None, stars: Table | ArrayLike | None
-) -> None:
-    """Circle the transients everywhere, label them on the difference, mark the stars, and say so below."""
-    from matplotlib.patches import Patch
-    from matplotlib.patheffects import withStroke
-
-    found, used = _places(transients, "transients"), _places(stars, "stars")
+def _circle(axes: list[Axes], found: _Places) -> list[Any]:
+    """Circle the transients everywhere, label them on the difference, and return the entries of the legend."""
     signs = np.ones(len(found.positions)) if found.signs is None else found.signs
-    kinds = [
-        (signs >= 0, BRIGHTER_COLOUR, "transient" if found.signs is None else "brighter in science"),
-        (signs < 0, FAINTER_COLOUR, "fainter in science"),
-    ]
-    handles: list[Line2D | Patch] = []
+    brighter = "transient" if found.signs is None else "brighter in science"
+    kinds = (signs >= 0, BRIGHTER_COLOUR, brighter), (signs < 0, FAINTER_COLOUR, "fainter in science")
+    handles: list[Any] = []
     for chosen, colour, name in kinds:
-        if chosen.any():
-            for axis in axes:
-                x, y = found.positions[chosen].T
-                circles = axis.scatter(x, y, s=320, facecolors="none", edgecolors=colour, linewidths=1.5)
-                circles.set_path_effects([withStroke(linewidth=3.0, foreground="white")])
-            handles.append(_key("o", colour, 14, f"{name} ({np.count_nonzero(chosen)})"))
+        x, y = found.positions[chosen].T
+        handles += drawing.mark(axes, x, y, colour, "o", 18.0, name)
     if len(found.labels) <= MOST_LABELS:
-        _write(axes[3], found, [BRIGHTER_COLOUR if sign >= 0 else FAINTER_COLOUR for sign in signs])
-    if len(used.positions):
-        for axis in (axes[0], axes[2]):
-            x, y = used.positions.T
-            axis.scatter(x, y, s=110, marker="s", facecolors="none", edgecolors=STAR_COLOUR, linewidths=1.1)
-        handles.append(_key("s", STAR_COLOUR, 10, f"kernel star ({len(used.positions)})"))
-    handles.append(Patch(color=MASK_COLOUR, label="masked"))
-    handles.append(Patch(color=DIFFERENCE_MASK_COLOUR, label="masked in the difference"))
-    figure.legend(
-        handles=handles,
-        loc="center",
-        bbox_to_anchor=(0.5, 0.33 / figure.get_figheight()),
-        frameon=False,
-        ncols=len(handles),
-        fontsize=14,
-        columnspacing=1.6,
-        handletextpad=0.5,
-    )
-
-
-def _key(marker: str, colour: str, size: float, label: str) -> Line2D:
-    """Entry of the legend for an open marker."""
-    from matplotlib.lines import Line2D
-
-    style = {"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 1.8}
-    return Line2D([], [], linestyle="none", marker=marker, markersize=size, label=label, **style)  # type: ignore[arg-type]
-
-
-def _write(axis: Axes, places: _Places, colours: list[str]) -> None:
-    """Write the labels beside the places, on the side that keeps them inside the panel."""
-    from matplotlib.patheffects import withStroke
-
-    (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
-    for (x, y), label, colour in zip(places.positions, places.labels, colours, strict=False):
-        isRight, isTop = x > right - 0.12 * (right - left), y > top - 0.05 * (top - bottom)
-        axis.annotate(
-            label,
-            (x, y),
-            xytext=(-9 if isRight else 9, -9 if isTop else 9),
-            textcoords="offset points",
-            ha="right" if isRight else "left",
-            va="top" if isTop else "bottom",
-            fontsize=12,
-            weight="bold",
-            color=colour,
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )
+        (left, right), (bottom, top) = axes[3].get_xlim(), axes[3].get_ylim()
+        for (x, y), label, sign in zip(found.positions, found.labels, signs, strict=False):
+            # On the side that keeps it inside the panel.
+            isRight, isTop = x > right - 0.12 * (right - left), y > top - 0.05 * (top - bottom)
+            side: dict[str, Any] = {"ha": "right" if isRight else "left", "va": "top" if isTop else "bottom"}
+            colour = BRIGHTER_COLOUR if sign >= 0 else FAINTER_COLOUR
+            offset = -9 if isRight else 9, -9 if isTop else 9
+            drawing.write(axes[3], label, (x, y), offset, color=colour, fontsize=12, weight="bold", **side)
+    return handles

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import _core, displays
+from psfmatch import _core
 from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import KernelOptions
 from psfmatch.detection import Footprint
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.later import laterView
 from psfmatch.messages import advice
 from psfmatch.sourceTable import AnyTable, asTable
 from psfmatch.visitors import stampTuple
@@ -152,7 +153,8 @@ def makeCandidateList(
         "named twice": int(np.count_nonzero(isGood & ~isNew)),
     }
     rejected = {reason: count for reason, count in counts.items() if count}
-    displays.showSelection(
+    laterView(
+        "showSelection",
         science,
         x,
         y,
