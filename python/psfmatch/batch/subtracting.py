@@ -24,7 +24,8 @@ from psfmatch.differencing import SubtractionResult, subtract
 from psfmatch.exposure import Exposure
 from psfmatch.io import writeTable
 from psfmatch.messages import speakingTo
-from psfmatch.pictures import findDetections, reportNumbers, thumbnail, writeNumbers
+from psfmatch.pictures import findDetections, reportNumbers, writeNumbers
+from psfmatch.pictures.triplets import thumbnail
 from psfmatch.quality import checkGates
 
 __all__ = ["subtractPair"]

@@ -227,7 +227,7 @@ class SubtractionResult(FindsChanges, ByValue):
         return figure
 
     def _repr_html_(self) -> str:
-        text: str = laterCall("psfmatch.pictures:summaryHtml", self)
+        text: str = laterCall("psfmatch.pictures.page:summaryHtml", self)
         return text
 
     def summary(self) -> dict[str, Any]:

@@ -8,14 +8,12 @@ drawn for it. matplotlib is imported where something is drawn.
 """
 
 from psfmatch.pictures.candidates import writeKernelCandidates
-from psfmatch.pictures.detections import Detections, detectionCounts, findDetections
-from psfmatch.pictures.drawing import requireMatplotlib
-from psfmatch.pictures.files import savePicture, savePng
-from psfmatch.pictures.index import requireIndexPath, writeIndex
-from psfmatch.pictures.lsstDebugSwitches import debugging
+from psfmatch.pictures.files import savePicture
+from psfmatch.pictures.index import writeIndex
+from psfmatch.pictures.lsstDebug import debugging
 from psfmatch.pictures.lsstDebugViews import showExposure
-from psfmatch.pictures.numbers import plainData, reportNumbers, writeNumbers
-from psfmatch.pictures.page import requireReportPath, summaryHtml, writeReport
+from psfmatch.pictures.numbers import Detections, findDetections, reportNumbers, writeNumbers
+from psfmatch.pictures.page import writeReport
 from psfmatch.pictures.panels import differenceFigure
 from psfmatch.pictures.plots import (
     plotBackground,
@@ -26,15 +24,13 @@ from psfmatch.pictures.plots import (
     plotNoise,
     plotResiduals,
 )
-from psfmatch.pictures.triplets import plotTriplets, thumbnail
+from psfmatch.pictures.triplets import plotTriplets
 
 __all__ = [
     "Detections",
     "debugging",
-    "detectionCounts",
     "differenceFigure",
     "findDetections",
-    "plainData",
     "plotBackground",
     "plotCandidates",
     "plotDifference",
@@ -44,14 +40,8 @@ __all__ = [
     "plotResiduals",
     "plotTriplets",
     "reportNumbers",
-    "requireIndexPath",
-    "requireMatplotlib",
-    "requireReportPath",
     "savePicture",
-    "savePng",
     "showExposure",
-    "summaryHtml",
-    "thumbnail",
     "writeIndex",
     "writeKernelCandidates",
     "writeNumbers",

@@ -21,7 +21,7 @@ from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
 from psfmatch.pictures import drawing
 from psfmatch.pictures.drawing import COLOURS, percentile
-from psfmatch.pictures.mosaic import MASKED_COLOUR, Panel, Tile, drawMosaic, layOutMosaic
+from psfmatch.pictures.mosaic import MASKED_COLOUR, Mosaic, Panel, Tile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,6 +104,11 @@ def candidateStamps(
     return CandidateStamps(candidate, science, matched, residual, spatial, own, model)
 
 
+def fittedCandidates(cellSet: SpatialCellSet, showBad: bool) -> list[KernelCandidate]:
+    """Return the candidates that have a kernel, the bad ones too if they are to be shown."""
+    return [c for c in cellSet if c.isInitialized and (showBad or c.status is not CandidateStatus.BAD)]
+
+
 def chosenCandidates(
     cellSet: SpatialCellSet, showBad: bool, most: int = MOST_CANDIDATES
 ) -> tuple[list[KernelCandidate], str]:
@@ -111,7 +116,7 @@ def chosenCandidates(
 
     Of more than `most`, as many are taken at even steps of chi^2's rank, best and worst among them.
     """
-    fitted = [c for c in cellSet if c.isInitialized and (showBad or c.status is not CandidateStatus.BAD)]
+    fitted = fittedCandidates(cellSet, showBad)
     fitted.sort(key=lambda c: (c.status is CandidateStatus.BAD, c.chi2))
     if len(fitted) <= most:
         return fitted, f"all {len(fitted)} fitted candidates" if showBad else f"{len(fitted)} good candidates"
@@ -132,9 +137,9 @@ def _mosaic(
 
     colours = [COLOURS[stamps.candidate.status.name] for stamps in shown]
     tiles = [Tile(s.label, images, c, c) for s, images, c in zip(shown, panels, colours, strict=True)]
-    layout = layOutMosaic(tiles, *MOSAIC)
-    figure = drawing.newFigure(WIDTH, ABOVE + layout.height + BELOW)
-    drawMosaic(figure, (0.4, BELOW + layout.height), tiles, layout, headings[: len(panels[0])], opacity)
+    mosaic = Mosaic(tiles, *MOSAIC)
+    figure = drawing.newFigure(WIDTH, ABOVE + mosaic.height + BELOW)
+    mosaic.draw(figure, 0.4, BELOW + mosaic.height, headings[: len(panels[0])], opacity)
     present = {stamps.candidate.status for stamps in shown}
     handles = [Patch(color=COLOURS[status.name], label=NAMES[status]) for status in NAMES if status in present]
     if any(bad is not None for *_, bad in panels[0]):

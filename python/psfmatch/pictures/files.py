@@ -17,7 +17,7 @@ from psfmatch.io import PICTURES, formOf, requireNew, writeWhole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["dataUri", "pngBytes", "pngOf", "savePicture", "savePng"]
+__all__ = ["dataUri", "pngBytes", "pngOf", "savePicture"]
 
 Bytes = NDArray[np.uint8]
 
@@ -29,13 +29,6 @@ WITHOUT_ORIGIN: dict[str, dict[str, str | None] | None] = {
     "jpg": None,
 }
 """What matplotlib would write about itself and the time, by format."""
-
-
-def savePng(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG; see `savePicture`. ValueError where the name asks for another format."""
-    if formOf(path, PICTURES) != "png":
-        raise ValueError(f"{path} is not the name of a PNG; savePicture writes what the name asks for")
-    savePicture(figure, path)
 
 
 def savePicture(figure: Figure, path: str | os.PathLike[str], overwrite: bool = True) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from psfmatch.config import configToDict
+from psfmatch.errors import PsfMatchError
 from psfmatch.io import writeWhole
-from psfmatch.pictures.detections import Detections, detectionCounts
 from psfmatch.pictures.field import fieldRows, hotSpots, tellWorst
 from psfmatch.quality import RULES, Quality
+from psfmatch.threads import usingThreads
 
 if TYPE_CHECKING:
+    from astropy.table import Table
+
     from psfmatch.differencing import SubtractionResult
 
-__all__ = ["FORMAT", "VERDICTS", "isReport", "plainData", "reportNumbers", "writeNumbers"]
+__all__ = ["Detections", "detectionCounts", "findDetections", "isReport", "plainData", "reportNumbers", "writeNumbers"]
 
 FORMAT = "psfmatch report"
 VERDICTS = {
@@ -48,6 +52,35 @@ DETECTION_COLUMNS = [
 ]
 MOST_DETECTIONS = 50
 CHOICE_FIELDS = "name chosen figure alternative alternativeFigure sentence"
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What has changed: `SubtractionResult.changes`, None if it could not be made; how it came about."""
+
+    table: Table | None
+    note: str = ""
+
+
+def findDetections(result: SubtractionResult, threads: int | None = None) -> Detections:
+    """Find what has changed, and tell where the PSF for it came from if that limits what is found."""
+    try:
+        with usingThreads(threads):
+            table = result.changes
+    except PsfMatchError as error:
+        return Detections(None, f"Nothing could be looked for: {str(error).rstrip('.')}.")
+    origin = table.meta["PSFFROM"]
+    return Detections(table, f"PSF: {origin}." if "Gaussian" in origin else "")
+
+
+def detectionCounts(detections: Detections) -> dict[str, int | None]:
+    """Return how many changes there are, in all, of either sign, and how many pairs are dipoles; None: not known."""
+    table = detections.table
+    if table is None:
+        return dict.fromkeys(("nDetections", "nPositive", "nNegative", "nDipoles"))
+    meta = table.meta
+    counts = {"nPositive": meta["NPOS"], "nNegative": meta["NNEG"], "nDipoles": meta["NDIPOLE"]}
+    return {"nDetections": len(table), **counts}
 
 
 def reportNumbers(

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from psfmatch.io import PAGES, formOf, requireNew, writeWhole
 from psfmatch.messages import significant
 from psfmatch.pictures import plots
-from psfmatch.pictures.detections import Detections, findDetections
 from psfmatch.pictures.drawing import requireMatplotlib
 from psfmatch.pictures.files import dataUri, pngOf
 from psfmatch.pictures.glossary import WORDS, goodValue, headingOf, ruleOfReason, sectionOf
 from psfmatch.pictures.markup import Markup, badge, escape, flatRows, folded, image, link, page, section, table, tell
-from psfmatch.pictures.numbers import isReport, reportNumbers, writeNumbers
+from psfmatch.pictures.numbers import Detections, findDetections, isReport, reportNumbers, writeNumbers
 from psfmatch.pictures.triplets import matchedPair, plotTriplets, thumbnail
 from psfmatch.quality import scaleOf
 
@@ -250,7 +249,9 @@ def _changes(result: SubtractionResult, numbers: dict[str, Any], detections: Det
             f"FWHM {tell(told['psfFwhmPix'])} px; the significance of blank sky scatters by {words}.</p>"
         )
     if told["rows"]:
-        caption = "The most significant. Frames: red brighter, blue fainter in the science image, grey doubtful."
+        caption = (
+            "The most significant. Frames: red brighter, blue fainter in the science image, grey doubtful by a flag."
+        )
         figure = plotTriplets(result, "detections", TRIPLETS, detections.table)
         content.append(_picture(figure, "Triplets of detections", FINE_DPI, caption))
         names = tuple(told["rows"][0])

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FourPanels", "differenceFigure", "drawPanels"]
+__all__ = ["FourPanels", "differenceFigure", "drawImage", "drawPanels"]
 
 PANEL = 6.15  # inches, width of a panel
 LEFT, BETWEEN, BOTTOM, TOP, ROWS = 0.85, 1.65, 1.2, 1.0, 0.8  # inches, margins and gaps
+LARGE_SIDE = 1000  # px, of a binned image that has a figure to itself
 MOST_LABELS = 60  # more would cover the image
 MASK_COLOUR = "#3f8f86"
 DIFFERENCE_MASK_COLOUR = "#c3ccca"
@@ -50,6 +51,27 @@ class FourPanels:
     def note(self) -> str:
         """How the images were binned, if they were."""
         return f"binned {self.bins} × {self.bins}" if self.bins > 1 else ""
+
+
+def drawImage(image: MaskedImage | Exposure, title: str = "", opacity: float | None = None) -> tuple[Figure, Axes]:
+    """Draw one image alone, with a heading; `opacity` as in `drawPanels`."""
+    masked = image.maskedImage if isinstance(image, Exposure) else image
+    # In the proportions of the image, within 9.7 x 9.5 inches.
+    scale = min(9.7 / masked.width, 9.5 / masked.height)
+    wide, tall = max(masked.width * scale, 0.5), max(masked.height * scale, 0.5)
+    figure = drawing.newFigure(12.0, tall + (2.3 if title else 1.45))
+    axis = drawing.axesAt(figure, 0.9 + (9.7 - wide) / 2, 1.25, wide, tall)
+    plane = drawing.binned(masked, HIDDEN_PLANES if opacity is None else (), LARGE_SIDE)
+    unseen = DIFFERENCE_MASK_COLOUR if opacity is None else None
+    drawing.drawCounts(axis, plane, drawing.countScale(plane), unseen, 11)
+    drawing.labelPixels(axis, 11)
+    handles = [] if opacity is None else drawing.overlayMask(axis, plane, masked, opacity)
+    if title:
+        noise = drawing.noiseOf(plane.values)
+        told = f"{masked.getBBox()}; sky {plane.sky:.4g}, noise {noise:.3g} counts per shown pixel"
+        binning = f", binned {plane.bins} × {plane.bins}" if plane.bins > 1 else ""
+        drawing.titleFigure(figure, title, told + binning, handles)
+    return figure, axis
 
 
 def drawPanels(

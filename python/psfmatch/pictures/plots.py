@@ -12,10 +12,10 @@ from psfmatch.messages import fixed
 from psfmatch.noise import measureWhiteness
 from psfmatch.noise.blankSky import findBlankSky
 from psfmatch.pictures import drawing
-from psfmatch.pictures.drawing import COLOURS, HIDDEN_PLANES, QUIET
+from psfmatch.pictures.drawing import COLOURS, QUIET
 from psfmatch.pictures.field import fieldRows, scatterInBlocks
 from psfmatch.pictures.kernels import fieldMosaic
-from psfmatch.pictures.panels import DIFFERENCE_MASK_COLOUR, differenceFigure
+from psfmatch.pictures.panels import differenceFigure, drawImage
 from psfmatch.pictures.triplets import signalToNoise
 from psfmatch.warping import atOrigin
 
@@ -65,13 +65,7 @@ def plotKernel(result: SubtractionResult) -> Figure:
 
 def plotCandidates(result: SubtractionResult) -> Figure:
     """Draw the science image with the candidates that were used, and those rejected by reason."""
-    image = result.science.maskedImage
-    tall = drawing.tallOf(7.4, image, 0.4, 1.6)
-    figure = drawing.newFigure(9.6, tall + 1.45)
-    axis = drawing.axesAt(figure, 0.75, 1.25, 7.4, tall)
-    drawing.labelPixels(axis)
-    plane = drawing.binned(image, HIDDEN_PLANES)
-    drawing.drawCounts(axis, plane, drawing.countScale(plane), DIFFERENCE_MASK_COLOUR)
+    figure, axis = drawImage(result.science)
     table = result.candidates
     x, y, status = (np.asarray(table[name]) if len(table) else np.zeros(0) for name in ("x", "y", "status"))
     reasons = np.array([str(row["reason"]).partition(":")[0] for row in table], dtype=str)
@@ -84,8 +78,7 @@ def plotCandidates(result: SubtractionResult) -> Figure:
     handles = []
     for name, chosen, colour, marker in groups:
         handles += drawing.mark([axis], x[chosen], y[chosen], colour, marker, 9.0 if len(table) < 250 else 6.0, name)
-    axis.set(xlim=plane.limits[:2], ylim=plane.limits[2:])
-    drawing.addLegend(figure, handles, 3, 10)
+    drawing.addLegend(figure, handles, 3)
     return figure
 
 

@@ -15,10 +15,10 @@ from psfmatch.exposure import Exposure, Mask, MaskedImage
 from psfmatch.messages import fixed
 from psfmatch.photometry import boxLight
 from psfmatch.pictures import drawing
-from psfmatch.pictures.detections import findDetections
 from psfmatch.pictures.drawing import COLOURS, HIDDEN_PLANES, FloatArray, Plane
 from psfmatch.pictures.files import pngBytes
-from psfmatch.pictures.mosaic import Panel, Tile, drawMosaic, layOutMosaic
+from psfmatch.pictures.mosaic import Mosaic, Panel, Tile
+from psfmatch.pictures.numbers import findDetections
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,11 +144,11 @@ def plotTriplets(
         return figure
     tiles, names = tripletTiles(result, places)
     columns = min(4, len(tiles))
-    layout = layOutMosaic(tiles, width - 0.2, 40.0 if columns == 4 else 2.2, columns, fontsize=8.0)
-    height = layout.height + 0.85
+    mosaic = Mosaic(tiles, width - 0.2, 40.0 if columns == 4 else 2.2, columns, fontsize=8.0)
+    height = mosaic.height + 0.85
     figure = drawing.newFigure(width, height)
     headings = [name.removesuffix(" / noise") for name in names] if columns == 4 else names
-    drawMosaic(figure, (0.1, height - 0.15), tiles, layout, headings if columns < 4 else (), 0.6, fontsize=8.0)
+    mosaic.draw(figure, 0.1, height - 0.15, headings if columns < 4 else (), 0.6)
     drawing.addLowBar(figure, drawing.signedStyle(PULLS), "difference / noise", 6.5, 0.42, 4.2)
     told = "Each: " + ", ".join(headings)
     figure.text(0.1 / width, 0.5 / height, told, fontsize=9, color=drawing.QUIET, va="center")

@@ -14,15 +14,13 @@ from psfmatch.cells import CandidateStatus
 from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
 from psfmatch.pictures import (
     candidates,
-    coefficients,
     drawing,
     kernels,
-    lsstDebugImages,
-    lsstDebugOutput,
-    lsstDebugSwitches,
     lsstDebugViews,
     mosaic,
+    panels,
 )
+from psfmatch.pictures import lsstDebug as debugModule
 from psfmatch.solutions import KernelSolution, SolutionSlot
 from psfmatch.testing import makeFakeKernelSet
 
@@ -116,7 +114,7 @@ def recorded(monkeypatch):
     """What would be drawn: (channel, title) in order."""
     drawn = []
     monkeypatch.setattr(
-        lsstDebugViews, "_show", lambda channel, *asked: drawn.extend((channel, title) for title, _ in asked)
+        lsstDebugViews, "_show", lambda channel, asked: drawn.extend((channel, title) for title in asked)
     )
     return drawn
 
@@ -175,7 +173,7 @@ def test_bothNamesOfAChannel(family, solved, switchOn, recorded):
 def test_switchesOfBothNamesAdd(switchOn):
     switchOn("lsst.ip.diffim.psfMatch", "displayKernelBasis", maskTransparency=80)
     switchOn("psfmatch.psfMatch", "displayCandidates")
-    found = lsstDebugSwitches.switchesOf("psfMatch")
+    found = debugModule.switchesOf("psfMatch")
     assert found.isOn("displayKernelBasis")
     assert found.isOn("displayCandidates")
     assert not found.isOn("displayKernelMosaic")
@@ -184,7 +182,7 @@ def test_switchesOfBothNamesAdd(switchOn):
 
 @pytest.mark.parametrize(("value", "opacity"), [(False, 0.5), (None, 0.5), (0, 1.0), (30, 0.7), (100, 0.0), (130, 0.0)])
 def test_maskTransparencyIsPercent(value, opacity):
-    assert lsstDebugSwitches.Switches([SimpleNamespace(maskTransparency=value)]).maskOpacity == pytest.approx(opacity)
+    assert debugModule.Switches([SimpleNamespace(maskTransparency=value)]).maskOpacity == pytest.approx(opacity)
 
 
 def test_infoAnswersFalse(lsstDebug):
@@ -195,7 +193,7 @@ def test_infoAnswersFalse(lsstDebug):
     assert lsstDebug.Info("anything").display is False
     with pytest.raises(AttributeError):
         info.__deepcopy__  # noqa: B018 - copying must find that there is none
-    assert lsstDebugSwitches.switchesOf("psfMatch") is None
+    assert debugModule.switchesOf("psfMatch") is None
 
 
 def test_foreignInfo(lsstDebug, caplog):
@@ -207,10 +205,10 @@ def test_foreignInfo(lsstDebug, caplog):
 
     with caplog.at_level(logging.WARNING, "psfmatch.pictures"):
         lsstDebug.Info = unknown
-        assert lsstDebugSwitches.switchesOf("psfMatch") is None
+        assert debugModule.switchesOf("psfMatch") is None
         assert not caplog.records
         lsstDebug.Info = broken
-        assert lsstDebugSwitches.switchesOf("psfMatch") is None
+        assert debugModule.switchesOf("psfMatch") is None
     assert "TypeError('no such thing')" in caplog.text
 
 
@@ -280,10 +278,8 @@ def test_framesTellGoodFromBad(solved, switchOn, lsstDebug, tmp_path):
     lsstDebug.frame = 5
     for showBad in (True, False):
         switchOn("lsst.ip.diffim.psfMatch", "displayCandidates", showBadCandidates=showBad)
-        drawn = lsstDebugViews._candidateViews(
-            lsstDebugSwitches.switchesOf("psfMatch"), solved.kernelCellSet, None, None
-        )
-        lsstDebugViews._show("psfMatch", drawn[1])
+        drawn = lsstDebugViews._candidateViews(debugModule.switchesOf("psfMatch"), solved.kernelCellSet, None, None)
+        lsstDebugViews._show("psfMatch", {"candidates kernels": drawn["candidates kernels"]})
     first, second = (tmp_path / "pictures" / f"{i:03d}-psfMatch-candidates-kernels.png" for i in (5, 6))
     assert {GOOD, BAD} <= coloursOf(first)
     assert GOOD in coloursOf(second)
@@ -316,6 +312,7 @@ def test_chosenCandidates(solved):
 
 
 def test_mosaicStandsUpright():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
@@ -325,19 +322,28 @@ def test_mosaicStandsUpright():
     bad = np.zeros((3, 5), dtype=bool)
     bad[0, 0] = True
     tile = mosaic.Tile("one", [(values, drawing.styleOf("gray", Normalize(0, 1)), bad)], "#ff0000")
-    layout = mosaic.layOutMosaic([tile] * 3, 10.0, 5.0)
-    axis = mosaic.drawMosaic(Figure(figsize=(10, 5)), (0.0, 5.0), [tile] * 3, layout)
-    canvas = np.asarray(axis.images[0].get_array())
-    zoom, edge, top = layout.zoom, layout.edge, layout.stripPixels
-    corner = canvas[top + edge : top + edge + 3 * zoom : zoom, edge : edge + 5 * zoom : zoom]
-    # Rows of a canvas go down: the image's last row comes first.
-    assert corner[0, 0].tolist() == [255, 255, 255]
-    assert corner[0, 1].tolist() == [0, 0, 0]
-    assert corner[2, 0].tolist() == [0, 158, 115]
-    assert corner[2, 4].tolist() == [228, 228, 228]
-    assert canvas[top, 0].tolist() == [255, 0, 0]
-    assert layout.columns * layout.rows >= 3
-    assert layout.height <= 5.0 + 1e-9
+    three = mosaic.Mosaic([tile] * 3, 10.0, 5.0)
+    figure = Figure(figsize=(10, 5), dpi=100)
+    axis = three.draw(figure, 0.0, 5.0)
+    assert [text.get_text() for text in axis.texts] == ["one"] * 3
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba())[::-1, :, :3]
+    # Inches from the lower left corner of the first panel, which stands in the top row.
+    left, bottom = three.edge, 5.0 - three.step[0] + three.edge
+
+    def colour(x, y):
+        return drawn[
+            round(100 * (bottom + (y + 0.5) * three.pixel)), round(100 * (left + (x + 0.5) * three.pixel))
+        ].tolist()
+
+    assert colour(0, 2) == [255, 255, 255]
+    assert colour(1, 2) == [0, 0, 0]
+    assert colour(0, 0) == [0, 158, 115]
+    assert colour(4, 0) == [228, 228, 228]
+    assert drawn[round(100 * bottom), round(50 * three.edge)].tolist() == [255, 0, 0]
+    assert three.columns * -(-3 // three.columns) >= 3
+    assert three.height <= 5.0 + 1e-9
 
 
 @pytest.mark.parametrize("size", [40, 720])
@@ -365,26 +371,26 @@ def test_maskOverlay(size):
 
 
 def test_dotsOfTheCells(solved):
-    figure = lsstDebugImages.cellsFigure(solved.science, solved.kernelCellSet, 0.5, True)
+    figure = lsstDebugViews.cellsFigure(solved.science, solved.kernelCellSet, 0.5, True)
     assert [text.get_text() for text in figure.legends[-1].get_texts()] == ["good (8)", "bad (1)"]
     axis = figure.axes[0]
     assert len(axis.patches) == len(solved.kernelCellSet.cells)
     assert [line.get_markeredgecolor() for line in axis.lines] == ["#00c8d7", "#e31a1c"]
-    hidden = lsstDebugImages.cellsFigure(solved.science, solved.kernelCellSet, 0.5, False)
+    hidden = lsstDebugViews.cellsFigure(solved.science, solved.kernelCellSet, 0.5, False)
     assert [text.get_text() for text in hidden.legends[-1].get_texts()] == ["good (8)"]
 
 
 def test_selectionTellsWhy(solved):
     x, y = solved.starCentres.T
     fates = {"too close to the edge": x > 150, "named twice": np.zeros(9, bool)}
-    figure = lsstDebugImages.selectionFigure(solved.science, x, y, fates, 0.5)
+    figure = lsstDebugViews.selectionFigure(solved.science, x, y, fates, 0.5)
     told = [text.get_text() for text in figure.legends[-1].get_texts()]
     assert told == ["selected (6)", "too close to the edge (3)"]
 
 
 def test_coefficientsOnAnotherBasis(solved):
     kernel = solved.psfMatchingKernel
-    table = coefficients.tabulateCoefficients(solved.kernelCellSet, kernel, solved.backgroundModel, True)
+    table = kernels.tabulateCoefficients(solved.kernelCellSet, kernel, solved.backgroundModel, True)
     assert table.own.shape == table.model.shape == (9, 7)
     assert table.names == ["a0", "a1", "a2", "a3", "a4", "a5", "background"]
     assert np.count_nonzero(table.isGood) == 8
@@ -395,16 +401,16 @@ def test_coefficientsOnAnotherBasis(solved):
     mixing = np.random.default_rng(2).normal(size=(6, 6))
     other = LinearCombinationKernel(np.tensordot(mixing, kernel.basis, axes=1), np.ones((6, 1)))
     constant = Polynomial2D([0.0])
-    onOther = coefficients.tabulateCoefficients(solved.kernelCellSet, other, constant, False)
+    onOther = kernels.tabulateCoefficients(solved.kernelCellSet, other, constant, False)
     assert onOther.own.shape == (8, 6)
     # a mixing = coefficients; least squares loses some digits of a random 6x6 matrix.
     np.testing.assert_allclose(onOther.own[0] @ mixing, first.kernelSolution.coefficients, rtol=1e-7, atol=1e-9)
 
 
 def test_largestOfManyCoefficients(solved, monkeypatch):
-    monkeypatch.setattr(coefficients, "MOST_COEFFICIENTS", 2)
+    monkeypatch.setattr(kernels, "MOST_COEFFICIENTS", 2)
     kernel = solved.psfMatchingKernel
-    table = coefficients.tabulateCoefficients(solved.kernelCellSet, kernel, solved.backgroundModel, False)
+    table = kernels.tabulateCoefficients(solved.kernelCellSet, kernel, solved.backgroundModel, False)
     typical = np.median(np.abs(kernel.coefficients(table.x, table.y)), axis=0)
     assert set(table.functions) == set(np.argsort(typical)[-2:])
     assert table.names == [f"a{i}" for i in sorted(table.functions)] + ["background"]
@@ -441,10 +447,12 @@ def test_writeKernelCandidates(solved, tmp_path):
 
 def test_folder(monkeypatch):
     monkeypatch.delenv("PSFMATCH_DEBUG_DIR", raising=False)
-    assert str(lsstDebugOutput.folderOf(None)) == "psfmatch-debug"
+    monkeypatch.delitem(sys.modules, "lsstDebug", raising=False)
+    assert str(debugModule.folderOf()) == "psfmatch-debug"
     monkeypatch.setenv("PSFMATCH_DEBUG_DIR", "elsewhere")
-    assert str(lsstDebugOutput.folderOf(None)) == "elsewhere"
-    assert str(lsstDebugOutput.folderOf(SimpleNamespace(directory="here"))) == "here"
+    assert str(debugModule.folderOf()) == "elsewhere"
+    monkeypatch.setitem(sys.modules, "lsstDebug", SimpleNamespace(directory="here"))
+    assert str(debugModule.folderOf()) == "here"
 
 
 def test_withoutWindowsFilesAreWritten(lsstDebug, tmp_path, caplog, monkeypatch):
@@ -477,9 +485,9 @@ def test_windowsInsteadOfFiles(lsstDebug, tmp_path, monkeypatch):
     done = []
     figure = Figure()
     figure.canvas.manager = SimpleNamespace(set_window_title=done.append, show=lambda: done.append("shown"))
-    monkeypatch.setattr(lsstDebugOutput, "_hasWindow", lambda figure: True)
+    monkeypatch.setattr(debugModule, "_hasWindow", lambda figure: True)
     lsstDebug.frame = 4
-    assert lsstDebugOutput.publish(figure, "psfMatch", "kernel basis") is None
+    assert debugModule.publish(figure, "psfMatch", "kernel basis") is None
     assert done == ["4 psfMatch: kernel basis", "shown"]
     assert lsstDebug.frame == 5
     assert written(tmp_path) == []
@@ -490,6 +498,6 @@ def test_oddImages(value):
     image = MaskedImage(np.full((30, 200), value), xy0=(-7, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        lsstDebugImages.imageFigure(image, "odd", 0.5).draw_without_rendering()
+        panels.drawImage(image, "odd", 0.5)[0].draw_without_rendering()
         names = ("Template", "Matched", "Science", "Difference")
-        lsstDebugImages.differencePanels(dict.fromkeys(names, image), 0.5).draw_without_rendering()
+        lsstDebugViews.differencePanels(dict.fromkeys(names, image), 0.5).draw_without_rendering()
