@@ -18,7 +18,7 @@ from pathlib import Path
 from astropy.wcs import WCS
 
 from psfmatch import DoubleGaussianPsf, Exposure, ImagePsfMatchConfig, ImagePsfMatchTask, PsfMatchError, Struct
-from psfmatch.displays import debugging, showExposure
+from psfmatch.pictures import debugging, showExposure
 from psfmatch.testing import makeFakeKernelSet
 
 MODES = ("matchExposures", "subtractExposures")

@@ -12,7 +12,7 @@ from pathlib import Path
 from astropy.nddata import CCDData
 
 import psfmatch
-from psfmatch.plots import differenceFigure
+from psfmatch.pictures import differenceFigure
 from psfmatch.testing import simulatePair
 
 

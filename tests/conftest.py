@@ -52,11 +52,11 @@ def packageLogging():
 @pytest.fixture
 def undrawnReport(monkeypatch):
     """Figures of reports are made, but not rendered, which takes most of a report's time."""
-    from psfmatch.reporting import page
+    from psfmatch.pictures import page
 
     def pngOf(figure, dpi):
         assert figure.get_size_inches().min() > 0
         return "data:image/png;base64,"
 
     monkeypatch.setattr(page, "pngOf", pngOf)
-    monkeypatch.setattr(page, "smallTriplet", lambda result: "")
+    monkeypatch.setattr(page, "_preview", lambda result: "")

@@ -9,7 +9,7 @@ import numpy as np
 from sphinx.util import logging
 
 from psfmatch import measureWhiteness, subtract
-from psfmatch.plots import savePng
+from psfmatch.pictures import savePicture
 from psfmatch.testing import simulatePair
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def makePictures(app):
     pair = simulatePair(seed=SEED, size=SIZE, transients=TRANSIENTS)
     result = subtract(pair.template, pair.science)
     (folder / "explain.txt").write_text(result.explain() + "\n")
-    savePng(result.plotDifference(result.changes), folder / "difference.png")
+    savePicture(result.plotDifference(result.changes), folder / "difference.png")
     # A template of one exposure: the noise that is convolved is most of it.
     shallow = simulatePair(seed=SEED, size=SIZE, templateDepth=1)
     for name, draw, subtracted, size in (

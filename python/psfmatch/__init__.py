@@ -15,7 +15,7 @@ The way of the data through the modules:
    comes out, and convolve.
 6. `subtraction` makes the difference, `decorrelation` its noise white, `quality` grades it; `recipe` keeps how it was
    made.
-7. `photometry` and `transients` measure what has changed; `reporting` and `plots` show all of it.
+7. `photometry` and `transients` measure what has changed; `pictures` shows all of it.
 
 `differencing` goes this way by itself, `batch` with many pairs; `starMatch`, `psfMatch` and `imagePsfMatch` are the
 tasks that it uses.
@@ -53,8 +53,6 @@ _HOMES = {
     "detection": ("Footprint", "FootprintSet", "SourceDetectionTask"),
     "diagnostics": ("DifferenceNoise", "PassSummary"),
     "differencing": ("FrontDoorConfig", "Score", "SubtractionResult", "computeScore", "frontDoorConfig", "subtract"),
-    "displays": ("debugging",),
-    "displays.candidates": ("writeKernelCandidates",),
     "errors": (
         "ExposureReadError",
         "InputImagesError",
@@ -79,6 +77,14 @@ _HOMES = {
     "modelPsfMatch": ("ModelPsfMatchConfig", "ModelPsfMatchTask"),
     "noise": ("Whiteness", "kernelUncertaintyPlane", "measureWhiteness", "noiseCovariance", "scaleVariance"),
     "photometry": ("StarPsf", "forcedPhotometry", "psfFromStars"),
+    "pictures": (
+        "debugging",
+        "reportNumbers",
+        "writeIndex",
+        "writeKernelCandidates",
+        "writeNumbers",
+        "writeReport",
+    ),
     "psf": (
         "DoubleGaussianPsf",
         "GaussianPsf",
@@ -102,7 +108,6 @@ _HOMES = {
         "prepareInputs",
         "registerInputs",
     ),
-    "reporting": ("reportNumbers", "writeIndex", "writeNumbers", "writeReport"),
     "saturation": ("Saturation", "findSaturation", "flagSaturation"),
     "selection": ("KernelCandidateDetection",),
     "snapPsfMatch": ("SnapPsfMatchConfig", "SnapPsfMatchTask"),
@@ -162,8 +167,6 @@ if TYPE_CHECKING:
         frontDoorConfig,
         subtract,
     )
-    from psfmatch.displays import debugging
-    from psfmatch.displays.candidates import writeKernelCandidates
     from psfmatch.errors import (
         ExposureReadError,
         InputImagesError,
@@ -188,6 +191,14 @@ if TYPE_CHECKING:
     from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
     from psfmatch.noise import Whiteness, kernelUncertaintyPlane, measureWhiteness, noiseCovariance, scaleVariance
     from psfmatch.photometry import StarPsf, forcedPhotometry, psfFromStars
+    from psfmatch.pictures import (
+        debugging,
+        reportNumbers,
+        writeIndex,
+        writeKernelCandidates,
+        writeNumbers,
+        writeReport,
+    )
     from psfmatch.psf import (
         DoubleGaussianPsf,
         GaussianPsf,
@@ -211,7 +222,6 @@ if TYPE_CHECKING:
         prepareInputs,
         registerInputs,
     )
-    from psfmatch.reporting import reportNumbers, writeIndex, writeNumbers, writeReport
     from psfmatch.saturation import Saturation, findSaturation, flagSaturation
     from psfmatch.selection import KernelCandidateDetection
     from psfmatch.snapPsfMatch import SnapPsfMatchConfig, SnapPsfMatchTask

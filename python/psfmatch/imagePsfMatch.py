@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from psfmatch import displays
 from psfmatch.cells import SpatialCellSet
 from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.later import laterClass, laterNames
+from psfmatch.later import laterClass, laterNames, laterView
 from psfmatch.messages import advice
 from psfmatch.noise.blankSky import refineBackground
 from psfmatch.recipe import edgeHandlingOf, warperOf
@@ -127,7 +126,7 @@ class ImagePsfMatchTask(StarMatchTask):
             )
         template = atOrigin(result.warpedExposure.maskedImage, scienceExposure.maskedImage)
         pixels = result.subtractedExposure.maskedImage
-        displays.showDifference(template, result.matchedImage, scienceExposure, pixels, convolveTemplate)
+        laterView("showDifference", template, result.matchedImage, scienceExposure, pixels, convolveTemplate)
         return result
 
     @timeMethod
@@ -202,9 +201,8 @@ class ImagePsfMatchTask(StarMatchTask):
             result.subtractedMaskedImage = subtractMatchedTemplate(
                 scienceMaskedImage, result.matchedImage, result.backgroundModel, self.threads
             )
-        displays.showDifference(
-            templateMaskedImage, result.matchedImage, scienceMaskedImage, result.subtractedMaskedImage
-        )
+        views = templateMaskedImage, result.matchedImage, scienceMaskedImage, result.subtractedMaskedImage
+        laterView("showDifference", *views)
         return result
 
     @timeMethod
@@ -246,7 +244,7 @@ class ImagePsfMatchTask(StarMatchTask):
         requireSameShape(templateMaskedImage, scienceMaskedImage)
         self.requireKernelFits(scienceMaskedImage)
         template = atOrigin(templateMaskedImage, scienceMaskedImage)
-        displays.showInputs(template, scienceMaskedImage)
+        laterView("showInputs", template, scienceMaskedImage)
         if templateFwhmPix is not None and scienceFwhmPix is not None:
             self._log.info("Matching Psf FWHM %.3f -> %.3f pix", templateFwhmPix, scienceFwhmPix)
             if templateFwhmPix > (1.0 + EQUAL_WIDTHS) * scienceFwhmPix:
@@ -264,7 +262,7 @@ class ImagePsfMatchTask(StarMatchTask):
             with self.timer("chooseDegrees"):
                 basisList = self._basisByBic(cellSet, templateFwhmPix, scienceFwhmPix)
         fit = self._solve(cellSet, basisList)
-        displays.showSpatialCells(scienceMaskedImage, cellSet)
+        laterView("showSpatialCells", scienceMaskedImage, cellSet)
         with self.timer("convolve"):
             matched = fit.kernel.convolve(template, edgeHandlingOf(self.options), threads=self.threads)
         options, sky = self.options, None

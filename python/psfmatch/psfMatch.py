@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import displays
 from psfmatch.basis import makeRegularizationMatrix
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
 from psfmatch.config import KernelOptions, StarMatchOptions
@@ -24,7 +23,7 @@ from psfmatch.errors import (
 )
 from psfmatch.exposure import MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
-from psfmatch.later import laterClass, laterNames
+from psfmatch.later import laterClass, laterNames, laterView
 from psfmatch.light import requireLight, requirePositive
 from psfmatch.messages import advice
 from psfmatch.regions import RegionCells, fitRegions
@@ -155,7 +154,7 @@ class PsfMatchTask(Task):
                     self._requireLight(kernelCellSet, fit)
         except PsfMatchError:
             self._log.error("Unable to calculate psf matching kernel")
-            displays.showSolution(kernelCellSet)
+            laterView("showSolution", kernelCellSet)
             raise
         reportSolution(
             self._log,
@@ -166,7 +165,7 @@ class PsfMatchTask(Task):
             fit.conditionNumber,
             self.options.maxSpatialConditionNumber,
         )
-        displays.showSolution(kernelCellSet, fit.kernel, fit.background)
+        laterView("showSolution", kernelCellSet, fit.kernel, fit.background)
         return fit
 
     def _fitRegions(self, cells: RegionCells, basisList: npt.NDArray[np.float64]) -> KernelFit:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import displays
 from psfmatch.basis import makeKernelBasisList
 from psfmatch.cells import SpatialCellSet
 from psfmatch.config import StarMatchOptions
@@ -215,12 +214,7 @@ class StarMatchTask(PsfMatchTask):
         sources = self._sources(candidateList, scienceExposure)
         template = atOrigin(templateExposure.maskedImage, scienceExposure.maskedImage)
         candidates, rejected = makeCandidateList(
-            template,
-            scienceExposure.maskedImage,
-            sources,
-            stampRules(self.options, kernelSize),
-            self.threads,
-            displays.showSelection,
+            template, scienceExposure.maskedImage, sources, stampRules(self.options, kernelSize), self.threads
         )
         self.metadata["nSelectedSources"] = len(candidates)
         self.metadata["rejectedSources"] = rejected

@@ -33,7 +33,7 @@ def pictures(monkeypatch):
     def keep(figure, path, overwrite=True):
         kept.append(figure)
 
-    monkeypatch.setattr("psfmatch.plots.savePicture", keep)
+    monkeypatch.setattr("psfmatch.pictures.savePicture", keep)
     return kept
 
 
@@ -42,7 +42,7 @@ def circlesOf(figure):
     told = [text.get_text() for text in figure.legends[0].get_texts()]
     counts = [int(number) for text in told for number in re.findall(r"(?:brighter|fainter) in science \((\d+)\)", text)]
     panel = figure.axes[3]
-    drawn = [len(collection.get_offsets()) for collection in panel.collections]
+    drawn = [len(line.get_xdata()) for line in panel.lines]
     assert drawn == counts
     return sum(counts), [text.get_text() for text in panel.texts]
 

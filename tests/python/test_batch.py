@@ -21,7 +21,7 @@ from batchStandIns import begun, pairsNamed, touch
 from psfmatch.batch import Pair, PairOptions, readLedgers, runBatch
 from psfmatch.batch.templates import ReadCache
 from psfmatch.exposure import Exposure
-from psfmatch.reporting import reportNumbers
+from psfmatch.pictures import reportNumbers
 from psfmatch.testing import simulatePair
 
 

@@ -14,7 +14,8 @@ from astropy.table import Table
 from psfmatch.batch import Pair, PairOptions, readLedgers, runBatch
 from psfmatch.cli import main
 from psfmatch.pairRecords import FIELDS
-from psfmatch.reporting import requireIndexPath, thumbnail, writeIndex
+from psfmatch.pictures.index import requireIndexPath, writeIndex
+from psfmatch.pictures.triplets import thumbnail
 from psfmatch.testing import simulatePair
 
 

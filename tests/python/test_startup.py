@@ -32,7 +32,7 @@ UNNEEDED = {
     "lsst.utils",
     "matplotlib",
     "photutils",
-    "psfmatch.reporting",
+    "psfmatch.pictures",
     "psfmatch.transients",
     "scipy",
     "structlog",

@@ -249,7 +249,7 @@ def _requireOtherOutputs(pairs: Sequence[Pair], directory: Path, setApart: str |
 
 def _writePage(directory: Path) -> None:
     """Write the page over all pairs; what is wrong with it costs no batch."""
-    from psfmatch.reporting import requireIndexPath, writeIndex
+    from psfmatch.pictures.index import requireIndexPath, writeIndex
 
     try:
         requireIndexPath(directory / "index.html")

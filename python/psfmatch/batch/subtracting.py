@@ -24,8 +24,9 @@ from psfmatch.differencing import SubtractionResult, subtract
 from psfmatch.exposure import Exposure
 from psfmatch.io import writeTable
 from psfmatch.messages import speakingTo
+from psfmatch.pictures import findDetections, reportNumbers, writeNumbers
+from psfmatch.pictures.triplets import thumbnail
 from psfmatch.quality import checkGates
-from psfmatch.reporting import findDetections, reportNumbers, thumbnail, writeNumbers
 
 __all__ = ["subtractPair"]
 

@@ -79,7 +79,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         parser.print_help(sys.stderr)
         return EXIT_USAGE
     progress.startLogging(chosen)
-    from psfmatch.displays import debugging
     from psfmatch.errors import (
         InsufficientKernelSourcesError,
         KernelSolutionError,
@@ -94,7 +93,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         with (
             speakingTo("command", optionsOf(commandsOf(parser)[chosen.command])),
             usingThreads(chosen.threads) if isBounded else contextlib.nullcontext(),
-            debugging(getattr(chosen, "debug", False)),
+            _debugging(chosen),
         ):
             status = int(chosen.run(chosen))
         sys.stdout.flush()
@@ -117,6 +116,15 @@ def _run(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         log.exception("This is an error of psfmatch itself; please report it with what follows.")
         return _fail(error, EXIT_INTERNAL, chosen)
+
+
+def _debugging(options: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
+    """Return what draws debug views, where they are asked for."""
+    if not getattr(options, "debug", False):
+        return contextlib.nullcontext()
+    from psfmatch.pictures import debugging
+
+    return debugging()
 
 
 def _withoutReader() -> int:

@@ -65,7 +65,7 @@ def _countTransients(difference: Exposure, truth: Truth, found: Table | None) ->
 def _demo(options: argparse.Namespace) -> int:
     from psfmatch import io
     from psfmatch.differencing import subtract
-    from psfmatch.reporting import detectionCounts, findDetections
+    from psfmatch.pictures.numbers import detectionCounts, findDetections
     from psfmatch.testing import simulatePair
 
     start = time.perf_counter()

@@ -104,7 +104,7 @@ def requireSubtractOutputs(options: argparse.Namespace, overwrite: bool | None =
     kinds = (io.FITS_FILES, io.FITS_FILES, io.FITS_FILES, io.TABLES, io.PICTURES, io.PAGES)
     outputs = [(getattr(options, name), kind) for name, kind in zip(OUTPUTS, kinds, strict=True)]
     if options.picture is not None:
-        from psfmatch.reporting import requireMatplotlib
+        from psfmatch.pictures.drawing import requireMatplotlib
 
         requireMatplotlib()
     if options.report is not None:
@@ -125,7 +125,8 @@ def inputsOf(options: argparse.Namespace) -> list[str]:
 def requireReport(path: str) -> str:
     """Raise where a report cannot be drawn or its numbers would replace another file; return the name of these."""
     from psfmatch import io
-    from psfmatch.reporting import requireMatplotlib, requireReportPath
+    from psfmatch.pictures.drawing import requireMatplotlib
+    from psfmatch.pictures.page import requireReportPath
 
     if path == io.STANDARD_OUTPUT:
         raise ValueError("a report cannot go to standard output (-), only tables and JSON")
@@ -152,7 +153,7 @@ def sendTable(table: Table, path: str, name: str, options: argparse.Namespace) -
         io.writeTable(path, table, name)
         return {}
     if options.json:
-        from psfmatch.reporting import plainData
+        from psfmatch.pictures.numbers import plainData
 
         return {"rows": [plainData(dict(zip(table.colnames, row, strict=True))) for row in table.iterrows()]}
     sys.stdout.write(io.tableText(table))

@@ -47,7 +47,7 @@ def _report(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     output = options.output or "report.html"
     from psfmatch import io
-    from psfmatch.reporting import detectionCounts, findDetections
+    from psfmatch.pictures.numbers import detectionCounts, findDetections
 
     outputs = [(output, io.PAGES), (requireReport(output), io.NUMBERS)]
     requireOutputs(outputs, inputsOf(options), options.overwrite)
@@ -60,7 +60,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _index(options: argparse.Namespace) -> int:
     from psfmatch import io
-    from psfmatch.reporting import requireIndexPath, writeIndex
+    from psfmatch.pictures.index import requireIndexPath, writeIndex
 
     output = options.output or str(Path(options.template) / "index.html")
     requireOutputs([(output, io.PAGES)], [], overwrite=True)

@@ -12,14 +12,14 @@ from psfmatch.cli.outputs import toldTo
 
 if TYPE_CHECKING:
     from psfmatch.differencing import SubtractionResult
-    from psfmatch.reporting import Detections
+    from psfmatch.pictures import Detections
 
 __all__ = ["draw", "errorOf", "printJson", "report", "summarize", "tell"]
 
 
 def draw(result: SubtractionResult, path: str, detections: Detections) -> None:
     """Write the picture of template, matched, science and difference, with circles about what has changed."""
-    from psfmatch.plots import savePicture
+    from psfmatch.pictures import savePicture
 
     title = (
         f"{result.convolved} convolved, kernel sum {result.kernel.kernelSum(*result.difference.getBBox().centre):.4f}"

@@ -117,7 +117,7 @@ def _subtractFiles(
 
 def _changes(result: SubtractionResult, options: argparse.Namespace) -> dict[str, Any]:
     """Look for what has changed, once for all outputs, and write the table and the picture of it."""
-    from psfmatch.reporting import detectionCounts, findDetections
+    from psfmatch.pictures.numbers import detectionCounts, findDetections
 
     detections = findDetections(result, options.threads)
     extra: dict[str, Any] = detectionCounts(detections)

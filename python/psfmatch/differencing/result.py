@@ -23,6 +23,7 @@ from psfmatch.equality import ByValue
 from psfmatch.errors import PsfMatchError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.later import laterCall
 from psfmatch.modelChoice import Choice
 from psfmatch.noise import ErrorFloor, errorFloorPlane, kernelUncertaintyPlane
 from psfmatch.noise.borderLevels import BorderLevels
@@ -173,17 +174,17 @@ class SubtractionResult(FindsChanges, ByValue):
     ) -> dict[str, Any]:
         """Write one self-contained HTML file about this result, its numbers beside it as .json; return the numbers.
 
-        See `psfmatch.reporting.writeReport`.
+        See `psfmatch.pictures.writeReport`.
         """
-        from psfmatch.reporting import writeReport
-
-        return writeReport(self, path, title=title, threads=threads, overwrite=overwrite)
+        numbers: dict[str, Any] = laterCall(
+            "psfmatch.pictures:writeReport", self, path, title=title, threads=threads, overwrite=overwrite
+        )
+        return numbers
 
     def plotDifference(self, detections: Table | None = None, title: str | None = None) -> Figure:
         """Return template, matched, science and difference image as a figure; circles about `detections`."""
-        from psfmatch.reporting import plotDifference
-
-        return plotDifference(self, detections, title)
+        figure: Figure = laterCall("psfmatch.pictures:plotDifference", self, detections, title)
+        return figure
 
     def plotTriplets(
         self,
@@ -191,51 +192,43 @@ class SubtractionResult(FindsChanges, ByValue):
         number: int = 16,
         detections: Table | None = None,
     ) -> Figure:
-        """Return stamps of both images and of the difference as a figure. See `psfmatch.reporting.plotTriplets`."""
-        from psfmatch.reporting import plotTriplets
-
-        return plotTriplets(self, what, number, detections)
+        """Return stamps of both images and of the difference as a figure. See `psfmatch.pictures.plotTriplets`."""
+        figure: Figure = laterCall("psfmatch.pictures:plotTriplets", self, what, number, detections)
+        return figure
 
     def plotCandidates(self) -> Figure:
         """Return the science image with candidates used, and rejected by reason, as a figure."""
-        from psfmatch.reporting import plotCandidates
-
-        return plotCandidates(self)
+        figure: Figure = laterCall("psfmatch.pictures:plotCandidates", self)
+        return figure
 
     def plotResiduals(self) -> Figure:
         """Return what is left of sources against their brightness as a figure."""
-        from psfmatch.reporting import plotResiduals
-
-        return plotResiduals(self)
+        figure: Figure = laterCall("psfmatch.pictures:plotResiduals", self)
+        return figure
 
     def plotField(self) -> Figure:
         """Return where in the field the difference is worse than its noise as a figure."""
-        from psfmatch.reporting import plotField
-
-        return plotField(self)
+        figure: Figure = laterCall("psfmatch.pictures:plotField", self)
+        return figure
 
     def plotNoise(self) -> Figure:
         """Return difference / noise of blank sky against N(0, 1), and the noise's correlation, as a figure."""
-        from psfmatch.reporting import plotNoise
-
-        return plotNoise(self)
+        figure: Figure = laterCall("psfmatch.pictures:plotNoise", self)
+        return figure
 
     def plotKernel(self) -> Figure:
         """Return the kernel on a grid over the field as a figure."""
-        from psfmatch.reporting import plotKernel
-
-        return plotKernel(self)
+        figure: Figure = laterCall("psfmatch.pictures:plotKernel", self)
+        return figure
 
     def plotBackground(self) -> Figure:
         """Return background and kernel sum over the field as a figure."""
-        from psfmatch.reporting import plotBackground
-
-        return plotBackground(self)
+        figure: Figure = laterCall("psfmatch.pictures:plotBackground", self)
+        return figure
 
     def _repr_html_(self) -> str:
-        from psfmatch.reporting import summaryHtml
-
-        return summaryHtml(self)
+        text: str = laterCall("psfmatch.pictures.page:summaryHtml", self)
+        return text
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the run, ready for JSON."""

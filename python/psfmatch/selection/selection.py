@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from psfmatch.config import KernelOptions
 from psfmatch.detection import Footprint
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.later import laterView
 from psfmatch.messages import advice
 from psfmatch.sourceTable import AnyTable, asTable
 from psfmatch.visitors import stampTuple
@@ -94,15 +95,7 @@ def describeBadPixels(maskedImage: MaskedImage, planes: Iterable[str]) -> str:
 
 
 def makeCandidateList(
-    template: MaskedImage,
-    science: MaskedImage,
-    sources: AnyTable,
-    rules: StampRules,
-    threads: int = 1,
-    show: Callable[
-        [MaskedImage, npt.NDArray[np.float64], npt.NDArray[np.float64], dict[str, npt.NDArray[np.bool_]]], None
-    ]
-    | None = None,
+    template: MaskedImage, science: MaskedImage, sources: AnyTable, rules: StampRules, threads: int = 1
 ) -> tuple[list[dict[str, Row | Footprint]], dict[str, int]]:
     """Turn sources into stamps and keep those that are good in both images.
 
@@ -116,8 +109,6 @@ def makeCandidateList(
         Size of the stamps and what disqualifies one.
     threads
         Number of threads.
-    show
-        Called with the science image, the positions of the sources, and which were rejected, by reason.
 
     Returns
     -------
@@ -162,14 +153,18 @@ def makeCandidateList(
         "named twice": int(np.count_nonzero(isGood & ~isNew)),
     }
     rejected = {reason: count for reason, count in counts.items() if count}
-    if show is not None:
-        fates = {
+    laterView(
+        "showSelection",
+        science,
+        x,
+        y,
+        {
             tooSmall: isInside & ~isLarge,
             "bad pixels in the stamp": isLarge & ~isGood,
             "named twice": isGood & ~isNew,
             "outside the image": ~isInside,
-        }
-        show(science, x, y, fates)
+        },
+    )
     log.info("Selected %d / %d sources for KernelCandidacy", len(candidates), len(sources))
     if not candidates:
         reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())

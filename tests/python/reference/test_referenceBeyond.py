@@ -19,7 +19,7 @@ from psfmatch.cli.batch import _statusOfExit
 from psfmatch.config import listFields
 from psfmatch.hotpants import MaskBit
 from psfmatch.io.generalWcs import fitsWcs
-from psfmatch.reporting import reportNumbers
+from psfmatch.pictures import reportNumbers
 from psfmatch.testing import simulatePair
 
 

@@ -8,7 +8,7 @@ import pytest
 from referencePage import TEXT, codes
 
 import psfmatch
-from psfmatch import _core, displays, reporting
+from psfmatch import _core, pictures
 from psfmatch.task import Task
 
 # What the page says of objects that a user brings, of the reference's own functions, and of other packages.
@@ -19,7 +19,7 @@ USES = ["Warper(badPlanes=())", "CandidateFitControl(covariance=True)"]
 """Calls with values that are not the defaults."""
 CALLS = [code for code in codes(TEXT) if re.fullmatch(r"[\w.]+\(.*\)", code)]
 CLASSES = [value for value in (getattr(psfmatch, name) for name in psfmatch.__all__) if isinstance(value, type)]
-PLACES = [psfmatch, psfmatch.ImagePsfMatchTask, Task, _core, displays, reporting, *CLASSES]
+PLACES = [psfmatch, psfmatch.ImagePsfMatchTask, Task, _core, pictures, *CLASSES]
 INSTANCES = {
     "result": psfmatch.SubtractionResult,
     "kernel": psfmatch.LinearCombinationKernel,

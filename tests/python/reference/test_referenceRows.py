@@ -28,7 +28,7 @@ LINES = (Path(__file__).parent / "rows.txt").read_text()
 @functools.cache
 def namesIn(name):
     """Return the names of the tests in the file of a name."""
-    places = [ROOT / "tests" / place for place in ("python", "python/reference", "integration")]
+    places = [ROOT / "tests" / place for place in ("python", "python/pictures", "python/reference", "integration")]
     paths = [place / f"test_{name}.py" for place in places]
     if name == "lsst":
         paths = [ROOT / "tests" / "lsst" / "test_pipeBase.py"]

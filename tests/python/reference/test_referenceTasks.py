@@ -29,7 +29,7 @@ from psfmatch import (
     getFwhmPix,
     getFwhmPixXY,
 )
-from psfmatch.displays import candidates, images, models
+from psfmatch.pictures import candidates, kernels, lsstDebugViews
 from psfmatch.psf import ImagePsf
 from psfmatch.starMatch import StarMatchTask
 from psfmatch.taskConfigs import SnapPsfMatchConfigAL, SnapPsfMatchConfigDF
@@ -251,7 +251,7 @@ redirecting = [finder for finder in sys.meta_path if "Redirecting" in type(finde
 sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in redirecting]
 import lsstDebug
 sys.meta_path[:0] = redirecting
-from psfmatch.displays.switches import switchesOf
+from psfmatch.pictures.lsstDebug import switchesOf
 print(lsstDebug.frame, switchesOf("psfMatch").isOn("displayCandidates"), switchesOf("imagePsfMatch"))
 """
 
@@ -288,14 +288,14 @@ def solved():
 
 def test_numbersOfTheViews(solved):
     """At most 40 candidates, 120 functions, 34 coefficients, and 7 kernels along the field."""
-    assert (candidates.MOST_CANDIDATES, models.MOST_FUNCTIONS, models.MOST_COEFFICIENTS) == (40, 120, 34)
+    assert (candidates.MOST_CANDIDATES, kernels.MOST_FUNCTIONS, kernels.MOST_COEFFICIENTS) == (40, 120, 34)
     rows = {row.cells[0].strip("`"): row.cells[2] or row.cells[1] for row in rowsOf("Debug views")}
     assert "at most 40" in rows["displayCandidates"]
     assert "at most 34" in rows["plotKernelSpatialModel"]
     assert "at most 120" in rows["displayKernelBasis"]
     many = LinearCombinationKernel(np.ones((130, 3, 3)), np.ones((130, 1)))
-    assert "the first 120 of 130 functions" in textsOf(models.basisMosaic(many))
-    field = models.fieldMosaic(solved.psfMatchingKernel, solved.science.getBBox())
+    assert "the first 120 of 130 functions" in textsOf(kernels.basisMosaic(many))
+    field = kernels.fieldMosaic(solved.psfMatchingKernel, solved.science.getBBox())
     assert "at 7 × 7 places" in textsOf(field)
     assert "K(x, y) - K(centre)" in textsOf(field)
 
@@ -306,7 +306,7 @@ def test_whatTheViewsSay(solved):
     assert re.fullmatch(rf"{good.id}  χ² \d+\.\d\d, model \d+\.\d\d", stamps.label)
     bad.reject("spoilt")
     unused.status = CandidateStatus.UNKNOWN
-    (axis, *_) = images.cellsFigure(solved.science, solved.kernelCellSet, 0.5, True).axes
+    (axis, *_) = lsstDebugViews.cellsFigure(solved.science, solved.kernelCellSet, 0.5, True).axes
     colours = {line.get_markeredgecolor() for line in axis.lines}
     # Cyan, yellow, red.
     assert colours == {"#00c8d7", "#e6c800", "#e31a1c"}
@@ -319,7 +319,7 @@ def test_whatTheViewsSay(solved):
             ("Difference", "subtractedMaskedImage"),
         )
     }
-    said = textsOf(images.differencePanels(shown, 0.5))
+    said = textsOf(lsstDebugViews.differencePanels(shown, 0.5))
     for name in shown:
         assert name in said
     assert "of its noise" in said

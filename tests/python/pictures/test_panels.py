@@ -8,7 +8,7 @@ from astropy.table import Table
 
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.plots import differenceFigure, savePng
+from psfmatch.pictures import differenceFigure, savePicture
 
 
 def noiseImage(shape=(90, 120), level=100.0, sigma=5.0, xy0=(0, 0), seed=1):
@@ -49,7 +49,7 @@ def test_fourPanels(tmp_path):
         assert axis.get_xlim() == (999.5, 1119.5)
         assert axis.get_ylim() == (-50.5, 39.5)
     for name in ("a.png", "b.png"):
-        savePng(figure, tmp_path / name)
+        savePicture(figure, tmp_path / name)
     assert pngSize(tmp_path / "a.png")[0] == 1600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
     # A figure drawn again is the same file.
@@ -103,8 +103,8 @@ def test_transientsAreMarked():
     figure = differenceFigure(*fourImages(), transients=table, stars=stars)
     assert legendOf(figure)[:3] == ["brighter in science (2)", "fainter in science (1)", "kernel star (2)"]
     for axis, kinds in zip(panels(figure), (3, 2, 3, 2), strict=True):
-        assert len(axis.collections) == kinds
-        np.testing.assert_array_equal(axis.collections[0].get_offsets(), [[30, 20], [118, 40]])
+        assert len(axis.lines) == kinds
+        np.testing.assert_array_equal(axis.lines[0].get_xydata(), [[30, 20], [118, 40]])
     assert [text.get_text() for text in panels(figure)[3].texts] == ["+12σ", "\N{MINUS SIGN}8σ", "+5σ"]
     # Labels of places at the right edge go to the left of them, at the top below.
     assert [text.get_ha() for text in panels(figure)[3].texts] == ["left", "left", "right"]
@@ -191,9 +191,9 @@ def test_failureLeavesTheOldFile(tmp_path, monkeypatch):
 
     monkeypatch.setattr(figure, "savefig", fail)
     with pytest.raises(MemoryError, match="no room"):
-        savePng(figure, target)
+        savePicture(figure, target)
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
     monkeypatch.undo()
     with pytest.raises(FileNotFoundError):
-        savePng(figure, tmp_path / "missing" / "pair.png")
+        savePicture(figure, tmp_path / "missing" / "pair.png")

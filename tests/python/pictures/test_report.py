@@ -17,19 +17,20 @@ from PIL import Image
 
 from psfmatch import subtract
 from psfmatch.errors import InputImagesError, NoKernelCandidatesError
-from psfmatch.quality import RULES, Quality
-from psfmatch.reporting import (
+from psfmatch.pictures import (
     findDetections,
     reportNumbers,
     writeIndex,
     writeNumbers,
     writeReport,
 )
-from psfmatch.reporting.drawing import _reduced
-from psfmatch.reporting.field import fieldRows, hotSpots, scatterInBlocks, tellWorst
-from psfmatch.reporting.glossary import GROUPS, MEANINGS, goodValue, headingOf, ruleOfReason, sectionOf
-from psfmatch.reporting.markup import tell
-from psfmatch.reporting.stamps import Place, candidatePlaces, tripletTiles
+from psfmatch.pictures.field import fieldRows, hotSpots, scatterInBlocks, tellWorst
+from psfmatch.pictures.files import _reduced
+from psfmatch.pictures.glossary import WORDS, goodValue, headingOf, ruleOfReason, sectionOf
+from psfmatch.pictures.markup import tell
+from psfmatch.pictures.page import SECTIONS
+from psfmatch.pictures.triplets import Place, candidatePlaces, tripletTiles
+from psfmatch.quality import RULES, Quality
 from psfmatch.testing import simulatePair
 from psfmatch.transients import writeSources
 
@@ -237,7 +238,8 @@ def test_matplotlibIsAskedFor(result, tmp_path, monkeypatch):
     with pytest.raises(ModuleNotFoundError, match=r"psfmatch\[plot\]"):
         result.plotKernel()
     assert list(tmp_path.iterdir()) == []
-    assert "<img" not in result._repr_html_()
+    # The small picture of a notebook needs none.
+    assert "data:image/png" in result._repr_html_()
 
 
 def test_otherFilesAreNotOverwritten(result, tmp_path):
@@ -326,11 +328,12 @@ def test_placesAreOfEachKind(result):
 
 
 def test_everyFigureHasItsWords():
-    figures = {name for names in GROUPS.values() for name in names}
+    figures = set(WORDS) - {"remainingExcess"}
     apart = {"grade", "reasons", "rejected", "chiSquareByFlux", "heldOutChiSquareByFlux"}
     assert figures == {field.name for field in dataclasses.fields(Quality)} - apart
     assert all(headingOf(name) and (goodValue(name) or name == "lag2") for name in figures)
-    assert {rule.figure for rule in RULES} == set(MEANINGS)
+    assert {rule.figure for rule in RULES} == {name for name, words in WORDS.items() if words.meaning}
+    assert all(words.section in SECTIONS for words in WORDS.values())
     for rule in RULES:
         assert ruleOfReason(f"C: {rule.tell(rule.limits[2] * 3 + 2)}") is rule
         assert sectionOf(rule) != "figures"

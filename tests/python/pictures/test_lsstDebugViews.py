@@ -9,10 +9,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from psfmatch import Exposure, ImagePsfMatchTask, MaskedImage, NoKernelCandidatesError, displays, writeKernelCandidates
+from psfmatch import Exposure, ImagePsfMatchTask, MaskedImage, NoKernelCandidatesError, writeKernelCandidates
 from psfmatch.cells import CandidateStatus
-from psfmatch.displays import candidates, drawing, hooks, images, models, mosaic, output, switches
 from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
+from psfmatch.pictures import (
+    candidates,
+    drawing,
+    kernels,
+    lsstDebugViews,
+    mosaic,
+    panels,
+)
+from psfmatch.pictures import lsstDebug as debugModule
 from psfmatch.solutions import KernelSolution, SolutionSlot
 from psfmatch.testing import makeFakeKernelSet
 
@@ -78,7 +86,7 @@ def lsstDebug(tmp_path, monkeypatch):
     module = importlib.import_module("lsstDebug")
     module.directory = str(tmp_path / "pictures")
     module.dpi = 12.0
-    monkeypatch.setattr(models, "GRID", 3)
+    monkeypatch.setattr(kernels, "GRID", 3)
     yield module
     sys.modules.pop("lsstDebug", None)
 
@@ -105,19 +113,21 @@ def switchOn(lsstDebug):
 def recorded(monkeypatch):
     """What would be drawn: (channel, title) in order."""
     drawn = []
-    monkeypatch.setattr(hooks, "_show", lambda channel, *views: drawn.extend((channel, title) for title, _ in views))
+    monkeypatch.setattr(
+        lsstDebugViews, "_show", lambda channel, asked: drawn.extend((channel, title) for title in asked)
+    )
     return drawn
 
 
 def callHooks(solved):
     """Every hook once, in the order of a subtraction."""
-    displays.showInputs(solved.template, solved.science)
+    lsstDebugViews.showInputs(solved.template, solved.science)
     x, y = solved.starCentres.T.astype(float)
     fates = {"too close to the edge": x > 170, "bad pixels in the stamp": np.zeros(x.size, bool)}
-    displays.showSelection(solved.science, x, y, fates)
-    displays.showSolution(solved.kernelCellSet, solved.psfMatchingKernel, solved.backgroundModel)
-    displays.showSpatialCells(solved.science, solved.kernelCellSet)
-    displays.showDifference(solved.template, solved.matchedImage, solved.science, solved.subtractedMaskedImage)
+    lsstDebugViews.showSelection(solved.science, x, y, fates)
+    lsstDebugViews.showSolution(solved.kernelCellSet, solved.psfMatchingKernel, solved.backgroundModel)
+    lsstDebugViews.showSpatialCells(solved.science, solved.kernelCellSet)
+    lsstDebugViews.showDifference(solved.template, solved.matchedImage, solved.science, solved.subtractedMaskedImage)
 
 
 def written(tmp_path):
@@ -163,7 +173,7 @@ def test_bothNamesOfAChannel(family, solved, switchOn, recorded):
 def test_switchesOfBothNamesAdd(switchOn):
     switchOn("lsst.ip.diffim.psfMatch", "displayKernelBasis", maskTransparency=80)
     switchOn("psfmatch.psfMatch", "displayCandidates")
-    found = switches.switchesOf("psfMatch")
+    found = debugModule.switchesOf("psfMatch")
     assert found.isOn("displayKernelBasis")
     assert found.isOn("displayCandidates")
     assert not found.isOn("displayKernelMosaic")
@@ -172,7 +182,7 @@ def test_switchesOfBothNamesAdd(switchOn):
 
 @pytest.mark.parametrize(("value", "opacity"), [(False, 0.5), (None, 0.5), (0, 1.0), (30, 0.7), (100, 0.0), (130, 0.0)])
 def test_maskTransparencyIsPercent(value, opacity):
-    assert switches.Switches([SimpleNamespace(maskTransparency=value)]).maskOpacity == pytest.approx(opacity)
+    assert debugModule.Switches([SimpleNamespace(maskTransparency=value)]).maskOpacity == pytest.approx(opacity)
 
 
 def test_infoAnswersFalse(lsstDebug):
@@ -183,7 +193,7 @@ def test_infoAnswersFalse(lsstDebug):
     assert lsstDebug.Info("anything").display is False
     with pytest.raises(AttributeError):
         info.__deepcopy__  # noqa: B018 - copying must find that there is none
-    assert switches.switchesOf("psfMatch") is None
+    assert debugModule.switchesOf("psfMatch") is None
 
 
 def test_foreignInfo(lsstDebug, caplog):
@@ -193,12 +203,12 @@ def test_foreignInfo(lsstDebug, caplog):
     def broken(name):
         raise TypeError("no such thing")
 
-    with caplog.at_level(logging.WARNING, "psfmatch.displays"):
+    with caplog.at_level(logging.WARNING, "psfmatch.pictures"):
         lsstDebug.Info = unknown
-        assert switches.switchesOf("psfMatch") is None
+        assert debugModule.switchesOf("psfMatch") is None
         assert not caplog.records
         lsstDebug.Info = broken
-        assert switches.switchesOf("psfMatch") is None
+        assert debugModule.switchesOf("psfMatch") is None
     assert "TypeError('no such thing')" in caplog.text
 
 
@@ -245,17 +255,17 @@ def test_viewsThatFailOnlyWarn(solved, switchOn, lsstDebug, tmp_path, caplog, mo
     switchOn("lsst.ip.diffim.psfMatch", "displayKernelBasis", "displayKernelMosaic")
     (tmp_path / "file").write_text("")
     lsstDebug.directory = str(tmp_path / "file" / "below")
-    displays.showSolution(solved.kernelCellSet, solved.psfMatchingKernel, solved.backgroundModel)
+    lsstDebugViews.showSolution(solved.kernelCellSet, solved.psfMatchingKernel, solved.backgroundModel)
     assert caplog.text.count("No debug views: ") == 1
     caplog.clear()
     lsstDebug.directory = str(tmp_path / "pictures")
-    monkeypatch.setattr(models, "basisMosaic", lambda kernel: 1 / 0)
-    displays.showSolution(solved.kernelCellSet, solved.psfMatchingKernel, solved.backgroundModel)
+    monkeypatch.setattr(kernels, "basisMosaic", lambda kernel: 1 / 0)
+    lsstDebugViews.showSolution(solved.kernelCellSet, solved.psfMatchingKernel, solved.backgroundModel)
     assert "'kernel basis' failed: ZeroDivisionError" in caplog.text
     assert written(tmp_path) == ["001-psfMatch-kernel-over-the-field.png"]
     caplog.clear()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    displays.showSolution(solved.kernelCellSet, solved.psfMatchingKernel, solved.backgroundModel)
+    lsstDebugViews.showSolution(solved.kernelCellSet, solved.psfMatchingKernel, solved.backgroundModel)
     assert caplog.text.count("No debug views: ") == 1
     assert "pip install 'psfmatch[plot]'" in caplog.text
 
@@ -268,8 +278,8 @@ def test_framesTellGoodFromBad(solved, switchOn, lsstDebug, tmp_path):
     lsstDebug.frame = 5
     for showBad in (True, False):
         switchOn("lsst.ip.diffim.psfMatch", "displayCandidates", showBadCandidates=showBad)
-        views = hooks._candidateViews(switches.switchesOf("psfMatch"), solved.kernelCellSet, None, None)
-        hooks._show("psfMatch", views[1])
+        drawn = lsstDebugViews._candidateViews(debugModule.switchesOf("psfMatch"), solved.kernelCellSet, None, None)
+        lsstDebugViews._show("psfMatch", {"candidates kernels": drawn["candidates kernels"]})
     first, second = (tmp_path / "pictures" / f"{i:03d}-psfMatch-candidates-kernels.png" for i in (5, 6))
     assert {GOOD, BAD} <= coloursOf(first)
     assert GOOD in coloursOf(second)
@@ -302,6 +312,7 @@ def test_chosenCandidates(solved):
 
 
 def test_mosaicStandsUpright():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
@@ -310,20 +321,29 @@ def test_mosaicStandsUpright():
     values[0, 4] = np.nan
     bad = np.zeros((3, 5), dtype=bool)
     bad[0, 0] = True
-    tile = mosaic.Tile("one", [(values, mosaic.styleOf("gray", Normalize(0, 1)), bad)], "#ff0000")
-    layout = mosaic.layOutMosaic([tile] * 3, 10.0, 5.0)
-    axis = mosaic.drawMosaic(Figure(figsize=(10, 5)), (0.0, 5.0), [tile] * 3, layout)
-    canvas = np.asarray(axis.images[0].get_array())
-    zoom, edge, top = layout.zoom, layout.edge, layout.stripPixels
-    corner = canvas[top + edge : top + edge + 3 * zoom : zoom, edge : edge + 5 * zoom : zoom]
-    # Rows of a canvas go down: the image's last row comes first.
-    assert corner[0, 0].tolist() == [255, 255, 255]
-    assert corner[0, 1].tolist() == [0, 0, 0]
-    assert corner[2, 0].tolist() == [0, 158, 115]
-    assert corner[2, 4].tolist() == [228, 228, 228]
-    assert canvas[top, 0].tolist() == [255, 0, 0]
-    assert layout.columns * layout.rows >= 3
-    assert layout.height <= 5.0 + 1e-9
+    tile = mosaic.Tile("one", [(values, drawing.styleOf("gray", Normalize(0, 1)), bad)], "#ff0000")
+    three = mosaic.Mosaic([tile] * 3, 10.0, 5.0)
+    figure = Figure(figsize=(10, 5), dpi=100)
+    axis = three.draw(figure, 0.0, 5.0)
+    assert [text.get_text() for text in axis.texts] == ["one"] * 3
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    drawn = np.asarray(canvas.buffer_rgba())[::-1, :, :3]
+    # Inches from the lower left corner of the first panel, which stands in the top row.
+    left, bottom = three.edge, 5.0 - three.step[0] + three.edge
+
+    def colour(x, y):
+        return drawn[
+            round(100 * (bottom + (y + 0.5) * three.pixel)), round(100 * (left + (x + 0.5) * three.pixel))
+        ].tolist()
+
+    assert colour(0, 2) == [255, 255, 255]
+    assert colour(1, 2) == [0, 0, 0]
+    assert colour(0, 0) == [0, 158, 115]
+    assert colour(4, 0) == [228, 228, 228]
+    assert drawn[round(100 * bottom), round(50 * three.edge)].tolist() == [255, 0, 0]
+    assert three.columns * -(-3 // three.columns) >= 3
+    assert three.height <= 5.0 + 1e-9
 
 
 @pytest.mark.parametrize("size", [40, 720])
@@ -351,26 +371,26 @@ def test_maskOverlay(size):
 
 
 def test_dotsOfTheCells(solved):
-    figure = images.cellsFigure(solved.science, solved.kernelCellSet, 0.5, True)
+    figure = lsstDebugViews.cellsFigure(solved.science, solved.kernelCellSet, 0.5, True)
     assert [text.get_text() for text in figure.legends[-1].get_texts()] == ["good (8)", "bad (1)"]
     axis = figure.axes[0]
     assert len(axis.patches) == len(solved.kernelCellSet.cells)
     assert [line.get_markeredgecolor() for line in axis.lines] == ["#00c8d7", "#e31a1c"]
-    hidden = images.cellsFigure(solved.science, solved.kernelCellSet, 0.5, False)
+    hidden = lsstDebugViews.cellsFigure(solved.science, solved.kernelCellSet, 0.5, False)
     assert [text.get_text() for text in hidden.legends[-1].get_texts()] == ["good (8)"]
 
 
 def test_selectionTellsWhy(solved):
     x, y = solved.starCentres.T
     fates = {"too close to the edge": x > 150, "named twice": np.zeros(9, bool)}
-    figure = images.selectionFigure(solved.science, x, y, fates, 0.5)
+    figure = lsstDebugViews.selectionFigure(solved.science, x, y, fates, 0.5)
     told = [text.get_text() for text in figure.legends[-1].get_texts()]
     assert told == ["selected (6)", "too close to the edge (3)"]
 
 
 def test_coefficientsOnAnotherBasis(solved):
     kernel = solved.psfMatchingKernel
-    table = models.tabulateCoefficients(solved.kernelCellSet, kernel, solved.backgroundModel, True)
+    table = kernels.tabulateCoefficients(solved.kernelCellSet, kernel, solved.backgroundModel, True)
     assert table.own.shape == table.model.shape == (9, 7)
     assert table.names == ["a0", "a1", "a2", "a3", "a4", "a5", "background"]
     assert np.count_nonzero(table.isGood) == 8
@@ -381,16 +401,16 @@ def test_coefficientsOnAnotherBasis(solved):
     mixing = np.random.default_rng(2).normal(size=(6, 6))
     other = LinearCombinationKernel(np.tensordot(mixing, kernel.basis, axes=1), np.ones((6, 1)))
     constant = Polynomial2D([0.0])
-    onOther = models.tabulateCoefficients(solved.kernelCellSet, other, constant, False)
+    onOther = kernels.tabulateCoefficients(solved.kernelCellSet, other, constant, False)
     assert onOther.own.shape == (8, 6)
     # a mixing = coefficients; least squares loses some digits of a random 6x6 matrix.
     np.testing.assert_allclose(onOther.own[0] @ mixing, first.kernelSolution.coefficients, rtol=1e-7, atol=1e-9)
 
 
 def test_largestOfManyCoefficients(solved, monkeypatch):
-    monkeypatch.setattr(models, "MOST_COEFFICIENTS", 2)
+    monkeypatch.setattr(kernels, "MOST_COEFFICIENTS", 2)
     kernel = solved.psfMatchingKernel
-    table = models.tabulateCoefficients(solved.kernelCellSet, kernel, solved.backgroundModel, False)
+    table = kernels.tabulateCoefficients(solved.kernelCellSet, kernel, solved.backgroundModel, False)
     typical = np.median(np.abs(kernel.coefficients(table.x, table.y)), axis=0)
     assert set(table.functions) == set(np.argsort(typical)[-2:])
     assert table.names == [f"a{i}" for i in sorted(table.functions)] + ["background"]
@@ -427,10 +447,12 @@ def test_writeKernelCandidates(solved, tmp_path):
 
 def test_folder(monkeypatch):
     monkeypatch.delenv("PSFMATCH_DEBUG_DIR", raising=False)
-    assert str(output.folderOf(None)) == "psfmatch-debug"
+    monkeypatch.delitem(sys.modules, "lsstDebug", raising=False)
+    assert str(debugModule.folderOf()) == "psfmatch-debug"
     monkeypatch.setenv("PSFMATCH_DEBUG_DIR", "elsewhere")
-    assert str(output.folderOf(None)) == "elsewhere"
-    assert str(output.folderOf(SimpleNamespace(directory="here"))) == "here"
+    assert str(debugModule.folderOf()) == "elsewhere"
+    monkeypatch.setitem(sys.modules, "lsstDebug", SimpleNamespace(directory="here"))
+    assert str(debugModule.folderOf()) == "here"
 
 
 def test_withoutWindowsFilesAreWritten(lsstDebug, tmp_path, caplog, monkeypatch):
@@ -438,7 +460,7 @@ def test_withoutWindowsFilesAreWritten(lsstDebug, tmp_path, caplog, monkeypatch)
 
     pyplot.switch_backend("agg")
     lsstDebug.screen = True
-    displays.showExposure(MaskedImage(np.ones((9, 9))), "A test")
+    lsstDebugViews.showExposure(MaskedImage(np.ones((9, 9))), "A test")
     assert "opens no windows" in caplog.text
     assert written(tmp_path) == ["001-image-A-test.png"]
     assert not pyplot.get_fignums()
@@ -453,7 +475,7 @@ def test_pauseNeedsWindows(solved, switchOn, lsstDebug, monkeypatch):
     for screen, windows in ((False, [1]), (True, []), (True, [1])):
         lsstDebug.screen = screen
         monkeypatch.setattr(pyplot, "get_fignums", lambda numbers=windows: numbers)
-        displays.showSelection(solved.science, np.zeros(1), np.zeros(1), {})
+        lsstDebugViews.showSelection(solved.science, np.zeros(1), np.zeros(1), {})
     assert shown == [True]
 
 
@@ -463,9 +485,9 @@ def test_windowsInsteadOfFiles(lsstDebug, tmp_path, monkeypatch):
     done = []
     figure = Figure()
     figure.canvas.manager = SimpleNamespace(set_window_title=done.append, show=lambda: done.append("shown"))
-    monkeypatch.setattr(output, "_hasWindow", lambda figure: True)
+    monkeypatch.setattr(debugModule, "_hasWindow", lambda figure: True)
     lsstDebug.frame = 4
-    assert output.publish(figure, "psfMatch", "kernel basis") is None
+    assert debugModule.publish(figure, "psfMatch", "kernel basis") is None
     assert done == ["4 psfMatch: kernel basis", "shown"]
     assert lsstDebug.frame == 5
     assert written(tmp_path) == []
@@ -476,6 +498,6 @@ def test_oddImages(value):
     image = MaskedImage(np.full((30, 200), value), xy0=(-7, 3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        images.imageFigure(image, "odd", 0.5).draw_without_rendering()
+        panels.drawImage(image, "odd", 0.5)[0].draw_without_rendering()
         names = ("Template", "Matched", "Science", "Difference")
-        images.differencePanels(dict.fromkeys(names, image), 0.5).draw_without_rendering()
+        lsstDebugViews.differencePanels(dict.fromkeys(names, image), 0.5).draw_without_rendering()

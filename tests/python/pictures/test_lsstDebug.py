@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from psfmatch.cli import main
-from psfmatch.displays import debugging, switches
+from psfmatch.pictures import debugging
+from psfmatch.pictures import lsstDebug as debugModule
 from psfmatch.testing import makeFakeKernelSet
 
 # The form that the reference documents, with its example values; nothing in it is ours.
@@ -91,18 +92,18 @@ def test_offDoesNothing():
     with debugging(False) as module:
         assert module is None
         assert "lsstDebug" not in sys.modules
-        assert switches.switchesOf("psfMatch") is None
+        assert debugModule.switchesOf("psfMatch") is None
 
 
 def test_usefulViewsWithoutAModule(tmp_path):
     with debugging(searchFolder=tmp_path) as module:
         assert module is sys.modules["lsstDebug"]
-        for channel, values in switches.DEFAULT_SWITCHES.items():
-            found = switches.switchesOf(channel)
-            assert all(found.isOn(name) for name in values)
+        for channel, values in debugModule.DEFAULT_SWITCHES.items():
+            found = debugModule.switchesOf(channel)
+            assert all(found.isOn(name) for name in ["display", *values.split()])
             assert found.maskOpacity == pytest.approx(0.4)
         module.frame = 40
-    assert switches.switchesOf("psfMatch") is None
+    assert debugModule.switchesOf("psfMatch") is None
     assert sys.modules["lsstDebug"].frame == 1
 
 
@@ -115,9 +116,9 @@ def test_usersModuleIsRunEachTime(tmp_path):
         (folder / "debug.py").write_text(text)
         with debugging(searchFolder=folder) as module:
             assert module.frame == 3
-            assert switches.switchesOf("psfMatch").isOn("displayKernelBasis") is kernelBasis
-            assert not switches.switchesOf("psfMatch").isOn("displayCandidates")
-            assert switches.switchesOf("diaCatalogSourceSelector") is None
+            assert debugModule.switchesOf("psfMatch").isOn("displayKernelBasis") is kernelBasis
+            assert not debugModule.switchesOf("psfMatch").isOn("displayCandidates")
+            assert debugModule.switchesOf("diaCatalogSourceSelector") is None
         assert "debug" not in sys.modules
 
 
@@ -135,7 +136,7 @@ def test_packageCalledDebugIsNotTaken(tmp_path):
     (tmp_path / "debug").mkdir()
     (tmp_path / "debug" / "__init__.py").write_text("raise AssertionError('not the user\\'s debug module')")
     with debugging(searchFolder=tmp_path):
-        assert switches.switchesOf("psfMatch").isOn("displayKernelBasis")
+        assert debugModule.switchesOf("psfMatch").isOn("displayKernelBasis")
 
 
 def test_callersOwnInfoIsKept(tmp_path):
@@ -143,7 +144,7 @@ def test_callersOwnInfoIsKept(tmp_path):
 
     lsstDebug.Info = lambda name: lsstDebug.getInfo(name)
     with debugging(searchFolder=tmp_path):
-        assert switches.switchesOf("psfMatch") is None
+        assert debugModule.switchesOf("psfMatch") is None
 
 
 def test_brokenModule(tmp_path):
@@ -186,7 +187,7 @@ def test_debugModuleBeforeThePackage(tmp_path):
     (tmp_path / "debug.py").write_text(DEBUG_MODULE)
     script = (
         "import debug, psfmatch\n"
-        "from psfmatch.displays.switches import switchesOf\n"
+        "from psfmatch.pictures.lsstDebug import switchesOf\n"
         "import lsstDebug\n"
         "print(lsstDebug.frame, switchesOf('psfMatch') is not None)"
     )

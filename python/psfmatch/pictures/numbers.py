@@ -6,19 +6,26 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from psfmatch.config import configToDict
+from psfmatch.errors import PsfMatchError
 from psfmatch.io import writeWhole
+from psfmatch.pictures.field import fieldRows, hotSpots, tellWorst
 from psfmatch.quality import RULES, Quality
-from psfmatch.reporting.field import fieldRows, hotSpots, tellWorst
-from psfmatch.reporting.subject import Detections, Reported
+from psfmatch.threads import usingThreads
 
-__all__ = ["FORMAT", "detectionCounts", "isReport", "plainData", "reportNumbers", "writeNumbers"]
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from psfmatch.differencing import SubtractionResult
+
+__all__ = ["Detections", "detectionCounts", "findDetections", "isReport", "plainData", "reportNumbers", "writeNumbers"]
 
 FORMAT = "psfmatch report"
 VERDICTS = {
@@ -27,8 +34,9 @@ VERDICTS = {
     "C": "Usable with care; the reasons say where.",
     "D": "Poor.",
     "F": "Do not use.",
+    None: "Not graded: the quality was not measured.",
 }
-DETECTION_COLUMNS = (
+DETECTION_COLUMNS = [
     "id",
     "x",
     "y",
@@ -41,12 +49,42 @@ DETECTION_COLUMNS = (
     "templateFlux",
     "chi2",
     "dipoleId",
-)
+]
 MOST_DETECTIONS = 50
+CHOICE_FIELDS = "name chosen figure alternative alternativeFigure sentence"
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What has changed: `SubtractionResult.changes`, None if it could not be made; how it came about."""
+
+    table: Table | None
+    note: str = ""
+
+
+def findDetections(result: SubtractionResult, threads: int | None = None) -> Detections:
+    """Find what has changed, and tell where the PSF for it came from if that limits what is found."""
+    try:
+        with usingThreads(threads):
+            table = result.changes
+    except PsfMatchError as error:
+        return Detections(None, f"Nothing could be looked for: {str(error).rstrip('.')}.")
+    origin = table.meta["PSFFROM"]
+    return Detections(table, f"PSF: {origin}." if "Gaussian" in origin else "")
+
+
+def detectionCounts(detections: Detections) -> dict[str, int | None]:
+    """Return how many changes there are, in all, of either sign, and how many pairs are dipoles; None: not known."""
+    table = detections.table
+    if table is None:
+        return dict.fromkeys(("nDetections", "nPositive", "nNegative", "nDipoles"))
+    meta = table.meta
+    counts = {"nPositive": meta["NPOS"], "nNegative": meta["NNEG"], "nDipoles": meta["NDIPOLE"]}
+    return {"nDetections": len(table), **counts}
 
 
 def reportNumbers(
-    result: Reported, *, title: str | None = None, detections: Detections | None = None
+    result: SubtractionResult, *, title: str | None = None, detections: Detections | None = None
 ) -> dict[str, Any]:
     """Return all that a report tells in numbers and words, ready for JSON; what is not known or not finite is None.
 
@@ -57,7 +95,7 @@ def reportNumbers(
     title
         What the pair is called.
     detections
-        Of `psfmatch.reporting.findDetections`; None: they were not looked for.
+        Of `psfmatch.pictures.findDetections`; None: they were not looked for.
 
     Returns
     -------
@@ -78,43 +116,22 @@ def reportNumbers(
         "psfmatch": version("psfmatch"),
         "title": title,
         "grade": summary.pop("grade", None),
-        "verdict": "Not graded: the quality was not measured." if quality is None else VERDICTS[quality.grade],
+        "verdict": VERDICTS[None if quality is None else quality.grade],
         "reasons": [] if quality is None else list(quality.reasons),
         "worstPart": tellWorst(field, spots),
-        "quality": None if quality is None else quality.toDict(),
+        "quality": _dictOf(quality),
         "grades": {} if quality is None else _grades(quality),
         "summary": summary,
         "field": field,
         "hotSpots": spots,
-        "noise": {
-            "robustStdev": result.noise.robustStdev,
-            "median": result.noise.median,
-            "nPixels": result.noise.nPixels,
-            "varianceFactor": result.varianceFactor,
-        },
-        "choices": [
-            {
-                "name": choice.name,
-                "chosen": choice.chosen,
-                "figure": choice.figure,
-                "alternative": choice.alternative,
-                "alternativeFigure": choice.alternativeFigure,
-                "sentence": choice.sentence,
-            }
-            for choice in result.choices
-        ],
+        "noise": {**_partsOf(result.noise, "robustStdev median nPixels"), "varianceFactor": result.varianceFactor},
+        "choices": [_partsOf(choice, CHOICE_FIELDS) for choice in result.choices],
         "steps": list(result.steps),
-        "alignment": None if result.alignment is None else result.alignment.toDict(),
-        "coverage": None if result.coverage is None else result.coverage.toDict(),
+        "alignment": _dictOf(result.alignment),
+        "coverage": _dictOf(result.coverage),
         "preparation": {name: value for name, value in result.preparation.toDict().items() if name != "alignment"},
-        "decorrelation": None
-        if result.decorrelation is None
-        else {"isApplied": result.decorrelation.isApplied, "varianceRatio": result.decorrelation.varianceRatio},
-        "background": {
-            "model": result.background.model,
-            "order": result.background.order,
-            "parameters": result.background.parameters.tolist(),
-        },
+        "decorrelation": _partsOf(result.decorrelation, "isApplied varianceRatio"),
+        "background": _partsOf(result.background, "model order parameters"),
         "detections": None if detections is None else _detections(detections),
         "config": None if result.config is None else configToDict(result.config, activeOnly=True),
     }
@@ -122,8 +139,16 @@ def reportNumbers(
     return plain
 
 
+def _dictOf(part: Any) -> dict[str, Any] | None:
+    return None if part is None else part.toDict()
+
+
+def _partsOf(whole: Any, names: str) -> Any:
+    return None if whole is None else {name: getattr(whole, name) for name in names.split()}
+
+
 def writeNumbers(
-    result: Reported,
+    result: SubtractionResult,
     path: str | os.PathLike[str],
     *,
     title: str | None = None,
@@ -154,43 +179,25 @@ def isReport(path: str | os.PathLike[str]) -> bool:
 def _grades(quality: Quality) -> dict[str, str]:
     """Return what each figure alone allows, by its name in the quality."""
     known = quality.toDict() | {"remainingExcess": quality.remainingExcess}
-    grades = {}
-    for rule in RULES:
-        if known.get(rule.figure) is not None:
-            name = "nRemaining" if rule.figure == "remainingExcess" else rule.figure
-            grades[name] = rule.grade(float(known[rule.figure]))
-    return grades
+    graded = {rule.figure: rule for rule in RULES if known.get(rule.figure) is not None}
+    names = {"remainingExcess": "nRemaining"}
+    return {names.get(figure, figure): rule.grade(float(known[figure])) for figure, rule in graded.items()}
 
 
 def _detections(detections: Detections) -> dict[str, Any]:
     table, note = detections.table, detections.note
     if table is None:
         return {"note": note, "nDetections": None, "rows": []}
+    names = [name for name in DETECTION_COLUMNS if name in table.colnames]
     flags = [name for name in table.colnames if name.startswith("flag")]
-    rows = []
-    for row in table[:MOST_DETECTIONS]:
-        numbers: dict[str, Any] = {
-            name: np.asarray(row[name]).item() for name in DETECTION_COLUMNS if name in table.colnames
-        }
-        numbers["flags"] = [name.removeprefix("flag") for name in flags if row[name]]
-        rows.append(numbers)
-    return {
-        "note": note,
-        **detectionCounts(detections),
-        "threshold": table.meta.get("THRESH"),
-        "psfFwhmPix": table.meta.get("PSFFWHM"),
-        "noiseScale": table.meta.get("NOISESCL"),
-        "rows": rows,
-    }
-
-
-def detectionCounts(detections: Detections) -> dict[str, int | None]:
-    """Return how many changes there are, in all, of either sign, and how many pairs are dipoles; None: not known."""
-    table = detections.table
-    if table is None:
-        return dict.fromkeys(("nDetections", "nPositive", "nNegative", "nDipoles"))
-    counts = {"nPositive": table.meta["NPOS"], "nNegative": table.meta["NNEG"], "nDipoles": table.meta["NDIPOLE"]}
-    return {"nDetections": len(table), **counts}
+    rows = [
+        {name: np.asarray(row[name]).item() for name in names}
+        | {"flags": [name.removeprefix("flag") for name in flags if row[name]]}
+        for row in table[:MOST_DETECTIONS]
+    ]
+    keys = {"threshold": "THRESH", "psfFwhmPix": "PSFFWHM", "noiseScale": "NOISESCL"}
+    told = {name: table.meta.get(key) for name, key in keys.items()}
+    return {"note": note, **detectionCounts(detections), **told, "rows": rows}
 
 
 def plainData(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,42 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
-from psfmatch.displays.drawing import (
-    COLOURS,
-    addLowBar,
-    asinhNorm,
-    noiseOf,
-    percentile,
-    titleFigure,
-)
-from psfmatch.displays.mosaic import MASKED_COLOUR, Tile, drawMosaic, layOutMosaic, styleOf
-from psfmatch.displays.output import newFigure
 from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
+from psfmatch.pictures import drawing
+from psfmatch.pictures.drawing import COLOURS, percentile
+from psfmatch.pictures.mosaic import MASKED_COLOUR, Mosaic, Panel, Tile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "CandidateStamps",
-    "candidateStamps",
-    "chiMosaic",
-    "chosenCandidates",
-    "kernelsMosaic",
-    "stampsMosaic",
-    "writeKernelCandidates",
-]
+__all__ = ["CandidateStamps", "candidateStamps", "chosenCandidates", "writeKernelCandidates"]
 
 MOST_CANDIDATES = 40  # more would be too small to see
 RESIDUAL_LIMIT = 10.0  # of residual stamps, times the noise of the sky
 CHI_LIMIT = 5.0  # of chi stamps
-
-WIDTH = 16.0  # inches
-MOSAIC = (15.2, 9.0)  # inches, the most that a mosaic takes
+WIDTH, MOSAIC = 16.0, (15.2, 9.0)  # inches, of the figure, and the most that a mosaic takes
 ABOVE, BELOW = 1.5, 1.1  # inches, for headings and for the colour bar
-
-
-Panel = tuple[NDArray[Any], Any, NDArray[np.bool_] | None]
+NAMES = {CandidateStatus.GOOD: "good", CandidateStatus.BAD: "bad", CandidateStatus.UNKNOWN: "not judged"}
 
 
 @dataclass(frozen=True)
@@ -88,20 +69,14 @@ class CandidateStamps:
         ofModel = "" if spatial is None else f", model {spatial.rms**2:.2f}"
         return f"{self.candidate.id}  χ² {self.candidate.chi2:.2f}{ofModel}"
 
-    @property
-    def colour(self) -> str:
-        """Colour of the status."""
-        return COLOURS[self.candidate.status.name]
-
 
 def _residual(
     candidate: KernelCandidate, kernelImage: NDArray[np.float64], background: float
 ) -> tuple[MaskedImage, MaskedImage]:
     """Return kernel * template + background, and science minus that, over the pixels that the kernel reaches."""
     edges = EdgeHandling(badPlanes=tuple(candidate.options.badPlanes()))
-    matched = LinearCombinationKernel(kernelImage[np.newaxis], [[1.0]]).convolve(
-        candidate.templateMaskedImage, edges, threads=1
-    )
+    kernel = LinearCombinationKernel(kernelImage[np.newaxis], [[1.0]])
+    matched = kernel.convolve(candidate.templateMaskedImage, edges, threads=1)
     matched -= -background
     residual = candidate.scienceMaskedImage.copy()
     residual -= matched
@@ -129,6 +104,11 @@ def candidateStamps(
     return CandidateStamps(candidate, science, matched, residual, spatial, own, model)
 
 
+def fittedCandidates(cellSet: SpatialCellSet, showBad: bool) -> list[KernelCandidate]:
+    """Return the candidates that have a kernel, the bad ones too if they are to be shown."""
+    return [c for c in cellSet if c.isInitialized and (showBad or c.status is not CandidateStatus.BAD)]
+
+
 def chosenCandidates(
     cellSet: SpatialCellSet, showBad: bool, most: int = MOST_CANDIDATES
 ) -> tuple[list[KernelCandidate], str]:
@@ -136,7 +116,7 @@ def chosenCandidates(
 
     Of more than `most`, as many are taken at even steps of chi^2's rank, best and worst among them.
     """
-    fitted = [c for c in cellSet if c.isInitialized and (showBad or c.status is not CandidateStatus.BAD)]
+    fitted = fittedCandidates(cellSet, showBad)
     fitted.sort(key=lambda c: (c.status is CandidateStatus.BAD, c.chi2))
     if len(fitted) <= most:
         return fitted, f"all {len(fitted)} fitted candidates" if showBad else f"{len(fitted)} good candidates"
@@ -144,33 +124,28 @@ def chosenCandidates(
     return [fitted[i] for i in ranks], f"{len(ranks)} of {len(fitted)} candidates, at even steps of the rank in χ²"
 
 
-def _legend(shown: Iterable[CandidateStamps], hasMask: bool) -> list[Any]:
-    from matplotlib.patches import Patch
-
-    present = {stamps.candidate.status for stamps in shown}
-    names = {CandidateStatus.GOOD: "good", CandidateStatus.BAD: "bad", CandidateStatus.UNKNOWN: "not judged"}
-    handles = [Patch(color=COLOURS[status.name], label=name) for status, name in names.items() if status in present]
-    return [*handles, *([Patch(color=MASKED_COLOUR, label="bad pixel")] if hasMask else [])]
-
-
 def _mosaic(
     shown: Sequence[CandidateStamps],
     panels: Sequence[Sequence[Panel]],
     headings: Sequence[str],
-    title: str,
-    note: str,
+    words: tuple[str, str],
     bar: tuple[Any, str],
-    opacity: float = 1.0,
+    opacity: float,
 ) -> Figure:
-    """Figure of one tile per candidate, with the colour bar (style, label) along the bottom."""
-    tiles = [
-        Tile(stamps.label, images, stamps.colour, stamps.colour) for stamps, images in zip(shown, panels, strict=True)
-    ]
-    layout = layOutMosaic(tiles, *MOSAIC)
-    figure = newFigure(WIDTH, ABOVE + layout.height + BELOW)
-    drawMosaic(figure, (0.4, BELOW + layout.height), tiles, layout, headings, opacity)
-    titleFigure(figure, title, note, _legend(shown, any(bad is not None for *_, bad in panels[0])))
-    addLowBar(figure, *bar, (4.0, 0.55, 8.0))
+    """Figure of one tile per candidate: its heading and note, the colour bar (style, label) along the bottom."""
+    from matplotlib.patches import Patch
+
+    colours = [COLOURS[stamps.candidate.status.name] for stamps in shown]
+    tiles = [Tile(s.label, images, c, c) for s, images, c in zip(shown, panels, colours, strict=True)]
+    mosaic = Mosaic(tiles, *MOSAIC)
+    figure = drawing.newFigure(WIDTH, ABOVE + mosaic.height + BELOW)
+    mosaic.draw(figure, 0.4, BELOW + mosaic.height, headings[: len(panels[0])], opacity)
+    present = {stamps.candidate.status for stamps in shown}
+    handles = [Patch(color=COLOURS[status.name], label=NAMES[status]) for status in NAMES if status in present]
+    if any(bad is not None for *_, bad in panels[0]):
+        handles.append(Patch(color=MASKED_COLOUR, label="bad pixel"))
+    drawing.titleFigure(figure, *words, handles)
+    drawing.addLowBar(figure, *bar, 4.0, 0.55, 8.0)
     return figure
 
 
@@ -180,75 +155,51 @@ def stampsMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -
     Star images have a scale of their own: their sky is white, their peak black. Residuals are in units of the sky
     noise of the stamp, one number for all of its pixels, so that they keep their shape.
     """
-    from matplotlib.colors import Normalize
-
-    scale = styleOf("RdBu_r", Normalize(-RESIDUAL_LIMIT, RESIDUAL_LIMIT))
+    scale = drawing.signedStyle(RESIDUAL_LIMIT)
     panels = []
     for stamps in shown:
-        science, matched = stamps.science.image, stamps.matched.image
-        bad = stamps.bad
-        sky = percentile(science[~bad], 25)
-        variance = percentile(stamps.own.variance[~bad], 25)
-        noise = math.sqrt(variance) if variance > 0 else noiseOf(science[~bad])
-        star = styleOf("gray_r", asinhNorm(noise, percentile(science[~bad], 100) - sky))
+        science, matched, bad = stamps.science.image, stamps.matched.image, stamps.bad
+        sky, variance = percentile(science[~bad], 25), percentile(stamps.own.variance[~bad], 25)
+        noise = math.sqrt(variance) if variance > 0 else drawing.noiseOf(science[~bad])
+        star = drawing.styleOf("gray_r", drawing.asinhNorm(noise, percentile(science[~bad], 100) - sky))
         images: list[Panel] = [(science - sky, star, bad), (matched - sky, star, None)]
         images += [(np.where(bad, np.nan, residual.image) / noise, scale, bad) for residual in stamps.residuals]
         panels.append(images)
-    headings = ["science", "matched", "residual", *(["of model"] if shown[0].spatial is not None else [])]
-    return _mosaic(
-        shown,
-        panels,
-        headings,
-        "Candidates: science, matched template, residuals",
+    note = (
         f"{which}; label: id, χ² per pixel. Stars: asinh from sky to own peak. Residuals of the candidate's own kernel "
-        "and of the spatial model, in counts over the sky noise of the stamp",
-        (scale, "residual / sky noise"),
-        opacity,
+        "and of the spatial model, in counts over the sky noise of the stamp"
     )
+    words = "Candidates: science, matched template, residuals", note
+    headings = ["science", "matched", "residual", "of model"]
+    return _mosaic(shown, panels, headings, words, (scale, "residual / sky noise"), opacity)
 
 
 def kernelsMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -> Figure:
     """Draw each candidate's own kernel, the spatial model at its place, and their difference, on one scale."""
-    from matplotlib.colors import AsinhNorm
-
     peak = float(np.median([np.abs(stamps.kernel).max() for stamps in shown])) or 1.0
-    scale = styleOf("RdBu_r", AsinhNorm(linear_width=peak / 20, vmin=-peak, vmax=peak))
-    panels = []
+    scale = drawing.signedStyle(peak, peak / 20)
+    panels: list[list[Panel]] = []
     for stamps in shown:
-        images: list[Panel] = [(stamps.kernel, scale, None)]
-        if stamps.model is not None:
-            images += [(stamps.model, scale, None), (stamps.kernel - stamps.model, scale, None)]
-        panels.append(images)
-    return _mosaic(
-        shown,
-        panels,
-        ["own", "model", "own - model"] if shown[0].model is not None else ["own"],
-        "Candidates: kernels",
+        ofModel = [] if stamps.model is None else [stamps.model, stamps.kernel - stamps.model]
+        panels.append([(image, scale, None) for image in (stamps.kernel, *ofModel)])
+    note = (
         f"{which}; label: id, χ² per pixel. The kernel of the candidate alone and the spatial model at its place, per "
-        "pixel, asinh",
-        (scale, "kernel, per pixel"),
-        opacity,
+        "pixel, asinh"
     )
+    headings = ["own", "model", "own - model"]
+    return _mosaic(shown, panels, headings, ("Candidates: kernels", note), (scale, "kernel, per pixel"), opacity)
 
 
 def chiMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -> Figure:
     """Draw residual / sqrt(variance) of the candidate's own kernel and of the spatial model."""
-    from matplotlib.colors import Normalize
-
-    scale = styleOf("RdBu_r", Normalize(-CHI_LIMIT, CHI_LIMIT))
-    panels = []
-    for stamps in shown:
-        panels.append([(_chi(residual, stamps.bad), scale, stamps.bad) for residual in stamps.residuals])
-    return _mosaic(
-        shown,
-        panels,
-        ["own", "model"] if shown[0].spatial is not None else ["own"],
-        "Candidates: residuals in units of their noise",
+    scale = drawing.signedStyle(CHI_LIMIT)
+    panels = [[(_chi(residual, stamps.bad), scale, stamps.bad) for residual in stamps.residuals] for stamps in shown]
+    note = (
         f"{which}; label: id, χ² per pixel. Residual / √variance of the candidate's own kernel and of the spatial "
-        "model; ideally noise of 1",
-        (scale, "residual / √variance"),
-        opacity,
+        "model; ideally noise of 1"
     )
+    words = "Candidates: residuals in units of their noise", note
+    return _mosaic(shown, panels, ["own", "model"], words, (scale, "residual / √variance"), opacity)
 
 
 def _chi(residual: MaskedImage, bad: NDArray[np.bool_]) -> NDArray[np.float64]:
