@@ -68,6 +68,8 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 PLANE_OF_SYNONYM = {synonym: name for name, synonyms in SYNONYMS.items() for synonym in synonyms}
 ALWAYS_NAMED = ("BAD", "SAT", "CR", "DETECTED")
 """Planes of a convention that are named also where no pixel has them."""
+GOOD_VALUES = (1, 255)
+"""What good pixels usually hold in masks in which bad ones are 0."""
 
 
 def planesFromCards(cards: Mapping[str, Any]) -> dict[str, int]:
@@ -172,7 +174,9 @@ def decodeMask(
     if meaning.planes or meaning.codes:
         return _translated(stored, meaning)
     isBad = stored != 0
-    if image is not None and largest > 0 and smallest >= 0 and _isOfGoodPixels(stored, largest, image):
+    # A mask of one value alone says which value is good only where that is a usual one.
+    isOfTwo = smallest >= 0 and (largest in GOOD_VALUES or largest > smallest == 0)
+    if image is not None and isOfTwo and _isOfGoodPixels(stored, largest, image):
         log.warning(
             "%s: the mask is %d in %.1f %% of the pixels, which hold values: %d is taken for good, 0 for bad",
             label, largest, 100.0 * float(isBad.mean()), largest,
