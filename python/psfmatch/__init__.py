@@ -126,7 +126,33 @@ _HOMES = {
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *_MODULE_OF]
+# In words, for type checkers take nothing else for what programs may import.
+__all__ = [
+    "Alignment", "AppliedKernel", "AssessSpatialKernelVisitor", "BatchSummary", "Box", "BuildSingleKernelVisitor",
+    "BuildSpatialKernelVisitor", "CandidateStatus", "Chebyshev2D", "Coverage", "Decorrelation", "Defects",
+    "DetectionConfig", "DifferenceNoise", "DipoleControl", "DoubleGaussianPsf", "EdgeHandling", "Efficiency",
+    "Exposure", "ExposureReadError", "Footprint", "FootprintSet", "FrontDoorConfig", "GaussianPsf", "GridPsf",
+    "ImagePsf", "ImagePsfMatchConfig", "ImagePsfMatchTask", "InputImagesError", "InsufficientKernelSourcesError",
+    "KernelCandidate", "KernelCandidateDetection", "KernelFit", "KernelPcaVisitor", "KernelSolution",
+    "KernelSolutionError", "KernelSumVisitor", "LinearCombinationKernel", "Mask", "MaskedImage", "ModelPsf",
+    "ModelPsfMatchConfig", "ModelPsfMatchTask", "NoKernelCandidatesError", "NumericalError", "Pair", "PairOptions",
+    "PairRecord", "PassSummary", "PhotometryImage", "PixelTransform", "Polynomial2D", "Preparation", "Psf",
+    "PsfMatchConfig", "PsfMatchConfigAL", "PsfMatchConfigDF", "PsfMatchError", "PsfMatchTask", "PsfMatchTaskConfig",
+    "Quality", "ResidualSummary", "Saturation", "Score", "ShiftField", "SnapPsfMatchConfig", "SnapPsfMatchTask",
+    "SolutionSlot", "SourceDetectionConfig", "SourceDetectionTask", "SourceMeasurementConfig",
+    "SourceMeasurementTask", "SpatialCell", "SpatialCellSet", "SpatialFunction2D", "StarMatchConfig",
+    "StarMatchTask", "StarPsf", "StoredKernel", "Struct", "SubtractBackgroundConfig", "SubtractionRecipe",
+    "SubtractionResult", "Task", "WarpedPsf", "Warper", "WarperConfig", "Whiteness", "__version__",
+    "applyAlignment", "applyKernel", "applyOverride", "asQTable", "assessQuality", "checkGates", "computeScore",
+    "configFromDict", "configToDict", "correctionKernel", "debugging", "decorrelate", "detectOnDifference",
+    "evaluateMeanPsfFwhm", "findDefects", "findSaturation", "flagDefects", "flagSaturation", "forcedPhotometry",
+    "frontDoorConfig", "getFwhmPix", "getFwhmPixXY", "injectSources", "kernelUncertaintyPlane",
+    "makeKernelBasisList", "makeRegularizationMatrix", "measureAlignment", "measureCoverage", "measureEfficiency",
+    "measureShiftField", "measureWhiteness", "noiseCovariance", "prepareInputs", "psfFromStars",
+    "readHotpantsKernel", "readLedgers", "readManifest", "registerInputs", "renormalizeBasis", "reportNumbers",
+    "requireCoverage", "runBatch", "scaleVariance", "subtract", "writeIndex", "writeKernelCandidates",
+    "writeNumbers", "writeReport", "writeSources",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from psfmatch.alignment import Alignment, ShiftField, applyAlignment, measureAlignment, measureShiftField

@@ -8,6 +8,7 @@ from psfmatch.cli import main
 from psfmatch.cli.config import USUAL
 from psfmatch.cli.options import configuration
 from psfmatch.config import RegionConfig, applyOverride, configToDict, listFields
+from psfmatch.config.forms import updateFromFile
 from psfmatch.differencing import frontDoorConfig
 
 pytestmark = pytest.mark.usefixtures("packageLogging")
@@ -148,3 +149,9 @@ def test_invalidConfigurationIsNotWritten(run, tmp_path):
     assert status == 2
     assert "alardDegGauss has 3 items for alardNGauss=2" in err
     assert not (tmp_path / "mine.json").exists()
+
+
+@pytest.mark.parametrize("ending", [".json", ".toml", ".py"])
+def test_aFileThatIsNotThere(tmp_path, ending):
+    with pytest.raises(FileNotFoundError, match=rf"mine\{ending}: no such file"):
+        updateFromFile(frontDoorConfig(), tmp_path / f"mine{ending}")

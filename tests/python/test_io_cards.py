@@ -88,6 +88,33 @@ BAD_CARDS = [
     ("EXPTIME = 30.0 seconds", 30.0),
     ("BUNIT   = adu / no quotes", "adu"),
     ("A_LONG_KEYWORD = 5", 5),
+    ("DATE    = 31/12/99", ABSENT),
+    ("AIRMASS = 1.2.3", ABSENT),
+    ("AIRMASS = 1.2E", ABSENT),
+    ("AIRMASS = ******", ABSENT),
+    ("AIRMASS = 30.0 30.0", ABSENT),
+    ("CPLX    = (nan, 2.0)", ABSENT),
+    ("#KEY    = 5", ABSENT),
+    ("EXPTIME : 30.0", ABSENT),
+    ("END     = 5", ABSENT),
+    ("GAIN    = 1.5e-/ADU", ABSENT),
+    ("EXPTIME = '30.0 s'", ABSENT),
+    ("EXPTIME = T", ABSENT),
+    ("LINEAR  = True", True),
+    ("LINEAR  = .FALSE. / Fortran", False),
+    ('OBJECT  = "M31" / of another language', "M31"),
+    ('EXPTIME = "30.0"', 30.0),
+    ("CCDTEMP = \xe2\x88\x9220.5", -20.5),
+    ("CCDTEMP = - 20.5", -20.5),
+    ("BUNIT   = '\xb5Jy'", "uJy"),
+    ("BUNIT   = '\xce\xbcJy'", "uJy"),
+    ("GAIN    = 1.5 e-/ADU", 1.5),
+    ("MASK    = 'FF'x", "FF'x"),
+    ("OBJECT  =\t'M31'\t/ x", "M31"),
+    ("HIERARCH ESO OBS NAME = 'M31", "M31"),
+    ("hierarch ESO TEL AIRM = 1.2", 1.2),
+    ("HIERARCH\tESO TEL AIRM = 1.2", 1.2),
+    ("ExpTime = 30.0", 30.0),
 ]
 
 
@@ -121,6 +148,15 @@ ODD_CARDS = [
     ("TEXT    = 'a'/no space", "a"),
     ("LOGICAL =                    F", False),
     ("NUMBER  =                    3 / in \xb5m", 3),
+    ("NUMBER  = 3/2 by hand", 3),
+    ("NUMBER  = (1.0, 2.0)", 1 + 2j),
+    ("NUMBER  = 123456789012345678901234567890", 123456789012345678901234567890),
+    ("NUMBER  = 3.14159265358979323846264338327950288", math.pi),
+    ("TEXT    = 'NGC 224 / M31'", "NGC 224 / M31"),
+    ("TEXT    = '31/12/99'", "31/12/99"),
+    ("TEXT    = 'INF'", "INF"),
+    ("ENDTIME = '12:00'", "12:00"),
+    ("COMMENT = 'this is a value'", "= 'this is a value'"),
 ]
 
 
@@ -156,11 +192,18 @@ def test_aNeededCardIsNamed(bad, tmp_path, caplog):
         (["GAIN    = nan", "GAIN    = 2.0"], 2.0, "GAIN = nan is left out"),
         (["GAIN    =    ", "GAIN    = 2.0"], 2.0, "GAIN = is left out: it has no value"),
         (["GAIN    = 1.0", "gain    = 2.0", "GAIN    = 3"], 1.0, "counts, not 3"),
+        (
+            ["AIRMASS =", "AIRMASS = 1.2", "GAIN    = 1.0"],
+            1.0,
+            "AIRMASS is repeated: the one with a value, 1.2, counts",
+        ),
+        (["AIRMASS = 1.2", "AIRMASS =", "GAIN    = 1.0"], 1.0, "the first, 1.2, counts, not one without a value"),
     ],
 )
 def test_repeatedKeywords(cards, value, line, tmp_path, caplog):
     planes = read(rawFile(*cards), tmp_path / "a.fits")
     assert planes.metadata["GAIN"] == value
+    assert planes.metadata.get("AIRMASS", 1.2) == 1.2
     assert (line in caplog.text) if line else (": card" not in caplog.text)
 
 
@@ -174,6 +217,9 @@ def test_repeatedKeywords(cards, value, line, tmp_path, caplog):
         (["LONG    = 'one'", "CONTINUE  'two'"], "one", "LONG is cut short"),
         (["LONG    = 'one&'", "CONTINUE  'two&'", "CONTINUE= 3"], "onetwo", "LONG is cut short"),
         (["LONG    = 'one'", "OTHER   =    1", "CONTINUE  'two'"], "one", "a CONTINUE card that continues nothing"),
+        (["LONG    = 'one&'", "CONTINUE 'two'"], "one", "LONG is cut short"),
+        (["LONG    = 'one&'", "CONTINUE  ''"], "one", None),
+        (["LONG    = 'a&'", *["CONTINUE  '" + 60 * "b" + "&'"] * 5, "CONTINUE  'end' / c"], f"a{300 * 'b'}end", None),
     ],
 )
 def test_continuedStrings(cards, value, line, tmp_path, caplog):
@@ -202,6 +248,14 @@ def test_continuedStrings(cards, value, line, tmp_path, caplog):
         {"BSCALE": "BSCALE  = nan"},
         {"BSCALE": "BSCALE  =  0"},
         {"BZERO": "BZERO   = zero"},
+        {"BZERO": "BZERO   = '0'"},
+        {"BLANK": "BLANK   = '-32768'"},
+        {"GROUPS": "GROUPS  =                    T"},
+        {"EXTVER": "EXTVER  = 'one'"},
+        {"EXTNAME": "EXTNAME = 1"},
+        {"INHERIT": "INHERIT = 'T'"},
+        {"EXTEND": "EXTEND  = 1"},
+        {"NAXIS4": "NAXIS4  = 'x'"},
     ],
     ids=lambda structure: " ".join(*structure.values()),
 )

@@ -189,6 +189,117 @@ HEADERS = {
     ),
     "alternate": (renamed("B"), TRUE, "only the alternate WCS B is celestial"),
     "alternate with a left-over": (renamed("A", **SIP), TRUE, "only the alternate WCS A is celestial"),
+    # Of what is wild.
+    "TPV with terms of the distance": (
+        makeHeader(**TPV, PV1_1=1.0, PV1_3=0.01, PV2_1=1.0, PV2_3=0.01),
+        makeHeader(**TPV, PV1_1=1.0, PV1_3=0.01, PV2_1=1.0, PV2_3=0.01),
+        "",
+    ),
+    "TPV that swaps the axes": (
+        makeHeader(**TPV, PV1_1=0.0, PV1_2=1.0, PV2_1=0.0, PV2_2=1.0),
+        makeHeader(**TPV, PV1_1=0.0, PV1_2=1.0, PV2_1=0.0, PV2_2=1.0),
+        "",
+    ),
+    "TPV and SIP": (
+        makeHeader(CTYPE1="RA---TPV-SIP", CTYPE2="DEC--TPV-SIP", **PV, **SIP),
+        makeHeader(**NAMED_SIP, **SIP),
+        "CTYPE says TPV and SIP; SIP counts; PV coefficients are left out",
+    ),
+    "SIP of order 1": (
+        makeHeader(**NAMED_SIP, A_ORDER=1, B_ORDER=1, A_1_0=1e-4, B_0_1=-1e-4),
+        makeHeader(**NAMED_SIP, A_ORDER=2, B_ORDER=2, A_1_0=1e-4, B_0_1=-1e-4),
+        "",
+    ),
+    "SIP of order 0": (makeHeader(**NAMED_SIP, A_ORDER=0, B_ORDER=0), TRUE, "there are no coefficients"),
+    "SIP of orders 0 and 2": (
+        makeHeader(**NAMED_SIP, A_ORDER=0, B_ORDER=2, B_0_2=1e-5),
+        makeHeader(**NAMED_SIP, A_ORDER=2, B_ORDER=2, B_0_2=1e-5),
+        "",
+    ),
+    "SIP of a negative order": (
+        makeHeader(**NAMED_SIP, A_ORDER=-1, B_ORDER=2, B_0_2=1e-5),
+        makeHeader(**NAMED_SIP, A_ORDER=2, B_ORDER=2, B_0_2=1e-5),
+        "A_ORDER is -1, which cannot be, and taken as 2",
+    ),
+    "SIP of an order beyond memory": (
+        makeHeader(**NAMED_SIP, **SIP | {"A_ORDER": 200000}),
+        makeHeader(**NAMED_SIP, **SIP),
+        "A_ORDER is 200000, which cannot be, and taken as 2",
+    ),
+    "SIP with largest corrections": (
+        makeHeader(**NAMED_SIP, **SIP, A_DMAX=0.5, B_DMAX=0.4),
+        makeHeader(**NAMED_SIP, **SIP),
+        "",
+    ),
+    "an inverse of SIP alone": (
+        makeHeader(**NAMED_SIP, AP_ORDER=2, BP_ORDER=2, AP_2_0=1e-5, BP_0_2=1e-5),
+        TRUE,
+        "an inverse of SIP without SIP itself is left out",
+    ),
+    "SIP with CROTA": (
+        makeHeader(**NAMED_SIP, **SIP, **NO_CD, **CROTA),
+        makeHeader(**NAMED_SIP, **SIP, **NO_CD, **CROTA),
+        "",
+    ),
+    "CROTA1": (makeHeader(**NO_CD, CDELT1=-5.2e-5, CDELT2=5.1e-5, CROTA1=20.0), makeHeader(**NO_CD, **CROTA), ""),
+    "half a PC": (
+        makeHeader(**NO_CD, CDELT1=-5.2e-5, CDELT2=5.1e-5, PC1_2=0.1, PC2_1=-0.1),
+        makeHeader(**NO_CD, CDELT1=-5.2e-5, CDELT2=5.1e-5, PC1_1=1.0, PC1_2=0.1, PC2_1=-0.1, PC2_2=1.0),
+        "",
+    ),
+    "PC without CDELT": (
+        makeHeader(**NO_CD, PC1_1=-5.2e-5, PC2_2=5.1e-5),
+        makeHeader(**NO_CD, CDELT1=-5.2e-5, CDELT2=5.1e-5),
+        "",
+    ),
+    "a rotation as CD": (
+        makeHeader(CD1_1=0.8, CD1_2=0.6, CD2_1=-0.6, CD2_2=0.8, CDELT1=-5.2e-5, CDELT2=5.1e-5),
+        makeHeader(**NO_CD, CDELT1=-5.2e-5, CDELT2=5.1e-5, PC1_1=0.8, PC1_2=0.6, PC2_1=-0.6, PC2_2=0.8),
+        "CD is a rotation without a scale; read as PC with CDELT",
+    ),
+    "old CD": (makeHeader(**NO_CD, CD001001=-5.2e-5, CD001002=1.9e-5, CD002001=2e-5, CD002002=5.1e-5), TRUE, ""),
+    "native north below": (makeHeader(LONPOLE=0.0), makeHeader(LONPOLE=0.0), ""),
+    "EPOCH of 1950": (makeHeader(EPOCH=1950.0), makeHeader(EPOCH=1950.0), ""),
+    "EPOCH of the observation": (makeHeader(EPOCH=2015.4), TRUE, "EPOCH = 2015.4 is taken for that of the observation"),
+    "RADECSYS": (makeHeader(RADECSYS="fk5", EQUINOX=2000), TRUE, ""),
+    "frame of date": (makeHeader(RADESYS="TETE"), TRUE, "RADESYS = 'TETE' is no frame that is known"),
+    "arcminutes": (makeHeader(**units("arcmin", 60.0, 60.0)), TRUE, ""),
+    "mas": (makeHeader(**units("mas", 3.6e6, 3.6e6)), TRUE, ""),
+    "inches": (makeHeader(**units('"', 3600.0, 3600.0)), TRUE, ""),
+    "padded": (makeHeader(CTYPE1="RA---TAN  ", CTYPE2="  DEC--TAN", CUNIT1="deg   "), TRUE, ""),
+    "underlines": (makeHeader(CTYPE1="RA___TAN", CTYPE2="DEC__TAN"), TRUE, ""),
+    "blanks for dashes": (makeHeader(CTYPE1="RA   TAN", CTYPE2="DEC  TAN"), TRUE, ""),
+    "too many dashes": (makeHeader(CTYPE1="RA----TAN", CTYPE2="DEC---TAN"), TRUE, ""),
+    "one projection": (makeHeader(CTYPE2="DEC"), TRUE, "the CTYPE of one axis names no projection; TAN as the other"),
+    "SIN": (makeHeader(CTYPE1="RA---SIN", CTYPE2="DEC--SIN"), makeHeader(CTYPE1="RA---SIN", CTYPE2="DEC--SIN"), ""),
+    "NCP": (makeHeader(CTYPE1="RA---NCP", CTYPE2="DEC--NCP"), makeHeader(CTYPE1="RA---NCP", CTYPE2="DEC--NCP"), ""),
+    "GLS": (makeHeader(CTYPE1="RA---GLS", CTYPE2="DEC--GLS"), makeHeader(CTYPE1="RA---GLS", CTYPE2="DEC--GLS"), ""),
+    "CAR": (
+        makeHeader(CTYPE1="RA---CAR", CTYPE2="DEC--CAR", CRVAL2=0.0),
+        makeHeader(CTYPE1="RA---CAR", CTYPE2="DEC--CAR", CRVAL2=0.0),
+        "",
+    ),
+    "COE": (
+        makeHeader(CTYPE1="RA---COE", CTYPE2="DEC--COE", PV2_1=40.0, PV2_2=5.0),
+        makeHeader(CTYPE1="RA---COE", CTYPE2="DEC--COE", PV2_1=40.0, PV2_2=5.0),
+        "",
+    ),
+    "native pole as PV": (makeHeader(PV1_1=0.0, PV1_2=90.0, PV1_3=180.0, PV1_4=90.0), TRUE, "PV coefficients are left"),
+    "radio": (
+        makeHeader(CTYPE1="RA---SIN", CTYPE2="DEC--SIN", CTYPE3="FREQ", CTYPE4="STOKES", CRVAL3=1e9, PV2_1=0.0),
+        makeHeader(CTYPE1="RA---SIN", CTYPE2="DEC--SIN"),
+        "",
+    ),
+    "three axes for two": (
+        makeHeader(**NO_CD, **PC, WCSAXES=3, CTYPE3="STOKES", CRVAL3=1.0, CRPIX3=1.0, CDELT3=1.0, PC3_3=1.0),
+        makeHeader(**NO_CD, **PC),
+        "",
+    ),
+    "RA below 0": (makeHeader(CRVAL1=215.6 - 360.0), TRUE, ""),
+    "RA beyond 360": (makeHeader(CRVAL1=215.6 + 360.0), TRUE, ""),
+    "pole": (makeHeader(CRVAL2=90.0), makeHeader(CRVAL2=90.0), ""),
+    "of IRAF": (makeHeader(LTM1_1=0.5, LTM2_2=0.5, WAT0_001="system=image", WAT1_001="wtype=tan axtype=ra"), TRUE, ""),
+    "of a scanned plate": (makeHeader(PLTRAH=14, PLTRAM=22, AMDX1=67.0, AMDY1=67.0, PPO3=1.0), TRUE, ""),
 }  # fmt: skip
 
 
@@ -248,7 +359,16 @@ def test_positionsOfFiles(name, tmp_path):
         (dict.fromkeys(CD, 0.0), "the matrix of CD has no inverse"),
         ({**NO_CD, "CDELT1": 0.0, "CDELT2": 0.0}, "the matrix of CDELT has no inverse"),
         (NO_CD, "it has no scale, CD or CDELT"),
-        ({"CTYPE1": "RA---XYZ", "CTYPE2": "DEC--XYZ"}, "XYZ"),
+        ({"CTYPE1": "RA---XYZ", "CTYPE2": "DEC--XYZ"}, "CTYPE names the projection XYZ, which is not known"),
+        ({"CTYPE1": "RA---DSS", "CTYPE2": "DEC--DSS"}, "CTYPE names the projection DSS, which is not known"),
+        ({"CTYPE1": "RA---TAB", "CTYPE2": "DEC--TAB"}, "CTYPE names the projection TAB, which is not known"),
+        ({**NO_CD, "CDELT1": -5.2e-5}, "card CDELT2 is missing"),
+        ({**NO_CD, "CDELT1": -5.2e-5, "PC1_1": 1.0, "PC2_2": 1.0}, "card CDELT2 is missing"),
+        ({**NO_CD, "CDELT1": -5.2e-5, "CDELT2": 0.0}, "the matrix of CDELT has no inverse"),
+        ({**dict.fromkeys(CD, 0.0), "CDELT1": 1.0, "CDELT2": 1.0}, "the matrix of CD has no inverse"),
+        ({"CD2_1": None, "CD2_2": None}, "the matrix of CD has no inverse"),
+        ({"CD1_1": "nan"}, "card CD1_1 cannot be read"),
+        ({"CRVAL1": "14:22:24.0"}, "card CRVAL1 cannot be read"),
         ({"CRVAL2": 191.0}, ""),
     ],
     ids=str,
@@ -337,6 +457,13 @@ def test_tablesOfTheDetector(axes, caplog):
     without = skyOf(readWcs(hdus[1].header, None, (0, 0)))
     assert pixelsApart(without, WCS(plain).all_pix2world(POSITIONS, 0)) < 1e-6
     assert "not for both axes: D2IMDIS" in caplog.text
+
+
+def test_linearCoordinatesAreSaid(caplog):
+    header = makeHeader(CTYPE1="RA", CTYPE2="DEC")
+    sky = skyOf(readWcs(header, None, (0, 0)))
+    np.testing.assert_allclose(sky, WCS(header).all_pix2world(POSITIONS, 0), rtol=0, atol=1e-10)
+    assert "CTYPE names no projection; the coordinates are linear" in caplog.text
 
 
 def test_anOldEquinoxIsOne(tmp_path):

@@ -181,6 +181,49 @@ def test_masksOfGoodPixels(tmp_path, good, caplog):
     assert f"{good} is taken for good, 0 for bad" in caplog.text
 
 
+BAD = np.zeros(SHAPE, dtype=bool)
+BAD[3:6, 4:9] = True
+WILD = {
+    "booleans of bad pixels": (BAD.astype(np.uint8), BAD),
+    "booleans of good pixels": ((~BAD).astype(np.uint8), BAD),
+    "255 is bad": (np.where(BAD, 255, 0).astype(np.uint8), BAD),
+    "100 is good": (np.where(BAD, 0, 100).astype(np.uint8), BAD),
+    "1000 is good": (np.where(BAD, 0, 1000).astype(np.int16), BAD),
+    "-1 is bad": (np.where(BAD, -1, 0).astype(np.int16), BAD),
+    "a bit of 64": (np.where(BAD, 2**40, 0), BAD),
+    "1 of 64 bits is good": (np.where(BAD, 0, 1), BAD),
+    "beyond the range of 16 bits": (np.where(BAD, 40000, 0).astype(np.uint16), BAD),
+    "floats": (np.where(BAD, 1.0, 0.0).astype(np.float32), BAD),
+    "floats of good pixels": (np.where(BAD, 0.0, 1.0).astype(np.float32), BAD),
+    "NaN among zeros": (np.where(BAD, np.nan, 0.0).astype(np.float32), BAD),
+    "NaN among ones": (np.where(BAD, np.nan, 1.0).astype(np.float32), BAD),
+    "negative floats": (np.where(BAD, -1.0, 0.0).astype(np.float32), BAD),
+    "a cube of one plane": (BAD[np.newaxis].astype(np.uint8), BAD),
+    "all good": (np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, dtype=bool)),
+}
+
+
+@pytest.mark.parametrize("name", WILD)
+@pytest.mark.parametrize("isPacked", [False, True])
+def test_masksWithoutNames(name, isPacked, tmp_path):
+    values, isBad = WILD[name]
+    if isPacked and values.dtype.itemsize < 8:
+        level = {"quantize_level": 0.0} if values.dtype.kind == "f" else {}
+        hdu = fits.CompImageHDU(values, name="MASK", compression_type="GZIP_1", **level)
+    else:
+        hdu = fits.ImageHDU(values, name="MASK")
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(IMAGE, name="SCI"), hdu]).writeto(tmp_path / "a.fits")
+    planes = readPlanes(tmp_path / "a.fits", gain=1.0)
+    np.testing.assert_array_equal(planes.mask & 1 != 0, isBad)
+
+
+def test_aMaskOfSeveralPlanesIsSaid(tmp_path, caplog):
+    cube = fits.ImageHDU(np.zeros((2, *SHAPE), np.uint8), name="DQ")
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(IMAGE, name="SCI"), cube]).writeto(tmp_path / "a.fits")
+    assert readPlanes(tmp_path / "a.fits", gain=1.0).mask is None
+    assert "HDU [2] DQ image 40x30x2 uint8 is not used: it is a cube of 2 planes" in caplog.text
+
+
 @pytest.mark.parametrize(
     "image",
     [np.where(np.arange(40) < 30, np.nan, IMAGE).astype(np.float32), np.where(np.arange(40) < 30, 0, IMAGE)],

@@ -227,7 +227,7 @@ def test_openFiles(tmp_path, pack):
         planes = readPlanes(opened, gain=1.0)
     np.testing.assert_array_equal(planes.image, image)
     assert planes.source == str(path)
-    with pytest.raises(ExposureReadError, match="BytesIO: cannot be opened as FITS"):
+    with pytest.raises(ExposureReadError, match="BytesIO: is no FITS file, but a file that begins with"):
         readPlanes(io.BytesIO(b"nothing of the kind"))
     with pytest.raises(TypeError, match="open it with mode 'rb'"):
         readPlanes(io.StringIO("text"))

@@ -2,8 +2,11 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import re
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -260,7 +263,35 @@ def test_aPlaneIsNotMeantByOtherBrackets(tmp_path):
             readPlanes(f"{path}{wrong}")
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def zipped(content, *others):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("folder/a.fits", *others):
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def tarred(content):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("a.fits")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+PACKERS = {
+    "gzip": gzip.compress,
+    "gzip twice": lambda content: gzip.compress(gzip.compress(content)),
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "lzma": lambda content: lzma.compress(content, format=lzma.FORMAT_ALONE),
+    "zip": zipped,
+    "zip of a Mac": lambda content: zipped(content, "__MACOSX/folder/._a.fits"),
+}
+
+
+@pytest.mark.parametrize("pack", PACKERS.values(), ids=PACKERS)
 @pytest.mark.parametrize("isBad", [False, True])
 def test_packedFiles(pack, isBad, tmp_path, caplog):
     """A file that is packed as a whole is mended like any other."""
@@ -278,6 +309,41 @@ def test_packedFiles(pack, isBad, tmp_path, caplog):
     packed.write_bytes(packed.read_bytes()[:-300])
     with pytest.raises(ExposureReadError, match=r"a\.fits\.packed"):
         readPlanes(packed)
+
+
+FITS = fits.HDUList([fits.PrimaryHDU(CUBE[0])])
+NO_FITS = {
+    "zip of two": (
+        lambda content: zipped(content, "b.fits"),
+        "holds 2 files, not one: folder/a.fits, b.fits; unpack it",
+    ),
+    "tar": (tarred, "is no FITS file, but an archive of tar; unpack it"),
+    "packed tar": (lambda content: gzip.compress(tarred(content)), "an archive of tar; unpack it"),
+    "compress": (lambda content: b"\x1f\x9d\x90" + content, "gzip -d"),
+    "zstd": (lambda content: b"\x28\xb5\x2f\xfd" + content, "zstd -d"),
+    "page": (lambda content: b"<!DOCTYPE html><html>404</html>", "a page of the web"),
+    "answer": (lambda content: b'{"error": "no such file"}', "JSON, perhaps the answer of a server"),
+    "Git LFS": (lambda content: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    "PNG": (lambda content: b"\x89PNG\r\n\x1a\n" + content, "a PNG picture"),
+    "TIFF": (lambda content: b"II*\0" + content, "a TIFF picture; convert it to FITS"),
+    "NumPy": (lambda content: b"\x93NUMPY" + content, "an array of NumPy"),
+    "HDF5": (lambda content: b"\x89HDF\r\n" + content, "an HDF5 file"),
+    "nothing": (lambda content: b"", "an empty one; fetch it again"),
+    "BOM": (lambda content: b"\xef\xbb\xbf" + content, "begins with '...SIMPLE  =    ', where FITS has 'SIMPLE  ='"),
+}
+
+
+@pytest.mark.parametrize("name", NO_FITS)
+def test_whatIsNoFits(name, tmp_path):
+    """What it is, and what to do, whether it is a file or open."""
+    make, words = NO_FITS[name]
+    buffer = io.BytesIO()
+    FITS.writeto(buffer)
+    path = tmp_path / "a.fits"
+    path.write_bytes(make(buffer.getvalue()))
+    for source in (path, io.BytesIO(path.read_bytes())):
+        with pytest.raises(ExposureReadError, match=re.escape(words)):
+            readPlanes(source)
 
 
 def test_infoTellsThePlanes(tmp_path, capsys):

@@ -75,8 +75,67 @@ WORDS = {
     "": units.dimensionless_unscaled,
     "1": units.dimensionless_unscaled,
     "mag/arcsec2": units.mag / units.arcsec**2,
+    # Of what is wild.
+    "ELECTRONS/PIX/S": ELECTRON_RATE / units.pix,
+    "el/s": ELECTRON_RATE,
+    "photoelectrons": units.electron,
+    "photo-electron/s": ELECTRON_RATE,
+    "e^-/s": ELECTRON_RATE,
+    "e$^-$": units.electron,
+    "e\u2212/s": ELECTRON_RATE,
+    "electrons s^{-1}": ELECTRON_RATE,
+    "e- per second": ELECTRON_RATE,
+    "A.D.U.": units.adu,
+    "analog-digital unit": units.adu,
+    "[adu]": units.adu,
+    "'ADU'": units.adu,
+    "RAW COUNTS": units.ct,
+    "c/s": units.ct / units.s,
+    "counts per pixel": units.ct / units.pix,
+    "count s-1 pix-1": units.ct / units.s / units.pix,
+    "cts/sec/arcsec2": units.ct / units.s / units.arcsec**2,
+    "DU/s": units.DN / units.s,
+    "DN/ms": units.DN / units.ms,
+    "DATA NUMBER/S": units.DN / units.s,
+    "ph/s/cm2": units.ph / units.s / units.cm**2,
+    "Jy/pix": units.Jy / units.pix,
+    "jy per pixel": units.Jy / units.pix,
+    "mJy/beam": units.mJy / units.beam,
+    "mJy/sr": units.mJy / units.sr,
+    "MJy/str": units.MJy / units.sr,
+    "MJy*sr^-1": units.MJy / units.sr,
+    "Jy/sq arcsec": units.Jy / units.arcsec**2,
+    "\xb5Jy": units.uJy,
+    "\u03bcJy/pix": units.uJy / units.pix,
+    "nMgy": units.nmgy,
+    "10^-9 maggies": 1e-9 * units.mgy,
+    "1e-29 erg/s/cm2/Hz": 1e-29 * units.erg / units.s / units.cm**2 / units.Hz,
+    "erg/(s cm2 Hz)": units.erg / units.s / units.cm**2 / units.Hz,
+    "erg/s/cm2/\xc5": FLAM,
+    "10**(-20)*erg/s/cm**2/Angstrom": 1e-20 * FLAM,
+    "W/m2/um": units.W / units.m**2 / units.um,
+    "S/N": units.dimensionless_unscaled,
+    "UNITLESS": units.dimensionless_unscaled,
+    "ABmag": units.mag,
+    "log10(counts)": units.dex * units.ct,
 }
-UNKNOWN = ["electrons/fortnite", "DN/s, sort of", "unknown", "none", "3 + 4", "**", "/", "(((", "µ?"]
+UNKNOWN = [
+    "electon",
+    "cuonts/s",
+    "pixel value",
+    "flux",
+    "--",
+    "%",
+    "electrons/fortnite",
+    "DN/s, sort of",
+    "unknown",
+    "none",
+    "3 + 4",
+    "**",
+    "/",
+    "(((",
+    "µ?",
+]
 
 
 @pytest.mark.parametrize("text", WORDS)
@@ -128,6 +187,10 @@ def test_calibration(tmp_path, cards, factor):
         ("cps", []),
         ("DN s-1", []),
         ("adu per second", []),
+        ("DN/ms", []),
+        ("e-/min", []),
+        ("mJy/beam", []),
+        ("photoelectrons", [1.0, 2.0]),
         ("nanomaggies", []),
         (None, [2.0]),
     ],
@@ -189,9 +252,16 @@ def test_whatTheKernelCarries(first, second, between, caplog):
     assert caplog.messages[0].endswith(f": the kernel's sum carries {between}")
 
 
-def test_magnitudesAreNamed(caplog):
-    requireUnits(exposureIn("mag"), exposureIn("mag"))
-    assert "the template is in mag: magnitudes cannot be subtracted" in caplog.text
+@pytest.mark.parametrize(
+    "text", ["mag", "MAG", "mag(AB)", "AB mag", "ABmag", "STmag", "mag/arcsec^2", "luptitudes", "log(Jy)",
+             "log10(counts)", "dex", "dex(Jy)", "dB"],
+)  # fmt: skip
+def test_magnitudesAndLogarithmsAreRefused(text):
+    for first, second, name in ((text, "adu", "template"), ("Jy", text, "science image")):
+        with pytest.raises(
+            InputImagesError, match=f"the {name} is in .*: magnitudes and logarithms cannot be subtracted"
+        ):
+            requireUnits(exposureIn(first), exposureIn(second))
 
 
 def test_filesAreAskedToo(tmp_path, caplog):

@@ -20,6 +20,17 @@ def test_namesForTypeCheckersAreThoseOfThePackage():
     assert seen == psfmatch._MODULE_OF
 
 
+def test_whatProgramsMayImportIsWrittenOut():
+    """What `mypy --strict` of a program counts as exported is a list of words, not one that is computed."""
+    tree = ast.parse(Path(psfmatch.__file__).read_text())
+    written = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    )
+    assert sorted(written) == sorted(["__version__", *psfmatch._MODULE_OF])
+
+
 @pytest.mark.parametrize("name", psfmatch.__all__)
 def test_everyNameIsThere(name):
     assert getattr(psfmatch, name) is not None

@@ -344,6 +344,11 @@ def test_gradeIsThatOfTheWorstFigure():
         gradeFigures(quality, caps=[("E", "why")])
 
 
+def test_gatesNeedTheQuality():
+    with pytest.raises(ValueError, match="leave doAssessQuality on"):
+        checkGates(None, {"grade": "B"})
+
+
 def test_gates():
     quality = Quality("B", ("B: why",), noiseRobustStdev=1.2, coverage=0.4, nUsed=20)
     assert checkGates(quality, {}) == []

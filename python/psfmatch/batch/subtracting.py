@@ -85,8 +85,6 @@ def _read(job: Job, options: PairOptions, which: str) -> Exposure:
 def _failedGates(result: SubtractionResult, options: PairOptions) -> tuple[str, ...]:
     if not options.gates:
         return ()
-    if result.quality is None:
-        raise ValueError("gates need the quality: leave doAssessQuality on")
     return tuple(checkGates(result.quality, options.gates))
 
 

@@ -132,8 +132,6 @@ def _changes(result: SubtractionResult, options: argparse.Namespace) -> dict[str
 
 def _failedGates(result: SubtractionResult, gates: dict[str, Any]) -> list[str]:
     """Return in words which gates the difference does not pass."""
-    if result.quality is None:
-        raise ValueError("gates need the quality: leave doAssessQuality on")
     from psfmatch.quality import checkGates
 
     failures = checkGates(result.quality, gates)

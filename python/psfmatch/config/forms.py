@@ -55,6 +55,8 @@ def updateFromFile(config: Config, path: str | os.PathLike[str]) -> None:
     """
     form = formOf(path)
     load = _yaml().safe_load if form == "yaml" else None
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file")
     # Editors of Windows begin files with a mark of their encoding.
     text = Path(path).read_text(encoding="utf-8-sig")
     try:

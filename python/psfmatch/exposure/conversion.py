@@ -104,8 +104,8 @@ def requireUnits(template: Any, science: Any, exposures: tuple[Exposure, Exposur
     Raises
     ------
     InputImagesError
-        If both are a CCDData, NDData or Quantity, and the unit of one cannot be converted to that of the other, or only
-        one has a unit.
+        If an image is in magnitudes or a logarithm; if both are a CCDData, NDData or Quantity, and the unit of one
+        cannot be converted to that of the other, or only one has a unit.
     """
     images = (template, science)
     isAstropy = [isinstance(image, units.Quantity) or hasattr(image, "uncertainty") for image in images]
@@ -116,7 +116,10 @@ def requireUnits(template: Any, science: Any, exposures: tuple[Exposure, Exposur
     )
     for name, unit in (("template", first), ("science image", second)):
         if unit is not None and not isLinear(unit):
-            log.warning("the %s is in %s: magnitudes cannot be subtracted; convert it to a flux", name, unit)
+            raise InputImagesError(
+                f"the {name} is in {unit}: magnitudes and logarithms cannot be subtracted; convert it to a flux, or "
+                "correct its unit (BUNIT) if that is not what it holds"
+            )
     if not all(isAstropy):
         if first is not None and second is not None and (between := unitRelation(first, second, *cards)):
             log.warning(

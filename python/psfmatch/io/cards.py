@@ -26,19 +26,25 @@ STRING = r"'(?:[^']|'')*'"
 NUMBER = r"[+-]? *(?:\d+(?: *\.\d*)?|\.\d+)(?: *[EeDd] *[+-]? *\d+)?"
 # Numbers with three digits in the exponent are left to the second look, which sees whether they are finite.
 PLAIN_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d\d?)?"
+# 31/12/99 is a date without quotes, not 31 with a comment.
+NO_DATE = r"(?!/\d+/\d)"
 SOUND = re.compile(
     rf"(?:COMMENT|HISTORY| {{7}}) [ -~]{{72}}|CONTINUE {{2}} *(?P<more>{STRING}) *(?:/.*)?"
-    r"|(?:(?=.{8}= )(?!CONTINUE)(?P<key>[A-Z0-9_-]+) *= |HIERARCH (?P<long>[!-<>-~][ -<>-~]*?) *= )"
-    rf" *(?:(?P<text>{STRING})|(?P<logical>[TF])|(?P<number>{PLAIN_NUMBER}))? *(?:/.*)?"
+    r"|(?:(?=.{8}= )(?!CONTINUE|END )(?P<key>[A-Z0-9_-]+) *= |HIERARCH (?P<long>[!-<>-~][ -<>-~]*?) *= )"
+    rf" *(?:(?P<text>{STRING})|(?P<logical>[TF])|(?P<number>{PLAIN_NUMBER}){NO_DATE})? *(?:/.*)?"
 )
 VALUE = re.compile(
-    rf" *(?:(?P<text>{STRING})(?=$|[ /])|(?P<logical>[TF])(?=$|[ /])|(?P<number>{NUMBER})(?=$|[ /])"
+    rf" *(?:(?P<text>{STRING})(?=$|[ /])|(?P<logical>[TF])(?=$|[ /])|(?P<number>{NUMBER})(?=$|[ /]){NO_DATE}"
     rf"|(?P<complex>\( *{NUMBER} *, *{NUMBER} *\)))? *(?:/(?P<comment>.*))?"
 )
 MORE = re.compile(rf"CONTINUE {{2}} *(?P<text>{STRING}) *(?:/.*)?")
 NOT_FINITE = re.compile(r"[+-]?(?:1\.#)?(?:nan|inf|infinity|ind|qnan|snan)\b.*", re.IGNORECASE)
 # A number and words behind it without the slash between them.
 WORDS_BEHIND = re.compile(rf"(?P<number>{PLAIN_NUMBER})\s+(?P<comment>[^\d\s.,+-].*)")
+# As other languages write strings and logical values.
+QUOTED = re.compile(r'"([^"]*)"\s*(?:/(.*))?')
+LOGICAL = re.compile(r"\.?(t|f|true|false)\.?(?:\s*/(.*))?", re.IGNORECASE)
+PLAIN_SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2014": "-", "\xb5": "u", "\u03bc": "u"})
 RECORD = re.compile(r"'([A-Za-z_][\w.]*): ")
 
 KINDS = {
@@ -147,6 +153,7 @@ def _soundHeader(text: str) -> MendedHeader | None:
 
 def _mendedHeader(text: str) -> MendedHeader:
     cards, faults, values = list[str](), list[CardFault](), dict[str, str]()
+    places: dict[str, int] = {}
     last: str | None = None  # keyword of the string that a CONTINUE card may go on with; None: there is none
     isOpen = False
     for start in range(0, len(text), CARD):
@@ -175,12 +182,18 @@ def _mendedHeader(text: str) -> MendedHeader:
         fault = one.fault
         if one.token is None:
             card = BLANK_CARD
-        elif values.setdefault(name, one.token) != one.token:
+        elif values.get(name) == "" != one.token:
+            cards[places[name]], card = BLANK_CARD, one.card
+            fault = CardFault(name, False, f"card {name} is repeated: the one with a value, {one.token}, counts")
+        elif values.get(name, one.token) != one.token:
             card = BLANK_CARD
-            words = f"card {name} is repeated with another value: the first, {values[name]}, counts, not {one.token}"
+            other = one.token or "one without a value"
+            words = f"card {name} is repeated with another value: the first, {values[name]}, counts, not {other}"
             fault = CardFault(name, False, words)
         else:
             card = one.card
+        if one.token is not None and card is not BLANK_CARD:
+            values[name], places[name] = one.token, len(cards)
         if fault is not None:
             faults.append(fault)
         cards.append(card)
@@ -209,7 +222,7 @@ def _mended(card: str, stored: str) -> _Card:
     key, rest, isMoved = placed
     if key in COMMENTARY:
         return _Card(key, f"{key:<8}{rest}"[:CARD].ljust(CARD), "")
-    found = _valueOf(rest)
+    found = _valueOf(rest) if key != "END" else "END is the end of a header and has no value"
     if isinstance(found, str):
         return _lost(key, card, found)
     group, token, comment, words = found
@@ -274,6 +287,11 @@ def _valueOf(rest: str) -> tuple[str, str, str, str | None] | str:
         return "text", token, comment, f"the string has no proper end, read as {token}"
     if NOT_FINITE.fullmatch(words):
         return "the value is not finite"
+    if (match := QUOTED.fullmatch(words)) is not None:
+        token = "'" + match[1].replace("'", "''") + "'"
+        return "text", token, match[2] or "", f"read as {token}"
+    if (match := LOGICAL.fullmatch(words)) is not None:
+        return "logical", match[1][0].upper(), match[2] or "", f"read as {match[1][0].upper()}"
     if (match := WORDS_BEHIND.fullmatch(words)) is not None:
         return "number", match["number"], match["comment"], f"read as {match['number']}"
     if re.fullmatch(r"[A-Za-z][^'=]*", words):
@@ -335,6 +353,7 @@ def _printable(card: str) -> str:
         return card
     with suppress(UnicodeDecodeError):
         card = card.encode("latin-1").decode("utf-8")
+    card = card.translate(PLAIN_SIGNS)
     plain = "".join(c for c in unicodedata.normalize("NFKD", card) if not unicodedata.combining(c))
     plain = re.sub(r"[\x00-\x1f\x7f]", " ", plain)
     return re.sub(r"[^ -~]", "?", plain)[:CARD].ljust(CARD)

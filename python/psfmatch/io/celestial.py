@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from astropy.io import fits
 
-from .distortions import distortionCards
+from .distortions import PROJECTIONS, distortionCards
 from .headers import exactCard
 
 __all__ = ["CelestialCards", "UnusableWcsError", "celestialCards"]
 
 LONGITUDE = re.compile(r"RA|.LON|..LN")
 LATITUDE = re.compile(r"DEC|.LAT|..LT")
+MATRIX = re.compile(r"(?:CD|PC)\d_\d|CDELT\d")
 LETTERS = ("", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 DEGREES = {
     "": 1.0, "DEG": 1.0, "DEGREE": 1.0, "DEGREES": 1.0, "DEGS": 1.0, "DEG.": 1.0,
@@ -30,6 +31,7 @@ DEGREES = {
     "ARCSEC": 1 / 3600, "ARCSECS": 1 / 3600, "ARCSECOND": 1 / 3600, "ARCSECONDS": 1 / 3600, "AS": 1 / 3600,
     "MAS": 1 / 3.6e6, "UAS": 1 / 3.6e9,
     "RAD": math.degrees(1.0), "RADIAN": math.degrees(1.0), "RADIANS": math.degrees(1.0), "RADS": math.degrees(1.0),
+    "''": 1 / 3600, '"': 1 / 3600, "'": 1 / 60, "\xb0": 1.0,
     "H": 15.0, "HR": 15.0, "HOUR": 15.0, "HOURS": 15.0, "HOURANGLE": 15.0,
 }  # fmt: skip
 """Degrees of a unit, by the words that are met in CUNIT."""
@@ -39,6 +41,10 @@ FRAMES = {
     "FK4": "FK4", "B1950": "FK4", "FK4-NO-E": "FK4-NO-E", "GAPPT": "GAPPT",
 }  # fmt: skip
 """Reference frames by the words that are met in RADESYS."""
+LARGEST_SCALE = 0.5
+"""Degrees per pixel; a matrix of ones beside a smaller CDELT is no scale of degrees."""
+LAST_EPOCH = 2000.0
+"""The last standard equinox: a later EPOCH is when an image was taken."""
 EQUINOXES = 1700.0, 2200.0
 """Years between which an equinox lies."""
 
@@ -90,8 +96,7 @@ def celestialCards(
     if letter:
         words.append(f"only the alternate WCS {letter} is celestial; it is used")
     names, projections, suffixes = zip(*types, strict=True)
-    if projections[0] != projections[1]:
-        raise UnusableWcsError(f"CTYPE names two projections, {projections[0]} and {projections[1]}")
+    projection = _oneProjection(projections, words)
     factors = [_degrees(header.get(f"CUNIT{axis}{letter}", ""), axis, words) for axis in axes]
     matrix = _matrix(header, letter, axes, bad, words)
     sky = [factor * _point(header, f"CRVAL{a}{letter}", bad, words) for a, factor in zip(axes, factors, strict=True)]
@@ -101,9 +106,7 @@ def celestialCards(
     if axes != (1, 2):
         words.append(f"the axes of the sky are {axes[0]} and {axes[1]}; written as 1 and 2")
     isAsWas = axes == (1, 2) and factors == [1.0, 1.0]
-    projection, distortions = distortionCards(
-        header, letter, axes, projections[0] or "", "SIP" in suffixes, hdus, bad, words
-    )
+    projection, distortions = distortionCards(header, letter, axes, projection, "SIP" in suffixes, hdus, bad, words)
     cards = fits.Header([("NAXIS", 2), ("NAXIS1", header.get("NAXIS1", 0)), ("NAXIS2", header.get("NAXIS2", 0))])
     cards["WCSAXES"] = 2
     for axis, name, value in zip((1, 2), names, sky, strict=True):
@@ -136,13 +139,27 @@ def _axes(header: Mapping[str, Any]) -> tuple[str, tuple[int, int], list[tuple[s
             value = header.get(f"CTYPE{axis}{letter}")
             if not isinstance(value, str):
                 continue
-            name, *rest = [part for part in value.strip().upper().split("-") if part] or [""]
+            name, *rest = [part for part in re.split(r"[-_\s]", value.upper()) if part] or [""]
             kind = "lng" if LONGITUDE.fullmatch(name) else "lat" if LATITUDE.fullmatch(name) else None
             if kind is not None:
                 axes.setdefault(kind, (axis, (name, rest[0] if rest else "", "-".join(rest[1:]))))
         if len(axes) == 2:
             return letter, (axes["lng"][0], axes["lat"][0]), [axes["lng"][1], axes["lat"][1]]
     return None
+
+
+def _oneProjection(projections: Sequence[str], words: list[str]) -> str:
+    """Return the projection of both axes, which one of them alone may name; empty for linear coordinates."""
+    named = sorted(set(projections) - {""})
+    if len(named) > 1:
+        raise UnusableWcsError(f"CTYPE names two projections, {projections[0]} and {projections[1]}")
+    if named and named[0] not in PROJECTIONS:
+        raise UnusableWcsError(f"CTYPE names the projection {named[0]}, which is not known")
+    if not named:
+        words.append("CTYPE names no projection; the coordinates are linear, as FITS has it")
+    elif "" in projections:
+        words.append(f"the CTYPE of one axis names no projection; {named[0]} as the other one's")
+    return named[0] if named else ""
 
 
 def _number(header: Mapping[str, Any], key: str) -> float | None:
@@ -177,15 +194,21 @@ def _matrix(header: Mapping[str, Any], letter: str, axes: tuple[int, int], bad: 
     turns = [_number(header, f"CROTA{axis}") for axis in axes[::-1]] if not letter else []
     turn = next((value for value in turns if value is not None), None)
     hasCd, hasPc = (any(term is not None for row in rows for term in row) for rows in (cd, pc))
+    bad = bad | {key for key in header if MATRIX.fullmatch(key) and _number(header, key) is None}
     lost = {match[1]: key for key in sorted(bad) if (match := re.fullmatch(r"(CD|PC|CDELT)\d[\d_]*[A-Z]?", key))}
     named: list[tuple[str, _Matrix]] = []
+    scale = [1.0 if value is None else value for value in cdelt]
+    # A scale along one axis tells nothing of the other, and ones beside CD are what nobody has set.
+    isScaled = None not in cdelt and "CDELT" not in lost and not (hasCd and scale == [1.0, 1.0])
     if hasCd and "CD" not in lost:
         rows = [[term or 0.0 for term in row] for row in cd]
+        if isScaled and not hasPc and _isTurn(rows) and max(map(abs, scale)) < LARGEST_SCALE:
+            words.append("CD is a rotation without a scale; read as PC with CDELT")
+            rows = [[value * term for term in row] for value, row in zip(scale, rows, strict=True)]
         named.append(("CD", _Matrix(_pairs(rows), _cards("CD", rows))))
-    scale = [1.0 if value is None else value for value in cdelt]
-    isScaled = any(value is not None for value in cdelt) and "CDELT" not in lost
     scales = {f"CDELT{i}": value for i, value in zip((1, 2), scale, strict=True)}
-    if hasPc and "PC" not in lost and (isScaled or ("CDELT" not in lost and not hasCd)):
+    isUnscaled = cdelt == [None, None] and "CDELT" not in lost and not hasCd
+    if hasPc and "PC" not in lost and (isScaled or isUnscaled):
         rows = [[float(i == j) if term is None else term for j, term in enumerate(row)] for i, row in enumerate(pc)]
         product = [[value * term for term in row] for value, row in zip(scale, rows, strict=True)]
         named.append(("PC", _Matrix(_pairs(product), scales | _cards("PC", rows))))
@@ -197,7 +220,8 @@ def _matrix(header: Mapping[str, Any], letter: str, axes: tuple[int, int], bad: 
         named.append(("CDELT", _Matrix(((scale[0], 0.0), (0.0, scale[1])), scales)))
     usable = [(name, matrix) for name, matrix in named if _isRegular(matrix.rows)]
     if not usable:
-        raise UnusableWcsError(_whyNoMatrix(named, lost))
+        missing = [f"CDELT{i}" for i, value in zip(axes, cdelt, strict=True) if value is None]
+        raise UnusableWcsError(_whyNoMatrix(named, lost, missing))
     name, matrix = usable[0]
     if hasCd and hasPc:
         words.append(f"both CD and PC are given; {name} counts")
@@ -206,10 +230,19 @@ def _matrix(header: Mapping[str, Any], letter: str, axes: tuple[int, int], bad: 
     return matrix
 
 
-def _whyNoMatrix(named: list[tuple[str, _Matrix]], lost: Mapping[str, str]) -> str:
+def _whyNoMatrix(named: list[tuple[str, _Matrix]], lost: Mapping[str, str], missing: Sequence[str]) -> str:
     if named:
         return f"the matrix of {' and '.join(name for name, _ in named)} has no inverse"
-    return f"card {' and '.join(lost.values())} cannot be read" if lost else "it has no scale, CD or CDELT"
+    if lost:
+        return f"card {' and '.join(lost.values())} cannot be read"
+    return f"card {missing[0]} is missing" if len(missing) == 1 else "it has no scale, CD or CDELT"
+
+
+def _isTurn(rows: list[list[float]]) -> bool:
+    """Return whether a matrix turns or mirrors, and changes no length."""
+    (a, b), (c, d) = rows
+    lengths = math.hypot(a, b), math.hypot(c, d)
+    return all(abs(length - 1.0) < 1e-6 for length in lengths) and abs(a * c + b * d) < 1e-6
 
 
 def _pairs(rows: list[list[float]]) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -271,7 +304,9 @@ def _frame(header: Mapping[str, Any], letter: str, words: list[str]) -> dict[str
         equinox = _number(header, f"{key}{letter}")
         if equinox is None or (key == "EPOCH" and (letter or "EQUINOX" in cards)):
             continue
-        if EQUINOXES[0] < equinox < EQUINOXES[1]:
+        if key == "EPOCH" and LAST_EPOCH < equinox < EQUINOXES[1]:
+            words.append(f"EPOCH = {equinox:g} is taken for that of the observation, not the equinox")
+        elif EQUINOXES[0] < equinox < EQUINOXES[1]:
             cards[key] = equinox
         else:
             words.append(f"{key} = {equinox:g} is no year and left out")

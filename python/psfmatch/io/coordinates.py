@@ -186,6 +186,10 @@ def wcsHeader(coordinates: Coordinates | None, xy0: tuple[int, int]) -> tuple[fi
             header.insert(position, card)
         elif value != (1.0 if key in ("PC1_1", "PC2_2") else 0.0):
             header.append(card, end=True)
+    for axis in (1, 2) if str(header["CTYPE1"]).endswith("TPV") else ():
+        # Coefficients of 0 are not written, but this one is 1 where it is missing.
+        if f"PV{axis}_1" not in header:
+            header[f"PV{axis}_1"] = 0.0
     return header, list(hdus[1:])
 
 

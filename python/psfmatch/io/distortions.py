@@ -14,14 +14,23 @@ from astropy.io import fits
 
 from .headers import exactCard
 
-__all__ = ["distortionCards"]
+__all__ = ["PROJECTIONS", "distortionCards"]
 
 SIP = re.compile(r"([AB]P?)_(\d+)_(\d+)")
 WITHOUT_PARAMETERS = ("TAN", "ARC", "STG", "ZEA", "CAR", "MER", "SFL", "PAR", "MOL", "AIT", "PCO", "TSC", "CSC")
 """Projections that have no parameters PV but those of the pole, for which LONPOLE and LATPOLE stand (Calabretta &
 Greisen 2002, A&A 395, 1077, table 13)."""
+PROJECTIONS = {
+    *WITHOUT_PARAMETERS, "AZP", "SZP", "SIN", "ZPN", "AIR", "CYP", "CEA", "COP", "COE", "COD", "COO", "BON",
+    "QSC", "HPX", "XPH", "TPV", "TNX", "ZPX", "NCP", "GLS",
+}  # fmt: skip
+"""Those that are known, with IRAF's and the old names of two (sections 5 and 6 there)."""
+OF_POLE = {(1, m) for m in range(5)}
+"""Parameters of any projection: its native pole and where on the sky its reference point is (section 2.5 there)."""
 OF_IRAF = {"TNX": "TAN", "ZPX": "ARC"}
 """IRAF's projections, whose distortions stand in its own cards (WAT), and what they are without."""
+MIN_ORDER, MAX_ORDER = 2, 9
+"""Of SIP (Shupe et al. 2005, section 2)."""
 SCAMP_CARDS = ("ASTIRMS1", "ASTRRMS1", "ASTINST", "FGROUPNO", "FLXSCALE", "PHOTINST", "PHOTLINK")
 TABLES = (("CPDIS", "CPERR", "DP", "WCSDVARR"), ("D2IMDIS", "D2IMERR", "D2IM", "D2IMARR"))
 """Of distortions in tables the cards of the kind, the largest error, the parameters, and the name of the HDUs."""
@@ -59,9 +68,9 @@ def distortionCards(
         What is done that the header does not say is added here.
     """
     parameters = _parameters(header, letter, axes)
-    projection, parameters = _projection(header, projection, isSip, parameters, words)
-    cards = [exactCard(f"PV{axis}_{m}", value) for (axis, m), value in parameters.items()]
     polynomials = _polynomials(header, words, bad) if isSip else []
+    projection, parameters = _projection(header, projection, bool(polynomials), parameters, words)
+    cards = [exactCard(f"PV{axis}_{m}", value) for (axis, m), value in parameters.items()]
     if isSip and not polynomials:
         words.append("CTYPE says SIP, but there are no coefficients")
     if not isSip and not letter and any(SIP.fullmatch(key) and value for key, value in header.items()):
@@ -91,11 +100,16 @@ def _projection(
     if projection == "TAN" and not isSip and parameters and _isOfScamp(header):
         words.append("TAN with PV is taken as TPV, for SCAMP has written it")
         projection = "TPV"
+    if projection == "TPV" and isSip:
+        words.append("CTYPE says TPV and SIP; SIP counts")
+        projection = "TAN"
     if projection == "TPV":
         if not parameters:
             words.append("CTYPE says TPV, but there are no coefficients PV; taken as TAN")
             return "TAN", {}
         return "TPV", {(1, 1): 1.0, (2, 1): 1.0} | parameters
+    if projection != "TAN" and parameters.keys() <= OF_POLE:
+        return projection, parameters
     if parameters and projection in WITHOUT_PARAMETERS:
         words.append(f"PV coefficients are left out, for CTYPE says {projection}")
         return projection, {}
@@ -118,6 +132,7 @@ def _polynomials(header: Mapping[str, Any], words: list[str], bad: set[str]) -> 
     if lost := sorted(key for key in bad if SIP.fullmatch(key)):
         words.append(f"coefficients taken as 0: {', '.join(lost)}")
     cards: list[fits.Card] = []
+    hasForward = False
     for pair in (("A", "B"), ("AP", "BP")):
         isInverse = "AP" in pair
         if not any(terms[name] for name in pair):
@@ -125,17 +140,32 @@ def _polynomials(header: Mapping[str, Any], words: list[str], bad: set[str]) -> 
         if isInverse and not all(terms[name] for name in pair):
             words.append("half of the inverse of SIP is left out")
             continue
-        given = {name: header.get(f"{name}_ORDER") for name in pair}
-        highest = {name: max((p + q for p, q in terms[name]), default=0) for name in pair}
-        for name in pair:
-            order = given[name]
-            if not isinstance(order, int):
-                other = max(highest.values())
-                words.append(f"{name}_ORDER is missing and taken as {other}")
-                order = other
-            cards.append(fits.Card(f"{name}_ORDER", order))
-            cards += [exactCard(f"{name}_{p}_{q}", value) for (p, q), value in terms[name].items()]
+        orders = {
+            name: _order(header, name, max(sum(p) for p in (*terms[pair[0]], *terms[pair[1]])), words) for name in pair
+        }
+        kept = {name: {p: value for p, value in terms[name].items() if sum(p) <= orders[name]} for name in pair}
+        if not any(kept.values()):
+            continue
+        if not isInverse:
+            hasForward = True
+        elif not hasForward:
+            words.append("an inverse of SIP without SIP itself is left out")
+            continue
+        # wcslib has no SIP below the second order.
+        cards += [fits.Card(f"{name}_ORDER", max(MIN_ORDER, orders[name])) for name in pair]
+        cards += [exactCard(f"{name}_{p}_{q}", value) for name in pair for (p, q), value in kept[name].items()]
     return cards
+
+
+def _order(header: Mapping[str, Any], name: str, highest: int, words: list[str]) -> int:
+    """Return the order of a polynomial of SIP, which is that of its terms where the header has none that can be."""
+    key = f"{name}_ORDER"
+    order = header.get(key)
+    if isinstance(order, int) and 0 <= order <= MAX_ORDER:
+        return order
+    given = "missing" if key not in header else f"{order}, which cannot be,"
+    words.append(f"{key} is {given} and taken as {min(highest, MAX_ORDER)}")
+    return min(highest, MAX_ORDER)
 
 
 def _tables(header: fits.Header, hdus: fits.HDUList | None, words: list[str]) -> list[fits.Card]:

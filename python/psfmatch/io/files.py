@@ -6,16 +6,13 @@ here each data block is compared with the length of the file before it is read.
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import io
 import logging
-import lzma
 import os
 import secrets
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,14 +28,13 @@ from psfmatch.errors import ExposureReadError
 from .cards import CardFault, mendInMemory
 from .mending import mendFile, tellFaults
 from .names import OpenSource
+from .packing import PACKED_BYTES, UnpackingError, isPacked, unpacked, whatElse
 from .pixels import BLOCK, isPlain, pieces, readPlain, writePieces
 from .whole import requireNew
 
 __all__ = ["FitsSource", "openFits", "quietAstropy", "writeHdus"]
 
 log = logging.getLogger("psfmatch.io")
-
-PACKERS = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\0": lzma.decompress}
 
 
 class _ForkableLock:
@@ -269,10 +265,8 @@ def _openOpen(file: BinaryIO) -> Iterator[FitsSource]:
         content = file.read()
         file.seek(place)
         isText = not isinstance(content, bytes)
-        for magic, unpack in PACKERS.items() if not isText else ():
-            if content.startswith(magic):
-                content = unpack(content)
-    except (AttributeError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        content = content if isText else unpacked(content)
+    except (AttributeError, OSError, ValueError, UnpackingError) as error:
         raise ExposureReadError(f"{label}: cannot be read ({error})", path=label) from error
     if isText:
         raise TypeError(f"{label} is open as text; open it with mode 'rb'")
@@ -287,20 +281,22 @@ def _unpacked(path: Path) -> BinaryIO:
     """Open a file; one that is compressed as a whole is unpacked in memory, where astropy needs it anyway."""
     try:
         file = path.open("rb")
-        start = file.read(6)
+        start = file.read(PACKED_BYTES)
         file.seek(0)
-        for magic, unpack in PACKERS.items():
-            if start.startswith(magic):
-                with file:
-                    return io.BytesIO(unpack(file.read()))
-        return file
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        if not isPacked(start):
+            return file
+        with file:
+            return io.BytesIO(unpacked(file.read()))
+    except (OSError, UnpackingError) as error:
         raise ExposureReadError(f"{path}: cannot be read ({error})", path=path) from error
 
 
 def _openStream(stream: BinaryIO, label: str) -> FitsSource:
     try:
         mended = mendFile(stream, label)
+        if not mended.faults:
+            stream.seek(0)
+            raise ExposureReadError(f"{label}: is no FITS file, but {whatElse(stream.read(512))}", path=label)
         with quietAstropy():
             hdus = fits.open(mended.stream, mode="readonly")
             nHdus = len(hdus)

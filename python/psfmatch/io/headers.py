@@ -174,7 +174,7 @@ def exactCard(key: str, value: Any, comment: str = "") -> fits.Card:
             return fits.Card.fromstring(text)
     if isinstance(value, str):
         value = _ascii(value)
-    elif not (value is None or isinstance(value, bool | int | float)):
+    elif not (value is None or isinstance(value, bool | int | float) or _isFiniteComplex(value)):
         value = _ascii(json.dumps(value, default=str))
     return fits.Card(key if standard else f"HIERARCH {key}", value, comment or None)
 
@@ -214,6 +214,10 @@ def photoCalibFromCards(cards: Mapping[str, Any]) -> float | None:
 
 def _positive(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value) and value > 0
+
+
+def _isFiniteComplex(value: Any) -> bool:
+    return isinstance(value, complex) and math.isfinite(value.real) and math.isfinite(value.imag)
 
 
 def _ascii(text: str) -> str:

@@ -69,7 +69,7 @@ PLANE_OF_SYNONYM = {synonym: name for name, synonyms in SYNONYMS.items() for syn
 ALWAYS_NAMED = ("BAD", "SAT", "CR", "DETECTED")
 """Planes of a convention that are named also where no pixel has them."""
 GOOD_VALUES = (1, 255)
-"""What good pixels hold in masks in which bad ones are 0."""
+"""What good pixels usually hold in masks in which bad ones are 0."""
 
 
 def planesFromCards(cards: Mapping[str, Any]) -> dict[str, int]:
@@ -104,7 +104,7 @@ def planesFromCards(cards: Mapping[str, Any]) -> dict[str, int]:
     if planes:
         return planes
     for key, value in cards.items():
-        if key.startswith("MP_") and isinstance(value, int):
+        if key.startswith("MP_") and isinstance(value, int) and not isinstance(value, bool):
             planes[key[3:]] = value
         elif (match := re.fullmatch(r"MBIT_(\d+)", key)) is not None and isinstance(value, str):
             planes[value.strip()] = int(match[1])
@@ -152,8 +152,11 @@ def decodeMask(
     planes : `dict` [`str`, `int`]
         Bit index of each plane.
     """
+    lost = None
     if stored.dtype.kind == "f":
-        stored = np.where(np.isfinite(stored), stored, 1).astype(np.int64)
+        # What is no number is bad, whether good pixels are 0 or 1.
+        lost = ~np.isfinite(stored)
+        stored = np.where(lost, 1, stored).astype(np.int64)
     planes = planesFromCards(cards)
     if planes and stored.dtype.kind != "b":
         return _named(stored, planes, label, isOwn)
@@ -171,12 +174,14 @@ def decodeMask(
     if meaning.planes or meaning.codes:
         return _translated(stored, meaning)
     isBad = stored != 0
-    if image is not None and largest in GOOD_VALUES and smallest >= 0 and _isOfGoodPixels(stored, largest, image):
+    # A mask of one value alone says which value is good only where that is a usual one.
+    isOfTwo = smallest >= 0 and (largest in GOOD_VALUES or largest > smallest == 0)
+    if image is not None and isOfTwo and _isOfGoodPixels(stored, largest, image):
         log.warning(
             "%s: the mask is %d in %.1f %% of the pixels, which hold values: %d is taken for good, 0 for bad",
             label, largest, 100.0 * float(isBad.mean()), largest,
         )  # fmt: skip
-        isBad = ~isBad
+        isBad = ~isBad if lost is None else ~isBad | lost
     mask = np.zeros(stored.shape, dtype=np.int32)
     mask[isBad] = 1 << DEFAULT_MASK_PLANES["BAD"]
     return mask, {"BAD": DEFAULT_MASK_PLANES["BAD"]}

@@ -113,7 +113,12 @@ def _checked(header: MendedHeader, index: int, label: str) -> MendedHeader:
     if float(values.get("BSCALE", "1").upper().replace("D", "E")) == 0.0:
         changes["BSCALE"] = "1.0"
         faults.append(CardFault("BSCALE", True, "card BSCALE = 0 is left out: it would leave no pixels"))
-    if not isTable and "GROUPS" not in values:
+    # Random groups have a first axis of length 0.
+    isGrouped = values.get("GROUPS") == "T" and values.get("NAXIS1") == "0"
+    if values.get("GROUPS") == "T" and not isGrouped:
+        changes["GROUPS"] = "F"
+        faults.append(CardFault("GROUPS", False, "card GROUPS = T: there are no groups without NAXIS1 = 0; read as F"))
+    if not isTable and not isGrouped:
         for key, only in (("PCOUNT", "0"), ("GCOUNT", "1")):
             if int(values.get(key, only)) != int(only):
                 faults.append(CardFault(key, False, f"card {key} = {values[key]}: of an image it is {only}"))

@@ -152,7 +152,7 @@ def _endOf(raw: bytes, start: int) -> int | None:
     """Return the byte of the card END."""
     at = raw.find(b"END", start)
     while at >= 0:
-        if at % CARD == 0 and not raw[at + 3 : at + 8].strip(b" \0\r\n"):
+        if at % CARD == 0 and not raw[at + 3 : at + 8].strip(b" \0\r\n") and raw[at + 8 : at + 10] != b"= ":
             return at
         at = raw.find(b"END", at + 1)
     return None

@@ -292,6 +292,8 @@ def _mask(
         return _maskFile(path, image, opened.source.label, (opened.header, opened.primary))
     entry = companion(opened.entries, opened.image, Role.MASK)
     if entry is None:
+        for cube in (one for one in opened.entries if one.role is Role.MASK and one.nPlanes):
+            log.warning("%s: HDU %s is not used: it is a cube of %d planes", opened.source.label, cube, cube.nPlanes)
         return None, None
     opened.checkShape(entry, image.shape, opened.source.label)
     return opened.bits(entry, image)

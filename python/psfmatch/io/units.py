@@ -15,6 +15,7 @@ from typing import Any
 from astropy import units
 from astropy.io import fits
 
+from .cards import PLAIN_SIGNS
 from .files import quietAstropy
 
 __all__ = [
@@ -36,9 +37,10 @@ UNIT_SOURCE_CARD = "UNITSRC"
 # Words, in small letters, and what they mean to astropy. Where only the case tells two units apart (MJy and mJy, S and
 # s), what is written is taken as it stands, but for seconds: no detector measures siemens.
 WORDS: Mapping[str, str] = {
-    **dict.fromkeys(("electron", "electrons", "elec", "elecs", "els", "e-", "e"), "electron"),
+    **dict.fromkeys(("electron", "electrons", "elec", "elecs", "el", "els", "e-", "e"), "electron"),
+    **dict.fromkeys(("photoelectron", "photoelectrons"), "electron"),
     **dict.fromkeys(("count", "counts", "ct", "cts"), "ct"),
-    **dict.fromkeys(("dn", "dns", "datanumber", "datanumbers", "digitalnumber", "digitalnumbers"), "DN"),
+    **dict.fromkeys(("dn", "dns", "du", "dus", "datanumber", "datanumbers", "digitalnumber", "digitalnumbers"), "DN"),
     **dict.fromkeys(("adu", "adus"), "adu"),
     **dict.fromkeys(("photon", "photons", "ph", "phot"), "ph"),
     "cps": "ct * s**-1",
@@ -47,7 +49,7 @@ WORDS: Mapping[str, str] = {
     **dict.fromkeys(("h", "hr", "hour", "hours"), "h"),
     **dict.fromkeys(("pix", "pixel", "pixels", "px"), "pix"),
     **dict.fromkeys(("beam", "beams"), "beam"),
-    **dict.fromkeys(("sr", "ster", "steradian", "steradians"), "sr"),
+    **dict.fromkeys(("sr", "str", "ster", "steradian", "steradians"), "sr"),
     **dict.fromkeys(("arcsec", "arcsecs", "arcsecond", "arcseconds", "asec"), "arcsec"),
     "sqarcsec": "arcsec**2",
     **dict.fromkeys(("jy", "jansky", "janskys"), "Jy"),
@@ -62,10 +64,26 @@ WORDS: Mapping[str, str] = {
     **dict.fromkeys(("hz", "hertz"), "Hz"),
     **dict.fromkeys(("aa", "ang", "angs", "angstrom", "angstroms"), "Angstrom"),
     "cm": "cm",
-    **dict.fromkeys(("mag", "mags", "magnitude", "magnitudes"), "mag"),
+    **dict.fromkeys(("mag", "mags", "magnitude", "magnitudes", "abmag", "stmag", "vegamag"), "mag"),
+    **dict.fromkeys(("luptitude", "luptitudes", "asinhmag"), "mag"),
+    **dict.fromkeys(("log", "log10", "ln", "dex"), "dex"),
     **dict.fromkeys(("per",), "/"),
     **dict.fromkeys(("normalized", "normalised", "dimensionless", "unitless"), "dimensionless"),
 }
+PHRASES = (
+    *(("data number", "dn"), ("digital number", "dn"), ("analog digital unit", "adu"), ("analog-digital unit", "adu")),
+    *(
+        ("a.d.u", "adu"),
+        ("log10", "log"),
+        ("raw counts", "counts"),
+        ("photo-electron", "electron"),
+        ("photo electron", "electron"),
+    ),
+    *(("e^-", "e-"), ("asinh mag", "asinhmag"), ("square arcsec", "sqarcsec"), ("sq ", "sq")),
+)
+"""What is written in several words, or with signs, and the one word that it is, in the order of the search."""
+RATIOS = ("s/n", "snr", "sigma", "sigmas", "significance")
+"""Of the noise, and so plain numbers."""
 UNKNOWN_WORDS = ("unknown", "none", "n/a", "na", "undefined", "not set", "unspecified", "arbitrary", "arb", "relative")
 NUMBER = r"\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
 TOKEN = re.compile(
@@ -162,7 +180,7 @@ def isRateOrFlux(unit: units.UnitBase | None) -> bool:
     """Return whether values are per second, or of calibrated flux: a gain does not turn them into electrons."""
     if unit is None:
         return False
-    if any(_power(unit, base) < 0 for base in (units.s, units.min, units.h)):
+    if _timePower(unit) < 0:
         return True
     return _kind(unit)[0] not in ("counts", "number")
 
@@ -195,7 +213,7 @@ def unitRelation(
     if template.is_equivalent(science) or isOneKind:
         return ""
     between = []
-    times = _power(template, units.s), _power(science, units.s)
+    times = _timePower(template), _timePower(science)
     if what == other == "counts":
         if times[0] != times[1] and 0 in times:
             which, cards = ("template", templateCards) if times[0] == 0 else ("science image", scienceCards)
@@ -217,11 +235,16 @@ def unitRelation(
 
 def _spelled(text: str) -> str | None:
     """Return the text with its words as astropy spells them; None where it holds what no unit has."""
+    text = re.sub(r"[{}$\\]", "", text.translate(PLAIN_SIGNS))
     text = re.sub(r"^10([+-]\d+)", r"10**\1 ", text.strip().strip("'\"[].").strip())
     lower = text.lower()
     if lower in ("", "1", "1.0"):
         return ""
-    for phrase, word in (("data number", "dn"), ("digital number", "dn"), ("square arcsec", "sqarcsec"), ("sq ", "sq")):
+    if lower in RATIOS:
+        return ""
+    if lower == "c/s":
+        return "ct / s"
+    for phrase, word in PHRASES:
         if phrase in lower:
             text = lower = lower.replace(phrase, word)
     isErg = re.search(r"\b(ergs?|w|watts?)\b", lower) is not None
@@ -276,7 +299,7 @@ def _written(text: str, unit: units.UnitBase) -> str:
     with quietAstropy():
         try:
             # Of several slashes astropy warns.
-            if text.count("/") < 2 and units.Unit(text) == unit:
+            if text.isascii() and text.count("/") < 2 and units.Unit(text) == unit:
                 return text
         except (ValueError, TypeError):
             pass
@@ -287,6 +310,12 @@ def _power(unit: units.UnitBase, base: units.UnitBase) -> float:
     """Return the power in which a unit stands in another, without decomposing either."""
     bases, powers = getattr(unit, "bases", [unit]), getattr(unit, "powers", [1])
     return float(sum(power for one, power in zip(bases, powers, strict=True) if one == base))
+
+
+def _timePower(unit: units.UnitBase) -> float:
+    """Return the power of time in a unit, be it in seconds, milliseconds or days."""
+    bases, powers = getattr(unit, "bases", [unit]), getattr(unit, "powers", [1])
+    return float(sum(power for one, power in zip(bases, powers, strict=True) if one.is_equivalent(units.s)))
 
 
 def _countUnit(unit: units.UnitBase) -> str:

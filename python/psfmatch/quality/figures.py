@@ -251,7 +251,7 @@ def gradeFigures(
     return worst, tuple(f"{grade}: {why}" for grade, why in told if grade != "A")
 
 
-def checkGates(quality: Quality, gates: Mapping[str, Any]) -> list[str]:
+def checkGates(quality: Quality | None, gates: Mapping[str, Any]) -> list[str]:
     """Return in words which gates a difference does not pass; none: it passes.
 
     Parameters
@@ -266,9 +266,11 @@ def checkGates(quality: Quality, gates: Mapping[str, Any]) -> list[str]:
     Raises
     ------
     ValueError
-        If a gate names no figure, or its limit is not a number or a grade.
+        If a gate names no figure, its limit is not a number or a grade, or the quality was not assessed.
     """
     requireGates(gates)
+    if quality is None:
+        raise ValueError("gates need the quality: leave doAssessQuality on")
     figures = quality.toDict()
     failures = []
     for name, limit in gates.items():
