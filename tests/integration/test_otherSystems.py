@@ -20,7 +20,7 @@ from astropy.io import fits
 
 import psfmatch
 from psfmatch import Exposure
-from psfmatch.batch import Pair, PairOptions, readManifest
+from psfmatch.batch import Outcome, Pair, PairOptions, readManifest
 from psfmatch.batch import ledger as ledgers
 from psfmatch.batch import memory as memories
 from psfmatch.batch import worker as workers
@@ -169,7 +169,7 @@ def test_differenceIsTheSame(folder, told):
 
 SCRIPT = """
 import psfmatch
-from psfmatch.batch import Pair, PairOptions
+from psfmatch.batch import Outcome, Pair, PairOptions
 
 def main():
     config = psfmatch.frontDoorConfig()
@@ -198,9 +198,8 @@ def test_batchWithSpawnedWorkers(folder):
     [
         Pair("a", "t.fits", "s.fits", scienceGain=2.0),
         PairOptions(config=psfmatch.frontDoorConfig(), gates={"grade": "B"}),
-        workers.Made("A", ("x",)),
+        Outcome("done", "A", ("x",)),
         workers.prepareProcess,
-        workers.greet,
         psfmatch.frontDoorConfig(),
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),

@@ -9,8 +9,8 @@ import signal
 import time
 from pathlib import Path
 
-from psfmatch.batch.manifest import Pair
-from psfmatch.batch.worker import Made, attempt
+from psfmatch.batch import Outcome, Pair
+from psfmatch.batch.worker import attempt
 
 
 def pairsNamed(*names):
@@ -34,7 +34,7 @@ def _touch(job):
         raise ValueError("as the name says")
     time.sleep(30.0 if name.startswith("slow") else 0.01)
     (directory / f"{name}.fits").write_text(os.environ.get("OPENBLAS_NUM_THREADS", ""))
-    return Made("A", ("too good",) if name.startswith("gate") else (), job.attempt > 1)
+    return Outcome("done", "A", ("too good",) if name.startswith("gate") else (), job.attempt > 1)
 
 
 def begun(directory):
@@ -51,7 +51,7 @@ def _touchQuickly(job):
     with (directory / "begun.txt").open("a") as file:
         file.write(f"{job.pair.name}\n")
     (directory / f"{job.pair.name}.fits").write_text("quick")
-    return Made("A")
+    return Outcome("done", "A")
 
 
 def dieAtOnce():

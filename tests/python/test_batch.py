@@ -102,8 +102,8 @@ def test_theLedgerTellsWhatHappened(killed):
 
 
 def test_workersThatCannotStart(tmp_path, monkeypatch):
-    monkeypatch.setattr("psfmatch.batch.crew.START_TRIALS", 1)
-    monkeypatch.setattr("psfmatch.batch.crew.prepareProcess", batchStandIns.dieAtOnce)
+    monkeypatch.setattr("psfmatch.batch.executors.START_TRIALS", 1)
+    monkeypatch.setattr("psfmatch.batch.executors.prepareProcess", batchStandIns.dieAtOnce)
     with pytest.raises(BrokenExecutor, match=r"workers end before they begin .*status 7.*__main__"):
         runBatch(pairsNamed("a"), tmp_path, workers=1, work=touch)
     assert states(tmp_path) == {"a": "pending"}
@@ -356,14 +356,14 @@ def quickResult(subtracted, images, monkeypatch):
         def writeFits(self, path):
             path.write_bytes(b"difference")
 
-    monkeypatch.setattr("psfmatch.batch.subtracting.subtract", lambda *_, **__: Result())
-    monkeypatch.setattr("psfmatch.batch.subtracting.reportNumbers", lambda *_, **__: {"grade": "B"})
-    monkeypatch.setattr("psfmatch.batch.subtracting.thumbnail", lambda _: b"picture")
+    monkeypatch.setattr("psfmatch.batch.pairSubtraction.subtract", lambda *_, **__: Result())
+    monkeypatch.setattr("psfmatch.batch.pairSubtraction.reportNumbers", lambda *_, **__: {"grade": "B"})
+    monkeypatch.setattr("psfmatch.batch.pairSubtraction.thumbnail", lambda _: b"picture")
     return Result
 
 
 def test_aTemplateIsReadOnce(images, tmp_path, monkeypatch, quickResult):
-    monkeypatch.setattr("psfmatch.batch.subtracting.templates", ReadCache(1))
+    monkeypatch.setattr("psfmatch.batch.pairSubtraction.templates", ReadCache(1))
     template, science = str(images / "template.fits"), str(images / "science.fits")
     pairs = [Pair("a", template, science), Pair("b", science, template), Pair("c", template, science)]
     pairs.append(Pair("d", template, science, gain=2.0))
@@ -417,7 +417,7 @@ def test_aReportIfAskedFor(images, tmp_path, monkeypatch, quickResult):
 def test_outputsComeTogether(images, tmp_path, monkeypatch, quickResult):
     """Nothing has its final name before everything is complete, and on the disk."""
     seen = []
-    toDisk = "psfmatch.batch.subtracting._toDisk"
+    toDisk = "psfmatch.batch.pairSubtraction._toDisk"
     monkeypatch.setattr(toDisk, lambda path: seen.append((path.name, (tmp_path / "a.json").exists())))
     pairs = [Pair("a", str(images / "template.fits"), str(images / "science.fits"))]
     with ThreadPoolExecutor(1) as executor:

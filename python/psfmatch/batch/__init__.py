@@ -5,9 +5,9 @@ Only what is light is imported here: every worker imports it before anything els
 
 from psfmatch.pairRecords import PairRecord, readLedgers
 
+from .batchRun import runBatch
 from .manifest import Pair, readManifest, shardOf
 from .records import Job, Outcome, PairOptions
-from .running import runBatch
 from .summary import BatchSummary
 
 __all__ = [

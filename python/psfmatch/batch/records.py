@@ -54,30 +54,30 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a pair.
+    """What became of a pair, and when and where, which `psfmatch.batch.worker.attempt` fills in.
 
-    state : "done" or "failed"; startTime, endTime : Unix time; cpuSeconds : of the process meanwhile; peakMemory : of
-    the process meanwhile, where the system tells it, else since it began, bytes; failedGates : in words;
-    templateFromCache : whether the template was in memory already; errorType, errorMessage : why it failed;
-    nDetections : how many changes were found, None where they were not looked for; folder : the directory, inside of
-    that of the batch, to which the outputs went, None: its own.
+    state : "done" or "failed"; grade : of the difference; failedGates : in words; templateFromCache : whether the
+    template was in memory already; nDetections : how many changes were found, None where they were not looked for;
+    folder : the directory, inside of that of the batch, to which the outputs went, None: its own; errorType,
+    errorMessage : why it failed; startTime, endTime : Unix time; cpuSeconds : of the process meanwhile; peakMemory : of
+    the process meanwhile, where the system tells it, else since it began, bytes.
     """
 
-    state: str
-    host: str
-    pid: int
-    startTime: float
-    endTime: float
-    wallSeconds: float
-    cpuSeconds: float
-    peakMemory: int
+    state: str = "done"
     grade: str | None = None
     failedGates: tuple[str, ...] = ()
     templateFromCache: bool = False
-    errorType: str | None = None
-    errorMessage: str | None = None
     nDetections: int | None = None
     folder: str | None = None
+    errorType: str | None = None
+    errorMessage: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    startTime: float | None = None
+    endTime: float | None = None
+    wallSeconds: float | None = None
+    cpuSeconds: float | None = None
+    peakMemory: int | None = None
 
 
 Work: TypeAlias = Callable[[Job], Outcome]

@@ -19,7 +19,7 @@ from typing import Any
 from psfmatch.batch.manifest import outputNames
 from psfmatch.batch.records import Job, Outcome, PairOptions
 from psfmatch.batch.templates import ReadCache, fileState
-from psfmatch.batch.worker import Made, attempt
+from psfmatch.batch.worker import attempt
 from psfmatch.differencing import SubtractionResult, subtract
 from psfmatch.exposure import Exposure
 from psfmatch.io import writeTable
@@ -39,7 +39,7 @@ def subtractPair(job: Job) -> Outcome:
         return attempt(job, lambda: _make(job))
 
 
-def _make(job: Job) -> Made:
+def _make(job: Job) -> Outcome:
     pair, options = job.pair, _unpack(job.options)
     files = pair.template, pair.templateNoise, pair.templateVariance, pair.templateWeight, pair.templateMask
     key = (*map(fileState, files), *pair.gainOf("template"), options.useXY0, options.ignoreWcs)
@@ -53,8 +53,8 @@ def _make(job: Job) -> Made:
         scienceFwhmPix=pair.scienceFwhmPix,
         threads=job.threads,
     )
-    made = _write(job, options, result, _failedGates(result, options))
-    return replace(made, templateFromCache=isFromCache)
+    outcome = _write(job, options, result, _failedGates(result, options))
+    return replace(outcome, templateFromCache=isFromCache)
 
 
 @lru_cache(maxsize=2)
@@ -89,7 +89,7 @@ def _failedGates(result: SubtractionResult, options: PairOptions) -> tuple[str, 
     return tuple(checkGates(result.quality, options.gates))
 
 
-def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGates: tuple[str, ...]) -> Made:
+def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGates: tuple[str, ...]) -> Outcome:
     directory, name = Path(job.directory), job.pair.name
     folder = options.setApart if failedGates else None
     target = directory if folder is None else directory / folder
@@ -124,7 +124,7 @@ def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGate
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     nDetections = (told.get("detections") or {}).get("nDetections")
-    return Made(result.grade, failedGates, nDetections=nDetections, folder=folder)
+    return Outcome(grade=result.grade, failedGates=failedGates, nDetections=nDetections, folder=folder)
 
 
 def _removeOlder(job: Job, options: PairOptions, target: Path, written: set[str]) -> None:
