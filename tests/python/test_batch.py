@@ -19,6 +19,7 @@ import pytest
 from batchStandIns import begun, pairsNamed, touch
 
 from psfmatch.batch import Pair, PairOptions, readLedgers, runBatch
+from psfmatch.batch.memory import estimateMemory
 from psfmatch.batch.templates import ReadCache
 from psfmatch.exposure import Exposure
 from psfmatch.reporting import reportNumbers
@@ -99,6 +100,45 @@ def test_theLedgerTellsWhatHappened(killed):
     assert summary.pairsPerHour == pytest.approx(3600.0 * 7 / summary.seconds)
     assert "as the name says" in (directory / "fail.log").read_text()
     assert "Traceback" in (directory / "fail.log").read_text()
+
+
+def test_aPairThatTakesTooLong(tmp_path):
+    """It is ended and told, as is one over which a worker ends as if all were well; the others are done."""
+    summary = runBatch(pairsNamed("slow", "exit", "a", "b"), tmp_path, workers=2, threads=1, timeout=1.5, work=touch)
+    assert states(tmp_path) == {"a": "done", "b": "done", "exit": "failed", "slow": "failed"}
+    told = {record.name: (record.errorType, record.errorMessage) for record in summary.failures}
+    assert told["slow"] == ("TimeoutError", "took longer than 1.5 s, which timeout= allows")
+    assert told["exit"][0] == "WorkerDied"
+    assert "ended by itself with status 0, as another was before" in told["exit"][1]
+    assert sorted(begun(tmp_path)) == ["a", "b", "exit", "exit", "slow"]
+    assert not (tmp_path / "slow.fits").exists()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        assert connection.execute("SELECT count(*) FROM events WHERE name = 'slow'").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
+def test_timeoutsThatAreNone(tmp_path, timeout):
+    with pytest.raises(ValueError, match="must be a positive number of seconds"):
+        runBatch(pairsNamed("a"), tmp_path, timeout=timeout, work=touch)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
+def test_inputsThatNeverEnd(images, tmp_path):
+    """A pipe that nobody writes to, a device: refused, neither read here for their sizes nor by a worker."""
+    os.mkfifo(tmp_path / "pipe.fits")
+    template, science = str(images / "template.fits"), str(images / "science.fits")
+    pipe = str(tmp_path / "pipe.fits")
+    pairs = [
+        Pair("a", template, pipe),
+        Pair("b", pipe, science),
+        Pair("c", template, "/dev/zero"),
+        Pair("d", template, science, scienceMask=f"{pipe}[1]"),
+    ]
+    assert estimateMemory(pairs[0], 1) < estimateMemory(Pair("e", template, science), 1)
+    with ThreadPoolExecutor(1) as executor:
+        summary = runBatch(pairs, tmp_path / "out", executor=executor)
+    assert [record.errorType for record in summary.failures] == ["ExposureReadError"] * 4
+    assert all("is a pipe or a device, not a file" in record.errorMessage for record in summary.failures)
 
 
 def test_workersThatCannotStart(tmp_path, monkeypatch):

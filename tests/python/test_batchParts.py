@@ -261,7 +261,7 @@ class Recorder:
     """A worker that does its pair when it is asked for the next one, and counts who does so at a time."""
 
     capacity = 1
-    lastTemplate = None
+    lastTemplate = host = pid = None
     atWork = 0
     most = 0
 
@@ -278,9 +278,6 @@ class Recorder:
     @staticmethod
     def leave(future: Future):
         Recorder.atWork -= 1
-
-    def whereabouts(self):
-        return None, None
 
 
 @pytest.mark.parametrize(("factor", "most"), [(0.5, 1), (2.5, 2), (10.0, 4)])
@@ -349,8 +346,8 @@ def run(tmp_path, monkeypatch, capsys, packageLogging):
     """Call ``psfmatch batch`` on pairs of the names given, with stand-ins in threads; status, output, errors."""
     inProcesses = psfmatch.batch.runBatch
 
-    def inThreads(pairs, directory, options, *, workers, memory, **others):
-        given.append((options, workers, memory))
+    def inThreads(pairs, directory, options, *, workers, memory, timeout, **others):
+        given.append((options, workers, memory, timeout))
         with ThreadPoolExecutor(1) as executor:
             return inProcesses(pairs, directory, options, executor=executor, work=touch, **others)
 
@@ -407,11 +404,23 @@ def test_commandShards(run, tmp_path):
 def test_commandOptions(run):
     run(
         ["a"],
-        *("--workers", "3", "--memory", "2G", "--gate", "grade=B", "--mode", "convolveScience", "--sources"),
+        *(
+            "--workers",
+            "3",
+            "--memory",
+            "2G",
+            "--timeout",
+            "90",
+            "--gate",
+            "grade=B",
+            "--mode",
+            "convolveScience",
+            "--sources",
+        ),
         *("-c", "kernel.active.spatialKernelOrder=1"),
     )
-    ((options, workers, memory),) = run.given
-    assert (workers, memory) == (3, 2 << 30)
+    ((options, workers, memory, timeout),) = run.given
+    assert (workers, memory, timeout) == (3, 2 << 30, 90.0)
     assert options.config.kernel.active.spatialKernelOrder == 1
     expected = PairOptions(options.config, "convolveScience", {"grade": "B"}, sources=True)
     assert options == expected
@@ -428,6 +437,7 @@ def test_commandOptions(run):
         (["--gate", "grade=Z"], "choose one of A, B, C, D, F"),
         (["--gate", "noSuchFigure=1"], "'noSuchFigure' is no figure"),
         (["--scheduler", "tcp://127.0.0.1:9", "--workers", "2"], "a cluster has its own"),
+        (["--scheduler", "tcp://127.0.0.1:9", "--timeout", "2"], "a cluster has its own"),
     ],
 )
 def test_commandSlips(run, arguments, message):

@@ -7,13 +7,12 @@ from psfmatch.pairRecords import PairRecord, readLedgers
 
 from .batchRun import runBatch
 from .manifest import Pair, readManifest, shardOf
-from .records import Job, Outcome, PairOptions
+from .records import Job, PairOptions
 from .summary import BatchSummary
 
 __all__ = [
     "BatchSummary",
     "Job",
-    "Outcome",
     "Pair",
     "PairOptions",
     "PairRecord",

@@ -56,11 +56,11 @@ def runBatch(
     workers: int | None = None,
     threads: int | None = None,
     memory: int | None = None,
+    timeout: float | None = None,
     resume: bool = False,
     retryFailed: bool = False,
     overwrite: bool = False,
     shard: tuple[int, int] | None = None,
-    timeout: float | None = None,
     tell: Tell | None = None,
     work: Work | None = None,
 ) -> BatchSummary:
@@ -88,6 +88,8 @@ def runBatch(
     memory
         Bytes that our processes together may take, as estimated from the sizes of the images: so many pairs are at work
         that it suffices, at least one. By default 0.8 of what is free. An executor looks after its own.
+    timeout
+        Seconds that a pair may take in a process of our own, None: any. What takes longer is ended and has failed.
     resume
         Go on with what earlier runs in this directory have not done. Pairs that failed are left, pairs whose row or
         configuration has changed are done again.
@@ -98,8 +100,6 @@ def runBatch(
         replaced besides.
     shard
         (i, n), i from 1 to n: only this part of the pairs, with a ledger of its own.
-    timeout
-        Seconds that a pair may take in a process of our own, None: any. What takes longer is ended and has failed.
     tell
         Called for every pair that has ended with its record, how many have ended, and of how many.
     work

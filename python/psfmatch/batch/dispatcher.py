@@ -18,7 +18,7 @@ from psfmatch.batch.interruption import Interruption
 from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.memory import estimateMemory
 from psfmatch.batch.pairQueue import PairQueue
-from psfmatch.batch.records import Job, Outcome, Work
+from psfmatch.batch.records import Job, Work
 from psfmatch.messages import advice
 from psfmatch.pairRecords import PairRecord
 
@@ -50,7 +50,7 @@ class Dispatcher:
     work: Work
     budget: int | None
     tell: Tell
-    atWork: dict[Future[Outcome], tuple[Worker, Job]] = field(default_factory=dict)
+    atWork: dict[Future[PairRecord], tuple[Worker, Job]] = field(default_factory=dict)
     ended: list[PairRecord] = field(default_factory=list)
 
     def run(self, interruption: Interruption) -> None:
@@ -90,7 +90,7 @@ class Dispatcher:
         for future, (_, job) in self.atWork.items():
             record = self._record(job)
             if future.done() and not future.cancelled() and future.exception() is None:
-                self.ended.append(record.ended(vars(future.result())))
+                self.ended.append(replace(future.result(), attempts=record.attempts))
                 continue
             future.cancel()
             self._sweep(job)
@@ -121,7 +121,7 @@ class Dispatcher:
                     self.queue.putBack(job)
                     worker.recover(error)
         return [
-            self._record(job).begun(*worker.whereabouts(), time.time())
+            self._record(job).begun(worker.host, worker.pid, time.time())
             for future, (worker, job) in self.atWork.items()
             if (worker.capacity is not None or future.running()) and self._record(job).state != "running"
         ]
@@ -147,13 +147,13 @@ class Dispatcher:
         self.queue.putBack(job)
         return None
 
-    def _end(self, future: Future[Outcome], worker: Worker, job: Job) -> PairRecord:
+    def _end(self, future: Future[PairRecord], worker: Worker, job: Job) -> PairRecord:
         """Return the record of a pair that is no longer at work, which may have to be done again."""
         record = self._record(job)
         if record.state != "running":
-            record = record.begun(*worker.whereabouts(), time.time())
+            record = record.begun(worker.host, worker.pid, time.time())
         try:
-            return record.ended(vars(future.result()))
+            return replace(future.result(), attempts=record.attempts)
         except (ProcessExpired, BrokenExecutor, CancelledError) as error:
             self._sweep(job)
             return self._lost(record, job, worker.recover(error))

@@ -23,8 +23,9 @@ from typing import Any, TextIO
 
 from psfmatch.batch.interruption import ENDING
 from psfmatch.batch.memory import keepFreedMemory, processMemory
-from psfmatch.batch.records import Job, Outcome
+from psfmatch.batch.records import Job
 from psfmatch.messages import OnceFilter
+from psfmatch.pairRecords import PairRecord
 
 __all__ = ["attempt", "keepLogToPairs", "prepareProcess"]
 
@@ -61,8 +62,8 @@ def keepLogToPairs() -> None:
     logger.addHandler(logging.NullHandler())
 
 
-def attempt(job: Job, work: Callable[[], Outcome]) -> Outcome:
-    """Do the work on a pair and tell what became of it, when and where; no error of a pair gets out of here.
+def attempt(job: Job, work: Callable[[], PairRecord]) -> PairRecord:
+    """Do the work on a pair, which tells of its result, and tell also when and where; no error of it gets out of here.
 
     What is logged meanwhile, and the traceback of an error, are written to NAME.log.
     """
@@ -72,16 +73,18 @@ def attempt(job: Job, work: Callable[[], Outcome]) -> Outcome:
     try:
         with _logOf(job) as log:
             try:
-                outcome = work()
+                record = replace(work(), state="done")
             except Exception as error:
-                outcome = Outcome("failed", errorType=type(error).__name__, errorMessage=_inWords(error))
+                record = replace(
+                    job.record, state="failed", errorType=type(error).__name__, errorMessage=_inWords(error)
+                )
                 if log is not None:
                     with suppress(OSError):
                         log.write(traceback.format_exc())
     finally:
         pairAtWork.reset(token)
     return replace(
-        outcome,
+        record,
         host=socket.gethostname(),
         pid=os.getpid(),
         startTime=startTime,
@@ -89,6 +92,7 @@ def attempt(job: Job, work: Callable[[], Outcome]) -> Outcome:
         wallSeconds=time.perf_counter() - wall,
         cpuSeconds=time.process_time() - cpu,
         peakMemory=peakMemory(),
+        templateFromCache=bool(record.templateFromCache),
     )
 
 

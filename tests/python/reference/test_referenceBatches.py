@@ -5,13 +5,14 @@ import os
 import signal
 import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from astropy.table import Table
 from referencePage import TEXT, codes
 
-from psfmatch.batch import Outcome, Pair, PairOptions, memory, readLedgers, readManifest, runBatch
+from psfmatch.batch import Pair, PairOptions, memory, readLedgers, readManifest, runBatch
 from psfmatch.batch.interruption import Interruption
 from psfmatch.batch.manifest import FILE_COLUMNS, NUMBER_COLUMNS
 from psfmatch.batch.worker import attempt
@@ -20,7 +21,7 @@ from psfmatch.batch.worker import attempt
 def quick(job):
     def work():
         (Path(job.directory) / f"{job.pair.name}.fits").write_text("done")
-        return Outcome("done", "A")
+        return replace(job.record, grade="A")
 
     return attempt(job, work)
 
