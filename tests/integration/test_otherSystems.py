@@ -169,7 +169,7 @@ def test_differenceIsTheSame(folder, told):
 
 SCRIPT = """
 import psfmatch
-from psfmatch.batch import Outcome, Pair, PairOptions
+from psfmatch.batch import Pair, PairOptions
 
 def main():
     config = psfmatch.frontDoorConfig()
