@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +26,11 @@ class PairRecord:
 
     name, template, science : as in the manifest; fingerprint : of the row and the options; state : "pending",
     "running", "done" or "failed"; attempts : how often it was begun; host, pid : where it ran last; startTime,
-    endTime : Unix time; wallSeconds, cpuSeconds, peakMemory (bytes), grade, templateFromCache, errorType,
-    errorMessage, nDetections, folder : as in `psfmatch.batch.Outcome`; failedGates : in words, separated by semicolons.
+    endTime : Unix time; cpuSeconds : of the process meanwhile; peakMemory : of the process meanwhile, where the system
+    tells it, else since it began, bytes; grade : of the difference; failedGates : in words, separated by semicolons;
+    templateFromCache : whether the template was in memory already; errorType, errorMessage : why it failed;
+    nDetections : how many changes were found, None where they were not looked for; folder : the directory, inside of
+    that of the batch, to which the outputs went, None: its own.
     """
 
     name: str
@@ -56,10 +58,6 @@ class PairRecord:
         """Return the record of the pair at work."""
         running = PairRecord(self.name, self.template, self.science, self.fingerprint, state="running")
         return dataclasses.replace(running, attempts=self.attempts + 1, host=host, pid=pid, startTime=startTime)
-
-    def ended(self, outcome: Mapping[str, Any]) -> PairRecord:
-        """Return the record of the pair with what became of it: the fields of a `psfmatch.batch.Outcome`."""
-        return dataclasses.replace(self, **{**outcome, "failedGates": "; ".join(outcome["failedGates"]) or None})
 
 
 FIELDS = {field.name: str(field.type).removesuffix(" | None") for field in dataclasses.fields(PairRecord)}

@@ -20,7 +20,7 @@ from astropy.io import fits
 
 import psfmatch
 from psfmatch import Exposure
-from psfmatch.batch import Pair, PairOptions, readManifest
+from psfmatch.batch import Pair, PairOptions, PairRecord, readManifest
 from psfmatch.batch import ledger as ledgers
 from psfmatch.batch import memory as memories
 from psfmatch.batch import worker as workers
@@ -198,9 +198,8 @@ def test_batchWithSpawnedWorkers(folder):
     [
         Pair("a", "t.fits", "s.fits", scienceGain=2.0),
         PairOptions(config=psfmatch.frontDoorConfig(), gates={"grade": "B"}),
-        workers.Made("A", ("x",)),
+        PairRecord("a", "t.fits", "s.fits", "f", grade="A", failedGates="x"),
         workers.prepareProcess,
-        workers.greet,
         psfmatch.frontDoorConfig(),
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),

@@ -1,16 +1,18 @@
 """What workers do with a pair in the tests of the batch, in place of a subtraction: quick, and deadly if asked for.
 
 The pair's name says what happens: die... ends the process each time, dieOnce... the first time, fail... raises, slow...
-takes long. Names of all that was begun are appended to `begun.txt` in the directory.
+takes long, exit... ends the process as if all were well. Names of all that was begun are appended to
+`begun.txt` in the directory.
 """
 
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from psfmatch.batch.manifest import Pair
-from psfmatch.batch.worker import Made, attempt
+from psfmatch.batch import Pair
+from psfmatch.batch.worker import attempt
 
 
 def pairsNamed(*names):
@@ -30,11 +32,18 @@ def _touch(job):
         half.mkdir(parents=True, exist_ok=True)
         (half / "half.fits").write_text("half")
         os.kill(os.getpid(), signal.SIGKILL)
+    if name.startswith("exit"):
+        os._exit(0)
     if name.startswith("fail"):
         raise ValueError("as the name says")
     time.sleep(30.0 if name.startswith("slow") else 0.01)
     (directory / f"{name}.fits").write_text(os.environ.get("OPENBLAS_NUM_THREADS", ""))
-    return Made("A", ("too good",) if name.startswith("gate") else (), job.attempt > 1)
+    return replace(
+        job.record,
+        grade="A",
+        failedGates="too good" if name.startswith("gate") else None,
+        templateFromCache=job.attempt > 1,
+    )
 
 
 def begun(directory):
@@ -51,7 +60,7 @@ def _touchQuickly(job):
     with (directory / "begun.txt").open("a") as file:
         file.write(f"{job.pair.name}\n")
     (directory / f"{job.pair.name}.fits").write_text("quick")
-    return Made("A")
+    return replace(job.record, grade="A")
 
 
 def dieAtOnce():

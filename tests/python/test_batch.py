@@ -19,6 +19,7 @@ import pytest
 from batchStandIns import begun, pairsNamed, touch
 
 from psfmatch.batch import Pair, PairOptions, readLedgers, runBatch
+from psfmatch.batch.memory import estimateMemory
 from psfmatch.batch.templates import ReadCache
 from psfmatch.exposure import Exposure
 from psfmatch.pictures import reportNumbers
@@ -101,9 +102,48 @@ def test_theLedgerTellsWhatHappened(killed):
     assert "Traceback" in (directory / "fail.log").read_text()
 
 
+def test_aPairThatTakesTooLong(tmp_path):
+    """It is ended and told, as is one over which a worker ends as if all were well; the others are done."""
+    summary = runBatch(pairsNamed("slow", "exit", "a", "b"), tmp_path, workers=2, threads=1, timeout=1.5, work=touch)
+    assert states(tmp_path) == {"a": "done", "b": "done", "exit": "failed", "slow": "failed"}
+    told = {record.name: (record.errorType, record.errorMessage) for record in summary.failures}
+    assert told["slow"] == ("TimeoutError", "took longer than 1.5 s, which timeout= allows")
+    assert told["exit"][0] == "WorkerDied"
+    assert "ended by itself with status 0, as another was before" in told["exit"][1]
+    assert sorted(begun(tmp_path)) == ["a", "b", "exit", "exit", "slow"]
+    assert not (tmp_path / "slow.fits").exists()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        assert connection.execute("SELECT count(*) FROM events WHERE name = 'slow'").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
+def test_timeoutsThatAreNone(tmp_path, timeout):
+    with pytest.raises(ValueError, match="must be a positive number of seconds"):
+        runBatch(pairsNamed("a"), tmp_path, timeout=timeout, work=touch)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
+def test_inputsThatNeverEnd(images, tmp_path):
+    """A pipe that nobody writes to, a device: refused, neither read here for their sizes nor by a worker."""
+    os.mkfifo(tmp_path / "pipe.fits")
+    template, science = str(images / "template.fits"), str(images / "science.fits")
+    pipe = str(tmp_path / "pipe.fits")
+    pairs = [
+        Pair("a", template, pipe),
+        Pair("b", pipe, science),
+        Pair("c", template, "/dev/zero"),
+        Pair("d", template, science, scienceMask=f"{pipe}[1]"),
+    ]
+    assert estimateMemory(pairs[0], 1) < estimateMemory(Pair("e", template, science), 1)
+    with ThreadPoolExecutor(1) as executor:
+        summary = runBatch(pairs, tmp_path / "out", executor=executor)
+    assert [record.errorType for record in summary.failures] == ["ExposureReadError"] * 4
+    assert all("is a pipe or a device, not a file" in record.errorMessage for record in summary.failures)
+
+
 def test_workersThatCannotStart(tmp_path, monkeypatch):
-    monkeypatch.setattr("psfmatch.batch.crew.START_TRIALS", 1)
-    monkeypatch.setattr("psfmatch.batch.crew.prepareProcess", batchStandIns.dieAtOnce)
+    monkeypatch.setattr("psfmatch.batch.executors.START_TRIALS", 1)
+    monkeypatch.setattr("psfmatch.batch.executors.prepareProcess", batchStandIns.dieAtOnce)
     with pytest.raises(BrokenExecutor, match=r"workers end before they begin .*status 7.*__main__"):
         runBatch(pairsNamed("a"), tmp_path, workers=1, work=touch)
     assert states(tmp_path) == {"a": "pending"}
@@ -356,14 +396,14 @@ def quickResult(subtracted, images, monkeypatch):
         def writeFits(self, path):
             path.write_bytes(b"difference")
 
-    monkeypatch.setattr("psfmatch.batch.subtracting.subtract", lambda *_, **__: Result())
-    monkeypatch.setattr("psfmatch.batch.subtracting.reportNumbers", lambda *_, **__: {"grade": "B"})
-    monkeypatch.setattr("psfmatch.batch.subtracting.thumbnail", lambda _: b"picture")
+    monkeypatch.setattr("psfmatch.batch.pairSubtraction.subtract", lambda *_, **__: Result())
+    monkeypatch.setattr("psfmatch.batch.pairSubtraction.reportNumbers", lambda *_, **__: {"grade": "B"})
+    monkeypatch.setattr("psfmatch.batch.pairSubtraction.thumbnail", lambda _: b"picture")
     return Result
 
 
 def test_aTemplateIsReadOnce(images, tmp_path, monkeypatch, quickResult):
-    monkeypatch.setattr("psfmatch.batch.subtracting.templates", ReadCache(1))
+    monkeypatch.setattr("psfmatch.batch.pairSubtraction.templates", ReadCache(1))
     template, science = str(images / "template.fits"), str(images / "science.fits")
     pairs = [Pair("a", template, science), Pair("b", science, template), Pair("c", template, science)]
     pairs.append(Pair("d", template, science, gain=2.0))
@@ -417,7 +457,7 @@ def test_aReportIfAskedFor(images, tmp_path, monkeypatch, quickResult):
 def test_outputsComeTogether(images, tmp_path, monkeypatch, quickResult):
     """Nothing has its final name before everything is complete, and on the disk."""
     seen = []
-    toDisk = "psfmatch.batch.subtracting._toDisk"
+    toDisk = "psfmatch.batch.pairSubtraction._toDisk"
     monkeypatch.setattr(toDisk, lambda path: seen.append((path.name, (tmp_path / "a.json").exists())))
     pairs = [Pair("a", str(images / "template.fits"), str(images / "science.fits"))]
     with ThreadPoolExecutor(1) as executor:

@@ -17,12 +17,12 @@ from batchStandIns import begun, pairsNamed, touch
 
 import psfmatch.batch
 from psfmatch.batch import Job, Pair, PairOptions, PairRecord, readLedgers, readManifest, shardOf
-from psfmatch.batch.agenda import Agenda
-from psfmatch.batch.interrupting import Interruption
+from psfmatch.batch.batchRun import _fingerprints
+from psfmatch.batch.dispatcher import Dispatcher
+from psfmatch.batch.interruption import Interruption
 from psfmatch.batch.ledger import Ledger
-from psfmatch.batch.loop import Loop
 from psfmatch.batch.memory import PROCESS, availableMemory, estimateMemory, parseMemory
-from psfmatch.batch.running import _fingerprints
+from psfmatch.batch.pairQueue import PairQueue
 from psfmatch.batch.templates import ReadCache, fileState
 from psfmatch.cli import main
 from psfmatch.differencing import frontDoorConfig
@@ -123,25 +123,25 @@ def jobsOf(*templates):
 
 def test_workersKeepTheirTemplates():
     """Two workers in turn: each template is read once, until one has to help the other."""
-    agenda = Agenda(jobsOf(*"abababbbb"))
+    queue = PairQueue(jobsOf(*"abababbbb"))
     last = [None, None]
     given = [[], []]
     worker = 0
-    while (job := agenda.next(last[worker], [last[1 - worker]] if last[1 - worker] else [])) is not None:
+    while (job := queue.next(last[worker], [last[1 - worker]] if last[1 - worker] else [])) is not None:
         last[worker] = job.pair.template
         given[worker].append(job.pair.template)
         worker = 1 - worker
     assert given == [list("bbbbb"), list("aaab")]
-    assert len(agenda) == 0
+    assert len(queue) == 0
 
 
 def test_aPairPutBackIsTheNext():
-    agenda = Agenda(jobsOf("a", "a", "b"))
-    job = agenda.next(None, [])
-    agenda.putBack(job)
-    assert agenda.next("a", []) is job
-    agenda.clear()
-    assert agenda.next("a", []) is None
+    queue = PairQueue(jobsOf("a", "a", "b"))
+    job = queue.next(None, [])
+    queue.putBack(job)
+    assert queue.next("a", []) is job
+    queue.clear()
+    assert queue.next("a", []) is None
 
 
 # Ledger
@@ -261,7 +261,7 @@ class Recorder:
     """A worker that does its pair when it is asked for the next one, and counts who does so at a time."""
 
     capacity = 1
-    lastTemplate = None
+    lastTemplate = host = pid = None
     atWork = 0
     most = 0
 
@@ -279,9 +279,6 @@ class Recorder:
     def leave(future: Future):
         Recorder.atWork -= 1
 
-    def whereabouts(self):
-        return None, None
-
 
 @pytest.mark.parametrize(("factor", "most"), [(0.5, 1), (2.5, 2), (10.0, 4)])
 def test_noMorePairsThanTheMemoryBears(tmp_path, caplog, factor, most):
@@ -291,22 +288,23 @@ def test_noMorePairsThanTheMemoryBears(tmp_path, caplog, factor, most):
     with ThreadPoolExecutor(4) as pool, Ledger(tmp_path) as ledger:
         ledger.put(*(PairRecord(pair.name, "t", "s", "f") for pair in pairs))
         budget = int(factor * estimateMemory(pairs[0], 1))
-        loop = Loop(Agenda(jobs), [Recorder(pool) for _ in range(4)], ledger, touch, budget, lambda *_: None)
-        loop.run(Interruption())
+        workers = [Recorder(pool) for _ in range(4)]
+        dispatcher = Dispatcher(PairQueue(jobs), workers, ledger, touch, budget, lambda *_: None)
+        dispatcher.run(Interruption())
     assert sorted(begun(tmp_path)) == list("abcdefgh")
     assert Recorder.most == most
     assert ("is done alone" in caplog.text) == (factor < 1.0)
 
 
 def test_workersThatTheMemoryDoesNotBear(caplog):
-    from psfmatch.batch.running import _hire
+    from psfmatch.batch.batchRun import _workersFor
 
-    hired = []
+    made = []
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO, "psfmatch.batch"):
-        patch.setattr("psfmatch.batch.running.OwnProcess", lambda *what: hired.append(what))
+        patch.setattr("psfmatch.batch.batchRun.WorkerProcess", lambda *what: made.append(what))
         jobs = [Job(pair, b"", "", 1, "") for pair in pairsNamed(*"abcdef")]
-        _hire(None, touch, jobs, 5, 3 * estimateMemory(jobs[0].pair, 1))
-    assert len(hired) == 3
+        _workersFor(jobs, 5, 3 * estimateMemory(jobs[0].pair, 1), None)
+    assert len(made) == 3
     assert "Memory allows 3 of 5 workers" in caplog.text
 
 
@@ -348,8 +346,8 @@ def run(tmp_path, monkeypatch, capsys, packageLogging):
     """Call ``psfmatch batch`` on pairs of the names given, with stand-ins in threads; status, output, errors."""
     inProcesses = psfmatch.batch.runBatch
 
-    def inThreads(pairs, directory, options, *, workers, memory, **others):
-        given.append((options, workers, memory))
+    def inThreads(pairs, directory, options, *, workers, memory, timeout, **others):
+        given.append((options, workers, memory, timeout))
         with ThreadPoolExecutor(1) as executor:
             return inProcesses(pairs, directory, options, executor=executor, work=touch, **others)
 
@@ -406,11 +404,23 @@ def test_commandShards(run, tmp_path):
 def test_commandOptions(run):
     run(
         ["a"],
-        *("--workers", "3", "--memory", "2G", "--gate", "grade=B", "--mode", "convolveScience", "--sources"),
+        *(
+            "--workers",
+            "3",
+            "--memory",
+            "2G",
+            "--timeout",
+            "90",
+            "--gate",
+            "grade=B",
+            "--mode",
+            "convolveScience",
+            "--sources",
+        ),
         *("-c", "kernel.active.spatialKernelOrder=1"),
     )
-    ((options, workers, memory),) = run.given
-    assert (workers, memory) == (3, 2 << 30)
+    ((options, workers, memory, timeout),) = run.given
+    assert (workers, memory, timeout) == (3, 2 << 30, 90.0)
     assert options.config.kernel.active.spatialKernelOrder == 1
     expected = PairOptions(options.config, "convolveScience", {"grade": "B"}, sources=True)
     assert options == expected
@@ -427,6 +437,7 @@ def test_commandOptions(run):
         (["--gate", "grade=Z"], "choose one of A, B, C, D, F"),
         (["--gate", "noSuchFigure=1"], "'noSuchFigure' is no figure"),
         (["--scheduler", "tcp://127.0.0.1:9", "--workers", "2"], "a cluster has its own"),
+        (["--scheduler", "tcp://127.0.0.1:9", "--timeout", "2"], "a cluster has its own"),
     ],
 )
 def test_commandSlips(run, arguments, message):
@@ -436,7 +447,7 @@ def test_commandSlips(run, arguments, message):
 
 
 def test_reportsNeedMatplotlib(tmp_path, monkeypatch):
-    monkeypatch.setattr("psfmatch.batch.running.find_spec", lambda name: None)
+    monkeypatch.setattr("psfmatch.batch.batchRun.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"psfmatch\[plot\]"):
         psfmatch.batch.runBatch(pairsNamed("a"), tmp_path, PairOptions(report=True), work=touch)
 

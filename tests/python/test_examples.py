@@ -108,7 +108,7 @@ def test_batchExecutor(tmp_path, capsys, monkeypatch):
 
     example = load("batchExecutor")
     monkeypatch.setattr(example, "ProcessPoolExecutor", lambda number, **_: ThreadPoolExecutor(number))
-    monkeypatch.setattr("psfmatch.batch.running._subtractPair", lambda: touch)
+    monkeypatch.setattr("psfmatch.batch.batchRun._subtractPair", lambda: touch)
     (tmp_path / "night.csv").write_text("name,template,science\na,t.fits,s.fits\nfail,t.fits,s.fits\n")
     arguments = [str(tmp_path / "night.csv"), str(tmp_path / "out"), "--processes", "1"]
     assert example.main(arguments).nDone == 1

@@ -12,7 +12,7 @@ from psfmatch.io import readConfig
 from psfmatch.testing import simulatePair
 
 # Half a second and more together; each is imported by the function that needs it first.
-HEAVY = {"numpy", "astropy", "sep", "lsst", "matplotlib", "scipy", "tqdm", "psfmatch._core"}
+HEAVY = {"numpy", "astropy", "sep", "lsst", "matplotlib", "scipy", "tqdm", "pebble", "psfmatch._core"}
 REPORT = "import json, sys; print(json.dumps(sorted(sys.modules)))"
 
 # What only other images, other results or other commands need: each takes longer than a step of the subtraction.

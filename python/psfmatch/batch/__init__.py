@@ -5,15 +5,14 @@ Only what is light is imported here: every worker imports it before anything els
 
 from psfmatch.pairRecords import PairRecord, readLedgers
 
+from .batchRun import runBatch
 from .manifest import Pair, readManifest, shardOf
-from .records import Job, Outcome, PairOptions
-from .running import runBatch
+from .records import Job, PairOptions
 from .summary import BatchSummary
 
 __all__ = [
     "BatchSummary",
     "Job",
-    "Outcome",
     "Pair",
     "PairOptions",
     "PairRecord",

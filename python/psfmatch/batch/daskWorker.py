@@ -40,7 +40,7 @@ class PairsPlugin(WorkerPlugin):
         if multiprocessing.parent_process() is not None:  # else the process is somebody's own
             keepLogToPairs()
             keepFreedMemory()
-        from psfmatch.batch import subtracting  # noqa: F401
+        from psfmatch.batch import pairSubtraction  # noqa: F401
 
     def teardown(self, worker: Any) -> None:
         """Leave the worker as it was."""

@@ -1,4 +1,4 @@
-"""What goes to a worker and what comes back; light, for every worker imports it first."""
+"""What goes to a worker; light, for every worker imports it first. What comes back is a record of the ledger."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from psfmatch.batch.manifest import Pair
+from psfmatch.pairRecords import PairRecord
 
 if TYPE_CHECKING:
     from psfmatch.taskConfigs import ImagePsfMatchConfig
 
-__all__ = ["Job", "Outcome", "PairOptions", "Work"]
+__all__ = ["Job", "PairOptions", "Work"]
 
 
 @dataclass(frozen=True)
@@ -51,34 +52,11 @@ class Job:
     fingerprint: str
     attempt: int = 1
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a pair.
-
-    state : "done" or "failed"; startTime, endTime : Unix time; cpuSeconds : of the process meanwhile; peakMemory : of
-    the process meanwhile, where the system tells it, else since it began, bytes; failedGates : in words;
-    templateFromCache : whether the template was in memory already; errorType, errorMessage : why it failed;
-    nDetections : how many changes were found, None where they were not looked for; folder : the directory, inside of
-    that of the batch, to which the outputs went, None: its own.
-    """
-
-    state: str
-    host: str
-    pid: int
-    startTime: float
-    endTime: float
-    wallSeconds: float
-    cpuSeconds: float
-    peakMemory: int
-    grade: str | None = None
-    failedGates: tuple[str, ...] = ()
-    templateFromCache: bool = False
-    errorType: str | None = None
-    errorMessage: str | None = None
-    nDetections: int | None = None
-    folder: str | None = None
+    @property
+    def record(self) -> PairRecord:
+        """The record of the pair before anybody has begun with it."""
+        return PairRecord(self.pair.name, self.pair.template, self.pair.science, self.fingerprint)
 
 
-Work: TypeAlias = Callable[[Job], Outcome]
+Work: TypeAlias = Callable[[Job], PairRecord]
 """What a worker does with a pair; it is sent by its name, so that it must be importable there."""

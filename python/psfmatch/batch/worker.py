@@ -17,32 +17,22 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from psfmatch.batch.interrupting import ENDING
+from psfmatch.batch.interruption import ENDING
 from psfmatch.batch.memory import keepFreedMemory, processMemory
-from psfmatch.batch.records import Job, Outcome, Work
+from psfmatch.batch.records import Job
 from psfmatch.messages import OnceFilter
+from psfmatch.pairRecords import PairRecord
 
-__all__ = ["Made", "attempt", "greet", "keepLogToPairs", "prepareProcess"]
+__all__ = ["attempt", "keepLogToPairs", "prepareProcess"]
 
 ORPHANED = 3
 """Exit status of a worker whose parent has ended."""
 
 pairAtWork: ContextVar[str | None] = ContextVar("pairAtWork", default=None)
-
-
-@dataclass(frozen=True)
-class Made:
-    """What the work on a pair came to, beyond its files."""
-
-    grade: str | None = None
-    failedGates: tuple[str, ...] = ()
-    templateFromCache: bool = False
-    nDetections: int | None = None
-    folder: str | None = None
 
 
 def prepareProcess() -> None:
@@ -72,34 +62,29 @@ def keepLogToPairs() -> None:
     logger.addHandler(logging.NullHandler())
 
 
-def greet(work: Work) -> tuple[str, int]:
-    """Return host and process; that the work has come here means that everything it needs is imported."""
-    del work
-    return socket.gethostname(), os.getpid()
-
-
-def attempt(job: Job, make: Callable[[], Made]) -> Outcome:
-    """Do the work on a pair and tell what became of it; no error of a pair gets out of here.
+def attempt(job: Job, work: Callable[[], PairRecord]) -> PairRecord:
+    """Do the work on a pair, which tells of its result, and tell also when and where; no error of it gets out of here.
 
     What is logged meanwhile, and the traceback of an error, are written to NAME.log.
     """
     token = pairAtWork.set(job.pair.name)
     startTime, wall, cpu = time.time(), time.perf_counter(), time.process_time()
     resetPeakMemory()
-    made, error = Made(), None
     try:
         with _logOf(job) as log:
             try:
-                made = make()
-            except Exception as caught:
-                error = caught
+                record = replace(work(), state="done")
+            except Exception as error:
+                record = replace(
+                    job.record, state="failed", errorType=type(error).__name__, errorMessage=_inWords(error)
+                )
                 if log is not None:
                     with suppress(OSError):
                         log.write(traceback.format_exc())
     finally:
         pairAtWork.reset(token)
-    return Outcome(
-        state="done" if error is None else "failed",
+    return replace(
+        record,
         host=socket.gethostname(),
         pid=os.getpid(),
         startTime=startTime,
@@ -107,13 +92,7 @@ def attempt(job: Job, make: Callable[[], Made]) -> Outcome:
         wallSeconds=time.perf_counter() - wall,
         cpuSeconds=time.process_time() - cpu,
         peakMemory=peakMemory(),
-        grade=made.grade,
-        failedGates=made.failedGates,
-        templateFromCache=made.templateFromCache,
-        errorType=None if error is None else type(error).__name__,
-        errorMessage=None if error is None else _inWords(error),
-        nDetections=made.nDetections,
-        folder=made.folder,
+        templateFromCache=bool(record.templateFromCache),
     )
 
 

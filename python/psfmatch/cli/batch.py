@@ -92,6 +92,9 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
         "of their images (default: 0.8 of what is free)",
     )
     where.add_argument(
+        "--timeout", metavar="S", type=float, help="seconds that a pair may take; then it is ended and has failed"
+    )
+    where.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="a Dask cluster that is there, also of dask-jobqueue: tcp://HOST:PORT, or its scheduler file",
@@ -145,11 +148,11 @@ def _batch(options: argparse.Namespace) -> int:
     try:
         if options.scheduler is None:
             memory = None if options.memory is None else parseMemory(options.memory)
-            arguments |= {"workers": options.workers, "memory": memory}
+            arguments |= {"workers": options.workers, "memory": memory, "timeout": options.timeout}
             summary = runBatch(pairs, options.output, _pairOptions(options), **arguments)
         else:
-            if options.workers is not None or options.memory is not None:
-                raise ValueError("--workers and --memory are for processes of our own; a cluster has its own")
+            if (options.workers, options.memory, options.timeout) != (None, None, None):
+                raise ValueError("--workers, --memory and --timeout are for own processes; a cluster has its own")
             from psfmatch.batch.cluster import connected
 
             with connected(options.scheduler) as client:

@@ -244,6 +244,8 @@ def openFits(source: OpenSource) -> Iterator[FitsSource]:
         raise FileNotFoundError(f"{path}: no such file")
     if path.is_dir():
         raise ExposureReadError(f"{path}: is a directory, not a FITS file", path=path)
+    if not path.is_file():  # to read it might never end
+        raise ExposureReadError(f"{path}: is a pipe or a device, not a file", path=path)
     stream = _unpacked(path)
     try:
         opened = _openStream(stream, str(path))

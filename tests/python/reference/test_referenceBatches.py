@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,15 @@ from astropy.table import Table
 from referencePage import TEXT, codes
 
 from psfmatch.batch import Pair, PairOptions, memory, readLedgers, readManifest, runBatch
-from psfmatch.batch.interrupting import Interruption
+from psfmatch.batch.interruption import Interruption
 from psfmatch.batch.manifest import FILE_COLUMNS, NUMBER_COLUMNS
-from psfmatch.batch.worker import Made, attempt
+from psfmatch.batch.worker import attempt
 
 
 def quick(job):
     def work():
         (Path(job.directory) / f"{job.pair.name}.fits").write_text("done")
-        return Made("A")
+        return replace(job.record, grade="A")
 
     return attempt(job, work)
 
@@ -66,7 +67,7 @@ def quickResult(monkeypatch, tmp_path):
             path.write_text("report")
             path.with_suffix(".json").write_text("{}")
 
-    module = "psfmatch.batch.subtracting"
+    module = "psfmatch.batch.pairSubtraction"
     monkeypatch.setattr(f"{module}.subtract", lambda *_, **__: Result())
     monkeypatch.setattr(f"{module}._read", lambda *_: None)
     monkeypatch.setattr(f"{module}.reportNumbers", lambda *_, **__: {"grade": "B"})
@@ -83,7 +84,7 @@ def test_outputsOfAPair(tmp_path, monkeypatch, quickResult):
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", noted)
-    monkeypatch.setattr("psfmatch.batch.subtracting._toDisk", lambda path: told.append(path.name))
+    monkeypatch.setattr("psfmatch.batch.pairSubtraction._toDisk", lambda path: told.append(path.name))
     options = PairOptions(decorrelated=True, sources=True, report=True)
     with ThreadPoolExecutor(1) as executor:
         assert runBatch(pairsNamed("a"), tmp_path, options, executor=executor).nDone == 1

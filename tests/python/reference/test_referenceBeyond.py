@@ -13,7 +13,7 @@ from referencePage import ROOT, ROWS, TEXT, codes, rowsOf
 import psfmatch
 import suite.hotpants
 from psfmatch import BatchSummary, ImagePsfMatchTask, PairRecord, frontDoorConfig, subtract
-from psfmatch.batch import memory, running
+from psfmatch.batch import batchRun, memory
 from psfmatch.batch.ledger import Ledger
 from psfmatch.cli.batch import _statusOfExit
 from psfmatch.config import listFields
@@ -161,7 +161,7 @@ def test_memoryOfAPair():
     )
     assert (process << 20, thread << 20) == (memory.PROCESS, memory.PER_THREAD)
     assert (science, template) == (memory.PER_SCIENCE_PIXEL, memory.PER_TEMPLATE_PIXEL)
-    assert f"{running.MEMORY_FRACTION} of what" in row.cells[1]
+    assert f"{batchRun.MEMORY_FRACTION} of what" in row.cells[1]
 
 
 def summaryOf(errorTypes=(), gateFailures=(), isInterrupted=False):

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from psfmatch.batch.manifest import outputNames
-from psfmatch.batch.records import Job, Outcome, PairOptions
+from psfmatch.batch.records import Job, PairOptions
 from psfmatch.batch.templates import ReadCache, fileState
-from psfmatch.batch.worker import Made, attempt
+from psfmatch.batch.worker import attempt
 from psfmatch.differencing import SubtractionResult, subtract
 from psfmatch.exposure import Exposure
 from psfmatch.io import writeTable
 from psfmatch.messages import speakingTo
 from psfmatch.pictures import findDetections, reportNumbers, writeNumbers
 from psfmatch.pictures.triplets import thumbnail
+from psfmatch.pairRecords import PairRecord
 from psfmatch.quality import checkGates
 
 __all__ = ["subtractPair"]
@@ -34,13 +35,13 @@ templates: ReadCache[Exposure] = ReadCache(size=1)
 """Pairs come sorted by template: one is enough."""
 
 
-def subtractPair(job: Job) -> Outcome:
+def subtractPair(job: Job) -> PairRecord:
     """Subtract one pair and write what belongs to it; tells what became of it and raises nothing."""
     with speakingTo("manifest"):
         return attempt(job, lambda: _make(job))
 
 
-def _make(job: Job) -> Made:
+def _make(job: Job) -> PairRecord:
     pair, options = job.pair, _unpack(job.options)
     files = pair.template, pair.templateNoise, pair.templateVariance, pair.templateWeight, pair.templateMask
     key = (*map(fileState, files), *pair.gainOf("template"), options.useXY0, options.ignoreWcs)
@@ -54,8 +55,8 @@ def _make(job: Job) -> Made:
         scienceFwhmPix=pair.scienceFwhmPix,
         threads=job.threads,
     )
-    made = _write(job, options, result, _failedGates(result, options))
-    return replace(made, templateFromCache=isFromCache)
+    record = _write(job, options, result, _failedGates(result, options))
+    return replace(record, templateFromCache=isFromCache)
 
 
 @lru_cache(maxsize=2)
@@ -88,7 +89,7 @@ def _failedGates(result: SubtractionResult, options: PairOptions) -> tuple[str, 
     return tuple(checkGates(result.quality, options.gates))
 
 
-def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGates: tuple[str, ...]) -> Made:
+def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGates: tuple[str, ...]) -> PairRecord:
     directory, name = Path(job.directory), job.pair.name
     folder = options.setApart if failedGates else None
     target = directory if folder is None else directory / folder
@@ -123,7 +124,8 @@ def _write(job: Job, options: PairOptions, result: SubtractionResult, failedGate
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     nDetections = (told.get("detections") or {}).get("nDetections")
-    return Made(result.grade, failedGates, nDetections=nDetections, folder=folder)
+    gates = "; ".join(failedGates) or None
+    return replace(job.record, grade=result.grade, failedGates=gates, nDetections=nDetections, folder=folder)
 
 
 def _removeOlder(job: Job, options: PairOptions, target: Path, written: set[str]) -> None:

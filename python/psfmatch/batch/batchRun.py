@@ -7,26 +7,27 @@ that cannot be read or a full disk costs the pair that met it, and a parent that
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.batch.agenda import Agenda
-from psfmatch.batch.crew import BorrowedExecutor, OwnProcess, Worker
-from psfmatch.batch.interrupting import Interruption
+from psfmatch.batch.dispatcher import Dispatcher, Tell
+from psfmatch.batch.executors import ExternalExecutor, Worker, WorkerProcess
+from psfmatch.batch.interruption import Interruption
 from psfmatch.batch.ledger import Ledger
-from psfmatch.batch.loop import Loop, Tell
 from psfmatch.batch.manifest import Pair, outputNames, readManifest, shardOf
 from psfmatch.batch.memory import availableMemory, estimateMemory
+from psfmatch.batch.pairQueue import PairQueue
+from psfmatch.batch.plan import planPairs
 from psfmatch.batch.records import Job, PairOptions, Work
-from psfmatch.batch.resuming import planPairs
 from psfmatch.batch.summary import BatchSummary, summarize
 from psfmatch.errors import PsfMatchError
 from psfmatch.messages import advice
@@ -55,6 +56,7 @@ def runBatch(
     workers: int | None = None,
     threads: int | None = None,
     memory: int | None = None,
+    timeout: float | None = None,
     resume: bool = False,
     retryFailed: bool = False,
     overwrite: bool = False,
@@ -86,6 +88,8 @@ def runBatch(
     memory
         Bytes that our processes together may take, as estimated from the sizes of the images: so many pairs are at work
         that it suffices, at least one. By default 0.8 of what is free. An executor looks after its own.
+    timeout
+        Seconds that a pair may take in a process of our own, None: any. What takes longer is ended and has failed.
     resume
         Go on with what earlier runs in this directory have not done. Pairs that failed are left, pairs whose row or
         configuration has changed are done again.
@@ -119,8 +123,10 @@ def runBatch(
     """
     begun = time.time()
     options = options or PairOptions()
-    if executor is not None and (workers is not None or memory is not None):
-        raise ValueError("workers and memory are for processes of our own; an executor has its own")
+    if executor is not None and (workers is not None or memory is not None or timeout is not None):
+        raise ValueError("workers, memory and timeout are for processes of our own; an executor has its own")
+    if timeout is not None and not 0.0 < timeout < math.inf:
+        raise ValueError(f"{advice('timeout=', '--timeout ')}{timeout}: must be a positive number of seconds")
     _checkOptions(options)
     nWorkers = resolveThreads(workers) if workers is not None else availableCpus()
     nThreads = (
@@ -140,16 +146,16 @@ def runBatch(
         jobs = [Job(p, packed, os.fspath(directory), nThreads, fingerprints[p.name]) for p in plan.pairs]
         work = work or _subtractPair()
         budget = None if executor is not None else _budget(memory)
-        crew = _hire(lent, work, jobs, nWorkers, budget) if jobs else []
-        loop = Loop(Agenda(jobs), crew, ledger, work, budget, tell or (lambda *_: None))
+        ours = [ExternalExecutor(lent)] if lent is not None else _workersFor(jobs, nWorkers, budget, timeout)
+        dispatcher = Dispatcher(PairQueue(jobs), ours, ledger, work, budget, tell or (lambda *_: None))
         ledger.note(None, f"run begins with {len(jobs)} pairs, process {os.getpid()} on {socket.gethostname()}")
         try:
-            loop.run(interruption)
+            dispatcher.run(interruption)
         except BaseException as error:
-            loop.abandon(f"the batch was ended at once ({type(error).__name__})")
+            isBroken = isinstance(error, BrokenExecutor)
+            dispatcher.stop(str(error) if isBroken else f"the batch was ended at once ({type(error).__name__})")
             raise
-        for worker in crew:
-            worker.stop(atOnce=False)
+        dispatcher.stop()
         ledger.note(None, "run ends")
         _removeIfEmpty(directory / ".partial")
         records = [ledger.records[pair.name] for pair in mine]
@@ -189,12 +195,10 @@ def _lent(executor: Any, threads: int) -> Iterator[Any]:
         yield executor.get_executor()
 
 
-def _hire(executor: Any, work: Work, jobs: Sequence[Job], nWorkers: int, budget: int | None) -> list[Worker]:
-    """Return who does the work: the executor, or as many processes as the memory allows at a time."""
-    if executor is not None:
-        return [BorrowedExecutor(executor)]
-    number = min(nWorkers, len(jobs))
-    if budget is not None:
+def _workersFor(jobs: Sequence[Job], number: int, budget: int | None, timeout: float | None) -> list[Worker]:
+    """Return as many processes as the memory allows at a time."""
+    number = min(number, len(jobs))
+    if number and budget is not None:
         sample = jobs[:: max(1, len(jobs) // SAMPLED_PAIRS)]
         needed = [estimateMemory(job.pair, job.threads) for job in sample]
         allowed = max(1, budget // min(needed))
@@ -205,7 +209,7 @@ def _hire(executor: Any, work: Work, jobs: Sequence[Job], nWorkers: int, budget:
         if allowed < number:
             log.warning("Memory allows %d of %d workers; see %s", allowed, number, advice("memory=", "--memory"))
         number = min(number, allowed)
-    return [OwnProcess(work, jobs[0].threads) for _ in range(number)]
+    return [WorkerProcess(jobs[0].threads, timeout) for _ in range(number)]
 
 
 def _budget(memory: int | None) -> int | None:
@@ -218,7 +222,7 @@ def _budget(memory: int | None) -> int | None:
 
 
 def _subtractPair() -> Work:
-    from psfmatch.batch.subtracting import subtractPair
+    from psfmatch.batch.pairSubtraction import subtractPair
 
     return subtractPair
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from psfmatch.batch.records import Job
 
-__all__ = ["Agenda"]
+__all__ = ["PairQueue"]
 
 
-class Agenda:
+class PairQueue:
     """The pairs that wait, by template.
 
     Parameters
@@ -27,7 +27,7 @@ class Agenda:
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
 
-    def next(self, last: str | None, others: Iterable[str]) -> Job | None:
+    def next(self, last: str | None, others: Iterable[str | None]) -> Job | None:
         """Take the pair that suits a worker best; None if none is left.
 
         Parameters
