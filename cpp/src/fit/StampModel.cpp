@@ -63,10 +63,10 @@ public:
         limitKernel(side);
     }
 
-    StampModel fit() {
-        if (!model_.referenceHasLight) {
-            return withoutLight();
-        }
+    [[nodiscard]] bool hasLight() const { return model_.referenceHasLight; }
+
+    // The accounts of the middle, best first, of the kind of kernel that fits best.
+    std::vector<StampTry> explained() {
         prepare();
         StampAccount const first = control_.isAlert ? StampAccount::out : StampAccount::none;
         StampTry attempt = startTry(ground_, first, {}, middleBlobs(ground_, first));
@@ -83,16 +83,48 @@ public:
             } else {
                 sharpTries = sharp->settled(std::move(other));
                 if (gain > alikeNats) {
-                    return sharp->finished(sharpTries);
+                    *this = std::move(*sharp);
+                    return sharpTries;
                 }
             }
         }
-        std::vector<StampTry> const tries = settled(std::move(attempt));
-        if (sharp && sharpTries.front().score > tries.front().score) {
-            return sharp->finished(sharpTries);
+        std::vector<StampTry> tries = settled(std::move(attempt));
+        if (sharp && sharp->explainedBy(sharpTries.front()) > explainedBy(tries.front())) {
+            *this = std::move(*sharp);
+            return sharpTries;
         }
-        return finished(tries);
+        return tries;
     }
+
+    // The score of a try, comparable with those of other weights: the noise that a kernel makes of a dark template
+    // tells nothing of that kernel, so that its expected share of the evidence is taken off.
+    [[nodiscard]] double explainedBy(StampTry const& attempt) const {
+        double const noise = firstScience_ + attempt.solution.kernel.squaredNorm() * firstTemplate_;
+        auto const nUsable = static_cast<double>((ground_.weights.array() > 0.0).count());
+        return attempt.score + 0.5 * nUsable * std::log(std::max(noise, square(leastNoise_)));
+    }
+
+    // Whether the light has told a flux ratio where the expected one was possible.
+    [[nodiscard]] bool isFreed(StampTry const& attempt) const {
+        return attempt.cost > 0.0 && ground_.ratios.size() > 1;
+    }
+
+    // The brightest source, beside an alert's middle, where it was rejected; else none.
+    [[nodiscard]] std::vector<StampBlob> brightestRejected(StampTry const& attempt) const {
+        auto const sources = brightSources(ground_, lightOf(ground_, attempt.solution));
+        if (sources.empty()) {
+            return {};
+        }
+        StampBlob const& source = sources.front();
+        bool const isRejected = ground_.lit(source.y * ground_.width() + source.x) > 0.0 &&
+                                std::any_of(attempt.blobs.begin(), attempt.blobs.end(), [&](StampBlob const& blob) {
+                                    return std::hypot(static_cast<double>(blob.x - source.x),
+                                                      static_cast<double>(blob.y - source.y)) <= source.radius;
+                                });
+        return isRejected ? std::vector<StampBlob>{source} : std::vector<StampBlob>{};
+    }
+
+    void hold(std::vector<StampBlob> const& sources) { ground_.held = sources; }
 
 private:
     void measureSkies(StampImages const& images) {
@@ -183,6 +215,8 @@ private:
         ground_.scienceLight = significantLight(science_, ground_.scienceNoise);
         modelError_ = firstModelError;
         OwnedImage<double> const guess = (light * ratio).max(ground_.scienceLight);
+        firstScience_ = square(ground_.scienceNoise);
+        firstTemplate_ = square(model_.referenceNoise);
         Eigen::VectorXd const kernel = Eigen::VectorXd::Constant(1, 0.2 * ratio);
         setWeights(kernel, Eigen::Map<Eigen::VectorXd const>(guess.data(), guess.size()));
     }
@@ -354,6 +388,7 @@ private:
         model_.photonVariance = bestPhoton;
     }
 
+public:
     StampModel finished(std::vector<StampTry> const& tries) {
         StampTry const& best = tries.front();
         auto const& columns = ground_.problem.columns;
@@ -396,6 +431,7 @@ private:
         return model_;
     }
 
+private:
     void setPlane(Eigen::Vector3d const& terms) {
         auto const scale = [](Index n) { return n > 1 ? 2.0 / static_cast<double>(n - 1) : 0.0; };
         model_.plane = {terms(0) - (science_.cols() > 1 ? terms(1) : 0.0) - (science_.rows() > 1 ? terms(2) : 0.0),
@@ -424,6 +460,7 @@ private:
                                      toldHiddenShare, model_.variance);
     }
 
+public:
     // A template that shows nothing: its noise, smoothed, is taken away, and the sky.
     StampModel withoutLight() {
         auto const half = std::min<Index>(5, control_.columns.halfWidth);
@@ -462,6 +499,7 @@ private:
         return model_;
     }
 
+private:
     StampModelControl control_;
     OwnedImage<double> science_;
     OwnedImage<double> reference_;
@@ -474,6 +512,8 @@ private:
     double leastNoise_ = 0.0;  // of the science image
     double leastReferenceNoise_ = 0.0;
     double modelError_ = 0.0;
+    double firstScience_ = 0.0;  // variances of dark pixels before any fit
+    double firstTemplate_ = 0.0;
     StampGround ground_;
     StampModel model_;
 };
@@ -481,7 +521,37 @@ private:
 }  // namespace
 
 StampModel fitStamp(StampImages const& images, StampModelControl const& control) {
-    return StampFitter(images, control).fit();
+    StampFitter best(images, control);
+    if (!best.hasLight()) {
+        return best.withoutLight();
+    }
+    std::vector<StampTry> tries = best.explained();
+    auto const tryAgain = [&](StampModelControl const& other, std::vector<StampBlob> const& held) {
+        StampFitter fitter(images, other);
+        fitter.hold(held);
+        std::vector<StampTry> found = fitter.explained();
+        // None does whose flux ratio is not above 0.
+        bool const isPossible = found.front().solution.kernel.sum() > 0.0;
+        bool const isLeft = tries.front().solution.kernel.sum() > 0.0;
+        bool const isMore = fitter.explainedBy(found.front()) > best.explainedBy(tries.front());
+        if (isPossible && (!isLeft || isMore)) {
+            best = std::move(fitter);
+            tries = std::move(found);
+        }
+    };
+    StampModelControl expected = control;
+    expected.canFreeRatio = false;
+    // A flux ratio that few pixels tell may lead away from the expected one, and what is then rejected keeps it there.
+    bool const isFreed = best.isFreed(tries.front());
+    if (isFreed) {
+        tryAgain(expected, {});
+    }
+    // Faint sources may have outvoted the one that tells most.
+    auto const held = best.brightestRejected(tries.front());
+    if (!held.empty()) {
+        tryAgain(control, held);
+    }
+    return best.finished(tries);
 }
 
 }  // namespace psfmatch
