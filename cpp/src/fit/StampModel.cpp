@@ -126,6 +126,86 @@ public:
 
     void hold(std::vector<StampBlob> const& sources) { ground_.held = sources; }
 
+    StampModel finished(std::vector<StampTry> const& tries) {
+        StampTry const& best = tries.front();
+        auto const& columns = ground_.problem.columns;
+        Index const side = 2 * columns.halfWidth + 1;
+        model_.kernel = Eigen::Map<OwnedImage<double> const>(best.solution.kernel.data(), side, side);
+        model_.ratio = model_.kernel.sum();
+        model_.choice = best.solution.choice;
+        model_.kernelWidth = columns.widths[static_cast<std::size_t>(model_.choice.width)];
+        model_.isFree = best.cost > 0.0;
+        model_.account = best.account;
+        Index const nDeviation = model_.choice.deviation > 0.0 ? columns.nDeviation() : 0;
+        Eigen::VectorXd unit = Eigen::VectorXd::Zero(best.solution.scales.size());
+        unit(nDeviation) = best.solution.scales(nDeviation);
+        best.solution.factor.triangularView<Eigen::Lower>().solveInPlace(unit);
+        model_.ratioError = unit.norm();
+        for (StampTry const& attempt : tries) {
+            if (!std::isfinite(attempt.score)) {
+                continue;
+            }
+            StampAttempt told{attempt.account, attempt.score, 0.0, 0.0, attempt.solution.kernel.sum(), 0};
+            auto const disc = middleDisc(ground_);
+            Eigen::VectorXd const left = stampResiduals(ground_.problem, attempt.solution, nullptr);
+            for (Index const pixel : disc) {
+                told.middleFlux += left(pixel);
+            }
+            told.middleError = modelErrorAt(ground_, attempt, disc);
+            for (StampBlob const& blob : attempt.blobs) {
+                told.nRejected += blob.isMiddle ? 0 : 1;
+            }
+            model_.attempts.push_back(told);
+        }
+        for (StampBlob const& blob : best.blobs) {
+            if (!(blob.isMiddle && best.account == StampAccount::out)) {
+                model_.rejected.push_back({blob.x, blob.y});
+            }
+        }
+        setPlane(best.solution.coefficients.segment(columns.plane(), StampColumns::nPlane));
+        Eigen::VectorXd const light = lightOf(ground_, best.solution);
+        finish(light);
+        return model_;
+    }
+
+    // A template that shows nothing: its noise, smoothed, is taken away, and the sky.
+    StampModel withoutLight() {
+        auto const half = std::min<Index>(5, control_.columns.halfWidth);
+        model_.kernel = gaussianKernel(nominalWidth, half);
+        model_.kernelWidth = nominalWidth;
+        double const most = 0.5 * ground_.scienceNoise / std::max(model_.referenceNoise, 1e-300);
+        model_.ratio = std::min(control_.ratio, most / std::sqrt(model_.kernel.square().sum()));
+        model_.ratioError = model_.ratio;
+        model_.kernel *= model_.ratio;
+        model_.account = StampAccount::none;
+        ground_.scienceLight = significantLight(science_, ground_.scienceNoise);
+        OwnedImage<double> const light = convolvedStamp(reference_, model_.kernel);
+        // The plane of what is not lit; pixels beyond 3 sigma of it leave.
+        Eigen::Vector3d terms = Eigen::Vector3d::Zero();
+        for (int pass = 0; pass < 5; ++pass) {
+            Eigen::Matrix3d normal = 1e-9 * Eigen::Matrix3d::Identity();
+            Eigen::Vector3d right = Eigen::Vector3d::Zero();
+            for (Index y = 0; y < science_.rows(); ++y) {
+                for (Index x = 0; x < science_.cols(); ++x) {
+                    Eigen::Vector3d const row{
+                        1.0, 2.0 * static_cast<double>(x) / static_cast<double>(science_.cols() - 1) - 1.0,
+                        2.0 * static_cast<double>(y) / static_cast<double>(science_.rows() - 1) - 1.0};
+                    double const left = science_(y, x) - light(y, x);
+                    if (scienceGood_(y, x) != 0 && ground_.scienceLight(y, x) <= 0.0 &&
+                        std::abs(left - row.dot(terms)) < 3.0 * ground_.scienceNoise) {
+                        normal += row * row.transpose();
+                        right += left * row;
+                    }
+                }
+            }
+            terms = normal.ldlt().solve(right);
+        }
+        setPlane(terms);
+        modelError_ = 0.0;
+        finish(Eigen::Map<Eigen::VectorXd const>(light.data(), light.size()));
+        return model_;
+    }
+
 private:
     void measureSkies(StampImages const& images) {
         auto const scienceSky = stampSky(science_, scienceGood_);
@@ -388,50 +468,6 @@ private:
         model_.photonVariance = bestPhoton;
     }
 
-public:
-    StampModel finished(std::vector<StampTry> const& tries) {
-        StampTry const& best = tries.front();
-        auto const& columns = ground_.problem.columns;
-        Index const side = 2 * columns.halfWidth + 1;
-        model_.kernel = Eigen::Map<OwnedImage<double> const>(best.solution.kernel.data(), side, side);
-        model_.ratio = model_.kernel.sum();
-        model_.choice = best.solution.choice;
-        model_.kernelWidth = columns.widths[static_cast<std::size_t>(model_.choice.width)];
-        model_.isFree = best.cost > 0.0;
-        model_.account = best.account;
-        Index const nDeviation = model_.choice.deviation > 0.0 ? columns.nDeviation() : 0;
-        Eigen::VectorXd unit = Eigen::VectorXd::Zero(best.solution.scales.size());
-        unit(nDeviation) = best.solution.scales(nDeviation);
-        best.solution.factor.triangularView<Eigen::Lower>().solveInPlace(unit);
-        model_.ratioError = unit.norm();
-        for (StampTry const& attempt : tries) {
-            if (!std::isfinite(attempt.score)) {
-                continue;
-            }
-            StampAttempt told{attempt.account, attempt.score, 0.0, 0.0, attempt.solution.kernel.sum(), 0};
-            auto const disc = middleDisc(ground_);
-            Eigen::VectorXd const left = stampResiduals(ground_.problem, attempt.solution, nullptr);
-            for (Index const pixel : disc) {
-                told.middleFlux += left(pixel);
-            }
-            told.middleError = modelErrorAt(ground_, attempt, disc);
-            for (StampBlob const& blob : attempt.blobs) {
-                told.nRejected += blob.isMiddle ? 0 : 1;
-            }
-            model_.attempts.push_back(told);
-        }
-        for (StampBlob const& blob : best.blobs) {
-            if (!(blob.isMiddle && best.account == StampAccount::out)) {
-                model_.rejected.push_back({blob.x, blob.y});
-            }
-        }
-        setPlane(best.solution.coefficients.segment(columns.plane(), StampColumns::nPlane));
-        Eigen::VectorXd const light = lightOf(ground_, best.solution);
-        finish(light);
-        return model_;
-    }
-
-private:
     void setPlane(Eigen::Vector3d const& terms) {
         auto const scale = [](Index n) { return n > 1 ? 2.0 / static_cast<double>(n - 1) : 0.0; };
         model_.plane = {terms(0) - (science_.cols() > 1 ? terms(1) : 0.0) - (science_.rows() > 1 ? terms(2) : 0.0),
@@ -460,46 +496,6 @@ private:
                                      toldHiddenShare, model_.variance);
     }
 
-public:
-    // A template that shows nothing: its noise, smoothed, is taken away, and the sky.
-    StampModel withoutLight() {
-        auto const half = std::min<Index>(5, control_.columns.halfWidth);
-        model_.kernel = gaussianKernel(nominalWidth, half);
-        model_.kernelWidth = nominalWidth;
-        double const most = 0.5 * ground_.scienceNoise / std::max(model_.referenceNoise, 1e-300);
-        model_.ratio = std::min(control_.ratio, most / std::sqrt(model_.kernel.square().sum()));
-        model_.ratioError = model_.ratio;
-        model_.kernel *= model_.ratio;
-        model_.account = StampAccount::none;
-        ground_.scienceLight = significantLight(science_, ground_.scienceNoise);
-        OwnedImage<double> const light = convolvedStamp(reference_, model_.kernel);
-        // The plane of what is not lit; pixels beyond 3 sigma of it leave.
-        Eigen::Vector3d terms = Eigen::Vector3d::Zero();
-        for (int pass = 0; pass < 5; ++pass) {
-            Eigen::Matrix3d normal = 1e-9 * Eigen::Matrix3d::Identity();
-            Eigen::Vector3d right = Eigen::Vector3d::Zero();
-            for (Index y = 0; y < science_.rows(); ++y) {
-                for (Index x = 0; x < science_.cols(); ++x) {
-                    Eigen::Vector3d const row{
-                        1.0, 2.0 * static_cast<double>(x) / static_cast<double>(science_.cols() - 1) - 1.0,
-                        2.0 * static_cast<double>(y) / static_cast<double>(science_.rows() - 1) - 1.0};
-                    double const left = science_(y, x) - light(y, x);
-                    if (scienceGood_(y, x) != 0 && ground_.scienceLight(y, x) <= 0.0 &&
-                        std::abs(left - row.dot(terms)) < 3.0 * ground_.scienceNoise) {
-                        normal += row * row.transpose();
-                        right += left * row;
-                    }
-                }
-            }
-            terms = normal.ldlt().solve(right);
-        }
-        setPlane(terms);
-        modelError_ = 0.0;
-        finish(Eigen::Map<Eigen::VectorXd const>(light.data(), light.size()));
-        return model_;
-    }
-
-private:
     StampModelControl control_;
     OwnedImage<double> science_;
     OwnedImage<double> reference_;
