@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from psfmatch import (
@@ -379,3 +380,26 @@ def test_threadsAndReplay(caplog):
     for difference in (other.difference, again.difference):
         np.testing.assert_array_equal(difference.image, result.difference.image)
         np.testing.assert_array_equal(difference.variance, result.difference.variance)
+
+
+def _moffat(flux: float, fwhm: float, beta: float) -> npt.NDArray[np.float64]:
+    """Return a star in the middle of 63x63 pixels."""
+    y, x = np.indices((63, 63))
+    scale = 0.5 * fwhm / np.sqrt(2.0 ** (1.0 / beta) - 1.0)
+    squared = (x - 31.2) ** 2 + (y - 30.9) ** 2
+    peak = flux * (beta - 1.0) / (np.pi * scale**2)
+    return np.asarray(peak * (1.0 + squared / scale**2) ** -beta)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_brightStarAloneAtTheBorder_keepsExpectedFluxRatio(seed: int) -> None:
+    """Its wings told ratios of 0.66 and 0.68, and a new point in the middle the rest of its light."""
+    rng = np.random.default_rng(seed)
+    template = _moffat(4e5, 3.7, 3.5) + rng.normal(0.0, 39.0, (63, 63))
+    science = _moffat(4e5, 4.3, 2.5) + rng.normal(0.0, 57.0, (63, 63))
+    for image in (template, science):
+        image[:, :26] = np.nan
+    images = (MaskedImage(image.astype(np.float32)) for image in (template, science))
+    fit = fitStamp(*images, hasTransientInMiddle=True)
+    assert fit.ratio == pytest.approx(1.0, abs=0.1)
+    assert not fit.isFree

@@ -18,7 +18,8 @@ constexpr double mostError = 3.0;      // of the kernel in the middle, in units 
 constexpr double lightSigma = 1.2;     // px, of the filter that finds sources
 constexpr double nowhere = -std::numeric_limits<double>::infinity();
 
-// Where sources are brightest, an alert's middle left aside.
+}  // namespace
+
 std::vector<StampBlob> brightSources(StampGround const& ground, Eigen::VectorXd const& light) {
     OwnedImage<double> smooth(ground.height(), ground.width());
     for (Index i = 0; i < smooth.size(); ++i) {
@@ -36,6 +37,8 @@ std::vector<StampBlob> brightSources(StampGround const& ground, Eigen::VectorXd 
     }
     return sources;
 }
+
+namespace {
 
 // An account from its choice on, with what the base or nothing but one source leaves out; not brought to its end below
 // the least score.

@@ -253,7 +253,10 @@ void rejectBlobs(StampGround const& ground, StampTry& attempt) {
             Index const x = peak.pixel % ground.width();
             Index const y = peak.pixel / ground.width();
             bool const isMiddle = control.isAlert && ground.fromMiddle(x, y) <= control.middleRadius + middleGuard;
-            if (attempt.blobs.size() + added.size() >= mostBlobs || nJudged >= peaksPerRound ||
+            bool const isHeld = std::any_of(ground.held.begin(), ground.held.end(), [&](StampBlob const& blob) {
+                return std::hypot(static_cast<double>(x - blob.x), static_cast<double>(y - blob.y)) <= blob.radius;
+            });
+            if (attempt.blobs.size() + added.size() >= mostBlobs || nJudged >= peaksPerRound || isHeld ||
                 (isGuarded && isMiddle)) {
                 continue;
             }

@@ -36,6 +36,7 @@ struct StampGround {
     StampProblem problem;
     StampModelControl control;
     std::vector<StampRatio> ratios;
+    std::vector<StampBlob> held;      // places that are not rejected
     Eigen::VectorXd variance;         // (pixels), of the difference
     Eigen::VectorXd weights;          // 0 where not usable
     StampSums sums;                   // of all usable pixels

@@ -63,10 +63,10 @@ public:
         limitKernel(side);
     }
 
-    StampModel fit() {
-        if (!model_.referenceHasLight) {
-            return withoutLight();
-        }
+    [[nodiscard]] bool hasLight() const { return model_.referenceHasLight; }
+
+    // The accounts of the middle, best first, of the kind of kernel that fits best.
+    std::vector<StampTry> explained() {
         prepare();
         StampAccount const first = control_.isAlert ? StampAccount::out : StampAccount::none;
         StampTry attempt = startTry(ground_, first, {}, middleBlobs(ground_, first));
@@ -83,15 +83,127 @@ public:
             } else {
                 sharpTries = sharp->settled(std::move(other));
                 if (gain > alikeNats) {
-                    return sharp->finished(sharpTries);
+                    *this = std::move(*sharp);
+                    return sharpTries;
                 }
             }
         }
-        std::vector<StampTry> const tries = settled(std::move(attempt));
-        if (sharp && sharpTries.front().score > tries.front().score) {
-            return sharp->finished(sharpTries);
+        std::vector<StampTry> tries = settled(std::move(attempt));
+        if (sharp && sharp->explainedBy(sharpTries.front()) > explainedBy(tries.front())) {
+            *this = std::move(*sharp);
+            return sharpTries;
         }
-        return finished(tries);
+        return tries;
+    }
+
+    // The score of a try, comparable with those of other weights: the noise that a kernel makes of a dark template
+    // tells nothing of that kernel, so that its expected share of the evidence is taken off.
+    [[nodiscard]] double explainedBy(StampTry const& attempt) const {
+        double const noise = firstScience_ + attempt.solution.kernel.squaredNorm() * firstTemplate_;
+        auto const nUsable = static_cast<double>((ground_.weights.array() > 0.0).count());
+        return attempt.score + 0.5 * nUsable * std::log(std::max(noise, square(leastNoise_)));
+    }
+
+    // Whether the light has told a flux ratio where the expected one was possible.
+    [[nodiscard]] bool isFreed(StampTry const& attempt) const {
+        return attempt.cost > 0.0 && ground_.ratios.size() > 1;
+    }
+
+    // The brightest source, beside an alert's middle, where it was rejected; else none.
+    [[nodiscard]] std::vector<StampBlob> brightestRejected(StampTry const& attempt) const {
+        auto const sources = brightSources(ground_, lightOf(ground_, attempt.solution));
+        if (sources.empty()) {
+            return {};
+        }
+        StampBlob const& source = sources.front();
+        bool const isRejected = ground_.lit(source.y * ground_.width() + source.x) > 0.0 &&
+                                std::any_of(attempt.blobs.begin(), attempt.blobs.end(), [&](StampBlob const& blob) {
+                                    return std::hypot(static_cast<double>(blob.x - source.x),
+                                                      static_cast<double>(blob.y - source.y)) <= source.radius;
+                                });
+        return isRejected ? std::vector<StampBlob>{source} : std::vector<StampBlob>{};
+    }
+
+    void hold(std::vector<StampBlob> const& sources) { ground_.held = sources; }
+
+    StampModel finished(std::vector<StampTry> const& tries) {
+        StampTry const& best = tries.front();
+        auto const& columns = ground_.problem.columns;
+        Index const side = 2 * columns.halfWidth + 1;
+        model_.kernel = Eigen::Map<OwnedImage<double> const>(best.solution.kernel.data(), side, side);
+        model_.ratio = model_.kernel.sum();
+        model_.choice = best.solution.choice;
+        model_.kernelWidth = columns.widths[static_cast<std::size_t>(model_.choice.width)];
+        model_.isFree = best.cost > 0.0;
+        model_.account = best.account;
+        Index const nDeviation = model_.choice.deviation > 0.0 ? columns.nDeviation() : 0;
+        Eigen::VectorXd unit = Eigen::VectorXd::Zero(best.solution.scales.size());
+        unit(nDeviation) = best.solution.scales(nDeviation);
+        best.solution.factor.triangularView<Eigen::Lower>().solveInPlace(unit);
+        model_.ratioError = unit.norm();
+        for (StampTry const& attempt : tries) {
+            if (!std::isfinite(attempt.score)) {
+                continue;
+            }
+            StampAttempt told{attempt.account, attempt.score, 0.0, 0.0, attempt.solution.kernel.sum(), 0};
+            auto const disc = middleDisc(ground_);
+            Eigen::VectorXd const left = stampResiduals(ground_.problem, attempt.solution, nullptr);
+            for (Index const pixel : disc) {
+                told.middleFlux += left(pixel);
+            }
+            told.middleError = modelErrorAt(ground_, attempt, disc);
+            for (StampBlob const& blob : attempt.blobs) {
+                told.nRejected += blob.isMiddle ? 0 : 1;
+            }
+            model_.attempts.push_back(told);
+        }
+        for (StampBlob const& blob : best.blobs) {
+            if (!(blob.isMiddle && best.account == StampAccount::out)) {
+                model_.rejected.push_back({blob.x, blob.y});
+            }
+        }
+        setPlane(best.solution.coefficients.segment(columns.plane(), StampColumns::nPlane));
+        Eigen::VectorXd const light = lightOf(ground_, best.solution);
+        finish(light);
+        return model_;
+    }
+
+    // A template that shows nothing: its noise, smoothed, is taken away, and the sky.
+    StampModel withoutLight() {
+        auto const half = std::min<Index>(5, control_.columns.halfWidth);
+        model_.kernel = gaussianKernel(nominalWidth, half);
+        model_.kernelWidth = nominalWidth;
+        double const most = 0.5 * ground_.scienceNoise / std::max(model_.referenceNoise, 1e-300);
+        model_.ratio = std::min(control_.ratio, most / std::sqrt(model_.kernel.square().sum()));
+        model_.ratioError = model_.ratio;
+        model_.kernel *= model_.ratio;
+        model_.account = StampAccount::none;
+        ground_.scienceLight = significantLight(science_, ground_.scienceNoise);
+        OwnedImage<double> const light = convolvedStamp(reference_, model_.kernel);
+        // The plane of what is not lit; pixels beyond 3 sigma of it leave.
+        Eigen::Vector3d terms = Eigen::Vector3d::Zero();
+        for (int pass = 0; pass < 5; ++pass) {
+            Eigen::Matrix3d normal = 1e-9 * Eigen::Matrix3d::Identity();
+            Eigen::Vector3d right = Eigen::Vector3d::Zero();
+            for (Index y = 0; y < science_.rows(); ++y) {
+                for (Index x = 0; x < science_.cols(); ++x) {
+                    Eigen::Vector3d const row{
+                        1.0, 2.0 * static_cast<double>(x) / static_cast<double>(science_.cols() - 1) - 1.0,
+                        2.0 * static_cast<double>(y) / static_cast<double>(science_.rows() - 1) - 1.0};
+                    double const left = science_(y, x) - light(y, x);
+                    if (scienceGood_(y, x) != 0 && ground_.scienceLight(y, x) <= 0.0 &&
+                        std::abs(left - row.dot(terms)) < 3.0 * ground_.scienceNoise) {
+                        normal += row * row.transpose();
+                        right += left * row;
+                    }
+                }
+            }
+            terms = normal.ldlt().solve(right);
+        }
+        setPlane(terms);
+        modelError_ = 0.0;
+        finish(Eigen::Map<Eigen::VectorXd const>(light.data(), light.size()));
+        return model_;
     }
 
 private:
@@ -183,6 +295,8 @@ private:
         ground_.scienceLight = significantLight(science_, ground_.scienceNoise);
         modelError_ = firstModelError;
         OwnedImage<double> const guess = (light * ratio).max(ground_.scienceLight);
+        firstScience_ = square(ground_.scienceNoise);
+        firstTemplate_ = square(model_.referenceNoise);
         Eigen::VectorXd const kernel = Eigen::VectorXd::Constant(1, 0.2 * ratio);
         setWeights(kernel, Eigen::Map<Eigen::VectorXd const>(guess.data(), guess.size()));
     }
@@ -354,48 +468,6 @@ private:
         model_.photonVariance = bestPhoton;
     }
 
-    StampModel finished(std::vector<StampTry> const& tries) {
-        StampTry const& best = tries.front();
-        auto const& columns = ground_.problem.columns;
-        Index const side = 2 * columns.halfWidth + 1;
-        model_.kernel = Eigen::Map<OwnedImage<double> const>(best.solution.kernel.data(), side, side);
-        model_.ratio = model_.kernel.sum();
-        model_.choice = best.solution.choice;
-        model_.kernelWidth = columns.widths[static_cast<std::size_t>(model_.choice.width)];
-        model_.isFree = best.cost > 0.0;
-        model_.account = best.account;
-        Index const nDeviation = model_.choice.deviation > 0.0 ? columns.nDeviation() : 0;
-        Eigen::VectorXd unit = Eigen::VectorXd::Zero(best.solution.scales.size());
-        unit(nDeviation) = best.solution.scales(nDeviation);
-        best.solution.factor.triangularView<Eigen::Lower>().solveInPlace(unit);
-        model_.ratioError = unit.norm();
-        for (StampTry const& attempt : tries) {
-            if (!std::isfinite(attempt.score)) {
-                continue;
-            }
-            StampAttempt told{attempt.account, attempt.score, 0.0, 0.0, attempt.solution.kernel.sum(), 0};
-            auto const disc = middleDisc(ground_);
-            Eigen::VectorXd const left = stampResiduals(ground_.problem, attempt.solution, nullptr);
-            for (Index const pixel : disc) {
-                told.middleFlux += left(pixel);
-            }
-            told.middleError = modelErrorAt(ground_, attempt, disc);
-            for (StampBlob const& blob : attempt.blobs) {
-                told.nRejected += blob.isMiddle ? 0 : 1;
-            }
-            model_.attempts.push_back(told);
-        }
-        for (StampBlob const& blob : best.blobs) {
-            if (!(blob.isMiddle && best.account == StampAccount::out)) {
-                model_.rejected.push_back({blob.x, blob.y});
-            }
-        }
-        setPlane(best.solution.coefficients.segment(columns.plane(), StampColumns::nPlane));
-        Eigen::VectorXd const light = lightOf(ground_, best.solution);
-        finish(light);
-        return model_;
-    }
-
     void setPlane(Eigen::Vector3d const& terms) {
         auto const scale = [](Index n) { return n > 1 ? 2.0 / static_cast<double>(n - 1) : 0.0; };
         model_.plane = {terms(0) - (science_.cols() > 1 ? terms(1) : 0.0) - (science_.rows() > 1 ? terms(2) : 0.0),
@@ -424,44 +496,6 @@ private:
                                      toldHiddenShare, model_.variance);
     }
 
-    // A template that shows nothing: its noise, smoothed, is taken away, and the sky.
-    StampModel withoutLight() {
-        auto const half = std::min<Index>(5, control_.columns.halfWidth);
-        model_.kernel = gaussianKernel(nominalWidth, half);
-        model_.kernelWidth = nominalWidth;
-        double const most = 0.5 * ground_.scienceNoise / std::max(model_.referenceNoise, 1e-300);
-        model_.ratio = std::min(control_.ratio, most / std::sqrt(model_.kernel.square().sum()));
-        model_.ratioError = model_.ratio;
-        model_.kernel *= model_.ratio;
-        model_.account = StampAccount::none;
-        ground_.scienceLight = significantLight(science_, ground_.scienceNoise);
-        OwnedImage<double> const light = convolvedStamp(reference_, model_.kernel);
-        // The plane of what is not lit; pixels beyond 3 sigma of it leave.
-        Eigen::Vector3d terms = Eigen::Vector3d::Zero();
-        for (int pass = 0; pass < 5; ++pass) {
-            Eigen::Matrix3d normal = 1e-9 * Eigen::Matrix3d::Identity();
-            Eigen::Vector3d right = Eigen::Vector3d::Zero();
-            for (Index y = 0; y < science_.rows(); ++y) {
-                for (Index x = 0; x < science_.cols(); ++x) {
-                    Eigen::Vector3d const row{
-                        1.0, 2.0 * static_cast<double>(x) / static_cast<double>(science_.cols() - 1) - 1.0,
-                        2.0 * static_cast<double>(y) / static_cast<double>(science_.rows() - 1) - 1.0};
-                    double const left = science_(y, x) - light(y, x);
-                    if (scienceGood_(y, x) != 0 && ground_.scienceLight(y, x) <= 0.0 &&
-                        std::abs(left - row.dot(terms)) < 3.0 * ground_.scienceNoise) {
-                        normal += row * row.transpose();
-                        right += left * row;
-                    }
-                }
-            }
-            terms = normal.ldlt().solve(right);
-        }
-        setPlane(terms);
-        modelError_ = 0.0;
-        finish(Eigen::Map<Eigen::VectorXd const>(light.data(), light.size()));
-        return model_;
-    }
-
     StampModelControl control_;
     OwnedImage<double> science_;
     OwnedImage<double> reference_;
@@ -474,6 +508,8 @@ private:
     double leastNoise_ = 0.0;  // of the science image
     double leastReferenceNoise_ = 0.0;
     double modelError_ = 0.0;
+    double firstScience_ = 0.0;  // variances of dark pixels before any fit
+    double firstTemplate_ = 0.0;
     StampGround ground_;
     StampModel model_;
 };
@@ -481,7 +517,37 @@ private:
 }  // namespace
 
 StampModel fitStamp(StampImages const& images, StampModelControl const& control) {
-    return StampFitter(images, control).fit();
+    StampFitter best(images, control);
+    if (!best.hasLight()) {
+        return best.withoutLight();
+    }
+    std::vector<StampTry> tries = best.explained();
+    auto const tryAgain = [&](StampModelControl const& other, std::vector<StampBlob> const& held) {
+        StampFitter fitter(images, other);
+        fitter.hold(held);
+        std::vector<StampTry> found = fitter.explained();
+        // None does whose flux ratio is not above 0.
+        bool const isPossible = found.front().solution.kernel.sum() > 0.0;
+        bool const isLeft = tries.front().solution.kernel.sum() > 0.0;
+        bool const isMore = fitter.explainedBy(found.front()) > best.explainedBy(tries.front());
+        if (isPossible && (!isLeft || isMore)) {
+            best = std::move(fitter);
+            tries = std::move(found);
+        }
+    };
+    StampModelControl expected = control;
+    expected.canFreeRatio = false;
+    // A flux ratio that few pixels tell may lead away from the expected one, and what is then rejected keeps it there.
+    bool const isFreed = best.isFreed(tries.front());
+    if (isFreed) {
+        tryAgain(expected, {});
+    }
+    // Faint sources may have outvoted the one that tells most.
+    auto const held = best.brightestRejected(tries.front());
+    if (!held.empty()) {
+        tryAgain(control, held);
+    }
+    return best.finished(tries);
 }
 
 }  // namespace psfmatch
