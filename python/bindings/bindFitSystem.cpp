@@ -2,10 +2,12 @@
 
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "arrays.h"
 #include "module.h"
+#include "psfmatch/fit/SpatialComparison.h"
 #include "psfmatch/fit/SpatialSystem.h"
 #include "psfmatch/fit/StampEquations.h"
 
@@ -33,10 +35,15 @@ StampEquations equationsOf(py::array_t<double, py::array::c_style | py::array::f
     return equations;
 }
 
-// A system and the threads of its calls.
+// A system, its stamps' middles and folds, and the threads of its calls.
 struct ThreadedSystem {
     SpatialSystem system;
+    Eigen::VectorXd x;
+    Eigen::VectorXd y;
+    std::vector<Index> folds;
     int nThreads;
+
+    [[nodiscard]] PlacedSystem placed() const { return {system, x, y}; }
 };
 
 using IndexVector = py::array_t<Index, py::array::c_style | py::array::forcecast>;
@@ -123,9 +130,10 @@ void bindSolutions(py::module_& module) {
         .def_readonly("kernelSumError", &SpatialSolution::kernelSumError)
         .def_property_readonly("kernelCovariance",
                                [](SpatialSolution const& solution) { return arrayOrNone(solution.kernelCovariance); })
-        .def_property_readonly("backgroundCovariance", [](SpatialSolution const& solution) {
-            return arrayOrNone(solution.backgroundCovariance);
-        });
+        .def_property_readonly(
+            "backgroundCovariance",
+            [](SpatialSolution const& solution) { return arrayOrNone(solution.backgroundCovariance); })
+        .def("part", &partOf, py::arg("images"));
 }
 
 void bindSystem(py::module_& module) {
@@ -142,7 +150,7 @@ void bindSystem(py::module_& module) {
                  py::gil_scoped_release const release;
                  return ThreadedSystem{SpatialSystem(equations, xs, ys, numbers, function, basis, kernelNorm, execution,
                                                      {}, noiseImages ? &noise : nullptr),
-                                       nThreads};
+                                       xs, ys, numbers, nThreads};
              }),
              py::arg("equations"), py::arg("x"), py::arg("y"), py::arg("folds"), py::arg("function"),
              py::arg("basisList"), py::arg("kernelNorm"), py::kw_only(), py::arg("noiseImages") = py::none(),
@@ -194,6 +202,19 @@ void bindSystem(py::module_& module) {
             },
             py::arg("coefficients"), py::arg("backgrounds"))
         .def(
+            "chiSquaresBy",
+            [](ThreadedSystem const& self, ThreadedSystem const& other, double reach,
+               SpatialModelOptions const& options) {
+                auto const execution = interruptible(self.nThreads);
+                Eigen::VectorXd result;
+                {
+                    py::gil_scoped_release const release;
+                    result = chiSquaresBy(self.placed(), self.folds, other.placed(), reach, options, execution);
+                }
+                return arrayOf(result);
+            },
+            py::arg("other"), py::arg("reach"), py::arg("options"))
+        .def(
             "lightGain",
             [](ThreadedSystem const& self, SpatialSolution const& solution) {
                 auto const execution = interruptible(self.nThreads);
@@ -222,6 +243,13 @@ void bindFitSystem(py::module_& module) {
         .def_property_readonly("noise", [](StampEquations const& equations) { return arrayOf(equations.noise); });
     bindSolutions(module);
     bindSystem(module);
+    module.def(
+        "pairedGain",
+        [](DoubleArray const& first, DoubleArray const& second) {
+            PairedGain const found = pairedGain(vectorOf(first, "first"), vectorOf(second, "second"));
+            return std::tuple(found.gain, found.error);
+        },
+        py::arg("first"), py::arg("second"));
 }
 
 }  // namespace psfmatch::python

@@ -162,6 +162,7 @@ headerGroups = [
         "StampEquations",
         "SpatialSums",
         "SpatialSystem",
+        "SpatialComparison",
         "KernelCandidateFit",
         "SpatialKernelSolution",
         "KernelPca",

@@ -24,7 +24,7 @@ from psfmatch.hotpants.positions import starsToFit
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction, readHotpantsKernel
 from psfmatch.recipe import StoredKernel
-from psfmatch.regions import fitRegions, makeRegions
+from psfmatch.regions import RegionCells, fitRegions
 from psfmatch.stars import chooseRegionSources
 
 __all__ = ["Fitted", "configuration", "fit", "maskedFraction", "readKernel"]
@@ -229,6 +229,6 @@ def _fitImages(
         )
     )
     options = KernelOptions.fromConfig(kernelConfig)
-    cells = makeRegions(first, second, options, max(basis.shape[1:]), sources, task.threads)
+    cells = RegionCells(first, second, options, max(basis.shape[1:]), sources, task.threads)
     found = fitRegions(cells, basis, options)
     return Fitted(found.kernel, found.background, convolved, candidateTable(cells))

@@ -10,15 +10,14 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
+from psfmatch import _core
+from psfmatch.choices import Choice
 from psfmatch.config import KernelOptions
-from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError, NumericalError
+from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.modelChoice.family import Fwhms, GaussianFamily
-from psfmatch.modelChoice.models import Choice, trimmedDifference
 from psfmatch.regions import RegionCells, RegionState, usualModel
 
-__all__ = ["beginFit", "chooseLayout", "effortFor"]
+__all__ = ["ENOUGH_STARS", "beginFit", "chooseLayout", "effortFor"]
 
 FEW_STARS = 64
 ENOUGH_STARS = 100
@@ -57,20 +56,17 @@ def effortFor(
     isThorough = nStars < FEW_STARS
     isLarge = shape[0] * shape[1] >= LARGE_FIELD
     maxRegions = MANY_REGIONS if isThorough or isLarge else SOME_REGIONS
-    isSharp = all(fwhm is not None and fwhm <= SHARP_FWHM for fwhm in fwhms)
     changes: dict[str, Any] = {"maxRegions": min(maxRegions, options.regions.maxRegions)}
-    if isSharp and nStars >= ENOUGH_STARS:
+    if nStars >= ENOUGH_STARS and all(fwhm is not None and fwhm <= SHARP_FWHM for fwhm in fwhms):
         changes["halfWidth"] = min(SMALL_HALF_WIDTH, options.regions.halfWidth)
     free = {name: value for name, value in changes.items() if f"regionConfig.{name}" not in pinned}
     return replace(options, nStarPerCell=-1, regions=replace(options.regions, **free)), isThorough
 
 
-def beginFit(cells: RegionCells, family: GaussianFamily, *, rejectPixels: bool = True) -> RegionState:
+def beginFit(cells: RegionCells, family: GaussianFamily, *, isRejecting: bool = True) -> RegionState:
     """Return the regions with the equations for a family; what a usual model cannot explain is rejected."""
-    options = cells.options
-    state = RegionState(cells, cells.regionsToFit(options.nStarPerCell), family.basis(), options)
-    usual = usualModel(family.images(family.usualDegrees), len(state))
-    state.reject(usual, replace(options.regions, rejectPixels=rejectPixels))
+    state = RegionState(cells, cells.regionsToFit(cells.options.nStarPerCell), family.basis())
+    state.reject(usualModel(family.images(family.usualDegrees), len(state)), isRejecting=isRejecting)
     return state
 
 
@@ -106,27 +102,19 @@ def chooseLayout(
 
 
 def _compare(stars: RegionState, tiles: RegionState, images: tuple[int, ...]) -> Choice:
-    """Compare solutions of usual models, of some images of the basis, on the stars of folds that neither has seen."""
-    models = [usualModel(images, len(state)) for state in (stars, tiles)]
-    order = max(model.highestOrder for model in models)
+    """Compare usual models, of some images of the basis, on the stars of folds that neither has seen."""
+    ofStars, ofTiles = (usualModel(images, len(state)) for state in (stars, tiles))
+    order = max(ofStars.highestOrder, ofTiles.highestOrder)
     starSystem, tileSystem = stars.system(order), tiles.system(order)
-    side, byTiles = tiles.stamps.width, np.full(len(stars), np.nan)
-    total, gain, error = 0.0, math.nan, math.nan
-    try:
-        byStars = starSystem.heldOut(models[0])[2]
-        for fold in np.unique(stars.folds):
-            inside = stars.folds == fold
-            # Tiles that overlap the stars of the fold take no part.
-            near = (np.abs(tiles.x - stars.x[inside, None]) < side) & (np.abs(tiles.y - stars.y[inside, None]) < side)
-            solution = tileSystem.solve(models[1], without=near.any(axis=0))
-            byTiles[inside] = starSystem.chiSquares(*starSystem.at(solution))[inside]
-        total, (gain, error) = float(np.nansum(byStars)), trimmedDifference(byStars, byTiles)
-    except NumericalError:
-        pass  # the stars stay
+    byStars = stars.chiSquares(ofStars)
+    # Tiles that overlap the stars of a fold take no part in their judgement.
+    byTiles = starSystem.chiSquaresBy(tileSystem, tiles.stamps.width, ofTiles)
+    total, (gain, error) = float(byStars.sum()), _core.pairedGain(byStars, byTiles)
+    chosen = "tiles" if gain > error else "stars"
     return Choice.between(
-        "layout", "tiles" if gain > error else "stars", {"stars": total, "tiles": total - gain},
-        f"Regions: {'tiles' if gain > error else 'stars'}; chi-square of withheld stars is {total:.0f} by a fit to "
-        f"stars, {total - gain:.0f} by one to tiles, a difference known to {error:.0f}.",
+        "layout", chosen, {"stars": total, "tiles": total - gain},
+        f"Regions: {chosen}; chi-square of withheld stars is {total:.0f} by a fit to stars, {total - gain:.0f} by one "
+        f"to tiles, a difference known to {error:.0f}.",
     )  # fmt: skip
 
 
