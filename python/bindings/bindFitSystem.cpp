@@ -35,15 +35,10 @@ StampEquations equationsOf(py::array_t<double, py::array::c_style | py::array::f
     return equations;
 }
 
-// A system, its stamps' middles and folds, and the threads of its calls.
+// A system and the threads of its calls.
 struct ThreadedSystem {
     SpatialSystem system;
-    Eigen::VectorXd x;
-    Eigen::VectorXd y;
-    std::vector<Index> folds;
     int nThreads;
-
-    [[nodiscard]] PlacedSystem placed() const { return {system, x, y}; }
 };
 
 using IndexVector = py::array_t<Index, py::array::c_style | py::array::forcecast>;
@@ -150,7 +145,7 @@ void bindSystem(py::module_& module) {
                  py::gil_scoped_release const release;
                  return ThreadedSystem{SpatialSystem(equations, xs, ys, numbers, function, basis, kernelNorm, execution,
                                                      {}, noiseImages ? &noise : nullptr),
-                                       xs, ys, numbers, nThreads};
+                                       nThreads};
              }),
              py::arg("equations"), py::arg("x"), py::arg("y"), py::arg("folds"), py::arg("function"),
              py::arg("basisList"), py::arg("kernelNorm"), py::kw_only(), py::arg("noiseImages") = py::none(),
@@ -201,19 +196,6 @@ void bindSystem(py::module_& module) {
                 return arrayOf(result);
             },
             py::arg("coefficients"), py::arg("backgrounds"))
-        .def(
-            "chiSquaresBy",
-            [](ThreadedSystem const& self, ThreadedSystem const& other, double reach,
-               SpatialModelOptions const& options) {
-                auto const execution = interruptible(self.nThreads);
-                Eigen::VectorXd result;
-                {
-                    py::gil_scoped_release const release;
-                    result = chiSquaresBy(self.placed(), self.folds, other.placed(), reach, options, execution);
-                }
-                return arrayOf(result);
-            },
-            py::arg("other"), py::arg("reach"), py::arg("options"))
         .def(
             "lightGain",
             [](ThreadedSystem const& self, SpatialSolution const& solution) {

@@ -27,8 +27,7 @@ from psfmatch.modelChoice.family import (
 from psfmatch.modelChoice.images import ImagePair
 from psfmatch.modelChoice.layouts import ENOUGH_STARS, beginFit, chooseLayout
 from psfmatch.modelChoice.models import ModelSearch, chooseModel
-from psfmatch.regions import RegionCells, usualModel
-from psfmatch.regions.state import solving
+from psfmatch.regions import RegionCells, spatialModel
 
 __all__ = ["KernelChoice", "chooseKernel", "fitUsualKernel"]
 
@@ -113,7 +112,7 @@ def chooseKernel(
         most = RICHEST_FITTED if best.family.isRichest(best.model.images) else WELL_FITTED
         if best.scatter > most and best.nBright >= MIN_BRIGHT_REGIONS:
             best = _preferMany(best, search(family.rich(), True), most)
-    cells.state = best.state
+    cells.begun = best.solver
     choices = _tellFamily(family, free, pair.fwhms), layoutChoice, *best.choices
     return KernelChoice(_optionsOf(best, cells.options, pins), choices, cells)
 
@@ -128,10 +127,10 @@ def fitUsualKernel(pair: ImagePair, options: KernelOptions) -> tuple[LinearCombi
     norm = family.expectedNorm(pair.fluxRatio(options.badPlanes()))
     start = replace(options, regions=replace(options.regions, kernelNorm=norm))
     layout = "stars" if len(pair.sources) >= ENOUGH_STARS else "tiles"
-    state = beginFit(pair.layOut(start, family.kernelSize, layout), family)
-    model = usualModel(family.images(family.usualDegrees), len(state))
-    with solving():
-        return state.spatialModel(model, state.system(model.highestOrder).solve(model))
+    cells = pair.layOut(start, family.kernelSize, layout)
+    solver = beginFit(cells, family)
+    model = solver.usualModel(family.images(family.usualDegrees))
+    return spatialModel(cells, family.basis(), model, solver.solve(model))
 
 
 def fixedFields(pins: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +146,7 @@ def _optionsOf(found: ModelSearch, options: KernelOptions, pins: Mapping[str, An
         shapeScale=model.shapeScale,
         variationScale=model.variationScale,
         widthScale=model.widthScale,
-        rejectPixels=found.state.isRejecting,
+        rejectPixels=found.isRejecting,
         firstDegrees=family.usualDegrees,
     )
     return replace(
@@ -193,12 +192,14 @@ def _chooseRejection(
     """
 
     def search(isRejecting: bool) -> ModelSearch:
-        return chooseModel(partial(beginFit, cells, isRejecting=isRejecting), family, fixed, isThorough)
+        found = chooseModel(partial(beginFit, cells, isRejecting=isRejecting), family, fixed, isThorough)
+        found.isRejecting = isRejecting
+        return found
 
     if rejectPixels is not None:
         return search(rejectPixels)
     best = rejecting = search(True)
-    part = f"{100.0 * rejecting.state.fit.rejectedFraction:.1f} % rejected"
+    part = f"{100.0 * rejecting.solver.fit.rejectedFraction:.1f} % rejected"
     served = f"held-out bright pixels scatter by {rejecting.scatter:.3f} of their noise with it ({part})"
     figures = {"on": rejecting.scatter, "off": math.nan}
     without = f", no more than {WELL_FITTED:g}: without it was not tried."
@@ -206,7 +207,7 @@ def _chooseRejection(
         other = search(False)
         best = other if _isBetter(other, rejecting) else rejecting
         figures["off"], without = other.scatter, f", {other.scatter:.3f} without."
-    chosen = "on" if best is rejecting else "off"
+    chosen = "on" if best.isRejecting else "off"
     best.choices.append(
         Choice.between("rejection", chosen, figures, f"Rejection of pixels: {chosen}; {served}{without}")
     )

@@ -15,7 +15,7 @@ from psfmatch.choices import Choice
 from psfmatch.config import KernelOptions
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
 from psfmatch.modelChoice.family import Fwhms, GaussianFamily
-from psfmatch.regions import RegionCells, RegionState, usualModel
+from psfmatch.regions import RegionCells
 
 __all__ = ["ENOUGH_STARS", "beginFit", "chooseLayout", "effortFor"]
 
@@ -63,11 +63,11 @@ def effortFor(
     return replace(options, nStarPerCell=-1, regions=replace(options.regions, **free)), isThorough
 
 
-def beginFit(cells: RegionCells, family: GaussianFamily, *, isRejecting: bool = True) -> RegionState:
+def beginFit(cells: RegionCells, family: GaussianFamily, *, isRejecting: bool = True) -> _core.RegionSolver:
     """Return the regions with the equations for a family; what a usual model cannot explain is rejected."""
-    state = RegionState(cells, cells.regionsToFit(cells.options.nStarPerCell), family.basis())
-    state.reject(usualModel(family.images(family.usualDegrees), len(state)), isRejecting=isRejecting)
-    return state
+    solver = cells.solverOf(cells.regionsToFit(cells.options.nStarPerCell), family.basis())
+    solver.reject(solver.usualModel(family.images(family.usualDegrees)), isRejecting)
+    return solver
 
 
 def chooseLayout(
@@ -101,14 +101,11 @@ def chooseLayout(
     return (tiles if choice.chosen == "tiles" else stars), choice
 
 
-def _compare(stars: RegionState, tiles: RegionState, images: tuple[int, ...]) -> Choice:
+def _compare(stars: _core.RegionSolver, tiles: _core.RegionSolver, images: tuple[int, ...]) -> Choice:
     """Compare usual models, of some images of the basis, on the stars of folds that neither has seen."""
-    ofStars, ofTiles = (usualModel(images, len(state)) for state in (stars, tiles))
-    order = max(ofStars.highestOrder, ofTiles.highestOrder)
-    starSystem, tileSystem = stars.system(order), tiles.system(order)
-    byStars = stars.chiSquares(ofStars)
+    byStars = stars.chiSquares(stars.usualModel(images))
     # Tiles that overlap the stars of a fold take no part in their judgement.
-    byTiles = starSystem.chiSquaresBy(tileSystem, tiles.stamps.width, ofTiles)
+    byTiles = stars.chiSquaresBy(tiles, tiles.usualModel(images))
     total, (gain, error) = float(byStars.sum()), _core.pairedGain(byStars, byTiles)
     chosen = "tiles" if gain > error else "stars"
     return Choice.between(

@@ -9,10 +9,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from psfmatch._core import SpatialModelOptions, pairedGain
+from psfmatch._core import RegionSolver, SpatialModelOptions, pairedGain
 from psfmatch.choices import Choice
 from psfmatch.modelChoice.family import GaussianFamily
-from psfmatch.regions import RegionState, usualModel
 
 __all__ = ["ModelSearch", "chooseModel"]
 
@@ -30,17 +29,17 @@ Label = Callable[[SpatialModelOptions], str]
 
 
 def chooseModel(
-    stateOf: Callable[[GaussianFamily], RegionState], family: GaussianFamily, fixed: Mapping[str, Any], isThorough: bool
+    begin: Callable[[GaussianFamily], RegionSolver], family: GaussianFamily, fixed: Mapping[str, Any], isThorough: bool
 ) -> ModelSearch:
     """Choose the model of a family of Gaussians, but for fields of `SpatialModelOptions` that are fixed.
 
-    `stateOf` makes the regions' equations for the richest set of a family, usual outliers rejected. All models are
+    `begin` makes the regions' equations for the richest set of a family, usual outliers rejected. All models are
     tried if `isThorough`, else a climb from the usual one goes on as long as that gains.
     """
     tried = family if isThorough else family.upTo(family.usualDegrees)
-    state = stateOf(tried)
-    usual = usualModel(tried.images(family.usualDegrees), len(state))
-    search = ModelSearch(state, tried, usual.replaced(**fixed), fixed)
+    solver = begin(tried)
+    usual = solver.usualModel(tried.images(family.usualDegrees))
+    search = ModelSearch(solver, tried, usual.replaced(**fixed), fixed)
     backgrounds = search.variants({"backgroundOrder": order} for order in range(MAX_ORDER + 1))
     start = min(usual.backgroundOrder, len(backgrounds) - 1)
     chosen = search.best(backgrounds) if isThorough else search.climb(backgrounds, start)
@@ -48,7 +47,7 @@ def chooseModel(
     before = list(search.choices)
     if search.takeGaussians() and tried != family:
         # The richest set that was made ready is worth its number: richer ones are tried.
-        richer = ModelSearch(stateOf(family), family, search.model, fixed, before)
+        richer = ModelSearch(begin(family), family, search.model, fixed, before)
         if richer.takeGaussians():
             search = richer
         else:
@@ -62,8 +61,7 @@ def chooseModel(
     search.take(
         "Extent of the kernel", lambda model: f"Gaussians up to sigma {family.widest(model.images):.2f} px", extents
     )
-    norm = search.state.cells.options.regions.kernelNorm
-    search.scatter, search.pull, search.nBright = search.state.judge(search.model).brightScatter(search.state.fit, norm)
+    search.scatter, search.pull, search.nBright = search.solver.brightPixels(search.model)
     return search
 
 
@@ -72,24 +70,24 @@ class ModelSearch:
 
     choices : the sentences of the comparisons; fixed : fields of the model that are not chosen; once it is: scatter,
     pull : of held-out bright pixels, in a unit for all models and in the noise that this one predicts
-    (`RegionResiduals.brightScatter`), nBright : regions that have any.
+    (`RegionSolver.brightPixels`), nBright : regions that have any; isRejecting : whether outliers are rejected.
     """
 
     def __init__(
         self,
-        state: RegionState,
+        solver: RegionSolver,
         family: GaussianFamily,
         model: SpatialModelOptions,
         fixed: Mapping[str, Any],
         choices: Sequence[Choice] = (),
     ) -> None:
-        self.state, self.family, self.model, self.fixed, self.choices = state, family, model, fixed, list(choices)
-        self.scatter, self.pull, self.nBright = math.nan, math.nan, 0
-        state.system(max(MAX_ORDER, model.highestOrder))  # one for all models
+        self.solver, self.family, self.model, self.fixed, self.choices = solver, family, model, fixed, list(choices)
+        self.scatter, self.pull, self.nBright, self.isRejecting = math.nan, math.nan, 0, True
+        solver.prepare(max(MAX_ORDER, model.highestOrder))  # once for all models
 
     def gain(self, first: SpatialModelOptions, second: SpatialModelOptions) -> tuple[float, float]:
         """Return by how much the second model's held-out chi-square is lower, trimmed, and the error of that."""
-        return pairedGain(self.state.chiSquares(first), self.state.chiSquares(second))
+        return pairedGain(self.solver.chiSquares(first), self.solver.chiSquares(second))
 
     def isBetter(self, model: SpatialModelOptions, other: SpatialModelOptions) -> bool:
         """Return whether a model's chi-square is lower than another's by half the error of the difference."""
@@ -150,12 +148,12 @@ class ModelSearch:
         The sentence of the choice names the best of the others that have been judged.
         """
         self.model = chosen = self.best(models) if chosen is None else chosen
-        others = [model for model in models if model in self.state.judged and model != chosen]
+        others = [model for model in models if model != chosen and self.solver.hasJudged(model)]
         if not others:
             return
         runnerUp = max(others, key=lambda model: self.gain(chosen, model)[0])
         gain, error = self.gain(chosen, runnerUp)
-        chiSquare = float(self.state.chiSquares(chosen).sum()) / max(1, int(self.state.fit.weightCounts.sum()))
+        chiSquare = float(self.solver.chiSquares(chosen).sum()) / max(1, int(self.solver.fit.weightCounts.sum()))
         comparison = f"{abs(gain):.0f} higher in all"
         if gain > 0.0:
             comparison = f"{abs(gain):.0f} lower in all, known to {error:.0f}: no reason for the richer one"

@@ -20,10 +20,9 @@ from psfmatch.cells import KernelCandidate
 from psfmatch.config import KernelOptions
 from psfmatch.equality import ByValue
 from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError
-from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, frameOf, makeSpatialFunction
 from psfmatch.light import NOT_SHOWN, requireLight, requirePositive
 from psfmatch.regions.layout import RegionCells
-from psfmatch.regions.state import RegionState, solving, usualModel
 from psfmatch.solutions import ResidualSummary
 from psfmatch.sourceTable import SourceTable
 
@@ -88,30 +87,28 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     """
     regions = cells.regionsToFit(options.nStarPerCell)
     _requireRegions(len(regions), options, "found")
-    basis, first, model = _models(basisList, options, len(regions))
-    state = cells.state
-    if state is None or state.regions != regions or not np.array_equal(state.basisList, basis):
-        state = RegionState(cells, regions, basis)
+    basis, firstImages, model = _models(basisList, options)
+    solver = cells.begun
+    if solver is None or len(solver) != len(regions) or not np.array_equal(solver.basisList, basis):
+        solver = cells.solverOf(regions, basis)
     cells.forget()
-    if state.nPasses == 0:
-        state.reject(first, isRejecting=options.regions.rejectPixels)
+    if solver.nPasses == 0:
+        first = model if firstImages is None else solver.usualModel(firstImages)
+        solver.reject(first, options.regions.rejectPixels)
     hasChanged = True
-    while hasChanged and state.nPasses < options.regions.iterations:
-        hasChanged = state.reject(model, isRejecting=options.regions.rejectPixels)
-        log.debug("Pass %d: %.2f %% of the pixels rejected", state.nPasses, 100.0 * state.fit.rejectedFraction)
-    summary = state.judge(model).summary(state.fit.rejected)
-    system = state.system(model.highestOrder)
-    with solving():
-        solution = system.solve(model, withCovariance=True)
-        gain, chiSquare = system.lightGain(solution), state.fit.equations.squares.sum()
+    while hasChanged and solver.nPasses < options.regions.iterations:
+        hasChanged = solver.reject(model, options.regions.rejectPixels)
+        log.debug("Pass %d: %.2f %% of the pixels rejected", solver.nPasses, 100.0 * solver.fit.rejectedFraction)
+    summary, solution = solver.summary(model), solver.solve(model, withCovariance=True)
+    gain, chiSquare = solver.lightGain(solution), solver.fit.equations.squares.sum()
     if not gain > MIN_SIGNIFICANCE**2 + 2.0 * model.nParameters:
         raise KernelSolutionError(
             f"the kernel takes {gain:.3g} off a chi-square of {chiSquare:.3g} with {model.nParameters} parameters, no "
             f"more than noise: {NOT_SHOWN}",
             nCandidates=len(regions),
         )
-    good = _accept(regions, state.stamps.usableFraction, summary, options)
-    kernel, background = state.spatialModel(model, solution, withCovariance=options.calculateKernelUncertainty)
+    good = _accept(regions, solver.usableFraction, summary, options)
+    kernel, background = spatialModel(cells, basis, model, solution, withCovariance=options.calculateKernelUncertainty)
     if min(options.alardDegGauss) < 0:
         # Without the widest Gaussians there is next to nothing where only they were.
         kernel = kernel.trimmed(kernel.reach(cells.bbox, NEGLIGIBLE_SHARE))
@@ -120,28 +117,44 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     kernelSum = kernel.kernelSum(*cells.bbox.centre)
     requirePositive(kernelSum, kernelSum, solution.kernelSumError, len(good))
     names = ("signal", "mean", "rms", "chiSquare", "nPixels", "keptFraction")
-    heldOut = SourceTable({"x": state.x, "y": state.y, **{name: getattr(summary, name) for name in names}})
+    heldOut = SourceTable({"x": solver.x, "y": solver.y, **{name: getattr(summary, name) for name in names}})
     errors = solution.conditionNumber, solution.kernelSumError
-    return RegionFit(kernel, background, *errors, state.fit.rejectedFraction, heldOut, state.nPasses)
+    return RegionFit(kernel, background, *errors, solver.fit.rejectedFraction, heldOut, solver.nPasses)
 
 
 def _models(
-    basisList: FloatArray, options: KernelOptions, nRegions: int
-) -> tuple[FloatArray, _core.SpatialModelOptions, _core.SpatialModelOptions]:
-    """Return a basis for all passes, the model of the first pass and that of the others, which is configured."""
+    basisList: FloatArray, options: KernelOptions
+) -> tuple[FloatArray, tuple[int, ...] | None, _core.SpatialModelOptions]:
+    """Return a basis for all passes, the images of the first pass's usual model, if any, and the configured model."""
     regions, degrees = options.regions, options.alardDegGauss
     orders = options.spatialKernelOrder, options.spatialBgOrder if options.fitForBackground else 0
     scales = regions.shapeScale, regions.variationScale, regions.widthScale
     if not regions.firstDegrees:
-        model = _core.SpatialModelOptions(tuple(range(len(basisList))), *orders, *scales)
-        return basisList, model, model
+        return basisList, None, _core.SpatialModelOptions(tuple(range(len(basisList))), *orders, *scales)
     # A Gaussian that the choice left out stays in the basis, with as many terms as the one before: the equations that
     # the choice was made with serve on.
     tried = [degrees[max(0, i - 1)] if degree < 0 else degree for i, degree in enumerate(degrees)]
     joined = tuple(map(max, zip(regions.firstDegrees, tried, strict=True)))
     basis = gaussianBasis(basisList.shape[1], options.alardSigGauss, joined)
     first, images = (_core.alardLuptonImages(each, joined) for each in (regions.firstDegrees, degrees))
-    return basis, usualModel(first, nRegions), _core.SpatialModelOptions(images, *orders, *scales)
+    return basis, first, _core.SpatialModelOptions(images, *orders, *scales)
+
+
+def spatialModel(
+    cells: RegionCells,
+    basisList: FloatArray,
+    model: _core.SpatialModelOptions,
+    solution: _core.SpatialSolution,
+    *,
+    withCovariance: bool = False,
+) -> tuple[LinearCombinationKernel, SpatialFunction2D]:
+    """Return kernel and background of a solution for a basis (n, h, w), of which the model has some images."""
+    name, frame, own = cells.options.spatialModelType, frameOf(cells.bbox), solution.part(model.images)
+    covariances = (own.kernelCovariance, own.backgroundCovariance) if withCovariance else (None, None)
+    kernel = LinearCombinationKernel(
+        basisList[list(model.images)], own.kernel, name, frame=frame, covariance=covariances[0]
+    )
+    return kernel, makeSpatialFunction(name, own.background, frame, covariances[1])
 
 
 def _accept(

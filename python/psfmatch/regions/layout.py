@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,8 @@ from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import KernelOptions
 from psfmatch.errors import NoKernelCandidatesError
 from psfmatch.exposure import Box, MaskedImage, stampTuple
+from psfmatch.kernels import frameOf
 from psfmatch.warping import isCovered
-
-if TYPE_CHECKING:
-    from psfmatch.regions.state import RegionState
 
 __all__ = ["RegionCells", "placesInside"]
 
@@ -44,8 +42,8 @@ class RegionCells(SpatialCellSet):
     ----------
     nOutside
         Sources without data, or too close to the edge for a region.
-    state
-        Of a fit that has begun on the regions, else None.
+    begun
+        A fit that has begun on the regions, else None.
 
     Raises
     ------
@@ -68,7 +66,7 @@ class RegionCells(SpatialCellSet):
         self.template, self.science, self.options = template, science, options
         self.kernelSize, self.threads, self.noiseCorrelation = kernelSize, threads, noiseCorrelation
         self.nOutside = 0
-        self.state: RegionState | None = None
+        self.begun: _core.RegionSolver | None = None
         self._read: tuple[list[KernelCandidate], _core.RegionStamps] | None = None
         half = regions.halfWidth + kernelSize // 2
         side = 2 * half + 1
@@ -86,8 +84,8 @@ class RegionCells(SpatialCellSet):
             centres = self._starCentres(sources, half)
         # In the sequence of their places: who gave them in which changes no sum.
         for rank, (x, y) in enumerate(centres[np.lexsort(centres.T)].tolist()):
-            images = (image.subset(Box(x - half, y - half, side, side)) for image in (template, science))
-            self.insertCandidate(KernelCandidate(x, y, *images, options, rating=-float(rank)))
+            stamps = (image.subset(Box(x - half, y - half, side, side)) for image in (template, science))
+            self.insertCandidate(KernelCandidate(x, y, next(stamps), next(stamps), options, rating=-float(rank)))
 
     def _starCentres(self, sources: Any, half: int) -> npt.NDArray[np.int64]:
         """Return the pixels (n, 2) about which the stars' regions lie: one near the edge is not in the middle."""
@@ -107,9 +105,11 @@ class RegionCells(SpatialCellSet):
     def stampsOf(self, regions: list[KernelCandidate]) -> _core.RegionStamps:
         """Return the pixels of some regions in the core; of the same ones they are read once."""
         if self._read is None or self._read[0] != regions:
+            template, science = (stampTuple(each, self.options.badPlanes()) for each in (self.template, self.science))
             x, y = (np.array([getattr(region, axis) for region in regions], dtype=np.int64) for axis in ("x", "y"))
             stamps = _core.RegionStamps(
-                *(stampTuple(image, self.options.badPlanes()) for image in (self.template, self.science)),
+                template,
+                science,
                 x - self.bbox.x0,
                 y - self.bbox.y0,
                 self.options.regions.halfWidth,
@@ -121,9 +121,25 @@ class RegionCells(SpatialCellSet):
             self._read = regions, stamps
         return self._read[1]
 
+    def solverOf(self, regions: list[KernelCandidate], basisList: FloatArray) -> _core.RegionSolver:
+        """Return the equations of some regions, with their first weights, for a basis (n, h, w)."""
+        return _core.RegionSolver(
+            self.stampsOf(regions),
+            [region.x for region in regions],
+            [region.y for region in regions],
+            basisList,
+            _core.SpatialModel[self.options.spatialModelType],
+            _core.Frame(*frameOf(self.bbox)),
+            self.options.regions.kernelNorm,
+            threshold=self.options.regions.threshold,
+            growth=self.options.regions.growth,
+            noiseCorrelation=self.noiseCorrelation,
+            nThreads=self.threads,
+        )
+
     def forget(self) -> None:
-        """Keep neither a state nor any pixel in the core."""
-        self.state = self._read = None
+        """Keep neither a fit nor any pixel in the core."""
+        self.begun = self._read = None
 
 
 def placesInside(sources: Any, box: Box, size: int, most: int | None = None) -> FloatArray:
