@@ -55,12 +55,7 @@ def chooseModel(
     search.takeVariation(isThorough)
     shapes = search.variants({"shapeScale": scale} for scale in SHAPE_SCALES)
     search.take("Prior of the kernel's shape", lambda model: f"{model.shapeScale:g} of the kernel's norm", shapes)
-    # The widest Gaussian is there for wings that most PSFs do not have; without them it follows the noise, far out.
-    family, own = search.family, search.family.degreesOf(search.model.images)
-    extents = search.variants({"images": family.images(degrees)} for degrees in (own, family.narrower(own)))
-    search.take(
-        "Extent of the kernel", lambda model: f"Gaussians up to sigma {family.widest(model.images):.2f} px", extents
-    )
+    search.takeExtent()
     search.scatter, search.pull, search.nBright = search.solver.brightPixels(search.model)
     return search
 
@@ -125,6 +120,14 @@ class ModelSearch:
             "Gaussians", lambda model: " ".join(map(str, ("degrees", *self.family.degreesOf(model.images)))), models
         )
         return self.model == models[-1]
+
+    def takeExtent(self) -> None:
+        """Leave the widest Gaussian out where regions are served better: without a PSF's wings it follows the noise."""
+        family, own = self.family, self.family.degreesOf(self.model.images)
+        models = self.variants({"images": family.images(degrees)} for degrees in (own, family.narrower(own)))
+        self.take(
+            "Extent of the kernel", lambda model: f"Gaussians up to sigma {family.widest(model.images):.2f} px", models
+        )
 
     def takeVariation(self, isThorough: bool) -> None:
         """Choose how the kernel varies: of all ways, or by how much at the usual order, then one order less or more."""
