@@ -144,7 +144,7 @@ TEST_CASE("a fit in one object is that of its parts, before and after a rejectio
         CHECK(scatter.scatter == brightScatter(residuals, *solver.fit().stamps, 0.3).scatter);
         CHECK(solver.summary(usual, one).rms == summarize(residuals, &solver.fit().rejected).rms);
         SpatialSolution const solution = solver.solve(usual, true, one);
-        CHECK(solution.kernel == systemOf(solver, 1).solve(usual).kernel);
+        CHECK(solution.kernel == systemOf(solver, 1).solve(usual, true).kernel);
         CHECK(solution.kernelCovariance.size() != 0);
         CHECK(solver.lightGain(solution, one) == systemOf(solver, 1).lightGain(solution));
         RegionFit expected = solver.fit();
@@ -178,7 +178,8 @@ TEST_CASE("regions are judged by others that do not overlap them") {
     // All that there is overlaps the region: what is left has no solution.
     RegionSolver alone = solverOf(field, 0, 1);
     RegionSolver same = solverOf(field, 0, 1);
-    CHECK(alone.chiSquaresBy(same, model, one)[0] == infinity);
+    SpatialModelOptions const withoutPrior{allImages(), 0, 0};
+    CHECK(alone.chiSquaresBy(same, withoutPrior, one)[0] == infinity);
     CHECK_THROWS_AS((void)alone.chiSquaresBy(alone, model, one), std::invalid_argument);
 }
 
@@ -201,7 +202,7 @@ TEST_CASE("a correlation of noise of one pixel is white noise, and threads chang
 TEST_CASE("a model without solution is told, with what to try") {
     Field const field = makeField(side);
     RegionSolver alone = solverOf(field, 0, 1);
-    SpatialModelOptions const model{allImages(), 0, 0, 1.0, 0.01, 0.2};
+    SpatialModelOptions const model{allImages(), 0, 0};  // no region is left, and no prior tells anything
     CHECK(alone.chiSquares(model, one)[0] == infinity);
     CHECK_FALSE(alone.hasJudged(model));
     CHECK_THROWS_WITH_AS(alone.reject(model, true, one), doctest::Contains("Try lower spatial orders"), SolutionError);

@@ -6,7 +6,6 @@
 
 from psfmatch.choices import Choice
 from psfmatch.modelChoice.choosing import KernelChoice, chooseKernel, fitUsualKernel
-from psfmatch.modelChoice.images import ImagePair
-from psfmatch.modelChoice.layouts import effortFor
+from psfmatch.modelChoice.layouts import ImagePair, effortFor
 
 __all__ = ["Choice", "ImagePair", "KernelChoice", "chooseKernel", "effortFor", "fitUsualKernel"]

@@ -24,8 +24,7 @@ from psfmatch.modelChoice.family import (
     isFamilyPinned,
     pinnedFamily,
 )
-from psfmatch.modelChoice.images import ImagePair
-from psfmatch.modelChoice.layouts import ENOUGH_STARS, beginFit, chooseLayout
+from psfmatch.modelChoice.layouts import ENOUGH_STARS, ImagePair, beginFit, chooseLayout
 from psfmatch.modelChoice.models import ModelSearch, chooseModel
 from psfmatch.regions import RegionCells, spatialModel
 

@@ -1,4 +1,4 @@
-"""Which regions are fitted: how many, how large, and whether around stars or as tiles over all good pixels.
+"""The images that a kernel is chosen for, and their regions that are fitted: how many, how large, about stars or tiles.
 
 Stars or tiles: whose solution serves the stars better that neither has seen.
 """
@@ -6,18 +6,24 @@ Stars or tiles: whose solution serves the stars better that neither has seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.choices import Choice
 from psfmatch.config import KernelOptions
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
+from psfmatch.exposure import MaskedImage
 from psfmatch.modelChoice.family import Fwhms, GaussianFamily
+from psfmatch.photometry import BOX_SIDE, lightRatios
 from psfmatch.regions import RegionCells
+from psfmatch.regions.layout import placesInside
 
-__all__ = ["ENOUGH_STARS", "beginFit", "chooseLayout", "effortFor"]
+__all__ = ["ENOUGH_STARS", "ImagePair", "beginFit", "chooseLayout", "effortFor"]
 
 FEW_STARS = 64
 ENOUGH_STARS = 100
@@ -28,6 +34,43 @@ LARGE_FIELD = 2000**2
 SMALL_HALF_WIDTH = 11
 SHARP_FWHM = 4.4
 """Pixels, up to which regions of that half width hold a star."""
+MAX_RATIOS = 200
+"""Sources that tell the flux ratio."""
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """Two images on one grid, of which one is to be convolved to match the other.
+
+    sources : table with x and y (parent pixels), most useful first, may be empty; fwhms : FWHM (pixels) of both PSFs in
+    the same sequence, None where unknown; threads : of all that is done with them; noiseCorrelation :
+    (2 n + 1, 2 n + 1), of the noise of the image to convolve, by lags (y, x), None where it is white.
+    """
+
+    convolved: MaskedImage
+    other: MaskedImage
+    sources: Any
+    fwhms: Fwhms
+    threads: int = 1
+    noiseCorrelation: npt.NDArray[np.float64] | None = None
+
+    def layOut(self, options: KernelOptions, kernelSize: int, layout: str) -> RegionCells:
+        """Return regions about the sources, or tiles, for kernels up to a size in pixels."""
+        own = replace(options, regions=replace(options.regions, layout=layout))
+        images = self.convolved, self.other
+        return RegionCells(*images, own, kernelSize, self.sources, self.threads, self.noiseCorrelation)
+
+    def fluxRatio(self, planes: Sequence[str]) -> float:
+        """Return the light of the image to match over that of the image to convolve; 1 where no source tells it.
+
+        The median of the sources' light above their surroundings, bad pixels (of the mask planes, or by their value)
+        left out.
+        """
+        # Whole boxes only: of a position near the edge, or beyond, nothing is known.
+        x, y = placesInside(self.sources, self.other.getBBox(), BOX_SIDE, most=MAX_RATIOS).T
+        ratios = lightRatios(self.other, self.convolved, x, y, planes, threads=self.threads)
+        ratio = float(np.median(ratios)) if ratios.size else 1.0
+        return ratio if ratio > 0.0 else 1.0
 
 
 def effortFor(
