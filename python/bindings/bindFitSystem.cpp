@@ -2,10 +2,12 @@
 
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "arrays.h"
 #include "module.h"
+#include "psfmatch/fit/SpatialComparison.h"
 #include "psfmatch/fit/SpatialSystem.h"
 #include "psfmatch/fit/StampEquations.h"
 
@@ -123,9 +125,10 @@ void bindSolutions(py::module_& module) {
         .def_readonly("kernelSumError", &SpatialSolution::kernelSumError)
         .def_property_readonly("kernelCovariance",
                                [](SpatialSolution const& solution) { return arrayOrNone(solution.kernelCovariance); })
-        .def_property_readonly("backgroundCovariance", [](SpatialSolution const& solution) {
-            return arrayOrNone(solution.backgroundCovariance);
-        });
+        .def_property_readonly(
+            "backgroundCovariance",
+            [](SpatialSolution const& solution) { return arrayOrNone(solution.backgroundCovariance); })
+        .def("part", &partOf, py::arg("images"));
 }
 
 void bindSystem(py::module_& module) {
@@ -222,6 +225,13 @@ void bindFitSystem(py::module_& module) {
         .def_property_readonly("noise", [](StampEquations const& equations) { return arrayOf(equations.noise); });
     bindSolutions(module);
     bindSystem(module);
+    module.def(
+        "pairedGain",
+        [](DoubleArray const& first, DoubleArray const& second) {
+            PairedGain const found = pairedGain(vectorOf(first, "first"), vectorOf(second, "second"));
+            return std::tuple(found.gain, found.error);
+        },
+        py::arg("first"), py::arg("second"));
 }
 
 }  // namespace psfmatch::python

@@ -59,6 +59,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
     bindKernels(module);
     bindFits(module);
     bindFitSystem(module);
+    bindRegionSolver(module);
     bindFitStamps(module);
     bindConvolve(module);
     bindSubtract(module);

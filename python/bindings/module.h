@@ -12,6 +12,7 @@ void bindKernels(pybind11::module_& module);
 void bindFits(pybind11::module_& module);
 void bindFitStamps(pybind11::module_& module);
 void bindFitSystem(pybind11::module_& module);
+void bindRegionSolver(pybind11::module_& module);
 void bindConvolve(pybind11::module_& module);
 void bindSubtract(pybind11::module_& module);
 void bindWarp(pybind11::module_& module);

@@ -16,7 +16,7 @@ from psfmatch.later import laterClass, laterNames, laterView
 from psfmatch.messages import advice
 from psfmatch.noise.blankSky import refineBackground
 from psfmatch.recipe import edgeHandlingOf, warperOf
-from psfmatch.regions import RegionCells, makeRegions
+from psfmatch.regions import RegionCells
 from psfmatch.selection import buildCellSet, isFinishedList
 from psfmatch.starMatch import StarMatchTask
 from psfmatch.subtraction import matchedExposure, subtractMatched, subtractMatchedTemplate
@@ -301,7 +301,7 @@ class ImagePsfMatchTask(StarMatchTask):
                 sources = self._sources(candidateList, Exposure(science))
             area = coveredArea(template, science, self.threads)
             pair = template.subset(area), science.subset(area)
-            cells = makeRegions(*pair, self.options, kernelSize, sources, self.threads)
+            cells = RegionCells(*pair, self.options, kernelSize, sources, self.threads)
         self.metadata["rejectedSources"] = (
             {"outside, or too close to the edge": cells.nOutside} if cells.nOutside else {}
         )

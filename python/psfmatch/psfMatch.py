@@ -54,8 +54,7 @@ class KernelFit(ByValue):
     """Result of the solve loop.
 
     kernel, background : the spatial model, passes : one summary per pass, conditionNumber : of the spatial system,
-    heldOut : residuals of every region under a solution without it (`psfmatch.regions.fit.heldOutTable`), of a fit to
-    regions.
+    heldOut : residuals of every region under a solution without it (`psfmatch.regions.RegionFit`), of a fit to regions.
     """
 
     kernel: LinearCombinationKernel

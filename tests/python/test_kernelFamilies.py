@@ -4,13 +4,11 @@ PSFs with spikes that are turned against each other are matched by no four Gauss
 """
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from psfmatch import MaskedImage, frontDoorConfig, subtract
-from psfmatch.modelChoice import choosing
 from psfmatch.modelChoice.family import familyOf
 
 SIDE, COUNT = 256, 34
@@ -121,13 +119,9 @@ def test_richestOfSeveral():
     """Whether still more terms may be asked for: with or without the widest Gaussian, never where there is one set."""
     family = familyOf(5.3, 5.5, (500, 500), 15)
 
-    def isRichest(tried, images):
-        found = SimpleNamespace(family=tried, model=SimpleNamespace(images=images))
-        return choosing._Fit(found, True, 1.3, 1.3, 30, ()).isRichest
-
     richest = family.degrees[-1]
-    assert isRichest(family, family.images(richest))
-    assert isRichest(family, family.images(family.narrower(richest)))
-    assert not any(isRichest(family, family.images(degrees)) for degrees in family.degrees[:-1])
+    assert family.isRichest(family.images(richest))
+    assert family.isRichest(family.images(family.narrower(richest)))
+    assert not any(family.isRichest(family.images(degrees)) for degrees in family.degrees[:-1])
     one = replace(family, degrees=family.degrees[-1:])
-    assert not isRichest(one, one.images(richest))
+    assert not one.isRichest(one.images(richest))

@@ -14,6 +14,7 @@ import pytest
 # package counts as one module. The package's own __init__, which re-exports, stands above all.
 pythonRows = [
     {
+        "choices",
         "equality",
         "errors",
         "config",
@@ -160,6 +161,7 @@ headerGroups = [
         "StampEquations",
         "SpatialSums",
         "SpatialSystem",
+        "SpatialComparison",
         "KernelCandidateFit",
         "SpatialKernelSolution",
         "KernelPca",
@@ -172,6 +174,7 @@ headerGroups = [
         "RegionWindows",
         "RegionResiduals",
         "RegionOutliers",
+        "RegionSolver",
         "StampColumns",
         "StampEvidence",
         "StampModel",

@@ -10,9 +10,9 @@ from astropy.table import Table
 
 from psfmatch import Box, MaskedImage, _core
 from psfmatch.config import usualOptions
-from psfmatch.errors import KernelSolutionError
-from psfmatch.modelChoice.family import DEGREES, EQUAL_DEGREES, WIDEST_SIGMA, familyOf, kernelNorm, pinnedFamily
-from psfmatch.modelChoice.models import ModelSearch, trimmedDifference
+from psfmatch.modelChoice import ImagePair
+from psfmatch.modelChoice.family import DEGREES, EQUAL_DEGREES, WIDEST_SIGMA, familyOf, pinnedFamily
+from psfmatch.modelChoice.models import ModelSearch
 from psfmatch.stars import MIN_SNR, SPREAD_CELL, chooseRegionSources
 
 # Gaussians
@@ -77,36 +77,38 @@ def test_kernelNorm():
     template = MaskedImage(star.astype(np.float32))
     science = MaskedImage((1.6 * star + 50.0).astype(np.float32))
     family = familyOf(2.5, 4.0, (64, 64), 5)
-    width = math.hypot(*family.sigmas[:2])
-    unit = 1.0 / (2.0 * math.sqrt(math.pi) * width)
-    sources = Table({"x": [30.0, -50.0], "y": [32.0, 700.0]})
+    unit = 1.0 / (2.0 * math.sqrt(math.pi) * math.hypot(*family.sigmas[:2]))
     # Four digits are kept.
-    assert kernelNorm(template, science, sources, family, ("BAD",)) == pytest.approx(1.6 * unit, rel=1e-3)
-    assert kernelNorm(template, science, sources[:0], family, ("BAD",)) == pytest.approx(unit, rel=1e-3)
-    negative = MaskedImage((-star).astype(np.float32))
-    assert kernelNorm(template, negative, sources, family, ("BAD",)) == pytest.approx(unit, rel=1e-3)
+    assert family.expectedNorm(1.6) == pytest.approx(1.6 * unit, rel=1e-3)
+    sources = Table({"x": [30.0, -50.0], "y": [32.0, 700.0]})
+
+    def fluxRatio(science, sources):
+        return ImagePair(template, science, sources, (2.5, 4.0)).fluxRatio(("BAD",))
+
+    assert fluxRatio(science, sources) == pytest.approx(1.6, rel=1e-3)
+    assert fluxRatio(science, sources[:0]) == 1.0
+    assert fluxRatio(MaskedImage((-star).astype(np.float32)), sources) == 1.0
 
 
 # Models compared
 
 
-class FakeSystem:
-    """Held-out chi-squares that are told by the order of the kernel, None for a model without solution."""
+class FakeSolver:
+    """Held-out chi-squares that are told by the order of the kernel, infinite for a model without solution."""
 
     def __init__(self, *figures):
         self.figures = figures
-        self.nCalls = 0
+        self.judged = set()
 
-    def system(self, maxOrder):
-        """Return itself: it is the state of the regions as well."""
-        return self
+    def prepare(self, highestOrder):
+        """Do nothing: all is known."""
 
-    def heldOut(self, model):
-        self.nCalls += 1
-        figures = self.figures[model.kernelOrder]
-        if figures is None:
-            raise KernelSolutionError("no solution")
-        return None, None, figures
+    def chiSquares(self, model):
+        self.judged.add(model)
+        return self.figures[model.kernelOrder]
+
+    def hasJudged(self, model):
+        return model in self.judged
 
 
 def models(*orders):
@@ -118,18 +120,18 @@ def searchOf(system):
 
 
 def test_bestModel():
-    """A later model is taken if it is better by half the error of the difference; each is judged once."""
+    """A later model is taken if it is better by half the error of the difference."""
     low, middle, high = models(0, 1, 2)
     base = np.full(100, 50.0)
     better = base - 2.0
     noisy = better + np.where(np.arange(100) % 2, 10.0, -10.1)  # by 5 in all, its error 100
-    system = FakeSystem(base, better, noisy)
+    system = FakeSolver(base, better, noisy)
     search = searchOf(system)
     assert search.best([low, middle, high]) == middle
     assert search.gain(low, middle)[0] == pytest.approx(200.0)
     # The extreme hundredth on either side is cut at quantiles that are the others' values.
     assert search.gain(high, middle)[0] == pytest.approx(-5.0)
-    assert system.nCalls == 3
+    assert len(system.judged) == 3
     assert search.best([middle, high, low]) == middle
     assert search.best([low]) == low
 
@@ -138,15 +140,15 @@ def test_climb():
     """Up while the next is better; else down while the richer is no better; what lies beyond is not tried."""
     base, better, best = (np.full(100, value) for value in (50.0, 48.0, 46.0))
     ladder = models(0, 1, 2, 3)
-    system = FakeSystem(base, better, best, best)
+    system = FakeSolver(base, better, best, best)
     assert searchOf(system).climb(ladder) == ladder[2]
-    assert system.nCalls == 4
+    assert len(system.judged) == 4
     assert searchOf(system).climb(ladder, 1) == ladder[2]
     # From the top: no better than the second, which is better than the one before.
-    system.nCalls = 0
+    system.judged.clear()
     assert searchOf(system).climb(ladder, 3) == ladder[2]
-    assert system.nCalls == 3
-    flat = searchOf(FakeSystem(base, base, base, base))
+    assert len(system.judged) == 3
+    flat = searchOf(FakeSolver(base, base, base, base))
     assert flat.climb(ladder, 2) == ladder[0]
     assert flat.climb(ladder) == ladder[0]
     assert flat.climb(ladder[:1]) == ladder[0]
@@ -154,23 +156,20 @@ def test_climb():
 
 def test_modelsWithoutSolution():
     low, middle, high = models(0, 1, 2)
-    search = searchOf(FakeSystem(None, np.full(5, 3.0), None))
+    search = searchOf(FakeSolver(np.full(5, np.inf), np.full(5, 3.0), np.full(5, np.inf)))
     assert search.best([low, middle, high]) == middle
     assert search.gain(middle, high)[0] == -math.inf
-    assert search.heldOut(high) is None
     assert search.climb([low, middle, high]) == middle
 
 
-def test_trimmedDifference():
+def test_pairedGain():
     """One variable star in a hundred decides nothing; of few regions all count."""
     first, second = np.full(200, 10.0), np.full(200, 9.0)
     second[7] = 1e6
-    gain, error = trimmedDifference(first, second)
+    gain, error = _core.pairedGain(first, second)
     assert gain == pytest.approx(200.0, rel=0.02)
     assert error == pytest.approx(math.sqrt(200.0), rel=0.02)
-    assert trimmedDifference(first[:20], second[:20])[0] < -9e5
-    assert trimmedDifference(None, second)[0] == math.inf
-    assert trimmedDifference(first, None)[0] == -math.inf
+    assert _core.pairedGain(first[:20], second[:20])[0] < -9e5
 
 
 # Sources
@@ -230,6 +229,16 @@ def test_widestGaussian():
         assert fixed.narrower(fixed.degrees[-1]) == fixed.degrees[-1]
 
 
+class FakeExtents:
+    fit = SimpleNamespace(weightCounts=np.array([400]))
+
+    def __init__(self, figures):
+        self.figures, self.hasJudged, self.chiSquares = figures, figures.__contains__, figures.__getitem__
+
+    def prepare(self, highestOrder):
+        """Do nothing: all is known."""
+
+
 def test_extent():
     """Left out where held-out regions are served better without by half the error of that, else kept."""
     family = familyOf(5.0, 7.0, (1024, 1024), 11)
@@ -237,10 +246,8 @@ def test_extent():
     own, narrow = (_core.SpatialModelOptions(each, 1, 1, 1.0, 0.01, 0.2) for each in images)
     cases = ((1.0, 1.0, 1.0, -0.5), narrow), ((1.0, -1.0, 1.0, -0.9), own), ((-1.0, -1.0, -2.0, -1.0), own)
     for gains, chosen in cases:
-        search = ModelSearch.__new__(ModelSearch)
-        search.family, search.model, search.choices, search.fixed = family, own, [], {}
-        search.state = SimpleNamespace(fit=SimpleNamespace(weightCounts=np.array([400])))
-        search._known = {own: np.full(4, 100.0), narrow: 100.0 - np.array(gains)}
+        solver = FakeExtents({own: np.full(4, 100.0), narrow: 100.0 - np.array(gains)})
+        search = ModelSearch(solver, family, own, {})
         search.takeExtent()
         assert search.model == chosen
         (told,) = search.choices

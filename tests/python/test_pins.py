@@ -16,7 +16,7 @@ from psfmatch.differencing.configuration import setKernelFields
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.pins import pinnedFields, withPins
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig
-from psfmatch.modelChoice import chooseKernel, effortFor
+from psfmatch.modelChoice import ImagePair, chooseKernel, effortFor
 from psfmatch.modelChoice.choosing import fixedFields
 from psfmatch.modelChoice.family import familyOf, isFamilyPinned, pinnedFamily
 from psfmatch.testing import simulatePair
@@ -290,11 +290,8 @@ def test_tooFewStarsOfASetLayout(pair):
     options, isThorough = effortFor(options, len(pair.truth.stars), FWHMS, images[0].shape)
     with pytest.raises(InsufficientKernelSourcesError, match=r"sources found .*minKernelSources is 1000"):
         chooseKernel(
-            *images,
-            pair.truth.stars,
-            FWHMS,
+            ImagePair(*images, pair.truth.stars, FWHMS),
             options,
-            1,
             isThorough=isThorough,
             pinned={"regionConfig.layout": "stars"},
         )

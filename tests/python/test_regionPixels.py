@@ -7,9 +7,9 @@ import pytest
 
 from psfmatch import MaskedImage, frontDoorConfig
 from psfmatch.config import KernelOptions
-from psfmatch.modelChoice import chooseKernel, effortFor
+from psfmatch.modelChoice import ImagePair, chooseKernel, effortFor
 from psfmatch.modelChoice.family import familyOf
-from psfmatch.regions import fitRegions, makeRegions
+from psfmatch.regions import RegionCells, fitRegions
 from psfmatch.testing import simulatePair
 
 # Stars alone, without anything that a fit has to reject.
@@ -55,7 +55,7 @@ def test_saturatedTemplateUnderTheKernel(options):
     for image, places in ((template, ((20, 30), (21, 30), (50, 80))), (science, ((32, 60),))):
         for y, x in places:
             image.mask[y, x] |= image.mask.getPlaneBitMask("SAT")
-    cells = makeRegions(template, science, options, size)
+    cells = RegionCells(template, science, options, size)
     candidates = cells.regionsToFit(-1)
     stamps = cells.stampsOf(candidates)
     assert cells.stampsOf(list(candidates)) is stamps
@@ -93,7 +93,7 @@ def test_varianceOfNoisyPixels(options):
             estimateVariance=estimateVariance,
         )
         family = familyOf(2.6, 3.8, (256, 256), options.regions.halfWidth)
-        cells = makeRegions(pair.template.maskedImage, pair.science.maskedImage, options, family.kernelSize)
+        cells = RegionCells(pair.template.maskedImage, pair.science.maskedImage, options, family.kernelSize)
         fits.append(fitRegions(cells, family.basis(), options))
     for fit in fits:
         assert fit.background.sigma(128, 128) < 0.05
@@ -111,8 +111,8 @@ def test_variationIsChosen(options, variation, scienceFwhm):
     fwhms = 2.6, scienceFwhm
     chosen, isThorough = effortFor(options, len(stars), fwhms, (256, 256))
     images = pair.template.maskedImage, pair.science.maskedImage
-    choice = chooseKernel(*images, stars, fwhms, chosen, 1, isThorough=isThorough)
-    order, scale = choice.fields["spatialKernelOrder"], choice.regionFields["variationScale"]
+    choice = chooseKernel(ImagePair(*images, stars, fwhms), chosen, isThorough=isThorough)
+    order, scale = choice.options.spatialKernelOrder, choice.options.regions.variationScale
     assert (order >= 1) if variation else (order == 0 or scale == 0.01)
     # Each is told once for each family of Gaussians that was tried.
     names = [told.name for told in choice.choices if told.name != "functions"]

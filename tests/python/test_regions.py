@@ -14,7 +14,7 @@ from psfmatch import (
 )
 from psfmatch.config import KernelOptions
 from psfmatch.modelChoice.family import familyOf
-from psfmatch.regions import RegionState, fitRegions, makeRegions, usualModel
+from psfmatch.regions import RegionCells, fitRegions
 
 RATIO, LEVEL, SIDE = 1.25, 7.0, 256
 SIGMA, WIDE = 1.2, 1.7
@@ -72,12 +72,12 @@ def fit(options, table, template, science, threads=1):
     """Return the candidates, the fit, and which pixels it has rejected, (regions, h, w)."""
     family = familyOf(2.3548 * SIGMA, 2.3548 * WIDE, science.shape, options.regions.halfWidth)
     basis = family.basis()
-    cells = makeRegions(template, science, options, family.kernelSize, table, threads)
+    cells = RegionCells(template, science, options, family.kernelSize, table, threads)
     candidates = cells.regionsToFit(-1)
-    state = cells.state = RegionState(cells, candidates, basis, options) if candidates else None
+    solver = cells.begun = cells.solverOf(candidates, basis) if candidates else None
     found = fitRegions(cells, basis, options)
-    assert cells.state is None
-    return candidates, found, state.fit.rejected.asarray()
+    assert cells.begun is None
+    return candidates, found, solver.fit.rejected.asarray()
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def fitted(options, images):
 
 def centresOf(*arguments):
     """Return the middles, x and y, in the sequence of the regions."""
-    return np.array([(region.x, region.y) for region in makeRegions(*arguments).regionsToFit(-1)])
+    return np.array([(region.x, region.y) for region in RegionCells(*arguments).regionsToFit(-1)])
 
 
 def test_centresOfStars(small):
@@ -181,27 +181,30 @@ def test_threadsAndInputs(options, images, fitted):
     assert table.colnames == ["x", "y"]
 
 
-def test_whatHangsOnTheWeightsIsMadeOnce(options, images):
-    """Until they change: then the same models are judged anew."""
+def test_whatHangsOnTheWeights(options, images):
+    """Models are judged by the weights of now, whatever orders were made ready."""
     table, template, science = images
     family = familyOf(2.3548 * SIGMA, 2.3548 * WIDE, science.shape, options.regions.halfWidth)
-    cells = makeRegions(template, science, options, family.kernelSize, table)
-    state = RegionState(cells, cells.regionsToFit(-1), family.basis(), options)
-    model = usualModel(tuple(range(len(family.basis()))), len(state))
-    residuals = state.judge(model)
-    assert state.judge(model) is residuals
+    cells = RegionCells(template, science, options, family.kernelSize, table)
+    regions, basis = cells.regionsToFit(-1), family.basis()
+    solver = cells.solverOf(regions, basis)
+    assert (solver.x.tolist(), solver.y.tolist()) == ([r.x for r in regions], [r.y for r in regions])
+    assert np.array_equal(solver.basisList, basis)
+    assert np.array_equal(solver.usableFraction, cells.stampsOf(regions).usableFraction)
+    model = solver.usualModel(range(len(basis)))
+    before = solver.chiSquares(model)
     richer = model.replaced(kernelOrder=3)
-    assert state.system(3) is state.system(1)
-    assert not np.array_equal(state.heldOut(richer)[2], state.heldOut(model)[2])
+    assert not solver.hasJudged(richer)
+    assert not np.array_equal(solver.chiSquares(richer), before)
+    assert solver.hasJudged(richer)
     # The equations for a higher order hold those for a lower one, to the bit.
-    fresh = RegionState(cells, cells.regionsToFit(-1), family.basis(), options)
-    fresh.system(3)
-    for one, other in zip(fresh.heldOut(model), state.heldOut(model), strict=True):
-        np.testing.assert_array_equal(one, other)
-    before = state.heldOut(model)[2]
-    state.reject(model, options.regions)
-    assert state.judge(model) is not residuals
-    assert not np.array_equal(state.heldOut(model)[2], before)
+    fresh = cells.solverOf(regions, basis)
+    fresh.prepare(3)
+    np.testing.assert_array_equal(fresh.chiSquares(model), before)
+    solver.reject(model)
+    assert solver.nPasses == 1
+    assert not solver.hasJudged(model)
+    assert not np.array_equal(solver.chiSquares(model), before)
 
 
 def test_variableStarIsRejected(options, fitted):
@@ -267,9 +270,9 @@ def test_fitOfFewerRegionsThanBegun(options, images):
     basis = familyOf(2.3548 * SIGMA, 2.3548 * WIDE, science.shape, options.regions.halfWidth).basis()
     found = []
     for isBegun in (True, False):
-        cells = makeRegions(template, science, one, basis.shape[1], table)
+        cells = RegionCells(template, science, one, basis.shape[1], table)
         if isBegun:
-            cells.state = RegionState(cells, cells.regionsToFit(-1), basis, one)
+            cells.begun = cells.solverOf(cells.regionsToFit(-1), basis)
         found.append(fitRegions(cells, basis, one))
     assert len(found[0].heldOut) == 4
     assert np.array_equal(found[0].kernel.scaledParameters, found[1].kernel.scaledParameters)

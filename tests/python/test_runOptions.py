@@ -22,8 +22,14 @@ from psfmatch.differencing import FrontDoorConfig
 from psfmatch.differencing.options import RunOptions
 from psfmatch.imagePsfMatch import ImagePsfMatchConfig
 
-FIELDS = {"alardNGauss": 2, "alardSigGauss": [1.0, 2.5], "alardDegGauss": [3, 1], "kernelSize": 17, "nStarPerCell": -1}
-REGIONS = {"halfWidth": 9, "firstDegrees": [2, 0], "shapeScale": 2.0}
+FIELDS = {"alardNGauss": 2, "alardSigGauss": (1.0, 2.5), "alardDegGauss": (3, 1), "kernelSize": 17, "nStarPerCell": -1}
+REGIONS = {"halfWidth": 9, "firstDegrees": (2, 0), "shapeScale": 2.0}
+
+
+def withChosen(read):
+    """Return options of a run whose kernel has been chosen."""
+    kernel = replace(read.kernel, regions=replace(read.kernel.regions, **REGIONS), **FIELDS)
+    return replace(read, kernel=kernel, chooseKernel=False)
 
 
 def test_theDefaultsAreThoseOfTheClasses():
@@ -82,7 +88,7 @@ def test_aTaskOfOptionsMakesItsConfigurationWhenItIsRead():
 @pytest.mark.parametrize("config", [None, frontDoorConfig()], ids=["without", "with"])
 def test_whatIsChosenIsStoredAsTheConfigurationWouldStoreIt(config):
     read = RunOptions.fromConfig(config)
-    chosen = read.withChosen(FIELDS, REGIONS)
+    chosen = withChosen(read)
     assert read.chooseKernel
     made = chosen.toConfig()
     assert made._frozen
@@ -103,7 +109,7 @@ class OwnDetectionTask(SourceDetectionTask):
 def test_subtasksOfOthersStayInTheConfiguration():
     config = frontDoorConfig()
     config.selectDetection.retarget(OwnDetectionTask)
-    made = RunOptions.fromConfig(config).withChosen(FIELDS, REGIONS).toConfig()
+    made = withChosen(RunOptions.fromConfig(config)).toConfig()
     assert made.selectDetection.target is OwnDetectionTask
     assert not config._frozen
     assert config.chooseKernel

@@ -25,7 +25,7 @@ from psfmatch.errors import (
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.light import NOT_SHOWN
-from psfmatch.modelChoice import Choice, chooseKernel, effortFor
+from psfmatch.modelChoice import Choice, ImagePair, chooseKernel, effortFor
 from psfmatch.noise.borderLevels import BorderLevels
 from psfmatch.selection import ignoredPlanes, requireSources
 from psfmatch.stackFit import StackMatch
@@ -105,20 +105,12 @@ def solveByLadder(
     start, isThorough = effortFor(options.kernel, len(sources), sizes, science.shape, options.pinned)
     if not isGiven:
         sources = chooseRegionSources(inputs.sources, start.regions.maxRegions, science.getBBox())
+    correlation = inputs.templateCorrelation if convolveTemplate else None
+    images = ImagePair(*pair, sources, sizes, task.threads, correlation)
     try:
         with task.timer("chooseKernel"):
-            choice = chooseKernel(
-                *pair,
-                sources,
-                sizes,
-                start,
-                task.threads,
-                isThorough=isThorough,
-                starsOnly=isGiven,
-                pinned=options.pinned,
-                noiseCorrelation=inputs.templateCorrelation if convolveTemplate else None,
-            )
-        chosen = options.withChosen(choice.fields, choice.regionFields)
+            choice = chooseKernel(images, start, isThorough=isThorough, starsOnly=isGiven, pinned=options.pinned)
+        chosen = replace(options, kernel=choice.options, chooseKernel=False)
         made = _subtractWith(_follower(task, chosen), chosen, inputs, choice.cells, fwhms, convolveTemplate)
         return replace(made, choices=choice.choices)
     except TOO_FEW as error:

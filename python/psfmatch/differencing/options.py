@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from psfmatch.config import KernelOptions, usualOptions
@@ -82,13 +82,6 @@ class RunOptions:
         return cls(
             kernel, config, **{name: plainValue(getattr(fields, name)) for name in STEPS if hasattr(fields, name)}
         )
-
-    def withChosen(self, fields: Mapping[str, Any], regionFields: Mapping[str, Any]) -> RunOptions:
-        """Return these options with fields of the kernel and of its regions as they were chosen."""
-        kernel = {name: plainValue(value) for name, value in fields.items()}
-        regions = {name: plainValue(value) for name, value in regionFields.items()}
-        kernel["regions"] = replace(self.kernel.regions, **regions)
-        return replace(self, kernel=replace(self.kernel, **kernel), chooseKernel=False)
 
     def toConfig(self) -> ImagePsfMatchConfig:
         """Return the configuration that has these options, frozen; made for who asks, for that takes milliseconds."""

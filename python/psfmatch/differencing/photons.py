@@ -13,7 +13,7 @@ from psfmatch.differencing.options import RunOptions
 from psfmatch.errors import InputImagesError, PsfMatchError
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.io import isWithoutPhotons
-from psfmatch.modelChoice import Choice, effortFor, fitUsualKernel
+from psfmatch.modelChoice import Choice, ImagePair, effortFor, fitUsualKernel
 from psfmatch.noise import PhotonNoise, addPhotonNoise, measurePhotonNoise
 from psfmatch.noise.blankSky import findBlankSky, measureVarianceFactor, multiplyVariance
 from psfmatch.recipe import edgeHandlingOf
@@ -84,7 +84,8 @@ def _measured(inputs: Inputs, fwhms: Widths, convolveTemplate: bool, options: Ru
     start, _ = effortFor(options.kernel, len(sources), sizes, other.shape, options.pinned)
     sources = chooseRegionSources(sources, start.regions.maxRegions, area)
     correlation = inputs.templateCorrelation if convolveTemplate else None
-    kernel, background = fitUsualKernel(convolved, other, sources, sizes, start, threads, correlation)
+    pair = ImagePair(convolved, other, sources, sizes, threads, correlation)
+    kernel, background = fitUsualKernel(pair, start)
     matched = kernel.convolve(convolved, edgeHandlingOf(start), threads=threads)
     difference = subtractMatchedTemplate(other, matched, background, threads)
     sky = findBlankSky(difference, threads=threads)

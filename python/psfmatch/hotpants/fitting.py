@@ -25,7 +25,7 @@ from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.io.hotpants import hasHotpantsTable
 from psfmatch.io.hotpantsWriting import readImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction, readHotpantsKernel
-from psfmatch.regions import fitRegions, makeRegions
+from psfmatch.regions import RegionCells, fitRegions
 from psfmatch.stars import chooseRegionSources
 
 __all__ = ["Fitted", "configuration", "fit", "maskedFraction", "readKernel"]
@@ -230,6 +230,6 @@ def _fitImages(
         )
     )
     options = KernelOptions.fromConfig(kernelConfig)
-    cells = makeRegions(first, second, options, max(basis.shape[1:]), sources, task.threads)
+    cells = RegionCells(first, second, options, max(basis.shape[1:]), sources, task.threads)
     found = fitRegions(cells, basis, options)
     return Fitted(found.kernel, found.background, convolved, candidateTable(cells))

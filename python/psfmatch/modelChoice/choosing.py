@@ -13,25 +13,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from psfmatch.config import KernelOptions, RegionOptions
-from psfmatch.exposure import MaskedImage
+from psfmatch.choices import Choice
+from psfmatch.config import KernelOptions
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.modelChoice.family import (
     WIDEST_SIGMA,
     Fwhms,
     GaussianFamily,
     familyOf,
     isFamilyPinned,
-    kernelNorm,
     pinnedFamily,
 )
-from psfmatch.modelChoice.layouts import beginFit, chooseLayout
-from psfmatch.modelChoice.models import Choice, ModelSearch, chooseModel
-from psfmatch.regions import RegionCells, makeRegions
+from psfmatch.modelChoice.layouts import ENOUGH_STARS, ImagePair, beginFit, chooseLayout
+from psfmatch.modelChoice.models import ModelSearch, chooseModel
+from psfmatch.regions import RegionCells, spatialModel
 
-__all__ = ["KernelChoice", "chooseKernel"]
+__all__ = ["KernelChoice", "chooseKernel", "fitUsualKernel"]
 
 MODEL_FIELDS = {
     "spatialKernelOrder": "kernelOrder",
@@ -53,44 +50,32 @@ RICHEST_FITTED = 1.25
 
 @dataclass(frozen=True)
 class KernelChoice:
-    """What was chosen: fields of the active kernel configuration and of its ``regionConfig``, and why.
+    """What was chosen: the options of the kernel, and why.
 
-    cells : the regions, on which the fit has begun; it goes on where the configuration has these fields.
+    cells : the regions, on which the fit has begun; it goes on with these options.
     """
 
-    fields: dict[str, Any]
-    regionFields: dict[str, Any]
+    options: KernelOptions
     choices: tuple[Choice, ...]
     cells: RegionCells
 
 
 def chooseKernel(
-    convolved: MaskedImage,
-    other: MaskedImage,
-    sources: Any,
-    fwhms: Fwhms,
+    pair: ImagePair,
     options: KernelOptions,
-    threads: int,
     *,
     isThorough: bool,
     starsOnly: bool = False,
     pinned: Mapping[str, Any] | None = None,
-    noiseCorrelation: npt.NDArray[np.float64] | None = None,
 ) -> KernelChoice:
     """Choose the kernel's basis, its orders, its priors, and the layout of its regions.
 
     Parameters
     ----------
-    convolved, other
-        The image to convolve and the image to match, on one grid.
-    sources
-        Table with x and y (parent pixels), most useful first; may be empty.
-    fwhms
-        FWHM (pixels) of both PSFs, in the same sequence; None: unknown.
+    pair
+        The images, their sources and what is known of them.
     options
         Of the kernel, that the choice starts from, with number and size of the regions, of `effortFor`.
-    threads
-        Number of threads.
     isThorough
         Whether all models are tried, of `effortFor` too.
     starsOnly
@@ -98,8 +83,6 @@ def chooseKernel(
     pinned
         Fields of the kernel, and as ``regionConfig.NAME`` of its regions, that are not to be chosen: models without
         these values are not tried.
-    noiseCorrelation : (2 n + 1, 2 n + 1)
-        Of the noise of the image to convolve, by lags (y, x); None where it is white.
 
     Raises
     ------
@@ -112,32 +95,41 @@ def chooseKernel(
     layout = pins.get("regionConfig.layout")
     if starsOnly and layout == "tiles":
         raise ValueError("regionConfig.layout is 'tiles', which use no stars; leave candidateList out, or the layout")
-    free = familyOf(*fwhms, other.shape, options.regions.halfWidth)
-    family = pinnedFamily(free, pins, options, fwhms, other.shape)
-    norm = pins.get("regionConfig.kernelNorm") or kernelNorm(
-        convolved, other, sources, family, options.badPlanes(), threads
-    )
+    shape = pair.other.shape
+    free = familyOf(*pair.fwhms, shape, options.regions.halfWidth)
+    family = pinnedFamily(free, pins, options, pair.fwhms, shape)
+    norm = pins.get("regionConfig.kernelNorm") or family.expectedNorm(pair.fluxRatio(options.badPlanes()))
+    start = replace(options, regions=replace(options.regions, kernelNorm=norm))
+    layOut = partial(pair.layOut, start, family.kernelSize)
+    cells, layoutChoice = chooseLayout(layOut, family, len(pair.sources), starsOnly=starsOnly, pinned=layout)
 
-    def layOut(layout: str) -> RegionCells:
-        regions = replace(options.regions, kernelNorm=norm, layout=layout)
-        own = replace(options, regions=regions)
-        return makeRegions(convolved, other, own, family.kernelSize, sources, threads, noiseCorrelation)
-
-    cells, layoutChoice = chooseLayout(layOut, family, len(sources), starsOnly=starsOnly, pinned=layout)
-
-    def fit(tried: GaussianFamily, isThorough: bool) -> _Fit:
-        return _fitFamily(cells, tried, fixedFields(pins), isThorough, pins.get("regionConfig.rejectPixels"))
-
-    best = fit(family, isThorough)
+    search = partial(_chooseRejection, cells, fixedFields(pins), pins.get("regionConfig.rejectPixels"))
+    best = search(family, isThorough)
     if not isFamilyPinned(pins):
         if family.isEqual:
-            best = _preferPoint(best, fit(family.point(), False))
-        most = RICHEST_FITTED if best.isRichest else WELL_FITTED
+            best = _preferPoint(best, search(family.point(), False))
+        most = RICHEST_FITTED if best.family.isRichest(best.model.images) else WELL_FITTED
         if best.scatter > most and best.nBright >= MIN_BRIGHT_REGIONS:
-            best = _preferMany(best, fit(family.rich(), True), most)
-    cells.state = best.found.state
-    choices = _tellFamily(family, free, fwhms), layoutChoice, *best.choices
-    return KernelChoice(*_fields(best, cells.options.regions, pins), choices, cells)
+            best = _preferMany(best, search(family.rich(), True), most)
+    cells.begun = best.solver
+    choices = _tellFamily(family, free, pair.fwhms), layoutChoice, *best.choices
+    return KernelChoice(_optionsOf(best, cells.options, pins), choices, cells)
+
+
+def fitUsualKernel(pair: ImagePair, options: KernelOptions) -> tuple[LinearCombinationKernel, SpatialFunction2D]:
+    """Return kernel and background of the model that serves most fields, for what must be known before one is chosen.
+
+    Arguments and errors are those of `chooseKernel`.
+    """
+    family = familyOf(*pair.fwhms, pair.other.shape, options.regions.halfWidth)
+    family = family.upTo(family.usualDegrees)
+    norm = family.expectedNorm(pair.fluxRatio(options.badPlanes()))
+    start = replace(options, regions=replace(options.regions, kernelNorm=norm))
+    layout = "stars" if len(pair.sources) >= ENOUGH_STARS else "tiles"
+    cells = pair.layOut(start, family.kernelSize, layout)
+    solver = beginFit(cells, family)
+    model = solver.usualModel(family.images(family.usualDegrees))
+    return spatialModel(cells, family.basis(), model, solver.solve(model))
 
 
 def fixedFields(pins: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,26 +137,31 @@ def fixedFields(pins: Mapping[str, Any]) -> dict[str, Any]:
     return {own: pins[name] for name, own in MODEL_FIELDS.items() if name in pins}
 
 
-def _fields(fit: _Fit, regions: RegionOptions, pins: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the fields of the kernel's configuration, and of its ``regionConfig``."""
-    family, model = fit.found.family, fit.found.model
-    return {
-        "fitMethod": "regions",
-        "scaleByFwhm": False,
-        "alardNGauss": len(family.sigmas),
-        "alardSigGauss": list(family.sigmas),
-        "alardDegGauss": list(family.degreesOf(model.images)),
-        "kernelSize": family.kernelSize,
-        "spatialKernelOrder": model.kernelOrder,
-        "spatialBgOrder": model.backgroundOrder,
-        "nStarPerCell": pins.get("nStarPerCell", -1),
-        "calculateKernelUncertainty": pins.get("calculateKernelUncertainty", True),
-    }, {
-        **{name: getattr(regions, name) for name in ("layout", "halfWidth", "maxRegions", "kernelNorm")},
-        **{name: getattr(model, name) for name in ("shapeScale", "variationScale", "widthScale")},
-        "rejectPixels": fit.doReject,
-        "firstDegrees": list(family.usualDegrees),
-    }
+def _optionsOf(found: ModelSearch, options: KernelOptions, pins: Mapping[str, Any]) -> KernelOptions:
+    """Return the options of the kernel with what was found."""
+    family, model = found.family, found.model
+    regions = replace(
+        options.regions,
+        shapeScale=model.shapeScale,
+        variationScale=model.variationScale,
+        widthScale=model.widthScale,
+        rejectPixels=found.isRejecting,
+        firstDegrees=family.usualDegrees,
+    )
+    return replace(
+        options,
+        regions=regions,
+        fitMethod="regions",
+        scaleByFwhm=False,
+        alardNGauss=len(family.sigmas),
+        alardSigGauss=family.sigmas,
+        alardDegGauss=family.degreesOf(model.images),
+        kernelSize=family.kernelSize,
+        spatialKernelOrder=model.kernelOrder,
+        spatialBgOrder=model.backgroundOrder,
+        nStarPerCell=pins.get("nStarPerCell", -1),
+        calculateKernelUncertainty=pins.get("calculateKernelUncertainty", True),
+    )
 
 
 def _tellFamily(family: GaussianFamily, free: GaussianFamily, fwhms: Fwhms) -> Choice:
@@ -183,65 +180,46 @@ def _tellFamily(family: GaussianFamily, free: GaussianFamily, fwhms: Fwhms) -> C
     return Choice("kernel", f"{size} px", size, f"{alternative:g} px", alternative, sentence)
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """The best model of a family; scatter, pull : of held-out bright pixels, in a unit for all models and in the noise
-    that this one predicts (`RegionResiduals.brightScatter`); nBright : regions that have any; choices : all up to here.
-    """
-
-    found: ModelSearch
-    doReject: bool
-    scatter: float
-    pull: float
-    nBright: int
-    choices: tuple[Choice, ...]
-
-    @property
-    def isRichest(self) -> bool:
-        """Whether it has the richest of several sets of degrees, with or without the widest Gaussian."""
-        family, images = self.found.family, self.found.model.images
-        richest = family.degrees[-1]
-        return len(family.degrees) > 1 and images in (family.images(richest), family.images(family.narrower(richest)))
-
-    def isBetter(self, other: _Fit) -> bool:
-        """Return whether held-out bright pixels scatter less than those of a fit that is preferred."""
-        return self.scatter < other.scatter * (1.0 - LEAST_GAIN)
-
-
-def _fitFamily(
-    cells: RegionCells, family: GaussianFamily, fixed: dict[str, Any], isThorough: bool, doReject: bool | None
-) -> _Fit:
+def _chooseRejection(
+    cells: RegionCells, fixed: dict[str, Any], rejectPixels: bool | None, family: GaussianFamily, isThorough: bool
+) -> ModelSearch:
     """Choose model and rejection within one family of Gaussians.
 
     Pixels are rejected, unless bright pixels that the model has not seen are better served without: where no model is
     perfect, rejection can eat the bright sources and leave the kernel to the faint ones. Where the model serves all
-    bright pixels, rejected ones included, it has not. `doReject` is what has been set, None what is to be chosen.
+    bright pixels, rejected ones included, it has not. `rejectPixels` is what has been set, None what is to be chosen.
     """
 
-    def fit(isRejecting: bool) -> _Fit:
-        stateOf = partial(beginFit, cells, rejectPixels=isRejecting)
-        found = chooseModel(stateOf, family, fixed, isThorough)
-        figures = found.state.judge(found.model).brightScatter(found.state.fit, found.state.kernelNorm)
-        return _Fit(found, isRejecting, *figures, tuple(found.choices))
+    def search(isRejecting: bool) -> ModelSearch:
+        found = chooseModel(partial(beginFit, cells, isRejecting=isRejecting), family, fixed, isThorough)
+        found.isRejecting = isRejecting
+        return found
 
-    if doReject is not None:
-        return fit(doReject)
-    best = rejecting = fit(True)
-    part = f"{100.0 * rejecting.found.state.fit.rejectedFraction:.1f} % rejected"
+    if rejectPixels is not None:
+        return search(rejectPixels)
+    best = rejecting = search(True)
+    part = f"{100.0 * rejecting.solver.fit.rejectedFraction:.1f} % rejected"
     served = f"held-out bright pixels scatter by {rejecting.scatter:.3f} of their noise with it ({part})"
     figures = {"on": rejecting.scatter, "off": math.nan}
     without = f", no more than {WELL_FITTED:g}: without it was not tried."
     if rejecting.scatter > WELL_FITTED:
-        other = fit(False)
-        best = other if other.isBetter(rejecting) else rejecting
+        other = search(False)
+        best = other if _isBetter(other, rejecting) else rejecting
         figures["off"], without = other.scatter, f", {other.scatter:.3f} without."
-    chosen = "on" if best.doReject else "off"
-    choice = Choice.between("rejection", chosen, figures, f"Rejection of pixels: {chosen}; {served}{without}")
-    return replace(best, choices=(*best.choices, choice))
+    chosen = "on" if best.isRejecting else "off"
+    best.choices.append(
+        Choice.between("rejection", chosen, figures, f"Rejection of pixels: {chosen}; {served}{without}")
+    )
+    return best
 
 
-def _preferPoint(usual: _Fit, point: _Fit) -> _Fit:
-    """Return the fit to one pixel, but that to Gaussians if they leave held-out bright pixels with less scatter."""
+def _isBetter(search: ModelSearch, preferred: ModelSearch) -> bool:
+    """Return whether held-out bright pixels scatter less than with what is preferred."""
+    return search.scatter < preferred.scatter * (1.0 - LEAST_GAIN)
+
+
+def _preferPoint(usual: ModelSearch, point: ModelSearch) -> ModelSearch:
+    """Return the kernel of one pixel, but that of Gaussians if they leave held-out bright pixels with less scatter."""
     # Gaussians smooth noise, which lowers the one, and may amplify it, which lowers the other.
     least = 1.0 - LEAST_GAIN
     isPoint = least * point.scatter <= usual.scatter or least * point.pull <= usual.pull  # never without bright pixels
@@ -250,25 +228,24 @@ def _preferPoint(usual: _Fit, point: _Fit) -> _Fit:
         f"Gaussians, by {point.pull:.3f} with a kernel of one pixel, which changes the scale alone; "
         f"{'it is' if isPoint else 'the Gaussians are'} taken."
     )
-    figures = {"Gaussians": usual.pull, "one pixel": point.pull}
-    choice = Choice.between("equalPsfs", "one pixel" if isPoint else "Gaussians", figures, sentence)
-    return _after(usual, choice, point if isPoint else None)
+    figures, taken = {"Gaussians": usual.pull, "one pixel": point.pull}, "one pixel" if isPoint else "Gaussians"
+    return _after(usual, point, isPoint, Choice.between("equalPsfs", taken, figures, sentence))
 
 
-def _preferMany(usual: _Fit, rich: _Fit, most: float) -> _Fit:
-    """Return the fit of many terms where it leaves held-out bright pixels with less scatter."""
-    isMany = rich.isBetter(usual)
+def _preferMany(usual: ModelSearch, rich: ModelSearch, most: float) -> ModelSearch:
+    """Return the kernel of many terms where it leaves held-out bright pixels with less scatter."""
+    isMany = _isBetter(rich, usual)
     sentence = (
         f"Held-out bright pixels scatter by {usual.scatter:.3f} of their noise, more than {most:g}: "
-        f"{'three' if isMany else 'the four Gaussians stay, three'} of many terms (sigmas {rich.found.family.told()} "
-        f"px) leave {rich.scatter:.3f}{'; they are taken' if isMany else ''}."
+        f"{'three' if isMany else 'the four Gaussians stay, three'} of many terms (sigmas {rich.family.told()} px) "
+        f"leave {rich.scatter:.3f}{'; they are taken' if isMany else ''}."
     )
     figures = {"usual": usual.scatter, "many": rich.scatter}
-    choice = Choice.between("functions", "many" if isMany else "usual", figures, sentence)
-    return _after(usual, choice, rich if isMany else None)
+    return _after(usual, rich, isMany, Choice.between("functions", "many" if isMany else "usual", figures, sentence))
 
 
-def _after(usual: _Fit, choice: Choice, taken: _Fit | None) -> _Fit:
-    """Return a fit, or another that is taken instead of it, with the choices of both and of that."""
-    told = *usual.choices, choice
-    return replace(usual, choices=told) if taken is None else replace(taken, choices=(*told, *taken.choices))
+def _after(usual: ModelSearch, other: ModelSearch, isOther: bool, choice: Choice) -> ModelSearch:
+    """Return one of two searches, with the choices of the usual one, that between them, and of the other if taken."""
+    best = other if isOther else usual
+    best.choices = [*usual.choices, choice, *(other.choices if isOther else ())]
+    return best

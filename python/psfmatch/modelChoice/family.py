@@ -1,9 +1,9 @@
-"""The Gaussians of which a kernel is made between two PSFs, and how large it is expected to be."""
+"""The Gaussians of which a kernel is made between two PSFs, its size, and how large it is expected to be."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,11 +13,8 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.basis import chooseGaussians, gaussianBasis
 from psfmatch.config import KernelOptions
-from psfmatch.exposure import MaskedImage
-from psfmatch.photometry import BOX_SIDE, lightRatios
-from psfmatch.regions.layout import placesInside
 
-__all__ = ["GaussianFamily", "familyOf", "isFamilyPinned", "kernelNorm", "pinnedFamily"]
+__all__ = ["Fwhms", "GaussianFamily", "familyOf", "isFamilyPinned", "pinnedFamily"]
 
 FloatArray = npt.NDArray[np.float64]
 Fwhms = tuple[float | None, float | None]
@@ -66,12 +63,18 @@ class GaussianFamily:
 
     def degreesOf(self, images: tuple[int, ...]) -> tuple[int, ...]:
         """Return the set of degrees whose images these are."""
-        return next(
-            narrower
-            for degrees in self.degrees
-            for narrower in (degrees, self.narrower(degrees))
-            if self.images(narrower) == images
-        )
+        sets = (narrower for degrees in self.degrees for narrower in (degrees, self.narrower(degrees)))
+        return next(degrees for degrees in sets if self.images(degrees) == images)
+
+    def isRichest(self, images: tuple[int, ...]) -> bool:
+        """Return whether these are of the richest of several sets, with or without the widest Gaussian."""
+        richest = self.degrees[-1]
+        return len(self.degrees) > 1 and images in (self.images(richest), self.images(self.narrower(richest)))
+
+    def widest(self, images: tuple[int, ...]) -> float:
+        """Return the sigma of the widest Gaussian with any of these images."""
+        degrees = self.degreesOf(images)
+        return max(sigma for sigma, degree in zip(self.sigmas, degrees, strict=True) if degree >= 0)
 
     def narrower(self, degrees: tuple[int, ...]) -> tuple[int, ...]:
         """Return the same degrees without the widest of four Gaussians; of other numbers, or set ones, themselves."""
@@ -100,6 +103,11 @@ class GaussianFamily:
         """Return a Gaussian so narrow that all its light falls into one pixel: only the scale of the images changes."""
         return replace(self, sigmas=(POINT_SIGMA,), degrees=((0,),))
 
+    def expectedNorm(self, fluxRatio: float) -> float:
+        """Return the expected root of the sum of squares of the kernel: that of a Gaussian of the first widths."""
+        second = 0.0 if self.isEqual or len(self.sigmas) == 1 else self.sigmas[1]
+        return float(f"{fluxRatio / (2.0 * math.sqrt(math.pi) * math.hypot(self.sigmas[0], second)):.4g}")
+
     def told(self) -> str:
         """Return the sigmas in words."""
         return " ".join(f"{sigma:.2f}" for sigma in self.sigmas)
@@ -122,28 +130,6 @@ def familyOf(
     sigmas = tuple(round(first * (last / first) ** (k / 3.0), 3) for k in range(4))
     isEqual = between < 0.5 * wide
     return GaussianFamily(sigmas, EQUAL_DEGREES if isEqual else DEGREES, 2 * half + 1, isEqual)
-
-
-def kernelNorm(
-    convolved: MaskedImage,
-    other: MaskedImage,
-    sources: Any,
-    family: GaussianFamily,
-    planes: Sequence[str],
-    threads: int = 1,
-) -> float:
-    """Return the expected norm of the kernel: the flux ratio times that of a Gaussian of the first two widths.
-
-    The flux ratio is the median of the sources' light above their surroundings in both images, bad pixels (of the mask
-    planes, or by their value) left out.
-    """
-    second = 0.0 if family.isEqual or len(family.sigmas) == 1 else family.sigmas[1]
-    width = math.hypot(family.sigmas[0], second)
-    # Whole boxes only: of a position near the edge, or beyond, nothing is known.
-    x, y = placesInside(sources, other.getBBox(), BOX_SIDE, most=200).T
-    ratios = lightRatios(other, convolved, x, y, planes, threads=threads)
-    ratio = float(np.median(ratios)) if ratios.size else 1.0
-    return float(f"{(ratio if ratio > 0.0 else 1.0) / (2.0 * math.sqrt(math.pi) * width):.4g}")
 
 
 def isFamilyPinned(pins: Mapping[str, Any]) -> bool:

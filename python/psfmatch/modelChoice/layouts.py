@@ -1,4 +1,4 @@
-"""Which regions are fitted: how many, how large, and whether around stars or as tiles over all good pixels.
+"""The images that a kernel is chosen for, and their regions that are fitted: how many, how large, about stars or tiles.
 
 Stars or tiles: whose solution serves the stars better that neither has seen.
 """
@@ -6,19 +6,24 @@ Stars or tiles: whose solution serves the stars better that neither has seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from psfmatch import _core
+from psfmatch.choices import Choice
 from psfmatch.config import KernelOptions
-from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError, NumericalError
+from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
+from psfmatch.exposure import MaskedImage
 from psfmatch.modelChoice.family import Fwhms, GaussianFamily
-from psfmatch.modelChoice.models import Choice, trimmedDifference
-from psfmatch.regions import RegionCells, RegionState, usualModel
+from psfmatch.photometry import BOX_SIDE, lightRatios
+from psfmatch.regions import RegionCells
+from psfmatch.regions.layout import placesInside
 
-__all__ = ["beginFit", "chooseLayout", "effortFor"]
+__all__ = ["ENOUGH_STARS", "ImagePair", "beginFit", "chooseLayout", "effortFor"]
 
 FEW_STARS = 64
 ENOUGH_STARS = 100
@@ -29,6 +34,43 @@ LARGE_FIELD = 2000**2
 SMALL_HALF_WIDTH = 11
 SHARP_FWHM = 4.4
 """Pixels, up to which regions of that half width hold a star."""
+MAX_RATIOS = 200
+"""Sources that tell the flux ratio."""
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """Two images on one grid, of which one is to be convolved to match the other.
+
+    sources : table with x and y (parent pixels), most useful first, may be empty; fwhms : FWHM (pixels) of both PSFs in
+    the same sequence, None where unknown; threads : of all that is done with them; noiseCorrelation :
+    (2 n + 1, 2 n + 1), of the noise of the image to convolve, by lags (y, x), None where it is white.
+    """
+
+    convolved: MaskedImage
+    other: MaskedImage
+    sources: Any
+    fwhms: Fwhms
+    threads: int = 1
+    noiseCorrelation: npt.NDArray[np.float64] | None = None
+
+    def layOut(self, options: KernelOptions, kernelSize: int, layout: str) -> RegionCells:
+        """Return regions about the sources, or tiles, for kernels up to a size in pixels."""
+        own = replace(options, regions=replace(options.regions, layout=layout))
+        images = self.convolved, self.other
+        return RegionCells(*images, own, kernelSize, self.sources, self.threads, self.noiseCorrelation)
+
+    def fluxRatio(self, planes: Sequence[str]) -> float:
+        """Return the light of the image to match over that of the image to convolve; 1 where no source tells it.
+
+        The median of the sources' light above their surroundings, bad pixels (of the mask planes, or by their value)
+        left out.
+        """
+        # Whole boxes only: of a position near the edge, or beyond, nothing is known.
+        x, y = placesInside(self.sources, self.other.getBBox(), BOX_SIDE, most=MAX_RATIOS).T
+        ratios = lightRatios(self.other, self.convolved, x, y, planes, threads=self.threads)
+        ratio = float(np.median(ratios)) if ratios.size else 1.0
+        return ratio if ratio > 0.0 else 1.0
 
 
 def effortFor(
@@ -57,21 +99,18 @@ def effortFor(
     isThorough = nStars < FEW_STARS
     isLarge = shape[0] * shape[1] >= LARGE_FIELD
     maxRegions = MANY_REGIONS if isThorough or isLarge else SOME_REGIONS
-    isSharp = all(fwhm is not None and fwhm <= SHARP_FWHM for fwhm in fwhms)
     changes: dict[str, Any] = {"maxRegions": min(maxRegions, options.regions.maxRegions)}
-    if isSharp and nStars >= ENOUGH_STARS:
+    if nStars >= ENOUGH_STARS and all(fwhm is not None and fwhm <= SHARP_FWHM for fwhm in fwhms):
         changes["halfWidth"] = min(SMALL_HALF_WIDTH, options.regions.halfWidth)
     free = {name: value for name, value in changes.items() if f"regionConfig.{name}" not in pinned}
     return replace(options, nStarPerCell=-1, regions=replace(options.regions, **free)), isThorough
 
 
-def beginFit(cells: RegionCells, family: GaussianFamily, *, rejectPixels: bool = True) -> RegionState:
+def beginFit(cells: RegionCells, family: GaussianFamily, *, isRejecting: bool = True) -> _core.RegionSolver:
     """Return the regions with the equations for a family; what a usual model cannot explain is rejected."""
-    options = cells.options
-    state = RegionState(cells, cells.regionsToFit(options.nStarPerCell), family.basis(), options)
-    usual = usualModel(family.images(family.usualDegrees), len(state))
-    state.reject(usual, replace(options.regions, rejectPixels=rejectPixels))
-    return state
+    solver = cells.solverOf(cells.regionsToFit(cells.options.nStarPerCell), family.basis())
+    solver.reject(solver.usualModel(family.images(family.usualDegrees)), isRejecting)
+    return solver
 
 
 def chooseLayout(
@@ -105,28 +144,17 @@ def chooseLayout(
     return (tiles if choice.chosen == "tiles" else stars), choice
 
 
-def _compare(stars: RegionState, tiles: RegionState, images: tuple[int, ...]) -> Choice:
-    """Compare solutions of usual models, of some images of the basis, on the stars of folds that neither has seen."""
-    models = [usualModel(images, len(state)) for state in (stars, tiles)]
-    order = max(model.highestOrder for model in models)
-    starSystem, tileSystem = stars.system(order), tiles.system(order)
-    side, byTiles = tiles.stamps.width, np.full(len(stars), np.nan)
-    total, gain, error = 0.0, math.nan, math.nan
-    try:
-        byStars = starSystem.heldOut(models[0])[2]
-        for fold in np.unique(stars.folds):
-            inside = stars.folds == fold
-            # Tiles that overlap the stars of the fold take no part.
-            near = (np.abs(tiles.x - stars.x[inside, None]) < side) & (np.abs(tiles.y - stars.y[inside, None]) < side)
-            solution = tileSystem.solve(models[1], without=near.any(axis=0))
-            byTiles[inside] = starSystem.chiSquares(*starSystem.at(solution))[inside]
-        total, (gain, error) = float(np.nansum(byStars)), trimmedDifference(byStars, byTiles)
-    except NumericalError:
-        pass  # the stars stay
+def _compare(stars: _core.RegionSolver, tiles: _core.RegionSolver, images: tuple[int, ...]) -> Choice:
+    """Compare usual models, of some images of the basis, on the stars of folds that neither has seen."""
+    byStars = stars.chiSquares(stars.usualModel(images))
+    # Tiles that overlap the stars of a fold take no part in their judgement.
+    byTiles = stars.chiSquaresBy(tiles, tiles.usualModel(images))
+    total, (gain, error) = float(byStars.sum()), _core.pairedGain(byStars, byTiles)
+    chosen = "tiles" if gain > error else "stars"
     return Choice.between(
-        "layout", "tiles" if gain > error else "stars", {"stars": total, "tiles": total - gain},
-        f"Regions: {'tiles' if gain > error else 'stars'}; chi-square of withheld stars is {total:.0f} by a fit to "
-        f"stars, {total - gain:.0f} by one to tiles, a difference known to {error:.0f}.",
+        "layout", chosen, {"stars": total, "tiles": total - gain},
+        f"Regions: {chosen}; chi-square of withheld stars is {total:.0f} by a fit to stars, {total - gain:.0f} by one "
+        f"to tiles, a difference known to {error:.0f}.",
     )  # fmt: skip
 
 

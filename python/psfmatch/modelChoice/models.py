@@ -1,26 +1,19 @@
-"""The model of the kernel over the field, chosen field by field: background, Gaussians, variation, prior.
+"""The model of the kernel over the field, chosen field by field: background, Gaussians, variation, prior, extent.
 
-Models are compared by the residuals of regions that they have not seen.
+Models are compared by chi-squares of regions under solutions from other parts of the field.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from psfmatch._core import SpatialModelOptions
-from psfmatch.equality import ByValue
-from psfmatch.errors import NumericalError
+from psfmatch._core import RegionSolver, SpatialModelOptions, pairedGain
+from psfmatch.choices import Choice
 from psfmatch.modelChoice.family import GaussianFamily
-from psfmatch.regions import RegionState, usualModel
 
-__all__ = ["Choice", "ModelSearch", "chooseModel", "trimmedDifference"]
+__all__ = ["ModelSearch", "chooseModel"]
 
 VARIATIONS = ((0, 0.003), (1, 0.003), (1, 0.03), (2, 0.003), (2, 0.01), (2, 0.03), (2, 0.1), (3, 0.01), (3, 0.1))
 """Orders of the kernel over the field, and its expected variation in units of its norm beside that with its width."""
@@ -29,126 +22,67 @@ SHAPE_SCALES = (0.3, 1.0)
 MAX_ORDER = 3
 MAX_PARAMETERS = 800
 """Of a model that is tried: larger ones take seconds, and no field has needed them."""
-TRIMMED = 0.01
-"""Part of the regions at either end whose differences of chi-square are cut: variable stars are no model's fault."""
 SIGNIFICANCE = 0.5
 """A richer model must be better by so many standard errors of the difference."""
 
-FloatArray = npt.NDArray[np.float64]
 Label = Callable[[SpatialModelOptions], str]
 
 
-DETAILS = ("border", "coverage", "errorFloor", "noise")
-"""Choices that tell of a rule at work in every run."""
-NOTHING_DONE = ("none", "0", "1", "1.000")
-
-
-@dataclass(frozen=True, eq=False)
-class Choice(ByValue):
-    """One choice: of what, which, its figure, the rejected alternative and its figure, and the sentence."""
-
-    name: str
-    chosen: str
-    figure: float
-    alternative: str
-    alternativeFigure: float
-    sentence: str
-
-    @property
-    def isDecision(self) -> bool:
-        """Whether something was done, or taken of several; not that nothing was found, or all left as it is."""
-        return self.name not in DETAILS and self.chosen not in NOTHING_DONE
-
-    def log(self, log: logging.Logger) -> None:
-        """Write the sentence, so that who wants decisions alone can tell it from what is only found."""
-        log.info("%s", self.sentence, extra={"isDecision": self.isDecision}, stacklevel=2)
-
-    @classmethod
-    def told(cls, name: str, chosen: str, sentence: str) -> Choice:
-        """Return what was found, or done, without a figure that is compared."""
-        return cls(name, chosen, math.nan, "", math.nan, sentence)
-
-    @classmethod
-    def between(cls, name: str, chosen: str, figures: Mapping[str, float], sentence: str) -> Choice:
-        """Return the choice of one of two that have a figure each."""
-        (other,) = figures.keys() - {chosen}
-        return cls(name, chosen, figures[chosen], other, figures[other], sentence)
-
-
-def _variationLabel(model: SpatialModelOptions) -> str:
-    if model.kernelOrder == 0:
-        return "order 0"
-    return f"order {model.kernelOrder}, expected to vary by {model.variationScale:g} beside its width"
-
-
-VARIATION = "Kernel over the field", _variationLabel
-
-
 def chooseModel(
-    stateOf: Callable[[GaussianFamily], RegionState], family: GaussianFamily, fixed: Mapping[str, Any], isThorough: bool
+    begin: Callable[[GaussianFamily], RegionSolver], family: GaussianFamily, fixed: Mapping[str, Any], isThorough: bool
 ) -> ModelSearch:
     """Choose the model of a family of Gaussians, but for fields of `SpatialModelOptions` that are fixed.
 
-    `stateOf` makes the regions' equations for the richest set of a family, usual outliers rejected. All models are
+    `begin` makes the regions' equations for the richest set of a family, usual outliers rejected. All models are
     tried if `isThorough`, else a climb from the usual one goes on as long as that gains.
     """
     tried = family if isThorough else family.upTo(family.usualDegrees)
-    state = stateOf(tried)
-    usual = usualModel(tried.images(family.usualDegrees), len(state))
-    search = ModelSearch(state, tried, usual.replaced(**fixed), fixed)
+    solver = begin(tried)
+    usual = solver.usualModel(tried.images(family.usualDegrees))
+    search = ModelSearch(solver, tried, usual.replaced(**fixed), fixed)
     backgrounds = search.variants({"backgroundOrder": order} for order in range(MAX_ORDER + 1))
-    start = None if isThorough else min(usual.backgroundOrder, len(backgrounds) - 1)
-    search.take("Background", lambda model: f"order {model.backgroundOrder}", backgrounds, start)
+    start = min(usual.backgroundOrder, len(backgrounds) - 1)
+    chosen = search.best(backgrounds) if isThorough else search.climb(backgrounds, start)
+    search.take("Background", lambda model: f"order {model.backgroundOrder}", backgrounds, chosen)
     before = list(search.choices)
     if search.takeGaussians() and tried != family:
         # The richest set that was made ready is worth its number: richer ones are tried.
-        richer = ModelSearch(stateOf(family), family, search.model, fixed, before)
+        richer = ModelSearch(begin(family), family, search.model, fixed, before)
         if richer.takeGaussians():
             search = richer
         else:
             search.choices = richer.choices
-    if isThorough:
-        variations = search.variants({"kernelOrder": order, "variationScale": scale} for order, scale in VARIATIONS)
-        few = [model for model in variations if model.nParameters <= MAX_PARAMETERS]
-        search.take(*VARIATION, few or [search.model])
-    else:
-        search.climbVariation()
+    search.takeVariation(isThorough)
     shapes = search.variants({"shapeScale": scale} for scale in SHAPE_SCALES)
     search.take("Prior of the kernel's shape", lambda model: f"{model.shapeScale:g} of the kernel's norm", shapes)
     search.takeExtent()
+    search.scatter, search.pull, search.nBright = search.solver.brightPixels(search.model)
     return search
 
 
 class ModelSearch:
     """The model so far, compared with others on the equations of one set of regions and Gaussians.
 
-    choices : the sentences of the comparisons; fixed : fields of the model that are not chosen.
+    choices : the sentences of the comparisons; fixed : fields of the model that are not chosen; once it is: scatter,
+    pull : of held-out bright pixels, in a unit for all models and in the noise that this one predicts
+    (`RegionSolver.brightPixels`), nBright : regions that have any; isRejecting : whether outliers are rejected.
     """
 
     def __init__(
         self,
-        state: RegionState,
+        solver: RegionSolver,
         family: GaussianFamily,
         model: SpatialModelOptions,
         fixed: Mapping[str, Any],
         choices: Sequence[Choice] = (),
     ) -> None:
-        self.state, self.family, self.model, self.fixed, self.choices = state, family, model, fixed, list(choices)
-        state.system(max(MAX_ORDER, model.highestOrder))  # one for all models
-        self._known: dict[SpatialModelOptions, FloatArray | None] = {}
-
-    def heldOut(self, model: SpatialModelOptions) -> FloatArray | None:
-        """Return held-out chi-square (regions), or None for a model without solution."""
-        if model not in self._known:
-            try:
-                self._known[model] = self.state.heldOut(model)[2]
-            except NumericalError:
-                self._known[model] = None
-        return self._known[model]
+        self.solver, self.family, self.model, self.fixed, self.choices = solver, family, model, fixed, list(choices)
+        self.scatter, self.pull, self.nBright, self.isRejecting = math.nan, math.nan, 0, True
+        solver.prepare(max(MAX_ORDER, model.highestOrder))  # once for all models
 
     def gain(self, first: SpatialModelOptions, second: SpatialModelOptions) -> tuple[float, float]:
-        """Return by how much the second model's chi-square is lower, trimmed, and the error of that."""
-        return trimmedDifference(self.heldOut(first), self.heldOut(second))
+        """Return by how much the second model's held-out chi-square is lower, trimmed, and the error of that."""
+        return pairedGain(self.solver.chiSquares(first), self.solver.chiSquares(second))
 
     def isBetter(self, model: SpatialModelOptions, other: SpatialModelOptions) -> bool:
         """Return whether a model's chi-square is lower than another's by half the error of the difference."""
@@ -179,11 +113,6 @@ class ModelSearch:
         """Return the model with each of some changes, in which what is fixed takes no part; no model twice."""
         return list(dict.fromkeys(self.model.replaced(**{**change, **self.fixed}) for change in changes))
 
-    def take(self, name: str, label: Label, models: list[SpatialModelOptions], start: int | None = None) -> None:
-        """Choose one of the models, from the poorest to the richest: of all, or by a climb from one of them."""
-        if len(models) > 1:
-            self._tell(name, label, models, self.best(models) if start is None else self.climb(models, start))
-
     def takeGaussians(self) -> bool:
         """Choose the degrees, few first; return whether they are the richest set."""
         models = self.variants({"images": self.family.images(degrees)} for degrees in self.family.degrees)
@@ -193,61 +122,54 @@ class ModelSearch:
         return self.model == models[-1]
 
     def takeExtent(self) -> None:
-        """Leave the widest Gaussian out where regions that have not been seen are served better without.
+        """Leave the widest Gaussian out where regions are served better: without a PSF's wings it follows the noise."""
+        family, own = self.family, self.family.degreesOf(self.model.images)
+        models = self.variants({"images": family.images(degrees)} for degrees in (own, family.narrower(own)))
+        self.take(
+            "Extent of the kernel", lambda model: f"Gaussians up to sigma {family.widest(model.images):.2f} px", models
+        )
 
-        It is there for wings that most PSFs do not have; without them it follows the noise, far out.
+    def takeVariation(self, isThorough: bool) -> None:
+        """Choose how the kernel varies: of all ways, or by how much at the usual order, then one order less or more."""
+        if isThorough:
+            models = tried = self.variants({"kernelOrder": order, "variationScale": by} for order, by in VARIATIONS)
+        else:
+            scales = self.variants({"variationScale": scale} for scale in CLIMBED_SCALES)
+            self.model = self.climb(scales)
+            step = -1 if self.model == scales[0] else 1
+            near = self.model.kernelOrder, min(max(0, self.model.kernelOrder + step), MAX_ORDER)
+            tried = self.variants({"kernelOrder": order} for order in sorted(near))
+            models = list(dict.fromkeys([*scales, *tried]))
+        few = [model for model in tried if model.nParameters <= MAX_PARAMETERS]
+        self.take("Kernel over the field", _variationLabel, models, self.best(few or [self.model]))
+
+    def take(
+        self, name: str, label: Label, models: Sequence[SpatialModelOptions], chosen: SpatialModelOptions | None = None
+    ) -> None:
+        """Take the best of some models, from the poorest to the richest, or one of them that has been chosen.
+
+        The sentence of the choice names the best of the others that have been judged.
         """
-        own = self.family.degreesOf(self.model.images)
-        sets = {self.family.images(degrees): degrees for degrees in (own, self.family.narrower(own))}
-        sigmas = {
-            images: max(s for s, degree in zip(self.family.sigmas, degrees, strict=True) if degree >= 0)
-            for images, degrees in sets.items()
-        }
-        models = [self.model.replaced(images=images) for images in sets]
-        self.take("Extent of the kernel", lambda model: f"Gaussians up to sigma {sigmas[model.images]:.2f} px", models)
-
-    def climbVariation(self) -> None:
-        """Choose how the kernel varies: by how much at the usual order, then one order less, or one more."""
-        scales = self.variants({"variationScale": scale} for scale in CLIMBED_SCALES)
-        self.model = self.climb(scales)
-        step = -1 if self.model == scales[0] else 1
-        near = self.model.kernelOrder, min(max(0, self.model.kernelOrder + step), MAX_ORDER)
-        orders = self.variants({"kernelOrder": order} for order in sorted(near))
-        chosen = self.best([model for model in orders if model.nParameters <= MAX_PARAMETERS] or orders)
-        self._tell(*VARIATION, list(dict.fromkeys([*scales, *orders])), chosen)
-
-    def _tell(self, name: str, label: Label, models: list[SpatialModelOptions], chosen: SpatialModelOptions) -> None:
-        """Take a model, and write the sentence of its choice among those that have been judged."""
-        self.model = chosen
-        others = [model for model in models if model in self._known and model != chosen]
+        self.model = chosen = self.best(models) if chosen is None else chosen
+        others = [model for model in models if model != chosen and self.solver.hasJudged(model)]
         if not others:
             return
         runnerUp = max(others, key=lambda model: self.gain(chosen, model)[0])
         gain, error = self.gain(chosen, runnerUp)
-        own = self.heldOut(chosen)
-        nPixels = max(1, int(self.state.fit.weightCounts.sum()))
-        chiSquare = math.nan if own is None else float(own.sum()) / nPixels
+        chiSquare = float(self.solver.chiSquares(chosen).sum()) / max(1, int(self.solver.fit.weightCounts.sum()))
         comparison = f"{abs(gain):.0f} higher in all"
         if gain > 0.0:
             comparison = f"{abs(gain):.0f} lower in all, known to {error:.0f}: no reason for the richer one"
         elif gain > -0.5:
             comparison = "the same"
-        self.choices.append(
-            Choice(
-                name, label(chosen), chiSquare, label(runnerUp), -gain,
-                f"{name}: {label(chosen)}; held-out chi-square {chiSquare:.4f} per pixel, with {label(runnerUp)} it is "
-                f"{comparison}.",
-            )
-        )  # fmt: skip
+        sentence = (
+            f"{name}: {label(chosen)}; held-out chi-square {chiSquare:.4f} per pixel, with {label(runnerUp)} it is "
+            f"{comparison}."
+        )
+        self.choices.append(Choice(name, label(chosen), chiSquare, label(runnerUp), -gain, sentence))
 
 
-def trimmedDifference(first: FloatArray | None, second: FloatArray | None) -> tuple[float, float]:
-    """Return sum(first - second) over regions with the extreme differences cut, and its standard error."""
-    if first is None or second is None:
-        return (-math.inf if second is None else math.inf), 0.0
-    difference = first - second
-    if difference.size >= 50:
-        ordered = np.sort(difference)
-        places = np.array([TRIMMED, 1.0 - TRIMMED]) * (difference.size - 1)
-        difference = np.clip(difference, *np.interp(places, np.arange(difference.size), ordered))
-    return float(difference.sum()), float(np.sqrt((difference**2).sum()))
+def _variationLabel(model: SpatialModelOptions) -> str:
+    if model.kernelOrder == 0:
+        return "order 0"
+    return f"order {model.kernelOrder}, expected to vary by {model.variationScale:g} beside its width"

@@ -2,11 +2,11 @@
 
 A region is a kernel candidate like a star's stamp, of one shape for all: around stars, or tiles of a regular grid over
 all good pixels (`layout`). Pixels are rejected, not regions: where the residual under a solution without the region,
-smoothed over five pixels, stands out among pixels of like predicted signal. `fit` holds pixels, weights and equations
-in the core while it goes on.
+smoothed over five pixels, stands out among pixels of like predicted signal. The core holds pixels, weights and
+equations (`psfmatch._core.RegionSolver`) while the choice of the model and the fit (`fit`) go on.
 """
 
-from psfmatch.regions.fit import RegionFit, fitRegions, usualModel
-from psfmatch.regions.layout import RegionCells, RegionState, makeRegions
+from psfmatch.regions.fit import RegionFit, fitRegions, spatialModel
+from psfmatch.regions.layout import RegionCells
 
-__all__ = ["RegionCells", "RegionFit", "RegionState", "fitRegions", "makeRegions", "usualModel"]
+__all__ = ["RegionCells", "RegionFit", "fitRegions", "spatialModel"]

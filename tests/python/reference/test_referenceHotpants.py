@@ -174,7 +174,7 @@ def test_imagesAsBasis(folder, monkeypatch):
         calls.append((basis, options))
         raise InsufficientKernelSourcesError("none", nUsed=0, nRequired=1)
 
-    monkeypatch.setattr(fitting, "makeRegions", lambda *arguments: None)
+    monkeypatch.setattr(fitting, "RegionCells", lambda *arguments: None)
     monkeypatch.setattr(fitting, "fitRegions", noted)
     template, science = (image.toFit() for image in readInputs(asked()))
     settings = asked("-pca 2 b0.fits b1.fits -cmp stars.txt -afssc 0")
