@@ -329,6 +329,7 @@ def convolve(
     copyEdge: bool,
     normalize: bool,
     maskedKernelFraction: float,
+    safeKernelFraction: float,
     badBits: int,
     edgeBit: int,
     noDataBit: int,

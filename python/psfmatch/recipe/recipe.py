@@ -53,6 +53,7 @@ def edgeHandlingOf(options: KernelOptions) -> EdgeHandling:
         copyEdge=options.doCopyEdge,
         badPlanes=options.edgePlanes(),
         maskedKernelFraction=options.maskedKernelFraction,
+        safeKernelFraction=options.safeKernelFraction,
     )
 
 
