@@ -382,6 +382,7 @@ def warp(
     areaWidth: float,
     badBits: int,
     maskedKernelFraction: float,
+    safeKernelFraction: float,
     noDataBit: int,
     instructionSet: InstructionSet,
     nThreads: int,
