@@ -34,7 +34,7 @@ def fieldOf(seed, size=384, deadShare=0.01):
 
 @pytest.mark.parametrize("side", [11, 21, 31, 61])
 def test_noise(side):
-    """Tolerances: 4 sigma of the rms of the sky's results, of which one in side squared / 8 is independent, and 2 %."""
+    """On sky and on stars; the limits are 2 % and four times the error of the rms of so many results."""
     kernel = LinearCombinationKernel(gaussian(side / 7.0, side // 2)[None], [[1.0]])
     pulls = {"sky": [], "stars": []}
     before, after = [], []
@@ -60,7 +60,6 @@ def test_noise(side):
         after.append(isFlagged[1].mean())
     assert np.mean(after) < 0.35 * np.mean(before)
     for values in map(np.concatenate, pulls.values()):
-        # The science image's noise alone is independent; the template's, of a tenth of its variance at the most, is not.
         assert values.std() == pytest.approx(1.0, abs=0.02 + 4.0 / np.sqrt(2.0 * values.size))
 
 

@@ -58,8 +58,8 @@ class Warper(ByValue):
     neighbours first. Where filled pixels hold more than `maskedKernelFraction` of the kernel, the result carries their
     planes; where they have no data at all, it is NaN with infinite variance and NO_DATA. Planes always spread over
     the mask kernel's pixels too. Bad pixels that stand alone in even light are filled nearly as well as measured: their
-    planes are left out where they hold no more than `safeKernelFraction`, if that is the larger one. Where the image kernel reaches beyond the source, the output is NaN with NO_DATA
-    alone.
+    planes are left out where they hold no more than `safeKernelFraction`, if that is the larger one. Where the image
+    kernel reaches beyond the source, the output is NaN with NO_DATA alone.
 
     Parameters
     ----------
