@@ -1,12 +1,13 @@
 """Are streaks found, and nothing else: satellites and aircraft drawn into simulated pairs, and pairs without any.
 
-    python benchmarks/python/bench_streaks.py [--seeds 10] [--clean 10] [--size 512] [--threads 1]
+    python benchmarks/python/bench_streaks.py [--seeds 10] [--clean 10] [--size 512] [--fields crowded] [--threads 1]
 
 Each seed has a line of its own place and angle in a sparse, a dense and a crowded field. Printed for each kind: how
 many are found and missed, how many pieces are flagged away from it (false), the share of the line's pixels (above a
 third of a pixel's noise) that are flagged, good pixels lost (farther than 12 px, or thrice the width, from the line),
-the kernel sum's departure from that of the same pair without a streak, and the grades of both. A streak that stars break
-into two counts once. Then, of fields without a streak, those with a false one. `--fields` chooses among the fields.
+the kernel sum's departure from that of the same pair without a streak, and the grades of both. A streak that stars
+break into two counts once. Then, of fields without a streak, those with a false one. `--fields` chooses among the
+fields.
 """
 
 from __future__ import annotations
