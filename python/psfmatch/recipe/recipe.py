@@ -41,7 +41,7 @@ __all__ = ["StoredKernel", "SubtractionRecipe", "currentInstructionSet", "edgeHa
 Convolved = Literal["template", "science"]
 WARP_SHARE = 4.0
 """The safeKernelFraction of a warp over that of the convolution that follows. 0.2: half way between pixels a Lanczos
-kernel holds four of them by 0.16 each, and a filled one among them leaves the result's variance right to 5 %."""
+kernel holds four of them by 0.16 each, and the variances of results about a filled one are 2 to 5 % too large."""
 
 
 @cache
