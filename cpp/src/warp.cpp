@@ -362,11 +362,10 @@ void requireOptions(WarpControl const& control) {
         throw std::invalid_argument("areaWidth is " + std::to_string(width) + ", must be 0 or from 1 to " +
                                     std::to_string(maxAreaWidth));
     }
-    if (!(control.maskedKernelFraction >= 0.0 && control.maskedKernelFraction < 1.0)) {
-        throw std::invalid_argument("maskedKernelFraction must be in [0, 1)");
-    }
-    if (!(control.safeKernelFraction >= 0.0 && control.safeKernelFraction < 1.0)) {
-        throw std::invalid_argument("safeKernelFraction must be in [0, 1)");
+    for (double const fraction : {control.maskedKernelFraction, control.safeKernelFraction}) {
+        if (!(fraction >= 0.0 && fraction < 1.0)) {
+            throw std::invalid_argument("maskedKernelFraction and safeKernelFraction must be in [0, 1)");
+        }
     }
     if (!isSupported(control.instructionSet)) {
         throw std::invalid_argument("AVX2 with FMA was asked for, but this processor or this build lacks it");
