@@ -123,6 +123,7 @@ std::vector<std::int32_t> nearestInColumn(FilledPixels const& fill, Index height
 struct Estimate {
     double value = 0.0;
     double variance = 0.0;
+    double noise = 0.0;  // variance of the value, were the light even
 };
 
 Estimate meanOfGoodPixels(Planes const& planes, Execution const& execution) {
@@ -168,7 +169,12 @@ public:
         weights_[i] = 1.0 / static_cast<double>(distance);
         values_[i] = planes.value(y, x);
         variances_[i] = planes.varianceAt(y, x);
+        farthest_ = std::max(farthest_, distance);
+        nBeside_ += distance == 1 ? 1 : 0;
     }
+
+    // On all four sides, one of them at most a pixel away from being beside the pixel.
+    [[nodiscard]] bool areClose() const { return count_ == 4 && nBeside_ >= 3 && farthest_ <= 2; }
 
     [[nodiscard]] bool empty() const { return count_ == 0; }
 
@@ -189,7 +195,7 @@ public:
             scatter += w * (values_[i] - value) * (values_[i] - value);
             largest = std::max(largest, variances_[i]);
         }
-        return {value, std::max(propagated + scatter, largest)};
+        return {value, std::max(propagated + scatter, largest), propagated};
     }
 
 private:
@@ -197,7 +203,30 @@ private:
     std::array<double, 4> values_ = {};
     std::array<double, 4> variances_ = {};
     std::size_t count_ = 0;
+    Index farthest_ = 0;
+    int nBeside_ = 0;
 };
+
+// Whether the four diagonal neighbours are good, and their mean is the fill within its noise and theirs.
+bool isEven(Planes const& planes, Index y, Index x, Estimate const& fill) {
+    constexpr double limit = 2.0;  // sigma
+    if (y < 1 || x < 1 || y + 1 >= planes.height || x + 1 >= planes.width) {
+        return false;
+    }
+    double sum = 0.0;
+    double variance = 0.0;
+    for (Index const row : {y - 1, y + 1}) {
+        for (Index const column : {x - 1, x + 1}) {
+            if (planes.isBadAt(row, column)) {
+                return false;
+            }
+            sum += planes.value(row, column);
+            variance += planes.varianceAt(row, column);
+        }
+    }
+    double const difference = fill.value - sum / 4.0;
+    return difference * difference <= limit * limit * (fill.noise + variance / 16.0);
+}
 
 FilledPixels fillPlanes(Planes const& planes, Execution const& execution) {
     FilledPixels fill = findBadPixels(planes, execution);
@@ -258,6 +287,7 @@ FilledPixels fillPlanes(Planes const& planes, Execution const& execution) {
                 FilledPixel& pixel = fill.pixels[static_cast<std::size_t>(k)];
                 pixel.value = static_cast<float>(estimate.value);
                 pixel.variance = static_cast<float>(estimate.variance);
+                pixel.isSafe = neighbours.areClose() && isEven(planes, y, pixel.x, estimate);
             }
         }
     });

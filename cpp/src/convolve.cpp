@@ -35,6 +35,13 @@ void requireApart(Plane<In> const& in, Plane<Out> const& out, Index height, Inde
     }
 }
 
+void requireFraction(double value, char const* name) {
+    if (!(value >= 0.0 && value < 1.0)) {
+        throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) +
+                                    ", must be at least 0 and less than 1");
+    }
+}
+
 void validate(Planes const& planes, LinearCombinationKernel const& kernel, ConvolutionControl const& control) {
     psfmatch::validate(kernel);
     if (!kernel.parameters.allFinite()) {
@@ -45,10 +52,8 @@ void validate(Planes const& planes, LinearCombinationKernel const& kernel, Convo
                                     " is smaller than the kernel of shape " +
                                     shapeText(kernel.basis.height, kernel.basis.width));
     }
-    if (!(control.maskedKernelFraction >= 0.0 && control.maskedKernelFraction < 1.0)) {
-        throw std::invalid_argument("maskedKernelFraction is " + std::to_string(control.maskedKernelFraction) +
-                                    ", must be at least 0 and less than 1");
-    }
+    requireFraction(control.maskedKernelFraction, "maskedKernelFraction");
+    requireFraction(control.safeKernelFraction, "safeKernelFraction");
     requireApart(planes.image, planes.image, planes.height, planes.width);
     if (planes.mask.input != nullptr) {
         requireApart(planes.image, planes.variance, planes.height, planes.width);

@@ -88,8 +88,12 @@ void spreadSpans(Footprint const& footprint, MaskRows input, int kernelHeight, i
 struct Group {
     MaskPixel members;  // pixels with any of these planes; `everything`: all
     MaskPixel marks;
+    bool withSafe;    // pixels that are filled safely, too
+    double fraction;  // of sum |K| that they may hold
 
-    [[nodiscard]] bool holds(MaskPixel planes) const { return members == everything || (planes & members) != 0; }
+    [[nodiscard]] bool holds(FilledPixel const& pixel, MaskPixel planes) const {
+        return (members == everything || (planes & members) != 0) && (withSafe || !pixel.isSafe);
+    }
 };
 
 class FractionRule {
@@ -139,8 +143,9 @@ public:
             int const end = std::min(begin + chunkWidth, tile_.width);
             int const middle = (begin + end) / 2;
             float const total = absoluteSum(middle);
-            Bounds const bounds = boundsOf(total, slope_ * columnStep * static_cast<float>(middle - begin));
+            float const spread = slope_ * columnStep * static_cast<float>(middle - begin);
             for (std::size_t g = 0; g < groups_.size(); ++g) {
+                Bounds const bounds = boundsOf(groups_[g], total, spread);
                 float const* const sums = sums_.data() + g * static_cast<std::size_t>(sumStride_) + width_ - 1;
                 for (int x = begin; x < end; ++x) {
                     if (sums[x] >= bounds.lower &&
@@ -158,23 +163,32 @@ private:
     void findGroups() {
         MaskPixel any = 0;
         MaskPixel common = everything;
+        bool anySafe = false;
+        bool anyOther = false;
         for (auto const& row : filled_) {
             for (FilledPixel const& pixel : row) {
                 any |= context_.planesOf(pixel);
                 common &= context_.planesOf(pixel);
+                anySafe |= pixel.isSafe;
+                anyOther |= !pixel.isSafe;
             }
         }
-        MaskPixel const interpolated = context_.control.interpolatedBit;
-        if (any == common) {
-            groups_.push_back({everything, any | interpolated});
-            return;
-        }
-        groups_.push_back({everything, interpolated});
-        auto const bits = static_cast<std::uint32_t>(any);
+        ConvolutionControl const& control = context_.control;
+        bool const isApart = anySafe && control.safeKernelFraction > control.maskedKernelFraction;
+        auto const add = [&](MaskPixel members, MaskPixel marks) {
+            groups_.push_back(
+                {members, marks, true, isApart ? control.safeKernelFraction : control.maskedKernelFraction});
+            if (isApart && anyOther) {
+                groups_.push_back({members, marks, false, control.maskedKernelFraction});
+            }
+        };
+        hasOneKind_ = any == common;
+        add(everything, (hasOneKind_ ? any : 0) | control.interpolatedBit);
+        auto const bits = static_cast<std::uint32_t>(hasOneKind_ ? 0 : any);
         for (int i = 0; i < 32; ++i) {
             auto const plane = static_cast<MaskPixel>(bits & (1U << i));
             if (plane != 0) {
-                groups_.push_back({plane, plane});
+                add(plane, plane);
             }
         }
     }
@@ -192,7 +206,7 @@ private:
             return Coverage::partial;
         }
         covering = groups_[0].marks;
-        return groups_.size() == 1 ? Coverage::complete : Coverage::partial;
+        return hasOneKind_ ? Coverage::complete : Coverage::partial;
     }
 
     // Each row of taps backwards and padded. How fast sum |K| can change with t follows from |T_a'| <= a^2.
@@ -227,7 +241,7 @@ private:
                 auto const column = static_cast<int>(pixel.x - firstColumn_);
                 FloatRows const factors{columnFactors_.data() + column, sumStride_};
                 for (std::size_t g = 0; g < groups_.size(); ++g) {
-                    if (groups_[g].holds(context_.planesOf(pixel))) {
+                    if (groups_[g].holds(pixel, context_.planesOf(pixel))) {
                         context_.functions.addAbsolute(
                             taps, factors, kernel_.xTerms(), rowStride_,
                             sums_.data() + g * static_cast<std::size_t>(sumStride_) + column);
@@ -253,19 +267,18 @@ private:
         float rounding;
     };
 
-    [[nodiscard]] float fraction() const { return static_cast<float>(context_.control.maskedKernelFraction); }
-
-    [[nodiscard]] Bounds boundsOf(float total, float spread) const {
+    [[nodiscard]] Bounds boundsOf(Group const& group, float total, float spread) const {
+        auto const fraction = static_cast<float>(group.fraction);
         // Rounding of the two sums: 1e-4 of each is more than the 441 additions of a 21x21 kernel can lose, and
         // taps near a change of sign are uncertain by 1e-7 of their terms.
-        float const rounding = (2e-4F * fraction() + 2e-7F) * (total + spread + slope_);
-        return {std::max(fraction() * (total - spread) - rounding, std::numeric_limits<float>::min()),
-                fraction() * (total + spread) + rounding, rounding};
+        float const rounding = (2e-4F * fraction + 2e-7F) * (total + spread + slope_);
+        return {std::max(fraction * (total - spread) - rounding, std::numeric_limits<float>::min()),
+                fraction * (total + spread) + rounding, rounding};
     }
 
     // For a weight between the bounds.
     bool outweighs(Group const& group, int row, int x, float weight, Bounds const& bounds) {
-        float const limit = fraction() * absoluteSum(x);
+        float const limit = static_cast<float>(group.fraction) * absoluteSum(x);
         if (std::abs(weight - limit) > bounds.rounding) {
             return weight > limit;
         }
@@ -280,12 +293,12 @@ private:
         for (int v = 0; v < height_; ++v) {
             for (FilledPixel const& pixel : filled_[static_cast<std::size_t>(row + v)]) {
                 Index const u = pixel.x - firstColumn_ - x;
-                if (u >= 0 && u < width_ && group.holds(context_.planesOf(pixel))) {
+                if (u >= 0 && u < width_ && group.holds(pixel, context_.planesOf(pixel))) {
                     weight += taps(v, u);
                 }
             }
         }
-        return weight > context_.control.maskedKernelFraction * taps.sum();
+        return weight > group.fraction * taps.sum();
     }
 
     MaskContext const& context_;
@@ -305,6 +318,7 @@ private:
     std::vector<float> columnFactors_;  // (terms, sumStride), width - 1 zeros before the first column
     std::vector<float> sums_;           // (groups, sumStride), likewise
     std::vector<Group> groups_;
+    bool hasOneKind_ = false;  // all filled pixels of the tile carry the same planes
 };
 
 }  // namespace

@@ -60,6 +60,7 @@ public:
           table_(detail::makeWeightTable(control.kernel, control.keepCentroids, control.areaWidth)),
           functions_(functionsFor(control.instructionSet)),
           fill_(fillBadPixels(source, control.badBits, execution)),
+          spreading_(spreadingMask()),
           half_(table_.nTaps / 2),
           maskHalf_(detail::tapCount(control.maskKernel, control.areaWidth) / 2) {}
 
@@ -190,13 +191,40 @@ private:
             scratch.variancePlane[i] = pixel->variance;
             scratch.badPlane.resize(size, 0.0F);
             scratch.nearBad.resize(size, 0);
-            scratch.badPlane[i] = 1.0F;
+            scratch.badPlane[i] = shareOf(*pixel);
             markNear(pixel->x - region.x0, y, stride, scratch);
             if (pixel->planes == 0 || (pixel->planes & control_.noDataBit) != 0) {
                 scratch.missingPlane.resize(size, 0.0F);
-                scratch.missingPlane[i] = 1.0F;
+                scratch.missingPlane[i] = shareOf(*pixel);
             }
         }
+    }
+
+    // How much a filled pixel counts beside one that is not filled safely.
+    [[nodiscard]] float shareOf(FilledPixel const& pixel) const {
+        return pixel.isSafe && safeIsApart()
+                   ? static_cast<float>(control_.maskedKernelFraction / control_.safeKernelFraction)
+                   : 1.0F;
+    }
+
+    [[nodiscard]] bool safeIsApart() const {
+        return control_.maskedKernelFraction > 0.0 && control_.safeKernelFraction > control_.maskedKernelFraction;
+    }
+
+    // What the mask kernel spreads: the source's mask, without the bad planes of pixels that are filled safely.
+    [[nodiscard]] ConstImageView<MaskPixel> spreadingMask() {
+        auto const isSafe = [](FilledPixel const& pixel) { return pixel.isSafe; };
+        if (!safeIsApart() || std::none_of(fill_.pixels.begin(), fill_.pixels.end(), isSafe)) {
+            return source_.mask;
+        }
+        withoutSafe_ = source_.mask;
+        for (Index y = 0; y < source_.mask.rows(); ++y) {
+            for (FilledPixel const& pixel : fill_.row(y)) {
+                withoutSafe_(y, pixel.x) &= pixel.isSafe ? ~control_.badBits : ~MaskPixel{0};
+            }
+        }
+        return {withoutSafe_.data(), withoutSafe_.rows(), withoutSafe_.cols(),
+                Eigen::OuterStride<>(withoutSafe_.outerStride())};
     }
 
     // Marks the first pixels of all kernels that hold pixel (x, y) of the region.
@@ -272,13 +300,13 @@ private:
         Index const top = wholeY ? 0 : half;
         if (half == 1) {
             // Four pixels, the usual case, without loops.
-            MaskPixel const* const here = pixelAt(source_.mask, scratch.at.row[i], scratch.at.column[i]);
-            MaskPixel const* const above = here + top * source_.mask.outerStride();
+            MaskPixel const* const here = pixelAt(spreading_, scratch.at.row[i], scratch.at.column[i]);
+            MaskPixel const* const above = here + top * spreading_.outerStride();
             return here[0] | here[right] | above[0] | above[right];
         }
         MaskPixel bits = 0;
         for (Index y = bottom; y <= top; ++y) {
-            MaskPixel const* const row = pixelAt(source_.mask, scratch.at.row[i] + y, scratch.at.column[i] + left);
+            MaskPixel const* const row = pixelAt(spreading_, scratch.at.row[i] + y, scratch.at.column[i] + left);
             for (Index x = 0; x <= right - left; ++x) {
                 bits |= row[x];
             }
@@ -294,6 +322,8 @@ private:
     detail::WeightTable table_;
     detail::WarpFunctions functions_;
     FilledPixels fill_;
+    OwnedImage<MaskPixel> withoutSafe_;  // empty where it would be the source's mask
+    ConstImageView<MaskPixel> spreading_;
     Index half_;
     Index maskHalf_;
 };
@@ -332,8 +362,10 @@ void requireOptions(WarpControl const& control) {
         throw std::invalid_argument("areaWidth is " + std::to_string(width) + ", must be 0 or from 1 to " +
                                     std::to_string(maxAreaWidth));
     }
-    if (!(control.maskedKernelFraction >= 0.0 && control.maskedKernelFraction < 1.0)) {
-        throw std::invalid_argument("maskedKernelFraction must be in [0, 1)");
+    for (double const fraction : {control.maskedKernelFraction, control.safeKernelFraction}) {
+        if (!(fraction >= 0.0 && fraction < 1.0)) {
+            throw std::invalid_argument("maskedKernelFraction and safeKernelFraction must be in [0, 1)");
+        }
     }
     if (!isSupported(control.instructionSet)) {
         throw std::invalid_argument("AVX2 with FMA was asked for, but this processor or this build lacks it");

@@ -17,14 +17,15 @@ void bindConvolve(py::module_& module) {
         "convolve",
         [](py::array const& image, py::array const& variance, py::array const& mask, DoubleArray const& basis,
            DoubleArray const& parameters, SpatialFunction const& spatial, Index x0, Index y0, bool copyEdge,
-           bool normalize, double maskedKernelFraction, MaskPixel badBits, MaskPixel edgeBit, MaskPixel noDataBit,
-           MaskPixel interpolatedBit, InstructionSet instructionSet, int nThreads) {
+           bool normalize, double maskedKernelFraction, double safeKernelFraction, MaskPixel badBits, MaskPixel edgeBit,
+           MaskPixel noDataBit, MaskPixel interpolatedBit, InstructionSet instructionSet, int nThreads) {
             MaskedImageView const input = maskedViewOf(image, variance, mask);
             LinearCombinationKernel const kernel{basisOf(basis), spatial, matrixOf(parameters, "parameters")};
             ConvolutionControl control;
             control.copyEdge = copyEdge;
             control.normalize = normalize;
             control.maskedKernelFraction = maskedKernelFraction;
+            control.safeKernelFraction = safeKernelFraction;
             control.badBits = badBits;
             control.edgeBit = edgeBit;
             control.noDataBit = noDataBit;
@@ -41,8 +42,8 @@ void bindConvolve(py::module_& module) {
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("basis"), py::arg("parameters"),
         py::arg("spatial"), py::arg("x0"), py::arg("y0"), py::kw_only(), py::arg("copyEdge"), py::arg("normalize"),
-        py::arg("maskedKernelFraction"), py::arg("badBits"), py::arg("edgeBit"), py::arg("noDataBit"),
-        py::arg("interpolatedBit"), py::arg("instructionSet"), py::arg("nThreads"));
+        py::arg("maskedKernelFraction"), py::arg("safeKernelFraction"), py::arg("badBits"), py::arg("edgeBit"),
+        py::arg("noDataBit"), py::arg("interpolatedBit"), py::arg("instructionSet"), py::arg("nThreads"));
 }
 
 }  // namespace psfmatch::python

@@ -18,7 +18,8 @@ void bindWarp(py::module_& module) {
         [](py::array const& image, py::array const& variance, py::array const& mask, py::array const& x,
            py::array const& y, Index spacing, Index height, Index width, WarpingKernel kernel, WarpingKernel maskKernel,
            MaskPixel growBits, int cacheSize, bool keepCentroids, double areaWidth, MaskPixel badBits,
-           double maskedKernelFraction, MaskPixel noDataBit, InstructionSet instructionSet, int nThreads) {
+           double maskedKernelFraction, double safeKernelFraction, MaskPixel noDataBit, InstructionSet instructionSet,
+           int nThreads) {
             MaskedImageView const source = maskedViewOf(image, variance, mask);
             PositionLattice const positions{spacing, viewOf<double>(x, "x"), viewOf<double>(y, "y")};
             WarpControl control;
@@ -30,6 +31,7 @@ void bindWarp(py::module_& module) {
             control.areaWidth = areaWidth;
             control.badBits = badBits;
             control.maskedKernelFraction = maskedKernelFraction;
+            control.safeKernelFraction = safeKernelFraction;
             control.noDataBit = noDataBit;
             control.instructionSet = instructionSet;
             OutputPlanes output(height, width);
@@ -44,7 +46,8 @@ void bindWarp(py::module_& module) {
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("x"), py::arg("y"), py::kw_only(),
         py::arg("spacing"), py::arg("height"), py::arg("width"), py::arg("kernel"), py::arg("maskKernel"),
         py::arg("growBits"), py::arg("cacheSize"), py::arg("keepCentroids"), py::arg("areaWidth"), py::arg("badBits"),
-        py::arg("maskedKernelFraction"), py::arg("noDataBit"), py::arg("instructionSet"), py::arg("nThreads"));
+        py::arg("maskedKernelFraction"), py::arg("safeKernelFraction"), py::arg("noDataBit"), py::arg("instructionSet"),
+        py::arg("nThreads"));
 }
 
 }  // namespace psfmatch::python

@@ -152,6 +152,43 @@ inline Image<double> localMaximum(Image<double> const& values, Index height, Ind
     return result;
 }
 
+// Whether a bad pixel stands alone and the light about it is even, in plain words of badPixels.h.
+inline bool isFilledSafely(MaskedImage const& input, Index y, Index x, MaskPixel badBits) {
+    auto const isGood = [&](Index row, Index column) {
+        return row >= 0 && column >= 0 && row < input.mask.rows() && column < input.mask.cols() &&
+               !psfmatch::isBad(input.image(row, column), input.variance(row, column), input.mask(row, column),
+                                badBits);
+    };
+    double weights = 0.0;
+    double value = 0.0;
+    double noise = 0.0;
+    int nFar = 0;
+    for (auto const& [dy, dx] : {std::pair<Index, Index>{0, -1}, {0, 1}, {-1, 0}, {1, 0}}) {
+        Index const distance = isGood(y + dy, x + dx) ? 1 : 2;
+        Index const row = y + distance * dy;
+        Index const column = x + distance * dx;
+        nFar += distance == 2 ? 1 : 0;
+        if (nFar > 1 || !isGood(row, column)) {
+            return false;
+        }
+        double const weight = 1.0 / static_cast<double>(distance);
+        weights += weight;
+        value += weight * input.image(row, column);
+        noise += weight * weight * input.variance(row, column);
+    }
+    double diagonals = 0.0;
+    double theirNoise = 0.0;
+    for (auto const& [dy, dx] : {std::pair<Index, Index>{-1, -1}, {-1, 1}, {1, -1}, {1, 1}}) {
+        if (!isGood(y + dy, x + dx)) {
+            return false;
+        }
+        diagonals += 0.25 * input.image(y + dy, x + dx);
+        theirNoise += 0.0625 * input.variance(y + dy, x + dx);
+    }
+    double const sigma = std::sqrt(noise / (weights * weights) + theirNoise);
+    return std::abs(value / weights - diagonals) <= 2.0 * sigma;
+}
+
 // The rule for masks, pixel by pixel. Edges are left 0.
 inline Image<MaskPixel> spreadExactly(MaskedImage const& input, LinearCombinationKernel const& kernel, Index x0,
                                       Index y0, psfmatch::ConvolutionControl const& control) {
@@ -163,8 +200,8 @@ inline Image<MaskPixel> spreadExactly(MaskedImage const& input, LinearCombinatio
         for (Index x = (w - 1) / 2; x < result.cols() - w / 2; ++x) {
             Image<double> const taps =
                 kernelImage(kernel, static_cast<double>(x + x0), static_cast<double>(y + y0)).abs();
-            double planeWeights[32] = {};
-            double filledWeight = 0.0;
+            // Of all filled pixels, and of those that are not filled safely; the last for any plane.
+            double weights[2][33] = {};
             MaskPixel& out = result(y, x);
             for (Index v = 0; v < h; ++v) {
                 for (Index u = 0; u < w; ++u) {
@@ -180,9 +217,12 @@ inline Image<MaskPixel> spreadExactly(MaskedImage const& input, LinearCombinatio
                     }
                     if (bad && byFraction) {
                         spreads &= ~(control.badBits | planes | control.interpolatedBit);
-                        filledWeight += taps(v, u);
-                        for (auto bits = static_cast<std::uint32_t>(planes); bits != 0; bits &= bits - 1) {
-                            planeWeights[std::countr_zero(bits)] += taps(v, u);
+                        int const nKinds = isFilledSafely(input, row, column, control.badBits) ? 1 : 2;
+                        for (int kind = 0; kind < nKinds; ++kind) {
+                            weights[kind][32] += taps(v, u);
+                            for (auto bits = static_cast<std::uint32_t>(planes); bits != 0; bits &= bits - 1) {
+                                weights[kind][std::countr_zero(bits)] += taps(v, u);
+                            }
                         }
                     } else if (bad) {
                         spreads |= planes | control.interpolatedBit;
@@ -192,12 +232,12 @@ inline Image<MaskPixel> spreadExactly(MaskedImage const& input, LinearCombinatio
                     }
                 }
             }
-            double const limit = control.maskedKernelFraction * taps.sum();
-            for (int i = 0; byFraction && i < 32; ++i) {
-                out |= planeWeights[i] > limit ? static_cast<MaskPixel>(1U << i) : 0;
-            }
-            if (byFraction && filledWeight > limit) {
-                out |= control.interpolatedBit;
+            double const limits[] = {std::max(control.maskedKernelFraction, control.safeKernelFraction) * taps.sum(),
+                                     control.maskedKernelFraction * taps.sum()};
+            for (int i = 0; byFraction && i < 33; ++i) {
+                bool const outweighs = weights[0][i] > limits[0] || weights[1][i] > limits[1];
+                MaskPixel const mark = i < 32 ? static_cast<MaskPixel>(1U << i) : control.interpolatedBit;
+                out |= outweighs ? mark : 0;
             }
         }
     }

@@ -54,6 +54,11 @@ std::vector<ConvolutionControl> controls() {
         control.maskedKernelFraction = fraction;
         result.push_back(control);
     }
+    for (double const fraction : {0.005, 0.05, 0.2}) {
+        ConvolutionControl apart = result[2];
+        apart.safeKernelFraction = fraction;
+        result.push_back(apart);
+    }
     ConvolutionControl noFill;
     noFill.badBits = bad;
     noFill.fillBad = false;
@@ -144,11 +149,42 @@ TEST_CASE("masks follow the rule exactly") {
                     CAPTURE(order);
                     CAPTURE(side);
                     CAPTURE(control.maskedKernelFraction);
+                    CAPTURE(control.safeKernelFraction);
                     CHECK(differences(input, kernel, control) == 0);
                 }
             }
         }
     }
+}
+
+TEST_CASE("a pixel that is filled safely weighs less than one beside others or in bent light") {
+    auto const marked = [](double peak, MaskPixel beside) {
+        MaskedImage input(90, 90);
+        input.image.setConstant(100.0F);
+        input.image(45, 45) += 5.0F;  // what is filled plays no part
+        for (Index y = 0; y < 90; ++y) {
+            for (Index x = 0; x < 90; ++x) {
+                auto const r2 = static_cast<double>((y - 45) * (y - 45) + (x - 45) * (x - 45));
+                input.image(y, x) += static_cast<float>(peak * std::exp(-r2 / 6.0));
+            }
+        }
+        input.variance.setConstant(100.0F);
+        input.mask(45, 45) = bad;
+        input.mask(45, 46) |= beside;
+        input.mask(45, 47) |= beside;
+        ConvolutionControl control;
+        control.badBits = bad;
+        control.safeKernelFraction = 0.05;
+        auto const kernel = makeKernel(21, 21, 0, SpatialModel::chebyshev1, {70, 80, 90, 90}, 0.1, 1);
+        MaskedImage output(90, 90);
+        convolve(input.views(), kernel, 70, 80, control, {}, output.targets());
+        return (output.mask.block(10, 10, 70, 70) != 0).count();
+    };
+    auto const alone = marked(0.0, 0);
+    CHECK(alone < 12);
+    CHECK(marked(10.0, 0) == alone);
+    CHECK(marked(3000.0, 0) > 2 * alone);
+    CHECK(marked(0.0, bad) > 2 * alone);
 }
 
 TEST_CASE("a fixed kernel spreads planes over its non-zero pixels") {

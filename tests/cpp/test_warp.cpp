@@ -349,6 +349,42 @@ TEST_CASE("bad pixels do not reach their neighbours unflagged") {
     CHECK(warped(source, lattice, 30, 30, control).image.isNaN().all());
 }
 
+TEST_CASE("a pixel that is filled safely is flagged where it alone holds more than a fraction of its own") {
+    constexpr MaskPixel bad = 1;
+    constexpr MaskPixel other = 1 << 5;
+    auto const flagged = [&](double shift, double safeFraction, MaskPixel beside, MaskPixel plane) {
+        Planes source(40, 40);
+        source.image.setConstant(5.0F);
+        source.variance.setConstant(1.0F);
+        source.image(20, 20) = plane == noData ? notANumber : 1e6F;
+        source.mask(20, 20) = plane == noData ? 0 : plane;
+        source.mask(20, 21) = beside;
+        source.mask(20, 22) = beside;
+        auto control = controlOf(WarpingKernel::lanczos3);
+        control.maskKernel = WarpingKernel::bilinear;
+        control.badBits = bad;
+        control.safeKernelFraction = safeFraction;
+        auto const output = warped(source, makeShift(30, 30, 5.0 + shift, 5.0 + shift), 30, 30, control);
+        Index count = 0;
+        for (Index i = 0; i < output.mask.size(); ++i) {
+            CHECK(std::isnan(output.image(i)) == ((output.mask(i) & noData) != 0));
+            count += (output.mask(i) & (bad | noData)) != 0 ? 1 : 0;
+        }
+        return count;
+    };
+    for (MaskPixel const plane : {bad, noData}) {
+        // Weights of sinc(x) sinc(x / 3) half way are 0.61, -0.14 and 0.02 on either side, of a sum of |w| of 1.54, so
+        // that the four nearest results hold a pixel by 0.157, the next eight by 0.035 each, and four by 0.008.
+        CHECK(flagged(0.5, 0.0, 0, plane) == 12);
+        CHECK(flagged(0.5, 0.005, 0, plane) == 12);
+        CHECK(flagged(0.5, 0.1, 0, plane) == 4);
+        CHECK(flagged(0.5, 0.16, 0, plane) == 0);
+        CHECK(flagged(0.0, 0.16, 0, plane) == 1);
+        CHECK(flagged(0.5, 0.16, bad, plane) >= 12);
+        CHECK(flagged(0.5, 0.1, other, plane) == 4);
+    }
+}
+
 TEST_CASE("a transform that tears the image apart") {
     auto const source = makeNoise(700, 700, 4);
     Lattice lattice = makeLattice(70, 70, 1, {0.0, 0.0, 0.0}, {0.0, 0.0, 0.0});
@@ -406,6 +442,8 @@ TEST_CASE("impossible calls are refused, and poll can end the work") {
     CHECK_THROWS_WITH_AS(with([](auto& c) { c.areaWidth = 17.0; }), doctest::Contains("areaWidth is 17"),
                          std::invalid_argument);
     CHECK_THROWS_WITH_AS(with([](auto& c) { c.maskedKernelFraction = 1.0; }), doctest::Contains("maskedKernelFraction"),
+                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS(with([](auto& c) { c.safeKernelFraction = -0.1; }), doctest::Contains("safeKernelFraction"),
                          std::invalid_argument);
     Planes output(10, 10);
     CHECK_THROWS_WITH_AS(

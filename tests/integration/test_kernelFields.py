@@ -61,6 +61,8 @@ class Runs:
         x, y = centres[9]
         template.image[y + 3, x - 3] = 3e4
         template.mask[y + 3, x - 3] |= template.mask.getPlaneBitMask("CR")
+        # One alone on the sky.
+        template.mask[y + 14, x - 14] |= template.mask.getPlaneBitMask("CR")
         self.template, self.science = template, science
         self._done = {}
 
@@ -231,6 +233,7 @@ EFFECTS = {
     "badPixelMaskPlanes": ({}, {"badPixelMaskPlanes": ["BAD", "SAT", "EDGE", "NO_DATA"]}, pixelsFitted, "AL"),
     "zeroWeightBadPixels": ({}, {"zeroWeightBadPixels": False}, statuses, "AL"),
     "maskedKernelFraction": ({}, {"maskedKernelFraction": 0.0}, flagged, "AL"),
+    "safeKernelFraction": ({}, {"safeKernelFraction": 0.2}, flagged, "AL"),
     "maskedStampFraction": ({}, {"maskedStampFraction": 0.0}, nCandidates, "AL"),
     "doCopyEdge": ({}, {"doCopyEdge": True}, flagged, "AL"),
     "constantVarianceWeighting": ({}, OWN, ownKernel, "AL"),

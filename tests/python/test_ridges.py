@@ -36,8 +36,31 @@ def test_starsBeside(nStars):
     assert abs(ridge.nPixels - line.size) < 15
 
 
+@pytest.mark.parametrize("isRow", [False, True])
+@pytest.mark.parametrize("degrees", [1.7, 2.0, 4.0])
+@pytest.mark.parametrize("breadth", [1, 3, 5])
+def test_alongColumns(isRow, degrees, breadth):
+    slope = np.tan(np.radians(degrees))
+    lines = [lineOf(slope, 1.0, 190, 60 + i, 5) for i in range(breadth)]
+    y, x = np.divmod(np.unique(np.concatenate(lines)), 300)
+    places = np.sort(x * 300 + y) if isRow else y * 300 + x
+    ridge = findRidge(valuesOf(places), places, 300)
+    assert ridge is not None
+    assert ridge.length > 170.0
+
+
+@pytest.mark.parametrize("offset", [3, 4, 5])
+@pytest.mark.parametrize("breadth", [1, 2, 4])
+def test_trailsBeside(offset, breadth):
+    """Two stars whose charge has bled along columns beside each other, one above the other."""
+    trails = [lineOf(0.0, 1.0, 90, 100 + i, 5) for i in range(breadth)]
+    trails += [lineOf(0.0, 1.0, 90, 100 + offset + i, 95) for i in range(breadth)]
+    places = np.unique(np.concatenate(trails))
+    assert findRidge(valuesOf(places), places, 300) is None
+
+
 def test_others():
-    column, tilted = lineOf(0.0, 1.0), lineOf(0.05, 1.0)
+    column, tilted = lineOf(0.0, 1.0), lineOf(0.03, 1.0)
     disc = np.array([(100 + j) * 300 + 100 + i for j in range(-9, 10) for i in range(-9, 10) if i * i + j * j < 80])
     two = np.union1d(disc[:0], [(40 + j) * 300 + 40 + i for j in range(3) for i in range(3)])
     two = np.union1d(two, [(120 + j) * 300 + 140 + i for j in range(3) for i in range(3)])

@@ -27,6 +27,9 @@ struct ConvolutionControl {
     // With 0 every plane spreads over the whole footprint, as planes outside badBits always do: the rectangle of
     // a varying kernel, the non-zero pixels of a fixed one.
     double maskedKernelFraction = 0.01;
+    // Pixels that are filled safely (badPixels.h) count beside others only where all filled pixels together hold more
+    // than this fraction, in [0, 1). Not above maskedKernelFraction: they count as all others do.
+    double safeKernelFraction = 0.0;
     MaskPixel badBits = 0;
     // false: pixels are used as they are, NaN spreads, and so do all planes.
     bool fillBad = true;

@@ -39,6 +39,9 @@ struct WarpControl {
     // values alone, or carry noDataBit, do so, it is NaN with infinite variance and noDataBit.
     MaskPixel badBits = 0;
     double maskedKernelFraction = 0.01;
+    // Pixels that are filled safely (badPixels.h) count so much less that one alone may hold this fraction, and the
+    // mask kernel does not spread their bad planes. Not above maskedKernelFraction: they count as all others do.
+    double safeKernelFraction = 0.0;
 
     MaskPixel noDataBit = 1 << 8;
 

@@ -48,6 +48,7 @@ USUAL = (
     "kernel.active.minKernelSources",
     "kernel.active.badPixelMaskPlanes",
     "kernel.active.maskedKernelFraction",
+    "kernel.active.safeKernelFraction",
     "kernel.active.doCopyEdge",
     "kernel.active.calculateKernelUncertainty",
     "kernel.active.warpingConfig.warpingKernelName",

@@ -203,6 +203,18 @@ class PsfMatchConfig(Config):
         max=1.0,
         inclusiveMax=False,
     )
+    safeKernelFraction = RangeField(
+        doc=(
+            "Bad pixels that stand alone in even light are filled nearly as well as measured: a pixel of the convolved "
+            "image receives their plane only where all bad pixels together hold more than this fraction of sum |K|. "
+            "Not above maskedKernelFraction: they count as all others do."
+        ),
+        dtype=float,
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        inclusiveMax=False,
+    )
     maskedStampFraction = RangeField(
         doc=(
             "A stamp is dropped when bad pixels cost it more than this fraction of its weight; 0: when it "

@@ -213,6 +213,7 @@ class KernelOptions(Options):
     badPixelMaskPlanes: tuple[str, ...]
     zeroWeightBadPixels: bool
     maskedKernelFraction: float
+    safeKernelFraction: float
     maskedStampFraction: float
     doCopyEdge: bool
     candidateResidualMeanMax: float

@@ -43,11 +43,14 @@ class EdgeHandling:
     badPlanes : planes whose pixels are filled before convolving and spread by fraction.
     maskedKernelFraction : share of sum |K| that pixels of a bad plane must hold for the output to get the plane;
         0 spreads every plane over the whole footprint.
+    safeKernelFraction : the same for all bad pixels together, those that stand alone in even light included, which
+        count in nothing else; 0: they count as all others do.
     """
 
     copyEdge: bool = False
     badPlanes: tuple[str, ...] = ("BAD", "SAT", "CR", "EDGE", "NO_DATA")
     maskedKernelFraction: float = 0.01
+    safeKernelFraction: float = 0.0
 
 
 class LinearCombinationKernel(ByValue):
@@ -261,6 +264,7 @@ class LinearCombinationKernel(ByValue):
             copyEdge=edges.copyEdge,
             normalize=normalize,
             maskedKernelFraction=edges.maskedKernelFraction,
+            safeKernelFraction=edges.safeKernelFraction,
             badBits=maskedImage.mask.getPlaneBitMask(edges.badPlanes, ignoreMissing=True),
             edgeBit=1 << planes["EDGE"],
             noDataBit=1 << planes["NO_DATA"],

@@ -21,7 +21,10 @@ MIN_SHARE = 0.5
 MIN_LENGTH = 60.0
 """Pixels, as of streaks."""
 CROSSED = 12.0
-"""Rows and columns that the line crosses at the least: bleed trails and bad columns follow them."""
+"""Rows and columns that the line crosses: bleed trails and bad columns follow them."""
+LEAST_CROSSED, N_PIECES, ASKEW = 5.0, 8, 0.15
+"""It may cross fewer, at the least so many, where its pixels in pieces of the line lie within this share of the rows or
+columns crossed of one straight line: two trails beside each other make a step, a quarter off at either side of it."""
 STEP, MIN_FILLED = 4.0, 0.5
 """Pixels of the pieces of the line, and the share of them that must hold a pixel: two stars are no line."""
 ONE_VALUE = 0.5
@@ -101,10 +104,28 @@ def findRidge(values: npt.NDArray[np.float32], places: npt.NDArray[np.int64], wi
     low, high = float(along[isOn].min()), float(along[isOn].max())
     nSteps = math.ceil((high - low) / STEP)
     nFilled = np.unique(np.floor((along[isOn] - low) / STEP)).size
-    isStraight = high - low >= MIN_LENGTH and (high - low) * min(abs(dx[best]), abs(dy[best])) >= CROSSED
-    if not isStraight or nFilled < MIN_FILLED * nSteps:
+    if high - low < MIN_LENGTH or nFilled < MIN_FILLED * nSteps:
+        return None
+    isSteep = abs(dy[best]) > abs(dx[best])
+    long, short = (y[isOn], x[isOn]) if isSteep else (x[isOn], y[isOn])
+    if (high - low) * min(abs(dx[best]), abs(dy[best])) < CROSSED and not _isSlanted(long, short):
         return None
     (x0, x1), (y0, y1) = (
         [float(middle[first[best]] + at * step[best]) for at in (low, high)] for middle, step in ((x, dx), (y, dy))
     )
     return Ridge(x0, y0, x1, y1, round(float(isOn.mean()) * places.size))
+
+
+def _isSlanted(long: npt.NDArray[np.float64], short: npt.NDArray[np.float64]) -> bool:
+    """Return whether pixels follow one line that leaves its row or column little by little.
+
+    `long`, `short` : (n,) their places along the axis that the line nearly follows, and along the other.
+    """
+    if np.ptp(long) == 0.0:
+        return False
+    slope, start = np.polyfit(long, short, 1)
+    crossed = abs(slope) * np.ptp(long)
+    off = short - (start + slope * long)
+    pieces = np.minimum((N_PIECES * (long - long.min()) / np.ptp(long)).astype(np.int64), N_PIECES - 1)
+    means = [abs(off[pieces == piece].mean()) for piece in np.unique(pieces)]
+    return bool(crossed >= LEAST_CROSSED and max(means) <= ASKEW * crossed)

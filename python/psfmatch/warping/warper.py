@@ -57,8 +57,9 @@ class Warper(ByValue):
     Pixels of `badPlanes`, and those whose values are not finite or whose variance is negative, are filled from their
     neighbours first. Where filled pixels hold more than `maskedKernelFraction` of the kernel, the result carries their
     planes; where they have no data at all, it is NaN with infinite variance and NO_DATA. Planes always spread over
-    the mask kernel's pixels too. Where the image kernel reaches beyond the source, the output is NaN with NO_DATA
-    alone.
+    the mask kernel's pixels too. Bad pixels that stand alone in even light are filled nearly as well as measured: their
+    planes are left out where they hold no more than `safeKernelFraction`, if that is the larger one. Where the image
+    kernel reaches beyond the source, the output is NaN with NO_DATA alone.
 
     Parameters
     ----------
@@ -68,6 +69,8 @@ class Warper(ByValue):
         Names of mask planes; unknown ones are ignored. With none, finite values are used as they are.
     maskedKernelFraction
         In [0, 1), of the sum of |weight|.
+    safeKernelFraction
+        Likewise; not above maskedKernelFraction: pixels that stand alone count as all others do.
     instructionSet
         "automatic", "baseline" or "avx2".
     threads
@@ -85,6 +88,7 @@ class Warper(ByValue):
         *,
         badPlanes: Iterable[str] = BAD_PLANES,
         maskedKernelFraction: float = 0.01,
+        safeKernelFraction: float = 0.0,
         instructionSet: str = "automatic",
         threads: int | None = None,
     ) -> None:
@@ -97,10 +101,13 @@ class Warper(ByValue):
         self.options = WarpOptions.fromConfig(config)
         if instructionSet not in _core.InstructionSet.__members__:
             raise ValueError(f"instruction set {instructionSet!r} is unknown; choose automatic, baseline or avx2")
-        if not 0.0 <= maskedKernelFraction < 1.0:
-            raise ValueError(f"maskedKernelFraction is {maskedKernelFraction}, must be in [0, 1)")
+        fractions = {"maskedKernelFraction": maskedKernelFraction, "safeKernelFraction": safeKernelFraction}
+        for name, fraction in fractions.items():
+            if not 0.0 <= fraction < 1.0:
+                raise ValueError(f"{name} is {fraction}, must be in [0, 1)")
         self.badPlanes = tuple(badPlanes)
         self.maskedKernelFraction = maskedKernelFraction
+        self.safeKernelFraction = safeKernelFraction
         self._instructionSet = _core.InstructionSet[instructionSet]
         self._threads = resolveThreads(threads)
 
@@ -231,6 +238,7 @@ class Warper(ByValue):
             areaWidth=areaWidth,
             badBits=source.mask.getPlaneBitMask(self.badPlanes, ignoreMissing=True),
             maskedKernelFraction=self.maskedKernelFraction,
+            safeKernelFraction=self.safeKernelFraction,
             noDataBit=source.mask.getPlaneBitMask("NO_DATA"),
             instructionSet=self._instructionSet,
             nThreads=self._threads,

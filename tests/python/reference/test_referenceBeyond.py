@@ -40,11 +40,17 @@ def paragraph(start):
 
 
 def test_fieldsThatTheFrontDoorSets():
-    """Its configuration is that of the task but for four fields, and with its own besides."""
+    """Its configuration is that of the task but for five fields, and with its own besides."""
     ours = {field.path: field.value for field in listFields(frontDoorConfig())}
     plain = {field.path: field.value for field in listFields(ImagePsfMatchTask.ConfigClass())}
     differing = {path.split(".")[-1] for path, value in plain.items() if ours[path] != value}
-    assert differing == {"fitForBackground", "doCopyEdge", "keepCentroids", "badPixelMaskPlanes"}
+    assert differing == {
+        "fitForBackground",
+        "doCopyEdge",
+        "keepCentroids",
+        "badPixelMaskPlanes",
+        "safeKernelFraction",
+    }
     own = {row.cells[0].strip("`") for row in rowsOf("The front door")}
     assert {path.split(".")[-1] for path in set(ours) - set(plain)} == own
 

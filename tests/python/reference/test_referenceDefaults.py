@@ -90,6 +90,7 @@ def test_fieldsWithoutADefaultInTheTables():
         "badPixelMaskPlanes",
         "zeroWeightBadPixels",
         "maskedKernelFraction",
+        "safeKernelFraction",
         "maskedStampFraction",
         "doCopyEdge",
         "minKernelSources",
@@ -106,6 +107,7 @@ def test_defaultsInSentences():
     assert found >= 3
     assert AL.alardWidthRule == "continuous"
     assert FRONT_DOOR.kernel.active.maskedKernelFraction == AL.maskedKernelFraction
+    assert (AL.safeKernelFraction, FRONT_DOOR.kernel.active.safeKernelFraction) == (0.0, 0.05)
 
 
 WARPER_ROWS = [row for row in rowsOf("Warping") if "`WarperConfig." in row.cells[0] + row.cells[1]]

@@ -130,7 +130,7 @@ def test_partsOfTheRecipe():
         "the factor on the variance": ("varianceFactor",),
         "traces of the detector": ("borderLevels", "traceGrowth"),
         "edges": ("edges", "edgeFraction"),
-        "resampling": ("warping", "warpBadPlanes", "warpMaskedKernelFraction"),
+        "resampling": ("warping", "warpBadPlanes", "warpMaskedKernelFraction", "warpSafeKernelFraction"),
         "preparation": ("preparation",),
         "smoothing": ("smoothing",),
         "decorrelation": ("decorrelation",),
