@@ -5,10 +5,10 @@
 Fields of 512x512 pixels whose stars are drawn here, with nine points in every pixel: Gaussian, Moffat and
 double-Gaussian PSFs, constant, or with a FWHM that varies by 10 % and an ellipticity that turns; few stars or crowds,
 with galaxies; fluxes over two and a half decades. And members of other kinds: wide wings, elongated stars that turn
-over the field, a template broader than the science image, another shape, arrays without planes, other units. Printed for each scene: what a fit with the measured PSF finds of a
-true star without noise, the mean and the worst of 49 places, % from the truth, and the processor time; and of
-transients on the difference to a template of another width and depth the mean flux, % from the truth with its error,
-and the width of the pulls.
+over the field, a template broader than the science image, another shape, arrays without planes, other units. Printed
+for each scene: what a fit with the measured PSF finds of a true star without noise, the mean and the worst of 49
+places, % from the truth, and the processor time; and of transients on the difference to a template of another width
+and depth the mean flux, % from the truth with its error, and the width of the pulls.
 """
 
 from __future__ import annotations
