@@ -4,10 +4,11 @@
 
 Fields of 512x512 pixels whose stars are drawn here, with nine points in every pixel: Gaussian, Moffat and
 double-Gaussian PSFs, constant, or with a FWHM that varies by 10 % and an ellipticity that turns; few stars or crowds,
-with galaxies; fluxes over two and a half decades. Printed for each scene: what a fit with the measured PSF finds of a
-true star without noise, the mean and the worst of 49 places, % from the truth, and the processor time; and of
-transients on the difference to a template of another width and depth the mean flux, % from the truth with its error,
-and the width of the pulls.
+with galaxies; fluxes over two and a half decades. And members of other kinds: wide wings, elongated stars that turn
+over the field, a template broader than the science image, another shape, arrays without planes, other units. Printed
+for each scene: what a fit with the measured PSF finds of a true star without noise, the mean and the worst of 49
+places, % from the truth, and the processor time; and of transients on the difference to a template of another width
+and depth the mean flux, % from the truth with its error, and the width of the pulls.
 """
 
 from __future__ import annotations
@@ -22,11 +23,8 @@ import numpy as np
 from psfmatch import Exposure, MaskedImage, PsfMatchError, psfFromStars, subtract
 from psfmatch.photometry import PsfField
 
-SIZE = 512
 SKY = 200.0
 """Counts; the gain is 1."""
-TEMPLATE_WIDTH = 0.75
-"""FWHM of the template's stars over that of the science image's."""
 TRANSIENTS, SEPARATION_PIX, STAR_PIX, MARGIN_PIX = 60, 22.0, 12.0, 30
 SNR = 50.0
 MATCH_PIX = 2.0
@@ -36,7 +34,12 @@ WEIGHTS = np.polynomial.legendre.leggauss(3)[1] / 2
 
 @dataclass(frozen=True)
 class Scene:
-    """kind, shape : of the profile (beta, or share of light in wings of twice the width); fluxes from `faintest`."""
+    """kind, shape : of the profile (beta, or share of light in wings of `wings` times the width).
+
+    faintest : counts. turns : ellipticity in the corners, whose angle goes once around the field.
+    templateWidth : FWHM of the template's stars over that of the science image's. scale : counts of the science image
+    for each of the template. hasPlanes : whether variances are given.
+    """
 
     name: str
     kind: str
@@ -46,21 +49,27 @@ class Scene:
     nStars: int
     nGalaxies: int = 0
     faintest: float = 400.0
+    wings: float = 2.0
+    turns: float = 0.0
+    templateWidth: float = 0.75
+    size: tuple[int, int] = (512, 512)
+    hasPlanes: bool = True
+    scale: float = 1.0
 
     def profile(self, r2, fwhm):
         """Return the light per pixel at squared distances (pixels)."""
         if self.kind == "Moffat":
             a2 = fwhm**2 / 4 / (2 ** (1 / self.shape) - 1)
             return (self.shape - 1) / np.pi / a2 * (1 + r2 / a2) ** -self.shape
-        parts = ((1.0, 1.0),) if self.kind == "Gauss" else ((1 - self.shape, 1.0), (self.shape, 2.0))
+        parts = ((1.0, 1.0),) if self.kind == "Gauss" else ((1 - self.shape, 1.0), (self.shape, self.wings))
         sigma2 = [(share, (fwhm * width / 2.3548) ** 2) for share, width in parts]
         return sum(share / 2 / np.pi / s2 * np.exp(-0.5 * r2 / s2) for share, s2 in sigma2)
 
     def star(self, x, y, dx, dy, half, scale=1.0):
         """Return a star of flux 1 at (x, y) of the field on pixels of which the middle one is (dx, dy) off it."""
-        u, v = 2 * x / SIZE - 1, 2 * y / SIZE - 1
+        u, v = 2 * x / self.size[1] - 1, 2 * y / self.size[0] - 1
         fwhm = scale * self.fwhm * (1 + self.varies * (0.6 * u - 0.3 * v + 0.5 * (u * u + v * v) - 0.4))
-        e1, e2 = 0.05 * (1 + 5 * self.varies * u), 0.05 * 5 * self.varies * v
+        e1, e2 = 0.05 * (1 + 5 * self.varies * u) + self.turns * u, 0.05 * 5 * self.varies * v + self.turns * v
         offset = np.arange(-half, half + 1)
         image = np.zeros((offset.size, offset.size))
         for a, wa in zip(POINTS, WEIGHTS, strict=True):
@@ -72,7 +81,7 @@ class Scene:
 
     def draw(self, sources, scale):
         """Return the light (h, w) of sources x, y, flux, extra width (pixels)."""
-        image = np.zeros((SIZE + 200, SIZE + 200))
+        image = np.zeros((self.size[0] + 200, self.size[1] + 200))
         half = int(min(60, np.ceil(12 * self.fwhm * scale)))
         for x, y, flux, wide in sources:
             column, row = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
@@ -95,6 +104,16 @@ SCENES = (
     Scene("Moffat 2.5, 3.5 px, varies, 300 and 30 galaxies", "Moffat", 2.5, 3.5, 0.1, 300, 30),
     Scene("double Gaussian 4 px, 200", "double", 0.286, 4.0, 0.0, 200),
     Scene("double Gaussian 4 px, varies, 200", "double", 0.286, 4.0, 0.1, 200),
+    Scene("Moffat 3, 4 px, varies, 50 from 2000", "Moffat", 3.0, 4.0, 0.1, 50, 0, 2000.0),
+    Scene("Moffat 2.5, 3.5 px, 350", "Moffat", 2.5, 3.5, 0.0, 350),
+    Scene("wings of 30 % 3 times as wide, 3.5 px, varies, 250", "double", 0.3, 3.5, 0.1, 250, wings=3.0),
+    Scene("Moffat 3.5, 4.5 px, elongated by 0.2, turns, 200", "Moffat", 3.5, 4.5, 0.0, 200, turns=0.2),
+    Scene("Gauss 3.5 px, template broader, 200", "Gauss", 0, 3.5, 0.0, 200, templateWidth=1.35),
+    Scene("Moffat 3, 3.5 px, template broader, varies, 200", "Moffat", 3.0, 3.5, 0.1, 200, templateWidth=1.35),
+    Scene("Moffat 3, 4 px, 500x612, 250", "Moffat", 3.0, 4.0, 0.0, 250, size=(612, 500)),
+    Scene("Moffat 3, 4 px, arrays alone, 200", "Moffat", 3.0, 4.0, 0.0, 200, hasPlanes=False),
+    Scene("Moffat 3, 4 px, template of 1/100 of the counts, 200", "Moffat", 3.0, 4.0, 0.0, 200, scale=100.0),
+    Scene("Moffat 3, 4 px, template of 10000 times the counts, 200", "Moffat", 3.0, 4.0, 0.0, 200, scale=1e-4),
 )
 
 
@@ -102,18 +121,21 @@ def drawSources(scene, generator):
     """Return stars and galaxies (n, 4): x, y, flux, extra width; N(>F) of the stars goes with F^-0.6."""
     low, high = scene.faintest**-0.6, 2e5**-0.6
     flux = (low + generator.uniform(size=scene.nStars) * (high - low)) ** (-1 / 0.6)
-    stars = np.column_stack([generator.uniform(-10, SIZE + 10, (scene.nStars, 2)), flux, 0 * flux])
+    height, width = scene.size
+    places = generator.uniform(-10, (width + 10, height + 10), (scene.nStars, 2))
+    stars = np.column_stack([places, flux, 0 * flux])
     n = scene.nGalaxies
-    galaxies = [generator.uniform(0, SIZE, (n, 2)), 10 ** generator.uniform(3, 4.7, (n, 1))]
+    galaxies = [generator.uniform(0, (width, height), (n, 2)), 10 ** generator.uniform(3, 4.7, (n, 1))]
     return np.concatenate([stars, np.column_stack([*galaxies, generator.uniform(3, 9, n)])])
 
 
-def drawPlaces(sources, generator):
+def drawPlaces(scene, sources, generator):
     """Return places (n, 2) of transients, apart from each other and from bright sources."""
+    far = np.array(scene.size[::-1]) - MARGIN_PIX
     taken = sources[sources[:, 2] > 2000.0, :2]
     places = []
     for _ in range(20_000):
-        place = generator.uniform(MARGIN_PIX, SIZE - MARGIN_PIX, 2)
+        place = generator.uniform(MARGIN_PIX, far)
         if len(places) == TRANSIENTS:
             break
         if len(taken) and np.hypot(*(taken - place).T).min() < STAR_PIX:
@@ -124,20 +146,20 @@ def drawPlaces(sources, generator):
     return np.array(places)
 
 
-def exposed(light, depth, generator):
-    """Return an exposure of some light as the mean of `depth` exposures."""
+def exposed(light, depth, generator, scale=1.0):
+    """Return an exposure of some light as the mean of `depth` exposures, in units of `scale` counts."""
     variance = (light + SKY) / depth
-    image = light + SKY + generator.normal(size=light.shape) * np.sqrt(variance)
-    return Exposure(MaskedImage(image.astype(np.float32), variance=variance.astype(np.float32)))
+    image = (light + SKY + generator.normal(size=light.shape) * np.sqrt(variance)) / scale
+    return Exposure(MaskedImage(image.astype(np.float32), variance=(variance / scale**2).astype(np.float32)))
 
 
 def psfErrors(scene, psf, box):
     """Return the errors (49,), %, of noise-free fluxes on a lattice."""
     field = PsfField(psf, box)
-    lattice = np.linspace(20, SIZE - 21, 7).round()
+    rows, columns = (np.linspace(20, side - 21, 7).round() for side in scene.size)
     errors = []
-    for y in lattice:
-        for x in lattice:
+    for y in rows:
+        for x in columns:
             image = field.images([x], [y])[0]
             true = scene.star(x, y, 0.0, 0.0, image.shape[0] // 2)
             errors.append(100 * ((image * true).sum() / (image**2).sum() - 1))
@@ -147,13 +169,17 @@ def psfErrors(scene, psf, box):
 def transientErrors(scene, sources, light, depth, seed, threads):
     """Return relative errors and pulls (n,) of the fluxes of transients found on a difference."""
     generator = np.random.default_rng(seed)
-    places = drawPlaces(sources, generator)
+    places = drawPlaces(scene, sources, generator)
     area = 4 * np.pi * (scene.fwhm / 2.3548) ** 2
     flux = SNR * np.sqrt(area * SKY * (1 + 1 / depth))
     new = scene.draw(np.column_stack([places, np.full(len(places), flux), np.zeros(len(places))]), 1.0)
     science = exposed(light[1] + new, 1, generator)
-    template = exposed(light[0], depth, generator)
-    table = subtract(template, science, threads=threads).detect(threads=threads)
+    template = exposed(light[0], depth, generator, scene.scale)
+    if scene.hasPlanes:
+        difference = subtract(template, science, threads=threads)
+    else:
+        difference = subtract(template.maskedImage.image, science.maskedImage.image, threads=threads)
+    table = difference.detect(threads=threads)
     x, y = np.asarray(table["x"]), np.asarray(table["y"])
     errors, pulls = [], []
     for place in places:
@@ -185,7 +211,7 @@ def main() -> None:
         for seed in range(1, options.seeds + 1):
             generator = np.random.default_rng(seed)
             sources = drawSources(scene, generator)
-            light = scene.draw(sources, TEMPLATE_WIDTH), scene.draw(sources, 1.0)
+            light = scene.draw(sources, scene.templateWidth), scene.draw(sources, 1.0)
             exposure = exposed(light[1], 1, generator)
             start = time.process_time()
             psf = psfFromStars(exposure, threads=options.threads)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from astropy.modeling.models import Moffat2D
 from starFields import sampledPsf
 
-from psfmatch import Box, MaskedImage, forcedPhotometry
+from psfmatch import Box, Exposure, MaskedImage, forcedPhotometry, psfFromStars
 from psfmatch.photometry import PsfField, fitPointSources, weightImage
+from psfmatch.psf import DoubleGaussianPsf, GaussianPsf, GridPsf, ImagePsf, ModelPsf
 
 SIGMA = 1.8
 
@@ -83,6 +85,69 @@ def test_unbiasedWhenTheVarianceIsMadeOfTheNoisyPixels(field):
     # 576 sources: 0.042 for the mean, 0.03 for the width.
     assert pull.mean() == pytest.approx(0.0, abs=0.13)
     assert pull.std() == pytest.approx(1.0, abs=0.09)
+
+
+def psfKinds(shape):
+    """Return PSFs of every documented kind that stand for the stars of `scene`, whose light is sampled at points."""
+    own = sampledPsf(SIGMA)
+    drawn = own.computeKernelImage(0, 0)
+    whole = MaskedImage(np.zeros(shape), variance=np.ones(shape))
+    return {
+        "GaussianPsf": GaussianPsf(SIGMA),
+        "DoubleGaussianPsf": DoubleGaussianPsf(SIGMA, 2 * SIGMA, 0.0),
+        "an image": drawn,
+        "ImagePsf": ImagePsf(drawn),
+        "GridPsf": GridPsf(np.array([[drawn, drawn]]), [0, shape[1] - 1], [0]),
+        # Of an exponent that makes it a Gaussian but for r^4 / 4e5.
+        "a model of astropy": ModelPsf(Moffat2D(1.0, 0.0, 0.0, SIGMA * np.sqrt(2e5), 1e5), size=25),
+        "an object": own,
+        "PsfField": PsfField(own, whole.getBBox()),
+    }
+
+
+KINDS = (
+    "GaussianPsf", "DoubleGaussianPsf", "an image", "ImagePsf", "GridPsf", "a model of astropy", "an object",
+    "PsfField",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everyKindOfPsfIsTaken(kind):
+    x, y = grid(3, seed=3)
+    flux = np.linspace(200, 1000, 9)
+    shape = (150, 150)
+    image = MaskedImage(scene(x, y, flux, shape), variance=np.ones(shape))
+    kinds = psfKinds(shape)
+    assert tuple(kinds) == KINDS
+    forced = forcedPhotometry(image, kinds[kind], x, y, localSky=False)
+    # A Gaussian of sigma 1.8 that is integrated over pixels is 1 / 24 / 1.8^2 = 1.3 % wider, and so is its flux.
+    np.testing.assert_allclose(forced["flux"], flux, rtol=0.014)
+    if "Gaussian" not in kind:
+        np.testing.assert_allclose(forced["flux"], flux, rtol=1e-3)
+
+
+def test_theExposuresOwnPsfAndThatOfItsStars():
+    rng = np.random.default_rng(11)
+    x, y = grid(6, seed=4)
+    flux = np.linspace(3000, 30000, 36)
+    shape = (260, 260)
+    image = scene(x, y, flux, shape) + rng.normal(size=shape)
+    exposure = Exposure(MaskedImage(image, variance=np.ones(shape)), psf=sampledPsf(SIGMA))
+    own = forcedPhotometry(exposure, None, x, y)
+    np.testing.assert_allclose(own["flux"], flux, rtol=0.01)
+    stars = forcedPhotometry(exposure, psfFromStars(exposure), x, y)
+    # The PSF of 36 stars of S/N above 400 is known to far below a hundredth.
+    np.testing.assert_allclose(stars["flux"], flux, rtol=0.01)
+
+
+def test_psfsThatAreNone():
+    image = MaskedImage(np.ones((30, 30)), variance=np.ones((30, 30)))
+    with pytest.raises(ValueError, match="no PSF"):
+        forcedPhotometry(image, None, [5.0], [5.0])
+    with pytest.raises(ValueError, match="no PSF"):
+        forcedPhotometry(Exposure(image), None, [5.0], [5.0])
+    with pytest.raises(TypeError, match="a PSF is an object"):
+        forcedPhotometry(image, "moffat", [5.0], [5.0])
 
 
 def test_nothingToMeasure(field):

@@ -21,14 +21,16 @@ from psfmatch.detection import SourceDetectionTask
 from psfmatch.differencing.examining import NAMES, Examined, examineInputs
 from psfmatch.differencing.faintFields import FaintMatch, matchFaint
 from psfmatch.differencing.options import RunOptions
-from psfmatch.exposure import Exposure
+from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.measurement import SourceMeasurementTask
 from psfmatch.modelChoice import Choice
+from psfmatch.photometry import areOfOneImage
 from psfmatch.recipe import Preparation, crossInputs, warperOf
 from psfmatch.saturation import Saturation
 from psfmatch.sourceTable import AnyTable
 from psfmatch.stampFit import LARGEST_SIDE, requireStampFits
+from psfmatch.stars import MIN_SNR
 from psfmatch.streaks import flagStreaks, isOfStreak, laidFluxRatio, streakFluxRatio
 from psfmatch.threads import mapThreads
 from psfmatch.warping import (
@@ -47,6 +49,8 @@ log = logging.getLogger("psfmatch.differencing")
 
 BRIGHTEST = 100
 """So many stars that are whole in both images are watched."""
+MANY_CHANGED = 0.2
+"""Share of the useful sources that have changed, from which on they are left out before the fit."""
 SAME_PIX = 2
 """A star of the template lies so close, per axis, to where that of the science image is mapped."""
 
@@ -145,6 +149,9 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     sources = sources[isCovered(registered, sources["x"], sources["y"])]
     stars = _wholeInBoth(*examined.saturations, asGiven, science, AlignedTransform(asGiven, science, alignment))
     sources = sources[~isOfStreak(registered, science.maskedImage, sources["x"], sources["y"], threads)]
+    if isLaid:
+        sources, told = _inBothImages(registered, science.maskedImage, sources, threads)
+        choices.extend(told)
     images = template, science, sources, record
     return Inputs(*images, examined.saturations, stars, alignment, coverage, tuple(choices), correlation, beyond, faint)
 
@@ -182,6 +189,27 @@ def _withoutStreaks(
     for choice in told:
         choice.log(log)
     return template, science, replace(record, streakFluxRatio=ratio), told
+
+
+def _inBothImages(
+    template: MaskedImage, science: MaskedImage, sources: AnyTable, threads: int
+) -> tuple[AnyTable, tuple[Choice, ...]]:
+    """Return the sources without those that have changed, if these are so many that no clipping would tell them."""
+    isUseful = np.asarray(sources["snr"]) >= MIN_SNR
+    useful = sources[isUseful]
+    isChanged = areOfOneImage(science, template, useful["x"], useful["y"], DEFAULT_BAD_PLANES, threads)
+    nChanged = int(np.count_nonzero(isChanged))
+    if nChanged <= MANY_CHANGED * len(useful):
+        return sources, ()
+    isKept = np.ones(len(sources), dtype=bool)
+    isKept[isUseful] = ~isChanged
+    choice = Choice.told(
+        "changedSources", str(nChanged),
+        f"Changed sources: {nChanged} of {len(useful)} above S/N {MIN_SNR:.0f} have less than half of their light in "
+        "the template; they take no part in the fit.",
+    )  # fmt: skip
+    choice.log(log)
+    return sources[isKept], (choice,)
 
 
 def _noiseCorrelation(

@@ -5,7 +5,7 @@ images times smooth functions. `significance` is the matched filter, whose peaks
 PSF to them, with `leastSquares` where a model is not linear.
 """
 
-from psfmatch.photometry.boxLight import BOX_SIDE, boxLight, lightRatios
+from psfmatch.photometry.boxLight import BOX_SIDE, areOfOneImage, boxLight, lightRatios
 from psfmatch.photometry.leastSquares import minimizeSquares
 from psfmatch.photometry.pointSources import PointSources, Stamps, cutStamps, fitPointSources, forcedPhotometry
 from psfmatch.photometry.psfField import PsfField, shiftedImages
@@ -31,6 +31,7 @@ __all__ = [
     "Significance",
     "Stamps",
     "StarPsf",
+    "areOfOneImage",
     "boxLight",
     "cutStamps",
     "findPeaks",

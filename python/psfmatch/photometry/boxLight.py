@@ -10,9 +10,10 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.exposure import MaskedImage, stampTuple
 
-__all__ = ["BOX_SIDE", "boxLight", "lightRatios"]
+__all__ = ["BOX_SIDE", "areOfOneImage", "boxLight", "lightRatios"]
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 HALF_BOX = 7
 """Of the box about a source, pixels: 15x15 hold all but the wings of PSFs up to a FWHM of 5 px."""
@@ -21,6 +22,10 @@ SKY_RING = 5
 """Pixels beside the box on each side whose median is the sky."""
 MIN_PIXELS = 30
 """Good ones in the box, and beside it."""
+SEEN, MIN_SEEN = 5.0, 5
+"""Errors of the light of a source that an image shows, and sources in both that tell what to expect."""
+LEAST_SHARE, SHARE_ERRORS = 0.5, 3.0
+"""Of the expected light, what a source that lacks it has less of, even by so many errors more."""
 
 
 def boxLight(
@@ -80,3 +85,19 @@ def lightRatios(
         for light, error in measured:
             isKnown &= light > minSnr * error
     return np.asarray(ratios[isKnown])
+
+
+def areOfOneImage(
+    first: MaskedImage, second: MaskedImage, x: npt.ArrayLike, y: npt.ArrayLike, planes: Sequence[str], threads: int = 1
+) -> BoolArray:
+    """Return which sources (n,) shine in the first image and lack more than half of their light in the second.
+
+    What is expected is the median ratio of those that both show; none is called so where fewer than five tell it.
+    """
+    (own, ownError), (other, otherError) = (boxLight(image, x, y, planes, threads) for image in (first, second))
+    isSeen = own > SEEN * ownError
+    isInBoth = isSeen & (other > SEEN * otherError)
+    if np.count_nonzero(isInBoth) < MIN_SEEN:
+        return np.zeros(own.shape, dtype=np.bool_)
+    expected = own * float(np.median(other[isInBoth] / own[isInBoth]))
+    return np.asarray(isSeen & (other + SHARE_ERRORS * otherError < LEAST_SHARE * expected))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -168,7 +168,7 @@ def measureFluxes(stamps: Stamps, images: FloatArray) -> tuple[FloatArray, Float
 
 def forcedPhotometry(
     image: Exposure | MaskedImage,
-    psf: PsfField,
+    psf: Any,
     x: npt.ArrayLike,
     y: npt.ArrayLike,
     *,
@@ -183,7 +183,7 @@ def forcedPhotometry(
     image
         Any image on whose pixels the positions are meant; not changed.
     psf
-        Of the image.
+        Of the image: whatever `psfmatch.psf.asPsf` takes, such as `psfFromStars` returns; None for the exposure's own.
     x, y : (n,)
         Parent pixels.
     localSky
@@ -197,15 +197,26 @@ def forcedPhotometry(
     -------
     table : Table
         flux, fluxErr, sky (image units) and coverage, one row per position; NaN where nothing can be measured.
+
+    Raises
+    ------
+    TypeError
+        If `psf` does not say how it looks.
+    ValueError
+        If there is none, or it is defined nowhere on the image.
     """
     from astropy.table import Table
 
     maskedImage = image.maskedImage if isinstance(image, Exposure) else image
+    given = image.psf if psf is None and isinstance(image, Exposure) else psf
+    if given is None:
+        raise ValueError("the image has no PSF; give psf=, for example psfFromStars(exposure)")
+    field = given if isinstance(given, PsfField) else PsfField(given, maskedImage.getBBox())
     weight = weightImage(maskedImage, badPlanes) if weight is None else weight
     xs, ys = (np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in (x, y))
     rows: dict[str, list[FloatArray]] = {name: [] for name in ("flux", "fluxErr", "sky", "coverage")}
     for part in _chunks(xs.size):
-        measured = _forcedChunk(maskedImage, weight, psf, xs[part], ys[part], localSky)
+        measured = _forcedChunk(maskedImage, weight, field, xs[part], ys[part], localSky)
         for name, values in zip(rows, measured, strict=True):
             rows[name].append(values)
     return Table({name: np.concatenate(values) for name, values in rows.items()})

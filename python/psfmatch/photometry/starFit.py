@@ -1,9 +1,10 @@
 """The fit of the profile that all stars of an image share, and how much it varies over the field.
 
 Each star gives six equations for its shape (`_core.starEquations`), its flux, place and sky eliminated, and with them
-what its chi-square is near the present shape. How much width and ellipticity vary is what makes the stars most likely
-(the evidence of MacKay 1992, Neural Computation 4, 415): where few stars tell, little. A second function is added
-where it takes up light. Stars that do not agree with the field, for neighbours too near to be seen, lose their weight.
+what its chi-square is near the present shape. How much width and ellipticity vary is as likely as it makes the stars
+(the evidence of MacKay 1992, Neural Computation 4, 415), and the field is the mean over what is likely: where few stars
+tell, it is drawn to a constant one. A second function is added where it takes up light. Stars that do not agree with
+the field, for neighbours too near to be seen, lose their weight.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from psfmatch.photometry.starProfile import (
     ProfileField,
     SourceField,
     nTerms,
+    orderOf,
     termsAt,
 )
 
-__all__ = ["STARS_PER_TERM", "fitProfile", "meanResidual"]
+__all__ = ["fitProfile", "meanResidual"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -38,7 +40,8 @@ Variation = tuple[float, float]
 
 VARYING = (WIDTH, E1, E2)
 MAX_ORDER = 2
-STARS_PER_TERM = 1.5
+MIN_VARYING = 3
+"""Fewer stars tell of no variation at all."""
 VARIATIONS = (0.0, 0.003, 0.01, 0.02, 0.04, 0.08)
 """Standard deviations of the polynomials' linear terms that are tried; those of each higher degree are smaller."""
 DECAY = 0.8
@@ -113,9 +116,9 @@ def _stepped(
     quadratics = _Quadratics(normal[isUsed], right[isUsed], before[isUsed], sources.stars[isUsed], field)
     chi2 = sources.chi2[isUsed] / sources.nPixels[isUsed]
     quadratics.judge(chi2, scatter)
-    variation = quadratics.variation() if choose else (0.0, 0.0)
-    field = field.ofOrder(quadratics.order if max(variation) > 0.0 else 0)
-    field = field.moved(quadratics.solution(field.order, variation) - field.coefficients)
+    solution = quadratics.likelySolution() if choose else quadratics.solution(0)
+    field = field.ofOrder(orderOf(solution.shape[1]))
+    field = field.moved(solution - field.coefficients)
     change = field.shapes(*sources.stars[:, :2].T) - before
     sources.move(own - np.einsum("nab,nb->na", coupling, change))
     isUsed[isUsed] = quadratics.agreement > MIN_AGREEMENT
@@ -146,10 +149,8 @@ class _Quadratics:
     ) -> None:
         n = len(normal)
         self.common = [BETA, SHARE, RATIO] if field.second else [BETA]
-        self.order = 0
-        while self.order < MAX_ORDER and STARS_PER_TERM * nTerms(self.order + 1) <= n:
-            self.order += 1
-        self.order = max(self.order, field.order)
+        # No more terms than stars tell would call what they leave open known: what is likely of it has its say.
+        self.order = MAX_ORDER if n >= MIN_VARYING else field.order
         terms = termsAt(stars[:, 0], stars[:, 1], field.frame, self.order)
         p = terms.shape[1]
         # Unknowns are the common numbers and, term by term, those that vary.
@@ -189,40 +190,46 @@ class _Quadratics:
 
     def solution(self, order: int, variation: Variation = (0.0, 0.0)) -> FloatArray:
         """Return the coefficients (6, p) of the polynomials of an order that vary by so much."""
-        matrix, side, prior = self._system(order, self._sums(self.weight), variation)
+        return self._solved(order, self._sums(self.weight), variation)[0]
+
+    def likelySolution(self) -> FloatArray:
+        """Return the mean (6, p) of the solutions of all variations, as likely as each makes the stars.
+
+        That of a constant shape, where no variation makes them more likely than none does.
+        """
+        sums = self._sums(self.weight)
+        variations = [(width, ellipse) for width in VARIATIONS for ellipse in VARIATIONS]
+        solved = [self._solved(self.order, sums, variation) for variation in variations]
+        likelihoods = np.array([each[1] for each in solved])
+        if variations[int(np.argmax(likelihoods))] == (0.0, 0.0):
+            return self.solution(0)
+        weights = np.exp(likelihoods - likelihoods.max())
+        mean: FloatArray = np.tensordot(weights / weights.sum(), np.array([each[0] for each in solved]), 1)
+        return mean
+
+    def _solved(
+        self, order: int, sums: tuple[FloatArray, FloatArray], variation: Variation
+    ) -> tuple[FloatArray, float]:
+        """Return the coefficients (6, p), and the logarithm of how likely that variation makes the stars."""
+        matrix, side, prior = self._system(order, sums, variation)
         keep = np.isfinite(prior)
+        lower = np.linalg.cholesky(matrix[np.ix_(keep, keep)])
+        half = np.linalg.solve(lower, side[keep])
+        likelihood = 0.5 * float(half @ half) - float(np.log(np.diag(lower)).sum())
         unknowns = np.zeros(side.size)
-        unknowns[keep] = np.linalg.solve(matrix[np.ix_(keep, keep)], side[keep])
+        unknowns[keep] = np.linalg.solve(lower.T, half)
         p, nCommon = nTerms(order), len(self.common)
         coefficients = np.zeros((6, p))
         coefficients[RATIO, 0] = PRIOR_MEAN[RATIO]
         coefficients[self.common, 0] = unknowns[:nCommon]
         coefficients[list(VARYING)] = unknowns[nCommon:].reshape(p, 3).T
-        return coefficients
+        return coefficients, likelihood + 0.5 * float(np.log(prior[keep]).sum())
 
     def shareOfSecond(self) -> tuple[float, float]:
         """Return the share of the second function, and its error."""
         matrix, side, _ = self._system(0, self._sums(self.weight), (0.0, 0.0))
         inverse = np.linalg.inv(matrix)
         return float((inverse @ side)[1]), float(np.sqrt(inverse[1, 1]))
-
-    def variation(self) -> Variation:
-        """Return the most likely of some variations of the shape, given these stars."""
-        sums = self._sums(self.weight)
-        found = {
-            (width, ellipse): self._logLikelihood(sums, (width, ellipse))
-            for width in VARIATIONS
-            for ellipse in VARIATIONS
-        }
-        return max(found, key=found.__getitem__)
-
-    def _logLikelihood(self, sums: tuple[FloatArray, FloatArray], variation: Variation) -> float:
-        matrix, side, prior = self._system(self.order, sums, variation)
-        keep = np.isfinite(prior)
-        lower = np.linalg.cholesky(matrix[np.ix_(keep, keep)])
-        half = np.linalg.solve(lower, side[keep])
-        found = 0.5 * float(half @ half) - float(np.log(np.diag(lower)).sum())
-        return found + 0.5 * float(np.log(prior[keep]).sum())
 
     def _sums(self, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
         n, m = self.side.shape

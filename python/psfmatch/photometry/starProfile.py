@@ -25,6 +25,7 @@ __all__ = [
     "SourceField",
     "lightRadius",
     "nTerms",
+    "orderOf",
     "termsAt",
 ]
 

@@ -24,7 +24,7 @@ from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.kernels import frameOf
 from psfmatch.measurement import TRUNCATED, SourceMeasurementTask
 from psfmatch.photometry.significance import UNUSABLE_PLANES, weightImage
-from psfmatch.photometry.starFit import STARS_PER_TERM, fitProfile, meanResidual
+from psfmatch.photometry.starFit import fitProfile, meanResidual
 from psfmatch.photometry.starProfile import (
     BETA,
     RATIO,
@@ -50,6 +50,9 @@ BoolArray = npt.NDArray[np.bool_]
 MIN_STARS = 3
 MAX_STARS = 400
 MIN_SNR = 20.0
+FEWEST_STARS, ENOUGH_STARS, FAINT_SNR = 15, 60, 10.0
+"""Where fewer stars than enough are above `MIN_SNR`, fainter ones take part down to this: they stand where no bright
+one does. With less than the fewest, nothing tells faint stars from blends and galaxies."""
 THRESHOLD = 5.0
 """Standard deviations above which sources are found."""
 MODEL_ERROR = 0.05
@@ -61,6 +64,10 @@ NEAR_FWHM, FAR_FWHM, BRIGHT_NEIGHBOUR = 8.0, 15.0, 0.3
 """Sources farther off leave a star alone; those of more than this share of its light have wide wings."""
 WIDTH_TOLERANCE = 0.07
 """Logarithm of a width over that of stars nearby; galaxies are farther off."""
+WIDTH_ERROR = 2.0
+"""Of that of a star, over its noise by its light: what a faint one may be off beside."""
+STARS_PER_TERM = 3.0
+"""Of the polynomials that widths follow."""
 LIGHT = 0.9995
 """Share of the light out to which the PSF is drawn."""
 MIN_HALF_FWHM, MAX_HALF_PIX = 2.5, 60
@@ -194,7 +201,7 @@ def psfFromStars(exposure: Exposure, stars: AnyTable | None = None, threads: int
     field = SourceField(_skyless(maskedImage, isGood, nThreads), weight, sources, isStar, nThreads)
     x0, y0 = maskedImage.xy0
     frame = frameOf(Box(0, 0, exposure.width, exposure.height))
-    profile, isUsed = fitProfile(field, fwhm, frame, MIN_SNR, partial(_hidden, maskedImage))
+    profile, isUsed = fitProfile(field, fwhm, frame, FAINT_SNR, partial(_hidden, maskedImage))
     nUsed = int(np.count_nonzero(isUsed))
     _require(nUsed, nGiven)
     x, y = field.stars[isUsed, :2].mean(axis=0).tolist()
@@ -225,17 +232,24 @@ def _require(n: int, nGiven: int) -> None:
         )
 
 
-def _isStar(widths: FloatArray, x: FloatArray, y: FloatArray, box: Box) -> BoolArray:
-    """Return which sources have the width of the stars at their place: a smooth function of the position."""
-    isStar = selectStarWidths(widths)
+def _isStar(widths: FloatArray, snr: FloatArray, x: FloatArray, y: FloatArray, box: Box) -> BoolArray:
+    """Return which sources have the width of the stars at their place: a smooth function of the position.
+
+    Bright ones tell it, and of faint ones their noise is borne with.
+    """
+    isBright = snr > MIN_SNR
+    bright = np.where(isBright, widths, np.nan)
+    isStar = selectStarWidths(bright)
     logs = np.where(np.isfinite(widths), np.log(np.where(np.isfinite(widths), widths, 1.0)), np.inf)
+    model = np.full(x.size, np.median(logs[isStar]) if isStar.any() else np.nan)
     for order in (1, 1, 2, 2):
         terms = termsAt(x, y, frameOf(box), order)
-        if np.count_nonzero(isStar) < 2.0 * STARS_PER_TERM * terms.shape[1]:
+        if np.count_nonzero(isStar) < STARS_PER_TERM * terms.shape[1]:
             break
         model = terms @ np.linalg.lstsq(terms[isStar], logs[isStar], rcond=None)[0]
-        isStar = np.asarray(np.abs(logs - model) <= WIDTH_TOLERANCE)
-    return isStar
+        isStar = np.asarray(isBright & (np.abs(logs - model) <= WIDTH_TOLERANCE))
+    tolerance = np.hypot(WIDTH_TOLERANCE, WIDTH_ERROR / np.maximum(snr, 1.0))
+    return np.asarray(isStar | (~isBright & (np.abs(logs - model) <= tolerance)))
 
 
 def _detected(exposure: Exposure, threads: int) -> AnyTable:
@@ -304,16 +318,21 @@ def _chosen(exposure: Exposure, sources: AnyTable, threads: int) -> tuple[FloatA
         isGood &= ~np.asarray(sources[name])
     # Where the border of the search cuts a source, the image goes on: near corners such stars alone tell the PSF.
     isGood &= ~np.asarray(sources["flagEdge"]) | ((np.asarray(sources["flags"]) & TRUNCATED) != 0)
-    isGood &= np.asarray(sources["snr"]) > MIN_SNR
+    snr = np.asarray(sources["snr"], dtype=np.float64)
+    isGood &= snr > FAINT_SNR
     widths = measureWidths(
         exposure.maskedImage, UNUSABLE_PLANES,
         np.where(isGood, x - exposure.xy0[0], np.nan), np.where(isGood, y - exposure.xy0[1], np.nan), threads=threads,
     )  # fmt: skip
-    isStar = _isStar(widths, x, y, exposure.getBBox())
-    fwhm = float(np.median(widths[isStar])) if isStar.any() else DEFAULT_FWHM_PIX
+    isStar = _isStar(widths, snr, x, y, exposure.getBBox())
+    isBright = isStar & (snr > MIN_SNR)
+    if np.count_nonzero(isBright) < FEWEST_STARS:
+        isStar = isBright
+    fwhm = float(np.median(widths[isBright])) if isBright.any() else DEFAULT_FWHM_PIX
     chosen: list[int] = []
-    for i in np.flatnonzero(isStar).tolist():
-        if len(chosen) == MAX_STARS:
+    # Brightest first.
+    for i in [*np.flatnonzero(isBright).tolist(), *np.flatnonzero(isStar & ~isBright).tolist()]:
+        if len(chosen) == (MAX_STARS if isBright[i] else ENOUGH_STARS):
             break
         distance = np.hypot(x - x[i], y - y[i])
         isNear = (distance < NEIGHBOUR_FWHM * fwhm) & (distance > 0.0)
