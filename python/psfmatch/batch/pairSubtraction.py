@@ -24,9 +24,9 @@ from psfmatch.differencing import SubtractionResult, subtract
 from psfmatch.exposure import Exposure
 from psfmatch.io import writeTable
 from psfmatch.messages import speakingTo
+from psfmatch.pairRecords import PairRecord
 from psfmatch.pictures import findDetections, reportNumbers, writeNumbers
 from psfmatch.pictures.triplets import thumbnail
-from psfmatch.pairRecords import PairRecord
 from psfmatch.quality import checkGates
 
 __all__ = ["subtractPair"]
