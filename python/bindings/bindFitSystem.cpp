@@ -228,7 +228,10 @@ void bindFitSystem(py::module_& module) {
     module.def(
         "pairedGain",
         [](DoubleArray const& first, DoubleArray const& second) {
-            PairedGain const found = pairedGain(vectorOf(first, "first"), vectorOf(second, "second"));
+            auto const one = vectorOf(first, "first");
+            auto const other = vectorOf(second, "second");
+            py::gil_scoped_release const release;
+            PairedGain const found = pairedGain(one, other);
             return std::tuple(found.gain, found.error);
         },
         py::arg("first"), py::arg("second"));

@@ -71,7 +71,8 @@ void bindRegionSolver(py::module_& module) {
         .def(
             "usualModel",
             [](ThreadedSolver const& self, std::vector<Index> images) {
-                return self.solver->usualModel(std::move(images));
+                return self.call(
+                    [&](RegionSolver& solver, Execution const&) { return solver.usualModel(std::move(images)); });
             },
             py::arg("images"))
         .def(

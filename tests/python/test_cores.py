@@ -20,8 +20,8 @@ BINDINGS = Path(__file__).resolve().parents[2] / "python" / "bindings"
 # Calls that only copy or read a few numbers; constructors by their class.
 QUICK = {"isSupported", "frameOf", "statistics", "asarray"}
 QUICK |= {"Frame", "SpatialFunction", "CandidateFitControl", "StampPair", "StampEquations"}
-QUICK |= {"RegionFlags", "SpatialModelOptions", "replaced", "CellGrid", "Streak"}
-RELEASE = re.compile(r"gil_scoped_release|withoutLock")
+QUICK |= {"RegionFlags", "SpatialModelOptions", "replaced", "CellGrid", "Streak", "part"}
+RELEASE = re.compile(r"gil_scoped_release|withoutLock|self\.call\(")
 # NumPy's BLAS shall have threads to use even on one core.
 MORE_THREADS = os.environ | {"OPENBLAS_NUM_THREADS": "4"}
 SMALL = 36  # elements of a matrix

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from psfmatch import strips
+from psfmatch import threads as strips
 from psfmatch.io import ImagePlanes, readPlanes, writePlanes
 from psfmatch.io.pixels import converted, isPlain, pieces, readPlain, writePieces
 
