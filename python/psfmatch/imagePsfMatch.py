@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from psfmatch import displays
 from psfmatch.cells import SpatialCellSet
+from psfmatch.differentialBackground import refineBackground
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.later import laterClass, laterNames
 from psfmatch.messages import advice
-from psfmatch.noise.blankSky import refineBackground
 from psfmatch.recipe import edgeHandlingOf, warperOf
 from psfmatch.regions import RegionCells, makeRegions
 from psfmatch.selection import buildCellSet, isFinishedList

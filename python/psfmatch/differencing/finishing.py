@@ -31,7 +31,7 @@ from psfmatch.differencing.result import SubtractionResult
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
-from psfmatch.noise import ErrorFloor, measureErrorFloor, measureWhiteness
+from psfmatch.noise import ErrorFloor, LitDifference, measureWhiteness
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
 from psfmatch.quality import assessQuality, pixelFigures
 from psfmatch.recipe import edgeHandlingOf
@@ -262,15 +262,8 @@ def _errorFloor(
     if smoothing:
         image = smoothedExposure(Exposure(image), smoothing, edgeHandlingOf(made.options.kernel)).maskedImage
         fwhm = smoothedFwhm(fwhm, smoothing)
-    return measureErrorFloor(
-        _without(difference.maskedImage, made.changed),
-        image,
-        sky,
-        fwhm,
-        scale=scale,
-        isMinuend=convolveTemplate,
-        threads=resolveThreads(None),
-    )
+    pixels = _without(difference.maskedImage, made.changed)
+    return LitDifference(pixels, image, scale, convolveTemplate, resolveThreads(None)).errorFloor(sky, fwhm)
 
 
 def _without(image: MaskedImage, changed: npt.NDArray[np.bool_] | None) -> MaskedImage:
