@@ -27,7 +27,15 @@ from psfmatch.reporting import (
 )
 from psfmatch.reporting.drawing import _reduced
 from psfmatch.reporting.field import fieldRows, hotSpots, scatterInBlocks, tellWorst
-from psfmatch.reporting.glossary import GROUPS, MEANINGS, goodValue, headingOf, ruleOfReason, sectionOf
+from psfmatch.reporting.glossary import (
+    GROUPS,
+    MEANINGS,
+    goodValue,
+    headingOf,
+    ruleOfReason,
+    sectionOf,
+    withNewFigures,
+)
 from psfmatch.reporting.markup import tell
 from psfmatch.reporting.stamps import Place, candidatePlaces, tripletTiles
 from psfmatch.testing import simulatePair
@@ -323,6 +331,14 @@ def test_placesAreOfEachKind(result):
     assert f"{table['id'][1]}: residual 9.00" in labels
     assert sum("too crooked" in label for label in labels) == 1
     assert len({place.label for place in places}) == 4
+
+
+def test_newFiguresShowUpBesideTheirNeighbours():
+    groups = {"a": ("one", "two"), "b": ("three",)}
+    found = withNewFigures(groups, ("one", "more", "two", "three", "four", "five"))
+    assert found == {"a": ("one", "more", "two"), "b": ("three", "four", "five")}
+    assert withNewFigures(groups, ("zero", "one")) == {"a": ("one", "zero", "two"), "b": ("three",)}
+    assert withNewFigures(groups, ("one", "two", "three")) == groups
 
 
 def test_everyFigureHasItsWords():

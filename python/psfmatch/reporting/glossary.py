@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
-from psfmatch.quality import RULES, Rule
-from psfmatch.quality.figures import HEADINGS
+from psfmatch.quality import RULES, Rule, gateNames
+from psfmatch.quality.figures import FIGURES, unitOf
 
 __all__ = ["GROUPS", "goodValue", "headingOf", "meaningOf", "ruleOfReason", "sectionOf", "unitOf"]
 
@@ -65,37 +66,6 @@ OWN_HEADINGS = {
     "skyLevel": "scatter of the sky level over the image",
     "backgroundRange": "range of the background over the image",
 }
-UNITS = {
-    "share": (
-        "saturatedFraction",
-        "starsAboveLevel",
-        "brightLost",
-        "badSourceFraction",
-        "remainingFraction",
-        "fluxMean",
-        "fluxMeanSize",
-        "fluxScatter",
-        "errorFloor",
-        "footprintRatioMean",
-        "footprintRatioStdev",
-        "outlierFraction",
-        "kernelSumScatter",
-        "maskedFraction",
-        "coverage",
-    ),
-    "noise of a pixel": (
-        "sourceRobust",
-        "sourcePlain",
-        "heldOutMean",
-        "heldOutRms",
-        "noiseRobustStdev",
-        "noiseMedian",
-        "skyLevel",
-    ),
-    "px": ("kernelShiftPix", "appliedShiftPix", "residualShiftPix"),
-    "counts": ("backgroundAtCentre", "backgroundRange"),
-    "mag AB": ("limitingMagnitude",),
-}
 SUFFIXES = (", px", ", counts", " (AB)")
 OTHER_GOOD = {
     "nFound": "many",
@@ -151,17 +121,29 @@ MEANINGS = {
 _NUMBER = re.escape("{}")
 
 
+def withNewFigures(groups: Mapping[str, tuple[str, ...]], figures: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the groups with the figures that none of them names, each behind the one that it follows in `Quality`."""
+    lists = {group: list(names) for group, names in groups.items()}
+    before = next(iter(lists.values()))[0]
+    for figure in figures:
+        names = next((names for names in lists.values() if figure in names), None)
+        if names is None:
+            names = next(names for names in lists.values() if before in names)
+            names.insert(names.index(before) + 1, figure)
+        before = figure
+    return {group: tuple(names) for group, names in lists.items()}
+
+
+GROUPS = withNewFigures(GROUPS, (name for name in gateNames() if name in FIGURES))
+
+
 def headingOf(figure: str) -> str:
     """Return what a figure is, without its unit."""
-    heading = OWN_HEADINGS.get(figure) or HEADINGS[figure]
+    told = FIGURES[figure].metadata
+    heading: str = OWN_HEADINGS.get(figure) or told["heading"] or told["more"]
     for suffix in SUFFIXES:
         heading = heading.removesuffix(suffix)
     return heading
-
-
-def unitOf(figure: str) -> str:
-    """Return the unit of a figure; a pure number or a count has none."""
-    return next((unit for unit, names in UNITS.items() if figure in names), "")
 
 
 def goodValue(figure: str) -> str:
