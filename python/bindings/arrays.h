@@ -7,6 +7,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 #include <string>
@@ -187,9 +188,10 @@ inline py::array_t<double> arrayOf(Eigen::VectorXd const& vector) {
     return array;
 }
 
-inline py::array_t<double> arrayOf(OwnedImage<double> const& image) {
-    py::array_t<double> array({image.rows(), image.cols()});
-    Eigen::Map<OwnedImage<double>>(array.mutable_data(), image.rows(), image.cols()) = image;
+template <typename Pixel>
+py::array_t<Pixel> arrayOf(OwnedImage<Pixel> const& image) {
+    py::array_t<Pixel> array({image.rows(), image.cols()});
+    std::copy_n(image.data(), image.size(), array.mutable_data());
     return array;
 }
 

@@ -6,6 +6,7 @@
 #include "psfmatch/image/CellGrid.h"
 #include "psfmatch/image/ErrorFloor.h"
 #include "psfmatch/image/PhotonNoise.h"
+#include "psfmatch/image/VariancePlane.h"
 #include "psfmatch/kernel/KernelUncertainty.h"
 #include "psfmatch/kernel/NoiseCovariance.h"
 #include "stampPair.h"
@@ -88,20 +89,16 @@ void bindErrorFloor(py::module_& module) {
         py::arg("difference"), py::arg("image"), py::arg("sky"), py::kw_only(), py::arg("sigma"),
         py::arg("scale") = 1.0, py::arg("isMinuend") = true, py::arg("nThreads") = 1);
     module.def(
-        "lightOfBoth",
-        [](StampTuple const& difference, StampTuple const& image, double sigma, double scale, bool isMinuend,
-           int nThreads) {
+        "errorFloorPlane",
+        [](StampTuple const& difference, StampTuple const& image, double share, double sigma, double scale,
+           bool isMinuend, int nThreads) {
             std::array<MaskedImageView, 2> const views{viewsOf(difference), viewsOf(image)};
             PointProfile const profile = profileOf(difference, image, sigma, scale, isMinuend);
             auto const execution = interruptible(nThreads);
-            OwnedImage<float> const plane =
-                withoutLock([&] { return lightOfBoth(views[0], views[1], profile, execution); });
-            py::array_t<float> array({plane.rows(), plane.cols()});
-            std::copy_n(plane.data(), plane.size(), array.mutable_data());
-            return array;
+            return arrayOf(withoutLock([&] { return errorFloorPlane(views[0], views[1], share, profile, execution); }));
         },
-        py::arg("difference"), py::arg("image"), py::kw_only(), py::arg("sigma"), py::arg("scale") = 1.0,
-        py::arg("isMinuend") = true, py::arg("nThreads") = 1);
+        py::arg("difference"), py::arg("image"), py::kw_only(), py::arg("share"), py::arg("sigma"),
+        py::arg("scale") = 1.0, py::arg("isMinuend") = true, py::arg("nThreads") = 1);
 }
 
 void bindPhotonNoise(py::module_& module) {
@@ -126,13 +123,34 @@ void bindPhotonNoise(py::module_& module) {
             MaskedImageView const view = viewsOf(image);
             MaskPixel const badBits = badBitsOf(image);
             auto const execution = interruptible(nThreads);
-            OwnedImage<float> const plane =
-                withoutLock([&] { return withPhotonNoise(view, perCount, leastSigmas, badBits, execution); });
-            py::array_t<float> array({plane.rows(), plane.cols()});
-            std::copy_n(plane.data(), plane.size(), array.mutable_data());
-            return array;
+            return arrayOf(
+                withoutLock([&] { return withPhotonNoise(view, perCount, leastSigmas, badBits, execution); }));
         },
         py::arg("image"), py::kw_only(), py::arg("perCount"), py::arg("leastSigmas"), py::arg("nThreads") = 1);
+}
+
+void bindVariancePlane(py::module_& module) {
+    module.def(
+        "multipliedPlane",
+        [](py::array const& variance, float factor, int nThreads) {
+            auto const given = viewOf<float>(variance, "variance");
+            py::array_t<float> result({given.rows(), given.cols()});
+            auto const own = mutableViewOf<float>(result, "result");
+            auto const execution = interruptible(nThreads);
+            withoutLock([&] { multiplyPlane(given, factor, own, execution); });
+            return result;
+        },
+        py::arg("variance"), py::arg("factor"), py::kw_only(), py::arg("nThreads") = 1);
+    module.def(
+        "addPhotons",
+        [](py::array const& image, py::array variance, float level, float least, float gain, int nThreads) {
+            auto const light = viewOf<float>(image, "image");
+            auto const plane = mutableViewOf<float>(variance, "variance");
+            auto const execution = interruptible(nThreads);
+            withoutLock([&] { addPhotons(light, level, least, gain, plane, execution); });
+        },
+        py::arg("image"), py::arg("variance"), py::kw_only(), py::arg("level"), py::arg("least"), py::arg("gain"),
+        py::arg("nThreads") = 1);
 }
 
 }  // namespace
@@ -141,6 +159,7 @@ void bindNoise(py::module_& module) {
     bindCellGrid(module);
     bindErrorFloor(module);
     bindPhotonNoise(module);
+    bindVariancePlane(module);
     module.def(
         "composed",
         [](DoubleArray const& first, DoubleArray const& second, int nThreads) {
@@ -179,13 +198,10 @@ void bindNoise(py::module_& module) {
             }
             KernelUncertaintyControl const control{badBitsOf(image), divisor, minShare};
             auto const execution = interruptible(nThreads);
-            OwnedImage<float> const plane = withoutLock([&] {
+            return arrayOf(withoutLock([&] {
                 return kernelUncertainty(view, differenceVariance, kernel, errors,
                                          correction.is_none() ? nullptr : &phi, x0, y0, control, execution);
-            });
-            py::array_t<float> array({plane.rows(), plane.cols()});
-            std::copy_n(plane.data(), plane.size(), array.mutable_data());
-            return array;
+            }));
         },
         py::arg("image"), py::arg("noise"), py::arg("basis"), py::arg("parameters"), py::arg("spatial"),
         py::arg("covariance"), py::arg("correction"), py::arg("x0"), py::arg("y0"), py::kw_only(), py::arg("divisor"),

@@ -207,8 +207,8 @@ void bindBlankSky(py::module_& module) {
             auto const execution = interruptible(nThreads);
             NeighbourNoiseControl control;
             control.maxPixels = maxPixels;
-            auto const found = withoutLock([&] { return neighbourNoise(view, badBitsOf(image), control, execution); });
-            return py::make_tuple(found.squares, found.nPixels);
+            return withoutLock(
+                [&] { return noiseVariance(neighbourNoise(view, badBitsOf(image), control, execution)); });
         },
         py::arg("image"), py::kw_only(), py::arg("maxPixels") = NeighbourNoiseControl{}.maxPixels,
         py::arg("nThreads") = 1);

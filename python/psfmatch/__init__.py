@@ -98,7 +98,7 @@ _HOMES = {
     ),
     "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
     "qtables": ("asQTable",),
-    "quality": ("Quality", "assessQuality", "checkGates"),
+    "quality": ("FinishedSubtraction", "Quality", "assessQuality", "checkGates"),
     "recipe": (
         "AppliedKernel",
         "Preparation",
@@ -238,7 +238,7 @@ if TYPE_CHECKING:
     )
     from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
     from psfmatch.qtables import asQTable
-    from psfmatch.quality import Quality, assessQuality, checkGates
+    from psfmatch.quality import FinishedSubtraction, Quality, assessQuality, checkGates
     from psfmatch.recipe import (
         AppliedKernel,
         Preparation,

@@ -752,7 +752,7 @@ class BlankSky:
 def findBlankSky(
     image: StampTuple, subtrahend: StampTuple | None = None, *, maxPixels: int = 300_000, nThreads: int = 1
 ) -> BlankSky: ...
-def neighbourNoise(image: StampTuple, *, maxPixels: int = 300_000, nThreads: int = 1) -> tuple[list[float], int]: ...
+def neighbourNoise(image: StampTuple, *, maxPixels: int = 300_000, nThreads: int = 1) -> float: ...
 def errorFloor(
     difference: StampTuple,
     image: StampTuple,
@@ -763,10 +763,11 @@ def errorFloor(
     isMinuend: bool = True,
     nThreads: int = 1,
 ) -> tuple[float, float, float, float, int, int]: ...
-def lightOfBoth(
+def errorFloorPlane(
     difference: StampTuple,
     image: StampTuple,
     *,
+    share: float,
     sigma: float,
     scale: float = 1.0,
     isMinuend: bool = True,
@@ -778,6 +779,18 @@ def photonNoise(
 def withPhotonNoise(
     image: StampTuple, *, perCount: float, leastSigmas: float, nThreads: int = 1
 ) -> npt.NDArray[np.float32]: ...
+def multipliedPlane(
+    variance: npt.NDArray[np.float32], factor: float, *, nThreads: int = 1
+) -> npt.NDArray[np.float32]: ...
+def addPhotons(
+    image: npt.NDArray[np.float32],
+    variance: npt.NDArray[np.float32],
+    *,
+    level: float,
+    least: float,
+    gain: float,
+    nThreads: int = 1,
+) -> None: ...
 def blankSkyAt(image: StampTuple, where: BlankSky, *, nThreads: int = 1) -> BlankSky: ...
 def blankSkyInRows(image: StampTuple, where: BlankSky, step: int, *, nThreads: int = 1) -> BlankSky: ...
 def leastSquares(

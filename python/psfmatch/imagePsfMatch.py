@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.cells import SpatialCellSet
+from psfmatch.differentialBackground import refineBackground
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.later import laterClass, laterNames, laterView
 from psfmatch.messages import advice
-from psfmatch.noise.blankSky import refineBackground
 from psfmatch.recipe import edgeHandlingOf, warperOf
 from psfmatch.regions import RegionCells
 from psfmatch.selection import buildCellSet, isFinishedList

@@ -4,28 +4,20 @@
 #include <random>
 #include <stdexcept>
 
+#include "planes.h"
 #include "psfmatch/image/ErrorFloor.h"
 
 using namespace psfmatch;
+using test::viewOf;
 
 namespace {
 
 constexpr Index side = 200;
 constexpr double sigma = 1.4;
 
-template <typename Pixel>
-ConstImageView<Pixel> viewOf(OwnedImage<Pixel> const& image) {
-    return {image.data(), image.rows(), image.cols(), Eigen::OuterStride<>(image.cols())};
-}
-
 // An image of stars with a sky of 20 and the noise 1, and a difference in which each star leaves a share of its light.
-struct Pair {
-    OwnedImage<float> image{side, side};
-    OwnedImage<float> difference{side, side};
-    OwnedImage<float> variance = OwnedImage<float>::Ones(side, side);
-    OwnedImage<MaskPixel> mask = OwnedImage<MaskPixel>::Zero(side, side);
-
-    explicit Pair(double share) {
+struct Pair : test::LitPair {
+    explicit Pair(double share) : LitPair(side) {
         std::mt19937 generator(5);
         std::normal_distribution<double> normal;
         for (Index i = 0; i < side * side; ++i) {
@@ -50,10 +42,6 @@ struct Pair {
         }
     }
 
-    [[nodiscard]] MaskedImageView imageView() const { return {viewOf(image), viewOf(variance), viewOf(mask)}; }
-    [[nodiscard]] MaskedImageView differenceView() const {
-        return {viewOf(difference), viewOf(variance), viewOf(mask)};
-    }
     [[nodiscard]] ErrorFloor measure(int nThreads = 1) const {
         BlankSky const sky = findBlankSky(differenceView(), 0);
         return errorFloor(differenceView(), imageView(), sky, {sigma, 1.0, true, 0, 0}, {}, {nThreads});
@@ -94,10 +82,10 @@ TEST_CASE("noise alone has no floor, nor have fewer than five sources") {
     CHECK(left.share == 0.0);
 }
 
-TEST_CASE("the light of both images is the fainter flux of a point source at every pixel") {
+TEST_CASE("the floor follows the light of both images, the fainter flux of a point source at every pixel") {
     Pair const pair(0.05);
     PointProfile const profile{sigma, 2.0, true, 0, 0};
-    OwnedImage<float> const light = lightOfBoth(pair.differenceView(), pair.imageView(), profile);
+    OwnedImage<float> const light = errorFloorPlane(pair.differenceView(), pair.imageView(), 1.0, profile);
     CHECK(light.minCoeff() >= 0.0F);
     // 2 pi sigma^2 times the peak, at twice the scale; a tenth of a per cent lies beyond 2.5 standard deviations. Of
     // the difference, which is not scaled, 5 % are too much and taken off, or too little and left.
@@ -106,8 +94,10 @@ TEST_CASE("the light of both images is the fainter flux of a point source at eve
     CHECK(light(15, 15) == doctest::Approx(flux - shared).epsilon(0.01));
     CHECK(light(15, 45) == doctest::Approx(flux).epsilon(0.01));
     CHECK(light(30, 30) < 0.01 * flux);
+    OwnedImage<float> const part = errorFloorPlane(pair.differenceView(), pair.imageView(), 0.05, profile);
+    CHECK((part == 0.05F * light).all());
     for (int const nThreads : {2, 7}) {
-        CHECK((lightOfBoth(pair.differenceView(), pair.imageView(), profile, {nThreads}) == light).all());
+        CHECK((errorFloorPlane(pair.differenceView(), pair.imageView(), 1.0, profile, {nThreads}) == light).all());
     }
 }
 
@@ -117,10 +107,11 @@ TEST_CASE("what does not belong together is refused") {
     PointProfile profile;
     profile.sigma = 0.0;
     CHECK_THROWS_AS((void)errorFloor(pair.differenceView(), pair.imageView(), sky, profile, {}), std::invalid_argument);
-    CHECK_THROWS_AS((void)lightOfBoth(pair.differenceView(), pair.imageView(), profile), std::invalid_argument);
+    CHECK_THROWS_AS((void)errorFloorPlane(pair.differenceView(), pair.imageView(), 1.0, profile),
+                    std::invalid_argument);
     sky.tops.back() = side;
     CHECK_THROWS_AS((void)errorFloor(pair.differenceView(), pair.imageView(), sky, {}, {}), std::invalid_argument);
     OwnedImage<float> const small = pair.image.topRows(20);
     MaskedImageView const other{viewOf(small), viewOf(pair.variance), viewOf(pair.mask)};
-    CHECK_THROWS_AS((void)lightOfBoth(pair.differenceView(), other, {}), std::invalid_argument);
+    CHECK_THROWS_AS((void)errorFloorPlane(pair.differenceView(), other, 1.0, {}), std::invalid_argument);
 }

@@ -147,3 +147,28 @@ TEST_CASE("images without room or pixels tell nothing, and impossible ones") {
     control.side = 0;
     CHECK_THROWS_AS((void)neighbourNoise(planes.view(), 0, control), std::invalid_argument);
 }
+
+TEST_CASE("the noise beneath what grows with the distance") {
+    NeighbourNoise noise;
+    CHECK(std::isnan(noiseVariance(noise)));
+    // D^2(l) = v + a l^b
+    for (double const power : {1.2, 2.0, 3.7}) {
+        for (std::size_t i = 0; i < 5; ++i) {
+            noise.squares[i] = 0.8 + 0.3 * std::pow(static_cast<double>(i + 1), power);
+        }
+        CHECK(noiseVariance(noise) == doctest::Approx(0.8).epsilon(1e-5));
+    }
+    // What shrinks, or rises slower or faster than any sky, tells nothing: one pixel's differences are taken.
+    noise.squares = {1.0, 1.3, 1.5, 1.8, 2.0};
+    CHECK(noiseVariance(noise) == 1.0);
+    noise.squares = {1.0, 1.1, 9.0, 30.0, 90.0};
+    CHECK(noiseVariance(noise) == 1.0);
+    noise.squares = {1.0, 0.9, 1.0, 1.2, 1.6};
+    CHECK(noiseVariance(noise) == 1.0);
+    // Most of D^2(1) is light: so little noise cannot be told.
+    noise.squares = {1.0, 1.9, 2.8 + 1e-3, 3.7, 4.6};
+    CHECK(noiseVariance(noise) == 1.0);
+    // Noise that neighbours share, and that pixels three apart do not.
+    noise.squares = {0.3, 0.7, 0.95, 1.0, 1.0};
+    CHECK(noiseVariance(noise) == 0.95);
+}

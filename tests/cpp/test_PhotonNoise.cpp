@@ -6,9 +6,11 @@
 #include <stdexcept>
 #include <vector>
 
+#include "planes.h"
 #include "psfmatch/image/PhotonNoise.h"
 
 using namespace psfmatch;
+using test::viewOf;
 
 namespace {
 
@@ -16,19 +18,9 @@ constexpr Index side = 256;
 constexpr double sky = 50.0;
 constexpr double sigma = 3.0;
 
-template <typename Pixel>
-ConstImageView<Pixel> viewOf(OwnedImage<Pixel> const& image) {
-    return {image.data(), image.rows(), image.cols(), Eigen::OuterStride<>(image.cols())};
-}
-
 // Stars of many brightnesses, and a difference with the noise 1, that of their photons and a share of their light.
-struct Pair {
-    OwnedImage<float> image{side, side};
-    OwnedImage<float> difference{side, side};
-    OwnedImage<float> variance = OwnedImage<float>::Ones(side, side);
-    OwnedImage<MaskPixel> mask = OwnedImage<MaskPixel>::Zero(side, side);
-
-    Pair(double perCount, double share) {
+struct Pair : test::LitPair {
+    Pair(double perCount, double share) : LitPair(side) {
         std::mt19937 generator(3);
         std::normal_distribution<double> normal;
         OwnedImage<double> light = OwnedImage<double>::Zero(side, side);
@@ -52,10 +44,6 @@ struct Pair {
         }
     }
 
-    [[nodiscard]] MaskedImageView imageView() const { return {viewOf(image), viewOf(variance), viewOf(mask)}; }
-    [[nodiscard]] MaskedImageView differenceView() const {
-        return {viewOf(difference), viewOf(variance), viewOf(mask)};
-    }
     [[nodiscard]] PhotonNoise measure(PhotonNoiseControl const& control = {}) const {
         return photonNoise(differenceView(), imageView(), control);
     }

@@ -12,7 +12,7 @@ import pytest
 
 from psfmatch import Exposure, Mask, MaskedImage, PsfMatchError, subtract
 from psfmatch.differencing import SubtractionResult
-from psfmatch.quality import Quality, assessQuality
+from psfmatch.quality import FinishedSubtraction, Quality, assessQuality
 from psfmatch.testing import DENSE_FIELD, FieldOptions, simulatePair
 from psfmatch.testing.mixtures import addSource
 
@@ -214,18 +214,19 @@ SPOILT = {
 
 def qualityOf(result: SubtractionResult, science: Exposure) -> Quality:
     """Return the quality of a result."""
-    return assessQuality(
+    finished = FinishedSubtraction(
         difference=result.difference,
         template=result.template,
         science=science,
         kernel=result.kernel,
         background=result.background,
-        candidates=result.candidates,
         convolved=result.convolved,
-        rejectedSources=result.metadata.get("rejectedSources"),
-        conditionNumber=result.metadata.get("spatialConditionNum"),
+        candidates=result.candidates,
+        rejectedSources=result.metadata.get("rejectedSources", {}),
         fwhmPix=result.metadata.get("scienceFwhmPix"),
+        told={"conditionNumber": result.metadata.get("spatialConditionNum")},
     )
+    return assessQuality(finished)
 
 
 def gradeOf(make: Callable[[int], Pair], seed: int) -> tuple[str, str]:

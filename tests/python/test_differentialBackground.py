@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from psfmatch import MaskedImage, frontDoorConfig, subtract
+from psfmatch.differentialBackground import refineBackground
 from psfmatch.exposure import Box, Mask
 from psfmatch.kernels import makeSpatialFunction
 from psfmatch.kernels.spatialFunction import frameOf
-from psfmatch.noise.blankSky import refineBackground
 from psfmatch.testing import simulatePair
 
 NOISE = 5.0

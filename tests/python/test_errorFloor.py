@@ -10,7 +10,7 @@ from astropy.table import Table
 from psfmatch import Exposure, GaussianPsf, InputImagesError, MaskedImage, _core, detectOnDifference, subtract
 from psfmatch.cli import main
 from psfmatch.exposure import DEFAULT_BAD_PLANES
-from psfmatch.noise import errorFloorPlane, measureErrorFloor
+from psfmatch.noise import LitDifference
 from psfmatch.noise.blankSky import findBlankSky
 from psfmatch.photometry import PsfField, significanceImage
 from psfmatch.psf import SIGMA_TO_FWHM
@@ -73,7 +73,7 @@ def profile():
 
 
 def test_shareOfTheLight(pair, difference):
-    found = measureErrorFloor(difference, pair[1], findBlankSky(difference), FWHM)
+    found = LitDifference(difference, pair[1]).errorFloor(findBlankSky(difference), FWHM)
     # The 81 stars' levels are those of a Gaussian, to 1 %; noise and light off the middles add a few per cent.
     assert found.share == pytest.approx(0.05, rel=0.06)
     assert found.nSources == 81
@@ -83,7 +83,7 @@ def test_shareOfTheLight(pair, difference):
     assert "5." in found.sentence
     assert "81 sources" in found.sentence
     # With the share in the error, the width of the pulls is 1 at the same places: the fit's own definition.
-    plane = errorFloorPlane(found, difference, pair[1])
+    plane = LitDifference(difference, pair[1]).errorFloorPlane(found)
     g = profile()
     x, y = np.rint(lattice()).astype(int).T
     stamps = np.array([difference.image[j - 4 : j + 5, i - 4 : i + 5] for i, j in zip(x, y, strict=True)])
@@ -96,14 +96,14 @@ def test_shareOfTheLight(pair, difference):
 def test_noFloorWhereNoiseIsAllThereIs(pair, difference):
     rng = np.random.default_rng(8)
     noise = MaskedImage(np.sqrt(2.0) * rng.standard_normal((SIDE, SIDE)), variance=difference.variance)
-    found = measureErrorFloor(noise, pair[1], findBlankSky(noise), FWHM)
+    found = LitDifference(noise, pair[1]).errorFloor(findBlankSky(noise), FWHM)
     assert found.share == 0.0
     assert found.pull == pytest.approx(1.0, abs=3 * found.pullError)
     assert "Error floor: none" in found.sentence
     # Noise that is correlated has a wider filter on the sky too, and is no floor.
     smooth = sum(np.roll(noise.image, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)) / 3.0
     correlated = MaskedImage(smooth, variance=difference.variance)
-    found = measureErrorFloor(correlated, pair[1], findBlankSky(correlated), FWHM)
+    found = LitDifference(correlated, pair[1]).errorFloor(findBlankSky(correlated), FWHM)
     assert found.skyPull > 1.8
     assert found.share == 0.0
 
@@ -114,8 +114,8 @@ def test_planeAgainstSumsWrittenOut(pair, difference):
     image.image[100, 100] = np.nan
     bad = difference.copy()
     bad.mask[60:63, 60:63] |= bad.mask.getPlaneBitMask("BAD")
-    floor = dataclasses.replace(measureErrorFloor(bad, image, findBlankSky(bad), FWHM), share=1.0)
-    plane = errorFloorPlane(floor, bad, image, scale=0.5)
+    floor = dataclasses.replace(LitDifference(bad, image).errorFloor(findBlankSky(bad), FWHM), share=1.0)
+    plane = LitDifference(bad, image, scale=0.5).errorFloorPlane(floor)
     g = profile()
     half = g.shape[0] // 2
     bits = image.mask.getPlaneBitMask(DEFAULT_BAD_PLANES, ignoreMissing=True)
@@ -136,19 +136,22 @@ def test_planeAgainstSumsWrittenOut(pair, difference):
     # What only one image shows is no light of both.
     new = 5000.0 * star(200.0, 210.0)
     image = MaskedImage(science.image + new, variance=science.variance)
-    plane = errorFloorPlane(floor, MaskedImage(difference.image + new, variance=difference.variance), image)
+    plane = LitDifference(MaskedImage(difference.image + new, variance=difference.variance), image).errorFloorPlane(
+        floor
+    )
     assert plane[210, 200] < 40.0
     # The other way round the difference is matched - image, and the light of both the same.
     turned = MaskedImage(-difference.image, variance=difference.variance)
     assert np.array_equal(
-        errorFloorPlane(floor, turned, science, isMinuend=False), errorFloorPlane(floor, difference, science)
+        LitDifference(turned, science, isMinuend=False).errorFloorPlane(floor),
+        LitDifference(difference, science).errorFloorPlane(floor),
     )
 
 
 def test_threads(pair, difference):
     sky = findBlankSky(difference)
-    one, *others = (measureErrorFloor(difference, pair[1], sky, FWHM, threads=n) for n in (1, 2, 7))
-    planes = [errorFloorPlane(one, difference, pair[1], threads=n) for n in (1, 2, 7)]
+    one, *others = (LitDifference(difference, pair[1], threads=n).errorFloor(sky, FWHM) for n in (1, 2, 7))
+    planes = [LitDifference(difference, pair[1], threads=n).errorFloorPlane(one) for n in (1, 2, 7)]
     assert all(other == one for other in others)
     assert all(np.array_equal(plane, planes[0]) for plane in planes)
 
@@ -159,18 +162,18 @@ def test_nothingToTell(pair, difference):
     masked = difference.copy()
     masked.mask[:] |= masked.mask.getPlaneBitMask("SAT")
     for image, other in ((nan, pair[1]), (difference, nan), (masked, pair[1]), (dot, dot)):
-        found = measureErrorFloor(image, other, findBlankSky(image), FWHM)
+        found = LitDifference(image, other).errorFloor(findBlankSky(image), FWHM)
         assert found.share == 0.0
         assert found.nPlaces == 0
         assert "no source is bright enough" in found.sentence
-        assert np.isfinite(errorFloorPlane(dataclasses.replace(found, share=0.1), image, other)).all()
+        assert np.isfinite(LitDifference(image, other).errorFloorPlane(dataclasses.replace(found, share=0.1))).all()
     with pytest.raises(ValueError, match="must have one shape"):
-        measureErrorFloor(difference, dot, findBlankSky(difference), FWHM)
+        LitDifference(difference, dot).errorFloor(findBlankSky(difference), FWHM)
     with pytest.raises(ValueError, match="outside the difference"):
-        measureErrorFloor(dot, dot, findBlankSky(difference), FWHM)
+        LitDifference(dot, dot).errorFloor(findBlankSky(difference), FWHM)
     for fwhm in (0.0, -1.0, np.nan):
         with pytest.raises(ValueError, match="positive width"):
-            measureErrorFloor(difference, pair[1], findBlankSky(difference), fwhm)
+            LitDifference(difference, pair[1]).errorFloor(findBlankSky(difference), fwhm)
 
 
 def test_significanceAndErrors(difference):

@@ -22,6 +22,7 @@ pythonRows = [
         "medians",
         "messages",
         "pairRecords",
+        "photons",
         "sourceTable",
         "strips",
         "taskLog",
@@ -54,6 +55,7 @@ pythonRows = [
         "regions",
         "modelChoice",
         "diagnostics",
+        "differentialBackground",
         "subtraction",
         "recipe",
         "quality",
@@ -75,9 +77,9 @@ pythonRows = [
     {"batch", "hotpants", "cli", "__main__", "testing"},
     {"__init__"},
 ]
-# Only the third row, and the one home of medians, see the compiled core, which stands below all.
+# Only the third row, and what lower ones need of it - medians, photons - see the compiled core, which stands below all.
 coreName = "_core"
-coreUsers = pythonRows[2] | {"medians"}
+coreUsers = pythonRows[2] | {"medians", "photons"}
 # Configuration classes are made in config; tasks hold them; nothing else below the third row knows them.
 configLibrary = "lsst.pex.config"
 configUsers = {"config", "task"}.union(*pythonRows[2:])
@@ -114,7 +116,9 @@ headerGroups = [
         "BrightPixels",
         "CellGrid",
         "ErrorFloor",
+        "LitPixels",
         "PhotonNoise",
+        "VariancePlane",
         "BorderLevels",
         "Clumps",
         "KernelUncertainty",

@@ -7,7 +7,7 @@ import pytest
 
 from psfmatch import Exposure, MaskedImage, applyKernel, subtract
 from psfmatch.io import isWithoutPhotons
-from psfmatch.noise import addPhotonNoise, measurePhotonNoise
+from psfmatch.noise import LitDifference, addPhotonNoise
 from psfmatch.recipe import Preparation
 from psfmatch.testing import simulatePair
 
@@ -99,13 +99,13 @@ def test_threads_change_nothing(arrays, result):
 
 def test_images_that_tell_nothing():
     blank = MaskedImage(np.full((40, 50), 3.0, dtype=np.float32), variance=np.ones((40, 50), dtype=np.float32))
-    assert math.isnan(measurePhotonNoise(blank, blank).perCount)
+    assert math.isnan(LitDifference(blank, blank).photonNoise().perCount)
     bad = MaskedImage(np.full((40, 50), np.nan, dtype=np.float32))
-    assert math.isnan(measurePhotonNoise(bad, bad).perCount)
+    assert math.isnan(LitDifference(bad, bad).photonNoise().perCount)
     dot = MaskedImage(np.ones((1, 1), dtype=np.float32))
-    assert math.isnan(measurePhotonNoise(dot, dot).perCount)
+    assert math.isnan(LitDifference(dot, dot).photonNoise().perCount)
     with pytest.raises(ValueError, match="one shape"):
-        measurePhotonNoise(blank, dot)
+        LitDifference(blank, dot).photonNoise()
     exposure = Exposure(blank)
     assert addPhotonNoise(exposure, 0.0) is exposure
     for wrong in (-1.0, math.nan):

@@ -1,5 +1,6 @@
 """Quality of a difference: figures against what was put in, the grade, gates, and input that holds nothing."""
 
+import dataclasses
 import json
 import warnings
 from pathlib import Path
@@ -10,12 +11,20 @@ from astropy.table import Table
 
 from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
-from psfmatch.quality import RULES, Quality, Rule, assessQuality, checkGates
-from psfmatch.quality.figures import gradeFigures
+from psfmatch.quality import RULES, FinishedSubtraction, Quality, Rule, assessQuality, checkGates
+from psfmatch.quality.grading import gradeFigures
 
 SIDE = 400
 SIGMA = 3.0  # counts, of the difference
 N_STARS = 80
+
+
+def assess(*, caps=(), without=(), **parts):
+    """Return the quality of what is given by name: parts of a `FinishedSubtraction`, or figures told."""
+    names = {field.name for field in dataclasses.fields(FinishedSubtraction)}
+    figures = {name: value for name, value in parts.items() if name not in names}
+    parts = {name: value for name, value in parts.items() if name in names}
+    return assessQuality(FinishedSubtraction(**parts, told=figures), caps=caps, without=without)
 
 
 def makeScene(seed=1, side=SIDE, flux=20_000.0, number=N_STARS):
@@ -61,7 +70,7 @@ def delta(dx, side=7, total=1.25):
 def measured(difference, template, science, kernelSum=1.0):
     """Return the quality under a kernel that does nothing but scale the template."""
     kernel = LinearCombinationKernel([delta(0, total=kernelSum)], [[1.0]])
-    return assessQuality(difference=difference, template=template, science=science, kernel=kernel)
+    return assess(difference=difference, template=template, science=science, kernel=kernel)
 
 
 def test_perfectDifference(scene):
@@ -178,7 +187,7 @@ def assessed(scene, left=0.0, **options):
     kernel = LinearCombinationKernel([delta(1, total=1.0)], [[1.0]])
     table = Table({"status": ["GOOD"] * 12 + ["BAD"], "reason": [""] * 12 + ["residual rms: 1.5 sigma, limit 1.5"]})
     arguments = {"kernel": kernel, "candidates": table} | options
-    return assessQuality(difference=difference, template=template, science=science, **arguments)
+    return assess(difference=difference, template=template, science=science, **arguments)
 
 
 def test_allTogether(scene):
@@ -254,7 +263,7 @@ def test_everyFigureIsTold():
 
 def test_limitingMagnitude(scene):
     difference, template, science = pictures(scene)
-    quality = assessQuality(
+    quality = assess(
         difference=difference,
         template=template,
         science=Exposure(science, photoCalib=10.0),
@@ -288,7 +297,7 @@ def test_nothingToMeasure(kind):
     before = source.image.copy()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        quality = assessQuality(difference=source, template=source, science=source, kernel=None)
+        quality = assess(difference=source, template=source, science=source, kernel=None)
     assert quality.grade in ("C", "D", "F")
     assert "no source of signal-to-noise above 30" in " ".join(quality.reasons)
     np.testing.assert_array_equal(source.image, before)
@@ -375,11 +384,9 @@ def test_placesAreParentPixels(scene):
     """An origin far away changes nothing but where kernel and background are evaluated."""
     moved = [MaskedImage(p.image, p.mask, p.variance, (5000, -300)) for p in pictures(scene)]
     background = Polynomial2D([0.0, 1.0, 0.0])
-    quality = assessQuality(
-        difference=moved[0], template=moved[1], science=moved[2], kernel=None, background=background
-    )
+    quality = assess(difference=moved[0], template=moved[1], science=moved[2], kernel=None, background=background)
     assert quality.backgroundAtCentre == pytest.approx(Box(5000, -300, SIDE, SIDE).centre[0])
-    here = assessQuality(**dict(zip(("difference", "template", "science"), pictures(scene), strict=True)), kernel=None)
+    here = assess(**dict(zip(("difference", "template", "science"), pictures(scene), strict=True)), kernel=None)
     assert quality.sourceRobust == here.sourceRobust
     assert quality.noiseRobustStdev == here.noiseRobustStdev
 
@@ -401,14 +408,14 @@ def test_brightStarsLost(scene):
         for i, j in stars[:count] if plane == lost[0] else stars[-count:]:
             difference.mask[j, i] |= plane
     images = {"difference": difference, "template": template, "science": science, "kernel": None}
-    found = assessQuality(**images, brightStars=stars, starsAboveLevel=0.2)
+    found = assess(**images, brightStars=stars, starsAboveLevel=0.2)
     # Those at the border were not lost to a mask.
     assert found.brightLost == 12 / (N_STARS - 20)
     assert found.starsAboveLevel == 0.2
     assert "D: 0.2 of the brightest whole stars lie above the saturation level; C needs at most 0.15" in found.reasons
     assert "B: 0.2 of the brightest whole stars are unusable in the difference; A needs at most 0.15" in found.reasons
-    assert assessQuality(**images, brightStars=stars[:19]).brightLost is None
-    assert assessQuality(**images).starsAboveLevel is None
+    assert assess(**images, brightStars=stars[:19]).brightLost is None
+    assert assess(**images).starsAboveLevel is None
 
 
 def test_shareOfSaturatedStars(scene):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import Exposure, MaskedImage, _core, applyKernel, frontDoorConfig, subtract
-from psfmatch.noise.borderLevels import BorderLevels, findBorderLevels
+from psfmatch.differentialBackground import BorderLevels, findBorderLevels
 from psfmatch.recipe import SubtractionRecipe
 from psfmatch.saturation import flagSaturationTraces
 from psfmatch.streaks import flagStreaks

@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "psfmatch/image/CellGrid.h"
+#include "LitPixels.h"
 #include "psfmatch/image/RobustStatistics.h"
 #include "psfmatch/image/SourceResiduals.h"
 
@@ -13,13 +13,10 @@ namespace psfmatch {
 
 namespace {
 
-constexpr float largest = std::numeric_limits<float>::max();
 constexpr double pi = 3.14159265358979323846;
 constexpr double reach = 2.5;         // of the profile, standard deviations
-constexpr Index skySamples = 1024;    // of each cell: its level is known to a thirtieth of a pixel's noise
 constexpr Index latticeHalf = 4;      // places on either side of a source's peak, along both axes
 constexpr double latticeStep = 0.85;  // standard deviations from one to the next
-constexpr double widthError = 1.167;  // of a robust width of n Gaussian values, times its square root of n
 
 std::vector<double> tapsOf(double sigma) {
     if (!(sigma > 0.0 && std::isfinite(sigma))) {
@@ -55,13 +52,6 @@ std::vector<double> squaresOf(std::vector<double> const& taps) {
     return squares;
 }
 
-void requireOneShape(MaskedImageView const& difference, MaskedImageView const& image) {
-    if (!haveOneShape(difference.image, difference.variance, difference.mask, image.image, image.variance,
-                      image.mask)) {
-        throw std::invalid_argument("difference and image must have one shape");
-    }
-}
-
 void requireInside(BlankSky const& sky, Index height, Index width) {
     auto const isOutside = [](std::vector<Index> const& starts, Index side, Index most) {
         return std::ranges::any_of(starts, [&](Index start) { return start < 0 || start + side > most; });
@@ -71,22 +61,9 @@ void requireInside(BlankSky const& sky, Index height, Index width) {
     }
 }
 
-CellGrid skyOf(MaskedImageView const& image, PointProfile const& profile, Execution const& execution) {
-    CellGridControl cells;
-    cells.badBits = profile.imageBits;
-    cells.samples = skySamples;
-    return measureCells(image, image.image, cells, execution);
-}
-
 // Light above the sky, counts of the difference. Saturated pixels have light too, at least that which they show.
 double lightOf(float value, double sky, PointProfile const& profile) {
-    return std::abs(value) <= largest ? profile.scale * (value - sky) : 0.0;
-}
-
-bool isGood(MaskedImageView const& difference, PointProfile const& profile, Index y, Index x) {
-    float const variance = difference.variance(y, x);
-    return (difference.mask(y, x) & profile.badBits) == 0 && std::abs(difference.image(y, x)) <= largest &&
-           variance > 0.0F && variance <= largest;
+    return std::abs(value) <= largestPixel ? profile.scale * (value - sky) : 0.0;
 }
 
 // The fainter of the fluxes of both images, of which one and that of the difference are known.
@@ -185,7 +162,7 @@ private:
         for (Index column = first; column < last; ++column) {
             auto const tap = static_cast<std::size_t>(column - middle + half_);
             sums.light += taps_[tap] * lightOf(image_.image(row, column), level, profile_);
-            if (isGood(difference_, profile_, row, column)) {
+            if (isGood(difference_, profile_.badBits, row, column)) {
                 sums.flux += taps_[tap] * difference_.image(row, column);
                 sums.variance += squares_[tap] * difference_.variance(row, column);
                 sums.good += squares_[tap];
@@ -292,7 +269,7 @@ ErrorFloor errorFloor(MaskedImageView const& difference, MaskedImageView const& 
     requireOneShape(difference, image);
     requireInside(sky, difference.image.rows(), difference.image.cols());
     ErrorFloor result;
-    CellGrid const level = skyOf(image, profile, execution);
+    CellGrid const level = skyOf(image, profile.imageBits, execution);
     Sampler const sampler(difference, image, level, profile, control);
     PeaksControl peaksControl;
     peaksControl.badBits = profile.imageBits;
@@ -344,17 +321,17 @@ ErrorFloor errorFloor(MaskedImageView const& difference, MaskedImageView const& 
     return result;
 }
 
-OwnedImage<float> lightOfBoth(MaskedImageView const& difference, MaskedImageView const& image,
-                              PointProfile const& profile, Execution const& execution) {
+OwnedImage<float> errorFloorPlane(MaskedImageView const& difference, MaskedImageView const& image, double share,
+                                  PointProfile const& profile, Execution const& execution) {
     requireOneShape(difference, image);
     Index const height = image.image.rows();
     Index const width = image.image.cols();
-    CellGrid const sky = skyOf(image, profile, execution);
+    CellGrid const sky = skyOf(image, profile.imageBits, execution);
     std::vector<double> const taps = tapsOf(profile.sigma);
     auto const perArea = static_cast<float>(1.0 / std::pow(sumOfSquares(taps), 2));
     OwnedImage<float> const change = smoothed(height, width, taps, execution, [&](Index y, float* row) {
         for (Index x = 0; x < width; ++x) {
-            row[x] = isGood(difference, profile, y, x) ? difference.image(y, x) : 0.0F;
+            row[x] = isGood(difference, profile.badBits, y, x) ? difference.image(y, x) : 0.0F;
         }
     });
     OwnedImage<float> light = smoothed(height, width, taps, execution, [&](Index y, float* row) {
@@ -363,9 +340,10 @@ OwnedImage<float> lightOfBoth(MaskedImageView const& difference, MaskedImageView
             row[x] = static_cast<float>(lightOf(image.image(y, x), level, profile));
         }
     });
+    auto const part = static_cast<float>(share);
     float const sign = profile.isMinuend ? 1.0F : -1.0F;
     parallelForBrief(height, execution, [&](Index y, int) {
-        light.row(y) = perArea * light.row(y).min(light.row(y) - sign * change.row(y)).max(0.0F);
+        light.row(y) = part * (perArea * light.row(y).min(light.row(y) - sign * change.row(y)).max(0.0F));
     });
     return light;
 }

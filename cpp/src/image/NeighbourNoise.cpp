@@ -13,6 +13,10 @@ namespace {
 
 constexpr double sigmaPerQuartiles = 0.7413;
 constexpr Index margin = NeighbourNoise::maxLag;
+constexpr double rising = 1.3;      // D^2(5) / D^2(3) from which the sky itself changes from pixel to pixel
+constexpr double leastShare = 0.6;  // of D^2(1): where less is noise, as with sharp PSFs, nothing tells it
+constexpr double leastPower = 1.0;
+constexpr double mostPower = 4.0;
 
 struct Square {
     Index y;  // first row
@@ -79,7 +83,38 @@ void append(MaskedImageView const& input, MaskPixel badBits, Index y, Index x, I
     pulls.push_back(static_cast<float>((input.image(y, x) - neighbours) / std::sqrt(variance)));
 }
 
+// (D^2(3) - D^2(2)) / (D^2(2) - D^2(1)) of a power b.
+double riseOf(double power) {
+    return (std::pow(3.0, power) - std::pow(2.0, power)) / (std::pow(2.0, power) - 1.0);
+}
+
+// The power of a ratio between those of the least and the most power.
+double powerOf(double ratio) {
+    double low = leastPower;
+    double high = mostPower;
+    while (high - low > 1e-6) {
+        double const middle = 0.5 * (low + high);
+        (riseOf(middle) < ratio ? low : high) = middle;
+    }
+    return low;
+}
+
 }  // namespace
+
+double noiseVariance(NeighbourNoise const& noise) {
+    double const one = noise.squares[0];
+    double const three = noise.squares[2];
+    if (!(noise.squares[4] > rising * three)) {
+        return three;  // neighbours of resampled images share noise; pixels three apart do not
+    }
+    double const first = noise.squares[1] - one;
+    double const ratio = (three - noise.squares[1]) / first;
+    if (!(first > 0.0 && riseOf(leastPower) < ratio && ratio < riseOf(mostPower))) {
+        return one;
+    }
+    double const found = one - first / (std::pow(2.0, powerOf(ratio)) - 1.0);
+    return found > leastShare * one ? found : one;
+}
 
 NeighbourNoise neighbourNoise(MaskedImageView const& input, MaskPixel badBits, NeighbourNoiseControl const& control,
                               Execution const& execution) {

@@ -5,31 +5,15 @@
 #include <stdexcept>
 #include <vector>
 
-#include "psfmatch/image/CellGrid.h"
+#include "LitPixels.h"
 #include "psfmatch/image/RobustStatistics.h"
 
 namespace psfmatch {
 
 namespace {
 
-constexpr float largest = std::numeric_limits<float>::max();
-constexpr Index skySamples = 1024;    // of each cell: its level is known to a thirtieth of a pixel's noise
 constexpr Index noiseSamples = 4096;  // pixels that tell the typical variance, about
-constexpr double widthError = 1.167;  // of a robust width of n Gaussian values, times its square root of n
 constexpr int rounds = 4;             // of the weights, which follow the solution
-
-CellGrid skyOf(MaskedImageView const& image, MaskPixel badBits, Execution const& execution) {
-    CellGridControl cells;
-    cells.badBits = badBits;
-    cells.samples = skySamples;
-    return measureCells(image, image.image, cells, execution);
-}
-
-bool isGood(MaskedImageView const& input, MaskPixel badBits, Index y, Index x) {
-    float const variance = input.variance(y, x);
-    return (input.mask(y, x) & badBits) == 0 && std::abs(input.image(y, x)) <= largest && variance > 0.0F &&
-           variance <= largest;
-}
 
 double typicalVariance(MaskedImageView const& difference, MaskPixel badBits) {
     Index const count = difference.image.size();
@@ -128,13 +112,6 @@ Terms fitTerms(std::vector<Excess> const& excesses) {
     return terms;
 }
 
-void requireOneShape(MaskedImageView const& difference, MaskedImageView const& image) {
-    if (!haveOneShape(difference.image, difference.variance, difference.mask, image.image, image.variance,
-                      image.mask)) {
-        throw std::invalid_argument("difference and image must have one shape");
-    }
-}
-
 }  // namespace
 
 PhotonNoise photonNoise(MaskedImageView const& difference, MaskedImageView const& image,
@@ -157,7 +134,7 @@ PhotonNoise photonNoise(MaskedImageView const& difference, MaskedImageView const
     std::vector<Bin> bins;
     for (Index y = 0; y < difference.image.rows(); ++y) {
         for (Index x = 0; x < difference.image.cols(); ++x) {
-            if (!isGood(difference, control.badBits, y, x) || !(std::abs(image.image(y, x)) <= largest)) {
+            if (!isGood(difference, control.badBits, y, x) || !(std::abs(image.image(y, x)) <= largestPixel)) {
                 continue;
             }
             float const residual = difference.image(y, x);
@@ -203,7 +180,7 @@ OwnedImage<float> withPhotonNoise(MaskedImageView const& image, double perCount,
         for (Index x = 0; x < image.image.cols(); ++x) {
             float const own = image.variance(y, x);
             double const light = image.image(y, x) - sky.at(static_cast<double>(x), static_cast<double>(y));
-            bool const isBright = light > leastSigmas * std::sqrt(static_cast<double>(own)) && light <= largest;
+            bool const isBright = light > leastSigmas * std::sqrt(static_cast<double>(own)) && light <= largestPixel;
             variance(y, x) = isBright ? own + static_cast<float>(perCount * light) : own;
         }
     });

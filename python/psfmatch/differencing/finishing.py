@@ -15,13 +15,11 @@ import numpy.typing as npt
 from psfmatch.decorrelation import Correction, prepareCorrection, smoothedExposure, smoothedFwhm, smoothingKernel
 from psfmatch.diagnostics import DifferenceNoise, candidateTable, differenceNoise
 from psfmatch.differencing.grading import (
-    appliedShift,
     doubtsOfPlace,
     estimatedHere,
-    heldOutFigures,
     residualShift,
     scatterOnLight,
-    starsAboveLevel,
+    toldFigures,
     unusableShare,
     varianceScales,
 )
@@ -31,9 +29,9 @@ from psfmatch.differencing.result import SubtractionResult
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.modelChoice import Choice
-from psfmatch.noise import ErrorFloor, measureErrorFloor, measureWhiteness
+from psfmatch.noise import ErrorFloor, LitDifference, measureWhiteness
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
-from psfmatch.quality import assessQuality, pixelFigures
+from psfmatch.quality import FinishedSubtraction, assessQuality
 from psfmatch.recipe import edgeHandlingOf
 from psfmatch.sourceTable import lazily
 from psfmatch.threads import resolveThreads, sideBySide
@@ -94,11 +92,7 @@ def finish(
     if correction is not None:
         decorrelation = correction.appliedTo(named(plain)[0], threads=threads)
     candidates = candidateTable(result.kernelCellSet)
-    quality, pixels = None, measured.pixels
-    if smoothing and decorrelation is not None and made.options.doAssessQuality:
-        # Of noise that is correlated in both images the sums over sources would not be those of the variance plane.
-        images = (decorrelation.exposure.maskedImage, template, science)
-        pixels = pixelFigures(*images, kernel, "template" if convolveTemplate else "science", threads)
+    quality = None
     if options.doAssessQuality:
         with made.task.timer("quality"):
             whiteness = (
@@ -106,35 +100,36 @@ def finish(
                 if decorrelation is None
                 else decorrelation.measureWhiteness(sky, threads)
             )
-            heldOut = result.kernelFit.heldOut if getattr(result, "kernelFit", None) is not None else None
             lit, caps = scatterOnLight(made, measured.pixels)
-            quality = assessQuality(
+            finished = FinishedSubtraction(
                 difference=difference,
                 template=template,
                 science=science,
                 kernel=kernel,
                 background=result.backgroundModel,
-                candidates=candidates if len(candidates) else None,
                 convolved="template" if convolveTemplate else "science",
-                rejectedSources=made.task.metadata.get("rejectedSources"),
-                conditionNumber=made.task.metadata.get("spatialConditionNum"),
-                **({} if heldOut is None else heldOutFigures(heldOut)),
-                **lit,
-                residualShiftPix=measured.residualShiftPix,
-                errorFloor=None if measured.floor is None or not measured.floor.nPlaces else measured.floor.share,
-                appliedShiftPix=None if inputs.alignment is None else appliedShift(inputs.alignment, science.getBBox()),
-                lag1=whiteness.lag1,
-                lag2=whiteness.lag2,
+                candidates=candidates if len(candidates) else None,
+                rejectedSources=made.task.metadata.get("rejectedSources", {}),
                 varianceScales=varianceScales(made, inputs, measured.varianceFactor),
-                starsAboveLevel=starsAboveLevel(inputs),
-                brightStars=inputs.brightStars,
-                coverage=inputs.coverage.templateFraction,
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
-                caps=(*made.caps, *caps, *doubtsOfPlace(inputs.alignment)),
-                without=made.ungraded,
-                pixels=pixels,
+                brightStars=inputs.brightStars,
+                told={
+                    **toldFigures(made, inputs),
+                    **measured.told,
+                    **lit,
+                    "lag1": whiteness.lag1,
+                    "lag2": whiteness.lag2,
+                },
+                pixels=measured.pixels,
+                threads=threads,
             )
+            if smoothing and decorrelation is not None:
+                # Of noise that is correlated in both images the sums over sources would not be those of the variances.
+                white = replace(finished, difference=decorrelation.exposure, pixels=None)
+                finished = replace(finished, pixels=white.pixelFigures)
+            caps = (*made.caps, *caps, *doubtsOfPlace(inputs.alignment))
+            quality = assessQuality(finished, caps=caps, without=made.ungraded)
             log.info("Grade %s", "; ".join(quality.reasons), extra={"isDecision": True})
     difference, matched = named(difference)
     return SubtractionResult(
@@ -171,7 +166,7 @@ class _Measured(NamedTuple):
     varianceFactor: float
     choices: tuple[Choice, ...]
     noise: DifferenceNoise
-    residualShiftPix: float | None
+    told: Mapping[str, Any]
     pixels: Mapping[str, Any] | None
     floor: ErrorFloor | None
 
@@ -207,7 +202,7 @@ def _measure(
     """Scale the difference's variance plane to its sky, and measure its noise and its quality."""
     threads, kernel = resolveThreads(None), made.result.psfMatchingKernel
     difference: Exposure = made.result.subtractedExposure
-    factor, choices, shift, pixels, floor = 1.0, tuple[Choice, ...](), None, None, None
+    factor, choices, told, pixels, floor = 1.0, tuple[Choice, ...](), dict[str, Any](), None, None
     if made.options.doScaleVariance:
         with made.task.timer("scaleVariance"):
             correlation = inputs.templateCorrelation if convolveTemplate else None
@@ -233,17 +228,20 @@ def _measure(
             if floor is not None:
                 log.info("%s", floor.sentence)
                 choices += (Choice("errorFloor", f"{floor.share:.4f}", floor.pull, "0", 1.0, floor.sentence),)
+                told["errorFloor"] = floor.share if floor.nPlaces else None
             radius = max([6, *(math.ceil(1.5 * fwhm) for fwhm in fwhms if fwhm is not None)])
-            shift = residualShift(
+            told["residualShiftPix"] = residualShift(
                 difference, made.result.matchedImage, inputs.sources[:MAX_SHIFT_STARS], radius, scale, made.changed
             )
             convolved = "template" if convolveTemplate else "science"
             images = (difference.maskedImage, template, science)
             first, second, third = (_without(image, made.changed) for image in images)
-            pixels = pixelFigures(first, second, third, kernel, convolved, threads)
+            pixels = FinishedSubtraction(
+                first, second, third, kernel, convolved=convolved, threads=threads
+            ).pixelFigures
             if made.changed is not None:
-                pixels["maskedFraction"] = unusableShare(difference.maskedImage)
-    return _Measured(difference, factor, choices, noise, shift, pixels, floor)
+                told["maskedFraction"] = unusableShare(difference.maskedImage)
+    return _Measured(difference, factor, choices, noise, told, pixels, floor)
 
 
 def _errorFloor(
@@ -262,15 +260,8 @@ def _errorFloor(
     if smoothing:
         image = smoothedExposure(Exposure(image), smoothing, edgeHandlingOf(made.options.kernel)).maskedImage
         fwhm = smoothedFwhm(fwhm, smoothing)
-    return measureErrorFloor(
-        _without(difference.maskedImage, made.changed),
-        image,
-        sky,
-        fwhm,
-        scale=scale,
-        isMinuend=convolveTemplate,
-        threads=resolveThreads(None),
-    )
+    pixels = _without(difference.maskedImage, made.changed)
+    return LitDifference(pixels, image, scale, convolveTemplate, resolveThreads(None)).errorFloor(sky, fwhm)
 
 
 def _without(image: MaskedImage, changed: npt.NDArray[np.bool_] | None) -> MaskedImage:

@@ -24,6 +24,7 @@ __all__ = [
     "residualShift",
     "scatterOnLight",
     "starsAboveLevel",
+    "toldFigures",
     "unusableShare",
     "varianceScales",
 ]
@@ -36,6 +37,19 @@ MIN_SCATTER_STARS = 5
 """Fewer do not tell a scatter beyond their errors."""
 LEAST_AGREEING = 2
 """Sources behind a template's place that light alone has told."""
+
+
+def toldFigures(made: Made, inputs: Inputs) -> dict[str, Any]:
+    """Return the figures that the run itself knows, by the names of `psfmatch.Quality`; None is not known."""
+    fit = getattr(made.result, "kernelFit", None)
+    box = inputs.science.getBBox()
+    figures = {
+        "conditionNumber": made.task.metadata.get("spatialConditionNum"),
+        "appliedShiftPix": None if inputs.alignment is None else appliedShift(inputs.alignment, box),
+        "starsAboveLevel": starsAboveLevel(inputs),
+        "coverage": inputs.coverage.templateFraction,
+    }
+    return figures | ({} if fit is None or fit.heldOut is None else heldOutFigures(fit.heldOut))
 
 
 def residualShift(

@@ -15,6 +15,7 @@ from psfmatch.differencing.faintFields import FaintMatch, byStack
 from psfmatch.differencing.inputs import Inputs
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.simplerModels import byOneImage, byPsfModels, byScale
+from psfmatch.differentialBackground import BorderLevels
 from psfmatch.errors import (
     InputImagesError,
     InsufficientKernelSourcesError,
@@ -26,7 +27,6 @@ from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.light import NOT_SHOWN
 from psfmatch.modelChoice import Choice, ImagePair, chooseKernel, effortFor
-from psfmatch.noise.borderLevels import BorderLevels
 from psfmatch.selection import ignoredPlanes, requireSources
 from psfmatch.stackFit import StackMatch
 from psfmatch.stars import chooseIsolatedStars, chooseRegionSources, usefulSources

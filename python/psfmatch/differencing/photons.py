@@ -14,7 +14,7 @@ from psfmatch.errors import InputImagesError, PsfMatchError
 from psfmatch.exposure import Box, MaskedImage
 from psfmatch.io import isWithoutPhotons
 from psfmatch.modelChoice import Choice, ImagePair, effortFor, fitUsualKernel
-from psfmatch.noise import PhotonNoise, addPhotonNoise, measurePhotonNoise
+from psfmatch.noise import LitDifference, PhotonNoise, addPhotonNoise
 from psfmatch.noise.blankSky import findBlankSky, measureVarianceFactor, multiplyVariance
 from psfmatch.recipe import edgeHandlingOf
 from psfmatch.stars import chooseRegionSources, usefulSources
@@ -93,7 +93,7 @@ def _measured(inputs: Inputs, fwhms: Widths, convolveTemplate: bool, options: Ru
     if factor < LEAST_VARIANCE_FACTOR:
         raise InputImagesError(f"the sky of the difference has {factor:.3g} of its variance")
     difference = multiplyVariance(difference, factor, threads)
-    return measurePhotonNoise(difference, other, threads=threads)
+    return LitDifference(difference, other, threads=threads).photonNoise()
 
 
 def _middleOf(area: Box) -> Box:

@@ -19,14 +19,14 @@ from psfmatch.diagnostics import DifferenceNoise
 from psfmatch.differencing.changes import FindsChanges, detectionPlanes
 from psfmatch.differencing.options import RunOptions
 from psfmatch.differencing.provenance import provenanceCards
+from psfmatch.differentialBackground import BorderLevels
 from psfmatch.equality import ByValue
 from psfmatch.errors import PsfMatchError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.later import laterCall
 from psfmatch.modelChoice import Choice
-from psfmatch.noise import ErrorFloor, errorFloorPlane, kernelUncertaintyPlane
-from psfmatch.noise.borderLevels import BorderLevels
+from psfmatch.noise import ErrorFloor, LitDifference, kernelUncertaintyPlane
 from psfmatch.quality import Quality
 from psfmatch.recipe import Preparation, StoredKernel, SubtractionRecipe, edgeHandlingOf
 from psfmatch.sourceTable import columnsOf, tableField
@@ -140,13 +140,10 @@ class SubtractionResult(FindsChanges, ByValue):
         if self.errorFloor is None or not self.errorFloor.share:
             return None
         isTemplate = self.convolved == "template"
-        return errorFloorPlane(
-            self.errorFloor,
-            self.difference.maskedImage,
-            atOrigin(self.unconvolved.maskedImage, self.difference.maskedImage),
-            scale=1.0 if isTemplate else 1.0 / self.kernel.kernelSum(*self.difference.getBBox().centre),
-            isMinuend=isTemplate,
-        )
+        scale = 1.0 if isTemplate else 1.0 / self.kernel.kernelSum(*self.difference.getBBox().centre)
+        difference = self.difference.maskedImage
+        unconvolved = atOrigin(self.unconvolved.maskedImage, difference)
+        return LitDifference(difference, unconvolved, scale, isTemplate).errorFloorPlane(self.errorFloor)
 
     def systematicVariance(self) -> npt.NDArray[np.float32]:
         """Return the variance (ny, nx) that the uncertainty of the kernel adds to the difference near bright stars.

@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from psfmatch.cells import SpatialCellSet
 from psfmatch.config import KernelOptions
+from psfmatch.differentialBackground import refineBackground
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
 from psfmatch.kernels.spatialFunction import frameOf
-from psfmatch.noise.blankSky import refineBackground
 from psfmatch.photometry import lightRatios
 from psfmatch.psf import asPsf
 from psfmatch.recipe import edgeHandlingOf

@@ -6,8 +6,8 @@ import logging
 from dataclasses import replace
 
 from psfmatch.differencing.ladder import Made
+from psfmatch.differentialBackground import findBorderLevels
 from psfmatch.modelChoice import Choice
-from psfmatch.noise.borderLevels import findBorderLevels
 from psfmatch.saturation import flagSaturationTraces
 
 __all__ = ["withoutTraces"]

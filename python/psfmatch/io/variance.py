@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psfmatch.messages import advice
+from psfmatch.photons import addPhotons
 
 from .detectors import DetectorNoise, agrees, neighbourScatter
 
@@ -235,9 +236,8 @@ def _withoutGain(
         isSubtracted = abs(level) < CLIP * sigma
         if isSubtracted or scatter**2 < expected < CORRELATED * scatter**2:
             step = max(1, math.isqrt(image.size // 250_000))
-            light = image - np.float32(np.nanmedian(image[::step, ::step]))
-            bright = light > np.float32(CLIP * sigma)
-            variance[bright] += light[bright] / np.float32(first.gain)
+            level = float(np.nanmedian(image[::step, ::step]))
+            addPhotons(variance, image, first.gain, level=level, least=CLIP * sigma)
             source = f"the sky's scatter of {sigma:.4g} and the header's {first.words} for what is brighter"
             log.warning("%s: no noise plane, variance from %s%s", label, source, betterVariance())
             return variance, source

@@ -1,4 +1,4 @@
-"""What blank sky tells of an image: of its variance plane, whether its noise is white, what background is left in it.
+"""What blank sky tells of an image: of its variance plane, and whether its noise is white.
 
 Noise is measured in windows of blank sky, spread evenly over an image. Raw images carry no flags of their sources;
 `psfmatch/image/BlankSky.h` says how they are left out.
@@ -17,8 +17,7 @@ from psfmatch._core import BlankSky
 from psfmatch.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, MaskedImage, stampTuple
-from psfmatch.kernels import SpatialFunction2D, makeSpatialFunction
-from psfmatch.strips import mapStrips
+from psfmatch.threads import resolveThreads
 
 __all__ = [
     "BlankSky",
@@ -27,7 +26,6 @@ __all__ = [
     "measureVarianceFactor",
     "measureWhiteness",
     "multiplyVariance",
-    "refineBackground",
 ]
 
 log = logging.getLogger("psfmatch.noise")
@@ -40,11 +38,7 @@ TOLERANCE = 0.01
 """Mean correlation up to which noise counts as white: it changes the error of a flux by a few per cent at most."""
 SIGMAS = 3.0
 WHITENESS_PIXELS = 250_000
-BACKGROUND_PIXELS = 400_000
-"""Pixels that are looked at: the mean of so many is known to 0.0016 of a pixel's noise."""
-MIN_CELL_PIXELS = 100
-"""Blank pixels without which a cell of 32 x 32 tells nothing of the background."""
-CELLS_PER_TERM = 3
+"""Pixels that are looked at."""
 
 
 def findBlankSky(
@@ -85,10 +79,8 @@ def measureVarianceFactor(sky: BlankSky, maxFactor: float = MAX_FACTOR) -> float
 
 def multiplyVariance(maskedImage: MaskedImage, factor: float, threads: int | None = None) -> MaskedImage:
     """Return image and mask as they are, with a variance plane of its own, `factor` times the given one."""
-    given, own = maskedImage.variance, np.empty_like(maskedImage.variance)
-    with np.errstate(invalid="ignore", over="ignore"):
-        mapStrips(lambda rows: np.multiply(given[rows], np.float32(factor), out=own[rows]), own.shape, threads)
-    return MaskedImage(maskedImage.image, maskedImage.mask, own, maskedImage.xy0)
+    variance = _core.multipliedPlane(maskedImage.variance, factor, nThreads=resolveThreads(threads))
+    return MaskedImage(maskedImage.image, maskedImage.mask, variance, maskedImage.xy0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,25 +131,3 @@ def measureWhiteness(
     else:
         sky = _core.blankSkyInRows(stampTuple(image, SOURCE_PLANES), where, rows, nThreads=threads)
     return Whiteness(*sky.whiteness(nThreads=threads))
-
-
-def refineBackground(
-    science: MaskedImage, matched: MaskedImage, background: SpatialFunction2D, threads: int = 1
-) -> tuple[SpatialFunction2D, BlankSky]:
-    """Return the background, a polynomial of the order it was fitted with, that blank sky shows; and that blank sky.
-
-    Regions around stars cover a tenth of a sparse field, and say little of the sky in its corners; faint transients
-    among their pixels, too faint to be rejected, lift it. What is left of blank sky when the kernel is known tells the
-    background many times better; where there is too little, the background is returned as it is.
-    """
-    sky = findBlankSky(science, matched, maxPixels=BACKGROUND_PIXELS, threads=threads)
-    x, y, means, errors = sky.cellMeans(MIN_CELL_PIXELS, nThreads=threads)
-    terms = background.coreFunction.evaluate(x + science.xy0[0], y + science.xy0[1])
-    if means.size < CELLS_PER_TERM * terms.shape[1]:
-        log.debug("Only %d cells of blank sky: the background stays as it was fitted with the kernel", means.size)
-        return background, sky
-    parameters, covariance = _core.leastSquares(terms, means, errors)
-    change = np.abs(parameters - background.scaledParameters).max()
-    log.debug("Blank sky of %d cells changes the background's parameters by %.3g at most", means.size, change)
-    known = None if background.covariance is None else covariance
-    return makeSpatialFunction(background.model, parameters, background.frame, known), sky

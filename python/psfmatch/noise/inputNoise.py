@@ -2,7 +2,7 @@
 
 Blank sky tells, where there is some. In a crowd what is left of it between the stars is their wings and the stars too
 faint to be seen: it scatters by several times the noise. What pixels differ from their neighbours by holds little of
-that, and grows with the distance as it does: D^2(l) = v + a l^b, from the first three distances l, has the noise v.
+that, and grows with the distance as it does; `psfmatch/image/NeighbourNoise.h` says how that tells the noise.
 """
 
 from __future__ import annotations
@@ -26,12 +26,6 @@ CROWDED = 1.5
 FEW_PIXELS, MANY_PIXELS = 20_000, 300_000
 NEARLY = 0.8
 """Few pixels tell what many need not be asked: their error is 5 %."""
-RISING = 1.3
-"""D^2 at five pixels over that at three from which the sky itself changes from pixel to pixel."""
-LEAST_SHARE = 0.6
-"""Of D^2(1): where less of it is noise, as with sharp PSFs, or where neighbours share noise, too, nothing tells it."""
-POWERS = 1.0, 4.0
-"""Of b: a slope whose sign changes at random, and a smooth hump. Correlated noise does not rise like that."""
 
 
 class NoiseFactor(NamedTuple):
@@ -108,27 +102,4 @@ def scaleVariance(
 
 def _byNeighbours(maskedImage: MaskedImage, maxPixels: int, threads: int) -> float:
     """Return the variance of the noise by differences of neighbours, in units of the variance plane; NaN: too few."""
-    squares, _ = _core.neighbourNoise(stampTuple(maskedImage, SOURCE_PLANES), maxPixels=maxPixels, nThreads=threads)
-    one, two, three, _, five = squares
-    if not five > RISING * three:
-        # Neighbours of resampled images share noise; pixels three apart do not.
-        return three
-    first, second = two - one, three - two
-    power = _powerOf(second / first) if first > 0.0 else None
-    found = one if power is None else one - first / (2.0**power - 1.0)
-    return found if found > LEAST_SHARE * one else one
-
-
-def _powerOf(ratio: float) -> float | None:
-    """Return b of (3^b - 2^b) / (2^b - 1) = ratio, None beyond `POWERS`."""
-
-    def rise(power: float) -> float:
-        return float((3.0**power - 2.0**power) / (2.0**power - 1.0))
-
-    low, high = POWERS
-    if not rise(low) < ratio < rise(high):
-        return None
-    while high - low > 1e-6:
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if rise(middle) < ratio else (low, middle)
-    return low
+    return _core.neighbourNoise(stampTuple(maskedImage, SOURCE_PLANES), maxPixels=maxPixels, nThreads=threads)

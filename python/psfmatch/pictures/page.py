@@ -16,6 +16,7 @@ from psfmatch.pictures.markup import Markup, badge, escape, flatRows, folded, im
 from psfmatch.pictures.numbers import Detections, findDetections, isReport, reportNumbers, writeNumbers
 from psfmatch.pictures.triplets import matchedPair, plotTriplets, thumbnail
 from psfmatch.quality import scaleOf
+from psfmatch.quality.figures import unitOf
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -313,7 +314,7 @@ def _figures(numbers: dict[str, Any]) -> str:
             rows.append((Markup(f"<strong>{group}</strong>"), "", "", "", ""))
         grade = numbers["grades"].get(name)
         value = tell(quality[name], scaleOf(name))
-        rows.append((headingOf(name), value, words.unit, goodValue(name), badge(grade) if grade else ""))
+        rows.append((headingOf(name), value, unitOf(name), goodValue(name), badge(grade) if grade else ""))
     return table(("figure", "value", "unit", "good", "alone"), rows, (1,))
 
 

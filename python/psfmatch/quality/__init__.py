@@ -1,21 +1,22 @@
 """How good a difference image is: figures measured on sources, sky and kernel, and one grade from them.
 
-`assessQuality` measures, `Quality` holds the figures, the table `RULES` turns them into a grade, `checkGates` holds
-them against limits of a user's own.
+`FinishedSubtraction` is what is measured, `Quality` the list of the figures, with what measures them; the table `RULES`
+turns them into a grade, `checkGates` holds them against limits of a user's own.
 """
 
-from psfmatch.quality.assessing import assessQuality, pixelFigures
-from psfmatch.quality.figures import GRADES, RULES, Quality, Rule, checkGates, gateNames, requireGates, scaleOf
+from psfmatch.quality.figures import Quality, scaleOf
+from psfmatch.quality.finished import FinishedSubtraction
+from psfmatch.quality.grading import GRADES, RULES, Rule, assessQuality, checkGates, gateNames, requireGates
 
 __all__ = [
     "GRADES",
     "RULES",
+    "FinishedSubtraction",
     "Quality",
     "Rule",
     "assessQuality",
     "checkGates",
     "gateNames",
-    "pixelFigures",
     "requireGates",
     "scaleOf",
 ]

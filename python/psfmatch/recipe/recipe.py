@@ -18,6 +18,7 @@ import numpy as np
 from psfmatch import _core, io
 from psfmatch.borders import EDGE_FRACTION
 from psfmatch.config import KernelOptions
+from psfmatch.differentialBackground import BorderLevels
 from psfmatch.equality import ByValue
 from psfmatch.errors import ExposureReadError
 from psfmatch.exposure import Box
@@ -27,7 +28,6 @@ from psfmatch.kernels import (
     SpatialFunction2D,
     backgroundFromTables,
 )
-from psfmatch.noise.borderLevels import BorderLevels
 from psfmatch.recipe.preparation import Preparation
 from psfmatch.subtraction import PlaneRules
 from psfmatch.warping import Warper

@@ -26,7 +26,7 @@ from psfmatch.pictures import (
 )
 from psfmatch.pictures.field import fieldRows, hotSpots, scatterInBlocks, tellWorst
 from psfmatch.pictures.files import _reduced
-from psfmatch.pictures.glossary import WORDS, goodValue, headingOf, ruleOfReason, sectionOf
+from psfmatch.pictures.glossary import WORDS, Words, goodValue, headingOf, ruleOfReason, sectionOf, withNewFigures
 from psfmatch.pictures.markup import tell
 from psfmatch.pictures.page import SECTIONS
 from psfmatch.pictures.triplets import Place, candidatePlaces, tripletTiles
@@ -325,6 +325,15 @@ def test_placesAreOfEachKind(result):
     assert f"{table['id'][1]}: residual 9.00" in labels
     assert sum("too crooked" in label for label in labels) == 1
     assert len({place.label for place in places}) == 4
+
+
+def test_newFiguresShowUpBesideTheirNeighbours():
+    words = {"one": Words("a", "x", "", ""), "two": Words("a", "x", "0", "why"), "three": Words("b", "y", "", "")}
+    found = withNewFigures(words, ("one", "more", "two", "three", "four"))
+    assert list(found) == ["one", "more", "two", "three", "four"]
+    assert found["more"] == Words("a", "x", "", "")
+    assert found["four"] == Words("b", "y", "", "")
+    assert withNewFigures(words, words) == words
 
 
 def test_everyFigureHasItsWords():

@@ -12,8 +12,8 @@ from referencePage import TEXT
 
 from psfmatch import MaskedImage, reportNumbers, subtract, writeReport
 from psfmatch.pictures.field import scatterInBlocks
-from psfmatch.quality import GRADES, RULES, Quality, assessQuality
-from psfmatch.quality.figures import gradeFigures
+from psfmatch.quality import GRADES, RULES, FinishedSubtraction, Quality, assessQuality
+from psfmatch.quality.grading import gradeFigures
 from psfmatch.testing import simulatePair
 
 
@@ -78,7 +78,7 @@ def test_unknownFiguresDoNotCount():
     """What is infinite is F; what is not known does not count, and what is no number is not known."""
     image = MaskedImage(np.random.default_rng(1).normal(size=(96, 96)), variance=np.ones((96, 96)))
     plain, nan, infinite = (
-        assessQuality(difference=image, template=image, science=image, kernel=None, conditionNumber=value)
+        assessQuality(FinishedSubtraction(image, image, image, told={"conditionNumber": value}))
         for value in (None, np.nan, np.inf)
     )
     assert plain.conditionNumber is nan.conditionNumber is None
@@ -110,7 +110,7 @@ def test_capsOfWhatCannotBeChecked(isMasked, grade, words):
     image = MaskedImage(np.random.default_rng(1).normal(size=(96, 96)), variance=np.ones((96, 96)))
     if isMasked:
         image.mask[:] |= image.mask.getPlaneBitMask("BAD")
-    quality = assessQuality(difference=image, template=image, science=image, kernel=None, nUsed=20)
+    quality = assessQuality(FinishedSubtraction(image, image, image, told={"nUsed": 20}))
     (told,) = [reason for reason in quality.reasons if words in reason]
     assert told[0] == grade <= quality.grade
 

@@ -49,8 +49,9 @@ struct ErrorFloor {
                                     BlankSky const& sky, PointProfile const& profile, ErrorFloorControl const& control,
                                     Execution const& execution = {});
 
-// L at every pixel, counts of the difference, not negative: of both images the fainter one.
-[[nodiscard]] OwnedImage<float> lightOfBoth(MaskedImageView const& difference, MaskedImageView const& image,
-                                            PointProfile const& profile, Execution const& execution = {});
+// e L at every pixel, e the share: counts of the difference, not negative. Of both images the fainter one's light.
+[[nodiscard]] OwnedImage<float> errorFloorPlane(MaskedImageView const& difference, MaskedImageView const& image,
+                                                double share, PointProfile const& profile,
+                                                Execution const& execution = {});
 
 }  // namespace psfmatch

@@ -29,6 +29,11 @@ struct NeighbourNoise {
     Index nPixels = 0;  // in the faintest squares
 };
 
+// The variance of the noise in units of the plane's; NaN: too few pixels tell. What stars add to D^2(l), the square at
+// lag l, grows with the distance: D^2(l) = v + a l^b, from the first three lags, has the noise v. b is 1 of a slope
+// whose sign changes at random, and 4 of a smooth hump; correlated noise does not rise like that.
+[[nodiscard]] double noiseVariance(NeighbourNoise const& noise);
+
 // A pixel takes part where no bad plane is set, the image is finite, and the variance finite and positive.
 [[nodiscard]] NeighbourNoise neighbourNoise(MaskedImageView const& input, MaskPixel badBits,
                                             NeighbourNoiseControl const& control = {}, Execution const& execution = {});

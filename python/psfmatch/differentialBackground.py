@@ -1,19 +1,56 @@
-"""The sky of a difference that falls or rises towards a border of the image, which no polynomial follows: vignetting,
-bias, and glow of amplifiers in frames that nobody has flattened; `psfmatch/image/BorderLevels.h` says how it is told.
+"""The background of a difference as its own pixels show it, when the kernel is known.
+
+Blank sky tells the polynomial that was fitted with the kernel many times better. Towards a border of the image the sky
+may fall or rise as no polynomial follows: vignetting, bias, and glow of amplifiers in frames that nobody has flattened;
+`psfmatch/image/BorderLevels.h` says how that is told.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from psfmatch import _core
 from psfmatch.exposure import DEFAULT_BAD_PLANES, MaskedImage, stampTuple
+from psfmatch.kernels import SpatialFunction2D, makeSpatialFunction
+from psfmatch.noise.blankSky import BlankSky, findBlankSky
 
-__all__ = ["BorderLevels", "findBorderLevels"]
+__all__ = ["BorderLevels", "findBorderLevels", "refineBackground"]
 
+log = logging.getLogger("psfmatch.differentialBackground")
+
+MANY_PIXELS = 400_000
+"""Pixels of blank sky that are looked at: the mean of so many is known to 0.0016 of a pixel's noise."""
+MIN_CELL_PIXELS = 100
+"""Blank pixels without which a cell of 32 x 32 tells nothing of the background."""
+CELLS_PER_TERM = 3
 SIDES = "left", "right", "lower", "upper"
+
+
+def refineBackground(
+    science: MaskedImage, matched: MaskedImage, background: SpatialFunction2D, threads: int = 1
+) -> tuple[SpatialFunction2D, BlankSky]:
+    """Return the background, a polynomial of the order it was fitted with, that blank sky shows; and that blank sky.
+
+    Regions around stars cover a tenth of a sparse field, and say little of the sky in its corners; faint transients
+    among their pixels, too faint to be rejected, lift it. What is left of blank sky when the kernel is known tells the
+    background many times better; where there is too little, the background is returned as it is.
+    """
+    sky = findBlankSky(science, matched, maxPixels=MANY_PIXELS, threads=threads)
+    x, y, means, errors = sky.cellMeans(MIN_CELL_PIXELS, nThreads=threads)
+    terms = background.coreFunction.evaluate(x + science.xy0[0], y + science.xy0[1])
+    if means.size < CELLS_PER_TERM * terms.shape[1]:
+        log.debug("Only %d cells of blank sky: the background stays as it was fitted with the kernel", means.size)
+        return background, sky
+    parameters, covariance = _core.leastSquares(terms, means, errors)
+    change = np.abs(parameters - background.scaledParameters).max()
+    log.debug("Blank sky of %d cells changes the background's parameters by %.3g at most", means.size, change)
+    known = None if background.covariance is None else covariance
+    return makeSpatialFunction(background.model, parameters, background.frame, known), sky
 
 
 @dataclass(frozen=True)
