@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import MaskedImage
-from psfmatch.photometry import boxLight, lightRatios
+from psfmatch.photometry import areOfOneImage, boxLight, lightRatios
 
 HEIGHT, WIDTH = 60, 70
 X0, Y0 = 100, -20
@@ -57,3 +57,20 @@ def test_lightRatios(image):
     np.testing.assert_allclose(lightRatios(double, image, x[:1], y[:1], ("BAD",), minSnr=29.9), [2.0])  # 900 / 30
     assert lightRatios(double, image, x[:1], y[:1], ("BAD",), minSnr=30.1).size == 0
     assert lightRatios(image, double, x[:1], y[:1], ("BAD",), minSnr=30.1).size == 0
+
+
+def test_sourcesOfOneImage():
+    """Of eight sources of 4000 counts one is not in the other image, one has 0.4 of its light, one 0.8."""
+    x, y = (v.ravel().astype(float) for v in np.meshgrid([20, 60, 100, 140], [20, 60]))
+    both = []
+    for share in (np.ones(8), np.array([3, 3, 3, 0, 1.2, 2.4, 3, 3])):
+        pixels = np.zeros((80, 160), dtype=np.float32)
+        pixels[y.astype(int), x.astype(int)] = 4000.0 * share
+        both.append(MaskedImage(pixels, variance=np.ones(pixels.shape, dtype=np.float32)))
+    isAlone = areOfOneImage(*both, x, y, ("BAD",))
+    np.testing.assert_array_equal(np.flatnonzero(isAlone), [3, 4])
+    # Too few in both tell what to expect; what cannot be measured is not called changed.
+    assert not areOfOneImage(*both, x[:5], y[:5], ("BAD",)).any()
+    both[1].mask[:] |= both[1].mask.getPlaneBitMask("BAD")
+    assert not areOfOneImage(*both, x, y, ("BAD",)).any()
+    assert areOfOneImage(*both, [], [], ("BAD",)).shape == (0,)

@@ -8,7 +8,8 @@ import pytest
 from astropy.table import Table
 
 from psfmatch import Exposure, InsufficientKernelSourcesError, MaskedImage, _core, getFwhmPix, psfFromStars
-from psfmatch.photometry import PsfField, psfOrStars
+from psfmatch.photometry import PsfField, psfOrStars, starFit
+from psfmatch.photometry.starProfile import ProfileField, termsAt
 
 SIZE = 420
 X0, Y0 = -40, 900
@@ -167,8 +168,83 @@ def test_givenStars(field, psf):
 def test_fewStarsGiveSimplerPsfs(field):
     exposure, stars = field
     assert psfFromStars(exposure, stars[-14:]).nStars <= 14
-    assert psfFromStars(exposure, stars[-4:]).order <= 1
     assert psfFromStars(exposure, stars[-3:]).nStars == 3
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_fewStarsOfAConstantPsfGiveOne(seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(30, SIZE - 30, (2, 8))
+    exposure = draw(x, y, 10 ** rng.uniform(3.6, 4.6, 8), shapesOf(8, 3.5), seed)
+    ratios = fluxRatios(psfFromStars(exposure), lambda _: shapesOf(1, 3.5))
+    # Eight stars of S/N 30 to 150 know the width to half of a hundredth, a plane through them their corners to several.
+    assert np.ptp(ratios) < 0.02
+    assert abs(ratios.mean() - 1.0) < 0.02
+
+
+@pytest.mark.parametrize(("nBright", "takesPart"), [(24, True), (8, False)])
+def test_faintStarsTakePartBesideBrightOnes(nBright, takesPart):
+    rng = np.random.default_rng(5)
+    grid = np.arange(30, SIZE - 20, 48)
+    x, y = (v.ravel() + rng.uniform(-5, 5, v.size) for v in np.meshgrid(grid, grid))
+    order = rng.permutation(x.size)[:48]
+    # Their noise is that of 30 pixels of 100 counts, so these are S/N 13 and 100.
+    flux = np.where(np.arange(48) < nBright, 2e4, 900.0)
+    psf = psfFromStars(draw(x[order], y[order], flux, shapesOf(48, fwhmAt(x[order])), 5))
+    assert psf.nStars > 1.5 * nBright if takesPart else psf.nStars <= nBright
+    if takesPart:
+        assert np.abs(fluxRatios(psf, lambda at: shapesOf(1, fwhmAt(at))) - 1.0).max() < 0.03
+
+
+def test_theFieldIsTheMeanOverWhatIsLikely():
+    rng = np.random.default_rng(7)
+    n = 9
+    stars = np.column_stack([rng.uniform(0, 100, (n, 2)), np.full(n, 1e3), np.zeros(n)])
+    root = rng.normal(size=(n, 6, 6)) + 4.0 * np.eye(6)
+    normal = 300.0 * root @ root.transpose(0, 2, 1)
+    right = 100.0 * rng.normal(size=(n, 6)) + normal[:, :, 3] * 0.1 * (stars[:, :1] / 50.0 - 1.0)
+    field = ProfileField(np.array([[0.3, 0.0, 0.7, 1.0, 0.0, 0.0]]).T, (49.5, 49.5, 50.0, 50.0))
+    shapes = field.shapes(stars[:, 0], stars[:, 1])
+    quadratics = starFit._Quadratics(normal, right, shapes, stars, field)
+    found = quadratics.likelySolution()
+    # Star by star, with inverses and determinants; unknowns are 1/beta, and term by term width and ellipticity.
+    terms = termsAt(stars[:, 0], stars[:, 1], field.frame, 2)
+    mean, weights = np.zeros((6, 6)), 0.0
+    for width in starFit.VARIATIONS:
+        for ellipse in starFit.VARIATIONS:
+            size = 4 + 15
+            precision, centre = np.zeros(size), np.zeros(size)
+            for k, number in enumerate([0, 3, 4, 5]):
+                precision[k], centre[k] = starFit.PRIOR_SIGMA[number] ** -2, starFit.PRIOR_MEAN[number]
+            isFree = np.ones(size, dtype=bool)
+            for term in range(1, 6):
+                for k, sigma in enumerate((width, ellipse, ellipse)):
+                    at = 4 + 3 * (term - 1) + k
+                    isFree[at] = sigma > 0.0
+                    if sigma > 0.0:
+                        precision[at] = (sigma * (1.0 if term < 3 else starFit.DECAY)) ** -2
+            matrix, side = np.diag(precision), precision * centre
+            for i in range(n):
+                design = np.zeros((6, size))
+                design[0, 0] = 1.0
+                for term in range(6):
+                    for k in range(3):
+                        design[3 + k, 1 + 3 * term + k] = terms[i, term]
+                free = [0, 3, 4, 5]
+                matrix += design.T @ normal[i] @ design
+                side += design[free].T @ (normal[i][np.ix_(free, free)] @ shapes[i, free] + right[i, free])
+            inner, outer = matrix[np.ix_(isFree, isFree)], side[isFree]
+            solution = np.zeros(size)
+            solution[isFree] = np.linalg.inv(inner) @ outer
+            likely = np.exp(
+                0.5 * (outer @ solution[isFree] - np.linalg.slogdet(inner)[1] + np.log(precision[isFree]).sum()) - 2e3
+            )
+            coefficients = np.zeros((6, 6))
+            coefficients[0, 0], coefficients[2, 0] = solution[0], starFit.PRIOR_MEAN[2]
+            coefficients[3:] = solution[1:].reshape(6, 3).T
+            mean, weights = mean + likely * coefficients, weights + likely
+    assert found.shape == (6, 6)
+    np.testing.assert_allclose(found, mean / weights, rtol=1e-7, atol=1e-10)
 
 
 def test_tooFewStars(field):
