@@ -25,7 +25,7 @@ from psfmatch.quality.finished import (
     scatterOfSums,
 )
 
-__all__ = ["HEADINGS", "Quality", "measureFigures", "scaleOf", "unitOf"]
+__all__ = ["FIGURES", "Quality", "measureFigures", "scaleOf", "unitOf"]
 
 TRANSIENTS = 2
 """Sources that may keep their light without a doubt being raised."""
@@ -152,8 +152,8 @@ class Quality(ByValue):
     def __str__(self) -> str:
         """Grade, reasons, and one line per figure that is known."""
         lines = [f"Grade {self.grade}", *(f"  {reason}" for reason in self.reasons)]
-        for name, heading in HEADINGS.items():
-            value = getattr(self, name)
+        for name, heading in ((name, each.metadata["heading"]) for name, each in FIGURES.items()):
+            value = getattr(self, name) if heading else None
             if isinstance(value, Mapping):
                 lines += [f"  {f'{heading}: {reason}':<52}{count:>10d}" for reason, count in value.items()]
             elif value is not None:
@@ -177,8 +177,7 @@ def _plain(value: Any) -> Any:
 
 
 FIGURES = {field.name: field for field in dataclasses.fields(Quality) if field.metadata}
-HEADINGS = {name: field.metadata["heading"] for name, field in FIGURES.items() if field.metadata["heading"]}
-"""What figures are called in print."""
+"""By name: their metadata are what they are called in print (heading), what more is to be told, and what measures."""
 _TOLD = (
     f"{name} : {', '.join(filter(None, map(field.metadata.get, ('heading', 'more'))))}"
     for name, field in FIGURES.items()
