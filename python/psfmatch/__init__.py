@@ -131,7 +131,7 @@ __all__ = [
     "Alignment", "AppliedKernel", "AssessSpatialKernelVisitor", "BatchSummary", "Box", "BuildSingleKernelVisitor",
     "BuildSpatialKernelVisitor", "CandidateStatus", "Chebyshev2D", "Coverage", "Decorrelation", "Defects",
     "DetectionConfig", "DifferenceNoise", "DipoleControl", "DoubleGaussianPsf", "EdgeHandling", "Efficiency",
-    "Exposure", "ExposureReadError", "Footprint", "FootprintSet", "FrontDoorConfig", "GaussianPsf", "GridPsf",
+    "Exposure", "ExposureReadError", "FinishedSubtraction", "Footprint", "FootprintSet", "FrontDoorConfig", "GaussianPsf", "GridPsf",
     "ImagePsf", "ImagePsfMatchConfig", "ImagePsfMatchTask", "InputImagesError", "InsufficientKernelSourcesError",
     "KernelCandidate", "KernelCandidateDetection", "KernelFit", "KernelPcaVisitor", "KernelSolution",
     "KernelSolutionError", "KernelSumVisitor", "LinearCombinationKernel", "Mask", "MaskedImage", "ModelPsf",
