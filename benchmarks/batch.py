@@ -121,7 +121,7 @@ def runBare(pairs: Sequence[Pair], folder: Path, nWorkers: int) -> Times:
 
 
 def _bareLoop(part: tuple[Sequence[Pair], str]) -> tuple[float, float]:
-    from psfmatch.differencing import subtract
+    from psfmatch.frontdoor import subtract
 
     pairs, folder = part
     begun = time.time()

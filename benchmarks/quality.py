@@ -27,7 +27,7 @@ import numpy as np
 from astropy.table import Table
 
 from psfmatch import Exposure, Mask, MaskedImage, subtract
-from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.difference.subtraction import subtractMatchedScience, subtractMatchedTemplate
 from psfmatch.testing import Truth, backgroundPull, transientFluxes
 from psfmatch.testing.metrics import starPull
 from suite.cases import CHANGES, FIELDS, Case, makeCase

@@ -19,7 +19,7 @@ from numpy.polynomial.hermite import hermval
 from numpy.typing import NDArray
 
 from psfmatch import ImagePsfMatchConfig, ImagePsfMatchTask, renormalizeBasis
-from psfmatch.psf import SIGMA_TO_FWHM
+from psfmatch.images import SIGMA_TO_FWHM
 from psfmatch.testing import SimulatedPair, backgroundPull, simulatePair, starPull
 
 KERNEL_SIZE = 21  # px

@@ -17,12 +17,18 @@ import numpy as np
 from astropy.table import Table
 from lsst.pex.config import RangeField
 
-from psfmatch import Exposure, GaussianPsf, ImagePsfMatchConfig, ImagePsfMatchTask, Struct
+from psfmatch import (
+    Exposure,
+    GaussianPsf,
+    ImagePsfMatchConfig,
+    ImagePsfMatchTask,
+    Struct,
+)
 from psfmatch.config import applyOverride
-from psfmatch.detection import SourceDetectionTask
-from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.psf import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
-from psfmatch.task import timeMethod
+from psfmatch.config.task import timeMethod
+from psfmatch.images import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
+from psfmatch.sources import SourceDetectionTask
+from psfmatch.sources.measurement import SourceMeasurementTask
 from psfmatch.testing import simulatePair
 
 MATCH_RADIUS = 3.0  # px

@@ -16,7 +16,7 @@ import numpy as np
 from astropy.table import Table
 
 from psfmatch import ImagePsfMatchTask, PsfMatchError
-from psfmatch.stars import chooseIsolatedStars
+from psfmatch.sources.starSelection import chooseIsolatedStars
 from psfmatch.testing import SimulatedPair, simulatePair
 
 RADIUS = 4.0  # px

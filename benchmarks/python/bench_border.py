@@ -24,10 +24,10 @@ from astropy.wcs import WCS
 
 import psfmatch
 from psfmatch import Exposure
-from psfmatch.exposure import Box, MaskedImage
+from psfmatch.images import Box, MaskedImage
+from psfmatch.registration import Warper
 from psfmatch.testing import simulatePair
 from psfmatch.testing.mixtures import addSource
-from psfmatch.warping import Warper
 
 BEYOND = 60
 SHIFT = (17, -11)

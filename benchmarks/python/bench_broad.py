@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import psfmatch
-from psfmatch.exposure import toExposure
-from psfmatch.imagePsfMatch import ImagePsfMatchTask
+from psfmatch.images import toExposure
+from psfmatch.tasks.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.testing.optics import MOFFAT_SIGMAS, MOFFAT_WEIGHTS
 
 RATIO = 1.25

@@ -34,7 +34,7 @@ from psfmatch import (
     kernelUncertaintyPlane,
     measureWhiteness,
 )
-from psfmatch.decorrelation.correction import fitField, fitPositions
+from psfmatch.difference.decorrelation.correction import fitField, fitPositions
 from psfmatch.testing import SimulatedPair, simulatePair
 
 LAGS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0), (2, 2), (2, -2))

@@ -19,10 +19,10 @@ import time
 import numpy as np
 
 from psfmatch import Exposure
-from psfmatch.photometry import PsfField, forcedPhotometry
+from psfmatch.kernels import PsfField
 from psfmatch.testing import falseDetections, simulatePair, transientFluxes
 from psfmatch.testing.optics import FieldPsf
-from psfmatch.transients import detectOnDifference
+from psfmatch.transients import detectOnDifference, forcedPhotometry
 
 MATCH_PIX = 3.0
 CLEARANCE_PIX = 15.0

@@ -23,7 +23,7 @@ from collections import Counter
 import numpy as np
 
 from psfmatch import Exposure, MaskedImage, subtract
-from psfmatch.differencing import subtracting
+from psfmatch.frontdoor import subtracting
 
 SIZE, HALF, FINE = 512, 24, 20
 """Pixels of a side, of a star's stamp to either side, and points in a pixel, each axis."""

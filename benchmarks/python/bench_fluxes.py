@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from psfmatch import Exposure, MaskedImage, PsfMatchError, psfFromStars, subtract
-from psfmatch.photometry import PsfField
+from psfmatch.kernels import PsfField
 
 SKY = 200.0
 """Counts; the gain is 1."""

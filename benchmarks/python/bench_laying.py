@@ -25,8 +25,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import Exposure, InputImagesError, MaskedImage, PsfMatchError, measureAlignment, subtract
-from psfmatch.alignment.alignment import AlignedTransform
+from psfmatch import (
+    Exposure,
+    InputImagesError,
+    MaskedImage,
+    PsfMatchError,
+    measureAlignment,
+    subtract,
+)
+from psfmatch.registration.alignment import AlignedTransform
 
 SIZE = 400
 SKY = 200.0

@@ -18,7 +18,7 @@ from collections import Counter
 import numpy as np
 
 from psfmatch import PsfMatchError, subtract
-from psfmatch.exposure import Box
+from psfmatch.images import Box
 from psfmatch.testing import makeTanWcs, renderStars
 
 SCALE = 0.2

@@ -17,7 +17,7 @@ from bench_defects import CASES, WRONG
 from scipy.special import erf
 
 from psfmatch import Exposure, MaskedImage, findDefects, flagDefects
-from psfmatch.defects import crossDefects
+from psfmatch.sources import crossDefects
 
 FIELDS = {"stars": (400, 20), "galaxies": (0, 300), "few": (5, 200), "crowd": (2500, 20)}
 """Stars and galaxies in 512x512 pixels."""

@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from psfmatch import Mask, MaskedImage
 from psfmatch.testing import SimulatedPair
-from psfmatch.testing.metrics import falseDetections, robustSigma, starPull, transientCompleteness, transientFluxes
+from psfmatch.testing.metrics import (
+    falseDetections,
+    robustSigma,
+    starPull,
+    transientCompleteness,
+    transientFluxes,
+)
 from suite.timing import Record
 
 FloatImage = npt.NDArray[np.floating[Any]]

@@ -3,22 +3,16 @@
 ``psfmatch.subtract(template, science)`` is the front door, `ImagePsfMatchTask` the documented task; the parts work
 alone. Names are imported when they are first used, so that importing the package costs little.
 
-The way of the data through the modules:
+The way of the data through the folders:
 
-1. `io` reads files, `exposure` holds image, mask, variance, WCS and PSF.
-2. `defects`, `saturation` and `noise` put mask and variance plane right.
-3. `detection` and `measurement` find the stars; `astrometry`, `alignment` and `warping` bring the template onto the
-   pixels of the science image.
-4. `psf` measures how wide the PSFs are; `selection`, `stars` and `cells` choose what the kernel is fitted to, `basis`
-   the functions that it is made of.
-5. `visitors` fit star by star, `regions` all pixels together, where `modelChoice` finds the model; `kernels` are what
-   comes out, and convolve.
-6. `subtraction` makes the difference, `decorrelation` its noise white, `quality` grades it; `recipe` keeps how it was
-   made.
-7. `photometry` and `transients` measure what has changed; `pictures` shows all of it.
-
-`differencing` goes this way by itself, `batch` with many pairs; `starMatch`, `psfMatch` and `imagePsfMatch` are the
-tasks that it uses.
+1. `io` reads files, `images` hold pixels, mask, variance, WCS and PSF; `kernels` are functions of position.
+2. `sources` finds and measures what shines, what is saturated and what is no light at all, and the PSF of the stars.
+3. `registration` lays the template upon the science image; `noise` puts the variance planes right.
+4. `fit` chooses stars or regions, and finds kernel and background.
+5. `difference` subtracts, makes the noise white and keeps how it was made; `transients` finds what has changed, `quality`
+   grades, `pictures` show it.
+6. `tasks` are the documented tasks; `frontdoor` goes the whole way by itself, `batch` with many pairs, `hotpants` by the
+   words of HOTPANTS, `cli` at the command line, `testing` with simulated skies.
 """
 
 from __future__ import annotations
@@ -30,11 +24,13 @@ __version__: str
 """Version of the installed package, read when it is asked for."""
 
 _HOMES = {
-    "alignment": ("Alignment", "ShiftField", "applyAlignment", "measureAlignment", "measureShiftField"),
-    "astrometry": ("PixelTransform",),
-    "batch": ("BatchSummary", "Pair", "PairOptions", "PairRecord", "readLedgers", "readManifest", "runBatch"),
-    "basis": ("makeKernelBasisList", "makeRegularizationMatrix", "renormalizeBasis"),
-    "cells": ("CandidateStatus", "KernelCandidate", "SpatialCell", "SpatialCellSet"),
+    "batch": (
+        "BatchSummary",
+        "Pair",
+        "PairOptions",
+        "readManifest",
+        "runBatch",
+    ),
     "config": (
         "DetectionConfig",
         "PsfMatchConfig",
@@ -48,11 +44,22 @@ _HOMES = {
         "configFromDict",
         "configToDict",
     ),
-    "decorrelation": ("Decorrelation", "correctionKernel", "decorrelate"),
-    "defects": ("Defects", "findDefects", "flagDefects"),
-    "detection": ("Footprint", "FootprintSet", "SourceDetectionTask"),
-    "diagnostics": ("DifferenceNoise", "PassSummary"),
-    "differencing": ("FrontDoorConfig", "Score", "SubtractionResult", "computeScore", "frontDoorConfig", "subtract"),
+    "config.task": (
+        "Struct",
+        "Task",
+    ),
+    "difference": (
+        "AppliedKernel",
+        "Decorrelation",
+        "Preparation",
+        "StoredKernel",
+        "SubtractionRecipe",
+        "applyKernel",
+        "correctionKernel",
+        "decorrelate",
+        "prepareInputs",
+        "registerInputs",
+    ),
     "errors": (
         "ExposureReadError",
         "InputImagesError",
@@ -62,21 +69,72 @@ _HOMES = {
         "NumericalError",
         "PsfMatchError",
     ),
-    "exposure": ("Box", "Exposure", "Mask", "MaskedImage"),
-    "imagePsfMatch": ("ImagePsfMatchConfig", "ImagePsfMatchTask"),
-    "injection": ("Efficiency", "injectSources", "measureEfficiency"),
+    "fit": (
+        "AssessSpatialKernelVisitor",
+        "BuildSingleKernelVisitor",
+        "BuildSpatialKernelVisitor",
+        "CandidateStatus",
+        "DifferenceNoise",
+        "KernelCandidate",
+        "KernelCandidateDetection",
+        "KernelPcaVisitor",
+        "KernelSumVisitor",
+        "PassSummary",
+        "SpatialCell",
+        "SpatialCellSet",
+    ),
+    "frontdoor": (
+        "Efficiency",
+        "FrontDoorConfig",
+        "Score",
+        "SubtractionResult",
+        "computeScore",
+        "frontDoorConfig",
+        "injectSources",
+        "measureEfficiency",
+        "subtract",
+    ),
+    "hotpants": ("readHotpantsKernel",),
+    "images": (
+        "Box",
+        "DoubleGaussianPsf",
+        "Exposure",
+        "GaussianPsf",
+        "GridPsf",
+        "ImagePsf",
+        "Mask",
+        "MaskedImage",
+        "ModelPsf",
+        "PixelTransform",
+        "Psf",
+        "getFwhmPix",
+        "getFwhmPixXY",
+    ),
+    "io": (
+        "PairRecord",
+        "asQTable",
+        "readLedgers",
+    ),
     "kernels": (
         "Chebyshev2D",
         "EdgeHandling",
+        "KernelSolution",
         "LinearCombinationKernel",
         "Polynomial2D",
+        "ResidualSummary",
+        "SolutionSlot",
         "SpatialFunction2D",
-        "readHotpantsKernel",
+        "makeKernelBasisList",
+        "makeRegularizationMatrix",
+        "renormalizeBasis",
     ),
-    "measurement": ("SourceMeasurementTask",),
-    "modelPsfMatch": ("ModelPsfMatchConfig", "ModelPsfMatchTask"),
-    "noise": ("Whiteness", "kernelUncertaintyPlane", "measureWhiteness", "noiseCovariance", "scaleVariance"),
-    "photometry": ("StarPsf", "forcedPhotometry", "psfFromStars"),
+    "noise": (
+        "Whiteness",
+        "kernelUncertaintyPlane",
+        "measureWhiteness",
+        "noiseCovariance",
+        "scaleVariance",
+    ),
     "pictures": (
         "debugging",
         "reportNumbers",
@@ -85,44 +143,59 @@ _HOMES = {
         "writeNumbers",
         "writeReport",
     ),
-    "psf": (
-        "DoubleGaussianPsf",
-        "GaussianPsf",
-        "GridPsf",
-        "ImagePsf",
-        "ModelPsf",
-        "Psf",
+    "quality": (
+        "FinishedSubtraction",
+        "Quality",
+        "assessQuality",
+        "checkGates",
+    ),
+    "registration": (
+        "Alignment",
+        "Coverage",
+        "ShiftField",
+        "WarpedPsf",
+        "Warper",
+        "applyAlignment",
+        "measureAlignment",
+        "measureCoverage",
+        "measureShiftField",
+        "requireCoverage",
+    ),
+    "sources": (
+        "Defects",
+        "Footprint",
+        "FootprintSet",
+        "Saturation",
+        "SourceDetectionTask",
+        "SourceMeasurementTask",
+        "StarPsf",
         "evaluateMeanPsfFwhm",
-        "getFwhmPix",
-        "getFwhmPixXY",
+        "findDefects",
+        "findSaturation",
+        "flagDefects",
+        "flagSaturation",
+        "psfFromStars",
     ),
-    "psfMatch": ("KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"),
-    "qtables": ("asQTable",),
-    "quality": ("FinishedSubtraction", "Quality", "assessQuality", "checkGates"),
-    "recipe": (
-        "AppliedKernel",
-        "Preparation",
-        "StoredKernel",
-        "SubtractionRecipe",
-        "applyKernel",
-        "prepareInputs",
-        "registerInputs",
+    "tasks": (
+        "ImagePsfMatchConfig",
+        "ImagePsfMatchTask",
+        "KernelFit",
+        "ModelPsfMatchConfig",
+        "ModelPsfMatchTask",
+        "PsfMatchTask",
+        "PsfMatchTaskConfig",
+        "SnapPsfMatchConfig",
+        "SnapPsfMatchTask",
+        "StarMatchConfig",
+        "StarMatchTask",
     ),
-    "saturation": ("Saturation", "findSaturation", "flagSaturation"),
-    "selection": ("KernelCandidateDetection",),
-    "snapPsfMatch": ("SnapPsfMatchConfig", "SnapPsfMatchTask"),
-    "solutions": ("KernelSolution", "ResidualSummary", "SolutionSlot"),
-    "starMatch": ("StarMatchConfig", "StarMatchTask"),
-    "task": ("Struct", "Task"),
-    "transients": ("DipoleControl", "PhotometryImage", "detectOnDifference", "writeSources"),
-    "visitors": (
-        "AssessSpatialKernelVisitor",
-        "BuildSingleKernelVisitor",
-        "BuildSpatialKernelVisitor",
-        "KernelPcaVisitor",
-        "KernelSumVisitor",
+    "transients": (
+        "DipoleControl",
+        "PhotometryImage",
+        "detectOnDifference",
+        "forcedPhotometry",
+        "writeSources",
     ),
-    "warping": ("Coverage", "WarpedPsf", "Warper", "measureCoverage", "requireCoverage"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -155,19 +228,7 @@ __all__ = [
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from psfmatch.alignment import Alignment, ShiftField, applyAlignment, measureAlignment, measureShiftField
-    from psfmatch.astrometry import PixelTransform
-    from psfmatch.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
-    from psfmatch.batch import (
-        BatchSummary,
-        Pair,
-        PairOptions,
-        PairRecord,
-        readLedgers,
-        readManifest,
-        runBatch,
-    )
-    from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCell, SpatialCellSet
+    from psfmatch.batch import BatchSummary, Pair, PairOptions, readManifest, runBatch
     from psfmatch.config import (
         DetectionConfig,
         PsfMatchConfig,
@@ -181,17 +242,18 @@ if TYPE_CHECKING:
         configFromDict,
         configToDict,
     )
-    from psfmatch.decorrelation import Decorrelation, correctionKernel, decorrelate
-    from psfmatch.defects import Defects, findDefects, flagDefects
-    from psfmatch.detection import Footprint, FootprintSet, SourceDetectionTask
-    from psfmatch.diagnostics import DifferenceNoise, PassSummary
-    from psfmatch.differencing import (
-        FrontDoorConfig,
-        Score,
-        SubtractionResult,
-        computeScore,
-        frontDoorConfig,
-        subtract,
+    from psfmatch.config.task import Struct, Task
+    from psfmatch.difference import (
+        AppliedKernel,
+        Decorrelation,
+        Preparation,
+        StoredKernel,
+        SubtractionRecipe,
+        applyKernel,
+        correctionKernel,
+        decorrelate,
+        prepareInputs,
+        registerInputs,
     )
     from psfmatch.errors import (
         ExposureReadError,
@@ -202,67 +264,105 @@ if TYPE_CHECKING:
         NumericalError,
         PsfMatchError,
     )
-    from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
-    from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
-    from psfmatch.injection import Efficiency, injectSources, measureEfficiency
-    from psfmatch.kernels import (
-        Chebyshev2D,
-        EdgeHandling,
-        LinearCombinationKernel,
-        Polynomial2D,
-        SpatialFunction2D,
-        readHotpantsKernel,
-    )
-    from psfmatch.measurement import SourceMeasurementTask
-    from psfmatch.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
-    from psfmatch.noise import Whiteness, kernelUncertaintyPlane, measureWhiteness, noiseCovariance, scaleVariance
-    from psfmatch.photometry import StarPsf, forcedPhotometry, psfFromStars
-    from psfmatch.pictures import (
-        debugging,
-        reportNumbers,
-        writeIndex,
-        writeKernelCandidates,
-        writeNumbers,
-        writeReport,
-    )
-    from psfmatch.psf import (
-        DoubleGaussianPsf,
-        GaussianPsf,
-        GridPsf,
-        ImagePsf,
-        ModelPsf,
-        Psf,
-        evaluateMeanPsfFwhm,
-        getFwhmPix,
-        getFwhmPixXY,
-    )
-    from psfmatch.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
-    from psfmatch.qtables import asQTable
-    from psfmatch.quality import FinishedSubtraction, Quality, assessQuality, checkGates
-    from psfmatch.recipe import (
-        AppliedKernel,
-        Preparation,
-        StoredKernel,
-        SubtractionRecipe,
-        applyKernel,
-        prepareInputs,
-        registerInputs,
-    )
-    from psfmatch.saturation import Saturation, findSaturation, flagSaturation
-    from psfmatch.selection import KernelCandidateDetection
-    from psfmatch.snapPsfMatch import SnapPsfMatchConfig, SnapPsfMatchTask
-    from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
-    from psfmatch.starMatch import StarMatchConfig, StarMatchTask
-    from psfmatch.task import Struct, Task
-    from psfmatch.transients import DipoleControl, PhotometryImage, detectOnDifference, writeSources
-    from psfmatch.visitors import (
+    from psfmatch.fit import (
         AssessSpatialKernelVisitor,
         BuildSingleKernelVisitor,
         BuildSpatialKernelVisitor,
+        CandidateStatus,
+        DifferenceNoise,
+        KernelCandidate,
+        KernelCandidateDetection,
         KernelPcaVisitor,
         KernelSumVisitor,
+        PassSummary,
+        SpatialCell,
+        SpatialCellSet,
     )
-    from psfmatch.warping import Coverage, WarpedPsf, Warper, measureCoverage, requireCoverage
+    from psfmatch.frontdoor import (
+        Efficiency,
+        FrontDoorConfig,
+        Score,
+        SubtractionResult,
+        computeScore,
+        frontDoorConfig,
+        injectSources,
+        measureEfficiency,
+        subtract,
+    )
+    from psfmatch.hotpants import readHotpantsKernel
+    from psfmatch.images import (
+        Box,
+        DoubleGaussianPsf,
+        Exposure,
+        GaussianPsf,
+        GridPsf,
+        ImagePsf,
+        Mask,
+        MaskedImage,
+        ModelPsf,
+        PixelTransform,
+        Psf,
+        getFwhmPix,
+        getFwhmPixXY,
+    )
+    from psfmatch.io import PairRecord, asQTable, readLedgers
+    from psfmatch.kernels import (
+        Chebyshev2D,
+        EdgeHandling,
+        KernelSolution,
+        LinearCombinationKernel,
+        Polynomial2D,
+        ResidualSummary,
+        SolutionSlot,
+        SpatialFunction2D,
+        makeKernelBasisList,
+        makeRegularizationMatrix,
+        renormalizeBasis,
+    )
+    from psfmatch.noise import Whiteness, kernelUncertaintyPlane, measureWhiteness, noiseCovariance, scaleVariance
+    from psfmatch.pictures import debugging, reportNumbers, writeIndex, writeKernelCandidates, writeNumbers, writeReport
+    from psfmatch.quality import FinishedSubtraction, Quality, assessQuality, checkGates
+    from psfmatch.registration import (
+        Alignment,
+        Coverage,
+        ShiftField,
+        WarpedPsf,
+        Warper,
+        applyAlignment,
+        measureAlignment,
+        measureCoverage,
+        measureShiftField,
+        requireCoverage,
+    )
+    from psfmatch.sources import (
+        Defects,
+        Footprint,
+        FootprintSet,
+        Saturation,
+        SourceDetectionTask,
+        SourceMeasurementTask,
+        StarPsf,
+        evaluateMeanPsfFwhm,
+        findDefects,
+        findSaturation,
+        flagDefects,
+        flagSaturation,
+        psfFromStars,
+    )
+    from psfmatch.tasks import (
+        ImagePsfMatchConfig,
+        ImagePsfMatchTask,
+        KernelFit,
+        ModelPsfMatchConfig,
+        ModelPsfMatchTask,
+        PsfMatchTask,
+        PsfMatchTaskConfig,
+        SnapPsfMatchConfig,
+        SnapPsfMatchTask,
+        StarMatchConfig,
+        StarMatchTask,
+    )
+    from psfmatch.transients import DipoleControl, PhotometryImage, detectOnDifference, forcedPhotometry, writeSources
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from psfmatch import Exposure, Mask, MaskedImage, PsfMatchError, subtract
-from psfmatch.differencing import SubtractionResult
+from psfmatch.frontdoor import SubtractionResult
 from psfmatch.quality import FinishedSubtraction, Quality, assessQuality
 from psfmatch.testing import DENSE_FIELD, FieldOptions, simulatePair
 from psfmatch.testing.mixtures import addSource

@@ -17,7 +17,7 @@ from psfmatch import (
     SnapPsfMatchTask,
     subtract,
 )
-from psfmatch.cells import CandidateStatus
+from psfmatch.fit.candidates.cells import CandidateStatus
 from psfmatch.testing import simulatePair
 
 

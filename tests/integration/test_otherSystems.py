@@ -20,11 +20,12 @@ from astropy.io import fits
 
 import psfmatch
 from psfmatch import Exposure
-from psfmatch.batch import Pair, PairOptions, PairRecord, readManifest
+from psfmatch.batch import Pair, PairOptions, readManifest
 from psfmatch.batch import ledger as ledgers
 from psfmatch.batch import memory as memories
 from psfmatch.batch import worker as workers
 from psfmatch.cli.ccds import Ccd, _outputOf
+from psfmatch.io import PairRecord
 from psfmatch.testing import simulatePair
 
 PACKAGE = Path(psfmatch.__file__).parent

@@ -22,7 +22,7 @@ from psfmatch import (
     SourceMeasurementTask,
     SpatialCellSet,
 )
-from psfmatch.basis import makeKernelBasisList
+from psfmatch.kernels.basis import makeKernelBasisList
 from psfmatch.testing import makeFakeKernelSet, makeNineStars, simulatePair
 
 SIDE = 19

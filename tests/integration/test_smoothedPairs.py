@@ -17,8 +17,11 @@ from psfmatch import (
     subtract,
 )
 from psfmatch.cli import main
-from psfmatch.decorrelation import (
+from psfmatch.difference import (
     SMOOTHING_SIGMA,
+    StoredKernel,
+    SubtractionRecipe,
+    applyKernel,
     correctionKernel,
     decorrelate,
     smoothedExposure,
@@ -26,11 +29,9 @@ from psfmatch.decorrelation import (
     smoothedPsf,
     smoothingKernel,
 )
-from psfmatch.decorrelation.correction import LEAST_POWER
-from psfmatch.exposure import Box
+from psfmatch.difference.decorrelation.correction import LEAST_POWER
+from psfmatch.images import SIGMA_TO_FWHM, Box, getFwhmPix
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel
-from psfmatch.psf import SIGMA_TO_FWHM, getFwhmPix
-from psfmatch.recipe import StoredKernel, SubtractionRecipe, applyKernel
 
 SIDE = 320
 EDGES = EdgeHandling(copyEdge=True)

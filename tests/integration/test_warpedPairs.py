@@ -5,7 +5,15 @@ import logging
 import numpy as np
 import pytest
 
-from psfmatch import Box, Exposure, ImagePsfMatchTask, InputImagesError, MaskedImage, frontDoorConfig, subtract
+from psfmatch import (
+    Box,
+    Exposure,
+    ImagePsfMatchTask,
+    InputImagesError,
+    MaskedImage,
+    frontDoorConfig,
+    subtract,
+)
 from psfmatch.cli import main
 from psfmatch.testing import makeTanWcs, renderStars
 

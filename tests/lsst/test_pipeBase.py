@@ -13,7 +13,7 @@ from lsst.utils.logging import trace_set_at
 from lsst.utils.timer import timeMethod
 
 from psfmatch import ImagePsfMatchTask, Task
-from psfmatch.task import TaskMetadata
+from psfmatch.config.task import TaskMetadata
 from psfmatch.testing import simulatePair
 
 

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.psfModels import ImagePsf
+from psfmatch.images import Exposure, ImagePsf, MaskedImage
 
 SKY = 100.0
 SIGMA_TO_FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))

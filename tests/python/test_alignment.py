@@ -10,12 +10,11 @@ from astropy.wcs import WCS
 from starFields import SKY, drawPair, drawStars
 
 import psfmatch
-from psfmatch.alignment.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
-from psfmatch.alignment.centroids import findStars
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.psf import GaussianPsf
-from psfmatch.warping import Warper, measureCoverage, registerTemplate
+from psfmatch.images import Exposure, GaussianPsf, MaskedImage
+from psfmatch.registration import Warper, measureCoverage, registerTemplate
+from psfmatch.registration.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
+from psfmatch.registration.centroids import findStars
 
 WARPER = Warper()
 TURN = math.radians(0.2)

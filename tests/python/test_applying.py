@@ -23,7 +23,7 @@ from psfmatch import (
 from psfmatch.cli import main
 from psfmatch.config import configToDict
 from psfmatch.errors import ExposureReadError, InputImagesError
-from psfmatch.imagePsfMatch import ImagePsfMatchTask
+from psfmatch.tasks.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.testing import simulatePair
 
 PLANES = ("image", "variance", "mask")

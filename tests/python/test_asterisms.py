@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from psfmatch import _core
-from psfmatch.alignment.asterisms import matchStars
+from psfmatch.registration.asterisms import matchStars
 
 SIDE = 1000.0
 

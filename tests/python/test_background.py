@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from psfmatch.config import SubtractBackgroundConfig
-from psfmatch.detection.background import estimateBackground, measureBackground
-from psfmatch.exposure import MaskedImage
+from psfmatch.images import MaskedImage
+from psfmatch.sources.background import estimateBackground, measureBackground
 from psfmatch.testing import simulatePair
 
 

@@ -8,9 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psfmatch.basis import GaussianSet, chooseGaussians, makeKernelBasisList, renormalizeBasis
 from psfmatch.config import PsfMatchConfigAL
 from psfmatch.errors import NumericalError
+from psfmatch.kernels.basis import (
+    GaussianSet,
+    chooseGaussians,
+    makeKernelBasisList,
+    renormalizeBasis,
+)
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 
@@ -241,7 +246,7 @@ def test_metadataOfTheClassicDeconvolution():
 
 
 def test_logNamesModeWidthsAndSize(caplog):
-    with caplog.at_level(logging.DEBUG, "psfmatch.basis"):
+    with caplog.at_level(logging.DEBUG, "psfmatch.kernels.basis"):
         makeKernelBasisList(makeConfig(), 3.0, 7.0)
     assert "convolution" in caplog.text
     assert "1.343 2.686 5.372" in caplog.text

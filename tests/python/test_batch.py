@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from batchStandIns import begun, pairsNamed, touch
 
-from psfmatch.batch import Pair, PairOptions, readLedgers, runBatch
+from psfmatch.batch import Pair, PairOptions, runBatch
 from psfmatch.batch.memory import estimateMemory
 from psfmatch.batch.templates import ReadCache
-from psfmatch.exposure import Exposure
+from psfmatch.images import Exposure
+from psfmatch.io import readLedgers
 from psfmatch.pictures import reportNumbers
 from psfmatch.testing import simulatePair
 

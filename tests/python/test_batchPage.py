@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from psfmatch.batch import Pair, PairOptions, readLedgers, runBatch
+from psfmatch.batch import Pair, PairOptions, runBatch
 from psfmatch.cli import main
-from psfmatch.pairRecords import FIELDS
+from psfmatch.io import readLedgers
+from psfmatch.io.pairRecords import FIELDS
 from psfmatch.pictures.index import requireIndexPath, writeIndex
 from psfmatch.pictures.triplets import thumbnail
 from psfmatch.testing import simulatePair

@@ -16,7 +16,7 @@ from astropy.table import MaskedColumn, Table
 from batchStandIns import begun, pairsNamed, touch
 
 import psfmatch.batch
-from psfmatch.batch import Job, Pair, PairOptions, PairRecord, readLedgers, readManifest, shardOf
+from psfmatch.batch import Job, Pair, PairOptions, readManifest, shardOf
 from psfmatch.batch.batchRun import _fingerprints
 from psfmatch.batch.dispatcher import Dispatcher
 from psfmatch.batch.interruption import Interruption
@@ -25,7 +25,8 @@ from psfmatch.batch.memory import PROCESS, availableMemory, estimateMemory, pars
 from psfmatch.batch.pairQueue import PairQueue
 from psfmatch.batch.templates import ReadCache, fileState
 from psfmatch.cli import main
-from psfmatch.differencing import frontDoorConfig
+from psfmatch.frontdoor import frontDoorConfig
+from psfmatch.io import PairRecord, readLedgers
 
 # Manifest
 

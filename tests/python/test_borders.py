@@ -16,13 +16,12 @@ from psfmatch import (
     frontDoorConfig,
     subtract,
 )
-from psfmatch.alignment import surroundingsOf
-from psfmatch.borders import EDGE_FRACTION, USABLE_FRACTION, completeBorder, frameOf
-from psfmatch.exposure import BORDER, withUsableBorder
+from psfmatch.difference.borders import EDGE_FRACTION, USABLE_FRACTION, completeBorder, frameOf
+from psfmatch.difference.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.images import BORDER, withUsableBorder
 from psfmatch.kernels import EdgeHandling, SpatialFunction2D, makeSpatialFunction
-from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
+from psfmatch.registration import Warper, surroundingsOf
 from psfmatch.testing import simulatePair
-from psfmatch.warping import Warper
 
 KEEP = EdgeHandling(copyEdge=True)
 WIDE = Box(-7, 5, 120, 100)

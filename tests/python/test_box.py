@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psfmatch.exposure import Box
+from psfmatch.images import Box
 
 boxes = st.builds(Box, st.integers(-9, 9), st.integers(-9, 9), st.integers(0, 8), st.integers(0, 8))
 

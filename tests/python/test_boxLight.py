@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import MaskedImage
-from psfmatch.photometry import areOfOneImage, boxLight, lightRatios
+from psfmatch.sources import areOfOneImage, boxLight, lightRatios
 
 HEIGHT, WIDTH = 60, 70
 X0, Y0 = 100, -20

@@ -9,8 +9,8 @@ import pytest
 from psfmatch import ImagePsfMatchTask
 from psfmatch.config import DetectionConfig
 from psfmatch.errors import InputImagesError, NoKernelCandidatesError
-from psfmatch.exposure import Box, MaskedImage
-from psfmatch.selection import KernelCandidateDetection
+from psfmatch.fit import KernelCandidateDetection
+from psfmatch.images import Box, MaskedImage
 from psfmatch.testing import simulatePair
 
 

@@ -9,11 +9,11 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Column, MaskedColumn, QTable, Table, vstack
 from astropy.wcs import WCS, Sip
 
-from psfmatch.detection import Footprint, FootprintSet
 from psfmatch.errors import InputImagesError, NoKernelCandidatesError
-from psfmatch.exposure import Box, Exposure, MaskedImage
-from psfmatch.selection import toSourceTable
-from psfmatch.selection.selection import StampRules, makeCandidateList
+from psfmatch.fit import toSourceTable
+from psfmatch.fit.candidates.selection import StampRules, makeCandidateList
+from psfmatch.images import Box, Exposure, MaskedImage
+from psfmatch.sources import Footprint, FootprintSet
 
 
 def makeWcs(x=100.0, y=80.0, scale=0.2 / 3600.0):

@@ -18,7 +18,7 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
 from psfmatch import GaussianPsf, ImagePsf, InputImagesError, asQTable, writeSources
-from psfmatch.exposure import Exposure, Mask, MaskedImage, requireUnits, toExposure
+from psfmatch.images import Exposure, Mask, MaskedImage, requireUnits, toExposure
 from psfmatch.io import fitsWcs
 
 SHAPE = (20, 30)

@@ -7,15 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psfmatch.cells import (
-    CandidateStatus,
-    KernelCandidate,
-    SpatialCell,
-    SpatialCellSet,
-)
 from psfmatch.config import PsfMatchConfigAL
-from psfmatch.exposure import Box, MaskedImage
-from psfmatch.solutions import KernelSolution, SolutionSlot
+from psfmatch.fit.candidates.cells import CandidateStatus, KernelCandidate, SpatialCell, SpatialCellSet
+from psfmatch.images import Box, MaskedImage
+from psfmatch.kernels.solutions import KernelSolution, SolutionSlot
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 

@@ -5,8 +5,8 @@ import pytest
 from astropy.table import Table
 from starFields import drawStars
 
-from psfmatch.alignment.centroids import findStars, fitPositions
-from psfmatch.exposure import MaskedImage
+from psfmatch.images import MaskedImage
+from psfmatch.registration.centroids import findStars, fitPositions
 
 RNG = np.random.default_rng(4)
 X, Y = (40.0 + 44.0 * grid.ravel() + RNG.uniform(-0.5, 0.5, 25) for grid in np.meshgrid(range(5), range(5)))

@@ -403,7 +403,7 @@ def test_interrupt(run, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("psfmatch.differencing.subtract", interrupted)
+    monkeypatch.setattr("psfmatch.frontdoor.subtract", interrupted)
     status, _, err = run(*PAIR)
     assert status == 130
     assert err.endswith("psfmatch: interrupted\n")

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from psfmatch.cli import main
 from psfmatch.cli.ccds import Ccd, _outputOf, commonCcds
-from psfmatch.exposure import Exposure
+from psfmatch.images import Exposure
 from psfmatch.testing import simulatePair
 
 pytestmark = pytest.mark.usefixtures("packageLogging")

@@ -9,7 +9,7 @@ from psfmatch.cli.config import USUAL
 from psfmatch.cli.options import configuration
 from psfmatch.config import RegionConfig, applyOverride, configToDict, listFields
 from psfmatch.config.forms import updateFromFile
-from psfmatch.differencing import frontDoorConfig
+from psfmatch.frontdoor import frontDoorConfig
 
 pytestmark = pytest.mark.usefixtures("packageLogging")
 

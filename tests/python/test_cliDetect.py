@@ -9,7 +9,7 @@ from astropy.table import Table
 
 from psfmatch import Box, Exposure, GaussianPsf, MaskedImage, detectOnDifference
 from psfmatch.cli import main
-from psfmatch.psf import SIGMA_TO_FWHM
+from psfmatch.images import SIGMA_TO_FWHM
 
 SIGMA = 1.6
 pytestmark = pytest.mark.usefixtures("packageLogging")

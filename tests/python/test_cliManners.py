@@ -21,7 +21,7 @@ from psfmatch.cli.command import _parser
 from psfmatch.cli.completion import completionScript
 from psfmatch.cli.parser import commandsOf, optionsOf
 from psfmatch.config import configText, configToDict
-from psfmatch.differencing import frontDoorConfig
+from psfmatch.frontdoor import frontDoorConfig
 from psfmatch.quality import gateNames
 from psfmatch.testing import simulatePair
 
@@ -258,7 +258,7 @@ def test_jsonOfAnInterruptAndOfAnErrorOfOurs(folder, capsys, monkeypatch):
         def fail(*_, error=error, **__):
             raise error
 
-        monkeypatch.setattr("psfmatch.differencing.subtract", fail)
+        monkeypatch.setattr("psfmatch.frontdoor.subtract", fail)
         status, out, err = call(capsys, *PAIR, "--json")
         assert status == expected
         assert json.loads(out)["error"]["type"] == kind

@@ -7,8 +7,8 @@ import pytest
 
 from psfmatch import Box, LinearCombinationKernel, MaskedImage, correctionKernel
 from psfmatch._core import CellGrid
-from psfmatch.decorrelation.correction import fitField, fitPositions, makeCorrection
-from psfmatch.decorrelation.decorrelation import measureVariances
+from psfmatch.difference.decorrelation.correction import fitField, fitPositions, makeCorrection
+from psfmatch.difference.decorrelation.decorrelation import measureVariances
 
 BOX = Box(100, -50, 300, 200)
 
@@ -118,7 +118,7 @@ def test_correctionFollowsTheVariances():
 
 
 def test_longTailsAreTold(caplog):
-    with caplog.at_level(logging.WARNING, logger="psfmatch.decorrelation"):
+    with caplog.at_level(logging.WARNING, logger="psfmatch.difference"):
         phi = correctionKernel(gaussian(8.0, 81), 1.0, 1e4)
     assert "does not end within 31 px" in caplog.text
     assert phi.shape == (63, 63)

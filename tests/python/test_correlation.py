@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from starFields import drawStars
 
-from psfmatch.alignment.correlation import MIN_LIGHT, MIN_OVERLAP, Correlation, _coefficients, _fastSize, correlate
-from psfmatch.alignment.turns import TURNS, UNTURNED, turned, turnedTo
-from psfmatch.exposure import MaskedImage
+from psfmatch.images import MaskedImage
+from psfmatch.registration.correlation import (
+    MIN_LIGHT,
+    MIN_OVERLAP,
+    Correlation,
+    _coefficients,
+    _fastSize,
+    correlate,
+)
+from psfmatch.registration.turns import TURNS, UNTURNED, turned, turnedTo
 
 
 @pytest.mark.parametrize(("shape", "other"), [((9, 12), (7, 15)), ((6, 6), (6, 6)), ((3, 20), (11, 4))])

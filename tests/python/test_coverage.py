@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Box, Exposure, MaskedImage
-from psfmatch.warping import measureCoverage, requireCoverage
+from psfmatch.images import Box, Exposure, MaskedImage
+from psfmatch.registration import measureCoverage, requireCoverage
 
 
 def image(shape=(40, 50), good=np.s_[:, :], xy0=(100, -20)):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import Exposure, MaskedImage
-from psfmatch.defects import Crossed, crossDefects, inverted
+from psfmatch.sources import Crossed, crossDefects, inverted
 
 NOISE = 10.0
 SIZE = 96

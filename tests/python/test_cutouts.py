@@ -16,9 +16,9 @@ from psfmatch import (
     frontDoorConfig,
     subtract,
 )
-from psfmatch.differencing.cutouts import hasTransientInMiddle, isCutout
-from psfmatch.differencing.options import RunOptions
-from psfmatch.stampFit import fitStamp
+from psfmatch.fit.stampFit import fitStamp
+from psfmatch.frontdoor.cutouts import hasTransientInMiddle, isCutout
+from psfmatch.frontdoor.options import RunOptions
 from psfmatch.testing import simulatePair
 
 SIDE = 63

@@ -15,7 +15,7 @@ from psfmatch import (
     decorrelate,
     measureWhiteness,
 )
-from psfmatch.decorrelation.correction import fitField, fitPositions
+from psfmatch.difference.decorrelation.correction import fitField, fitPositions
 from psfmatch.noise.blankSky import findBlankSky
 
 SHAPE = (192, 224)
@@ -255,7 +255,7 @@ def test_withoutVariancesNothingIsDone(kernel, value, caplog):
     convolved, unconvolved = noise(1, 4.0), noise(2, 4.0)
     difference = subtracted(kernel, convolved, unconvolved)
     unknown = [MaskedImage(image.image, None, np.full(SHAPE, value), XY0) for image in (convolved, unconvolved)]
-    with caplog.at_level(logging.WARNING, logger="psfmatch.decorrelation"):
+    with caplog.at_level(logging.WARNING, logger="psfmatch.difference"):
         result = decorrelate(difference, kernel, *unknown)
     assert "Neither image has a usable variance plane" in caplog.text
     assert not result.isApplied
@@ -274,7 +274,7 @@ def test_noiselessTemplateChangesNothing(kernel):
 def test_implausibleRatioIsTold(kernel, caplog):
     convolved, unconvolved = noise(1, 4.0), noise(2, 4e-9)
     difference = subtracted(kernel, convolved, unconvolved)
-    with caplog.at_level(logging.WARNING, logger="psfmatch.decorrelation"):
+    with caplog.at_level(logging.WARNING, logger="psfmatch.difference"):
         result = decorrelate(difference, kernel, convolved, unconvolved)
     assert "one of the variance planes must be wrong" in caplog.text
     assert np.isfinite(result.exposure.image[INNER]).all()

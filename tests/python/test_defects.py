@@ -15,8 +15,8 @@ from psfmatch import (
     frontDoorConfig,
     subtract,
 )
-from psfmatch.defects.finding import SharpPixels, examineDefects
-from psfmatch.recipe import Preparation
+from psfmatch.difference import Preparation
+from psfmatch.sources.defects import SharpPixels, examineDefects
 from psfmatch.testing import simulatePair
 
 FULL_WELL = 5e4

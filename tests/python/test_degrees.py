@@ -5,9 +5,16 @@ import logging
 import numpy as np
 import pytest
 
-from psfmatch import Box, CandidateStatus, KernelCandidate, NoKernelCandidatesError, PsfMatchConfigAL, SpatialCellSet
-from psfmatch.basis import makeKernelBasisList
-from psfmatch.degrees import chooseDegrees
+from psfmatch import (
+    Box,
+    CandidateStatus,
+    KernelCandidate,
+    NoKernelCandidatesError,
+    PsfMatchConfigAL,
+    SpatialCellSet,
+)
+from psfmatch.fit.stars.degrees import chooseDegrees
+from psfmatch.kernels.basis import makeKernelBasisList
 from psfmatch.testing import makeFakeKernelSet
 
 HALF_WIDTH = 30
@@ -88,7 +95,7 @@ def test_candidatesStayAsTheyWere(fakes):
 
 
 def test_logTellsTheVotes(fakes, caplog):
-    with caplog.at_level(logging.INFO, "psfmatch.degrees"):
+    with caplog.at_level(logging.INFO, "psfmatch.fit.stars.degrees"):
         _, chosen = choose(fakes, makeConfig([3], [2.5]))
     assert f"BIC prefers the degrees {chosen[0]} (" in caplog.text
 

@@ -17,12 +17,12 @@ from psfmatch.config import (
     SourceMeasurementConfig,
     SubtractBackgroundConfig,
 )
-from psfmatch.detection import SourceDetectionTask
-from psfmatch.detection.background import estimateBackground, measureBackground
-from psfmatch.exposure import Exposure, Mask, MaskedImage
-from psfmatch.imagePsfMatch import ImagePsfMatchTask
-from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.selection import KernelCandidateDetection, getSelectSources, makeCandidateList, stampRules
+from psfmatch.fit import KernelCandidateDetection, makeCandidateList, stampRules
+from psfmatch.images import Exposure, Mask, MaskedImage
+from psfmatch.sources import SourceDetectionTask, getSelectSources
+from psfmatch.sources.background import estimateBackground, measureBackground
+from psfmatch.sources.measurement import SourceMeasurementTask
+from psfmatch.tasks.imagePsfMatch import ImagePsfMatchTask
 
 effects = {}
 

@@ -8,7 +8,7 @@ import pytest
 import sep
 
 from psfmatch import _core
-from psfmatch.detection import FootprintSet
+from psfmatch.sources import FootprintSet
 
 SIGMA = 1.6
 N_SIGMA = 5.0

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psfmatch.cells import KernelCandidate, SpatialCellSet
 from psfmatch.config import PsfMatchConfigAL
-from psfmatch.diagnostics import PassSummary, candidateTable, differenceNoise, reportSolution
-from psfmatch.exposure import Box, MaskedImage
+from psfmatch.fit.candidates.cells import KernelCandidate, SpatialCellSet
+from psfmatch.fit.diagnostics import PassSummary, candidateTable, differenceNoise, reportSolution
+from psfmatch.images import Box, MaskedImage
 from psfmatch.kernels import Chebyshev2D, LinearCombinationKernel, frameOf
-from psfmatch.solutions import KernelSolution, ResidualSummary, SolutionSlot
+from psfmatch.kernels.solutions import KernelSolution, ResidualSummary, SolutionSlot
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 

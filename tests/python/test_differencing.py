@@ -26,12 +26,11 @@ from psfmatch import (
     subtract,
 )
 from psfmatch.config import configFromDict, configToDict
-from psfmatch.differencing import MODES
-from psfmatch.differencing.provenance import describeInputs
-from psfmatch.exposure import toExposure
-from psfmatch.psf import asPsf
-from psfmatch.saturation import findSaturation
-from psfmatch.stars import chooseIsolatedStars
+from psfmatch.frontdoor import MODES
+from psfmatch.frontdoor.provenance import describeInputs
+from psfmatch.images import asPsf, toExposure
+from psfmatch.sources import findSaturation
+from psfmatch.sources.starSelection import chooseIsolatedStars
 from psfmatch.testing import simulatePair
 
 
@@ -557,7 +556,7 @@ def test_brightStarsSaturatedInTheTemplate(monkeypatch):
             found = findSaturation(image, threads)
             return replace(found, level=5e3, source="plateau") if np.shares_memory(image.image, wrong.image) else found
 
-        monkeypatch.setattr("psfmatch.defects.finding.findSaturation", tooLow)
+        monkeypatch.setattr("psfmatch.sources.defects.findSaturation", tooLow)
         quality = subtract(pair.template, pair.science).quality
         assert quality.brightLost > 0.5
         assert quality.grade in ("D", "F")

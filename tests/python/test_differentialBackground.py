@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from psfmatch import MaskedImage, frontDoorConfig, subtract
-from psfmatch.differentialBackground import refineBackground
-from psfmatch.exposure import Box, Mask
+from psfmatch.difference.background import refineBackground
+from psfmatch.images import Box, Mask
 from psfmatch.kernels import makeSpatialFunction
 from psfmatch.kernels.spatialFunction import frameOf
 from psfmatch.testing import simulatePair

@@ -5,7 +5,8 @@ import pytest
 from starFields import sampledPsf
 
 from psfmatch import Box, DipoleControl, MaskedImage
-from psfmatch.photometry import PsfField, minimizeSquares
+from psfmatch.kernels import PsfField
+from psfmatch.transients import minimizeSquares
 from psfmatch.transients.dipoles import DipoleImage, fitDipole, pairPeaks
 
 SIGMA, SIDE = 2.0, 90

@@ -25,9 +25,9 @@ from psfmatch import (
     frontDoorConfig,
     subtract,
 )
-from psfmatch.equality import sameValue
+from psfmatch.difference import StoredKernel
+from psfmatch.images.equality import sameValue
 from psfmatch.noise.blankSky import findBlankSky
-from psfmatch.recipe import StoredKernel
 from psfmatch.testing import simulatePair
 
 WAYS = pytest.mark.parametrize("travelled", [lambda thing: pickle.loads(pickle.dumps(thing)), copy.deepcopy])

@@ -7,15 +7,22 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from psfmatch import Exposure, GaussianPsf, InputImagesError, MaskedImage, _core, detectOnDifference, subtract
+from psfmatch import (
+    Exposure,
+    GaussianPsf,
+    InputImagesError,
+    MaskedImage,
+    _core,
+    detectOnDifference,
+    subtract,
+)
 from psfmatch.cli import main
-from psfmatch.exposure import DEFAULT_BAD_PLANES
+from psfmatch.images import DEFAULT_BAD_PLANES, SIGMA_TO_FWHM
+from psfmatch.kernels import PsfField
 from psfmatch.noise import LitDifference
 from psfmatch.noise.blankSky import findBlankSky
-from psfmatch.photometry import PsfField, significanceImage
-from psfmatch.psf import SIGMA_TO_FWHM
 from psfmatch.quality import RULES
-from psfmatch.transients import filterDifference
+from psfmatch.transients import filterDifference, significanceImage
 
 SIGMA = 1.3
 FWHM = SIGMA * SIGMA_TO_FWHM

@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from psfmatch.errors import ExposureReadError, InputImagesError
-from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
+from psfmatch.images import Box, Exposure, Mask, MaskedImage
 from psfmatch.io import TangentPlane
 
 SHAPE = (30, 40)

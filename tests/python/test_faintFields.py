@@ -8,7 +8,7 @@ from faintFields import makeField
 
 import psfmatch
 from psfmatch import Exposure, PsfMatchError, subtract
-from psfmatch.alignment import applyAlignment, measureAlignment, measureLightShift, movedBy
+from psfmatch.registration import applyAlignment, measureAlignment, measureLightShift, movedBy
 from psfmatch.testing import simulatePair
 
 
@@ -106,5 +106,5 @@ def test_movedBy(shift):
     assert np.add(moved.shift, (2.0, -1.5)) == pytest.approx(shift, abs=0.05)
     assert moved.errors[0][2] == 0.01
     assert "somebody says so" in moved.reason
-    assert psfmatch.alignment.Alignment.fromDict(moved.toDict()) == moved
+    assert psfmatch.registration.Alignment.fromDict(moved.toDict()) == moved
     assert applyAlignment(*images, moved).shape == science.shape

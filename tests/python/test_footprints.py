@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from psfmatch.detection.footprints import Footprint, FootprintSet, growRadius
-from psfmatch.exposure import Box, Mask
+from psfmatch.images import Box, Mask
+from psfmatch.sources.footprints import Footprint, FootprintSet, growRadius
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 maps = arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=14))

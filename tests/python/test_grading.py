@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from psfmatch.differencing import grading
-from psfmatch.sourceTable import SourceTable
+from psfmatch.frontdoor import grading
+from psfmatch.io.sourceTable import SourceTable
 
 
 def shiftOf(monkeypatch, shifts, errors, isUsed=None):

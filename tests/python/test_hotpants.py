@@ -15,8 +15,8 @@ from psfmatch import (
     readHotpantsKernel,
 )
 from psfmatch.errors import ExposureReadError
+from psfmatch.hotpants import hotpantsBasis
 from psfmatch.hotpants.storedKernel import readStoredKernel
-from psfmatch.kernels import hotpantsBasis
 
 # One star, one Gaussian of sigma 3 px and degree 3 on 19x19 px: ten coefficients and the background, as published with
 # LSST's comparison. Their basis: ours in the sequence ORDER, divided by SCALE, times PARITY.

@@ -12,10 +12,9 @@ import pytest
 from astropy.io import fits
 
 from psfmatch.cli import main
-from psfmatch.differencing import subtract
-from psfmatch.exposure import Exposure
-from psfmatch.hotpants import OPTIONS, MaskBit, fitting, parse
-from psfmatch.kernels import readHotpantsKernel
+from psfmatch.frontdoor import subtract
+from psfmatch.hotpants import OPTIONS, MaskBit, fitting, parse, readHotpantsKernel
+from psfmatch.images import Exposure
 from psfmatch.testing import simulatePair
 
 pytestmark = pytest.mark.usefixtures("packageLogging")

@@ -11,8 +11,16 @@ from astropy.table import Table
 from psfmatch import LinearCombinationKernel
 from psfmatch.cli import main
 from psfmatch.errors import InputImagesError, KernelSolutionError
-from psfmatch.exposure import Box, Exposure, MaskedImage
-from psfmatch.hotpants import MaskBit, fitting, helpText, parse
+from psfmatch.hotpants import (
+    MaskBit,
+    fitting,
+    helpText,
+    hotpantsBasis,
+    hotpantsTable,
+    parse,
+    readHotpantsKernel,
+    writeHotpantsTables,
+)
 from psfmatch.hotpants.differencing import subtractRegions
 from psfmatch.hotpants.fitting import Fitted
 from psfmatch.hotpants.header import headerCards
@@ -22,8 +30,8 @@ from psfmatch.hotpants.positions import ds9Regions, readPositions
 from psfmatch.hotpants.preparing import InputImage, readInputs
 from psfmatch.hotpants.regions import regionBoxes, section
 from psfmatch.hotpants.running import run
-from psfmatch.io import writeHotpantsTables
-from psfmatch.kernels import hotpantsBasis, hotpantsTable, makeSpatialFunction, readHotpantsKernel
+from psfmatch.images import Box, Exposure, MaskedImage
+from psfmatch.kernels import makeSpatialFunction
 
 pytestmark = pytest.mark.usefixtures("packageLogging")
 

@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 from starFields import sampledPsf
 
-from psfmatch import Exposure, InputImagesError, MaskedImage, injectSources, measureEfficiency
+from psfmatch import (
+    Exposure,
+    InputImagesError,
+    MaskedImage,
+    injectSources,
+    measureEfficiency,
+)
+from psfmatch.config.task import Struct
+from psfmatch.difference.subtraction import subtractMatchedTemplate
 from psfmatch.kernels import Polynomial2D
-from psfmatch.subtraction import subtractMatchedTemplate
-from psfmatch.task import Struct
 
 SIGMA = 1.7
 PSF = sampledPsf(SIGMA, 41)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psfmatch.errors import ExposureReadError
-from psfmatch.exposure import Exposure
+from psfmatch.images import Exposure
 from psfmatch.io import ImagePlanes, readPlanes, writePlanes
 from psfmatch.io.cards import CARD, formatCard, mendHeader
 

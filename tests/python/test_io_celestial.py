@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS, DistortionLookupTable, Sip
 
-from psfmatch.astrometry import PixelTransform, pixelsToSky, skyToPixels
+from psfmatch.images import PixelTransform, pixelsToSky, skyToPixels
 from psfmatch.io import asWcs, fitsWcs, readPlanes, writePlanes
 from psfmatch.io.celestial import celestialCards
 from psfmatch.io.coordinates import readWcs, wcsHeader

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from psfmatch.io.columns import tableBytes
-from psfmatch.sourceTable import SourceTable
+from psfmatch.io.sourceTable import SourceTable
 
 COLUMNS = {
     "id": np.arange(3),

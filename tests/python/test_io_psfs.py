@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 
 from psfmatch import Exposure, GaussianPsf, GridPsf, ImagePsf, MaskedImage
-from psfmatch.psfModels import psfFromNodes, samplePsf
+from psfmatch.images import psfFromNodes, samplePsf
 
 IMAGE = np.random.default_rng(5).normal(100, 5, (40, 60)).astype(np.float32)
 

@@ -13,7 +13,7 @@ from astropy.modeling import models
 from gwcs import coordinate_frames
 
 from psfmatch import Exposure, ExposureReadError
-from psfmatch.exposure import toExposure
+from psfmatch.images import toExposure
 
 SHAPE = (20, 30)
 IMAGE = np.random.default_rng(6).normal(0.5, 0.01, SHAPE).astype(np.float32)

@@ -14,8 +14,9 @@ from astropy.io import fits
 
 from psfmatch.cli import main
 from psfmatch.errors import ExposureReadError
-from psfmatch.exposure import Exposure
-from psfmatch.io import ImagePlanes, parseFileName, readImage, readPlanes, writePlanes
+from psfmatch.hotpants import readImage
+from psfmatch.images import Exposure
+from psfmatch.io import ImagePlanes, parseFileName, readPlanes, writePlanes
 from psfmatch.io.names import PlaneSelector
 
 SHAPE = (40, 50)

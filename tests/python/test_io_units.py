@@ -10,7 +10,7 @@ from astropy.nddata import CCDData, NDData, VarianceUncertainty
 
 from psfmatch import Exposure, InputImagesError, MaskedImage, subtract
 from psfmatch.cli import main
-from psfmatch.exposure import requireUnits
+from psfmatch.images import requireUnits
 from psfmatch.io import readPlanes, unitOf, unitText
 from psfmatch.io.detectors import detectorsOf
 from psfmatch.testing import simulatePair

@@ -8,7 +8,7 @@ from astropy.utils.masked import Masked
 from psfmatch import Exposure, InputImagesError, readManifest, subtract
 from psfmatch.batch import Pair
 from psfmatch.cli import main
-from psfmatch.exposure import toExposure
+from psfmatch.images import toExposure
 from psfmatch.io import describe, readPlanes
 from psfmatch.io.roles import Role, roleOf
 from psfmatch.testing import simulatePair

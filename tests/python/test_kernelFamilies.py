@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from psfmatch import MaskedImage, frontDoorConfig, subtract
-from psfmatch.modelChoice.family import familyOf
+from psfmatch.kernels.gaussians import familyOf
 
 SIDE, COUNT = 256, 34
 NOISE = 3.0

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from psfmatch import CandidateStatus, KernelCandidate, KernelSolution, KernelSumVisitor, MaskedImage, PsfMatchConfigAL
+from psfmatch import (
+    CandidateStatus,
+    KernelCandidate,
+    KernelSolution,
+    KernelSumVisitor,
+    MaskedImage,
+    PsfMatchConfigAL,
+)
 from psfmatch.config import KernelOptions
 
 CONTROL = KernelOptions.fromConfig(PsfMatchConfigAL())

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from psfmatch import InputImagesError, LinearCombinationKernel, MaskedImage, kernelUncertaintyPlane
+from psfmatch import (
+    InputImagesError,
+    LinearCombinationKernel,
+    MaskedImage,
+    kernelUncertaintyPlane,
+)
 from psfmatch.kernels import EdgeHandling
 
 SHAPE = (100, 140)

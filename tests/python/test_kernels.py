@@ -13,7 +13,7 @@ from numpy.polynomial import chebyshev, polynomial
 from psfmatch._core import InstructionSet, isSupported
 from psfmatch.config import PsfMatchConfigAL
 from psfmatch.errors import ExposureReadError, NumericalError
-from psfmatch.exposure import Box, Mask, MaskedImage
+from psfmatch.images import Box, Mask, MaskedImage
 from psfmatch.kernels import (
     Chebyshev2D,
     EdgeHandling,

@@ -15,7 +15,7 @@ from psfmatch import (
     subtract,
 )
 from psfmatch.config import KernelOptions
-from psfmatch.differencing.simplerModels import byPsfModels, byScale
+from psfmatch.frontdoor.simplerModels import byPsfModels, byScale
 from psfmatch.testing import simulatePair
 
 SIDE, SKY, NARROW, WIDE, RATIO, LEVEL = 128, 5.0, 1.3, 1.9, 1.6, 12.0

@@ -9,17 +9,15 @@ from starFields import drawPair, drawStars
 from test_alignment import requireAligned, requireTruth, withWcs
 
 import psfmatch
-from psfmatch.alignment import Alignment, applyAlignment, measureAlignment
-from psfmatch.alignment.alignment import AlignedTransform
-from psfmatch.alignment.asterisms import Match
-from psfmatch.alignment.centroids import StarPositions
-from psfmatch.alignment.laying import _isNoChance
-from psfmatch.alignment.turns import TURNS, UNTURNED, turnBack, turned
 from psfmatch.cli import main
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.psf import ImagePsf
-from psfmatch.warping import Warper
+from psfmatch.images import Exposure, ImagePsf, MaskedImage
+from psfmatch.registration import Alignment, Warper, applyAlignment, measureAlignment
+from psfmatch.registration.alignment import AlignedTransform
+from psfmatch.registration.asterisms import Match
+from psfmatch.registration.centroids import StarPositions
+from psfmatch.registration.laying import _isNoChance
+from psfmatch.registration.turns import TURNS, UNTURNED, turnBack, turned
 
 
 def linear(degrees, scale=1.0, isMirrored=False):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psfmatch.exposure import DEFAULT_MASK_PLANES, Box, Mask, MaskedImage
+from psfmatch.images import DEFAULT_MASK_PLANES, Box, Mask, MaskedImage
 
 
 def makeMask(values=((0, 1), (2, 256)), planes=None):

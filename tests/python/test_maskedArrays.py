@@ -17,7 +17,7 @@ from astropy.utils.masked import Masked
 
 from psfmatch import Exposure, GaussianPsf, MaskedImage, detectOnDifference, subtract
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import toExposure
+from psfmatch.images import toExposure
 from psfmatch.testing import simulatePair
 
 SHAPE = (60, 80)

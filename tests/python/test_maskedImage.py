@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Box, Mask, MaskedImage
+from psfmatch.images import Box, Mask, MaskedImage
 
 
 def makeImage(seed=0, shape=(5, 7), xy0=(0, 0), planes=None):

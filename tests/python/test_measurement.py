@@ -11,9 +11,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from psfmatch.config import SourceMeasurementConfig
-from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.measurement import FLAG_PLANES, SourceMeasurementTask
-from psfmatch.psf import DoubleGaussianPsf, GaussianPsf
+from psfmatch.images import DoubleGaussianPsf, Exposure, GaussianPsf, MaskedImage
+from psfmatch.sources.measurement import FLAG_PLANES, SourceMeasurementTask
 
 
 @functools.cache

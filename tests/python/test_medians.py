@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import _core
-from psfmatch.medians import madSigma, median, medianAndSigma, medians, quantiles
+from psfmatch.images.medians import madSigma, median, medianAndSigma, medians, quantiles
 
 
 def test_byHand():

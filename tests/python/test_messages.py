@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 
 import psfmatch
-from psfmatch import psfModels, testing, transients
+from psfmatch import images as psfModels
+from psfmatch import testing, transients
 from psfmatch.batch import Pair, runBatch
 from psfmatch.batch.manifest import FILE_COLUMNS, NUMBER_COLUMNS
 from psfmatch.cli import main
 from psfmatch.cli.command import _parser
 from psfmatch.cli.parser import commandsOf, optionsOf
 from psfmatch.config import listFields
+from psfmatch.config.task import Task
+from psfmatch.errors import OnceFilter, advice, fixed, significant, speakingTo
 from psfmatch.io.reading import ReadOptions
-from psfmatch.messages import OnceFilter, advice, fixed, significant, speakingTo
-from psfmatch.task import Task
 
 ROOT = Path(psfmatch.__file__).parent
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")

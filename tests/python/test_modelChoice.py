@@ -10,10 +10,10 @@ from astropy.table import Table
 
 from psfmatch import Box, MaskedImage, _core
 from psfmatch.config import usualOptions
-from psfmatch.modelChoice import ImagePair
-from psfmatch.modelChoice.family import DEGREES, EQUAL_DEGREES, WIDEST_SIGMA, familyOf, pinnedFamily
-from psfmatch.modelChoice.models import ModelSearch
-from psfmatch.stars import MIN_SNR, SPREAD_CELL, chooseRegionSources
+from psfmatch.fit import ImagePair
+from psfmatch.fit.choice.models import ModelSearch
+from psfmatch.kernels.gaussians import DEGREES, EQUAL_DEGREES, WIDEST_SIGMA, familyOf, pinnedFamily
+from psfmatch.sources.starSelection import MIN_SNR, SPREAD_CELL, chooseRegionSources
 
 # Gaussians
 

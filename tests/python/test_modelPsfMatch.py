@@ -17,7 +17,7 @@ from psfmatch import (
     ModelPsfMatchTask,
     getFwhmPix,
 )
-from psfmatch.modelPsfMatch import withShape
+from psfmatch.tasks.modelPsfMatch import withShape
 
 SIZE = (300, 260)  # height, width
 

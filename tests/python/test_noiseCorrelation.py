@@ -5,10 +5,10 @@ import pytest
 
 from psfmatch import subtract
 from psfmatch.config import usualOptions
-from psfmatch.exposure import Box, MaskedImage
-from psfmatch.recipe import warperOf
+from psfmatch.difference import warperOf
+from psfmatch.images import Box, MaskedImage
+from psfmatch.registration import resampledCorrelation
 from psfmatch.testing import makeTanWcs, renderStars
-from psfmatch.warping import resampledCorrelation
 
 
 def affine(scale, angle=0.0, start=(20.3, 21.8)):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from psfmatch import _core
-from psfmatch.alignment.asterisms import Match
-from psfmatch.alignment.centroids import StarPositions
-from psfmatch.alignment.offsets import IDENTITY, OffsetFits, applied, asRows, displaced, excessVariance
+from psfmatch.registration.asterisms import Match
+from psfmatch.registration.centroids import StarPositions
+from psfmatch.registration.offsets import IDENTITY, OffsetFits, applied, asRows, displaced, excessVariance
 
 CENTRE = (500.0, 400.0)
 AFFINE = np.array([[1.001, 0.003, 2.0], [-0.002, 0.998, -3.0]])

@@ -194,7 +194,7 @@ def test_unknownEndingsAreRefusedFirst(run, tmp_path, monkeypatch, words, messag
     for module in ("subtract", "report"):
         monkeypatch.setattr(f"psfmatch.cli.{module}.subtractInputs", lambda options: pytest.fail("computed in vain"))
     monkeypatch.setattr("psfmatch.transients.detectOnDifference", lambda *_, **__: pytest.fail("computed in vain"))
-    monkeypatch.setattr("psfmatch.recipe.applyKernel", lambda *_, **__: pytest.fail("computed in vain"))
+    monkeypatch.setattr("psfmatch.difference.applyKernel", lambda *_, **__: pytest.fail("computed in vain"))
     status, out, err = run(*words)
     assert (status, out) == (2, "")
     assert message in err
@@ -240,7 +240,7 @@ def test_whatExistsIsReplacedOnlyIfAsked(run, tmp_path, monkeypatch, words, name
     with monkeypatch.context() as patched:
         for module in ("subtract", "report"):
             patched.setattr(f"psfmatch.cli.{module}.subtractInputs", lambda options: pytest.fail("computed in vain"))
-        patched.setattr("psfmatch.recipe.applyKernel", lambda *_, **__: pytest.fail("computed in vain"))
+        patched.setattr("psfmatch.difference.applyKernel", lambda *_, **__: pytest.fail("computed in vain"))
         status, out, err = run(*words)
     assert (status, out) == (3, "")
     assert f"{tmp_path / name} exists already" in err

@@ -5,8 +5,8 @@ import pytest
 
 from psfmatch import Box, Exposure, ImagePsfMatchTask, applyKernel, subtract
 from psfmatch.cli import main
+from psfmatch.registration import coveredArea, isCovered
 from psfmatch.testing import simulatePair
-from psfmatch.warping import coveredArea, isCovered
 
 SIDE = 320
 AREAS = {

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from psfmatch import Exposure, LinearCombinationKernel, MaskedImage, decorrelate
-from psfmatch.decorrelation.correctedPsf import CorrectedPsf
-from psfmatch.kernels import makeSpatialFunction
-from psfmatch.photometry import PointSources, PsfField, weightImage
-from psfmatch.photometry.pointSources import cutStamps, measureFluxes
-from psfmatch.psf import GaussianPsf
-from psfmatch.subtraction import subtractMatchedTemplate
-from psfmatch.transients.photonNoise import withPhotonNoise
+from psfmatch.difference.decorrelation.correctedPsf import CorrectedPsf
+from psfmatch.difference.subtraction import subtractMatchedTemplate
+from psfmatch.images import GaussianPsf, weightImage
+from psfmatch.kernels import PsfField, makeSpatialFunction
+from psfmatch.transients import PointSources
+from psfmatch.transients.photonErrors import withPhotonNoise
+from psfmatch.transients.pointSources import cutStamps, measureFluxes
 
 SIDE, STEP, SKY = 400, 40, 100.0
 NARROW, WIDE = 1.3, 1.8

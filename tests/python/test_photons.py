@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from psfmatch.photons import addPhotons
+from psfmatch.io.photons import addPhotons
 
 
 @pytest.mark.parametrize("shape", [(300, 211), (1, 1), (1, 900)])

@@ -8,17 +8,22 @@ import numpy as np
 import pytest
 from lsst.pex.config import FieldValidationError
 
-from psfmatch import InsufficientKernelSourcesError, applyOverride, frontDoorConfig, subtract
+from psfmatch import (
+    InsufficientKernelSourcesError,
+    applyOverride,
+    frontDoorConfig,
+    subtract,
+)
 from psfmatch.cli import main
 from psfmatch.config import KernelOptions, configFromDict, configToDict, updateFromDict
-from psfmatch.differencing import FrontDoorConfig
-from psfmatch.differencing.configuration import setKernelFields
-from psfmatch.differencing.options import RunOptions
-from psfmatch.differencing.pins import pinnedFields, withPins
-from psfmatch.imagePsfMatch import ImagePsfMatchConfig
-from psfmatch.modelChoice import ImagePair, chooseKernel, effortFor
-from psfmatch.modelChoice.choosing import fixedFields
-from psfmatch.modelChoice.family import familyOf, isFamilyPinned, pinnedFamily
+from psfmatch.fit import ImagePair, chooseKernel, effortFor
+from psfmatch.fit.choice.choosing import fixedFields
+from psfmatch.frontdoor import FrontDoorConfig
+from psfmatch.frontdoor.configuration import setKernelFields
+from psfmatch.frontdoor.options import RunOptions
+from psfmatch.frontdoor.pins import pinnedFields, withPins
+from psfmatch.kernels.gaussians import familyOf, isFamilyPinned, pinnedFamily
+from psfmatch.tasks.imagePsfMatch import ImagePsfMatchConfig
 from psfmatch.testing import simulatePair
 
 KERNEL = "kernel.active."

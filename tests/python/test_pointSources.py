@@ -6,8 +6,9 @@ from astropy.modeling.models import Moffat2D
 from starFields import sampledPsf
 
 from psfmatch import Box, Exposure, MaskedImage, forcedPhotometry, psfFromStars
-from psfmatch.photometry import PsfField, fitPointSources, weightImage
-from psfmatch.psf import DoubleGaussianPsf, GaussianPsf, GridPsf, ImagePsf, ModelPsf
+from psfmatch.images import DoubleGaussianPsf, GaussianPsf, GridPsf, ImagePsf, ModelPsf, weightImage
+from psfmatch.kernels import PsfField
+from psfmatch.transients import fitPointSources
 
 SIGMA = 1.8
 

@@ -8,18 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starFields import widthOverPixels
 
-from psfmatch.exposure import MaskedImage
-from psfmatch.psf import (
+from psfmatch.images import (
     DoubleGaussianPsf,
     GaussianPsf,
     ImagePsf,
+    MaskedImage,
     Psf,
     adaptiveMoments,
     getFwhmPix,
-    measureWidths,
-    selectStarWidths,
-    starFwhms,
 )
+from psfmatch.sources import measureWidths, selectStarWidths, starFwhms
 from psfmatch.testing import simulatePair
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)

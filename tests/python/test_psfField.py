@@ -5,7 +5,7 @@ import pytest
 from starFields import sampledPsf
 
 from psfmatch import Box, GaussianPsf, GridPsf, ImagePsf
-from psfmatch.photometry.psfField import PsfField, shiftedImages, squareImage
+from psfmatch.kernels.psfField import PsfField, shiftedImages, squareImage
 
 
 class VaryingGaussian:

@@ -8,7 +8,7 @@ from astropy.modeling.models import Gaussian2D, Moffat2D
 from starFields import sampledPsf, widthOverPixels
 
 from psfmatch import GaussianPsf, GridPsf, ImagePsf, ModelPsf, Psf, getFwhmPix
-from psfmatch.psf import SIGMA_TO_FWHM, asPsf, averagePosition
+from psfmatch.images import SIGMA_TO_FWHM, asPsf, averagePosition
 
 
 def image(sigma, size=21):

@@ -17,8 +17,9 @@ from psfmatch import (
     getFwhmPix,
     getFwhmPixXY,
 )
-from psfmatch.psf import FWHM_DEFINITIONS, SIGMA_TO_FWHM, adaptiveMoments, exposureFwhmPix, findFwhms, measureWidths
-from psfmatch.psf.moments import adaptiveMomentsOfStamps
+from psfmatch.images import FWHM_DEFINITIONS, SIGMA_TO_FWHM, adaptiveMoments
+from psfmatch.images.psfMoments import adaptiveMomentsOfStamps
+from psfmatch.sources import exposureFwhmPix, findFwhms, measureWidths
 from psfmatch.testing import simulatePair
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from psfmatch.exposure import Box, Exposure, Mask, MaskedImage
+from psfmatch.images import Box, Exposure, Mask, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
 from psfmatch.quality import RULES, FinishedSubtraction, Quality, Rule, assessQuality, checkGates
 from psfmatch.quality.grading import gradeFigures

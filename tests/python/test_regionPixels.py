@@ -7,9 +7,8 @@ import pytest
 
 from psfmatch import MaskedImage, frontDoorConfig
 from psfmatch.config import KernelOptions
-from psfmatch.modelChoice import ImagePair, chooseKernel, effortFor
-from psfmatch.modelChoice.family import familyOf
-from psfmatch.regions import RegionCells, fitRegions
+from psfmatch.fit import ImagePair, RegionCells, chooseKernel, effortFor, fitRegions
+from psfmatch.kernels.gaussians import familyOf
 from psfmatch.testing import simulatePair
 
 # Stars alone, without anything that a fit has to reject.

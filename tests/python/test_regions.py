@@ -13,8 +13,8 @@ from psfmatch import (
     frontDoorConfig,
 )
 from psfmatch.config import KernelOptions
-from psfmatch.modelChoice.family import familyOf
-from psfmatch.regions import RegionCells, fitRegions
+from psfmatch.fit import RegionCells, fitRegions
+from psfmatch.kernels.gaussians import familyOf
 
 RATIO, LEVEL, SIDE = 1.25, 7.0, 256
 SIGMA, WIDE = 1.2, 1.7

@@ -8,9 +8,9 @@ import pytest
 from astropy.wcs import WCS, Sip
 
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.warping import Warper
-from psfmatch.warping.registration import MAX_OFFSET_PIX, compareGrids, registerTemplate
+from psfmatch.images import Exposure, MaskedImage
+from psfmatch.registration import Warper
+from psfmatch.registration.grids import MAX_OFFSET_PIX, compareGrids, registerTemplate
 
 ARCSEC = 1.0 / 3600.0
 

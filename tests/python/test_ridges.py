@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import Exposure, MaskedImage, findSaturation
-from psfmatch.saturation.ridges import Ridge, findRidge
+from psfmatch.sources.saturation.ridges import Ridge, findRidge
 from psfmatch.testing import simulatePair
 
 

@@ -7,7 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from psfmatch import ImagePsfMatchTask, MaskedImage, SourceDetectionTask, configToDict, frontDoorConfig
+from psfmatch import (
+    ImagePsfMatchTask,
+    MaskedImage,
+    SourceDetectionTask,
+    configToDict,
+    frontDoorConfig,
+)
 from psfmatch.config import (
     DetectionOptions,
     KernelOptions,
@@ -18,9 +24,9 @@ from psfmatch.config import (
     usualOptions,
 )
 from psfmatch.config.usual import DEFAULTS, usualData, usualFields
-from psfmatch.differencing import FrontDoorConfig
-from psfmatch.differencing.options import RunOptions
-from psfmatch.imagePsfMatch import ImagePsfMatchConfig
+from psfmatch.frontdoor import FrontDoorConfig
+from psfmatch.frontdoor.options import RunOptions
+from psfmatch.tasks.imagePsfMatch import ImagePsfMatchConfig
 
 FIELDS = {"alardNGauss": 2, "alardSigGauss": (1.0, 2.5), "alardDegGauss": (3, 1), "kernelSize": 17, "nStarPerCell": -1}
 REGIONS = {"halfWidth": 9, "firstDegrees": (2, 0), "shapeScale": 2.0}

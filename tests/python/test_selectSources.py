@@ -13,14 +13,12 @@ from lsst.pex.config import Config, Field
 
 import psfmatch
 from psfmatch import ImagePsfMatchTask, Task
-from psfmatch.cells import KernelCandidate
+from psfmatch.config.task import Struct
 from psfmatch.errors import NoKernelCandidatesError
-from psfmatch.exposure import Exposure, Mask, MaskedImage
-from psfmatch.psf import GaussianPsf
-from psfmatch.selection import KernelCandidateDetection
-from psfmatch.task import Struct
+from psfmatch.fit import BuildSingleKernelVisitor, KernelCandidateDetection
+from psfmatch.fit.candidates.cells import KernelCandidate
+from psfmatch.images import Exposure, GaussianPsf, Mask, MaskedImage
 from psfmatch.testing import simulatePair
-from psfmatch.visitors import BuildSingleKernelVisitor
 
 
 @functools.cache

@@ -9,7 +9,6 @@ from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psfmatch.cells import KernelCandidate
 from psfmatch.config import (
     KernelOptions,
     PsfMatchConfigAL,
@@ -17,17 +16,13 @@ from psfmatch.config import (
     SourceMeasurementConfig,
     SubtractBackgroundConfig,
 )
-from psfmatch.detection import Footprint, SourceDetectionTask
 from psfmatch.errors import InputImagesError, NoKernelCandidatesError
-from psfmatch.exposure import Box, Exposure, MaskedImage
-from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.selection.finding import getSelectSources
-from psfmatch.selection.selection import (
-    StampRules,
-    buildCellSet,
-    makeCandidateList,
-    stampRules,
-)
+from psfmatch.fit.candidates.cells import KernelCandidate
+from psfmatch.fit.candidates.selection import StampRules, buildCellSet, makeCandidateList, stampRules
+from psfmatch.images import Box, Exposure, MaskedImage
+from psfmatch.sources import Footprint, SourceDetectionTask
+from psfmatch.sources.finding import getSelectSources
+from psfmatch.sources.measurement import SourceMeasurementTask
 from psfmatch.testing import simulatePair
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
@@ -260,7 +255,7 @@ def test_templateOfAnotherSize():
 
 
 def test_logTellsHowMany(caplog):
-    with caplog.at_level(logging.INFO, "psfmatch.selection"):
+    with caplog.at_level(logging.INFO, "psfmatch.fit"):
         makeCandidateList(makeImage(), makeImage(), positions((60, 60), (-5, 0)), rules())
     assert "Growing 2 kernel candidate stars by 10 pixels" in caplog.text
     assert "Selected 1 / 2 sources for KernelCandidacy" in caplog.text
@@ -399,8 +394,8 @@ def test_medianStandsInForABackgroundThatFails(caplog, monkeypatch, field):
     def fail(*args):
         raise ValueError("the mesh of the background holds cells without a good pixel")
 
-    monkeypatch.setattr("psfmatch.selection.finding.subtractBackground", fail)
-    with caplog.at_level(logging.WARNING, "psfmatch.selection"):
+    monkeypatch.setattr("psfmatch.sources.finding.subtractBackground", fail)
+    with caplog.at_level(logging.WARNING, "psfmatch.fit"):
         sources = findSources(field)
     assert "Background failed (the mesh of the background" in caplog.text
     assert "using the median" in caplog.text

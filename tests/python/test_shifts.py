@@ -7,8 +7,8 @@ import pytest
 from astropy.table import Table
 from starFields import drawStars
 
-from psfmatch.alignment import measureShiftField
-from psfmatch.exposure import MaskedImage
+from psfmatch.images import MaskedImage
+from psfmatch.registration import measureShiftField
 
 SHAPE = (420, 400)
 GRID = np.meshgrid(25.0 + 39.0 * np.arange(10), 25.0 + 41.0 * np.arange(10))

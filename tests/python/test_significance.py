@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from psfmatch import Box, GaussianPsf, ImagePsf, InputImagesError, MaskedImage
-from psfmatch.photometry import PsfField, findPeaks, significanceImage, weightImage
+from psfmatch.images import weightImage
+from psfmatch.kernels import PsfField
+from psfmatch.transients import findPeaks, significanceImage
 
 SIGMA = 1.6
 

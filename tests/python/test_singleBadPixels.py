@@ -5,10 +5,10 @@ import pytest
 from scipy.signal import fftconvolve
 
 from psfmatch import Exposure, frontDoorConfig, subtract
-from psfmatch.exposure import Box, Mask, MaskedImage
+from psfmatch.images import Box, Mask, MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel
+from psfmatch.registration import Warper
 from psfmatch.testing import simulatePair
-from psfmatch.warping import Warper
 
 SAFE = EdgeHandling(copyEdge=True, safeKernelFraction=0.05)
 

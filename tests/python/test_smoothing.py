@@ -5,8 +5,8 @@ import pytest
 from faintFields import SKY, makeField
 
 from psfmatch import Exposure, GaussianPsf, MaskedImage
-from psfmatch.imagePsfMatch import ImagePsfMatchTask
-from psfmatch.selection.smoothing import SIGMAS, faintSmoothing
+from psfmatch.sources.smoothing import SIGMAS, faintSmoothing
+from psfmatch.tasks.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.testing import simulatePair
 
 

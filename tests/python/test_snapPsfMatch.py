@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from psfmatch import Exposure, GaussianPsf, InputImagesError, MaskedImage, SnapPsfMatchTask
+from psfmatch import (
+    Exposure,
+    GaussianPsf,
+    InputImagesError,
+    MaskedImage,
+    SnapPsfMatchTask,
+)
 
 SHAPE = 220, 240
 

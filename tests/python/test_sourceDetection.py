@@ -6,11 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from psfmatch.config import SourceDetectionConfig, SourceMeasurementConfig, SubtractBackgroundConfig
-from psfmatch.detection import SourceDetectionTask
-from psfmatch.exposure import Box, Exposure, MaskedImage
-from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.selection import getSelectSources
+from psfmatch.config import (
+    SourceDetectionConfig,
+    SourceMeasurementConfig,
+    SubtractBackgroundConfig,
+)
+from psfmatch.images import Box, Exposure, MaskedImage
+from psfmatch.sources import SourceDetectionTask, getSelectSources
+from psfmatch.sources.measurement import SourceMeasurementTask
 from psfmatch.testing import simulatePair
 
 measurement = SourceMeasurementTask(config=SourceMeasurementConfig())

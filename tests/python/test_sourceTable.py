@@ -9,7 +9,7 @@ import pytest
 from astropy import units
 from astropy.table import Table
 
-from psfmatch.sourceTable import SourceTable, asTable, columnsOf, lazily, tableField
+from psfmatch.io.sourceTable import SourceTable, asTable, columnsOf, lazily, tableField
 
 COLUMNS = {"id": np.arange(1, 5), "x": np.array([1.5, 2.5, 3.5, 4.5]), "name": np.array(["a", "b", "c", ""])}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from faintFields import makeField
 
-from psfmatch.stackFit import matchSources
+from psfmatch.fit.stackFit import matchSources
 
 
 def matched(fwhms, snr, **options):

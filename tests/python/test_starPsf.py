@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from psfmatch import Exposure, InsufficientKernelSourcesError, MaskedImage, _core, getFwhmPix, psfFromStars
-from psfmatch.photometry import PsfField, psfOrStars, starFit
-from psfmatch.photometry.starProfile import ProfileField, termsAt
+from psfmatch import (
+    Exposure,
+    InsufficientKernelSourcesError,
+    MaskedImage,
+    _core,
+    getFwhmPix,
+    psfFromStars,
+)
+from psfmatch.kernels import PsfField
+from psfmatch.sources import psfOrStars, starFit
+from psfmatch.sources.starProfile import ProfileField, termsAt
 
 SIZE = 420
 X0, Y0 = -40, 900

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from psfmatch import applyKernel, frontDoorConfig, subtract
-from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.streaks import Streaks, flagStreaks, isOfStreak, streakFluxRatio
+from psfmatch.images import Exposure, MaskedImage
+from psfmatch.sources import Streaks, flagStreaks, isOfStreak, streakFluxRatio
 from psfmatch.testing import simulatePair
 
 LINE = (30.0, 40.0, 220.0, 190.0)

@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 
-from psfmatch import Box, Chebyshev2D, LinearCombinationKernel, Mask, MaskedImage, Polynomial2D, subtract
+from psfmatch import (
+    Box,
+    Chebyshev2D,
+    LinearCombinationKernel,
+    Mask,
+    MaskedImage,
+    Polynomial2D,
+    subtract,
+)
+from psfmatch.difference.subtraction import subtractMatchedScience, subtractMatchedTemplate
 from psfmatch.kernels import frameOf
-from psfmatch.subtraction import subtractMatchedScience, subtractMatchedTemplate
 from psfmatch.testing import simulatePair
 
 SHAPE = (41, 50)

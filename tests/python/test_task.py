@@ -11,9 +11,9 @@ from astropy.table import Table
 from lsst.pex.config import Config, ConfigField, ConfigurableField, Field, FieldValidationError, makeRegistry
 
 from psfmatch import ImagePsfMatchTask, ModelPsfMatchTask, PsfMatchTask
-from psfmatch.detection import SourceDetectionTask
-from psfmatch.measurement import SourceMeasurementTask
-from psfmatch.task import Struct, Task, TaskMetadata, timeMethod
+from psfmatch.config.task import Struct, Task, TaskMetadata, timeMethod
+from psfmatch.sources import SourceDetectionTask
+from psfmatch.sources.measurement import SourceMeasurementTask
 from psfmatch.testing import simulatePair
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.images import Box, Exposure, MaskedImage
 from psfmatch.testing import (
     backgroundPull,
     falseDetections,

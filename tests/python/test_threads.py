@@ -8,7 +8,14 @@ import pytest
 
 from psfmatch import _core, subtract
 from psfmatch.testing import simulatePair
-from psfmatch.threads import availableCpus, mapThreads, resolveThreads, sideBySide, usingThreads, withThreads
+from psfmatch.threads import (
+    availableCpus,
+    mapThreads,
+    resolveThreads,
+    sideBySide,
+    usingThreads,
+    withThreads,
+)
 
 
 @pytest.fixture(autouse=True)

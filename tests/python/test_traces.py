@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from psfmatch import Exposure, MaskedImage, _core, applyKernel, frontDoorConfig, subtract
-from psfmatch.differentialBackground import BorderLevels, findBorderLevels
-from psfmatch.recipe import SubtractionRecipe
-from psfmatch.saturation import flagSaturationTraces
-from psfmatch.streaks import flagStreaks
+from psfmatch.difference import SubtractionRecipe, flagSaturationTraces
+from psfmatch.difference.background import BorderLevels, findBorderLevels
+from psfmatch.sources import flagStreaks
 from psfmatch.testing import simulatePair
 
 SIZE = 320

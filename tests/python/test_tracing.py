@@ -9,9 +9,9 @@ import pytest
 from lsst.utils.logging import TRACE, VERBOSE, LsstLogAdapter, trace_set_at
 
 from psfmatch import ImagePsfMatchTask, Task
-from psfmatch.taskLog import getTaskLog
+from psfmatch.config.taskLog import getTaskLog
+from psfmatch.config.tracing import getLogger, writingFor
 from psfmatch.testing import simulatePair
-from psfmatch.tracing import getLogger, writingFor
 
 
 @contextmanager
@@ -96,11 +96,11 @@ def test_otherNamesAreLeftAlone(caplog):
 
 def test_helpersAnswerToTheTaskThatRuns(caplog):
     helper = getLogger("psfmatch.helper")
-    with traced("psfmatch.task", 4):
+    with traced("psfmatch.config.task", 4):
         helper.debug("before")
-        with writingFor("psfmatch.task"):
+        with writingFor("psfmatch.config.task"):
             helper.debug("inside")
-            with writingFor("psfmatch.task.subtask"):
+            with writingFor("psfmatch.config.task.subtask"):
                 helper.debug("below")
         helper.debug("after")
     assert caplog.messages == ["inside", "below"]
@@ -116,7 +116,7 @@ def test_logOfATask(caplog):
     assert "hidden" not in caplog.messages
 
 
-@pytest.mark.parametrize("name", ["psfmatch.imagePsfMatch", "lsst.ip.diffim.imagePsfMatch"])
+@pytest.mark.parametrize("name", ["psfmatch.tasks.imagePsfMatch", "lsst.ip.diffim.imagePsfMatch"])
 def test_traceOfASubtraction(caplog, name):
     """The candidates, the rejections, the passes and the steps of one run."""
     pair = simulatePair(seed=4, size=224, brightStars=300, faintStars=100, transients=0)
@@ -165,7 +165,7 @@ def test_theLoggerOfATaskIsLsstsWhenItIsRead():
     task = ImagePsfMatchTask(threads=1)
     assert isinstance(task.selectDetection.log, LsstLogAdapter)
     assert task.log is task.log
-    assert task.log.name == "psfmatch.imagePsfMatch"
+    assert task.log.name == "psfmatch.tasks.imagePsfMatch"
     with task.log.temporary_log_level(logging.ERROR):
         assert not task.log.isEnabledFor(logging.INFO)
     task.log = logging.getLogger("other")
@@ -177,8 +177,8 @@ def test_twoLinesAlone():
     script = (
         "from lsst.utils.logging import trace_set_at\n"
         "trace_set_at('lsst.ip.diffim.psfMatch', 4)\n"
-        "from psfmatch.tracing import getLogger\n"
-        "log = getLogger('psfmatch.psfMatch')\n"
+        "from psfmatch.config.tracing import getLogger\n"
+        "log = getLogger('psfmatch.tasks.psfMatch')\n"
         "log.debug('%d of %d candidates', 3, 5)\n"
         "log.trace('too fine')\n"
         "log.warning('100 %')"

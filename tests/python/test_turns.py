@@ -6,7 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from psfmatch.alignment.turns import (
+from psfmatch.images import Exposure, ImagePsf, MaskedImage
+from psfmatch.registration.turns import (
     TURNS,
     UNTURNED,
     TurnedPsf,
@@ -17,8 +18,6 @@ from psfmatch.alignment.turns import (
     turnedPlane,
     turnedTo,
 )
-from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.psf import ImagePsf
 
 SHAPE = 5, 7
 PLANE = np.arange(35, dtype=np.float32).reshape(SHAPE)

@@ -30,8 +30,8 @@ from psfmatch import (
     SpatialCellSet,
 )
 from psfmatch.config import KernelOptions
+from psfmatch.fit.stars.judging import stampPairs
 from psfmatch.testing import makeFakeKernelSet
-from psfmatch.visitors.judging import stampPairs
 
 GOOD, BAD, UNKNOWN = CandidateStatus.GOOD, CandidateStatus.BAD, CandidateStatus.UNKNOWN
 

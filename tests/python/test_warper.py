@@ -19,13 +19,10 @@ from psfmatch import (
     Warper,
     WarperConfig,
 )
-from psfmatch.alignment import Alignment, applyAlignment
-from psfmatch.astrometry import PixelTransform
-from psfmatch.exposure import Mask
-from psfmatch.psf import SIGMA_TO_FWHM, ImagePsf, getFwhmPix
+from psfmatch.images import SIGMA_TO_FWHM, ImagePsf, Mask, PixelTransform, getFwhmPix
+from psfmatch.registration import Alignment, applyAlignment, registerTemplate
+from psfmatch.registration.warper import _onLattice
 from psfmatch.testing import makeTanWcs, renderStars
-from psfmatch.warping import registerTemplate
-from psfmatch.warping.warper import _onLattice
 
 SCALE = 0.2
 SIDE = 200

@@ -3,12 +3,11 @@
 Only what is light is imported here: every worker imports it before anything else.
 """
 
-from psfmatch.pairRecords import PairRecord, readLedgers
-
-from .batchRun import runBatch
-from .manifest import Pair, readManifest, shardOf
-from .records import Job, PairOptions
-from .summary import BatchSummary
+from psfmatch.batch.batchRun import runBatch
+from psfmatch.batch.manifest import Pair, readManifest, shardOf
+from psfmatch.batch.records import Job, PairOptions
+from psfmatch.batch.summary import BatchSummary
+from psfmatch.io.pairRecords import PairRecord, readLedgers
 
 __all__ = [
     "BatchSummary",

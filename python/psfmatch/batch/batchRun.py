@@ -29,8 +29,7 @@ from psfmatch.batch.pairQueue import PairQueue
 from psfmatch.batch.plan import planPairs
 from psfmatch.batch.records import Job, PairOptions, Work
 from psfmatch.batch.summary import BatchSummary, summarize
-from psfmatch.errors import PsfMatchError
-from psfmatch.messages import advice
+from psfmatch.errors import PsfMatchError, advice
 from psfmatch.threads import availableCpus, resolveThreads
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.memory import estimateMemory
 from psfmatch.batch.pairQueue import PairQueue
 from psfmatch.batch.records import Job, Work
-from psfmatch.messages import advice
-from psfmatch.pairRecords import PairRecord
+from psfmatch.errors import advice
+from psfmatch.io.pairRecords import PairRecord
 
 __all__ = ["Dispatcher", "Tell"]
 

@@ -15,7 +15,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from psfmatch.batch.records import Job, Work
 from psfmatch.batch.worker import prepareProcess
-from psfmatch.pairRecords import PairRecord
+from psfmatch.io.pairRecords import PairRecord
 
 __all__ = ["ExternalExecutor", "Worker", "WorkerProcess"]
 

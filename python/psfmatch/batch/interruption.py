@@ -8,7 +8,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from psfmatch.messages import advice
+from psfmatch.errors import advice
 
 __all__ = ["ENDING", "Interruption"]
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from psfmatch.pairRecords import FIELDS, PairRecord, readRows
+from psfmatch.io.pairRecords import FIELDS, PairRecord, readRows
 
 __all__ = ["Ledger"]
 

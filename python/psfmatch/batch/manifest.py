@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.batch.textTable import RowError, decodeText, normalName, textRows
-from psfmatch.exposure import gainOf
+from psfmatch.images import gainOf
 
 if TYPE_CHECKING:
     from astropy.table import Table

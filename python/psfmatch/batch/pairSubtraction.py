@@ -20,11 +20,11 @@ from psfmatch.batch.manifest import outputNames
 from psfmatch.batch.records import Job, PairOptions
 from psfmatch.batch.templates import ReadCache, fileState
 from psfmatch.batch.worker import attempt
-from psfmatch.differencing import SubtractionResult, subtract
-from psfmatch.exposure import Exposure
+from psfmatch.errors import speakingTo
+from psfmatch.frontdoor import SubtractionResult, subtract
+from psfmatch.images import Exposure
 from psfmatch.io import writeTable
-from psfmatch.messages import speakingTo
-from psfmatch.pairRecords import PairRecord
+from psfmatch.io.pairRecords import PairRecord
 from psfmatch.pictures import findDetections, reportNumbers, writeNumbers
 from psfmatch.pictures.triplets import thumbnail
 from psfmatch.quality import checkGates

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.manifest import Pair, outputNames
-from psfmatch.messages import advice
-from psfmatch.pairRecords import PairRecord, readLedgers
+from psfmatch.errors import advice
+from psfmatch.io.pairRecords import PairRecord, readLedgers
 
 __all__ = ["Plan", "planPairs"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from psfmatch.batch.manifest import Pair
-from psfmatch.pairRecords import PairRecord
+from psfmatch.io.pairRecords import PairRecord
 
 if TYPE_CHECKING:
-    from psfmatch.taskConfigs import ImagePsfMatchConfig
+    from psfmatch.tasks.configs import ImagePsfMatchConfig
 
 __all__ = ["Job", "PairOptions", "Work"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.pairRecords import FIELDS, PairRecord
+from psfmatch.io.pairRecords import FIELDS, PairRecord
 
 if TYPE_CHECKING:
     from astropy.table import Table

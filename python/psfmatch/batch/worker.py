@@ -24,8 +24,8 @@ from typing import Any, TextIO
 from psfmatch.batch.interruption import ENDING
 from psfmatch.batch.memory import keepFreedMemory, processMemory
 from psfmatch.batch.records import Job
-from psfmatch.messages import OnceFilter
-from psfmatch.pairRecords import PairRecord
+from psfmatch.errors import OnceFilter
+from psfmatch.io.pairRecords import PairRecord
 
 __all__ = ["attempt", "keepLogToPairs", "prepareProcess"]
 

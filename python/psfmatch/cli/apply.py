@@ -40,10 +40,10 @@ def _apply(options: argparse.Namespace) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
     from psfmatch import io
-    from psfmatch.diagnostics import differenceNoise
-    from psfmatch.exposure import Exposure
+    from psfmatch.difference import applyKernel
+    from psfmatch.fit.diagnostics import differenceNoise
     from psfmatch.hotpants.storedKernel import readStoredKernel
-    from psfmatch.recipe import applyKernel
+    from psfmatch.images import Exposure
 
     start = time.perf_counter()
     requireOutputs([(options.output, io.FITS_FILES)], inputsOf(options), options.overwrite)

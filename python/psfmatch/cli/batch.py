@@ -17,7 +17,8 @@ from psfmatch.cli.progress import PairBar
 from psfmatch.cli.reporting import tell
 
 if TYPE_CHECKING:
-    from psfmatch.batch import BatchSummary, Pair, PairOptions, PairRecord
+    from psfmatch.batch import BatchSummary, Pair, PairOptions
+    from psfmatch.io import PairRecord
 
 __all__ = ["addCommand"]
 
@@ -213,8 +214,8 @@ def _logPair(record: PairRecord, nEnded: int, nPairs: int) -> None:
 
 def _statusOf(pairs: list[Pair], directory: str) -> BatchSummary:
     """Return how far the pairs are according to all ledgers."""
-    from psfmatch.batch import PairRecord, readLedgers
     from psfmatch.batch.summary import summarize
+    from psfmatch.io import PairRecord, readLedgers
 
     known = {record.name: record for record in readLedgers(directory)}
     new = (PairRecord(pair.name, pair.template, pair.science, "") for pair in pairs)
@@ -224,8 +225,8 @@ def _statusOf(pairs: list[Pair], directory: str) -> BatchSummary:
 def _tellLedger(options: argparse.Namespace) -> int:
     """Tell of all pairs that the ledgers of a directory know, and write them as a table."""
     from psfmatch import io
-    from psfmatch.batch import readLedgers
     from psfmatch.batch.summary import summarize
+    from psfmatch.io import readLedgers
 
     requireOutputs([(options.output, io.TABLES)], [], options.overwrite)
     summary = summarize(Path(options.manifest), readLedgers(options.manifest))

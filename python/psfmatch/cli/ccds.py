@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psfmatch.cli.gates import EXIT_QUALITY_GATE
 from psfmatch.cli.outputs import OUTPUTS, requireSubtractOutputs
 from psfmatch.cli.reporting import errorOf, summarize, tell
-from psfmatch.messages import fixed
+from psfmatch.errors import fixed
 
 if TYPE_CHECKING:
-    from psfmatch.differencing import SubtractionResult
+    from psfmatch.frontdoor import SubtractionResult
     from psfmatch.io import HduEntry
 
 __all__ = ["Ccd", "commonCcds", "subtractCcds"]
@@ -62,7 +62,7 @@ def subtractCcds(
     import astropy.table
     import astropy.wcs  # noqa: F401
 
-    from psfmatch.differencing import subtract  # noqa: F401
+    from psfmatch.frontdoor import subtract  # noqa: F401
     from psfmatch.threads import resolveThreads, usingThreads
 
     for ccd in ccds:

@@ -29,7 +29,7 @@ from psfmatch.cli import (
 )
 from psfmatch.cli.parser import EXIT_USAGE, Parser, UsageError, commandsOf, optionsOf
 from psfmatch.cli.reporting import errorOf, printJson
-from psfmatch.messages import speakingTo
+from psfmatch.errors import speakingTo
 
 __all__ = ["main"]
 

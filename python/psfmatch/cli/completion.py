@@ -84,7 +84,7 @@ def _wordsOf(dest: str) -> Iterable[str]:
     """Return the beginnings of what options take whose words the parser does not know."""
     if dest == "overrides":
         from psfmatch.config import listFields
-        from psfmatch.differencing import frontDoorConfig
+        from psfmatch.frontdoor import frontDoorConfig
 
         return (f"{field.path}=" for field in listFields(frontDoorConfig()))
     if dest == "gates":

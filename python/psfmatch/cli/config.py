@@ -13,7 +13,7 @@ from psfmatch.cli.reporting import printJson
 
 if TYPE_CHECKING:
     from psfmatch.config import FieldEntry
-    from psfmatch.differencing import FrontDoorConfig
+    from psfmatch.frontdoor import FrontDoorConfig
 
 __all__ = ["USUAL", "addCommand"]
 
@@ -150,7 +150,7 @@ def _textOf(field: FieldEntry) -> str:
 def _defaultsOf(config: FrontDoorConfig) -> dict[str, Any]:
     """Return the values of a run without any option, by path below the same kernel."""
     from psfmatch.config import listFields
-    from psfmatch.differencing import frontDoorConfig
+    from psfmatch.frontdoor import frontDoorConfig
 
     usual = frontDoorConfig()
     name = usual.kernel.name

@@ -15,7 +15,7 @@ from psfmatch.cli.reporting import draw, report
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from psfmatch.exposure import Exposure
+    from psfmatch.images import Exposure
     from psfmatch.testing import Truth
 
 __all__ = ["addCommand"]
@@ -64,7 +64,7 @@ def _countTransients(difference: Exposure, truth: Truth, found: Table | None) ->
 
 def _demo(options: argparse.Namespace) -> int:
     from psfmatch import io
-    from psfmatch.differencing import subtract
+    from psfmatch.frontdoor import subtract
     from psfmatch.pictures.numbers import detectionCounts, findDetections
     from psfmatch.testing import simulatePair
 

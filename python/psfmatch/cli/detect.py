@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from astropy.table import Table
 
-    from psfmatch.differencing.changes import StoredDifference
-    from psfmatch.exposure import Exposure
+    from psfmatch.frontdoor.changes import StoredDifference
+    from psfmatch.images import Exposure
     from psfmatch.transients import PhotometryImage
 
 __all__ = ["addCommand"]
@@ -68,7 +68,7 @@ def addCommand(commands: Any, parents: list[argparse.ArgumentParser]) -> None:
 
 def _detect(options: argparse.Namespace) -> int:
     from psfmatch import io
-    from psfmatch.exposure import Exposure
+    from psfmatch.images import Exposure
 
     start = time.perf_counter()
     requireOutputs([(options.output, io.TABLES)], inputsOf(options), options.overwrite)
@@ -107,7 +107,7 @@ def _detect(options: argparse.Namespace) -> int:
 def _storedIn(path: str, difference: Exposure, threads: int | None) -> StoredDifference | None:
     """Return the difference with all that the run which made it has written for this; None where that is not there."""
     from psfmatch import io
-    from psfmatch.differencing.changes import StoredDifference
+    from psfmatch.frontdoor.changes import StoredDifference
 
     file, chosen = io.parseFileName(path)
     if chosen is not None:
@@ -117,7 +117,7 @@ def _storedIn(path: str, difference: Exposure, threads: int | None) -> StoredDif
 
 def _detectStored(options: argparse.Namespace, stored: StoredDifference, science: Exposure | None) -> tuple[Table, str]:
     """Find what the run that made the file finds; images and a PSF that are given take the place of those there."""
-    from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
+    from psfmatch.images import SIGMA_TO_FWHM, GaussianPsf
     from psfmatch.transients import PhotometryImage
 
     given: dict[str, Any] = {}
@@ -132,8 +132,8 @@ def _detectStored(options: argparse.Namespace, stored: StoredDifference, science
 
 
 def _ownTemplate(options: argparse.Namespace) -> PhotometryImage:
-    from psfmatch.exposure import Exposure
-    from psfmatch.photometry import psfFromStars
+    from psfmatch.images import Exposure
+    from psfmatch.sources import psfFromStars
     from psfmatch.transients import PhotometryImage
 
     own = Exposure.readFits(options.template)
@@ -142,7 +142,7 @@ def _ownTemplate(options: argparse.Namespace) -> PhotometryImage:
 
 def _detectAlone(options: argparse.Namespace, difference: Exposure, science: Exposure | None) -> tuple[Table, str]:
     """Find changes on a difference of which no more is known than its own planes."""
-    from psfmatch.photometry import psfFromStars
+    from psfmatch.sources import psfFromStars
     from psfmatch.transients import PhotometryImage, detectOnDifference
 
     matched = _matchedIn(options.difference, difference)
@@ -171,7 +171,7 @@ _FLAGS = ("flagEdge", "flagMasked", "flagInterpolated", "flagSaturated", "flagNo
 
 def _matchedIn(path: str, difference: Exposure) -> Exposure | None:
     """Return the matched image of a file of ours, with the difference's mask and variance, which bound its own."""
-    from psfmatch.exposure import Exposure, MaskedImage
+    from psfmatch.images import Exposure, MaskedImage
 
     image = _planeIn(path, "MATCHED")
     return None if image is None else Exposure(MaskedImage(image, difference.mask, difference.variance, difference.xy0))
@@ -180,7 +180,7 @@ def _matchedIn(path: str, difference: Exposure) -> Exposure | None:
 def _isSmoothed(path: str) -> bool:
     """Return whether a file of ours says that an image was smoothed before the fit."""
     from psfmatch import io
-    from psfmatch.recipe import StoredKernel
+    from psfmatch.difference import StoredKernel
 
     file, chosen = io.parseFileName(path)
     if chosen is not None or all(entry.role is not io.Role.RECIPE for entry in io.describe(file)):
@@ -192,7 +192,7 @@ def _isSmoothed(path: str) -> bool:
 def _planeIn(path: str, name: str) -> npt.NDArray[np.float32] | None:
     """Return a plane (h, w) of a file of ours that an image of its own name holds; None without it."""
     from psfmatch import io
-    from psfmatch.exposure import Exposure
+    from psfmatch.images import Exposure
 
     file, chosen = io.parseFileName(path)
     if chosen is not None or all(entry.role is not io.Role[name] for entry in io.describe(file)):
@@ -206,8 +206,8 @@ def _psfOf(
 ) -> tuple[Any, str]:
     """Return the PSF of the difference and where it comes from, in words."""
     from psfmatch.errors import InsufficientKernelSourcesError
-    from psfmatch.photometry import psfFromStars
-    from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
+    from psfmatch.images import SIGMA_TO_FWHM, GaussianPsf
+    from psfmatch.sources import psfFromStars
 
     if options.psf_fwhm is not None:
         return GaussianPsf(options.psf_fwhm / SIGMA_TO_FWHM), "given"

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from psfmatch.exposure import Exposure
+    from psfmatch.images import Exposure
 
 __all__ = ["addGains", "addInputs", "addWidths", "readInput"]
 
@@ -55,7 +55,7 @@ def addWidths(files: argparse._ArgumentGroup) -> None:
 
 def readInput(Reader: type[Exposure], options: argparse.Namespace, which: str) -> Exposure:
     """Read the "template" or the "science" image as the options say."""
-    from psfmatch.exposure import gainOf
+    from psfmatch.images import gainOf
 
     gains = ("gain", "read_noise", f"{which}_gain", f"{which}_read_noise")
     gain, readNoise = gainOf(*(getattr(options, name) for name in gains))

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from psfmatch.differencing import FrontDoorConfig
+    from psfmatch.frontdoor import FrontDoorConfig
 
 __all__ = ["addChoices", "addThreads", "changedConfiguration", "common", "configuration", "ofTheRun"]
 
@@ -79,7 +79,7 @@ def changedConfiguration(options: argparse.Namespace) -> FrontDoorConfig | None:
 def configuration(options: argparse.Namespace) -> FrontDoorConfig:
     """Return the front door's configuration, changed by ``--config`` and ``-c``; what is not set is chosen."""
     from psfmatch.config import applyOverride, updateFromFile
-    from psfmatch.differencing import frontDoorConfig
+    from psfmatch.frontdoor import frontDoorConfig
 
     config = frontDoorConfig()
     if options.config is not None:

@@ -7,10 +7,10 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.messages import OnceFilter
+from psfmatch.errors import OnceFilter
 
 if TYPE_CHECKING:
-    from psfmatch.batch import PairRecord
+    from psfmatch.io import PairRecord
 
 __all__ = ["PairBar", "startLogging"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psfmatch.cli.outputs import toldTo
 
 if TYPE_CHECKING:
-    from psfmatch.differencing import SubtractionResult
+    from psfmatch.frontdoor import SubtractionResult
     from psfmatch.pictures import Detections
 
 __all__ = ["draw", "errorOf", "printJson", "report", "summarize", "tell"]

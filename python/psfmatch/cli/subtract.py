@@ -16,7 +16,7 @@ from psfmatch.cli.outputs import TABLE_ENDINGS, addOverwrite, requireSubtractOut
 from psfmatch.cli.reporting import draw, report
 
 if TYPE_CHECKING:
-    from psfmatch.differencing import SubtractionResult
+    from psfmatch.frontdoor import SubtractionResult
 
 __all__ = ["addCommand", "pairName", "subtractInputs"]
 
@@ -55,13 +55,13 @@ def subtractInputs(options: argparse.Namespace) -> SubtractionResult:
     """Read both images as the options say and subtract them."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from psfmatch.exposure import Exposure
+    from psfmatch.images import Exposure
 
     with ThreadPoolExecutor(1) as reader:
         template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
         # The other half of what the run needs is imported while the pixels are read, here alone: two threads that
         # import the same modules can find them half made.
-        from psfmatch.differencing import subtract
+        from psfmatch.frontdoor import subtract
 
         config = changedConfiguration(options)
     return subtract(

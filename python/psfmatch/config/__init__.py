@@ -8,9 +8,8 @@ JSON, TOML or YAML, which are never executed, or Python, as ``load`` and ``save`
 
 from typing import TYPE_CHECKING
 
-from psfmatch.later import laterNames
-
-from .options import (
+from psfmatch.config.later import laterNames
+from psfmatch.config.options import (
     BackgroundOptions,
     DetectionOptions,
     KernelOptions,
@@ -24,19 +23,19 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from .detection import (
+    from psfmatch.config.detection import (
         DetectionConfig,
         SourceDetectionConfig,
         SourceMeasurementConfig,
         SubtractBackgroundConfig,
     )
-    from .forms import FORMS, configText, formOf, updateFromFile
-    from .kernel import PsfMatchConfig, PsfMatchConfigAL, PsfMatchConfigDF
-    from .listing import FieldEntry, listFields
-    from .overrides import applyOverride
-    from .regions import RegionConfig
-    from .serialization import configFromDict, configToDict, updateFromDict
-    from .warping import WarperConfig
+    from psfmatch.config.forms import FORMS, configText, formOf, updateFromFile
+    from psfmatch.config.kernel import PsfMatchConfig, PsfMatchConfigAL, PsfMatchConfigDF
+    from psfmatch.config.listing import FieldEntry, listFields
+    from psfmatch.config.overrides import applyOverride
+    from psfmatch.config.regions import RegionConfig
+    from psfmatch.config.serialization import configFromDict, configToDict, updateFromDict
+    from psfmatch.config.warping import WarperConfig
 
 __all__ = [
     "FORMS",

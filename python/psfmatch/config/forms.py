@@ -16,7 +16,7 @@ from typing import Any
 
 from lsst.pex.config import Config
 
-from .serialization import configToDict, updateFromDict
+from psfmatch.config.serialization import configToDict, updateFromDict
 
 __all__ = ["FORMS", "configText", "formOf", "updateFromFile"]
 

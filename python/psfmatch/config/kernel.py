@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lsst.pex.config import ChoiceField, Field, FieldValidationError, ListField, RangeField
 
-from .matching import PsfMatchConfig
+from psfmatch.config.matching import PsfMatchConfig
 
 __all__ = ["PsfMatchConfig", "PsfMatchConfigAL", "PsfMatchConfigDF"]
 

@@ -20,9 +20,9 @@ from lsst.pex.config import (
     RangeField,
 )
 
-from .detection import DetectionConfig, SubtractBackgroundConfig, isPlaneName
-from .regions import RegionConfig
-from .warping import WarperConfig
+from psfmatch.config.detection import DetectionConfig, SubtractBackgroundConfig, isPlaneName
+from psfmatch.config.regions import RegionConfig
+from psfmatch.config.warping import WarperConfig
 
 __all__ = ["STAR_FIT_FIELDS", "PsfMatchConfig"]
 

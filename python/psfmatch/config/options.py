@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from .usual import usualFields
+from psfmatch.config.usual import usualFields
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

@@ -22,7 +22,7 @@ from lsst.pex.config import (
     ListField,
 )
 
-from .listing import listFields
+from psfmatch.config.listing import listFields
 
 __all__ = ["applyOverride", "closeNames"]
 

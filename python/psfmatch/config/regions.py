@@ -8,7 +8,7 @@ __all__ = ["RegionConfig"]
 
 
 class RegionConfig(Config):
-    """Regions of pixels, each with a weight of its own, as `psfmatch.regions` fits them."""
+    """Regions of pixels, each with a weight of its own, as `psfmatch.fit` fits them."""
 
     layout = ChoiceField[str](
         doc="Where the regions lie.",

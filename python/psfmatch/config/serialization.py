@@ -20,7 +20,7 @@ from lsst.pex.config import (
     FieldValidationError,
 )
 
-from .overrides import closeNames
+from psfmatch.config.overrides import closeNames
 
 __all__ = ["configFromDict", "configToDict", "updateFromDict"]
 

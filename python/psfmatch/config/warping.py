@@ -1,6 +1,6 @@
 """Configuration of the warp that brings the template onto the science image's pixel grid.
 
-The choices are those of the resampling kernels of `psfmatch.warping`; nothing is computed here.
+The choices are those of the resampling kernels of `psfmatch.registration`; nothing is computed here.
 """
 
 from __future__ import annotations

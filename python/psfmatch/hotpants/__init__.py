@@ -6,16 +6,30 @@ and `masks` say it in HOTPANTS' words, `running` is the whole way. Only the firs
 slow to load, and the help does without.
 """
 
+from psfmatch.hotpants.kernels import hotpantsBasis, hotpantsTable, readHotpantsKernel
 from psfmatch.hotpants.masks import MaskBit
 from psfmatch.hotpants.options import GROUPS, OPTIONS, Option
 from psfmatch.hotpants.parsing import Settings, helpText, parse
+from psfmatch.hotpants.tables import HotpantsTable, countHotpantsRegions, hasHotpantsTable, readHotpantsTable
+from psfmatch.hotpants.writing import readImage, writeHotpantsImage, writeHotpantsTables, writeText
 
 __all__ = [
     "GROUPS",
     "OPTIONS",
+    "HotpantsTable",
     "MaskBit",
     "Option",
     "Settings",
+    "countHotpantsRegions",
+    "hasHotpantsTable",
     "helpText",
+    "hotpantsBasis",
+    "hotpantsTable",
     "parse",
+    "readHotpantsKernel",
+    "readHotpantsTable",
+    "readImage",
+    "writeHotpantsImage",
+    "writeHotpantsTables",
+    "writeText",
 ]

@@ -10,17 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.difference.subtraction import subtractMatched
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Box, MaskedImage
-from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
 from psfmatch.hotpants.fitting import Fitted, maskedFraction
 from psfmatch.hotpants.masks import MaskBit, grown
 from psfmatch.hotpants.parsing import Settings
 from psfmatch.hotpants.preparing import InputImage
+from psfmatch.images import Box, MaskedImage, atOrigin
+from psfmatch.images.mask import DEFAULT_BAD_PLANES
 from psfmatch.kernels import EdgeHandling
 from psfmatch.noise.blankSky import findBlankSky, measureVarianceFactor
-from psfmatch.subtraction import subtractMatched
-from psfmatch.warping import atOrigin
 
 __all__ = ["Planes", "RegionFigures", "subtractRegions"]
 

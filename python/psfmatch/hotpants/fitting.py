@@ -11,22 +11,23 @@ import numpy.typing as npt
 from astropy.table import Table
 from lsst.pex.config import FieldValidationError
 
-from psfmatch.basis import renormalizeBasis
 from psfmatch.config import KernelOptions
-from psfmatch.diagnostics import candidateTable
-from psfmatch.differencing import FrontDoorConfig, SubtractionResult, frontDoorConfig, subtract
-from psfmatch.differencing.options import STEPS
-from psfmatch.exposure import Exposure
-from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
+from psfmatch.fit import RegionCells, fitRegions
+from psfmatch.fit.diagnostics import candidateTable
+from psfmatch.frontdoor import FrontDoorConfig, SubtractionResult, frontDoorConfig, subtract
+from psfmatch.frontdoor.options import STEPS
+from psfmatch.hotpants.kernels import readHotpantsKernel
 from psfmatch.hotpants.parsing import Settings
 from psfmatch.hotpants.positions import starsToFit
 from psfmatch.hotpants.storedKernel import readStoredKernel
-from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
-from psfmatch.io.hotpants import hasHotpantsTable
-from psfmatch.io.hotpantsWriting import readImage
-from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction, readHotpantsKernel
-from psfmatch.regions import RegionCells, fitRegions
-from psfmatch.stars import chooseRegionSources
+from psfmatch.hotpants.tables import hasHotpantsTable
+from psfmatch.hotpants.writing import readImage
+from psfmatch.images import Exposure
+from psfmatch.images.mask import DEFAULT_BAD_PLANES
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction
+from psfmatch.kernels.basis import renormalizeBasis
+from psfmatch.sources.starSelection import chooseRegionSources
+from psfmatch.tasks.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
 
 __all__ = ["Fitted", "configuration", "fit", "maskedFraction", "readKernel"]
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from psfmatch.exposure import Box
 from psfmatch.hotpants.differencing import RegionFigures
 from psfmatch.hotpants.parsing import Settings
 from psfmatch.hotpants.regions import section
+from psfmatch.images import Box
 
 __all__ = ["headerCards"]
 

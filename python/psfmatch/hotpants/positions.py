@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from psfmatch.exposure import Box, Exposure
 from psfmatch.hotpants.parsing import Settings
-from psfmatch.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
+from psfmatch.images import Box, Exposure
+from psfmatch.tasks.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
 
 __all__ = ["ds9Regions", "readPositions", "starsToFit"]
 

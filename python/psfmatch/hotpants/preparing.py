@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, Mask, MaskedImage
-from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
+from psfmatch.errors import InputImagesError, significant
 from psfmatch.hotpants.masks import MaskBit, grown
 from psfmatch.hotpants.parsing import Settings
-from psfmatch.messages import significant
+from psfmatch.images import Exposure, Mask, MaskedImage
+from psfmatch.images.mask import DEFAULT_BAD_PLANES
 from psfmatch.noise.blankSky import findBlankSky, measureVarianceFactor, multiplyVariance
-from psfmatch.saturation import findSaturation, flagSaturation
+from psfmatch.sources import findSaturation, flagSaturation
 
 __all__ = ["InputImage", "readInputs"]
 

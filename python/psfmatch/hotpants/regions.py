@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Box, Exposure
 from psfmatch.hotpants.parsing import Settings
-from psfmatch.io.hotpants import countHotpantsRegions, readHotpantsTable
+from psfmatch.hotpants.tables import countHotpantsRegions, readHotpantsTable
+from psfmatch.images import Box, Exposure
 
 __all__ = ["regionBoxes", "section"]
 

@@ -11,21 +11,26 @@ from typing import Any
 import numpy as np
 
 from psfmatch import io
-from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError, PsfMatchError
-from psfmatch.exposure import Box
+from psfmatch.difference import StoredKernel, SubtractionRecipe
+from psfmatch.errors import (
+    InsufficientKernelSourcesError,
+    KernelSolutionError,
+    NoKernelCandidatesError,
+    PsfMatchError,
+)
 from psfmatch.hotpants import fitting
 from psfmatch.hotpants.differencing import Planes, RegionFigures, subtractRegions
 from psfmatch.hotpants.fitting import Fitted
 from psfmatch.hotpants.header import headerCards
+from psfmatch.hotpants.kernels import hotpantsTable
 from psfmatch.hotpants.options import OPTIONS
 from psfmatch.hotpants.parsing import Settings
 from psfmatch.hotpants.positions import ds9Regions
 from psfmatch.hotpants.preparing import InputImage, readInputs
 from psfmatch.hotpants.regions import regionBoxes
-from psfmatch.io.hotpants import HotpantsTable
-from psfmatch.io.hotpantsWriting import writeHotpantsImage, writeHotpantsTables, writeText
-from psfmatch.kernels import hotpantsTable
-from psfmatch.recipe import StoredKernel, SubtractionRecipe
+from psfmatch.hotpants.tables import HotpantsTable
+from psfmatch.hotpants.writing import writeHotpantsImage, writeHotpantsTables, writeText
+from psfmatch.images import Box
 
 __all__ = ["HotpantsResult", "run", "withoutMeaning"]
 

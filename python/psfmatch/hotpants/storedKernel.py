@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from os import PathLike
 
-from psfmatch.exposure import Box
-from psfmatch.io.hotpants import hasHotpantsTable, readHotpantsTable
-from psfmatch.kernels.hotpants import readHotpantsKernel
-from psfmatch.recipe import StoredKernel, SubtractionRecipe
+from psfmatch.difference import StoredKernel, SubtractionRecipe
+from psfmatch.hotpants.kernels import readHotpantsKernel
+from psfmatch.hotpants.tables import hasHotpantsTable, readHotpantsTable
+from psfmatch.images import Box
 
 __all__ = ["readStoredKernel"]
 

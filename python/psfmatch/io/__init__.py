@@ -3,27 +3,34 @@
 No other part of psfmatch opens files, and this one knows plain arrays only, not the classes built from them.
 """
 
-from .coordinates import Coordinates, asWcs, shiftWcs, xy0FromCards
-from .detection import readDetectionPlanes
-from .endings import FITS_FILES, NUMBERS, PAGES, PICTURES, STANDARD_OUTPUT, TABLES, Endings, formOf
-from .generalWcs import fitsWcs
-from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, photoCalibFromCards, readableHeader, readMetadata
-from .hotpants import HotpantsTable, countHotpantsRegions, hasHotpantsTable, readHotpantsTable
-from .hotpantsWriting import readImage, writeHotpantsImage, writeHotpantsTables, writeText
-from .kernels import readKernelTables, writeKernelTables
-from .layouts import HduEntry, describe, listImages
-from .masks import MAX_PLANES, decodeMask, maskCards, planeOfName
-from .names import HduSelector, Source, parseFileName
-from .planes import DEFAULT_MASK_PLANES, DetectionPlanes, ImagePlanes, KernelTables, PsfNodes, SpatialField
-from .reading import ReadOptions, readPlanes, readWeight
-from .roles import Role
-from .tables import tableText, writeTable
-from .tangentPlane import TangentPlane
-from .units import UNIT_SOURCE_CARD, isLinear, unitOf, unitRelation, unitText
-from .variance import estimateVariance, isEstimated, isWithoutPhotons, skyScatter
-from .weights import varianceOfWeights, withoutData
-from .whole import requireNew, requireOutput, writeWhole
-from .writing import readConfig, readStamps, writePlanes
+from psfmatch.io.coordinates import Coordinates, asWcs, shiftWcs, xy0FromCards
+from psfmatch.io.detection import readDetectionPlanes
+from psfmatch.io.endings import FITS_FILES, NUMBERS, PAGES, PICTURES, STANDARD_OUTPUT, TABLES, Endings, formOf
+from psfmatch.io.generalWcs import fitsWcs
+from psfmatch.io.headers import (
+    PHOTOCALIB_CARD,
+    appendMetadata,
+    exactCard,
+    photoCalibFromCards,
+    readableHeader,
+    readMetadata,
+)
+from psfmatch.io.kernels import readKernelTables, writeKernelTables
+from psfmatch.io.layouts import HduEntry, describe, listImages
+from psfmatch.io.masks import MAX_PLANES, decodeMask, maskCards, planeOfName
+from psfmatch.io.names import HduSelector, Source, parseFileName
+from psfmatch.io.pairRecords import PairRecord, readLedgers
+from psfmatch.io.planes import DEFAULT_MASK_PLANES, DetectionPlanes, ImagePlanes, KernelTables, PsfNodes, SpatialField
+from psfmatch.io.qtables import asQTable
+from psfmatch.io.reading import ReadOptions, readPlanes, readWeight
+from psfmatch.io.roles import Role
+from psfmatch.io.tables import tableText, writeTable
+from psfmatch.io.tangentPlane import TangentPlane
+from psfmatch.io.units import UNIT_SOURCE_CARD, isLinear, unitOf, unitRelation, unitText
+from psfmatch.io.variance import estimateVariance, isEstimated, isWithoutPhotons, skyScatter
+from psfmatch.io.weights import varianceOfWeights, withoutData
+from psfmatch.io.whole import requireNew, requireOutput, writeWhole
+from psfmatch.io.writing import readConfig, readStamps, writePlanes
 
 __all__ = [
     "DEFAULT_MASK_PLANES",
@@ -41,9 +48,9 @@ __all__ = [
     "Endings",
     "HduEntry",
     "HduSelector",
-    "HotpantsTable",
     "ImagePlanes",
     "KernelTables",
+    "PairRecord",
     "PsfNodes",
     "ReadOptions",
     "Role",
@@ -51,15 +58,14 @@ __all__ = [
     "SpatialField",
     "TangentPlane",
     "appendMetadata",
+    "asQTable",
     "asWcs",
-    "countHotpantsRegions",
     "decodeMask",
     "describe",
     "estimateVariance",
     "exactCard",
     "fitsWcs",
     "formOf",
-    "hasHotpantsTable",
     "isEstimated",
     "isLinear",
     "isWithoutPhotons",
@@ -70,9 +76,8 @@ __all__ = [
     "planeOfName",
     "readConfig",
     "readDetectionPlanes",
-    "readHotpantsTable",
-    "readImage",
     "readKernelTables",
+    "readLedgers",
     "readMetadata",
     "readPlanes",
     "readStamps",
@@ -88,12 +93,9 @@ __all__ = [
     "unitText",
     "varianceOfWeights",
     "withoutData",
-    "writeHotpantsImage",
-    "writeHotpantsTables",
     "writeKernelTables",
     "writePlanes",
     "writeTable",
-    "writeText",
     "writeWhole",
     "xy0FromCards",
 ]

@@ -16,8 +16,8 @@ from typing import Any
 
 from astropy.io import fits
 
-from .distortions import PROJECTIONS, distortionCards
-from .headers import exactCard
+from psfmatch.io.distortions import PROJECTIONS, distortionCards
+from psfmatch.io.headers import exactCard
 
 __all__ = ["CelestialCards", "UnusableWcsError", "celestialCards"]
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from astropy.io import fits
 
-from psfmatch.sourceTable import SourceTable
-
-from .pixels import BLOCK
+from psfmatch.io.pixels import BLOCK
+from psfmatch.io.sourceTable import SourceTable
 
 __all__ = ["tableBytes"]
 

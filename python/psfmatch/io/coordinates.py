@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from astropy.io import fits
 
-from .celestial import celestialCards
-from .files import quietAstropy
-from .headers import COORDINATES, exactCard
-from .tangentPlane import TangentPlane, tangentPlane
+from psfmatch.io.celestial import celestialCards
+from psfmatch.io.files import quietAstropy
+from psfmatch.io.headers import COORDINATES, exactCard
+from psfmatch.io.tangentPlane import TangentPlane, tangentPlane
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS

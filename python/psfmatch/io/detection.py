@@ -18,14 +18,13 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from psfmatch.sourceTable import SourceTable
-
-from .columns import tableBytes
-from .files import openFits
-from .kernels import coefficientHdu, correctionTables, jsonHdu, numbersHdu, readJson
-from .layouts import Role, listHdus
-from .names import parseFileName
-from .planes import DetectionPlanes
+from psfmatch.io.columns import tableBytes
+from psfmatch.io.files import openFits
+from psfmatch.io.kernels import coefficientHdu, correctionTables, jsonHdu, numbersHdu, readJson
+from psfmatch.io.layouts import Role, listHdus
+from psfmatch.io.names import parseFileName
+from psfmatch.io.planes import DetectionPlanes
+from psfmatch.io.sourceTable import SourceTable
 
 __all__ = ["detectionHdus", "readDetectionPlanes"]
 

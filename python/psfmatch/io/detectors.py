@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .units import isRateOrFlux, unitOf
+from psfmatch.io.units import isRateOrFlux, unitOf
 
 __all__ = ["DetectorNoise", "agrees", "detectorsOf", "neighbourScatter"]
 

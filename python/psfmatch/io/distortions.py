@@ -12,7 +12,7 @@ from typing import Any
 
 from astropy.io import fits
 
-from .headers import exactCard
+from psfmatch.io.headers import exactCard
 
 __all__ = ["PROJECTIONS", "distortionCards"]
 

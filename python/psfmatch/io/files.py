@@ -24,13 +24,12 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from psfmatch.errors import ExposureReadError
-
-from .cards import CardFault, mendInMemory
-from .mending import mendFile, tellFaults
-from .names import OpenSource
-from .packing import PACKED_BYTES, UnpackingError, isPacked, unpacked, whatElse
-from .pixels import BLOCK, isPlain, pieces, readPlain, writePieces
-from .whole import requireNew
+from psfmatch.io.cards import CardFault, mendInMemory
+from psfmatch.io.mending import mendFile, tellFaults
+from psfmatch.io.names import OpenSource
+from psfmatch.io.packing import PACKED_BYTES, UnpackingError, isPacked, unpacked, whatElse
+from psfmatch.io.pixels import BLOCK, isPlain, pieces, readPlain, writePieces
+from psfmatch.io.whole import requireNew
 
 __all__ = ["FitsSource", "openFits", "quietAstropy", "writeHdus"]
 

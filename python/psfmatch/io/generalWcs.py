@@ -14,7 +14,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from .coordinates import asWcs, readWcs, wcsHeader
+from psfmatch.io.coordinates import asWcs, readWcs, wcsHeader
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS

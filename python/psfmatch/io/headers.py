@@ -17,8 +17,8 @@ import numpy as np
 from astropy import units
 from astropy.io import fits
 
-from .cards import mendInMemory
-from .units import unitOf
+from psfmatch.io.cards import mendInMemory
+from psfmatch.io.units import unitOf
 
 __all__ = [
     "COORDINATES",

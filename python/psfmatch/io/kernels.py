@@ -18,14 +18,13 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from psfmatch.errors import advice
-from psfmatch.sourceTable import SourceTable
-
-from .columns import tableBytes
-from .files import FitsSource, openFits, writeHdus
-from .headers import appendMetadata, exactCard, ownPrimaryHdu, readMetadata
-from .layouts import Role, listHdus
-from .names import parseFileName
-from .planes import KernelTables, SpatialField
+from psfmatch.io.columns import tableBytes
+from psfmatch.io.files import FitsSource, openFits, writeHdus
+from psfmatch.io.headers import appendMetadata, exactCard, ownPrimaryHdu, readMetadata
+from psfmatch.io.layouts import Role, listHdus
+from psfmatch.io.names import parseFileName
+from psfmatch.io.planes import KernelTables, SpatialField
+from psfmatch.io.sourceTable import SourceTable
 
 __all__ = [
     "coefficientHdu",

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 from astropy.io import fits
 
-from .cubes import cubeOf
-from .files import FitsSource, openFits
-from .masks import maskMeaning
-from .names import HduSelector, PlaneSelector, Source, splitSource
-from .roles import TABLE_ROLES, Role, roleOf
-from .units import unitOf
+from psfmatch.io.cubes import cubeOf
+from psfmatch.io.files import FitsSource, openFits
+from psfmatch.io.masks import maskMeaning
+from psfmatch.io.names import HduSelector, PlaneSelector, Source, splitSource
+from psfmatch.io.roles import TABLE_ROLES, Role, roleOf
+from psfmatch.io.units import unitOf
 
 __all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus", "listImages"]
 

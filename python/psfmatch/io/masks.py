@@ -20,11 +20,10 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from psfmatch.strips import mapStrips
-
-from .dqFlags import ORIGIN_CARDS, Convention, conventionOf
-from .headers import exactCard
-from .planes import DEFAULT_MASK_PLANES
+from psfmatch.io.dqFlags import ORIGIN_CARDS, Convention, conventionOf
+from psfmatch.io.headers import exactCard
+from psfmatch.io.planes import DEFAULT_MASK_PLANES
+from psfmatch.threads import mapStrips
 
 __all__ = ["MAX_PLANES", "decodeMask", "maskCards", "maskMeaning", "planeCards", "planeOfName", "planesFromCards"]
 

@@ -14,10 +14,17 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from psfmatch.errors import ExposureReadError
-
-from .cards import BLANK_CARD, CARD, CardFault, MendedHeader, formatCard, isRead, mendHeader
-from .pixels import BLOCK
-from .rawHeaders import END, isExtension, readRawHeader, rebuilt
+from psfmatch.io.cards import (
+    BLANK_CARD,
+    CARD,
+    CardFault,
+    MendedHeader,
+    formatCard,
+    isRead,
+    mendHeader,
+)
+from psfmatch.io.pixels import BLOCK
+from psfmatch.io.rawHeaders import END, isExtension, readRawHeader, rebuilt
 
 __all__ = ["MendedFile", "mendFile", "tellFaults"]
 

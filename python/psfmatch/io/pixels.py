@@ -18,7 +18,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from psfmatch.strips import mapStrips
+from psfmatch.threads import mapStrips
 
 __all__ = ["BLOCK", "converted", "isPlain", "pieces", "readPlain", "writePieces"]
 

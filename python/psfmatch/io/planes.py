@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .coordinates import Coordinates
+    from psfmatch.io.coordinates import Coordinates
 
 __all__ = ["DEFAULT_MASK_PLANES", "ImagePlanes", "KernelTables", "PsfNodes", "SpatialField"]
 

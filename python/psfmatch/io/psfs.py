@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from psfmatch.sourceTable import SourceTable
-
-from .columns import tableBytes
-from .files import FitsSource
-from .layouts import HduEntry, Role
-from .planes import PsfNodes
+from psfmatch.io.columns import tableBytes
+from psfmatch.io.files import FitsSource
+from psfmatch.io.layouts import HduEntry, Role
+from psfmatch.io.planes import PsfNodes
+from psfmatch.io.sourceTable import SourceTable
 
 __all__ = ["psfHdus", "readPsf"]
 

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from psfmatch.errors import ExposureReadError
-
-from .cards import CARD
-from .pixels import BLOCK
+from psfmatch.io.cards import CARD
+from psfmatch.io.pixels import BLOCK
 
 __all__ = ["END", "RawHeader", "isExtension", "readRawHeader", "rebuilt"]
 

@@ -20,29 +20,28 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from psfmatch.messages import advice
-
-from .coordinates import Coordinates, readWcs, xy0FromCards
-from .cubes import planeOf
-from .detectors import detectorsOf
-from .files import FitsSource, openFits
-from .headers import FORMAT_CARD, photoCalibFromCards, readMetadata
-from .layouts import HduEntry, chooseImage, companion, listHdus, planeShape
-from .masks import decodeMask
-from .names import HduSelector, Source, parseFileName, splitSource
-from .planes import ImagePlanes, PsfNodes
-from .psfs import readPsf
-from .roles import NOISE_ROLES, Role
-from .roman import isAsdf, readRoman
-from .scales import PixelScale
-from .units import UNIT_SOURCE_CARD
-from .variance import (
+from psfmatch.errors import advice
+from psfmatch.io.coordinates import Coordinates, readWcs, xy0FromCards
+from psfmatch.io.cubes import planeOf
+from psfmatch.io.detectors import detectorsOf
+from psfmatch.io.files import FitsSource, openFits
+from psfmatch.io.headers import FORMAT_CARD, photoCalibFromCards, readMetadata
+from psfmatch.io.layouts import HduEntry, chooseImage, companion, listHdus, planeShape
+from psfmatch.io.masks import decodeMask
+from psfmatch.io.names import HduSelector, Source, parseFileName, splitSource
+from psfmatch.io.planes import ImagePlanes, PsfNodes
+from psfmatch.io.psfs import readPsf
+from psfmatch.io.roles import NOISE_ROLES, Role
+from psfmatch.io.roman import isAsdf, readRoman
+from psfmatch.io.scales import PixelScale
+from psfmatch.io.units import UNIT_SOURCE_CARD
+from psfmatch.io.variance import (
     checkGain,
     estimateVariance,
     varianceFromInverse,
     varianceFromSigma,
 )
-from .weights import Weighted, varianceOfWeights, withoutData
+from psfmatch.io.weights import Weighted, varianceOfWeights, withoutData
 
 __all__ = ["ReadOptions", "readPlanes", "readWeight"]
 

@@ -16,14 +16,13 @@ import numpy as np
 from astropy.io import fits
 
 from psfmatch.errors import ExposureReadError
-
-from .files import quietAstropy
-from .generalWcs import fitsWcs
-from .masks import decodeMask
-from .names import OpenSource
-from .pixels import converted
-from .planes import ImagePlanes
-from .variance import varianceFromSigma
+from psfmatch.io.files import quietAstropy
+from psfmatch.io.generalWcs import fitsWcs
+from psfmatch.io.masks import decodeMask
+from psfmatch.io.names import OpenSource
+from psfmatch.io.pixels import converted
+from psfmatch.io.planes import ImagePlanes
+from psfmatch.io.variance import varianceFromSigma
 
 __all__ = ["isAsdf", "readRoman"]
 

@@ -16,9 +16,8 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from psfmatch.strips import mapStrips
-
-from .pixels import converted
+from psfmatch.io.pixels import converted
+from psfmatch.threads import mapStrips
 
 __all__ = ["PixelScale"]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from astropy.io import fits
 
-from .endings import TABLES, formOf
-from .files import writeHdus
-from .headers import ownPrimaryHdu
-from .whole import requireNew, writeWhole
+from psfmatch.io.endings import TABLES, formOf
+from psfmatch.io.files import writeHdus
+from psfmatch.io.headers import ownPrimaryHdu
+from psfmatch.io.whole import requireNew, writeWhole
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -17,7 +17,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
-from .headers import COORDINATES
+from psfmatch.io.headers import COORDINATES
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -103,8 +103,8 @@ class TangentPlane:
         """Return the coordinates as astropy's WCS, made of the same cards."""
         from astropy.wcs import WCS
 
-        from .coordinates import shiftWcs
-        from .files import quietAstropy
+        from psfmatch.io.coordinates import shiftWcs
+        from psfmatch.io.files import quietAstropy
 
         header = fits.Header([("NAXIS", 2), ("NAXIS1", self.shape[1]), ("NAXIS2", self.shape[0])])
         header.extend((fits.Card.fromstring(card) for card in self.cards), end=True)

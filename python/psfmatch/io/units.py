@@ -15,8 +15,8 @@ from typing import Any
 from astropy import units
 from astropy.io import fits
 
-from .cards import PLAIN_SIGNS
-from .files import quietAstropy
+from psfmatch.io.cards import PLAIN_SIGNS
+from psfmatch.io.files import quietAstropy
 
 __all__ = [
     "ASSUMED_UNIT",

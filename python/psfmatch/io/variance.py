@@ -14,10 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from psfmatch.messages import advice
-from psfmatch.photons import addPhotons
-
-from .detectors import DetectorNoise, agrees, neighbourScatter
+from psfmatch.errors import advice
+from psfmatch.io.detectors import DetectorNoise, agrees, neighbourScatter
+from psfmatch.io.photons import addPhotons
 
 __all__ = [
     "blocksOf",

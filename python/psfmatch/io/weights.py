@@ -14,11 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from psfmatch.strips import mapStrips
-
-from .detectors import DetectorNoise
-from .planes import DEFAULT_MASK_PLANES
-from .variance import blocksOf, estimateVariance, scatterOfBlocks, varianceFromInverse, varianceFromWeight
+from psfmatch.io.detectors import DetectorNoise
+from psfmatch.io.planes import DEFAULT_MASK_PLANES
+from psfmatch.io.variance import (
+    blocksOf,
+    estimateVariance,
+    scatterOfBlocks,
+    varianceFromInverse,
+    varianceFromWeight,
+)
+from psfmatch.threads import mapStrips
 
 __all__ = ["Weighted", "varianceOfWeights", "withoutData"]
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from psfmatch.messages import advice
+from psfmatch.errors import advice
 
 __all__ = ["requireNew", "requireOutput", "writeWhole"]
 

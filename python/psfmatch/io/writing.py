@@ -17,21 +17,20 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from psfmatch.sourceTable import AnyTable, SourceTable
-
-from .columns import tableBytes
-from .coordinates import wcsHeader, xy0Cards
-from .detection import detectionHdus
-from .endings import FITS_FILES, formOf
-from .files import FitsSource, openFits, writeHdus
-from .headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
-from .kernels import jsonHdu, kernelHdus, readJson
-from .layouts import Role, listHdus
-from .masks import maskCards, planeCards
-from .names import parseFileName
-from .planes import DEFAULT_MASK_PLANES, DetectionPlanes, ImagePlanes, KernelTables
-from .psfs import psfHdus
-from .units import UNIT_SOURCE_CARD, unitCards
+from psfmatch.io.columns import tableBytes
+from psfmatch.io.coordinates import wcsHeader, xy0Cards
+from psfmatch.io.detection import detectionHdus
+from psfmatch.io.endings import FITS_FILES, formOf
+from psfmatch.io.files import FitsSource, openFits, writeHdus
+from psfmatch.io.headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
+from psfmatch.io.kernels import jsonHdu, kernelHdus, readJson
+from psfmatch.io.layouts import Role, listHdus
+from psfmatch.io.masks import maskCards, planeCards
+from psfmatch.io.names import parseFileName
+from psfmatch.io.planes import DEFAULT_MASK_PLANES, DetectionPlanes, ImagePlanes, KernelTables
+from psfmatch.io.psfs import psfHdus
+from psfmatch.io.sourceTable import AnyTable, SourceTable
+from psfmatch.io.units import UNIT_SOURCE_CARD, unitCards
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -1,7 +1,9 @@
-"""The matching kernel and the differential background as functions of position."""
+"""Functions of position: the matching kernel, what it is made of, and the differential background."""
 
-from psfmatch.kernels.hotpants import hotpantsBasis, hotpantsTable, readHotpantsKernel
+from psfmatch.kernels.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
 from psfmatch.kernels.linearCombination import EdgeHandling, LinearCombinationKernel, backgroundFromTables
+from psfmatch.kernels.psfField import PsfField, shiftedImages
+from psfmatch.kernels.solutions import KernelSolution, ResidualSummary, SolutionSlot
 from psfmatch.kernels.spatialFunction import (
     RAW_PIXELS,
     Chebyshev2D,
@@ -15,13 +17,18 @@ __all__ = [
     "RAW_PIXELS",
     "Chebyshev2D",
     "EdgeHandling",
+    "KernelSolution",
     "LinearCombinationKernel",
     "Polynomial2D",
+    "PsfField",
+    "ResidualSummary",
+    "SolutionSlot",
     "SpatialFunction2D",
     "backgroundFromTables",
     "frameOf",
-    "hotpantsBasis",
-    "hotpantsTable",
+    "makeKernelBasisList",
+    "makeRegularizationMatrix",
     "makeSpatialFunction",
-    "readHotpantsKernel",
+    "renormalizeBasis",
+    "shiftedImages",
 ]

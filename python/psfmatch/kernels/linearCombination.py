@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core, io
-from psfmatch.equality import ByValue
-from psfmatch.exposure import Box, Mask, MaskedImage
+from psfmatch.images import Box, Mask, MaskedImage
+from psfmatch.images.equality import ByValue
+from psfmatch.kernels.solutions import kernelVariance
 from psfmatch.kernels.spatialFunction import (
     RAW_PIXELS,
     SpatialFunction2D,
@@ -27,7 +28,6 @@ from psfmatch.kernels.spatialFunction import (
     makeSpatialFunction,
     orderOf,
 )
-from psfmatch.solutions import kernelVariance
 from psfmatch.threads import resolveThreads
 
 __all__ = ["EdgeHandling", "LinearCombinationKernel", "backgroundFromTables"]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import DEFAULT_BAD_PLANES, MaskedImage, stampTuple
+from psfmatch.images import DEFAULT_BAD_PLANES, MaskedImage, stampTuple
 from psfmatch.kernels import LinearCombinationKernel
 from psfmatch.threads import resolveThreads
 

@@ -13,8 +13,14 @@ from typing import NamedTuple
 
 from psfmatch import _core
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import MaskedImage, stampTuple
-from psfmatch.noise.blankSky import MAX_FACTOR, SOURCE_PLANES, findBlankSky, measureVarianceFactor, multiplyVariance
+from psfmatch.images import MaskedImage, stampTuple
+from psfmatch.noise.blankSky import (
+    MAX_FACTOR,
+    SOURCE_PLANES,
+    findBlankSky,
+    measureVarianceFactor,
+    multiplyVariance,
+)
 from psfmatch.threads import resolveThreads
 
 __all__ = ["NoiseFactor", "measureNoiseFactor", "scaleVariance"]

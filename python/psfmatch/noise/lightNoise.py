@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.exposure import DEFAULT_BAD_PLANES, Exposure, MaskedImage, stampTuple
-from psfmatch.exposure.image import StampTuple
+from psfmatch.images import DEFAULT_BAD_PLANES, SIGMA_TO_FWHM, Exposure, MaskedImage, stampTuple
+from psfmatch.images.maskedImage import StampTuple
 from psfmatch.noise.blankSky import BlankSky
-from psfmatch.psf import SIGMA_TO_FWHM
 
 __all__ = ["ErrorFloor", "LitDifference", "PhotonNoise", "addPhotonNoise"]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
-from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.fit.candidates.cells import CandidateStatus, KernelCandidate, SpatialCellSet
+from psfmatch.images import Box, Exposure, MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
 from psfmatch.pictures import drawing
 from psfmatch.pictures.drawing import COLOURS, percentile

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from psfmatch.exposure import Box, Exposure, MaskedImage
+from psfmatch.images import Box, Exposure, MaskedImage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

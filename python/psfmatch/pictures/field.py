@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from psfmatch.exposure.mask import DEFAULT_BAD_PLANES
+from psfmatch.images.mask import DEFAULT_BAD_PLANES
 from psfmatch.pictures.drawing import FloatArray, blockSums
 
 if TYPE_CHECKING:
-    from psfmatch.differencing import SubtractionResult
+    from psfmatch.frontdoor import SubtractionResult
 
 __all__ = ["fieldRows", "hotSpots", "scatterInBlocks", "tellWorst"]
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from psfmatch.errors import InputImagesError
+from psfmatch.errors import InputImagesError, advice
 from psfmatch.io import requireNew, writeWhole
-from psfmatch.messages import advice
-from psfmatch.pairRecords import PairRecord, hasLedger, readLedgers
+from psfmatch.io.pairRecords import PairRecord, hasLedger, readLedgers
 from psfmatch.pictures.markup import Markup, badge, escape, link, page, section, table
 from psfmatch.pictures.numbers import FORMAT, VERDICTS
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psfmatch.cells import CandidateStatus, KernelCandidate, SpatialCellSet
-from psfmatch.exposure import Box
+from psfmatch.errors import fixed
+from psfmatch.fit.candidates.cells import CandidateStatus, KernelCandidate, SpatialCellSet
+from psfmatch.images import Box
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
-from psfmatch.messages import fixed
 from psfmatch.pictures import drawing
 from psfmatch.pictures.candidates import fittedCandidates
 from psfmatch.pictures.drawing import COLOURS, FloatArray

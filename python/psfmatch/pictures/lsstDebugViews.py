@@ -2,7 +2,7 @@
 
 Three channels, as documented for the LSST pipelines: ``psfMatch`` (candidates, kernels, spatial model),
 ``imagePsfMatch`` (images, cells, difference) and ``diaCatalogSourceSelector`` (selection of candidates). Without a
-debug module nothing of this is imported (`psfmatch.later.laterView`). A view that fails leaves a warning in the log and
+debug module nothing of this is imported (`psfmatch.config.later.laterView`). A view that fails leaves a warning in the log and
 nothing else: no picture is worth a subtraction.
 """
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from psfmatch.cells import CandidateStatus, SpatialCellSet
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.fit.candidates.cells import CandidateStatus, SpatialCellSet
+from psfmatch.images import Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.pictures import candidates, drawing, kernels
 from psfmatch.pictures.lsstDebug import Switches, makeFigure, pause, publish, switchesOf

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
-from psfmatch.messages import significant
+from psfmatch.errors import significant
 
 __all__ = ["Markup", "badge", "escape", "flatRows", "folded", "image", "link", "page", "section", "table", "tell"]
 

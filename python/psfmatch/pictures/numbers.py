@@ -23,7 +23,7 @@ from psfmatch.threads import usingThreads
 if TYPE_CHECKING:
     from astropy.table import Table
 
-    from psfmatch.differencing import SubtractionResult
+    from psfmatch.frontdoor import SubtractionResult
 
 __all__ = ["Detections", "detectionCounts", "findDetections", "isReport", "plainData", "reportNumbers", "writeNumbers"]
 

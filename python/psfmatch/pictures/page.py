@@ -6,13 +6,25 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psfmatch.errors import significant
 from psfmatch.io import PAGES, formOf, requireNew, writeWhole
-from psfmatch.messages import significant
 from psfmatch.pictures import plots
 from psfmatch.pictures.drawing import requireMatplotlib
 from psfmatch.pictures.files import dataUri, pngOf
 from psfmatch.pictures.glossary import WORDS, goodValue, headingOf, ruleOfReason, sectionOf
-from psfmatch.pictures.markup import Markup, badge, escape, flatRows, folded, image, link, page, section, table, tell
+from psfmatch.pictures.markup import (
+    Markup,
+    badge,
+    escape,
+    flatRows,
+    folded,
+    image,
+    link,
+    page,
+    section,
+    table,
+    tell,
+)
 from psfmatch.pictures.numbers import Detections, findDetections, isReport, reportNumbers, writeNumbers
 from psfmatch.pictures.triplets import matchedPair, plotTriplets, thumbnail
 from psfmatch.quality import scaleOf
@@ -21,7 +33,7 @@ from psfmatch.quality.figures import unitOf
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from psfmatch.differencing import SubtractionResult
+    from psfmatch.frontdoor import SubtractionResult
 
 __all__ = ["reportPage", "requireReportPath", "summaryHtml", "writeReport"]
 

@@ -14,9 +14,8 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import ArrayLike
 
-from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage
-from psfmatch.messages import fixed
+from psfmatch.errors import InputImagesError, fixed
+from psfmatch.images import Exposure, MaskedImage
 from psfmatch.pictures import drawing
 from psfmatch.pictures.drawing import HIDDEN_PLANES, FloatArray
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.messages import fixed
+from psfmatch.errors import fixed
+from psfmatch.images import atOrigin
 from psfmatch.noise import measureWhiteness
 from psfmatch.noise.blankSky import findBlankSky
 from psfmatch.pictures import drawing
@@ -17,14 +18,13 @@ from psfmatch.pictures.field import fieldRows, scatterInBlocks
 from psfmatch.pictures.kernels import fieldMosaic
 from psfmatch.pictures.panels import differenceFigure, drawImage
 from psfmatch.pictures.triplets import signalToNoise
-from psfmatch.warping import atOrigin
 
 if TYPE_CHECKING:
     from astropy.table import Table
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from psfmatch.differencing import SubtractionResult
+    from psfmatch.frontdoor import SubtractionResult
 
 __all__ = [
     "plotBackground",

@@ -11,19 +11,19 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
-from psfmatch.exposure import Exposure, Mask, MaskedImage
-from psfmatch.messages import fixed
-from psfmatch.photometry import boxLight
+from psfmatch.errors import fixed
+from psfmatch.images import Exposure, Mask, MaskedImage
 from psfmatch.pictures import drawing
 from psfmatch.pictures.drawing import COLOURS, HIDDEN_PLANES, FloatArray, Plane
 from psfmatch.pictures.files import pngBytes
 from psfmatch.pictures.mosaic import Mosaic, Panel, Tile
 from psfmatch.pictures.numbers import findDetections
+from psfmatch.sources import boxLight
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from psfmatch.differencing import SubtractionResult
+    from psfmatch.frontdoor import SubtractionResult
 
 __all__ = ["Place", "candidatePlaces", "matchedPair", "plotTriplets", "signalToNoise", "thumbnail", "tripletTiles"]
 

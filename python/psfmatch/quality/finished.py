@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
-from psfmatch.exposure import DEFAULT_BAD_PLANES, Box, Exposure, MaskedImage, stampTuple
+from psfmatch.images import DEFAULT_BAD_PLANES, SIGMA_TO_FWHM, Box, Exposure, MaskedImage, stampTuple
+from psfmatch.images.medians import median
+from psfmatch.io.sourceTable import AnyTable
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
-from psfmatch.medians import median
-from psfmatch.psf import SIGMA_TO_FWHM
-from psfmatch.sourceTable import AnyTable
 
 __all__ = ["FinishedSubtraction", "brightLost", "kernelShift", "limitingMagnitude", "rejectedByReason", "scatterOfSums"]
 
@@ -40,7 +39,7 @@ class FinishedSubtraction:
     difference : science minus matched template, on the science image's flux scale; template, science : on its pixels,
     before any convolution; kernel, background : of the solution, None when there is none, as for a plain difference;
     convolved : "template" or "science", the image that the kernel applies to; candidates : as
-    `psfmatch.diagnostics.candidateTable`, of which status and reason are read; rejectedSources : how many were rejected
+    `psfmatch.fit.diagnostics.candidateTable`, of which status and reason are read; rejectedSources : how many were rejected
     before they became candidates, by reason; varianceScales : factors that the variance planes were multiplied by;
     fwhmPix : of point sources in the difference, for the limiting magnitude; area : pixels that kernel and background
     are for, by default all; brightStars : (x, y), from the first pixel, of the brightest stars that were whole in both

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from psfmatch.messages import significant
+from psfmatch.errors import significant
 from psfmatch.quality.figures import Quality, measureFigures
 from psfmatch.quality.finished import FinishedSubtraction
 

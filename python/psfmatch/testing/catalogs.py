@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from astropy.table import Table
 
-from psfmatch.exposure import Box
+from psfmatch.images import Box
 from psfmatch.testing.mixtures import FloatArray, GaussianMixture, ellipse
 from psfmatch.testing.optics import Optics
 from psfmatch.testing.options import FieldOptions

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from psfmatch.exposure import Box
+from psfmatch.images import Box
 from psfmatch.testing.mixtures import FloatArray
 
 __all__ = ["correlateVarying"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from psfmatch.exposure import Box, MaskedImage
+from psfmatch.images import Box, MaskedImage
 from psfmatch.testing.mixtures import FloatArray, GaussianMixture, addSource, ellipse
 
 __all__ = ["FakeKernelSet", "alardLuptonBasis", "makeFakeKernelSet", "makeNineStars"]

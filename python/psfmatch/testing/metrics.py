@@ -13,7 +13,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.images import Exposure, MaskedImage
 from psfmatch.testing.convolving import correlateVarying
 from psfmatch.testing.mixtures import FloatArray, nearestPixel
 from psfmatch.testing.truth import Truth

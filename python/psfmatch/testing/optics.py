@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from psfmatch.exposure import Box
+from psfmatch.images import Box
 from psfmatch.testing.mixtures import FloatArray, GaussianMixture, circularFwhm, ellipse
 from psfmatch.testing.options import FieldOptions
 

@@ -9,8 +9,7 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 
-from psfmatch.exposure import Box, Exposure, MaskedImage
-from psfmatch.psf import SIGMA_TO_FWHM, GaussianPsf
+from psfmatch.images import SIGMA_TO_FWHM, Box, Exposure, GaussianPsf, MaskedImage
 
 __all__ = ["makeTanWcs", "renderStars"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from psfmatch.exposure import Box
-from psfmatch.messages import advice
+from psfmatch.errors import advice
+from psfmatch.images import Box
 from psfmatch.testing.mixtures import FloatArray, nearestPixel
 from psfmatch.testing.optics import Optics
 from psfmatch.testing.options import FieldOptions

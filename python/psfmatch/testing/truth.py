@@ -8,7 +8,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
-from psfmatch.exposure import Box
+from psfmatch.images import Box
 from psfmatch.testing.mixtures import FloatArray, addSource, nearestPixel
 from psfmatch.testing.optics import Optics, SmoothField
 

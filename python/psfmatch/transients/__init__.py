@@ -1,8 +1,4 @@
-"""What has changed between the two images: transients, variable stars, and what has moved.
-
-`differenceSources` finds sources of both signs on the difference and measures them on all three images, `dipoles` are
-pairs of opposite signs, `sourceColumns` describes the table.
-"""
+"""What has changed between the two images: transients, variable stars, and what has moved; their fluxes."""
 
 from psfmatch.transients.differenceSources import (
     DEFAULT_THRESHOLD,
@@ -12,12 +8,27 @@ from psfmatch.transients.differenceSources import (
     writeSources,
 )
 from psfmatch.transients.dipoles import DipoleControl
+from psfmatch.transients.leastSquares import minimizeSquares
+from psfmatch.transients.pointSources import PointSources, Stamps, cutStamps, fitPointSources, forcedPhotometry
+from psfmatch.transients.significance import NoiseScale, Peaks, Significance, findPeaks, fluxImage, significanceImage
 
 __all__ = [
     "DEFAULT_THRESHOLD",
     "DipoleControl",
+    "NoiseScale",
+    "Peaks",
     "PhotometryImage",
+    "PointSources",
+    "Significance",
+    "Stamps",
+    "cutStamps",
     "detectOnDifference",
     "filterDifference",
+    "findPeaks",
+    "fitPointSources",
+    "fluxImage",
+    "forcedPhotometry",
+    "minimizeSquares",
+    "significanceImage",
     "writeSources",
 ]

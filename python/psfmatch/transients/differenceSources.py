@@ -1,6 +1,6 @@
 """What has changed: detection and measurement on a difference image, both signs in one pass.
 
-Peaks of the matched filter (`psfmatch.photometry.significance`) are fitted as point sources, flux and position; at
+Peaks of the matched filter (`psfmatch.transients.significance`) are fitted as point sources, flux and position; at
 these places fluxes are measured on the science image and the template too; pairs of opposite peaks are fitted as
 dipoles. Nothing is vetoed: what lies near edges, defects and saturation is flagged.
 """
@@ -20,30 +20,28 @@ import numpy.typing as npt
 from astropy.table import Table
 
 from psfmatch import io
-from psfmatch.astrometry import hasUsableWcs, pixelsToSky
 from psfmatch.config import BackgroundOptions, SubtractBackgroundConfig
-from psfmatch.decorrelation.correctedPsf import CorrectedPsf
-from psfmatch.detection import FootprintSet, subtractBackground
+from psfmatch.difference.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage, toExposure, withUsableBorder
-from psfmatch.photometry import (
+from psfmatch.images import (
     UNUSABLE_PLANES,
-    Peaks,
-    PointSources,
-    PsfField,
-    Significance,
-    findPeaks,
-    fitPointSources,
-    fluxImage,
-    forcedPhotometry,
-    significanceImage,
+    Exposure,
+    MaskedImage,
+    atOrigin,
+    hasUsableWcs,
+    pixelsToSky,
+    toExposure,
     weightImage,
+    withUsableBorder,
 )
+from psfmatch.kernels import PsfField
+from psfmatch.sources import FootprintSet, subtractBackground
 from psfmatch.threads import resolveThreads
 from psfmatch.transients.dipoles import Dipole, DipoleControl, DipoleImage, fitDipole, pairPeaks
-from psfmatch.transients.photonNoise import withPhotonNoise
+from psfmatch.transients.photonErrors import withPhotonNoise
+from psfmatch.transients.pointSources import PointSources, fitPointSources, forcedPhotometry
+from psfmatch.transients.significance import Peaks, Significance, findPeaks, fluxImage, significanceImage
 from psfmatch.transients.sourceColumns import addFlags, describeColumns
-from psfmatch.warping import atOrigin
 
 __all__ = ["FilteredDifference", "PhotometryImage", "detectOnDifference", "filterDifference", "writeSources"]
 
@@ -93,7 +91,7 @@ def detectOnDifference(
     difference
         Difference image, decorrelated or not: whatever `psfmatch.subtract` takes; not changed.
     psf
-        Of the difference: whatever `psfmatch.psf.asPsf` takes; by default that of the exposure.
+        Of the difference: whatever `psfmatch.images.asPsf` takes; by default that of the exposure.
     science, template
         The images that were subtracted, matched or not, for forced photometry and dipoles: a `PhotometryImage`, or
         whatever `psfmatch.subtract` takes, which has the PSF and flux scale of the difference, as a matched template
@@ -109,7 +107,7 @@ def detectOnDifference(
     dipoles
         How dipoles are fitted and classified.
     badPlanes
-        Mask planes whose pixels count as not measured; EDGE does not where it comes with BORDER (`psfmatch.borders`).
+        Mask planes whose pixels count as not measured; EDGE does not where it comes with BORDER (`psfmatch.difference.borders`).
     floor
         Error floor of a point source's flux at every pixel of the difference, (h, w), one standard deviation in image
         units: `SubtractionResult.errorFloorPlane`. Significances and flux errors include it.

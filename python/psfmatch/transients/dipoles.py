@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.exposure import MaskedImage
-from psfmatch.photometry import PsfField, Stamps, cutStamps, minimizeSquares, shiftedImages, weightImage
+from psfmatch.images import MaskedImage, weightImage
+from psfmatch.kernels import PsfField, shiftedImages
+from psfmatch.transients.leastSquares import minimizeSquares
+from psfmatch.transients.pointSources import Stamps, cutStamps
 
 __all__ = ["Dipole", "DipoleControl", "DipoleImage", "fitDipole", "pairPeaks"]
 

@@ -10,8 +10,10 @@ import numpy.typing as npt
 from astropy import units
 from astropy.table import Table
 
-from psfmatch.exposure import BORDER, Exposure, MaskedImage
-from psfmatch.photometry import Peaks, PointSources, PsfField, Significance
+from psfmatch.images import BORDER, Exposure, MaskedImage
+from psfmatch.kernels import PsfField
+from psfmatch.transients.pointSources import PointSources
+from psfmatch.transients.significance import Peaks, Significance
 
 __all__ = ["addFlags", "describeColumns"]
 

@@ -9,19 +9,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from psfmatch import Exposure, ImagePsfMatchTask, MaskedImage, NoKernelCandidatesError, writeKernelCandidates
-from psfmatch.cells import CandidateStatus
-from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
-from psfmatch.pictures import (
-    candidates,
-    drawing,
-    kernels,
-    lsstDebugViews,
-    mosaic,
-    panels,
+from psfmatch import (
+    Exposure,
+    ImagePsfMatchTask,
+    MaskedImage,
+    NoKernelCandidatesError,
+    writeKernelCandidates,
 )
+from psfmatch.fit.candidates.cells import CandidateStatus
+from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
+from psfmatch.kernels.solutions import KernelSolution, SolutionSlot
+from psfmatch.pictures import candidates, drawing, kernels, lsstDebugViews, mosaic, panels
 from psfmatch.pictures import lsstDebug as debugModule
-from psfmatch.solutions import KernelSolution, SolutionSlot
 from psfmatch.testing import makeFakeKernelSet
 
 GOOD, BAD = (26, 150, 65), (215, 25, 28)  # of frames
@@ -172,7 +171,7 @@ def test_bothNamesOfAChannel(family, solved, switchOn, recorded):
 
 def test_switchesOfBothNamesAdd(switchOn):
     switchOn("lsst.ip.diffim.psfMatch", "displayKernelBasis", maskTransparency=80)
-    switchOn("psfmatch.psfMatch", "displayCandidates")
+    switchOn("psfmatch.tasks.psfMatch", "displayCandidates")
     found = debugModule.switchesOf("psfMatch")
     assert found.isOn("displayKernelBasis")
     assert found.isOn("displayCandidates")

@@ -7,7 +7,7 @@ import pytest
 from astropy.table import Table
 
 from psfmatch.errors import InputImagesError
-from psfmatch.exposure import Exposure, MaskedImage
+from psfmatch.images import Exposure, MaskedImage
 from psfmatch.pictures import differenceFigure, savePicture
 
 

@@ -26,7 +26,15 @@ from psfmatch.pictures import (
 )
 from psfmatch.pictures.field import fieldRows, hotSpots, scatterInBlocks, tellWorst
 from psfmatch.pictures.files import _reduced
-from psfmatch.pictures.glossary import WORDS, Words, goodValue, headingOf, ruleOfReason, sectionOf, withNewFigures
+from psfmatch.pictures.glossary import (
+    WORDS,
+    Words,
+    goodValue,
+    headingOf,
+    ruleOfReason,
+    sectionOf,
+    withNewFigures,
+)
 from psfmatch.pictures.markup import tell
 from psfmatch.pictures.page import SECTIONS
 from psfmatch.pictures.triplets import Place, candidatePlaces, tripletTiles
@@ -219,7 +227,7 @@ def test_detectionsFallBackToAGaussian(result, monkeypatch, tmp_path):
     def withoutStars(exposure, **options):
         raise NoKernelCandidatesError(f"no star\nof {'many ' * 20}", nSources=0)
 
-    monkeypatch.setattr("psfmatch.photometry.starPsf.psfFromStars", withoutStars)
+    monkeypatch.setattr("psfmatch.sources.starPsf.psfFromStars", withoutStars)
     # A copy: what the result has measured once it keeps.
     found = findDetections(dataclasses.replace(result), threads=1)
     fwhm = result.metadata["scienceFwhmPix" if result.convolved == "template" else "templateFwhmPix"]

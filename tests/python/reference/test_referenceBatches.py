@@ -12,10 +12,11 @@ import pytest
 from astropy.table import Table
 from referencePage import TEXT, codes
 
-from psfmatch.batch import Pair, PairOptions, memory, readLedgers, readManifest, runBatch
+from psfmatch.batch import Pair, PairOptions, memory, readManifest, runBatch
 from psfmatch.batch.interruption import Interruption
 from psfmatch.batch.manifest import FILE_COLUMNS, NUMBER_COLUMNS
 from psfmatch.batch.worker import attempt
+from psfmatch.io import readLedgers
 
 
 def quick(job):

@@ -12,7 +12,13 @@ from referencePage import ROOT, ROWS, TEXT, codes, rowsOf
 
 import psfmatch
 import suite.hotpants
-from psfmatch import BatchSummary, ImagePsfMatchTask, PairRecord, frontDoorConfig, subtract
+from psfmatch import (
+    BatchSummary,
+    ImagePsfMatchTask,
+    PairRecord,
+    frontDoorConfig,
+    subtract,
+)
 from psfmatch.batch import batchRun, memory
 from psfmatch.batch.ledger import Ledger
 from psfmatch.cli.batch import _statusOfExit

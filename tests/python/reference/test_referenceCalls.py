@@ -9,7 +9,7 @@ from referencePage import TEXT, codes
 
 import psfmatch
 from psfmatch import _core, pictures
-from psfmatch.task import Task
+from psfmatch.config.task import Task
 
 # What the page says of objects that a user brings, of the reference's own functions, and of other packages.
 OTHERS = """

@@ -17,7 +17,7 @@ from psfmatch.config import (
     SubtractBackgroundConfig,
     WarperConfig,
 )
-from psfmatch.differencing import FrontDoorConfig
+from psfmatch.frontdoor import FrontDoorConfig
 
 AL, DF, REGIONS, FRONT_DOOR = PsfMatchConfigAL(), PsfMatchConfigDF(), RegionConfig(), FrontDoorConfig()
 TABLE = [row for row in rowsOf("Configuration of the kernel") + rowsOf("The front door") if "default" in row.header]

@@ -22,7 +22,7 @@ from psfmatch import (
     subtract,
 )
 from psfmatch.config import FieldEntry, KernelOptions, listFields
-from psfmatch.differencing.simplerModels import byPsfModels
+from psfmatch.frontdoor.simplerModels import byPsfModels
 from psfmatch.testing import simulatePair
 
 

@@ -11,10 +11,10 @@ from referencePage import TEXT, codes, rowsOf
 
 from psfmatch.cli import main
 from psfmatch.errors import InsufficientKernelSourcesError
-from psfmatch.exposure import Box, Exposure, MaskedImage
 from psfmatch.hotpants import OPTIONS, MaskBit, fitting, parse
 from psfmatch.hotpants.preparing import readInputs
 from psfmatch.hotpants.running import run
+from psfmatch.images import Box, Exposure, MaskedImage
 from psfmatch.kernels import LinearCombinationKernel, makeSpatialFunction
 
 pytestmark = pytest.mark.usefixtures("packageLogging")

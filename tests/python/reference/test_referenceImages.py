@@ -23,11 +23,11 @@ from psfmatch import (
     Warper,
     frontDoorConfig,
 )
-from psfmatch.alignment.centroids import fitPositions
 from psfmatch.config import SourceDetectionConfig
-from psfmatch.selection import toSourceTable
-from psfmatch.warping import registerTemplate
-from psfmatch.warping.warper import _onLattice
+from psfmatch.fit import toSourceTable
+from psfmatch.registration import registerTemplate
+from psfmatch.registration.centroids import fitPositions
+from psfmatch.registration.warper import _onLattice
 
 SHAPE = 80, 100
 WARPER = Warper()

@@ -21,8 +21,8 @@ from psfmatch import (
     makeRegularizationMatrix,
 )
 from psfmatch.config import KernelOptions, RegionConfig
+from psfmatch.fit.stars.judging import _lambdaGrid
 from psfmatch.testing import makeFakeKernelSet, simulatePair
-from psfmatch.visitors.judging import _lambdaGrid
 
 
 @pytest.fixture(scope="module")

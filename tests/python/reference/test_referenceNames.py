@@ -17,8 +17,8 @@ from psfmatch.config import (
     SubtractBackgroundConfig,
     WarperConfig,
 )
-from psfmatch.differencing import FrontDoorConfig
-from psfmatch.starMatch import StarMatchConfig
+from psfmatch.frontdoor import FrontDoorConfig
+from psfmatch.tasks.starMatch import StarMatchConfig
 
 WORDS = set(re.findall(r"\w+", TEXT))
 CONFIGS = [

@@ -25,10 +25,10 @@ from psfmatch import (
     noiseCovariance,
     prepareInputs,
 )
-from psfmatch.differencing import subtract
-from psfmatch.recipe import registerInputs
+from psfmatch.difference import registerInputs
+from psfmatch.frontdoor import subtract
+from psfmatch.registration import Warper
 from psfmatch.testing import simulatePair
-from psfmatch.warping import Warper
 
 SHAPE = 256, 256
 BOX = Box(0, 0, 256, 256)

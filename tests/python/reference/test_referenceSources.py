@@ -15,10 +15,9 @@ from psfmatch import (
     injectSources,
     measureEfficiency,
 )
-from psfmatch.kernels import Polynomial2D
-from psfmatch.photometry import PsfField
-from psfmatch.subtraction import subtractMatchedTemplate
-from psfmatch.task import Struct
+from psfmatch.config.task import Struct
+from psfmatch.difference.subtraction import subtractMatchedTemplate
+from psfmatch.kernels import Polynomial2D, PsfField
 from psfmatch.transients.dipoles import DipoleImage, fitDipole
 
 SIDE = 240

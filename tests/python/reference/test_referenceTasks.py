@@ -29,10 +29,10 @@ from psfmatch import (
     getFwhmPix,
     getFwhmPixXY,
 )
+from psfmatch.images import ImagePsf
 from psfmatch.pictures import candidates, kernels, lsstDebugViews
-from psfmatch.psf import ImagePsf
-from psfmatch.starMatch import StarMatchTask
-from psfmatch.taskConfigs import SnapPsfMatchConfigAL, SnapPsfMatchConfigDF
+from psfmatch.tasks.configs import SnapPsfMatchConfigAL, SnapPsfMatchConfigDF
+from psfmatch.tasks.starMatch import StarMatchTask
 from psfmatch.testing import makeFakeKernelSet, simulatePair
 
 EXPOSURES = {

@@ -1,0 +1,49 @@
+"""The difference of two images whose PSFs are matched; its noise made white; how it was made, to be made again."""
+
+from psfmatch.difference.decorrelation.correctedPsf import CorrectedPsf
+from psfmatch.difference.decorrelation.correction import correctionKernel
+from psfmatch.difference.decorrelation.decorrelation import (
+    Correction,
+    Decorrelation,
+    decorrelate,
+    prepareCorrection,
+    restoredSpread,
+)
+from psfmatch.difference.decorrelation.smoothing import (
+    SMOOTHING_SIGMA,
+    smoothedExposure,
+    smoothedFwhm,
+    smoothedPsf,
+    smoothingKernel,
+)
+from psfmatch.difference.recipe.applying import AppliedKernel, applyKernel
+from psfmatch.difference.recipe.preparation import Preparation, crossInputs, prepareInputs, registerInputs
+from psfmatch.difference.recipe.recipe import StoredKernel, SubtractionRecipe, edgeHandlingOf, warperOf
+from psfmatch.difference.saturationTraces import SaturationTraces, flagSaturationTraces
+
+__all__ = [
+    "SMOOTHING_SIGMA",
+    "AppliedKernel",
+    "CorrectedPsf",
+    "Correction",
+    "Decorrelation",
+    "Preparation",
+    "SaturationTraces",
+    "StoredKernel",
+    "SubtractionRecipe",
+    "applyKernel",
+    "correctionKernel",
+    "crossInputs",
+    "decorrelate",
+    "edgeHandlingOf",
+    "flagSaturationTraces",
+    "prepareCorrection",
+    "prepareInputs",
+    "registerInputs",
+    "restoredSpread",
+    "smoothedExposure",
+    "smoothedFwhm",
+    "smoothedPsf",
+    "smoothingKernel",
+    "warperOf",
+]

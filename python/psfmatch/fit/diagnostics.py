@@ -1,0 +1,154 @@
+"""What a solution says about itself: is it constrained, who was rejected and why, is the noise as predicted."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch import _core
+from psfmatch.fit.candidates.cells import CandidateStatus, SpatialCellSet
+from psfmatch.images import MaskedImage, stampTuple
+from psfmatch.images.equality import ByValue
+from psfmatch.io.sourceTable import SourceTable
+from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+
+__all__ = ["DifferenceNoise", "PassSummary", "candidateTable", "differenceNoise", "reportSolution"]
+
+
+@dataclass(frozen=True, eq=False)
+class PassSummary(ByValue):
+    """One pass of the solve loop: how many candidates each step rejected, and how many the spatial fit used.
+
+    conditionNumber : of the spatial system; NaN when the pass ended before it was solved.
+    """
+
+    iteration: int
+    nRejectedSingle: int
+    nRejectedKernelSum: int
+    nRejectedPca: int
+    nRejectedSpatial: int
+    nUsed: int
+    kernelSumMean: float
+    kernelSumStd: float
+    conditionNumber: float = math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class DifferenceNoise(ByValue):
+    """Difference / sqrt(variance) over blank pixels: robust standard deviation and median, ideally 1 and 0."""
+
+    robustStdev: float
+    median: float
+    nPixels: int
+
+
+def reportSolution(
+    log: logging.Logger,
+    metadata: MutableMapping[str, Any],
+    cellSet: SpatialCellSet,
+    kernel: LinearCombinationKernel,
+    background: SpatialFunction2D,
+    conditionNumber: float,
+    maxConditionNumber: float,
+) -> None:
+    """Log what the spatial solution is worth, with advice, and write its numbers to `metadata`.
+
+    Metadata: spatialKernelSum (at the centre of the cells), spatialConditionNum, nCandidates, nGoodCandidates,
+    nBadCandidates, rejectionReasons.
+    """
+    kernelSum = kernel.kernelSum(*cellSet.bbox.centre)
+    counts = cellSet.countByStatus()
+    nGood, nBad = counts[CandidateStatus.GOOD], counts[CandidateStatus.BAD]
+    reasons = cellSet.countReasons()
+    metadata["spatialKernelSum"] = kernelSum
+    metadata["spatialConditionNum"] = conditionNumber
+    metadata["nCandidates"] = len(cellSet)
+    metadata["nGoodCandidates"] = nGood
+    metadata["nBadCandidates"] = nBad
+    metadata["rejectionReasons"] = reasons
+
+    log.info("Final spatial kernel sum %.4f", kernelSum)
+    log.info("Spatial model condition number %.3g", conditionNumber)
+    if conditionNumber < 0.0:
+        log.warning("Condition number is negative (%.3g): the system is numerically singular", conditionNumber)
+    elif conditionNumber > maxConditionNumber:
+        log.warning("Spatial solution exceeds max condition number: %.3g > %.3g", conditionNumber, maxConditionNumber)
+    log.info("Kernel candidates: %d in total, %d good, %d rejected", len(cellSet), nGood, nBad)
+    for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
+        log.info("  rejected %d: %s", count, reason)
+    if nBad > 2 * nGood:
+        log.warning(
+            "Many more candidates rejected (%d) than accepted (%d); check the variance planes and masks", nBad, nGood
+        )
+    _reportConstraint(log, "kernel", nGood, kernel.scaledParameters.shape[1], "spatialKernelOrder")
+    nBackground = background.scaledParameters.size if np.any(background.scaledParameters) else 0
+    if nBackground:
+        _reportConstraint(log, "background", nGood, nBackground, "spatialBgOrder")
+
+
+def _reportConstraint(log: logging.Logger, what: str, nGood: int, nTerms: int, field: str) -> None:
+    message = "Spatial %s model %s by %d candidates for %d terms"
+    if nGood < nTerms:
+        log.warning(message + "; use a lower %s", what, "underconstrained", nGood, nTerms, field)
+    elif nGood <= 2 * nTerms:
+        log.warning(message + "; consider a lower %s", what, "poorly constrained", nGood, nTerms, field)
+    else:
+        log.info(message, what, "well constrained", nGood, nTerms)
+
+
+def candidateTable(cellSet: SpatialCellSet) -> SourceTable:
+    """Return one row per candidate: where it is, what it gave, and why it was rejected.
+
+    Columns: id, x, y (parent pixels), rating, status, reason, kernelSum, background, residualMean, residualRms (own
+    kernel), spatialMean, spatialRms (spatial model), both in sigma; NaN where a step was not reached.
+    """
+    candidates = list(cellSet)
+    solutions = [c.kernelSolution if c.isInitialized else None for c in candidates]
+    own, spatial = [c.residual for c in candidates], [c.spatialResidual for c in candidates]
+
+    def numbers(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
+        return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+    return SourceTable(
+        {
+            "id": np.array([c.id for c in candidates], dtype=np.int64),
+            "x": numbers(c.x for c in candidates),
+            "y": numbers(c.y for c in candidates),
+            "rating": numbers(c.rating for c in candidates),
+            "status": np.array([c.status.name for c in candidates], dtype=np.str_),
+            "reason": np.array([c.reason or "" for c in candidates], dtype=np.str_),
+            "kernelSum": numbers(None if s is None else s.kernelSum for s in solutions),
+            "background": numbers(None if s is None else s.background for s in solutions),
+            "residualMean": numbers(None if r is None else r.mean for r in own),
+            "residualRms": numbers(None if r is None else r.rms for r in own),
+            "spatialMean": numbers(None if r is None else r.mean for r in spatial),
+            "spatialRms": numbers(None if r is None else r.rms for r in spatial),
+        }
+    )
+
+
+def differenceNoise(
+    difference: MaskedImage,
+    excludePlanes: Iterable[str] = ("BAD", "SAT", "CR", "EDGE", "NO_DATA", "DETECTED", "DETECTED_NEGATIVE"),
+    maxPixels: int = 250_000,
+) -> DifferenceNoise:
+    """Compare the scatter of a difference with its variance plane.
+
+    Parameters
+    ----------
+    difference
+        Difference image.
+    excludePlanes
+        Planes whose pixels are left out. Stars need not be: they are few, and the measure is robust.
+    maxPixels
+        Pixels used, on a regular grid.
+    """
+    step = max(1, math.isqrt(difference.image.size // maxPixels))
+    found = _core.pullNoise(*stampTuple(difference, excludePlanes), step=step)
+    return DifferenceNoise(*found)

@@ -1,0 +1,317 @@
+"""What follows the subtraction: decorrelation, quality, and the result that holds everything."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch.difference import (
+    Correction,
+    edgeHandlingOf,
+    prepareCorrection,
+    smoothedExposure,
+    smoothedFwhm,
+    smoothingKernel,
+)
+from psfmatch.errors import InputImagesError
+from psfmatch.fit import Choice
+from psfmatch.fit.diagnostics import DifferenceNoise, candidateTable, differenceNoise
+from psfmatch.frontdoor.grading import (
+    doubtsOfPlace,
+    estimatedHere,
+    residualShift,
+    scatterOnLight,
+    toldFigures,
+    unusableShare,
+    varianceScales,
+)
+from psfmatch.frontdoor.inputs import Inputs
+from psfmatch.frontdoor.ladder import Made
+from psfmatch.frontdoor.result import SubtractionResult
+from psfmatch.images import Exposure, MaskedImage, atOrigin
+from psfmatch.io.sourceTable import lazily
+from psfmatch.noise import ErrorFloor, LitDifference, measureWhiteness
+from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
+from psfmatch.quality import FinishedSubtraction, assessQuality
+from psfmatch.threads import resolveThreads, sideBySide
+
+__all__ = ["finish"]
+
+log = logging.getLogger("psfmatch.frontdoor")
+
+MAX_SHIFT_STARS = 500
+MAX_VARIANCE_FACTOR = 3.0
+"""Of the difference, either way."""
+LEAST_VARIANCE_FACTOR = 0.1
+"""Of variances that were estimated: independent noise of two images leaves more."""
+RIGHT_NOISE = 0.02
+"""Departure of the sky's scatter from its predicted noise up to which the difference's variance plane is right."""
+
+
+def finish(
+    made: Made,
+    inputs: Inputs,
+    fwhms: tuple[float | None, float | None],
+    convolveTemplate: bool,
+    choices: tuple[Choice, ...],
+    provenance: Mapping[str, str],
+    threads: int,
+    smoothing: float = 0.0,
+) -> SubtractionResult:
+    """Decorrelate, measure the quality, and put everything together.
+
+    `inputs` are as they were; `smoothing` : sigma (pixels) of the Gaussian by which the image that is not convolved was
+    smoothed for `made`.
+    """
+    result, options, kernel = made.result, made.options, made.result.psfMatchingKernel
+    if smoothing:
+        options = replace(options, smoothingSigma=smoothing)
+    plain = result.subtractedExposure
+    # The background was refined on it: neither that nor a common factor changes what is blank, or its pulls.
+    sky = getattr(result, "blankSky", None) or findBlankSky(plain.maskedImage, threads=threads)
+    science = inputs.science.maskedImage
+    template = atOrigin(inputs.template.maskedImage, science)
+    known = [fwhm for fwhm in fwhms if fwhm is not None]
+    # Side by side, as neither of them has work enough for all threads all the time.
+    correction, measured = sideBySide(
+        partial(_prepareCorrection, made, template, science, convolveTemplate, smoothing),
+        partial(_measure, made, inputs, template, science, convolveTemplate, sky, fwhms, smoothing),
+        threads,
+    )
+    difference = measured.difference
+    named = partial(
+        options.planeRules.appliedTo,
+        matched=result.matchedExposure,
+        template=template,
+        science=science,
+        isScienceConvolved=not convolveTemplate,
+    )
+    decorrelation = None
+    if correction is not None:
+        decorrelation = correction.appliedTo(named(plain)[0], threads=threads)
+    candidates = candidateTable(result.kernelCellSet)
+    quality = None
+    if options.doAssessQuality:
+        with made.task.timer("quality"):
+            whiteness = (
+                measureWhiteness(difference, where=sky, threads=threads)
+                if decorrelation is None
+                else decorrelation.measureWhiteness(sky, threads)
+            )
+            lit, caps = scatterOnLight(made, measured.pixels)
+            finished = FinishedSubtraction(
+                difference=difference,
+                template=template,
+                science=science,
+                kernel=kernel,
+                background=result.backgroundModel,
+                convolved="template" if convolveTemplate else "science",
+                candidates=candidates if len(candidates) else None,
+                rejectedSources=made.task.metadata.get("rejectedSources", {}),
+                varianceScales=varianceScales(made, inputs, measured.varianceFactor),
+                fwhmPix=max(known) if known else None,
+                area=inputs.coverage.areaOf(science.getBBox()),
+                brightStars=inputs.brightStars,
+                told={
+                    **toldFigures(made, inputs),
+                    **measured.told,
+                    **lit,
+                    "lag1": whiteness.lag1,
+                    "lag2": whiteness.lag2,
+                },
+                pixels=measured.pixels,
+                threads=threads,
+            )
+            if smoothing and decorrelation is not None:
+                # Of noise that is correlated in both images the sums over sources would not be those of the variances.
+                white = replace(finished, difference=decorrelation.exposure, pixels=None)
+                finished = replace(finished, pixels=white.pixelFigures)
+            caps = (*made.caps, *caps, *doubtsOfPlace(inputs.alignment))
+            quality = assessQuality(finished, caps=caps, without=made.ungraded)
+            log.info("Grade %s", "; ".join(quality.reasons), extra={"isDecision": True})
+    difference, matched = named(difference)
+    return SubtractionResult(
+        difference=difference,
+        matched=matched,
+        template=inputs.template if smoothing else result.warpedExposure,
+        science=inputs.science,
+        convolved="template" if convolveTemplate else "science",
+        kernel=kernel,
+        background=result.backgroundModel,
+        candidates=lazily(candidates),
+        noise=measured.noise,
+        metadata=dict(made.task.metadata),
+        options=options,
+        quality=quality,
+        decorrelation=decorrelation,
+        alignment=inputs.alignment,
+        coverage=inputs.coverage,
+        preparation=inputs.preparation,
+        varianceFactor=measured.varianceFactor,
+        borderLevels=made.borderLevels,
+        choices=(*choices, *measured.choices),
+        errorFloor=measured.floor,
+        smoothing=smoothing,
+        steps=made.steps,
+        provenance=provenance,
+    )
+
+
+class _Measured(NamedTuple):
+    """The difference with its variance scaled, and what its pixels tell; no quality was asked for where None."""
+
+    difference: Exposure
+    varianceFactor: float
+    choices: tuple[Choice, ...]
+    noise: DifferenceNoise
+    told: Mapping[str, Any]
+    pixels: Mapping[str, Any] | None
+    floor: ErrorFloor | None
+
+
+def _prepareCorrection(
+    made: Made, template: MaskedImage, science: MaskedImage, convolveTemplate: bool, smoothing: float
+) -> Correction | None:
+    """Return what makes the difference's noise white, None where that is not asked for or there is no light."""
+    kernel, box = made.result.psfMatchingKernel, science.getBBox()
+    if not (made.options.doDecorrelate and kernel.kernelSum(*box.centre) > 0.0):
+        return None
+    with made.task.timer("prepareCorrection"):
+        return prepareCorrection(
+            box,
+            kernel,
+            *((template, science) if convolveTemplate else (science, template)),
+            isScienceConvolved=not convolveTemplate,
+            smoothing=smoothingKernel(smoothing, box) if smoothing else None,
+            threads=resolveThreads(None),
+        )
+
+
+def _measure(
+    made: Made,
+    inputs: Inputs,
+    template: MaskedImage,
+    science: MaskedImage,
+    convolveTemplate: bool,
+    sky: BlankSky,
+    fwhms: tuple[float | None, float | None],
+    smoothing: float,
+) -> _Measured:
+    """Scale the difference's variance plane to its sky, and measure its noise and its quality."""
+    threads, kernel = resolveThreads(None), made.result.psfMatchingKernel
+    difference: Exposure = made.result.subtractedExposure
+    factor, choices, told, pixels, floor = 1.0, tuple[Choice, ...](), dict[str, Any](), None, None
+    if made.options.doScaleVariance:
+        with made.task.timer("scaleVariance"):
+            correlation = inputs.templateCorrelation if convolveTemplate else None
+            factor, choice = _chooseVarianceFactor(
+                sky, any(estimatedHere(inputs)), 1.0 if correlation is None else float(correlation.sum())
+            )
+            choice.log(log)
+            choices = (choice,)
+            if factor != 1.0:
+                difference = difference.withPixels(multiplyVariance(difference.maskedImage, factor, threads))
+    with made.task.timer("measure"):
+        noise = differenceNoise(difference.maskedImage)
+        log.info(
+            "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
+            noise.robustStdev,
+            noise.nPixels,
+        )
+        if made.options.doAssessQuality:
+            kernelSum = kernel.kernelSum(*science.getBBox().centre)
+            scale = 1.0 if convolveTemplate else 1.0 / kernelSum if kernelSum else math.nan
+            image, fwhm = (template, science)[convolveTemplate], fwhms[convolveTemplate]
+            floor = _errorFloor(made, difference, image, fwhm, convolveTemplate, sky, scale, smoothing)
+            if floor is not None:
+                log.info("%s", floor.sentence)
+                choices += (Choice("errorFloor", f"{floor.share:.4f}", floor.pull, "0", 1.0, floor.sentence),)
+                told["errorFloor"] = floor.share if floor.nPlaces else None
+            radius = max([6, *(math.ceil(1.5 * fwhm) for fwhm in fwhms if fwhm is not None)])
+            told["residualShiftPix"] = residualShift(
+                difference, made.result.matchedImage, inputs.sources[:MAX_SHIFT_STARS], radius, scale, made.changed
+            )
+            convolved = "template" if convolveTemplate else "science"
+            images = (difference.maskedImage, template, science)
+            first, second, third = (_without(image, made.changed) for image in images)
+            pixels = FinishedSubtraction(
+                first, second, third, kernel, convolved=convolved, threads=threads
+            ).pixelFigures
+            if made.changed is not None:
+                told["maskedFraction"] = unusableShare(difference.maskedImage)
+    return _Measured(difference, factor, choices, noise, told, pixels, floor)
+
+
+def _errorFloor(
+    made: Made,
+    difference: Exposure,
+    image: MaskedImage,
+    fwhm: float | None,
+    convolveTemplate: bool,
+    sky: BlankSky,
+    scale: float,
+    smoothing: float,
+) -> ErrorFloor | None:
+    """Return what is left of sources in proportion to their light; None where no PSF or no match tells it."""
+    if fwhm is None or not math.isfinite(scale) or "errorFloor" in made.ungraded:
+        return None
+    if smoothing:
+        image = smoothedExposure(Exposure(image), smoothing, edgeHandlingOf(made.options.kernel)).maskedImage
+        fwhm = smoothedFwhm(fwhm, smoothing)
+    pixels = _without(difference.maskedImage, made.changed)
+    return LitDifference(pixels, image, scale, convolveTemplate, resolveThreads(None)).errorFloor(sky, fwhm)
+
+
+def _without(image: MaskedImage, changed: npt.NDArray[np.bool_] | None) -> MaskedImage:
+    """Return the image with BAD where it is known to have changed."""
+    if changed is None:
+        return image
+    mask = image.mask.copy()
+    pixels = np.asarray(mask)
+    pixels |= np.where(changed, np.int32(1 << mask.addPlane("BAD")), np.int32(0))
+    return MaskedImage(image.image, mask, image.variance, image.xy0)
+
+
+def _chooseVarianceFactor(sky: BlankSky, isOurs: bool, shared: float = 1.0) -> tuple[float, Choice]:
+    """Return what the difference's variance plane is to be multiplied by: 1 unless its sky says otherwise.
+
+    Variances of ours, that were estimated, follow it as far as two images of independent noise lead. `shared` : pixels
+    of the template that have their noise in common, with which a kernel multiplies the variance at the most.
+    """
+    most = MAX_VARIANCE_FACTOR * max(1.0, shared)
+    try:
+        factor = measureVarianceFactor(sky)
+    except InputImagesError as error:
+        log.warning("The difference's variance plane is left as it is: %s", error)
+        factor = 1.0
+    width = math.sqrt(factor)
+    sentence = f"Variance of the difference: its sky scatters by {width:.4g} of its noise, "
+    if abs(width - 1.0) <= RIGHT_NOISE:
+        factor = 1.0
+        sentence += f"within {RIGHT_NOISE:g} of 1: left as it is."
+    elif most > factor > 1.0 / most:
+        sentence += (
+            f"not by 1: multiplied by {factor:.3f}. Noise of the images that is correlated, as in resampled ones, does "
+            "that."
+        )
+    elif isOurs and factor >= LEAST_VARIANCE_FACTOR:
+        sentence += f"not by 1: multiplied by {factor:.3f}, as variances are that were only estimated."
+    else:
+        sentence += (
+            f"a factor of {factor:.3g} in variance, beyond the {most:.3g} either way that correlated noise can make: "
+            "left as it is."
+        )
+        if factor < 1.0:
+            sentence += (
+                " Do the images share their noise, as one exposure given twice does, or a template that holds the "
+                "science image?"
+            )
+        factor = 1.0
+    return factor, Choice("variance", f"{factor:.3f}", width, "1", 1.0, sentence)

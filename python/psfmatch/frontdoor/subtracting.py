@@ -1,0 +1,209 @@
+"""The front door: two images in, a difference with everything that belongs to it out, no parameter needed."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from psfmatch.config import usualOptions
+from psfmatch.fit import Choice
+from psfmatch.frontdoor.bordering import withBorder
+from psfmatch.frontdoor.faintFields import stackFwhms
+from psfmatch.frontdoor.finishing import finish
+from psfmatch.frontdoor.inputs import Inputs, makeInputs
+from psfmatch.frontdoor.ladder import Made, solveByLadder
+from psfmatch.frontdoor.options import RunOptions
+from psfmatch.frontdoor.photons import withPhotonNoise
+from psfmatch.frontdoor.provenance import describeInputs
+from psfmatch.frontdoor.result import SubtractionResult
+from psfmatch.frontdoor.smoothing import isOfKernelFit, isWorthSmoothing, smoothedInputs, smoothedOrAsItIs
+from psfmatch.frontdoor.traces import withoutTraces
+from psfmatch.images import atOrigin, gainOf, requireUnits, toExposure
+from psfmatch.sources import boxLight
+from psfmatch.tasks.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchTask
+from psfmatch.threads import withThreads
+
+if TYPE_CHECKING:
+    from psfmatch.tasks.configs import ImagePsfMatchConfig
+
+__all__ = ["MODES", "Mode", "subtract"]
+
+log = logging.getLogger("psfmatch.frontdoor")
+
+DEPTH_SOURCES = 50
+"""Sources that tell which image has less noise."""
+
+Mode = Literal["auto", "convolveTemplate", "convolveScience"]
+MODES: tuple[Mode, ...] = ("auto", "convolveTemplate", "convolveScience")
+
+
+@withThreads
+def subtract(
+    template: Any,
+    science: Any,
+    *,
+    config: ImagePsfMatchConfig | None = None,
+    mode: Mode = "auto",
+    candidateList: Any = None,
+    templateFwhmPix: float | None = None,
+    scienceFwhmPix: float | None = None,
+    templateWeight: Any = None,
+    scienceWeight: Any = None,
+    gain: float | None = None,
+    readNoise: float | None = None,
+    templateGain: float | None = None,
+    templateReadNoise: float | None = None,
+    scienceGain: float | None = None,
+    scienceReadNoise: float | None = None,
+    threads: int | None = None,
+) -> SubtractionResult:
+    """Subtract a template from a science image after matching their PSFs.
+
+    Parameters
+    ----------
+    template, science
+        Exposure, MaskedImage, path or URL of a FITS file, HDUList, open file, CCDData, NDData, 2-D array or Quantity,
+        of numpy.ma and `astropy.utils.masked`, too, whose masks are kept. Not changed. The difference has the unit of
+        the science image. The template is warped to the science image's pixels; without a WCS on both, matched stars
+        tell how they lie.
+    config
+        None: everything is chosen from the images. Of `psfmatch.frontDoorConfig` those fields of the kernel that have
+        been set are kept, the others are chosen around them. One without ``chooseKernel``, such as ``result.config``,
+        and the task's own are used as they are; with the latter nothing is done to the images before.
+    mode
+        Which image is convolved; "auto" takes the one with the narrower PSF.
+    candidateList
+        Stars to use, in any form of `psfmatch.fit.toSourceTable` or the list of
+        `ImagePsfMatchTask.makeCandidateList`; by default they are found.
+    templateFwhmPix, scienceFwhmPix
+        FWHM of the PSFs in pixels; by default from the PSF model or measured from the stars.
+    templateWeight, scienceWeight
+        Weight maps, arrays or names of files, that tell the variance: 1/variance, relative, or 0/1, told apart by their
+        pixels; not positive where there are no data.
+    gain, readNoise
+        e-/count and e- of both images, for the variance of an image that has none but one estimated from its sky.
+    templateGain, templateReadNoise, scienceGain, scienceReadNoise
+        The same of one image; they go before those of both.
+    threads
+        Number of threads; the result does not depend on it.
+
+    Returns
+    -------
+    result : SubtractionResult
+
+    Raises
+    ------
+    ExposureReadError
+        If a file cannot be read.
+    InputImagesError
+        If the images do not overlap, have units of different things, or differ in shape without a WCS or stars to tell
+        how they lie.
+    NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSolutionError
+        If there are no, or too few, stars, and nothing simpler is sound.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
+    pinned: Mapping[str, Any] = {}
+    pinChoices: tuple[Choice, ...] = ()
+    if config is not None:
+        from psfmatch.frontdoor.pins import withPins
+
+        config, pins = withPins(config)
+        pinned, pinChoices = pins.values, pins.choices
+    exposures = (
+        toExposure(template, *gainOf(gain, readNoise, templateGain, templateReadNoise), weight=templateWeight),
+        toExposure(science, *gainOf(gain, readNoise, scienceGain, scienceReadNoise), weight=scienceWeight),
+    )
+    requireUnits(template, science, exposures)
+    task = ImagePsfMatchTask(config=usualOptions() if config is None else config, threads=threads)
+    options = replace(RunOptions.fromConfig(None if config is None else task.config), pinned=pinned)
+    for choice in pinChoices:
+        choice.log(log)
+    inputs = makeInputs(*exposures, task, options)
+    with task.timer("measurePsf"):
+        sources = candidateList if candidateList is not None else inputs.sources
+        given = templateFwhmPix, scienceFwhmPix
+        fwhms = stackFwhms(inputs.faint, given, task) or task.measureFwhms(
+            inputs.template, inputs.science, sources, *given
+        )
+    convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
+    with task.timer("measurePhotonNoise"):
+        inputs = withPhotonNoise(inputs, fwhms, convolveTemplate, options, task.threads)
+
+    def solved(ready: Inputs, widths: tuple[float | None, float | None], isDirectionFree: bool = False) -> Made:
+        made = solveByLadder(task, options, ready, candidateList, widths, convolveTemplate, isDirectionFree)
+        return withoutTraces(withBorder(made, made.inputs or ready))
+
+    smoothing = options.smoothingSigma or 0.0
+    if smoothing:
+        made = solved(*smoothedInputs(inputs, fwhms, convolveTemplate, smoothing, options))
+    if not smoothing or not isOfKernelFit(made):
+        smoothing = 0.0
+        made = solved(inputs, fwhms, mode == "auto")
+    if made.convolveTemplate != convolveTemplate:
+        sentence = "Convolving the template: where one stamp tells the kernel, it is always the template's."
+        if inputs.faint is not None:
+            which = "template" if made.convolveTemplate else "science image"
+            sentence = f"Convolving the {which}: its faint sources, laid upon one another, are the sharper ones."
+        direction = Choice(
+            "direction", "template" if made.convolveTemplate else "science", math.nan, "", math.nan, sentence
+        )
+    provenance = describeInputs(*exposures)
+
+    def finished(made: Made, inputs: Inputs, smoothing: float = 0.0) -> SubtractionResult:
+        choices = (*inputs.choices, direction, *pinChoices, *made.choices)
+        return finish(made, inputs, fwhms, made.convolveTemplate, choices, provenance, task.threads, smoothing)
+
+    result = finished(made, made.inputs or inputs, smoothing)
+    if candidateList is None and isWorthSmoothing(result, made, options, fwhms):
+        return smoothedOrAsItIs(
+            result, inputs, fwhms, solved, lambda made, smoothing: finished(made, inputs, smoothing)
+        )
+    return result
+
+
+def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None], inputs: Inputs) -> tuple[bool, Choice]:
+    """Return whether the template is convolved, and why: the sharper image, of two alike the one with less noise."""
+    narrow, wide = fwhms
+    sizes = (
+        ""
+        if narrow is None or wide is None
+        else f": PSF FWHM {narrow:.2f} px of the template, {wide:.2f} px of the science image"
+    )
+    if mode != "auto":
+        isTemplate = mode == "convolveTemplate"
+        sentence = f"Convolving the {'template' if isTemplate else 'science image'}, as asked for{sizes}."
+    elif narrow is None or wide is None:
+        isTemplate, sentence = True, "Convolving the template: the PSF sizes are unknown."
+    elif abs(narrow - wide) <= EQUAL_WIDTHS * max(narrow, wide) and (depth := _relativeDepth(inputs)) is not None:
+        isTemplate = depth >= 1.0
+        sentence = (
+            f"Convolving the {'template' if isTemplate else 'science image'}{sizes}, equal within {EQUAL_WIDTHS:.0%}; "
+            f"sources have {depth:.2f} times the signal-to-noise in the template, and noise that is smoothed stays "
+            "correlated."
+        )
+    else:
+        isTemplate = narrow <= wide
+        sentence = (
+            f"Convolving the {'template' if isTemplate else 'science image'}{sizes}; the other way would have to "
+            "sharpen."
+        )
+    chosen = "template" if isTemplate else "science"
+    choice = Choice("direction", chosen, narrow or math.nan, "", wide or math.nan, sentence)
+    choice.log(log)
+    return isTemplate, choice
+
+
+def _relativeDepth(inputs: Inputs) -> float | None:
+    """Return signal-to-noise in the template over that in the science image, median of the brightest sources."""
+    science = inputs.science.maskedImage
+    template = atOrigin(inputs.template.maskedImage, science)
+    x, y = (inputs.sources[name][:DEPTH_SOURCES] for name in ("x", "y"))
+    before, after = (np.divide(*boxLight(image, x, y, ("BAD", "SAT", "NO_DATA"))) for image in (template, science))
+    isSeen = (before > 0.0) & (after > 0.0)
+    return float(np.median(before[isSeen] / after[isSeen])) if isSeen.any() else None

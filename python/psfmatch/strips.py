@@ -1,5 +1,0 @@
-"""Moved."""
-
-from psfmatch.threads import mapStrips
-
-__all__ = ["mapStrips"]

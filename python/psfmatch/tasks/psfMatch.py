@@ -1,0 +1,375 @@
+"""The solution for the matching kernel: a loop that fits, compares and rejects candidates until all agree."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch.config import KernelOptions, StarMatchOptions
+from psfmatch.config.later import laterClass, laterNames, laterView
+from psfmatch.config.task import Task
+from psfmatch.config.tracing import writingFor
+from psfmatch.errors import (
+    InputImagesError,
+    InsufficientKernelSourcesError,
+    KernelSolutionError,
+    NoKernelCandidatesError,
+    PsfMatchError,
+    advice,
+)
+from psfmatch.fit import (
+    NO_LIGHT,
+    AssessSpatialKernelVisitor,
+    BuildSingleKernelVisitor,
+    BuildSpatialKernelVisitor,
+    KernelPcaVisitor,
+    KernelSumVisitor,
+    RegionCells,
+    fitRegions,
+)
+from psfmatch.fit.candidates.cells import CandidateStatus, KernelCandidate, SpatialCellSet
+from psfmatch.fit.diagnostics import PassSummary, reportSolution
+from psfmatch.fit.light import requireLight, requirePositive
+from psfmatch.images import MaskedImage
+from psfmatch.images.equality import ByValue
+from psfmatch.io.sourceTable import SourceTable
+from psfmatch.kernels import (
+    LinearCombinationKernel,
+    SpatialFunction2D,
+    frameOf,
+    makeSpatialFunction,
+)
+from psfmatch.kernels.basis import makeRegularizationMatrix
+from psfmatch.kernels.solutions import SolutionSlot
+from psfmatch.threads import resolveThreads
+
+if TYPE_CHECKING:
+    from psfmatch.tasks.configs import PsfMatchTaskConfig
+
+__all__ = ["KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"]
+
+__getattr__ = laterNames(__name__, {"PsfMatchTaskConfig": "psfmatch.tasks.configs"})
+
+
+@dataclass(frozen=True, eq=False)
+class KernelFit(ByValue):
+    """Result of the solve loop.
+
+    kernel, background : the spatial model, passes : one summary per pass, conditionNumber : of the spatial system,
+    heldOut : residuals of every region under a solution without it (`psfmatch.fit.RegionFit`), of a fit to regions.
+    """
+
+    kernel: LinearCombinationKernel
+    background: SpatialFunction2D
+    passes: tuple[PassSummary, ...]
+    conditionNumber: float
+    heldOut: SourceTable | None = None
+
+
+@dataclass
+class Rejections:
+    """How many candidates each step of one pass has rejected."""
+
+    single: int = 0
+    kernelSum: int = 0
+    pca: int = 0
+    spatial: int = 0
+
+
+class PsfMatchTask(Task):
+    """Base of the tasks that match PSFs: it knows how to solve for a kernel, not where candidates come from.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        As for `Task`.
+    threads
+        Number of threads of the core; None: ``PSFMATCH_NUM_THREADS`` or the CPUs of this process.
+
+    """
+
+    ConfigClass = laterClass("psfmatch.tasks.configs:PsfMatchTaskConfig")
+    _DefaultName = "psfMatch"
+
+    def __init__(self, *args: Any, threads: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        given = self._given
+        isRead = isinstance(given, StarMatchOptions)
+        self.options: KernelOptions = given.kernel if isRead else KernelOptions.fromConfig(given.kernel.active)
+        self.threads = resolveThreads(threads)
+
+    @property
+    def kConfig(self) -> Any:
+        """The configuration of the kernel."""
+        return self.config.kernel.active
+
+    @property
+    def useRegularization(self) -> bool:
+        """Whether rough kernels are penalised: of delta functions, if the configuration says so."""
+        return self.options.kernelBasisSet == "delta-function" and self.options.useRegularization
+
+    @property
+    def hMat(self) -> npt.NDArray[np.float64] | None:
+        """The penalty of `psfmatch.kernels.basis.makeRegularizationMatrix`, (n, n) of n unknowns; None without one."""
+        return makeRegularizationMatrix(self.options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remake, (type(self), self.config, self.getName(), self.threads)
+
+    def requireKernelFits(self, maskedImage: MaskedImage) -> None:
+        """Raise InputImagesError if an image is smaller than the smallest kernel that may be chosen for it."""
+        options = self.options
+        # Only Gaussians follow the FWHMs; a kernel of delta functions has its configured size.
+        isScaled = options.scaleByFwhm and options.kernelBasisSet != "delta-function"
+        size = min(options.kernelSizeMin, options.kernelSize) if isScaled else options.kernelSize
+        if min(maskedImage.shape) < size:
+            raise InputImagesError(
+                f"Input images of {maskedImage.width}x{maskedImage.height} pixels are smaller than the kernel of "
+                f"{size}x{size}; use larger cut-outs, or a smaller kernelSize"
+                + (" with scaleByFwhm off" if isScaled else ""),
+                shape=maskedImage.shape,
+                kernelSize=size,
+            )
+
+    def _solve(self, kernelCellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
+        """Find the spatially varying kernel and background from all candidates.
+
+        Each pass fits the best candidates of every cell, rejects by residuals and by kernel sum until none is
+        rejected any more, takes the principal components of their kernels as a basis if asked, fits the spatial
+        model and rejects by the residuals under it. A rejected candidate makes room for the next of its cell. After
+        ``maxSpatialIterations`` passes with rejections the model is fitted once more to those that are left.
+
+        Raises
+        ------
+        NoKernelCandidatesError, InsufficientKernelSourcesError
+            If no candidate, or fewer than ``minKernelSources``, survive.
+        KernelSolutionError
+            If the equations have no solution.
+        """
+        try:
+            with self.timer("solve"), writingFor("psfmatch.tasks.psfMatch"):  # whatever name the task was given
+                if isinstance(kernelCellSet, RegionCells):
+                    fit = self._fitRegions(kernelCellSet, np.asarray(basisList))
+                else:
+                    fit = self._iterate(kernelCellSet, basisList)
+                    self._requireLight(kernelCellSet, fit)
+        except PsfMatchError:
+            self._log.error("Unable to calculate psf matching kernel")
+            laterView("showSolution", kernelCellSet)
+            raise
+        reportSolution(
+            self._log,
+            self.metadata,
+            kernelCellSet,
+            fit.kernel,
+            fit.background,
+            fit.conditionNumber,
+            self.options.maxSpatialConditionNumber,
+        )
+        laterView("showSolution", kernelCellSet, fit.kernel, fit.background)
+        return fit
+
+    def _fitRegions(self, cells: RegionCells, basisList: npt.NDArray[np.float64]) -> KernelFit:
+        """Fit all pixels of the active candidates' regions at once."""
+        active = cells.regionsToFit(self.options.nStarPerCell)
+        found = fitRegions(cells, basisList, self.options)
+        nUsed = sum(candidate.status is CandidateStatus.GOOD for candidate in active)
+        summary = PassSummary(
+            iteration=found.nPasses,
+            nRejectedSingle=0,
+            nRejectedKernelSum=0,
+            nRejectedPca=0,
+            nRejectedSpatial=len(active) - nUsed,
+            nUsed=nUsed,
+            kernelSumMean=found.kernel.kernelSum(*cells.bbox.centre),
+            kernelSumStd=found.kernelSumError * math.sqrt(nUsed),
+            conditionNumber=found.conditionNumber,
+        )
+        self.metadata["rejectedPixelFraction"] = found.rejectedFraction
+        # A constant is fitted in any case: left out, it would pull at the kernel.
+        background = found.background
+        if not self.options.fitForBackground:
+            background = makeSpatialFunction(self.options.spatialModelType, np.zeros(1), frameOf(cells.bbox))
+        return KernelFit(found.kernel, background, (summary,), found.conditionNumber, found.heldOut)
+
+    def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
+        options = self.options
+        nStar = options.nStarPerCell
+        hMat = self.hMat
+        single = BuildSingleKernelVisitor(basisList, options, hMat, threads=self.threads)
+        kernelSums = KernelSumVisitor(options)
+        passes: list[PassSummary] = []
+        iteration = 0
+        while iteration < options.maxSpatialIterations:
+            rejected = Rejections(single=self._fitUntilStable(cellSet, single))
+            active = cellSet.activeCandidates(nStar)
+            self._requireCandidates(cellSet, active)
+
+            kernelSums.reset()
+            _measureSums(kernelSums, active)
+            kernelSums.processCandidates(active)
+            rejected.kernelSum = kernelSums.nRejected
+            if rejected.kernelSum > 0:
+                self._endPass(passes, iteration, rejected, kernelSums, len(active))
+                continue
+
+            spatialBasis, spatialHMat = basisList, hMat
+            if options.usePcaForSpatialKernel:
+                spatialBasis, rejected.pca = self._fitPrincipalComponents(active)
+                spatialHMat = None
+                if rejected.pca > 0:
+                    self._endPass(passes, iteration, rejected, kernelSums, len(active))
+                    continue
+
+            spatial = self._fitSpatial(cellSet, spatialBasis, spatialHMat, active)
+            kernel, background = spatial.getSolutionPair()
+            assess = AssessSpatialKernelVisitor(kernel, background, options, threads=self.threads)
+            assess.processCandidates(active)
+            rejected.spatial = assess.nRejected
+            self._endPass(passes, iteration, rejected, kernelSums, len(active), spatial.conditionNumber)
+            if rejected.spatial == 0:
+                return KernelFit(kernel, background, tuple(passes), spatial.conditionNumber)
+            iteration += 1
+
+        # Candidates promoted by the last rejections were never fitted: they take no part.
+        fitted = [c for c in cellSet.activeCandidates(nStar) if c.isInitialized]
+        self._requireCandidates(cellSet, fitted)
+        rejected = Rejections()
+        if options.usePcaForSpatialKernel:
+            basisList, rejected.pca = self._fitPrincipalComponents(fitted)
+            hMat = None
+            fitted = [c for c in fitted if c.status is not CandidateStatus.BAD]
+            self._requireCandidates(cellSet, fitted)
+        _measureSums(kernelSums, fitted)
+        spatial = self._fitSpatial(cellSet, basisList, hMat, fitted)
+        self._endPass(passes, iteration, rejected, kernelSums, len(fitted), spatial.conditionNumber)
+        return KernelFit(*spatial.getSolutionPair(), tuple(passes), spatial.conditionNumber)
+
+    def _fitUntilStable(self, cellSet: SpatialCellSet, single: BuildSingleKernelVisitor) -> int:
+        """Fit the active candidates, and those that take the place of rejected ones; return how many were rejected."""
+        nRejected = 0
+        while True:
+            cellSet.visitCandidates(single, self.options.nStarPerCell)
+            if single.nRejected == 0:
+                return nRejected
+            nRejected += single.nRejected
+
+    def _fitPrincipalComponents(self, candidates: list[KernelCandidate]) -> tuple[npt.NDArray[np.float64], int]:
+        """Fit the candidates again on the principal components of their kernels.
+
+        Returns
+        -------
+        basisList : (n, h, w)
+            The components, renormalised.
+        nRejected
+            Candidates that this smaller basis cannot subtract.
+        """
+        pca = KernelPcaVisitor(self.options)
+        pca.processCandidates(candidates)
+        pca.analyze()
+        basisList = pca.basisList()
+        # No penalty: few components of many kernels are smooth already.
+        single = BuildSingleKernelVisitor(
+            basisList, self.options, skipBuilt=False, slot=SolutionSlot.PCA, threads=self.threads
+        )
+        single.processCandidates(candidates)
+        return basisList, single.nRejected
+
+    def _fitSpatial(
+        self,
+        cellSet: SpatialCellSet,
+        basisList: npt.ArrayLike,
+        hMat: npt.NDArray[np.float64] | None,
+        candidates: list[KernelCandidate],
+    ) -> BuildSpatialKernelVisitor:
+        visitor = BuildSpatialKernelVisitor(basisList, cellSet.bbox, self.options, hMat, threads=self.threads)
+        visitor.processCandidates(candidates)
+        visitor.solveLinearEquation()
+        return visitor
+
+    def _requireCandidates(self, cellSet: SpatialCellSet, candidates: list[KernelCandidate]) -> None:
+        nLeft, nRequired = len(candidates), self.options.minKernelSources
+        if nLeft >= nRequired:
+            return
+        reasons = cellSet.countReasons()
+        told = ", ".join(f"{count} for {reason}" for reason, count in reasons.items()) or "none"
+        orList = advice(", or a candidateList")
+        hint = (
+            f"Give more stars (lower selectDetection.thresholdValue{orList}), check the variance planes, relax "
+            "candidateResidualStdMax, or lower minKernelSources and the spatial orders."
+        )
+        counts = {
+            "nSources": nLeft,
+            "nRequired": nRequired,
+            "nCandidates": len(cellSet),
+            "nBad": cellSet.countByStatus()[CandidateStatus.BAD],
+            "rejected": reasons,
+        }
+        if nLeft == 0 and reasons.keys() == {NO_LIGHT}:
+            raise KernelSolutionError(
+                f"no kernel could be fitted to any of {len(cellSet)} candidates: {told}. The image to convolve does "
+                "not show the stars of the other. Check that both show the same sky, registered.",
+                **counts,
+            )
+        if nLeft == 0:
+            raise NoKernelCandidatesError(
+                f"No kernel candidate is left of {len(cellSet)}; rejected: {told}. {hint}", **counts
+            )
+        raise InsufficientKernelSourcesError(
+            f"{nLeft} kernel candidates are left of {len(cellSet)}, minKernelSources is {nRequired}; rejected: "
+            f"{told}. {hint}",
+            **counts,
+        )
+
+    def _requireLight(self, cellSet: SpatialCellSet, fit: KernelFit) -> None:
+        """Raise KernelSolutionError unless kernel sums and light of the candidates are significantly positive."""
+        last = fit.passes[-1]
+        centre = fit.kernel.kernelSum(*cellSet.bbox.centre)
+        requirePositive(centre, last.kernelSumMean, last.kernelSumStd / math.sqrt(max(1, last.nUsed)), last.nUsed)
+        used = [c for c in cellSet.activeCandidates(self.options.nStarPerCell) if c.isInitialized]
+        requireLight(used, fit.kernel.shape, self.options, self.threads)
+
+    def _endPass(
+        self,
+        passes: list[PassSummary],
+        iteration: int,
+        rejected: Rejections,
+        kernelSums: KernelSumVisitor,
+        nUsed: int,
+        conditionNumber: float = math.nan,
+    ) -> None:
+        """Keep and log what a pass has done."""
+        passes.append(
+            PassSummary(
+                iteration=iteration,
+                nRejectedSingle=rejected.single,
+                nRejectedKernelSum=rejected.kernelSum,
+                nRejectedPca=rejected.pca,
+                nRejectedSpatial=rejected.spatial,
+                nUsed=nUsed,
+                kernelSumMean=kernelSums.kSumMean,
+                kernelSumStd=kernelSums.kSumStd,
+                conditionNumber=conditionNumber,
+            )
+        )
+        self._log.debug(
+            "Pass %d: rejected %d by own residuals, %d by kernel sum, %d by principal components, %d by spatial "
+            "residuals; %d candidates, kernel sum %.4f +/- %.4f",
+            iteration, rejected.single, rejected.kernelSum, rejected.pca, rejected.spatial, nUsed,
+            kernelSums.kSumMean, kernelSums.kSumStd,
+        )  # fmt: skip
+
+
+def _measureSums(kernelSums: KernelSumVisitor, candidates: list[KernelCandidate]) -> None:
+    """Let a visitor find the distribution of the candidates' kernel sums, and forget all others."""
+    kernelSums.resetKernelSum()
+    kernelSums.aggregate(candidates)
+    kernelSums.processKsumDistribution()
+
+
+def _remake(TaskClass: type[PsfMatchTask], config: PsfMatchTaskConfig, name: str, threads: int) -> PsfMatchTask:
+    return TaskClass(config=config, name=name, threads=threads)
