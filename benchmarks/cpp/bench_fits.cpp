@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "psfmatch/KernelCandidateFit.h"
-#include "psfmatch/Regularization.h"
-#include "psfmatch/SpatialKernelSolution.h"
+#include "psfmatch/fit/KernelCandidateFit.h"
+#include "psfmatch/kernel/Regularization.h"
+#include "psfmatch/fit/SpatialKernelSolution.h"
 
 using namespace psfmatch;
 

@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
-#include "psfmatch/KernelCandidateFit.h"
-#include "psfmatch/LinearSolver.h"
-#include "psfmatch/background.h"
-#include "psfmatch/convolve.h"
+#include "psfmatch/fit/KernelCandidateFit.h"
+#include "psfmatch/base/LinearSolver.h"
+#include "psfmatch/image/background.h"
+#include "psfmatch/convolve/convolve.h"
 #include "psfmatch/convolve/Correction.h"
 #include "psfmatch/fit/RegionFit.h"
 #include "psfmatch/fit/RegionOutliers.h"
@@ -24,20 +24,20 @@
 #include "psfmatch/fit/RegionStamps.h"
 #include "psfmatch/fit/SpatialSystem.h"
 #include "psfmatch/image/BlankSky.h"
-#include "psfmatch/image/BrightPixels.h"
+#include "psfmatch/sources/BrightPixels.h"
 #include "psfmatch/image/Coverage.h"
 #include "psfmatch/image/NeighbourNoise.h"
 #include "psfmatch/image/RobustStatistics.h"
 #include "psfmatch/image/SkyNoise.h"
-#include "psfmatch/image/SourceResiduals.h"
-#include "psfmatch/sources.h"
+#include "psfmatch/sources/SourceResiduals.h"
+#include "psfmatch/sources/sources.h"
 #include "psfmatch/sources/SourceMeasurement.h"
 #include "psfmatch/sources/StarMatch.h"
 #include "psfmatch/sources/StarPositions.h"
 #include "psfmatch/sources/StarShifts.h"
 #include "psfmatch/sources/StarWidths.h"
-#include "psfmatch/subtract.h"
-#include "psfmatch/warp.h"
+#include "psfmatch/convolve/subtract.h"
+#include "psfmatch/warp/warp.h"
 
 #if __has_include(<valgrind/callgrind.h>)
 #include <valgrind/callgrind.h>

@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "psfmatch/parallel.h"
+#include "psfmatch/base/parallel.h"
 
 namespace psfmatch::bench {
 

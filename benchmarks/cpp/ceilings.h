@@ -1,7 +1,7 @@
 // What the machine allows, measured: multiply-adds that touch no memory, and a copy that does nothing else.
 #pragma once
 
-#include "psfmatch/instructionSet.h"
+#include "psfmatch/base/instructionSet.h"
 
 namespace psfmatch::bench {
 

@@ -3,7 +3,7 @@
 // the process with its message.
 #include "ceilings.h"
 #include "plainLoop.h"
-#include "psfmatch/convolve.h"
+#include "psfmatch/convolve/convolve.h"
 
 namespace {
 

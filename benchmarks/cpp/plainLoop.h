@@ -2,7 +2,7 @@
 // one fixed kernel, double precision, one thread.
 #pragma once
 
-#include "psfmatch/types.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch::bench {
 

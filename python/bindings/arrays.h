@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "psfmatch/KernelBasis.h"
-#include "psfmatch/types.h"
+#include "psfmatch/kernel/KernelBasis.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch::python {
 

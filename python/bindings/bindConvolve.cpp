@@ -1,8 +1,8 @@
 #include "arrays.h"
 #include "module.h"
 #include "outputPlanes.h"
-#include "psfmatch/LinearCombinationKernel.h"
-#include "psfmatch/convolve.h"
+#include "psfmatch/kernel/LinearCombinationKernel.h"
+#include "psfmatch/convolve/convolve.h"
 
 namespace psfmatch::python {
 

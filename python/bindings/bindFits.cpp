@@ -4,10 +4,10 @@
 
 #include "arrays.h"
 #include "module.h"
-#include "psfmatch/KernelCandidateFit.h"
-#include "psfmatch/KernelPca.h"
-#include "psfmatch/SpatialKernelSolution.h"
-#include "psfmatch/StampQuality.h"
+#include "psfmatch/fit/KernelCandidateFit.h"
+#include "psfmatch/fit/KernelPca.h"
+#include "psfmatch/fit/SpatialKernelSolution.h"
+#include "psfmatch/fit/StampQuality.h"
 #include "stampPair.h"
 
 namespace psfmatch::python {

@@ -2,11 +2,11 @@
 
 #include "arrays.h"
 #include "module.h"
-#include "psfmatch/KernelBasis.h"
-#include "psfmatch/LinearCombinationKernel.h"
-#include "psfmatch/NormalEquations.h"
-#include "psfmatch/Regularization.h"
-#include "psfmatch/SpatialFunction.h"
+#include "psfmatch/kernel/KernelBasis.h"
+#include "psfmatch/kernel/LinearCombinationKernel.h"
+#include "psfmatch/fit/NormalEquations.h"
+#include "psfmatch/kernel/Regularization.h"
+#include "psfmatch/kernel/SpatialFunction.h"
 
 namespace psfmatch::python {
 

@@ -2,10 +2,10 @@
 
 #include "arrays.h"
 #include "module.h"
-#include "psfmatch/KernelBasis.h"
+#include "psfmatch/kernel/KernelBasis.h"
 #include "psfmatch/image/CellGrid.h"
-#include "psfmatch/image/ErrorFloor.h"
-#include "psfmatch/image/PhotonNoise.h"
+#include "psfmatch/sources/ErrorFloor.h"
+#include "psfmatch/sources/PhotonNoise.h"
 #include "psfmatch/image/VariancePlane.h"
 #include "psfmatch/kernel/KernelUncertainty.h"
 #include "psfmatch/kernel/NoiseCovariance.h"

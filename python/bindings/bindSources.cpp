@@ -2,10 +2,10 @@
 
 #include "arrays.h"
 #include "module.h"
-#include "psfmatch/background.h"
-#include "psfmatch/badPixels.h"
+#include "psfmatch/image/background.h"
+#include "psfmatch/image/badPixels.h"
 #include "psfmatch/image/SkySurface.h"
-#include "psfmatch/sources.h"
+#include "psfmatch/sources/sources.h"
 
 namespace psfmatch::python {
 

@@ -6,7 +6,7 @@
 
 #include "arrays.h"
 #include "module.h"
-#include "psfmatch/background.h"
+#include "psfmatch/image/background.h"
 #include "psfmatch/image/Coverage.h"
 #include "psfmatch/sources/BoxLight.h"
 #include "psfmatch/sources/GrownFootprints.h"

@@ -4,9 +4,9 @@
 
 #include "arrays.h"
 #include "module.h"
-#include "psfmatch/LinearSolver.h"
-#include "psfmatch/adaptiveMoments.h"
-#include "psfmatch/statistics.h"
+#include "psfmatch/base/LinearSolver.h"
+#include "psfmatch/sources/adaptiveMoments.h"
+#include "psfmatch/image/statistics.h"
 
 namespace psfmatch::python {
 

@@ -5,7 +5,7 @@
 
 #include "arrays.h"
 #include "module.h"
-#include "psfmatch/image/Streaks.h"
+#include "psfmatch/sources/Streaks.h"
 
 namespace psfmatch::python {
 

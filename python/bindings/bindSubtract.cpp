@@ -1,7 +1,7 @@
 #include "arrays.h"
 #include "module.h"
 #include "outputPlanes.h"
-#include "psfmatch/subtract.h"
+#include "psfmatch/convolve/subtract.h"
 
 namespace psfmatch::python {
 

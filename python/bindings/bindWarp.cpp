@@ -1,7 +1,7 @@
 #include "arrays.h"
 #include "module.h"
 #include "outputPlanes.h"
-#include "psfmatch/warp.h"
+#include "psfmatch/warp/warp.h"
 
 namespace psfmatch::python {
 

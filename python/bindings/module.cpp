@@ -4,7 +4,7 @@
 #include <chrono>
 #include <exception>
 
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/exceptions.h"
 
 namespace py = pybind11;
 

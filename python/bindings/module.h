@@ -3,7 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
-#include "psfmatch/parallel.h"
+#include "psfmatch/base/parallel.h"
 
 namespace psfmatch::python {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "arrays.h"
-#include "psfmatch/KernelCandidateFit.h"
+#include "psfmatch/fit/KernelCandidateFit.h"
 
 namespace psfmatch::python {
 

@@ -3,16 +3,18 @@
 ``psfmatch.subtract(template, science)`` is the front door, `ImagePsfMatchTask` the documented task; the parts work
 alone. Names are imported when they are first used, so that importing the package costs little.
 
-The way of the data through the folders:
+The way of the data through the folders, each of which imports only from those before it:
 
-1. `io` reads files, `images` hold pixels, mask, variance, WCS and PSF; `kernels` are functions of position.
+1. `config` is what can be set; `io` reads files, `images` hold pixels, mask, variance, WCS and PSF; `kernels` are
+   functions of position.
 2. `sources` finds and measures what shines, what is saturated and what is no light at all, and the PSF of the stars.
 3. `registration` lays the template upon the science image; `noise` puts the variance planes right.
 4. `fit` chooses stars or regions, and finds kernel and background.
-5. `difference` subtracts, makes the noise white and keeps how it was made; `transients` finds what has changed, `quality`
-   grades, `pictures` show it.
-6. `tasks` are the documented tasks; `frontdoor` goes the whole way by itself, `batch` with many pairs, `hotpants` by the
-   words of HOTPANTS, `cli` at the command line, `testing` with simulated skies.
+5. `difference` subtracts, makes the noise white and keeps how it was made; `transients` finds what has changed, and
+   `quality` grades.
+6. `tasks` are the documented tasks; `frontdoor` goes the whole way by itself, and `pictures` show it.
+7. `batch` goes it with many pairs, `hotpants` by the words of HOTPANTS, `testing` with simulated skies, `cli` at the
+   command line.
 """
 
 from __future__ import annotations
@@ -204,26 +206,25 @@ __all__ = [
     "Alignment", "AppliedKernel", "AssessSpatialKernelVisitor", "BatchSummary", "Box", "BuildSingleKernelVisitor",
     "BuildSpatialKernelVisitor", "CandidateStatus", "Chebyshev2D", "Coverage", "Decorrelation", "Defects",
     "DetectionConfig", "DifferenceNoise", "DipoleControl", "DoubleGaussianPsf", "EdgeHandling", "Efficiency",
-    "Exposure", "ExposureReadError", "FinishedSubtraction", "Footprint", "FootprintSet", "FrontDoorConfig", "GaussianPsf", "GridPsf",
-    "ImagePsf", "ImagePsfMatchConfig", "ImagePsfMatchTask", "InputImagesError", "InsufficientKernelSourcesError",
-    "KernelCandidate", "KernelCandidateDetection", "KernelFit", "KernelPcaVisitor", "KernelSolution",
-    "KernelSolutionError", "KernelSumVisitor", "LinearCombinationKernel", "Mask", "MaskedImage", "ModelPsf",
-    "ModelPsfMatchConfig", "ModelPsfMatchTask", "NoKernelCandidatesError", "NumericalError", "Pair", "PairOptions",
-    "PairRecord", "PassSummary", "PhotometryImage", "PixelTransform", "Polynomial2D", "Preparation", "Psf",
-    "PsfMatchConfig", "PsfMatchConfigAL", "PsfMatchConfigDF", "PsfMatchError", "PsfMatchTask", "PsfMatchTaskConfig",
-    "Quality", "ResidualSummary", "Saturation", "Score", "ShiftField", "SnapPsfMatchConfig", "SnapPsfMatchTask",
-    "SolutionSlot", "SourceDetectionConfig", "SourceDetectionTask", "SourceMeasurementConfig",
-    "SourceMeasurementTask", "SpatialCell", "SpatialCellSet", "SpatialFunction2D", "StarMatchConfig",
-    "StarMatchTask", "StarPsf", "StoredKernel", "Struct", "SubtractBackgroundConfig", "SubtractionRecipe",
-    "SubtractionResult", "Task", "WarpedPsf", "Warper", "WarperConfig", "Whiteness", "__version__",
-    "applyAlignment", "applyKernel", "applyOverride", "asQTable", "assessQuality", "checkGates", "computeScore",
-    "configFromDict", "configToDict", "correctionKernel", "debugging", "decorrelate", "detectOnDifference",
-    "evaluateMeanPsfFwhm", "findDefects", "findSaturation", "flagDefects", "flagSaturation", "forcedPhotometry",
-    "frontDoorConfig", "getFwhmPix", "getFwhmPixXY", "injectSources", "kernelUncertaintyPlane",
-    "makeKernelBasisList", "makeRegularizationMatrix", "measureAlignment", "measureCoverage", "measureEfficiency",
-    "measureShiftField", "measureWhiteness", "noiseCovariance", "prepareInputs", "psfFromStars",
-    "readHotpantsKernel", "readLedgers", "readManifest", "registerInputs", "renormalizeBasis", "reportNumbers",
-    "requireCoverage", "runBatch", "scaleVariance", "subtract", "writeIndex", "writeKernelCandidates",
+    "Exposure", "ExposureReadError", "FinishedSubtraction", "Footprint", "FootprintSet", "FrontDoorConfig",
+    "GaussianPsf", "GridPsf", "ImagePsf", "ImagePsfMatchConfig", "ImagePsfMatchTask", "InputImagesError",
+    "InsufficientKernelSourcesError", "KernelCandidate", "KernelCandidateDetection", "KernelFit", "KernelPcaVisitor",
+    "KernelSolution", "KernelSolutionError", "KernelSumVisitor", "LinearCombinationKernel", "Mask", "MaskedImage",
+    "ModelPsf", "ModelPsfMatchConfig", "ModelPsfMatchTask", "NoKernelCandidatesError", "NumericalError", "Pair",
+    "PairOptions", "PairRecord", "PassSummary", "PhotometryImage", "PixelTransform", "Polynomial2D", "Preparation",
+    "Psf", "PsfMatchConfig", "PsfMatchConfigAL", "PsfMatchConfigDF", "PsfMatchError", "PsfMatchTask",
+    "PsfMatchTaskConfig", "Quality", "ResidualSummary", "Saturation", "Score", "ShiftField", "SnapPsfMatchConfig",
+    "SnapPsfMatchTask", "SolutionSlot", "SourceDetectionConfig", "SourceDetectionTask", "SourceMeasurementConfig",
+    "SourceMeasurementTask", "SpatialCell", "SpatialCellSet", "SpatialFunction2D", "StarMatchConfig", "StarMatchTask",
+    "StarPsf", "StoredKernel", "Struct", "SubtractBackgroundConfig", "SubtractionRecipe", "SubtractionResult", "Task",
+    "WarpedPsf", "Warper", "WarperConfig", "Whiteness", "__version__", "applyAlignment", "applyKernel", "applyOverride",
+    "asQTable", "assessQuality", "checkGates", "computeScore", "configFromDict", "configToDict", "correctionKernel",
+    "debugging", "decorrelate", "detectOnDifference", "evaluateMeanPsfFwhm", "findDefects", "findSaturation",
+    "flagDefects", "flagSaturation", "forcedPhotometry", "frontDoorConfig", "getFwhmPix", "getFwhmPixXY",
+    "injectSources", "kernelUncertaintyPlane", "makeKernelBasisList", "makeRegularizationMatrix", "measureAlignment",
+    "measureCoverage", "measureEfficiency", "measureShiftField", "measureWhiteness", "noiseCovariance", "prepareInputs",
+    "psfFromStars", "readHotpantsKernel", "readLedgers", "readManifest", "registerInputs", "renormalizeBasis",
+    "reportNumbers", "requireCoverage", "runBatch", "scaleVariance", "subtract", "writeIndex", "writeKernelCandidates",
     "writeNumbers", "writeReport", "writeSources",
 ]  # fmt: skip
 

@@ -9,10 +9,10 @@
 #include <random>
 #include <vector>
 
-#include "psfmatch/convolve.h"
+#include "psfmatch/convolve/convolve.h"
 #include "psfmatch/fit/RegionOutliers.h"
 #include "psfmatch/fit/SpatialSystem.h"
-#include "psfmatch/subtract.h"
+#include "psfmatch/convolve/subtract.h"
 
 namespace {
 

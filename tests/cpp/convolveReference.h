@@ -8,8 +8,8 @@
 #include <limits>
 #include <random>
 
-#include "psfmatch/badPixels.h"
-#include "psfmatch/convolve.h"
+#include "psfmatch/image/badPixels.h"
+#include "psfmatch/convolve/convolve.h"
 
 namespace convolveReference {
 

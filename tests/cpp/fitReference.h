@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "psfmatch/KernelCandidateFit.h"
-#include "psfmatch/badPixels.h"
+#include "psfmatch/fit/KernelCandidateFit.h"
+#include "psfmatch/image/badPixels.h"
 #include "simulate.h"
 
 namespace fitReference {

@@ -1,7 +1,7 @@
 // Planes of an image, or of a difference and the image that was not convolved, on the same pixels.
 #pragma once
 
-#include "psfmatch/types.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch::test {
 

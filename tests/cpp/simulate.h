@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "convolveReference.h"
-#include "psfmatch/KernelCandidateFit.h"
+#include "psfmatch/fit/KernelCandidateFit.h"
 
 namespace simulate {
 

@@ -5,7 +5,7 @@
 #include <random>
 #include <stdexcept>
 
-#include "psfmatch/image/BrightPixels.h"
+#include "psfmatch/sources/BrightPixels.h"
 
 using namespace psfmatch;
 

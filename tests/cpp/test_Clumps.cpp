@@ -5,7 +5,7 @@
 #include <set>
 #include <stdexcept>
 
-#include "psfmatch/image/Clumps.h"
+#include "psfmatch/sources/Clumps.h"
 
 using namespace psfmatch;
 

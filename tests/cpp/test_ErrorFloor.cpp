@@ -5,7 +5,7 @@
 #include <stdexcept>
 
 #include "planes.h"
-#include "psfmatch/image/ErrorFloor.h"
+#include "psfmatch/sources/ErrorFloor.h"
 
 using namespace psfmatch;
 using test::viewOf;

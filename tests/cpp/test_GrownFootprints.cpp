@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "convolveReference.h"
-#include "psfmatch/background.h"
+#include "psfmatch/image/background.h"
 #include "psfmatch/image/Coverage.h"
 #include "psfmatch/sources/GrownFootprints.h"
 

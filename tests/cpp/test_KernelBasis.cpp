@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/exceptions.h"
 #include "simulate.h"
 
 using Eigen::VectorXd;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "fitReference.h"
-#include "psfmatch/Regularization.h"
+#include "psfmatch/kernel/Regularization.h"
 
 using namespace fitReference;
 using psfmatch::CandidateOutcome;

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "psfmatch/LinearCombinationKernel.h"
+#include "psfmatch/kernel/LinearCombinationKernel.h"
 #include "simulate.h"
 
 using Eigen::MatrixXd;

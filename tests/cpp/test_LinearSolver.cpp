@@ -10,8 +10,8 @@
 #include <random>
 #include <stdexcept>
 
-#include "psfmatch/LinearSolver.h"
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/LinearSolver.h"
+#include "psfmatch/base/exceptions.h"
 
 using Eigen::MatrixXd;
 using Eigen::VectorXd;

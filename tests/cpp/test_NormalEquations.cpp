@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "psfmatch/NormalEquations.h"
+#include "psfmatch/fit/NormalEquations.h"
 #include "simulate.h"
 
 using Eigen::MatrixXd;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "planes.h"
-#include "psfmatch/image/PhotonNoise.h"
+#include "psfmatch/sources/PhotonNoise.h"
 
 using namespace psfmatch;
 using test::viewOf;

@@ -8,7 +8,7 @@
 #include <random>
 #include <stdexcept>
 
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/exceptions.h"
 #include "psfmatch/fit/RegionPlaces.h"
 #include "psfmatch/fit/RegionSolver.h"
 #include "regionReference.h"

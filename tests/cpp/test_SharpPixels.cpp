@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "psfmatch/sources/SharpPixels.h"
-#include "sources/pixelFunctions.h"
+#include "simd/pixelFunctions.h"
 
 using namespace psfmatch;
 

@@ -5,7 +5,7 @@
 #include <random>
 #include <stdexcept>
 
-#include "psfmatch/image/SourceResiduals.h"
+#include "psfmatch/sources/SourceResiduals.h"
 
 using namespace psfmatch;
 

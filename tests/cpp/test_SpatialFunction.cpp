@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "psfmatch/SpatialFunction.h"
+#include "psfmatch/kernel/SpatialFunction.h"
 
 using Eigen::MatrixXd;
 using Eigen::VectorXd;

@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/exceptions.h"
 #include "psfmatch/fit/SpatialSystem.h"
 #include "simulate.h"
 

@@ -9,7 +9,7 @@
 #include <stdexcept>
 
 #include "psfmatch/sources/StackedSources.h"
-#include "psfmatch/statistics.h"
+#include "psfmatch/image/statistics.h"
 #include "starReference.h"
 
 using namespace psfmatch;

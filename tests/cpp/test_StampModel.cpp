@@ -6,7 +6,7 @@
 #include <random>
 #include <string>
 
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/exceptions.h"
 #include "psfmatch/fit/StampColumns.h"
 #include "psfmatch/fit/StampEvidence.h"
 #include "psfmatch/fit/StampModel.h"

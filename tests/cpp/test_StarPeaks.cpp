@@ -5,7 +5,7 @@
 #include <random>
 #include <stdexcept>
 
-#include "psfmatch/image/StarPeaks.h"
+#include "psfmatch/sources/StarPeaks.h"
 
 using namespace psfmatch;
 

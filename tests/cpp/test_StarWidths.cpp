@@ -6,7 +6,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "psfmatch/adaptiveMoments.h"
+#include "psfmatch/sources/adaptiveMoments.h"
 #include "psfmatch/sources/StarWidths.h"
 #include "starReference.h"
 

@@ -6,8 +6,8 @@
 #include <random>
 #include <stdexcept>
 
-#include "image/LineSums.h"
-#include "psfmatch/image/Streaks.h"
+#include "sources/LineSums.h"
+#include "psfmatch/sources/Streaks.h"
 
 using namespace psfmatch;
 

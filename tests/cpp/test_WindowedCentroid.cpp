@@ -3,7 +3,7 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "psfmatch/image/WindowedCentroid.h"
+#include "psfmatch/sources/WindowedCentroid.h"
 
 using namespace psfmatch;
 

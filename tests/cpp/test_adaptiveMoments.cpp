@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "convolveReference.h"
-#include "psfmatch/adaptiveMoments.h"
+#include "psfmatch/sources/adaptiveMoments.h"
 
 using convolveReference::Image;
 using psfmatch::adaptiveMoments;

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "convolveReference.h"
-#include "psfmatch/background.h"
+#include "psfmatch/image/background.h"
 
 using convolveReference::Image;
 using convolveReference::makeField;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "convolveReference.h"
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/exceptions.h"
 
 using namespace convolveReference;
 using psfmatch::ConvolutionControl;

@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "psfmatch/KernelCandidateFit.h"
-#include "psfmatch/LinearSolver.h"
-#include "psfmatch/convolve.h"
-#include "psfmatch/warp.h"
+#include "psfmatch/fit/KernelCandidateFit.h"
+#include "psfmatch/base/LinearSolver.h"
+#include "psfmatch/convolve/convolve.h"
+#include "psfmatch/warp/warp.h"
 #include "simulate.h"
 
 using psfmatch::Index;

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "psfmatch/parallel.h"
+#include "psfmatch/base/parallel.h"
 
 using psfmatch::Execution;
 using psfmatch::Index;

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "convolveReference.h"
-#include "psfmatch/sources.h"
+#include "psfmatch/sources/sources.h"
 
 using convolveReference::Image;
 using convolveReference::makeField;

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "convolveReference.h"
-#include "psfmatch/exceptions.h"
-#include "psfmatch/statistics.h"
+#include "psfmatch/base/exceptions.h"
+#include "psfmatch/image/statistics.h"
 
 using convolveReference::Image;
 using convolveReference::MaskedImage;

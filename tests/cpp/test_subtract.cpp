@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "convolveReference.h"
-#include "psfmatch/subtract.h"
+#include "psfmatch/convolve/subtract.h"
 
 using namespace convolveReference;
 using psfmatch::Execution;

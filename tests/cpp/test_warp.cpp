@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "psfmatch/warp.h"
+#include "psfmatch/warp/warp.h"
 
 namespace {
 

@@ -2,8 +2,8 @@
 // them: there every test runs the code for all processors.
 #include <doctest/doctest.h>
 
-#include "psfmatch/instructionSet.h"
-#include "rowFunctions.h"
+#include "psfmatch/base/instructionSet.h"
+#include "simd/rowFunctions.h"
 
 namespace psfmatch::detail {
 

@@ -25,8 +25,8 @@ from psfmatch import (
     frontDoorConfig,
     subtract,
 )
+from psfmatch.config.equality import sameValue
 from psfmatch.difference import StoredKernel
-from psfmatch.images.equality import sameValue
 from psfmatch.noise.blankSky import findBlankSky
 from psfmatch.testing import simulatePair
 

@@ -185,7 +185,7 @@ def test_fewStarsOfAConstantPsfGiveOne(seed):
     x, y = rng.uniform(30, SIZE - 30, (2, 8))
     exposure = draw(x, y, 10 ** rng.uniform(3.6, 4.6, 8), shapesOf(8, 3.5), seed)
     ratios = fluxRatios(psfFromStars(exposure), lambda _: shapesOf(1, 3.5))
-    # Eight stars of S/N 30 to 150 know one width to a hundredth; a plane through them would be off by several at corners.
+    # Eight stars of S/N 30 to 150 know one width to a hundredth; a plane through them is off by several at corners.
     assert np.abs(ratios - 1.0).max() < 0.03
 
 

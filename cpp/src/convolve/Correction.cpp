@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "convolve/convolveItems.h"
-#include "convolveExpansion.h"
-#include "psfmatch/statistics.h"
-#include "rowFunctions.h"
+#include "convolve/convolveExpansion.h"
+#include "psfmatch/image/statistics.h"
+#include "simd/rowFunctions.h"
 
 namespace psfmatch {
 

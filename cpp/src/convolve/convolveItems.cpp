@@ -6,12 +6,12 @@
 #include <stdexcept>
 #include <vector>
 
-#include "convolveEdges.h"
-#include "convolveMask.h"
-#include "convolveSpectrum.h"
-#include "convolveTiling.h"
-#include "psfmatch/exceptions.h"
-#include "rowFunctions.h"
+#include "convolve/convolveEdges.h"
+#include "convolve/convolveMask.h"
+#include "convolve/convolveSpectrum.h"
+#include "convolve/convolveTiling.h"
+#include "psfmatch/base/exceptions.h"
+#include "simd/rowFunctions.h"
 
 namespace psfmatch::detail {
 

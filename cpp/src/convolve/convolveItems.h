@@ -4,9 +4,9 @@
 
 #include <string>
 
-#include "convolvePlanes.h"
-#include "psfmatch/badPixels.h"
-#include "psfmatch/convolve.h"
+#include "convolve/convolvePlanes.h"
+#include "psfmatch/image/badPixels.h"
+#include "psfmatch/convolve/convolve.h"
 
 namespace psfmatch::detail {
 

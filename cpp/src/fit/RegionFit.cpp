@@ -9,10 +9,10 @@
 #include <string>
 #include <utility>
 
-#include "RegionFitColumns.h"
-#include "RegionFitEquations.h"
-#include "RegionWindows.h"
-#include "regionFunctions.h"
+#include "fit/RegionFitColumns.h"
+#include "fit/RegionFitEquations.h"
+#include "fit/RegionWindows.h"
+#include "simd/regionFunctions.h"
 
 namespace psfmatch {
 

@@ -1,4 +1,4 @@
-#include "RegionFitColumns.h"
+#include "fit/RegionFitColumns.h"
 
 #include <algorithm>
 #include <cmath>

@@ -5,10 +5,10 @@
 #include <optional>
 #include <vector>
 
-#include "../rowFunctions.h"
-#include "psfmatch/NormalEquations.h"
+#include "simd/rowFunctions.h"
+#include "psfmatch/fit/NormalEquations.h"
 #include "psfmatch/fit/RegionStamps.h"
-#include "regionFunctions.h"
+#include "simd/regionFunctions.h"
 
 namespace psfmatch::detail {
 

@@ -1,4 +1,4 @@
-#include "RegionFitEquations.h"
+#include "fit/RegionFitEquations.h"
 
 #include <algorithm>
 #include <cmath>

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "psfmatch/fit/RegionFit.h"
-#include "regionFunctions.h"
+#include "simd/regionFunctions.h"
 
 namespace psfmatch::detail {
 

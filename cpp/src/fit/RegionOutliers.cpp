@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "RegionWindows.h"
-#include "psfmatch/statistics.h"
+#include "fit/RegionWindows.h"
+#include "psfmatch/image/statistics.h"
 
 namespace psfmatch {
 

@@ -7,10 +7,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "../KernelCandidateFitStamp.h"
-#include "../rowFunctions.h"
-#include "RegionVariance.h"
-#include "psfmatch/statistics.h"
+#include "fit/KernelCandidateFitStamp.h"
+#include "simd/rowFunctions.h"
+#include "fit/RegionVariance.h"
+#include "psfmatch/image/statistics.h"
 
 namespace psfmatch {
 

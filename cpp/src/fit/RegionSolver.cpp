@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/exceptions.h"
 #include "psfmatch/fit/RegionPlaces.h"
 
 namespace psfmatch {

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "../KernelCandidateFitStamp.h"
-#include "../rowFunctions.h"
-#include "psfmatch/badPixels.h"
-#include "psfmatch/statistics.h"
+#include "fit/KernelCandidateFitStamp.h"
+#include "simd/rowFunctions.h"
+#include "psfmatch/image/badPixels.h"
+#include "psfmatch/image/statistics.h"
 
 namespace psfmatch {
 

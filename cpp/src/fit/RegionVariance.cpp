@@ -1,4 +1,4 @@
-#include "RegionVariance.h"
+#include "fit/RegionVariance.h"
 
 #include <algorithm>
 #include <cmath>

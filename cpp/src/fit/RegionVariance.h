@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "../rowFunctions.h"
+#include "simd/rowFunctions.h"
 #include "psfmatch/fit/RegionStamps.h"
 
 namespace psfmatch::detail {

@@ -1,4 +1,4 @@
-#include "RegionWindows.h"
+#include "fit/RegionWindows.h"
 
 #include <algorithm>
 #include <limits>

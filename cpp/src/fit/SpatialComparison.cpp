@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "psfmatch/exceptions.h"
-#include "psfmatch/statistics.h"
+#include "psfmatch/base/exceptions.h"
+#include "psfmatch/image/statistics.h"
 
 namespace psfmatch {
 

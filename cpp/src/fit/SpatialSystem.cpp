@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/exceptions.h"
 
 namespace psfmatch {
 

@@ -1,8 +1,8 @@
 #include <Eigen/Core>
 #include <Eigen/Eigenvalues>
 
-#include "psfmatch/LinearSolver.h"
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/LinearSolver.h"
+#include "psfmatch/base/exceptions.h"
 #include "psfmatch/fit/SpatialSystem.h"
 
 namespace psfmatch {

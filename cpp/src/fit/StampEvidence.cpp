@@ -5,7 +5,7 @@
 #include <cmath>
 #include <string>
 
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/exceptions.h"
 
 namespace psfmatch {
 

@@ -10,7 +10,7 @@
 #include "fit/StampAccounts.h"
 #include "fit/StampAttempt.h"
 #include "fit/StampModelNoise.h"
-#include "psfmatch/exceptions.h"
+#include "psfmatch/base/exceptions.h"
 
 namespace psfmatch {
 

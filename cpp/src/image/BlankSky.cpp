@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "BlankSkyWorkspace.h"
+#include "image/BlankSkyWorkspace.h"
 #include "psfmatch/image/RobustStatistics.h"
 
 namespace psfmatch {

@@ -9,7 +9,7 @@
 
 #include "psfmatch/image/LeastSquares.h"
 #include "psfmatch/image/RobustStatistics.h"
-#include "psfmatch/statistics.h"
+#include "psfmatch/image/statistics.h"
 
 namespace psfmatch {
 

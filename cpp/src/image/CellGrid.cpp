@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include "psfmatch/background.h"
+#include "psfmatch/image/background.h"
 #include "psfmatch/image/RobustStatistics.h"
 
 namespace psfmatch {

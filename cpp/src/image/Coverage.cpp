@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "psfmatch/badPixels.h"
+#include "psfmatch/image/badPixels.h"
 
 namespace psfmatch {
 

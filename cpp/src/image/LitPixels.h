@@ -6,8 +6,8 @@
 #include <stdexcept>
 
 #include "psfmatch/image/CellGrid.h"
-#include "psfmatch/parallel.h"
-#include "psfmatch/types.h"
+#include "psfmatch/base/parallel.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch {
 

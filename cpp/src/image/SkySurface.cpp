@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "psfmatch/statistics.h"
+#include "psfmatch/image/statistics.h"
 
 namespace psfmatch {
 

@@ -9,7 +9,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "psfmatch/badPixels.h"
+#include "psfmatch/image/badPixels.h"
 #include "psfmatch/image/CellGrid.h"
 #include "psfmatch/image/RobustStatistics.h"
 

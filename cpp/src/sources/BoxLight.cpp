@@ -1,8 +1,8 @@
 #include "psfmatch/sources/BoxLight.h"
 
-#include "psfmatch/badPixels.h"
-#include "psfmatch/statistics.h"
-#include "sourcesCutouts.h"
+#include "psfmatch/image/badPixels.h"
+#include "psfmatch/image/statistics.h"
+#include "sources/sourcesCutouts.h"
 
 namespace psfmatch {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "../sourcesFootprints.h"
+#include "sources/sourcesFootprints.h"
 
 namespace psfmatch {
 

@@ -11,7 +11,7 @@
 
 #include "psfmatch/image/RobustStatistics.h"
 #include "psfmatch/sources/GrownFootprints.h"
-#include "psfmatch/statistics.h"
+#include "psfmatch/image/statistics.h"
 
 namespace psfmatch {
 

@@ -6,8 +6,8 @@
 #include <functional>
 #include <stdexcept>
 
-#include "SharpPixelsJudge.h"
-#include "psfmatch/image/Clumps.h"
+#include "sources/SharpPixelsJudge.h"
+#include "psfmatch/sources/Clumps.h"
 #include "psfmatch/image/RobustStatistics.h"
 
 namespace psfmatch {

@@ -1,4 +1,4 @@
-#include "SharpPixelsCandidates.h"
+#include "sources/SharpPixelsCandidates.h"
 
 #include <algorithm>
 #include <array>
@@ -8,7 +8,7 @@
 #include <cstring>
 #include <limits>
 
-#include "pixelFunctions.h"
+#include "simd/pixelFunctions.h"
 
 namespace psfmatch::detail {
 

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "SharpPixelsSky.h"
+#include "sources/SharpPixelsSky.h"
 
 namespace psfmatch::detail {
 

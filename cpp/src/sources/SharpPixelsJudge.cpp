@@ -1,4 +1,4 @@
-#include "SharpPixelsJudge.h"
+#include "sources/SharpPixelsJudge.h"
 
 #include <algorithm>
 #include <array>

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "SharpPixelsCandidates.h"
+#include "sources/SharpPixelsCandidates.h"
 
 namespace psfmatch::detail {
 

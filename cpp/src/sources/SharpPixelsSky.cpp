@@ -1,11 +1,11 @@
-#include "SharpPixelsSky.h"
+#include "sources/SharpPixelsSky.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
 
-#include "pixelFunctions.h"
+#include "simd/pixelFunctions.h"
 #include "psfmatch/image/RobustStatistics.h"
 
 namespace psfmatch::detail {

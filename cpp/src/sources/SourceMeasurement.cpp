@@ -5,8 +5,8 @@
 #include <tuple>
 #include <utility>
 
-#include "psfmatch/badPixels.h"
-#include "sourcesCutouts.h"
+#include "psfmatch/image/badPixels.h"
+#include "sources/sourcesCutouts.h"
 
 namespace psfmatch {
 

@@ -2,7 +2,7 @@
 
 #include <numbers>
 
-#include "sourcesCutouts.h"
+#include "sources/sourcesCutouts.h"
 
 namespace psfmatch {
 

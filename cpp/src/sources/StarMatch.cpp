@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "StarMatchRefine.h"
+#include "sources/StarMatchRefine.h"
 
 namespace psfmatch {
 

@@ -1,4 +1,4 @@
-#include "StarMatchPairs.h"
+#include "sources/StarMatchPairs.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "psfmatch/sources/LinearFit.h"
-#include "psfmatch/statistics.h"
+#include "psfmatch/image/statistics.h"
 
 namespace psfmatch::detail {
 

@@ -1,4 +1,4 @@
-#include "StarMatchRefine.h"
+#include "sources/StarMatchRefine.h"
 
 #include <algorithm>
 #include <cmath>

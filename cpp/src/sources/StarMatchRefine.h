@@ -1,7 +1,7 @@
 // From a first guess of a transform to all pairs of stars that follow from it, and how often chance would give as many.
 #pragma once
 
-#include "StarMatchPairs.h"
+#include "sources/StarMatchPairs.h"
 
 namespace psfmatch::detail {
 

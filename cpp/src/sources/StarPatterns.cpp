@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include "StarMatchRefine.h"
+#include "sources/StarMatchRefine.h"
 
 namespace psfmatch {
 

@@ -3,8 +3,8 @@
 #include <array>
 #include <vector>
 
-#include "psfmatch/statistics.h"
-#include "sourcesCutouts.h"
+#include "psfmatch/image/statistics.h"
+#include "sources/sourcesCutouts.h"
 
 namespace psfmatch {
 

@@ -2,10 +2,10 @@
 
 #include <cstdlib>
 
-#include "psfmatch/adaptiveMoments.h"
-#include "psfmatch/badPixels.h"
-#include "psfmatch/statistics.h"
-#include "sourcesCutouts.h"
+#include "psfmatch/sources/adaptiveMoments.h"
+#include "psfmatch/image/badPixels.h"
+#include "psfmatch/image/statistics.h"
+#include "sources/sourcesCutouts.h"
 
 namespace psfmatch {
 

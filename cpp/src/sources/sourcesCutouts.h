@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "psfmatch/parallel.h"
-#include "psfmatch/types.h"
+#include "psfmatch/base/parallel.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch::detail {
 

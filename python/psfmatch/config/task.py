@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
+from psfmatch.config.equality import ByValue
 from psfmatch.config.later import laterClass
 from psfmatch.config.options import Options
 from psfmatch.config.tracing import TraceLog, getLogger, writingFor
-from psfmatch.images.equality import ByValue
 
 if TYPE_CHECKING:
     from lsst.pex.config import Config, ConfigurableField

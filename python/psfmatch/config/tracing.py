@@ -1,10 +1,10 @@
 """Loggers whose debugging lines can be asked for by a trace number, as ``lsst.utils.logging`` does it.
 
 They are plain loggers of `logging`, with the methods ``verbose`` and ``trace`` besides; those that users see have the
-others of that library's adapter, too (`psfmatch.config.taskLog`), which is not imported for what is written here. A line below
-INFO comes out in one of two ways: through its own logger, if that is set to the line's level; or else through the
-logger ``TRACE<number>.<name>``, at DEBUG, if ``lsst.utils.logging.trace_set_at(name, number)`` has set that one. The
-number is 2 for ``verbose``, 4 for ``debug`` and 5 for ``trace``.
+others of that library's adapter, too (`psfmatch.config.taskLog`), which is not imported for what is written here. A
+line below INFO comes out in one of two ways: through its own logger, if that is set to the line's level; or else
+through the logger ``TRACE<number>.<name>``, at DEBUG, if ``lsst.utils.logging.trace_set_at(name, number)`` has set that
+one. The number is 2 for ``verbose``, 4 for ``debug`` and 5 for ``trace``.
 
 ``psfmatch.X`` also answers to ``lsst.ip.diffim.X``, the name in configurations written for the reference. Lines that
 helpers of a task write while it runs answer to the names of the task, too.

@@ -1,8 +1,8 @@
-"""Kernel and background of a pair: from stars one by one, from the pixels of regions, or from the light of all together.
+"""Kernel and background of a pair: from stars, from the pixels of regions, or from the light of all together.
 
-`candidates` chooses what is fitted, `stars` are the four visitors of the documented task, `regions` the fit to all pixels
-of regions, `choice` the choice of the model by pixels that it has not seen; `stampFit` and `stackFit` serve where stars are
-too few; `diagnostics` says what a solution tells of itself.
+`candidates` chooses what is fitted, `stars` are the four visitors of the documented task, `regions` the fit to all
+pixels of regions, `choice` the choice of the model by pixels that it has not seen; `stampFit` and `stackFit` serve
+where stars are too few; `diagnostics` says what a solution tells of itself.
 """
 
 from psfmatch.fit.candidates.candidateList import isFinishedList, toSourceTable

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from psfmatch.images.equality import ByValue
+from psfmatch.config.equality import ByValue
 
 __all__ = ["Choice"]
 

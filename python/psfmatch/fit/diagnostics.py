@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.config.equality import ByValue
 from psfmatch.fit.candidates.cells import CandidateStatus, SpatialCellSet
 from psfmatch.images import MaskedImage, stampTuple
-from psfmatch.images.equality import ByValue
 from psfmatch.io.sourceTable import SourceTable
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 

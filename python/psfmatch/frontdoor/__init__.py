@@ -1,8 +1,8 @@
 """The front door, `subtract`, step by step.
 
-The images are examined and made ready (`examining`, `inputs`), kernel and background fitted, by simpler models where stars
-are few, the difference finished and graded (`finishing`, `grading`); `result` holds everything. `score` makes the score
-image of a pair, `injection` tells how much of what is there is found.
+The images are examined and made ready (`examining`, `inputs`), kernel and background fitted, by simpler models where
+stars are few, the difference finished and graded (`finishing`, `grading`); `result` holds everything. `score` makes the
+score image of a pair, `injection` tells how much of what is there is found.
 """
 
 from psfmatch.frontdoor.configuration import FrontDoorConfig, frontDoorConfig

@@ -1,6 +1,7 @@
 """Differences of cut-outs: small images with a few stars or one galaxy, as alerts bring them.
 
-What `psfmatch.fit.stampFit` finds becomes a result like any other, and its doubts become sentences and limits of the grade.
+What `psfmatch.fit.stampFit` finds becomes a result like any other, and its doubts become sentences and limits of the
+grade.
 """
 
 from __future__ import annotations

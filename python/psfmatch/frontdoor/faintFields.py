@@ -1,7 +1,7 @@
 """Fields of faint sources: where the template lies, and the kernel, from the light of all of them together.
 
-What `psfmatch.fit.stackFit` finds puts the alignment right to a fraction of what single faint stars tell, and becomes the
-kernel where no source is bright enough for one with more freedom.
+What `psfmatch.fit.stackFit` finds puts the alignment right to a fraction of what single faint stars tell, and becomes
+the kernel where no source is bright enough for one with more freedom.
 """
 
 from __future__ import annotations

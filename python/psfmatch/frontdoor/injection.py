@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from astropy.table import Table
 
+from psfmatch.config.equality import ByValue
 from psfmatch.difference import smoothedPsf
 from psfmatch.errors import InputImagesError
 from psfmatch.frontdoor.subtracting import subtract
 from psfmatch.images import Exposure, toExposure
-from psfmatch.images.equality import ByValue
 from psfmatch.kernels import PsfField, shiftedImages
 from psfmatch.sources import psfFromStars
 from psfmatch.transients import DEFAULT_THRESHOLD, detectOnDifference, forcedPhotometry

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.config.equality import ByValue
 from psfmatch.config.later import laterCall
 from psfmatch.difference import (
     Decorrelation,
@@ -30,7 +31,6 @@ from psfmatch.frontdoor.changes import FindsChanges, detectionPlanes
 from psfmatch.frontdoor.options import RunOptions
 from psfmatch.frontdoor.provenance import provenanceCards
 from psfmatch.images import DEFAULT_BAD_PLANES, Exposure, atOrigin
-from psfmatch.images.equality import ByValue
 from psfmatch.io.sourceTable import columnsOf, tableField
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.noise import ErrorFloor, LitDifference, kernelUncertaintyPlane

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.config.equality import ByValue
 from psfmatch.difference import decorrelate, smoothingKernel
 from psfmatch.frontdoor.subtracting import Mode, subtract
 from psfmatch.images import Exposure, MaskedImage, atOrigin, gainsOf, toExposure
-from psfmatch.images.equality import ByValue
 from psfmatch.threads import withThreads
 from psfmatch.transients import NoiseScale, filterDifference
 

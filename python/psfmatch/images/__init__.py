@@ -1,7 +1,7 @@
 """Images in memory, and what is known of them: pixels, mask, variance, PSF, sky coordinates.
 
-`maskedImage` and `exposure` are the nouns that pass through all steps; `psfModels` and its neighbours say what a PSF is,
-`psfMoments` and `psfWidths` how wide; `pixelTransform` and `skyPositions` lead from pixels to the sky and to other
+`maskedImage` and `exposure` are the nouns that pass through all steps; `psfModels` and its neighbours say what a PSF
+is, `psfMoments` and `psfWidths` how wide; `pixelTransform` and `skyPositions` lead from pixels to the sky and to other
 images; `conversion` makes an Exposure of whatever a user has.
 """
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from psfmatch.config.equality import ByValue
 from psfmatch.images.arrays import estimatedVariance, pixelsOf
 from psfmatch.images.box import Box
-from psfmatch.images.equality import ByValue
 from psfmatch.images.mask import DEFAULT_BAD_PLANES, Mask
 from psfmatch.images.maskedImage import MaskedImage
 from psfmatch.images.sampledPsfs import psfFromNodes, psfImageAt, psfOrNone, samplePsf

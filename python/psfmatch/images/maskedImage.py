@@ -14,10 +14,10 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from psfmatch.config.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.images.arrays import inUnitOf, pixelsOf
 from psfmatch.images.box import Box
-from psfmatch.images.equality import ByValue
 from psfmatch.images.mask import Mask
 from psfmatch.threads import mapStrips
 

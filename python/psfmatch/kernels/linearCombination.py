@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core, io
+from psfmatch.config.equality import ByValue
 from psfmatch.images import Box, Mask, MaskedImage
-from psfmatch.images.equality import ByValue
 from psfmatch.kernels.solutions import kernelVariance
 from psfmatch.kernels.spatialFunction import (
     RAW_PIXELS,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.images.equality import ByValue
+from psfmatch.config.equality import ByValue
 
 __all__ = ["KernelSolution", "ResidualSummary", "SolutionSlot", "kernelVariance"]
 

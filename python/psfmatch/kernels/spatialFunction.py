@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.config.equality import ByValue
 from psfmatch.images import Box
-from psfmatch.images.equality import ByValue
 
 __all__ = ["RAW_PIXELS", "Chebyshev2D", "Polynomial2D", "SpatialFunction2D", "frameOf", "makeSpatialFunction"]
 

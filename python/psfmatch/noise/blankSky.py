@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch._core import BlankSky
+from psfmatch.config.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.images import DEFAULT_BAD_PLANES, Exposure, MaskedImage, stampTuple
-from psfmatch.images.equality import ByValue
 from psfmatch.threads import resolveThreads
 
 __all__ = [

@@ -2,8 +2,8 @@
 
 Three channels, as documented for the LSST pipelines: ``psfMatch`` (candidates, kernels, spatial model),
 ``imagePsfMatch`` (images, cells, difference) and ``diaCatalogSourceSelector`` (selection of candidates). Without a
-debug module nothing of this is imported (`psfmatch.config.later.laterView`). A view that fails leaves a warning in the log and
-nothing else: no picture is worth a subtraction.
+debug module nothing of this is imported (`psfmatch.config.later.laterView`). A view that fails leaves a warning in the
+log and nothing else: no picture is worth a subtraction.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from typing import Annotated, Any, get_args
 
 import numpy as np
 
+from psfmatch.config.equality import ByValue
 from psfmatch.errors import significant
-from psfmatch.images.equality import ByValue
 from psfmatch.quality.finished import (
     FinishedSubtraction,
     brightLost,

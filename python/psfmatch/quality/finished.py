@@ -39,8 +39,9 @@ class FinishedSubtraction:
     difference : science minus matched template, on the science image's flux scale; template, science : on its pixels,
     before any convolution; kernel, background : of the solution, None when there is none, as for a plain difference;
     convolved : "template" or "science", the image that the kernel applies to; candidates : as
-    `psfmatch.fit.diagnostics.candidateTable`, of which status and reason are read; rejectedSources : how many were rejected
-    before they became candidates, by reason; varianceScales : factors that the variance planes were multiplied by;
+    `psfmatch.fit.diagnostics.candidateTable`, of which status and reason are read; rejectedSources : how many were
+    rejected before they became candidates, by reason; varianceScales : factors that the variance planes were multiplied
+    by;
     fwhmPix : of point sources in the difference, for the limiting magnitude; area : pixels that kernel and background
     are for, by default all; brightStars : (x, y), from the first pixel, of the brightest stars that were whole in both
     images before anything was flagged (`psfmatch.Saturation.wholeStars` of both).

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.config.equality import ByValue
 from psfmatch.images import Box, MaskedImage
-from psfmatch.images.equality import ByValue
 from psfmatch.io.sourceTable import AnyTable, SourceTable, columnsOf, lazily, tableField
 from psfmatch.registration.offsets import excessVariance
 

@@ -74,7 +74,8 @@ def surroundingsOf(
     Parameters
     ----------
     template, science
-        Exposures as `psfmatch.registration.applyAlignment` or `psfmatch.registration.registerTemplate` get them; not changed.
+        Exposures as `psfmatch.registration.applyAlignment` or `psfmatch.registration.registerTemplate` get them; not
+        changed.
     alignment
         As the template was laid upon the science image; None: by the WCSs.
     warper

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.config.equality import ByValue
 from psfmatch.images import Exposure, Mask, MaskedImage, asPsf, averagePosition
-from psfmatch.images.equality import ByValue
 
 __all__ = [
     "TURNS",

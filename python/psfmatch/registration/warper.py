@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.config import WarpOptions
+from psfmatch.config.equality import ByValue
 from psfmatch.errors import InputImagesError
 from psfmatch.images import (
     DEFAULT_MASK_PLANES,
@@ -29,7 +30,6 @@ from psfmatch.images import (
     asPsf,
     averagePosition,
 )
-from psfmatch.images.equality import ByValue
 from psfmatch.io import Coordinates
 from psfmatch.threads import resolveThreads
 

@@ -1,7 +1,7 @@
 """What shines on an image, and what only seems to: sources, stars and their PSF, saturation, defects, streaks.
 
-`background` fits the sky, `detection` finds sources, `measurement` measures them; `starWidths` and `starPsf` tell the PSF
-from stars; `saturation`, `defects`, `crossedDefects` and `streaks` flag what is no sky.
+`background` fits the sky, `detection` finds sources, `measurement` measures them; `starWidths` and `starPsf` tell the
+PSF from stars; `saturation`, `defects`, `crossedDefects` and `streaks` flag what is no sky.
 """
 
 from psfmatch.sources.background import subtractBackground

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.config.equality import ByValue
 from psfmatch.images import DEFAULT_BAD_PLANES, Exposure, Mask, MaskedImage, stampTuple
-from psfmatch.images.equality import ByValue
 from psfmatch.sources.saturation.finding import Saturation, findSaturation
 from psfmatch.sources.saturation.flagging import flagSaturation
 

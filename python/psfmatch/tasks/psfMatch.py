@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.config import KernelOptions, StarMatchOptions
+from psfmatch.config.equality import ByValue
 from psfmatch.config.later import laterClass, laterNames, laterView
 from psfmatch.config.task import Task
 from psfmatch.config.tracing import writingFor
@@ -35,7 +36,6 @@ from psfmatch.fit.candidates.cells import CandidateStatus, KernelCandidate, Spat
 from psfmatch.fit.diagnostics import PassSummary, reportSolution
 from psfmatch.fit.light import requireLight, requirePositive
 from psfmatch.images import MaskedImage
-from psfmatch.images.equality import ByValue
 from psfmatch.io.sourceTable import SourceTable
 from psfmatch.kernels import (
     LinearCombinationKernel,

@@ -16,8 +16,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from psfmatch.config.equality import ByValue
 from psfmatch.images import Box, Exposure, MaskedImage
-from psfmatch.images.equality import ByValue
 from psfmatch.testing.catalogs import drawGalaxies, drawStars, galaxyProfile, makeStreams
 from psfmatch.testing.convolving import correlateVarying
 from psfmatch.testing.defects import drawDefects, garbage, saturatedPixels

@@ -107,7 +107,8 @@ def detectOnDifference(
     dipoles
         How dipoles are fitted and classified.
     badPlanes
-        Mask planes whose pixels count as not measured; EDGE does not where it comes with BORDER (`psfmatch.difference.borders`).
+        Mask planes whose pixels count as not measured; EDGE does not where it comes with BORDER
+        (`psfmatch.difference.borders`).
     floor
         Error floor of a point source's flux at every pixel of the difference, (h, w), one standard deviation in image
         units: `SubtractionResult.errorFloorPlane`. Significances and flux errors include it.

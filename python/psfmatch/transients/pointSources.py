@@ -183,7 +183,8 @@ def forcedPhotometry(
     image
         Any image on whose pixels the positions are meant; not changed.
     psf
-        Of the image: whatever `psfmatch.images.asPsf` takes, such as `psfFromStars` returns; None for the exposure's own.
+        Of the image: whatever `psfmatch.images.asPsf` takes, such as `psfFromStars` returns; None for the exposure's
+        own.
     x, y : (n,)
         Parent pixels.
     localSky

@@ -11,14 +11,14 @@
 #include <utility>
 #include <vector>
 
-#include "psfmatch/KernelBasis.h"
-#include "psfmatch/SpatialFunction.h"
+#include "psfmatch/kernel/KernelBasis.h"
+#include "psfmatch/kernel/SpatialFunction.h"
 #include "psfmatch/fit/RegionFit.h"
 #include "psfmatch/fit/RegionOutliers.h"
 #include "psfmatch/fit/RegionResiduals.h"
 #include "psfmatch/fit/SpatialComparison.h"
 #include "psfmatch/fit/SpatialSystem.h"
-#include "psfmatch/parallel.h"
+#include "psfmatch/base/parallel.h"
 
 namespace psfmatch {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "psfmatch/fit/SpatialSystem.h"
-#include "psfmatch/parallel.h"
+#include "psfmatch/base/parallel.h"
 
 namespace psfmatch {
 

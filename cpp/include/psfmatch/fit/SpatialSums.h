@@ -8,9 +8,9 @@
 #include <Eigen/Core>
 #include <vector>
 
-#include "psfmatch/KernelBasis.h"
-#include "psfmatch/SpatialFunction.h"
-#include "psfmatch/parallel.h"
+#include "psfmatch/kernel/KernelBasis.h"
+#include "psfmatch/kernel/SpatialFunction.h"
+#include "psfmatch/base/parallel.h"
 
 namespace psfmatch {
 

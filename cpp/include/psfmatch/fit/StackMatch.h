@@ -11,7 +11,7 @@
 
 #include <limits>
 
-#include "psfmatch/types.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch {
 

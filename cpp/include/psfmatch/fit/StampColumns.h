@@ -7,8 +7,8 @@
 #include <array>
 #include <vector>
 
-#include "psfmatch/KernelBasis.h"
-#include "psfmatch/types.h"
+#include "psfmatch/kernel/KernelBasis.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch {
 

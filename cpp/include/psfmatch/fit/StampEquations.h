@@ -4,7 +4,7 @@
 
 #include <Eigen/Core>
 
-#include "psfmatch/KernelBasis.h"
+#include "psfmatch/kernel/KernelBasis.h"
 
 namespace psfmatch {
 

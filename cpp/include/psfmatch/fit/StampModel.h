@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "psfmatch/fit/StampEvidence.h"
-#include "psfmatch/types.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch {
 

@@ -2,8 +2,8 @@
 // means (3 sigma, three times) of about as many pixels of each cell leave sources out.
 #pragma once
 
-#include "psfmatch/parallel.h"
-#include "psfmatch/types.h"
+#include "psfmatch/base/parallel.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch {
 

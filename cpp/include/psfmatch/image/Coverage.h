@@ -1,8 +1,8 @@
 // How many pixels are good in each of two images on one grid, and in both.
 #pragma once
 
-#include "psfmatch/parallel.h"
-#include "psfmatch/types.h"
+#include "psfmatch/base/parallel.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch {
 

@@ -5,8 +5,8 @@
 #include <array>
 #include <limits>
 
-#include "psfmatch/parallel.h"
-#include "psfmatch/types.h"
+#include "psfmatch/base/parallel.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch {
 

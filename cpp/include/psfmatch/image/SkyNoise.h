@@ -3,8 +3,8 @@
 
 #include <limits>
 
-#include "psfmatch/parallel.h"
-#include "psfmatch/types.h"
+#include "psfmatch/base/parallel.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch {
 

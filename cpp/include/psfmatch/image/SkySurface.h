@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "psfmatch/types.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch {
 

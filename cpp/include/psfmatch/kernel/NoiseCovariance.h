@@ -1,7 +1,7 @@
 // Covariance of the noise of neighbouring pixels of a sum of independent pixels, such as one through a kernel.
 #pragma once
 
-#include "psfmatch/types.h"
+#include "psfmatch/base/types.h"
 
 namespace psfmatch {
 

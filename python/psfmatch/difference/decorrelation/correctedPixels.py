@@ -14,9 +14,9 @@ import numpy.typing as npt
 from numpy.polynomial import chebyshev
 
 from psfmatch import _core
+from psfmatch.config.equality import ByValue
 from psfmatch.difference.decorrelation.correction import fitField, fitPositions
 from psfmatch.images import DEFAULT_BAD_PLANES, Box, Mask, MaskedImage, withUsableBorder
-from psfmatch.images.equality import ByValue
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel
 
 __all__ = ["SpreadVariance", "applyCorrection", "exactSpread", "factorsOfSpread"]

@@ -1,10 +1,10 @@
 """Decorrelation of a difference image: its noise made white, with variance plane, mask and PSF to match.
 
 Convolving one image correlates its noise, and a variance plane cannot tell: detection thresholds, flux errors and
-plain standard deviations are wrong together. The correction (`psfmatch.difference.decorrelation.correction`) is one more
-convolution, of the difference; its variance is made anew from the variances of the two images, which are independent.
-Both are taken to have white noise: what an earlier resampling has correlated stays so, and `psfmatch.measureWhiteness`
-tells.
+plain standard deviations are wrong together. The correction (`psfmatch.difference.decorrelation.correction`) is one
+more convolution, of the difference; its variance is made anew from the variances of the two images, which are
+independent. Both are taken to have white noise: what an earlier resampling has correlated stays so, and
+`psfmatch.measureWhiteness` tells.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch._core import BlankSky, CellGrid
+from psfmatch.config.equality import ByValue
 from psfmatch.difference.decorrelation.correctedPixels import (
     SpreadVariance,
     applyCorrection,
@@ -30,7 +31,6 @@ from psfmatch.difference.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.difference.decorrelation.correction import makeCorrection
 from psfmatch.errors import InputImagesError
 from psfmatch.images import Box, Exposure, Mask, MaskedImage, Psf, asPsf
-from psfmatch.images.equality import ByValue
 from psfmatch.kernels import LinearCombinationKernel
 from psfmatch.noise import WHITENESS_PIXELS, Whiteness, measureWhiteness, noiseCovariance
 from psfmatch.threads import mapThreads, resolveThreads

@@ -3,8 +3,8 @@
 Of two images whose PSFs are equally wide neither is the other one convolved; where they are undersampled too, what is
 left is that of the sampling. An image smoothed by a Gaussian of less than a pixel is within reach of a kernel again.
 Its noise is correlated, by a known amount, and the correction of the difference takes that back
-(`psfmatch.difference.decorrelation.correction`), but for frequencies that would have to be amplified most, at which little of the
-sky is left and much of the misfit.
+(`psfmatch.difference.decorrelation.correction`), but for frequencies that would have to be amplified most, at which
+little of the sky is left and much of the misfit.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A kernel that was found before, applied to two images: no stars, no fit, the stored difference again.
 
-With the recipe of the kernel (`psfmatch.difference`) the images are prepared, registered, convolved and subtracted as they
-were when it was found: on the same images, with the same version and instruction set, the difference comes out bit for
-bit. On other images of the same field, such as one with injected sources, this is subtraction with an existing kernel.
+With the recipe of the kernel (`psfmatch.difference`) the images are prepared, registered, convolved and subtracted as
+they were when it was found: on the same images, with the same version and instruction set, the difference comes out bit
+for bit. On other images of the same field, such as one with injected sources, this is subtraction with an existing
+kernel.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from importlib.metadata import version
 from os import PathLike
 from typing import Any
 
+from psfmatch.config.equality import ByValue
 from psfmatch.difference.borders import completeBorder
 from psfmatch.difference.decorrelation.decorrelation import decorrelate
 from psfmatch.difference.decorrelation.smoothing import smoothedExposure, smoothingKernel
@@ -22,7 +24,6 @@ from psfmatch.difference.saturationTraces import flagSaturationTraces
 from psfmatch.difference.subtraction import matchedExposure, subtractMatched
 from psfmatch.errors import InputImagesError
 from psfmatch.images import Exposure, MaskedImage, atOrigin, gainsOf, toExposure
-from psfmatch.images.equality import ByValue
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction
 from psfmatch.noise import addPhotonNoise
 from psfmatch.noise.blankSky import multiplyVariance

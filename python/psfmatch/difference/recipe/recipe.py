@@ -17,13 +17,13 @@ import numpy as np
 
 from psfmatch import _core, io
 from psfmatch.config import KernelOptions
+from psfmatch.config.equality import ByValue
 from psfmatch.difference.background import BorderLevels
 from psfmatch.difference.borders import EDGE_FRACTION
 from psfmatch.difference.recipe.preparation import Preparation
 from psfmatch.difference.subtraction import PlaneRules
 from psfmatch.errors import ExposureReadError
 from psfmatch.images import Box
-from psfmatch.images.equality import ByValue
 from psfmatch.kernels import (
     EdgeHandling,
     LinearCombinationKernel,
@@ -90,7 +90,8 @@ class SubtractionRecipe:
     preparation : what came before; smoothing : sigma (pixels) of the Gaussian by which the image that is not convolved
     was smoothed, 0: it was not; decorrelation : arguments of `psfmatch.difference.decorrelate` if the difference
     was decorrelated, else None;
-    planes : what became of mask planes; edgeFraction : of the kernel, as for `psfmatch.difference.borders.completeBorder`;
+    planes : what became of mask planes; edgeFraction : of the kernel, as for
+    `psfmatch.difference.borders.completeBorder`;
     shape, xy0 : the pixels (h, w) of the science image, None where they are not known;
     version, instructionSet : of psfmatch and of the machine: with others the last bits may differ.
     """

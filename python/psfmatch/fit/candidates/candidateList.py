@@ -1,4 +1,4 @@
-"""What a caller gives as candidateList: recognised here, read by `psfmatch.fit.candidates.catalogues` where it must be."""
+"""What a caller gives as candidateList: recognised here, read by `fit.candidates.catalogues` where it must be."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def toSourceTable(candidates: Any, exposure: Exposure) -> AnyTable:
     Parameters
     ----------
     candidates
-        Any form of `psfmatch.fit.candidates.catalogues`. Of a table's columns x and y are taken before sky positions; names
-        may be in upper case. Sky columns count in their own unit; without one ra and dec are degrees, coord_ra and
-        coord_dec radians. They are of the exposure's own frame, or ICRS where its WCS is not equatorial.
+        Any form of `psfmatch.fit.candidates.catalogues`. Of a table's columns x and y are taken before sky positions;
+        names may be in upper case. Sky columns count in their own unit; without one ra and dec are degrees, coord_ra
+        and coord_dec radians. They are of the exposure's own frame, or ICRS where its WCS is not equatorial.
     exposure
         Its WCS turns sky positions into pixels.
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from psfmatch.config import KernelOptions
+from psfmatch.config.equality import ByValue
 from psfmatch.images import Box, MaskedImage
-from psfmatch.images.equality import ByValue
 from psfmatch.kernels.solutions import KernelSolution, ResidualSummary, SolutionSlot
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """The kernel from pixel regions: solve, reject what the held-out model cannot explain, weigh anew, solve again.
 
-`fitRegions` is to regions what the loop of `psfmatch.tasks.psfMatch` is to stars. Every region is judged by a solution from
-other parts of the field, so that no variable star hides by being fitted, and the same residuals say how well the model
-serves stars that it has not seen.
+`fitRegions` is to regions what the loop of `psfmatch.tasks.psfMatch` is to stars. Every region is judged by a solution
+from other parts of the field, so that no variable star hides by being fitted, and the same residuals say how well the
+model serves stars that it has not seen.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.config import KernelOptions
+from psfmatch.config.equality import ByValue
 from psfmatch.errors import (
     InsufficientKernelSourcesError,
     KernelSolutionError,
@@ -24,7 +25,6 @@ from psfmatch.errors import (
 from psfmatch.fit.candidates.cells import KernelCandidate
 from psfmatch.fit.light import NOT_SHOWN, requireLight, requirePositive
 from psfmatch.fit.regions.layout import RegionCells
-from psfmatch.images.equality import ByValue
 from psfmatch.io.sourceTable import SourceTable
 from psfmatch.kernels import (
     LinearCombinationKernel,
