@@ -114,9 +114,9 @@ _HOMES = {
     ),
     "io": (
         "PairRecord",
-        "asQTable",
         "readLedgers",
     ),
+    "io.qtables": ("asQTable",),
     "kernels": (
         "Chebyshev2D",
         "EdgeHandling",
@@ -306,7 +306,8 @@ if TYPE_CHECKING:
         getFwhmPix,
         getFwhmPixXY,
     )
-    from psfmatch.io import PairRecord, asQTable, readLedgers
+    from psfmatch.io import PairRecord, readLedgers
+    from psfmatch.io.qtables import asQTable
     from psfmatch.kernels import (
         Chebyshev2D,
         EdgeHandling,

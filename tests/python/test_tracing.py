@@ -116,7 +116,7 @@ def test_logOfATask(caplog):
     assert "hidden" not in caplog.messages
 
 
-@pytest.mark.parametrize("name", ["psfmatch.tasks.imagePsfMatch", "lsst.ip.diffim.imagePsfMatch"])
+@pytest.mark.parametrize("name", ["psfmatch.imagePsfMatch", "lsst.ip.diffim.imagePsfMatch"])
 def test_traceOfASubtraction(caplog, name):
     """The candidates, the rejections, the passes and the steps of one run."""
     pair = simulatePair(seed=4, size=224, brightStars=300, faintStars=100, transients=0)
@@ -165,7 +165,7 @@ def test_theLoggerOfATaskIsLsstsWhenItIsRead():
     task = ImagePsfMatchTask(threads=1)
     assert isinstance(task.selectDetection.log, LsstLogAdapter)
     assert task.log is task.log
-    assert task.log.name == "psfmatch.tasks.imagePsfMatch"
+    assert task.log.name == "psfmatch.imagePsfMatch"
     with task.log.temporary_log_level(logging.ERROR):
         assert not task.log.isEnabledFor(logging.INFO)
     task.log = logging.getLogger("other")
@@ -178,7 +178,7 @@ def test_twoLinesAlone():
         "from lsst.utils.logging import trace_set_at\n"
         "trace_set_at('lsst.ip.diffim.psfMatch', 4)\n"
         "from psfmatch.config.tracing import getLogger\n"
-        "log = getLogger('psfmatch.tasks.psfMatch')\n"
+        "log = getLogger('psfmatch.psfMatch')\n"
         "log.debug('%d of %d candidates', 3, 5)\n"
         "log.trace('too fine')\n"
         "log.warning('100 %')"

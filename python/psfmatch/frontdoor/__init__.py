@@ -5,11 +5,16 @@ stars are few, the difference finished and graded (`finishing`, `grading`); `res
 score image of a pair, `injection` tells how much of what is there is found.
 """
 
-from psfmatch.frontdoor.configuration import FrontDoorConfig, frontDoorConfig
-from psfmatch.frontdoor.injection import Efficiency, injectSources, measureEfficiency
+from typing import TYPE_CHECKING
+
+from psfmatch.config.later import laterNames
 from psfmatch.frontdoor.result import SubtractionResult
-from psfmatch.frontdoor.score import Score, computeScore
 from psfmatch.frontdoor.subtracting import MODES, subtract
+
+if TYPE_CHECKING:
+    from psfmatch.frontdoor.configuration import FrontDoorConfig, frontDoorConfig
+    from psfmatch.frontdoor.injection import Efficiency, injectSources, measureEfficiency
+    from psfmatch.frontdoor.score import Score, computeScore
 
 __all__ = [
     "MODES",
@@ -23,3 +28,27 @@ __all__ = [
     "measureEfficiency",
     "subtract",
 ]
+
+# Imported when they are first asked for.
+__getattr__ = laterNames(
+    __name__,
+    {
+        name: f"{__name__}.{module}"
+        for module, names in {
+            "configuration": (
+                "FrontDoorConfig",
+                "frontDoorConfig",
+            ),
+            "injection": (
+                "Efficiency",
+                "injectSources",
+                "measureEfficiency",
+            ),
+            "score": (
+                "Score",
+                "computeScore",
+            ),
+        }.items()
+        for name in names
+    },
+)

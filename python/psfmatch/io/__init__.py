@@ -21,7 +21,6 @@ from psfmatch.io.masks import MAX_PLANES, decodeMask, maskCards, planeOfName
 from psfmatch.io.names import HduSelector, Source, parseFileName
 from psfmatch.io.pairRecords import PairRecord, readLedgers
 from psfmatch.io.planes import DEFAULT_MASK_PLANES, DetectionPlanes, ImagePlanes, KernelTables, PsfNodes, SpatialField
-from psfmatch.io.qtables import asQTable
 from psfmatch.io.reading import ReadOptions, readPlanes, readWeight
 from psfmatch.io.roles import Role
 from psfmatch.io.tables import tableText, writeTable
@@ -58,7 +57,6 @@ __all__ = [
     "SpatialField",
     "TangentPlane",
     "appendMetadata",
-    "asQTable",
     "asWcs",
     "decodeMask",
     "describe",

@@ -18,8 +18,7 @@ from psfmatch import _core
 from psfmatch.errors import fixed
 from psfmatch.images import DEFAULT_BAD_PLANES, Exposure, Mask, MaskedImage, atOrigin
 from psfmatch.io.sourceTable import AnyTable
-from psfmatch.sources import boxLight
-from psfmatch.sources.boxLight import lightRatios
+from psfmatch.sources.boxLight import boxLight, lightRatios
 
 __all__ = ["STREAK", "Streaks", "flagStreaks", "isOfStreak", "laidFluxRatio", "streakFluxRatio"]
 

@@ -151,7 +151,7 @@ class PsfMatchTask(Task):
             If the equations have no solution.
         """
         try:
-            with self.timer("solve"), writingFor("psfmatch.tasks.psfMatch"):  # whatever name the task was given
+            with self.timer("solve"), writingFor("psfmatch.psfMatch"):  # whatever name the task was given
                 if isinstance(kernelCellSet, RegionCells):
                     fit = self._fitRegions(kernelCellSet, np.asarray(basisList))
                 else:

@@ -225,7 +225,7 @@ class StarMatchTask(PsfMatchTask):
         basisSigmaGauss: Sequence[float] | None = None,
         metadata: Any = None,
     ) -> npt.NDArray[np.float64]:
-        """Return the basis images (n, h, w) and log how they were chosen; see `psfmatch.kernels.makeKernelBasisList`."""
+        """Return the basis images (n, h, w) and log how they were chosen; see `makeKernelBasisList` of kernels."""
         chosen: dict[str, Any] = {}
         basisList = makeKernelBasisList(
             self.options, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, chosen

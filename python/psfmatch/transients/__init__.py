@@ -1,16 +1,28 @@
 """What has changed between the two images: transients, variable stars, and what has moved; their fluxes."""
 
-from psfmatch.transients.differenceSources import (
-    DEFAULT_THRESHOLD,
-    PhotometryImage,
-    detectOnDifference,
-    filterDifference,
-    writeSources,
-)
-from psfmatch.transients.dipoles import DipoleControl
-from psfmatch.transients.leastSquares import minimizeSquares
-from psfmatch.transients.pointSources import PointSources, Stamps, cutStamps, fitPointSources, forcedPhotometry
-from psfmatch.transients.significance import NoiseScale, Peaks, Significance, findPeaks, fluxImage, significanceImage
+from typing import TYPE_CHECKING
+
+from psfmatch.config.later import laterNames
+
+if TYPE_CHECKING:
+    from psfmatch.transients.differenceSources import (
+        DEFAULT_THRESHOLD,
+        PhotometryImage,
+        detectOnDifference,
+        filterDifference,
+        writeSources,
+    )
+    from psfmatch.transients.dipoles import DipoleControl
+    from psfmatch.transients.leastSquares import minimizeSquares
+    from psfmatch.transients.pointSources import PointSources, Stamps, cutStamps, fitPointSources, forcedPhotometry
+    from psfmatch.transients.significance import (
+        NoiseScale,
+        Peaks,
+        Significance,
+        findPeaks,
+        fluxImage,
+        significanceImage,
+    )
 
 __all__ = [
     "DEFAULT_THRESHOLD",
@@ -32,3 +44,38 @@ __all__ = [
     "significanceImage",
     "writeSources",
 ]
+
+# Imported when they are first asked for.
+__getattr__ = laterNames(
+    __name__,
+    {
+        name: f"{__name__}.{module}"
+        for module, names in {
+            "differenceSources": (
+                "DEFAULT_THRESHOLD",
+                "PhotometryImage",
+                "detectOnDifference",
+                "filterDifference",
+                "writeSources",
+            ),
+            "dipoles": ("DipoleControl",),
+            "leastSquares": ("minimizeSquares",),
+            "pointSources": (
+                "PointSources",
+                "Stamps",
+                "cutStamps",
+                "fitPointSources",
+                "forcedPhotometry",
+            ),
+            "significance": (
+                "NoiseScale",
+                "Peaks",
+                "Significance",
+                "findPeaks",
+                "fluxImage",
+                "significanceImage",
+            ),
+        }.items()
+        for name in names
+    },
+)

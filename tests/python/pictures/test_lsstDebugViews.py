@@ -171,7 +171,7 @@ def test_bothNamesOfAChannel(family, solved, switchOn, recorded):
 
 def test_switchesOfBothNamesAdd(switchOn):
     switchOn("lsst.ip.diffim.psfMatch", "displayKernelBasis", maskTransparency=80)
-    switchOn("psfmatch.tasks.psfMatch", "displayCandidates")
+    switchOn("psfmatch.psfMatch", "displayCandidates")
     found = debugModule.switchesOf("psfMatch")
     assert found.isOn("displayKernelBasis")
     assert found.isOn("displayCandidates")
