@@ -28,11 +28,8 @@ LINES = (Path(__file__).parent / "rows.txt").read_text()
 @functools.cache
 def namesIn(name):
     """Return the names of the tests in the file of a name."""
-    places = [ROOT / "tests" / place for place in ("python", "python/pictures", "python/reference", "integration")]
-    paths = [place / f"test_{name}.py" for place in places]
-    if name == "lsst":
-        paths = [ROOT / "tests" / "lsst" / "test_pipeBase.py"]
-    (path,) = [path for path in paths if path.is_file()]
+    file = "test_pipeBase.py" if name == "lsst" else f"test_{name}.py"
+    (path,) = (ROOT / "tests").rglob(file)
     found = {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
     return {function.removeprefix("test_") for function in found if function.startswith("test_")}
 

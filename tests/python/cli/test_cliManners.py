@@ -25,7 +25,7 @@ from psfmatch.frontdoor import frontDoorConfig
 from psfmatch.quality import gateNames
 from psfmatch.testing import simulatePair
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.usefixtures("packageLogging")
 

@@ -392,7 +392,7 @@ def test_placesAreParentPixels(scene):
 
 
 def test_referencePageHasTheLimits():
-    text = (Path(__file__).resolve().parents[2] / "docs" / "reference.md").read_text()
+    text = (Path(__file__).resolve().parents[3] / "docs" / "reference.md").read_text()
     for rule in RULES:
         limits = " | ".join("any" if np.isinf(limit) else f"{limit:g}" for limit in rule.limits)
         how = {"most": "at most", "least": "at least", "near one": "within a factor of"}[rule.kind]

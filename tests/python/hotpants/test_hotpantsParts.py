@@ -104,7 +104,7 @@ def test_helpNamesEveryOption(capsys):
 
 
 def test_referenceNamesEveryOption():
-    text = (Path(__file__).resolve().parents[2] / "docs" / "reference.md").read_text()
+    text = (Path(__file__).resolve().parents[3] / "docs" / "reference.md").read_text()
     assert [name for name in OPTIONS if f"`-{name}`" not in text] == []
 
 

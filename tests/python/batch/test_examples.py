@@ -12,7 +12,7 @@ from batchStandIns import touch
 from psfmatch.cli.command import _parser
 from psfmatch.testing import simulatePair
 
-folder = Path(__file__).resolve().parents[2] / "examples"
+folder = Path(__file__).resolve().parents[3] / "examples"
 
 
 def load(name):
