@@ -118,6 +118,8 @@ _HOMES = {
     ),
     "io.qtables": ("asQTable",),
     "kernels": (
+        "kernelUncertaintyPlane",
+        "noiseCovariance",
         "Chebyshev2D",
         "EdgeHandling",
         "KernelSolution",
@@ -132,9 +134,7 @@ _HOMES = {
     ),
     "noise": (
         "Whiteness",
-        "kernelUncertaintyPlane",
         "measureWhiteness",
-        "noiseCovariance",
         "scaleVariance",
     ),
     "pictures": (
@@ -317,11 +317,13 @@ if TYPE_CHECKING:
         ResidualSummary,
         SolutionSlot,
         SpatialFunction2D,
+        kernelUncertaintyPlane,
         makeKernelBasisList,
         makeRegularizationMatrix,
+        noiseCovariance,
         renormalizeBasis,
     )
-    from psfmatch.noise import Whiteness, kernelUncertaintyPlane, measureWhiteness, noiseCovariance, scaleVariance
+    from psfmatch.noise import Whiteness, measureWhiteness, scaleVariance
     from psfmatch.pictures import debugging, reportNumbers, writeIndex, writeKernelCandidates, writeNumbers, writeReport
     from psfmatch.quality import FinishedSubtraction, Quality, assessQuality, checkGates
     from psfmatch.registration import (

@@ -33,7 +33,8 @@ from psfmatch.frontdoor.provenance import provenanceCards
 from psfmatch.images import DEFAULT_BAD_PLANES, Exposure, atOrigin
 from psfmatch.io.sourceTable import columnsOf, tableField
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
-from psfmatch.noise import ErrorFloor, LitDifference, kernelUncertaintyPlane
+from psfmatch.kernels.covariance import kernelUncertaintyPlane
+from psfmatch.noise import ErrorFloor, LitDifference
 from psfmatch.quality import Quality
 from psfmatch.registration import Alignment, Coverage
 from psfmatch.threads import mapStrips

@@ -1,6 +1,7 @@
 """Functions of position: the matching kernel, what it is made of, and the differential background."""
 
 from psfmatch.kernels.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
+from psfmatch.kernels.covariance import kernelUncertaintyPlane, noiseCovariance
 from psfmatch.kernels.linearCombination import EdgeHandling, LinearCombinationKernel, backgroundFromTables
 from psfmatch.kernels.psfField import PsfField, shiftedImages
 from psfmatch.kernels.solutions import KernelSolution, ResidualSummary, SolutionSlot
@@ -26,9 +27,11 @@ __all__ = [
     "SpatialFunction2D",
     "backgroundFromTables",
     "frameOf",
+    "kernelUncertaintyPlane",
     "makeKernelBasisList",
     "makeRegularizationMatrix",
     "makeSpatialFunction",
+    "noiseCovariance",
     "renormalizeBasis",
     "shiftedImages",
 ]

@@ -32,7 +32,8 @@ from psfmatch.difference.decorrelation.correction import makeCorrection
 from psfmatch.errors import InputImagesError
 from psfmatch.images import Box, Exposure, Mask, MaskedImage, Psf, asPsf
 from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.noise import WHITENESS_PIXELS, Whiteness, measureWhiteness, noiseCovariance
+from psfmatch.kernels.covariance import noiseCovariance
+from psfmatch.noise import WHITENESS_PIXELS, Whiteness, measureWhiteness
 from psfmatch.threads import mapThreads, resolveThreads
 
 __all__ = ["IGNORED_PLANES", "Correction", "Decorrelation", "decorrelate", "prepareCorrection", "restoredSpread"]
@@ -137,7 +138,7 @@ class Decorrelation(ByValue):
     def covariance(self, x: float, y: float, maxLag: int = 3) -> FloatArray:
         """Return the covariance that is left between the pixel at (x, y), parent pixels, and its neighbours.
 
-        See `psfmatch.noise.noiseCovariance`: (2 maxLag + 1, 2 maxLag + 1), image units squared.
+        See `psfmatch.kernels.noiseCovariance`: (2 maxLag + 1, 2 maxLag + 1), image units squared.
         """
         return self._covariance(x, y, maxLag, self.kernel)
 

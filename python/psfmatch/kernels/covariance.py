@@ -16,7 +16,7 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.errors import InputImagesError
 from psfmatch.images import DEFAULT_BAD_PLANES, MaskedImage, stampTuple
-from psfmatch.kernels import LinearCombinationKernel
+from psfmatch.kernels.linearCombination import LinearCombinationKernel
 from psfmatch.threads import resolveThreads
 
 __all__ = ["kernelUncertaintyPlane", "noiseCovariance"]
