@@ -1,0 +1,120 @@
+"""What stands above its surroundings: point sources without the level of the ring about them.
+
+A patch of light many times as broad as the PSF, such as what is left of a large galaxy's halo, is no point source, though
+a matched filter adds it up to many standard deviations. The level of the ring of `psfmatch.photometry.skyLevels`, which
+holds 26 times the area of a Gaussian PSF's noise and costs 2 % of the signal-to-noise, tells it from one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from psfmatch.exposure import MaskedImage
+from psfmatch.photometry import PointSources, PsfField, cutStamps, fitPointSources
+from psfmatch.photometry.pointSources import skyLevels
+from psfmatch.photometry.psfField import shiftedImages
+
+__all__ = ["LEVEL_ERRORS", "withLocalLevels"]
+
+FloatArray = npt.NDArray[np.float64]
+FloatImage = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+LEVEL_ERRORS = 3.0
+"""A level of fewer of its errors is noise, and stays."""
+CHUNK = 512
+"""Sources that are looked at a time."""
+
+
+def withLocalLevels(
+    sources: PointSources,
+    maskedImage: MaskedImage,
+    weight: FloatImage,
+    psf: PsfField,
+    x: IntArray,
+    y: IntArray,
+    errorScale: float,
+) -> tuple[PointSources, FloatArray]:
+    """Return sources fitted again above the level of their surroundings, where there is one.
+
+    Parameters
+    ----------
+    sources
+        Fitted at the pixels x, y without a level.
+    maskedImage, weight, psf
+        Of `psfmatch.photometry.fitPointSources`; not changed.
+    x, y : (n,)
+        Pixels at which the fits begin, array coordinates.
+    errorScale
+        Factor on the level's error: `NoiseScale.applied`.
+
+    Returns
+    -------
+    sources : PointSources
+        Those with an insignificant level, or too few pixels about them to tell, as they came.
+    levels : (n,)
+        What was taken off, image units per pixel; 0 for those.
+    """
+    levels = np.zeros(x.size)
+    if not x.size:
+        return sources, levels
+    alone = _withoutSources(maskedImage, sources, psf, x, y)
+    errors = np.zeros(x.size)
+    for start in range(0, x.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        levels[part], errors[part] = skyLevels(alone, weight, psf.fwhm, x[part], y[part])
+    isLevel = np.abs(levels) > LEVEL_ERRORS * errorScale * errors
+    levels[~isLevel] = 0.0
+    rows = np.flatnonzero(isLevel)
+    if not rows.size:
+        return sources, levels
+    again = fitPointSources(maskedImage, weight, psf, x[rows], y[rows], levels[rows])
+    leverage = _leverages(again, maskedImage, weight, psf, x[rows], y[rows])
+    again = replace(again, fluxErr=np.hypot(again.fluxErr, errors[rows] * leverage))
+    fields = {name: getattr(sources, name).copy() for name in PointSources.__dataclass_fields__}
+    for name, values in fields.items():
+        values[rows] = getattr(again, name)
+    return PointSources(**fields), levels
+
+
+def _withoutSources(
+    maskedImage: MaskedImage, sources: PointSources, psf: PsfField, x: IntArray, y: IntArray
+) -> MaskedImage:
+    """Return an image without the light of its sources, which must not count as a level of their neighbours."""
+    image = np.array(maskedImage.image)
+    height, width = image.shape
+    offset = np.arange(-psf.half, psf.half + 1)
+    for start in range(0, x.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        light = _shapes(sources, maskedImage, psf, x, y, part)
+        light *= np.nan_to_num(sources.flux[part])[:, np.newaxis, np.newaxis]
+        for column, row, stamp in zip(x[part].tolist(), y[part].tolist(), light, strict=True):
+            isRow = (row + offset >= 0) & (row + offset < height)
+            isColumn = (column + offset >= 0) & (column + offset < width)
+            image[np.ix_((row + offset)[isRow], (column + offset)[isColumn])] -= stamp[np.ix_(isRow, isColumn)]
+    return MaskedImage(image, maskedImage.mask, maskedImage.variance, maskedImage.xy0)
+
+
+def _leverages(
+    sources: PointSources, maskedImage: MaskedImage, weight: FloatImage, psf: PsfField, x: IntArray, y: IntArray
+) -> FloatArray:
+    """Return how much flux a level of 1 is to each source, px: sum P w / sum P^2 w; 0 without a usable pixel."""
+    leverage = np.zeros(x.size)
+    for start in range(0, x.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        shape = _shapes(sources, maskedImage, psf, x, y, part)
+        weighted = shape * cutStamps(maskedImage, weight, x[part], y[part], psf.half).weights
+        norm = (weighted * shape).sum(axis=(1, 2))
+        np.divide(weighted.sum(axis=(1, 2)), norm, out=leverage[part], where=norm > 0.0)
+    return leverage
+
+
+def _shapes(
+    sources: PointSources, maskedImage: MaskedImage, psf: PsfField, x: IntArray, y: IntArray, part: slice
+) -> FloatArray:
+    """Return the PSF images (n, k, k) of some of the sources, at their places."""
+    drawn = psf.images(x[part] + maskedImage.xy0[0], y[part] + maskedImage.xy0[1])
+    return shiftedImages(drawn, sources.x[part] - x[part], sources.y[part] - y[part])[0]
