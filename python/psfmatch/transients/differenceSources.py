@@ -161,9 +161,7 @@ def detectOnDifference(
             peaks, field.half, exposure.maskedImage, maskedImage, backgroundBin, planes, threads
         )
         sources = fitPointSources(maskedImage, found.weight, field, peaks.x, peaks.y)
-    sources, levels = withLocalLevels(
-        sources, maskedImage, found.weight, field, peaks.x, peaks.y, found.noise.applied
-    )
+    sources, levels = withLocalLevels(sources, maskedImage, found.weight, field, peaks.x, peaks.y, found.noise.applied)
     lobes = (
         _lobeImage(science, field, maskedImage, planes, threads),
         _lobeImage(template, field, maskedImage, planes, threads),

@@ -1,7 +1,7 @@
 """What stands above its surroundings: point sources without the level of the ring about them.
 
-A patch of light many times as broad as the PSF, such as what is left of a large galaxy's halo, is no point source, though
-a matched filter adds it up to many standard deviations. The level of the ring of `psfmatch.photometry.skyLevels`, which
+A patch of light many times as broad as the PSF, such as what is left of a large galaxy's halo, is no point source,
+though a matched filter adds it up to many standard deviations. The level of the ring of `psfmatch.photometry.skyLevels`, which
 holds 26 times the area of a Gaussian PSF's noise and costs 2 % of the signal-to-noise, tells it from one.
 """
 
@@ -58,26 +58,49 @@ def withLocalLevels(
     levels : (n,)
         What was taken off, image units per pixel; 0 for those.
     """
-    levels = np.zeros(x.size)
     if not x.size:
-        return sources, levels
-    alone = _withoutSources(maskedImage, sources, psf, x, y)
-    errors = np.zeros(x.size)
+        return sources, np.zeros(0)
+    # On a patch all peaks hold its light, which must stay in the rings; so they are first fitted above all there is.
+    levels = _levels(maskedImage, weight, psf, x, y, errorScale)
+    above = _fitted(sources, maskedImage, weight, psf, x, y, *levels)
+    alone = _withoutSources(maskedImage, above, psf, x, y)
+    levels = _levels(alone, weight, psf, x, y, errorScale)
+    return _fitted(sources, maskedImage, weight, psf, x, y, *levels), levels[0]
+
+
+def _levels(
+    maskedImage: MaskedImage, weight: FloatImage, psf: PsfField, x: IntArray, y: IntArray, errorScale: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the levels about pixels and their errors, (n,); 0 for levels that are not significant."""
+    levels, errors = np.zeros(x.size), np.zeros(x.size)
     for start in range(0, x.size, CHUNK):
         part = slice(start, start + CHUNK)
-        levels[part], errors[part] = skyLevels(alone, weight, psf.fwhm, x[part], y[part])
-    isLevel = np.abs(levels) > LEVEL_ERRORS * errorScale * errors
-    levels[~isLevel] = 0.0
-    rows = np.flatnonzero(isLevel)
+        levels[part], errors[part] = skyLevels(maskedImage, weight, psf.fwhm, x[part], y[part])
+    levels[~(np.abs(levels) > LEVEL_ERRORS * errorScale * errors)] = 0.0
+    return levels, errors
+
+
+def _fitted(
+    sources: PointSources,
+    maskedImage: MaskedImage,
+    weight: FloatImage,
+    psf: PsfField,
+    x: IntArray,
+    y: IntArray,
+    levels: FloatArray,
+    errors: FloatArray,
+) -> PointSources:
+    """Return sources fitted again where there is a level, with what its error adds to theirs."""
+    rows = np.flatnonzero(levels)
     if not rows.size:
-        return sources, levels
+        return sources
     again = fitPointSources(maskedImage, weight, psf, x[rows], y[rows], levels[rows])
     leverage = _leverages(again, maskedImage, weight, psf, x[rows], y[rows])
     again = replace(again, fluxErr=np.hypot(again.fluxErr, errors[rows] * leverage))
     fields = {name: getattr(sources, name).copy() for name in PointSources.__dataclass_fields__}
     for name, values in fields.items():
         values[rows] = getattr(again, name)
-    return PointSources(**fields), levels
+    return PointSources(**fields)
 
 
 def _withoutSources(
