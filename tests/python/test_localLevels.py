@@ -51,7 +51,7 @@ def test_patchIsNoSource(sign):
     before, after, levels = fits(image, np.array([100]), np.array([100]))
     assert sign * before.flux[0] / before.fluxErr[0] > 5.0
     assert abs(after.flux[0] / after.fluxErr[0]) < 3.5
-    assert sign * levels[0] == pytest.approx(1.0, abs=0.2)
+    assert sign * levels[0] == pytest.approx(1.2 * 0.79, abs=0.15)
     assert len(sourcesOn(image)) == 0
 
 
@@ -64,10 +64,11 @@ def test_sourceOnPatchIsFoundWithItsFlux(sign, patch):
     assert len(table) == 1
     row = table[0]
     assert np.hypot(row["x"] - MIDDLE - 0.3, row["y"] - MIDDLE) < 0.5
-    assert row["localLevel"] == pytest.approx(patch, abs=0.25)
+    # The ring of 9 to 18 px has 0.86 of the patch's height.
+    assert row["localLevel"] == pytest.approx(0.86 * patch, abs=0.12)
     assert abs(row["psfFlux"] - truth * ERROR) < 3 * row["psfFluxErr"]
     # The ring's own noise costs 2 %, that of the patch within it a little more.
-    assert ERROR < row["psfFluxErr"] < 1.04 * ERROR
+    assert 1.0 < row["psfFluxErr"] / table.meta["NOISESCL"] / ERROR < 1.05
     assert row["significance"] == pytest.approx(row["psfFlux"] / row["psfFluxErr"], rel=0.03)
 
 

@@ -1,8 +1,8 @@
 """What stands above its surroundings: point sources without the level of the ring about them.
 
 A patch of light many times as broad as the PSF, such as what is left of a large galaxy's halo, is no point source,
-though a matched filter adds it up to many standard deviations. The level of the ring of `psfmatch.photometry.skyLevels`, which
-holds 26 times the area of a Gaussian PSF's noise and costs 2 % of the signal-to-noise, tells it from one.
+though a matched filter adds it up to many standard deviations. The level of the ring of `pointSources.skyLevels`,
+which holds 26 times the area of a Gaussian PSF's noise and costs 2 % of the signal-to-noise, tells it from one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ IntArray = npt.NDArray[np.int64]
 
 LEVEL_ERRORS = 3.0
 """A level of fewer of its errors is noise, and stays."""
+LEAST_SNR = 5.0
+"""Sources of less, above their surroundings, may be noise of a patch: without them its level would come out low."""
 CHUNK = 512
 """Sources that are looked at a time."""
 
@@ -63,7 +65,8 @@ def withLocalLevels(
     # On a patch all peaks hold its light, which must stay in the rings; so they are first fitted above all there is.
     levels = _levels(maskedImage, weight, psf, x, y, errorScale)
     above = _fitted(sources, maskedImage, weight, psf, x, y, *levels)
-    alone = _withoutSources(maskedImage, above, psf, x, y)
+    isSource = np.abs(above.flux) >= LEAST_SNR * errorScale * above.fluxErr
+    alone = _withoutSources(maskedImage, replace(above, flux=np.where(isSource, above.flux, 0.0)), psf, x, y)
     levels = _levels(alone, weight, psf, x, y, errorScale)
     return _fitted(sources, maskedImage, weight, psf, x, y, *levels), levels[0]
 
@@ -113,7 +116,7 @@ def _withoutSources(
     for start in range(0, x.size, CHUNK):
         part = slice(start, start + CHUNK)
         light = _shapes(sources, maskedImage, psf, x, y, part)
-        light *= np.nan_to_num(sources.flux[part])[:, np.newaxis, np.newaxis]
+        light *= sources.flux[part][:, np.newaxis, np.newaxis]
         for column, row, stamp in zip(x[part].tolist(), y[part].tolist(), light, strict=True):
             isRow = (row + offset >= 0) & (row + offset < height)
             isColumn = (column + offset >= 0) & (column + offset < width)
