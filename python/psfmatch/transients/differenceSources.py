@@ -38,6 +38,7 @@ from psfmatch.kernels import PsfField
 from psfmatch.sources import FootprintSet, subtractBackground
 from psfmatch.threads import resolveThreads
 from psfmatch.transients.dipoles import Dipole, DipoleControl, DipoleImage, fitDipole, pairPeaks
+from psfmatch.transients.localLevels import withLocalLevels
 from psfmatch.transients.photonErrors import withPhotonNoise
 from psfmatch.transients.pointSources import PointSources, fitPointSources, forcedPhotometry
 from psfmatch.transients.significance import Peaks, Significance, findPeaks, fluxImage, significanceImage
@@ -120,7 +121,9 @@ def detectOnDifference(
     sources : Table
         The most significant first: id; x, y, xErr, yErr (parent pixels); ra, dec (degrees, NaN without a WCS);
         significance, polarity (1 or -1); psfFlux, psfFluxErr (image units, signed), errorFloor (the part of psfFluxErr
-        that is the floor, beside the noise; 0 without one), chi2 (per degree of freedom);
+        that is the floor, beside the noise; 0 without one), chi2 (per degree of freedom); localLevel (of the ring of
+        2.5 to 5 FWHM about the source, image units per pixel, above which it was fitted: 0 where that level is less
+        than three of its errors, or cannot be told);
         scienceFlux, scienceFluxErr, templateFlux, templateFluxErr (forced, local sky taken off, NaN without the
         image); area (pixels above the threshold); coverage (share of the PSF's weight on usable pixels);
         dipoleId (0: none) and, for both lobes of a fitted pair, dipoleX, dipoleY, dipoleFlux, dipoleFluxErr,
@@ -157,6 +160,7 @@ def detectOnDifference(
             peaks, field.half, exposure.maskedImage, maskedImage, backgroundBin, planes, threads
         )
         sources = fitPointSources(maskedImage, found.weight, field, peaks.x, peaks.y)
+    sources, levels = withLocalLevels(sources, maskedImage, found.weight, field, peaks.x, peaks.y, found.noise.applied)
     lobes = (
         _lobeImage(science, field, maskedImage, planes, threads),
         _lobeImage(template, field, maskedImage, planes, threads),
@@ -180,6 +184,7 @@ def detectOnDifference(
     significance, floors = significance[order], floors[order]
 
     table = _measured(exposure, sources, significance, floors, found)
+    table["localLevel"] = levels[order]
     table["area"] = _areas(found, threshold, peaks)
     for name, lobe in zip(("science", "template"), lobes, strict=True):
         _addForced(table, name, lobe)

@@ -85,7 +85,12 @@ def cutStamps(maskedImage: MaskedImage, weight: npt.NDArray[np.float32], x: IntA
 
 
 def fitPointSources(
-    maskedImage: MaskedImage, weight: npt.NDArray[np.float32], psf: PsfField, x: IntArray, y: IntArray
+    maskedImage: MaskedImage,
+    weight: npt.NDArray[np.float32],
+    psf: PsfField,
+    x: IntArray,
+    y: IntArray,
+    levels: FloatArray | None = None,
 ) -> PointSources:
     """Fit flux and position of point sources of either sign, by Gauss and Newton, each on its own.
 
@@ -99,15 +104,24 @@ def fitPointSources(
         Of the image.
     x, y : (n,)
         Pixels at which to begin, array coordinates.
+    levels : (n,), optional
+        Of the surroundings of each, image units per pixel, above which it is fitted; by default 0.
     """
-    parts = [_fitChunk(maskedImage, weight, psf, x[part], y[part]) for part in _chunks(x.size)]
+    levels = np.zeros(x.size) if levels is None else levels
+    parts = [_fitChunk(maskedImage, weight, psf, x[part], y[part], levels[part]) for part in _chunks(x.size)]
     return PointSources(*(np.concatenate([part[i] for part in parts]) for i in range(9)))
 
 
 def _fitChunk(
-    maskedImage: MaskedImage, weight: npt.NDArray[np.float32], psf: PsfField, x: IntArray, y: IntArray
+    maskedImage: MaskedImage,
+    weight: npt.NDArray[np.float32],
+    psf: PsfField,
+    x: IntArray,
+    y: IntArray,
+    levels: FloatArray,
 ) -> tuple[FloatArray, ...]:
     stamps = cutStamps(maskedImage, weight, x, y, psf.half)
+    stamps.values[...] -= np.where(stamps.weights > 0.0, levels[:, None, None], 0.0)
     images = psf.images(x + maskedImage.xy0[0], y + maskedImage.xy0[1])
     shift = np.zeros((2, x.size))
     isFitted = np.ones(x.size, dtype=bool)

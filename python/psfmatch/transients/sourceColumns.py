@@ -66,6 +66,7 @@ _DESCRIPTIONS = {
     "polarity": "1: brighter in the science image, -1: in the template",
     "errorFloor": "part of psfFluxErr in proportion to the light that both images show there, beside the noise",
     "chi2": "of the point source, per degree of freedom",
+    "localLevel": "of the surroundings, per pixel, above which the source was fitted; 0: none that is significant",
     "coverage": "share of sum PSF^2 on usable pixels",
     "area": "pixels beyond the threshold, connected with the peak",
     "scienceFlux": "forced, PSF of that image, local sky taken off",
@@ -91,7 +92,7 @@ def describeColumns(table: Table, exposure: Exposure, threshold: float, found: S
         flux = units.adu
     for name in table.colnames:
         table[name].description = _DESCRIPTIONS.get(name)
-        if name.endswith(("Flux", "FluxErr")) or name == "errorFloor":
+        if name.endswith(("Flux", "FluxErr")) or name in ("errorFloor", "localLevel"):
             table[name].unit = flux
         elif name in ("ra", "dec"):
             table[name].unit = units.deg
