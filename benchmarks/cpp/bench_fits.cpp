@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "psfmatch/fit/KernelCandidateFit.h"
-#include "psfmatch/kernel/Regularization.h"
 #include "psfmatch/fit/SpatialKernelSolution.h"
+#include "psfmatch/kernel/Regularization.h"
 
 using namespace psfmatch;
 

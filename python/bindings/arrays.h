@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "psfmatch/kernel/KernelBasis.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/kernel/KernelBasis.h"
 
 namespace psfmatch::python {
 

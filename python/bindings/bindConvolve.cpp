@@ -1,8 +1,8 @@
 #include "arrays.h"
 #include "module.h"
 #include "outputPlanes.h"
-#include "psfmatch/kernel/LinearCombinationKernel.h"
 #include "psfmatch/convolve/convolve.h"
+#include "psfmatch/kernel/LinearCombinationKernel.h"
 
 namespace psfmatch::python {
 

@@ -2,9 +2,9 @@
 
 #include "arrays.h"
 #include "module.h"
+#include "psfmatch/fit/NormalEquations.h"
 #include "psfmatch/kernel/KernelBasis.h"
 #include "psfmatch/kernel/LinearCombinationKernel.h"
-#include "psfmatch/fit/NormalEquations.h"
 #include "psfmatch/kernel/Regularization.h"
 #include "psfmatch/kernel/SpatialFunction.h"
 

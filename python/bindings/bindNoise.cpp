@@ -2,13 +2,13 @@
 
 #include "arrays.h"
 #include "module.h"
-#include "psfmatch/kernel/KernelBasis.h"
 #include "psfmatch/image/CellGrid.h"
-#include "psfmatch/sources/ErrorFloor.h"
-#include "psfmatch/sources/PhotonNoise.h"
 #include "psfmatch/image/VariancePlane.h"
+#include "psfmatch/kernel/KernelBasis.h"
 #include "psfmatch/kernel/KernelUncertainty.h"
 #include "psfmatch/kernel/NoiseCovariance.h"
+#include "psfmatch/sources/ErrorFloor.h"
+#include "psfmatch/sources/PhotonNoise.h"
 #include "stampPair.h"
 
 namespace psfmatch::python {

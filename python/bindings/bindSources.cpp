@@ -2,9 +2,9 @@
 
 #include "arrays.h"
 #include "module.h"
+#include "psfmatch/image/SkySurface.h"
 #include "psfmatch/image/background.h"
 #include "psfmatch/image/badPixels.h"
-#include "psfmatch/image/SkySurface.h"
 #include "psfmatch/sources/sources.h"
 
 namespace psfmatch::python {

@@ -6,8 +6,8 @@
 
 #include "arrays.h"
 #include "module.h"
-#include "psfmatch/image/background.h"
 #include "psfmatch/image/Coverage.h"
+#include "psfmatch/image/background.h"
 #include "psfmatch/sources/BoxLight.h"
 #include "psfmatch/sources/GrownFootprints.h"
 #include "psfmatch/sources/LinearFit.h"

@@ -5,8 +5,8 @@
 #include "arrays.h"
 #include "module.h"
 #include "psfmatch/base/LinearSolver.h"
-#include "psfmatch/sources/adaptiveMoments.h"
 #include "psfmatch/image/statistics.h"
+#include "psfmatch/sources/adaptiveMoments.h"
 
 namespace psfmatch::python {
 

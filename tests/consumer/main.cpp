@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "psfmatch/convolve/convolve.h"
+#include "psfmatch/convolve/subtract.h"
 #include "psfmatch/fit/RegionOutliers.h"
 #include "psfmatch/fit/SpatialSystem.h"
-#include "psfmatch/convolve/subtract.h"
 
 namespace {
 

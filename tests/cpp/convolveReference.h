@@ -8,8 +8,8 @@
 #include <limits>
 #include <random>
 
-#include "psfmatch/image/badPixels.h"
 #include "psfmatch/convolve/convolve.h"
+#include "psfmatch/image/badPixels.h"
 
 namespace convolveReference {
 

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "convolveReference.h"
-#include "psfmatch/image/background.h"
 #include "psfmatch/image/Coverage.h"
+#include "psfmatch/image/background.h"
 #include "psfmatch/sources/GrownFootprints.h"
 
 using namespace psfmatch;

@@ -6,8 +6,8 @@
 #include <random>
 #include <stdexcept>
 
-#include "psfmatch/fit/KernelPca.h"
 #include "psfmatch/base/exceptions.h"
+#include "psfmatch/fit/KernelPca.h"
 #include "simulate.h"
 
 using psfmatch::principalComponents;

@@ -11,8 +11,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "psfmatch/kernel/Regularization.h"
 #include "psfmatch/base/exceptions.h"
+#include "psfmatch/kernel/Regularization.h"
 
 using Eigen::MatrixXd;
 using Eigen::VectorXd;

@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "psfmatch/fit/SpatialKernelSolution.h"
 #include "psfmatch/base/exceptions.h"
+#include "psfmatch/fit/SpatialKernelSolution.h"
 #include "simulate.h"
 
 using Eigen::MatrixXd;

@@ -8,8 +8,8 @@
 #include <random>
 #include <stdexcept>
 
-#include "psfmatch/sources/StackedSources.h"
 #include "psfmatch/image/statistics.h"
+#include "psfmatch/sources/StackedSources.h"
 #include "starReference.h"
 
 using namespace psfmatch;

@@ -6,8 +6,8 @@
 #include <limits>
 #include <stdexcept>
 
-#include "psfmatch/sources/adaptiveMoments.h"
 #include "psfmatch/sources/StarWidths.h"
+#include "psfmatch/sources/adaptiveMoments.h"
 #include "starReference.h"
 
 using namespace psfmatch;

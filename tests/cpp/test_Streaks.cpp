@@ -6,8 +6,8 @@
 #include <random>
 #include <stdexcept>
 
-#include "sources/LineSums.h"
 #include "psfmatch/sources/Streaks.h"
+#include "sources/LineSums.h"
 
 using namespace psfmatch;
 

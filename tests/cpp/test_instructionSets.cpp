@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "psfmatch/fit/KernelCandidateFit.h"
 #include "psfmatch/base/LinearSolver.h"
 #include "psfmatch/convolve/convolve.h"
+#include "psfmatch/fit/KernelCandidateFit.h"
 #include "psfmatch/warp/warp.h"
 #include "simulate.h"
 

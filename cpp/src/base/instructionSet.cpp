@@ -5,10 +5,10 @@
 #include <intrin.h>
 #endif
 
-#include "simd/regionFunctions.h"
 #include "simd/fourierFunctions.h"
-#include "simd/rowFunctions.h"
 #include "simd/pixelFunctions.h"
+#include "simd/regionFunctions.h"
+#include "simd/rowFunctions.h"
 
 namespace psfmatch {
 

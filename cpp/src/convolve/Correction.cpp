@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <vector>
 
-#include "convolve/convolveItems.h"
 #include "convolve/convolveExpansion.h"
+#include "convolve/convolveItems.h"
 #include "psfmatch/image/statistics.h"
 #include "simd/rowFunctions.h"
 

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "convolve/convolvePlanes.h"
-#include "psfmatch/image/badPixels.h"
 #include "psfmatch/convolve/convolve.h"
+#include "psfmatch/image/badPixels.h"
 
 namespace psfmatch::detail {
 

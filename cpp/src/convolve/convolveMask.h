@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "convolve/convolveTile.h"
-#include "psfmatch/image/badPixels.h"
 #include "psfmatch/convolve/convolve.h"
+#include "psfmatch/image/badPixels.h"
 
 namespace psfmatch::detail {
 

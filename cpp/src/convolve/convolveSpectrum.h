@@ -12,8 +12,8 @@
 #include "convolve/convolveExpansion.h"
 #include "convolve/convolvePlanes.h"
 #include "convolve/convolveTiling.h"
-#include "simd/fourierFunctions.h"
 #include "psfmatch/image/badPixels.h"
+#include "simd/fourierFunctions.h"
 
 namespace psfmatch::detail {
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "fit/KernelCandidateFitStamp.h"
-#include "psfmatch/fit/KernelCandidateFit.h"
 #include "psfmatch/base/LinearSolver.h"
+#include "psfmatch/fit/KernelCandidateFit.h"
 #include "psfmatch/fit/NormalEquations.h"
 #include "psfmatch/kernel/Regularization.h"
 #include "simd/rowFunctions.h"

@@ -8,9 +8,9 @@
 #include <string>
 #include <utility>
 
-#include "simd/prefetch.h"
-#include "psfmatch/image/badPixels.h"
 #include "psfmatch/base/exceptions.h"
+#include "psfmatch/image/badPixels.h"
+#include "simd/prefetch.h"
 
 namespace psfmatch::detail {
 

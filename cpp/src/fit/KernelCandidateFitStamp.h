@@ -5,9 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "psfmatch/base/types.h"
 #include "psfmatch/fit/KernelCandidateFit.h"
 #include "psfmatch/image/statistics.h"
-#include "psfmatch/base/types.h"
 #include "simd/rowFunctions.h"
 
 namespace psfmatch::detail {

@@ -5,10 +5,10 @@
 #include <optional>
 #include <vector>
 
-#include "simd/rowFunctions.h"
 #include "psfmatch/fit/NormalEquations.h"
 #include "psfmatch/fit/RegionStamps.h"
 #include "simd/regionFunctions.h"
+#include "simd/rowFunctions.h"
 
 namespace psfmatch::detail {
 

@@ -8,9 +8,9 @@
 #include <string>
 
 #include "fit/KernelCandidateFitStamp.h"
-#include "simd/rowFunctions.h"
 #include "fit/RegionVariance.h"
 #include "psfmatch/image/statistics.h"
+#include "simd/rowFunctions.h"
 
 namespace psfmatch {
 

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "fit/KernelCandidateFitStamp.h"
-#include "simd/rowFunctions.h"
 #include "psfmatch/image/badPixels.h"
 #include "psfmatch/image/statistics.h"
+#include "simd/rowFunctions.h"
 
 namespace psfmatch {
 

@@ -4,8 +4,8 @@
 
 #include <vector>
 
-#include "simd/rowFunctions.h"
 #include "psfmatch/fit/RegionStamps.h"
+#include "simd/rowFunctions.h"
 
 namespace psfmatch::detail {
 

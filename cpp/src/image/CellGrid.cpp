@@ -4,8 +4,8 @@
 #include <cmath>
 #include <vector>
 
-#include "psfmatch/image/background.h"
 #include "psfmatch/image/RobustStatistics.h"
+#include "psfmatch/image/background.h"
 
 namespace psfmatch {
 

@@ -5,9 +5,9 @@
 #include <limits>
 #include <stdexcept>
 
-#include "psfmatch/image/CellGrid.h"
 #include "psfmatch/base/parallel.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/image/CellGrid.h"
 
 namespace psfmatch {
 

@@ -9,9 +9,9 @@
 #include <stdexcept>
 #include <vector>
 
-#include "psfmatch/image/badPixels.h"
 #include "psfmatch/image/CellGrid.h"
 #include "psfmatch/image/RobustStatistics.h"
+#include "psfmatch/image/badPixels.h"
 
 namespace psfmatch {
 

@@ -7,8 +7,8 @@
 #include <limits>
 #include <string>
 
-#include "psfmatch/kernel/Regularization.h"
 #include "psfmatch/base/exceptions.h"
+#include "psfmatch/kernel/Regularization.h"
 
 namespace psfmatch {
 

@@ -2,8 +2,8 @@
 // pointers only. Every count is a multiple of rowPadding.
 #pragma once
 
-#include "simd/rowFunctions.h"
 #include "psfmatch/base/instructionSet.h"
+#include "simd/rowFunctions.h"
 
 namespace psfmatch::detail {
 

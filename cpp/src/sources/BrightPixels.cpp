@@ -7,8 +7,8 @@
 #include <span>
 #include <stdexcept>
 
-#include "psfmatch/sources/Clumps.h"
 #include "psfmatch/image/RobustStatistics.h"
+#include "psfmatch/sources/Clumps.h"
 
 namespace psfmatch {
 

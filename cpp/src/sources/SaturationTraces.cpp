@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "psfmatch/image/RobustStatistics.h"
-#include "psfmatch/sources/GrownFootprints.h"
 #include "psfmatch/image/statistics.h"
+#include "psfmatch/sources/GrownFootprints.h"
 
 namespace psfmatch {
 

@@ -6,9 +6,9 @@
 #include <functional>
 #include <stdexcept>
 
-#include "sources/SharpPixelsJudge.h"
-#include "psfmatch/sources/Clumps.h"
 #include "psfmatch/image/RobustStatistics.h"
+#include "psfmatch/sources/Clumps.h"
+#include "sources/SharpPixelsJudge.h"
 
 namespace psfmatch {
 

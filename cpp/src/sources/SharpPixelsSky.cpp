@@ -5,8 +5,8 @@
 #include <limits>
 #include <utility>
 
-#include "simd/pixelFunctions.h"
 #include "psfmatch/image/RobustStatistics.h"
+#include "simd/pixelFunctions.h"
 
 namespace psfmatch::detail {
 

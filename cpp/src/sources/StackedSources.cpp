@@ -2,9 +2,9 @@
 
 #include <cstdlib>
 
-#include "psfmatch/sources/adaptiveMoments.h"
 #include "psfmatch/image/badPixels.h"
 #include "psfmatch/image/statistics.h"
+#include "psfmatch/sources/adaptiveMoments.h"
 #include "sources/sourcesCutouts.h"
 
 namespace psfmatch {

@@ -5,8 +5,8 @@
 #include <complex>
 #include <numeric>
 
-#include "psfmatch/sources/LinearFit.h"
 #include "psfmatch/image/statistics.h"
+#include "psfmatch/sources/LinearFit.h"
 
 namespace psfmatch::detail {
 

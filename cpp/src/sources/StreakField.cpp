@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "sources/StreakMatch.h"
 #include "psfmatch/image/RobustStatistics.h"
+#include "sources/StreakMatch.h"
 
 namespace psfmatch::detail {
 

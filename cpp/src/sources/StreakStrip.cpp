@@ -8,9 +8,9 @@
 #include <span>
 #include <utility>
 
-#include "simd/prefetch.h"
 #include "psfmatch/image/RobustStatistics.h"
 #include "psfmatch/image/statistics.h"
+#include "simd/prefetch.h"
 
 namespace psfmatch::detail {
 

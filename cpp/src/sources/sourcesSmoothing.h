@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "psfmatch/image/badPixels.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/image/badPixels.h"
 
 namespace psfmatch::detail {
 

@@ -4,10 +4,10 @@
 // pixel. The second term is given, or follows from v_c (*) k^2, which the difference's own variance holds.
 #pragma once
 
-#include "psfmatch/kernel/LinearCombinationKernel.h"
 #include "psfmatch/base/instructionSet.h"
 #include "psfmatch/base/parallel.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/kernel/LinearCombinationKernel.h"
 
 namespace psfmatch {
 

@@ -4,10 +4,10 @@
 // the variance is the sum of K^2 var, to 1e-3. Covariance between output pixels is left out.
 #pragma once
 
-#include "psfmatch/kernel/LinearCombinationKernel.h"
 #include "psfmatch/base/instructionSet.h"
 #include "psfmatch/base/parallel.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/kernel/LinearCombinationKernel.h"
 
 namespace psfmatch {
 

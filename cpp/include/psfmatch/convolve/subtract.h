@@ -6,9 +6,9 @@
 
 #include <Eigen/Core>
 
-#include "psfmatch/kernel/SpatialFunction.h"
 #include "psfmatch/base/parallel.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/kernel/SpatialFunction.h"
 
 namespace psfmatch {
 

@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "psfmatch/kernel/LinearCombinationKernel.h"
 #include "psfmatch/base/LinearSolver.h"
-#include "psfmatch/fit/NormalEquations.h"
-#include "psfmatch/kernel/Regularization.h"
 #include "psfmatch/base/parallel.h"
-#include "psfmatch/image/statistics.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/fit/NormalEquations.h"
+#include "psfmatch/image/statistics.h"
+#include "psfmatch/kernel/LinearCombinationKernel.h"
+#include "psfmatch/kernel/Regularization.h"
 
 namespace psfmatch {
 

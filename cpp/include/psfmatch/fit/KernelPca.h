@@ -3,8 +3,8 @@
 
 #include <Eigen/Core>
 
-#include "psfmatch/kernel/KernelBasis.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/kernel/KernelBasis.h"
 
 namespace psfmatch {
 

@@ -7,9 +7,9 @@
 #include <optional>
 #include <vector>
 
-#include "psfmatch/kernel/KernelBasis.h"
 #include "psfmatch/base/instructionSet.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/kernel/KernelBasis.h"
 
 namespace psfmatch {
 

@@ -10,10 +10,10 @@
 #include <memory>
 #include <vector>
 
+#include "psfmatch/base/instructionSet.h"
 #include "psfmatch/fit/NormalEquations.h"
 #include "psfmatch/fit/RegionStamps.h"
 #include "psfmatch/fit/StampEquations.h"
-#include "psfmatch/base/instructionSet.h"
 
 namespace psfmatch {
 

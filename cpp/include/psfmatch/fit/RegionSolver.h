@@ -11,14 +11,14 @@
 #include <utility>
 #include <vector>
 
-#include "psfmatch/kernel/KernelBasis.h"
-#include "psfmatch/kernel/SpatialFunction.h"
+#include "psfmatch/base/parallel.h"
 #include "psfmatch/fit/RegionFit.h"
 #include "psfmatch/fit/RegionOutliers.h"
 #include "psfmatch/fit/RegionResiduals.h"
 #include "psfmatch/fit/SpatialComparison.h"
 #include "psfmatch/fit/SpatialSystem.h"
-#include "psfmatch/base/parallel.h"
+#include "psfmatch/kernel/KernelBasis.h"
+#include "psfmatch/kernel/SpatialFunction.h"
 
 namespace psfmatch {
 

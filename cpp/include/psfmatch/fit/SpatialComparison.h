@@ -4,8 +4,8 @@
 #include <Eigen/Core>
 #include <vector>
 
-#include "psfmatch/fit/SpatialSystem.h"
 #include "psfmatch/base/parallel.h"
+#include "psfmatch/fit/SpatialSystem.h"
 
 namespace psfmatch {
 

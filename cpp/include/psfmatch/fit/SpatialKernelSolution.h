@@ -6,12 +6,12 @@
 #include <optional>
 #include <vector>
 
-#include "psfmatch/fit/KernelCandidateFit.h"
 #include "psfmatch/base/LinearSolver.h"
+#include "psfmatch/base/parallel.h"
+#include "psfmatch/fit/KernelCandidateFit.h"
 #include "psfmatch/fit/NormalEquations.h"
 #include "psfmatch/kernel/Regularization.h"
 #include "psfmatch/kernel/SpatialFunction.h"
-#include "psfmatch/base/parallel.h"
 
 namespace psfmatch {
 

@@ -8,9 +8,9 @@
 #include <Eigen/Core>
 #include <vector>
 
+#include "psfmatch/base/parallel.h"
 #include "psfmatch/kernel/KernelBasis.h"
 #include "psfmatch/kernel/SpatialFunction.h"
-#include "psfmatch/base/parallel.h"
 
 namespace psfmatch {
 

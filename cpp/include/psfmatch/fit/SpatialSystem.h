@@ -15,12 +15,12 @@
 #include <limits>
 #include <vector>
 
-#include "psfmatch/kernel/KernelBasis.h"
 #include "psfmatch/base/LinearSolver.h"
-#include "psfmatch/kernel/SpatialFunction.h"
+#include "psfmatch/base/parallel.h"
 #include "psfmatch/fit/SpatialSums.h"
 #include "psfmatch/fit/StampEquations.h"
-#include "psfmatch/base/parallel.h"
+#include "psfmatch/kernel/KernelBasis.h"
+#include "psfmatch/kernel/SpatialFunction.h"
 
 namespace psfmatch {
 

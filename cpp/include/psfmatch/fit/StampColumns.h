@@ -7,8 +7,8 @@
 #include <array>
 #include <vector>
 
-#include "psfmatch/kernel/KernelBasis.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/kernel/KernelBasis.h"
 
 namespace psfmatch {
 

@@ -8,8 +8,8 @@
 #include <limits>
 #include <vector>
 
-#include "psfmatch/fit/StampEvidence.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/fit/StampEvidence.h"
 
 namespace psfmatch {
 

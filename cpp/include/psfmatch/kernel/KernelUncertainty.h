@@ -4,9 +4,9 @@
 // which the kernel may be wrong those that show in the image's own bright sources are taken.
 #pragma once
 
-#include "psfmatch/kernel/LinearCombinationKernel.h"
 #include "psfmatch/base/parallel.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/kernel/LinearCombinationKernel.h"
 
 namespace psfmatch {
 

@@ -9,9 +9,9 @@
 
 #include <limits>
 
-#include "psfmatch/image/BlankSky.h"
 #include "psfmatch/base/parallel.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/image/BlankSky.h"
 
 namespace psfmatch {
 

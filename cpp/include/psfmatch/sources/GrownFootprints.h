@@ -4,8 +4,8 @@
 
 #include <vector>
 
-#include "psfmatch/sources/sources.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/sources/sources.h"
 
 namespace psfmatch {
 

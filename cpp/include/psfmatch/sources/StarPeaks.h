@@ -5,9 +5,9 @@
 
 #include <vector>
 
-#include "psfmatch/sources/BrightPixels.h"
 #include "psfmatch/base/parallel.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/sources/BrightPixels.h"
 
 namespace psfmatch {
 

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "psfmatch/image/badPixels.h"
 #include "psfmatch/base/parallel.h"
 #include "psfmatch/base/types.h"
+#include "psfmatch/image/badPixels.h"
 
 namespace psfmatch {
 
