@@ -7,8 +7,9 @@ The way of the data through the folders, each of which imports only from those b
 
 1. `config` is what can be set; `io` reads files, `images` hold pixels, mask, variance, WCS and PSF; `kernels` are
    functions of position.
-2. `sources` finds and measures what shines, what is saturated and what is no light at all, and the PSF of the stars.
-3. `registration` lays the template upon the science image; `noise` puts the variance planes right.
+2. `noise` puts the variance planes right; `sources` finds and measures what shines, what is saturated and what is no
+   light at all, and the PSF of the stars.
+3. `registration` makes two images ready and lays the template upon the science image.
 4. `fit` chooses stars or regions, and finds kernel and background.
 5. `difference` subtracts, makes the noise white and keeps how it was made; `transients` finds what has changed, and
    `quality` grades.
@@ -53,14 +54,11 @@ _HOMES = {
     "difference": (
         "AppliedKernel",
         "Decorrelation",
-        "Preparation",
         "StoredKernel",
         "SubtractionRecipe",
         "applyKernel",
         "correctionKernel",
         "decorrelate",
-        "prepareInputs",
-        "registerInputs",
     ),
     "errors": (
         "ExposureReadError",
@@ -152,6 +150,9 @@ _HOMES = {
         "checkGates",
     ),
     "registration": (
+        "Preparation",
+        "prepareInputs",
+        "registerInputs",
         "Alignment",
         "Coverage",
         "ShiftField",
@@ -247,14 +248,11 @@ if TYPE_CHECKING:
     from psfmatch.difference import (
         AppliedKernel,
         Decorrelation,
-        Preparation,
         StoredKernel,
         SubtractionRecipe,
         applyKernel,
         correctionKernel,
         decorrelate,
-        prepareInputs,
-        registerInputs,
     )
     from psfmatch.errors import (
         ExposureReadError,
@@ -329,6 +327,7 @@ if TYPE_CHECKING:
     from psfmatch.registration import (
         Alignment,
         Coverage,
+        Preparation,
         ShiftField,
         WarpedPsf,
         Warper,
@@ -336,6 +335,8 @@ if TYPE_CHECKING:
         measureAlignment,
         measureCoverage,
         measureShiftField,
+        prepareInputs,
+        registerInputs,
         requireCoverage,
     )
     from psfmatch.sources import (

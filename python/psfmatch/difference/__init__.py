@@ -17,7 +17,6 @@ from psfmatch.difference.decorrelation.smoothing import (
     smoothingKernel,
 )
 from psfmatch.difference.recipe.applying import AppliedKernel, applyKernel
-from psfmatch.difference.recipe.preparation import Preparation, crossInputs, prepareInputs, registerInputs
 from psfmatch.difference.recipe.recipe import StoredKernel, SubtractionRecipe, edgeHandlingOf, warperOf
 from psfmatch.difference.saturationTraces import SaturationTraces, flagSaturationTraces
 
@@ -27,19 +26,15 @@ __all__ = [
     "CorrectedPsf",
     "Correction",
     "Decorrelation",
-    "Preparation",
     "SaturationTraces",
     "StoredKernel",
     "SubtractionRecipe",
     "applyKernel",
     "correctionKernel",
-    "crossInputs",
     "decorrelate",
     "edgeHandlingOf",
     "flagSaturationTraces",
     "prepareCorrection",
-    "prepareInputs",
-    "registerInputs",
     "restoredSpread",
     "smoothedExposure",
     "smoothedFwhm",

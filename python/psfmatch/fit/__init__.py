@@ -11,7 +11,6 @@ from psfmatch.fit.candidates.detection import KernelCandidateDetection
 from psfmatch.fit.candidates.selection import buildCellSet, makeCandidateList, requireSources, stampRules
 from psfmatch.fit.choice.choosing import KernelChoice, chooseKernel, fitUsualKernel
 from psfmatch.fit.choice.layouts import ImagePair, effortFor
-from psfmatch.fit.choices import Choice
 from psfmatch.fit.diagnostics import DifferenceNoise, PassSummary
 from psfmatch.fit.regions.fit import RegionFit, fitRegions, spatialModel
 from psfmatch.fit.regions.layout import RegionCells
@@ -28,7 +27,6 @@ __all__ = [
     "BuildSingleKernelVisitor",
     "BuildSpatialKernelVisitor",
     "CandidateStatus",
-    "Choice",
     "DifferenceNoise",
     "ImagePair",
     "KernelCandidate",

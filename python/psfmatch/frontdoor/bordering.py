@@ -6,9 +6,9 @@ import logging
 import math
 from dataclasses import replace
 
+from psfmatch.config.choices import Choice
 from psfmatch.difference import edgeHandlingOf
 from psfmatch.difference.borders import Border, completeBorder
-from psfmatch.fit import Choice
 from psfmatch.frontdoor.inputs import Inputs
 from psfmatch.frontdoor.ladder import Made
 from psfmatch.images import atOrigin

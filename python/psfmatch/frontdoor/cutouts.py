@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.config.choices import Choice
 from psfmatch.config.task import Struct
 from psfmatch.difference import edgeHandlingOf
 from psfmatch.difference.subtraction import matchedExposure, subtractMatched
 from psfmatch.errors import InputImagesError, NoKernelCandidatesError, fixed, significant
-from psfmatch.fit import Choice
 from psfmatch.fit.candidates.cells import SpatialCellSet
 from psfmatch.fit.stampFit import LARGEST_SIDE, StampFit, fitStamp
 from psfmatch.frontdoor.inputs import Inputs

@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.config import KernelOptions
+from psfmatch.config.choices import Choice
 from psfmatch.config.task import Struct
 from psfmatch.difference import warperOf
 from psfmatch.errors import fixed
-from psfmatch.fit import Choice
 from psfmatch.fit.stackFit import StackMatch, matchSources
 from psfmatch.frontdoor.simplerModels import subtractWith
 from psfmatch.images import DEFAULT_BAD_PLANES, DEFAULT_FWHM_PIX, SIGMA_TO_FWHM, Exposure, MaskedImage, atOrigin
 from psfmatch.io.sourceTable import AnyTable, SourceTable
-from psfmatch.registration import Alignment, LightShift, applyAlignment, measureLightShift, movedBy
+from psfmatch.registration import Alignment, LaidPair, LightShift, applyAlignment, measureLightShift, movedBy
 from psfmatch.sources import findFaint, ignoredPlanes, recordFwhms, stackedFwhm
 from psfmatch.sources.starSelection import totalSnr, usefulSources
 from psfmatch.tasks.imagePsfMatch import ImagePsfMatchTask
@@ -67,30 +67,25 @@ class FaintMatch:
     isShown: bool = True
 
 
-def matchFaint(
-    given: Exposure,
-    registered: Exposure,
-    science: Exposure,
-    sources: AnyTable,
-    others: AnyTable | None,
-    alignment: Alignment | None,
-    task: ImagePsfMatchTask,
-) -> FaintMatch | None:
+def matchFaint(laid: LaidPair, others: AnyTable | None, task: ImagePsfMatchTask) -> FaintMatch | None:
     """Return how a field of faint sources is matched; None for other fields, and for cut-outs.
 
     Parameters
     ----------
-    given, registered
-        The template as it was, and on the science image's pixels; not changed.
-    science
-        Not changed.
-    sources, others
-        Of the science image, and of the template as it was, None where nobody has looked.
-    alignment
-        Of the template; None where nobody asked.
+    laid
+        Template and science image; not changed.
+    others
+        Sources of the template as it was, None where nobody has looked.
     task
         Finds the sources of the template there.
     """
+    given, registered, science, sources, alignment = (
+        laid.given,
+        laid.template,
+        laid.science,
+        laid.sources,
+        laid.alignment,
+    )
     if not isinstance(sources, SourceTable) or max(science.shape) <= MAX_CUTOUT_SIDE or not _isFaint(sources):
         return None
     isDeep = others is not None and len(others) > 0 and totalSnr(others) >= MAX_TOTAL_SNR

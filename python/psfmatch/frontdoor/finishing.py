@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.config.choices import Choice
 from psfmatch.difference import (
     Correction,
     edgeHandlingOf,
@@ -21,7 +22,6 @@ from psfmatch.difference import (
     smoothingKernel,
 )
 from psfmatch.errors import InputImagesError
-from psfmatch.fit import Choice
 from psfmatch.fit.diagnostics import DifferenceNoise, candidateTable, differenceNoise
 from psfmatch.frontdoor.grading import (
     doubtsOfPlace,

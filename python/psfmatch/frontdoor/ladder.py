@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.config import KernelOptions, usualOptions
+from psfmatch.config.choices import Choice
 from psfmatch.config.task import Struct
 from psfmatch.difference.background import BorderLevels
 from psfmatch.errors import (
@@ -19,7 +20,7 @@ from psfmatch.errors import (
     NoKernelCandidatesError,
     PsfMatchError,
 )
-from psfmatch.fit import Choice, ImagePair, chooseKernel, effortFor, requireSources
+from psfmatch.fit import ImagePair, chooseKernel, effortFor, requireSources
 from psfmatch.fit.light import NOT_SHOWN
 from psfmatch.fit.stackFit import StackMatch
 from psfmatch.frontdoor.cutouts import byStamp, isCutout

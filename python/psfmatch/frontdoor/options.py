@@ -9,7 +9,7 @@ from psfmatch.config import KernelOptions, usualOptions
 from psfmatch.config.options import plainValue
 from psfmatch.config.usual import usualData, usualFields
 from psfmatch.difference.subtraction import PlaneRules
-from psfmatch.registration import REQUIRED_FRACTION
+from psfmatch.registration import PairSteps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ STEPS = (
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(PairSteps):
     """A run: its kernel, read or chosen, and the steps around the task, of which the task's own configuration has none.
 
     source : the configuration that was read, of which all else is kept; None: nobody gave one; pinned : what is not
@@ -50,18 +50,11 @@ class RunOptions:
     source: ImagePsfMatchConfig | None = None
     pinned: Mapping[str, Any] = field(default_factory=dict)
     chooseKernel: bool = False
-    doFindDefects: bool = False
-    doFindSaturation: bool = False
-    doFindStreaks: bool = False
     doFindTraces: bool = False
-    doScaleVariance: bool = False
-    doAlign: bool = False
     doDecorrelate: bool = False
     doAssessQuality: bool = False
-    requiredCoverage: float = REQUIRED_FRACTION
     smoothingSigma: float | None = None
     middleOfCutout: str = "auto"
-    edgeFraction: float = 0.0
     renameTemplateMask: tuple[str, ...] = ()
     preserveMaskPlanes: tuple[str, ...] = ()
 

@@ -6,10 +6,11 @@ import logging
 import math
 from dataclasses import replace
 
+from psfmatch.config.choices import Choice
 from psfmatch.difference import edgeHandlingOf
 from psfmatch.difference.subtraction import subtractMatchedTemplate
 from psfmatch.errors import InputImagesError, PsfMatchError
-from psfmatch.fit import Choice, ImagePair, effortFor, fitUsualKernel
+from psfmatch.fit import ImagePair, effortFor, fitUsualKernel
 from psfmatch.frontdoor.cutouts import isCutout
 from psfmatch.frontdoor.finishing import LEAST_VARIANCE_FACTOR
 from psfmatch.frontdoor.inputs import Inputs

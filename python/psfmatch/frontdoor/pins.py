@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from psfmatch.config.choices import Choice
 from psfmatch.config.matching import STAR_FIT_FIELDS
 from psfmatch.config.options import plainValue
-from psfmatch.fit import Choice
 from psfmatch.frontdoor.configuration import FrontDoorConfig, kernelFields, setKernelFields, usualKernel
 from psfmatch.frontdoor.options import RunOptions
 from psfmatch.tasks.configs import ImagePsfMatchConfig

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.config.choices import Choice
 from psfmatch.config.equality import ByValue
 from psfmatch.config.later import laterCall
 from psfmatch.difference import (
     Decorrelation,
-    Preparation,
     StoredKernel,
     SubtractionRecipe,
     edgeHandlingOf,
@@ -25,7 +25,6 @@ from psfmatch.difference import (
 )
 from psfmatch.difference.background import BorderLevels
 from psfmatch.errors import PsfMatchError
-from psfmatch.fit import Choice
 from psfmatch.fit.diagnostics import DifferenceNoise
 from psfmatch.frontdoor.changes import FindsChanges, detectionPlanes
 from psfmatch.frontdoor.options import RunOptions
@@ -36,7 +35,7 @@ from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.covariance import kernelUncertaintyPlane
 from psfmatch.noise import ErrorFloor, LitDifference
 from psfmatch.quality import Quality
-from psfmatch.registration import Alignment, Coverage
+from psfmatch.registration import Alignment, Coverage, Preparation
 from psfmatch.threads import mapStrips
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from psfmatch.config.choices import Choice
 from psfmatch.difference import SMOOTHING_SIGMA, edgeHandlingOf, smoothedExposure, smoothedFwhm
 from psfmatch.errors import PsfMatchError
-from psfmatch.fit import Choice
 from psfmatch.frontdoor.inputs import Inputs
 from psfmatch.frontdoor.ladder import Made
 from psfmatch.frontdoor.options import RunOptions

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from psfmatch.config import usualOptions
-from psfmatch.fit import Choice
+from psfmatch.config.choices import Choice
 from psfmatch.frontdoor.bordering import withBorder
 from psfmatch.frontdoor.faintFields import stackFwhms
 from psfmatch.frontdoor.finishing import finish

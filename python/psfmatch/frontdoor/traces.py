@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from psfmatch.config.choices import Choice
 from psfmatch.difference import flagSaturationTraces
 from psfmatch.difference.background import findBorderLevels
-from psfmatch.fit import Choice
 from psfmatch.frontdoor.ladder import Made
 
 __all__ = ["withoutTraces"]

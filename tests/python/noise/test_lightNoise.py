@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from psfmatch import Exposure, MaskedImage, applyKernel, subtract
-from psfmatch.difference import Preparation
 from psfmatch.io import isWithoutPhotons
 from psfmatch.noise import LitDifference, addPhotonNoise
+from psfmatch.registration import Preparation
 from psfmatch.testing import simulatePair
 
 GAIN = 1.5

@@ -25,9 +25,8 @@ from psfmatch import (
     noiseCovariance,
     prepareInputs,
 )
-from psfmatch.difference import registerInputs
 from psfmatch.frontdoor import subtract
-from psfmatch.registration import Warper
+from psfmatch.registration import Warper, registerInputs
 from psfmatch.testing import simulatePair
 
 SHAPE = 256, 256

@@ -18,7 +18,6 @@ from psfmatch.config.equality import ByValue
 from psfmatch.difference.borders import completeBorder
 from psfmatch.difference.decorrelation.decorrelation import decorrelate
 from psfmatch.difference.decorrelation.smoothing import smoothedExposure, smoothingKernel
-from psfmatch.difference.recipe.preparation import crossInputs, prepareInputs, registerInputs
 from psfmatch.difference.recipe.recipe import Convolved, StoredKernel, SubtractionRecipe
 from psfmatch.difference.saturationTraces import flagSaturationTraces
 from psfmatch.difference.subtraction import matchedExposure, subtractMatched
@@ -28,6 +27,7 @@ from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpa
 from psfmatch.noise import addPhotonNoise
 from psfmatch.noise.blankSky import multiplyVariance
 from psfmatch.registration import Alignment, surroundingsOf
+from psfmatch.registration.preparation import crossInputs, prepareInputs, registerInputs
 from psfmatch.sources import flagStreaks
 from psfmatch.threads import resolveThreads
 

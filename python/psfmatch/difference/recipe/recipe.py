@@ -20,7 +20,6 @@ from psfmatch.config import KernelOptions
 from psfmatch.config.equality import ByValue
 from psfmatch.difference.background import BorderLevels
 from psfmatch.difference.borders import EDGE_FRACTION
-from psfmatch.difference.recipe.preparation import Preparation
 from psfmatch.difference.subtraction import PlaneRules
 from psfmatch.errors import ExposureReadError
 from psfmatch.images import Box
@@ -31,6 +30,7 @@ from psfmatch.kernels import (
     backgroundFromTables,
 )
 from psfmatch.registration import Warper
+from psfmatch.registration.preparation import Preparation
 
 if TYPE_CHECKING:
     from psfmatch.config import PsfMatchConfig

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 from psfmatch.config import KernelOptions
+from psfmatch.config.choices import Choice
 from psfmatch.fit.choice.layouts import ENOUGH_STARS, ImagePair, beginFit, chooseLayout
 from psfmatch.fit.choice.models import ModelSearch, chooseModel
-from psfmatch.fit.choices import Choice
 from psfmatch.fit.regions.fit import spatialModel
 from psfmatch.fit.regions.layout import RegionCells
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D

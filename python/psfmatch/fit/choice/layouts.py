@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.config import KernelOptions
+from psfmatch.config.choices import Choice
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
-from psfmatch.fit.choices import Choice
 from psfmatch.fit.regions.layout import RegionCells, placesInside
 from psfmatch.images import MaskedImage
 from psfmatch.kernels.gaussians import Fwhms, GaussianFamily

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from psfmatch._core import RegionSolver, SpatialModelOptions, pairedGain
-from psfmatch.fit.choices import Choice
+from psfmatch.config.choices import Choice
 from psfmatch.kernels.gaussians import GaussianFamily
 
 __all__ = ["ModelSearch", "chooseModel"]

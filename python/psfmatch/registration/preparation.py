@@ -13,7 +13,9 @@ from typing import Any
 
 from psfmatch.images import Exposure
 from psfmatch.noise.blankSky import multiplyVariance
-from psfmatch.registration import AlignedTransform, Alignment, Warper, applyAlignment, registerTemplate
+from psfmatch.registration.alignment import AlignedTransform, Alignment, applyAlignment
+from psfmatch.registration.grids import registerTemplate
+from psfmatch.registration.warper import Warper
 from psfmatch.sources import Crossed, Defects, crossDefects, flagSaturation, inverted
 from psfmatch.sources.defects import SATURATED_GROWTH, examineDefects, flagPlaces
 from psfmatch.threads import resolveThreads

@@ -1,37 +1,60 @@
-"""Two images looked at before anything is done to them: defects, saturation, and the noise of their skies."""
+"""Two images looked at before they are laid upon each other: defects, saturation, noise of the sky, and sources."""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from psfmatch.difference import Preparation, prepareInputs
+from psfmatch.config.choices import Choice
 from psfmatch.errors import InputImagesError, significant
-from psfmatch.fit import Choice
-from psfmatch.frontdoor.options import RunOptions
 from psfmatch.images import Exposure
+from psfmatch.io.sourceTable import AnyTable
 from psfmatch.noise import measureNoiseFactor
+from psfmatch.registration.coverage import REQUIRED_FRACTION
+from psfmatch.registration.preparation import Preparation, prepareInputs
 from psfmatch.sources import Defects, Saturation, findSaturation, flagDefects
 from psfmatch.sources.defects import SATURATED_GROWTH, examineDefects
-from psfmatch.tasks.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.threads import mapThreads, resolveThreads
 
-__all__ = ["NAMES", "Examined", "examineInputs"]
+__all__ = ["NAMES", "Examined", "PairSteps", "Timer", "examinePair"]
 
 log = logging.getLogger("psfmatch.frontdoor")
+
+Timer = Callable[[str], AbstractContextManager[object]]
+"""Of a task: measures how long the step takes whose name it is given."""
 
 NAMES = "template", "science image"
 RIGHT_NOISE = 0.005
 """Departure of the sky's scatter from its predicted noise that is its own error: the variance plane is right."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PairSteps:
+    """What is done to two images before they are matched; by default they are taken as they are.
+
+    requiredCoverage : share of the science image's pixels that must be good in both; edgeFraction : of a kernel's
+    sum that may lie beyond all pixels, above 0 what the template has beyond the border is kept.
+    """
+
+    doFindDefects: bool = False
+    doFindSaturation: bool = False
+    doFindStreaks: bool = False
+    doScaleVariance: bool = False
+    doAlign: bool = False
+    requiredCoverage: float = REQUIRED_FRACTION
+    edgeFraction: float = 0.0
+
+
 @dataclass(frozen=True)
 class Examined:
-    """Template and science image flagged and scaled, with the record of it.
+    """Template and science image flagged and scaled, with the record of it, and their sources.
 
     saturations : of either, None where nobody asked; choices : in sentences what was found;
-    given, defects : both images as they were, and the defects of either, None where nobody asked.
+    given, defects : both images as they were, and the defects of either, None where nobody asked;
+    sources, templateSources : of either where it was, the latter None where nobody asked.
     """
 
     template: Exposure
@@ -41,12 +64,37 @@ class Examined:
     choices: tuple[Choice, ...]
     given: tuple[Exposure, Exposure]
     defects: tuple[Defects | None, Defects | None]
+    sources: AnyTable
+    templateSources: AnyTable | None
 
 
-def examineInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, options: RunOptions) -> Examined:
-    """Flag defects and saturation of both images, and bring their variance planes to the noise of their skies."""
-    with task.timer("examine"):
-        both = mapThreads(lambda image: _examined(image, options), (template, science), task.threads)
+def examinePair(
+    template: Exposure,
+    science: Exposure,
+    steps: PairSteps,
+    detect: Callable[[Exposure], AnyTable],
+    *,
+    timer: Timer,
+    threads: int,
+    detectThreads: int,
+) -> Examined:
+    """Flag defects and saturation of both images, bring their variance planes to their skies' noise, find sources.
+
+    Parameters
+    ----------
+    template, science
+        Not changed.
+    steps
+        Which of all that is asked for; the template's sources are looked for where it is to be aligned.
+    detect
+        Returns the sources of an image.
+    timer
+        Of the task that asks.
+    threads, detectThreads
+        Of all, and of two images whose sources may be found at a time.
+    """
+    with timer("examine"):
+        both = mapThreads(lambda image: _examined(image, steps), (template, science), threads)
     defects, saturations, scalings, flagged = zip(*both, strict=True)
     choices: list[Choice] = []
     for name, found in zip(NAMES, defects, strict=True):
@@ -58,7 +106,6 @@ def examineInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask
             choices.append(Choice.told("saturation", saturation.source, sentence))
     for name, scaling in zip(NAMES, scalings, strict=True):
         if scaling is not None:
-            task.metadata[f"scale{name.split()[0].capitalize()}VarianceFactor"] = scaling[0]
             choices.append(Choice.told("variance", f"{scaling[0]:.4g}", f"Variance of the {name}: {scaling[1]}"))
     for choice in choices:
         choice.log(log)
@@ -74,17 +121,27 @@ def examineInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask
         saturationGrowth=SATURATED_GROWTH if isPiledUp else 0.0,
         templateVarianceFactor=factors[0],
         scienceVarianceFactor=factors[1],
-        doFindDefects=options.doFindDefects,
+        doFindDefects=steps.doFindDefects,
     )
     given = template, science
-    template, science = prepareInputs(template, science, record, task.threads, defects, flagged)
+    template, science = prepareInputs(template, science, record, threads, defects, flagged)
+    with timer("detect"):
+        sources, *others = mapThreads(detect, (science, template) if steps.doAlign else (science,), detectThreads)
     return Examined(
-        template, science, record, (saturations[0], saturations[1]), tuple(choices), given, (defects[0], defects[1])
+        template,
+        science,
+        record,
+        (saturations[0], saturations[1]),
+        tuple(choices),
+        given,
+        (defects[0], defects[1]),
+        sources,
+        others[0] if others else None,
     )
 
 
 def _examined(
-    image: Exposure, options: RunOptions
+    image: Exposure, steps: PairSteps
 ) -> tuple[Defects | None, Saturation | None, tuple[float, str] | None, Exposure | None]:
     """Return defects, where an image saturates, what its variance plane is to be multiplied by and why, and the image.
 
@@ -92,12 +149,12 @@ def _examined(
     """
     threads = resolveThreads(None)
     flagged = None
-    if options.doFindDefects:
-        defects, saturation, flagged = examineDefects(image, options.doFindSaturation, threads=threads)
+    if steps.doFindDefects:
+        defects, saturation, flagged = examineDefects(image, steps.doFindSaturation, threads=threads)
         image = flagDefects(image, defects)
     else:
-        defects, saturation = None, findSaturation(image, threads) if options.doFindSaturation else None
-    return defects, saturation, _varianceScaling(image) if options.doScaleVariance else None, flagged
+        defects, saturation = None, findSaturation(image, threads) if steps.doFindSaturation else None
+    return defects, saturation, _varianceScaling(image) if steps.doScaleVariance else None, flagged
 
 
 def _varianceScaling(image: Exposure) -> tuple[float, str]:
