@@ -74,7 +74,6 @@ _HOMES = {
         "BuildSingleKernelVisitor",
         "BuildSpatialKernelVisitor",
         "CandidateStatus",
-        "DifferenceNoise",
         "KernelCandidate",
         "KernelCandidateDetection",
         "KernelPcaVisitor",
@@ -131,6 +130,7 @@ _HOMES = {
         "renormalizeBasis",
     ),
     "noise": (
+        "DifferenceNoise",
         "Whiteness",
         "measureWhiteness",
         "scaleVariance",
@@ -268,7 +268,6 @@ if TYPE_CHECKING:
         BuildSingleKernelVisitor,
         BuildSpatialKernelVisitor,
         CandidateStatus,
-        DifferenceNoise,
         KernelCandidate,
         KernelCandidateDetection,
         KernelPcaVisitor,
@@ -321,7 +320,7 @@ if TYPE_CHECKING:
         noiseCovariance,
         renormalizeBasis,
     )
-    from psfmatch.noise import Whiteness, measureWhiteness, scaleVariance
+    from psfmatch.noise import DifferenceNoise, Whiteness, measureWhiteness, scaleVariance
     from psfmatch.pictures import debugging, reportNumbers, writeIndex, writeKernelCandidates, writeNumbers, writeReport
     from psfmatch.quality import FinishedSubtraction, Quality, assessQuality, checkGates
     from psfmatch.registration import (

@@ -41,9 +41,9 @@ def _apply(options: argparse.Namespace) -> int:
 
     from psfmatch import io
     from psfmatch.difference import applyKernel
-    from psfmatch.fit.diagnostics import differenceNoise
     from psfmatch.hotpants.storedKernel import readStoredKernel
     from psfmatch.images import Exposure
+    from psfmatch.noise import differenceNoise
 
     start = time.perf_counter()
     requireOutputs([(options.output, io.FITS_FILES)], inputsOf(options), options.overwrite)

@@ -17,7 +17,7 @@ from psfmatch.difference.decorrelation.smoothing import (
     smoothingKernel,
 )
 from psfmatch.difference.recipe.applying import AppliedKernel, applyKernel
-from psfmatch.difference.recipe.recipe import StoredKernel, SubtractionRecipe, edgeHandlingOf, warperOf
+from psfmatch.difference.recipe.recipe import StoredKernel, SubtractionRecipe, convolveBy, edgeHandlingOf, warperOf
 from psfmatch.difference.saturationTraces import SaturationTraces, flagSaturationTraces
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "StoredKernel",
     "SubtractionRecipe",
     "applyKernel",
+    "convolveBy",
     "correctionKernel",
     "decorrelate",
     "edgeHandlingOf",

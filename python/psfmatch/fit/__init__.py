@@ -11,7 +11,7 @@ from psfmatch.fit.candidates.detection import KernelCandidateDetection
 from psfmatch.fit.candidates.selection import buildCellSet, makeCandidateList, requireSources, stampRules
 from psfmatch.fit.choice.choosing import KernelChoice, chooseKernel, fitUsualKernel
 from psfmatch.fit.choice.layouts import ImagePair, effortFor
-from psfmatch.fit.diagnostics import DifferenceNoise, PassSummary
+from psfmatch.fit.diagnostics import PassSummary
 from psfmatch.fit.regions.fit import RegionFit, fitRegions, spatialModel
 from psfmatch.fit.regions.layout import RegionCells
 from psfmatch.fit.stars.assessSpatialKernel import AssessSpatialKernelVisitor
@@ -27,7 +27,6 @@ __all__ = [
     "BuildSingleKernelVisitor",
     "BuildSpatialKernelVisitor",
     "CandidateStatus",
-    "DifferenceNoise",
     "ImagePair",
     "KernelCandidate",
     "KernelCandidateDetection",

@@ -1,4 +1,4 @@
-"""What a solution says about itself: is it constrained, who was rejected and why, is the noise as predicted."""
+"""What a solution says about itself: is it constrained, who was rejected and why."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import _core
 from psfmatch.config.equality import ByValue
 from psfmatch.fit.candidates.cells import CandidateStatus, SpatialCellSet
-from psfmatch.images import MaskedImage, stampTuple
 from psfmatch.io.sourceTable import SourceTable
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 
-__all__ = ["DifferenceNoise", "PassSummary", "candidateTable", "differenceNoise", "reportSolution"]
+__all__ = ["PassSummary", "candidateTable", "reportSolution"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +35,6 @@ class PassSummary(ByValue):
     kernelSumMean: float
     kernelSumStd: float
     conditionNumber: float = math.nan
-
-
-@dataclass(frozen=True, eq=False)
-class DifferenceNoise(ByValue):
-    """Difference / sqrt(variance) over blank pixels: robust standard deviation and median, ideally 1 and 0."""
-
-    robustStdev: float
-    median: float
-    nPixels: int
 
 
 def reportSolution(
@@ -131,24 +120,3 @@ def candidateTable(cellSet: SpatialCellSet) -> SourceTable:
             "spatialRms": numbers(None if r is None else r.rms for r in spatial),
         }
     )
-
-
-def differenceNoise(
-    difference: MaskedImage,
-    excludePlanes: Iterable[str] = ("BAD", "SAT", "CR", "EDGE", "NO_DATA", "DETECTED", "DETECTED_NEGATIVE"),
-    maxPixels: int = 250_000,
-) -> DifferenceNoise:
-    """Compare the scatter of a difference with its variance plane.
-
-    Parameters
-    ----------
-    difference
-        Difference image.
-    excludePlanes
-        Planes whose pixels are left out. Stars need not be: they are few, and the measure is robust.
-    maxPixels
-        Pixels used, on a regular grid.
-    """
-    step = max(1, math.isqrt(difference.image.size // maxPixels))
-    found = _core.pullNoise(*stampTuple(difference, excludePlanes), step=step)
-    return DifferenceNoise(*found)

@@ -15,7 +15,7 @@ from lsst.pex.config import ChoiceField, Config, ConfigField, Field, FieldValida
 from psfmatch.config.options import plainValue
 from psfmatch.config.overrides import closeNames
 from psfmatch.difference.borders import EDGE_FRACTION
-from psfmatch.difference.subtraction import PlaneRules
+from psfmatch.images.planeRules import PlaneRules
 from psfmatch.registration import REQUIRED_FRACTION
 from psfmatch.tasks.configs import ImagePsfMatchConfig
 

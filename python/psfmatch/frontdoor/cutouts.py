@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from psfmatch.config.choices import Choice
 from psfmatch.config.task import Struct
-from psfmatch.difference import edgeHandlingOf
+from psfmatch.difference import convolveBy
 from psfmatch.difference.subtraction import matchedExposure, subtractMatched
 from psfmatch.errors import InputImagesError, NoKernelCandidatesError, fixed, significant
 from psfmatch.fit.candidates.cells import SpatialCellSet
@@ -244,7 +244,7 @@ def _convolved(
     planes = [np.pad(np.asarray(plane), half, mode="edge") for plane in (image.image, image.mask, image.variance)]
     x0, y0 = image.xy0
     wide = MaskedImage(planes[0], type(image.mask)(planes[1], image.mask.planes), planes[2], (x0 - half, y0 - half))
-    matched = kernel.convolve(wide, edgeHandlingOf(options.kernel), threads=threads).subset(image.getBBox()).copy()
+    matched: MaskedImage = convolveBy(kernel, wide, options.kernel, threads).subset(image.getBBox()).copy()
     if noData is not None:
         pixels = np.asarray(matched.mask)
         bit = np.int32(1 << matched.mask.addPlane("NO_DATA"))

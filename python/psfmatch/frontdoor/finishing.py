@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from psfmatch.config.choices import Choice
 from psfmatch.difference import (
-    Correction,
+    Decorrelation,
     edgeHandlingOf,
     prepareCorrection,
     smoothedExposure,
@@ -22,11 +22,10 @@ from psfmatch.difference import (
     smoothingKernel,
 )
 from psfmatch.errors import InputImagesError
-from psfmatch.fit.diagnostics import DifferenceNoise, candidateTable, differenceNoise
+from psfmatch.fit.diagnostics import candidateTable
 from psfmatch.frontdoor.grading import (
     doubtsOfPlace,
     estimatedHere,
-    residualShift,
     scatterOnLight,
     toldFigures,
     unusableShare,
@@ -37,9 +36,9 @@ from psfmatch.frontdoor.ladder import Made
 from psfmatch.frontdoor.result import SubtractionResult
 from psfmatch.images import Exposure, MaskedImage, atOrigin
 from psfmatch.io.sourceTable import lazily
-from psfmatch.noise import ErrorFloor, LitDifference, measureWhiteness
+from psfmatch.noise import DifferenceNoise, ErrorFloor, LitDifference, Whiteness, differenceNoise, measureWhiteness
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
-from psfmatch.quality import FinishedSubtraction, assessQuality
+from psfmatch.quality import FinishedSubtraction, assessQuality, residualShift
 from psfmatch.threads import resolveThreads, sideBySide
 
 __all__ = ["finish"]
@@ -79,13 +78,6 @@ def finish(
     science = inputs.science.maskedImage
     template = atOrigin(inputs.template.maskedImage, science)
     known = [fwhm for fwhm in fwhms if fwhm is not None]
-    # Side by side, as neither of them has work enough for all threads all the time.
-    correction, measured = sideBySide(
-        partial(_prepareCorrection, made, template, science, convolveTemplate, smoothing),
-        partial(_measure, made, inputs, template, science, convolveTemplate, sky, fwhms, smoothing),
-        threads,
-    )
-    difference = measured.difference
     named = partial(
         options.planeRules.appliedTo,
         matched=result.matchedExposure,
@@ -93,18 +85,20 @@ def finish(
         science=science,
         isScienceConvolved=not convolveTemplate,
     )
-    decorrelation = None
-    if correction is not None:
-        decorrelation = correction.appliedTo(named(plain)[0], threads=threads)
+    # Side by side, as neither of them has work enough for all threads all the time.
+    (decorrelation, whiteness), measured = sideBySide(
+        partial(_decorrelated, made, named(plain)[0], template, science, convolveTemplate, smoothing, sky, threads),
+        partial(_measure, made, inputs, template, science, convolveTemplate, sky, fwhms, smoothing),
+        threads,
+    )
+    difference = measured.difference
+    renamed, matched = named(difference)
     candidates = candidateTable(result.kernelCellSet)
     quality = None
     if options.doAssessQuality:
         with made.task.timer("quality"):
-            whiteness = (
-                measureWhiteness(difference, where=sky, threads=threads)
-                if decorrelation is None
-                else decorrelation.measureWhiteness(sky, threads)
-            )
+            if whiteness is None:
+                whiteness = measureWhiteness(difference, where=sky, threads=threads)
             lit, caps = scatterOnLight(made, measured.pixels)
             finished = FinishedSubtraction(
                 difference=difference,
@@ -136,9 +130,8 @@ def finish(
             caps = (*made.caps, *caps, *doubtsOfPlace(inputs.alignment))
             quality = assessQuality(finished, caps=caps, without=made.ungraded)
             log.info("Grade %s", "; ".join(quality.reasons), extra={"isDecision": True})
-    difference, matched = named(difference)
     return SubtractionResult(
-        difference=difference,
+        difference=renamed,
         matched=matched,
         template=inputs.template if smoothing else result.warpedExposure,
         science=inputs.science,
@@ -176,15 +169,25 @@ class _Measured(NamedTuple):
     floor: ErrorFloor | None
 
 
-def _prepareCorrection(
-    made: Made, template: MaskedImage, science: MaskedImage, convolveTemplate: bool, smoothing: float
-) -> Correction | None:
-    """Return what makes the difference's noise white, None where that is not asked for or there is no light."""
+def _decorrelated(
+    made: Made,
+    difference: Exposure,
+    template: MaskedImage,
+    science: MaskedImage,
+    convolveTemplate: bool,
+    smoothing: float,
+    sky: BlankSky,
+    threads: int,
+) -> tuple[Decorrelation | None, Whiteness | None]:
+    """Return the difference with white noise, and how white it is on blank sky; None of what is not asked for.
+
+    It is computed with `threads` when it is looked at, prepared here with as many as a part of two may take.
+    """
     kernel, box = made.result.psfMatchingKernel, science.getBBox()
     if not (made.options.doDecorrelate and kernel.kernelSum(*box.centre) > 0.0):
-        return None
+        return None, None
     with made.task.timer("prepareCorrection"):
-        return prepareCorrection(
+        correction = prepareCorrection(
             box,
             kernel,
             *((template, science) if convolveTemplate else (science, template)),
@@ -192,6 +195,11 @@ def _prepareCorrection(
             smoothing=smoothingKernel(smoothing, box) if smoothing else None,
             threads=resolveThreads(None),
         )
+    decorrelation = correction.appliedTo(difference, threads=threads)
+    if not made.options.doAssessQuality:
+        return decorrelation, None
+    with made.task.timer("quality"):
+        return decorrelation, decorrelation.measureWhiteness(sky, resolveThreads(None))
 
 
 def _measure(

@@ -7,21 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from psfmatch.frontdoor.inputs import Inputs
 from psfmatch.frontdoor.ladder import Made
-from psfmatch.images import DEFAULT_BAD_PLANES, Box, Exposure, MaskedImage
+from psfmatch.images import DEFAULT_BAD_PLANES, Box, MaskedImage
 from psfmatch.io import isEstimated
-from psfmatch.io.sourceTable import AnyTable, SourceTable, columnsOf
-from psfmatch.registration import Alignment, ShiftField, measureShiftField
+from psfmatch.io.sourceTable import SourceTable
+from psfmatch.registration import Alignment
 
 __all__ = [
     "appliedShift",
     "doubtsOfPlace",
     "estimatedHere",
     "heldOutFigures",
-    "residualShift",
     "scatterOnLight",
     "starsAboveLevel",
     "toldFigures",
@@ -31,10 +29,6 @@ __all__ = [
 
 FEW_SOURCES, MIN_LIT = 4, 20
 """Of a stamp: fewer sources do not judge its kernel, and so many pixels of light do."""
-ERROR_SIGMAS = 2.0
-"""Errors by which the mean shift of stars, and their scatter about it, may differ from none and tell nothing."""
-MIN_SCATTER_STARS = 5
-"""Fewer do not tell a scatter beyond their errors."""
 LEAST_AGREEING = 2
 """Sources behind a template's place that light alone has told."""
 
@@ -50,53 +44,6 @@ def toldFigures(made: Made, inputs: Inputs) -> dict[str, Any]:
         "coverage": inputs.coverage.templateFraction,
     }
     return figures | ({} if fit is None or fit.heldOut is None else heldOutFigures(fit.heldOut))
-
-
-def residualShift(
-    difference: Exposure,
-    matched: MaskedImage,
-    stars: AnyTable,
-    radius: int,
-    scale: float,
-    changed: npt.NDArray[np.bool_] | None,
-) -> float | None:
-    """Return the shift that the difference shows at stars, pixels: its mean, or its scatter where that is more.
-
-    Both as far as they are beyond their errors, the mean beyond twice its own; a scatter that errors alone make in one
-    of 44 fields, which is twice its own error, tells none, and neither do stars that have changed.
-    """
-    if changed is not None and len(stars):
-        x, y = (
-            np.clip(np.rint(np.asarray(stars[name])).astype(int) - first, 0, size - 1)
-            for name, first, size in zip(("x", "y"), difference.xy0, changed.shape[::-1], strict=True)
-        )
-        stars = stars[~changed[y, x]]
-    if not len(stars):
-        return None
-    field = measureShiftField(difference.maskedImage, matched, stars, radius, scale)
-    mean = np.maximum(np.abs(field.mean) - ERROR_SIGMAS * np.array(field.meanErr), 0.0)
-    isTold = _scattersBeyondErrors(field) if field.nUsed >= MIN_SCATTER_STARS else (False, False)
-    scatter = [rms for rms, told in zip(field.excessRms, isTold, strict=True) if told]
-    return float(np.nanmax([np.hypot(*mean), *scatter, 0.0]))
-
-
-def _scattersBeyondErrors(field: ShiftField) -> tuple[bool, bool]:
-    """Return whether the shifts in x and y scatter about their mean by more than twice the error of that scatter.
-
-    Few stars have a chi-square that is far from Gaussian; its quantile is that of Wilson & Hilferty (1931, Proc. Natl.
-    Acad. Sci. 17, 684).
-    """
-    stars = columnsOf(field, "stars")
-    isUsed = np.asarray(stars["isUsed"])
-    told = []
-    for axis in ("dx", "dy"):
-        shifts, errors = (np.asarray(stars[name])[isUsed] for name in (axis, f"{axis}Err"))
-        weights = 1.0 / errors**2
-        mean = float((weights * shifts).sum() / weights.sum())
-        freedom, part = shifts.size - 1, 2.0 / (9.0 * (shifts.size - 1))
-        most = freedom * (1.0 - part + ERROR_SIGMAS * math.sqrt(part)) ** 3
-        told.append(bool((weights * (shifts - mean) ** 2).sum() > most))
-    return told[0], told[1]
 
 
 def heldOutFigures(table: SourceTable) -> dict[str, Any]:

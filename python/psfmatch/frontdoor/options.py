@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from psfmatch.config import KernelOptions, usualOptions
 from psfmatch.config.options import plainValue
 from psfmatch.config.usual import usualData, usualFields
-from psfmatch.difference.subtraction import PlaneRules
+from psfmatch.images.planeRules import PlaneRules
 from psfmatch.registration import PairSteps
 
 if TYPE_CHECKING:

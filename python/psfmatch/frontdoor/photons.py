@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 from psfmatch.config.choices import Choice
-from psfmatch.difference import edgeHandlingOf
+from psfmatch.difference import convolveBy
 from psfmatch.difference.subtraction import subtractMatchedTemplate
 from psfmatch.errors import InputImagesError, PsfMatchError
 from psfmatch.fit import ImagePair, effortFor, fitUsualKernel
@@ -86,7 +86,7 @@ def _measured(inputs: Inputs, fwhms: Widths, convolveTemplate: bool, options: Ru
     correlation = inputs.templateCorrelation if convolveTemplate else None
     pair = ImagePair(convolved, other, sources, sizes, threads, correlation)
     kernel, background = fitUsualKernel(pair, start)
-    matched = kernel.convolve(convolved, edgeHandlingOf(start), threads=threads)
+    matched = convolveBy(kernel, convolved, start, threads)
     difference = subtractMatchedTemplate(other, matched, background, threads)
     sky = findBlankSky(difference, threads=threads)
     factor = measureVarianceFactor(sky)

@@ -25,7 +25,6 @@ from psfmatch.difference import (
 )
 from psfmatch.difference.background import BorderLevels
 from psfmatch.errors import PsfMatchError
-from psfmatch.fit.diagnostics import DifferenceNoise
 from psfmatch.frontdoor.changes import FindsChanges, detectionPlanes
 from psfmatch.frontdoor.options import RunOptions
 from psfmatch.frontdoor.provenance import provenanceCards
@@ -33,7 +32,7 @@ from psfmatch.images import DEFAULT_BAD_PLANES, Exposure, atOrigin
 from psfmatch.io.sourceTable import columnsOf, tableField
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.covariance import kernelUncertaintyPlane
-from psfmatch.noise import ErrorFloor, LitDifference
+from psfmatch.noise import DifferenceNoise, ErrorFloor, LitDifference
 from psfmatch.quality import Quality
 from psfmatch.registration import Alignment, Coverage, Preparation
 from psfmatch.threads import mapStrips

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from psfmatch.config import KernelOptions
 from psfmatch.config.task import Struct
-from psfmatch.difference import edgeHandlingOf
+from psfmatch.difference import convolveBy
 from psfmatch.difference.background import refineBackground
 from psfmatch.difference.subtraction import matchedExposure, subtractMatched
 from psfmatch.errors import InputImagesError
@@ -183,7 +183,7 @@ def subtractWith(
     first, second = (before, science.maskedImage) if convolveTemplate else (science.maskedImage, before)
     kernelSum = ratio if convolveTemplate else 1.0 / ratio
     kernel = LinearCombinationKernel(kernelImage[None] * kernelSum, [[1.0]], bbox=box)
-    matched = kernel.convolve(first, edgeHandlingOf(options), threads=threads)
+    matched = convolveBy(kernel, first, options, threads)
     background = makeSpatialFunction("polynomial", [_level(second, matched)], (0.0, 0.0, 1.0, 1.0))
     if backgroundOrder:
         terms = [_level(second, matched)] + [0.0] * ((backgroundOrder + 1) * (backgroundOrder + 2) // 2 - 1)

@@ -7,6 +7,7 @@ turns them into a grade, `checkGates` holds them against limits of a user's own.
 from psfmatch.quality.figures import Quality, scaleOf
 from psfmatch.quality.finished import FinishedSubtraction
 from psfmatch.quality.grading import GRADES, RULES, Rule, assessQuality, checkGates, gateNames, requireGates
+from psfmatch.quality.residualShift import residualShift
 
 __all__ = [
     "GRADES",
@@ -18,5 +19,6 @@ __all__ = [
     "checkGates",
     "gateNames",
     "requireGates",
+    "residualShift",
     "scaleOf",
 ]

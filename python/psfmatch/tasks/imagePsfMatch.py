@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from psfmatch.config.later import laterClass, laterNames, laterView
 from psfmatch.config.task import Struct, timeMethod
-from psfmatch.difference import edgeHandlingOf, warperOf
+from psfmatch.difference import convolveBy, warperOf
 from psfmatch.difference.background import refineBackground
 from psfmatch.difference.subtraction import matchedExposure, subtractMatched, subtractMatchedTemplate
 from psfmatch.errors import advice
@@ -263,7 +263,7 @@ class ImagePsfMatchTask(StarMatchTask):
         fit = self._solve(cellSet, basisList)
         laterView("showSpatialCells", scienceMaskedImage, cellSet)
         with self.timer("convolve"):
-            matched = fit.kernel.convolve(template, edgeHandlingOf(self.options), threads=self.threads)
+            matched = convolveBy(fit.kernel, template, self.options, self.threads)
         options, sky = self.options, None
         if options.fitMethod == "regions" and options.fitForBackground and options.regions.refineBackground:
             with self.timer("background"):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from psfmatch.config.later import laterClass, laterNames
 from psfmatch.config.task import Struct, timeMethod
-from psfmatch.difference import edgeHandlingOf
+from psfmatch.difference import convolveBy
 from psfmatch.fit.candidates.cells import KernelCandidate, SpatialCellSet
 from psfmatch.images import NOT_THERE, Exposure, MaskedImage, Psf, asPsf, averagePosition, getFwhmPix
 from psfmatch.kernels import LinearCombinationKernel
@@ -99,7 +99,7 @@ class ModelPsfMatchTask(PsfMatchTask):
         self.metadata["spatialKernelSum"] = kernelSum
         self._recordResidual(cellSet)
         with self.timer("convolve"):
-            pixels = fit.kernel.convolve(exposure.maskedImage, edgeHandlingOf(self.options), threads=self.threads)
+            pixels = convolveBy(fit.kernel, exposure.maskedImage, self.options, self.threads)
         matched = exposure.withPixels(pixels)
         matched.psf = referencePsfModel
         return Struct(

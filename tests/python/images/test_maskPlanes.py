@@ -9,7 +9,7 @@ from psfmatch import FrontDoorConfig, applyKernel, frontDoorConfig, subtract
 from psfmatch.config import configToDict
 from psfmatch.config.equality import sameValue
 from psfmatch.difference import SubtractionRecipe
-from psfmatch.difference.subtraction import PlaneRules
+from psfmatch.images.planeRules import PlaneRules
 from psfmatch.testing import simulatePair
 
 BOX = np.s_[100:112, 60:80]

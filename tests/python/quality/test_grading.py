@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from psfmatch.frontdoor import grading
 from psfmatch.io.sourceTable import SourceTable
+from psfmatch.quality import residualShift
 
 
 def shiftOf(monkeypatch, shifts, errors, isUsed=None):
@@ -16,8 +16,8 @@ def shiftOf(monkeypatch, shifts, errors, isUsed=None):
     used = np.ones(n, dtype=bool) if isUsed is None else isUsed
     stars = SourceTable({**{name: np.asarray(each, float) for name, each in columns.items()}, "isUsed": used})
     field = SimpleNamespace(stars=stars, mean=(0.0, 0.0), meanErr=(0.1, 0.1), excessRms=(0.06, 0.0), nUsed=used.sum())
-    monkeypatch.setattr(grading, "measureShiftField", lambda *args: field)
-    return grading.residualShift(SimpleNamespace(maskedImage=None), None, range(n), 6, 1.0, None)
+    monkeypatch.setitem(residualShift.__globals__, "measureShiftField", lambda *args: field)
+    return residualShift(SimpleNamespace(maskedImage=None), None, range(n), 6, 1.0, None)
 
 
 @pytest.mark.parametrize(

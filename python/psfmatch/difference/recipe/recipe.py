@@ -20,9 +20,9 @@ from psfmatch.config import KernelOptions
 from psfmatch.config.equality import ByValue
 from psfmatch.difference.background import BorderLevels
 from psfmatch.difference.borders import EDGE_FRACTION
-from psfmatch.difference.subtraction import PlaneRules
 from psfmatch.errors import ExposureReadError
-from psfmatch.images import Box
+from psfmatch.images import Box, MaskedImage
+from psfmatch.images.planeRules import PlaneRules
 from psfmatch.kernels import (
     EdgeHandling,
     LinearCombinationKernel,
@@ -57,6 +57,13 @@ def edgeHandlingOf(options: KernelOptions) -> EdgeHandling:
         maskedKernelFraction=options.maskedKernelFraction,
         safeKernelFraction=options.safeKernelFraction,
     )
+
+
+def convolveBy(
+    kernel: LinearCombinationKernel, image: MaskedImage, options: KernelOptions, threads: int | None = None
+) -> MaskedImage:
+    """Return the image convolved with the kernel, its borders and bad pixels as configured."""
+    return kernel.convolve(image, edgeHandlingOf(options), threads=threads)
 
 
 def warperOf(options: KernelOptions, threads: int | None = None, instructionSet: str = "automatic") -> Warper:
