@@ -4,6 +4,7 @@ Imports are read from the syntax tree wherever they stand, in functions too; not
 """
 
 import ast
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -240,3 +241,14 @@ def test_includeCheckFindsWhatIsWrong(tmp_path):
         "helpers.cpp is in no row of the table in test_layers.py",
         "image/statistics.cpp includes fit/KernelPca.h, from above",
     ]
+
+
+def test_thePictureOfTheHouse():
+    """The contributor's page shows the imports that there are; `python docs/_ext/house.py` draws it anew."""
+    spec = importlib.util.spec_from_file_location("house", root / "docs" / "_ext" / "house.py")
+    house = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(house)
+    folders, counts = house.importsByFolder()
+    shown = re.findall(r"<title>(\w+) from (\w+): ", house.picture.read_text())
+    assert set(shown) == set(counts)
+    assert all(folders.index(other) < folders.index(here) for here, other in shown)
