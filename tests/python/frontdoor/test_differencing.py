@@ -18,18 +18,16 @@ from psfmatch import (
     LinearCombinationKernel,
     MaskedImage,
     NoKernelCandidatesError,
-    SourceDetectionTask,
     SubtractionResult,
-    Task,
     asQTable,
     frontDoorConfig,
     subtract,
 )
-from psfmatch.config import configFromDict, configToDict
+from psfmatch.config import Task, configFromDict, configToDict
 from psfmatch.frontdoor import MODES
 from psfmatch.frontdoor.provenance import describeInputs
 from psfmatch.images import asPsf, toExposure
-from psfmatch.sources import findSaturation
+from psfmatch.sources import SourceDetectionTask, findSaturation
 from psfmatch.sources.starSelection import chooseIsolatedStars
 from psfmatch.testing import simulatePair
 

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from psfmatch import FrontDoorConfig, applyKernel, frontDoorConfig, subtract
+from psfmatch import applyKernel, frontDoorConfig, subtract
 from psfmatch.config import configToDict
 from psfmatch.config.equality import sameValue
 from psfmatch.difference import SubtractionRecipe
 from psfmatch.difference.subtraction import PlaneRules
+from psfmatch.frontdoor import FrontDoorConfig
 from psfmatch.testing import simulatePair
 
 BOX = np.s_[100:112, 60:80]

@@ -14,19 +14,21 @@ from psfmatch import (
     ImagePsfMatchTask,
     LinearCombinationKernel,
     MaskedImage,
-    Preparation,
     StoredKernel,
-    SubtractionRecipe,
     applyKernel,
+    frontDoorConfig,
+)
+from psfmatch.difference import (
+    Preparation,
+    SubtractionRecipe,
     correctionKernel,
     decorrelate,
-    frontDoorConfig,
-    measureWhiteness,
-    noiseCovariance,
     prepareInputs,
+    registerInputs,
 )
-from psfmatch.difference import registerInputs
 from psfmatch.frontdoor import subtract
+from psfmatch.kernels import noiseCovariance
+from psfmatch.noise import measureWhiteness
 from psfmatch.registration import Warper
 from psfmatch.testing import simulatePair
 
