@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from psfmatch.images import Exposure as Exposure
     from psfmatch.images import GaussianPsf as GaussianPsf
     from psfmatch.images import GridPsf as GridPsf
+    from psfmatch.images import ImageLike as ImageLike
     from psfmatch.images import ImagePsf as ImagePsf
     from psfmatch.images import Mask as Mask
     from psfmatch.images import MaskedImage as MaskedImage
