@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import Exposure, MaskedImage, findSaturation, flagSaturation
+from psfmatch import Exposure, MaskedImage
+from psfmatch.sources import findSaturation, flagSaturation
 
 SIDE = 512
 SKY = 200.0

@@ -22,9 +22,10 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import psfmatch
+from psfmatch.batch import BatchSummary, readLedgers
 
 
-def main(arguments: Sequence[str] | None = None) -> psfmatch.BatchSummary:
+def main(arguments: Sequence[str] | None = None) -> BatchSummary:
     """Run the batch, or go on with it, and print what failed and what is not good."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", metavar="MANIFEST", help="table with the columns template, science, perhaps name")
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> psfmatch.BatchSummary:
             tell=lambda record, n, of: print(f"{n}/{of} {record.name}: {record.grade or record.errorMessage}"),
         )
     print(f"{summary.nDone} of {summary.nPairs} done; grades: {summary.grades}")
-    for record in psfmatch.readLedgers(options.directory):
+    for record in readLedgers(options.directory):
         if record.state == "failed" or record.grade in ("D", "F"):
             print(f"look at {record.name}: {record.errorMessage or f'grade {record.grade}'}")
     return summary

@@ -14,15 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from psfmatch import (
-    Box,
-    BuildSingleKernelVisitor,
-    BuildSpatialKernelVisitor,
-    Exposure,
-    KernelCandidate,
-    PsfMatchConfigAL,
-    makeKernelBasisList,
-)
+from psfmatch import Box, Exposure, PsfMatchConfigAL
+from psfmatch.fit import BuildSingleKernelVisitor, BuildSpatialKernelVisitor, KernelCandidate
+from psfmatch.kernels import makeKernelBasisList
 
 STARS = ((32, 32), (96, 32), (160, 32), (96, 95), (31, 96), (160, 96), (96, 160), (160, 160), (32, 160))
 STAMP_HALF_WIDTH = 24

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.polynomial.hermite import hermval
 from numpy.typing import NDArray
 
-from psfmatch import ImagePsfMatchConfig, ImagePsfMatchTask, renormalizeBasis
+from psfmatch import ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.images import SIGMA_TO_FWHM
+from psfmatch.kernels import renormalizeBasis
 from psfmatch.testing import SimulatedPair, backgroundPull, simulatePair, starPull
 
 KERNEL_SIZE = 21  # px

@@ -17,14 +17,8 @@ from pathlib import Path
 
 from astropy.wcs import WCS
 
-from psfmatch import (
-    DoubleGaussianPsf,
-    Exposure,
-    ImagePsfMatchConfig,
-    ImagePsfMatchTask,
-    PsfMatchError,
-    Struct,
-)
+from psfmatch import DoubleGaussianPsf, Exposure, ImagePsfMatchConfig, ImagePsfMatchTask, PsfMatchError
+from psfmatch.config import Struct
 from psfmatch.pictures import debugging, showExposure
 from psfmatch.testing import makeFakeKernelSet
 

@@ -17,14 +17,8 @@ import numpy as np
 from astropy.table import Table
 from lsst.pex.config import RangeField
 
-from psfmatch import (
-    Exposure,
-    GaussianPsf,
-    ImagePsfMatchConfig,
-    ImagePsfMatchTask,
-    Struct,
-)
-from psfmatch.config import applyOverride
+from psfmatch import Exposure, GaussianPsf, ImagePsfMatchConfig, ImagePsfMatchTask
+from psfmatch.config import Struct, applyOverride
 from psfmatch.config.task import timeMethod
 from psfmatch.images import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
 from psfmatch.sources import SourceDetectionTask

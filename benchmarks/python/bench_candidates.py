@@ -15,16 +15,14 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from psfmatch import (
+from psfmatch import Box, ImagePsfMatchTask, MaskedImage
+from psfmatch.fit import (
     AssessSpatialKernelVisitor,
-    Box,
     BuildSingleKernelVisitor,
     BuildSpatialKernelVisitor,
-    ImagePsfMatchTask,
     KernelCandidate,
-    MaskedImage,
-    makeKernelBasisList,
 )
+from psfmatch.kernels import makeKernelBasisList
 
 SIDE = 43
 SIGMAS = (1.1, 1.6)

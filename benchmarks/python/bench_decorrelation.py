@@ -22,19 +22,11 @@ import time
 
 import numpy as np
 
-from psfmatch import (
-    EdgeHandling,
-    Exposure,
-    ImagePsf,
-    ImagePsfMatchTask,
-    LinearCombinationKernel,
-    MaskedImage,
-    applyKernel,
-    decorrelate,
-    kernelUncertaintyPlane,
-    measureWhiteness,
-)
+from psfmatch import Exposure, ImagePsf, ImagePsfMatchTask, LinearCombinationKernel, MaskedImage, applyKernel
+from psfmatch.difference import decorrelate
 from psfmatch.difference.decorrelation.correction import fitField, fitPositions
+from psfmatch.kernels import EdgeHandling, kernelUncertaintyPlane
+from psfmatch.noise import measureWhiteness
 from psfmatch.testing import SimulatedPair, simulatePair
 
 LAGS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0), (2, 2), (2, -2))

@@ -17,17 +17,8 @@ from collections import Counter
 
 import numpy as np
 
-from psfmatch import (
-    Exposure,
-    MaskedImage,
-    PsfMatchError,
-    findDefects,
-    findSaturation,
-    flagDefects,
-    flagSaturation,
-    frontDoorConfig,
-    subtract,
-)
+from psfmatch import Exposure, MaskedImage, PsfMatchError, frontDoorConfig, subtract
+from psfmatch.sources import findDefects, findSaturation, flagDefects, flagSaturation
 from psfmatch.testing import simulatePair
 
 FULL_WELL = 5e4

@@ -25,14 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import (
-    Exposure,
-    InputImagesError,
-    MaskedImage,
-    PsfMatchError,
-    measureAlignment,
-    subtract,
-)
+from psfmatch import Exposure, InputImagesError, MaskedImage, PsfMatchError, subtract
+from psfmatch.registration import measureAlignment
 from psfmatch.registration.alignment import AlignedTransform
 
 SIZE = 400

@@ -16,8 +16,8 @@ import numpy as np
 from bench_defects import CASES, WRONG
 from scipy.special import erf
 
-from psfmatch import Exposure, MaskedImage, findDefects, flagDefects
-from psfmatch.sources import crossDefects
+from psfmatch import Exposure, MaskedImage
+from psfmatch.sources import crossDefects, findDefects, flagDefects
 
 FIELDS = {"stars": (400, 20), "galaxies": (0, 300), "few": (5, 200), "crowd": (2500, 20)}
 """Stars and galaxies in 512x512 pixels."""

@@ -7,16 +7,14 @@ from functools import partial
 
 import numpy as np
 
-from psfmatch import (
+from psfmatch import Box, MaskedImage, PsfMatchConfigAL
+from psfmatch.fit import (
     AssessSpatialKernelVisitor,
-    Box,
     BuildSingleKernelVisitor,
     BuildSpatialKernelVisitor,
     KernelCandidate,
-    MaskedImage,
-    PsfMatchConfigAL,
-    makeKernelBasisList,
 )
+from psfmatch.kernels import makeKernelBasisList
 from suite.ceilings import REFERENCE_GFLOPS, ceilingWorks
 from suite.context import Context
 from suite.timing import Record, medians, printTable, progress, takeTurns

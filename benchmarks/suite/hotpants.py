@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from psfmatch import Exposure, MaskedImage, readHotpantsKernel
+from psfmatch import Exposure, MaskedImage
 from psfmatch.cli import main
+from psfmatch.hotpants import readHotpantsKernel
 
 OPTIONS = (
     "-tu 49000 -tl -1e4 -iu 49000 -il -1e4 -r 10 -rss 15 -nsx 10 -nsy 10 -ng 3 4 0.7 2 1.5 2 3.0 -ko 2 -bgo 2 -c t "

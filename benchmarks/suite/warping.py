@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from psfmatch import Box, MaskedImage, PixelTransform, Warper, WarperConfig
+from psfmatch import Box, MaskedImage
+from psfmatch.config import WarperConfig
+from psfmatch.images import PixelTransform
+from psfmatch.registration import Warper
 from psfmatch.testing import makeTanWcs
 from suite.context import Context
 from suite.timing import Record, medians, printTable, progress, takeTurns

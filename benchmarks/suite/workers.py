@@ -154,7 +154,10 @@ def convolveDirect(folder: Path, threads: int) -> Callable[[], Array]:
 
 def warpPsfmatch(folder: Path, threads: int) -> Callable[[], Array]:
     """Lanczos3 on image, variance and mask."""
-    from psfmatch import Box, MaskedImage, PixelTransform, Warper, WarperConfig
+    from psfmatch import Box, MaskedImage
+    from psfmatch.config import WarperConfig
+    from psfmatch.images import PixelTransform
+    from psfmatch.registration import Warper
 
     image = loadPlanes(folder)["input-sky"]
     masked = MaskedImage(image, variance=np.ones_like(image))

@@ -8,7 +8,8 @@ from logging import WARNING, getLogger
 import numpy as np
 from sphinx.util import logging
 
-from psfmatch import measureWhiteness, subtract
+from psfmatch import subtract
+from psfmatch.noise import measureWhiteness
 from psfmatch.pictures import savePicture
 from psfmatch.testing import simulatePair
 

@@ -1,20 +1,28 @@
-"""Writes the pages of ``api/``, one for each module that has public names, before the sources are read.
+"""Writes the pages of ``api/``, one for each place that public names are imported from, before the sources are read.
 
-The names are those of ``psfmatch.__all__``. Configuration classes are told in one sentence: their fields have a page
-of their own.
+Names and places are those of the table "Where the names live" of the reference page. Configuration classes are told in
+one sentence: their fields have a page of their own.
 """
 
 import inspect
+import re
+from importlib import import_module
 from pathlib import Path
 
 from lsst.pex.config import Config
 
-import psfmatch
+REFERENCE = (Path(__file__).parents[1] / "reference.md").read_text()
+HOMES = {
+    home: re.findall(r"`(\w+)`", names)
+    for home, names in re.findall(r"^\| `(psfmatch[.\w]*)` \|((?: `\w+`)+) \|$", REFERENCE, re.MULTILINE)
+}
+HOME_OF = {name: home for home, names in HOMES.items() for name in names}
 
 INTRODUCTION = """API
 ===
 
-Every name below is imported from ``psfmatch`` itself, as in ``from psfmatch import subtract``.
+Every name is imported from the place in whose page it stands, as in ``from psfmatch import subtract`` and
+``from psfmatch.fit import KernelCandidate``.
 
 .. toctree::
    :maxdepth: 1
@@ -26,7 +34,7 @@ def writePages(app):
     """Write the index and the pages; a file that would not change is left alone."""
     folder = Path(app.srcdir) / "api"
     folder.mkdir(exist_ok=True)
-    pages = {module.replace(".", "-"): pageOf(module, names) for module, names in psfmatch._HOMES.items()}
+    pages = {home.replace(".", "-"): pageOf(home, names) for home, names in HOMES.items()}
     for extra in {path.stem for path in folder.glob("*.rst")} - pages.keys() - {"index"}:
         (folder / f"{extra}.rst").unlink()
     pages["index"] = INTRODUCTION + "".join(f"   {page}\n" for page in pages)
@@ -36,21 +44,19 @@ def writePages(app):
             path.write_text(text)
 
 
-def pageOf(module, names):
-    """Return the page of a module: what it is for, a table of its names, then each in full."""
-    imported = __import__(f"psfmatch.{module}", fromlist=["_"])
-    title = f"psfmatch.{module}"
-    summary = inspect.getdoc(imported).partition("\n\n")[0]
-    lines = [title, "=" * len(title), "", summary, "", ".. currentmodule:: psfmatch", ""]
+def pageOf(home, names):
+    """Return the page of a package: what it is for, a table of its names, then each in full."""
+    module = import_module(home)
+    summary = inspect.getdoc(module).partition("\n\n")[0]
+    lines = [home, "=" * len(home), "", summary, "", f".. currentmodule:: {home}", ""]
     lines += [".. autosummary::", "   :nosignatures:", "", *(f"   {name}" for name in names), ""]
     for name in names:
-        lines += [*entryOf(name), ""]
+        lines += [*entryOf(name, getattr(module, name)), ""]
     return "\n".join(lines)
 
 
-def entryOf(name):
+def entryOf(name, thing):
     """Return the lines of one name."""
-    thing = getattr(psfmatch, name)
     if not inspect.isclass(thing):
         return [f".. autofunction:: {name}" if callable(thing) else f".. autodata:: {name}"]
     lines = [f".. autoclass:: {name}"]
@@ -61,12 +67,12 @@ def entryOf(name):
 
 
 def findPublic(app, env, node, contnode):
-    """Return a link for a name that a docstring gives by its module: ``psfmatch.quality.Quality``; None for others."""
+    """Return a link for a name that a docstring gives by another place, or by none: ``Quality``; None for others."""
     name = node.get("reftarget", "").rpartition(".")[2]
-    if node.get("refdomain") != "py" or name not in psfmatch.__all__:
+    if node.get("refdomain") != "py" or name not in HOME_OF:
         return None
     python = env.get_domain("py")
-    return python.resolve_xref(env, node["refdoc"], app.builder, "obj", f"psfmatch.{name}", node, contnode)
+    return python.resolve_xref(env, node["refdoc"], app.builder, "obj", f"{HOME_OF[name]}.{name}", node, contnode)
 
 
 def setup(app):

@@ -12,7 +12,6 @@ from psfmatch import (
     Box,
     Exposure,
     ExposureReadError,
-    Footprint,
     ImagePsfMatchTask,
     InputImagesError,
     InsufficientKernelSourcesError,
@@ -22,6 +21,7 @@ from psfmatch import (
     frontDoorConfig,
     subtract,
 )
+from psfmatch.sources import Footprint
 from psfmatch.testing import simulatePair
 
 UNUSABLE = ("BAD", "SAT", "EDGE", "NO_DATA")

@@ -12,7 +12,6 @@ import pytest
 from lsst.pex.config import ConfigField, FieldValidationError
 
 from psfmatch import (
-    CandidateStatus,
     ImagePsfMatchTask,
     InsufficientKernelSourcesError,
     KernelSolutionError,
@@ -21,6 +20,7 @@ from psfmatch import (
     PsfMatchConfigAL,
     PsfMatchConfigDF,
 )
+from psfmatch.fit import CandidateStatus
 from psfmatch.testing import makeFakeKernelSet, simulatePair
 
 WIDTHS = {"templateFwhmPix": 2.3548, "scienceFwhmPix": 6.3}

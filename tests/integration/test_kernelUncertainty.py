@@ -7,7 +7,9 @@ of what it finds. The ratios are printed (`pytest -s`).
 import numpy as np
 import pytest
 
-from psfmatch import Box, KernelCandidate, MaskedImage, PsfMatchTask, SpatialCellSet
+from psfmatch import Box, MaskedImage
+from psfmatch.fit import KernelCandidate, SpatialCellSet
+from psfmatch.tasks import PsfMatchTask
 from psfmatch.testing import makeFakeKernelSet
 
 N_DRAWS = 120

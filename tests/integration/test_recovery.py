@@ -3,16 +3,8 @@
 import numpy as np
 import pytest
 
-from psfmatch import (
-    BuildSingleKernelVisitor,
-    BuildSpatialKernelVisitor,
-    Exposure,
-    ImagePsfMatchTask,
-    KernelCandidate,
-    MaskedImage,
-    SpatialCellSet,
-    subtract,
-)
+from psfmatch import Exposure, ImagePsfMatchTask, MaskedImage, subtract
+from psfmatch.fit import BuildSingleKernelVisitor, BuildSpatialKernelVisitor, KernelCandidate, SpatialCellSet
 from psfmatch.testing import (
     backgroundPull,
     falseDetections,

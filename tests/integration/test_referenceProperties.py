@@ -5,24 +5,19 @@ import pytest
 
 from psfmatch import (
     Box,
-    BuildSingleKernelVisitor,
-    BuildSpatialKernelVisitor,
-    Chebyshev2D,
     Exposure,
     ImagePsfMatchTask,
-    KernelCandidate,
     LinearCombinationKernel,
     MaskedImage,
     ModelPsfMatchTask,
-    Polynomial2D,
     PsfMatchConfigAL,
     PsfMatchConfigDF,
-    PsfMatchTask,
-    SourceDetectionTask,
-    SourceMeasurementTask,
-    SpatialCellSet,
 )
+from psfmatch.fit import BuildSingleKernelVisitor, BuildSpatialKernelVisitor, KernelCandidate, SpatialCellSet
+from psfmatch.kernels import Chebyshev2D, Polynomial2D
 from psfmatch.kernels.basis import makeKernelBasisList
+from psfmatch.sources import SourceDetectionTask, SourceMeasurementTask
+from psfmatch.tasks import PsfMatchTask
 from psfmatch.testing import makeFakeKernelSet, makeNineStars, simulatePair
 
 SIDE = 19

@@ -15,11 +15,11 @@ from psfmatch import (
     InputImagesError,
     MaskedImage,
     PsfMatchError,
-    Score,
     computeScore,
     frontDoorConfig,
     subtract,
 )
+from psfmatch.frontdoor import Score
 from psfmatch.testing import simulatePair
 
 SIZE = 512

@@ -12,7 +12,8 @@ from lsst.pipe.base import TaskMetadata as LsstMetadata
 from lsst.utils.logging import trace_set_at
 from lsst.utils.timer import timeMethod
 
-from psfmatch import ImagePsfMatchTask, Task
+from psfmatch import ImagePsfMatchTask
+from psfmatch.config import Task
 from psfmatch.config.task import TaskMetadata
 from psfmatch.testing import simulatePair
 

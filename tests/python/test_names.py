@@ -1,34 +1,16 @@
-"""The names of the package: what it gives when asked is what a type checker sees imported."""
+"""The front page and the packages' own names: there when they are asked for, where the reference page says."""
 
-import ast
-from pathlib import Path
+from importlib import import_module
+from importlib.machinery import SourcelessFileLoader
 
 import pytest
+from reference.referencePage import HOMES
 
 import psfmatch
+from psfmatch.config.later import laterNames
 
-
-def test_namesForTypeCheckersAreThoseOfThePackage():
-    tree = ast.parse(Path(psfmatch.__file__).read_text())
-    block = next(node for node in tree.body if isinstance(node, ast.If))
-    seen = {
-        alias.name: (node.module or "").removeprefix("psfmatch.")
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    assert seen == psfmatch._MODULE_OF
-
-
-def test_whatProgramsMayImportIsWrittenOut():
-    """What `mypy --strict` of a program counts as exported is a list of words, not one that is computed."""
-    tree = ast.parse(Path(psfmatch.__file__).read_text())
-    written = next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
-    )
-    assert sorted(written) == sorted(["__version__", *psfmatch._MODULE_OF])
+PACKAGES = ["config", "frontdoor", "tasks", "transients"]
+"""Those whose names are imported when somebody asks for them."""
 
 
 @pytest.mark.parametrize("name", psfmatch.__all__)
@@ -37,6 +19,41 @@ def test_everyNameIsThere(name):
     assert name in dir(psfmatch)
 
 
-def test_unknownName():
-    with pytest.raises(AttributeError, match="module 'psfmatch' has no attribute 'subtrakt'"):
-        _ = psfmatch.subtrakt
+def test_frontPageIsThatOfTheReference():
+    assert sorted(psfmatch.__all__) == sorted(name for name, home in HOMES.items() if home == "psfmatch")
+    assert len(psfmatch.__all__) <= 45
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_namesAreWhereTheReferencePageSays(name):
+    package = import_module(HOMES[name])
+    assert getattr(package, name) is not None
+    assert name in package.__all__
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_namesOfAPackage(package):
+    module = import_module(f"psfmatch.{package}")
+    assert len(module.__all__) > 4
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert None not in [getattr(module, name) for name in module.__all__]
+
+
+def test_starImport():
+    names = {}
+    exec("from psfmatch import *", names)
+    assert names["subtract"] is psfmatch.subtract
+    assert set(psfmatch.__all__) <= set(names)
+
+
+@pytest.mark.parametrize("module", ["psfmatch", "psfmatch.tasks"])
+def test_unknownName(module):
+    with pytest.raises(AttributeError, match=f"module '{module}' has no attribute 'subtrakt'"):
+        _ = import_module(module).subtrakt
+
+
+def test_withoutItsTextAModuleSaysWhatIsMissing(monkeypatch):
+    spec = import_module("psfmatch.tasks").__spec__
+    monkeypatch.setattr(spec, "loader", SourcelessFileLoader("psfmatch.tasks", spec.origin))
+    with pytest.raises(ImportError, match=r"the text of psfmatch\.tasks is missing"):
+        laterNames.__wrapped__("psfmatch.tasks")("PsfMatchTask")

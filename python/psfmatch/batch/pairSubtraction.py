@@ -22,7 +22,7 @@ from psfmatch.batch.templates import ReadCache, fileState
 from psfmatch.batch.worker import attempt
 from psfmatch.errors import speakingTo
 from psfmatch.frontdoor import SubtractionResult, subtract
-from psfmatch.images import Exposure
+from psfmatch.images import Exposure, readInput
 from psfmatch.io import writeTable
 from psfmatch.io.pairRecords import PairRecord
 from psfmatch.pictures import findDetections, reportNumbers, writeNumbers
@@ -68,19 +68,14 @@ def _unpack(pickled: bytes) -> PairOptions:
 def _read(job: Job, options: PairOptions, which: str) -> Exposure:
     pair = job.pair
     gain, readNoise = pair.gainOf(which)
-    exposure = Exposure.readFits(
+    return readInput(
         getattr(pair, which),
-        noise=getattr(pair, f"{which}Noise"),
-        variance=getattr(pair, f"{which}Variance"),
-        weight=getattr(pair, f"{which}Weight"),
-        mask=getattr(pair, f"{which}Mask"),
-        gain=gain,
-        readNoise=readNoise,
-        useXY0=options.useXY0 or None,
+        lambda plane: getattr(pair, f"{which}{plane.capitalize()}"),
+        gain,
+        readNoise,
+        useXY0=options.useXY0,
+        ignoreWcs=options.ignoreWcs,
     )
-    if options.ignoreWcs:
-        exposure.wcs = None
-    return exposure
 
 
 def _failedGates(result: SubtractionResult, options: PairOptions) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from psfmatch.cli.inputs import addInputs, readInput
+from psfmatch.cli.inputs import addInputs, readImage
 from psfmatch.cli.options import addThreads
 from psfmatch.cli.outputs import addOverwrite, inputsOf, requireOutputs
 from psfmatch.cli.reporting import tell
@@ -42,13 +42,13 @@ def _apply(options: argparse.Namespace) -> int:
     from psfmatch import io
     from psfmatch.difference import applyKernel
     from psfmatch.hotpants.storedKernel import readStoredKernel
-    from psfmatch.images import Exposure
+    from psfmatch.images import readInput
     from psfmatch.noise import differenceNoise
 
     start = time.perf_counter()
     requireOutputs([(options.output, io.FITS_FILES)], inputsOf(options), options.overwrite)
     with ThreadPoolExecutor(1) as reader:
-        template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
+        template, science = (reader.submit(readImage, readInput, options, which) for which in ("template", "science"))
     applied = applyKernel(
         readStoredKernel(options.kernel),
         template.result(),

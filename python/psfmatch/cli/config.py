@@ -18,21 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["USUAL", "addCommand"]
 
 USUAL = (
-    "chooseKernel",
-    "doFindDefects",
-    "doFindSaturation",
-    "doFindStreaks",
-    "doFindTraces",
-    "doScaleVariance",
-    "doAlign",
-    "doDecorrelate",
-    "doAssessQuality",
-    "requiredCoverage",
-    "smoothingSigma",
-    "middleOfCutout",
-    "edgeFraction",
-    "renameTemplateMask",
-    "preserveMaskPlanes",
     "kernel",
     "kernel.active.fitMethod",
     "kernel.active.regionConfig.layout",
@@ -55,7 +40,7 @@ USUAL = (
     "kernel.active.detectionConfig.detThreshold",
     "selectDetection.thresholdValue",
 )
-"""Paths of the fields that are shown unless others are asked for."""
+"""Paths of the fields that are shown, behind the steps of a run, unless others are asked for."""
 
 WIDTH = 100
 
@@ -120,8 +105,10 @@ def _config(options: argparse.Namespace) -> int:
             raise ValueError(f"no field has {' and '.join(options.search)} in its path or description; try --full")
     elif not options.full:
         # Field paths follow the classes; a user thinks in steps.
+        from psfmatch.frontdoor.options import STEPS
+
         byPath = {field.path: field for field in fields}
-        fields = [byPath[path] for path in USUAL if path in byPath]
+        fields = [byPath[path] for path in (*STEPS, *USUAL) if path in byPath]
     isAsked = options.full or options.search is not None
     if options.json:
         from dataclasses import asdict

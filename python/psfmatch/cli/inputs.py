@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from psfmatch.images import Exposure
 
-__all__ = ["addGains", "addInputs", "addWidths", "readInput"]
+__all__ = ["addGains", "addInputs", "addWidths", "readImage"]
 
 
 def addInputs(parser: argparse.ArgumentParser, orDirectory: str = "") -> argparse._ArgumentGroup:
@@ -53,22 +54,17 @@ def addWidths(files: argparse._ArgumentGroup) -> None:
         files.add_argument(f"--{which}-fwhm", metavar="PIX", type=float, help=f"PSF FWHM of the {which} image")
 
 
-def readInput(Reader: type[Exposure], options: argparse.Namespace, which: str) -> Exposure:
-    """Read the "template" or the "science" image as the options say."""
+def readImage(readInput: Callable[..., Exposure], options: argparse.Namespace, which: str) -> Exposure:
+    """Read the "template" or the "science" image as the options say, by `psfmatch.images.readInput`."""
     from psfmatch.images import gainOf
 
     gains = ("gain", "read_noise", f"{which}_gain", f"{which}_read_noise")
     gain, readNoise = gainOf(*(getattr(options, name) for name in gains))
-    exposure = Reader.readFits(
+    return readInput(
         getattr(options, which),
-        noise=getattr(options, f"{which}_noise"),
-        variance=getattr(options, f"{which}_variance"),
-        weight=getattr(options, f"{which}_weight"),
-        mask=getattr(options, f"{which}_mask"),
-        gain=gain,
-        readNoise=readNoise,
-        useXY0=options.use_xy0 or None,
+        lambda plane: getattr(options, f"{which}_{plane}"),
+        gain,
+        readNoise,
+        useXY0=options.use_xy0,
+        ignoreWcs=options.ignore_wcs,
     )
-    if options.ignore_wcs:
-        exposure.wcs = None
-    return exposure

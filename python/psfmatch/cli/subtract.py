@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from psfmatch.cli.ccds import commonCcds, subtractCcds
 from psfmatch.cli.gates import EXIT_QUALITY_GATE, addGates, gatesOf
-from psfmatch.cli.inputs import addInputs, addWidths, readInput
+from psfmatch.cli.inputs import addInputs, addWidths, readImage
 from psfmatch.cli.options import changedConfiguration
 from psfmatch.cli.outputs import TABLE_ENDINGS, addOverwrite, requireSubtractOutputs, sendTable
 from psfmatch.cli.reporting import draw, report
@@ -55,10 +55,10 @@ def subtractInputs(options: argparse.Namespace) -> SubtractionResult:
     """Read both images as the options say and subtract them."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from psfmatch.images import Exposure
+    from psfmatch.images import readInput
 
     with ThreadPoolExecutor(1) as reader:
-        template, science = (reader.submit(readInput, Exposure, options, which) for which in ("template", "science"))
+        template, science = (reader.submit(readImage, readInput, options, which) for which in ("template", "science"))
         # The other half of what the run needs is imported while the pixels are read, here alone: two threads that
         # import the same modules can find them half made.
         from psfmatch.frontdoor import subtract

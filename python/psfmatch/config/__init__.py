@@ -9,86 +9,38 @@ JSON, TOML or YAML, which are never executed, or Python, as ``load`` and ``save`
 from typing import TYPE_CHECKING
 
 from psfmatch.config.later import laterNames
-from psfmatch.config.options import (
-    BackgroundOptions,
-    DetectionOptions,
-    KernelOptions,
-    MeasurementOptions,
-    Options,
-    RegionOptions,
-    StampOptions,
-    StarMatchOptions,
-    WarpOptions,
-    usualOptions,
-)
+from psfmatch.config.options import BackgroundOptions as BackgroundOptions
+from psfmatch.config.options import DetectionOptions as DetectionOptions
+from psfmatch.config.options import ImagePsfMatchOptions as ImagePsfMatchOptions
+from psfmatch.config.options import KernelOptions as KernelOptions
+from psfmatch.config.options import MeasurementOptions as MeasurementOptions
+from psfmatch.config.options import Options as Options
+from psfmatch.config.options import RegionOptions as RegionOptions
+from psfmatch.config.options import StampOptions as StampOptions
+from psfmatch.config.options import WarpOptions as WarpOptions
+from psfmatch.config.options import usualOptions as usualOptions
 
 if TYPE_CHECKING:
-    from psfmatch.config.detection import (
-        DetectionConfig,
-        SourceDetectionConfig,
-        SourceMeasurementConfig,
-        SubtractBackgroundConfig,
-    )
-    from psfmatch.config.forms import FORMS, configText, formOf, updateFromFile
-    from psfmatch.config.kernel import PsfMatchConfig, PsfMatchConfigAL, PsfMatchConfigDF
-    from psfmatch.config.listing import FieldEntry, listFields
-    from psfmatch.config.overrides import applyOverride
-    from psfmatch.config.regions import RegionConfig
-    from psfmatch.config.serialization import configFromDict, configToDict, updateFromDict
-    from psfmatch.config.warping import WarperConfig
-
-__all__ = [
-    "FORMS",
-    "BackgroundOptions",
-    "DetectionConfig",
-    "DetectionOptions",
-    "FieldEntry",
-    "KernelOptions",
-    "MeasurementOptions",
-    "Options",
-    "PsfMatchConfig",
-    "PsfMatchConfigAL",
-    "PsfMatchConfigDF",
-    "RegionConfig",
-    "RegionOptions",
-    "SourceDetectionConfig",
-    "SourceMeasurementConfig",
-    "StampOptions",
-    "StarMatchOptions",
-    "SubtractBackgroundConfig",
-    "WarpOptions",
-    "WarperConfig",
-    "applyOverride",
-    "configFromDict",
-    "configText",
-    "configToDict",
-    "formOf",
-    "listFields",
-    "updateFromDict",
-    "updateFromFile",
-    "usualOptions",
-]
-
-# All that needs the configuration library, which takes longer to import than the options to be made.
-__getattr__ = laterNames(
-    __name__,
-    {
-        name: f"{__name__}.{module}"
-        for module, names in {
-            "detection": (
-                "DetectionConfig",
-                "SourceDetectionConfig",
-                "SourceMeasurementConfig",
-                "SubtractBackgroundConfig",
-            ),
-            "forms": ("FORMS", "configText", "formOf", "updateFromFile"),
-            "kernel": ("PsfMatchConfig", "PsfMatchConfigAL", "PsfMatchConfigDF"),
-            "listing": ("FieldEntry", "listFields"),
-            "overrides": ("applyOverride",),
-            "regions": ("RegionConfig",),
-            "serialization": ("configFromDict", "configToDict", "updateFromDict"),
-            "warping": ("WarperConfig",),
-        }.items()
-        for name in names
-    },
-)
+    from psfmatch.config.detection import DetectionConfig as DetectionConfig
+    from psfmatch.config.detection import SourceDetectionConfig as SourceDetectionConfig
+    from psfmatch.config.detection import SourceMeasurementConfig as SourceMeasurementConfig
+    from psfmatch.config.detection import SubtractBackgroundConfig as SubtractBackgroundConfig
+    from psfmatch.config.forms import FORMS as FORMS
+    from psfmatch.config.forms import configText as configText
+    from psfmatch.config.forms import formOf as formOf
+    from psfmatch.config.forms import updateFromFile as updateFromFile
+    from psfmatch.config.kernel import PsfMatchConfig as PsfMatchConfig
+    from psfmatch.config.kernel import PsfMatchConfigAL as PsfMatchConfigAL
+    from psfmatch.config.kernel import PsfMatchConfigDF as PsfMatchConfigDF
+    from psfmatch.config.listing import FieldEntry as FieldEntry
+    from psfmatch.config.listing import listFields as listFields
+    from psfmatch.config.overrides import applyOverride as applyOverride
+    from psfmatch.config.regions import RegionConfig as RegionConfig
+    from psfmatch.config.serialization import configFromDict as configFromDict
+    from psfmatch.config.serialization import configToDict as configToDict
+    from psfmatch.config.serialization import updateFromDict as updateFromDict
+    from psfmatch.config.task import Struct as Struct
+    from psfmatch.config.task import Task as Task
+    from psfmatch.config.warping import WarperConfig as WarperConfig
+else:
+    __getattr__ = laterNames(__name__)

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 __all__ = ["laterCall", "laterClass", "laterNames", "laterView"]
 
 
-def laterNames(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a module.
+@functools.cache
+def laterNames(module: str) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a module whose names are imported when they are first asked for.
 
-    Parameters
-    ----------
-    module
-        Its name.
-    homes
-        Of each name the module in which it lives.
+    They are those of its lines ``from HOME import NAME as NAME``, which stand behind ``if TYPE_CHECKING:``, so that one
+    list serves type checkers and the program. They are the module's ``__all__``, with names that such lines do import.
     """
+    homes: dict[str, str] = {}
 
     def find(name: str) -> Any:
+        if not homes:
+            spec: Any = sys.modules[module].__spec__
+            text = spec.loader.get_source(module)
+            if text is None:
+                raise ImportError(f"the text of {module} is missing: install psfmatch with its .py files")
+            homes.update((name, home) for home, name in re.findall(r"^ *from (\S+) import (\w+) as \2$", text, re.M))
+        if name == "__all__":
+            return list(homes)
         if name not in homes:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         return getattr(import_module(homes[name]), name)

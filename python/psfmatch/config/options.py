@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "BackgroundOptions",
     "DetectionOptions",
+    "ImagePsfMatchOptions",
     "KernelOptions",
     "MeasurementOptions",
     "Options",
     "RegionOptions",
     "StampOptions",
-    "StarMatchOptions",
     "WarpOptions",
     "usualOptions",
 ]
@@ -279,8 +279,8 @@ class KernelOptions(Options):
 
 
 @dataclass(frozen=True)
-class StarMatchOptions(Options):
-    """All that a task reads that matches PSFs by stars, with our own subtasks; from a `StarMatchConfig`."""
+class ImagePsfMatchOptions(Options):
+    """All that a task reads that matches PSFs by stars, with our own subtasks; from an `ImagePsfMatchConfig`."""
 
     kernel: KernelOptions
     selectDetection: DetectionOptions
@@ -295,9 +295,9 @@ class StarMatchOptions(Options):
 
 
 @functools.cache
-def usualOptions() -> StarMatchOptions:
+def usualOptions() -> ImagePsfMatchOptions:
     """Return what a run without a configuration reads."""
-    return StarMatchOptions.fromConfig(usualFields())
+    return ImagePsfMatchOptions.fromConfig(usualFields())
 
 
 def plainValue(value: Any) -> Any:

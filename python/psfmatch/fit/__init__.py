@@ -15,14 +15,13 @@ from psfmatch.fit.diagnostics import PassSummary
 from psfmatch.fit.regions.fit import RegionFit, fitRegions, spatialModel
 from psfmatch.fit.regions.layout import RegionCells
 from psfmatch.fit.stars.assessSpatialKernel import AssessSpatialKernelVisitor
-from psfmatch.fit.stars.buildSingleKernel import NO_LIGHT, BuildSingleKernelVisitor
+from psfmatch.fit.stars.buildSingleKernel import BuildSingleKernelVisitor
 from psfmatch.fit.stars.buildSpatialKernel import BuildSpatialKernelVisitor
 from psfmatch.fit.stars.judging import fitControl, stampPairs
 from psfmatch.fit.stars.kernelPca import KernelPcaVisitor
 from psfmatch.fit.stars.kernelSum import KernelSumVisitor
 
 __all__ = [
-    "NO_LIGHT",
     "AssessSpatialKernelVisitor",
     "BuildSingleKernelVisitor",
     "BuildSpatialKernelVisitor",

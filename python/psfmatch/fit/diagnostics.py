@@ -12,11 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch.config.equality import ByValue
+from psfmatch.errors import InsufficientKernelSourcesError, KernelSolutionError, NoKernelCandidatesError, advice
 from psfmatch.fit.candidates.cells import CandidateStatus, SpatialCellSet
 from psfmatch.io.sourceTable import SourceTable
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 
-__all__ = ["PassSummary", "candidateTable", "reportSolution"]
+__all__ = ["PassSummary", "candidateTable", "reportSolution", "requireCandidates"]
+
+NO_LIGHT = "no light"
+"""Kind of the reason against a candidate of which the image to convolve shows nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,49 @@ class PassSummary(ByValue):
     kernelSumMean: float
     kernelSumStd: float
     conditionNumber: float = math.nan
+
+
+def requireCandidates(cellSet: SpatialCellSet, nLeft: int, nRequired: int) -> None:
+    """Raise, with the reasons of all rejections, if fewer candidates are left than are required.
+
+    Raises
+    ------
+    NoKernelCandidatesError, InsufficientKernelSourcesError
+        If no candidate, or fewer than required, are left.
+    KernelSolutionError
+        If none is left because the image to convolve does not show the light of the other.
+    """
+    if nLeft >= nRequired:
+        return
+    reasons = cellSet.countReasons()
+    told = ", ".join(f"{count} for {reason}" for reason, count in reasons.items()) or "none"
+    orList = advice(", or a candidateList")
+    hint = (
+        f"Give more stars (lower selectDetection.thresholdValue{orList}), check the variance planes, relax "
+        "candidateResidualStdMax, or lower minKernelSources and the spatial orders."
+    )
+    counts = {
+        "nSources": nLeft,
+        "nRequired": nRequired,
+        "nCandidates": len(cellSet),
+        "nBad": cellSet.countByStatus()[CandidateStatus.BAD],
+        "rejected": reasons,
+    }
+    if nLeft == 0 and reasons.keys() == {NO_LIGHT}:
+        raise KernelSolutionError(
+            f"no kernel could be fitted to any of {len(cellSet)} candidates: {told}. The image to convolve does "
+            "not show the stars of the other. Check that both show the same sky, registered.",
+            **counts,
+        )
+    if nLeft == 0:
+        raise NoKernelCandidatesError(
+            f"No kernel candidate is left of {len(cellSet)}; rejected: {told}. {hint}", **counts
+        )
+    raise InsufficientKernelSourcesError(
+        f"{nLeft} kernel candidates are left of {len(cellSet)}, minKernelSources is {nRequired}; rejected: "
+        f"{told}. {hint}",
+        **counts,
+    )
 
 
 def reportSolution(

@@ -8,47 +8,17 @@ score image of a pair, `injection` tells how much of what is there is found.
 from typing import TYPE_CHECKING
 
 from psfmatch.config.later import laterNames
-from psfmatch.frontdoor.result import SubtractionResult
-from psfmatch.frontdoor.subtracting import MODES, subtract
+from psfmatch.frontdoor.result import SubtractionResult as SubtractionResult
+from psfmatch.frontdoor.subtracting import MODES as MODES
+from psfmatch.frontdoor.subtracting import subtract as subtract
 
 if TYPE_CHECKING:
-    from psfmatch.frontdoor.configuration import FrontDoorConfig, frontDoorConfig
-    from psfmatch.frontdoor.injection import Efficiency, injectSources, measureEfficiency
-    from psfmatch.frontdoor.score import Score, computeScore
-
-__all__ = [
-    "MODES",
-    "Efficiency",
-    "FrontDoorConfig",
-    "Score",
-    "SubtractionResult",
-    "computeScore",
-    "frontDoorConfig",
-    "injectSources",
-    "measureEfficiency",
-    "subtract",
-]
-
-# Imported when they are first asked for.
-__getattr__ = laterNames(
-    __name__,
-    {
-        name: f"{__name__}.{module}"
-        for module, names in {
-            "configuration": (
-                "FrontDoorConfig",
-                "frontDoorConfig",
-            ),
-            "injection": (
-                "Efficiency",
-                "injectSources",
-                "measureEfficiency",
-            ),
-            "score": (
-                "Score",
-                "computeScore",
-            ),
-        }.items()
-        for name in names
-    },
-)
+    from psfmatch.frontdoor.configuration import FrontDoorConfig as FrontDoorConfig
+    from psfmatch.frontdoor.configuration import frontDoorConfig as frontDoorConfig
+    from psfmatch.frontdoor.injection import Efficiency as Efficiency
+    from psfmatch.frontdoor.injection import injectSources as injectSources
+    from psfmatch.frontdoor.injection import measureEfficiency as measureEfficiency
+    from psfmatch.frontdoor.score import Score as Score
+    from psfmatch.frontdoor.score import computeScore as computeScore
+else:
+    __getattr__ = laterNames(__name__)

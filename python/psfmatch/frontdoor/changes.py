@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +35,7 @@ SAME = 1e-4
 """Share of a variance by which it may be off, where it is told by others."""
 
 
-class FindsChanges:
+class FindsChanges(ABC):
     """Finding of what has changed, of the images of a subtraction; their meaning is that of `SubtractionResult`."""
 
     difference: Exposure
@@ -49,9 +50,9 @@ class FindsChanges:
     varianceFactor: float
 
     @property
+    @abstractmethod
     def errorFloorPlane(self) -> npt.NDArray[np.float32] | None:
         """Error of a point source's flux (ny, nx) beyond its noise."""
-        raise NotImplementedError
 
     @property
     def decorrelated(self) -> Exposure:

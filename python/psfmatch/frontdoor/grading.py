@@ -34,7 +34,7 @@ LEAST_AGREEING = 2
 
 
 def toldFigures(made: Made, inputs: Inputs) -> dict[str, Any]:
-    """Return the figures that the run itself knows, by the names of `psfmatch.Quality`; None is not known."""
+    """Return the figures that the run itself knows, by the names of `psfmatch.quality.Quality`; None is not known."""
     fit = getattr(made.result, "kernelFit", None)
     box = inputs.science.getBBox()
     figures = {

@@ -21,7 +21,7 @@ from psfmatch.config.equality import ByValue
 from psfmatch.difference import smoothedPsf
 from psfmatch.errors import InputImagesError
 from psfmatch.frontdoor.subtracting import subtract
-from psfmatch.images import Exposure, toExposure
+from psfmatch.images import Exposure, ImageLike, toExposure
 from psfmatch.kernels import PsfField, shiftedImages
 from psfmatch.sources import psfFromStars
 from psfmatch.transients import DEFAULT_THRESHOLD, detectOnDifference, forcedPhotometry
@@ -126,8 +126,8 @@ def injectSources(
 
 
 def measureEfficiency(
-    template: Any,
-    science: Any,
+    template: ImageLike,
+    science: ImageLike,
     *,
     signalToNoise: Sequence[float] = DEFAULT_RATIOS,
     fluxes: npt.ArrayLike | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,26 +17,7 @@ if TYPE_CHECKING:
 
     from psfmatch.tasks.configs import ImagePsfMatchConfig
 
-__all__ = ["RunOptions"]
-
-STEPS = (
-    "chooseKernel",
-    "doFindDefects",
-    "doFindSaturation",
-    "doFindStreaks",
-    "doFindTraces",
-    "doScaleVariance",
-    "doAlign",
-    "doDecorrelate",
-    "doAssessQuality",
-    "requiredCoverage",
-    "smoothingSigma",
-    "middleOfCutout",
-    "edgeFraction",
-    "renameTemplateMask",
-    "preserveMaskPlanes",
-)
-"""Fields that only a `FrontDoorConfig` has."""
+__all__ = ["STEPS", "RunOptions"]
 
 
 @dataclass(frozen=True)
@@ -97,3 +79,7 @@ class RunOptions(PairSteps):
         data = usualData()
         self.kernel.setInData(data["kernel"]["values"][data["kernel"]["name"]])
         return data | {"chooseKernel": self.chooseKernel, "smoothingSigma": self.smoothingSigma}
+
+
+STEPS = tuple(one.name for one in dataclasses.fields(RunOptions) if one.name not in ("kernel", "source", "pinned"))
+"""Fields that only a `FrontDoorConfig` has, in the order of the work."""

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from psfmatch.config.equality import ByValue
 from psfmatch.difference import decorrelate, smoothingKernel
 from psfmatch.frontdoor.subtracting import Mode, subtract
-from psfmatch.images import Exposure, MaskedImage, atOrigin, gainsOf, toExposure
+from psfmatch.images import Exposure, ImageLike, MaskedImage, atOrigin, gainsOf, toExposure
 from psfmatch.threads import withThreads
 from psfmatch.transients import NoiseScale, filterDifference
 
@@ -79,8 +79,8 @@ class Score(ByValue):
 
 @withThreads
 def computeScore(
-    template: Any,
-    science: Any,
+    template: ImageLike,
+    science: ImageLike,
     psf: Any = None,
     *,
     config: ImagePsfMatchConfig | None = None,

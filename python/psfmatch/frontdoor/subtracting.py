@@ -23,7 +23,7 @@ from psfmatch.frontdoor.provenance import describeInputs
 from psfmatch.frontdoor.result import SubtractionResult
 from psfmatch.frontdoor.smoothing import isOfKernelFit, isWorthSmoothing, smoothedInputs, smoothedOrAsItIs
 from psfmatch.frontdoor.traces import withoutTraces
-from psfmatch.images import atOrigin, gainOf, requireUnits, toExposure
+from psfmatch.images import ImageLike, WeightLike, atOrigin, gainOf, requireUnits, toExposure
 from psfmatch.sources import boxLight
 from psfmatch.tasks.imagePsfMatch import EQUAL_WIDTHS, ImagePsfMatchTask
 from psfmatch.threads import withThreads
@@ -44,16 +44,16 @@ MODES: tuple[Mode, ...] = ("auto", "convolveTemplate", "convolveScience")
 
 @withThreads
 def subtract(
-    template: Any,
-    science: Any,
+    template: ImageLike,
+    science: ImageLike,
     *,
     config: ImagePsfMatchConfig | None = None,
     mode: Mode = "auto",
     candidateList: Any = None,
     templateFwhmPix: float | None = None,
     scienceFwhmPix: float | None = None,
-    templateWeight: Any = None,
-    scienceWeight: Any = None,
+    templateWeight: WeightLike | None = None,
+    scienceWeight: WeightLike | None = None,
     gain: float | None = None,
     readNoise: float | None = None,
     templateGain: float | None = None,

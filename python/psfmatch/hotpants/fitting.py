@@ -27,7 +27,7 @@ from psfmatch.images.mask import DEFAULT_BAD_PLANES
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction
 from psfmatch.kernels.basis import renormalizeBasis
 from psfmatch.sources.starSelection import chooseRegionSources
-from psfmatch.tasks.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
+from psfmatch.tasks import ImagePsfMatchConfig, ImagePsfMatchTask
 
 __all__ = ["Fitted", "configuration", "fit", "maskedFraction", "readKernel"]
 

@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from psfmatch.hotpants.parsing import Settings
 from psfmatch.images import Box, Exposure
-from psfmatch.tasks.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
+from psfmatch.tasks import ImagePsfMatchConfig, ImagePsfMatchTask
 
 __all__ = ["ds9Regions", "readPositions", "starsToFit"]
 

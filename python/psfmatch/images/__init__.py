@@ -7,7 +7,7 @@ images; `conversion` makes an Exposure of whatever a user has.
 
 from psfmatch.images.border import BORDER, withUsableBorder
 from psfmatch.images.box import Box
-from psfmatch.images.conversion import gainOf, gainsOf, requireUnits, toExposure
+from psfmatch.images.conversion import ImageLike, WeightLike, gainOf, gainsOf, readInput, requireUnits, toExposure
 from psfmatch.images.exposure import Exposure
 from psfmatch.images.foreignPsfs import ModelPsf, asPsf, averagePosition
 from psfmatch.images.gridPsf import GridPsf
@@ -36,12 +36,14 @@ __all__ = [
     "Exposure",
     "GaussianPsf",
     "GridPsf",
+    "ImageLike",
     "ImagePsf",
     "Mask",
     "MaskedImage",
     "ModelPsf",
     "PixelTransform",
     "Psf",
+    "WeightLike",
     "adaptiveMoments",
     "asPsf",
     "atOrigin",
@@ -56,6 +58,7 @@ __all__ = [
     "psfFromNodes",
     "psfImageAt",
     "psfOrNone",
+    "readInput",
     "requireSameShape",
     "requireUnits",
     "samplePsf",

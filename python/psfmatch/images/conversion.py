@@ -1,13 +1,17 @@
-"""An Exposure from whatever a user has: a path, an HDU list, a CCDData, an array; and whether two units fit."""
+"""An Exposure from whatever a user has: a path, an HDU list, a CCDData, an array; and whether two units fit.
+
+`ImageLike` is the type of all that, `WeightLike` that of a weight map.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from astropy import units
 from astropy.io import fits
 
@@ -17,13 +21,39 @@ from psfmatch.images.maskedImage import MaskedImage
 from psfmatch.io import UNIT_SOURCE_CARD, isLinear, unitOf, unitRelation
 from psfmatch.io.variance import checkGain, estimateVariance, isEstimated
 
-__all__ = ["gainOf", "gainsOf", "requireUnits", "toExposure"]
+__all__ = ["ImageLike", "WeightLike", "gainOf", "gainsOf", "readInput", "requireUnits", "toExposure"]
 
 log = logging.getLogger("psfmatch.images")
 
 
+class NDDataLike(Protocol):
+    """What is taken of an astropy CCDData or NDData, whose own types no checker knows."""
+
+    data: Any
+    mask: Any
+    uncertainty: Any
+    unit: Any
+    meta: Any
+
+
+class HDUListLike(Protocol):
+    """An astropy HDUList, as far as it must be told from a list."""
+
+    def index_of(self, key: Any) -> int:
+        """Return the number of an HDU."""
+
+
+ImageLike: TypeAlias = (
+    Exposure | MaskedImage | str | PathLike[str] | BinaryIO | HDUListLike | NDDataLike | npt.NDArray[Any]
+)
+"""An image as `psfmatch.subtract` takes it: an Exposure or MaskedImage, a path or URL, an open file, an HDUList, a
+CCDData or NDData, a 2-D array, masked or a Quantity too."""
+WeightLike: TypeAlias = npt.ArrayLike | PathLike[str]
+"""A weight map: an array or the name of a file."""
+
+
 def toExposure(
-    source: Any, gain: float | None = None, readNoise: float | None = None, *, weight: Any = None
+    source: ImageLike, gain: float | None = None, readNoise: float | None = None, *, weight: WeightLike | None = None
 ) -> Exposure:
     """Return the Exposure of an Exposure, MaskedImage, array, CCDData, file or the like; TypeError otherwise.
 
@@ -51,6 +81,45 @@ def toExposure(
         f"cannot make an Exposure of a {type(source).__name__}; give an Exposure, a path, an HDUList, an open file, "
         "a CCDData or a 2-D array"
     )
+
+
+def readInput(
+    path: str | PathLike[str],
+    planeOf: Callable[[str], str | PathLike[str] | None],
+    gain: float | None,
+    readNoise: float | None,
+    *,
+    useXY0: bool,
+    ignoreWcs: bool,
+) -> Exposure:
+    """Read an image of a command or of a batch, with the files that are named beside it.
+
+    Parameters
+    ----------
+    path
+        Of the image.
+    planeOf
+        Returns the file of ``noise``, ``variance``, ``weight`` or ``mask``, None where there is none.
+    gain, readNoise
+        e-/count and e-, for a variance where the files have none.
+    useXY0
+        Honour the pixel origins in the file.
+    ignoreWcs
+        Leave the coordinates out.
+    """
+    exposure = Exposure.readFits(
+        path,
+        noise=planeOf("noise"),
+        variance=planeOf("variance"),
+        weight=planeOf("weight"),
+        mask=planeOf("mask"),
+        gain=gain,
+        readNoise=readNoise,
+        useXY0=useXY0 or None,
+    )
+    if ignoreWcs:
+        exposure.wcs = None
+    return exposure
 
 
 def gainOf(
@@ -87,7 +156,7 @@ def _withGain(exposure: Exposure, gain: float, readNoise: float | None) -> Expos
     return exposure
 
 
-def requireUnits(template: Any, science: Any, exposures: tuple[Exposure, Exposure] | None = None) -> None:
+def requireUnits(template: ImageLike, science: ImageLike, exposures: tuple[Exposure, Exposure] | None = None) -> None:
     """Raise unless two images as a user gave them can show the same quantity.
 
     The kernel's sum carries the scale from one unit to the other, so nothing is converted. What a header says in BUNIT

@@ -26,7 +26,7 @@ def asQTable(table: Table, wcs: WCS | None = None) -> QTable:
     -------
     table : `astropy.table.QTable`
         A copy, with a column ``sky`` (SkyCoord) where positions are known. astropy writes it to FITS and ECSV;
-        `psfmatch.writeSources` writes it too, without that column.
+        `psfmatch.transients.writeSources` writes it too, without that column.
     """
     quantities = QTable(table, copy=True)
     for name in ("x", "y"):

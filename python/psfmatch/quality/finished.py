@@ -34,7 +34,7 @@ WINDOW_SIGMA, WINDOW_PASSES = 2.0, 12  # px, of the window about a kernel's core
 
 @dataclass(frozen=True, eq=False)
 class FinishedSubtraction:
-    """A difference and what it was made of, to be judged by `psfmatch.assessQuality`; nothing of it is changed.
+    """A difference and what it was made of, to be judged by `psfmatch.quality.assessQuality`; nothing of it is changed.
 
     difference : science minus matched template, on the science image's flux scale; template, science : on its pixels,
     before any convolution; kernel, background : of the solution, None when there is none, as for a plain difference;
@@ -44,9 +44,9 @@ class FinishedSubtraction:
     by;
     fwhmPix : of point sources in the difference, for the limiting magnitude; area : pixels that kernel and background
     are for, by default all; brightStars : (x, y), from the first pixel, of the brightest stars that were whole in both
-    images before anything was flagged (`psfmatch.Saturation.wholeStars` of both).
+    images before anything was flagged (`psfmatch.sources.Saturation.wholeStars` of both).
 
-    told : figures of `psfmatch.Quality` that were measured elsewhere, by their names, which go before those measured
+    told : figures of `Quality` that were measured elsewhere, by their names, which go before those measured
     here; None is not known. pixels : `pixelFigures` of images that are not quite these. threads : their number changes
     no figure.
     """
@@ -69,7 +69,7 @@ class FinishedSubtraction:
 
     @cached_property
     def pixelFigures(self) -> Mapping[str, Any]:
-        """Figures that the pixels of the images tell in one pass, by the names of `psfmatch.Quality`.
+        """Figures that the pixels of the images tell in one pass, by the names of `psfmatch.quality.Quality`.
 
         And fluxError, relative, of the light left of sources; pixelNoise, counts, of blank sky.
         """

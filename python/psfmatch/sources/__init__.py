@@ -10,7 +10,7 @@ from psfmatch.sources.crossedDefects import Crossed, crossDefects, inverted, isW
 from psfmatch.sources.defects import Defects, findDefects, flagDefects
 from psfmatch.sources.detection import SourceDetectionTask, setDetectedPlanes
 from psfmatch.sources.exposureWidths import evaluateMeanPsfFwhm, exposureFwhmPix, findFwhms, recordFwhms
-from psfmatch.sources.finding import findFaint, getSelectSources, ignoredPlanes
+from psfmatch.sources.finding import findFaint, getSelectSources, ignoredPlanes, smoothingSigma
 from psfmatch.sources.footprints import Footprint, FootprintSet
 from psfmatch.sources.measurement import SourceMeasurementTask
 from psfmatch.sources.saturation.finding import Saturation, findSaturation
@@ -56,6 +56,7 @@ __all__ = [
     "recordFwhms",
     "selectStarWidths",
     "setDetectedPlanes",
+    "smoothingSigma",
     "stackedFwhm",
     "starFwhms",
     "streakFluxRatio",

@@ -138,7 +138,7 @@ def findDefects(exposure: Exposure, threads: int = 1) -> Defects:
     Parameters
     ----------
     exposure
-        Not changed. What is bad by its mask is left out, and what is saturated: see `psfmatch.findSaturation`.
+        Not changed. What is bad by its mask is left out, and what is saturated: see `psfmatch.sources.findSaturation`.
     threads
         Number of threads; the result does not depend on it.
 

@@ -15,13 +15,14 @@ from psfmatch.images import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM, Exposure, GaussianP
 from psfmatch.io.sourceTable import AnyTable, SourceTable, asTable
 from psfmatch.sources.background import subtractBackground
 from psfmatch.sources.detection import SourceDetectionTask, setDetectedPlanes
+from psfmatch.sources.exposureWidths import exposureFwhmPix
 from psfmatch.sources.measurement import SourceMeasurementTask
 from psfmatch.sources.smoothing import Smoothing, chooseSmoothing, cleaned, faintSmoothing
 
 if TYPE_CHECKING:
     from psfmatch.config import SubtractBackgroundConfig
 
-__all__ = ["findFaint", "getSelectSources", "ignoredPlanes"]
+__all__ = ["findFaint", "getSelectSources", "ignoredPlanes", "smoothingSigma"]
 
 log = logging.getLogger("psfmatch.fit")
 
@@ -91,6 +92,15 @@ def getSelectSources(
             raise ValueError(f"detectedMask: {type(detection).__name__}.run returns no detected footprints")
         setDetectedPlanes(detectedMask, found.detected)
     return sources
+
+
+def smoothingSigma(exposure: Exposure, definition: str) -> float | None:
+    """Return the sigma (pixels) of an exposure's PSF, by a definition of the FWHM; None, with a line, without one."""
+    fwhm = exposureFwhmPix(exposure, definition)
+    if fwhm is None:
+        log.info("No PSF on the image and no sigma: smoothing for a FWHM of %.1f pixels first", DEFAULT_FWHM_PIX)
+        return None
+    return fwhm / SIGMA_TO_FWHM
 
 
 def findFaint(

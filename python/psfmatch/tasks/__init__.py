@@ -5,54 +5,16 @@ from typing import TYPE_CHECKING
 from psfmatch.config.later import laterNames
 
 if TYPE_CHECKING:
-    from psfmatch.tasks.imagePsfMatch import ImagePsfMatchConfig, ImagePsfMatchTask
-    from psfmatch.tasks.modelPsfMatch import ModelPsfMatchConfig, ModelPsfMatchTask
-    from psfmatch.tasks.psfMatch import KernelFit, PsfMatchTask, PsfMatchTaskConfig
-    from psfmatch.tasks.snapPsfMatch import SnapPsfMatchConfig, SnapPsfMatchTask
-    from psfmatch.tasks.starMatch import StarMatchConfig, StarMatchTask
-
-__all__ = [
-    "ImagePsfMatchConfig",
-    "ImagePsfMatchTask",
-    "KernelFit",
-    "ModelPsfMatchConfig",
-    "ModelPsfMatchTask",
-    "PsfMatchTask",
-    "PsfMatchTaskConfig",
-    "SnapPsfMatchConfig",
-    "SnapPsfMatchTask",
-    "StarMatchConfig",
-    "StarMatchTask",
-]
-
-# Imported when they are first asked for.
-__getattr__ = laterNames(
-    __name__,
-    {
-        name: f"{__name__}.{module}"
-        for module, names in {
-            "imagePsfMatch": (
-                "ImagePsfMatchConfig",
-                "ImagePsfMatchTask",
-            ),
-            "modelPsfMatch": (
-                "ModelPsfMatchConfig",
-                "ModelPsfMatchTask",
-            ),
-            "psfMatch": (
-                "KernelFit",
-                "PsfMatchTask",
-                "PsfMatchTaskConfig",
-            ),
-            "snapPsfMatch": (
-                "SnapPsfMatchConfig",
-                "SnapPsfMatchTask",
-            ),
-            "starMatch": (
-                "StarMatchConfig",
-                "StarMatchTask",
-            ),
-        }.items()
-        for name in names
-    },
-)
+    from psfmatch.tasks.configs import ImagePsfMatchConfig as ImagePsfMatchConfig
+    from psfmatch.tasks.configs import ModelPsfMatchConfig as ModelPsfMatchConfig
+    from psfmatch.tasks.configs import PsfMatchTaskConfig as PsfMatchTaskConfig
+    from psfmatch.tasks.configs import SnapPsfMatchConfig as SnapPsfMatchConfig
+    from psfmatch.tasks.configs import SnapPsfMatchConfigAL as SnapPsfMatchConfigAL
+    from psfmatch.tasks.configs import SnapPsfMatchConfigDF as SnapPsfMatchConfigDF
+    from psfmatch.tasks.imagePsfMatch import ImagePsfMatchTask as ImagePsfMatchTask
+    from psfmatch.tasks.modelPsfMatch import ModelPsfMatchTask as ModelPsfMatchTask
+    from psfmatch.tasks.psfMatch import KernelFit as KernelFit
+    from psfmatch.tasks.psfMatch import PsfMatchTask as PsfMatchTask
+    from psfmatch.tasks.snapPsfMatch import SnapPsfMatchTask as SnapPsfMatchTask
+else:
+    __getattr__ = laterNames(__name__)

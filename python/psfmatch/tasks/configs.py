@@ -1,7 +1,4 @@
-"""Configurations of the tasks, imported when somebody asks for one: a run without a configuration needs none.
-
-Each is also a name of the module of its task.
-"""
+"""Configurations of the tasks, imported when somebody asks for one: a run without a configuration needs none."""
 
 from __future__ import annotations
 
@@ -20,7 +17,6 @@ __all__ = [
     "SnapPsfMatchConfig",
     "SnapPsfMatchConfigAL",
     "SnapPsfMatchConfigDF",
-    "StarMatchConfig",
 ]
 
 
@@ -40,8 +36,8 @@ class PsfMatchTaskConfig(Config):
     __hash__ = None  # type: ignore[assignment]
 
 
-class StarMatchConfig(PsfMatchTaskConfig):
-    """Configuration of `StarMatchTask`."""
+class ImagePsfMatchConfig(PsfMatchTaskConfig):
+    """Configuration of `ImagePsfMatchTask`: of the selection of stars, and of the kernel."""
 
     selectDetection = SourceDetectionTask.makeField("Detection of the sources from which kernel candidates are chosen.")
     selectMeasurement = SourceMeasurementTask.makeField(
@@ -64,10 +60,6 @@ class StarMatchConfig(PsfMatchTaskConfig):
         super().setDefaults()
         self.selectDetection.reEstimateBackground = False
         self.selectDetection.thresholdValue = 10.0
-
-
-class ImagePsfMatchConfig(StarMatchConfig):
-    """Configuration of `ImagePsfMatchTask`: that of the selection of stars, and of the kernel."""
 
 
 SNAP_KERNEL: dict[str, Any] = {

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.config.later import laterClass, laterNames
+from psfmatch.config.later import laterClass
 from psfmatch.config.task import Struct, timeMethod
 from psfmatch.difference import convolveBy
 from psfmatch.fit.candidates.cells import KernelCandidate, SpatialCellSet
@@ -24,12 +24,7 @@ from psfmatch.kernels.basis import makeKernelBasisList
 from psfmatch.sources import exposureFwhmPix
 from psfmatch.tasks.psfMatch import KernelFit, PsfMatchTask
 
-if TYPE_CHECKING:
-    from psfmatch.tasks.configs import ModelPsfMatchConfig
-
-__all__ = ["ModelPsfMatchConfig", "ModelPsfMatchTask", "withShape"]
-
-__getattr__ = laterNames(__name__, {"ModelPsfMatchConfig": "psfmatch.tasks.configs"})
+__all__ = ["ModelPsfMatchTask", "withShape"]
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch.config import KernelOptions, StarMatchOptions
+from psfmatch.config import ImagePsfMatchOptions, KernelOptions
 from psfmatch.config.equality import ByValue
-from psfmatch.config.later import laterClass, laterNames, laterView
-from psfmatch.config.task import Task
+from psfmatch.config.later import laterClass, laterView
+from psfmatch.config.task import Task, timeMethod
 from psfmatch.config.tracing import writingFor
 from psfmatch.errors import (
     InputImagesError,
-    InsufficientKernelSourcesError,
-    KernelSolutionError,
-    NoKernelCandidatesError,
     PsfMatchError,
-    advice,
 )
 from psfmatch.fit import (
-    NO_LIGHT,
     AssessSpatialKernelVisitor,
     BuildSingleKernelVisitor,
     BuildSpatialKernelVisitor,
@@ -33,8 +29,9 @@ from psfmatch.fit import (
     fitRegions,
 )
 from psfmatch.fit.candidates.cells import CandidateStatus, KernelCandidate, SpatialCellSet
-from psfmatch.fit.diagnostics import PassSummary, reportSolution
+from psfmatch.fit.diagnostics import PassSummary, reportSolution, requireCandidates
 from psfmatch.fit.light import requireLight, requirePositive
+from psfmatch.fit.stars.degrees import chooseDegrees
 from psfmatch.images import MaskedImage
 from psfmatch.io.sourceTable import SourceTable
 from psfmatch.kernels import (
@@ -43,16 +40,14 @@ from psfmatch.kernels import (
     frameOf,
     makeSpatialFunction,
 )
-from psfmatch.kernels.basis import makeRegularizationMatrix
+from psfmatch.kernels.basis import makeKernelBasisList, makeRegularizationMatrix
 from psfmatch.kernels.solutions import SolutionSlot
 from psfmatch.threads import resolveThreads
 
 if TYPE_CHECKING:
     from psfmatch.tasks.configs import PsfMatchTaskConfig
 
-__all__ = ["KernelFit", "PsfMatchTask", "PsfMatchTaskConfig"]
-
-__getattr__ = laterNames(__name__, {"PsfMatchTaskConfig": "psfmatch.tasks.configs"})
+__all__ = ["KernelFit", "PsfMatchTask"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +93,7 @@ class PsfMatchTask(Task):
     def __init__(self, *args: Any, threads: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         given = self._given
-        isRead = isinstance(given, StarMatchOptions)
+        isRead = isinstance(given, ImagePsfMatchOptions)
         self.options: KernelOptions = given.kernel if isRead else KernelOptions.fromConfig(given.kernel.active)
         self.threads = resolveThreads(threads)
 
@@ -134,6 +129,50 @@ class PsfMatchTask(Task):
                 shape=maskedImage.shape,
                 kernelSize=size,
             )
+
+    @timeMethod
+    def makeKernelBasisList(
+        self,
+        targetFwhmPix: float | None = None,
+        referenceFwhmPix: float | None = None,
+        basisDegGauss: Sequence[int] | None = None,
+        basisSigmaGauss: Sequence[float] | None = None,
+        metadata: Any = None,
+    ) -> npt.NDArray[np.float64]:
+        """Return the basis images (n, h, w) and log how they were chosen; see `makeKernelBasisList` of kernels."""
+        chosen: dict[str, Any] = {}
+        basisList = makeKernelBasisList(
+            self.options, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, chosen
+        )
+        n, height, width = basisList.shape
+        if chosen:
+            self._log.info(
+                "Basis mode %s: sigmas %s px, degrees %s, kernel %dx%d px",
+                chosen["ALBasisMode"],
+                " ".join(f"{sigma:.3f}" for sigma in chosen["ALBasisSigGauss"]),
+                " ".join(str(degree) for degree in chosen["ALBasisDegGauss"]),
+                width,
+                height,
+            )
+        else:
+            self._log.info("Basis of %d delta functions: kernel %dx%d px", n, width, height)
+        if metadata is not None:
+            # One by one: the metadata of other frameworks know no update().
+            for item, value in chosen.items():
+                metadata[item] = value
+        return basisList
+
+    def _basisByBic(
+        self, cellSet: SpatialCellSet, targetFwhmPix: float | None, referenceFwhmPix: float | None
+    ) -> npt.NDArray[np.float64]:
+        """Return the basis of the degrees that most candidates prefer."""
+        degrees = chooseDegrees(
+            cellSet,
+            self.options,
+            lambda tried: makeKernelBasisList(self.options, targetFwhmPix, referenceFwhmPix, tried),
+            self.threads,
+        )
+        return self.makeKernelBasisList(targetFwhmPix, referenceFwhmPix, degrees, metadata=self.metadata)
 
     def _solve(self, kernelCellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
         """Find the spatially varying kernel and background from all candidates.
@@ -207,7 +246,7 @@ class PsfMatchTask(Task):
         while iteration < options.maxSpatialIterations:
             rejected = Rejections(single=self._fitUntilStable(cellSet, single))
             active = cellSet.activeCandidates(nStar)
-            self._requireCandidates(cellSet, active)
+            requireCandidates(cellSet, len(active), options.minKernelSources)
 
             kernelSums.reset()
             _measureSums(kernelSums, active)
@@ -237,13 +276,13 @@ class PsfMatchTask(Task):
 
         # Candidates promoted by the last rejections were never fitted: they take no part.
         fitted = [c for c in cellSet.activeCandidates(nStar) if c.isInitialized]
-        self._requireCandidates(cellSet, fitted)
+        requireCandidates(cellSet, len(fitted), options.minKernelSources)
         rejected = Rejections()
         if options.usePcaForSpatialKernel:
             basisList, rejected.pca = self._fitPrincipalComponents(fitted)
             hMat = None
             fitted = [c for c in fitted if c.status is not CandidateStatus.BAD]
-            self._requireCandidates(cellSet, fitted)
+            requireCandidates(cellSet, len(fitted), options.minKernelSources)
         _measureSums(kernelSums, fitted)
         spatial = self._fitSpatial(cellSet, basisList, hMat, fitted)
         self._endPass(passes, iteration, rejected, kernelSums, len(fitted), spatial.conditionNumber)
@@ -290,40 +329,6 @@ class PsfMatchTask(Task):
         visitor.processCandidates(candidates)
         visitor.solveLinearEquation()
         return visitor
-
-    def _requireCandidates(self, cellSet: SpatialCellSet, candidates: list[KernelCandidate]) -> None:
-        nLeft, nRequired = len(candidates), self.options.minKernelSources
-        if nLeft >= nRequired:
-            return
-        reasons = cellSet.countReasons()
-        told = ", ".join(f"{count} for {reason}" for reason, count in reasons.items()) or "none"
-        orList = advice(", or a candidateList")
-        hint = (
-            f"Give more stars (lower selectDetection.thresholdValue{orList}), check the variance planes, relax "
-            "candidateResidualStdMax, or lower minKernelSources and the spatial orders."
-        )
-        counts = {
-            "nSources": nLeft,
-            "nRequired": nRequired,
-            "nCandidates": len(cellSet),
-            "nBad": cellSet.countByStatus()[CandidateStatus.BAD],
-            "rejected": reasons,
-        }
-        if nLeft == 0 and reasons.keys() == {NO_LIGHT}:
-            raise KernelSolutionError(
-                f"no kernel could be fitted to any of {len(cellSet)} candidates: {told}. The image to convolve does "
-                "not show the stars of the other. Check that both show the same sky, registered.",
-                **counts,
-            )
-        if nLeft == 0:
-            raise NoKernelCandidatesError(
-                f"No kernel candidate is left of {len(cellSet)}; rejected: {told}. {hint}", **counts
-            )
-        raise InsufficientKernelSourcesError(
-            f"{nLeft} kernel candidates are left of {len(cellSet)}, minKernelSources is {nRequired}; rejected: "
-            f"{told}. {hint}",
-            **counts,
-        )
 
     def _requireLight(self, cellSet: SpatialCellSet, fit: KernelFit) -> None:
         """Raise KernelSolutionError unless kernel sums and light of the candidates are significantly positive."""

@@ -6,19 +6,14 @@ pixel, the same all over the field, and there is no background between them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from psfmatch.config.later import laterClass, laterNames
+from psfmatch.config.later import laterClass
 from psfmatch.config.task import Struct
 from psfmatch.images import Exposure
 from psfmatch.tasks.imagePsfMatch import ImagePsfMatchTask
 
-if TYPE_CHECKING:
-    from psfmatch.tasks.configs import SnapPsfMatchConfig
-
-__all__ = ["SnapPsfMatchConfig", "SnapPsfMatchTask"]
-
-__getattr__ = laterNames(__name__, {"SnapPsfMatchConfig": "psfmatch.tasks.configs"})
+__all__ = ["SnapPsfMatchTask"]
 
 
 class SnapPsfMatchTask(ImagePsfMatchTask):

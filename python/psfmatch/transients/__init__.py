@@ -5,77 +5,23 @@ from typing import TYPE_CHECKING
 from psfmatch.config.later import laterNames
 
 if TYPE_CHECKING:
-    from psfmatch.transients.differenceSources import (
-        DEFAULT_THRESHOLD,
-        PhotometryImage,
-        detectOnDifference,
-        filterDifference,
-        writeSources,
-    )
-    from psfmatch.transients.dipoles import DipoleControl
-    from psfmatch.transients.leastSquares import minimizeSquares
-    from psfmatch.transients.pointSources import PointSources, Stamps, cutStamps, fitPointSources, forcedPhotometry
-    from psfmatch.transients.significance import (
-        NoiseScale,
-        Peaks,
-        Significance,
-        findPeaks,
-        fluxImage,
-        significanceImage,
-    )
-
-__all__ = [
-    "DEFAULT_THRESHOLD",
-    "DipoleControl",
-    "NoiseScale",
-    "Peaks",
-    "PhotometryImage",
-    "PointSources",
-    "Significance",
-    "Stamps",
-    "cutStamps",
-    "detectOnDifference",
-    "filterDifference",
-    "findPeaks",
-    "fitPointSources",
-    "fluxImage",
-    "forcedPhotometry",
-    "minimizeSquares",
-    "significanceImage",
-    "writeSources",
-]
-
-# Imported when they are first asked for.
-__getattr__ = laterNames(
-    __name__,
-    {
-        name: f"{__name__}.{module}"
-        for module, names in {
-            "differenceSources": (
-                "DEFAULT_THRESHOLD",
-                "PhotometryImage",
-                "detectOnDifference",
-                "filterDifference",
-                "writeSources",
-            ),
-            "dipoles": ("DipoleControl",),
-            "leastSquares": ("minimizeSquares",),
-            "pointSources": (
-                "PointSources",
-                "Stamps",
-                "cutStamps",
-                "fitPointSources",
-                "forcedPhotometry",
-            ),
-            "significance": (
-                "NoiseScale",
-                "Peaks",
-                "Significance",
-                "findPeaks",
-                "fluxImage",
-                "significanceImage",
-            ),
-        }.items()
-        for name in names
-    },
-)
+    from psfmatch.transients.differenceSources import DEFAULT_THRESHOLD as DEFAULT_THRESHOLD
+    from psfmatch.transients.differenceSources import PhotometryImage as PhotometryImage
+    from psfmatch.transients.differenceSources import detectOnDifference as detectOnDifference
+    from psfmatch.transients.differenceSources import filterDifference as filterDifference
+    from psfmatch.transients.differenceSources import writeSources as writeSources
+    from psfmatch.transients.dipoles import DipoleControl as DipoleControl
+    from psfmatch.transients.leastSquares import minimizeSquares as minimizeSquares
+    from psfmatch.transients.pointSources import PointSources as PointSources
+    from psfmatch.transients.pointSources import Stamps as Stamps
+    from psfmatch.transients.pointSources import cutStamps as cutStamps
+    from psfmatch.transients.pointSources import fitPointSources as fitPointSources
+    from psfmatch.transients.pointSources import forcedPhotometry as forcedPhotometry
+    from psfmatch.transients.significance import NoiseScale as NoiseScale
+    from psfmatch.transients.significance import Peaks as Peaks
+    from psfmatch.transients.significance import Significance as Significance
+    from psfmatch.transients.significance import findPeaks as findPeaks
+    from psfmatch.transients.significance import fluxImage as fluxImage
+    from psfmatch.transients.significance import significanceImage as significanceImage
+else:
+    __getattr__ = laterNames(__name__)

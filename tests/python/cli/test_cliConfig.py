@@ -10,6 +10,7 @@ from psfmatch.cli.options import configuration
 from psfmatch.config import RegionConfig, applyOverride, configToDict, listFields
 from psfmatch.config.forms import updateFromFile
 from psfmatch.frontdoor import frontDoorConfig
+from psfmatch.frontdoor.options import STEPS
 
 pytestmark = pytest.mark.usefixtures("packageLogging")
 
@@ -81,7 +82,7 @@ def test_usualFields(run):
     status, out, _ = run()
     assert status == 0
     paths = [line.partition(" = ")[0] for line in out.splitlines() if " = " in line and not line.startswith(" ")]
-    assert paths == list(USUAL)
+    assert paths == [*STEPS, *USUAL]
     assert "chooseKernel = True" in out
     assert "--full shows all" in out
 

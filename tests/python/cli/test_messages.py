@@ -7,21 +7,22 @@ import json
 import logging
 import re
 import threading
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+from reference.referencePage import HOMES
 
 import psfmatch
 from psfmatch import images as psfModels
-from psfmatch import testing, transients
+from psfmatch import testing
 from psfmatch.batch import Pair, runBatch
 from psfmatch.batch.manifest import FILE_COLUMNS, NUMBER_COLUMNS
 from psfmatch.cli import main
 from psfmatch.cli.command import _parser
 from psfmatch.cli.parser import commandsOf, optionsOf
 from psfmatch.config import listFields
-from psfmatch.config.task import Task
 from psfmatch.errors import OnceFilter, advice, fixed, significant, speakingTo
 from psfmatch.io.reading import ReadOptions
 
@@ -153,10 +154,11 @@ def textsOf(path):
 
 
 def keywords():
-    """All keywords of public functions and methods, fields of configurations and of dataclasses of the front page."""
+    """All keywords of public functions and methods, fields of configurations and of dataclasses."""
     names = {field.path.rpartition(".")[2] for field in listFields(psfmatch.frontDoorConfig())}
-    modules = [psfmatch, *(getattr(psfmatch, name) for name in psfmatch.__all__)]
-    modules += [transients, testing, psfModels, Task]
+    packages = [import_module(home) for home in sorted(set(HOMES.values()))]
+    modules = [*packages, *(getattr(import_module(home), name) for name, home in HOMES.items())]
+    modules += [testing, psfModels]
     for module in modules:
         for value in (module, *(getattr(module, name, None) for name in dir(module) if not name.startswith("__"))):
             try:

@@ -11,11 +11,12 @@ from astropy.io import fits, registry
 from astropy.table import QTable, Table
 
 import psfmatch
-from psfmatch import Exposure, StoredKernel, io, subtract, writeSources
+from psfmatch import Exposure, StoredKernel, io, subtract
 from psfmatch.cli import main
 from psfmatch.cli.outputs import TABLE_ENDINGS
 from psfmatch.pictures import savePicture
 from psfmatch.testing import simulatePair
+from psfmatch.transients import writeSources
 
 pytestmark = pytest.mark.usefixtures("packageLogging", "undrawnReport")
 

@@ -207,7 +207,7 @@ class OtherWarpTask(WarpTask):
 
 
 class MatchConfig(Config):
-    """A task's configuration as `psfmatch.tasks.imagePsfMatch` has it: a choice of kernels and a subtask."""
+    """A task's configuration as `psfmatch.tasks` has it: a choice of kernels and a subtask."""
 
     kernel = ConfigChoiceField(
         doc="Kernel family.", typemap={"AL": PsfMatchConfigAL, "DF": PsfMatchConfigDF}, default="AL"

@@ -17,17 +17,16 @@ from psfmatch import (
     ImagePsfMatchTask,
     MaskedImage,
     ModelPsfMatchTask,
-    Struct,
-    SubtractionRecipe,
-    Warper,
     _core,
     applyKernel,
     frontDoorConfig,
     subtract,
 )
+from psfmatch.config import Struct
 from psfmatch.config.equality import sameValue
-from psfmatch.difference import StoredKernel
+from psfmatch.difference import StoredKernel, SubtractionRecipe
 from psfmatch.noise.blankSky import findBlankSky
+from psfmatch.registration import Warper
 from psfmatch.testing import simulatePair
 
 WAYS = pytest.mark.parametrize("travelled", [lambda thing: pickle.loads(pickle.dumps(thing)), copy.deepcopy])

@@ -10,10 +10,11 @@ import pytest
 from astropy.table import Table
 from lsst.pex.config import Config, ConfigField, ConfigurableField, Field, FieldValidationError, makeRegistry
 
-from psfmatch import ImagePsfMatchTask, ModelPsfMatchTask, PsfMatchTask
+from psfmatch import ImagePsfMatchTask, ModelPsfMatchTask
 from psfmatch.config.task import Struct, Task, TaskMetadata, timeMethod
 from psfmatch.sources import SourceDetectionTask
 from psfmatch.sources.measurement import SourceMeasurementTask
+from psfmatch.tasks import PsfMatchTask
 from psfmatch.testing import simulatePair
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import pytest
 from lsst.utils.logging import TRACE, VERBOSE, LsstLogAdapter, trace_set_at
 
-from psfmatch import ImagePsfMatchTask, Task
+from psfmatch import ImagePsfMatchTask
+from psfmatch.config import Task
 from psfmatch.config.taskLog import getTaskLog
 from psfmatch.config.tracing import getLogger, writingFor
 from psfmatch.testing import simulatePair

@@ -7,22 +7,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from psfmatch import (
-    Box,
-    Exposure,
-    LinearCombinationKernel,
-    MaskedImage,
-    Polynomial2D,
-    Preparation,
-    StoredKernel,
-    SubtractionRecipe,
-    applyKernel,
-    frontDoorConfig,
-    prepareInputs,
-)
+from psfmatch import Box, Exposure, LinearCombinationKernel, MaskedImage, StoredKernel, applyKernel, frontDoorConfig
 from psfmatch.cli import main
 from psfmatch.config import configToDict
+from psfmatch.difference import SubtractionRecipe
 from psfmatch.errors import ExposureReadError, InputImagesError
+from psfmatch.kernels import Polynomial2D
+from psfmatch.registration import Preparation, prepareInputs
 from psfmatch.tasks.imagePsfMatch import ImagePsfMatchTask
 from psfmatch.testing import simulatePair
 

@@ -5,8 +5,9 @@ import logging
 import numpy as np
 import pytest
 
-from psfmatch import Box, LinearCombinationKernel, MaskedImage, correctionKernel
+from psfmatch import Box, LinearCombinationKernel, MaskedImage
 from psfmatch._core import CellGrid
+from psfmatch.difference import correctionKernel
 from psfmatch.difference.decorrelation.correction import fitField, fitPositions, makeCorrection
 from psfmatch.difference.decorrelation.decorrelation import measureVariances
 

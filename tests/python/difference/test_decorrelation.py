@@ -5,17 +5,10 @@ import logging
 import numpy as np
 import pytest
 
-from psfmatch import (
-    Exposure,
-    GaussianPsf,
-    InputImagesError,
-    LinearCombinationKernel,
-    MaskedImage,
-    applyKernel,
-    decorrelate,
-    measureWhiteness,
-)
+from psfmatch import Exposure, GaussianPsf, InputImagesError, LinearCombinationKernel, MaskedImage, applyKernel
+from psfmatch.difference import decorrelate
 from psfmatch.difference.decorrelation.correction import fitField, fitPositions
+from psfmatch.noise import measureWhiteness
 from psfmatch.noise.blankSky import findBlankSky
 
 SHAPE = (192, 224)

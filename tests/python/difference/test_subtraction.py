@@ -3,17 +3,9 @@
 import numpy as np
 import pytest
 
-from psfmatch import (
-    Box,
-    Chebyshev2D,
-    LinearCombinationKernel,
-    Mask,
-    MaskedImage,
-    Polynomial2D,
-    subtract,
-)
+from psfmatch import Box, LinearCombinationKernel, Mask, MaskedImage, subtract
 from psfmatch.difference.subtraction import subtractMatchedScience, subtractMatchedTemplate
-from psfmatch.kernels import frameOf
+from psfmatch.kernels import Chebyshev2D, Polynomial2D, frameOf
 from psfmatch.testing import simulatePair
 
 SHAPE = (41, 50)

@@ -5,14 +5,8 @@ import logging
 import numpy as np
 import pytest
 
-from psfmatch import (
-    Box,
-    CandidateStatus,
-    KernelCandidate,
-    NoKernelCandidatesError,
-    PsfMatchConfigAL,
-    SpatialCellSet,
-)
+from psfmatch import Box, NoKernelCandidatesError, PsfMatchConfigAL
+from psfmatch.fit import CandidateStatus, KernelCandidate, SpatialCellSet
 from psfmatch.fit.stars.degrees import chooseDegrees
 from psfmatch.kernels.basis import makeKernelBasisList
 from psfmatch.testing import makeFakeKernelSet

@@ -5,19 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from psfmatch import (
-    BuildSingleKernelVisitor,
-    KernelCandidate,
-    KernelPcaVisitor,
-    KernelSolution,
-    KernelSolutionError,
-    MaskedImage,
-    NoKernelCandidatesError,
-    PsfMatchConfigAL,
-    SolutionSlot,
-    SpatialCellSet,
-)
+from psfmatch import KernelSolutionError, MaskedImage, NoKernelCandidatesError, PsfMatchConfigAL
 from psfmatch.config import KernelOptions
+from psfmatch.fit import BuildSingleKernelVisitor, KernelCandidate, KernelPcaVisitor, SpatialCellSet
+from psfmatch.kernels import KernelSolution, SolutionSlot
 from psfmatch.testing import makeFakeKernelSet
 
 SIDE = 15

@@ -3,15 +3,10 @@
 import numpy as np
 import pytest
 
-from psfmatch import (
-    CandidateStatus,
-    KernelCandidate,
-    KernelSolution,
-    KernelSumVisitor,
-    MaskedImage,
-    PsfMatchConfigAL,
-)
+from psfmatch import MaskedImage, PsfMatchConfigAL
 from psfmatch.config import KernelOptions
+from psfmatch.fit import CandidateStatus, KernelCandidate, KernelSumVisitor
+from psfmatch.kernels import KernelSolution
 
 CONTROL = KernelOptions.fromConfig(PsfMatchConfigAL())
 STAMP = MaskedImage(np.ones((5, 5)), variance=np.ones((5, 5)))

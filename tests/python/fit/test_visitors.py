@@ -10,27 +10,26 @@ import numpy as np
 import pytest
 
 from psfmatch import (
-    AssessSpatialKernelVisitor,
     Box,
-    BuildSingleKernelVisitor,
-    BuildSpatialKernelVisitor,
-    CandidateStatus,
-    Chebyshev2D,
-    KernelCandidate,
-    KernelSolution,
     KernelSolutionError,
-    KernelSumVisitor,
     LinearCombinationKernel,
     MaskedImage,
     NoKernelCandidatesError,
-    Polynomial2D,
     PsfMatchConfigAL,
     PsfMatchError,
-    SolutionSlot,
-    SpatialCellSet,
 )
 from psfmatch.config import KernelOptions
+from psfmatch.fit import (
+    AssessSpatialKernelVisitor,
+    BuildSingleKernelVisitor,
+    BuildSpatialKernelVisitor,
+    CandidateStatus,
+    KernelCandidate,
+    KernelSumVisitor,
+    SpatialCellSet,
+)
 from psfmatch.fit.stars.judging import stampPairs
+from psfmatch.kernels import Chebyshev2D, KernelSolution, Polynomial2D, SolutionSlot
 from psfmatch.testing import makeFakeKernelSet
 
 GOOD, BAD, UNKNOWN = CandidateStatus.GOOD, CandidateStatus.BAD, CandidateStatus.UNKNOWN

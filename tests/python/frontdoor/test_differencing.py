@@ -3,6 +3,8 @@
 import json
 import math
 from dataclasses import replace
+from inspect import get_annotations
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,23 +15,23 @@ from astropy.table import Table
 from psfmatch import (
     Exposure,
     GaussianPsf,
+    ImageLike,
     ImagePsfMatchTask,
     InputImagesError,
     LinearCombinationKernel,
     MaskedImage,
     NoKernelCandidatesError,
-    SourceDetectionTask,
     SubtractionResult,
-    Task,
     asQTable,
     frontDoorConfig,
     subtract,
 )
-from psfmatch.config import configFromDict, configToDict
+from psfmatch.config import Task, configFromDict, configToDict
 from psfmatch.frontdoor import MODES
 from psfmatch.frontdoor.provenance import describeInputs
 from psfmatch.images import asPsf, toExposure
-from psfmatch.sources import findSaturation
+from psfmatch.images.conversion import HDUListLike, NDDataLike
+from psfmatch.sources import SourceDetectionTask, findSaturation
 from psfmatch.sources.starSelection import chooseIsolatedStars
 from psfmatch.testing import simulatePair
 
@@ -117,6 +119,19 @@ def test_toExposure(pair, tmp_path):
             toExposure(thing)
     with pytest.raises(FileNotFoundError):
         toExposure(tmp_path / "nowhere.fits")
+
+
+def test_imageLikeNamesWhatIsTaken(pair):
+    """Its members are classes of ours and of Python; CCDData and HDUList have what their stand-ins ask for."""
+    taken = get_args(ImageLike)
+    assert {Exposure, MaskedImage, str} <= set(taken)
+    ccd, hdus = CCDData(pair.science.image, unit="adu"), fits.HDUList([fits.PrimaryHDU(pair.science.image)])
+    for thing, standIn in ((ccd, NDDataLike), (hdus, HDUListLike)):
+        assert standIn in taken
+        named = {*get_annotations(standIn), *(name for name in vars(standIn) if not name.startswith("_"))}
+        assert named
+        assert all(hasattr(thing, name) for name in named)
+        assert same(toExposure(thing).image, pair.science.image)
 
 
 def test_arraysAlone():

@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 from lsst.pex.config import FieldValidationError
 
-from psfmatch import (
-    InsufficientKernelSourcesError,
-    applyOverride,
-    frontDoorConfig,
-    subtract,
-)
+from psfmatch import InsufficientKernelSourcesError, frontDoorConfig, subtract
 from psfmatch.cli import main
-from psfmatch.config import KernelOptions, configFromDict, configToDict, updateFromDict
+from psfmatch.config import KernelOptions, applyOverride, configFromDict, configToDict, updateFromDict
 from psfmatch.fit import ImagePair, chooseKernel, effortFor
 from psfmatch.fit.choice.choosing import fixedFields
 from psfmatch.frontdoor import FrontDoorConfig
@@ -23,7 +18,7 @@ from psfmatch.frontdoor.configuration import setKernelFields
 from psfmatch.frontdoor.options import RunOptions
 from psfmatch.frontdoor.pins import pinnedFields, withPins
 from psfmatch.kernels.gaussians import familyOf, isFamilyPinned, pinnedFamily
-from psfmatch.tasks.imagePsfMatch import ImagePsfMatchConfig
+from psfmatch.tasks import ImagePsfMatchConfig
 from psfmatch.testing import simulatePair
 
 KERNEL = "kernel.active."

@@ -7,26 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from psfmatch import (
-    ImagePsfMatchTask,
-    MaskedImage,
-    SourceDetectionTask,
-    configToDict,
-    frontDoorConfig,
-)
+from psfmatch import ImagePsfMatchTask, MaskedImage, frontDoorConfig
 from psfmatch.config import (
     DetectionOptions,
+    ImagePsfMatchOptions,
     KernelOptions,
     MeasurementOptions,
     SourceDetectionConfig,
     SourceMeasurementConfig,
-    StarMatchOptions,
+    configToDict,
     usualOptions,
 )
 from psfmatch.config.usual import DEFAULTS, usualData, usualFields
 from psfmatch.frontdoor import FrontDoorConfig
 from psfmatch.frontdoor.options import RunOptions
-from psfmatch.tasks.imagePsfMatch import ImagePsfMatchConfig
+from psfmatch.sources import SourceDetectionTask
+from psfmatch.tasks import ImagePsfMatchConfig
 
 FIELDS = {"alardNGauss": 2, "alardSigGauss": (1.0, 2.5), "alardDegGauss": (3, 1), "kernelSize": 17, "nStarPerCell": -1}
 REGIONS = {"halfWidth": 9, "firstDegrees": (2, 0), "shapeScale": 2.0}
@@ -45,7 +41,7 @@ def test_theDefaultsAreThoseOfTheClasses():
 
 def test_theyAreReadAsAConfigurationIs():
     config = frontDoorConfig()
-    assert StarMatchOptions.fromConfig(config) == usualOptions()
+    assert ImagePsfMatchOptions.fromConfig(config) == usualOptions()
     assert replace(RunOptions.fromConfig(config), source=None) == RunOptions.fromConfig(None)
     assert usualFields().kernel.active is usualFields().kernel.values.AL
     usualData()["doAlign"] = False
@@ -81,7 +77,7 @@ def test_aTaskOfOptionsMakesItsConfigurationWhenItIsRead():
     assert task.selectDetection.options is detection
     assert isinstance(task.config, ImagePsfMatchConfig)
     assert task.config is task.config
-    assert StarMatchOptions.fromConfig(task.config) == given
+    assert ImagePsfMatchOptions.fromConfig(task.config) == given
     assert task.kConfig.kernelSize == task.options.kernelSize
     assert isinstance(task.selectDetection.config, SourceDetectionConfig)
     assert task.selectDetection.config.toDict() == task.config.selectDetection.value.toDict()

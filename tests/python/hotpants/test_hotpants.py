@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from psfmatch import (
-    Exposure,
-    MaskedImage,
-    PsfMatchConfigAL,
-    applyKernel,
-    makeKernelBasisList,
-    readHotpantsKernel,
-)
+from psfmatch import Exposure, MaskedImage, PsfMatchConfigAL, applyKernel
 from psfmatch.errors import ExposureReadError
-from psfmatch.hotpants import hotpantsBasis
+from psfmatch.hotpants import hotpantsBasis, readHotpantsKernel
 from psfmatch.hotpants.storedKernel import readStoredKernel
+from psfmatch.kernels import makeKernelBasisList
 
 # One star, one Gaussian of sigma 3 px and degree 3 on 19x19 px: ten coefficients and the background, as published with
 # LSST's comparison. Their basis: ours in the sequence ORDER, divided by SCALE, times PARITY.

@@ -17,9 +17,10 @@ from astropy.nddata import (
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
-from psfmatch import GaussianPsf, ImagePsf, InputImagesError, asQTable, writeSources
+from psfmatch import GaussianPsf, ImagePsf, InputImagesError, asQTable
 from psfmatch.images import Exposure, Mask, MaskedImage, requireUnits, toExposure
 from psfmatch.io import fitsWcs
+from psfmatch.transients import writeSources
 
 SHAPE = (20, 30)
 IMAGE = np.random.default_rng(3).normal(100, 5, SHAPE)

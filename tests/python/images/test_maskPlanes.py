@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from psfmatch import FrontDoorConfig, applyKernel, frontDoorConfig, subtract
+from psfmatch import applyKernel, frontDoorConfig, subtract
 from psfmatch.config import configToDict
 from psfmatch.config.equality import sameValue
 from psfmatch.difference import SubtractionRecipe
+from psfmatch.frontdoor import FrontDoorConfig
 from psfmatch.images.planeRules import PlaneRules
 from psfmatch.testing import simulatePair
 

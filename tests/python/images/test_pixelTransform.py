@@ -7,7 +7,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from psfmatch import InputImagesError, PixelTransform
+from psfmatch import InputImagesError
+from psfmatch.images import PixelTransform
 from psfmatch.io import TangentPlane
 from psfmatch.io.coordinates import readWcs
 from psfmatch.testing import makeTanWcs

@@ -3,19 +3,9 @@
 import numpy as np
 import pytest
 
-from psfmatch import (
-    Box,
-    BuildSingleKernelVisitor,
-    BuildSpatialKernelVisitor,
-    CandidateStatus,
-    KernelCandidate,
-    MaskedImage,
-    PsfMatchConfigAL,
-    PsfMatchConfigDF,
-    SolutionSlot,
-    makeKernelBasisList,
-    makeRegularizationMatrix,
-)
+from psfmatch import Box, MaskedImage, PsfMatchConfigAL, PsfMatchConfigDF
+from psfmatch.fit import BuildSingleKernelVisitor, BuildSpatialKernelVisitor, CandidateStatus, KernelCandidate
+from psfmatch.kernels import SolutionSlot, makeKernelBasisList, makeRegularizationMatrix
 
 SIDE = 11
 

@@ -3,13 +3,8 @@
 import numpy as np
 import pytest
 
-from psfmatch import (
-    InputImagesError,
-    LinearCombinationKernel,
-    MaskedImage,
-    kernelUncertaintyPlane,
-)
-from psfmatch.kernels import EdgeHandling
+from psfmatch import InputImagesError, LinearCombinationKernel, MaskedImage
+from psfmatch.kernels import EdgeHandling, kernelUncertaintyPlane
 
 SHAPE = (100, 140)
 SKY = 50.0

@@ -7,9 +7,9 @@ import pytest
 from astropy.io import fits
 from scipy.ndimage import gaussian_filter
 
-from psfmatch import Exposure, InputImagesError, MaskedImage, scaleVariance, subtract
+from psfmatch import Exposure, InputImagesError, MaskedImage, subtract
 from psfmatch.io.detectors import DetectorNoise, detectorsOf
-from psfmatch.noise import measureNoiseFactor
+from psfmatch.noise import measureNoiseFactor, scaleVariance
 
 SIZE, SKY = 320, 600.0
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from psfmatch import Exposure, LinearCombinationKernel, MaskedImage, decorrelate
+from psfmatch import Exposure, LinearCombinationKernel, MaskedImage
+from psfmatch.difference import decorrelate
 from psfmatch.difference.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.difference.subtraction import subtractMatchedTemplate
 from psfmatch.images import GaussianPsf, weightImage

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from psfmatch import InputImagesError, MaskedImage, scaleVariance
+from psfmatch import InputImagesError, MaskedImage
+from psfmatch.noise import scaleVariance
 from psfmatch.testing import DENSE_FIELD, simulatePair
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from psfmatch import Exposure, MaskedImage, measureWhiteness
+from psfmatch import Exposure, MaskedImage
+from psfmatch.noise import measureWhiteness
 from psfmatch.noise.blankSky import findBlankSky
 
 

@@ -9,17 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from psfmatch import (
-    Exposure,
-    ImagePsfMatchTask,
-    MaskedImage,
-    NoKernelCandidatesError,
-    writeKernelCandidates,
-)
+from psfmatch import Exposure, ImagePsfMatchTask, MaskedImage, NoKernelCandidatesError
 from psfmatch.fit.candidates.cells import CandidateStatus
 from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
 from psfmatch.kernels.solutions import KernelSolution, SolutionSlot
-from psfmatch.pictures import candidates, drawing, kernels, lsstDebugViews, mosaic, panels
+from psfmatch.pictures import candidates, drawing, kernels, lsstDebugViews, mosaic, panels, writeKernelCandidates
 from psfmatch.pictures import lsstDebug as debugModule
 from psfmatch.testing import makeFakeKernelSet
 

@@ -75,3 +75,7 @@ def rowsOf(section: str) -> list[Row]:
 def codes(text: str) -> list[str]:
     """Return what stands between backticks."""
     return re.findall(r"`([^`]+)`", text)
+
+
+HOMES = {name: codes(row.cells[0])[0] for row in rowsOf("Where the names live") for name in codes(row.cells[1])}
+"""Of every public name of the page the module from which it is imported."""

@@ -8,18 +8,12 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from referencePage import ROOT, ROWS, TEXT, codes, rowsOf
+from referencePage import HOMES, ROOT, ROWS, TEXT, codes, rowsOf
 
 import psfmatch
 import suite.hotpants
-from psfmatch import (
-    BatchSummary,
-    ImagePsfMatchTask,
-    PairRecord,
-    frontDoorConfig,
-    subtract,
-)
-from psfmatch.batch import batchRun, memory
+from psfmatch import ImagePsfMatchTask, frontDoorConfig, subtract
+from psfmatch.batch import BatchSummary, PairRecord, batchRun, memory
 from psfmatch.batch.ledger import Ledger
 from psfmatch.cli.batch import _statusOfExit
 from psfmatch.config import listFields
@@ -249,6 +243,6 @@ def test_namesInTheFirstColumns():
     names = {name for name in names if not re.match(r"psfmatch |result\.|plot", name)}
     assert len(names) > 60
     methods = {"fromTables", "toTables", "LinearCombinationKernel.writeFits"}
-    assert {name for name in names - methods if name not in psfmatch.__all__} == set()
+    assert {name for name in names - methods if name not in HOMES} == set()
     for name in methods:
         assert hasattr(psfmatch.LinearCombinationKernel, name.split(".")[-1])

@@ -3,12 +3,12 @@
 import ast
 import inspect
 import re
+from importlib import import_module
 
 import pytest
-from referencePage import TEXT, codes
+from referencePage import HOMES, TEXT, codes
 
-import psfmatch
-from psfmatch import _core, pictures
+from psfmatch import _core
 from psfmatch.config.task import Task
 
 # What the page says of objects that a user brings, of the reference's own functions, and of other packages.
@@ -18,14 +18,16 @@ getAveragePosition getX getY getCentroid getSource getPsfInstFlux run getPsfFwhm
 USES = ["Warper(badPlanes=())", "CandidateFitControl(covariance=True)"]
 """Calls with values that are not the defaults."""
 CALLS = [code for code in codes(TEXT) if re.fullmatch(r"[\w.]+\(.*\)", code)]
-CLASSES = [value for value in (getattr(psfmatch, name) for name in psfmatch.__all__) if isinstance(value, type)]
-PLACES = [psfmatch, psfmatch.ImagePsfMatchTask, Task, _core, pictures, *CLASSES]
+PUBLIC = {name: getattr(import_module(home), name) for name, home in HOMES.items()}
+CLASSES = [value for value in PUBLIC.values() if isinstance(value, type)]
+PACKAGES = [import_module(home) for home in dict.fromkeys(HOMES.values())]
+PLACES = [*PACKAGES, Task, _core, *CLASSES]
 INSTANCES = {
-    "result": psfmatch.SubtractionResult,
-    "kernel": psfmatch.LinearCombinationKernel,
-    "background": psfmatch.SpatialFunction2D,
-    "candidate": psfmatch.KernelCandidate,
-    "kernelSolution": psfmatch.KernelSolution,
+    "result": PUBLIC["SubtractionResult"],
+    "kernel": PUBLIC["LinearCombinationKernel"],
+    "background": PUBLIC["SpatialFunction2D"],
+    "candidate": PUBLIC["KernelCandidate"],
+    "kernelSolution": PUBLIC["KernelSolution"],
 }
 
 
@@ -35,8 +37,8 @@ def placesOf(name):
     places = PLACES
     if owners:
         owner = owners[-1]
-        known = INSTANCES.get(owner, Task if owner == "Task" else _core if owner == "_core" else None)
-        places = [known or getattr(psfmatch, owner)]
+        known = INSTANCES | PUBLIC | {place.__name__.removeprefix("psfmatch."): place for place in (*PACKAGES, _core)}
+        places = [known[owner]]
     return [getattr(place, last) for place in places if hasattr(place, last)]
 
 

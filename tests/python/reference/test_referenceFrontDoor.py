@@ -8,21 +8,12 @@ import pytest
 from referencePage import ROOT
 
 import psfmatch
-from psfmatch import (
-    Chebyshev2D,
-    ImagePsfMatchConfig,
-    ImagePsfMatchTask,
-    KernelFit,
-    KernelSolution,
-    PassSummary,
-    Polynomial2D,
-    ResidualSummary,
-    SpatialFunction2D,
-    frontDoorConfig,
-    subtract,
-)
+from psfmatch import ImagePsfMatchConfig, ImagePsfMatchTask, frontDoorConfig, subtract
 from psfmatch.config import FieldEntry, KernelOptions, listFields
+from psfmatch.fit import PassSummary
 from psfmatch.frontdoor.simplerModels import byPsfModels
+from psfmatch.kernels import Chebyshev2D, KernelSolution, Polynomial2D, ResidualSummary, SpatialFunction2D
+from psfmatch.tasks import KernelFit
 from psfmatch.testing import simulatePair
 
 

@@ -11,23 +11,13 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from referencePage import codes, rowsOf
 
-from psfmatch import (
-    Box,
-    Exposure,
-    GaussianPsf,
-    ImagePsfMatchTask,
-    InputImagesError,
-    MaskedImage,
-    SourceDetectionTask,
-    SourceMeasurementTask,
-    Warper,
-    frontDoorConfig,
-)
+from psfmatch import Box, Exposure, GaussianPsf, ImagePsfMatchTask, InputImagesError, MaskedImage, frontDoorConfig
 from psfmatch.config import SourceDetectionConfig
 from psfmatch.fit import toSourceTable
-from psfmatch.registration import registerTemplate
+from psfmatch.registration import Warper, registerTemplate
 from psfmatch.registration.centroids import fitPositions
 from psfmatch.registration.warper import _onLattice
+from psfmatch.sources import SourceDetectionTask, SourceMeasurementTask
 
 SHAPE = 80, 100
 WARPER = Warper()

@@ -6,22 +6,11 @@ import numpy as np
 import pytest
 from lsst.pex.config import FieldValidationError
 
-from psfmatch import (
-    Box,
-    BuildSingleKernelVisitor,
-    BuildSpatialKernelVisitor,
-    CandidateStatus,
-    ImagePsfMatchTask,
-    KernelCandidate,
-    MaskedImage,
-    PsfMatchConfigAL,
-    PsfMatchConfigDF,
-    SolutionSlot,
-    makeKernelBasisList,
-    makeRegularizationMatrix,
-)
+from psfmatch import Box, ImagePsfMatchTask, MaskedImage, PsfMatchConfigAL, PsfMatchConfigDF
 from psfmatch.config import KernelOptions, RegionConfig
+from psfmatch.fit import BuildSingleKernelVisitor, BuildSpatialKernelVisitor, CandidateStatus, KernelCandidate
 from psfmatch.fit.stars.judging import _lambdaGrid
+from psfmatch.kernels import SolutionSlot, makeKernelBasisList, makeRegularizationMatrix
 from psfmatch.testing import makeFakeKernelSet, simulatePair
 
 

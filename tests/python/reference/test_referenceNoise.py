@@ -14,19 +14,15 @@ from psfmatch import (
     ImagePsfMatchTask,
     LinearCombinationKernel,
     MaskedImage,
-    Preparation,
     StoredKernel,
-    SubtractionRecipe,
     applyKernel,
-    correctionKernel,
-    decorrelate,
     frontDoorConfig,
-    measureWhiteness,
-    noiseCovariance,
-    prepareInputs,
 )
+from psfmatch.difference import SubtractionRecipe, correctionKernel, decorrelate
 from psfmatch.frontdoor import subtract
-from psfmatch.registration import Warper, registerInputs
+from psfmatch.kernels import noiseCovariance
+from psfmatch.noise import measureWhiteness
+from psfmatch.registration import Preparation, Warper, prepareInputs, registerInputs
 from psfmatch.testing import simulatePair
 
 SHAPE = 256, 256

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from referencePage import TEXT
 
-from psfmatch import MaskedImage, reportNumbers, subtract, writeReport
+from psfmatch import MaskedImage, subtract
+from psfmatch.pictures import reportNumbers, writeReport
 from psfmatch.pictures.field import scatterInBlocks
 from psfmatch.quality import GRADES, RULES, FinishedSubtraction, Quality, assessQuality
 from psfmatch.quality.grading import gradeFigures

@@ -15,6 +15,7 @@ import pytest
 from referencePage import ROOT, ROWS, readParagraphs
 
 WHOLE = {
+    "Where the names live": "names:namesAreWhereTheReferencePageSays frontPageIsThatOfTheReference",
     "How a difference is graded": "quality:referencePageHasTheLimits ruleAtItsLimits gradeIsThatOfTheWorstFigure",
     # Figures that were measured: the page names program and day.
     "The bases compared": "referenceBeyond:programsThatMeasured",

@@ -5,17 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from psfmatch import (
-    Box,
-    Exposure,
-    GaussianPsf,
-    MaskedImage,
-    correctionKernel,
-    detectOnDifference,
-    injectSources,
-    measureEfficiency,
-)
+from psfmatch import Box, Exposure, GaussianPsf, MaskedImage, detectOnDifference, injectSources, measureEfficiency
 from psfmatch.config.task import Struct
+from psfmatch.difference import correctionKernel
 from psfmatch.difference.subtraction import subtractMatchedTemplate
 from psfmatch.kernels import Polynomial2D, PsfField
 from psfmatch.transients.dipoles import DipoleImage, fitDipole

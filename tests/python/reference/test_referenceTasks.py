@@ -13,7 +13,6 @@ from referencePage import codes, rowsOf
 
 import psfmatch
 from psfmatch import (
-    CandidateStatus,
     Exposure,
     GaussianPsf,
     ImagePsfMatchTask,
@@ -22,17 +21,16 @@ from psfmatch import (
     MaskedImage,
     ModelPsfMatchTask,
     NoKernelCandidatesError,
-    PsfMatchTask,
     SnapPsfMatchTask,
-    SourceMeasurementTask,
-    Task,
     getFwhmPix,
-    getFwhmPixXY,
 )
-from psfmatch.images import ImagePsf
+from psfmatch.config import Task
+from psfmatch.fit import CandidateStatus
+from psfmatch.images import ImagePsf, getFwhmPixXY
 from psfmatch.pictures import candidates, kernels, lsstDebugViews
+from psfmatch.sources import SourceMeasurementTask
+from psfmatch.tasks import PsfMatchTask
 from psfmatch.tasks.configs import SnapPsfMatchConfigAL, SnapPsfMatchConfigDF
-from psfmatch.tasks.starMatch import StarMatchTask
 from psfmatch.testing import makeFakeKernelSet, simulatePair
 
 EXPOSURES = {
@@ -139,7 +137,7 @@ def test_errorTree():
 
 def test_baseClasses():
     ours = [Class for Class in ImagePsfMatchTask.__mro__ if Class.__module__.startswith("psfmatch.")]
-    assert ours == [ImagePsfMatchTask, StarMatchTask, PsfMatchTask, Task]
+    assert ours == [ImagePsfMatchTask, PsfMatchTask, Task]
 
 
 def test_widthsOfAnEllipse():

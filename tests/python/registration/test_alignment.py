@@ -12,7 +12,7 @@ from starFields import SKY, drawPair, drawStars
 import psfmatch
 from psfmatch.errors import InputImagesError
 from psfmatch.images import Exposure, GaussianPsf, MaskedImage
-from psfmatch.registration import Warper, measureCoverage, registerTemplate
+from psfmatch.registration import Warper, measureCoverage, measureShiftField, registerTemplate
 from psfmatch.registration.alignment import AlignedTransform, Alignment, applyAlignment, measureAlignment
 from psfmatch.registration.centroids import findStars
 
@@ -327,7 +327,7 @@ def test_alignedPairSubtracts():
     result = psfmatch.subtract(registered, science)
     found = findStars(science.maskedImage)
     stars = Table({"x": found.x, "y": found.y})
-    field = psfmatch.measureShiftField(result.difference.maskedImage, result.matched.maskedImage, stars)
+    field = measureShiftField(result.difference.maskedImage, result.matched.maskedImage, stars)
     assert field.nUsed > 20
     assert field.meanSize < 0.01
     assert result.noise.robustStdev == pytest.approx(1.0, abs=0.05)

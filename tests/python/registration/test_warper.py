@@ -8,19 +8,10 @@ import pytest
 from astropy.wcs import WCS
 from reproject import reproject_interp
 
-from psfmatch import (
-    Box,
-    Exposure,
-    GaussianPsf,
-    GridPsf,
-    InputImagesError,
-    MaskedImage,
-    WarpedPsf,
-    Warper,
-    WarperConfig,
-)
+from psfmatch import Box, Exposure, GaussianPsf, GridPsf, InputImagesError, MaskedImage
+from psfmatch.config import WarperConfig
 from psfmatch.images import SIGMA_TO_FWHM, ImagePsf, Mask, PixelTransform, getFwhmPix
-from psfmatch.registration import Alignment, applyAlignment, registerTemplate
+from psfmatch.registration import Alignment, WarpedPsf, Warper, applyAlignment, registerTemplate
 from psfmatch.registration.warper import _onLattice
 from psfmatch.testing import makeTanWcs, renderStars
 

@@ -5,17 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from psfmatch import (
-    Exposure,
-    MaskedImage,
-    applyKernel,
-    findDefects,
-    findSaturation,
-    flagDefects,
-    frontDoorConfig,
-    subtract,
-)
-from psfmatch.difference import Preparation
+from psfmatch import Exposure, MaskedImage, applyKernel, frontDoorConfig, subtract
+from psfmatch.registration import Preparation
+from psfmatch.sources import findDefects, findSaturation, flagDefects
 from psfmatch.sources.defects import SharpPixels, examineDefects
 from psfmatch.testing import simulatePair
 

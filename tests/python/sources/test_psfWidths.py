@@ -6,20 +6,10 @@ import numpy as np
 import pytest
 from starFields import sampledPsf, widthOverPixels
 
-from psfmatch import (
-    Exposure,
-    GaussianPsf,
-    GridPsf,
-    ImagePsf,
-    ImagePsfMatchTask,
-    MaskedImage,
-    evaluateMeanPsfFwhm,
-    getFwhmPix,
-    getFwhmPixXY,
-)
-from psfmatch.images import FWHM_DEFINITIONS, SIGMA_TO_FWHM, adaptiveMoments
+from psfmatch import Exposure, GaussianPsf, GridPsf, ImagePsf, ImagePsfMatchTask, MaskedImage, getFwhmPix
+from psfmatch.images import FWHM_DEFINITIONS, SIGMA_TO_FWHM, adaptiveMoments, getFwhmPixXY
 from psfmatch.images.psfMoments import adaptiveMomentsOfStamps
-from psfmatch.sources import exposureFwhmPix, findFwhms, measureWidths
+from psfmatch.sources import evaluateMeanPsfFwhm, exposureFwhmPix, findFwhms, measureWidths
 from psfmatch.testing import simulatePair
 
 

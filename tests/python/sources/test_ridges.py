@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from psfmatch import Exposure, MaskedImage, findSaturation
+from psfmatch import Exposure, MaskedImage
+from psfmatch.sources import findSaturation
 from psfmatch.sources.saturation.ridges import Ridge, findRidge
 from psfmatch.testing import simulatePair
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from psfmatch import Exposure, MaskedImage, findSaturation, flagSaturation
+from psfmatch import Exposure, MaskedImage
+from psfmatch.sources import findSaturation, flagSaturation
 from psfmatch.testing import simulatePair
 
 LEVEL = 5e4

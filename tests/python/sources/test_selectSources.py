@@ -11,11 +11,11 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from lsst.pex.config import Config, Field
 
-import psfmatch
-from psfmatch import ImagePsfMatchTask, Task
+from psfmatch import ImagePsfMatchTask
+from psfmatch.config import Task
 from psfmatch.config.task import Struct
 from psfmatch.errors import NoKernelCandidatesError
-from psfmatch.fit import BuildSingleKernelVisitor, KernelCandidateDetection
+from psfmatch.fit import BuildSingleKernelVisitor
 from psfmatch.fit.candidates.cells import KernelCandidate
 from psfmatch.images import Exposure, GaussianPsf, Mask, MaskedImage
 from psfmatch.testing import simulatePair
@@ -181,11 +181,6 @@ def test_everyFormThroughTheTask(pair):
         makeTask().matchExposures(pair.template, pair.science, 2.7, 3.9, [])
     with pytest.raises(TypeError, match="different types"):
         makeTask().matchExposures(pair.template, pair.science, 2.7, 3.9, [sources[0], finished[0]])
-
-
-def test_publicNames():
-    assert psfmatch.KernelCandidateDetection is KernelCandidateDetection
-    assert {"SourceDetectionTask", "SourceMeasurementTask", "Footprint", "FootprintSet"} <= set(psfmatch.__all__)
 
 
 class BlockConfig(Config):

@@ -10,18 +10,18 @@ from astropy.wcs import WCS
 
 from psfmatch import (
     Box,
-    Chebyshev2D,
     Exposure,
-    Footprint,
     GaussianPsf,
     ImagePsfMatchTask,
     InputImagesError,
     LinearCombinationKernel,
     MaskedImage,
     NoKernelCandidatesError,
-    SpatialCellSet,
-    Task,
 )
+from psfmatch.config import Task
+from psfmatch.fit import SpatialCellSet
+from psfmatch.kernels import Chebyshev2D
+from psfmatch.sources import Footprint
 from psfmatch.testing import simulatePair
 
 MATCH_FIELDS = {"matchedImage", "psfMatchingKernel", "backgroundModel", "kernelCellSet"}

@@ -6,15 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from psfmatch import (
-    Box,
-    CandidateStatus,
-    InsufficientKernelSourcesError,
-    KernelCandidate,
-    NoKernelCandidatesError,
-    PsfMatchTask,
-    SpatialCellSet,
-)
+from psfmatch import Box, InsufficientKernelSourcesError, NoKernelCandidatesError
+from psfmatch.fit import CandidateStatus, KernelCandidate, SpatialCellSet
+from psfmatch.tasks import PsfMatchTask
 from psfmatch.testing import makeFakeKernelSet
 
 GOOD, BAD, UNKNOWN = CandidateStatus.GOOD, CandidateStatus.BAD, CandidateStatus.UNKNOWN

@@ -5,18 +5,9 @@ import pytest
 from astropy.table import Table
 from starFields import sampledPsf
 
-from psfmatch import (
-    Box,
-    Exposure,
-    GaussianPsf,
-    InputImagesError,
-    MaskedImage,
-    PhotometryImage,
-    detectOnDifference,
-    writeSources,
-)
+from psfmatch import Box, Exposure, GaussianPsf, InputImagesError, MaskedImage, detectOnDifference
 from psfmatch.testing import makeTanWcs, simulatePair
-from psfmatch.transients import filterDifference
+from psfmatch.transients import PhotometryImage, filterDifference, writeSources
 
 SIGMA = 1.7
 PSF = sampledPsf(SIGMA)

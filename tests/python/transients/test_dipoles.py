@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from starFields import sampledPsf
 
-from psfmatch import Box, DipoleControl, MaskedImage
+from psfmatch import Box, MaskedImage
 from psfmatch.kernels import PsfField
-from psfmatch.transients import minimizeSquares
+from psfmatch.transients import DipoleControl, minimizeSquares
 from psfmatch.transients.dipoles import DipoleImage, fitDipole, pairPeaks
 
 SIGMA, SIDE = 2.0, 90

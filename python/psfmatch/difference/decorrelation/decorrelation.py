@@ -4,7 +4,7 @@ Convolving one image correlates its noise, and a variance plane cannot tell: det
 plain standard deviations are wrong together. The correction (`psfmatch.difference.decorrelation.correction`) is one
 more convolution, of the difference; its variance is made anew from the variances of the two images, which are
 independent. Both are taken to have white noise: what an earlier resampling has correlated stays so, and
-`psfmatch.measureWhiteness` tells.
+`psfmatch.noise.measureWhiteness` tells.
 """
 
 from __future__ import annotations

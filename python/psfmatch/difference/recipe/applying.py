@@ -22,7 +22,7 @@ from psfmatch.difference.recipe.recipe import Convolved, StoredKernel, Subtracti
 from psfmatch.difference.saturationTraces import flagSaturationTraces
 from psfmatch.difference.subtraction import matchedExposure, subtractMatched
 from psfmatch.errors import InputImagesError
-from psfmatch.images import Exposure, MaskedImage, atOrigin, gainsOf, toExposure
+from psfmatch.images import Exposure, ImageLike, MaskedImage, atOrigin, gainsOf, toExposure
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D, makeSpatialFunction
 from psfmatch.noise import addPhotonNoise
 from psfmatch.noise.blankSky import multiplyVariance
@@ -55,8 +55,8 @@ class AppliedKernel(ByValue):
 
 def applyKernel(
     kernel: StoredKernel | LinearCombinationKernel | str | PathLike[str],
-    template: Any,
-    science: Any,
+    template: ImageLike,
+    science: ImageLike,
     *,
     convolved: Convolved | None = None,
     useBackground: bool = True,

@@ -13,6 +13,7 @@ from psfmatch import _core
 from psfmatch.config import KernelOptions
 from psfmatch.config.tracing import getLogger
 from psfmatch.fit.candidates.cells import KernelCandidate
+from psfmatch.fit.diagnostics import NO_LIGHT
 from psfmatch.fit.stars.judging import ResidualLimits, fitControl, regularizationOf, stampPairs
 from psfmatch.kernels.solutions import KernelSolution, SolutionSlot
 from psfmatch.threads import resolveThreads
@@ -20,10 +21,8 @@ from psfmatch.threads import resolveThreads
 if TYPE_CHECKING:
     from psfmatch.config import PsfMatchConfig
 
-__all__ = ["NO_LIGHT", "BuildSingleKernelVisitor"]
+__all__ = ["BuildSingleKernelVisitor"]
 
-NO_LIGHT = "no light"
-"""Kind of the reason against a candidate of which the image to convolve shows nothing."""
 KINDS = {
     _core.CandidateOutcome.noLight: NO_LIGHT,
     _core.CandidateOutcome.illConditioned: "condition number",
