@@ -3,7 +3,6 @@
 import inspect
 import os
 import signal
-import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -147,7 +146,6 @@ def test_bothSignalsInTwoSteps(number):
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
 def test_memoryThatAControlGroupLeaves(tmp_path, monkeypatch):
     """Its limit but for what is taken, of whichever group above it leaves less."""
     (tmp_path / "job").mkdir()
