@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from psfmatch.batch.dispatcher import Dispatcher, Tell
 from psfmatch.batch.job import Job, PairOptions, Work
-from psfmatch.batch.ledger import Ledger, pairsToDo
+from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.manifest import Pair, outputNames, readManifest, shardOf
 from psfmatch.batch.memory import availableMemory
 from psfmatch.batch.processes import ExternalExecutor, Worker, WorkerProcess, threadsInEnvironment
@@ -131,22 +131,19 @@ def runBatch(
     _requireOtherOutputs(pairs, directory, options.setApart)
     mine = pairs if shard is None else shardOf(pairs, shard)
     directory.mkdir(parents=True, exist_ok=True)
-    fingerprints = _fingerprints(mine, options)
+    packed, deciding, place = pickle.dumps(options), options.deciding(), os.fspath(directory)
+    jobs = [Job(pair, packed, place, nThreads, pair.fingerprint(*deciding)) for pair in mine]
     budget = None if executor is not None else memory or _freeMemory()
     with Ledger(directory, shard) as ledger, _workers(executor, nWorkers, nThreads, timeout) as ours:
-        todo = pairsToDo(
-            mine, fingerprints, directory, ledger, resume=resume, retryFailed=retryFailed, overwrite=overwrite
-        )
-        packed = pickle.dumps(options)
-        jobs = [Job(p, packed, os.fspath(directory), nThreads, fingerprints[p.name]) for p in todo]
-        ledger.note(None, f"run begins with {len(jobs)} pairs, process {os.getpid()} on {socket.gethostname()}")
-        dispatcher = Dispatcher(jobs, ours, ledger, work or _subtractPair(), budget, tell)
+        todo = ledger.begin(jobs, resume=resume, retryFailed=retryFailed, overwrite=overwrite)
+        ledger.note(None, f"run begins with {len(todo)} pairs, process {os.getpid()} on {socket.gethostname()}")
+        dispatcher = Dispatcher(todo, ours, ledger, work or _subtractPair(), budget, tell)
         with dispatcher.askedBySignals():
             dispatcher.run()
         ledger.note(None, "run ends")
         with suppress(OSError):  # there is none, or another shard is at work
             (directory / ".partial").rmdir()
-        records, done = ([ledger.records[pair.name] for pair in those] for those in (mine, todo))
+        records, done = ([ledger.records[job.pair.name] for job in those] for those in (jobs, todo))
     _writePage(directory)
     return summarize(directory, records, done, begun, dispatcher.isAskedToEnd)
 
@@ -195,18 +192,6 @@ def _subtractPair() -> Work:
     from psfmatch.batch.pairSubtraction import subtractPair
 
     return subtractPair
-
-
-def _fingerprints(pairs: Sequence[Pair], options: PairOptions) -> dict[str, str]:
-    """Return for each pair the digest of what decides its result; how it is reported does not."""
-    config = None
-    if options.config is not None:
-        from psfmatch.config import configToDict
-
-        # A field that was set to its default decides, too.
-        named = getattr(options.config, "withNames", None)
-        config = configToDict(options.config if named is None else named())
-    return {p.name: p.fingerprint(config, options.mode, options.useXY0, options.ignoreWcs) for p in pairs}
 
 
 def _requireOtherOutputs(pairs: Sequence[Pair], directory: Path, setApart: str | None) -> None:

@@ -13,17 +13,18 @@ import logging
 import shutil
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from psfmatch.batch.manifest import Pair, outputNames
+from psfmatch.batch.job import Job
+from psfmatch.batch.manifest import outputNames
 from psfmatch.errors import advice
 from psfmatch.io.pairRecords import FIELDS, PairRecord, readLedgers, readRows
 
-__all__ = ["Ledger", "pairsToDo"]
+__all__ = ["Ledger"]
 
 TYPES = {"str": "TEXT", "int": "INTEGER", "float": "REAL", "bool": "INTEGER"}
 
@@ -76,6 +77,46 @@ class Ledger:
                 ) from None
             raise OSError(f"{self.path}: cannot be used as a ledger ({error})") from error
 
+    def begin(self, jobs: Sequence[Job], *, resume: bool, retryFailed: bool, overwrite: bool) -> tuple[Job, ...]:
+        """Return the jobs that are to be done, by what all ledgers of the directory know, and write down all.
+
+        Raises
+        ------
+        ValueError
+            If any of them was begun by an earlier run, and neither ``resume`` nor ``overwrite`` is true.
+        FileExistsError
+            If there is an output that is in no ledger and ``overwrite`` is false.
+        """
+        directory = self.path.parent
+        isAnew = overwrite and not resume
+        known = {} if isAnew else {record.name: record for record in readLedgers(directory)}
+        begun = [job for job in jobs if job.pair.name in known]
+        outputs = [name for job in jobs if job.pair.name not in known for name in outputNames(job.pair)]
+        if not overwrite and (existing := [name for name in outputs if (directory / name).exists()]):
+            shown = ", ".join(existing[:3]) + (", ..." if len(existing) > 3 else "")
+            raise FileExistsError(
+                f"{directory}: {shown} exist already and are in no ledger; choose another directory, or replace them "
+                f"with {advice('overwrite=True', '--overwrite')}"
+            )
+        if begun and not resume:
+            raise ValueError(
+                f"{directory}: an earlier run has {len(begun)} of these pairs in its ledger; go on with it by "
+                f"{advice('resume=True', '--resume')}, replace it by {advice('overwrite=True', '--overwrite')}, or "
+                "choose another directory"
+            )
+        records = {job: job.record for job in jobs}
+        records |= {job: _asFound(known[job.pair.name], job.record, directory) for job in begun}
+        done = ("done",) if retryFailed else ("done", "failed")
+        todo = tuple(job for job in jobs if records[job].state not in done)
+        for job in todo:
+            shutil.rmtree(directory / ".partial" / job.pair.name, ignore_errors=True)
+            records[job] = replace(job.record, attempts=records[job].attempts)
+        self.put(*records.values())
+        if resume:
+            nLeft = len(jobs) - len(todo)
+            log.info("%d of %d pairs are to be done, %d are left as they are", len(todo), len(jobs), nLeft)
+        return todo
+
     def put(self, *records: PairRecord) -> None:
         """Write rows, in the place of those of the same names."""
         self.records |= {record.name: record for record in records}
@@ -109,57 +150,6 @@ class Ledger:
         self._close()
         if self._unwritten:
             log.error("%s lacks %d pairs: it could not be written", self.path, len(self._unwritten))
-
-
-def pairsToDo(
-    pairs: Sequence[Pair],
-    fingerprints: Mapping[str, str],
-    directory: Path,
-    ledger: Ledger,
-    *,
-    resume: bool,
-    retryFailed: bool,
-    overwrite: bool = False,
-) -> tuple[Pair, ...]:
-    """Tell the pairs that are to be done from those that are not, and write all of them to the ledger.
-
-    Raises
-    ------
-    ValueError
-        If any of them was begun by an earlier run, and neither ``resume`` nor ``overwrite`` is true.
-    FileExistsError
-        If there is an output that is in no ledger and ``overwrite`` is false.
-    """
-    isAnew = overwrite and not resume
-    known = {} if isAnew else {record.name: record for record in readLedgers(directory)}
-    outputs = [name for pair in pairs if pair.name not in known for name in outputNames(pair)]
-    if not overwrite and (existing := [name for name in outputs if (directory / name).exists()]):
-        shown = ", ".join(existing[:3]) + (", ..." if len(existing) > 3 else "")
-        raise FileExistsError(
-            f"{directory}: {shown} exist already and are in no ledger; choose another directory, or replace them with "
-            f"{advice('overwrite=True', '--overwrite')}"
-        )
-    if not resume and (nBegun := sum(pair.name in known for pair in pairs)):
-        raise ValueError(
-            f"{directory}: an earlier run has {nBegun} of these pairs in its ledger; go on with it by "
-            f"{advice('resume=True', '--resume')}, replace it by {advice('overwrite=True', '--overwrite')}, or choose "
-            "another directory"
-        )
-    todo, records = [], []
-    for pair in pairs:
-        new = PairRecord(pair.name, pair.template, pair.science, fingerprints[pair.name])
-        record = _asFound(known[pair.name], new, directory) if pair.name in known else new
-        if record.state != "done" and (record.state != "failed" or retryFailed):
-            shutil.rmtree(directory / ".partial" / pair.name, ignore_errors=True)
-            todo.append(pair)
-            record = replace(new, attempts=record.attempts)
-        records.append(record)
-    ledger.put(*records)
-    if resume:
-        log.info(
-            "%d of %d pairs are to be done, %d are left as they are", *(len(todo), len(pairs), len(pairs) - len(todo))
-        )
-    return tuple(todo)
 
 
 def _asFound(record: PairRecord, new: PairRecord, directory: Path) -> PairRecord:

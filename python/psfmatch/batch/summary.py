@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchSummary", "summarize"]
 
-EMPTY: dict[str, Any] = {"str": "", "int": 0, "float": 0.0, "bool": False}
-DTYPES = {"str": str, "int": "int64", "float": "float64", "bool": bool}
+KINDS = {"str": str, "int": int, "float": float, "bool": bool}
 UNITS = {"startTime": "s", "endTime": "s", "wallSeconds": "s", "cpuSeconds": "s", "peakMemory": "byte"}
 
 
@@ -56,16 +55,14 @@ class BatchSummary:
 
     def toTable(self) -> Table:
         """Return the ledger as a table, a row for each pair; what is not known is masked, times are Unix times."""
-        from astropy import units
         from astropy.table import MaskedColumn, Table
 
         table = Table()
         for name, kind in FIELDS.items():
             values = [getattr(record, name) for record in self.records]
-            filled = [EMPTY[kind] if value is None else value for value in values]
-            column = MaskedColumn(filled, dtype=DTYPES[kind], mask=[value is None for value in values])
-            column.unit = UNITS.get(name) and units.Unit(UNITS[name])
-            table[name] = column
+            filled = [KINDS[kind]() if value is None else value for value in values]
+            unknown = [value is None for value in values]
+            table[name] = MaskedColumn(filled, dtype=KINDS[kind], mask=unknown, unit=UNITS.get(name))
         return table
 
 

@@ -171,7 +171,7 @@ def _withDefaults(pair: Pair, options: argparse.Namespace) -> Pair:
     """Return a pair with the gains and read noises of the options where it has none."""
     from psfmatch.batch.manifest import NUMBER_COLUMNS
 
-    given = {field: getattr(options, name, None) for name, field in NUMBER_COLUMNS.items()}
+    given: dict[str, Any] = {field: getattr(options, name, None) for name, field in NUMBER_COLUMNS.items()}
     return replace(pair, **{field: value for field, value in given.items() if getattr(pair, field) is None})
 
 

@@ -17,7 +17,6 @@ from batchStandIns import begun, pairsNamed, touch
 
 import psfmatch.batch
 from psfmatch.batch import Job, Pair, PairOptions, readManifest, shardOf
-from psfmatch.batch.batchRun import _fingerprints
 from psfmatch.batch.dispatcher import Dispatcher
 from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.memory import PROCESS, availableMemory, estimateMemory, parseMemory
@@ -96,9 +95,9 @@ def test_fingerprint():
 def test_fingerprintOfAFieldSetToItsDefault():
     """Set, it is not chosen: the pair is another."""
     pair, config = Pair("a", "t", "s"), frontDoorConfig()
-    usual = _fingerprints([pair], PairOptions(config))
+    usual = pair.fingerprint(*PairOptions(config).deciding())
     config.kernel.active.spatialKernelOrder = config.kernel.active.spatialKernelOrder
-    assert _fingerprints([pair], PairOptions(config)) != usual
+    assert pair.fingerprint(*PairOptions(config).deciding()) != usual
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 50])
