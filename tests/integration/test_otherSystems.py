@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import types
@@ -21,7 +22,6 @@ from astropy.io import fits
 import psfmatch
 from psfmatch import Exposure
 from psfmatch.batch import Pair, PairOptions, readManifest
-from psfmatch.batch import ledger as ledgers
 from psfmatch.batch import memory as memories
 from psfmatch.batch import worker as workers
 from psfmatch.cli.ccds import Ccd, _outputOf
@@ -212,28 +212,6 @@ def test_whatGoesToASpawnedProcess(value):
 # Locks, disks, memory
 
 
-def test_lockOfWindows(tmp_path, monkeypatch):
-    """By the module that Windows has in place of fcntl: the second run on a ledger is refused."""
-    locked = set()
-
-    def locking(descriptor, mode, size):
-        place = os.fstat(descriptor).st_ino
-        assert (mode, size) == (2, 1)
-        if place in locked:
-            raise PermissionError(13, "Permission denied")
-        locked.add(place)
-
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    monkeypatch.setitem(sys.modules, "msvcrt", types.SimpleNamespace(locking=locking, LK_NBLCK=2))
-    with ledgers.Ledger(tmp_path):
-        assert len(locked) == 1
-        with pytest.raises(OSError, match="another run is at work"):
-            ledgers.Ledger(tmp_path)
-    monkeypatch.setitem(sys.modules, "msvcrt", None)
-    with ledgers.Ledger(tmp_path) as ledger, ledgers.Ledger(tmp_path):
-        assert ledger.records == {}
-
-
 def test_memoryWithoutProc(monkeypatch):
     def refuse(*_, **__):
         raise FileNotFoundError
@@ -256,12 +234,15 @@ def test_memoryOfWindows(monkeypatch):
                 return -1
 
         def GlobalMemoryStatusEx(self, status):
-            status._obj.free, status._obj.whole = 5 << 30, 8 << 30
-            return status._obj.size == 64
+            # Of MEMORYSTATUSEX: two numbers of 4 bytes, its size first, then the memory, whole and free.
+            size, _ = struct.unpack_from("=II", status._obj)
+            struct.pack_into("=QQ", status._obj, 8, 8 << 30, 5 << 30)
+            return size == ctypes.sizeof(status._obj) == 64
 
         def K32GetProcessMemoryInfo(self, process, told, size):
-            told._obj.peakWorkingSet, told._obj.workingSet = 7 << 20, 6 << 20
-            return size == told._obj.size == 72
+            # Of PROCESS_MEMORY_COUNTERS: two numbers of 4 bytes, its size first, then the working set, peak and now.
+            struct.pack_into("=QQ", told._obj, 8, 7 << 20, 6 << 20)
+            return size == struct.unpack_from("=I", told._obj)[0] == 72
 
     def refuse(*_, **__):
         raise FileNotFoundError

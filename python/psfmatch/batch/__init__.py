@@ -4,8 +4,8 @@ Only what is light is imported here: every worker imports it before anything els
 """
 
 from psfmatch.batch.batchRun import runBatch
+from psfmatch.batch.job import Job, PairOptions
 from psfmatch.batch.manifest import Pair, readManifest, shardOf
-from psfmatch.batch.records import Job, PairOptions
 from psfmatch.batch.summary import BatchSummary
 from psfmatch.io.pairRecords import PairRecord, readLedgers
 

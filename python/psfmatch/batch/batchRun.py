@@ -13,21 +13,18 @@ import pickle
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psfmatch.batch.dispatcher import Dispatcher, Tell
-from psfmatch.batch.executors import ExternalExecutor, Worker, WorkerProcess
-from psfmatch.batch.interruption import Interruption
+from psfmatch.batch.job import Job, PairOptions, Work
 from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.manifest import Pair, outputNames, readManifest, shardOf
-from psfmatch.batch.memory import availableMemory, estimateMemory
-from psfmatch.batch.pairQueue import PairQueue
-from psfmatch.batch.plan import planPairs
-from psfmatch.batch.records import Job, PairOptions, Work
+from psfmatch.batch.memory import availableMemory
+from psfmatch.batch.processes import ExternalExecutor, Worker, WorkerProcess, threadsInEnvironment
 from psfmatch.batch.summary import BatchSummary, summarize
 from psfmatch.errors import PsfMatchError, advice
 from psfmatch.threads import availableCpus, resolveThreads
@@ -41,9 +38,6 @@ log = logging.getLogger("psfmatch.batch")
 
 MEMORY_FRACTION = 0.8
 """Part of the memory there is that is taken without being told."""
-
-SAMPLED_PAIRS = 16
-"""Pairs whose sizes say, before the first is done, how many can be at work at a time."""
 
 
 def runBatch(
@@ -126,40 +120,32 @@ def runBatch(
         raise ValueError("workers, memory and timeout are for processes of our own; an executor has its own")
     if timeout is not None and not 0.0 < timeout < math.inf:
         raise ValueError(f"{advice('timeout=', '--timeout ')}{timeout}: must be a positive number of seconds")
+    if memory is not None and memory < 1:
+        raise ValueError(f"{advice('memory=', '--memory ')}{memory}: must be a positive number of bytes")
     _checkOptions(options)
     nWorkers = resolveThreads(workers) if workers is not None else availableCpus()
-    nThreads = (
-        resolveThreads(threads) if threads is not None else 1 if executor else max(1, availableCpus() // nWorkers)
-    )
+    nThreads = 1 if executor else max(1, availableCpus() // nWorkers)
+    nThreads = nThreads if threads is None else resolveThreads(threads)
     pairs = readManifest(manifest)
     directory = Path(directory).absolute()
     _requireOtherOutputs(pairs, directory, options.setApart)
     mine = pairs if shard is None else shardOf(pairs, shard)
     directory.mkdir(parents=True, exist_ok=True)
-    fingerprints = _fingerprints(mine, options)
-    with Ledger(directory, shard) as ledger, Interruption() as interruption, _lent(executor, nThreads) as lent:
-        plan = planPairs(
-            mine, fingerprints, directory, ledger, resume=resume, retryFailed=retryFailed, overwrite=overwrite
-        )
-        packed = pickle.dumps(options)
-        jobs = [Job(p, packed, os.fspath(directory), nThreads, fingerprints[p.name]) for p in plan.pairs]
-        work = work or _subtractPair()
-        budget = None if executor is not None else _budget(memory)
-        ours = [ExternalExecutor(lent)] if lent is not None else _workersFor(jobs, nWorkers, budget, timeout)
-        dispatcher = Dispatcher(PairQueue(jobs), ours, ledger, work, budget, tell or (lambda *_: None))
-        ledger.note(None, f"run begins with {len(jobs)} pairs, process {os.getpid()} on {socket.gethostname()}")
-        try:
-            dispatcher.run(interruption)
-        except BaseException as error:
-            isBroken = isinstance(error, BrokenExecutor)
-            dispatcher.stop(str(error) if isBroken else f"the batch was ended at once ({type(error).__name__})")
-            raise
-        dispatcher.stop()
+    packed, deciding, place = pickle.dumps(options), options.deciding(), os.fspath(directory)
+    jobs = [Job(pair, packed, place, nThreads, pair.fingerprint(*deciding)) for pair in mine]
+    budget = None if executor is not None else memory or _freeMemory()
+    with Ledger(directory, shard) as ledger, _workers(executor, nWorkers, nThreads, timeout) as ours:
+        todo = ledger.begin(jobs, resume=resume, retryFailed=retryFailed, overwrite=overwrite)
+        ledger.note(None, f"run begins with {len(todo)} pairs, process {os.getpid()} on {socket.gethostname()}")
+        dispatcher = Dispatcher(todo, ours, ledger, work or _subtractPair(), budget, tell)
+        with dispatcher.askedBySignals():
+            dispatcher.run()
         ledger.note(None, "run ends")
-        _removeIfEmpty(directory / ".partial")
-        records = [ledger.records[pair.name] for pair in mine]
+        with suppress(OSError):  # there is none, or another shard is at work
+            (directory / ".partial").rmdir()
+        records, done = ([ledger.records[job.pair.name] for job in those] for those in (jobs, todo))
     _writePage(directory)
-    return summarize(directory, records, plan.left, begun, interruption.isAsked)
+    return summarize(directory, records, done, begun, dispatcher.isAskedToEnd)
 
 
 def _checkOptions(options: PairOptions) -> None:
@@ -183,39 +169,21 @@ def _checkOptions(options: PairOptions) -> None:
 
 
 @contextmanager
-def _lent(executor: Any, threads: int) -> Iterator[Any]:
-    """Give the executor; that of a Dask client, its workers made ready."""
-    if not hasattr(executor, "get_executor"):
-        yield executor
-        return
-    from psfmatch.batch.cluster import preparing
+def _workers(executor: Any, number: int, threads: int, timeout: float | None) -> Iterator[list[Worker]]:
+    """Give who does the pairs: processes; an executor, or that of a Dask client, whose workers are made ready."""
+    if executor is None:
+        with threadsInEnvironment(threads):
+            yield [WorkerProcess(timeout) for _ in range(number)]
+    elif hasattr(executor, "get_executor"):
+        from psfmatch.batch.cluster import preparing
 
-    with preparing(executor, threads):
-        yield executor.get_executor()
-
-
-def _workersFor(jobs: Sequence[Job], number: int, budget: int | None, timeout: float | None) -> list[Worker]:
-    """Return as many processes as the memory allows at a time."""
-    number = min(number, len(jobs))
-    if number and budget is not None:
-        sample = jobs[:: max(1, len(jobs) // SAMPLED_PAIRS)]
-        needed = [estimateMemory(job.pair, job.threads) for job in sample]
-        allowed = max(1, budget // min(needed))
-        log.info(
-            "A pair needs about %d MB of memory, at most %d MB: %d workers at a time within %d MB",
-            *(min(needed) >> 20, max(needed) >> 20, min(number, allowed), budget >> 20),
-        )
-        if allowed < number:
-            log.warning("Memory allows %d of %d workers; see %s", allowed, number, advice("memory=", "--memory"))
-        number = min(number, allowed)
-    return [WorkerProcess(jobs[0].threads, timeout) for _ in range(number)]
+        with preparing(executor, threads):
+            yield [ExternalExecutor(executor.get_executor())]
+    else:
+        yield [ExternalExecutor(executor)]
 
 
-def _budget(memory: int | None) -> int | None:
-    if memory is not None:
-        if memory < 1:
-            raise ValueError(f"{advice('memory=', '--memory ')}{memory}: must be a positive number of bytes")
-        return memory
+def _freeMemory() -> int | None:
     available = availableMemory()
     return None if available is None else int(MEMORY_FRACTION * available)
 
@@ -226,27 +194,15 @@ def _subtractPair() -> Work:
     return subtractPair
 
 
-def _fingerprints(pairs: Sequence[Pair], options: PairOptions) -> dict[str, str]:
-    """Return for each pair the digest of what decides its result; how it is reported does not."""
-    config = None
-    if options.config is not None:
-        from psfmatch.config import configToDict
-
-        # A field that was set to its default decides, too.
-        named = getattr(options.config, "withNames", None)
-        config = configToDict(options.config if named is None else named())
-    return {p.name: p.fingerprint(config, options.mode, options.useXY0, options.ignoreWcs) for p in pairs}
-
-
 def _requireOtherOutputs(pairs: Sequence[Pair], directory: Path, setApart: str | None) -> None:
     """Raise ValueError if an output would take the place of an input."""
-    from psfmatch.io import parseFileName
+    from psfmatch.io.names import isRemote, parseFileName
 
     folders = {directory.resolve(), directory.resolve() / (setApart or "")}
     outputs = {folder / name for folder in folders for pair in pairs for name in outputNames(pair)}
     for pair in pairs:
         for path in (pair.template, pair.science):
-            if parseFileName(path)[0].resolve() in outputs:
+            if not isRemote(path) and parseFileName(path)[0].resolve() in outputs:
                 raise ValueError(f"the output of a pair would overwrite {path}; choose another directory, or names")
 
 
@@ -259,8 +215,3 @@ def _writePage(directory: Path) -> None:
         writeIndex(directory)
     except (PsfMatchError, OSError) as error:
         log.warning("No page over all pairs: %s", error)
-
-
-def _removeIfEmpty(directory: Path) -> None:
-    with suppress(OSError):  # there is none, or another shard is at work
-        directory.rmdir()

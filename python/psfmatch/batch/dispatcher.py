@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import TypeAlias
 
 from pebble import ProcessExpired
 
-from psfmatch.batch.executors import Worker
-from psfmatch.batch.interruption import Interruption
+from psfmatch.batch.job import Job, Work
 from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.memory import estimateMemory
-from psfmatch.batch.pairQueue import PairQueue
-from psfmatch.batch.records import Job, Work
+from psfmatch.batch.processes import Worker, causeOfDeath
+from psfmatch.batch.worker import ENDING
 from psfmatch.errors import advice
 from psfmatch.io.pairRecords import PairRecord
 
@@ -35,51 +38,97 @@ TICK = 0.5
 """Seconds after which it is looked which pairs an external executor has begun with."""
 
 
-@dataclass
 class Dispatcher:
     """What is known while a batch runs.
 
-    queue : pairs that wait; workers : who does them; ledger : open; work : what is done with a pair; budget : bytes
-    that the pairs at work may take together, None: any; tell : called for every pair that has ended, with its record,
-    how many have, and of how many; atWork : the pairs at work; ended : records not yet written.
+    Parameters
+    ----------
+    jobs
+        Pairs to do; those of a template are given out in this order.
+    workers
+        Who does them.
+    ledger
+        Open, with a row for each.
+    work
+        What is done with a pair.
+    budget
+        Bytes that the pairs at work may take together, None: any.
+    tell
+        Called for every pair that has ended with its record, how many have, and of how many.
     """
 
-    queue: PairQueue
-    workers: Sequence[Worker]
-    ledger: Ledger
-    work: Work
-    budget: int | None
-    tell: Tell
-    atWork: dict[Future[PairRecord], tuple[Worker, Job]] = field(default_factory=dict)
-    ended: list[PairRecord] = field(default_factory=list)
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        workers: Sequence[Worker],
+        ledger: Ledger,
+        work: Work,
+        budget: int | None = None,
+        tell: Tell | None = None,
+    ) -> None:
+        self.workers, self.ledger, self.work, self.budget, self.tell = workers, ledger, work, budget, tell
+        self.nPairs, self.nEnded = len(jobs), 0
+        self.isAskedToEnd = self._isScarce = False
+        self._waiting: dict[str, list[Job]] = {}  # by template
+        for job in jobs:
+            self._waiting.setdefault(job.pair.template, []).append(job)
+        self._atWork: dict[Future[PairRecord], tuple[Worker, Job]] = {}
+        self._ended: list[PairRecord] = []  # not yet written
 
-    def run(self, interruption: Interruption) -> None:
-        """Give out pairs until none is left or, once asked to stop, until those at work are done."""
-        nEnded, nPairs = 0, len(self.queue)
+    def run(self) -> None:
+        """Do all pairs or, once asked to end, those at work."""
+        try:
+            self._loop()
+        except BaseException as error:
+            isBroken = isinstance(error, BrokenExecutor)
+            self._stop(str(error) if isBroken else f"the batch was ended at once ({type(error).__name__})")
+            raise
+        self._stop()
+
+    @contextmanager
+    def askedBySignals(self) -> Iterator[None]:
+        """Let Ctrl-C, and SIGTERM by which batch systems announce the end, ask to end, and again: to end at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self.isAskedToEnd:
+                raise KeyboardInterrupt
+            self.isAskedToEnd = True
+            log.warning(
+                "Ending when the pairs at work are done; once more ends at once. %s goes on from there",
+                advice("resume=True", "--resume"),
+            )
+
+        isMain = threading.current_thread() is threading.main_thread()
+        before = {number: signal.signal(number, ask) for number in ENDING if isMain}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _loop(self) -> None:
         while True:
-            if interruption.isAsked:
+            if self.isAskedToEnd:
                 self._takeBack()
             # A worker gets its next pair before its last one is written down: it must not wait for the disk.
             begun = self._giveOut()
-            ended, self.ended = self.ended, []
-            if ended or begun:
-                self.ledger.put(*ended, *begun)
+            ended, self._ended = self._ended, []
+            self.ledger.put(*ended, *begun)
             for record in ended:
                 if record.state == "failed":
                     log.warning("%s failed: %s: %s", record.name, record.errorType, record.errorMessage)
                 if record.state in ("done", "failed"):
-                    nEnded += 1
-                    self.tell(record, nEnded, nPairs)
-            if interruption.isAsked:
-                self._takeBack()
-            if not self.atWork:
+                    self.nEnded += 1
+                    if self.tell is not None:
+                        self.tell(record, self.nEnded, self.nPairs)
+            if not self._atWork:
                 return
-            wait(self.atWork, timeout=TICK, return_when=FIRST_COMPLETED)
-            for future in [future for future in self.atWork if future.done()]:
-                self.ended.append(self._end(future, *self.atWork[future]))
-                del self.atWork[future]
+            wait(self._atWork, timeout=TICK, return_when=FIRST_COMPLETED)
+            for future in [future for future in self._atWork if future.done()]:
+                self._ended.append(self._end(future, *self._atWork[future]))
+                del self._atWork[future]
 
-    def stop(self, reason: str | None = None) -> None:
+    def _stop(self, reason: str | None = None) -> None:
         """End all workers; with a reason at once: the pairs at work are pending again."""
         for worker in self.workers:
             worker.stop(atOnce=reason is not None)
@@ -87,102 +136,105 @@ class Dispatcher:
             worker.join()
         if reason is None:
             return
-        for future, (_, job) in self.atWork.items():
-            record = self._record(job)
+        for future, (_, job) in self._atWork.items():
+            record = self.ledger.records[job.pair.name]
             if future.done() and not future.cancelled() and future.exception() is None:
-                self.ended.append(replace(future.result(), attempts=record.attempts))
+                self._ended.append(replace(future.result(), attempts=record.attempts))
                 continue
             future.cancel()
-            self._sweep(job)
-            self.ended.append(replace(record, state="pending", errorMessage=reason))
+            _sweep(job)
+            self._ended.append(replace(record, state="pending", errorMessage=reason))
         self.ledger.note(None, reason)
-        self.ledger.put(*self.ended)
+        self.ledger.put(*self._ended)
 
     def _takeBack(self) -> None:
         """Let no more pairs begin; those that an executor has not begun with, as far as it says, are taken back."""
-        begunWith = len(self.atWork)
         # One that is cancelled may never be told to those who wait for it. The pairs of our own processes have begun.
-        self.atWork = {
-            future: (worker, job)
-            for future, (worker, job) in self.atWork.items()
-            if worker.capacity is not None or not future.cancel()
-        }
-        if nLeft := len(self.queue) + begunWith - len(self.atWork):
+        cancelled = [future for future, (worker, _) in self._atWork.items() if not worker.isOwn and future.cancel()]
+        for future in cancelled:
+            del self._atWork[future]
+        if nLeft := len(cancelled) + sum(map(len, self._waiting.values())):
             self.ledger.note(None, f"asked to end; {nLeft} pairs are not begun")
-        self.queue.clear()
+        self._waiting.clear()
 
     def _giveOut(self) -> list[PairRecord]:
         """Give pairs to the workers that are free; return the records of the pairs that have begun."""
         for worker in self.workers:
-            while self._isFree(worker) and (job := self._next(worker)) is not None:
+            while (job := self._next(worker)) is not None:
                 try:
-                    self.atWork[worker.submit(self.work, job)] = worker, job
+                    self._atWork[worker.submit(self.work, job)] = worker, job
                 except RuntimeError as error:  # it broke, or was shut down, while it had nothing to do
-                    self.queue.putBack(job)
-                    worker.recover(error)
-        return [
-            self._record(job).begun(worker.host, worker.pid, time.time())
-            for future, (worker, job) in self.atWork.items()
-            if (worker.capacity is not None or future.running()) and self._record(job).state != "running"
-        ]
-
-    def _isFree(self, worker: Worker) -> bool:
-        return worker.capacity is None or sum(other is worker for other, _ in self.atWork.values()) < worker.capacity
+                    self._putBack(job)
+                    worker.restart(error)
+        begun = [(w, job) for future, (w, job) in self._atWork.items() if w.isOwn or future.running()]
+        known = [(worker, self.ledger.records[job.pair.name]) for worker, job in begun]
+        return [record.begun(w.host, w.pid, time.time()) for w, record in known if record.state != "running"]
 
     def _next(self, worker: Worker) -> Job | None:
-        """Return the next pair for a worker; None if there is none, or not the memory for it now."""
-        job = self.queue.next(worker.lastTemplate, (w.lastTemplate for w in self.workers if w is not worker))
-        if job is None or self.budget is None:
-            return job
+        """Take the pair that suits a worker best; None if it is not free, none is left, or the memory does not do."""
+        if not self._waiting or (worker.isOwn and any(other is worker for other, _ in self._atWork.values())):
+            return None
+        template = worker.template
+        if template not in self._waiting:
+            taken = {other.template for other in self.workers}
+            # The first of equals: dictionaries keep their order.
+            template = max(self._waiting, key=lambda name: (name not in taken, len(self._waiting[name])))
+        if self.budget is not None and not self._hasMemory(self._waiting[template][0], self.budget):
+            return None
+        job = self._waiting[template].pop(0)
+        if not self._waiting[template]:
+            del self._waiting[template]
+        return job
+
+    def _putBack(self, job: Job) -> None:
+        """Take a pair again, as the first of its template."""
+        self._waiting.setdefault(job.pair.template, []).insert(0, job)
+
+    def _hasMemory(self, job: Job, budget: int) -> bool:
+        """Whether there is the memory for one more pair, or no other is at work."""
         needed = estimateMemory(job.pair, job.threads)
-        used = sum(estimateMemory(other.pair, other.threads) for _, other in self.atWork.values())
-        if used + needed <= self.budget:
-            return job
-        if not self.atWork:
+        used = sum(estimateMemory(other.pair, other.threads) for _, other in self._atWork.values())
+        if used and used + needed > budget:
+            if not self._isScarce:
+                number = min(len(self.workers), self.nPairs), advice("memory=", "--memory")
+                log.warning("Memory allows %d of %d workers; see %s", len(self._atWork), *number)
+            self._isScarce = True
+            return False
+        if needed > budget:
             log.warning(
                 "%s needs about %d MB of memory and is done alone; the limit is %d MB",
-                *(job.pair.name, needed >> 20, self.budget >> 20),
+                *(job.pair.name, needed >> 20, budget >> 20),
             )
-            return job
-        self.queue.putBack(job)
-        return None
+        return True
 
     def _end(self, future: Future[PairRecord], worker: Worker, job: Job) -> PairRecord:
         """Return the record of a pair that is no longer at work, which may have to be done again."""
-        record = self._record(job)
+        record = self.ledger.records[job.pair.name]
         if record.state != "running":
             record = record.begun(worker.host, worker.pid, time.time())
         try:
             return replace(future.result(), attempts=record.attempts)
-        except (ProcessExpired, BrokenExecutor, CancelledError) as error:
-            self._sweep(job)
-            return self._lost(record, job, worker.recover(error))
-        except Exception as error:  # such as dask's KilledWorker; what the work itself raises is in its outcome
-            self._sweep(job)
-            reason = str(error)
-            if worker.timeout is not None and isinstance(error, TimeoutError):
+        except Exception as error:  # of the worker; what the work itself raises is in its outcome
+            _sweep(job)
+            if isinstance(error, BrokenExecutor | CancelledError):  # before it had begun with the pair
+                worker.restart(error)
+                self._putBack(job)
+                return replace(record, state="pending", attempts=record.attempts - 1)
+            kind, reason = type(error).__name__, str(error)
+            if isinstance(error, TimeoutError) and worker.timeout is not None:
                 reason = f"took longer than {worker.timeout:g} s, which {advice('timeout=', '--timeout')} allows"
                 self.ledger.note(job.pair.name, reason)
-            return replace(
-                record, state="failed", endTime=time.time(), errorType=type(error).__name__, errorMessage=reason
-            )
+            if isinstance(error, ProcessExpired):
+                kind, reason = "WorkerDied", causeOfDeath(error.pid, error.exitcode)
+                self.ledger.note(job.pair.name, reason)
+                if job.attempt < ATTEMPTS:
+                    log.warning("%s: %s; it is tried again", job.pair.name, reason)
+                    self._putBack(replace(job, attempt=job.attempt + 1))
+                    return replace(record, state="pending", errorType=kind, errorMessage=reason)
+                reason = f"{reason}, as another was before over this pair"
+            return replace(record, state="failed", endTime=time.time(), errorType=kind, errorMessage=reason)
 
-    def _lost(self, record: PairRecord, job: Job, reason: str | None) -> PairRecord:
-        """Return the record of a pair whose worker has died: it is tried once more, or given up."""
-        told = replace(record, state="pending", endTime=time.time(), errorType="WorkerDied", errorMessage=reason)
-        if reason is None:
-            self.queue.putBack(job)
-            return replace(told, attempts=record.attempts - 1, errorType=None)
-        self.ledger.note(job.pair.name, reason)
-        if job.attempt < ATTEMPTS:
-            log.warning("%s: %s; it is tried again", job.pair.name, reason)
-            self.queue.putBack(replace(job, attempt=job.attempt + 1))
-            return told
-        return replace(told, state="failed", errorMessage=f"{reason}, as another was before over this pair")
 
-    def _record(self, job: Job) -> PairRecord:
-        return self.ledger.records[job.pair.name]
-
-    def _sweep(self, job: Job) -> None:
-        """Remove what a dead worker has left half written."""
-        shutil.rmtree(Path(job.directory) / ".partial" / job.pair.name, ignore_errors=True)
+def _sweep(job: Job) -> None:
+    """Remove what a dead worker has left half written."""
+    shutil.rmtree(Path(job.directory) / ".partial" / job.pair.name, ignore_errors=True)

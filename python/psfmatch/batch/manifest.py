@@ -13,14 +13,14 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from psfmatch.batch.textTable import RowError, decodeText, normalName, textRows
+from psfmatch.batch.textTable import decodeText, normalName, textRows
 from psfmatch.images import gainOf
 
 if TYPE_CHECKING:
@@ -28,29 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Pair", "outputNames", "readManifest", "shardOf"]
 
-FILE_COLUMNS = {
-    "template": "template",
-    "science": "science",
-    "template_noise": "templateNoise",
-    "template_variance": "templateVariance",
-    "template_weight": "templateWeight",
-    "template_mask": "templateMask",
-    "science_noise": "scienceNoise",
-    "science_variance": "scienceVariance",
-    "science_weight": "scienceWeight",
-    "science_mask": "scienceMask",
-}
-NUMBER_COLUMNS = {
-    "gain": "gain",
-    "read_noise": "readNoise",
-    "template_gain": "templateGain",
-    "template_read_noise": "templateReadNoise",
-    "science_gain": "scienceGain",
-    "science_read_noise": "scienceReadNoise",
-    "template_fwhm": "templateFwhmPix",
-    "science_fwhm": "scienceFwhmPix",
-}
 NEEDED = ("template", "science")
+NOTHING = ("--", "nan", "none", "null", "n/a", "na")
 SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 TABLE_FILES = (b"SIMPLE  =", b"<", b"PAR1", b"\x89HDF")  # FITS; VOTable and HTML; Parquet; HDF5
 OUTPUTS = (".fits", ".json", "_decorrelated.fits", "_sources.fits", ".html", ".png")
@@ -102,6 +81,15 @@ class Pair:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _columnsOf(kind: str) -> dict[str, str]:
+    """Return columns, such as template_fwhm, with their fields of this type."""
+    fields = [field.name for field in dataclasses.fields(Pair) if str(field.type).startswith(kind)]
+    return {re.sub("(?=[A-Z])", "_", name.removesuffix("Pix")).lower(): name for name in fields if name != "name"}
+
+
+FILE_COLUMNS, NUMBER_COLUMNS = _columnsOf("str"), _columnsOf("float")
+
+
 def readManifest(manifest: str | os.PathLike[str] | Table | Iterable[Pair]) -> tuple[Pair, ...]:
     """Read the list of pairs.
 
@@ -121,11 +109,11 @@ def readManifest(manifest: str | os.PathLike[str] | Table | Iterable[Pair]) -> t
     """
     from astropy.table import Table
 
-    if isinstance(manifest, Table):
-        pairs = _pairsOf(manifest, Path.cwd(), "the table")
-    elif isinstance(manifest, str | os.PathLike):
+    if isinstance(manifest, str | os.PathLike):
         path = _home(os.fspath(manifest))
-        pairs = _pairsOf(_readTable(path), path.absolute().parent, str(path))
+        pairs = _pairsOf(*_readRows(path), path.absolute().parent, str(path))
+    elif isinstance(manifest, Table):
+        pairs = _pairsOf(manifest.colnames, manifest, Path.cwd(), "the table")
     else:
         pairs = tuple(manifest)
     _checkNames([pair.name for pair in pairs])
@@ -149,8 +137,8 @@ def shardOf(pairs: Sequence[Pair], shard: tuple[int, int]) -> tuple[Pair, ...]:
     return tuple(ordered[(number - 1) * len(ordered) // count : number * len(ordered) // count])
 
 
-def _readTable(path: Path) -> Table:
-    """Return a table from a file: by our own reader of text, else by those of astropy."""
+def _readRows(path: Path) -> tuple[list[str], Iterable[Any]]:
+    """Return the names of a table's columns and its rows: by our own reader of text, else by those of astropy."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such manifest")
     content = path.read_bytes()
@@ -159,82 +147,66 @@ def _readTable(path: Path) -> Table:
     if content.startswith(SPREADSHEETS):
         raise ValueError(f"{path}: is the file of a spreadsheet program; save it there as CSV")
     text = None if content.startswith(TABLE_FILES) else decodeText(content)
-    failure = "no text, and no kind of table that astropy knows"
+    failure: Exception | None = None
     if text is not None:
-        from astropy.table import Table
-
         try:
-            names, rows = textRows(text, NEEDED)
-        except RowError as error:
-            # Such as IPAC's: bars in the header, none in the rows.
-            with suppress(ValueError):
-                table = _readByAstropy(path, failure)
-                if set(NEEDED) <= set(map(normalName, table.colnames)):
-                    return table
-            raise ValueError(f"{path}: {error}") from None
-        except ValueError as error:
-            failure = str(error)
-        else:
-            if not rows:
-                raise ValueError(f"{path}: has no rows")
-            repeated = [name for name, count in Counter(map(normalName, names)).items() if count > 1]
-            if repeated:
-                raise ValueError(f"{path}: several columns are called {repeated[0]!r}")
-            return Table(rows=rows, names=names, dtype=[str] * len(names))
-    return _readByAstropy(path, failure)
-
-
-def _readByAstropy(path: Path, failure: str) -> Table:
-    """Return the table that one of astropy's readers finds; ValueError, with what has failed before, if none does."""
+            return textRows(text, NEEDED)
+        except (LookupError, ValueError) as error:
+            failure = error
     from astropy.io import ascii as asciiTables
     from astropy.io.registry import IORegistryError
     from astropy.table import Table
 
-    # Names such as 0012 are no numbers.
-    text = {name: [asciiTables.convert_numpy(str)] for name in ("name", *FILE_COLUMNS)}
     try:
-        if path.suffix.lower() == ".csv":
-            return Table.read(path, format="ascii.csv", converters=text)
         try:
-            return Table.read(path)
+            table = Table.read(path)
         except IORegistryError:
-            return Table.read(path, format="ascii", converters=text)
+            # Names such as 0012 are no numbers.
+            asText = {name: [asciiTables.convert_numpy(str)] for name in ("name", *FILE_COLUMNS)}
+            table = Table.read(path, format="ascii", converters=asText)
     except OSError:
         raise
     except Exception as error:  # each of the many readers fails in its own way
-        raise ValueError(f"{path}: cannot be read as a table ({failure}; {error})") from error
+        raise ValueError(f"{path}: cannot be read as a table ({failure or error})") from error
+    if isinstance(failure, ValueError) and not set(NEEDED) <= set(map(normalName, table.colnames)):
+        raise ValueError(f"{path}: {failure}")
+    return table.colnames, table
 
 
-def _pairsOf(table: Table, folder: Path, label: str) -> tuple[Pair, ...]:
-    columns = {normalName(name): name for name in table.colnames}
+def _pairsOf(names: Sequence[str], rows: Iterable[Any], folder: Path, label: str) -> tuple[Pair, ...]:
+    columns = [normalName(name) for name in names]
     for needed in NEEDED:
         if needed not in columns:
-            raise ValueError(f"{label}: there is no column {needed!r} among {', '.join(table.colnames) or 'none'}")
+            raise ValueError(f"{label}: there is no column {needed!r} among {', '.join(names) or 'none'}")
+    if repeated := _repeated(columns):
+        raise ValueError(f"{label}: several columns are called {repeated[0]!r}")
     known = {"name", *FILE_COLUMNS, *NUMBER_COLUMNS}
     odd = [name for name in columns if name not in known and name.startswith(("template_", "science_"))]
     if odd:
         raise ValueError(f"{label}: column {odd[0]!r} is unknown; known are {', '.join(sorted(known))}")
-    if not len(table):
+    entries = ({name: _entry(value) for name, value in zip(columns, row, strict=True) if name in known} for row in rows)
+    pairs = tuple(_pairOf(row, folder, f"{label}, row {number}") for number, row in enumerate(entries, 1))
+    if not pairs:
         raise ValueError(f"{label}: has no rows")
-    return tuple(
-        _pairOf({key: _entry(row[name]) for key, name in columns.items() if key in known}, folder, f"{label}, row {i}")
-        for i, row in enumerate(table, 1)
-    )
+    return pairs
 
 
 def _pairOf(entries: Mapping[str, Any], folder: Path, label: str) -> Pair:
     values: dict[str, Any] = {}
-    for column, field in FILE_COLUMNS.items():
-        if (entry := entries.get(column)) is not None and (column in NEEDED or not _isNothing(entry)):
-            values[field] = str(entry) if "://" in str(entry) else _pathOf(str(entry), folder)
-        elif column in NEEDED:
+    for column, field in (FILE_COLUMNS | NUMBER_COLUMNS).items():
+        entry = entries.get(column)
+        if column in NEEDED and entry is None:
             raise ValueError(f"{label}: names no {column}")
-    for column, field in NUMBER_COLUMNS.items():
-        if (entry := entries.get(column)) is not None and not _isNothing(entry):
-            number = _number(entry)
-            if number is None:
-                raise ValueError(f"{label}: {column} is {entry!r}, not a number")
-            values[field] = number
+        if entry is None or (column not in NEEDED and str(entry).lower() in NOTHING):
+            continue
+        if column in FILE_COLUMNS:
+            values[field] = str(entry) if "://" in str(entry) else _pathOf(str(entry), folder)
+            continue
+        try:
+            # A decimal comma is what some spreadsheets write.
+            values[field] = float(str(entry).replace(",", "."))
+        except ValueError:
+            raise ValueError(f"{label}: {column} is {entry!r}, not a number") from None
     name = entries.get("name")
     return Pair(name=_nameOf(values["science"]) if name is None else str(name), **values)
 
@@ -245,21 +217,6 @@ def _home(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
-
-
-def _number(entry: Any) -> float | None:
-    """Return a number, also with a decimal comma, which a spreadsheet writes; None if it is none."""
-    for text in (str(entry), str(entry).replace(",", ".")):
-        try:
-            return float(text)
-        except ValueError:
-            continue
-    return None
-
-
-def _isNothing(entry: Any) -> bool:
-    """Whether an entry is one of the words for none."""
-    return str(entry).lower() in ("--", "nan", "none", "null", "n/a", "na")
 
 
 def _pathOf(entry: str, folder: Path) -> str:
@@ -285,9 +242,10 @@ def _entry(value: Any) -> Any:
 
 def _nameOf(science: str) -> str:
     """Return the name of the science image without its suffixes, with the HDU if one is named."""
-    from psfmatch.io import parseFileName
+    from psfmatch.io.names import isRemote, parseFileName
 
-    path, hdu = parseFileName(science)
+    # What a URL names is not fetched for its name.
+    path, hdu = parseFileName(science.rpartition("/")[2].partition("?")[0] if isRemote(science) else science)
     stem = path.name
     for suffix in (".gz", ".fz", ".bz2", ".xz", ".fits", ".fit", ".fts"):
         stem = stem[: -len(suffix)] if stem.lower().endswith(suffix) else stem
@@ -306,7 +264,10 @@ def _checkNames(names: Sequence[str]) -> None:
         if not isFit or len(os.fsencode(name)) > LONGEST_NAME:
             raise ValueError(f"the name {name!r} is not fit for a file; give another in the column 'name'")
     # Some file systems do not tell upper from lower case.
-    repeated = [name for name, count in Counter(name.lower() for name in names).items() if count > 1]
-    if repeated:
+    if repeated := _repeated(name.lower() for name in names):
         shown = ", ".join(repeated[:5]) + (", ..." if len(repeated) > 5 else "")
         raise ValueError(f"{len(repeated)} names stand for several pairs: {shown}; tell them apart in a column 'name'")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]

@@ -6,13 +6,21 @@ import ctypes
 import os
 import re
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from psfmatch.batch.manifest import Pair
 
-__all__ = ["availableMemory", "estimateMemory", "keepFreedMemory", "parseMemory", "processMemory"]
+__all__ = [
+    "availableMemory",
+    "estimateMemory",
+    "keepFreedMemory",
+    "parseMemory",
+    "peakMemory",
+    "resetPeakMemory",
+]
 
 # Measured as the peak of fresh processes on 512 to 2048 px squares, with a tenth on top; one thread.
 PROCESS = 110 << 20  # bytes, with everything imported
@@ -31,63 +39,63 @@ def estimateMemory(pair: Pair, threads: int) -> int:
 
 def availableMemory() -> int | None:
     """Return the bytes that this process may still take, None where the system does not tell."""
-    known = []
-    try:
+    known = _leftInControlGroups()
+    with suppress(OSError, KeyError, ValueError):
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
         known.append(int(fields["MemAvailable"].split()[0]) * 1024)
-    except (OSError, KeyError, ValueError):
-        pass
-    known += _leftInControlGroups()
-    if not known:
-        known = _ofTheSystem()
+    known = known or _ofTheSystem()
     return max(0, min(known)) if known else None
-
-
-def processMemory() -> int:
-    """Return the peak memory of this process in bytes by Windows' own count; 0 on other systems."""
-    library = _windows()
-    if library is None:
-        return 0
-    told = _ProcessMemory(size=ctypes.sizeof(_ProcessMemory))
-    library.kernel32.GetCurrentProcess.restype = ctypes.c_void_p
-    process = ctypes.c_void_p(library.kernel32.GetCurrentProcess())
-    isTold = library.kernel32.K32GetProcessMemoryInfo(process, ctypes.byref(told), told.size)
-    return int(told.peakWorkingSet) if isTold else 0
-
-
-class _MemoryStatus(ctypes.Structure):
-    """MEMORYSTATUSEX of Windows: percent in use, and bytes of memory, page file and address space, whole and free."""
-
-    _fields_ = [("size", ctypes.c_uint32), ("load", ctypes.c_uint32)] + [
-        (name, ctypes.c_uint64)
-        for name in ("whole", "free", "wholePage", "freePage", "wholeSpace", "freeSpace", "more")
-    ]
-
-
-class _ProcessMemory(ctypes.Structure):
-    """PROCESS_MEMORY_COUNTERS of Windows: bytes, the largest so far and now."""
-
-    _fields_ = [("size", ctypes.c_uint32), ("faults", ctypes.c_uint32)] + [
-        (name, ctypes.c_size_t)
-        for name in ("peakWorkingSet", "workingSet", "peakPaged", "paged", "peakOther", "other", "page", "peakPage")
-    ]
-
-
-def _windows() -> Any:
-    """Return the libraries of Windows; None on other systems."""
-    return getattr(ctypes, "windll", None)
 
 
 def _ofTheSystem() -> list[int]:
     """Return the bytes that are free where there is no /proc: as Windows tells; of others half of all there are."""
-    library = _windows()
-    if library is not None:
-        told = _MemoryStatus(size=ctypes.sizeof(_MemoryStatus))
-        return [int(told.free)] if library.kernel32.GlobalMemoryStatusEx(ctypes.byref(told)) else []
+    if kernel := _windows():
+        # MEMORYSTATUSEX: its own size, then bytes of memory, whole and free, and of five other kinds.
+        told = (ctypes.c_uint64 * 8)(64)
+        return [told[2]] if kernel.GlobalMemoryStatusEx(ctypes.byref(told)) else []
     try:
         return [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2]
     except (AttributeError, ValueError, OSError):
         return []
+
+
+def _windows() -> Any:
+    """Return the library of Windows; None on other systems."""
+    library = getattr(ctypes, "windll", None)
+    return library and library.kernel32
+
+
+def resetPeakMemory() -> None:
+    """Let the system's record of the process's peak memory begin anew, where it can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peakMemory() -> int:
+    """Return the peak memory of the process in bytes, since `resetPeakMemory` where that works; 0: not known."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:
+        return _peakOfWindows()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peakOfWindows() -> int:
+    kernel = _windows()
+    if kernel is None:
+        return 0
+    # PROCESS_MEMORY_COUNTERS: two integers of 4 bytes, the first its own size, then 8 words, the first the peak.
+    word = ctypes.sizeof(ctypes.c_size_t)
+    size, peak = 8 + 8 * word, 8 // word
+    told = (ctypes.c_size_t * (peak + 8))(size)
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    process = ctypes.c_void_p(kernel.GetCurrentProcess())
+    return told[peak] if kernel.K32GetProcessMemoryInfo(process, ctypes.byref(told), size) else 0
 
 
 def parseMemory(text: str) -> int:
@@ -116,30 +124,25 @@ def keepFreedMemory() -> bool:
 def _leftInControlGroups() -> list[int]:
     """Return what the control groups of a batch system or a container leave, bytes; caches of files do not count."""
     left = []
-    try:
-        (line,) = (
-            text
-            for text in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-            if text.startswith("0::")
-        )
-        group = CONTROL_GROUPS / line[3:].strip("/")
+    with suppress(OSError, KeyError, ValueError):
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        (group,) = (CONTROL_GROUPS / line[3:].strip("/") for line in lines if line.startswith("0::"))
         for folder in (group, *group.parents):
             if folder.is_relative_to(CONTROL_GROUPS) and (folder / "memory.max").exists():
                 limit = (folder / "memory.max").read_text().strip()
                 fields = dict(text.split() for text in (folder / "memory.stat").read_text().splitlines())
                 left += [int(limit) - int(fields["anon"])] if limit != "max" else []
-    except (OSError, KeyError, ValueError):
-        pass
     return left
 
 
 @lru_cache(maxsize=4096)
 def _pixelsOf(path: str) -> int:
-    """Return the number of pixels of the largest plane of a file, 0 if it cannot be read."""
+    """Return the number of pixels of the largest plane of a file, 0 if it cannot be read, or has to be fetched."""
     from psfmatch.io import describe
+    from psfmatch.io.names import isRemote
 
     try:
-        entries = describe(path)
+        entries = [] if isRemote(path) else describe(path)
     except (OSError, ValueError, RuntimeError):
         return 0
     return max((entry.shape[-2] * entry.shape[-1] for entry in entries if entry.isPlane or entry.nPlanes), default=0)

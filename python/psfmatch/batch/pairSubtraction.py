@@ -16,9 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from psfmatch.batch.job import Job, PairOptions
 from psfmatch.batch.manifest import outputNames
-from psfmatch.batch.records import Job, PairOptions
-from psfmatch.batch.templates import ReadCache, fileState
 from psfmatch.batch.worker import attempt
 from psfmatch.errors import speakingTo
 from psfmatch.frontdoor import SubtractionResult, subtract
@@ -31,8 +30,8 @@ from psfmatch.quality import checkGates
 
 __all__ = ["subtractPair"]
 
-templates: ReadCache[Exposure] = ReadCache(size=1)
-"""Pairs come sorted by template: one is enough."""
+templates: dict[tuple[Any, ...], Exposure] = {}
+"""The template that was read last, by what decides it: pairs come sorted by template, and one is enough."""
 
 
 def subtractPair(job: Job) -> PairRecord:
@@ -45,7 +44,11 @@ def _make(job: Job) -> PairRecord:
     pair, options = job.pair, _unpack(job.options)
     files = pair.template, pair.templateNoise, pair.templateVariance, pair.templateWeight, pair.templateMask
     key = (*map(fileState, files), *pair.gainOf("template"), options.useXY0, options.ignoreWcs)
-    template, isFromCache = templates.get(key, lambda: _read(job, options, "template"))
+    template = templates.get(key)
+    isFromCache = template is not None
+    if template is None:
+        templates.clear()  # before the next comes: they need not lie in memory together
+        template = templates[key] = _read(job, options, "template")
     result = subtract(
         template,
         _read(job, options, "science"),
@@ -57,6 +60,15 @@ def _make(job: Job) -> PairRecord:
     )
     record = _write(job, options, result, _failedGates(result, options))
     return replace(record, templateFromCache=isFromCache)
+
+
+def fileState(path: str | None) -> tuple[Any, ...]:
+    """Return what changes when a file does: size and time of change; brackets that name an HDU are cut off."""
+    for name in (path, path.rpartition("[")[0]) if path else ():
+        with suppress(OSError):
+            status = os.stat(name)  # noqa: PTH116 - an empty name is no Path
+            return path, status.st_size, status.st_mtime_ns
+    return (path,) if path else ()
 
 
 @lru_cache(maxsize=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchSummary", "summarize"]
 
-EMPTY: dict[str, Any] = {"str": "", "int": 0, "float": 0.0, "bool": False}
-DTYPES = {"str": str, "int": "int64", "float": "float64", "bool": bool}
+KINDS = {"str": str, "int": int, "float": float, "bool": bool}
 UNITS = {"startTime": "s", "endTime": "s", "wallSeconds": "s", "cpuSeconds": "s", "peakMemory": "byte"}
 
 
@@ -56,23 +55,21 @@ class BatchSummary:
 
     def toTable(self) -> Table:
         """Return the ledger as a table, a row for each pair; what is not known is masked, times are Unix times."""
-        from astropy import units
         from astropy.table import MaskedColumn, Table
 
         table = Table()
         for name, kind in FIELDS.items():
             values = [getattr(record, name) for record in self.records]
-            filled = [EMPTY[kind] if value is None else value for value in values]
-            column = MaskedColumn(filled, dtype=DTYPES[kind], mask=[value is None for value in values])
-            column.unit = UNITS.get(name) and units.Unit(UNITS[name])
-            table[name] = column
+            filled = [KINDS[kind]() if value is None else value for value in values]
+            unknown = [value is None for value in values]
+            table[name] = MaskedColumn(filled, dtype=KINDS[kind], mask=unknown, unit=UNITS.get(name))
         return table
 
 
 def summarize(
     directory: Path,
     records: Sequence[PairRecord],
-    left: Collection[str] = (),
+    ours: Sequence[PairRecord] = (),
     begun: float | None = None,
     isInterrupted: bool = False,
 ) -> BatchSummary:
@@ -84,29 +81,30 @@ def summarize(
         Of the batch.
     records
         Of all its pairs.
-    left
-        Names of those that this run did not touch.
+    ours
+        Of those that this run was to do.
     begun
         Unix time of the call; without it no times are told.
     isInterrupted
         Whether it was ended before its time.
     """
     states = Counter(record.state for record in records)
-    ours = [r for r in records if r.name not in left and r.startTime is not None and r.endTime is not None]
-    first = min((record.startTime for record in ours if record.startTime is not None), default=None)
-    last = max((record.endTime for record in ours if record.endTime is not None), default=None)
-    isTimed = begun is not None and first is not None and last is not None
-    seconds = max(last - first, 1e-3) if isTimed and first is not None and last is not None else None
+    spans = [(r.startTime, r.endTime) for r in ours if r.startTime is not None and r.endTime is not None]
+    startUp = seconds = rate = None
+    if begun is not None and spans:
+        first = min(start for start, _ in spans)
+        startUp, seconds = first - begun, max(max(end for _, end in spans) - first, 1e-3)
+        rate = 3600.0 * len(spans) / seconds
     return BatchSummary(
         directory=str(directory),
         nPairs=len(records),
         nDone=states["done"],
         nFailed=states["failed"],
         nPending=states["pending"] + states["running"],
-        nLeft=len(left),
-        startUpSeconds=first - begun if begun is not None and first is not None else None,
+        nLeft=0 if begun is None else len(records) - len(ours),
+        startUpSeconds=startUp,
         seconds=seconds,
-        pairsPerHour=None if seconds is None else 3600.0 * len(ours) / seconds,
+        pairsPerHour=rate,
         grades=dict(sorted(Counter(record.grade for record in records if record.grade is not None).items())),
         failures=tuple(record for record in records if record.state == "failed"),
         gateFailures=tuple(record for record in records if record.state == "done" and record.failedGates),

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
-__all__ = ["RowError", "decodeText", "normalName", "textRows"]
+__all__ = ["decodeText", "normalName", "textRows"]
 
 SEPARATORS = (",", ";", "\t", "|", " ")
-MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-
-
-class RowError(ValueError):
-    """A row has more or fewer entries than the header."""
+MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
 def normalName(name: object) -> str:
@@ -28,7 +24,7 @@ def normalName(name: object) -> str:
 
 def decodeText(content: bytes) -> str | None:
     """Return the text of a file, None if it holds none."""
-    for mark, encoding in MARKS:
+    for mark, encoding in MARKS.items():
         if content.startswith(mark):
             return content.decode(encoding, errors="replace")
     if b"\0" in content:
@@ -52,55 +48,43 @@ def textRows(text: str, needed: Collection[str]) -> tuple[list[str], list[list[s
 
     Raises
     ------
-    RowError
-        If a row does not fit to the header.
-    ValueError
+    LookupError
         If there is no such header.
+    ValueError
+        If a row does not fit to it.
     """
-    lines = re.split(r"\r\n|\r|\n", text)
+    lines = [line.strip(" ") for line in re.split(r"\r\n|\r|\n", text)]
     start, separator, names = _findHeader(lines, needed)
+    kept = [index for index, name in enumerate(names) if name]
     rows = []
-    for number, line in _contents(lines[start:], start + 1):
-        row = _entries(line, separator)
+    for number, line in enumerate(lines[start:], start + 1):
+        row = [] if line.startswith("#") else _entries(line, separator)
         if not any(row) or all(re.fullmatch(r"[-=]{2,}", entry) for entry in row):
             continue  # empty, or a rule below the header
         while len(row) > len(names) and not row[-1]:
             row.pop()
         if len(row) > len(names):
             row = _rejoined(row, separator)
-        isShort = len(row) < len(names) and separator in (" ", "|")
-        if len(row) > len(names) or isShort:
-            raise RowError(f"line {number} has {len(row)} entries, but the header has {len(names)}: {line.strip()!r}")
-        rows.append(row + [""] * (len(names) - len(row)))
-    kept = [index for index, name in enumerate(names) if name]
-    return [names[index] for index in kept], [[row[index] for index in kept] for row in rows]
+        if len(row) > len(names) or (len(row) < len(names) and separator in " |"):
+            raise ValueError(f"line {number} has {len(row)} entries, but the header has {len(names)}: {line!r}")
+        row += [""] * (len(names) - len(row))
+        rows.append([row[index] for index in kept])
+    return [names[index] for index in kept], rows
 
 
 def _findHeader(lines: list[str], needed: Collection[str]) -> tuple[int, str, list[str]]:
-    """Return the index of the line after the header, the separator, and the names."""
-    for isComment in (False, True):
-        for index, line in enumerate(lines):
-            if line.lstrip().startswith("#") is not isComment:
-                continue
-            for separator in SEPARATORS:
-                names = _entries(line.lstrip(" #") if isComment else line, separator)
-                if set(needed) <= set(map(normalName, names)):
-                    return index + 1, separator, names
-    raise ValueError(f"no line names the columns {' and '.join(sorted(needed))}")
-
-
-def _contents(lines: list[str], first: int) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are neither empty nor comments, with their numbers."""
-    for number, line in enumerate(lines, first):
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield number, line
+    """Return the index of the line after the header, the separator, and the names; a comment is one if no other is."""
+    for number, line in sorted(enumerate(lines, 1), key=lambda numbered: numbered[1].startswith("#")):
+        for separator in SEPARATORS:
+            names = _entries(line.lstrip(" #"), separator)
+            if set(needed) <= set(map(normalName, names)):
+                return number, separator, names
+    raise LookupError(f"no line names the columns {' and '.join(sorted(needed))}")
 
 
 def _entries(line: str, separator: str) -> list[str]:
     if separator == " ":
-        line = re.sub(r"\s+", " ", line)
-    if separator != "\t":
-        line = line.strip()
+        line = " ".join(line.split())
     if separator == "|" and line.startswith("|"):
         line = line.removeprefix("|").removesuffix("|")
     return [entry.strip() for entry in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]

@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 import traceback
@@ -18,16 +17,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from psfmatch.batch.interruption import ENDING
-from psfmatch.batch.memory import keepFreedMemory, processMemory
-from psfmatch.batch.records import Job
+from psfmatch.batch.job import Job
+from psfmatch.batch.memory import keepFreedMemory, peakMemory, resetPeakMemory
 from psfmatch.errors import OnceFilter
 from psfmatch.io.pairRecords import PairRecord
 
-__all__ = ["attempt", "keepLogToPairs", "prepareProcess"]
+__all__ = ["ENDING", "attempt", "keepLogToPairs", "prepareProcess"]
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
+"""What asks for an end: Ctrl-C, batch systems, and Ctrl-Break of Windows."""
 
 ORPHANED = 3
 """Exit status of a worker whose parent has ended."""
@@ -67,22 +69,15 @@ def attempt(job: Job, work: Callable[[], PairRecord]) -> PairRecord:
 
     What is logged meanwhile, and the traceback of an error, are written to NAME.log.
     """
-    token = pairAtWork.set(job.pair.name)
     startTime, wall, cpu = time.time(), time.perf_counter(), time.process_time()
     resetPeakMemory()
-    try:
-        with _logOf(job) as log:
-            try:
-                record = replace(work(), state="done")
-            except Exception as error:
-                record = replace(
-                    job.record, state="failed", errorType=type(error).__name__, errorMessage=_inWords(error)
-                )
-                if log is not None:
-                    with suppress(OSError):
-                        log.write(traceback.format_exc())
-    finally:
-        pairAtWork.reset(token)
+    with _logging(job) as log:
+        try:
+            record = replace(work(), state="done")
+        except Exception as error:
+            record = replace(job.record, state="failed", errorType=type(error).__name__, errorMessage=_inWords(error))
+            with suppress(OSError):
+                print(traceback.format_exc(), end="", file=log.stream)
     return replace(
         record,
         host=socket.gethostname(),
@@ -104,38 +99,35 @@ def _inWords(error: Exception) -> str:
 
 
 @contextmanager
-def _logOf(job: Job) -> Iterator[TextIO | None]:
-    """Open NAME.log and write to it what the package logs on the pair; a disk without room for it spoils no pair."""
-    stream = _openQuietly(Path(job.directory) / f"{job.pair.name}.log", "w" if job.attempt == 1 else "a")
-    if stream is None:
-        yield None
-        return
-    handler = _PairHandler(stream, job.pair.name)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    handler.addFilter(OnceFilter())
-    logger = logging.getLogger("psfmatch")
-    logger.addHandler(handler)
+def _logging(job: Job) -> Iterator[_PairLog]:
+    """Write to NAME.log what the package logs on the pair."""
+    log, logger = _PairLog(job), logging.getLogger("psfmatch")
+    token = pairAtWork.set(job.pair.name)
+    logger.addHandler(log)
     try:
-        yield stream
+        yield log
     finally:
-        logger.removeHandler(handler)
+        logger.removeHandler(log)
+        pairAtWork.reset(token)
         with suppress(OSError):
-            stream.close()
+            log.close()
 
 
-def _openQuietly(path: Path, mode: str) -> TextIO | None:
-    try:
-        return path.open(mode, encoding="utf-8", newline="\n")  # type: ignore[return-value]
-    except OSError:
-        return None
+class _PairLog(logging.FileHandler):
+    """The log of one pair alone, where several are at work in threads; a disk without room for it spoils no pair."""
 
+    def __init__(self, job: Job) -> None:
+        self.pairName = job.pair.name
+        path = Path(job.directory) / f"{job.pair.name}.log"
+        super().__init__(path, "w" if job.attempt == 1 else "a", encoding="utf-8")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        self.addFilter(OnceFilter())
 
-class _PairHandler(logging.StreamHandler[TextIO]):
-    """Takes the records of one pair alone, where several are at work in threads of a process."""
-
-    def __init__(self, stream: TextIO, name: str) -> None:
-        super().__init__(stream)
-        self.pairName = name
+    def _open(self) -> TextIOWrapper:
+        try:
+            return Path(self.baseFilename).open(self.mode, encoding=self.encoding, newline="\n")  # type: ignore[return-value]
+        except OSError:
+            return Path(os.devnull).open("w", encoding=self.encoding)
 
     def filter(self, record: logging.LogRecord) -> Any:
         """Whether the record is of this pair; threads that help have the context of those who started them."""
@@ -143,25 +135,3 @@ class _PairHandler(logging.StreamHandler[TextIO]):
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Pass over what cannot be written."""
-
-
-def resetPeakMemory() -> None:
-    """Let the system's record of the process's peak memory begin anew, where it can."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def peakMemory() -> int:
-    """Return the peak memory of the process in bytes, since `resetPeakMemory` where that works."""
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        import resource
-    except ImportError:
-        return processMemory()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

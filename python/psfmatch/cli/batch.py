@@ -6,6 +6,8 @@ import argparse
 import logging
 import sys
 from collections import Counter
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,52 +134,45 @@ def _batch(options: argparse.Namespace) -> int:
     pairs = [_withDefaults(pair, options) for pair in readManifest(options.manifest)]
     shard = None if options.shard is None else _shardOf(options.shard)
     if options.status:
-        _tell(options, _statusOf(pairs, options.output), [])
+        _tell(options, _statusOf(pairs, options.output))
         return 0
     if options.retry_failed and not options.resume:
         raise ValueError("--retry-failed goes with --resume")
+    own = (options.workers, options.memory, options.timeout)
+    if options.scheduler is not None and own != (None, None, None):
+        raise ValueError("--workers, --memory and --timeout are for own processes; a cluster has its own")
     isBar = sys.stderr.isatty() and not options.verbose and not options.quiet
-    bar = PairBar()
-    arguments: dict[str, Any] = {
-        "threads": options.threads,
-        "resume": options.resume,
-        "retryFailed": options.retry_failed,
-        "overwrite": options.overwrite,
-        "shard": shard,
-        "tell": bar.tell if isBar else _logPair,
-    }
-    try:
+    with ExitStack() as opened:
+        bar = opened.enter_context(closing(PairBar()))
+        arguments: dict[str, Any] = {
+            "threads": options.threads,
+            "resume": options.resume,
+            "retryFailed": options.retry_failed,
+            "overwrite": options.overwrite,
+            "shard": shard,
+            "tell": bar.tell if isBar else _logPair,
+        }
         if options.scheduler is None:
             memory = None if options.memory is None else parseMemory(options.memory)
             arguments |= {"workers": options.workers, "memory": memory, "timeout": options.timeout}
-            summary = runBatch(pairs, options.output, _pairOptions(options), **arguments)
         else:
-            if (options.workers, options.memory, options.timeout) != (None, None, None):
-                raise ValueError("--workers, --memory and --timeout are for own processes; a cluster has its own")
             from psfmatch.batch.cluster import connected
 
-            with connected(options.scheduler) as client:
-                summary = runBatch(pairs, options.output, _pairOptions(options), executor=client, **arguments)
-    except BrokenExecutor as error:
-        raise OSError(str(error)) from error
-    finally:
-        bar.close()
-    _tell(options, summary, _otherShards(pairs, summary, shard))
+            arguments["executor"] = opened.enter_context(connected(options.scheduler))
+        try:
+            summary = runBatch(pairs, options.output, _pairOptions(options), **arguments)
+        except BrokenExecutor as error:
+            raise OSError(str(error)) from error
+    _tell(options, summary, None if shard is None else _statusOf(pairs, summary.directory))
     return _statusOfExit(summary)
 
 
 def _withDefaults(pair: Pair, options: argparse.Namespace) -> Pair:
-    from dataclasses import replace
+    """Return a pair with the gains and read noises of the options where it has none."""
+    from psfmatch.batch.manifest import NUMBER_COLUMNS
 
-    given = {
-        "gain": options.gain,
-        "readNoise": options.read_noise,
-        "templateGain": options.template_gain,
-        "templateReadNoise": options.template_read_noise,
-        "scienceGain": options.science_gain,
-        "scienceReadNoise": options.science_read_noise,
-    }
-    return replace(pair, **{name: value for name, value in given.items() if getattr(pair, name) is None})
+    given: dict[str, Any] = {field: getattr(options, name, None) for name, field in NUMBER_COLUMNS.items()}
+    return replace(pair, **{field: value for field, value in given.items() if getattr(pair, field) is None})
 
 
 def _shardOf(text: str) -> tuple[int, int]:
@@ -231,19 +226,15 @@ def _tellLedger(options: argparse.Namespace) -> int:
     requireOutputs([(options.output, io.TABLES)], [], options.overwrite)
     summary = summarize(Path(options.manifest), readLedgers(options.manifest))
     rows = {} if options.output is None else sendTable(summary.toTable(), options.output, "LEDGER", options)
-    _tell(options, summary, [], rows)
+    _tell(options, summary, more=rows)
     return 0
 
 
-def _otherShards(pairs: list[Pair], summary: BatchSummary, shard: tuple[int, int] | None) -> list[str]:
-    if shard is None:
-        return []
-    whole = _statusOf(pairs, summary.directory)
-    return [f"{whole.nDone} of {whole.nPairs} done, {whole.nFailed} failed"]
-
-
 def _tell(
-    options: argparse.Namespace, summary: BatchSummary, allShards: list[str], more: dict[str, Any] | None = None
+    options: argparse.Namespace,
+    summary: BatchSummary,
+    allShards: BatchSummary | None = None,
+    more: dict[str, Any] | None = None,
 ) -> None:
     grades = ", ".join(f"{number} {grade}" for grade, number in summary.grades.items())
     reasons = Counter(record.errorType for record in summary.failures)
@@ -263,8 +254,8 @@ def _tell(
     if summary.seconds is not None and summary.pairsPerHour is not None:
         rows["time"] = f"{summary.startUpSeconds:.1f} s to start, {summary.seconds:.1f} s at work"
         rows["throughput"] = f"{summary.pairsPerHour:.0f} pairs an hour"
-    if allShards:
-        rows["all shards"] = allShards[0]
+    if allShards is not None:
+        rows["all shards"] = f"{allShards.nDone} of {allShards.nPairs} done, {allShards.nFailed} failed"
     rows["written"] = summary.directory
     tell(options, summary.toDict() | (more or {}), rows)
 

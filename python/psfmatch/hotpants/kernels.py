@@ -11,6 +11,7 @@ coefficient does not vary; each of the others, and the background, is a polynomi
 from __future__ import annotations
 
 from os import PathLike
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -81,10 +82,8 @@ def readHotpantsKernel(
         If there is no such table in it, its numbers do not fit together, or nothing tells the region's pixels.
     """
     table = readHotpantsTable(path, region)
-    x0, y0, width, height = table.x0, table.y0, table.width, table.height
-    if shape is not None and width is None:
-        x0, y0, width, height = 0, 0, shape[1], shape[0]
-    if x0 is None or y0 is None or width is None or height is None:
+    box = table.box or (None if shape is None else Box(0, 0, shape[1], shape[0]))
+    if box is None:
         raise ExposureReadError(
             f"{path}: neither REGION{region:02d} nor an image in the file tells for which pixels the kernel holds"
             + advice("; pass shape=(height, width) of the image"),
@@ -111,7 +110,7 @@ def readHotpantsKernel(
             f"{path}: {int(np.count_nonzero(~np.isfinite(values)))} of {values.size} coefficients are not finite",
             path=path,
         )
-    frame = (x0 + 0.5 * width, y0 + 0.5 * height, 0.5 * width, 0.5 * height)
+    frame = (box.x0 + 0.5 * box.width, box.y0 + 0.5 * box.height, 0.5 * box.width, 0.5 * box.height)
     parameters = np.zeros((len(basis), nTerms))
     parameters[0, 0] = values[0]
     parameters[1:] = values[1 : nExpected - nBackground].reshape(len(basis) - 1, nTerms)
@@ -127,7 +126,7 @@ def hotpantsTable(
     degrees: tuple[int, ...],
     sigmas: tuple[float, ...],
     box: Box,
-    convolved: str,
+    convolved: Literal["template", "science"],
 ) -> HotpantsTable | None:
     """Return a kernel and its background in the basis of HOTPANTS; None if it is no kernel of these Gaussians.
 
@@ -176,10 +175,7 @@ def hotpantsTable(
         coefficients=np.concatenate(
             [parameters[0, :1], parameters[1:].ravel(), polynomials(background.order, np.asarray(background(x, y)))]
         ),
-        x0=box.x0,
-        y0=box.y0,
-        width=box.width,
-        height=box.height,
+        box=box,
         convolved=convolved,
     )
 

@@ -52,11 +52,7 @@ def regionBoxes(settings: Settings, science: Exposure) -> list[Box]:
 def _stored(path: str) -> list[Box]:
     """Return the regions of a kernel table of HOTPANTS, as far as it tells them."""
     tables = [readHotpantsTable(path, region) for region in range(countHotpantsRegions(path))]
-    return [
-        Box(table.x0, table.y0, table.width, table.height)
-        for table in tables
-        if table.x0 is not None and table.y0 is not None and table.width is not None and table.height is not None
-    ]
+    return [table.box for table in tables if table.box is not None]
 
 
 def section(box: Box, whole: Box) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from psfmatch import io
-from psfmatch.difference import StoredKernel, SubtractionRecipe
+from psfmatch.difference import StoredKernel
 from psfmatch.errors import (
     InsufficientKernelSourcesError,
     KernelSolutionError,
@@ -28,6 +28,7 @@ from psfmatch.hotpants.parsing import Settings
 from psfmatch.hotpants.positions import ds9Regions
 from psfmatch.hotpants.preparing import InputImage, readInputs
 from psfmatch.hotpants.regions import regionBoxes
+from psfmatch.hotpants.storedKernel import recipeOf
 from psfmatch.hotpants.tables import HotpantsTable
 from psfmatch.hotpants.writing import writeHotpantsImage, writeHotpantsTables, writeText
 from psfmatch.images import Box
@@ -232,10 +233,5 @@ def _kernelTables(
     box, fitted = fits[0]
     which = f" of the first of {len(figures)} regions" if len(figures) > 1 else ""
     log.warning("The kernel%s is written in our own tables: HOTPANTS' basis cannot hold it", which)
-    recipe = SubtractionRecipe(
-        convolved=fitted.convolved,
-        divisor=1.0 if fitted.convolved == "template" else fitted.kernel.kernelSum(*box.centre),
-        shape=box.shape,
-        xy0=(box.x0, box.y0),
-    )
+    recipe = recipeOf(fitted.kernel, fitted.convolved, box)
     return StoredKernel(fitted.kernel, fitted.background, recipe).toTables()

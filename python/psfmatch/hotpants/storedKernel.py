@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from os import PathLike
+from typing import Literal
 
 from psfmatch.difference import StoredKernel, SubtractionRecipe
 from psfmatch.hotpants.kernels import readHotpantsKernel
 from psfmatch.hotpants.tables import hasHotpantsTable, readHotpantsTable
 from psfmatch.images import Box
+from psfmatch.kernels import LinearCombinationKernel
 
-__all__ = ["readStoredKernel"]
+__all__ = ["readStoredKernel", "recipeOf"]
 
 
 def readStoredKernel(path: str | PathLike[str]) -> StoredKernel:
@@ -24,14 +26,16 @@ def readStoredKernel(path: str | PathLike[str]) -> StoredKernel:
         return StoredKernel.readFits(path)
     table = readHotpantsTable(path)
     kernel, background = readHotpantsKernel(path)
-    if table.x0 is None or table.y0 is None or table.width is None or table.height is None:
+    if table.box is None:
         return StoredKernel(kernel, background)
-    box = Box(table.x0, table.y0, table.width, table.height)
-    isScience = table.convolved == "science"
-    recipe = SubtractionRecipe(
-        convolved="science" if isScience else "template",
-        divisor=kernel.kernelSum(*box.centre) if isScience else 1.0,
+    return StoredKernel(kernel, background, recipeOf(kernel, table.convolved or "template", table.box))
+
+
+def recipeOf(kernel: LinearCombinationKernel, convolved: Literal["template", "science"], box: Box) -> SubtractionRecipe:
+    """Return what else is needed to apply the kernel of a region, in science counts."""
+    return SubtractionRecipe(
+        convolved=convolved,
+        divisor=kernel.kernelSum(*box.centre) if convolved == "science" else 1.0,
         shape=box.shape,
         xy0=(box.x0, box.y0),
     )
-    return StoredKernel(kernel, background, recipe)

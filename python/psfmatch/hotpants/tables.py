@@ -12,12 +12,13 @@ import re
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from psfmatch.images import Box
 from psfmatch.io.files import FitsSource, openFits
 from psfmatch.io.layouts import listHdus, planeShape
 from psfmatch.io.names import parseFileName
@@ -33,8 +34,7 @@ class HotpantsTable:
 
     degrees, sigmas : of the Gaussians, the latter in pixels; side : of the kernel, pixels;
     kernelOrder, backgroundOrder : of the polynomials of position; coefficients : (n,), as they stand in the file;
-    x0, y0, width, height : the region, 0-based pixels, None where nothing tells; convolved : "template", "science" or
-    None.
+    box : the region, pixels from 0, None where nothing tells; convolved : "template", "science" or None.
     """
 
     degrees: tuple[int, ...]
@@ -43,11 +43,8 @@ class HotpantsTable:
     kernelOrder: int
     backgroundOrder: int
     coefficients: NDArray[np.float64]
-    x0: int | None
-    y0: int | None
-    width: int | None
-    height: int | None
-    convolved: str | None
+    box: Box | None
+    convolved: Literal["template", "science"] | None
 
 
 def readHotpantsTable(path: str | os.PathLike[str], region: int = 0) -> HotpantsTable:
@@ -95,11 +92,11 @@ def readHotpantsTable(path: str | os.PathLike[str], region: int = 0) -> Hotpants
                 f"HDU {index} tells of {n} Gaussians of sigmas {sigmas} px and degrees {degrees} on {side} px with "
                 f"spatial orders {kernelOrder} and {backgroundOrder}, which is no kernel"
             )
-        x0, y0, width, height = _region(source, cards, region)
         told = str(cards.get(f"CONVOL{region:02d}", "")).strip().upper()
-        convolved = {"TEMPLATE": "template", "IMAGE": "science"}.get(told)
+        convolved: dict[str, Literal["template", "science"]] = {"TEMPLATE": "template", "IMAGE": "science"}
+        box = _region(source, cards, region)
         return HotpantsTable(
-            degrees, sigmas, side, kernelOrder, backgroundOrder, vectors[region], x0, y0, width, height, convolved
+            degrees, sigmas, side, kernelOrder, backgroundOrder, vectors[region], box, convolved.get(told)
         )
 
 
@@ -150,20 +147,18 @@ def _vectors(source: FitsSource, index: int) -> list[NDArray[np.float64]]:
     return vectors
 
 
-def _region(
-    source: FitsSource, cards: Mapping[str, Any], region: int
-) -> tuple[int, int, int, int] | tuple[None, None, None, None]:
-    """Return x0, y0, width and height of a region: of its card, else of the only image of the file."""
+def _region(source: FitsSource, cards: Mapping[str, Any], region: int) -> Box | None:
+    """Return the pixels of a region: of its card, else of the only image of the file."""
     card = cards.get(f"REGION{region:02d}")
     if card is not None:
         numbers = [int(number) for number in re.findall(r"\d+", str(card))]
         if len(numbers) != 4 or numbers[1] < numbers[0] or numbers[3] < numbers[2] or min(numbers) < 1:
             raise source.error(f"REGION{region:02d} = {card!r} is no section [x1:x2,y1:y2]")
         x1, x2, y1, y2 = numbers
-        return x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1
+        return Box(x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1)
     for hdu in source.hdus:
         if isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU):
             shape = planeShape(tuple(hdu.header[f"NAXIS{axis}"] for axis in range(hdu.header["NAXIS"], 0, -1)))
             if shape is not None:
-                return 0, 0, shape[1], shape[0]
-    return None, None, None, None
+                return Box(0, 0, shape[1], shape[0])
+    return None

@@ -149,8 +149,7 @@ def _tableHdu(tables: Sequence[HotpantsTable]) -> fits.BinTableHDU:
     hdu.header["FWKERN"], hdu.header["CKORDER"] = first.side, first.kernelOrder
     hdu.header["BGORDER"] = first.backgroundOrder
     for n, table in enumerate(tables):
-        if None not in (table.x0, table.y0, table.width, table.height):
-            x, y = (table.x0 or 0) + 1, (table.y0 or 0) + 1
-            hdu.header[f"REGION{n:02d}"] = f"[{x}:{x + (table.width or 1) - 1},{y}:{y + (table.height or 1) - 1}]"
+        if (box := table.box) is not None:
+            hdu.header[f"REGION{n:02d}"] = f"[{box.x0 + 1}:{box.x1},{box.y0 + 1}:{box.y1}]"
         hdu.header[f"CONVOL{n:02d}"] = "IMAGE" if table.convolved == "science" else "TEMPLATE"
     return hdu

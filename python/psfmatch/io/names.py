@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 
 from astropy.io import fits
 
-__all__ = ["HduSelector", "OpenSource", "PlaneSelector", "Source", "parseFileName", "splitSource"]
+__all__ = ["HduSelector", "OpenSource", "PlaneSelector", "Source", "isRemote", "parseFileName", "splitSource"]
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,24 @@ def _hdu(inside: str, text: str) -> int | str | tuple[str, int]:
     return (selected[1], int(selected[2])) if selected[2] else selected[1]
 
 
+def isRemote(name: str) -> bool:
+    """Whether a name is a URL of what has to be fetched."""
+    return bool(re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://", name, re.IGNORECASE))
+
+
 def _local(name: str) -> Path:
     """Return the path of a name, which may be a URL."""
-    scheme, separator, rest = name.partition("://")
-    if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]+", scheme):
+    if name.lower().startswith("file://"):
+        return Path(url2pathname(name[len("file://") :].removeprefix("localhost")))
+    if not isRemote(name):
         return Path(name)
-    if scheme.lower() == "file":
-        return Path(url2pathname(rest.removeprefix("localhost")))
+    from http.client import HTTPException
+
     from astropy.utils.data import download_file
 
     try:
         return Path(download_file(name, cache=True, show_progress=False))
-    except OSError as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise FileNotFoundError(f"{name}: cannot be fetched ({error})") from error
 
 

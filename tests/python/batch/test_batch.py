@@ -18,9 +18,8 @@ import numpy as np
 import pytest
 from batchStandIns import begun, pairsNamed, touch
 
-from psfmatch.batch import Pair, PairOptions, runBatch
+from psfmatch.batch import Pair, PairOptions, readManifest, runBatch
 from psfmatch.batch.memory import estimateMemory
-from psfmatch.batch.templates import ReadCache
 from psfmatch.images import Exposure
 from psfmatch.io import readLedgers
 from psfmatch.pictures import reportNumbers
@@ -123,28 +122,28 @@ def test_timeoutsThatAreNone(tmp_path, timeout):
         runBatch(pairsNamed("a"), tmp_path, timeout=timeout, work=touch)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
 def test_inputsThatNeverEnd(images, tmp_path):
-    """A pipe that nobody writes to, a device: refused, neither read here for their sizes nor by a worker."""
-    os.mkfifo(tmp_path / "pipe.fits")
+    """A device, and a pipe that nobody writes to: refused, neither read here for their sizes nor by a worker."""
+    never = [os.devnull]
+    if hasattr(os, "mkfifo"):  # POSIX
+        os.mkfifo(tmp_path / "pipe.fits")
+        never += [str(tmp_path / "pipe.fits"), "/dev/zero"]
     template, science = str(images / "template.fits"), str(images / "science.fits")
-    pipe = str(tmp_path / "pipe.fits")
-    pairs = [
-        Pair("a", template, pipe),
-        Pair("b", pipe, science),
-        Pair("c", template, "/dev/zero"),
-        Pair("d", template, science, scienceMask=f"{pipe}[1]"),
-    ]
-    assert estimateMemory(pairs[0], 1) < estimateMemory(Pair("e", template, science), 1)
+    pairs = []
+    for path in never:
+        pairs.append(Pair(f"p{len(pairs)}", template, path))
+        pairs.append(Pair(f"p{len(pairs)}", path, science))
+        pairs.append(Pair(f"p{len(pairs)}", template, science, scienceMask=f"{path}[1]"))
+        assert estimateMemory(pairs[-3], 1) < estimateMemory(Pair("e", template, science), 1)
     with ThreadPoolExecutor(1) as executor:
         summary = runBatch(pairs, tmp_path / "out", executor=executor)
-    assert [record.errorType for record in summary.failures] == ["ExposureReadError"] * 4
+    assert [record.errorType for record in summary.failures] == ["ExposureReadError"] * len(pairs)
     assert all("is a pipe or a device, not a file" in record.errorMessage for record in summary.failures)
 
 
 def test_workersThatCannotStart(tmp_path, monkeypatch):
-    monkeypatch.setattr("psfmatch.batch.executors.START_TRIALS", 1)
-    monkeypatch.setattr("psfmatch.batch.executors.prepareProcess", batchStandIns.dieAtOnce)
+    monkeypatch.setattr("psfmatch.batch.processes.START_TRIALS", 1)
+    monkeypatch.setattr("psfmatch.batch.processes.prepareProcess", batchStandIns.dieAtOnce)
     with pytest.raises(BrokenExecutor, match=r"workers end before they begin .*status 7.*__main__"):
         runBatch(pairsNamed("a"), tmp_path, workers=1, work=touch)
     assert states(tmp_path) == {"a": "pending"}
@@ -387,6 +386,36 @@ def test_aCorruptFileFailsAlone(subtracted):
     assert "truncated" in record.errorMessage
 
 
+def test_urls(images, tmp_path, monkeypatch):
+    """One that leads nowhere fails its pair alone; nothing is fetched before its pair is at work."""
+    from http.client import IncompleteRead
+    from urllib.error import URLError
+
+    fetched = []
+
+    def fetch(url, **_):
+        fetched.append(url)
+        if url.startswith("https"):
+            return str(images / url.rpartition("/")[2])
+        raise IncompleteRead(b"") if url.startswith("ftp") else URLError("Connection refused")
+
+    monkeypatch.setattr("astropy.utils.data.download_file", fetch)
+    urls = ["http://x.org/dead.fits?a=b", "https://x.org/science.fits", "ftp://x.org/half.fits[SCI]"]
+    rows = [f"{images}/template.fits,{url}" for url in urls]
+    (tmp_path / "night.csv").write_text("\n".join(["template,science", *rows]))
+    pairs = readManifest(tmp_path / "night.csv")
+    assert [pair.name for pair in pairs] == ["dead", "science", "half_SCI"]
+    assert all(estimateMemory(pair, 1) < estimateMemory(Pair("e", *[pairs[0].template] * 2), 1) for pair in pairs)
+    assert fetched == []
+    with ThreadPoolExecutor(1) as executor:
+        summary = runBatch(pairs, tmp_path / "out", executor=executor)
+    assert summary.nDone == 1
+    assert {record.name: record.errorMessage for record in summary.failures} == {
+        "dead": "http://x.org/dead.fits?a=b: cannot be fetched (<urlopen error Connection refused>)",
+        "half_SCI": "ftp://x.org/half.fits: cannot be fetched (IncompleteRead(0 bytes read))",
+    }
+
+
 @pytest.fixture
 def quickResult(subtracted, images, monkeypatch):
     """Let the subtraction return at once what a file holds."""
@@ -404,7 +433,7 @@ def quickResult(subtracted, images, monkeypatch):
 
 
 def test_aTemplateIsReadOnce(images, tmp_path, monkeypatch, quickResult):
-    monkeypatch.setattr("psfmatch.batch.pairSubtraction.templates", ReadCache(1))
+    monkeypatch.setattr("psfmatch.batch.pairSubtraction.templates", {})
     template, science = str(images / "template.fits"), str(images / "science.fits")
     pairs = [Pair("a", template, science), Pair("b", science, template), Pair("c", template, science)]
     pairs.append(Pair("d", template, science, gain=2.0))

@@ -1,13 +1,13 @@
 """The parts of a batch: manifest, shards, order, ledger, memory, cache of templates, and the command."""
 
 import json
-import logging
 import os
 import platform
 import sqlite3
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,13 +17,10 @@ from batchStandIns import begun, pairsNamed, touch
 
 import psfmatch.batch
 from psfmatch.batch import Job, Pair, PairOptions, readManifest, shardOf
-from psfmatch.batch.batchRun import _fingerprints
 from psfmatch.batch.dispatcher import Dispatcher
-from psfmatch.batch.interruption import Interruption
 from psfmatch.batch.ledger import Ledger
 from psfmatch.batch.memory import PROCESS, availableMemory, estimateMemory, parseMemory
-from psfmatch.batch.pairQueue import PairQueue
-from psfmatch.batch.templates import ReadCache, fileState
+from psfmatch.batch.pairSubtraction import fileState
 from psfmatch.cli import main
 from psfmatch.frontdoor import frontDoorConfig
 from psfmatch.io import PairRecord, readLedgers
@@ -98,9 +95,9 @@ def test_fingerprint():
 def test_fingerprintOfAFieldSetToItsDefault():
     """Set, it is not chosen: the pair is another."""
     pair, config = Pair("a", "t", "s"), frontDoorConfig()
-    usual = _fingerprints([pair], PairOptions(config))
+    usual = pair.fingerprint(*PairOptions(config).deciding())
     config.kernel.active.spatialKernelOrder = config.kernel.active.spatialKernelOrder
-    assert _fingerprints([pair], PairOptions(config)) != usual
+    assert pair.fingerprint(*PairOptions(config).deciding()) != usual
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 50])
@@ -122,27 +119,78 @@ def jobsOf(*templates):
     return [Job(Pair(f"p{i}", template, "s"), b"", "", 1, "") for i, template in enumerate(templates)]
 
 
-def test_workersKeepTheirTemplates():
-    """Two workers in turn: each template is read once, until one has to help the other."""
-    queue = PairQueue(jobsOf(*"abababbbb"))
-    last = [None, None]
-    given = [[], []]
-    worker = 0
-    while (job := queue.next(last[worker], [last[1 - worker]] if last[1 - worker] else [])) is not None:
-        last[worker] = job.pair.template
-        given[worker].append(job.pair.template)
-        worker = 1 - worker
-    assert given == [list("bbbbb"), list("aaab")]
-    assert len(queue) == 0
+class InTurn:
+    """A worker that does its pair when it is asked for the next one, two of them in turn."""
+
+    isOwn, host, pid, timeout, template = True, None, None, None, ""
+
+    def __init__(self, pool):
+        self.pool, self.given = pool, []
+
+    def submit(self, work, job):
+        self.template = job.pair.template
+        self.given.append(job.pair.template)
+        return self.pool.submit(work, job)
+
+    def stop(self, atOnce):
+        assert not atOnce
+
+    def join(self):
+        pass
 
 
-def test_aPairPutBackIsTheNext():
-    queue = PairQueue(jobsOf("a", "a", "b"))
-    job = queue.next(None, [])
-    queue.putBack(job)
-    assert queue.next("a", []) is job
-    queue.clear()
-    assert queue.next("a", []) is None
+def runWith(workers, jobs, directory, budget=None, work=touch):
+    with Ledger(directory) as ledger:
+        ledger.put(*(job.record for job in jobs))
+        Dispatcher(jobs, workers, ledger, work, budget).run()
+
+
+def test_workersKeepTheirTemplates(tmp_path):
+    """Each template is read once, until a worker has to help the other."""
+    other = threading.Barrier(2, timeout=20.0)
+
+    def inStep(job):
+        # All but the last of nine pairs are done by two at a time.
+        if job.pair.name != "p8":
+            other.wait()
+        return job.record
+
+    jobs = jobsOf(*"abababbbb")
+    with ThreadPoolExecutor(2) as pool:
+        workers = [InTurn(pool) for _ in range(2)]
+        runWith(workers, jobs, tmp_path, work=inStep)
+    first, second = (worker.given for worker in workers)
+    assert sorted(first + second) == list("aaabbbbbb")
+    # Most pairs are b's; whoever began with a comes to b when no a is left.
+    assert first[:3] == list("bbb")
+    assert second[:3] == list("aaa")
+    assert set(first + second[3:]) == {"b"}
+
+
+def test_aPairPutBackIsTheNext(tmp_path):
+    """A process that ends before it has begun is started anew, and its pair is not lost, nor counted as begun."""
+
+    class Broken(InTurn):
+        def submit(self, work, job):
+            super().submit(work, job) if self.restarts else None
+            future = Future()
+            if self.restarts:
+                future.set_result(job.record)
+            else:
+                future.set_exception(BrokenExecutor("before it began"))
+            return future
+
+        restarts = 0
+
+        def restart(self, error):
+            self.restarts += 1
+
+    worker = Broken(None)
+    worker.pool = type("Pool", (), {"submit": lambda *_: None})()
+    runWith([worker], jobsOf("a", "a", "b"), tmp_path)
+    assert worker.restarts == 1
+    assert worker.given == ["a", "a", "b"]
+    assert {record.attempts for record in readLedgers(tmp_path)} == {1}
 
 
 # Ledger
@@ -258,73 +306,38 @@ def test_memoryOfAPair(tmp_path):
     assert availableMemory() > 1 << 20
 
 
-class Recorder:
-    """A worker that does its pair when it is asked for the next one, and counts who does so at a time."""
+class Counter(InTurn):
+    """Counts how many are at work at a time."""
 
-    capacity = 1
-    lastTemplate = host = pid = None
-    atWork = 0
-    most = 0
-
-    def __init__(self, pool):
-        self.pool = pool
+    atWork = most = 0
 
     def submit(self, work, job):
-        Recorder.atWork += 1
-        Recorder.most = max(Recorder.most, Recorder.atWork)
-        future = self.pool.submit(work, job)
-        future.add_done_callback(Recorder.leave)
+        Counter.atWork += 1
+        Counter.most = max(Counter.most, Counter.atWork)
+        future = super().submit(work, job)
+        future.add_done_callback(Counter.leave)
         return future
 
     @staticmethod
     def leave(future: Future):
-        Recorder.atWork -= 1
+        Counter.atWork -= 1
 
 
 @pytest.mark.parametrize(("factor", "most"), [(0.5, 1), (2.5, 2), (10.0, 4)])
 def test_noMorePairsThanTheMemoryBears(tmp_path, caplog, factor, most):
-    Recorder.most = Recorder.atWork = 0
-    pairs = pairsNamed(*"abcdefgh")
-    jobs = [Job(pair, b"", str(tmp_path), 1, "") for pair in pairs]
-    with ThreadPoolExecutor(4) as pool, Ledger(tmp_path) as ledger:
-        ledger.put(*(PairRecord(pair.name, "t", "s", "f") for pair in pairs))
-        budget = int(factor * estimateMemory(pairs[0], 1))
-        workers = [Recorder(pool) for _ in range(4)]
-        dispatcher = Dispatcher(PairQueue(jobs), workers, ledger, touch, budget, lambda *_: None)
-        dispatcher.run(Interruption())
+    Counter.most = Counter.atWork = 0
+    jobs = [Job(pair, b"", str(tmp_path), 1, "") for pair in pairsNamed(*"abcdefgh")]
+    with ThreadPoolExecutor(4) as pool:
+        budget = int(factor * estimateMemory(jobs[0].pair, 1))
+        runWith([Counter(pool) for _ in range(4)], jobs, tmp_path, budget)
     assert sorted(begun(tmp_path)) == list("abcdefgh")
-    assert Recorder.most == most
+    assert Counter.most == most
     assert ("is done alone" in caplog.text) == (factor < 1.0)
-
-
-def test_workersThatTheMemoryDoesNotBear(caplog):
-    from psfmatch.batch.batchRun import _workersFor
-
-    made = []
-    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO, "psfmatch.batch"):
-        patch.setattr("psfmatch.batch.batchRun.WorkerProcess", lambda *what: made.append(what))
-        jobs = [Job(pair, b"", "", 1, "") for pair in pairsNamed(*"abcdef")]
-        _workersFor(jobs, 5, 3 * estimateMemory(jobs[0].pair, 1), None)
-    assert len(made) == 3
-    assert "Memory allows 3 of 5 workers" in caplog.text
+    assert caplog.text.count("Memory allows") == (factor < 4.0)
+    assert f"Memory allows {most} of 4 workers; see memory=" in caplog.text or factor > 4.0
 
 
 # Templates
-
-
-def test_cacheForgetsTheOldest():
-    cache, read = ReadCache(2), []
-
-    def get(key):
-        return cache.get(key, lambda: read.append(key) or key.upper())
-
-    assert get("a") == ("A", False)
-    assert get("a") == ("A", True)
-    get("b")
-    get("a")
-    get("c")
-    assert [get("a"), get("b")] == [("A", True), ("B", False)]
-    assert read == ["a", "b", "c", "b"]
 
 
 def test_aChangedFileIsAnother(tmp_path):

@@ -3,7 +3,6 @@
 import inspect
 import os
 import signal
-import sys
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from astropy.table import Table
 from referencePage import TEXT, codes
 
 from psfmatch.batch import Pair, PairOptions, memory, readManifest, runBatch
-from psfmatch.batch.interruption import Interruption
+from psfmatch.batch.dispatcher import Dispatcher
 from psfmatch.batch.manifest import FILE_COLUMNS, NUMBER_COLUMNS
 from psfmatch.batch.worker import attempt
 from psfmatch.io import readLedgers
@@ -138,15 +137,15 @@ def test_executorsOfOthersGetAllPairsAtOnce(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_bothSignalsInTwoSteps(number):
     before = signal.getsignal(number)
-    with Interruption() as interruption:
+    dispatcher = Dispatcher([], [], None, quick)
+    with dispatcher.askedBySignals():
         os.kill(os.getpid(), number)
-        assert interruption.isAsked
+        assert dispatcher.isAskedToEnd
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
 def test_memoryThatAControlGroupLeaves(tmp_path, monkeypatch):
     """Its limit but for what is taken, of whichever group above it leaves less."""
     (tmp_path / "job").mkdir()

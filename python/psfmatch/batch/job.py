@@ -36,6 +36,16 @@ class PairOptions:
     ignoreWcs: bool = False
     setApart: str | None = None
 
+    def deciding(self) -> tuple[Any, ...]:
+        """Return what decides the result of a pair, as plain data; how it is reported does not."""
+        if self.config is None:
+            return None, self.mode, self.useXY0, self.ignoreWcs
+        from psfmatch.config import configToDict
+
+        # A field that was set to its default decides, too.
+        config = self.config.withNames() if hasattr(self.config, "withNames") else self.config
+        return configToDict(config), self.mode, self.useXY0, self.ignoreWcs
+
 
 @dataclass(frozen=True)
 class Job:
