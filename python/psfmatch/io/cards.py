@@ -83,15 +83,8 @@ class MendedHeader:
 def mendHeader(text: str) -> MendedHeader:
     """Look at the cards of a header and mend them.
 
-    Parameters
-    ----------
-    text : `str`
-        The cards before END, 80 characters each, a character per byte of the file (Latin-1).
-
-    Returns
-    -------
-    mended : `MendedHeader`
-        Of the same length; the text as it was where nothing is wrong.
+    text : the cards before END, 80 characters each, a character per byte of the file (Latin-1). Returned: of the same
+    length; the text as it was where nothing is wrong.
     """
     return _soundHeader(text) or _mendedHeader(text)
 

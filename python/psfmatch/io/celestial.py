@@ -66,24 +66,9 @@ def celestialCards(
 ) -> CelestialCards | None:
     """Return the cards of the celestial coordinates of a header.
 
-    Parameters
-    ----------
-    header : `astropy.io.fits.Header`
-        Header of the image; not changed.
-    hdus : `astropy.io.fits.HDUList` or None
-        The file, where distortion tables are looked for.
-    lost : iterable of `str`
-        Keywords of cards that the header had, but that no value could be read from.
-
-    Returns
-    -------
-    cards : `CelestialCards` or None
-        None where the header has no celestial axes.
-
-    Raises
-    ------
-    UnusableWcsError
-        If the coordinates cannot be known.
+    header : header of the image; not changed; hdus : the file, where distortion tables are looked for; lost : keywords
+    of cards that the header had, but that no value could be read from. Returned: None where the header has no celestial
+    axes. UnusableWcsError if the coordinates cannot be known.
     """
     bad = set(lost)
     found = _axes(header)

@@ -57,17 +57,7 @@ def detectionHdus(
 def readDetectionPlanes(path: str | os.PathLike[str], mask: Bits) -> DetectionPlanes | None:
     """Read what `detectionHdus` has written; None where a file has none of it.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        The file.
-    mask : `numpy.ndarray`
-        Bits of the difference in it, (h, w).
-
-    Raises
-    ------
-    ExposureReadError
-        If the HDUs do not fit together.
+    mask : bits of the difference in it, (h, w). ExposureReadError if the HDUs do not fit together.
     """
     with openFits(parseFileName(path)[0]) as source:
         found = {entry.role: entry.index for entry in listHdus(source)}

@@ -105,14 +105,7 @@ WFPC2 = Convention(
 )
 STIS = Convention(
     "HST STIS",
-    {
-        "BAD": 4 | 8 | 16 | 32 | 128 | 512,
-        "SAT": 256,
-        "CR": 8192,
-        "SUSPECT": 1024 | 2048,
-        "NO_DATA": 1 | 2,
-        "HOT": 16,
-    },
+    {"BAD": 4 | 8 | 16 | 32 | 128 | 512, "SAT": 256, "CR": 8192, "SUSPECT": 1024 | 2048, "NO_DATA": 1 | 2, "HOT": 16},
 )
 NICMOS = Convention(
     "HST NICMOS",
@@ -190,17 +183,9 @@ OF_INSTRUMENT: tuple[tuple[str, Convention], ...] = (
 def conventionOf(cards: Mapping[str, Any], largest: int = 0) -> Convention | None:
     """Return what the values of a mask mean that has no names in its header.
 
-    Parameters
-    ----------
-    cards : mapping
-        Headers of the mask, of its file and of the image, as one; `ORIGIN_CARDS` are looked at.
-    largest : `int`, optional
-        Largest value in the mask, which tells codes from bits where the version of the pipeline is not known.
-
-    Returns
-    -------
-    convention : `Convention` or None
-        None for telescopes that are not known.
+    cards : headers of the mask, of its file and of the image, as one; `ORIGIN_CARDS` are looked at; largest : largest
+    value in the mask, which tells codes from bits where the version of the pipeline is not known. Returned: None for
+    telescopes that are not known.
     """
     telescope, instrument, detector = (_text(cards, name) for name in ("TELESCOP", "INSTRUME", "DETECTOR"))
     telescope = telescope or _text(cards, "FPA.TELESCOPE")

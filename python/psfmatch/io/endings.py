@@ -67,24 +67,8 @@ LIBRARIES = {"parquet": ("pyarrow", "pip install pyarrow")}
 def formOf(path: str | os.PathLike[str], endings: Endings) -> str:
     """Return the format that a name asks for.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        Of the output.
-    endings : `Endings`
-        Those that are known for what is written.
-
-    Returns
-    -------
-    form : `str`
-        As `Endings.forms` names it.
-
-    Raises
-    ------
-    ValueError
-        If no known ending fits.
-    ModuleNotFoundError
-        If the format needs a library that is not installed.
+    path : of the output; endings : those that are known for what is written. Returned: as `Endings.forms` names it.
+    ValueError if no known ending fits; ModuleNotFoundError if the format needs a library that is not installed.
     """
     name = Path(path).name.lower()
     # The longest first: .fits.gz is not .gz.

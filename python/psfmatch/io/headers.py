@@ -76,16 +76,8 @@ def isMetadata(key: str) -> bool:
 def readMetadata(*headers: Mapping[str, Any]) -> dict[str, Any]:
     """Collect the cards worth keeping.
 
-    Parameters
-    ----------
-    *headers : `astropy.io.fits.Header` or mapping
-        Headers; later ones win.
-
-    Returns
-    -------
-    metadata : `dict`
-        Values by keyword; HISTORY and COMMENT are one string each, lines joined by newlines. Undefined values
-        are None.
+    Returned: values by keyword; HISTORY and COMMENT are one string each, lines joined by newlines. Undefined values are
+    None.
     """
     metadata: dict[str, Any] = {}
     for header in headers:
@@ -120,16 +112,9 @@ def readableHeader(header: Mapping[str, Any]) -> Mapping[str, Any]:
 def appendMetadata(header: fits.Header, metadata: Mapping[str, Any]) -> None:
     """Write metadata to a header, exactly where FITS can.
 
-    Strings, numbers, booleans and None become cards; NaN and infinity, which FITS lacks, become strings;
-    anything else becomes JSON. Long or lower-case keywords use the HIERARCH convention. Structural keywords
-    and those of the WCS are passed over.
-
-    Parameters
-    ----------
-    header : `astropy.io.fits.Header`
-        Header to extend, changed in place.
-    metadata : mapping
-        Values by keyword.
+    Strings, numbers, booleans and None become cards; NaN and infinity, which FITS lacks, become strings; anything else
+    becomes JSON. Long or lower-case keywords use the HIERARCH convention. Structural keywords and those of the WCS are
+    passed over. header : header to extend, changed in place; metadata : values by keyword.
     """
     for key, value in metadata.items():
         if not isMetadata(key):
@@ -147,19 +132,7 @@ def appendMetadata(header: fits.Header, metadata: Mapping[str, Any]) -> None:
 def exactCard(key: str, value: Any, comment: str = "") -> fits.Card:
     """Make a card that reads back as the same value; floats keep all 17 digits.
 
-    Parameters
-    ----------
-    key : `str`
-        Keyword, without HIERARCH.
-    value : object
-        Value.
-    comment : `str`
-        Comment.
-
-    Returns
-    -------
-    card : `astropy.io.fits.Card`
-        The card.
+    key : keyword, without HIERARCH.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -182,16 +155,8 @@ def exactCard(key: str, value: Any, comment: str = "") -> fits.Card:
 def photoCalibFromCards(cards: Mapping[str, Any]) -> float | None:
     """Flux of one count in nJy, if the header says so.
 
-    Parameters
-    ----------
-    cards : `astropy.io.fits.Header` or mapping
-        Looked at in this order: our own card, FLUXMAG0 (counts of AB magnitude 0), a flux unit in BUNIT, a
-        surface brightness in BUNIT with the pixel's area PIXAR_SR.
-
-    Returns
-    -------
-    photoCalib : `float` or None
-        None where nothing is said, or nothing positive.
+    cards : looked at in this order: our own card, FLUXMAG0 (counts of AB magnitude 0), a flux unit in BUNIT, a surface
+    brightness in BUNIT with the pixel's area PIXAR_SR. Returned: None where nothing is said, or nothing positive.
     """
     value: Any = cards.get(PHOTOCALIB_CARD)
     if value is None and _positive(cards.get("FLUXMAG0")):

@@ -50,19 +50,7 @@ FIELD_CARDS = {
 def writeKernelTables(path: str | os.PathLike[str], tables: KernelTables, overwrite: bool = True) -> None:
     """Write a kernel alone.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        Destination.
-    tables : `KernelTables`
-        The kernel.
-    overwrite : `bool`, optional
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If the file exists and ``overwrite`` is false.
+    FileExistsError if the file exists and ``overwrite`` is false.
     """
     hdus = kernelHdus(tables)
     writeHdus(path, [ownPrimaryHdu(len(hdus)), *hdus], overwrite)
@@ -71,22 +59,8 @@ def writeKernelTables(path: str | os.PathLike[str], tables: KernelTables, overwr
 def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:
     """Read the kernel from a file of `writeKernelTables` or of `writePlanes`.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        The file.
-
-    Returns
-    -------
-    tables : `KernelTables`
-        New arrays in native byte order.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ExposureReadError
-        If it holds no kernel, or one that is damaged or contradicts itself.
+    Returned: new arrays in native byte order. FileNotFoundError if there is no such file; ExposureReadError if it holds
+    no kernel, or one that is damaged or contradicts itself.
     """
     with openFits(parseFileName(path)[0]) as source:
         entries = listHdus(source)
@@ -102,10 +76,7 @@ def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:
             background = backgroundField = None
             if Role.BACKGROUND_COEFFICIENTS in found:
                 index = found[Role.BACKGROUND_COEFFICIENTS]
-                background, backgroundField = (
-                    _column(source, index)[0],
-                    _field(source.hdus[index].header, "B"),
-                )
+                background, backgroundField = (_column(source, index)[0], _field(source.hdus[index].header, "B"))
             spatialField = _field(source.hdus[found[Role.KERNEL_COEFFICIENTS]].header, "K")
             recipe = None if Role.RECIPE not in found else readJson(source, found[Role.RECIPE], "RECIPE")
             return KernelTables(
@@ -146,10 +117,7 @@ def jsonHdu(data: Mapping[str, Any], name: str) -> bytes:
 def readJson(source: FitsSource, index: int, name: str) -> dict[str, Any]:
     """Plain data from a table of `jsonHdu`.
 
-    Raises
-    ------
-    ExposureReadError
-        If the text is not JSON, or no group of named values.
+    ExposureReadError if the text is not JSON, or no group of named values.
     """
     try:
         data = json.loads(source.readData(index)[name][0])

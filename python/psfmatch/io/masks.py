@@ -74,15 +74,7 @@ GOOD_VALUES = (1, 255)
 def planesFromCards(cards: Mapping[str, Any]) -> dict[str, int]:
     """Read the names of mask planes.
 
-    Parameters
-    ----------
-    cards : `astropy.io.fits.Header` or mapping
-        Header of the mask.
-
-    Returns
-    -------
-    planes : `dict` [`str`, `int`]
-        Bit index of each named plane; empty where no bit has a name.
+    Returned: bit index of each named plane; empty where no bit has a name.
     """
     planes: dict[str, int] = {}
     for key, value in cards.items():
@@ -125,30 +117,30 @@ def decodeMask(
 
     Parameters
     ----------
-    stored : `numpy.ndarray`
+    stored
         Mask as stored, (h, w), boolean, of any integer type, or float holding integers; not changed, unless
         ``isOwn``.
-    cards : `astropy.io.fits.Header` or mapping
+    cards
         Its header.
-    telescope : `str`
+    telescope
         TELESCOP of the file.
-    label : `str`
+    label
         Name of the file for messages.
-    isOwn : `bool`, optional
+    isOwn
         Whether the pixels may become those of the result, which spares a copy.
-    origin : mapping, optional
+    origin
         Headers of the mask's file that tell instrument, detector and pipeline; by default ``cards``.
-    imageOrigin : mapping, optional
+    imageOrigin
         Those of the image, where it is in another file; asked where the mask's do not say, unless it is of zeros and
         ones, as people make them.
-    image : `numpy.ndarray`, optional
+    image
         The image, (h, w): with it masks are recognised in which good pixels are 1 and bad ones 0.
 
     Returns
     -------
-    mask : `numpy.ndarray`
+    mask
         A new array, (h, w), int32.
-    planes : `dict` [`str`, `int`]
+    planes
         Bit index of each plane.
     """
     lost = None
@@ -207,16 +199,8 @@ def maskMeaning(cards: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
 def maskCards(planes: Mapping[str, int]) -> fits.Header:
     """Cards that name the planes, for both LSST readers.
 
-    Parameters
-    ----------
-    planes : mapping [`str`, `int`]
-        Bit index of each plane.
-
-    Returns
-    -------
-    header : `astropy.io.fits.Header`
-        MP_name (bit index) and MSKNnnnn, MSKMnnnn, MSKDnnnn (name, value, description), in the order of the
-        bits.
+    planes : bit index of each plane. Returned: MP_name (bit index) and MSKNnnnn, MSKMnnnn, MSKDnnnn (name, value,
+    description), in the order of the bits.
     """
     header = fits.Header(planeCards(planes))
     for name, bit in sorted(planes.items(), key=lambda item: item[1]):
@@ -311,10 +295,7 @@ def _translated(stored: NDArray[Any], meaning: Convention) -> tuple[NDArray[np.i
 def _isOfGoodPixels(stored: NDArray[Any], good: int, image: NDArray[np.float32]) -> bool:
     """Return whether a mask of two values is that of good pixels: most have it, and the image has values there."""
     counts = mapStrips(
-        lambda strip: (
-            int(np.count_nonzero(stored[strip] == 0)),
-            int(np.count_nonzero(stored[strip] == good)),
-        ),
+        lambda strip: (int(np.count_nonzero(stored[strip] == 0)), int(np.count_nonzero(stored[strip] == good))),
         stored.shape,
     )
     nZero, nGood = (sum(count) for count in zip(*counts, strict=True))

@@ -47,10 +47,7 @@ def isPacked(start: bytes) -> bool:
 def unpacked(content: bytes) -> bytes:
     """Return the bytes that a file holds which gzip, bzip2, xz or zip have packed, others as they are.
 
-    Raises
-    ------
-    UnpackingError
-        If the file is damaged, or an archive of not one file.
+    UnpackingError if the file is damaged, or an archive of not one file.
     """
     for _ in range(MAX_LAYERS):
         unpack = next((unpack for magic, unpack in PACKERS.items() if content.startswith(magic)), None)

@@ -39,26 +39,9 @@ def isPlain(hdu: Any) -> bool:
 def readPlain(file: IO[bytes], start: int, bitpix: int, shape: tuple[int, int]) -> NDArray[Any]:
     """Read a plane of plain numbers.
 
-    Parameters
-    ----------
-    file : binary file
-        A file of the operating system; its position stays.
-    start : `int`
-        Byte where the plane begins.
-    bitpix : `int`
-        Type of the pixels in FITS terms.
-    shape : `tuple` [`int`, `int`]
-        Height and width.
-
-    Returns
-    -------
-    plane : `numpy.ndarray`
-        A new array, (h, w), of that type in the machine's byte order.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read, or ends too early.
+    file : a file of the operating system; its position stays; start : byte where the plane begins; bitpix : type of the
+    pixels in FITS terms; shape : height and width. Returned: a new array, (h, w), of that type in the machine's byte
+    order. OSError if the file cannot be read, or ends too early.
     """
     plane: NDArray[Any] = np.empty(shape, dtype=TYPES[bitpix])
     rowBytes = plane.strides[0]

@@ -46,19 +46,8 @@ def psfHdus(psf: PsfNodes) -> list[Any]:
 def readPsf(source: FitsSource, entries: Sequence[HduEntry], shift: tuple[int, int]) -> PsfNodes | None:
     """Read the PSF of a file.
 
-    Parameters
-    ----------
-    source : `FitsSource`
-        The open file.
-    entries : sequence of `HduEntry`
-        Its contents.
-    shift : `tuple` [`int`, `int`]
-        Added to positions: where parent coordinates start over.
-
-    Returns
-    -------
-    psf : `PsfNodes` or None
-        None where there is none, or, said in the log, none that can be used.
+    shift : added to positions: where parent coordinates start over. Returned: None where there is none, or, said in the
+    log, none that can be used.
     """
     table = next((entry for entry in entries if entry.role is Role.PSF_NODES), None)
     image = next((entry for entry in entries if entry.role is Role.PSF and entry.isPlane), None)

@@ -35,12 +35,7 @@ from psfmatch.io.roles import NOISE_ROLES, Role
 from psfmatch.io.roman import isAsdf, readRoman
 from psfmatch.io.scales import PixelScale
 from psfmatch.io.units import UNIT_SOURCE_CARD
-from psfmatch.io.variance import (
-    checkGain,
-    estimateVariance,
-    varianceFromInverse,
-    varianceFromSigma,
-)
+from psfmatch.io.variance import checkGain, estimateVariance, varianceFromInverse, varianceFromSigma
 from psfmatch.io.weights import Weighted, varianceOfWeights, withoutData
 
 __all__ = ["ReadOptions", "readPlanes", "readWeight"]
@@ -145,30 +140,30 @@ def readPlanes(path: Source, **options: Unpack[ReadOptions]) -> ImagePlanes:
 
     Parameters
     ----------
-    path : `str`, `os.PathLike`, `astropy.io.fits.HDUList` or binary file
+    path
         The file or its URL; ``file.fits[SCI]``, ``[1]`` and ``[SCI,2]`` choose an HDU. Of what is open
         everything is copied.
-    noise : `str` or `os.PathLike`, optional
+    noise
         File with the standard deviation (1 sigma), brackets as above.
-    variance : `str` or `os.PathLike`, optional
+    variance
         File with the variance.
-    weight : `str` or `os.PathLike`, optional
+    weight
         File with a weight map: 1/variance, relative, or 0/1, told apart by its pixels, see
         `psfmatch.io.weights`; not positive where there are no data.
-    mask : `str` or `os.PathLike`, optional
+    mask
         File with the mask, taken instead of the file's own.
-    gain : `float`, optional
+    gain
         Gain, e-/count; used where there is no noise plane.
-    readNoise : `float`, optional
+    readNoise
         Read noise, e-; goes with the gain.
-    useXY0 : `bool`, optional
+    useXY0
         Whether the header's parent coordinates (LTV1/LTV2 or WCS "A") are used. By default they are for files
         written by this package and not for others, where they often point into a detector that has since been
         resampled away.
 
     Returns
     -------
-    planes : `ImagePlanes`
+    planes
         New arrays in native byte order. Pixels that are not finite stay so, variances of zero or below too.
 
     Raises

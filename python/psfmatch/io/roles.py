@@ -121,14 +121,7 @@ TABLE_ROLES = {
     Role.CONFIG,
     Role.PSF_NODES,
 }
-NOISE_ROLES = (
-    Role.VARIANCE,
-    Role.SIGMA,
-    Role.INVERSE_VARIANCE,
-    Role.INVERSE_SIGMA,
-    Role.VARIANCE_PART,
-    Role.WEIGHT,
-)
+NOISE_ROLES = (Role.VARIANCE, Role.SIGMA, Role.INVERSE_VARIANCE, Role.INVERSE_SIGMA, Role.VARIANCE_PART, Role.WEIGHT)
 IN_COMPOUNDS = {"SCI", *(name for role in (Role.MASK, *NOISE_ROLES) for name in NAMES.get(role, ()))} - {
     "STAT",
     "QUALITY",
@@ -142,12 +135,7 @@ OF_SKY = {"OBJECT", "OBJECTS", "SOURCE", "SOURCES", "STAR", "STARS", "SEG", "SEG
 def roleOf(name: str, header: Mapping[str, Any]) -> tuple[Role, str]:
     """Return what an HDU is for, and the rest of its name, which it shares with those that belong to it.
 
-    Parameters
-    ----------
-    name : `str`
-        Its EXTNAME.
-    header : `astropy.io.fits.Header` or mapping
-        Its header.
+    name : its EXTNAME.
     """
     role, stem = _byName(str(header.get("EXTTYPE", "")))
     if role is Role.NONE:

@@ -25,28 +25,12 @@ __all__ = ["tableText", "writeTable"]
 def writeTable(path: str | os.PathLike[str], table: Table, name: str, overwrite: bool = True) -> None:
     """Write a table; the file appears complete or not at all.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        Destination, whose ending chooses the format: ``.ecsv``, ``.csv``, ``.tsv``, ``.txt``, ``.dat`` and ``.html``
-        are text, ``.vot`` and ``.xml`` a VOTable; ``.parquet`` (with pyarrow) and ``.fits`` (also ``.fits.gz``,
-        ``.fit``, ``.fts``) are binary.
-    table : `astropy.table.Table`
-        Columns with units; not changed. In FITS its ``meta`` becomes header cards; numbers that are not finite are left
-        out there.
-    name : `str`
-        Name of the HDU of a FITS file.
-    overwrite : `bool`, optional
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If the file exists and ``overwrite`` is false.
-    ValueError
-        If the ending is none of these.
-    ModuleNotFoundError
-        If the format needs a library that is not installed.
+    path : destination, whose ending chooses the format: ``.ecsv``, ``.csv``, ``.tsv``, ``.txt``, ``.dat`` and ``.html``
+    are text, ``.vot`` and ``.xml`` a VOTable; ``.parquet`` (with pyarrow) and ``.fits`` (also ``.fits.gz``, ``.fit``,
+    ``.fts``) are binary; table : columns with units; not changed. In FITS its ``meta`` becomes header cards; numbers
+    that are not finite are left out there; name : name of the HDU of a FITS file. FileExistsError if the file exists
+    and ``overwrite`` is false; ValueError if the ending is none of these; ModuleNotFoundError if the format needs a
+    library that is not installed.
     """
     form = formOf(path, TABLES)
     written = _plain(table)

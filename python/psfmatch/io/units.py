@@ -110,16 +110,8 @@ ANGLES = (units.arcsec, units.arcmin, units.deg)
 def unitOf(text: str | None) -> units.UnitBase | None:
     """Return the unit that a header's words mean.
 
-    Parameters
-    ----------
-    text : `str` or None
-        Value of BUNIT, in any case and spelling.
-
-    Returns
-    -------
-    unit : `astropy.units.UnitBase` or None
-        Dimensionless for an empty text and for numbers that are said to be normalised; None where nothing is said, or
-        nothing that is understood.
+    text : value of BUNIT, in any case and spelling. Returned: dimensionless for an empty text and for numbers that are
+    said to be normalised; None where nothing is said, or nothing that is understood.
     """
     if not isinstance(text, str) or text.strip().lower() in UNKNOWN_WORDS:
         return None
@@ -137,18 +129,9 @@ def unitOf(text: str | None) -> units.UnitBase | None:
 def unitText(metadata: Mapping[str, Any]) -> tuple[str, str]:
     """Return the unit to write, in words that astropy reads, and where it comes from if it is assumed.
 
-    Parameters
-    ----------
-    metadata : mapping
-        Cards of the image, of which BUNIT and UNITSRC are looked at.
-
-    Returns
-    -------
-    unit : `str`
-        What the header says where astropy understands it so; else in astropy's own words; "1" for plain numbers,
-        because an empty BUNIT is no unit to `astropy.nddata.CCDData`; "adu" where nothing is said.
-    source : `str`
-        Empty, or why the unit is assumed.
+    metadata : cards of the image, of which BUNIT and UNITSRC are looked at. Returned: unit, what the header says where
+    astropy understands it so; else in astropy's own words; "1" for plain numbers, because an empty BUNIT is no unit to
+    `astropy.nddata.CCDData`; "adu" where nothing is said; source, empty, or why the unit is assumed.
     """
     given = metadata.get("BUNIT")
     text = given.strip() if isinstance(given, str) else None
@@ -193,17 +176,8 @@ def unitRelation(
 ) -> str:
     """Say what lies between two units of different things; nothing where one converts to the other.
 
-    Parameters
-    ----------
-    template, science : `astropy.units.UnitBase`
-        Units of the two images.
-    templateCards, scienceCards : mapping
-        Their headers, of which exposure times and pixel areas are told.
-
-    Returns
-    -------
-    relation : `str`
-        Empty for units of one kind; else what the kernel's sum carries.
+    template, science : units of the two images; templateCards, scienceCards : their headers, of which exposure times
+    and pixel areas are told. Returned: empty for units of one kind; else what the kernel's sum carries.
     """
     if not (isLinear(template) and isLinear(science)):
         return "" if template.is_equivalent(science) else "the flux calibration"

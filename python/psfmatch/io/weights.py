@@ -16,13 +16,7 @@ from numpy.typing import NDArray
 
 from psfmatch.io.detectors import DetectorNoise
 from psfmatch.io.planes import DEFAULT_MASK_PLANES
-from psfmatch.io.variance import (
-    blocksOf,
-    estimateVariance,
-    scatterOfBlocks,
-    varianceFromInverse,
-    varianceFromWeight,
-)
+from psfmatch.io.variance import blocksOf, estimateVariance, scatterOfBlocks, varianceFromInverse, varianceFromWeight
 from psfmatch.threads import mapStrips
 
 __all__ = ["Weighted", "varianceOfWeights", "withoutData"]
@@ -58,20 +52,20 @@ def varianceOfWeights(
 
     Parameters
     ----------
-    weight : `numpy.ndarray`
+    weight
         The map, (h, w), float32; NaN, 0 and less mean no data. Not changed.
-    image : `numpy.ndarray`
+    image
         The image, (h, w), float32; not changed.
-    label, name : `str`
+    label, name
         Names of the image and of the map for messages.
-    gain, readNoise : `float`, optional
+    gain, readNoise
         Of the image, e-/count and e-; with them the map says only where data are.
-    detectors : sequence of `DetectorNoise`, optional
+    detectors
         What the header may mean, where the map says only where data are.
 
     Returns
     -------
-    weighted : `Weighted`
+    weighted
         New arrays.
     """
     noData = np.empty(weight.shape, dtype=np.bool_)

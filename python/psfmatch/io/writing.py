@@ -54,23 +54,23 @@ def writePlanes(
 
     Parameters
     ----------
-    path : `str` or `os.PathLike`
+    path
         Destination, ``.fits``, ``.fit`` or ``.fts``, with ``.gz`` or ``.fz`` packed without loss.
-    planes : `ImagePlanes`
+    planes
         Image, mask, variance, coordinates, PSF and metadata; not changed.
-    matched : `numpy.ndarray`, optional
+    matched
         Matched template, (h, w), on the same pixels.
-    floor : `numpy.ndarray`, optional
+    floor
         Error of a point source's flux beyond its noise, (h, w), one standard deviation.
-    kernel : `KernelTables`, optional
+    kernel
         Matching kernel and background.
-    stamps : `astropy.table.Table`, optional
+    stamps
         One row per candidate star.
-    detection : `DetectionPlanes`, optional
+    detection
         What changes are found with; needs a mask.
-    config : mapping, optional
+    config
         Configuration; must be fit for JSON.
-    overwrite : `bool`, optional
+    overwrite
         Whether an existing file may be replaced.
 
     Raises
@@ -122,15 +122,7 @@ def writePlanes(
 def readStamps(path: str | os.PathLike[str]) -> Table | None:
     """Read the table of stamps.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        A file of `writePlanes`.
-
-    Returns
-    -------
-    stamps : `astropy.table.Table` or None
-        None if the file has no such table.
+    path : a file of `writePlanes`. Returned: None if the file has no such table.
     """
     with openFits(parseFileName(path)[0]) as source:
         index = _find(source, Role.STAMPS)
@@ -149,20 +141,7 @@ def readStamps(path: str | os.PathLike[str]) -> Table | None:
 def readConfig(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Read the configuration.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        A file of `writePlanes`.
-
-    Returns
-    -------
-    config : `dict` or None
-        None if the file has none.
-
-    Raises
-    ------
-    ExposureReadError
-        If the text is not JSON.
+    path : a file of `writePlanes`. Returned: None if the file has none. ExposureReadError if the text is not JSON.
     """
     with openFits(parseFileName(path)[0]) as source:
         index = _find(source, Role.CONFIG)

@@ -63,9 +63,7 @@ def _show(channel: str, views: Mapping[str, Draw]) -> None:
 
 
 def showSolution(
-    cellSet: SpatialCellSet,
-    kernel: LinearCombinationKernel | None = None,
-    background: SpatialFunction2D | None = None,
+    cellSet: SpatialCellSet, kernel: LinearCombinationKernel | None = None, background: SpatialFunction2D | None = None
 ) -> None:
     """Show candidates, kernels and coefficients after a solution (channel psfMatch).
 

@@ -9,13 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from psfmatch import (
-    Exposure,
-    ImagePsfMatchTask,
-    MaskedImage,
-    NoKernelCandidatesError,
-    writeKernelCandidates,
-)
+from psfmatch import Exposure, ImagePsfMatchTask, MaskedImage, NoKernelCandidatesError, writeKernelCandidates
 from psfmatch.fit.candidates.cells import CandidateStatus
 from psfmatch.kernels import LinearCombinationKernel, Polynomial2D
 from psfmatch.kernels.solutions import KernelSolution, SolutionSlot
