@@ -10,8 +10,6 @@ from astropy.io import fits
 from psfmatch.io.pixels import BLOCK
 from psfmatch.io.sourceTable import SourceTable
 
-__all__ = ["tableBytes"]
-
 FORMS = {"i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "u1": "B"}
 
 

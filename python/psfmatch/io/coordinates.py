@@ -23,8 +23,6 @@ from psfmatch.io.tangentPlane import TangentPlane, tangentPlane
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["Coordinates", "asWcs", "readWcs", "shiftWcs", "wcsHeader", "xy0Cards", "xy0FromCards"]
-
 log = logging.getLogger("psfmatch.io")
 
 Coordinates: TypeAlias = "TangentPlane | WCS"

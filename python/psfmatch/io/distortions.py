@@ -14,8 +14,6 @@ from astropy.io import fits
 
 from psfmatch.io.headers import exactCard
 
-__all__ = ["PROJECTIONS", "distortionCards"]
-
 SIP = re.compile(r"([AB]P?)_(\d+)_(\d+)")
 WITHOUT_PARAMETERS = ("TAN", "ARC", "STG", "ZEA", "CAR", "MER", "SFL", "PAR", "MOL", "AIT", "PCO", "TSC", "CSC")
 """Projections that have no parameters PV but those of the pole, for which LONPOLE and LATPOLE stand (Calabretta &

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ORIGIN_CARDS", "Convention", "conventionOf"]
-
 ORIGIN_CARDS = (
     *("TELESCOP", "INSTRUME", "DETECTOR", "PLVER", "DES_EXT", "LEGPIPEV", "ORIGIN", "EXTNAME"),
     *("HIERARCH FPA.TELESCOPE", "FPA.TELESCOPE", "HIERARCH FPA.INSTRUMENT", "FPA.INSTRUMENT"),
@@ -55,15 +53,7 @@ JWST = Convention(
 )
 ROMAN = Convention(
     "Roman",
-    {
-        "BAD": 1 << 0 | 1 << 10 | 1 << 11,
-        "SAT": 1 << 1,
-        "CR": 1 << 2 | 1 << 7,  # JUMP_DET, OUTLIER
-        "SUSPECT": 1 << 5 | 1 << 16,
-        "NO_DATA": 1 << 3 | 1 << 9,
-        "DEAD": 1 << 10,
-        "HOT": 1 << 11,
-    },
+    {**JWST.planes, "CR": 1 << 2 | 1 << 7},  # JUMP_DET, OUTLIER
 )
 # Lost in transmission and filled; permanent defects, apertures, columns, flats and charge traps; saturation of the full
 # well and of the converter; cosmic rays found by AstroDrizzle and between exposures.

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["FITS_FILES", "NUMBERS", "PAGES", "PICTURES", "STANDARD_OUTPUT", "TABLES", "Endings", "formOf"]
-
 STANDARD_OUTPUT = "-"
 """Name of an output that goes to where it can be piped on."""
 

@@ -31,8 +31,6 @@ from psfmatch.io.packing import PACKED_BYTES, UnpackingError, isPacked, unpacked
 from psfmatch.io.pixels import BLOCK, isPlain, pieces, readPlain, writePieces
 from psfmatch.io.whole import requireNew
 
-__all__ = ["FitsSource", "openFits", "quietAstropy", "writeHdus"]
-
 log = logging.getLogger("psfmatch.io")
 
 

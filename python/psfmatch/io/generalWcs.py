@@ -19,8 +19,6 @@ from psfmatch.io.coordinates import asWcs, readWcs, wcsHeader
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["fitsWcs"]
-
 log = logging.getLogger("psfmatch.io")
 
 FloatArray = NDArray[np.float64]

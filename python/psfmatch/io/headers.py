@@ -10,27 +10,19 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units
 from astropy.io import fits
+from numpy.typing import NDArray
 
-from psfmatch.io.cards import mendInMemory
+from psfmatch.io.cards import isNumber, mendInMemory
 from psfmatch.io.units import unitOf
 
-__all__ = [
-    "COORDINATES",
-    "FORMAT_CARD",
-    "PHOTOCALIB_CARD",
-    "appendMetadata",
-    "exactCard",
-    "ownPrimaryHdu",
-    "photoCalibFromCards",
-    "readMetadata",
-    "readableHeader",
-]
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 log = logging.getLogger("psfmatch.io")
 
@@ -64,6 +56,25 @@ def ownPrimaryHdu(nExtensions: int) -> fits.PrimaryHDU:
     primary.header["NEXTEND"] = (nExtensions, "number of extensions")
     primary.header[FORMAT_CARD] = (FORMAT, "layout of a psfmatch file")
     return primary
+
+
+def imageHdu(name: str, data: NDArray[Any], cards: Iterable[fits.Card] = ()) -> fits.ImageHDU:
+    """Return an image of any dimension that tells its name as EXTNAME and EXTTYPE; the pixels are not copied."""
+    # Of a read-only array astropy makes a byte-swapped copy; a writeable one it would swap in place while writing.
+    view = np.asarray(data).view()
+    view.flags.writeable = False
+    hdu = fits.ImageHDU(view, name=name)
+    hdu.header["EXTTYPE"] = name
+    hdu.header.extend(cards, unique=False, end=True)
+    return hdu
+
+
+def tableHdu(name: str, table: Table) -> fits.BinTableHDU:
+    """Return a table of astropy's as an HDU that tells its name as EXTNAME and EXTTYPE."""
+    hdu = fits.table_to_hdu(table)
+    hdu.name = name
+    hdu.header["EXTTYPE"] = name
+    return hdu
 
 
 @functools.lru_cache(maxsize=4096)
@@ -178,7 +189,7 @@ def photoCalibFromCards(cards: Mapping[str, Any]) -> float | None:
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value > 0
+    return isNumber(value) and value > 0
 
 
 def _isFiniteComplex(value: Any) -> bool:

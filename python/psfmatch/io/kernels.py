@@ -20,22 +20,12 @@ from numpy.typing import NDArray
 from psfmatch.errors import advice
 from psfmatch.io.columns import tableBytes
 from psfmatch.io.files import FitsSource, openFits, writeHdus
-from psfmatch.io.headers import appendMetadata, exactCard, ownPrimaryHdu, readMetadata
-from psfmatch.io.layouts import Role, listHdus
+from psfmatch.io.headers import appendMetadata, exactCard, imageHdu, ownPrimaryHdu, readMetadata
+from psfmatch.io.layouts import listHdus
 from psfmatch.io.names import parseFileName
 from psfmatch.io.planes import KernelTables, SpatialField
+from psfmatch.io.roles import Role
 from psfmatch.io.sourceTable import SourceTable
-
-__all__ = [
-    "coefficientHdu",
-    "correctionTables",
-    "jsonHdu",
-    "kernelHdus",
-    "numbersHdu",
-    "readJson",
-    "readKernelTables",
-    "writeKernelTables",
-]
 
 FIELD_CARDS = {
     "MODEL": ("model", "functions of position"),
@@ -96,14 +86,14 @@ def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:
 
 def kernelHdus(tables: KernelTables) -> list[Any]:
     """HDUs of a kernel: KBASIS, KCOEF and what else there is of BCOEF, KCOV, BCOV and RECIPE."""
-    image = numbersHdu("KBASIS", tables.basis)
+    image = imageHdu("KBASIS", np.asarray(tables.basis, dtype=np.float64))
     appendMetadata(image.header, tables.metadata)
     hdus = [image, coefficientHdu("KCOEF", tables.coefficients, tables.spatialField)]
     if tables.background is not None and tables.backgroundField is not None:
         hdus.append(coefficientHdu("BCOEF", tables.background[np.newaxis], tables.backgroundField))
     for name, covariance in (("KCOV", tables.covariance), ("BCOV", tables.backgroundCovariance)):
         if covariance is not None:
-            hdus.append(numbersHdu(name, covariance))
+            hdus.append(imageHdu(name, np.asarray(covariance, dtype=np.float64)))
     if tables.recipe is not None:
         hdus.append(jsonHdu(tables.recipe, "RECIPE"))
     return hdus
@@ -133,16 +123,6 @@ def correctionTables(source: FitsSource, found: Mapping[Role, int]) -> KernelTab
     basis = np.array(source.readData(found[Role.CORRECTION_BASIS]), dtype=np.float64, order="C")
     index = found[Role.CORRECTION_COEFFICIENTS]
     return KernelTables(basis, _column(source, index), _field(source.hdus[index].header, "D"))
-
-
-def numbersHdu(name: str, numbers: NDArray[np.float64]) -> fits.ImageHDU:
-    """Return an image of numbers of any dimension."""
-    # Of a read-only array astropy makes a byte-swapped copy; a writeable one it would swap in place while writing.
-    view = np.asarray(numbers, dtype=np.float64).view()
-    view.flags.writeable = False
-    hdu = fits.ImageHDU(view, name=name)
-    hdu.header["EXTTYPE"] = name
-    return hdu
 
 
 def _square(source: FitsSource, index: int | None) -> NDArray[np.float64] | None:

@@ -17,10 +17,9 @@ from psfmatch.io.cubes import cubeOf
 from psfmatch.io.files import FitsSource, openFits
 from psfmatch.io.masks import maskMeaning
 from psfmatch.io.names import HduSelector, PlaneSelector, Source, splitSource
-from psfmatch.io.roles import TABLE_ROLES, Role, roleOf
+from psfmatch.io.roles import Role as Role  # for readers of `HduEntry.role`
+from psfmatch.io.roles import roleOf
 from psfmatch.io.units import unitOf
-
-__all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus", "listImages"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -250,7 +249,7 @@ def _entry(index: int, hdu: fits.hdu.base._BaseHDU, header: fits.Header) -> HduE
         shape = tuple(int(header[f"NAXIS{axis}"]) for axis in range(header["NAXIS"], 0, -1))
         dtype = _pixelType(header)
     role, stem = roleOf(name, header)
-    if (role in TABLE_ROLES) != (kind == "table"):
+    if role.isTable != (kind == "table"):
         role = Role.NONE
     return HduEntry(index, name, int(hdu.ver), kind, shape, dtype, role, stem=stem)
 

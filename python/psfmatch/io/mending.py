@@ -18,8 +18,6 @@ from psfmatch.io.cards import BLANK_CARD, CARD, CardFault, MendedHeader, formatC
 from psfmatch.io.pixels import BLOCK
 from psfmatch.io.rawHeaders import END, isExtension, readRawHeader, rebuilt
 
-__all__ = ["MendedFile", "mendFile", "tellFaults"]
-
 log = logging.getLogger("psfmatch.io")
 
 MAX_LINES = 12

@@ -15,8 +15,6 @@ from urllib.request import url2pathname
 
 from astropy.io import fits
 
-__all__ = ["HduSelector", "OpenSource", "PlaneSelector", "Source", "parseFileName", "splitSource"]
-
 
 @dataclass(frozen=True)
 class PlaneSelector:

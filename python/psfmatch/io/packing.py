@@ -9,8 +9,6 @@ import lzma
 import zlib
 from collections.abc import Callable
 
-__all__ = ["PACKED_BYTES", "UnpackingError", "isPacked", "unpacked", "whatElse"]
-
 PACKED_BYTES = 6
 """Bytes that tell whether a file is packed."""
 MAX_LAYERS = 3

@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from psfmatch.threads import resolveThreads
 
-__all__ = ["addPhotons"]
-
 
 def addPhotons(
     variance: npt.NDArray[np.float32],

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from psfmatch.threads import mapStrips
 
-__all__ = ["BLOCK", "converted", "isPlain", "pieces", "readPlain", "writePieces"]
-
 BLOCK = 2880  # bytes; FITS files consist of blocks of this length
 TYPES = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
 

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from psfmatch.io.coordinates import Coordinates
 
-__all__ = ["DEFAULT_MASK_PLANES", "ImagePlanes", "KernelTables", "PsfNodes", "SpatialField"]
-
 DEFAULT_MASK_PLANES: Mapping[str, int] = {
     "BAD": 0,
     "SAT": 1,

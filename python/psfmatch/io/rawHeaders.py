@@ -19,8 +19,6 @@ from psfmatch.errors import ExposureReadError
 from psfmatch.io.cards import CARD
 from psfmatch.io.pixels import BLOCK
 
-__all__ = ["END", "RawHeader", "isExtension", "readRawHeader", "rebuilt"]
-
 log = logging.getLogger("psfmatch.io")
 
 END = "END".ljust(CARD)

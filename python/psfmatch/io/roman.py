@@ -24,8 +24,6 @@ from psfmatch.io.pixels import converted
 from psfmatch.io.planes import ImagePlanes
 from psfmatch.io.variance import varianceFromSigma
 
-__all__ = ["isAsdf", "readRoman"]
-
 MAGIC = b"#ASDF"
 
 

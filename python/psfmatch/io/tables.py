@@ -9,17 +9,13 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astropy.io import fits
-
 from psfmatch.io.endings import TABLES, formOf
 from psfmatch.io.files import writeHdus
-from psfmatch.io.headers import ownPrimaryHdu
+from psfmatch.io.headers import ownPrimaryHdu, tableHdu
 from psfmatch.io.whole import requireNew, writeWhole
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-__all__ = ["tableText", "writeTable"]
 
 
 def writeTable(path: str | os.PathLike[str], table: Table, name: str, overwrite: bool = True) -> None:
@@ -37,10 +33,7 @@ def writeTable(path: str | os.PathLike[str], table: Table, name: str, overwrite:
     if form == "fits":
         # FITS headers hold no NaN.
         written.meta = {k: v for k, v in table.meta.items() if not (isinstance(v, float) and not math.isfinite(v))}
-        hdu = fits.table_to_hdu(written)
-        hdu.name = name
-        hdu.header["EXTTYPE"] = name
-        writeHdus(path, [ownPrimaryHdu(1), hdu], overwrite)
+        writeHdus(path, [ownPrimaryHdu(1), tableHdu(name, written)], overwrite)
         return
     if not overwrite:
         requireNew(path)

@@ -18,19 +18,6 @@ from psfmatch.errors import advice
 from psfmatch.io.detectors import DetectorNoise, agrees, neighbourScatter
 from psfmatch.io.photons import addPhotons
 
-__all__ = [
-    "blocksOf",
-    "checkGain",
-    "estimateVariance",
-    "isEstimated",
-    "isWithoutPhotons",
-    "scatterOfBlocks",
-    "skyScatter",
-    "varianceFromInverse",
-    "varianceFromSigma",
-    "varianceFromWeight",
-]
-
 log = logging.getLogger("psfmatch.io")
 
 BLOCK_SIZE = 64  # pixels; small against gradients of the sky, large against stars

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from psfmatch.errors import advice
 
-__all__ = ["requireNew", "requireOutput", "writeWhole"]
-
 
 def writeWhole(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file by way of another one beside it: a failure leaves neither a new nor a damaged file.
