@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from psfmatch.frontdoor import SubtractionResult
 
-__all__ = ["Detections", "detectionCounts", "findDetections", "isReport", "plainData", "reportNumbers", "writeNumbers"]
-
 FORMAT = "psfmatch report"
 VERDICTS = {
     "A": "As good as the noise allows.",

@@ -23,23 +23,19 @@ if TYPE_CHECKING:
 
     from psfmatch.frontdoor import SubtractionResult
 
-__all__ = ["reportPage", "requireReportPath", "summaryHtml", "writeReport"]
-
-SECTIONS = {
-    name.lower(): name
-    for name in [
-        "Glance",
-        "Images",
-        "Changes",
-        "Candidates",
-        "Residuals",
-        "Noise",
-        "Kernel",
-        "Background",
-        "Alignment",
-        "Figures",
-    ]
-} | {"why": "Choices", "everything": "Everything else"}
+_NAMES = [
+    "Glance",
+    "Images",
+    "Changes",
+    "Candidates",
+    "Residuals",
+    "Noise",
+    "Kernel",
+    "Background",
+    "Alignment",
+    "Figures",
+]
+SECTIONS = {name.lower(): name for name in _NAMES} | {"why": "Choices", "everything": "Everything else"}
 TRIPLETS = 16
 DPI, FINE_DPI = 85.0, 100.0
 """The finer of figures of lines and text, that compress well."""

@@ -26,16 +26,6 @@ if TYPE_CHECKING:
 
     from psfmatch.frontdoor import SubtractionResult
 
-__all__ = [
-    "plotBackground",
-    "plotCandidates",
-    "plotDifference",
-    "plotField",
-    "plotKernel",
-    "plotNoise",
-    "plotResiduals",
-]
-
 REASON_COLOURS = ("#d7191c", "#e07a00", "#8e44ad", "#1d4ed8", "#8b4513", "#008080")
 """Of what was rejected, the commonest reason first."""
 MODEL_POINTS = 65  # along each side of a model's map

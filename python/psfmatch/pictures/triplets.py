@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from psfmatch.frontdoor import SubtractionResult
 
-__all__ = ["Place", "candidatePlaces", "matchedPair", "plotTriplets", "signalToNoise", "thumbnail", "tripletTiles"]
-
 HALF_WIDTH = 15  # px, of the stamps
 PULLS = 5.0  # of its noise, at which a difference has its full colour
 SIGN_COLOURS = {1: "#c1121f", -1: "#1d4ed8"}
