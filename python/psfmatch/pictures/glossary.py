@@ -1,7 +1,8 @@
 """The figures of the quality in words: group, which value is good, and what a bad one comes from.
 
-`glossary.txt` holds them: a line with # begins a group, in which section of the page it is shown behind the comma; one
-line for a figure: its name, which value is good if no rule says, what a bad one comes from.
+`glossary.txt` holds them. A line with # begins a group; behind the comma the section of the page that shows it. A line
+for a figure has its name, and behind a colon a heading where that of the quality says too little alone; then which
+value is good, where no rule says it; and what a bad one comes from.
 """
 
 from __future__ import annotations
@@ -17,24 +18,13 @@ from psfmatch.quality.figures import FIGURES
 
 @dataclass(frozen=True)
 class Words:
-    """Group and section of a figure; its good value, if no rule says; what a bad one comes from."""
+    """Group and section of a figure; its good value, if no rule says; what a bad one comes from; another heading."""
 
     group: str
     section: str
     good: str
     meaning: str
-
-
-OWN_HEADINGS = {
-    "fluxMeanSize": "its size",
-    "nSkyPixels": "pixels of blank sky",
-    "kernelSumError": "error of the kernel sum",
-    "kernelSumScatter": "range of the kernel sum over the image, relative",
-    "fluxScatter": "scatter of the light left beyond the noise",
-    "remainingFraction": "share of sources that keep more than half their light",
-    "skyLevel": "scatter of the sky level over the image",
-    "backgroundRange": "range of the background over the image",
-}
+    heading: str = ""
 
 
 def _read(text: str) -> dict[str, Words]:
@@ -44,8 +34,8 @@ def _read(text: str) -> dict[str, Words]:
         if line.startswith("# "):
             group, _, section = line.removeprefix("# ").partition(", ")
         else:
-            name, *told = (part.strip() for part in line.split("|"))
-            words[name] = Words(group, section, *told)
+            (name, _, heading), good, meaning = line.partition("|")[0].partition(":"), *line.split("|")[1:]
+            words[name.strip()] = Words(group, section, good.strip(), meaning.strip(), heading.strip())
     return words
 
 
@@ -70,7 +60,7 @@ WORDS = withNewFigures(_read(_written), (name for name in gateNames() if name in
 def headingOf(figure: str) -> str:
     """Return what a figure is, without its unit."""
     told = FIGURES[figure].metadata
-    return re.sub(r", (px|counts)$| \(AB\)$", "", OWN_HEADINGS.get(figure) or told["heading"] or told["more"])
+    return re.sub(r", (px|counts)$| \(AB\)$", "", WORDS[figure].heading or told["heading"] or told["more"])
 
 
 def goodValue(figure: str) -> str:

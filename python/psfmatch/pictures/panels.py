@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from psfmatch.errors import InputImagesError, fixed
 from psfmatch.images import Exposure, MaskedImage
 from psfmatch.pictures import drawing
-from psfmatch.pictures.drawing import HIDDEN_PLANES, FloatArray
+from psfmatch.pictures.drawing import BRIGHTER_COLOUR, FAINTER_COLOUR, HIDDEN_PLANES, FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +29,6 @@ LARGE_SIDE = 1000  # px, of a binned image that has a figure to itself
 MOST_LABELS = 60  # more would cover the image
 MASK_COLOUR = "#3f8f86"
 DIFFERENCE_MASK_COLOUR = "#c3ccca"
-BRIGHTER_COLOUR = "#c1121f"
-FAINTER_COLOUR = "#1d4ed8"
 STAR_COLOUR = "#e07a00"
 
 
