@@ -11,12 +11,12 @@ import functools
 import math
 import re
 import unicodedata
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 from astropy.io import fits
-
-__all__ = ["BLANK_CARD", "CARD", "CardFault", "MendedHeader", "formatCard", "isRead", "mendHeader", "mendInMemory"]
 
 CARD = 80  # characters
 BLANK_CARD = " " * CARD
@@ -83,15 +83,8 @@ class MendedHeader:
 def mendHeader(text: str) -> MendedHeader:
     """Look at the cards of a header and mend them.
 
-    Parameters
-    ----------
-    text : `str`
-        The cards before END, 80 characters each, a character per byte of the file (Latin-1).
-
-    Returns
-    -------
-    mended : `MendedHeader`
-        Of the same length; the text as it was where nothing is wrong.
+    text : the cards before END, 80 characters each, a character per byte of the file (Latin-1). Returned: of the same
+    length; the text as it was where nothing is wrong.
     """
     return _soundHeader(text) or _mendedHeader(text)
 
@@ -118,6 +111,17 @@ def formatCard(key: str, token: str, comment: str = "") -> str | None:
     if len(card) > CARD:
         return None
     return (f"{card} / {comment.strip()}" if comment.strip() else card)[:CARD].ljust(CARD)
+
+
+def isNumber(value: Any) -> TypeGuard[float]:
+    """Return whether the value of a card is a number, and finite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def numberOf(cards: Mapping[str, Any], key: str) -> float | None:
+    """Return the finite number on a card; None where there is none."""
+    value = cards.get(key)
+    return float(value) if isNumber(value) else None
 
 
 def isRead(key: str) -> bool:

@@ -16,10 +16,9 @@ from typing import Any
 
 from astropy.io import fits
 
+from psfmatch.io.cards import numberOf
 from psfmatch.io.distortions import PROJECTIONS, distortionCards
 from psfmatch.io.headers import exactCard
-
-__all__ = ["CelestialCards", "UnusableWcsError", "celestialCards"]
 
 LONGITUDE = re.compile(r"RA|.LON|..LN")
 LATITUDE = re.compile(r"DEC|.LAT|..LT")
@@ -66,24 +65,9 @@ def celestialCards(
 ) -> CelestialCards | None:
     """Return the cards of the celestial coordinates of a header.
 
-    Parameters
-    ----------
-    header : `astropy.io.fits.Header`
-        Header of the image; not changed.
-    hdus : `astropy.io.fits.HDUList` or None
-        The file, where distortion tables are looked for.
-    lost : iterable of `str`
-        Keywords of cards that the header had, but that no value could be read from.
-
-    Returns
-    -------
-    cards : `CelestialCards` or None
-        None where the header has no celestial axes.
-
-    Raises
-    ------
-    UnusableWcsError
-        If the coordinates cannot be known.
+    header : header of the image; not changed; hdus : the file, where distortion tables are looked for; lost : keywords
+    of cards that the header had, but that no value could be read from. Returned: None where the header has no celestial
+    axes. UnusableWcsError if the coordinates cannot be known.
     """
     bad = set(lost)
     found = _axes(header)
@@ -162,15 +146,9 @@ def _oneProjection(projections: Sequence[str], words: list[str]) -> str:
     return named[0] if named else ""
 
 
-def _number(header: Mapping[str, Any], key: str) -> float | None:
-    value = header.get(key)
-    isNumber = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if isNumber and value is not None else None
-
-
 def _point(header: Mapping[str, Any], key: str, bad: set[str], words: list[str]) -> float:
     """Return a coordinate of the reference point; FITS takes one that is not given as 0."""
-    value = _number(header, key)
+    value = numberOf(header, key)
     if value is None:
         if key in bad or key in header:
             raise UnusableWcsError(f"card {key} cannot be read")
@@ -185,16 +163,16 @@ def _matrix(header: Mapping[str, Any], letter: str, axes: tuple[int, int], bad: 
         old = [f"{name}{axis:03d}{j:03d}" for j in (1, 2)]
         keys = [f"{name}{axis}_{j}{letter}" for j in (1, 2)]
         return [
-            _number(header, key) if key in header or letter else _number(header, other)
+            numberOf(header, key) if key in header or letter else numberOf(header, other)
             for key, other in zip(keys, old, strict=True)
         ]
 
     cd, pc = ([terms(name, axis) for axis in axes] for name in ("CD", "PC"))
-    cdelt = [_number(header, f"CDELT{axis}{letter}") for axis in axes]
-    turns = [_number(header, f"CROTA{axis}") for axis in axes[::-1]] if not letter else []
+    cdelt = [numberOf(header, f"CDELT{axis}{letter}") for axis in axes]
+    turns = [numberOf(header, f"CROTA{axis}") for axis in axes[::-1]] if not letter else []
     turn = next((value for value in turns if value is not None), None)
     hasCd, hasPc = (any(term is not None for row in rows for term in row) for rows in (cd, pc))
-    bad = bad | {key for key in header if MATRIX.fullmatch(key) and _number(header, key) is None}
+    bad = bad | {key for key in header if MATRIX.fullmatch(key) and numberOf(header, key) is None}
     lost = {match[1]: key for key in sorted(bad) if (match := re.fullmatch(r"(CD|PC|CDELT)\d[\d_]*[A-Z]?", key))}
     named: list[tuple[str, _Matrix]] = []
     scale = [1.0 if value is None else value for value in cdelt]
@@ -266,11 +244,11 @@ def _withoutOtherAxes(
     """Return CRPIX so that the plane lies at the first pixel of every other axis: their terms are constants there."""
     offset = [0.0, 0.0]
     for axis in range(3, 10):
-        away = 1.0 - (_number(header, f"CRPIX{axis}{letter}") or 0.0)
+        away = 1.0 - (numberOf(header, f"CRPIX{axis}{letter}") or 0.0)
         for i, own in enumerate(axes):
             name = "CD" if f"CD{own}_{axis}{letter}" in header else "PC"
-            term = _number(header, f"{name}{own}_{axis}{letter}") or 0.0
-            scale = 1.0 if name == "CD" else (_number(header, f"CDELT{own}{letter}") or 1.0)
+            term = numberOf(header, f"{name}{own}_{axis}{letter}") or 0.0
+            scale = 1.0 if name == "CD" else (numberOf(header, f"CDELT{own}{letter}") or 1.0)
             unit = DEGREES.get(str(header.get(f"CUNIT{own}{letter}", "")).strip().upper(), 1.0)
             offset[i] += unit * scale * term * away
     if offset == [0.0, 0.0]:
@@ -301,7 +279,7 @@ def _frame(header: Mapping[str, Any], letter: str, words: list[str]) -> dict[str
         else:
             cards["RADESYS"] = known
     for key in ("EQUINOX", "EPOCH"):
-        equinox = _number(header, f"{key}{letter}")
+        equinox = numberOf(header, f"{key}{letter}")
         if equinox is None or (key == "EPOCH" and (letter or "EQUINOX" in cards)):
             continue
         if key == "EPOCH" and LAST_EPOCH < equinox < EQUINOXES[1]:
@@ -311,7 +289,7 @@ def _frame(header: Mapping[str, Any], letter: str, words: list[str]) -> dict[str
         else:
             words.append(f"{key} = {equinox:g} is no year and left out")
     for key in ("LONPOLE", "LATPOLE"):
-        if (value := _number(header, f"{key}{letter}")) is not None:
+        if (value := numberOf(header, f"{key}{letter}")) is not None:
             cards[key] = value
     if isinstance(name := header.get(f"WCSNAME{letter}"), str) and name.strip():
         cards["WCSNAME"] = name

@@ -10,22 +10,14 @@ from astropy.io import fits
 from psfmatch.io.pixels import BLOCK
 from psfmatch.io.sourceTable import SourceTable
 
-__all__ = ["tableBytes"]
-
 FORMS = {"i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "u1": "B"}
 
 
 def tableBytes(table: SourceTable, name: str, cards: Iterable[fits.Card] = ()) -> bytes:
     """Return the HDU of a table as it stands in a file; it tells its name as EXTNAME and EXTTYPE.
 
-    Parameters
-    ----------
-    table
-        Columns of numbers, booleans or strings (n,), or of vectors (n, m); their units become TUNIT.
-    name
-        Of the HDU.
-    cards
-        More cards, for the end of the header.
+    table : columns of numbers, booleans or strings (n,), or of vectors (n, m); their units become TUNIT; name : of the
+    HDU; cards : more cards, for the end of the header.
     """
     stored, forms = {}, {}
     for key in table.colnames:

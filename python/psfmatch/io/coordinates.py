@@ -23,8 +23,6 @@ from psfmatch.io.tangentPlane import TangentPlane, tangentPlane
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["Coordinates", "asWcs", "readWcs", "shiftWcs", "wcsHeader", "xy0Cards", "xy0FromCards"]
-
 log = logging.getLogger("psfmatch.io")
 
 Coordinates: TypeAlias = "TangentPlane | WCS"
@@ -35,24 +33,9 @@ def readWcs(
 ) -> Coordinates | None:
     """Read the celestial coordinates of an image.
 
-    Parameters
-    ----------
-    header : `astropy.io.fits.Header`
-        Header of the image.
-    hdus : `astropy.io.fits.HDUList` or None
-        The file, for distortion tables.
-    xy0 : `tuple` [`int`, `int`]
-        Parent coordinates of the first pixel.
-    lost : iterable of `str`, optional
-        Keywords of cards that the header had, but that no value could be read from.
-    label : `str`, optional
-        Name of the file for messages.
-
-    Returns
-    -------
-    coordinates : `TangentPlane`, `astropy.wcs.WCS` or None
-        In parent coordinates; the first where it says all; None where the header has no celestial axes, or (with a
-        warning in the log) no usable ones.
+    hdus : the file, for distortion tables; xy0 : parent coordinates of the first pixel; lost : keywords of cards that
+    the header had, but that no value could be read from. Returned: in parent coordinates; the first where it says all;
+    None where the header has no celestial axes, or (with a warning in the log) no usable ones.
     """
     bad = {key for key in lost if COORDINATES.fullmatch(key)}
     if not bad and not any(re.fullmatch(r"CTYPE\d[A-Z]?", key) for key in header):
@@ -102,17 +85,7 @@ def asWcs(coordinates: Coordinates | None) -> WCS | None:
 def shiftWcs(wcs: WCS, dx: int, dy: int) -> WCS:
     """Copy a WCS with its pixel origin moved, so that what was pixel (0, 0) is (dx, dy).
 
-    Parameters
-    ----------
-    wcs : `astropy.wcs.WCS`
-        WCS with two axes; not changed.
-    dx, dy : `int`
-        Shift, pixels.
-
-    Returns
-    -------
-    shifted : `astropy.wcs.WCS`
-        The copy.
+    wcs : WCS with two axes; not changed; dx, dy : shift, pixels.
     """
     shifted = wcs.deepcopy()
     if (dx, dy) == (0, 0):
@@ -134,19 +107,8 @@ def shiftWcs(wcs: WCS, dx: int, dy: int) -> WCS:
 def wcsHeader(coordinates: Coordinates | None, xy0: tuple[int, int]) -> tuple[fits.Header, list[fits.ImageHDU]]:
     """Cards of a WCS for the image whose first pixel is ``xy0``.
 
-    Parameters
-    ----------
-    coordinates : `TangentPlane`, `astropy.wcs.WCS` or None
-        In parent coordinates.
-    xy0 : `tuple` [`int`, `int`]
-        Parent coordinates of the first pixel.
-
-    Returns
-    -------
-    header : `astropy.io.fits.Header`
-        The cards.
-    tables : `list` [`astropy.io.fits.ImageHDU`]
-        Distortion tables to store in the same file; mostly none.
+    coordinates : in parent coordinates; xy0 : parent coordinates of the first pixel. Returned: tables, distortion
+    tables to store in the same file; mostly none.
     """
     if coordinates is None:
         return fits.Header(), []
@@ -217,15 +179,7 @@ def xy0Cards(xy0: tuple[int, int]) -> fits.Header:
 def xy0FromCards(cards: Mapping[str, Any]) -> tuple[int, int]:
     """Parent coordinates of the first pixel: from the linear WCS "A", else from LTV1 and LTV2, else (0, 0).
 
-    Parameters
-    ----------
-    cards : `astropy.io.fits.Header` or mapping
-        Header of the image.
-
-    Returns
-    -------
-    xy0 : `tuple` [`int`, `int`]
-        Whole pixels; fractions are rounded, with a warning in the log.
+    Returned: whole pixels; fractions are rounded, with a warning in the log.
     """
     # LSST writes CTYPE1A only.
     if str(cards.get("CTYPE1A", "")).strip().upper() == "LINEAR":

@@ -8,8 +8,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["cubeOf", "planeOf"]
-
 COLOURS = 3, 4
 """Red, green, blue, and how opaque a pixel is."""
 

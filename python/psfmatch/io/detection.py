@@ -20,30 +20,26 @@ from numpy.typing import NDArray
 
 from psfmatch.io.columns import tableBytes
 from psfmatch.io.files import openFits
-from psfmatch.io.kernels import coefficientHdu, correctionTables, jsonHdu, numbersHdu, readJson
-from psfmatch.io.layouts import Role, listHdus
+from psfmatch.io.headers import imageHdu
+from psfmatch.io.kernels import coefficientHdu, correctionTables, jsonHdu, readJson
+from psfmatch.io.layouts import listHdus
 from psfmatch.io.names import parseFileName
 from psfmatch.io.planes import DetectionPlanes
+from psfmatch.io.roles import Role
 from psfmatch.io.sourceTable import SourceTable
-
-__all__ = ["detectionHdus", "readDetectionPlanes"]
 
 Bits = NDArray[np.int32]
 
 
 def detectionHdus(
-    planes: DetectionPlanes, mask: Bits, imageHdu: Callable[[NDArray[Any], str], fits.ImageHDU]
+    planes: DetectionPlanes, mask: Bits, planeHdu: Callable[[str, NDArray[Any]], fits.ImageHDU]
 ) -> list[Any]:
-    """Return the HDUs; `mask` is that of the difference, (h, w), `imageHdu` makes one of a plane and its name."""
-    hdus: list[Any] = [imageHdu(planes.ownVariance, "OWNVAR")]
-    if planes.lentVariance is not None:
-        hdus.append(imageHdu(planes.lentVariance, "LENTVAR"))
-    if planes.ownImage is not None:
-        hdus.append(imageHdu(planes.ownImage, "OWNIMAGE"))
-    if planes.matchedVariance is not None:
-        hdus.append(imageHdu(planes.matchedVariance, "MATCHVAR"))
+    """Return the HDUs; `mask` is that of the difference, (h, w), `planeHdu` makes one of a name and a plane."""
+    others = {"LENTVAR": planes.lentVariance, "OWNIMAGE": planes.ownImage, "MATCHVAR": planes.matchedVariance}
+    hdus: list[Any] = [planeHdu("OWNVAR", planes.ownVariance)]
+    hdus += [planeHdu(name, plane) for name, plane in others.items() if plane is not None]
     if planes.correction is not None:
-        hdus.append(numbersHdu("DBASIS", planes.correction.basis))
+        hdus.append(imageHdu("DBASIS", np.asarray(planes.correction.basis, dtype=np.float64)))
         hdus.append(coefficientHdu("DCOEF", planes.correction.coefficients, planes.correction.spatialField))
     runs = [_runsOf(bits, mask) for bits in (planes.ownMask, planes.matchedMask)]
     columns = {
@@ -57,17 +53,7 @@ def detectionHdus(
 def readDetectionPlanes(path: str | os.PathLike[str], mask: Bits) -> DetectionPlanes | None:
     """Read what `detectionHdus` has written; None where a file has none of it.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        The file.
-    mask : `numpy.ndarray`
-        Bits of the difference in it, (h, w).
-
-    Raises
-    ------
-    ExposureReadError
-        If the HDUs do not fit together.
+    mask : bits of the difference in it, (h, w). ExposureReadError if the HDUs do not fit together.
     """
     with openFits(parseFileName(path)[0]) as source:
         found = {entry.role: entry.index for entry in listHdus(source)}

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from psfmatch.io.cards import numberOf
 from psfmatch.io.units import isRateOrFlux, unitOf
-
-__all__ = ["DetectorNoise", "agrees", "detectorsOf", "neighbourScatter"]
 
 GAIN_CARDS = "EGAIN", "GAIN", "CCDGAIN", "ATODGAIN", "HIERARCH ESO DET OUT1 CONAD"
 """Cards of the gain, e-/count, the more reliable first: GAIN may be a setting of the camera."""
@@ -115,8 +114,5 @@ def _first(headers: Sequence[Mapping[str, Any]], cards: Sequence[str], low: floa
 
 
 def _number(headers: Sequence[Mapping[str, Any]], card: str, low: float, high: float) -> float | None:
-    for header in headers:
-        value = header.get(card)
-        if isinstance(value, int | float) and not isinstance(value, bool) and low < float(value) < high:
-            return float(value)
-    return None
+    values = (numberOf(header, card) for header in headers)
+    return next((value for value in values if value is not None and low < value < high), None)

@@ -14,8 +14,6 @@ from astropy.io import fits
 
 from psfmatch.io.headers import exactCard
 
-__all__ = ["PROJECTIONS", "distortionCards"]
-
 SIP = re.compile(r"([AB]P?)_(\d+)_(\d+)")
 WITHOUT_PARAMETERS = ("TAN", "ARC", "STG", "ZEA", "CAR", "MER", "SFL", "PAR", "MOL", "AIT", "PCO", "TSC", "CSC")
 """Projections that have no parameters PV but those of the pole, for which LONPOLE and LATPOLE stand (Calabretta &
@@ -48,24 +46,10 @@ def distortionCards(
 ) -> tuple[str, list[fits.Card]]:
     """Return the projection as CTYPE names it behind the first dash, and the cards of parameters and distortions.
 
-    Parameters
-    ----------
-    header
-        Of the image.
-    letter
-        Of the WCS that counts; only the first has distortions.
-    axes
-        Of longitude and latitude; in the cards returned they are 1 and 2.
-    projection
-        Three letters, or none.
-    isSip
-        Whether CTYPE ends with -SIP.
-    hdus
-        The file, for tables.
-    bad
-        Keywords of cards that were lost.
-    words
-        What is done that the header does not say is added here.
+    header : of the image; letter : of the WCS that counts; only the first has distortions; axes : of longitude and
+    latitude; in the cards returned they are 1 and 2; projection : three letters, or none; isSip : whether CTYPE ends
+    with -SIP; hdus : the file, for tables; bad : keywords of cards that were lost; words : what is done that the header
+    does not say is added here.
     """
     parameters = _parameters(header, letter, axes)
     polynomials = _polynomials(header, words, bad) if isSip else []

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ORIGIN_CARDS", "Convention", "conventionOf"]
-
 ORIGIN_CARDS = (
     *("TELESCOP", "INSTRUME", "DETECTOR", "PLVER", "DES_EXT", "LEGPIPEV", "ORIGIN", "EXTNAME"),
     *("HIERARCH FPA.TELESCOPE", "FPA.TELESCOPE", "HIERARCH FPA.INSTRUMENT", "FPA.INSTRUMENT"),
@@ -55,15 +53,7 @@ JWST = Convention(
 )
 ROMAN = Convention(
     "Roman",
-    {
-        "BAD": 1 << 0 | 1 << 10 | 1 << 11,
-        "SAT": 1 << 1,
-        "CR": 1 << 2 | 1 << 7,  # JUMP_DET, OUTLIER
-        "SUSPECT": 1 << 5 | 1 << 16,
-        "NO_DATA": 1 << 3 | 1 << 9,
-        "DEAD": 1 << 10,
-        "HOT": 1 << 11,
-    },
+    {**JWST.planes, "CR": 1 << 2 | 1 << 7},  # JUMP_DET, OUTLIER
 )
 # Lost in transmission and filled; permanent defects, apertures, columns, flats and charge traps; saturation of the full
 # well and of the converter; cosmic rays found by AstroDrizzle and between exposures.
@@ -105,14 +95,7 @@ WFPC2 = Convention(
 )
 STIS = Convention(
     "HST STIS",
-    {
-        "BAD": 4 | 8 | 16 | 32 | 128 | 512,
-        "SAT": 256,
-        "CR": 8192,
-        "SUSPECT": 1024 | 2048,
-        "NO_DATA": 1 | 2,
-        "HOT": 16,
-    },
+    {"BAD": 4 | 8 | 16 | 32 | 128 | 512, "SAT": 256, "CR": 8192, "SUSPECT": 1024 | 2048, "NO_DATA": 1 | 2, "HOT": 16},
 )
 NICMOS = Convention(
     "HST NICMOS",
@@ -190,17 +173,9 @@ OF_INSTRUMENT: tuple[tuple[str, Convention], ...] = (
 def conventionOf(cards: Mapping[str, Any], largest: int = 0) -> Convention | None:
     """Return what the values of a mask mean that has no names in its header.
 
-    Parameters
-    ----------
-    cards : mapping
-        Headers of the mask, of its file and of the image, as one; `ORIGIN_CARDS` are looked at.
-    largest : `int`, optional
-        Largest value in the mask, which tells codes from bits where the version of the pipeline is not known.
-
-    Returns
-    -------
-    convention : `Convention` or None
-        None for telescopes that are not known.
+    cards : headers of the mask, of its file and of the image, as one; `ORIGIN_CARDS` are looked at; largest : largest
+    value in the mask, which tells codes from bits where the version of the pipeline is not known. Returned: None for
+    telescopes that are not known.
     """
     telescope, instrument, detector = (_text(cards, name) for name in ("TELESCOP", "INSTRUME", "DETECTOR"))
     telescope = telescope or _text(cards, "FPA.TELESCOPE")

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["FITS_FILES", "NUMBERS", "PAGES", "PICTURES", "STANDARD_OUTPUT", "TABLES", "Endings", "formOf"]
-
 STANDARD_OUTPUT = "-"
 """Name of an output that goes to where it can be piped on."""
 
@@ -67,24 +65,8 @@ LIBRARIES = {"parquet": ("pyarrow", "pip install pyarrow")}
 def formOf(path: str | os.PathLike[str], endings: Endings) -> str:
     """Return the format that a name asks for.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        Of the output.
-    endings : `Endings`
-        Those that are known for what is written.
-
-    Returns
-    -------
-    form : `str`
-        As `Endings.forms` names it.
-
-    Raises
-    ------
-    ValueError
-        If no known ending fits.
-    ModuleNotFoundError
-        If the format needs a library that is not installed.
+    path : of the output; endings : those that are known for what is written. Returned: as `Endings.forms` names it.
+    ValueError if no known ending fits; ModuleNotFoundError if the format needs a library that is not installed.
     """
     name = Path(path).name.lower()
     # The longest first: .fits.gz is not .gz.

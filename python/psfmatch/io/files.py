@@ -31,8 +31,6 @@ from psfmatch.io.packing import PACKED_BYTES, UnpackingError, isPacked, unpacked
 from psfmatch.io.pixels import BLOCK, isPlain, pieces, readPlain, writePieces
 from psfmatch.io.whole import requireNew
 
-__all__ = ["FitsSource", "openFits", "quietAstropy", "writeHdus"]
-
 log = logging.getLogger("psfmatch.io")
 
 
@@ -55,16 +53,9 @@ warningsLock = _ForkableLock()
 class FitsSource:
     """An open HDU list with what is needed to check and to name it.
 
-    Parameters
-    ----------
-    hdus : `astropy.io.fits.HDUList`
-        The open list.
-    label : `str`
-        The path, or "HDUList" for a list given in memory; used in messages.
-    stream : binary file or None
-        The bytes of the file, unpacked; None for a list in memory, whose data are there already.
-    faults : `tuple`
-        Of each HDU of a file what was wrong with its cards.
+    hdus : the open list; label : the path, or "HDUList" for a list given in memory; used in messages; stream : the
+    bytes of the file, unpacked; None for a list in memory, whose data are there already; faults : of each HDU of a file
+    what was wrong with its cards.
     """
 
     hdus: fits.HDUList
@@ -105,20 +96,8 @@ class FitsSource:
     def readData(self, index: int) -> NDArray[Any]:
         """Read the pixels of one HDU, as stored (any byte order, perhaps a memory map).
 
-        Parameters
-        ----------
-        index : `int`
-            Position of the HDU.
-
-        Returns
-        -------
-        data : `numpy.ndarray`
-            The pixels with BSCALE, BZERO and BLANK applied.
-
-        Raises
-        ------
-        ExposureReadError
-            If the data block is cut off or cannot be decoded.
+        Returned: the pixels with BSCALE, BZERO and BLANK applied. ExposureReadError if the data block is cut off or
+        cannot be decoded.
         """
         hdu = self.hdus[index]
         self._checkLength(index)
@@ -138,24 +117,8 @@ class FitsSource:
     def readDirectly(self, index: int, bitpix: int, shape: tuple[int, int]) -> NDArray[Any] | None:
         """Read the plane of one HDU past astropy, if its pixels lie in a file as plain numbers of one type.
 
-        Parameters
-        ----------
-        index : `int`
-            Position of the HDU.
-        bitpix : `int`
-            The type, in FITS terms.
-        shape : `tuple` [`int`, `int`]
-            Height and width.
-
-        Returns
-        -------
-        plane : `numpy.ndarray` or None
-            A new array in native byte order; None if the HDU is compressed, scaled, in memory or of another type.
-
-        Raises
-        ------
-        ExposureReadError
-            If the data block is cut off.
+        bitpix : the type, in FITS terms; shape : height and width. Returned: a new array in native byte order; None if
+        the HDU is compressed, scaled, in memory or of another type. ExposureReadError if the data block is cut off.
         """
         hdu = self.hdus[index]
         place = hdu.fileinfo()
@@ -214,22 +177,9 @@ def quietAstropy() -> Iterator[None]:
 def openFits(source: OpenSource) -> Iterator[FitsSource]:
     """Open a FITS file for reading and check its headers; what is open already is not closed.
 
-    Parameters
-    ----------
-    source : `os.PathLike`, `astropy.io.fits.HDUList` or binary file
-        Path without brackets, an open list, or an open file, read from its beginning and left where it stood.
-
-    Yields
-    ------
-    fitsSource : `FitsSource`
-        The open file. Its data must be copied before it is closed.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ExposureReadError
-        If the file is not FITS, cannot be opened or ends inside a header.
+    source : path without brackets, an open list, or an open file, read from its beginning and left where it stood.
+    Yielded: the open file. Its data must be copied before it is closed. FileNotFoundError if there is no such file;
+    ExposureReadError if the file is not FITS, cannot be opened or ends inside a header.
     """
     if isinstance(source, fits.HDUList):
         yield FitsSource(source, source.filename() or "HDUList", None)
@@ -315,23 +265,10 @@ def _openStream(stream: BinaryIO, label: str) -> FitsSource:
 def writeHdus(path: str | os.PathLike[str], hdus: Sequence[Any], overwrite: bool) -> None:
     """Write HDUs so that a reader sees the whole file or none of it.
 
-    The file is written under a temporary name in the same directory and then renamed.
-
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        Destination; ``.gz`` is compressed as a whole, of ``.fz`` each plane, as fpack does, without loss.
-    hdus : sequence of HDUs or `bytes`
-        The primary HDU first; bytes are an HDU as it stands in a file.
-    overwrite : `bool`
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If the file exists and ``overwrite`` is false.
-    FileNotFoundError
-        If the directory does not exist.
+    The file is written under a temporary name in the same directory and then renamed. path : destination; ``.gz`` is
+    compressed as a whole, of ``.fz`` each plane, as fpack does, without loss; hdus : the primary HDU first; bytes are
+    an HDU as it stands in a file. FileExistsError if the file exists and ``overwrite`` is false; FileNotFoundError if
+    the directory does not exist.
     """
     path = Path(path)
     if not path.parent.is_dir():

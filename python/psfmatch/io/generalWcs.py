@@ -19,8 +19,6 @@ from psfmatch.io.coordinates import asWcs, readWcs, wcsHeader
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["fitsWcs"]
-
 log = logging.getLogger("psfmatch.io")
 
 FloatArray = NDArray[np.float64]
@@ -36,18 +34,10 @@ DEGREES = (1, 2, 3, 4, 5, 6, 7)
 def fitsWcs(wcs: Any, shape: tuple[int, int]) -> WCS | None:
     """Return a celestial FITS WCS for coordinates of any kind.
 
-    Parameters
-    ----------
-    wcs
-        An astropy WCS, which is returned as it is unless its latitude comes first or it has SIP coefficients that its
-        CTYPE does not name; or any object with ``pixel_to_world`` that gives sky coordinates.
-    shape : `tuple` [`int`, `int`]
-        Height and width of the image.
-
-    Returns
-    -------
-    wcs : `astropy.wcs.WCS` or None
-        None, said in the log, for coordinates that are no two celestial ones or cannot be written as TAN-SIP to 0.1 px.
+    wcs : an astropy WCS, which is returned as it is unless its latitude comes first or it has SIP coefficients that its
+    CTYPE does not name; or any object with ``pixel_to_world`` that gives sky coordinates; shape : height and width of
+    the image. Returned: None, said in the log, for coordinates that are no two celestial ones or cannot be written as
+    TAN-SIP to 0.1 px.
     """
     from astropy.wcs import WCS
 

@@ -10,27 +10,19 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units
 from astropy.io import fits
+from numpy.typing import NDArray
 
-from psfmatch.io.cards import mendInMemory
+from psfmatch.io.cards import isNumber, mendInMemory
 from psfmatch.io.units import unitOf
 
-__all__ = [
-    "COORDINATES",
-    "FORMAT_CARD",
-    "PHOTOCALIB_CARD",
-    "appendMetadata",
-    "exactCard",
-    "ownPrimaryHdu",
-    "photoCalibFromCards",
-    "readMetadata",
-    "readableHeader",
-]
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 log = logging.getLogger("psfmatch.io")
 
@@ -66,6 +58,25 @@ def ownPrimaryHdu(nExtensions: int) -> fits.PrimaryHDU:
     return primary
 
 
+def imageHdu(name: str, data: NDArray[Any], cards: Iterable[fits.Card] = ()) -> fits.ImageHDU:
+    """Return an image of any dimension that tells its name as EXTNAME and EXTTYPE; the pixels are not copied."""
+    # Of a read-only array astropy makes a byte-swapped copy; a writeable one it would swap in place while writing.
+    view = np.asarray(data).view()
+    view.flags.writeable = False
+    hdu = fits.ImageHDU(view, name=name)
+    hdu.header["EXTTYPE"] = name
+    hdu.header.extend(cards, unique=False, end=True)
+    return hdu
+
+
+def tableHdu(name: str, table: Table) -> fits.BinTableHDU:
+    """Return a table of astropy's as an HDU that tells its name as EXTNAME and EXTTYPE."""
+    hdu = fits.table_to_hdu(table)
+    hdu.name = name
+    hdu.header["EXTTYPE"] = name
+    return hdu
+
+
 @functools.lru_cache(maxsize=4096)
 def isMetadata(key: str) -> bool:
     """Whether a card is neither structure nor coordinates, and has a name."""
@@ -76,16 +87,8 @@ def isMetadata(key: str) -> bool:
 def readMetadata(*headers: Mapping[str, Any]) -> dict[str, Any]:
     """Collect the cards worth keeping.
 
-    Parameters
-    ----------
-    *headers : `astropy.io.fits.Header` or mapping
-        Headers; later ones win.
-
-    Returns
-    -------
-    metadata : `dict`
-        Values by keyword; HISTORY and COMMENT are one string each, lines joined by newlines. Undefined values
-        are None.
+    Returned: values by keyword; HISTORY and COMMENT are one string each, lines joined by newlines. Undefined values are
+    None.
     """
     metadata: dict[str, Any] = {}
     for header in headers:
@@ -120,16 +123,9 @@ def readableHeader(header: Mapping[str, Any]) -> Mapping[str, Any]:
 def appendMetadata(header: fits.Header, metadata: Mapping[str, Any]) -> None:
     """Write metadata to a header, exactly where FITS can.
 
-    Strings, numbers, booleans and None become cards; NaN and infinity, which FITS lacks, become strings;
-    anything else becomes JSON. Long or lower-case keywords use the HIERARCH convention. Structural keywords
-    and those of the WCS are passed over.
-
-    Parameters
-    ----------
-    header : `astropy.io.fits.Header`
-        Header to extend, changed in place.
-    metadata : mapping
-        Values by keyword.
+    Strings, numbers, booleans and None become cards; NaN and infinity, which FITS lacks, become strings; anything else
+    becomes JSON. Long or lower-case keywords use the HIERARCH convention. Structural keywords and those of the WCS are
+    passed over. header : header to extend, changed in place; metadata : values by keyword.
     """
     for key, value in metadata.items():
         if not isMetadata(key):
@@ -147,19 +143,7 @@ def appendMetadata(header: fits.Header, metadata: Mapping[str, Any]) -> None:
 def exactCard(key: str, value: Any, comment: str = "") -> fits.Card:
     """Make a card that reads back as the same value; floats keep all 17 digits.
 
-    Parameters
-    ----------
-    key : `str`
-        Keyword, without HIERARCH.
-    value : object
-        Value.
-    comment : `str`
-        Comment.
-
-    Returns
-    -------
-    card : `astropy.io.fits.Card`
-        The card.
+    key : keyword, without HIERARCH.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -182,16 +166,8 @@ def exactCard(key: str, value: Any, comment: str = "") -> fits.Card:
 def photoCalibFromCards(cards: Mapping[str, Any]) -> float | None:
     """Flux of one count in nJy, if the header says so.
 
-    Parameters
-    ----------
-    cards : `astropy.io.fits.Header` or mapping
-        Looked at in this order: our own card, FLUXMAG0 (counts of AB magnitude 0), a flux unit in BUNIT, a
-        surface brightness in BUNIT with the pixel's area PIXAR_SR.
-
-    Returns
-    -------
-    photoCalib : `float` or None
-        None where nothing is said, or nothing positive.
+    cards : looked at in this order: our own card, FLUXMAG0 (counts of AB magnitude 0), a flux unit in BUNIT, a surface
+    brightness in BUNIT with the pixel's area PIXAR_SR. Returned: None where nothing is said, or nothing positive.
     """
     value: Any = cards.get(PHOTOCALIB_CARD)
     if value is None and _positive(cards.get("FLUXMAG0")):
@@ -213,7 +189,7 @@ def photoCalibFromCards(cards: Mapping[str, Any]) -> float | None:
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value > 0
+    return isNumber(value) and value > 0
 
 
 def _isFiniteComplex(value: Any) -> bool:

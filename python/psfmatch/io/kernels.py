@@ -20,22 +20,12 @@ from numpy.typing import NDArray
 from psfmatch.errors import advice
 from psfmatch.io.columns import tableBytes
 from psfmatch.io.files import FitsSource, openFits, writeHdus
-from psfmatch.io.headers import appendMetadata, exactCard, ownPrimaryHdu, readMetadata
-from psfmatch.io.layouts import Role, listHdus
+from psfmatch.io.headers import appendMetadata, exactCard, imageHdu, ownPrimaryHdu, readMetadata
+from psfmatch.io.layouts import listHdus
 from psfmatch.io.names import parseFileName
 from psfmatch.io.planes import KernelTables, SpatialField
+from psfmatch.io.roles import Role
 from psfmatch.io.sourceTable import SourceTable
-
-__all__ = [
-    "coefficientHdu",
-    "correctionTables",
-    "jsonHdu",
-    "kernelHdus",
-    "numbersHdu",
-    "readJson",
-    "readKernelTables",
-    "writeKernelTables",
-]
 
 FIELD_CARDS = {
     "MODEL": ("model", "functions of position"),
@@ -50,19 +40,7 @@ FIELD_CARDS = {
 def writeKernelTables(path: str | os.PathLike[str], tables: KernelTables, overwrite: bool = True) -> None:
     """Write a kernel alone.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        Destination.
-    tables : `KernelTables`
-        The kernel.
-    overwrite : `bool`, optional
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If the file exists and ``overwrite`` is false.
+    FileExistsError if the file exists and ``overwrite`` is false.
     """
     hdus = kernelHdus(tables)
     writeHdus(path, [ownPrimaryHdu(len(hdus)), *hdus], overwrite)
@@ -71,22 +49,8 @@ def writeKernelTables(path: str | os.PathLike[str], tables: KernelTables, overwr
 def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:
     """Read the kernel from a file of `writeKernelTables` or of `writePlanes`.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        The file.
-
-    Returns
-    -------
-    tables : `KernelTables`
-        New arrays in native byte order.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ExposureReadError
-        If it holds no kernel, or one that is damaged or contradicts itself.
+    Returned: new arrays in native byte order. FileNotFoundError if there is no such file; ExposureReadError if it holds
+    no kernel, or one that is damaged or contradicts itself.
     """
     with openFits(parseFileName(path)[0]) as source:
         entries = listHdus(source)
@@ -102,10 +66,7 @@ def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:
             background = backgroundField = None
             if Role.BACKGROUND_COEFFICIENTS in found:
                 index = found[Role.BACKGROUND_COEFFICIENTS]
-                background, backgroundField = (
-                    _column(source, index)[0],
-                    _field(source.hdus[index].header, "B"),
-                )
+                background, backgroundField = (_column(source, index)[0], _field(source.hdus[index].header, "B"))
             spatialField = _field(source.hdus[found[Role.KERNEL_COEFFICIENTS]].header, "K")
             recipe = None if Role.RECIPE not in found else readJson(source, found[Role.RECIPE], "RECIPE")
             return KernelTables(
@@ -125,14 +86,14 @@ def readKernelTables(path: str | os.PathLike[str]) -> KernelTables:
 
 def kernelHdus(tables: KernelTables) -> list[Any]:
     """HDUs of a kernel: KBASIS, KCOEF and what else there is of BCOEF, KCOV, BCOV and RECIPE."""
-    image = numbersHdu("KBASIS", tables.basis)
+    image = imageHdu("KBASIS", np.asarray(tables.basis, dtype=np.float64))
     appendMetadata(image.header, tables.metadata)
     hdus = [image, coefficientHdu("KCOEF", tables.coefficients, tables.spatialField)]
     if tables.background is not None and tables.backgroundField is not None:
         hdus.append(coefficientHdu("BCOEF", tables.background[np.newaxis], tables.backgroundField))
     for name, covariance in (("KCOV", tables.covariance), ("BCOV", tables.backgroundCovariance)):
         if covariance is not None:
-            hdus.append(numbersHdu(name, covariance))
+            hdus.append(imageHdu(name, np.asarray(covariance, dtype=np.float64)))
     if tables.recipe is not None:
         hdus.append(jsonHdu(tables.recipe, "RECIPE"))
     return hdus
@@ -146,10 +107,7 @@ def jsonHdu(data: Mapping[str, Any], name: str) -> bytes:
 def readJson(source: FitsSource, index: int, name: str) -> dict[str, Any]:
     """Plain data from a table of `jsonHdu`.
 
-    Raises
-    ------
-    ExposureReadError
-        If the text is not JSON, or no group of named values.
+    ExposureReadError if the text is not JSON, or no group of named values.
     """
     try:
         data = json.loads(source.readData(index)[name][0])
@@ -165,16 +123,6 @@ def correctionTables(source: FitsSource, found: Mapping[Role, int]) -> KernelTab
     basis = np.array(source.readData(found[Role.CORRECTION_BASIS]), dtype=np.float64, order="C")
     index = found[Role.CORRECTION_COEFFICIENTS]
     return KernelTables(basis, _column(source, index), _field(source.hdus[index].header, "D"))
-
-
-def numbersHdu(name: str, numbers: NDArray[np.float64]) -> fits.ImageHDU:
-    """Return an image of numbers of any dimension."""
-    # Of a read-only array astropy makes a byte-swapped copy; a writeable one it would swap in place while writing.
-    view = np.asarray(numbers, dtype=np.float64).view()
-    view.flags.writeable = False
-    hdu = fits.ImageHDU(view, name=name)
-    hdu.header["EXTTYPE"] = name
-    return hdu
 
 
 def _square(source: FitsSource, index: int | None) -> NDArray[np.float64] | None:

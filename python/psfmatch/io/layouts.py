@@ -17,10 +17,9 @@ from psfmatch.io.cubes import cubeOf
 from psfmatch.io.files import FitsSource, openFits
 from psfmatch.io.masks import maskMeaning
 from psfmatch.io.names import HduSelector, PlaneSelector, Source, splitSource
-from psfmatch.io.roles import TABLE_ROLES, Role, roleOf
+from psfmatch.io.roles import Role as Role  # for readers of `HduEntry.role`
+from psfmatch.io.roles import roleOf
 from psfmatch.io.units import unitOf
-
-__all__ = ["HduEntry", "Role", "chooseHdu", "chooseImage", "companion", "describe", "listHdus", "listImages"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -35,27 +34,27 @@ class HduEntry:
 
     Parameters
     ----------
-    index : `int`
+    index
         Position in the file, from 0.
-    name : `str`
+    name
         EXTNAME, upper case; "PRIMARY" or empty where there is none.
-    version : `int`
+    version
         EXTVER.
-    kind : `str`
+    kind
         "image", "table" or "empty".
-    shape : `tuple` of `int`
+    shape
         Of an image, slowest axis first; of a table, (rows,).
-    dtype : `str`
+    dtype
         Pixel type of an image.
-    role : `Role`
+    role
         What the HDU is for.
-    plane : `int` or None
+    plane
         Of a cube the plane that is meant, from 0.
-    stem : `str`
+    stem
         What its name says besides, such as the detector: HDUs that belong together share it.
-    unit : `str`
+    unit
         Unit of an image, as it is understood; only of `describe`.
-    meaning : `str`
+    meaning
         What the values of a mask or a weight map mean, as far as headers tell; only of `describe`.
     """
 
@@ -108,20 +107,8 @@ def listHdus(source: FitsSource) -> list[HduEntry]:
 def describe(path: Source) -> list[HduEntry]:
     """List the HDUs of a file with what each is for; reads headers only.
 
-    Parameters
-    ----------
-    path : `str`, `os.PathLike` or `astropy.io.fits.HDUList`
-        The file; brackets select nothing here and are ignored.
-
-    Returns
-    -------
-    entries : `list` [`HduEntry`]
-        One entry per HDU, in the order of the file.
-
-    Raises
-    ------
-    FileNotFoundError, ExposureReadError
-        If the file is missing, or is not FITS.
+    path : the file; brackets select nothing here and are ignored. Returned: one entry per HDU, in the order of the
+    file. FileNotFoundError, ExposureReadError if the file is missing, or is not FITS.
     """
     with openFits(splitSource(path)[0]) as source:
         entries = listHdus(source)
@@ -135,21 +122,9 @@ def describe(path: Source) -> list[HduEntry]:
 def listImages(path: Source) -> list[HduEntry]:
     """List the images of a file, as a camera of many detectors writes one for each; reads headers only.
 
-    Parameters
-    ----------
-    path : `str`, `os.PathLike` or `astropy.io.fits.HDUList`
-        The file; where brackets name an HDU, nothing is listed.
-
-    Returns
-    -------
-    images : `list` [`HduEntry`]
-        The planes that have the role of an image; where none has, those without a role, unless there is one in the
-        primary HDU, beside which others are rarely images of the sky.
-
-    Raises
-    ------
-    FileNotFoundError, ExposureReadError
-        If the file is missing, or is not FITS.
+    path : the file; where brackets name an HDU, nothing is listed. Returned: the planes that have the role of an image;
+    where none has, those without a role, unless there is one in the primary HDU, beside which others are rarely images
+    of the sky. FileNotFoundError, ExposureReadError if the file is missing, or is not FITS.
     """
     if splitSource(path)[1] is not None:
         return []
@@ -162,10 +137,7 @@ def listImages(path: Source) -> list[HduEntry]:
 def chooseHdu(source: FitsSource, entries: Sequence[HduEntry], selector: int | str | tuple[str, int]) -> HduEntry:
     """Find the HDU that the user asked for.
 
-    Raises
-    ------
-    ExposureReadError
-        If there is none; the message lists those that exist.
+    ExposureReadError if there is none; the message lists those that exist.
     """
     for entry in entries:
         if isinstance(selector, int):
@@ -184,28 +156,10 @@ def chooseImage(
 ) -> HduEntry:
     """Find the plane to read.
 
-    Parameters
-    ----------
-    source : `FitsSource`
-        The open file.
-    entries : sequence of `HduEntry`
-        Its contents.
-    selector : `int`, `str`, `tuple` or None
-        HDU that the user asked for.
-    wanted : sequence of `Role`
-        Roles looked for when the user did not ask, best first. Where none is found the first two-dimensional
-        image without a role is taken; then the first of any role, unless a mask or noise is wanted and there
-        are several.
-
-    Returns
-    -------
-    entry : `HduEntry`
-        The HDU.
-
-    Raises
-    ------
-    ExposureReadError
-        If there is no two-dimensional image, or none that can be told from others; the message lists the HDUs.
+    selector : HDU that the user asked for; wanted : roles looked for when the user did not ask, best first. Where none
+    is found the first two-dimensional image without a role is taken; then the first of any role, unless a mask or noise
+    is wanted and there are several. ExposureReadError if there is no two-dimensional image, or none that can be told
+    from others; the message lists the HDUs.
     """
     if selector is not None:
         entry = _chosen(source, entries, selector)
@@ -269,10 +223,7 @@ def _aboutCube(source: FitsSource, entry: HduEntry) -> str:
 def companion(entries: Sequence[HduEntry], image: HduEntry, role: Role) -> HduEntry | None:
     """Find the HDU with a role that belongs to an image: the same EXTVER and detector, or the only image of the file.
 
-    Returns
-    -------
-    entry : `HduEntry` or None
-        None also where the image itself has another role, as a template stored beside the difference has.
+    Returned: None also where the image itself has another role, as a template stored beside the difference has.
     """
     if image.role not in (Role.IMAGE, Role.NONE):
         return None
@@ -298,7 +249,7 @@ def _entry(index: int, hdu: fits.hdu.base._BaseHDU, header: fits.Header) -> HduE
         shape = tuple(int(header[f"NAXIS{axis}"]) for axis in range(header["NAXIS"], 0, -1))
         dtype = _pixelType(header)
     role, stem = roleOf(name, header)
-    if (role in TABLE_ROLES) != (kind == "table"):
+    if role.isTable != (kind == "table"):
         role = Role.NONE
     return HduEntry(index, name, int(hdu.ver), kind, shape, dtype, role, stem=stem)
 

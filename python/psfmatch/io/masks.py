@@ -25,8 +25,6 @@ from psfmatch.io.headers import exactCard
 from psfmatch.io.planes import DEFAULT_MASK_PLANES
 from psfmatch.threads import mapStrips
 
-__all__ = ["MAX_PLANES", "decodeMask", "maskCards", "maskMeaning", "planeCards", "planeOfName", "planesFromCards"]
-
 log = logging.getLogger("psfmatch.io")
 
 MAX_PLANES = 31  # bits 0 to 30; the last bit of an int32 is its sign
@@ -46,27 +44,29 @@ DESCRIPTIONS = {
     "HOT": "pixel of high dark current",
 }
 
-EXTRA_PLANES = {"STREAK": 9, "DEAD": 10, "HOT": 11}
-"""Planes of data quality bits beside the usual ones, and the bits that they get here."""
+USUAL_BITS = {**DEFAULT_MASK_PLANES, "STREAK": 9, "DEAD": 10, "HOT": 11}
+"""Bits of our planes, and of those that data quality bits need besides."""
 # What a producer's names mean, in ours, which the pixels get besides. Names that LSST has are not among them.
-SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "BAD": (
-        *("BPM", "BADPIX", "BAD_PIX", "BADPIXEL", "BAD_PIXEL", "DETECTOR", "FLAT", "DARK", "CTE", "LOW", "DEAD", "HOT"),
-        *("COLD", "NONFUNC", "DO_NOT_USE", "DONOTUSE", "DEFECT", "CONV_BAD", "INVALID", "BADCOL", "BAD_COLUMN"),
-    ),
-    "SAT": ("SATURATED", "SATURATE", "SATURATION", "OVERFLOW", "FULLWELL", "BLEED", "BLEEDTRAIL"),
-    "CR": (
-        *("CRAY", "COSMIC", "COSMICS", "COSMIC_RAY", "COSMICRAY", "COSMIC_RAYS", "CRHIT", "CR_HIT", "JUMP_DET"),
-        *("OUTLIER", "TRANSIENT"),
-    ),
-    "INTRP": ("INTERP", "INTERPOLATED"),
-    "SUSPECT": ("NONLINEAR", "NON_LINEAR", "PERSISTENCE", "PERSIST", "WARM"),
-    "NO_DATA": ("NODATA", "BLANK", "MISSING", "MISSING_DATA", "NON_SCIENCE", "NOVALUE", "NO_VALUE", "DROPOUT"),
-    "STREAK": ("SATELLITE", "SATTRAIL", "SATELLITE_TRAIL", "AIRCRAFT"),
+SYNONYMS = {
+    "BAD": "BPM BADPIX BAD_PIX BADPIXEL BAD_PIXEL DETECTOR FLAT DARK CTE LOW DEAD HOT COLD NONFUNC DO_NOT_USE DONOTUSE "
+    "DEFECT CONV_BAD INVALID BADCOL BAD_COLUMN",
+    "SAT": "SATURATED SATURATE SATURATION OVERFLOW FULLWELL BLEED BLEEDTRAIL",
+    "CR": "CRAY COSMIC COSMICS COSMIC_RAY COSMICRAY COSMIC_RAYS CRHIT CR_HIT JUMP_DET OUTLIER TRANSIENT",
+    "INTRP": "INTERP INTERPOLATED",
+    "SUSPECT": "NONLINEAR NON_LINEAR PERSISTENCE PERSIST WARM",
+    "NO_DATA": "NODATA BLANK MISSING MISSING_DATA NON_SCIENCE NOVALUE NO_VALUE DROPOUT",
+    "STREAK": "SATELLITE SATTRAIL SATELLITE_TRAIL AIRCRAFT",
 }
-PLANE_OF_SYNONYM = {synonym: name for name, synonyms in SYNONYMS.items() for synonym in synonyms}
+PLANE_OF_SYNONYM = {synonym: name for name, synonyms in SYNONYMS.items() for synonym in synonyms.split()}
 ALWAYS_NAMED = ("BAD", "SAT", "CR", "DETECTED")
 """Planes of a convention that are named also where no pixel has them."""
+COMMENTS = (
+    (r"DETECTION|EXTRACTED SOURCE", "DETECTED"),
+    (r"SATURAT", "SAT"),
+    (r"RAD HIT|COSMIC", "CR"),
+    (r"^$|RESERVED", ""),
+)
+"""Planes by the words in the comments of ZTF's bits; all others are BAD."""
 GOOD_VALUES = (1, 255)
 """What good pixels usually hold in masks in which bad ones are 0."""
 
@@ -74,32 +74,18 @@ GOOD_VALUES = (1, 255)
 def planesFromCards(cards: Mapping[str, Any]) -> dict[str, int]:
     """Read the names of mask planes.
 
-    Parameters
-    ----------
-    cards : `astropy.io.fits.Header` or mapping
-        Header of the mask.
-
-    Returns
-    -------
-    planes : `dict` [`str`, `int`]
-        Bit index of each named plane; empty where no bit has a name.
+    Returned: bit index of each named plane; empty where no bit has a name.
     """
     planes: dict[str, int] = {}
     for key, value in cards.items():
         if (match := re.fullmatch(r"MSKN(\d+)", key)) is not None:
-            bits = cards.get(f"MSKM{match[1]}")
-            if isinstance(bits, int) and bits > 0 and bits & (bits - 1) == 0:
-                planes[str(value)] = bits.bit_length() - 1
+            if (bit := _onlyBit(cards.get(f"MSKM{match[1]}"))) is not None:
+                planes[str(value)] = bit
         elif (match := re.fullmatch(r"(?:HIERARCH )?MSKNAM(\d+)", key)) is not None:
-            bits = cards.get(f"MSKVAL{match[1]}")
             # Two names can share a bit; sums of several bits have names of their own.
-            if (
-                isinstance(bits, int)
-                and bits > 0
-                and bits & (bits - 1) == 0
-                and bits.bit_length() - 1 not in planes.values()
-            ):
-                planes[str(value).strip()] = bits.bit_length() - 1
+            bit = _onlyBit(cards.get(f"MSKVAL{match[1]}"))
+            if bit is not None and bit not in planes.values():
+                planes[str(value).strip()] = bit
     if planes:
         return planes
     for key, value in cards.items():
@@ -108,6 +94,11 @@ def planesFromCards(cards: Mapping[str, Any]) -> dict[str, int]:
         elif (match := re.fullmatch(r"MBIT_(\d+)", key)) is not None and isinstance(value, str):
             planes[value.strip()] = int(match[1])
     return planes
+
+
+def _onlyBit(value: Any) -> int | None:
+    """Return which bit is the only one of a number; None if it is not one alone."""
+    return value.bit_length() - 1 if isinstance(value, int) and value > 0 and value & (value - 1) == 0 else None
 
 
 def decodeMask(
@@ -125,30 +116,30 @@ def decodeMask(
 
     Parameters
     ----------
-    stored : `numpy.ndarray`
+    stored
         Mask as stored, (h, w), boolean, of any integer type, or float holding integers; not changed, unless
         ``isOwn``.
-    cards : `astropy.io.fits.Header` or mapping
+    cards
         Its header.
-    telescope : `str`
+    telescope
         TELESCOP of the file.
-    label : `str`
+    label
         Name of the file for messages.
-    isOwn : `bool`, optional
+    isOwn
         Whether the pixels may become those of the result, which spares a copy.
-    origin : mapping, optional
+    origin
         Headers of the mask's file that tell instrument, detector and pipeline; by default ``cards``.
-    imageOrigin : mapping, optional
+    imageOrigin
         Those of the image, where it is in another file; asked where the mask's do not say, unless it is of zeros and
         ones, as people make them.
-    image : `numpy.ndarray`, optional
+    image
         The image, (h, w): with it masks are recognised in which good pixels are 1 and bad ones 0.
 
     Returns
     -------
-    mask : `numpy.ndarray`
+    mask
         A new array, (h, w), int32.
-    planes : `dict` [`str`, `int`]
+    planes
         Bit index of each plane.
     """
     lost = None
@@ -207,16 +198,8 @@ def maskMeaning(cards: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
 def maskCards(planes: Mapping[str, int]) -> fits.Header:
     """Cards that name the planes, for both LSST readers.
 
-    Parameters
-    ----------
-    planes : mapping [`str`, `int`]
-        Bit index of each plane.
-
-    Returns
-    -------
-    header : `astropy.io.fits.Header`
-        MP_name (bit index) and MSKNnnnn, MSKMnnnn, MSKDnnnn (name, value, description), in the order of the
-        bits.
+    planes : bit index of each plane. Returned: MP_name (bit index) and MSKNnnnn, MSKMnnnn, MSKDnnnn (name, value,
+    description), in the order of the bits.
     """
     header = fits.Header(planeCards(planes))
     for name, bit in sorted(planes.items(), key=lambda item: item[1]):
@@ -255,12 +238,16 @@ def _named(
         if not used & same:
             continue
         if target not in kept:
-            free = [bit for bit in (_usualBit(target), *range(MAX_PLANES)) if bit not in kept.values()]
-            if not free:
+            if (free := freeBit(kept, target)) is None:
                 continue
-            kept[target] = free[0]
+            kept[target] = free
         mask[(mask & np.int32(same)) != 0] |= np.int32(1 << kept[target])
     return mask, kept
+
+
+def freeBit(planes: Mapping[str, int], name: str) -> int | None:
+    """Return the bit that a plane of ours gets beside others: its usual one, else the first that is free."""
+    return next((bit for bit in (USUAL_BITS[name], *range(MAX_PLANES)) if bit not in planes.values()), None)
 
 
 def planeOfName(name: str) -> str:
@@ -276,10 +263,6 @@ def _synonymous(planes: Mapping[str, int]) -> dict[str, int]:
         if target := planeOfName(name):
             found[target] = found.get(target, 0) | 1 << bit
     return found
-
-
-def _usualBit(plane: str) -> int:
-    return DEFAULT_MASK_PLANES[plane] if plane in DEFAULT_MASK_PLANES else EXTRA_PLANES[plane]
 
 
 def _translated(stored: NDArray[Any], meaning: Convention) -> tuple[NDArray[np.int32], dict[str, int]]:
@@ -298,23 +281,20 @@ def _translated(stored: NDArray[Any], meaning: Convention) -> tuple[NDArray[np.i
             else:
                 continue
             if isSet.any():
-                bit = 1 << _usualBit(name)
+                bit = 1 << USUAL_BITS[name]
                 part[isSet] |= np.int32(bit)
                 used |= bit
         return used
 
     used = functools.reduce(operator.or_, mapStrips(translate, stored.shape), 0)
-    kept = [name for name in meaning.codes or meaning.planes if name in ALWAYS_NAMED or used >> _usualBit(name) & 1]
-    return mask, {name: _usualBit(name) for name in kept}
+    kept = [name for name in meaning.codes or meaning.planes if name in ALWAYS_NAMED or used >> USUAL_BITS[name] & 1]
+    return mask, {name: USUAL_BITS[name] for name in kept}
 
 
 def _isOfGoodPixels(stored: NDArray[Any], good: int, image: NDArray[np.float32]) -> bool:
     """Return whether a mask of two values is that of good pixels: most have it, and the image has values there."""
     counts = mapStrips(
-        lambda strip: (
-            int(np.count_nonzero(stored[strip] == 0)),
-            int(np.count_nonzero(stored[strip] == good)),
-        ),
+        lambda strip: (int(np.count_nonzero(stored[strip] == 0)), int(np.count_nonzero(stored[strip] == good))),
         stored.shape,
     )
     nZero, nGood = (sum(count) for count in zip(*counts, strict=True))
@@ -338,15 +318,7 @@ def _bitsFromComments(cards: Mapping[str, Any]) -> dict[str, int]:
         if re.fullmatch(r"BIT\d+", key) is None or not isinstance(value, int) or not 0 <= value < 63:
             continue
         comment = cards.comments[key].upper()
-        if "DETECTION" in comment or "EXTRACTED SOURCE" in comment:
-            name = "DETECTED"
-        elif "SATURAT" in comment:
-            name = "SAT"
-        elif "RAD HIT" in comment or "COSMIC" in comment:
-            name = "CR"
-        elif not comment or "RESERVED" in comment:
-            continue
-        else:
-            name = "BAD"
-        meaning[name] = meaning.get(name, 0) | 1 << value
+        name = next((name for pattern, name in COMMENTS if re.search(pattern, comment)), "BAD")
+        if name:
+            meaning[name] = meaning.get(name, 0) | 1 << value
     return meaning

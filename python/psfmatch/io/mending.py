@@ -14,19 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from psfmatch.errors import ExposureReadError
-from psfmatch.io.cards import (
-    BLANK_CARD,
-    CARD,
-    CardFault,
-    MendedHeader,
-    formatCard,
-    isRead,
-    mendHeader,
-)
+from psfmatch.io.cards import BLANK_CARD, CARD, CardFault, MendedHeader, formatCard, isRead, mendHeader
 from psfmatch.io.pixels import BLOCK
 from psfmatch.io.rawHeaders import END, isExtension, readRawHeader, rebuilt
-
-__all__ = ["MendedFile", "mendFile", "tellFaults"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -51,17 +41,8 @@ class MendedFile:
 def mendFile(file: BinaryIO, label: str) -> MendedFile:
     """Look at the headers of a file.
 
-    Parameters
-    ----------
-    file : binary file
-        Not compressed as a whole; its position is left anywhere.
-    label : `str`
-        Its name for messages.
-
-    Raises
-    ------
-    ExposureReadError
-        If a card on which the place of the pixels depends is missing or makes no sense; it is named.
+    file : not compressed as a whole; its position is left anywhere. ExposureReadError if a card on which the place of
+    the pixels depends is missing or makes no sense; it is named.
     """
     length = _lengthOf(file)
     patches: list[tuple[int, bytes]] = []

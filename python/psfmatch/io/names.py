@@ -15,8 +15,6 @@ from urllib.request import url2pathname
 
 from astropy.io import fits
 
-__all__ = ["HduSelector", "OpenSource", "PlaneSelector", "Source", "isRemote", "parseFileName", "splitSource"]
-
 
 @dataclass(frozen=True)
 class PlaneSelector:
@@ -38,26 +36,10 @@ OpenSource: TypeAlias = os.PathLike[str] | fits.HDUList | BinaryIO
 def parseFileName(name: str | os.PathLike[str]) -> tuple[Path, HduSelector | None]:
     """Split ``file.fits[SCI]`` into the path and the HDU.
 
-    Parameters
-    ----------
-    name : `str` or `os.PathLike`
-        A path, optionally followed by ``[index]``, ``[NAME]`` or ``[NAME,version]``, and that by ``[plane]`` for a
-        cube. An existing file whose own name ends with brackets is taken as it is. What a URL names is fetched,
-        once, into astropy's cache.
-
-    Returns
-    -------
-    path : `pathlib.Path`
-        The file.
-    hdu : `int`, `str`, `tuple` [`str`, `int`], `PlaneSelector` or None
-        The HDU asked for; None where the name has no brackets.
-
-    Raises
-    ------
-    ValueError
-        If the brackets hold neither an index nor a name.
-    FileNotFoundError
-        If a URL leads nowhere.
+    name : a path, optionally followed by ``[index]``, ``[NAME]`` or ``[NAME,version]``, and that by ``[plane]`` for a
+    cube. An existing file whose own name ends with brackets is taken as it is. What a URL names is fetched, once, into
+    astropy's cache. Returned: hdu, the HDU asked for; None where the name has no brackets. ValueError if the brackets
+    hold neither an index nor a name; FileNotFoundError if a URL leads nowhere.
     """
     text = os.fspath(name)
     match = re.fullmatch(r"(.+?)\[([^\[\]]*)\](?:\[ *(\d+) *\])?", text)

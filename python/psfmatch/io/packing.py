@@ -9,8 +9,6 @@ import lzma
 import zlib
 from collections.abc import Callable
 
-__all__ = ["PACKED_BYTES", "UnpackingError", "isPacked", "unpacked", "whatElse"]
-
 PACKED_BYTES = 6
 """Bytes that tell whether a file is packed."""
 MAX_LAYERS = 3
@@ -47,10 +45,7 @@ def isPacked(start: bytes) -> bool:
 def unpacked(content: bytes) -> bytes:
     """Return the bytes that a file holds which gzip, bzip2, xz or zip have packed, others as they are.
 
-    Raises
-    ------
-    UnpackingError
-        If the file is damaged, or an archive of not one file.
+    UnpackingError if the file is damaged, or an archive of not one file.
     """
     for _ in range(MAX_LAYERS):
         unpack = next((unpack for magic, unpack in PACKERS.items() if content.startswith(magic)), None)

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["FIELDS", "STATES", "PairRecord", "hasLedger", "readLedgers", "readRows"]
-
 STATES = ("pending", "running", "failed", "done")
 """From the least to the most that is known of a pair."""
 

@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from psfmatch.threads import resolveThreads
 
-__all__ = ["addPhotons"]
-
 
 def addPhotons(
     variance: npt.NDArray[np.float32],
@@ -21,23 +19,9 @@ def addPhotons(
 ) -> None:
     """Add (image - level) / gain to a variance, in place, where that light exceeds `least`.
 
-    Parameters
-    ----------
-    variance
-        (ny, nx), counts^2.
-    image
-        (ny, nx), counts; NaN has no light.
-    gain
-        e-/count.
-    level, least
-        Of the sky, and the light above it that counts; counts.
-    threads
-        Number of threads; the result does not depend on it.
-
-    Raises
-    ------
-    ValueError
-        If the gain is not a positive number, or the shapes differ.
+    variance : (ny, nx), counts^2; image : (ny, nx), counts; NaN has no light; gain : e-/count; level, least : of the
+    sky, and the light above it that counts; counts; threads : number of threads; the result does not depend on it.
+    ValueError if the gain is not a positive number, or the shapes differ.
     """
     from psfmatch import _core  # what reads headers alone does not need it
 

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from psfmatch.threads import mapStrips
 
-__all__ = ["BLOCK", "converted", "isPlain", "pieces", "readPlain", "writePieces"]
-
 BLOCK = 2880  # bytes; FITS files consist of blocks of this length
 TYPES = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
 
@@ -39,26 +37,9 @@ def isPlain(hdu: Any) -> bool:
 def readPlain(file: IO[bytes], start: int, bitpix: int, shape: tuple[int, int]) -> NDArray[Any]:
     """Read a plane of plain numbers.
 
-    Parameters
-    ----------
-    file : binary file
-        A file of the operating system; its position stays.
-    start : `int`
-        Byte where the plane begins.
-    bitpix : `int`
-        Type of the pixels in FITS terms.
-    shape : `tuple` [`int`, `int`]
-        Height and width.
-
-    Returns
-    -------
-    plane : `numpy.ndarray`
-        A new array, (h, w), of that type in the machine's byte order.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read, or ends too early.
+    file : a file of the operating system; its position stays; start : byte where the plane begins; bitpix : type of the
+    pixels in FITS terms; shape : height and width. Returned: a new array, (h, w), of that type in the machine's byte
+    order. OSError if the file cannot be read, or ends too early.
     """
     plane: NDArray[Any] = np.empty(shape, dtype=TYPES[bitpix])
     rowBytes = plane.strides[0]

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from psfmatch.io.coordinates import Coordinates
 
-__all__ = ["DEFAULT_MASK_PLANES", "ImagePlanes", "KernelTables", "PsfNodes", "SpatialField"]
-
 DEFAULT_MASK_PLANES: Mapping[str, int] = {
     "BAD": 0,
     "SAT": 1,
@@ -38,12 +36,8 @@ SPATIAL_MODELS = ("chebyshev1", "polynomial")
 class PsfNodes:
     """A PSF as images at the nodes of a rectangular grid.
 
-    Parameters
-    ----------
-    images : `numpy.ndarray`
-        (ny, nx, h, w), float64, odd sides; NaN throughout where the PSF is not known.
-    x, y : `numpy.ndarray`
-        Positions of the columns, (nx,), and rows, (ny,), of nodes, parent pixels, increasing.
+    images : (ny, nx, h, w), float64, odd sides; NaN throughout where the PSF is not known; x, y : positions of the
+    columns, (nx,), and rows, (ny,), of nodes, parent pixels, increasing.
     """
 
     images: NDArray[np.float64]
@@ -57,29 +51,29 @@ class ImagePlanes:
 
     Parameters
     ----------
-    image : `numpy.ndarray`
+    image
         Pixel values, (h, w), float32.
-    mask : `numpy.ndarray` or None
+    mask
         Bit planes, (h, w), int32.
-    maskPlanes : `dict` [`str`, `int`] or None
+    maskPlanes
         Bit index of each named plane of ``mask``.
-    variance : `numpy.ndarray` or None
+    variance
         Variance, (h, w), float32, in squared units of the image.
-    xy0 : `tuple` [`int`, `int`]
+    xy0
         Parent coordinates of the first pixel.
-    wcs : `TangentPlane`, `astropy.wcs.WCS` or None
+    wcs
         Celestial coordinates; its pixel (0, 0) is parent pixel (0, 0).
-    metadata : `dict`
+    metadata
         Header cards other than those of structure and coordinates.
-    filter : `str` or None
+    filter
         Name of the filter.
-    photoCalib : `float` or None
+    photoCalib
         Flux of one count, nJy.
-    varianceSource : `str`
+    varianceSource
         Where the variance came from, in words.
-    psf : `PsfNodes` or None
+    psf
         The PSF as images.
-    source : `str`
+    source
         Name of the file it was read from; empty for what was made in memory.
     """
 
@@ -101,24 +95,11 @@ class ImagePlanes:
 class SpatialField:
     """Which functions of position a set of coefficients belongs to.
 
-    The functions are 1; x, y; x^2, xy, y^2; ... (or T_i(x) T_j(y) likewise) of the scaled coordinates
-    x = (X - xCentre)/xScale, y = (Y - yCentre)/yScale of a parent position (X, Y).
-
-    Parameters
-    ----------
-    model : `str`
-        "chebyshev1" or "polynomial".
-    order : `int`
-        Total order k; there are (k+1)(k+2)/2 coefficients.
-    xCentre, yCentre : `float`
-        Origin of the scaled coordinates, parent pixels.
-    xScale, yScale : `float`
-        Pixels per unit of the scaled coordinates.
-
-    Raises
-    ------
-    ValueError
-        If the model is unknown, the order negative or a scale not positive.
+    The functions are 1; x, y; x^2, xy, y^2; ... (or T_i(x) T_j(y) likewise) of the scaled coordinates x = (X -
+    xCentre)/xScale, y = (Y - yCentre)/yScale of a parent position (X, Y). model : "chebyshev1" or "polynomial"; order :
+    total order k; there are (k+1)(k+2)/2 coefficients; xCentre, yCentre : origin of the scaled coordinates, parent
+    pixels; xScale, yScale : pixels per unit of the scaled coordinates. ValueError if the model is unknown, the order
+    negative or a scale not positive.
     """
 
     model: str
@@ -148,23 +129,23 @@ class KernelTables:
 
     Parameters
     ----------
-    basis : `numpy.ndarray`
+    basis
         Basis images, (n, h, w), float64.
-    coefficients : `numpy.ndarray`
+    coefficients
         Coefficients of each basis image's functions, (n, p), float64.
-    spatialField : `SpatialField`
+    spatialField
         The functions that ``coefficients`` multiply.
-    background : `numpy.ndarray` or None
+    background
         Background coefficients, (q,), float64.
-    backgroundField : `SpatialField` or None
+    backgroundField
         The functions that ``background`` multiplies.
-    metadata : `dict`
+    metadata
         Further cards, kept in the header of the basis.
-    covariance : `numpy.ndarray` or None
+    covariance
         Covariance of all coefficients, row by row of ``coefficients``, (n p, n p), float64.
-    backgroundCovariance : `numpy.ndarray` or None
+    backgroundCovariance
         Covariance of the background's coefficients, (q, q), float64.
-    recipe : `dict` or None
+    recipe
         How the kernel was applied, fit for JSON.
 
     Raises
@@ -218,20 +199,20 @@ class DetectionPlanes:
 
     Parameters
     ----------
-    ownVariance : `numpy.ndarray`
+    ownVariance
         Variance of the image that was not convolved, (h, w), float32.
-    ownMask, matchedMask : `numpy.ndarray`
+    ownMask, matchedMask
         Bits of that image and of the convolved one, (h, w), int32.
-    facts : `dict`
+    facts
         What else is known, fit for JSON; among it the mask planes of both.
-    lentVariance : `numpy.ndarray` or None
+    lentVariance
         What the convolved image lends to the variance of the decorrelated difference, (h, w), float32; None without a
         decorrelation.
-    correction : `KernelTables` or None
+    correction
         The kernel that decorrelates.
-    ownImage : `numpy.ndarray` or None
+    ownImage
         The image that was not convolved, (h, w), float32; None where difference and matched image tell it.
-    matchedVariance : `numpy.ndarray` or None
+    matchedVariance
         Variance of the matched image, (h, w), float32; None where those of difference and own image tell it.
     """
 

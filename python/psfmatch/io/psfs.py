@@ -15,11 +15,11 @@ from astropy.io import fits
 
 from psfmatch.io.columns import tableBytes
 from psfmatch.io.files import FitsSource
-from psfmatch.io.layouts import HduEntry, Role
+from psfmatch.io.headers import imageHdu
+from psfmatch.io.layouts import HduEntry
 from psfmatch.io.planes import PsfNodes
+from psfmatch.io.roles import Role
 from psfmatch.io.sourceTable import SourceTable
-
-__all__ = ["psfHdus", "readPsf"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -29,10 +29,11 @@ def psfHdus(psf: PsfNodes) -> list[Any]:
     known = np.argwhere(np.isfinite(psf.images).all(axis=(2, 3)))
     middle = np.array([(psf.images.shape[0] - 1) / 2, (psf.images.shape[1] - 1) / 2])
     row, column = known[np.argmin(np.hypot(*(known - middle).T))]
-    image = fits.ImageHDU(psf.images[row, column].copy(), name="PSFIMAGE")
-    image.header["EXTTYPE"] = "PSFIMAGE"
-    image.header["PSFX"] = (float(psf.x[column]), "[pix] its place, parent coordinates")
-    image.header["PSFY"] = (float(psf.y[row]), "[pix] its place, parent coordinates")
+    place = [
+        fits.Card("PSFX", float(psf.x[column]), "[pix] its place, parent coordinates"),
+        fits.Card("PSFY", float(psf.y[row]), "[pix] its place, parent coordinates"),
+    ]
+    image = imageHdu("PSFIMAGE", psf.images[row, column], place)
     if psf.images.shape[:2] == (1, 1):
         return [image]
     height, width = psf.images.shape[2:]
@@ -46,19 +47,8 @@ def psfHdus(psf: PsfNodes) -> list[Any]:
 def readPsf(source: FitsSource, entries: Sequence[HduEntry], shift: tuple[int, int]) -> PsfNodes | None:
     """Read the PSF of a file.
 
-    Parameters
-    ----------
-    source : `FitsSource`
-        The open file.
-    entries : sequence of `HduEntry`
-        Its contents.
-    shift : `tuple` [`int`, `int`]
-        Added to positions: where parent coordinates start over.
-
-    Returns
-    -------
-    psf : `PsfNodes` or None
-        None where there is none, or, said in the log, none that can be used.
+    shift : added to positions: where parent coordinates start over. Returned: None where there is none, or, said in the
+    log, none that can be used.
     """
     table = next((entry for entry in entries if entry.role is Role.PSF_NODES), None)
     image = next((entry for entry in entries if entry.role is Role.PSF and entry.isPlane), None)

@@ -8,8 +8,6 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
-__all__ = ["asQTable"]
-
 
 def asQTable(table: Table, wcs: WCS | None = None) -> QTable:
     """Return a table with quantities and sky positions, such as of ``result.detect()`` or ``result.candidates``.

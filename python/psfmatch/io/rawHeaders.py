@@ -19,8 +19,6 @@ from psfmatch.errors import ExposureReadError
 from psfmatch.io.cards import CARD
 from psfmatch.io.pixels import BLOCK
 
-__all__ = ["END", "RawHeader", "isExtension", "readRawHeader", "rebuilt"]
-
 log = logging.getLogger("psfmatch.io")
 
 END = "END".ljust(CARD)
@@ -49,26 +47,8 @@ class RawHeader:
 def readRawHeader(file: BinaryIO, start: int, length: int, label: str) -> RawHeader | None:
     """Read a header.
 
-    Parameters
-    ----------
-    file
-        The file.
-    start
-        Byte where the header begins.
-    length
-        Of the file.
-    label
-        Its name for messages.
-
-    Returns
-    -------
-    header
-        None where there is none that can be told from other bytes.
-
-    Raises
-    ------
-    ExposureReadError
-        If a header begins that does not end.
+    start : byte where the header begins; length : of the file. Returned: None where there is none that can be told from
+    other bytes. ExposureReadError if a header begins that does not end.
     """
     file.seek(start)
     raw = file.read(FIRST_BYTES)
@@ -91,30 +71,9 @@ def readRawHeader(file: BinaryIO, start: int, length: int, label: str) -> RawHea
 def rebuilt(file: BinaryIO, start: int, raw: RawHeader, text: str, size: int, label: str) -> BinaryIO | None:
     """Put a header of whole blocks before its data.
 
-    Parameters
-    ----------
-    file
-        The file.
-    start
-        Byte where the header begins.
-    raw
-        The header.
-    text
-        Its cards, mended.
-    size
-        Bytes of its data.
-    label
-        Name of the file for messages.
-
-    Returns
-    -------
-    file
-        In memory; None where the data begin at the end of a block, so that what is behind END has only to become blank.
-
-    Raises
-    ------
-    ExposureReadError
-        If nothing tells where the data begin.
+    start : byte where the header begins; text : its cards, mended; size : bytes of its data. Returned: in memory; None
+    where the data begin at the end of a block, so that what is behind END has only to become blank. ExposureReadError
+    if nothing tells where the data begin.
     """
     length = file.seek(0, os.SEEK_END) - start
     end, filled = len(raw.text) + CARD, BLOCK * math.ceil(raw.nBytes / BLOCK)

@@ -11,84 +11,62 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["NOISE_ROLES", "TABLE_ROLES", "Role", "roleOf"]
-
 
 class Role(StrEnum):
-    """What an HDU is for."""
+    """What an HDU is for: in words, its names without spaces and dashes, and whether it is a table."""
 
-    IMAGE = "image"
-    MASK = "mask"
-    VARIANCE = "variance"
-    VARIANCE_PART = "part of the variance"
-    SIGMA = "noise (1 sigma)"
-    INVERSE_VARIANCE = "inverse variance"
+    names: tuple[str, ...]
+    isTable: bool
+
+    def __new__(cls, words: str, names: str = "", isTable: bool = False) -> Role:
+        """Make a role whose value is its words."""
+        role = str.__new__(cls, words)
+        role._value_ = words
+        role.names, role.isTable = tuple(names.split()), isTable
+        return role
+
+    IMAGE = "image", "IMAGE SCI"
+    MASK = (
+        "mask",
+        "MASK DQ MSK BPM BADPIX BADPIXELMASK FLAG FLAGS FLG DQM DQMASK QUALITY DATAQUALITY BITMASK MASKBITS BADMASK",
+    )
+    VARIANCE = "variance", "VARIANCE VAR VARMAP VARIANCEMAP STAT"
+    VARIANCE_PART = "part of the variance", "VARPOISSON VARRNOISE VARFLAT"
+    SIGMA = (
+        "noise (1 sigma)",
+        (
+            "ERR ERROR ERRORS NOISE UNCERT UNCERTAINTY UNC SIGMA STD STDDEV STDEV RMS ERRMAP ERRORMAP RMSMAP NOISEMAP "
+            "SIGMAMAP STANDARDDEVIATION"
+        ),
+    )
+    INVERSE_VARIANCE = "inverse variance", "IVAR INVVAR INVVARIANCE INVERSEVARIANCE"
     INVERSE_SIGMA = "inverse noise"
-    WEIGHT = "weight"
-    MATCHED = "matched template"
-    FLOOR = "error floor of fluxes"
-    OWN_VARIANCE = "variance of the image that was not convolved"
-    LENT_VARIANCE = "variance that the convolved image lends"
-    MATCHED_VARIANCE = "variance of the matched image"
-    OWN_IMAGE = "image that was not convolved"
-    CORRECTION_BASIS = "basis of the decorrelation"
-    CORRECTION_COEFFICIENTS = "coefficients of the decorrelation"
-    MASK_RUNS = "masks of the images"
-    DETECTION = "how changes are found"
-    KERNEL_BASIS = "kernel basis"
-    KERNEL_COEFFICIENTS = "kernel coefficients"
-    BACKGROUND_COEFFICIENTS = "background coefficients"
-    KERNEL_COVARIANCE = "covariance of the kernel coefficients"
-    BACKGROUND_COVARIANCE = "covariance of the background coefficients"
-    RECIPE = "how the kernel was applied"
-    STAMPS = "stamps"
-    CONFIG = "configuration"
-    PSF = "PSF"
-    PSF_NODES = "PSF at positions"
-    COORDINATES = "distortion of the WCS"
+    WEIGHT = "weight", "WHT WEIGHT WEIGHTS WT WGT WTMAP WEIGHTMAP CONF CONFIDENCE CONFMAP CONFIDENCEMAP EXPMAP COVERAGE"
+    MATCHED = "matched template", "MATCHED"
+    FLOOR = "error floor of fluxes", "FLOOR"
+    OWN_VARIANCE = "variance of the image that was not convolved", "OWNVAR"
+    LENT_VARIANCE = "variance that the convolved image lends", "LENTVAR"
+    MATCHED_VARIANCE = "variance of the matched image", "MATCHVAR"
+    OWN_IMAGE = "image that was not convolved", "OWNIMAGE"
+    CORRECTION_BASIS = "basis of the decorrelation", "DBASIS"
+    CORRECTION_COEFFICIENTS = "coefficients of the decorrelation", "DCOEF", True
+    MASK_RUNS = "masks of the images", "MASKRUNS", True
+    DETECTION = "how changes are found", "DETECT", True
+    KERNEL_BASIS = "kernel basis", "KBASIS"
+    KERNEL_COEFFICIENTS = "kernel coefficients", "KCOEF", True
+    BACKGROUND_COEFFICIENTS = "background coefficients", "BCOEF", True
+    KERNEL_COVARIANCE = "covariance of the kernel coefficients", "KCOV"
+    BACKGROUND_COVARIANCE = "covariance of the background coefficients", "BCOV"
+    RECIPE = "how the kernel was applied", "RECIPE", True
+    STAMPS = "stamps", "STAMPS", True
+    CONFIG = "configuration", "CONFIG", True
+    PSF = "PSF", "PSFIMAGE"
+    PSF_NODES = "PSF at positions", "PSFNODES", True
+    COORDINATES = "distortion of the WCS", "D2IMARR WCSDVARR"
     NONE = ""
 
 
-NAMES: Mapping[Role, tuple[str, ...]] = {
-    Role.IMAGE: ("IMAGE", "SCI"),
-    Role.MASK: (
-        *("MASK", "DQ", "MSK", "BPM", "BADPIX", "BADPIXELMASK", "FLAG", "FLAGS", "FLG", "DQM", "DQMASK", "QUALITY"),
-        *("DATAQUALITY", "BITMASK", "MASKBITS", "BADMASK"),
-    ),
-    Role.VARIANCE: ("VARIANCE", "VAR", "VARMAP", "VARIANCEMAP", "STAT"),
-    Role.VARIANCE_PART: ("VARPOISSON", "VARRNOISE", "VARFLAT"),
-    Role.SIGMA: (
-        *("ERR", "ERROR", "ERRORS", "NOISE", "UNCERT", "UNCERTAINTY", "UNC", "SIGMA", "STD", "STDDEV", "STDEV", "RMS"),
-        *("ERRMAP", "ERRORMAP", "RMSMAP", "NOISEMAP", "SIGMAMAP", "STANDARDDEVIATION"),
-    ),
-    Role.INVERSE_VARIANCE: ("IVAR", "INVVAR", "INVVARIANCE", "INVERSEVARIANCE"),
-    Role.WEIGHT: (
-        *("WHT", "WEIGHT", "WEIGHTS", "WT", "WGT", "WTMAP", "WEIGHTMAP", "CONF", "CONFIDENCE", "CONFMAP"),
-        *("CONFIDENCEMAP", "EXPMAP", "COVERAGE"),
-    ),
-    Role.MATCHED: ("MATCHED",),
-    Role.FLOOR: ("FLOOR",),
-    Role.OWN_VARIANCE: ("OWNVAR",),
-    Role.LENT_VARIANCE: ("LENTVAR",),
-    Role.MATCHED_VARIANCE: ("MATCHVAR",),
-    Role.OWN_IMAGE: ("OWNIMAGE",),
-    Role.CORRECTION_BASIS: ("DBASIS",),
-    Role.CORRECTION_COEFFICIENTS: ("DCOEF",),
-    Role.MASK_RUNS: ("MASKRUNS",),
-    Role.DETECTION: ("DETECT",),
-    Role.KERNEL_BASIS: ("KBASIS",),
-    Role.KERNEL_COEFFICIENTS: ("KCOEF",),
-    Role.BACKGROUND_COEFFICIENTS: ("BCOEF",),
-    Role.KERNEL_COVARIANCE: ("KCOV",),
-    Role.BACKGROUND_COVARIANCE: ("BCOV",),
-    Role.RECIPE: ("RECIPE",),
-    Role.STAMPS: ("STAMPS",),
-    Role.CONFIG: ("CONFIG",),
-    Role.PSF: ("PSFIMAGE",),
-    Role.PSF_NODES: ("PSFNODES",),
-    Role.COORDINATES: ("D2IMARR", "WCSDVARR"),
-}
-ROLE_OF_NAME = {name: role for role, names in NAMES.items() for name in names}
+ROLE_OF_NAME = {name: role for role in Role for name in role.names}
 
 ROLE_OF_UTYPE = {
     "STD": Role.SIGMA,
@@ -110,26 +88,8 @@ ROLE_OF_HDUCLASS = {
 PRODUCTS = {"DQMASK": Role.MASK, "WTMAP": Role.WEIGHT}
 """PRODTYPE of the community pipeline of DECam, Mosaic and 90prime, which writes each plane to a file of its own."""
 
-TABLE_ROLES = {
-    Role.KERNEL_COEFFICIENTS,
-    Role.BACKGROUND_COEFFICIENTS,
-    Role.RECIPE,
-    Role.CORRECTION_COEFFICIENTS,
-    Role.MASK_RUNS,
-    Role.DETECTION,
-    Role.STAMPS,
-    Role.CONFIG,
-    Role.PSF_NODES,
-}
-NOISE_ROLES = (
-    Role.VARIANCE,
-    Role.SIGMA,
-    Role.INVERSE_VARIANCE,
-    Role.INVERSE_SIGMA,
-    Role.VARIANCE_PART,
-    Role.WEIGHT,
-)
-IN_COMPOUNDS = {"SCI", *(name for role in (Role.MASK, *NOISE_ROLES) for name in NAMES.get(role, ()))} - {
+NOISE_ROLES = (Role.VARIANCE, Role.SIGMA, Role.INVERSE_VARIANCE, Role.INVERSE_SIGMA, Role.VARIANCE_PART, Role.WEIGHT)
+IN_COMPOUNDS = {"SCI", *(name for role in (Role.MASK, *NOISE_ROLES) for name in role.names)} - {
     "STAT",
     "QUALITY",
     "COVERAGE",
@@ -142,12 +102,7 @@ OF_SKY = {"OBJECT", "OBJECTS", "SOURCE", "SOURCES", "STAR", "STARS", "SEG", "SEG
 def roleOf(name: str, header: Mapping[str, Any]) -> tuple[Role, str]:
     """Return what an HDU is for, and the rest of its name, which it shares with those that belong to it.
 
-    Parameters
-    ----------
-    name : `str`
-        Its EXTNAME.
-    header : `astropy.io.fits.Header` or mapping
-        Its header.
+    name : its EXTNAME.
     """
     role, stem = _byName(str(header.get("EXTTYPE", "")))
     if role is Role.NONE:

@@ -24,8 +24,6 @@ from psfmatch.io.pixels import converted
 from psfmatch.io.planes import ImagePlanes
 from psfmatch.io.variance import varianceFromSigma
 
-__all__ = ["isAsdf", "readRoman"]
-
 MAGIC = b"#ASDF"
 
 
@@ -52,20 +50,8 @@ def isAsdf(source: OpenSource) -> bool:
 def readRoman(source: OpenSource) -> ImagePlanes:
     """Read an image of level 2 or 3.
 
-    Parameters
-    ----------
-    source : `os.PathLike` or binary file
-        An ASDF file.
-
-    Returns
-    -------
-    planes : `ImagePlanes`
-        New arrays; no variance where the file has no ``err``.
-
-    Raises
-    ------
-    ExposureReadError
-        If asdf is not installed, or the file cannot be read or holds no image of Roman.
+    source : an ASDF file. Returned: new arrays; no variance where the file has no ``err``. ExposureReadError if asdf is
+    not installed, or the file cannot be read or holds no image of Roman.
     """
     label = str(source) if isinstance(source, os.PathLike) else str(getattr(source, "name", type(source).__name__))
     try:

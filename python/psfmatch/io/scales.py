@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from psfmatch.io.pixels import converted
 from psfmatch.threads import mapStrips
 
-__all__ = ["PixelScale"]
-
 log = logging.getLogger("psfmatch.io")
 
 ASINH_CARDS = "BSOFTEN", "BOFFSET"

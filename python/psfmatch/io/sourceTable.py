@@ -15,8 +15,6 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["AnyTable", "SourceTable", "asTable", "columnsOf", "lazily", "tableField"]
-
 Holder = TypeVar("Holder")
 
 

@@ -9,54 +9,31 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astropy.io import fits
-
 from psfmatch.io.endings import TABLES, formOf
 from psfmatch.io.files import writeHdus
-from psfmatch.io.headers import ownPrimaryHdu
+from psfmatch.io.headers import ownPrimaryHdu, tableHdu
 from psfmatch.io.whole import requireNew, writeWhole
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = ["tableText", "writeTable"]
-
 
 def writeTable(path: str | os.PathLike[str], table: Table, name: str, overwrite: bool = True) -> None:
     """Write a table; the file appears complete or not at all.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        Destination, whose ending chooses the format: ``.ecsv``, ``.csv``, ``.tsv``, ``.txt``, ``.dat`` and ``.html``
-        are text, ``.vot`` and ``.xml`` a VOTable; ``.parquet`` (with pyarrow) and ``.fits`` (also ``.fits.gz``,
-        ``.fit``, ``.fts``) are binary.
-    table : `astropy.table.Table`
-        Columns with units; not changed. In FITS its ``meta`` becomes header cards; numbers that are not finite are left
-        out there.
-    name : `str`
-        Name of the HDU of a FITS file.
-    overwrite : `bool`, optional
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If the file exists and ``overwrite`` is false.
-    ValueError
-        If the ending is none of these.
-    ModuleNotFoundError
-        If the format needs a library that is not installed.
+    path : destination, whose ending chooses the format: ``.ecsv``, ``.csv``, ``.tsv``, ``.txt``, ``.dat`` and ``.html``
+    are text, ``.vot`` and ``.xml`` a VOTable; ``.parquet`` (with pyarrow) and ``.fits`` (also ``.fits.gz``, ``.fit``,
+    ``.fts``) are binary; table : columns with units; not changed. In FITS its ``meta`` becomes header cards; numbers
+    that are not finite are left out there; name : name of the HDU of a FITS file. FileExistsError if the file exists
+    and ``overwrite`` is false; ValueError if the ending is none of these; ModuleNotFoundError if the format needs a
+    library that is not installed.
     """
     form = formOf(path, TABLES)
     written = _plain(table)
     if form == "fits":
         # FITS headers hold no NaN.
         written.meta = {k: v for k, v in table.meta.items() if not (isinstance(v, float) and not math.isfinite(v))}
-        hdu = fits.table_to_hdu(written)
-        hdu.name = name
-        hdu.header["EXTTYPE"] = name
-        writeHdus(path, [ownPrimaryHdu(1), hdu], overwrite)
+        writeHdus(path, [ownPrimaryHdu(1), tableHdu(name, written)], overwrite)
         return
     if not overwrite:
         requireNew(path)

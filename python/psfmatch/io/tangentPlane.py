@@ -17,12 +17,11 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import ArrayLike, NDArray
 
+from psfmatch.io.cards import isNumber
 from psfmatch.io.headers import COORDINATES
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
-
-__all__ = ["TangentPlane", "tangentPlane"]
 
 FloatArray = NDArray[np.float64]
 
@@ -129,8 +128,8 @@ def tangentPlane(header: fits.Header) -> TangentPlane | None:
     isPlane = (given.get("CTYPE1"), given.get("CTYPE2")) == ("RA---TAN", "DEC--TAN") and header.get("NAXIS") == 2
     isPlane &= all(given.get(f"CUNIT{axis}", "deg") == "deg" for axis in (1, 2)) and given.get("WCSAXES", 2) == 2
     isPlane &= given.get("RADESYS", "ICRS") in ("ICRS", "FK5") and given.get("EQUINOX", 2000.0) == 2000.0
-    isPlane &= given.get("LONPOLE", 180.0) == 180.0 and _isNumber(given.get("LATPOLE", 90.0))
-    if not isPlane or matrix is None or not all(_isNumber(value) for value in points) or not abs(points[3]) <= 90.0:
+    isPlane &= given.get("LONPOLE", 180.0) == 180.0 and isNumber(given.get("LATPOLE", 90.0))
+    if not isPlane or matrix is None or not all(isNumber(value) for value in points) or not abs(points[3]) <= 90.0:
         return None
     determinant = matrix[0][0] * matrix[1][1] - matrix[0][1] * matrix[1][0]
     if not (math.isfinite(determinant) and determinant != 0.0):
@@ -156,10 +155,6 @@ def _matrixOf(given: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[floa
     name = "CD" if "CD" in names else "PC"
     default = {(1, 1): 1.0, (2, 2): 1.0} if name == "PC" else {}
     rows = [[given.get(f"{name}{i}_{j}", default.get((i, j), 0.0)) for j in (1, 2)] for i in (1, 2)]
-    if not all(_isNumber(value) for value in (*unit, *rows[0], *rows[1])):
+    if not all(isNumber(value) for value in (*unit, *rows[0], *rows[1])):
         return None
     return (unit[0] * rows[0][0], unit[0] * rows[0][1]), (unit[1] * rows[1][0], unit[1] * rows[1][1])
-
-
-def _isNumber(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

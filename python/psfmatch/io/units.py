@@ -7,7 +7,6 @@ is data numbers a siemens there, and the A of erg/s/cm2/A an ampere.
 from __future__ import annotations
 
 import functools
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,19 +14,8 @@ from typing import Any
 from astropy import units
 from astropy.io import fits
 
-from psfmatch.io.cards import PLAIN_SIGNS
+from psfmatch.io.cards import PLAIN_SIGNS, numberOf
 from psfmatch.io.files import quietAstropy
-
-__all__ = [
-    "ASSUMED_UNIT",
-    "UNIT_SOURCE_CARD",
-    "isLinear",
-    "isRateOrFlux",
-    "unitCards",
-    "unitOf",
-    "unitRelation",
-    "unitText",
-]
 
 ASSUMED_UNIT = "adu"
 """What is written where nobody says a unit, or in words that nobody knows: uncalibrated counts."""
@@ -103,6 +91,7 @@ COUNTS: Sequence[tuple[units.UnitBase, str]] = (
 )
 AREAS: Sequence[tuple[units.UnitBase, str]] = ((units.sr, "sr"), (units.beam, "beam"))
 """Values are a pixel's anyway, so that "per pixel" says nothing."""
+TIME_CARDS = ("EXPTIME", "EXPOSURE", "XPOSURE", "EFFEXPTM", "ITIME")
 ANGLES = (units.arcsec, units.arcmin, units.deg)
 
 
@@ -110,16 +99,8 @@ ANGLES = (units.arcsec, units.arcmin, units.deg)
 def unitOf(text: str | None) -> units.UnitBase | None:
     """Return the unit that a header's words mean.
 
-    Parameters
-    ----------
-    text : `str` or None
-        Value of BUNIT, in any case and spelling.
-
-    Returns
-    -------
-    unit : `astropy.units.UnitBase` or None
-        Dimensionless for an empty text and for numbers that are said to be normalised; None where nothing is said, or
-        nothing that is understood.
+    text : value of BUNIT, in any case and spelling. Returned: dimensionless for an empty text and for numbers that are
+    said to be normalised; None where nothing is said, or nothing that is understood.
     """
     if not isinstance(text, str) or text.strip().lower() in UNKNOWN_WORDS:
         return None
@@ -137,18 +118,9 @@ def unitOf(text: str | None) -> units.UnitBase | None:
 def unitText(metadata: Mapping[str, Any]) -> tuple[str, str]:
     """Return the unit to write, in words that astropy reads, and where it comes from if it is assumed.
 
-    Parameters
-    ----------
-    metadata : mapping
-        Cards of the image, of which BUNIT and UNITSRC are looked at.
-
-    Returns
-    -------
-    unit : `str`
-        What the header says where astropy understands it so; else in astropy's own words; "1" for plain numbers,
-        because an empty BUNIT is no unit to `astropy.nddata.CCDData`; "adu" where nothing is said.
-    source : `str`
-        Empty, or why the unit is assumed.
+    metadata : cards of the image, of which BUNIT and UNITSRC are looked at. Returned: unit, what the header says where
+    astropy understands it so; else in astropy's own words; "1" for plain numbers, because an empty BUNIT is no unit to
+    `astropy.nddata.CCDData`; "adu" where nothing is said; source, empty, or why the unit is assumed.
     """
     given = metadata.get("BUNIT")
     text = given.strip() if isinstance(given, str) else None
@@ -193,17 +165,8 @@ def unitRelation(
 ) -> str:
     """Say what lies between two units of different things; nothing where one converts to the other.
 
-    Parameters
-    ----------
-    template, science : `astropy.units.UnitBase`
-        Units of the two images.
-    templateCards, scienceCards : mapping
-        Their headers, of which exposure times and pixel areas are told.
-
-    Returns
-    -------
-    relation : `str`
-        Empty for units of one kind; else what the kernel's sum carries.
+    template, science : units of the two images; templateCards, scienceCards : their headers, of which exposure times
+    and pixel areas are told. Returned: empty for units of one kind; else what the kernel's sum carries.
     """
     if not (isLinear(template) and isLinear(science)):
         return "" if template.is_equivalent(science) else "the flux calibration"
@@ -217,7 +180,7 @@ def unitRelation(
     if what == other == "counts":
         if times[0] != times[1] and 0 in times:
             which, cards = ("template", templateCards) if times[0] == 0 else ("science image", scienceCards)
-            seconds = _number(cards, "EXPTIME", "EXPOSURE", "XPOSURE", "EFFEXPTM", "ITIME")
+            seconds = next((time for key in TIME_CARDS if (time := numberOf(cards, key)) and time > 0), None)
             told = "not in its header" if seconds is None else f"EXPTIME = {seconds:g} s"
             between.append(f"the exposure time of the {which} ({told})")
         if _countUnit(template) != _countUnit(science):
@@ -227,8 +190,8 @@ def unitRelation(
     if area != otherArea:
         extended = [name for name in (area, otherArea) if name]
         which, cards = ("template", templateCards) if area else ("science image", scienceCards)
-        size = _number(cards, "PIXAR_SR") if "sr" in extended else None
-        told = "" if size is None else f" (PIXAR_SR = {size:g} sr)"
+        size = numberOf(cards, "PIXAR_SR") if "sr" in extended else None
+        told = f" (PIXAR_SR = {size:g} sr)" if size and size > 0 else ""
         between.append(f"the area of a {'pixel' if 'beam' not in extended else 'beam'}{told}")
     return " and ".join(between)
 
@@ -238,9 +201,7 @@ def _spelled(text: str) -> str | None:
     text = re.sub(r"[{}$\\]", "", text.translate(PLAIN_SIGNS))
     text = re.sub(r"^10([+-]\d+)", r"10**\1 ", text.strip().strip("'\"[].").strip())
     lower = text.lower()
-    if lower in ("", "1", "1.0"):
-        return ""
-    if lower in RATIOS:
+    if lower in ("", "1", "1.0", *RATIOS):
         return ""
     if lower == "c/s":
         return "ct / s"
@@ -336,11 +297,3 @@ def _kind(unit: units.UnitBase) -> tuple[str, str]:
     if whole.is_equivalent(units.dimensionless_unscaled):
         return "number", area
     return next((name for known, name in CALIBRATED if whole.is_equivalent(known)), str(whole)), area
-
-
-def _number(cards: Mapping[str, Any], *names: str) -> float | None:
-    for name in names:
-        value = cards.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
-            return float(value)
-    return None

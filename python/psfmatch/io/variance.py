@@ -18,19 +18,6 @@ from psfmatch.errors import advice
 from psfmatch.io.detectors import DetectorNoise, agrees, neighbourScatter
 from psfmatch.io.photons import addPhotons
 
-__all__ = [
-    "blocksOf",
-    "checkGain",
-    "estimateVariance",
-    "isEstimated",
-    "isWithoutPhotons",
-    "scatterOfBlocks",
-    "skyScatter",
-    "varianceFromInverse",
-    "varianceFromSigma",
-    "varianceFromWeight",
-]
-
 log = logging.getLogger("psfmatch.io")
 
 BLOCK_SIZE = 64  # pixels; small against gradients of the sky, large against stars
@@ -57,17 +44,7 @@ def betterVariance() -> str:
 def varianceFromSigma(sigma: NDArray[np.float32], label: str) -> NDArray[np.float32]:
     """Square a noise plane; negative noise, which marks bad pixels, becomes a negative variance.
 
-    Parameters
-    ----------
-    sigma : `numpy.ndarray`
-        Standard deviation, (h, w).
-    label : `str`
-        Name of the file for messages.
-
-    Returns
-    -------
-    variance : `numpy.ndarray`
-        A new array, (h, w), float32.
+    sigma : standard deviation, (h, w). Returned: a new array, (h, w), float32.
     """
     with np.errstate(over="ignore", under="ignore"):
         variance = sigma * np.abs(sigma)
@@ -92,20 +69,9 @@ def varianceFromInverse(inverse: NDArray[np.float32]) -> NDArray[np.float32]:
 def varianceFromWeight(weight: NDArray[np.float32], image: NDArray[np.float32], label: str) -> NDArray[np.float32]:
     """Scale a relative weight map to the scatter of the sky.
 
-    Parameters
-    ----------
-    weight : `numpy.ndarray`
-        Proportional to 1/variance, (h, w); 0 or less means no data.
-    image : `numpy.ndarray`
-        The image, (h, w).
-    label : `str`
-        Name of the file for messages.
-
-    Returns
-    -------
-    variance : `numpy.ndarray`
-        1/weight, (h, w), float32, times the median over blocks of the image of the sky's variance times the weight;
-        infinite where the weight is not positive.
+    weight : proportional to 1/variance, (h, w); 0 or less means no data; image : the image, (h, w). Returned: 1/weight,
+    (h, w), float32, times the median over blocks of the image of the sky's variance times the weight; infinite where
+    the weight is not positive.
     """
     seen = np.where(weight > 0, image, np.float32(np.nan))
     scatters, levels = scatterOfBlocks(seen, np.where(np.isfinite(seen), weight, np.float32(np.nan)))
@@ -128,24 +94,24 @@ def estimateVariance(
 
     Parameters
     ----------
-    image : `numpy.ndarray`
+    image
         The image, (h, w), counts; not changed.
-    gain : `float` or None
+    gain
         Gain, e-/count. Without it the variance is constant, from the scatter of the sky.
-    readNoise : `float` or None
+    readNoise
         Read noise, e-; taken as 0 if only the gain is given.
-    label : `str`
+    label
         Name of the image for messages.
-    detectors : sequence of `DetectorNoise`
+    detectors
         What the header may mean, where no gain is given: the first with which the pixels agree is used. Where none
         does, as where the sky has been taken off or the image resampled, but the first does not contradict them, light
         above three times the sky's scatter adds its photon noise.
 
     Returns
     -------
-    variance : `numpy.ndarray`
+    variance
         A new array, (h, w), float32.
-    source : `str`
+    source
         What it was made from.
 
     Raises
@@ -257,20 +223,11 @@ def _withoutGain(
 def skyScatter(image: NDArray[np.float32]) -> float:
     """Estimate the scatter of the sky from pixel to pixel, whatever the stars, gradients, NaN and borders.
 
-    In up to 100 blocks of 64x64 pixels spread over the image, pixels farther than 3 sigma from the median are
-    clipped, starting from 1.4826 times the median absolute deviation; the result is the median of the blocks'
-    clipped standard deviations. Differences of neighbouring pixels are not used: they are biased where the
-    noise is correlated.
-
-    Parameters
-    ----------
-    image : `numpy.ndarray`
-        The image, (h, w); pixels that are not finite are ignored.
-
-    Returns
-    -------
-    sigma : `float`
-        Standard deviation in the image's units; 0 where the sky is constant or no pixel is finite.
+    In up to 100 blocks of 64x64 pixels spread over the image, pixels farther than 3 sigma from the median are clipped,
+    starting from 1.4826 times the median absolute deviation; the result is the median of the blocks' clipped standard
+    deviations. Differences of neighbouring pixels are not used: they are biased where the noise is correlated. image :
+    the image, (h, w); pixels that are not finite are ignored. Returned: standard deviation in the image's units; 0
+    where the sky is constant or no pixel is finite.
     """
     blocks = _sampleBlocks(image)
     if blocks.size == 0:

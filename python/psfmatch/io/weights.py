@@ -15,17 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psfmatch.io.detectors import DetectorNoise
+from psfmatch.io.masks import freeBit
 from psfmatch.io.planes import DEFAULT_MASK_PLANES
-from psfmatch.io.variance import (
-    blocksOf,
-    estimateVariance,
-    scatterOfBlocks,
-    varianceFromInverse,
-    varianceFromWeight,
-)
+from psfmatch.io.variance import blocksOf, estimateVariance, scatterOfBlocks, varianceFromInverse, varianceFromWeight
 from psfmatch.threads import mapStrips
-
-__all__ = ["Weighted", "varianceOfWeights", "withoutData"]
 
 log = logging.getLogger("psfmatch.io")
 
@@ -58,20 +51,20 @@ def varianceOfWeights(
 
     Parameters
     ----------
-    weight : `numpy.ndarray`
+    weight
         The map, (h, w), float32; NaN, 0 and less mean no data. Not changed.
-    image : `numpy.ndarray`
+    image
         The image, (h, w), float32; not changed.
-    label, name : `str`
+    label, name
         Names of the image and of the map for messages.
-    gain, readNoise : `float`, optional
+    gain, readNoise
         Of the image, e-/count and e-; with them the map says only where data are.
-    detectors : sequence of `DetectorNoise`, optional
+    detectors
         What the header may mean, where the map says only where data are.
 
     Returns
     -------
-    weighted : `Weighted`
+    weighted
         New arrays.
     """
     noData = np.empty(weight.shape, dtype=np.bool_)
@@ -131,12 +124,9 @@ def withoutData(
         mask, planes = np.zeros(noData.shape, dtype=np.int32), {"BAD": DEFAULT_MASK_PLANES["BAD"]}
     planes = dict(planes)
     if "NO_DATA" not in planes:
-        bits = [DEFAULT_MASK_PLANES["NO_DATA"], *range(31)]
-        free = [bit for bit in bits if bit not in planes.values()]
-        if not free:
-            # Bad they are by their variance.
-            return mask, planes
-        planes["NO_DATA"] = free[0]
+        if (free := freeBit(planes, "NO_DATA")) is None:
+            return mask, planes  # bad they are by their variance
+        planes["NO_DATA"] = free
     mask[noData] |= np.int32(1 << planes["NO_DATA"])
     return mask, planes
 

@@ -8,16 +8,11 @@ from pathlib import Path
 
 from psfmatch.errors import advice
 
-__all__ = ["requireNew", "requireOutput", "writeWhole"]
-
 
 def writeWhole(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file by way of another one beside it: a failure leaves neither a new nor a damaged file.
 
-    Raises
-    ------
-    OSError
-        If the directory does not exist or cannot be written.
+    OSError if the directory does not exist or cannot be written.
     """
     target = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -37,10 +32,7 @@ def writeWhole(path: str | os.PathLike[str], content: bytes) -> None:
 def requireNew(path: str | os.PathLike[str]) -> None:
     """Raise where a file would be replaced that nobody has said may be.
 
-    Raises
-    ------
-    FileExistsError
-        If there is something of this name.
+    FileExistsError if there is something of this name.
     """
     if os.path.lexists(path):
         raise FileExistsError(
@@ -51,10 +43,7 @@ def requireNew(path: str | os.PathLike[str]) -> None:
 def requireOutput(path: str | os.PathLike[str]) -> None:
     """Raise where no file of this name can be written: before hours are spent on what it would hold.
 
-    Raises
-    ------
-    OSError
-        If there is no such directory, it cannot be written, or the name is that of something else than a file.
+    OSError if there is no such directory, it cannot be written, or the name is that of something else than a file.
     """
     target = Path(path)
     if not target.parent.is_dir():

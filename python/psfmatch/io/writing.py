@@ -10,7 +10,7 @@ standard deviation. Nothing is quantised, and compressed only where the name ask
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,20 +22,19 @@ from psfmatch.io.coordinates import wcsHeader, xy0Cards
 from psfmatch.io.detection import detectionHdus
 from psfmatch.io.endings import FITS_FILES, formOf
 from psfmatch.io.files import FitsSource, openFits, writeHdus
-from psfmatch.io.headers import PHOTOCALIB_CARD, appendMetadata, exactCard, ownPrimaryHdu
+from psfmatch.io.headers import PHOTOCALIB_CARD, appendMetadata, exactCard, imageHdu, ownPrimaryHdu, tableHdu
 from psfmatch.io.kernels import jsonHdu, kernelHdus, readJson
-from psfmatch.io.layouts import Role, listHdus
+from psfmatch.io.layouts import listHdus
 from psfmatch.io.masks import maskCards, planeCards
 from psfmatch.io.names import parseFileName
 from psfmatch.io.planes import DEFAULT_MASK_PLANES, DetectionPlanes, ImagePlanes, KernelTables
 from psfmatch.io.psfs import psfHdus
+from psfmatch.io.roles import Role
 from psfmatch.io.sourceTable import AnyTable, SourceTable
 from psfmatch.io.units import UNIT_SOURCE_CARD, unitCards
 
 if TYPE_CHECKING:
     from astropy.table import Table
-
-__all__ = ["readConfig", "readStamps", "writePlanes"]
 
 
 def writePlanes(
@@ -54,23 +53,23 @@ def writePlanes(
 
     Parameters
     ----------
-    path : `str` or `os.PathLike`
+    path
         Destination, ``.fits``, ``.fit`` or ``.fts``, with ``.gz`` or ``.fz`` packed without loss.
-    planes : `ImagePlanes`
+    planes
         Image, mask, variance, coordinates, PSF and metadata; not changed.
-    matched : `numpy.ndarray`, optional
+    matched
         Matched template, (h, w), on the same pixels.
-    floor : `numpy.ndarray`, optional
+    floor
         Error of a point source's flux beyond its noise, (h, w), one standard deviation.
-    kernel : `KernelTables`, optional
+    kernel
         Matching kernel and background.
-    stamps : `astropy.table.Table`, optional
+    stamps
         One row per candidate star.
-    detection : `DetectionPlanes`, optional
+    detection
         What changes are found with; needs a mask.
-    config : mapping, optional
+    config
         Configuration; must be fit for JSON.
-    overwrite : `bool`, optional
+    overwrite
         Whether an existing file may be replaced.
 
     Raises
@@ -95,22 +94,21 @@ def writePlanes(
     bits = DEFAULT_MASK_PLANES if planes.maskPlanes is None else planes.maskPlanes
     # CCDData.read keeps the header of the image alone, which then names the bits of the flags.
     names = [] if planes.mask is None else planeCards(bits)
-    hdus: list[Any] = [_imageHdu(planes.image, "IMAGE", [*imageCards, *names, *coordinates])]
+    hdus: list[Any] = [_planeHdu("IMAGE", planes.image, [*imageCards, *names, *coordinates])]
     if planes.mask is not None:
-        hdus.append(_imageHdu(planes.mask, "MASK", [*maskCards(bits).cards, *coordinates]))
+        hdus.append(_planeHdu("MASK", planes.mask, [*maskCards(bits).cards, *coordinates]))
     if planes.variance is not None:
         uncertainty = fits.Card("UTYPE", "VarianceUncertainty", "for astropy.nddata.CCDData")
-        hdus.append(_imageHdu(planes.variance, "VARIANCE", [uncertainty, *coordinates]))
-    if matched is not None:
-        hdus.append(_imageHdu(matched, "MATCHED", [*imageCards, *coordinates]))
-    if floor is not None:
-        hdus.append(_imageHdu(floor, "FLOOR", [*imageCards, *coordinates]))
+        hdus.append(_planeHdu("VARIANCE", planes.variance, [uncertainty, *coordinates]))
+    for name, plane in (("MATCHED", matched), ("FLOOR", floor)):
+        if plane is not None:
+            hdus.append(_planeHdu(name, plane, [*imageCards, *coordinates]))
     if kernel is not None:
         hdus += kernelHdus(kernel)
     if stamps is not None:
-        hdus.append(_tableHdu(stamps, "STAMPS"))
+        hdus.append(tableBytes(stamps, "STAMPS") if isinstance(stamps, SourceTable) else tableHdu("STAMPS", stamps))
     if detection is not None and planes.mask is not None:
-        hdus += detectionHdus(detection, planes.mask, lambda data, name: _imageHdu(data, name, coordinates))
+        hdus += detectionHdus(detection, planes.mask, lambda name, data: _planeHdu(name, data, coordinates))
     if config is not None:
         hdus.append(jsonHdu(config, "CONFIG"))
     if planes.psf is not None:
@@ -122,15 +120,7 @@ def writePlanes(
 def readStamps(path: str | os.PathLike[str]) -> Table | None:
     """Read the table of stamps.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        A file of `writePlanes`.
-
-    Returns
-    -------
-    stamps : `astropy.table.Table` or None
-        None if the file has no such table.
+    path : a file of `writePlanes`. Returned: None if the file has no such table.
     """
     with openFits(parseFileName(path)[0]) as source:
         index = _find(source, Role.STAMPS)
@@ -149,20 +139,7 @@ def readStamps(path: str | os.PathLike[str]) -> Table | None:
 def readConfig(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Read the configuration.
 
-    Parameters
-    ----------
-    path : `str` or `os.PathLike`
-        A file of `writePlanes`.
-
-    Returns
-    -------
-    config : `dict` or None
-        None if the file has none.
-
-    Raises
-    ------
-    ExposureReadError
-        If the text is not JSON.
+    path : a file of `writePlanes`. Returned: None if the file has none. ExposureReadError if the text is not JSON.
     """
     with openFits(parseFileName(path)[0]) as source:
         index = _find(source, Role.CONFIG)
@@ -186,22 +163,5 @@ def _primaryHdu(planes: ImagePlanes, nExtensions: int) -> fits.PrimaryHDU:
     return primary
 
 
-def _imageHdu(data: NDArray[Any], name: str, cards: list[fits.Card]) -> fits.ImageHDU:
-    # Of a read-only array astropy makes a byte-swapped copy; a writeable one it would swap in place while
-    # writing.
-    view = np.asarray(data).view()
-    view.flags.writeable = False
-    hdu = fits.ImageHDU(view, name=name)
-    hdu.header["EXTTYPE"] = name
-    hdu.header["INHERIT"] = True
-    hdu.header.extend(cards, unique=False, end=True)
-    return hdu
-
-
-def _tableHdu(table: AnyTable, name: str) -> fits.BinTableHDU | bytes:
-    if isinstance(table, SourceTable):
-        return tableBytes(table, name)
-    hdu = fits.table_to_hdu(table)
-    hdu.name = name
-    hdu.header["EXTTYPE"] = name
-    return hdu
+def _planeHdu(name: str, data: NDArray[Any], cards: Sequence[fits.Card]) -> fits.ImageHDU:
+    return imageHdu(name, data, [fits.Card("INHERIT", True), *cards])

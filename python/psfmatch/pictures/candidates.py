@@ -21,18 +21,15 @@ from psfmatch.images import Box, Exposure, MaskedImage
 from psfmatch.kernels import EdgeHandling, LinearCombinationKernel, SpatialFunction2D
 from psfmatch.pictures import drawing
 from psfmatch.pictures.drawing import COLOURS, percentile
-from psfmatch.pictures.mosaic import MASKED_COLOUR, Mosaic, Panel, Tile
+from psfmatch.pictures.mosaic import MASKED_COLOUR, Mosaic, Panel, Tile, mosaicFigure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CandidateStamps", "candidateStamps", "chosenCandidates", "writeKernelCandidates"]
-
 MOST_CANDIDATES = 40  # more would be too small to see
 RESIDUAL_LIMIT = 10.0  # of residual stamps, times the noise of the sky
 CHI_LIMIT = 5.0  # of chi stamps
-WIDTH, MOSAIC = 16.0, (15.2, 9.0)  # inches, of the figure, and the most that a mosaic takes
-ABOVE, BELOW = 1.5, 1.1  # inches, for headings and for the colour bar
+LABELS = "; label: id, χ² per pixel"
 NAMES = {CandidateStatus.GOOD: "good", CandidateStatus.BAD: "bad", CandidateStatus.UNKNOWN: "not judged"}
 
 
@@ -127,26 +124,22 @@ def chosenCandidates(
 def _mosaic(
     shown: Sequence[CandidateStamps],
     panels: Sequence[Sequence[Panel]],
-    headings: Sequence[str],
+    headings: str,
     words: tuple[str, str],
     bar: tuple[Any, str],
     opacity: float,
 ) -> Figure:
-    """Figure of one tile per candidate: its heading and note, the colour bar (style, label) along the bottom."""
+    """Figure of one tile per candidate: headings of its panels, title and note, style and label of the colour bar."""
     from matplotlib.patches import Patch
 
     colours = [COLOURS[stamps.candidate.status.name] for stamps in shown]
     tiles = [Tile(s.label, images, c, c) for s, images, c in zip(shown, panels, colours, strict=True)]
-    mosaic = Mosaic(tiles, *MOSAIC)
-    figure = drawing.newFigure(WIDTH, ABOVE + mosaic.height + BELOW)
-    mosaic.draw(figure, 0.4, BELOW + mosaic.height, headings[: len(panels[0])], opacity)
     present = {stamps.candidate.status for stamps in shown}
     handles = [Patch(color=COLOURS[status.name], label=NAMES[status]) for status in NAMES if status in present]
     if any(bad is not None for *_, bad in panels[0]):
         handles.append(Patch(color=MASKED_COLOUR, label="bad pixel"))
-    drawing.titleFigure(figure, *words, handles)
-    drawing.addLowBar(figure, *bar, 4.0, 0.55, 8.0)
-    return figure
+    names = headings.split(", ")[: len(panels[0])]
+    return mosaicFigure(Mosaic(tiles, 15.2, 9.0), words, handles, names, opacity, bar)
 
 
 def stampsMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -> Figure:
@@ -166,12 +159,11 @@ def stampsMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -
         images += [(np.where(bad, np.nan, residual.image) / noise, scale, bad) for residual in stamps.residuals]
         panels.append(images)
     note = (
-        f"{which}; label: id, χ² per pixel. Stars: asinh from sky to own peak. Residuals of the candidate's own kernel "
-        "and of the spatial model, in counts over the sky noise of the stamp"
+        f"{which}{LABELS}. Stars: asinh from sky to own peak. Residuals of the candidate's own kernel and of the "
+        "spatial model, in counts over the sky noise of the stamp"
     )
-    words = "Candidates: science, matched template, residuals", note
-    headings = ["science", "matched", "residual", "of model"]
-    return _mosaic(shown, panels, headings, words, (scale, "residual / sky noise"), opacity)
+    words, bar = ("Candidates: science, matched template, residuals", note), (scale, "residual / sky noise")
+    return _mosaic(shown, panels, "science, matched, residual, of model", words, bar, opacity)
 
 
 def kernelsMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -> Figure:
@@ -182,29 +174,23 @@ def kernelsMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) 
     for stamps in shown:
         ofModel = [] if stamps.model is None else [stamps.model, stamps.kernel - stamps.model]
         panels.append([(image, scale, None) for image in (stamps.kernel, *ofModel)])
-    note = (
-        f"{which}; label: id, χ² per pixel. The kernel of the candidate alone and the spatial model at its place, per "
-        "pixel, asinh"
-    )
-    headings = ["own", "model", "own - model"]
-    return _mosaic(shown, panels, headings, ("Candidates: kernels", note), (scale, "kernel, per pixel"), opacity)
+    note = f"{which}{LABELS}. The kernel of the candidate alone and the spatial model at its place, per pixel, asinh"
+    words = "Candidates: kernels", note
+    return _mosaic(shown, panels, "own, model, own - model", words, (scale, "kernel, per pixel"), opacity)
 
 
 def chiMosaic(shown: Sequence[CandidateStamps], which: str, opacity: float) -> Figure:
     """Draw residual / sqrt(variance) of the candidate's own kernel and of the spatial model."""
     scale = drawing.signedStyle(CHI_LIMIT)
-    panels = [[(_chi(residual, stamps.bad), scale, stamps.bad) for residual in stamps.residuals] for stamps in shown]
-    note = (
-        f"{which}; label: id, χ² per pixel. Residual / √variance of the candidate's own kernel and of the spatial "
-        "model; ideally noise of 1"
-    )
+
+    def chi(residual: MaskedImage, bad: NDArray[np.bool_]) -> NDArray[np.float64]:
+        variance = np.where((residual.variance > 0) & ~bad, residual.variance, np.nan).astype(np.float64)
+        return residual.image / np.sqrt(variance)
+
+    panels = [[(chi(residual, stamps.bad), scale, stamps.bad) for residual in stamps.residuals] for stamps in shown]
+    note = f"{which}{LABELS}. Residual / √variance of its own kernel and of the spatial model; ideally noise of 1"
     words = "Candidates: residuals in units of their noise", note
-    return _mosaic(shown, panels, ["own", "model"], words, (scale, "residual / √variance"), opacity)
-
-
-def _chi(residual: MaskedImage, bad: NDArray[np.bool_]) -> NDArray[np.float64]:
-    variance = np.where((residual.variance > 0) & ~bad, residual.variance, np.nan).astype(np.float64)
-    return residual.image / np.sqrt(variance)
+    return _mosaic(shown, panels, "own, model", words, (scale, "residual / √variance"), opacity)
 
 
 def writeKernelCandidates(

@@ -36,6 +36,8 @@ UNSEEN_COLOUR = "#e4e4e4"  # where there is no value
 COLOURS = {"GOOD": "#1a9641", "BAD": "#d7191c", "UNKNOWN": "#8a8a8a"}
 """Of candidates by status."""
 
+BRIGHTER_COLOUR, FAINTER_COLOUR = "#c1121f", "#1d4ed8"  # of changes
+
 PLANE_COLOURS = {"BAD": "#e41a1c", "SAT": "#ff7f00", "INTRP": "#4daf4a", "CR": "#f032e6", "EDGE": "#ffd92f"}
 PLANE_COLOURS |= {"DETECTED": "#377eb8", "DETECTED_NEGATIVE": "#17becf", "SUSPECT": "#a65628", "NO_DATA": "#b39ddb"}
 OTHER_PLANE_COLOUR = "#008080"
@@ -241,8 +243,8 @@ def drawCounts(
     from matplotlib import colormaps
 
     norm = asinhNorm(*scale)
-    colours = colormaps["gray_r"] if unseen is None else colormaps["gray_r"].with_extremes(bad=unseen)
-    shown = plane.show(axis, plane.values - plane.sky, norm=norm, cmap=colours)
+    # None leaves the colour map as it is.
+    shown = plane.show(axis, plane.values - plane.sky, norm=norm, cmap=colormaps["gray_r"].with_extremes(bad=unseen))
     powers = 10.0 ** np.arange(math.ceil(math.log10(3 * scale[0])), math.ceil(math.log10(norm.vmax)))
     bar = addBar(axis, shown, f"counts above {plane.sky:.4g}", fontsize)
     bar.set_ticks([0.0, *powers], labels=["0", *(f"{power:.10g}" for power in powers)])
@@ -257,8 +259,7 @@ def drawDifference(axis: Axes, plane: Plane, unseen: str | None = None, fontsize
     values = plane.pulls if hasNoise else plane.values
     scatter = noiseOf(values)
     limit = SIGMA_RANGE * (1.0 if hasNoise else scatter)
-    colours = colormaps["RdBu_r"] if unseen is None else colormaps["RdBu_r"].with_extremes(bad=unseen)
-    shown = plane.show(axis, values, vmin=-limit, vmax=limit, cmap=colours)
+    shown = plane.show(axis, values, vmin=-limit, vmax=limit, cmap=colormaps["RdBu_r"].with_extremes(bad=unseen))
     addBar(axis, shown, "difference / noise" if hasNoise else "counts", fontsize)
     return f"{scatter:.3g} {'of its noise' if hasNoise else 'counts'}"
 

@@ -13,8 +13,6 @@ from psfmatch.pictures.drawing import FloatArray, blockSums
 if TYPE_CHECKING:
     from psfmatch.frontdoor import SubtractionResult
 
-__all__ = ["fieldRows", "hotSpots", "scatterInBlocks", "tellWorst"]
-
 PARTS = "upper left,upper centre,upper right,middle left,centre,middle right,lower left,lower centre,lower right"
 MOST_PULL = 5.0
 """To which pulls are cut off: one bright star or transient is not a bad part."""

@@ -17,8 +17,6 @@ from psfmatch.io import PICTURES, formOf, requireNew, writeWhole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["dataUri", "pngBytes", "pngOf", "savePicture"]
-
 Bytes = NDArray[np.uint8]
 
 PALETTE, GREYS = 256, 64
@@ -34,16 +32,9 @@ WITHOUT_ORIGIN: dict[str, dict[str, str | None] | None] = {
 def savePicture(figure: Figure, path: str | os.PathLike[str], overwrite: bool = True) -> None:
     """Write a figure in the format that the ending of the name asks for: PNG, PDF, SVG or JPEG.
 
-    At its own resolution; a failure leaves neither a new nor a damaged file.
-
-    Raises
-    ------
-    ValueError
-        When the ending is none of these.
-    FileExistsError
-        When the file exists and ``overwrite`` is false.
-    OSError
-        When the directory does not exist or cannot be written.
+    At its own resolution; a failure leaves neither a new nor a damaged file. ValueError when the ending is none of
+    these; FileExistsError when the file exists and ``overwrite`` is false; OSError when the directory does not exist or
+    cannot be written.
     """
     from matplotlib import rc_context
 

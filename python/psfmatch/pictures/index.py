@@ -17,8 +17,6 @@ from psfmatch.io.pairRecords import PairRecord, hasLedger, readLedgers
 from psfmatch.pictures.markup import Markup, badge, escape, link, page, section, table
 from psfmatch.pictures.numbers import FORMAT, VERDICTS
 
-__all__ = ["requireIndexPath", "writeIndex"]
-
 log = logging.getLogger("psfmatch.pictures")
 
 MARK = "<!-- psfmatch index -->"

@@ -16,20 +16,11 @@ from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.pictures import drawing
 from psfmatch.pictures.candidates import fittedCandidates
 from psfmatch.pictures.drawing import COLOURS, FloatArray
-from psfmatch.pictures.mosaic import Mosaic, Tile
+from psfmatch.pictures.mosaic import Mosaic, Tile, mosaicFigure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = [
-    "Coefficients",
-    "basisMosaic",
-    "coefficientMaps",
-    "coefficientResiduals",
-    "coefficientsFigure",
-    "fieldMosaic",
-]
 
 MOST_FUNCTIONS = 120  # basis images in a mosaic
 MOST_COEFFICIENTS = 34  # panels of a figure, the background's and the kernel sum's apart
@@ -46,13 +37,10 @@ def basisMosaic(kernel: LinearCombinationKernel) -> Figure:
         peak, total = float(np.abs(image).max()) or 1.0, image.sum()
         told = f"{number}: sum {0.0 if abs(total) < 1e-6 else total:.3g}"
         tiles.append(Tile(told, [(image, drawing.signedStyle(peak, peak / 10), None)]))
-    mosaic = Mosaic(tiles, 15.2, 9.6)
-    figure = drawing.newFigure(WIDTH, mosaic.height + 1.4)
-    mosaic.draw(figure, 0.4, 0.3 + mosaic.height)
     many = f"the first {len(tiles)} of " if len(tiles) < len(basis) else ""
     told = f"{many}{len(basis)} functions on {kernel.shape[1]} × {kernel.shape[0]} px"
-    drawing.titleFigure(figure, "Kernel basis", f"{told}, each on its own scale: red positive, blue negative, asinh")
-    return figure
+    note = f"{told}, each on its own scale: red positive, blue negative, asinh"
+    return mosaicFigure(Mosaic(tiles, 15.2, 9.6), ("Kernel basis", note))
 
 
 def fieldMosaic(kernel: LinearCombinationKernel, bbox: Box) -> Figure:

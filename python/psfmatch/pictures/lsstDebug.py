@@ -24,8 +24,6 @@ from psfmatch.pictures.files import savePicture
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["DEFAULT_SWITCHES", "Switches", "debugging", "makeFigure", "pause", "publish", "switchesOf"]
-
 log = logging.getLogger("psfmatch.pictures")
 
 MODULE = "lsstDebug"

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
-__all__ = ["showDifference", "showExposure", "showInputs", "showSelection", "showSolution", "showSpatialCells"]
-
 log = logging.getLogger("psfmatch.pictures")
 
 Draw = Callable[[], "Figure"]
@@ -59,13 +57,15 @@ def _show(channel: str, views: Mapping[str, Draw]) -> None:
         drawing.figureMaker.reset(token)
 
 
+def _asked(channel: str) -> Switches:
+    return switchesOf(channel) or Switches([])
+
+
 # Channel psfMatch
 
 
 def showSolution(
-    cellSet: SpatialCellSet,
-    kernel: LinearCombinationKernel | None = None,
-    background: SpatialFunction2D | None = None,
+    cellSet: SpatialCellSet, kernel: LinearCombinationKernel | None = None, background: SpatialFunction2D | None = None
 ) -> None:
     """Show candidates, kernels and coefficients after a solution (channel psfMatch).
 
@@ -97,12 +97,12 @@ def _candidateViews(
     def stamps() -> list[candidates.CandidateStamps]:
         return [candidates.candidateStamps(candidate, kernel, background) for candidate in chosen]
 
-    opacity = switches.maskOpacity
-    return {
-        "candidates stamps": lambda: candidates.stampsMosaic(stamps(), which, opacity),
-        "candidates kernels": lambda: candidates.kernelsMosaic(stamps(), which, opacity),
-        "candidates chi": lambda: candidates.chiMosaic(stamps(), which, opacity),
-    }
+    mosaics = {"stamps": candidates.stampsMosaic, "kernels": candidates.kernelsMosaic, "chi": candidates.chiMosaic}
+
+    def view(draw: Callable[[list[candidates.CandidateStamps], str, float], Figure]) -> Draw:
+        return lambda: draw(stamps(), which, switches.maskOpacity)
+
+    return {f"candidates {name}": view(draw) for name, draw in mosaics.items()}
 
 
 def _kernelViews(
@@ -114,23 +114,23 @@ def _kernelViews(
     def table() -> kernels.Coefficients:
         return kernels.tabulateCoefficients(cellSet, kernel, background, showBad)
 
-    views: dict[str, Draw] = {}
-    if switches.isOn("displayKernelBasis"):
-        views["kernel basis"] = lambda: kernels.basisMosaic(kernel)
-    if switches.isOn("displayKernelMosaic"):
-        views["kernel over the field"] = lambda: kernels.fieldMosaic(kernel, bbox)
-    # Regions are fitted together: none has a kernel of its own.
-    ofCandidates: dict[str, Draw] = {}
-    if switches.isOn("plotKernelSpatialModel"):
-        ofCandidates["coefficient maps"] = lambda: kernels.coefficientMaps(table(), kernel, background, bbox)
-        ofCandidates["coefficient residuals"] = lambda: kernels.coefficientResiduals(table(), bbox)
-    if switches.isOn("plotKernelCoefficients"):
-        ofCandidates["coefficients and histograms"] = lambda: kernels.coefficientsFigure(table())
-    if candidates.fittedCandidates(cellSet, showBad):
-        views |= ofCandidates
-    elif ofCandidates:
+    # By their switches; regions are fitted together, and none has a kernel of its own.
+    ofKernel: dict[str, dict[str, Draw]] = {
+        "displayKernelBasis": {"kernel basis": lambda: kernels.basisMosaic(kernel)},
+        "displayKernelMosaic": {"kernel over the field": lambda: kernels.fieldMosaic(kernel, bbox)},
+    }
+    ofCandidates: dict[str, dict[str, Draw]] = {
+        "plotKernelSpatialModel": {
+            "coefficient maps": lambda: kernels.coefficientMaps(table(), kernel, background, bbox),
+            "coefficient residuals": lambda: kernels.coefficientResiduals(table(), bbox),
+        },
+        "plotKernelCoefficients": {"coefficients and histograms": lambda: kernels.coefficientsFigure(table())},
+    }
+    if any(map(switches.isOn, ofCandidates)) and not candidates.fittedCandidates(cellSet, showBad):
         log.info("No candidate has coefficients to show")
-    return views
+        ofCandidates = {}
+    asked = [views for switch, views in (ofKernel | ofCandidates).items() if switches.isOn(switch)]
+    return {title: draw for views in asked for title, draw in views.items()}
 
 
 # Channel imagePsfMatch
@@ -138,11 +138,10 @@ def _kernelViews(
 
 def showInputs(template: MaskedImage, science: MaskedImage) -> None:
     """Show the image to convolve and the image to match before anything is done (channel imagePsfMatch)."""
-    switches = switchesOf("imagePsfMatch") or Switches([])
-    if switches.isOn("displayTemplate"):
-        _showImage(template, "Image to convolve", "imagePsfMatch")
-    if switches.isOn("displaySciIm"):
-        _showImage(science, "Image to not convolve", "imagePsfMatch")
+    images = (("displayTemplate", template, "Image to convolve"), ("displaySciIm", science, "Image to not convolve"))
+    for switch, image, title in images:
+        if _asked("imagePsfMatch").isOn(switch):
+            _showImage(image, title, "imagePsfMatch")
 
 
 def showExposure(exposure: MaskedImage | Exposure, title: str) -> None:
@@ -151,13 +150,13 @@ def showExposure(exposure: MaskedImage | Exposure, title: str) -> None:
 
 
 def _showImage(image: MaskedImage | Exposure, title: str, channel: str) -> None:
-    opacity = (switchesOf("imagePsfMatch") or Switches([])).maskOpacity
+    opacity = _asked("imagePsfMatch").maskOpacity
     _show(channel, {title: lambda: drawImage(image, title, opacity)[0]})
 
 
 def showSpatialCells(science: MaskedImage, cellSet: SpatialCellSet) -> None:
     """Show the cells and what became of their candidates (channel imagePsfMatch)."""
-    switches = switchesOf("imagePsfMatch") or Switches([])
+    switches = _asked("imagePsfMatch")
     if switches.isOn("displaySpatialCells"):
         opacity, showBad = switches.maskOpacity, switches.isOn("showBadCandidates")
         _show("imagePsfMatch", {"spatial cells": lambda: cellsFigure(science, cellSet, opacity, showBad)})
@@ -189,7 +188,7 @@ def showDifference(
     convolveTemplate: bool = True,
 ) -> None:
     """Show template, matched image, science image and difference (channel imagePsfMatch)."""
-    switches = switchesOf("imagePsfMatch") or Switches([])
+    switches = _asked("imagePsfMatch")
     if switches.isOn("displayDiffIm"):
         name = "Matched template" if convolveTemplate else "Matched science image"
         images = {"Template": template, name: matched, "Science": science, "Difference": difference}
@@ -215,7 +214,7 @@ def showSelection(science: MaskedImage, x: ArrayLike, y: ArrayLike, fates: Mappi
     x, y : (N,) parent pixels; fates : for each reason of rejection which sources it met, (N,) booleans.
     """
     channel = "diaCatalogSourceSelector"
-    switches = switchesOf(channel) or Switches([])
+    switches = _asked(channel)
     if switches.isOn("displayExposure"):
         opacity = switches.maskOpacity
         _show(channel, {"selection of candidates": lambda: selectionFigure(science, x, y, fates, opacity)})

@@ -9,8 +9,6 @@ from typing import Any
 
 from psfmatch.errors import significant
 
-__all__ = ["Markup", "badge", "escape", "flatRows", "folded", "image", "link", "page", "section", "table", "tell"]
-
 
 class Markup(str):
     """Text that is markup already."""

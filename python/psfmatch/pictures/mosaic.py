@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psfmatch.pictures.drawing import QUIET, UNSEEN_COLOUR, axesAt
+from psfmatch.pictures.drawing import QUIET, UNSEEN_COLOUR, addLowBar, axesAt, newFigure, titleFigure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
-
-__all__ = ["MASKED_COLOUR", "Mosaic", "Panel", "Tile"]
 
 MASKED_COLOUR = "#009e73"  # where a pixel is bad
 EDGE, GAP = 0.025, 0.075  # of a frame and between tiles, as shares of a panel's longer side
@@ -96,3 +94,25 @@ class Mosaic:
                 middle = x + self.edge + (index + 0.5) * (self.panel[1] + self.edge)
                 axis.text(middle, 0.0, heading, ha="center", color=QUIET, **line)
         return axis
+
+
+def mosaicFigure(
+    mosaic: Mosaic,
+    words: tuple[str, str],
+    handles: Sequence[Any] = (),
+    headings: Sequence[str] = (),
+    opacity: float = 1.0,
+    bar: tuple[ScalarMappable, str] | None = None,
+) -> Figure:
+    """Return a figure of a mosaic alone.
+
+    words : heading and note; handles : of its legend; headings, opacity : of `Mosaic.draw`; bar : scale and label of a
+    colour bar along the bottom.
+    """
+    below = 0.3 if bar is None else 1.1
+    figure = newFigure(16.0, mosaic.height + below + (1.1 if bar is None else 1.5))
+    mosaic.draw(figure, 0.4, below + mosaic.height, headings, opacity)
+    titleFigure(figure, *words, handles)
+    if bar is not None:
+        addLowBar(figure, *bar, 4.0, 0.55, 8.0)
+    return figure

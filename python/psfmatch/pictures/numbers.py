@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from psfmatch.frontdoor import SubtractionResult
 
-__all__ = ["Detections", "detectionCounts", "findDetections", "isReport", "plainData", "reportNumbers", "writeNumbers"]
-
 FORMAT = "psfmatch report"
 VERDICTS = {
     "A": "As good as the noise allows.",
@@ -36,20 +34,7 @@ VERDICTS = {
     "F": "Do not use.",
     None: "Not graded: the quality was not measured.",
 }
-DETECTION_COLUMNS = [
-    "id",
-    "x",
-    "y",
-    "ra",
-    "dec",
-    "significance",
-    "psfFlux",
-    "psfFluxErr",
-    "scienceFlux",
-    "templateFlux",
-    "chi2",
-    "dipoleId",
-]
+DETECTION_COLUMNS = "id x y ra dec significance psfFlux psfFluxErr scienceFlux templateFlux chi2 dipoleId"
 MOST_DETECTIONS = 50
 CHOICE_FIELDS = "name chosen figure alternative alternativeFigure sentence"
 
@@ -188,7 +173,7 @@ def _detections(detections: Detections) -> dict[str, Any]:
     table, note = detections.table, detections.note
     if table is None:
         return {"note": note, "nDetections": None, "rows": []}
-    names = [name for name in DETECTION_COLUMNS if name in table.colnames]
+    names = [name for name in DETECTION_COLUMNS.split() if name in table.colnames]
     flags = [name for name in table.colnames if name.startswith("flag")]
     rows = [
         {name: np.asarray(row[name]).item() for name in names}

@@ -12,19 +12,7 @@ from psfmatch.pictures import plots
 from psfmatch.pictures.drawing import requireMatplotlib
 from psfmatch.pictures.files import dataUri, pngOf
 from psfmatch.pictures.glossary import WORDS, goodValue, headingOf, ruleOfReason, sectionOf
-from psfmatch.pictures.markup import (
-    Markup,
-    badge,
-    escape,
-    flatRows,
-    folded,
-    image,
-    link,
-    page,
-    section,
-    table,
-    tell,
-)
+from psfmatch.pictures.markup import Markup, badge, escape, flatRows, folded, image, link, page, section, table, tell
 from psfmatch.pictures.numbers import Detections, findDetections, isReport, reportNumbers, writeNumbers
 from psfmatch.pictures.triplets import matchedPair, plotTriplets, thumbnail
 from psfmatch.quality import scaleOf
@@ -35,23 +23,19 @@ if TYPE_CHECKING:
 
     from psfmatch.frontdoor import SubtractionResult
 
-__all__ = ["reportPage", "requireReportPath", "summaryHtml", "writeReport"]
-
-SECTIONS = {
-    name.lower(): name
-    for name in [
-        "Glance",
-        "Images",
-        "Changes",
-        "Candidates",
-        "Residuals",
-        "Noise",
-        "Kernel",
-        "Background",
-        "Alignment",
-        "Figures",
-    ]
-} | {"why": "Choices", "everything": "Everything else"}
+_NAMES = [
+    "Glance",
+    "Images",
+    "Changes",
+    "Candidates",
+    "Residuals",
+    "Noise",
+    "Kernel",
+    "Background",
+    "Alignment",
+    "Figures",
+]
+SECTIONS = {name.lower(): name for name in _NAMES} | {"why": "Choices", "everything": "Everything else"}
 TRIPLETS = 16
 DPI, FINE_DPI = 85.0, 100.0
 """The finer of figures of lines and text, that compress well."""
@@ -161,10 +145,7 @@ def reportPage(result: SubtractionResult, numbers: dict[str, Any], detections: D
         _candidates(result, numbers),
         section("residuals", "What is left of sources", residuals, _chiSquares(numbers["quality"])),
         section(
-            "noise",
-            "Noise",
-            noise,
-            folded("Noise and decorrelation in numbers", told + rows("noise", "decorrelation")),
+            "noise", "Noise", noise, folded("Noise and decorrelation in numbers", told + rows("noise", "decorrelation"))
         ),
         section("kernel", "Kernel over the field", kernel, folded("The run in numbers", rows("summary"))),
         section(

@@ -17,13 +17,11 @@ from numpy.typing import ArrayLike
 from psfmatch.errors import InputImagesError, fixed
 from psfmatch.images import Exposure, MaskedImage
 from psfmatch.pictures import drawing
-from psfmatch.pictures.drawing import HIDDEN_PLANES, FloatArray
+from psfmatch.pictures.drawing import BRIGHTER_COLOUR, FAINTER_COLOUR, HIDDEN_PLANES, FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = ["FourPanels", "differenceFigure", "drawImage", "drawPanels"]
 
 PANEL = 6.15  # inches, width of a panel
 LEFT, BETWEEN, BOTTOM, TOP, ROWS = 0.85, 1.65, 1.2, 1.0, 0.8  # inches, margins and gaps
@@ -31,8 +29,6 @@ LARGE_SIDE = 1000  # px, of a binned image that has a figure to itself
 MOST_LABELS = 60  # more would cover the image
 MASK_COLOUR = "#3f8f86"
 DIFFERENCE_MASK_COLOUR = "#c3ccca"
-BRIGHTER_COLOUR = "#c1121f"
-FAINTER_COLOUR = "#1d4ed8"
 STAR_COLOUR = "#e07a00"
 
 
@@ -78,17 +74,9 @@ def drawPanels(
 ) -> FourPanels:
     """Draw four images, the last of which is the difference.
 
-    Each has its median sky taken off; second and third share one scale. The difference is in units of its noise when
-    it has a variance plane, else in counts.
-
-    Parameters
-    ----------
-    images
-        By their names.
-    opacity
-        Of the mask planes drawn over them; None: pixels that are BAD, SAT, EDGE, NO_DATA or not finite are coloured.
-    top
-        Inches above the panels.
+    Each has its median sky taken off; second and third share one scale. The difference is in units of its noise when it
+    has a variance plane, else in counts. images : by their names; opacity : of the mask planes drawn over them; None:
+    pixels that are BAD, SAT, EDGE, NO_DATA or not finite are coloured; top : inches above the panels.
     """
     masked = [image.maskedImage if isinstance(image, Exposure) else image for image in images.values()]
     hidden = HIDDEN_PLANES if opacity is None else ()

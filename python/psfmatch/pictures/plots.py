@@ -26,18 +26,7 @@ if TYPE_CHECKING:
 
     from psfmatch.frontdoor import SubtractionResult
 
-__all__ = [
-    "plotBackground",
-    "plotCandidates",
-    "plotDifference",
-    "plotField",
-    "plotKernel",
-    "plotNoise",
-    "plotResiduals",
-]
-
-REASON_COLOURS = ("#d7191c", "#e07a00", "#8e44ad", "#1d4ed8", "#8b4513", "#008080")
-"""Of what was rejected, the commonest reason first."""
+REASON_COLOURS = ("#d7191c", "#e07a00", "#8e44ad", "#1d4ed8", "#8b4513", "#008080")  # the commonest first
 MODEL_POINTS = 65  # along each side of a model's map
 FLAT = 1e-3  # of a model's level, to which its colours are told apart
 LARGEST_SCATTER = 2.0  # of the colour scale of `plotField`
@@ -91,12 +80,9 @@ def plotField(result: SubtractionResult) -> Figure:
 
     axis = drawing.axesAt(figure, 0.7, 0.6, 5.4, tall)
     scatter, side = scatterInBlocks(result)
-    left, right, bottom, top = drawing.extentOf(box)
-    style: dict[str, Any] = {"cmap": colormaps["YlOrRd"].with_extremes(bad="#b9c4c2", under="#e8f1fa")}
-    style |= {"vmin": 0.95, "vmax": LARGEST_SCATTER, "origin": "lower", "interpolation": "nearest"}
-    extent = left, left + side * scatter.shape[1], bottom, bottom + side * scatter.shape[0]
-    shown = axis.imshow(scatter, extent=extent, **style)
-    axis.set(xlim=(left, right), ylim=(bottom, top))
+    colours = colormaps["YlOrRd"].with_extremes(bad="#b9c4c2", under="#e8f1fa")
+    blocks = drawing.Plane(scatter, scatter, side, drawing.extentOf(box))
+    shown = blocks.show(axis, scatter, vmin=0.95, vmax=LARGEST_SCATTER, cmap=colours)
     drawing.addBar(axis, shown, "scatter of the difference / noise (1 is ideal)")
     for row in fieldRows(result):
         (left, right), (bottom, top) = row["x"], row["y"]

@@ -14,7 +14,7 @@ from astropy.table import Table
 from psfmatch.errors import fixed
 from psfmatch.images import Exposure, Mask, MaskedImage
 from psfmatch.pictures import drawing
-from psfmatch.pictures.drawing import COLOURS, HIDDEN_PLANES, FloatArray, Plane
+from psfmatch.pictures.drawing import BRIGHTER_COLOUR, COLOURS, FAINTER_COLOUR, HIDDEN_PLANES, FloatArray, Plane
 from psfmatch.pictures.files import pngBytes
 from psfmatch.pictures.mosaic import Mosaic, Panel, Tile
 from psfmatch.pictures.numbers import findDetections
@@ -25,12 +25,8 @@ if TYPE_CHECKING:
 
     from psfmatch.frontdoor import SubtractionResult
 
-__all__ = ["Place", "candidatePlaces", "matchedPair", "plotTriplets", "signalToNoise", "thumbnail", "tripletTiles"]
-
 HALF_WIDTH = 15  # px, of the stamps
 PULLS = 5.0  # of its noise, at which a difference has its full colour
-SIGN_COLOURS = {1: "#c1121f", -1: "#1d4ed8"}
-DOUBTFUL_COLOUR = "#8a8a8a"
 DOUBTFUL_FLAGS = ("flagEdge", "flagMasked", "flagInterpolated", "flagSaturated", "flagNoFit", "flagDipole")
 UNUSABLE = ("SAT", "NO_DATA", "BAD")
 
@@ -92,7 +88,7 @@ def candidatePlaces(result: SubtractionResult, number: int) -> list[Place]:
         told = f"{row['id']}: residual {fixed(rms[index], 2)}" if rms[index] >= 0.0 else f"{row['id']}"
         if status[index] == "BAD":
             told = f"{row['id']}: {str(row['reason']).partition(':')[0]}"
-        colour = COLOURS.get(str(status[index]), DOUBTFUL_COLOUR)
+        colour = COLOURS.get(str(status[index]), COLOURS["UNKNOWN"])
         places.append(Place(float(row["x"]), float(row["y"]), told, colour))
     return places
 
@@ -104,7 +100,7 @@ def _detectionPlaces(sources: Table, number: int) -> list[Place]:
         flags = [name for name in DOUBTFUL_FLAGS if name in sources.colnames and row[name]]
         ratio = f"{fixed(row['significance'], 1, sign=True)}σ".replace("-", "\N{MINUS SIGN}")
         words = [f"{row['id']}: {ratio}", *(name.removeprefix("flag").lower() for name in flags[:1])]
-        colour = DOUBTFUL_COLOUR if flags else SIGN_COLOURS[1 if row["significance"] > 0 else -1]
+        colour = COLOURS["UNKNOWN"] if flags else BRIGHTER_COLOUR if row["significance"] > 0 else FAINTER_COLOUR
         places.append(Place(float(row["x"]), float(row["y"]), " ".join(words), colour))
     return places
 
@@ -117,17 +113,9 @@ def plotTriplets(
 ) -> Figure:
     """Draw the two images of one PSF and the difference over its noise about candidates or detections.
 
-    Parameters
-    ----------
-    result
-        Of `psfmatch.subtract`.
-    what
-        "candidates": a quarter the brightest that were used, half the worst, a quarter rejected ones;
-        "detections": the most significant.
-    number
-        Of triplets at most.
-    detections
-        Of ``result.detect()``, which is called if they are not given.
+    result : of `psfmatch.subtract`; what : "candidates": a quarter the brightest that were used, half the worst, a
+    quarter rejected ones; "detections": the most significant; number : of triplets at most; detections : of
+    ``result.detect()``, which is called if they are not given.
     """
     drawing.requireMatplotlib()
     if what not in ("candidates", "detections"):

@@ -108,10 +108,7 @@ def test_brokenWcsIsAnnouncedAndLeftOut(caplog):
 def test_xy0ThereAndBack():
     assert xy0FromCards(xy0Cards((-12, 40000))) == (-12, 40000)
     assert xy0FromCards({"LTV1": -5.0, "LTV2": 7.0}) == (5, -7)
-    assert xy0FromCards({"CTYPE1A": "LINEAR", "CRVAL1A": 9, "CRPIX1A": 1, "CRVAL2A": 8, "CRPIX2A": 2}) == (
-        9,
-        7,
-    )
+    assert xy0FromCards({"CTYPE1A": "LINEAR", "CRVAL1A": 9, "CRPIX1A": 1, "CRVAL2A": 8, "CRPIX2A": 2}) == (9, 7)
     assert xy0FromCards({}) == (0, 0)
 
 

@@ -58,8 +58,7 @@ def test_scatterOfCorrelatedNoiseIsThatOfThePixels():
 
 
 @pytest.mark.parametrize(
-    "image",
-    [np.full((30, 40), 7.1, np.float32), np.full((3, 4), np.nan, np.float32), np.zeros((1, 1), np.float32)],
+    "image", [np.full((30, 40), 7.1, np.float32), np.full((3, 4), np.nan, np.float32), np.zeros((1, 1), np.float32)]
 )
 def test_scatterOfNothingIsZero(image):
     assert skyScatter(image) == 0.0

@@ -79,11 +79,27 @@ def withoutDebug(monkeypatch):
     sys.modules.pop("lsstDebug", None)
 
 
-def test_unchangedDebugModule(tmp_path):
-    (tmp_path / "debug.py").write_text(DEBUG_MODULE)
-    (tmp_path / "script.py").write_text(SCRIPT)
-    ended = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+def writeDebug(folder, kernelBasis=True, more=""):
+    """Write the user's module to a folder, which is made if need be."""
+    folder.mkdir(exist_ok=True)
+    text = DEBUG_MODULE.replace("displayKernelBasis = True", f"displayKernelBasis = {kernelBasis}")
+    (folder / "debug.py").write_text(text + more)
+
+
+def run(script, folder):
+    """Run a script beside the debug module in a process of its own; return what it prints."""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def isBasisShown():
+    return debugModule.switchesOf("psfMatch").isOn("displayKernelBasis")
+
+
+def test_unchangedDebugModule(tmp_path):
+    writeDebug(tmp_path)
+    run(SCRIPT, tmp_path)
     written = sorted(path.name for path in (tmp_path / "psfmatch-debug").iterdir())
     assert written == ["003-imagePsfMatch-Image-to-convolve.png", "004-psfMatch-kernel-basis.png"]
 
@@ -111,20 +127,17 @@ def test_usersModuleIsRunEachTime(tmp_path):
     for kernelBasis in (True, False):
         # A new file of the same size and second must not be answered from the bytecode of the old one.
         folder = tmp_path / str(kernelBasis)
-        folder.mkdir()
-        text = DEBUG_MODULE.replace("displayKernelBasis = True", f"displayKernelBasis = {kernelBasis}")
-        (folder / "debug.py").write_text(text)
+        writeDebug(folder, kernelBasis)
         with debugging(searchFolder=folder) as module:
             assert module.frame == 3
-            assert debugModule.switchesOf("psfMatch").isOn("displayKernelBasis") is kernelBasis
+            assert isBasisShown() is kernelBasis
             assert not debugModule.switchesOf("psfMatch").isOn("displayCandidates")
             assert debugModule.switchesOf("diaCatalogSourceSelector") is None
         assert "debug" not in sys.modules
 
 
 def test_moduleOnThePath(tmp_path, monkeypatch):
-    (tmp_path / "path").mkdir()
-    (tmp_path / "path" / "debug.py").write_text(DEBUG_MODULE)
+    writeDebug(tmp_path / "path")
     monkeypatch.syspath_prepend(tmp_path / "path")
     monkeypatch.setitem(sys.modules, "debug", pytest)
     with debugging(searchFolder=tmp_path) as module:
@@ -136,7 +149,7 @@ def test_packageCalledDebugIsNotTaken(tmp_path):
     (tmp_path / "debug").mkdir()
     (tmp_path / "debug" / "__init__.py").write_text("raise AssertionError('not the user\\'s debug module')")
     with debugging(searchFolder=tmp_path):
-        assert debugModule.switchesOf("psfMatch").isOn("displayKernelBasis")
+        assert isBasisShown()
 
 
 def test_callersOwnInfoIsKept(tmp_path):
@@ -161,8 +174,7 @@ def test_command(tmp_path, monkeypatch, capsys):
 
     Exposure(fakes.template).writeFits(tmp_path / "t.fits")
     Exposure(fakes.science).writeFits(tmp_path / "s.fits")
-    text = DEBUG_MODULE.replace("displayKernelBasis = True", "displayKernelBasis = False")
-    (tmp_path / "debug.py").write_text(text + "lsstDebug.dpi = 20\n")
+    writeDebug(tmp_path, kernelBasis=False, more="lsstDebug.dpi = 20\n")
     monkeypatch.chdir(tmp_path)
     small = ["alardNGauss=1", "alardSigGauss=[2.5]", "alardDegGauss=[2]", "scaleByFwhm=False", "spatialKernelOrder=1"]
     settings = [word for setting in small for word in ("-c", f"kernel.active.{setting}")]
@@ -184,12 +196,11 @@ def test_command(tmp_path, monkeypatch, capsys):
 
 def test_debugModuleBeforeThePackage(tmp_path):
     """As a script of the reference has it: ``import debug`` first, the package after it."""
-    (tmp_path / "debug.py").write_text(DEBUG_MODULE)
+    writeDebug(tmp_path)
     script = (
         "import debug, psfmatch\n"
         "from psfmatch.pictures.lsstDebug import switchesOf\n"
         "import lsstDebug\n"
         "print(lsstDebug.frame, switchesOf('psfMatch') is not None)"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["3", "True"]
+    assert run(script, tmp_path).split() == ["3", "True"]

@@ -119,10 +119,7 @@ def test_ownLabelsAndPlainPlaces():
     figure = differenceFigure(*fourImages(), transients=[(30, 20), (40, 50)])
     assert legendOf(figure)[0] == "transient (2)"
     for nothing in (None, [], Table(names=("x", "y", "flux", "signalToNoise"))):
-        assert legendOf(differenceFigure(*fourImages(), transients=nothing)) == [
-            "masked",
-            "masked in the difference",
-        ]
+        assert legendOf(differenceFigure(*fourImages(), transients=nothing)) == ["masked", "masked in the difference"]
 
 
 def test_manyTransientsAreNotLabelled():

@@ -17,24 +17,10 @@ from PIL import Image
 
 from psfmatch import subtract
 from psfmatch.errors import InputImagesError, NoKernelCandidatesError
-from psfmatch.pictures import (
-    findDetections,
-    reportNumbers,
-    writeIndex,
-    writeNumbers,
-    writeReport,
-)
+from psfmatch.pictures import findDetections, reportNumbers, writeIndex, writeNumbers, writeReport
 from psfmatch.pictures.field import fieldRows, hotSpots, scatterInBlocks, tellWorst
 from psfmatch.pictures.files import _reduced
-from psfmatch.pictures.glossary import (
-    WORDS,
-    Words,
-    goodValue,
-    headingOf,
-    ruleOfReason,
-    sectionOf,
-    withNewFigures,
-)
+from psfmatch.pictures.glossary import WORDS, Words, goodValue, headingOf, ruleOfReason, sectionOf, withNewFigures
 from psfmatch.pictures.markup import tell
 from psfmatch.pictures.page import SECTIONS
 from psfmatch.pictures.triplets import Place, candidatePlaces, tripletTiles
