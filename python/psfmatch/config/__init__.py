@@ -30,7 +30,13 @@ if TYPE_CHECKING:
         SubtractBackgroundConfig,
     )
     from psfmatch.config.forms import FORMS, configText, formOf, updateFromFile
-    from psfmatch.config.kernel import PsfMatchConfig, PsfMatchConfigAL, PsfMatchConfigDF
+    from psfmatch.config.kernel import (
+        KERNEL_CONFIGS,
+        PsfMatchConfig,
+        PsfMatchConfigAL,
+        PsfMatchConfigDF,
+        addKernelConfig,
+    )
     from psfmatch.config.listing import FieldEntry, listFields
     from psfmatch.config.overrides import applyOverride
     from psfmatch.config.regions import RegionConfig
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMS",
+    "KERNEL_CONFIGS",
     "BackgroundOptions",
     "DetectionConfig",
     "DetectionOptions",
@@ -58,6 +65,7 @@ __all__ = [
     "SubtractBackgroundConfig",
     "WarpOptions",
     "WarperConfig",
+    "addKernelConfig",
     "applyOverride",
     "configFromDict",
     "configText",
@@ -82,7 +90,13 @@ __getattr__ = laterNames(
                 "SubtractBackgroundConfig",
             ),
             "forms": ("FORMS", "configText", "formOf", "updateFromFile"),
-            "kernel": ("PsfMatchConfig", "PsfMatchConfigAL", "PsfMatchConfigDF"),
+            "kernel": (
+                "KERNEL_CONFIGS",
+                "PsfMatchConfig",
+                "PsfMatchConfigAL",
+                "PsfMatchConfigDF",
+                "addKernelConfig",
+            ),
             "listing": ("FieldEntry", "listFields"),
             "overrides": ("applyOverride",),
             "regions": ("RegionConfig",),

@@ -18,17 +18,27 @@ from psfmatch.fit.regions.layout import RegionCells
 from psfmatch.fit.stars.assessSpatialKernel import AssessSpatialKernelVisitor
 from psfmatch.fit.stars.buildSingleKernel import NO_LIGHT, BuildSingleKernelVisitor
 from psfmatch.fit.stars.buildSpatialKernel import BuildSpatialKernelVisitor
-from psfmatch.fit.stars.judging import fitControl, stampPairs
+from psfmatch.fit.stars.judging import (
+    SINGLE_KERNEL_CRITERIA,
+    SPATIAL_KERNEL_CRITERIA,
+    Criterion,
+    fitControl,
+    reasonAgainst,
+    stampPairs,
+)
 from psfmatch.fit.stars.kernelPca import KernelPcaVisitor
 from psfmatch.fit.stars.kernelSum import KernelSumVisitor
 
 __all__ = [
     "NO_LIGHT",
+    "SINGLE_KERNEL_CRITERIA",
+    "SPATIAL_KERNEL_CRITERIA",
     "AssessSpatialKernelVisitor",
     "BuildSingleKernelVisitor",
     "BuildSpatialKernelVisitor",
     "CandidateStatus",
     "Choice",
+    "Criterion",
     "DifferenceNoise",
     "ImagePair",
     "KernelCandidate",
@@ -49,6 +59,7 @@ __all__ = [
     "fitUsualKernel",
     "isFinishedList",
     "makeCandidateList",
+    "reasonAgainst",
     "requireSources",
     "spatialModel",
     "stampPairs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +24,17 @@ from psfmatch.errors import (
 )
 from psfmatch.fit import (
     NO_LIGHT,
+    SINGLE_KERNEL_CRITERIA,
+    SPATIAL_KERNEL_CRITERIA,
     AssessSpatialKernelVisitor,
     BuildSingleKernelVisitor,
     BuildSpatialKernelVisitor,
+    Criterion,
     KernelPcaVisitor,
     KernelSumVisitor,
     RegionCells,
     fitRegions,
+    reasonAgainst,
 )
 from psfmatch.fit.candidates.cells import CandidateStatus, KernelCandidate, SpatialCellSet
 from psfmatch.fit.diagnostics import PassSummary, reportSolution
@@ -43,7 +47,7 @@ from psfmatch.kernels import (
     frameOf,
     makeSpatialFunction,
 )
-from psfmatch.kernels.basis import makeRegularizationMatrix
+from psfmatch.kernels.basis import KernelBasis, kernelBasisClass, makeRegularizationMatrix
 from psfmatch.kernels.solutions import SolutionSlot
 from psfmatch.threads import resolveThreads
 
@@ -90,10 +94,20 @@ class PsfMatchTask(Task):
     threads
         Number of threads of the core; None: ``PSFMATCH_NUM_THREADS`` or the CPUs of this process.
 
+    Attributes
+    ----------
+    singleKernelCriteria, spatialKernelCriteria, regionCriteria
+        Functions of a `KernelCandidate` and its `psfmatch.config.KernelOptions` that say why it is rejected, or return
+        None: of a star with a kernel of its own, of a star under the kernel of the field, and of a region under it,
+        whose `KernelCandidate.spatialResidual` is known and which is then fitted no more. A subclass adds its own.
     """
 
     ConfigClass = laterClass("psfmatch.tasks.configs:PsfMatchTaskConfig")
     _DefaultName = "psfMatch"
+
+    singleKernelCriteria: ClassVar[tuple[Criterion, ...]] = SINGLE_KERNEL_CRITERIA
+    spatialKernelCriteria: ClassVar[tuple[Criterion, ...]] = SPATIAL_KERNEL_CRITERIA
+    regionCriteria: ClassVar[tuple[Criterion, ...]] = ()
 
     def __init__(self, *args: Any, threads: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -109,8 +123,8 @@ class PsfMatchTask(Task):
 
     @property
     def useRegularization(self) -> bool:
-        """Whether rough kernels are penalised: of delta functions, if the configuration says so."""
-        return self.options.kernelBasisSet == "delta-function" and self.options.useRegularization
+        """Whether rough kernels are penalised: of ours those of delta functions, if the configuration says so."""
+        return self.hMat is not None
 
     @property
     def hMat(self) -> npt.NDArray[np.float64] | None:
@@ -123,8 +137,7 @@ class PsfMatchTask(Task):
     def requireKernelFits(self, maskedImage: MaskedImage) -> None:
         """Raise InputImagesError if an image is smaller than the smallest kernel that may be chosen for it."""
         options = self.options
-        # Only Gaussians follow the FWHMs; a kernel of delta functions has its configured size.
-        isScaled = options.scaleByFwhm and options.kernelBasisSet != "delta-function"
+        isScaled = options.scaleByFwhm and kernelBasisClass(options).widthsFollowFwhm
         size = min(options.kernelSizeMin, options.kernelSize) if isScaled else options.kernelSize
         if min(maskedImage.shape) < size:
             raise InputImagesError(
@@ -135,7 +148,7 @@ class PsfMatchTask(Task):
                 kernelSize=size,
             )
 
-    def _solve(self, kernelCellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
+    def _solve(self, kernelCellSet: SpatialCellSet, basisList: KernelBasis | npt.ArrayLike) -> KernelFit:
         """Find the spatially varying kernel and background from all candidates.
 
         Each pass fits the best candidates of every cell, rejects by residuals and by kernel sum until none is
@@ -150,10 +163,12 @@ class PsfMatchTask(Task):
         KernelSolutionError
             If the equations have no solution.
         """
+        if not isinstance(basisList, KernelBasis):  # of a subclass: images in the place of those of the family
+            basisList = kernelBasisClass(self.options)(basisList, self.hMat)
         try:
             with self.timer("solve"), writingFor("psfmatch.psfMatch"):  # whatever name the task was given
                 if isinstance(kernelCellSet, RegionCells):
-                    fit = self._fitRegions(kernelCellSet, np.asarray(basisList))
+                    fit = self._fitRegions(kernelCellSet, basisList)
                 else:
                     fit = self._iterate(kernelCellSet, basisList)
                     self._requireLight(kernelCellSet, fit)
@@ -173,10 +188,17 @@ class PsfMatchTask(Task):
         laterView("showSolution", kernelCellSet, fit.kernel, fit.background)
         return fit
 
-    def _fitRegions(self, cells: RegionCells, basisList: npt.NDArray[np.float64]) -> KernelFit:
+    def _fitRegions(self, cells: RegionCells, basis: KernelBasis) -> KernelFit:
         """Fit all pixels of the active candidates' regions at once."""
+        if not basis.firstCarriesSum or basis.penalty is not None:
+            raise ValueError(
+                f"a fit to regions knows no penalty, and needs a basis whose first image alone has a sum: {basis!r} is "
+                "not for it; set fitMethod to 'candidates'"
+            )
         active = cells.regionsToFit(self.options.nStarPerCell)
-        found = fitRegions(cells, basisList, self.options)
+        found = fitRegions(cells, basis.images, self.options)
+        while self._rejectRegions(cells):
+            found = fitRegions(cells, basis.images, self.options)
         nUsed = sum(candidate.status is CandidateStatus.GOOD for candidate in active)
         summary = PassSummary(
             iteration=found.nPasses,
@@ -196,11 +218,22 @@ class PsfMatchTask(Task):
             background = makeSpatialFunction(self.options.spatialModelType, np.zeros(1), frameOf(cells.bbox))
         return KernelFit(found.kernel, background, (summary,), found.conditionNumber, found.heldOut)
 
-    def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
+    def _rejectRegions(self, cells: RegionCells) -> bool:
+        """Reject regions by `regionCriteria`; return whether there were any."""
+        good = [each for each in cells.regionsToFit(self.options.nStarPerCell) if each.status is CandidateStatus.GOOD]
+        reasons = [reasonAgainst(self.regionCriteria, region, self.options) for region in good]
+        for region, reason in zip(good, reasons, strict=True):
+            if reason is not None:
+                region.reject(reason)
+                self._log.debug("Rejecting region at (%.0f, %.0f): %s", region.x, region.y, reason)
+        return any(reason is not None for reason in reasons)
+
+    def _iterate(self, cellSet: SpatialCellSet, basis: KernelBasis) -> KernelFit:
         options = self.options
         nStar = options.nStarPerCell
-        hMat = self.hMat
-        single = BuildSingleKernelVisitor(basisList, options, hMat, threads=self.threads)
+        single = BuildSingleKernelVisitor(
+            basis, options, basis.penalty, criteria=self.singleKernelCriteria, threads=self.threads
+        )
         kernelSums = KernelSumVisitor(options)
         passes: list[PassSummary] = []
         iteration = 0
@@ -217,17 +250,18 @@ class PsfMatchTask(Task):
                 self._endPass(passes, iteration, rejected, kernelSums, len(active))
                 continue
 
-            spatialBasis, spatialHMat = basisList, hMat
+            spatialBasis = basis
             if options.usePcaForSpatialKernel:
                 spatialBasis, rejected.pca = self._fitPrincipalComponents(active)
-                spatialHMat = None
                 if rejected.pca > 0:
                     self._endPass(passes, iteration, rejected, kernelSums, len(active))
                     continue
 
-            spatial = self._fitSpatial(cellSet, spatialBasis, spatialHMat, active)
+            spatial = self._fitSpatial(cellSet, spatialBasis, active)
             kernel, background = spatial.getSolutionPair()
-            assess = AssessSpatialKernelVisitor(kernel, background, options, threads=self.threads)
+            assess = AssessSpatialKernelVisitor(
+                kernel, background, options, criteria=self.spatialKernelCriteria, threads=self.threads
+            )
             assess.processCandidates(active)
             rejected.spatial = assess.nRejected
             self._endPass(passes, iteration, rejected, kernelSums, len(active), spatial.conditionNumber)
@@ -240,12 +274,11 @@ class PsfMatchTask(Task):
         self._requireCandidates(cellSet, fitted)
         rejected = Rejections()
         if options.usePcaForSpatialKernel:
-            basisList, rejected.pca = self._fitPrincipalComponents(fitted)
-            hMat = None
+            basis, rejected.pca = self._fitPrincipalComponents(fitted)
             fitted = [c for c in fitted if c.status is not CandidateStatus.BAD]
             self._requireCandidates(cellSet, fitted)
         _measureSums(kernelSums, fitted)
-        spatial = self._fitSpatial(cellSet, basisList, hMat, fitted)
+        spatial = self._fitSpatial(cellSet, basis, fitted)
         self._endPass(passes, iteration, rejected, kernelSums, len(fitted), spatial.conditionNumber)
         return KernelFit(*spatial.getSolutionPair(), tuple(passes), spatial.conditionNumber)
 
@@ -258,12 +291,12 @@ class PsfMatchTask(Task):
                 return nRejected
             nRejected += single.nRejected
 
-    def _fitPrincipalComponents(self, candidates: list[KernelCandidate]) -> tuple[npt.NDArray[np.float64], int]:
+    def _fitPrincipalComponents(self, candidates: list[KernelCandidate]) -> tuple[KernelBasis, int]:
         """Fit the candidates again on the principal components of their kernels.
 
         Returns
         -------
-        basisList : (n, h, w)
+        basis
             The components, renormalised.
         nRejected
             Candidates that this smaller basis cannot subtract.
@@ -271,22 +304,23 @@ class PsfMatchTask(Task):
         pca = KernelPcaVisitor(self.options)
         pca.processCandidates(candidates)
         pca.analyze()
-        basisList = pca.basisList()
         # No penalty: few components of many kernels are smooth already.
+        basis = KernelBasis(pca.basisList())
         single = BuildSingleKernelVisitor(
-            basisList, self.options, skipBuilt=False, slot=SolutionSlot.PCA, threads=self.threads
+            basis,
+            self.options,
+            skipBuilt=False,
+            slot=SolutionSlot.PCA,
+            criteria=self.singleKernelCriteria,
+            threads=self.threads,
         )
         single.processCandidates(candidates)
-        return basisList, single.nRejected
+        return basis, single.nRejected
 
     def _fitSpatial(
-        self,
-        cellSet: SpatialCellSet,
-        basisList: npt.ArrayLike,
-        hMat: npt.NDArray[np.float64] | None,
-        candidates: list[KernelCandidate],
+        self, cellSet: SpatialCellSet, basis: KernelBasis, candidates: list[KernelCandidate]
     ) -> BuildSpatialKernelVisitor:
-        visitor = BuildSpatialKernelVisitor(basisList, cellSet.bbox, self.options, hMat, threads=self.threads)
+        visitor = BuildSpatialKernelVisitor(basis, cellSet.bbox, self.options, basis.penalty, threads=self.threads)
         visitor.processCandidates(candidates)
         visitor.solveLinearEquation()
         return visitor

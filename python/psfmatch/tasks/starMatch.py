@@ -7,7 +7,6 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from psfmatch.config import StarMatchOptions
 from psfmatch.config.later import laterClass, laterNames
@@ -23,7 +22,7 @@ from psfmatch.fit.candidates.cells import SpatialCellSet
 from psfmatch.fit.stars.degrees import chooseDegrees
 from psfmatch.images import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM, Exposure, Mask, MaskedImage, atOrigin, getFwhmPix
 from psfmatch.io.sourceTable import AnyTable, asTable
-from psfmatch.kernels.basis import makeKernelBasisList
+from psfmatch.kernels.basis import KernelBasis, makeKernelBasis, makeKernelBasisList
 from psfmatch.sources import (
     SourceDetectionTask,
     exposureFwhmPix,
@@ -224,33 +223,15 @@ class StarMatchTask(PsfMatchTask):
         basisDegGauss: Sequence[int] | None = None,
         basisSigmaGauss: Sequence[float] | None = None,
         metadata: Any = None,
-    ) -> npt.NDArray[np.float64]:
-        """Return the basis images (n, h, w) and log how they were chosen; see `makeKernelBasisList` of kernels."""
-        chosen: dict[str, Any] = {}
-        basisList = makeKernelBasisList(
-            self.options, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, chosen
-        )
-        n, height, width = basisList.shape
-        if chosen:
-            self._log.info(
-                "Basis mode %s: sigmas %s px, degrees %s, kernel %dx%d px",
-                chosen["ALBasisMode"],
-                " ".join(f"{sigma:.3f}" for sigma in chosen["ALBasisSigGauss"]),
-                " ".join(str(degree) for degree in chosen["ALBasisDegGauss"]),
-                width,
-                height,
-            )
-        else:
-            self._log.info("Basis of %d delta functions: kernel %dx%d px", n, width, height)
-        if metadata is not None:
-            # One by one: the metadata of other frameworks know no update().
-            for item, value in chosen.items():
-                metadata[item] = value
-        return basisList
+    ) -> KernelBasis:
+        """Return the basis, whose images are (n, h, w), and log how it was chosen; see `psfmatch.kernels.makeKernelBasis`."""
+        basis = makeKernelBasis(self.options, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, metadata)
+        self._log.info("%s", basis)
+        return basis
 
     def _basisByBic(
         self, cellSet: SpatialCellSet, targetFwhmPix: float | None, referenceFwhmPix: float | None
-    ) -> npt.NDArray[np.float64]:
+    ) -> KernelBasis:
         """Return the basis of the degrees that most candidates prefer."""
         degrees = chooseDegrees(
             cellSet,
