@@ -6,6 +6,7 @@ The task's configuration chooses between the two; what they share is in `psfmatc
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -219,7 +220,7 @@ def addKernelConfig(name: str, BasisClass: type, fields: Mapping[str, Field[Any]
             doc="Family of basis kernels.", allowed={name: doc}, default=name, optional=False
         ),
     }
-    ConfigClass = type(PsfMatchConfig)("ConfigClass", (PsfMatchConfig,), members)
+    ConfigClass = types.new_class("ConfigClass", (PsfMatchConfig,), exec_body=lambda own: own.update(members))
     BasisClass.ConfigClass = ConfigClass  # type: ignore[attr-defined]
     KERNEL_CONFIGS[name] = ConfigClass
 

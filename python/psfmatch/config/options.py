@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from psfmatch.config.brief import Brief
 from psfmatch.config.usual import usualFields
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 
-class Options:
+class Options(Brief):
     """What all of them can do."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]

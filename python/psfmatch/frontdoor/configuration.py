@@ -7,6 +7,7 @@ as from a file that holds all of them, is compared with the defaults instead.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +116,8 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         the result is off by 0.4 K of its own, 2 %.
         """
         super().setDefaults()
-        for kernel in self.kernel.values():
+        kernels: Iterable[Any] = self.kernel.values()
+        for kernel in kernels:
             if not isinstance(kernel, PsfMatchConfigDF):
                 kernel.fitForBackground = True
                 kernel.doCopyEdge = True

@@ -2,8 +2,8 @@
 
 The widths follow from the Gaussian that would turn one PSF into the other, sigma_K^2 = sigma_reference^2 -
 sigma_target^2. Two rules choose them: "continuous" changes smoothly with the PSF sizes; "classic" is the older rule
-with its jump where the smallest Gaussian falls below the minimum, and its own set for deconvolution (Ulmer 2010, Inverse
-Problems 26, 085002, eq. 40).
+with its jump where the smallest Gaussian falls below the minimum, and its own set for deconvolution (Ulmer 2010,
+Inverse Problems 26, 085002, eq. 40).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from psfmatch import _core
 from psfmatch.config import KernelOptions
 from psfmatch.images import SIGMA_TO_FWHM
 from psfmatch.kernels.basis import KERNEL_BASES, KernelBasis, requireOdd
+
+if TYPE_CHECKING:
+    from psfmatch.config import PsfMatchConfig
 
 __all__ = ["AlardLuptonBasis", "GaussianSet", "chooseGaussians", "gaussianBasis"]
 

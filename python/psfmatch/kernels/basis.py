@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from psfmatch import _core, config as configuration
+from psfmatch import _core
+from psfmatch import config as configuration
 from psfmatch.config import KernelOptions
 from psfmatch.config.equality import ByValue
 
@@ -122,7 +123,7 @@ class KernelBasis(ByValue):
     def __iter__(self) -> Iterator[FloatArray]:
         return iter(self.images)
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self.images, dtype=dtype, copy=copy)
 
     def __str__(self) -> str:
@@ -175,8 +176,8 @@ def kernelBasisClass(options: KernelOptions) -> type[KernelBasis]:
         return KERNEL_BASES[options.kernelBasisSet]
     except KeyError:
         raise ValueError(
-            f"the kernel basis {options.kernelBasisSet!r} is not registered here, only {', '.join(KERNEL_BASES)}; import "
-            "the module that calls registerKernelBasis"
+            f"the kernel basis {options.kernelBasisSet!r} is not registered here, only {', '.join(KERNEL_BASES)}; "
+            "import the module that calls registerKernelBasis"
         ) from None
 
 

@@ -30,7 +30,7 @@ class PsfMatchTaskConfig(Config):
     """Which kernel basis a PSF-matching task uses."""
 
     kernel = ConfigChoiceField(
-        doc="Kernel basis and all that belongs to its fit: AL (Alard-Lupton), DF (delta functions), or a registered one.",
+        doc="Kernel basis and all of its fit: AL (Alard-Lupton), DF (delta functions), or another that is registered.",
         typemap=KERNEL_CONFIGS,
         default="AL",
     )
@@ -118,7 +118,7 @@ class SnapPsfMatchConfig(ImagePsfMatchConfig):
     """Configuration of `SnapPsfMatchTask`."""
 
     kernel = ConfigChoiceField(
-        doc="Kernel basis and all that belongs to its fit: AL (Alard-Lupton), DF (delta functions), or a registered one.",
+        doc="Kernel basis and all of its fit: AL (Alard-Lupton), DF (delta functions), or another that is registered.",
         typemap=ChainMap({"AL": SnapPsfMatchConfigAL, "DF": SnapPsfMatchConfigDF}, KERNEL_CONFIGS),
         default="AL",
     )

@@ -224,7 +224,7 @@ class StarMatchTask(PsfMatchTask):
         basisSigmaGauss: Sequence[float] | None = None,
         metadata: Any = None,
     ) -> KernelBasis:
-        """Return the basis, whose images are (n, h, w), and log how it was chosen; see `psfmatch.kernels.makeKernelBasis`."""
+        """Return the basis, of images (n, h, w), and log how it was chosen; see `psfmatch.kernels.makeKernelBasis`."""
         basis = makeKernelBasis(self.options, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, metadata)
         self._log.info("%s", basis)
         return basis

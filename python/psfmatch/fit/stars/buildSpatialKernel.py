@@ -75,9 +75,10 @@ class BuildSpatialKernelVisitor:
                 f"spatialModelType {options.spatialModelType!r} is unknown; choose 'chebyshev1' or 'polynomial'"
             )
         if constantFirstTerm is None:
-            isPlain = not isinstance(basisList, KernelBasis)
-            family = KernelBasis if isPlain and options.usePcaForSpatialKernel else kernelBasisClass(options)
-            constantFirstTerm = family.firstCarriesSum if isPlain else basisList.firstCarriesSum
+            if isinstance(basisList, KernelBasis):
+                constantFirstTerm = basisList.firstCarriesSum
+            else:
+                constantFirstTerm = options.usePcaForSpatialKernel or kernelBasisClass(options).firstCarriesSum
         self.constantFirstTerm = constantFirstTerm
         self.threads = resolveThreads(threads)
         self._regularization = None if hMat is None else regularizationOf(hMat, len(self.basisList), options)
