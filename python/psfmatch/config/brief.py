@@ -1,4 +1,4 @@
-"""What objects say of themselves in a few lines: arrays by shape, tables by length, the rest cut where it grows long."""
+"""What objects say of themselves in a few lines: arrays by shape, tables by length, the rest cut where it is long."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Brief:
 
 def fieldsBriefly(thing: Any) -> str:
     """Return the name of a class and its fields, each in a few words, those that are None or empty left out."""
-    own = [each.name for each in dataclasses.fields(thing)] if dataclasses.is_dataclass(thing) else list(vars(thing))
+    own: list[str] = (
+        [each.name for each in dataclasses.fields(thing)] if dataclasses.is_dataclass(thing) else list(vars(thing))
+    )
     values = {name: getattr(thing, name) for name in own if not name.startswith("_")}
     told = [f"{name}={briefly(value)}" for name, value in values.items() if not _isNothing(value)]
     if len(told) > MOST_FIELDS:

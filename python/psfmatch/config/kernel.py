@@ -208,19 +208,20 @@ def addKernelConfig(name: str, BasisClass: type, fields: Mapping[str, Field[Any]
     if not name.isidentifier() or name in ("AL", "DF"):
         raise ValueError(f"a kernel basis cannot be called {name!r}; choose a word, but neither AL nor DF")
     doc = (BasisClass.__doc__ or name).strip().splitlines()[0]
+    # By this name a pickle and a saved configuration find it.
+    place = f"{BasisClass.__qualname__}.ConfigClass"
     members = {
         **fields,
         "__doc__": doc,
-        # Under this name a pickle finds it.
         "__module__": BasisClass.__module__,
-        "__qualname__": f"{BasisClass.__qualname__}.ConfigClass",
+        "__qualname__": place,
         "family": name,
         "ownNames": tuple(fields),
         "kernelBasisSet": ChoiceField[str](
             doc="Family of basis kernels.", allowed={name: doc}, default=name, optional=False
         ),
     }
-    ConfigClass = types.new_class("ConfigClass", (PsfMatchConfig,), exec_body=lambda own: own.update(members))
+    ConfigClass = types.new_class(place, (PsfMatchConfig,), exec_body=lambda own: own.update(members))
     BasisClass.ConfigClass = ConfigClass  # type: ignore[attr-defined]
     KERNEL_CONFIGS[name] = ConfigClass
 
