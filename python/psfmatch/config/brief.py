@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 __all__ = ["Brief", "briefly", "fieldsBriefly"]
 
 MOST = 60
@@ -43,7 +45,7 @@ def briefly(value: Any) -> str:
     """Return a value in at most 60 characters."""
     if hasattr(value, "colnames"):
         return f"<table of {len(value)} rows, {len(value.colnames)} columns>"
-    if hasattr(value, "dtype") and getattr(value, "ndim", 0):
+    if isinstance(value, np.ndarray) and value.ndim:
         return f"<{value.dtype} {'x'.join(map(str, value.shape))}>"
     if isinstance(value, float):
         return f"{value:.6g}"

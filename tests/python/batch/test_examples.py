@@ -78,7 +78,9 @@ def test_subclassedTask(capsys):
     assert lines[0].split() == ["x", "y", "true", "S/N", "true", "flux", "measured"]
     assert "detections besides" in lines[2]
     assert "seconds spent" in lines
-    assert any(line.split()[0] == "solve" for line in lines[4:])
+    assert any(line.split()[:1] == ["solve"] for line in lines[4:])
+    found = re.fullmatch(r"subtract: (\d+) regions, (\d+) of them too bright; grade [A-F]", lines[-1])
+    assert int(found[1]) > int(found[2])
 
 
 def test_subclassedTaskFindsTransients():
