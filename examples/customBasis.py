@@ -3,7 +3,8 @@
     python examples/customBasis.py [--size PIX] [--degree N]
 
 Gauss-Hermite functions (shapelets; Refregier 2003, MNRAS 338, 35) are orthogonal and have one width, so that they
-need fewer functions than the usual basis and reach less far into the kernel's wings. Both bases subtract the same
+need fewer functions than the usual basis and reach less far into the kernel's wings. They are one class and one
+registration; configurations then choose them by name, those of `psfmatch.subtract` too. Both bases subtract the same
 simulated pair; the table says how well. Any (n, height, width) array can take the place of the shapelets.
 """
 
@@ -15,15 +16,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from lsst.pex.config import RangeField
 from numpy.polynomial.hermite import hermval
 from numpy.typing import NDArray
 
 from psfmatch import ImagePsfMatchConfig, ImagePsfMatchTask
 from psfmatch.images import SIGMA_TO_FWHM
-from psfmatch.kernels import renormalizeBasis
+from psfmatch.kernels import KernelBasis, registerKernelBasis, renormalizeBasis
 from psfmatch.testing import SimulatedPair, backgroundPull, simulatePair, starPull
-
-KERNEL_SIZE = 21  # px
 
 
 def makeShapelets(size: int, sigma: float, degree: int) -> NDArray[np.float64]:
@@ -34,37 +34,26 @@ def makeShapelets(size: int, sigma: float, degree: int) -> NDArray[np.float64]:
     return np.array([np.outer(profiles[j], profiles[i]) for i, j in orders])
 
 
-class ShapeletMatchTask(ImagePsfMatchTask):
-    """The documented task with another basis; all else is as it was."""
+class Shapelets(KernelBasis):
+    """Shapelets of the width that turns one Gaussian PSF into the other, 1 px at least."""
 
-    _DefaultName = "shapeletMatch"
-
-    def __init__(self, *args: Any, degree: int = 6, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.degree = degree
-
-    def makeKernelBasisList(
-        self,
-        targetFwhmPix: float | None = None,
-        referenceFwhmPix: float | None = None,
-        basisDegGauss: Sequence[int] | None = None,
-        basisSigmaGauss: Sequence[float] | None = None,
-        metadata: Any = None,
-    ) -> NDArray[np.float64]:
-        """Return shapelets of the width that turns one Gaussian PSF into the other, 1 px at least."""
-        if targetFwhmPix is None or referenceFwhmPix is None:
-            raise ValueError("this basis needs both FWHMs")
-        width = math.sqrt(max(0.0, referenceFwhmPix**2 - targetFwhmPix**2)) / SIGMA_TO_FWHM
+    @classmethod
+    def make(cls, options: Any, targetFwhmPix: float | None = None, referenceFwhmPix: float | None = None) -> Shapelets:
+        """Make those of the configured size and degree; of unknown FWHMs those of 1 px."""
+        width = math.sqrt(max(0.0, (referenceFwhmPix or 0.0) ** 2 - (targetFwhmPix or 0.0) ** 2)) / SIGMA_TO_FWHM
+        images = makeShapelets(options.kernelSize, max(1.0, width), options.own("degree"))
         # The kernel sum must not vary with the field: the first function has the sum 1, all others 0.
-        return renormalizeBasis(makeShapelets(KERNEL_SIZE, max(1.0, width), self.degree))
+        return cls(renormalizeBasis(images))
 
 
-def makeConfig() -> ImagePsfMatchConfig:
-    """Return the configuration of both tasks: a kernel of order 1 and a background of order 2."""
+registerKernelBasis("shapelets", Shapelets, degree=RangeField(doc="Highest degree.", dtype=int, default=6, min=0))
+
+
+def makeConfig(name: str) -> ImagePsfMatchConfig:
+    """Return the configuration with a basis: a kernel of order 1 and a background of order 2."""
     config = ImagePsfMatchTask.ConfigClass()
-    config.kernel.active.spatialKernelOrder = 1
-    config.kernel.active.spatialBgOrder = 2
-    config.kernel.active.fitForBackground = True
+    config.kernel.name = name
+    config.kernel.active.update(spatialKernelOrder=1, spatialBgOrder=2, fitForBackground=True)
     return config
 
 
@@ -90,11 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     pair = simulatePair(seed=1, size=options.size, brightStars=100, skySubtracted=True)
-    config = makeConfig()
     print(f"{'basis':<22}{'functions':>9} {'stars':>5} {'kernel sum':>10} {'sky scatter':>11} {'star scatter':>11}")
-    print(describe("Gaussians, default", ImagePsfMatchTask(config=config), pair))
-    shapelets = ShapeletMatchTask(config=config, degree=options.degree)
-    print(describe(f"shapelets, degree {options.degree}", shapelets, pair))
+    print(describe("Gaussians, default", ImagePsfMatchTask(config=makeConfig("AL")), pair))
+    config = makeConfig("shapelets")
+    config.kernel.active.degree = options.degree
+    print(describe(f"shapelets, degree {options.degree}", ImagePsfMatchTask(config=config), pair))
     centre = pair.science.getBBox().centre
     print(f"True kernel sum {pair.truth.kernelSum(*centre):.4f}. Scatter is difference / sqrt(variance): 1 is ideal.")
 

@@ -3,8 +3,9 @@
     python examples/subclassedTask.py [--size PIX] [-c FIELD=VALUE ...]
 
 `TransientTask` subtracts a template and searches the difference, in both signs, with the detection that the package
-has for stars; the configuration says how deep. The script runs it on a simulated pair and compares what it finds with
-what was put in. It also shows the metadata that a task leaves behind: times of all steps, and numbers of the fit.
+has for stars; the configuration says how deep. It also has a criterion of its own for the stars that tell the kernel.
+The script runs it on a simulated pair and compares what it finds with what was put in. It shows the metadata that a
+task leaves behind, times of all steps and numbers of the fit, and hands the task to `psfmatch.subtract`.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ import numpy as np
 from astropy.table import Table
 from lsst.pex.config import RangeField
 
-from psfmatch import Exposure, GaussianPsf, ImagePsfMatchConfig, ImagePsfMatchTask
-from psfmatch.config import Struct, applyOverride
+from psfmatch import Exposure, GaussianPsf, ImagePsfMatchConfig, ImagePsfMatchTask, subtract
+from psfmatch.config import KernelOptions, Struct, applyOverride
 from psfmatch.config.task import timeMethod
+from psfmatch.fit import SINGLE_KERNEL_CRITERIA, KernelCandidate
 from psfmatch.images import DEFAULT_FWHM_PIX, SIGMA_TO_FWHM
 from psfmatch.sources import SourceDetectionTask
 from psfmatch.sources.measurement import SourceMeasurementTask
 from psfmatch.testing import simulatePair
 
 MATCH_RADIUS = 3.0  # px
+MOST_COUNTS = 20000.0  # in the middle of a star
 
 
 class TransientConfig(ImagePsfMatchConfig):
@@ -53,11 +56,20 @@ class TransientConfig(ImagePsfMatchConfig):
         self.detection.reEstimateBackground = False
 
 
+def tooBright(candidate: KernelCandidate, options: KernelOptions) -> str | None:
+    """Reject stars so bright that a detector may not count their light as that of others."""
+    image = candidate.scienceMaskedImage.image
+    peak = float(image[image.shape[0] // 2, image.shape[1] // 2])
+    return f"too bright: peak {peak:.0f}, limit {MOST_COUNTS:.0f}" if peak > MOST_COUNTS else None
+
+
 class TransientTask(ImagePsfMatchTask):
     """Subtracts a template and lists what has changed."""
 
     ConfigClass = TransientConfig
     _DefaultName = "transient"
+    singleKernelCriteria = (*SINGLE_KERNEL_CRITERIA, tooBright)
+    regionCriteria = (tooBright,)
 
     detection: SourceDetectionTask
     measurement: SourceMeasurementTask
@@ -120,6 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     metadata = task.getFullMetadata()["transient"]
     for name in ("select", "measurePsf", "stamps", "solve", "convolve", "subtract", "run"):
         print(f"  {name:<12} {metadata[name + 'EndWallTime'] - metadata[name + 'StartWallTime']:.3f}")
+
+    # With everything chosen from the images; the criterion is asked for every region that is fitted.
+    whole = subtract(pair.template, pair.science, task=TransientTask)
+    nBright = sum(str(reason).startswith("too bright") for reason in whole.candidates["reason"])
+    print(f"\nsubtract: {len(whole.candidates)} regions, {nBright} of them too bright; grade {whole.grade}")
 
 
 if __name__ == "__main__":

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from psfmatch.config.forms import configText as configText
     from psfmatch.config.forms import formOf as formOf
     from psfmatch.config.forms import updateFromFile as updateFromFile
+    from psfmatch.config.kernel import KERNEL_CONFIGS as KERNEL_CONFIGS
     from psfmatch.config.kernel import PsfMatchConfig as PsfMatchConfig
     from psfmatch.config.kernel import PsfMatchConfigAL as PsfMatchConfigAL
     from psfmatch.config.kernel import PsfMatchConfigDF as PsfMatchConfigDF
+    from psfmatch.config.kernel import addKernelConfig as addKernelConfig
     from psfmatch.config.listing import FieldEntry as FieldEntry
     from psfmatch.config.listing import listFields as listFields
     from psfmatch.config.overrides import applyOverride as applyOverride

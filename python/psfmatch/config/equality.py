@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from psfmatch.config.brief import Brief
+
 __all__ = ["ByValue", "sameValue"]
 
 IDENTITIES = type, types.FunctionType, types.BuiltinFunctionType
 """What is equal to itself alone."""
 
 
-class ByValue:
+class ByValue(Brief):
     """Objects of one class are equal if all that they hold is; as that may change, they have no hash."""
 
     def __eq__(self, other: object) -> bool:

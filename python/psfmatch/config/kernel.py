@@ -6,15 +6,22 @@ The task's configuration chooses between the two; what they share is in `psfmatc
 
 from __future__ import annotations
 
+import types
+from collections.abc import Mapping
+from typing import Any
+
 from lsst.pex.config import ChoiceField, Field, FieldValidationError, ListField, RangeField
 
 from psfmatch.config.matching import PsfMatchConfig
 
-__all__ = ["PsfMatchConfig", "PsfMatchConfigAL", "PsfMatchConfigDF"]
+__all__ = ["KERNEL_CONFIGS", "PsfMatchConfig", "PsfMatchConfigAL", "PsfMatchConfigDF", "addKernelConfig"]
 
 
 class PsfMatchConfigAL(PsfMatchConfig):
     """Kernels made of Gaussians times polynomials (Alard & Lupton 1998)."""
+
+    family = "alard-lupton"
+    hasDegrees = True
 
     alardNGauss = RangeField(doc="Number of Gaussians.", dtype=int, default=3, min=1)
     alardDegGauss = ListField[int](
@@ -59,15 +66,14 @@ class PsfMatchConfigAL(PsfMatchConfig):
     )
 
     def setDefaults(self) -> None:
-        """Choose the family of Gaussians and its limit of the condition number."""
+        """Set the limit of the condition number."""
         super().setDefaults()
-        self.kernelBasisSet = "alard-lupton"
         self.maxConditionNumber = 5.0e7
 
     def validate(self) -> None:
         """Check the fields, the lengths of the lists, an odd kernel, and what the classic rule needs."""
         super().validate()
-        _checkFamily(self, "alard-lupton", "DF")
+        _checkFamily(self)
         for name in ("alardDegGauss", "alardSigGauss"):
             count = len(getattr(self, name))
             if count != self.alardNGauss:
@@ -94,6 +100,8 @@ class PsfMatchConfigAL(PsfMatchConfig):
 
 class PsfMatchConfigDF(PsfMatchConfig):
     """Kernels with a free value in each pixel, smoothed by a regularisation (Becker et al. 2012)."""
+
+    family = "delta-function"
 
     useRegularization = Field[bool](doc="Penalise rough kernels.", default=True)
     regularizationType = ChoiceField[str](
@@ -150,9 +158,8 @@ class PsfMatchConfigDF(PsfMatchConfig):
     )
 
     def setDefaults(self) -> None:
-        """Choose the delta functions, their principal components and their limit of the condition number."""
+        """Set the principal components, and the limit of the condition number."""
         super().setDefaults()
-        self.kernelBasisSet = "delta-function"
         self.maxConditionNumber = 5.0e6
         self.usePcaForSpatialKernel = True
         self.subtractMeanForPca = True
@@ -161,7 +168,7 @@ class PsfMatchConfigDF(PsfMatchConfig):
     def validate(self) -> None:
         """Check the fields, and that the grid of strengths is neither empty nor negative."""
         super().validate()
-        _checkFamily(self, "delta-function", "AL")
+        _checkFamily(self)
         if self.fitMethod == "regions":
             raise FieldValidationError(
                 type(self).fitMethod,
@@ -186,11 +193,45 @@ class PsfMatchConfigDF(PsfMatchConfig):
             )
 
 
-def _checkFamily(config: PsfMatchConfig, family: str, other: str) -> None:
-    if config.kernelBasisSet != family:
+KERNEL_CONFIGS: dict[str, type[PsfMatchConfig]] = {"AL": PsfMatchConfigAL, "DF": PsfMatchConfigDF}
+"""What ``kernel.name`` of a task's configuration may be, and the class of the fields that it then has."""
+
+
+def addKernelConfig(name: str, BasisClass: type, fields: Mapping[str, Field[Any]]) -> None:
+    """Add the configuration of a family of kernels, called ``ConfigClass`` of its class; see `registerKernelBasis`.
+
+    Raises
+    ------
+    ValueError
+        If the name is no word, or one of ours.
+    """
+    if not name.isidentifier() or name in ("AL", "DF"):
+        raise ValueError(f"a kernel basis cannot be called {name!r}; choose a word, but neither AL nor DF")
+    doc = (BasisClass.__doc__ or name).strip().splitlines()[0]
+    # By this name a pickle and a saved configuration find it.
+    place = f"{BasisClass.__qualname__}.ConfigClass"
+    members = {
+        **fields,
+        "__doc__": doc,
+        "__module__": BasisClass.__module__,
+        "__qualname__": place,
+        "family": name,
+        "ownNames": tuple(fields),
+        "kernelBasisSet": ChoiceField[str](
+            doc="Family of basis kernels.", allowed={name: doc}, default=name, optional=False
+        ),
+    }
+    ConfigClass = types.new_class(place, (PsfMatchConfig,), exec_body=lambda own: own.update(members))
+    BasisClass.ConfigClass = ConfigClass  # type: ignore[attr-defined]
+    KERNEL_CONFIGS[name] = ConfigClass
+
+
+def _checkFamily(config: PsfMatchConfig) -> None:
+    if config.kernelBasisSet != config.family:
+        other = next(name for name, Class in KERNEL_CONFIGS.items() if Class.family == config.kernelBasisSet)
         raise FieldValidationError(
             type(config).kernelBasisSet,
             config,
-            f"a {type(config).__name__} makes {family} kernels only, not {config.kernelBasisSet}; for these "
+            f"a {type(config).__name__} makes {config.family} kernels only, not {config.kernelBasisSet}; for these "
             f"set kernel.name to {other!r}",
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from lsst.pex.config import (
     ChoiceField,
@@ -21,6 +21,7 @@ from lsst.pex.config import (
 )
 
 from psfmatch.config.detection import DetectionConfig, SubtractBackgroundConfig, isPlaneName
+from psfmatch.config.options import plainValue
 from psfmatch.config.regions import RegionConfig
 from psfmatch.config.warping import WarperConfig
 
@@ -51,7 +52,15 @@ STAR_FIT_FIELDS = (
 
 
 class PsfMatchConfig(Config):
-    """What both families of kernels have in common."""
+    """What all families of kernels have in common.
+
+    family : what ``kernelBasisSet`` is in configurations of this class; hasDegrees : whether polynomial degrees can be
+    chosen; ownNames : of fields that only a family of the user's has.
+    """
+
+    family: ClassVar[str | None] = None
+    hasDegrees: ClassVar[bool] = False
+    ownNames: ClassVar[tuple[str, ...]] = ()
 
     warpingConfig = ConfigField[WarperConfig](doc="How the template is brought onto the science image's pixels.")
     detectionConfig = ConfigField[DetectionConfig](doc="How stars become the stamps that the kernel is fitted to.")
@@ -299,6 +308,21 @@ class PsfMatchConfig(Config):
         default=False,
     )
 
+    def setDefaults(self) -> None:
+        """Choose the family of the class."""
+        super().setDefaults()
+        if self.family is not None:
+            self.kernelBasisSet = self.family
+
+    @property
+    def ownFields(self) -> tuple[tuple[str, Any], ...]:
+        """Name and value of each field that only a family of the user's has; a list is a tuple."""
+        return tuple((name, plainValue(getattr(self, name))) for name in self.ownNames)
+
+    @ownFields.setter
+    def ownFields(self, values: Sequence[tuple[str, Any]]) -> None:
+        self.update(**dict(values))
+
     def badPlanes(self) -> tuple[str, ...]:
         """Return the mask planes whose pixels are left out of fits, ratings and residual statistics."""
         planes = dict.fromkeys(self.badMaskPlanes)
@@ -325,7 +349,7 @@ class PsfMatchConfig(Config):
                 f"kernelSizeMin={self.kernelSizeMin} is above kernelSizeMax={self.kernelSizeMax}; lower the "
                 "one or raise the other",
             )
-        if self.useBicForKernelBasis and self.kernelBasisSet != "alard-lupton":
+        if self.useBicForKernelBasis and not self.hasDegrees:
             raise FieldValidationError(
                 type(self).useBicForKernelBasis,
                 self,

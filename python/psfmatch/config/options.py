@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from psfmatch.config.brief import Brief
 from psfmatch.config.usual import usualFields
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 
-class Options:
+class Options(Brief):
     """What all of them can do."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -178,7 +179,10 @@ class MeasurementOptions(Options):
 
 @dataclass(frozen=True)
 class KernelOptions(Options):
-    """The kernel and all that belongs to its fit; from a `PsfMatchConfigAL` or a `PsfMatchConfigDF`."""
+    """The kernel and all that belongs to its fit; from a `PsfMatchConfigAL`, a `PsfMatchConfigDF` or another family's.
+
+    ownFields : name and value of each field that only a family of the user's has.
+    """
 
     regions: RegionOptions
     stamps: StampOptions
@@ -254,6 +258,8 @@ class KernelOptions(Options):
     lambdaMax: float
     lambdaStep: float
 
+    ownFields: tuple[tuple[str, Any], ...]
+
     groups = {  # noqa: RUF012
         "regions": ("regionConfig", RegionOptions),
         "stamps": ("detectionConfig", StampOptions),
@@ -263,8 +269,12 @@ class KernelOptions(Options):
 
     @classmethod
     def others(cls) -> Mapping[str, Any]:
-        """Return the defaults of the fields that only one family of kernels has, for configurations of the other."""
+        """Return the defaults of the fields that only one family of kernels has, for configurations of the others."""
         return _ofOneFamily()
+
+    def own(self, name: str) -> Any:
+        """Return the value of a field that only a family of the user's has."""
+        return dict(self.ownFields)[name]
 
     def badPlanes(self) -> tuple[str, ...]:
         """Return the mask planes whose pixels are left out of fits, ratings and residual statistics."""
@@ -314,9 +324,10 @@ def _group(config: Any, name: str) -> Any:
 @functools.cache
 def _ofOneFamily() -> dict[str, Any]:
     gaussians, deltas = map(vars, (usualFields().kernel.values.AL, usualFields().kernel.values.DF))
-    return {
+    alone = {
         name: plainValue(value)
         for own, other in ((gaussians, deltas), (deltas, gaussians))
         for name, value in own.items()
         if name not in other
     }
+    return {**alone, "ownFields": ()}

@@ -82,7 +82,7 @@ class TaskMetadata(MutableMapping[str, Any]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._values!r})"
+        return f"{type(self).__name__}({len(self)} values)"
 
     def add(self, name: str, value: Any) -> None:
         """Append a value to those under a name; a single value becomes a list with its second."""

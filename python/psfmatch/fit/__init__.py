@@ -17,15 +17,25 @@ from psfmatch.fit.regions.layout import RegionCells
 from psfmatch.fit.stars.assessSpatialKernel import AssessSpatialKernelVisitor
 from psfmatch.fit.stars.buildSingleKernel import BuildSingleKernelVisitor
 from psfmatch.fit.stars.buildSpatialKernel import BuildSpatialKernelVisitor
-from psfmatch.fit.stars.judging import fitControl, stampPairs
+from psfmatch.fit.stars.judging import (
+    SINGLE_KERNEL_CRITERIA,
+    SPATIAL_KERNEL_CRITERIA,
+    Criterion,
+    fitControl,
+    reasonAgainst,
+    stampPairs,
+)
 from psfmatch.fit.stars.kernelPca import KernelPcaVisitor
 from psfmatch.fit.stars.kernelSum import KernelSumVisitor
 
 __all__ = [
+    "SINGLE_KERNEL_CRITERIA",
+    "SPATIAL_KERNEL_CRITERIA",
     "AssessSpatialKernelVisitor",
     "BuildSingleKernelVisitor",
     "BuildSpatialKernelVisitor",
     "CandidateStatus",
+    "Criterion",
     "ImagePair",
     "KernelCandidate",
     "KernelCandidateDetection",
@@ -45,6 +55,7 @@ __all__ = [
     "fitUsualKernel",
     "isFinishedList",
     "makeCandidateList",
+    "reasonAgainst",
     "requireSources",
     "spatialModel",
     "stampPairs",

@@ -7,11 +7,13 @@ as from a file that holds all of them, is compared with the defaults instead.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from lsst.pex.config import ChoiceField, Config, ConfigField, Field, FieldValidationError, ListField, RangeField
 
+from psfmatch.config import PsfMatchConfigDF
 from psfmatch.config.options import plainValue
 from psfmatch.config.overrides import closeNames
 from psfmatch.difference.borders import EDGE_FRACTION
@@ -114,12 +116,14 @@ class FrontDoorConfig(ImagePsfMatchConfig):
         the result is off by 0.4 K of its own, 2 %.
         """
         super().setDefaults()
-        self.kernel["AL"].fitForBackground = True
-        self.kernel["AL"].doCopyEdge = True
-        for name in ("AL", "DF"):
-            self.kernel[name].badPixelMaskPlanes = [*self.kernel[name].badPixelMaskPlanes, "STREAK"]
-            self.kernel[name].warpingConfig.keepCentroids = True
-            self.kernel[name].safeKernelFraction = 0.05
+        kernels: Iterable[Any] = self.kernel.values()
+        for kernel in kernels:
+            if not isinstance(kernel, PsfMatchConfigDF):
+                kernel.fitForBackground = True
+                kernel.doCopyEdge = True
+            kernel.badPixelMaskPlanes = [*kernel.badPixelMaskPlanes, "STREAK"]
+            kernel.warpingConfig.keepCentroids = True
+            kernel.safeKernelFraction = 0.05
 
     def validate(self) -> None:
         """Check the fields, and that no plane is named that tells of the difference itself."""
@@ -189,7 +193,7 @@ def setKernelFields(config: FrontDoorConfig) -> list[str]:
 
 @functools.cache
 def usualKernel(name: str) -> dict[str, KernelField]:
-    """Return the fields of a kernel, "AL" or "DF", that nobody has changed."""
+    """Return the fields of a kernel, by its name in the configuration, that nobody has changed."""
     return kernelFields(frontDoorConfig().kernel[name])
 
 

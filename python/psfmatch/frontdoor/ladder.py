@@ -291,7 +291,7 @@ def _starsFor(task: ImagePsfMatchTask, inputs: Inputs, candidateList: Any) -> An
 
 def _follower(task: ImagePsfMatchTask, options: RunOptions) -> ImagePsfMatchTask:
     """Return a task of another kernel that knows what has been measured so far."""
-    follower = ImagePsfMatchTask(usualOptions() if options.source is None else options.source, threads=task.threads)
+    follower = type(task)(usualOptions() if options.source is None else options.source, threads=task.threads)
     follower.options = options.kernel
     follower.metadata.update(dict(task.metadata))
     return follower

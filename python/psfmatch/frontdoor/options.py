@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from psfmatch.config import KernelOptions, usualOptions
+from psfmatch.config.brief import Brief
 from psfmatch.config.options import plainValue
 from psfmatch.config.usual import usualData, usualFields
 from psfmatch.images.planeRules import PlaneRules
@@ -21,7 +22,7 @@ __all__ = ["STEPS", "RunOptions"]
 
 
 @dataclass(frozen=True)
-class RunOptions(PairSteps):
+class RunOptions(Brief, PairSteps):
     """A run: its kernel, read or chosen, and the steps around the task, of which the task's own configuration has none.
 
     source : the configuration that was read, of which all else is kept; None: nobody gave one; pinned : what is not

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from psfmatch.config import PsfMatchConfigAL
 from psfmatch.config.choices import Choice
 from psfmatch.config.matching import STAR_FIT_FIELDS
 from psfmatch.config.options import plainValue
@@ -80,7 +81,7 @@ def pinnedFields(config: FrontDoorConfig) -> PinnedKernel:
         If ``fixedKernelFields`` names a field that does not exist.
     """
     names = setKernelFields(config)
-    if config.kernel.name != "AL":
+    if not isinstance(config.kernel.active, PsfMatchConfigAL):
         return _fixed(
             f"Kernel {config.kernel.name}: only that of Gaussians is chosen, this one is fitted as configured."
         )
@@ -88,7 +89,7 @@ def pinnedFields(config: FrontDoorConfig) -> PinnedKernel:
     values = {name: known[name] for name in names if name in CHOSEN}
     if values.get("fitMethod") == "candidates":
         return _fixed("The kernel is fitted to stars one by one (fitMethod 'candidates'), its model as configured.")
-    usual = usualKernel("AL")
+    usual = usualKernel(config.kernel.name)
     starFit = [name for name in names if name in STAR_FIT_FIELDS and known[name] != usual[name].value]
     if starFit and "fitMethod" not in values:
         verb = "belongs" if len(starFit) == 1 else "belong"

@@ -104,6 +104,18 @@ class SubtractionResult(FindsChanges, ByValue):
         """The configuration that was used, frozen: given to `psfmatch.subtract` it makes the same result."""
         return self.options.toConfig()
 
+    def __repr__(self) -> str:
+        sentence = "not graded" if self.quality is None else f"grade {self.quality.grade}"
+        return "\n".join(
+            (
+                f"SubtractionResult: {sentence}, the {self.convolved} convolved",
+                f"  difference  {self.difference!r}",
+                f"  kernel      {self.kernel!r}",
+                f"  background  {self.background.model} order {self.background.order}",
+                f"  candidates  {len(self.candidates)}",
+            )
+        )
+
     @property
     def grade(self) -> str | None:
         """A to F, from `quality`."""

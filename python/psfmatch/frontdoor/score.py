@@ -127,7 +127,7 @@ def computeScore(
         templateFwhmPix=templateFwhmPix,
         scienceFwhmPix=scienceFwhmPix,
         threads=threads,
-        **gains,
+        **dict[str, Any](gains),
     )
     return scoreOf(result)
 

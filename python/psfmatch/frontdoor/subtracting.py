@@ -48,6 +48,7 @@ def subtract(
     science: ImageLike,
     *,
     config: ImagePsfMatchConfig | None = None,
+    task: type[ImagePsfMatchTask] = ImagePsfMatchTask,
     mode: Mode = "auto",
     candidateList: Any = None,
     templateFwhmPix: float | None = None,
@@ -75,6 +76,11 @@ def subtract(
         None: everything is chosen from the images. Of `psfmatch.frontDoorConfig` those fields of the kernel that have
         been set are kept, the others are chosen around them. One without ``chooseKernel``, such as ``result.config``,
         and the task's own are used as they are; with the latter nothing is done to the images before.
+    task
+        Class of the task that finds sources, fits and subtracts: a subclass, whose methods and criteria of rejection
+        take the place of those of `ImagePsfMatchTask`. One with fields of its own derives its ``ConfigClass`` from
+        `FrontDoorConfig`. Where the kernel is chosen it is made of Gaussians, whatever ``makeKernelBasisList`` of the
+        task returns; `psfmatch.kernels.registerKernelBasis` lets a configuration ask for others.
     mode
         Which image is convolved; "auto" takes the one with the narrower PSF.
     candidateList
@@ -108,6 +114,8 @@ def subtract(
     """
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is unknown; choose one of {', '.join(MODES)}")
+    if config is None and task is not ImagePsfMatchTask:
+        config = _ownConfig(task)
     pinned: Mapping[str, Any] = {}
     pinChoices: tuple[Choice, ...] = ()
     if config is not None:
@@ -120,23 +128,23 @@ def subtract(
         toExposure(science, *gainOf(gain, readNoise, scienceGain, scienceReadNoise), weight=scienceWeight),
     )
     requireUnits(template, science, exposures)
-    task = ImagePsfMatchTask(config=usualOptions() if config is None else config, threads=threads)
-    options = replace(RunOptions.fromConfig(None if config is None else task.config), pinned=pinned)
+    matcher = task(config=usualOptions() if config is None else config, threads=threads)
+    options = replace(RunOptions.fromConfig(None if config is None else matcher.config), pinned=pinned)
     for choice in pinChoices:
         choice.log(log)
-    inputs = makeInputs(*exposures, task, options)
-    with task.timer("measurePsf"):
+    inputs = makeInputs(*exposures, matcher, options)
+    with matcher.timer("measurePsf"):
         sources = candidateList if candidateList is not None else inputs.sources
         given = templateFwhmPix, scienceFwhmPix
-        fwhms = stackFwhms(inputs.faint, given, task) or task.measureFwhms(
+        fwhms = stackFwhms(inputs.faint, given, matcher) or matcher.measureFwhms(
             inputs.template, inputs.science, sources, *given
         )
     convolveTemplate, direction = _chooseDirection(mode, fwhms, inputs)
-    with task.timer("measurePhotonNoise"):
-        inputs = withPhotonNoise(inputs, fwhms, convolveTemplate, options, task.threads)
+    with matcher.timer("measurePhotonNoise"):
+        inputs = withPhotonNoise(inputs, fwhms, convolveTemplate, options, matcher.threads)
 
     def solved(ready: Inputs, widths: tuple[float | None, float | None], isDirectionFree: bool = False) -> Made:
-        made = solveByLadder(task, options, ready, candidateList, widths, convolveTemplate, isDirectionFree)
+        made = solveByLadder(matcher, options, ready, candidateList, widths, convolveTemplate, isDirectionFree)
         return withoutTraces(withBorder(made, made.inputs or ready))
 
     smoothing = options.smoothingSigma or 0.0
@@ -157,7 +165,7 @@ def subtract(
 
     def finished(made: Made, inputs: Inputs, smoothing: float = 0.0) -> SubtractionResult:
         choices = (*inputs.choices, direction, *pinChoices, *made.choices)
-        return finish(made, inputs, fwhms, made.convolveTemplate, choices, provenance, task.threads, smoothing)
+        return finish(made, inputs, fwhms, made.convolveTemplate, choices, provenance, matcher.threads, smoothing)
 
     result = finished(made, made.inputs or inputs, smoothing)
     if candidateList is None and isWorthSmoothing(result, made, options, fwhms):
@@ -165,6 +173,13 @@ def subtract(
             result, inputs, fwhms, solved, lambda made, smoothing: finished(made, inputs, smoothing)
         )
     return result
+
+
+def _ownConfig(task: type[ImagePsfMatchTask]) -> ImagePsfMatchConfig | None:
+    """Return the configuration of a subclass where it has the steps of a run; None: all is as without one."""
+    from psfmatch.frontdoor.configuration import FrontDoorConfig
+
+    return task.ConfigClass() if issubclass(task.ConfigClass, FrontDoorConfig) else None
 
 
 def _chooseDirection(mode: Mode, fwhms: tuple[float | None, float | None], inputs: Inputs) -> tuple[bool, Choice]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from astropy.table import Table
 from lsst.pex.config import FieldValidationError
 
-from psfmatch.config import KernelOptions
+from psfmatch.config import KernelOptions, PsfMatchConfigAL
 from psfmatch.fit import RegionCells, fitRegions
 from psfmatch.fit.diagnostics import candidateTable
 from psfmatch.frontdoor import FrontDoorConfig, SubtractionResult, frontDoorConfig, subtract
@@ -171,7 +171,7 @@ def _ofResult(result: SubtractionResult) -> Fitted:
     for sentence in (*(choice.sentence for choice in result.choices), *result.steps):
         log.debug("%s", sentence)
     kernel = result.config.kernel.active
-    isGaussian = not result.steps and kernel.kernelBasisSet == "alard-lupton"
+    isGaussian = not result.steps and isinstance(kernel, PsfMatchConfigAL)
     return Fitted(
         result.kernel,
         result.background,

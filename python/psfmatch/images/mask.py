@@ -70,6 +70,11 @@ class Mask(np.ndarray[tuple[int, ...], np.dtype[np.int32]]):
         mask.planes = dict(planes)
         return mask
 
+    def __repr__(self) -> str:
+        sides = "x".join(map(str, self.shape[::-1]))
+        # Arithmetic gives masks of other types, and numbers, that are read better as what they are.
+        return f"Mask({sides} pixels, planes {', '.join(self.planes)})" if self.ndim == 2 else super().__repr__()
+
     def __array_finalize__(self, obj: Any) -> None:
         planes = getattr(obj, "planes", None)
         self.planes = dict(DEFAULT_MASK_PLANES) if planes is None else planes

@@ -1,7 +1,16 @@
 """Functions of position: the matching kernel, what it is made of, and the differential background."""
 
-from psfmatch.kernels.basis import makeKernelBasisList, makeRegularizationMatrix, renormalizeBasis
+from psfmatch.kernels.alardLupton import AlardLuptonBasis
+from psfmatch.kernels.basis import (
+    KernelBasis,
+    makeKernelBasis,
+    makeKernelBasisList,
+    makeRegularizationMatrix,
+    registerKernelBasis,
+    renormalizeBasis,
+)
 from psfmatch.kernels.covariance import kernelUncertaintyPlane, noiseCovariance
+from psfmatch.kernels.deltaFunctions import DeltaFunctionBasis
 from psfmatch.kernels.linearCombination import EdgeHandling, LinearCombinationKernel, backgroundFromTables
 from psfmatch.kernels.psfField import PsfField, shiftedImages
 from psfmatch.kernels.solutions import KernelSolution, ResidualSummary, SolutionSlot
@@ -16,8 +25,11 @@ from psfmatch.kernels.spatialFunction import (
 
 __all__ = [
     "RAW_PIXELS",
+    "AlardLuptonBasis",
     "Chebyshev2D",
+    "DeltaFunctionBasis",
     "EdgeHandling",
+    "KernelBasis",
     "KernelSolution",
     "LinearCombinationKernel",
     "Polynomial2D",
@@ -28,10 +40,12 @@ __all__ = [
     "backgroundFromTables",
     "frameOf",
     "kernelUncertaintyPlane",
+    "makeKernelBasis",
     "makeKernelBasisList",
     "makeRegularizationMatrix",
     "makeSpatialFunction",
     "noiseCovariance",
+    "registerKernelBasis",
     "renormalizeBasis",
     "shiftedImages",
 ]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.config import KernelOptions
-from psfmatch.kernels.basis import chooseGaussians, gaussianBasis
+from psfmatch.kernels.alardLupton import chooseGaussians, gaussianBasis
 
 __all__ = ["Fwhms", "GaussianFamily", "familyOf", "isFamilyPinned", "pinnedFamily"]
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.config.brief import Brief
 from psfmatch.images import DEFAULT_BAD_PLANES, SIGMA_TO_FWHM, Box, Exposure, MaskedImage, stampTuple
 from psfmatch.images.medians import median
 from psfmatch.io.sourceTable import AnyTable
@@ -33,7 +34,7 @@ WINDOW_SIGMA, WINDOW_PASSES = 2.0, 12  # px, of the window about a kernel's core
 
 
 @dataclass(frozen=True, eq=False)
-class FinishedSubtraction:
+class FinishedSubtraction(Brief):
     """A difference and what it was made of, to be judged by `psfmatch.quality.assessQuality`; nothing of it is changed.
 
     difference : science minus matched template, on the science image's flux scale; template, science : on its pixels,

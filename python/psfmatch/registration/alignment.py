@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.config.brief import Brief
 from psfmatch.errors import InputImagesError
 from psfmatch.images import Exposure, MaskedImage, hasUsableWcs
 from psfmatch.io.sourceTable import AnyTable
@@ -52,7 +53,7 @@ GRID_SIDE = 9
 
 
 @dataclass(frozen=True)
-class Alignment:
+class Alignment(Brief):
     """How a template lies on a science image beyond what the WCSs say.
 
     model : what the stars ask for: nothing, a shift, or an affine transform;

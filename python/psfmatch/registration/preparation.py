@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from psfmatch.config.brief import Brief
 from psfmatch.images import Exposure
 from psfmatch.noise.blankSky import multiplyVariance
 from psfmatch.registration.alignment import AlignedTransform, Alignment, applyAlignment
@@ -24,7 +25,7 @@ __all__ = ["Preparation", "crossInputs", "prepareInputs", "registerInputs"]
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Preparation(Brief):
     """How two images are prepared; by default not at all.
 
     doFindDefects : whether blocks of one value and pixels sharper than the PSF are found and flagged;

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psfmatch import _core
+from psfmatch.config.brief import Brief
 from psfmatch.images import Box, Mask
 
 __all__ = ["Footprint", "FootprintSet", "growRadius"]
@@ -28,7 +29,7 @@ class Footprint:
 
 
 @dataclass(frozen=True)
-class FootprintSet:
+class FootprintSet(Brief):
     """Groups of connected pixels.
 
     y, x0, x1, label : (n,) row, first column, column after the last, and number of the footprint of each run, array

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+from collections.abc import Callable
 from typing import Any
 
 from lsst.pex.config import ChoiceField, Config, ConfigChoiceField, Field, FieldValidationError, RangeField
 
-from psfmatch.config import PsfMatchConfigAL, PsfMatchConfigDF, configToDict
+from psfmatch.config import KERNEL_CONFIGS, PsfMatchConfigAL, PsfMatchConfigDF, configToDict
 from psfmatch.sources import SourceDetectionTask
 from psfmatch.sources.measurement import SourceMeasurementTask
 
@@ -24,8 +26,8 @@ class PsfMatchTaskConfig(Config):
     """Which kernel basis a PSF-matching task uses."""
 
     kernel = ConfigChoiceField(
-        doc="Kernel basis and all that belongs to its fit: AL (Alard-Lupton) or DF (delta functions).",
-        typemap={"AL": PsfMatchConfigAL, "DF": PsfMatchConfigDF},
+        doc="Kernel basis and all of its fit: AL (Alard-Lupton), DF (delta functions), or another that is registered.",
+        typemap=KERNEL_CONFIGS,
         default="AL",
     )
 
@@ -34,6 +36,14 @@ class PsfMatchTaskConfig(Config):
         return type(other) is type(self) and configToDict(self) == configToDict(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> Any:
+        # The families first: to find their classes another process imports the modules that register them.
+        return _remake, (tuple(type(kernel) for kernel in self.kernel.values()), *super().__reduce__())
+
+
+def _remake(_: tuple[type, ...], unreduce: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    return unreduce(*arguments)
 
 
 class ImagePsfMatchConfig(PsfMatchTaskConfig):
@@ -100,8 +110,8 @@ class SnapPsfMatchConfig(ImagePsfMatchConfig):
     """Configuration of `SnapPsfMatchTask`."""
 
     kernel = ConfigChoiceField(
-        doc="Kernel basis and all that belongs to its fit: AL (Alard-Lupton) or DF (delta functions).",
-        typemap={"AL": SnapPsfMatchConfigAL, "DF": SnapPsfMatchConfigDF},
+        doc="Kernel basis and all of its fit: AL (Alard-Lupton), DF (delta functions), or another that is registered.",
+        typemap=ChainMap({"AL": SnapPsfMatchConfigAL, "DF": SnapPsfMatchConfigDF}, KERNEL_CONFIGS),
         default="AL",
     )
     doWarping = Field[bool](doc="Warp the first snap onto the second.", default=False)
@@ -130,8 +140,8 @@ class ModelPsfMatchConfig(PsfMatchTaskConfig):
     def setDefaults(self) -> None:
         """Switch off what deals with noise, background and artefacts."""
         super().setDefaults()
-        for name in ("AL", "DF"):
-            self.kernel[name].update(
+        for kernel in self.kernel.values():
+            kernel.update(
                 fitForBackground=False,
                 constantVarianceWeighting=True,
                 singleKernelClipping=False,

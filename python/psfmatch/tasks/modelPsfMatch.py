@@ -20,7 +20,7 @@ from psfmatch.difference import convolveBy
 from psfmatch.fit.candidates.cells import KernelCandidate, SpatialCellSet
 from psfmatch.images import NOT_THERE, Exposure, MaskedImage, Psf, asPsf, averagePosition, getFwhmPix
 from psfmatch.kernels import LinearCombinationKernel
-from psfmatch.kernels.basis import makeKernelBasisList
+from psfmatch.kernels.basis import KernelBasis, makeKernelBasis
 from psfmatch.sources import exposureFwhmPix
 from psfmatch.tasks.psfMatch import KernelFit, PsfMatchTask
 
@@ -106,7 +106,7 @@ class ModelPsfMatchTask(PsfMatchTask):
             metadata=self.metadata,
         )
 
-    def _basisFor(self, exposure: Exposure, reference: Psf) -> FloatArray:
+    def _basisFor(self, exposure: Exposure, reference: Psf) -> KernelBasis:
         fwhm = exposureFwhmPix(exposure)
         if fwhm is None:
             raise ValueError("the exposure's PSF has no measurable width anywhere on the exposure")
@@ -120,10 +120,10 @@ class ModelPsfMatchTask(PsfMatchTask):
                 referenceFwhm,
                 fwhm,
             )
-        return makeKernelBasisList(self.options, fwhm, referenceFwhm, metadata=self.metadata)
+        return makeKernelBasis(self.options, fwhm, referenceFwhm, metadata=self.metadata)
 
     def _buildCellSet(
-        self, exposure: Exposure, reference: Psf, kernelSum: float, basisList: FloatArray
+        self, exposure: Exposure, reference: Psf, kernelSum: float, basisList: KernelBasis
     ) -> SpatialCellSet:
         """Return cells with one candidate each: both PSFs at the cell's centre."""
         # So many cells along each axis that the spatial model is overdetermined on small images, too.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,17 @@ from psfmatch.errors import (
     PsfMatchError,
 )
 from psfmatch.fit import (
+    SINGLE_KERNEL_CRITERIA,
+    SPATIAL_KERNEL_CRITERIA,
     AssessSpatialKernelVisitor,
     BuildSingleKernelVisitor,
     BuildSpatialKernelVisitor,
+    Criterion,
     KernelPcaVisitor,
     KernelSumVisitor,
     RegionCells,
     fitRegions,
+    reasonAgainst,
 )
 from psfmatch.fit.candidates.cells import CandidateStatus, KernelCandidate, SpatialCellSet
 from psfmatch.fit.diagnostics import PassSummary, reportSolution, requireCandidates
@@ -40,7 +44,13 @@ from psfmatch.kernels import (
     frameOf,
     makeSpatialFunction,
 )
-from psfmatch.kernels.basis import makeKernelBasisList, makeRegularizationMatrix
+from psfmatch.kernels.basis import (
+    KernelBasis,
+    kernelBasisClass,
+    makeKernelBasis,
+    makeKernelBasisList,
+    makeRegularizationMatrix,
+)
 from psfmatch.kernels.solutions import SolutionSlot
 from psfmatch.threads import resolveThreads
 
@@ -85,10 +95,20 @@ class PsfMatchTask(Task):
     threads
         Number of threads of the core; None: ``PSFMATCH_NUM_THREADS`` or the CPUs of this process.
 
+    Attributes
+    ----------
+    singleKernelCriteria, spatialKernelCriteria, regionCriteria
+        Functions of a `KernelCandidate` and its `psfmatch.config.KernelOptions` that say why it is rejected, or return
+        None: of a star with a kernel of its own, of a star under the kernel of the field, and of a region under it,
+        whose `KernelCandidate.spatialResidual` is known and which is then fitted no more. A subclass adds its own.
     """
 
     ConfigClass = laterClass("psfmatch.tasks.configs:PsfMatchTaskConfig")
     _DefaultName = "psfMatch"
+
+    singleKernelCriteria: ClassVar[tuple[Criterion, ...]] = SINGLE_KERNEL_CRITERIA
+    spatialKernelCriteria: ClassVar[tuple[Criterion, ...]] = SPATIAL_KERNEL_CRITERIA
+    regionCriteria: ClassVar[tuple[Criterion, ...]] = ()
 
     def __init__(self, *args: Any, threads: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -104,8 +124,8 @@ class PsfMatchTask(Task):
 
     @property
     def useRegularization(self) -> bool:
-        """Whether rough kernels are penalised: of delta functions, if the configuration says so."""
-        return self.options.kernelBasisSet == "delta-function" and self.options.useRegularization
+        """Whether rough kernels are penalised: of ours those of delta functions, if the configuration says so."""
+        return self.hMat is not None
 
     @property
     def hMat(self) -> npt.NDArray[np.float64] | None:
@@ -118,8 +138,7 @@ class PsfMatchTask(Task):
     def requireKernelFits(self, maskedImage: MaskedImage) -> None:
         """Raise InputImagesError if an image is smaller than the smallest kernel that may be chosen for it."""
         options = self.options
-        # Only Gaussians follow the FWHMs; a kernel of delta functions has its configured size.
-        isScaled = options.scaleByFwhm and options.kernelBasisSet != "delta-function"
+        isScaled = options.scaleByFwhm and kernelBasisClass(options).widthsFollowFwhm
         size = min(options.kernelSizeMin, options.kernelSize) if isScaled else options.kernelSize
         if min(maskedImage.shape) < size:
             raise InputImagesError(
@@ -138,33 +157,15 @@ class PsfMatchTask(Task):
         basisDegGauss: Sequence[int] | None = None,
         basisSigmaGauss: Sequence[float] | None = None,
         metadata: Any = None,
-    ) -> npt.NDArray[np.float64]:
-        """Return the basis images (n, h, w) and log how they were chosen; see `makeKernelBasisList` of kernels."""
-        chosen: dict[str, Any] = {}
-        basisList = makeKernelBasisList(
-            self.options, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, chosen
-        )
-        n, height, width = basisList.shape
-        if chosen:
-            self._log.info(
-                "Basis mode %s: sigmas %s px, degrees %s, kernel %dx%d px",
-                chosen["ALBasisMode"],
-                " ".join(f"{sigma:.3f}" for sigma in chosen["ALBasisSigGauss"]),
-                " ".join(str(degree) for degree in chosen["ALBasisDegGauss"]),
-                width,
-                height,
-            )
-        else:
-            self._log.info("Basis of %d delta functions: kernel %dx%d px", n, width, height)
-        if metadata is not None:
-            # One by one: the metadata of other frameworks know no update().
-            for item, value in chosen.items():
-                metadata[item] = value
-        return basisList
+    ) -> KernelBasis:
+        """Return the basis, of images (n, h, w), and log how it was chosen; see `psfmatch.kernels.makeKernelBasis`."""
+        basis = makeKernelBasis(self.options, targetFwhmPix, referenceFwhmPix, basisDegGauss, basisSigmaGauss, metadata)
+        self._log.info("%s", basis)
+        return basis
 
     def _basisByBic(
         self, cellSet: SpatialCellSet, targetFwhmPix: float | None, referenceFwhmPix: float | None
-    ) -> npt.NDArray[np.float64]:
+    ) -> KernelBasis:
         """Return the basis of the degrees that most candidates prefer."""
         degrees = chooseDegrees(
             cellSet,
@@ -174,7 +175,7 @@ class PsfMatchTask(Task):
         )
         return self.makeKernelBasisList(targetFwhmPix, referenceFwhmPix, degrees, metadata=self.metadata)
 
-    def _solve(self, kernelCellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
+    def _solve(self, kernelCellSet: SpatialCellSet, basisList: KernelBasis | npt.ArrayLike) -> KernelFit:
         """Find the spatially varying kernel and background from all candidates.
 
         Each pass fits the best candidates of every cell, rejects by residuals and by kernel sum until none is
@@ -189,10 +190,12 @@ class PsfMatchTask(Task):
         KernelSolutionError
             If the equations have no solution.
         """
+        if not isinstance(basisList, KernelBasis):  # of a subclass: images in the place of those of the family
+            basisList = kernelBasisClass(self.options)(basisList, self.hMat)
         try:
             with self.timer("solve"), writingFor("psfmatch.psfMatch"):  # whatever name the task was given
                 if isinstance(kernelCellSet, RegionCells):
-                    fit = self._fitRegions(kernelCellSet, np.asarray(basisList))
+                    fit = self._fitRegions(kernelCellSet, basisList)
                 else:
                     fit = self._iterate(kernelCellSet, basisList)
                     self._requireLight(kernelCellSet, fit)
@@ -212,10 +215,17 @@ class PsfMatchTask(Task):
         laterView("showSolution", kernelCellSet, fit.kernel, fit.background)
         return fit
 
-    def _fitRegions(self, cells: RegionCells, basisList: npt.NDArray[np.float64]) -> KernelFit:
+    def _fitRegions(self, cells: RegionCells, basis: KernelBasis) -> KernelFit:
         """Fit all pixels of the active candidates' regions at once."""
+        if not basis.firstCarriesSum or basis.penalty is not None:
+            raise ValueError(
+                f"a fit to regions knows no penalty, and needs a basis whose first image alone has a sum: {basis!r} is "
+                "not for it; set fitMethod to 'candidates'"
+            )
         active = cells.regionsToFit(self.options.nStarPerCell)
-        found = fitRegions(cells, basisList, self.options)
+        found = fitRegions(cells, basis.images, self.options)
+        while self._rejectRegions(cells):
+            found = fitRegions(cells, basis.images, self.options)
         nUsed = sum(candidate.status is CandidateStatus.GOOD for candidate in active)
         summary = PassSummary(
             iteration=found.nPasses,
@@ -235,11 +245,22 @@ class PsfMatchTask(Task):
             background = makeSpatialFunction(self.options.spatialModelType, np.zeros(1), frameOf(cells.bbox))
         return KernelFit(found.kernel, background, (summary,), found.conditionNumber, found.heldOut)
 
-    def _iterate(self, cellSet: SpatialCellSet, basisList: npt.ArrayLike) -> KernelFit:
+    def _rejectRegions(self, cells: RegionCells) -> bool:
+        """Reject regions by `regionCriteria`; return whether there were any."""
+        good = [each for each in cells.regionsToFit(self.options.nStarPerCell) if each.status is CandidateStatus.GOOD]
+        reasons = [reasonAgainst(self.regionCriteria, region, self.options) for region in good]
+        for region, reason in zip(good, reasons, strict=True):
+            if reason is not None:
+                region.reject(reason)
+                self._log.debug("Rejecting region at (%.0f, %.0f): %s", region.x, region.y, reason)
+        return any(reason is not None for reason in reasons)
+
+    def _iterate(self, cellSet: SpatialCellSet, basis: KernelBasis) -> KernelFit:
         options = self.options
         nStar = options.nStarPerCell
-        hMat = self.hMat
-        single = BuildSingleKernelVisitor(basisList, options, hMat, threads=self.threads)
+        single = BuildSingleKernelVisitor(
+            basis, options, basis.penalty, criteria=self.singleKernelCriteria, threads=self.threads
+        )
         kernelSums = KernelSumVisitor(options)
         passes: list[PassSummary] = []
         iteration = 0
@@ -256,17 +277,18 @@ class PsfMatchTask(Task):
                 self._endPass(passes, iteration, rejected, kernelSums, len(active))
                 continue
 
-            spatialBasis, spatialHMat = basisList, hMat
+            spatialBasis = basis
             if options.usePcaForSpatialKernel:
                 spatialBasis, rejected.pca = self._fitPrincipalComponents(active)
-                spatialHMat = None
                 if rejected.pca > 0:
                     self._endPass(passes, iteration, rejected, kernelSums, len(active))
                     continue
 
-            spatial = self._fitSpatial(cellSet, spatialBasis, spatialHMat, active)
+            spatial = self._fitSpatial(cellSet, spatialBasis, active)
             kernel, background = spatial.getSolutionPair()
-            assess = AssessSpatialKernelVisitor(kernel, background, options, threads=self.threads)
+            assess = AssessSpatialKernelVisitor(
+                kernel, background, options, criteria=self.spatialKernelCriteria, threads=self.threads
+            )
             assess.processCandidates(active)
             rejected.spatial = assess.nRejected
             self._endPass(passes, iteration, rejected, kernelSums, len(active), spatial.conditionNumber)
@@ -279,12 +301,11 @@ class PsfMatchTask(Task):
         requireCandidates(cellSet, len(fitted), options.minKernelSources)
         rejected = Rejections()
         if options.usePcaForSpatialKernel:
-            basisList, rejected.pca = self._fitPrincipalComponents(fitted)
-            hMat = None
+            basis, rejected.pca = self._fitPrincipalComponents(fitted)
             fitted = [c for c in fitted if c.status is not CandidateStatus.BAD]
             requireCandidates(cellSet, len(fitted), options.minKernelSources)
         _measureSums(kernelSums, fitted)
-        spatial = self._fitSpatial(cellSet, basisList, hMat, fitted)
+        spatial = self._fitSpatial(cellSet, basis, fitted)
         self._endPass(passes, iteration, rejected, kernelSums, len(fitted), spatial.conditionNumber)
         return KernelFit(*spatial.getSolutionPair(), tuple(passes), spatial.conditionNumber)
 
@@ -297,12 +318,12 @@ class PsfMatchTask(Task):
                 return nRejected
             nRejected += single.nRejected
 
-    def _fitPrincipalComponents(self, candidates: list[KernelCandidate]) -> tuple[npt.NDArray[np.float64], int]:
+    def _fitPrincipalComponents(self, candidates: list[KernelCandidate]) -> tuple[KernelBasis, int]:
         """Fit the candidates again on the principal components of their kernels.
 
         Returns
         -------
-        basisList : (n, h, w)
+        basis
             The components, renormalised.
         nRejected
             Candidates that this smaller basis cannot subtract.
@@ -310,22 +331,23 @@ class PsfMatchTask(Task):
         pca = KernelPcaVisitor(self.options)
         pca.processCandidates(candidates)
         pca.analyze()
-        basisList = pca.basisList()
         # No penalty: few components of many kernels are smooth already.
+        basis = KernelBasis(pca.basisList())
         single = BuildSingleKernelVisitor(
-            basisList, self.options, skipBuilt=False, slot=SolutionSlot.PCA, threads=self.threads
+            basis,
+            self.options,
+            skipBuilt=False,
+            slot=SolutionSlot.PCA,
+            criteria=self.singleKernelCriteria,
+            threads=self.threads,
         )
         single.processCandidates(candidates)
-        return basisList, single.nRejected
+        return basis, single.nRejected
 
     def _fitSpatial(
-        self,
-        cellSet: SpatialCellSet,
-        basisList: npt.ArrayLike,
-        hMat: npt.NDArray[np.float64] | None,
-        candidates: list[KernelCandidate],
+        self, cellSet: SpatialCellSet, basis: KernelBasis, candidates: list[KernelCandidate]
     ) -> BuildSpatialKernelVisitor:
-        visitor = BuildSpatialKernelVisitor(basisList, cellSet.bbox, self.options, hMat, threads=self.threads)
+        visitor = BuildSpatialKernelVisitor(basis, cellSet.bbox, self.options, basis.penalty, threads=self.threads)
         visitor.processCandidates(candidates)
         visitor.solveLinearEquation()
         return visitor

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from psfmatch.config.brief import Brief
 from psfmatch.images import Box
 from psfmatch.testing.mixtures import FloatArray, GaussianMixture, circularFwhm, ellipse
 from psfmatch.testing.options import FieldOptions
@@ -77,7 +78,7 @@ class FieldPsf:
 
 
 @dataclass(frozen=True)
-class Optics:
+class Optics(Brief):
     """Template function, kernel and their product as functions of parent position; sizes in square pixels."""
 
     templateSize: SmoothField

@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
+from psfmatch.config.brief import Brief
 from psfmatch.images import Box
 from psfmatch.testing.mixtures import FloatArray, addSource, nearestPixel
 from psfmatch.testing.optics import Optics, SmoothField
@@ -16,7 +17,7 @@ __all__ = ["Truth"]
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class Truth(Brief):
     """The exact contents of a simulated pair. Positions are parent pixel coordinates of the science image.
 
     Parameters

@@ -21,6 +21,7 @@ from astropy.table import Table
 
 from psfmatch import io
 from psfmatch.config import BackgroundOptions, SubtractBackgroundConfig
+from psfmatch.config.brief import Brief
 from psfmatch.difference.decorrelation.correctedPsf import CorrectedPsf
 from psfmatch.errors import InputImagesError
 from psfmatch.images import (
@@ -60,7 +61,7 @@ MAX_SOURCES = 50_000
 
 
 @dataclass(frozen=True)
-class PhotometryImage:
+class PhotometryImage(Brief):
     """An image of before the subtraction, on the difference's pixels.
 
     psf : its own, None if it has that of the difference; scale : factor that brings its fluxes to the difference's.

@@ -47,10 +47,13 @@ def test_shapeletsAreOrthogonal():
     np.testing.assert_allclose(products / np.outer(norms, norms), np.eye(10), atol=1e-9)
 
 
-def test_customBasisNeedsBothWidths():
-    task = load("customBasis").ShapeletMatchTask()
-    with pytest.raises(ValueError, match="needs both FWHMs"):
-        task.makeKernelBasisList(2.5, None)
+def test_customBasisByConfiguration():
+    example = load("customBasis")
+    config = example.makeConfig("shapelets")
+    config.kernel.active.degree = 2
+    task = example.ImagePsfMatchTask(config=config)
+    assert type(task.makeKernelBasisList(2.5, 3.5)) is example.Shapelets
+    assert task.makeKernelBasisList().shape == (6, 21, 21)
 
 
 def test_userCatalogue(capsys):
@@ -75,7 +78,9 @@ def test_subclassedTask(capsys):
     assert lines[0].split() == ["x", "y", "true", "S/N", "true", "flux", "measured"]
     assert "detections besides" in lines[2]
     assert "seconds spent" in lines
-    assert any(line.split()[0] == "solve" for line in lines[4:])
+    assert any(line.split()[:1] == ["solve"] for line in lines[4:])
+    found = re.fullmatch(r"subtract: (\d+) regions, (\d+) of them too bright; grade [A-F]", lines[-1])
+    assert int(found[1]) > int(found[2])
 
 
 def test_subclassedTaskFindsTransients():

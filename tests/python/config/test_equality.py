@@ -22,9 +22,10 @@ from psfmatch import (
     frontDoorConfig,
     subtract,
 )
-from psfmatch.config import Struct
+from psfmatch.config import Struct, usualOptions
 from psfmatch.config.equality import sameValue
 from psfmatch.difference import StoredKernel, SubtractionRecipe
+from psfmatch.fit import RegionCells
 from psfmatch.noise.blankSky import findBlankSky
 from psfmatch.registration import Warper
 from psfmatch.testing import simulatePair
@@ -72,6 +73,18 @@ def things(pair):
         "taskConfig": ImagePsfMatchTask.ConfigClass(),
         "warper": Warper(),
         "pair": pair,
+        "basis": task.makeKernelBasisList(2.5, 3.5),
+        "preparation": result.preparation,
+        "alignment": result.alignment,
+        "coverage": result.coverage,
+        "choices": list(result.choices),
+        "noise": result.noise,
+        "errorFloor": result.errorFloor,
+        "changes": result.changes,
+        "options": result.options,
+        "psf": GaussianPsf(1.5),
+        "unconvolvedPsf": result.unconvolvedPsf,
+        "recipe": recipe,
     }
 
 
@@ -112,6 +125,18 @@ NAMES = (
     "taskConfig",
     "warper",
     "pair",
+    "basis",
+    "preparation",
+    "alignment",
+    "coverage",
+    "choices",
+    "noise",
+    "errorFloor",
+    "changes",
+    "options",
+    "psf",
+    "unconvolvedPsf",
+    "recipe",
 )
 
 
@@ -123,6 +148,19 @@ def test_arrivesAsItWas(things, name, travelled):
     assert arrived is not thing
     assert type(arrived) is type(thing)
     assert arrived == thing
+
+
+def test_aFitUnderWayStays(pair):
+    """What the core holds of a fit that has begun is not for another process, and the error says what it is."""
+    options = usualOptions().kernel
+    masked = pair.template.maskedImage, pair.science.maskedImage
+    cells = RegionCells(*masked, replace(options, regions=replace(options.regions, layout="tiles")), 21)
+    cells.begun = cells.solverOf(cells.regionsToFit(3), np.ones((1, 21, 21)))
+    for way in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match="Region"):
+            way(cells)
+    cells.forget()
+    assert copy.deepcopy(cells) == cells
 
 
 def test_whatDiffersIsNotEqual(things, pair):

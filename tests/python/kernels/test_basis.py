@@ -10,12 +10,8 @@ from hypothesis import strategies as st
 
 from psfmatch.config import PsfMatchConfigAL
 from psfmatch.errors import NumericalError
-from psfmatch.kernels.basis import (
-    GaussianSet,
-    chooseGaussians,
-    makeKernelBasisList,
-    renormalizeBasis,
-)
+from psfmatch.kernels.alardLupton import GaussianSet, chooseGaussians
+from psfmatch.kernels.basis import makeKernelBasisList, renormalizeBasis
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 

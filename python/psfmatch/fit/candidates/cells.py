@@ -214,6 +214,9 @@ class SpatialCell:
         active = [candidate for candidate in self.candidates if candidate.status is not bad]
         return active if nMax <= 0 else active[:nMax]
 
+    def __repr__(self) -> str:
+        return f"SpatialCell({self.label!r}, {self.bbox}, {len(self.candidates)} candidates)"
+
 
 class SpatialCellSet(ByValue):
     """A grid of cells over `bbox`, row by row; the last column and row are cut at its edge.
@@ -270,6 +273,11 @@ class SpatialCellSet(ByValue):
         """Reset the visitor and hand it the active candidates of one pass."""
         visitor.reset()
         visitor.processCandidates(self.activeCandidates(nMax))
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {status.name}" for status, count in self.countByStatus().items() if count)
+        sides = f"{self._nx}x{self._ny} cells of {self.sizeCellX}x{self.sizeCellY} pixels"
+        return f"{type(self).__name__}({sides}, {len(self)} candidates{': ' if counts else ''}{counts})"
 
     def __iter__(self) -> Iterator[KernelCandidate]:
         return (candidate for cell in self.cells for candidate in cell.candidates)

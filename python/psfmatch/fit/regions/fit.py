@@ -32,7 +32,7 @@ from psfmatch.kernels import (
     frameOf,
     makeSpatialFunction,
 )
-from psfmatch.kernels.basis import gaussianBasis
+from psfmatch.kernels.alardLupton import gaussianBasis
 from psfmatch.kernels.solutions import ResidualSummary
 
 __all__ = ["RegionFit", "fitRegions"]

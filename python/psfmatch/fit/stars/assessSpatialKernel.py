@@ -11,8 +11,14 @@ from psfmatch import _core
 from psfmatch.config import KernelOptions
 from psfmatch.config.tracing import getLogger
 from psfmatch.fit.candidates.cells import CandidateStatus, KernelCandidate
-from psfmatch.fit.stars.judging import ResidualLimits, fitControl, stampPairs
-from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.fit.stars.judging import (
+    SPATIAL_KERNEL_CRITERIA,
+    Criterion,
+    fitControl,
+    reasonAgainst,
+    stampPairs,
+)
+from psfmatch.kernels import LinearCombinationKernel, ResidualSummary, SpatialFunction2D
 from psfmatch.threads import resolveThreads
 
 if TYPE_CHECKING:
@@ -26,6 +32,17 @@ log = getLogger("psfmatch.AssessSpatialKernelVisitor")
 class AssessSpatialKernelVisitor:
     """Judges every candidate under the spatial model and rejects those it does not subtract.
 
+    Parameters
+    ----------
+    kernel, background
+        The spatial model.
+    config
+        Active kernel configuration, or the options read from it.
+    criteria
+        What disqualifies a candidate: the first reason counts.
+    threads
+        Number of threads of the core.
+
     Attributes
     ----------
     nGood, nRejected, nProcessed
@@ -38,11 +55,13 @@ class AssessSpatialKernelVisitor:
         background: SpatialFunction2D,
         config: PsfMatchConfig | KernelOptions,
         *,
+        criteria: Sequence[Criterion] = SPATIAL_KERNEL_CRITERIA,
         threads: int | None = None,
     ) -> None:
         self.kernel = kernel
         self.background = background
         self.options = KernelOptions.fromConfig(config)
+        self.criteria = criteria
         self.threads = resolveThreads(threads)
         self.reset()
 
@@ -78,16 +97,13 @@ class AssessSpatialKernelVisitor:
             fitControl(options, len(self.kernel.scaledParameters)),
             nThreads=self.threads,
         )
-        limits = ResidualLimits.of(options, options.spatialKernelClipping)
         for candidate, assessment in zip(pending, assessments, strict=True):
             self.nProcessed += 1
             if not assessment.valid:
                 reason: str | None = f"spatial assessment failed: {assessment.message}"
             else:
-                residual = limits.chosen(assessment)
-                candidate.spatialResidual = residual
-                found = limits.reasonAgainst(residual)
-                reason = None if found is None else f"spatial {found}"
+                candidate.spatialResidual = ResidualSummary(*assessment.statistics(options.useCoreStats))
+                reason = reasonAgainst(self.criteria, candidate, options)
             if reason is None:
                 candidate.accept()
                 self.nGood += 1

@@ -14,8 +14,15 @@ from psfmatch.config import KernelOptions
 from psfmatch.config.tracing import getLogger
 from psfmatch.fit.candidates.cells import KernelCandidate
 from psfmatch.fit.diagnostics import NO_LIGHT
-from psfmatch.fit.stars.judging import ResidualLimits, fitControl, regularizationOf, stampPairs
-from psfmatch.kernels.solutions import KernelSolution, SolutionSlot
+from psfmatch.fit.stars.judging import (
+    SINGLE_KERNEL_CRITERIA,
+    Criterion,
+    fitControl,
+    reasonAgainst,
+    regularizationOf,
+    stampPairs,
+)
+from psfmatch.kernels.solutions import KernelSolution, ResidualSummary, SolutionSlot
 from psfmatch.threads import resolveThreads
 
 if TYPE_CHECKING:
@@ -49,6 +56,8 @@ class BuildSingleKernelVisitor:
         Leave candidates alone that already have a solution.
     slot
         Where the solution goes.
+    criteria
+        What disqualifies a candidate that has been fitted: the first reason counts.
     threads
         Number of threads of the core.
 
@@ -66,12 +75,14 @@ class BuildSingleKernelVisitor:
         *,
         skipBuilt: bool = True,
         slot: SolutionSlot = SolutionSlot.ORIG,
+        criteria: Sequence[Criterion] = SINGLE_KERNEL_CRITERIA,
         threads: int | None = None,
     ) -> None:
         self.basisList = np.ascontiguousarray(basisList, dtype=np.float64)
         self.options = options = KernelOptions.fromConfig(config)
         self.skipBuilt = skipBuilt
         self.slot = slot
+        self.criteria = criteria
         self.threads = resolveThreads(threads)
         self._prepared = _core.PreparedBasis(self.basisList)
         self._regularization = None if hMat is None else regularizationOf(hMat, len(self.basisList), options)
@@ -101,10 +112,8 @@ class BuildSingleKernelVisitor:
         self._judge(pending, fits)
 
     def _judge(self, candidates: list[KernelCandidate], fits: list[_core.CandidateFit]) -> None:
-        """Keep the solutions and say which residuals are those of a good candidate."""
+        """Keep the solutions and say which candidates are good."""
         options = self.options
-        limits = ResidualLimits.of(options, options.singleKernelClipping)
-        maxLost = options.maskedStampFraction if options.zeroWeightBadPixels else 0.0
         withNoise = options.calculateKernelUncertainty
         isTold = log.isEnabledFor(logging.DEBUG)
         for candidate, fit in zip(candidates, fits, strict=True):
@@ -114,8 +123,7 @@ class BuildSingleKernelVisitor:
             solution = self._solutionOf(fit, withNoise)
             candidate.setKernelSolution(solution, self.slot)
             self.nProcessed += 1
-            residual = limits.chosen(fit)
-            candidate.residual = residual
+            residual = candidate.residual = ResidualSummary(*fit.statistics(options.useCoreStats))
             candidate.chi2 = residual.rms**2
             if isTold:
                 log.debug(
@@ -124,9 +132,7 @@ class BuildSingleKernelVisitor:
                     candidate.id, candidate.x, candidate.y, residual.mean, residual.rms, residual.count,
                     solution.kernelSum, solution.background,
                 )  # fmt: skip
-            reason = limits.reasonAgainst(residual)
-            if reason is None and 0.0 < maxLost < solution.lostFraction:
-                reason = f"bad pixels in stamp: {solution.lostFraction:.1%} of the fit, limit {maxLost:.1%}"
+            reason = reasonAgainst(self.criteria, candidate, options)
             if reason is None:
                 candidate.accept()
             else:

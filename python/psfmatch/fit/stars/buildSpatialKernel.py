@@ -23,6 +23,7 @@ from psfmatch.kernels import (
     frameOf,
     makeSpatialFunction,
 )
+from psfmatch.kernels.basis import KernelBasis, kernelBasisClass
 from psfmatch.threads import resolveThreads
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class BuildSpatialKernelVisitor:
 
     Parameters
     ----------
-    basisList : (n, h, w)
-        Basis images of the candidates' solutions.
+    basisList : KernelBasis or (n, h, w)
+        Of the candidates' solutions; plain images are taken for those of the configured family, or if
+        ``usePcaForSpatialKernel`` is set for principal components.
     bbox
         Area on which Chebyshev functions are defined.
     config
@@ -50,14 +52,14 @@ class BuildSpatialKernelVisitor:
         Penalty with which the candidates were fitted, see `BuildSingleKernelVisitor`. Each candidate's equations
         enter with its own strength of it.
     constantFirstTerm
-        The coefficient of the first image does not vary; by default so for Alard-Lupton and PCA bases.
+        The coefficient of the first image does not vary; by default `KernelBasis.firstCarriesSum`.
     threads
         Number of threads of the core.
     """
 
     def __init__(
         self,
-        basisList: npt.ArrayLike,
+        basisList: KernelBasis | npt.ArrayLike,
         bbox: Box,
         config: PsfMatchConfig | KernelOptions,
         hMat: npt.ArrayLike | None = None,
@@ -73,7 +75,10 @@ class BuildSpatialKernelVisitor:
                 f"spatialModelType {options.spatialModelType!r} is unknown; choose 'chebyshev1' or 'polynomial'"
             )
         if constantFirstTerm is None:
-            constantFirstTerm = options.kernelBasisSet == "alard-lupton" or options.usePcaForSpatialKernel
+            if isinstance(basisList, KernelBasis):
+                constantFirstTerm = basisList.firstCarriesSum
+            else:
+                constantFirstTerm = options.usePcaForSpatialKernel or kernelBasisClass(options).firstCarriesSum
         self.constantFirstTerm = constantFirstTerm
         self.threads = resolveThreads(threads)
         self._regularization = None if hMat is None else regularizationOf(hMat, len(self.basisList), options)

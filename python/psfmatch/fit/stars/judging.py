@@ -1,10 +1,9 @@
-"""What the visitors share: how stamps and options reach the core, and which residuals disqualify a candidate."""
+"""What the visitors share: how stamps and options reach the core, and what disqualifies a candidate."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,18 @@ from psfmatch.fit.candidates.cells import KernelCandidate
 from psfmatch.images import Mask
 from psfmatch.kernels.solutions import ResidualSummary
 
-__all__ = ["ResidualLimits", "fitControl", "regularizationOf", "stampPairs"]
+__all__ = [
+    "SINGLE_KERNEL_CRITERIA",
+    "SPATIAL_KERNEL_CRITERIA",
+    "Criterion",
+    "fitControl",
+    "reasonAgainst",
+    "regularizationOf",
+    "stampPairs",
+]
+
+Criterion = Callable[[KernelCandidate, KernelOptions], str | None]
+"""What says why a candidate is to be rejected, "kind: figures", or None where it is good."""
 
 MAX_KEPT_UNKNOWNS = 64
 """Normal equations of larger bases take megabytes for each candidate: they are made again when they are needed."""
@@ -105,31 +115,43 @@ def _lambdaGrid(options: KernelOptions) -> list[float]:
     return [10.0**value for value in grid] if options.lambdaStepType == "log" else grid
 
 
-@dataclass(frozen=True)
-class ResidualLimits:
-    """Whether the core or the whole stamp is judged, and which residuals disqualify a candidate (sigma)."""
+def singleKernelResiduals(candidate: KernelCandidate, options: KernelOptions) -> str | None:
+    """Say whether residuals of a star's own kernel are too large, with ``singleKernelClipping``."""
+    return _tooLarge(candidate.residual, options, options.singleKernelClipping)
 
-    useCore: bool
-    clip: bool
-    meanMax: float
-    rmsMax: float
 
-    @classmethod
-    def of(cls, options: KernelOptions, clip: bool) -> ResidualLimits:
-        """Return the limits of a kernel's options."""
-        return cls(options.useCoreStats, clip, options.candidateResidualMeanMax, options.candidateResidualStdMax)
+def badPixelsInStamp(candidate: KernelCandidate, options: KernelOptions) -> str | None:
+    """Say whether bad pixels have cost a star too much of its weight (``maskedStampFraction``)."""
+    most = options.maskedStampFraction if options.zeroWeightBadPixels else 0.0
+    lost = candidate.kernelSolution.lostFraction
+    return f"bad pixels in stamp: {lost:.1%} of the fit, limit {most:.1%}" if 0.0 < most < lost else None
 
-    def chosen(self, result: _core.CandidateFit | _core.CandidateAssessment) -> ResidualSummary:
-        """Return the residual statistics that are judged."""
-        return ResidualSummary(*result.statistics(self.useCore))
 
-    def reasonAgainst(self, residual: ResidualSummary) -> str | None:
-        """Return why residuals disqualify a candidate, or None."""
-        mean, rms = residual.mean, residual.rms
-        if not (math.isfinite(mean) and math.isfinite(rms)):
-            return f"no residual statistics: {residual.count} pixels"
-        if self.clip and abs(mean) > self.meanMax:
-            return f"residual mean: {fixed(mean, 3)} sigma, limit {self.meanMax}"
-        if self.clip and rms > self.rmsMax:
-            return f"residual rms: {rms:.3f} sigma, limit {self.rmsMax}"
-        return None
+def spatialKernelResiduals(candidate: KernelCandidate, options: KernelOptions) -> str | None:
+    """Say whether residuals of a star under the spatial model are too large, with ``spatialKernelClipping``."""
+    found = _tooLarge(candidate.spatialResidual, options, options.spatialKernelClipping)
+    return None if found is None else f"spatial {found}"
+
+
+SINGLE_KERNEL_CRITERIA: tuple[Criterion, ...] = (singleKernelResiduals, badPixelsInStamp)
+"""Of a star that has been fitted: `KernelCandidate.residual` and its solution are there."""
+SPATIAL_KERNEL_CRITERIA: tuple[Criterion, ...] = (spatialKernelResiduals,)
+"""Of a star under the kernel of the whole field: `KernelCandidate.spatialResidual` is there."""
+
+
+def reasonAgainst(criteria: Iterable[Criterion], candidate: KernelCandidate, options: KernelOptions) -> str | None:
+    """Return the first reason of some criteria to reject a candidate, or None."""
+    return next((reason for each in criteria if (reason := each(candidate, options)) is not None), None)
+
+
+def _tooLarge(residual: ResidualSummary | None, options: KernelOptions, clip: bool) -> str | None:
+    if residual is None:
+        return "no residual statistics: not fitted"
+    mean, rms = residual.mean, residual.rms
+    if not (math.isfinite(mean) and math.isfinite(rms)):
+        return f"no residual statistics: {residual.count} pixels"
+    if clip and abs(mean) > options.candidateResidualMeanMax:
+        return f"residual mean: {fixed(mean, 3)} sigma, limit {options.candidateResidualMeanMax}"
+    if clip and rms > options.candidateResidualStdMax:
+        return f"residual rms: {rms:.3f} sigma, limit {options.candidateResidualStdMax}"
+    return None
