@@ -6,6 +6,7 @@
 
 #include "convolve/convolveItems.h"
 #include "psfmatch/base/exceptions.h"
+#include "psfmatch/base/pages.h"
 
 namespace psfmatch {
 
@@ -75,6 +76,7 @@ void convolve(MaskedImageView const& input, LinearCombinationKernel const& kerne
                                 detail::planeOf(input.variance, output.variance, height, width, "variance"),
                                 detail::planeOf(input.mask, output.mask, height, width, "mask")};
     detail::validate(planes, kernel, control);
+    providePages(output, execution);
     FilledPixels const fill = control.fillBad ? fillBadPixels(input, control.badBits, execution) : FilledPixels{};
     detail::convolvePlanes(planes, kernel, x0, y0, control, execution, fill);
 }
@@ -85,6 +87,7 @@ void convolve(ConstImageView<float> const& image, LinearCombinationKernel const&
     Index const width = image.cols();
     detail::Planes const planes{height, width, detail::planeOf(image, output, height, width, "image"), {}, {}};
     detail::validate(planes, kernel, control);
+    providePages(output, execution);
     FilledPixels const fill = control.fillBad ? fillBadPixels(image, execution) : FilledPixels{};
     detail::convolvePlanes(planes, kernel, x0, y0, control, execution, fill);
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "psfmatch/base/pages.h"
 #include "psfmatch/image/badPixels.h"
 
 namespace psfmatch {
@@ -103,6 +104,7 @@ void subtract(MaskedImageView const& minuend, MaskedImageView const& subtrahend,
     for (Index x = 0; x < width; ++x) {
         alongX.col(x) = spatial.xValues(static_cast<double>(x0 + x)).array();
     }
+    providePages(output, execution);
     auto const subtractOneRow = control.divisor == 1.0 ? &subtractRow<false> : &subtractRow<true>;
     Index const nBlocks = (height + blockRows - 1) / blockRows;
     std::vector<OwnedImage<double>> scratch(static_cast<std::size_t>(workerCount(nBlocks, execution)));

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "image/backgroundQuantiles.h"
+#include "psfmatch/base/pages.h"
 #include "psfmatch/image/badPixels.h"
 
 namespace psfmatch {
@@ -211,6 +212,7 @@ void subtractSurface(ConstImageView<float> const& image, OwnedImage<float> const
                                     std::to_string(width) + "x" + std::to_string(height));
     }
     Index const n = rows.cols();
+    providePages(output, execution);
     parallelForBrief((height + rowsPerItem - 1) / rowsPerItem, execution, [&](Index item, int) {
         std::array<float, blockWidth> surface;
         for (Index x0 = 0; x0 < width; x0 += blockWidth) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <stdexcept>
 
+#include "psfmatch/base/pages.h"
 #include "psfmatch/image/RobustStatistics.h"
 #include "psfmatch/sources/Clumps.h"
 
@@ -235,6 +236,7 @@ bool flagSaturation(ConstImageView<float> const& image, ConstImageView<MaskPixel
     if (isNone || (!isAnyNew && control.growth < 1.0)) {
         return false;
     }
+    providePages(flags, execution);
     forStrips(image.rows(), execution, [&](Index first, Index end, std::size_t) {
         flags.middleRows(first, end - first) = mask.middleRows(first, end - first);
     });

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "psfmatch/base/pages.h"
 #include "psfmatch/image/badPixels.h"
 #include "simd/warpFunctions.h"
 #include "warp/warpPositions.h"
@@ -385,8 +386,8 @@ void warp(MaskedImageView const& source, PositionLattice const& positions, WarpC
     Index const height = output.image.rows();
     Index const width = output.image.cols();
     Index const nColumns = (width + warpTileSide - 1) / warpTileSide;
-    Index const nRows = (height + warpTileSide - 1) / warpTileSide;
-    Index const nTiles = nColumns * nRows;
+    Index const nTiles = nColumns * ((height + warpTileSide - 1) / warpTileSide);
+    providePages(output, execution);
     std::vector<Scratch> scratch(static_cast<std::size_t>(workerCount(nTiles, execution)));
     parallelFor(nTiles, execution, [&](Index item, int worker) {
         Index const x0 = item % nColumns * warpTileSide;

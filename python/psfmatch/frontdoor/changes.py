@@ -244,12 +244,16 @@ def detectionPlanes(result: FindsChanges) -> io.DetectionPlanes:
     image = own.image if result.smoothing else None
     variance: npt.NDArray[np.float32] | None = result.matched.variance
     if not result.smoothing:
-        plain = result.difference.variance / np.float32(result.varianceFactor)
         divisor = 1.0 if isTemplate else result.kernel.kernelSum(*result.difference.getBBox().centre)
-        with np.errstate(invalid="ignore"):
-            apart = np.abs(_matchedVariance(plain, own.variance, divisor) - result.matched.variance)
-            if (apart <= SAME * result.matched.variance).all():
-                variance = None
+        scaled, factor, before = result.difference.variance, np.float32(result.varianceFactor), variance
+
+        def isTold(strip: slice) -> bool:
+            with np.errstate(invalid="ignore"):
+                told = _matchedVariance(scaled[strip] / factor, own.variance[strip], divisor)
+                return bool((np.abs(told - before[strip]) <= SAME * before[strip]).all())
+
+        if all(mapStrips(isTold, before.shape)):
+            variance = None
     if decorrelation is None or not decorrelation.isApplied:
         return io.DetectionPlanes(own.variance, *masks, facts, ownImage=image, matchedVariance=variance)
     facts["isWhole"] = decorrelation.correction.spread.factors is None

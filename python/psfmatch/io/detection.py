@@ -27,6 +27,7 @@ from psfmatch.io.names import parseFileName
 from psfmatch.io.planes import DetectionPlanes
 from psfmatch.io.roles import Role
 from psfmatch.io.sourceTable import SourceTable
+from psfmatch.threads import mapStrips
 
 Bits = NDArray[np.int32]
 
@@ -90,9 +91,15 @@ def readDetectionPlanes(path: str | os.PathLike[str], mask: Bits) -> DetectionPl
 
 def _runsOf(bits: Bits, mask: Bits) -> tuple[NDArray[np.integer], Bits]:
     """Return where the differences between two masks begin to be others, and what they are from there on."""
-    differing = (np.asarray(bits) ^ np.asarray(mask)).ravel()
-    starts = np.concatenate([np.zeros(1, dtype=np.int64), np.flatnonzero(differing[1:] != differing[:-1]) + 1])
-    return starts.astype(np.int32 if differing.size < 2**31 else np.int64), differing[starts]
+    first, second = np.asarray(bits).ravel(), np.asarray(mask).ravel()
+
+    def changes(strip: slice) -> NDArray[np.int64]:
+        begin = max(strip.start - 1, 0)  # the last pixel before tells whether the first is another
+        differing = first[begin : strip.stop] ^ second[begin : strip.stop]
+        return np.flatnonzero(differing[1:] != differing[:-1]) + (begin + 1)
+
+    starts = np.concatenate([np.zeros(1, dtype=np.int64), *mapStrips(changes, first.shape)])
+    return starts.astype(np.int32 if first.size < 2**31 else np.int64), first[starts] ^ second[starts]
 
 
 def _bitsOf(starts: NDArray[np.int64], bits: Bits, mask: Bits) -> Bits:

