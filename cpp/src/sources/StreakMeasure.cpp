@@ -42,9 +42,10 @@ constexpr double litSigmas = 1.0;
 constexpr double mostUneven = 4.0;
 // What changed lies in rows by chance, stars of a crowd or transients, and short rows pass for lines: of lines of fewer
 // known pieces than this, the share of the pieces whose light departs from the median's by no more than half of it and
-// a sigma downwards, or as much again and a sigma upwards.
+// a sigma downwards, or as much again and a sigma upwards. In a crowd, what is left of stars disturbs real ones, too.
+constexpr double shareAlike = 0.8;
+constexpr double crowdAlike = 0.65;
 constexpr Index piecesOfRows = 20;
-constexpr double shareAlike = 0.65;
 // Of the other image's light on the line, what a crowd makes by chance.
 constexpr double crowdSigmas = 3.0;
 // Slope against rows or columns, or pixels, by which a line departs from them that is nearly along one; and the
@@ -274,7 +275,7 @@ bool isEven(std::vector<double> light) {
 }
 
 // Whether a short line shines like one thing and not like a row of several, the brightest of which make it significant.
-bool isOfOnePiece(std::vector<double> light, double minSignificance) {
+bool isOfOnePiece(std::vector<double> light, double minSignificance, double share) {
     std::erase_if(light, [](double value) { return !std::isfinite(value); });
     auto const count = static_cast<Index>(light.size());
     if (count == 0 || count >= piecesOfRows) {
@@ -290,7 +291,7 @@ bool isOfOnePiece(std::vector<double> light, double minSignificance) {
         nAlike += value >= 0.5 * middle - 1.0 && value <= 2.0 * middle + 1.0 ? 1 : 0;
     }
     return sum >= minSignificance * std::sqrt(static_cast<double>(count)) &&
-           static_cast<double>(nAlike) >= shareAlike * static_cast<double>(count);
+           static_cast<double>(nAlike) >= share * static_cast<double>(count);
 }
 
 }  // namespace
@@ -352,7 +353,8 @@ std::optional<Streak> measureStreak(Course const& found, double slack, StreakIma
     if (!(fit.significance >= control.minSignificance) || !isEven(light)) {
         return std::nullopt;
     }
-    if (!isOfOnePiece(light, control.minSignificance)) {
+    bool const isCrowd = field.excess.size() > 0;
+    if (!isOfOnePiece(light, control.minSignificance, isCrowd ? crowdAlike : shareAlike)) {
         return std::nullopt;
     }
     std::vector<double> const profile = profileOf(strip);
@@ -369,7 +371,7 @@ std::optional<Streak> measureStreak(Course const& found, double slack, StreakIma
     LightOn const own = lightOn(course, fit.side, StripSource::image, images, control, field);
     LightOn const other = lightOn(course, fit.side, StripSource::other, images, control, field);
     // A crowd's own light on the line is its scatter.
-    double const crowd = field.excess.size() > 0 ? crowdSigmas * other.error : 0.0;
+    double const crowd = isCrowd ? crowdSigmas * other.error : 0.0;
     if (!(own.mean > 0.0) || other.mean > control.maxOther * own.mean + crowd) {
         return std::nullopt;
     }

@@ -7,13 +7,13 @@ from psfmatch.config.later import laterNames
 if TYPE_CHECKING:
     from psfmatch.transients.differenceSources import (
         DEFAULT_THRESHOLD,
-        PhotometryImage,
         detectOnDifference,
-        filterDifference,
         writeSources,
     )
     from psfmatch.transients.dipoles import DipoleControl
+    from psfmatch.transients.filteredDifference import filterDifference
     from psfmatch.transients.leastSquares import minimizeSquares
+    from psfmatch.transients.photometryImage import PhotometryImage
     from psfmatch.transients.pointSources import PointSources, Stamps, cutStamps, fitPointSources, forcedPhotometry
     from psfmatch.transients.significance import (
         NoiseScale,
@@ -53,13 +53,13 @@ __getattr__ = laterNames(
         for module, names in {
             "differenceSources": (
                 "DEFAULT_THRESHOLD",
-                "PhotometryImage",
                 "detectOnDifference",
-                "filterDifference",
                 "writeSources",
             ),
             "dipoles": ("DipoleControl",),
+            "filteredDifference": ("filterDifference",),
             "leastSquares": ("minimizeSquares",),
+            "photometryImage": ("PhotometryImage",),
             "pointSources": (
                 "PointSources",
                 "Stamps",
