@@ -29,7 +29,7 @@ from psfmatch.transients.filteredDifference import (
     filterDifference,
     levelledWithout,
 )
-from psfmatch.transients.localLevels import withLocalLevels
+from psfmatch.transients.localLevels import levelSignificance, withLocalLevels
 from psfmatch.transients.photometryImage import PhotometryImage, addForced, lobeImage
 from psfmatch.transients.photonErrors import withPhotonNoise
 from psfmatch.transients.pointSources import PointSources, fitPointSources
@@ -99,7 +99,8 @@ def detectOnDifference(
         2.5 to 5 FWHM about the source, image units per pixel, above which it was fitted: 0 where that level is less
         than three of its errors, or cannot be told);
         scienceFlux, scienceFluxErr, templateFlux, templateFluxErr (forced, local sky taken off, NaN without the
-        image); area (pixels above the threshold); coverage (share of the PSF's weight on usable pixels);
+        image); area (pixels above the threshold and the local level, no farther than that was measured);
+        coverage (share of the PSF's weight on usable pixels);
         dipoleId (0: none) and, for both lobes of a fitted pair, dipoleX, dipoleY, dipoleFlux, dipoleFluxErr,
         dipoleSeparation, dipoleOrientation, dipoleSnr, dipoleChi2; flags as described in ``meta``. ``meta``:
         THRESH, NOISESCL (factor on all errors), NOISEMES and NOISEERR (measured width of the significance on blank
@@ -158,8 +159,10 @@ def detectOnDifference(
     significance, floors = significance[order], floors[order]
 
     table = measuredColumns(exposure, sources, significance, floors, found)
-    table["localLevel"] = levels[order]
-    table["area"] = footprintAreas(found, threshold, peaks)
+    table["localLevel"] = levels = levels[order]
+    errors = np.hypot(sources.fluxErr * found.noise.applied, floors)
+    added = levelSignificance(levels, errors, sources, maskedImage, found.weight, field, peaks)
+    table["area"] = footprintAreas(found, threshold, peaks, added)
     for name, lobe in zip(("science", "template"), lobes, strict=True):
         addForced(table, name, lobe)
     addFlags(table, maskedImage, peaks, sources, field, planes)

@@ -13,7 +13,7 @@ from astropy.table import Table
 from psfmatch.images import BORDER, Exposure, MaskedImage, hasUsableWcs, pixelsToSky
 from psfmatch.kernels import PsfField
 from psfmatch.sources import FootprintSet
-from psfmatch.transients.pointSources import PointSources
+from psfmatch.transients.pointSources import SKY_OUTER_FWHM, PointSources
 from psfmatch.transients.significance import Peaks, Significance
 
 __all__ = ["addFlags", "describeColumns", "footprintAreas", "measuredColumns"]
@@ -52,8 +52,11 @@ def measuredColumns(
     return table
 
 
-def footprintAreas(found: Significance, threshold: float, peaks: Peaks) -> IntArray:
-    """Return the pixels of each peak's footprint: connected pixels beyond the threshold, of its sign."""
+def footprintAreas(found: Significance, threshold: float, peaks: Peaks, levels: FloatArray) -> IntArray:
+    """Return the pixels of each peak's footprint: connected pixels beyond the threshold, of its sign.
+
+    `levels` (n,) is the significance that the surroundings of each have of their own: beyond the threshold above it.
+    """
     area = np.ones(peaks.x.size, dtype=np.int64)
     for sign in (1.0, -1.0):
         isOwn = np.sign(peaks.value) == sign
@@ -61,6 +64,15 @@ def footprintAreas(found: Significance, threshold: float, peaks: Peaks) -> IntAr
         label = footprints.labelsAt(peaks.x[isOwn], peaks.y[isOwn])
         if len(footprints):
             area[isOwn] = np.where(label >= 0, footprints.areas[label], 1)
+    reach = math.ceil(SKY_OUTER_FWHM * found.psf.fwhm)
+    for i in np.flatnonzero(levels).tolist():
+        # As far as the level was measured.
+        x, y = int(peaks.x[i]), int(peaks.y[i])
+        left, top = max(0, x - reach), max(0, y - reach)
+        above = found.image[top : y + reach + 1, left : x + reach + 1] - np.float32(levels[i])
+        footprints = FootprintSet.fromPixels(above * np.float32(np.sign(peaks.value[i])) >= threshold)
+        label = footprints.labelsAt(np.array([x - left]), np.array([y - top]))
+        area[i] = footprints.areas[label[0]] if len(footprints) and label[0] >= 0 else 1
     return area
 
 
@@ -108,7 +120,7 @@ _DESCRIPTIONS = {
     "chi2": "of the point source, per degree of freedom",
     "localLevel": "of the surroundings, per pixel, above which the source was fitted; 0: none that is significant",
     "coverage": "share of sum PSF^2 on usable pixels",
-    "area": "pixels beyond the threshold, connected with the peak",
+    "area": "pixels beyond the threshold above the local level, connected with the peak",
     "scienceFlux": "forced, PSF of that image, local sky taken off",
     "templateFlux": "forced, PSF of that image, local sky taken off",
     "dipoleFlux": "mean of both lobes",
