@@ -107,10 +107,7 @@ def _levels(
     maskedImage: MaskedImage, weight: FloatImage, psf: PsfField, x: IntArray, y: IntArray, errorScale: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the levels about pixels and their errors, (n,); 0 for levels that are not significant."""
-    levels, errors = np.zeros(x.size), np.zeros(x.size)
-    for start in range(0, x.size, CHUNK):
-        part = slice(start, start + CHUNK)
-        levels[part], errors[part] = skyLevels(maskedImage, weight, psf.fwhm, x[part], y[part])
+    levels, errors = skyLevels(maskedImage, weight, psf.fwhm, x, y)
     levels[~(np.abs(levels) > LEVEL_ERRORS * errorScale * errors)] = 0.0
     return levels, errors
 
