@@ -41,8 +41,9 @@ constexpr double litSigmas = 1.0;
 // Light of the brightest quarter of the pieces in units of their median: spikes of stars fall off.
 constexpr double mostUneven = 4.0;
 // What changed lies in rows by chance, stars of a crowd or transients, and short rows pass for lines: of lines of fewer
-// known pieces than this, the share of the pieces whose light departs from the median's by no more than half of it and
-// a sigma downwards, or as much again and a sigma upwards. In a crowd, what is left of stars disturbs real ones, too.
+// pieces than this (in a crowd: known ones), the share of the known pieces whose light departs from the median's by no
+// more than half of it and a sigma downwards, or as much again and a sigma upwards. In a crowd, what is left of stars
+// disturbs real ones, too.
 constexpr double shareAlike = 0.8;
 constexpr double crowdAlike = 0.65;
 constexpr Index piecesOfRows = 20;
@@ -275,12 +276,14 @@ bool isEven(std::vector<double> light) {
 }
 
 // Whether a short line shines like one thing and not like a row of several, the brightest of which make it significant.
-bool isOfOnePiece(std::vector<double> light, double minSignificance, double share) {
+bool isOfOnePiece(std::vector<double> light, double minSignificance, bool isCrowd) {
+    auto const nPieces = static_cast<Index>(light.size());
     std::erase_if(light, [](double value) { return !std::isfinite(value); });
     auto const count = static_cast<Index>(light.size());
-    if (count == 0 || count >= piecesOfRows) {
+    if (count == 0 || (isCrowd ? count : nPieces) >= piecesOfRows) {
         return count > 0;
     }
+    double const share = isCrowd ? crowdAlike : shareAlike;
     std::sort(light.begin(), light.end());
     double const middle =
         0.5 * (light[static_cast<std::size_t>((count - 1) / 2)] + light[static_cast<std::size_t>(count / 2)]);
@@ -354,7 +357,7 @@ std::optional<Streak> measureStreak(Course const& found, double slack, StreakIma
         return std::nullopt;
     }
     bool const isCrowd = field.excess.size() > 0;
-    if (!isOfOnePiece(light, control.minSignificance, isCrowd ? crowdAlike : shareAlike)) {
+    if (!isOfOnePiece(light, control.minSignificance, isCrowd)) {
         return std::nullopt;
     }
     std::vector<double> const profile = profileOf(strip);
