@@ -11,6 +11,7 @@
 #include "psfmatch/sources/BoxLight.h"
 #include "psfmatch/sources/GrownFootprints.h"
 #include "psfmatch/sources/LinearFit.h"
+#include "psfmatch/sources/RingLevels.h"
 #include "psfmatch/sources/SourceMeasurement.h"
 #include "psfmatch/sources/StackedSources.h"
 #include "psfmatch/sources/StarEquations.h"
@@ -244,6 +245,19 @@ void bindMeasurements(py::module_& module) {
         },
         py::arg("image"), py::arg("variance"), py::arg("mask"), py::arg("badBits"), py::arg("x"), py::arg("y"),
         py::kw_only(), py::arg("halfBox"), py::arg("skyRing"), py::arg("minPixels"), py::arg("nThreads") = 1);
+    module.def(
+        "ringLevels",
+        [](py::array const& image, py::array const& weight, DoubleArray const& x, DoubleArray const& y, double inner,
+           double outer, Index minPixels, int nThreads) {
+            auto const pixels = viewOf<float>(image, "image");
+            auto const weights = viewOf<float>(weight, "weight");
+            auto const execution = interruptible(nThreads);
+            return columnsOf(withoutLock([&] {
+                return ringLevels(pixels, weights, spanOf(x), spanOf(y), {inner, outer, minPixels}, execution);
+            }));
+        },
+        py::arg("image"), py::arg("weight"), py::arg("x"), py::arg("y"), py::kw_only(), py::arg("inner"),
+        py::arg("outer"), py::arg("minPixels"), py::arg("nThreads") = 1);
     module.def(
         "measureSources",
         [](py::array const& image, py::array const& variance, py::array const& mask, MaskPixel badBits,

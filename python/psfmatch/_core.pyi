@@ -1123,6 +1123,17 @@ def boxLight(
     minPixels: int,
     nThreads: int = 1,
 ) -> FloatArray: ...
+def ringLevels(
+    image: npt.NDArray[np.float32],
+    weight: npt.NDArray[np.float32],
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    inner: float,
+    outer: float,
+    minPixels: int,
+    nThreads: int = 1,
+) -> FloatArray: ...
 def measureSources(
     image: npt.NDArray[np.float32],
     variance: npt.NDArray[np.float32],

@@ -40,12 +40,14 @@ constexpr double shareLit = 0.6;
 constexpr double litSigmas = 1.0;
 // Light of the brightest quarter of the pieces in units of their median: spikes of stars fall off.
 constexpr double mostUneven = 4.0;
-// In a crowd, stars that differ lie in rows by chance, and short rows pass for lines: of lines of fewer known pieces
-// than this, the share of the pieces whose light departs from the median's by no more than half of it and a sigma
-// downwards, or as much again and a sigma upwards.
+// What changed lies in rows by chance, stars of a crowd or transients, and short rows pass for lines: of lines of fewer
+// pieces than this (in a crowd: known ones), the share of the known pieces whose light departs from the median's by no
+// more than half of it and a sigma downwards, or as much again and a sigma upwards. In a crowd, what is left of stars
+// disturbs real ones, too.
+constexpr double shareAlike = 0.8;
+constexpr double crowdAlike = 0.65;
 constexpr Index piecesOfRows = 20;
-constexpr double shareAlike = 0.65;
-// And of the other image's light on the line what a crowd makes by chance.
+// Of the other image's light on the line, what a crowd makes by chance.
 constexpr double crowdSigmas = 3.0;
 // Slope against rows or columns, or pixels, by which a line departs from them that is nearly along one; and the
 // steepest fall across, of its peak, that such a line may have on the rows or columns themselves: bleed trails and bad
@@ -59,6 +61,9 @@ constexpr double crossedPixels = 12.0;
 constexpr float bledShare = 0.5F;
 constexpr Index nearLine = 4;
 constexpr double nearEnds = 16.0;
+// What has bled is as bright as the pixels that are full, and this share of them at the least, or ends at the star;
+// what goes on to either side of a star, fainter and askew, has nothing to do with it.
+constexpr double bledLight = 0.25;
 constexpr double steepestFall = 0.6;
 // Of the peak, light on one side that a streak cannot have: steps and slopes of the sky.
 constexpr double mostBeside = 0.4;
@@ -202,8 +207,9 @@ LightOn lightOn(Course const& course, Index side, StripSource source, StreakImag
     return {middleMean(light), error};
 }
 
-// Whether one of the brightest stars lies on a line or at its end, which may have bled along it.
-bool hasBrightest(Course const& course, ConstImageView<float> const& image) {
+// Whether one of the brightest stars has bled along a line: one lies at its end, or on it where it shines as what is
+// full does or goes straight along rows or columns.
+bool hasBled(Course const& course, double peak, bool isStraight, ConstImageView<float> const& image) {
     // Single bright pixels are no stars: of each, its brightest neighbours along rows and columns, the least of the
     // three.
     auto const most = [&](Index y0, Index y1, Index x0, Index x1) {
@@ -219,7 +225,11 @@ bool hasBrightest(Course const& course, ConstImageView<float> const& image) {
     };
     auto const pixel = [](double place) { return static_cast<Index>(std::lround(place)); };
     float const brightest = most(0, image.rows(), 0, image.cols());
+    bool const isAnywhere = isStraight || peak > bledLight * static_cast<double>(brightest);
     for (double along = course.first - nearEnds; along <= course.last + nearEnds; along += 1.0) {
+        if (!isAnywhere && std::min(along - course.first, course.last - along) > nearEnds) {
+            continue;
+        }
         Index const x = pixel(course.xAt(along));
         Index const y = pixel(course.yAt(along));
         if (most(y - nearLine, y + nearLine + 1, x - nearLine, x + nearLine + 1) > bledShare * brightest) {
@@ -230,10 +240,11 @@ bool hasBrightest(Course const& course, ConstImageView<float> const& image) {
 }
 
 // Whether a line lies along rows or columns and has their edges, or comes from a star that may have bled along them.
-bool isOfDetector(Course const& course, Index side, StreakImages const& images, StreakControl const& control,
-                  StreakField const& field) {
+bool isOfDetector(Course const& course, Index side, double peak, StreakImages const& images,
+                  StreakControl const& control, StreakField const& field) {
     double const departure = std::min(std::abs(course.dx), std::abs(course.dy));
-    if (departure * course.length() > (departure > axisSlope ? axisPixels : crossedPixels)) {
+    double const crossed = departure * course.length();
+    if (crossed > (departure > axisSlope ? axisPixels : crossedPixels)) {
         return false;
     }
     double const middle = 0.5 * (course.first + course.last);
@@ -246,7 +257,7 @@ bool isOfDetector(Course const& course, Index side, StreakImages const& images, 
     Strip const strip = stripAlong(within(straight, images.image.rows(), images.image.cols()), stripHalf,
                                    StripSource::difference, images, control, field);
     Across const across = acrossOf(strip, profileOf(strip), side, 0.0);
-    return across.steepest > steepestFall * across.peak || hasBrightest(course, images.image);
+    return across.steepest > steepestFall * across.peak || hasBled(course, peak, crossed <= axisPixels, images.image);
 }
 
 bool isEven(std::vector<double> light) {
@@ -265,12 +276,14 @@ bool isEven(std::vector<double> light) {
 }
 
 // Whether a short line shines like one thing and not like a row of several, the brightest of which make it significant.
-bool isOfOnePiece(std::vector<double> light, double minSignificance) {
+bool isOfOnePiece(std::vector<double> light, double minSignificance, bool isCrowd) {
+    auto const nPieces = static_cast<Index>(light.size());
     std::erase_if(light, [](double value) { return !std::isfinite(value); });
     auto const count = static_cast<Index>(light.size());
-    if (count == 0 || count >= piecesOfRows) {
+    if (count == 0 || (isCrowd ? count : nPieces) >= piecesOfRows) {
         return count > 0;
     }
+    double const share = isCrowd ? crowdAlike : shareAlike;
     std::sort(light.begin(), light.end());
     double const middle =
         0.5 * (light[static_cast<std::size_t>((count - 1) / 2)] + light[static_cast<std::size_t>(count / 2)]);
@@ -281,7 +294,7 @@ bool isOfOnePiece(std::vector<double> light, double minSignificance) {
         nAlike += value >= 0.5 * middle - 1.0 && value <= 2.0 * middle + 1.0 ? 1 : 0;
     }
     return sum >= minSignificance * std::sqrt(static_cast<double>(count)) &&
-           static_cast<double>(nAlike) >= shareAlike * static_cast<double>(count);
+           static_cast<double>(nAlike) >= share * static_cast<double>(count);
 }
 
 }  // namespace
@@ -344,7 +357,7 @@ std::optional<Streak> measureStreak(Course const& found, double slack, StreakIma
         return std::nullopt;
     }
     bool const isCrowd = field.excess.size() > 0;
-    if (isCrowd && !isOfOnePiece(light, control.minSignificance)) {
+    if (!isOfOnePiece(light, control.minSignificance, isCrowd)) {
         return std::nullopt;
     }
     std::vector<double> const profile = profileOf(strip);
@@ -355,7 +368,7 @@ std::optional<Streak> measureStreak(Course const& found, double slack, StreakIma
                         course.length() >= control.minSlimness * 2.0 * across.reach;
     bool const isBright = across.peak > 0.0 && across.peak >= control.minPeakSigmas * strip.pixelNoise;
     if (!isBright || !isSlim || across.beside > mostBeside * across.peak ||
-        isOfDetector(course, fit.side, images, control, field)) {
+        isOfDetector(course, fit.side, across.peak, images, control, field)) {
         return std::nullopt;
     }
     LightOn const own = lightOn(course, fit.side, StripSource::image, images, control, field);

@@ -6,12 +6,12 @@ from psfmatch.config.later import laterNames
 
 if TYPE_CHECKING:
     from psfmatch.transients.differenceSources import DEFAULT_THRESHOLD as DEFAULT_THRESHOLD
-    from psfmatch.transients.differenceSources import PhotometryImage as PhotometryImage
     from psfmatch.transients.differenceSources import detectOnDifference as detectOnDifference
-    from psfmatch.transients.differenceSources import filterDifference as filterDifference
     from psfmatch.transients.differenceSources import writeSources as writeSources
     from psfmatch.transients.dipoles import DipoleControl as DipoleControl
+    from psfmatch.transients.filteredDifference import filterDifference as filterDifference
     from psfmatch.transients.leastSquares import minimizeSquares as minimizeSquares
+    from psfmatch.transients.photometryImage import PhotometryImage as PhotometryImage
     from psfmatch.transients.pointSources import PointSources as PointSources
     from psfmatch.transients.pointSources import Stamps as Stamps
     from psfmatch.transients.pointSources import cutStamps as cutStamps

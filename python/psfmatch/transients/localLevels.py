@@ -16,8 +16,9 @@ from psfmatch.images import MaskedImage
 from psfmatch.kernels import PsfField
 from psfmatch.kernels.psfField import shiftedImages
 from psfmatch.transients.pointSources import PointSources, cutStamps, fitPointSources, skyLevels
+from psfmatch.transients.significance import Peaks
 
-__all__ = ["LEVEL_ERRORS", "withLocalLevels"]
+__all__ = ["LEVEL_ERRORS", "levelSignificance", "withLocalLevels"]
 
 FloatArray = npt.NDArray[np.float64]
 FloatImage = npt.NDArray[np.float32]
@@ -71,14 +72,42 @@ def withLocalLevels(
     return _fitted(sources, maskedImage, weight, psf, x, y, *levels), levels[0]
 
 
+def levelSignificance(
+    levels: FloatArray,
+    errors: FloatArray,
+    sources: PointSources,
+    maskedImage: MaskedImage,
+    weight: FloatImage,
+    psf: PsfField,
+    peaks: Peaks,
+) -> FloatArray:
+    """Return what the levels (n,) of sources' surroundings add to the significance there.
+
+    Parameters
+    ----------
+    levels : (n,)
+        Image units per pixel; 0 where there is none.
+    errors : (n,)
+        Of the fluxes, as the significance has them.
+    sources, maskedImage, weight, psf
+        Of `withLocalLevels`.
+    peaks
+        Where the sources' fits began.
+    """
+    added = np.zeros(levels.size)
+    rows = np.flatnonzero(levels)
+    if rows.size:
+        parts = PointSources(*(getattr(sources, name)[rows] for name in PointSources.__dataclass_fields__))
+        leverage = _leverages(parts, maskedImage, weight, psf, peaks.x[rows], peaks.y[rows])
+        added[rows] = levels[rows] * leverage / errors[rows]
+    return added
+
+
 def _levels(
     maskedImage: MaskedImage, weight: FloatImage, psf: PsfField, x: IntArray, y: IntArray, errorScale: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the levels about pixels and their errors, (n,); 0 for levels that are not significant."""
-    levels, errors = np.zeros(x.size), np.zeros(x.size)
-    for start in range(0, x.size, CHUNK):
-        part = slice(start, start + CHUNK)
-        levels[part], errors[part] = skyLevels(maskedImage, weight, psf.fwhm, x[part], y[part])
+    levels, errors = skyLevels(maskedImage, weight, psf.fwhm, x, y)
     levels[~(np.abs(levels) > LEVEL_ERRORS * errorScale * errors)] = 0.0
     return levels, errors
 

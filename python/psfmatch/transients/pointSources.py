@@ -7,6 +7,7 @@ pixels costs nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch import _core
 from psfmatch.images import Exposure, MaskedImage
 from psfmatch.images.weightImage import UNUSABLE_PLANES, weightImage
 from psfmatch.kernels.psfField import PsfField, shiftedImages
@@ -271,37 +273,11 @@ def skyLevels(
 
     The mean of the pixels within three robust standard deviations of the median, twice over.
     """
-    half = int(np.ceil(SKY_OUTER_FWHM * fwhm))
-    offset = np.arange(-half, half + 1)
-    distance = np.hypot(offset[:, np.newaxis], offset)
-    isRing = (distance >= SKY_INNER_FWHM * fwhm) & (distance <= half)
-    dy, dx = np.nonzero(isRing)
-    dy, dx = dy - half, dx - half
-    height, width = weight.shape
-    rows, columns = y[:, np.newaxis] + dy, x[:, np.newaxis] + dx
-    isUsed = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    pick = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
-    isUsed &= weight[pick] > 0.0
-    values = maskedImage.image[pick].astype(np.float64)
-    isEnough = np.count_nonzero(isUsed, axis=1) >= MIN_SKY_PIXELS
-    for _ in range(2):
-        deviation = np.abs(values - _medians(values, isUsed)[:, np.newaxis])
-        spread = 1.4826 * _medians(deviation, isUsed)[:, np.newaxis]
-        isUsed &= (deviation <= 3.0 * spread) | ~(spread > 0.0)
-    number = np.maximum(np.count_nonzero(isUsed, axis=1), 1)
-    level = np.where(isUsed, values, 0.0).sum(axis=1) / number
-    scatter = np.where(isUsed, values - level[:, np.newaxis], 0.0)
-    error = np.sqrt((scatter**2).sum(axis=1)) / number
-    return np.where(isEnough, level, np.nan), np.where(isEnough, error, np.nan)
-
-
-def _medians(values: FloatArray, isUsed: BoolArray) -> FloatArray:
-    """Return the median of the used values of each row (n, m); 0 without any."""
-    ordered = np.sort(np.where(isUsed, values, np.inf), axis=1)
-    count = np.count_nonzero(isUsed, axis=1)
-    row = np.arange(len(values))
-    middle = 0.5 * (ordered[row, np.maximum(count - 1, 0) // 2] + ordered[row, count // 2 * (count > 0)])
-    return np.where(count > 0, middle, 0.0)
+    level, error = _core.ringLevels(
+        maskedImage.image, weight, x, y,
+        inner=SKY_INNER_FWHM * fwhm, outer=math.ceil(SKY_OUTER_FWHM * fwhm), minPixels=MIN_SKY_PIXELS,
+    )  # fmt: skip
+    return level, error
 
 
 def _chunks(n: int) -> Iterator[slice]:

@@ -1,4 +1,4 @@
-"""Columns of the table of sources that a difference shows: flags of the pixels about each, units, descriptions."""
+"""Columns of the table of sources that a difference shows: places, fluxes, footprints, flags; their descriptions."""
 
 from __future__ import annotations
 
@@ -10,18 +10,70 @@ import numpy.typing as npt
 from astropy import units
 from astropy.table import Table
 
-from psfmatch.images import BORDER, Exposure, MaskedImage
+from psfmatch.images import BORDER, Exposure, MaskedImage, hasUsableWcs, pixelsToSky
 from psfmatch.kernels import PsfField
-from psfmatch.transients.pointSources import PointSources
+from psfmatch.sources import FootprintSet
+from psfmatch.transients.pointSources import SKY_OUTER_FWHM, PointSources
 from psfmatch.transients.significance import Peaks, Significance
 
-__all__ = ["addFlags", "describeColumns"]
+__all__ = ["addFlags", "describeColumns", "footprintAreas", "measuredColumns"]
 
+FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 MIN_COVERAGE = 0.9
 """Sources with less of their sum of P^2 on usable pixels are flagged as masked."""
 SATURATED_PLANES = ("SAT", "SAT_TEMPLATE")
+
+
+def measuredColumns(
+    exposure: Exposure, sources: PointSources, significance: FloatArray, floors: FloatArray, found: Significance
+) -> Table:
+    """Return the table's first columns."""
+    x, y = sources.x + exposure.xy0[0], sources.y + exposure.xy0[1]
+    ra, dec = np.full(x.size, np.nan), np.full(x.size, np.nan)
+    if x.size and hasUsableWcs(exposure) and exposure.coordinates is not None:
+        ra, dec = pixelsToSky(exposure.coordinates, x, y)
+    # The best of all positions shows the source's flux and the noise's help: 1 + 1 / S^2 times too much, on average.
+    noise = sources.fluxErr * found.noise.applied
+    with np.errstate(all="ignore"):
+        unbiased = np.where(sources.isFitted, 1.0 - 1.0 / np.maximum((sources.flux / noise) ** 2, 1.0), 1.0)
+    table = Table({"id": np.arange(1, x.size + 1), "x": x, "y": y})
+    table["xErr"], table["yErr"] = sources.xErr * found.noise.applied, sources.yErr * found.noise.applied
+    table["ra"], table["dec"] = ra, dec
+    table["significance"] = significance
+    table["polarity"] = np.where(significance > 0.0, 1, -1).astype(np.int16)
+    table["psfFlux"] = sources.flux * unbiased
+    table["psfFluxErr"] = np.hypot(noise, floors)
+    table["errorFloor"] = floors
+    table["chi2"] = sources.chi2
+    table["coverage"] = sources.coverage
+    return table
+
+
+def footprintAreas(found: Significance, threshold: float, peaks: Peaks, levels: FloatArray) -> IntArray:
+    """Return the pixels of each peak's footprint: connected pixels beyond the threshold, of its sign.
+
+    `levels` (n,) is the significance that the surroundings of each have of their own: beyond the threshold above it.
+    """
+    area = np.ones(peaks.x.size, dtype=np.int64)
+    for sign in (1.0, -1.0):
+        isOwn = np.sign(peaks.value) == sign
+        footprints = FootprintSet.fromPixels(found.image * np.float32(sign) >= threshold)
+        label = footprints.labelsAt(peaks.x[isOwn], peaks.y[isOwn])
+        if len(footprints):
+            area[isOwn] = np.where(label >= 0, footprints.areas[label], 1)
+    reach = math.ceil(SKY_OUTER_FWHM * found.psf.fwhm)
+    for i in np.flatnonzero(levels).tolist():
+        # As far as the level was measured.
+        x, y = int(peaks.x[i]), int(peaks.y[i])
+        left, top = max(0, x - reach), max(0, y - reach)
+        above = found.image[top : y + reach + 1, left : x + reach + 1] - np.float32(levels[i])
+        footprints = FootprintSet.fromPixels(above * np.float32(np.sign(peaks.value[i])) >= threshold)
+        label = footprints.labelsAt(np.array([x - left]), np.array([y - top]))
+        area[i] = footprints.areas[label[0]] if len(footprints) and label[0] >= 0 else 1
+    return area
 
 
 def addFlags(
@@ -68,7 +120,7 @@ _DESCRIPTIONS = {
     "chi2": "of the point source, per degree of freedom",
     "localLevel": "of the surroundings, per pixel, above which the source was fitted; 0: none that is significant",
     "coverage": "share of sum PSF^2 on usable pixels",
-    "area": "pixels beyond the threshold, connected with the peak",
+    "area": "pixels beyond the threshold above the local level, connected with the peak",
     "scienceFlux": "forced, PSF of that image, local sky taken off",
     "templateFlux": "forced, PSF of that image, local sky taken off",
     "dipoleFlux": "mean of both lobes",

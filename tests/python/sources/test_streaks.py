@@ -189,3 +189,38 @@ def test_saturated(pair, sigma, isMasked):
     isFlagged = result.science.mask.hasAny("STREAK")
     assert isFlagged[light > sigma].mean() > 0.95
     assert "1 line" in told(result)[1]
+
+
+def bareExposure(seed, light):
+    """Return 256x256 pixels of noise 1 with some light."""
+    noise = np.random.default_rng(seed).standard_normal((256, 256))
+    return Exposure(MaskedImage((noise + light).astype(np.float32), variance=np.ones((256, 256))))
+
+
+def starLight(places):
+    y, x = np.mgrid[:256, :256]
+    return sum(peak * np.exp(-0.5 * ((x - x0) ** 2 + (y - y0) ** 2) / 2.3**2) for x0, y0, peak in places)
+
+
+@pytest.mark.parametrize("gap", [18.0, 26.0])
+def test_rowOfTransients(gap):
+    row = starLight([(80.0 + 0.9 * gap * k, 90.0 + 0.43 * gap * k, 8.0) for k in range(6)])
+    assert flagStreaks(bareExposure(1, 0.0), bareExposure(2, row), 1.0)[3] == Streaks()
+    # As bright in the mean, but of one piece.
+    line = streakLight((256, 256), (80.0, 90.0, 80.0 + 4.5 * gap, 90.0 + 2.15 * gap), 8.0 * 5.8 / gap)
+    assert len(flagStreaks(bareExposure(1, 0.0), bareExposure(2, line), 1.0)[3].lines) == 1
+
+
+def test_pastBrightStar():
+    y, x = np.mgrid[:256, :256]
+    across = np.abs((x - 130) * np.cos(np.deg2rad(2.0)) - (y - 128) * np.sin(np.deg2rad(2.0)))
+    stars = starLight([(60, 40, 300.0), (200, 90, 400.0), (131, 128, 2000.0)])
+
+    def lines(light):
+        return len(flagStreaks(bareExposure(1, stars), bareExposure(2, stars + light), 1.0)[3].lines)
+
+    assert lines(3.0 * np.exp(-0.5 * (across / 1.7) ** 2)) == 1
+    # What has bled from the star is as bright as it, also where an image was turned.
+    assert lines(np.where((across < 1.5) & (np.abs(y - 128) < 60), 1500.0, 0.0)) == 0
+    # And what is read out late ends there.
+    assert lines(np.where((across < 1.5) & (y > 128), 10.0, 0.0)) == 0

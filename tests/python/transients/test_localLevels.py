@@ -74,6 +74,16 @@ def test_sourceOnPatchIsFoundWithItsFlux(sign, patch):
     assert row["significance"] == pytest.approx(row["psfFlux"] / row["psfFluxErr"], rel=0.03)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_areaIsThatAboveTheSurroundings(sign):
+    image = sign * (noise(6) + star(MIDDLE, MIDDLE, 15.0))
+    alone = sourcesOn(image)["area"][0]
+    patched = sourcesOn(image + sign * 1.2 * gaussian(MIDDLE, MIDDLE, 25.0))
+    # All of the patch that is beyond the threshold has a thousand pixels.
+    assert patched["localLevel"][0] != 0.0
+    assert patched["area"][0] == pytest.approx(alone, rel=0.25)
+
+
 def test_cleanSkyStaysToTheBit():
     places = [(40, 50, 8.0), (150, 60, -7.0), (60, 150, 40.0), (140, 140, -300.0)]
     image = noise(9) + sum(star(*place) for place in places)
