@@ -34,7 +34,7 @@ LEAST_NOISE = 0.45
 below 1 where nothing is left."""
 APART_SIGMAS = 3.0
 LITTLE_LEFT, MUCH_LEFT, MOST_LEFT = 0.002, 0.02, 0.1
-"""Of the power of the light: nothing better is looked for, grade C, and D where the flux ratio is off by as much as RATIO_OFF, too."""
+"""Of the power of the light: nothing better is looked for, grade C, and D where the flux ratio is off, too."""
 RATIO_OFF = 0.1
 
 
