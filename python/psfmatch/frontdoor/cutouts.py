@@ -18,9 +18,11 @@ from psfmatch.config.choices import Choice
 from psfmatch.config.task import Struct
 from psfmatch.difference import convolveBy
 from psfmatch.difference.subtraction import matchedExposure, subtractMatched
-from psfmatch.errors import InputImagesError, NoKernelCandidatesError, fixed, significant
+from psfmatch.errors import InputImagesError, NoKernelCandidatesError, fixed
 from psfmatch.fit.candidates.cells import SpatialCellSet
 from psfmatch.fit.stampFit import LARGEST_SIDE, StampFit, fitStamp
+from psfmatch.frontdoor.cutoutDirection import CommonLight, Direction, chooseDirection
+from psfmatch.frontdoor.cutoutSentences import capsOf, choicesOf, cutKernelOf
 from psfmatch.frontdoor.inputs import Inputs
 from psfmatch.frontdoor.options import RunOptions
 from psfmatch.images import DEFAULT_BAD_PLANES, Box, Exposure, MaskedImage, atOrigin
@@ -36,25 +38,13 @@ MAX_CUTOUT = 101
 """Longest side, pixels, of images that are taken for cut-outs."""
 SMALL_CUTOUT = 21
 """Shorter sides, pixels, cut kernels off: a quarter of it lies to each side of the kernel's middle."""
-LEAST_REACH = 2.55
-"""Of kernels, in their sigmas; the widest that the core tries reach less far in small stamps."""
 MAX_STAMP = LARGEST_SIDE
 """Longest side that is fitted as one stamp; of larger images the surroundings of the brightest source."""
 FEW_SOURCES = 5
-ALIKE_NATS, ALIKE_SIGMAS = 3.0, 3.0
-"""Two accounts of the middle that are both likely, and differ there."""
-POOR_NOISE, BAD_NOISE = 1.2, 5.0
-"""Sum of k^2 over the square of the sum of k of kernels that sharpen: grades C and D; 1 leaves an image as it is."""
 LEAST_SHARED, LIT_SIGMAS = 0.7, 5.0
 """Correlation of the light of two images of one sky, of pixels that are lit in either."""
 CHANGED_RADIUS, MIDDLE_RADIUS = 5.0, 7.0
 """Of the surroundings of what has changed that quality does not look at, pixels."""
-ACCOUNTS = {
-    "none": "as the rest",
-    "scaled": "the source there, changed by a factor",
-    "point": "a new point",
-    "out": "left out of the fit",
-}
 MAD_TO_SIGMA = 1.4826
 KERNEL_SHARE = 1e-4
 """Of the kernel's absolute sum: rows and columns about it that hold less are cut off."""
@@ -73,7 +63,7 @@ class CutoutDifference:
     result: Struct
     template: Exposure
     science: Exposure
-    fit: StampFit
+    direction: Direction
     choices: tuple[Choice, ...]
     caps: tuple[tuple[str, str], ...]
     changed: npt.NDArray[np.bool_]
@@ -100,9 +90,13 @@ def hasTransientInMiddle(options: RunOptions, template: Exposure, science: Expos
 
 
 def byStamp(
-    inputs: Inputs, options: RunOptions, threads: int, around: tuple[float, float] | None = None
+    inputs: Inputs,
+    options: RunOptions,
+    threads: int,
+    around: tuple[float, float] | None = None,
+    isDirectionFree: bool = False,
 ) -> CutoutDifference:
-    """Subtract with the kernel that is fitted to all pixels of the images, the template being convolved.
+    """Subtract with the kernel that is fitted to all pixels of the images.
 
     Parameters
     ----------
@@ -114,6 +108,9 @@ def byStamp(
         Number of threads; the result does not depend on it.
     around
         x and y of the place about which large images are fitted; by default all of the image.
+    isDirectionFree
+        Whether a stamp's science image may be convolved, as that of a template that has more noise is; else the
+        template is.
 
     Raises
     ------
@@ -126,72 +123,100 @@ def byStamp(
     before = atOrigin(template.maskedImage, science.maskedImage)
     box = science.getBBox()
     window = box if around is None else _windowAbout(box, around)
-    isAlert = window == box and hasTransientInMiddle(options, template, science)
+    isWhole = window == box
+    isAlert = isWhole and hasTransientInMiddle(options, template, science)
     isKnown = not any(isEstimated(exposure.metadata.get("VARSRC")) for exposure in (template, science))
     # Planes of nothing but zeros are none.
     isKnown &= bool((before.variance > 0.0).any() or (science.variance > 0.0).any())
     ratio = None
     if template.photoCalib and science.photoCalib:
         ratio = float(template.photoCalib) / float(science.photoCalib)
-    stamps = (image if window == box else image.subset(window) for image in (before, science.maskedImage))
-    fit = fitStamp(*stamps, hasTransientInMiddle=isAlert, ratio=ratio, isVarianceKnown=isKnown)
-    if window != box and not fit.templateHasLight:
-        raise InputImagesError("the template shows no source where the science image has its brightest")
-    if window != box and (shared := _sharedLight(fit, science.maskedImage.subset(window))) < LEAST_SHARED:
-        raise InputImagesError(
-            f"the light of template and science image about the brightest source correlates by {fixed(shared, 2)}, "
-            f"kernels of one sky by {LEAST_SHARED:g} or more"
-        )
+    stamps = [image if isWhole else image.subset(window) for image in (before, science.maskedImage)]
+    direction = _fitted(stamps[0], stamps[1], isAlert, ratio, isKnown, isDirectionFree and isWhole)
+    fit, isTurned = direction.fit, direction.isScienceConvolved
+    if not isWhole:
+        _requireShared(fit, stamps[1])
     if not (fit.scienceHasLight or fit.templateHasLight):
         raise NoKernelCandidatesError(
             f"neither image of {science.width}x{science.height} pixels has a source above 5 sigma of its own noise",
             nSources=0,
         )
     kernel = LinearCombinationKernel(_trimmed(fit.kernel)[None], [[1.0]], bbox=box)
-    if not isKnown and window == box:
-        template, before = _withNoise(template, before, np.full(before.shape, fit.templateNoise**2))
+    if not isKnown and isWhole:
         norm = fit.templateNoise**2 * (fit.kernel**2).sum()
         light = (fit.modelError * fit.light) ** 2
-        science, _ = _withNoise(science, science.maskedImage, np.maximum(fit.variance - norm - light, 0.0))
-    matched = _convolved(kernel, before, options, threads, fit.noData if window == box else None)
-    x0, y0 = window.x0, window.y0
-    constant = fit.plane[0] - fit.plane[1] * x0 - fit.plane[2] * y0
-    terms: Any = [constant, *fit.plane[1:]] if window == box else [_level(science.maskedImage, matched)]
+        own = np.full(before.shape, fit.templateNoise**2), np.maximum(fit.variance - norm - light, 0.0)
+        template, before = _withNoise(template, before, own[isTurned])
+        science, _ = _withNoise(science, science.maskedImage, own[not isTurned])
+    image = science.maskedImage if isTurned else before
+    matched = _convolved(kernel, image, options, threads, fit.noData if isWhole else None)
+    constant = fit.plane[0] - fit.plane[1] * window.x0 - fit.plane[2] * window.y0
+    terms: Any = [constant, *fit.plane[1:]] if isWhole else [_level(science.maskedImage, matched)]
     background = makeSpatialFunction("polynomial", terms, (0.0, 0.0, 1.0, 1.0))
-    difference = subtractMatched(template, science, matched, background, threads=threads)
-    if fit.modelError > 0.0 and window == box:
-        difference.variance = difference.variance + (fit.modelError * fit.light).astype(np.float32) ** 2
+    difference = subtractMatched(
+        template,
+        science,
+        matched,
+        background,
+        isScienceConvolved=isTurned,
+        kernelSum=kernel.kernelSum(*box.centre) if isTurned else 1.0,
+        threads=threads,
+    )
+    if fit.modelError > 0.0 and isWhole:
+        difference.variance = (
+            difference.variance + (direction.scale * fit.modelError * fit.light).astype(np.float32) ** 2
+        )
     result = Struct(
         subtractedExposure=difference,
         matchedImage=matched,
-        matchedExposure=matchedExposure(matched, template, science, isScienceConvolved=False),
+        matchedExposure=matchedExposure(matched, template, science, isScienceConvolved=isTurned),
         warpedExposure=template,
         psfMatchingKernel=kernel,
         backgroundModel=background,
         kernelCellSet=SpatialCellSet(box, max(box.width, 1), max(box.height, 1)),
         kernelFit=None,
     )
-    choices = _choices(fit, window, isAlert, isKnown)
+    choices = choicesOf(direction, window, isAlert, isKnown)
     for choice in choices:
         choice.log(log)
-    caps = _caps(fit, isAlert)
+    caps = capsOf(direction, isAlert)
     if min(box.width, box.height) < SMALL_CUTOUT and fit.templateHasLight:
-        caps = (*caps, _cutKernel(fit))
-    if window != box:
+        caps = (*caps, cutKernelOf(fit))
+    if not isWhole:
         caps = (*caps, ("C", "the kernel is that of the surroundings of one source"))
     changed = _changed(fit, box, window, isAlert)
-    isTold = not isKnown and window == box
-    onLight = _onLight(difference.maskedImage, fit, changed) if window == box and fit.templateHasLight else None
-    return CutoutDifference(result, template, science, fit, choices, caps, changed, onLight, isTold)
+    onLight = _onLight(difference.maskedImage, direction, changed) if isWhole and fit.templateHasLight else None
+    return CutoutDifference(
+        result, template, science, direction, choices, caps, changed, onLight, not isKnown and isWhole
+    )
 
 
-def _cutKernel(fit: StampFit) -> tuple[str, str]:
-    """Return what a small stamp does to its kernel: (grade, why)."""
-    side = fit.kernel.shape[0]
-    if 0.5 * side < LEAST_REACH * fit.kernelWidth:
-        why = f"a Gaussian of sigma {fit.kernelWidth:g} px is cut off by the kernel of {side}x{side} pixels"
-        return "D", f"{why}, the largest that the stamp holds"
-    return "C", f"the stamp holds no kernel of more than {side}x{side} pixels"
+def _fitted(
+    template: MaskedImage, science: MaskedImage, isAlert: bool, ratio: float | None, isKnown: bool, isFree: bool
+) -> Direction:
+    """Return the fit of the template to the science image, or where the direction is free that of the better one."""
+    fit = fitStamp(template, science, hasTransientInMiddle=isAlert, ratio=ratio, isVarianceKnown=isKnown)
+    expected = 1.0 if ratio is None else ratio
+    light = CommonLight(template, science, fit, isAlert, expected)
+    if not isFree:
+        return Direction(fit, light.leftBy(fit, isScienceConvolved=False), isScienceConvolved=False)
+
+    def turned() -> StampFit:
+        inverse = None if ratio is None else 1.0 / ratio
+        return fitStamp(science, template, hasTransientInMiddle=isAlert, ratio=inverse, isVarianceKnown=isKnown)
+
+    return chooseDirection(light, fit, turned)
+
+
+def _requireShared(fit: StampFit, science: MaskedImage) -> None:
+    """Raise InputImagesError if the surroundings of the brightest source show no common light."""
+    if not fit.templateHasLight:
+        raise InputImagesError("the template shows no source where the science image has its brightest")
+    if (shared := _sharedLight(fit, science)) < LEAST_SHARED:
+        raise InputImagesError(
+            f"the light of template and science image about the brightest source correlates by {fixed(shared, 2)}, "
+            f"kernels of one sky by {LEAST_SHARED:g} or more"
+        )
 
 
 def _sharedLight(fit: StampFit, science: MaskedImage) -> float:
@@ -266,12 +291,13 @@ def _changed(fit: StampFit, box: Box, window: Box, isAlert: bool) -> npt.NDArray
     return changed
 
 
-def _onLight(difference: MaskedImage, fit: StampFit, changed: npt.NDArray[np.bool_]) -> tuple[int, float]:
+def _onLight(difference: MaskedImage, direction: Direction, changed: npt.NDArray[np.bool_]) -> tuple[int, float]:
     """Return how many pixels have light that has not changed, and how they scatter in units of their own noise."""
+    fit = direction.fit
     # Whatever no kernel explains is no noise.
     noise = np.sqrt(np.maximum(fit.variance - (fit.modelError * fit.light) ** 2, 0.0))
     lit = (fit.light > LIT_SIGMAS * noise) & (noise > 0.0) & ~changed & ~difference.badPixels(DEFAULT_BAD_PLANES)
-    pulls = np.abs(difference.image[lit] / noise[lit])
+    pulls = np.abs(difference.image[lit] / (direction.scale * noise[lit]))
     return int(pulls.size), MAD_TO_SIGMA * median(pulls)
 
 
@@ -281,73 +307,3 @@ def _level(science: MaskedImage, matched: MaskedImage) -> float:
     if not good.any():
         raise InputImagesError("no pixel is good in both images")
     return float(np.median(science.image[good] - matched.image[good]))
-
-
-def _choices(fit: StampFit, window: Box, isAlert: bool, isKnown: bool) -> tuple[Choice, ...]:
-    """Return in sentences what the fit has found."""
-    if not fit.templateHasLight:
-        sentence = (
-            "Kernel: the template shows no source above 5 sigma; the difference is the science image minus its sky and "
-            "the smoothed noise of the template."
-        )
-        return (Choice.told("kernel", "none", sentence),)
-    shape = "a Gaussian" if fit.kernelWidth > 0.0 else "the inverse, as far as the noise bears it, of a Gaussian"
-    deviation = f" that deviates by {fit.deviation:.0%} of its peak" if fit.deviation else ""
-    kernel = (
-        f"Kernel of the whole stamp of {window.width}x{window.height} pixels by evidence: {shape} of sigma "
-        f"{abs(fit.kernelWidth):g} px{deviation}; flux ratio {fit.ratio:.3f} +- {fit.ratioError:.3f}, "
-        f"{'told by the light of both images' if fit.isFree else 'as expected'}."
-    )
-    noise = (
-        f"Noise of dark pixels {fit.scienceNoise:.4g} in the science image and {fit.templateNoise:.4g} in the "
-        f"template{', as given' if isKnown else ''}; {fit.modelError:.1%} of the light is left by any kernel."
-    )
-    choices = [Choice.told("kernel", "stamp", kernel), Choice.told("noise", f"{fit.scienceNoise:.4g}", noise)]
-    if fit.rejected:
-        places = ", ".join(f"({x + window.x0}, {y + window.y0})" for x, y in fit.rejected)
-        number = len(fit.rejected)
-        sentence = f"{number} places have changed and are left out of the fit: {places}."
-        choices.append(Choice.told("changes", str(number), sentence))
-    if isAlert:
-        others = "; ".join(
-            f"{ACCOUNTS[a.account]}: flux {significant(a.middleFlux, 4)} +- {significant(a.middleError, 2)}, "
-            f"{a.score - fit.attempts[0].score:.1f}"
-            for a in fit.attempts
-        )
-        sentence = f"Middle of the stamp: {ACCOUNTS[fit.account]}. Accounts with their evidence, nats: {others}."
-        choices.append(Choice.told("middle", fit.account, sentence))
-    return tuple(choices)
-
-
-def _caps(fit: StampFit, isAlert: bool) -> tuple[tuple[str, str], ...]:
-    """Return what keeps the grade down: (grade, why)."""
-    if not fit.templateHasLight:
-        return (("C", "science minus sky: the template shows no source, kernel and flux ratio are unchecked"),)
-    caps = [("B", "the kernel is that of one stamp, without stars held out")]
-    best = fit.attempts[0]
-    # The kernel's and the ratio's error beside the noise of the pixels.
-    if isAlert and best.middleError > 2.0 * fit.middleNoise:
-        why = (
-            "the flux in the middle depends on a ratio that nothing here can check: "
-            f"+- {significant(best.middleError, 3)} of {significant(fit.middleLight, 4)} counts of the template's light"
-        )
-        caps.append(("D", why))
-    if fit.noiseRatio > POOR_NOISE or fit.kernelWidth < 0.0:
-        why = (
-            f"a kernel that sharpens: {fit.negativeShare:.0%} of it is negative, and it multiplies the variance of the "
-            f"template's noise by {significant(fit.noiseRatio, 3)}"
-        )
-        isPoor, isBad = fit.noiseRatio > POOR_NOISE, fit.noiseRatio > BAD_NOISE
-        caps.append(("D" if isBad else "C" if isPoor else "B", why))
-    if fit.modelError >= fit.largestModelError:
-        caps.append(("C", f"a model error of {fit.modelError:.0%} of the light"))
-    for other in fit.attempts[1:]:
-        apart = abs(other.middleFlux - best.middleFlux)
-        if isAlert and best.score - other.score < ALIKE_NATS and apart > ALIKE_SIGMAS * fit.middleNoise:
-            why = (
-                f"two accounts of the middle are alike: {best.middleFlux:.4g} and {other.middleFlux:.4g} counts, "
-                f"{best.score - other.score:.1f} nats apart"
-            )
-            caps.append(("C", why))
-            break
-    return tuple(caps)

@@ -85,7 +85,7 @@ def solveByLadder(
         return _subtractWith(task, options, inputs, _starsFor(task, inputs, candidateList), fwhms, convolveTemplate)
     canBeStamp = candidateList is None and (convolveTemplate or isDirectionFree) and not options.pinned
     if canBeStamp and isCutout(inputs.science.shape, len(usefulSources(inputs.sources))):
-        return _cutout(task, options, inputs)
+        return _cutout(task, options, inputs, isDirectionFree)
     faint = inputs.faint if candidateList is None and not options.pinned else None
     if faint is not None and faint.match is not None:
         return _faint(
@@ -119,7 +119,7 @@ def solveByLadder(
         return _withoutKernelFit(task, options, inputs, convolveTemplate, canBeStamp, error)
 
 
-def _cutout(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs) -> Made:
+def _cutout(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, isDirectionFree: bool) -> Made:
     """Subtract a cut-out: with the kernel of the PSF models that the user has given, else of the fit of the stamp."""
     if inputs.template.psf is not None and inputs.science.psf is not None:
         try:
@@ -135,7 +135,7 @@ def _cutout(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs) -> Mad
                 steps=(step,),
                 caps=(("C", "the kernel is that of the two PSF models, not fitted"),),
             )
-    return _stamp(task, options, inputs, ())
+    return _stamp(task, options, inputs, (), isDirectionFree=isDirectionFree)
 
 
 def _stamp(
@@ -144,9 +144,10 @@ def _stamp(
     inputs: Inputs,
     steps: tuple[str, ...],
     around: tuple[float, float] | None = None,
+    isDirectionFree: bool = False,
 ) -> Made:
     with task.timer("fitStamp"):
-        found = byStamp(inputs, options, task.threads, around)
+        found = byStamp(inputs, options, task.threads, around, isDirectionFree)
     ready = replace(inputs, template=found.template, science=found.science)
     return Made(
         found.result,
@@ -156,6 +157,7 @@ def _stamp(
         steps,
         found.caps,
         ready,
+        not found.direction.isScienceConvolved,
         changed=found.changed,
         onLight=found.onLight,
         isNoiseTold=found.isNoiseTold,

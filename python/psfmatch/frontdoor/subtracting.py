@@ -154,9 +154,12 @@ def subtract(
         smoothing = 0.0
         made = solved(inputs, fwhms, mode == "auto")
     if made.convolveTemplate != convolveTemplate:
-        sentence = "Convolving the template: where one stamp tells the kernel, it is always the template's."
+        which = "template" if made.convolveTemplate else "science image"
+        sentence = (
+            f"Convolving the {which}: where one stamp tells the kernel, that is the template, or of one that is not "
+            "deeper than the science image the better of both."
+        )
         if inputs.faint is not None:
-            which = "template" if made.convolveTemplate else "science image"
             sentence = f"Convolving the {which}: its faint sources, laid upon one another, are the sharper ones."
         direction = Choice(
             "direction", "template" if made.convolveTemplate else "science", math.nan, "", math.nan, sentence
