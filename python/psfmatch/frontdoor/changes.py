@@ -242,10 +242,11 @@ def detectionPlanes(result: FindsChanges) -> io.DetectionPlanes:
     }
     masks = np.asarray(own.mask), np.asarray(result.matched.mask)
     image = own.image if result.smoothing else None
-    variance: npt.NDArray[np.float32] | None = result.matched.variance
+    before: npt.NDArray[np.float32] = result.matched.variance
+    variance: npt.NDArray[np.float32] | None = before
     if not result.smoothing:
         divisor = 1.0 if isTemplate else result.kernel.kernelSum(*result.difference.getBBox().centre)
-        scaled, factor, before = result.difference.variance, np.float32(result.varianceFactor), variance
+        scaled, factor = result.difference.variance, np.float32(result.varianceFactor)
 
         def isTold(strip: slice) -> bool:
             with np.errstate(invalid="ignore"):

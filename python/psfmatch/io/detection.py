@@ -96,7 +96,8 @@ def _runsOf(bits: Bits, mask: Bits) -> tuple[NDArray[np.integer], Bits]:
     def changes(strip: slice) -> NDArray[np.int64]:
         begin = max(strip.start - 1, 0)  # the last pixel before tells whether the first is another
         differing = first[begin : strip.stop] ^ second[begin : strip.stop]
-        return np.flatnonzero(differing[1:] != differing[:-1]) + (begin + 1)
+        places: NDArray[np.int64] = np.flatnonzero(differing[1:] != differing[:-1]) + (begin + 1)
+        return places
 
     starts = np.concatenate([np.zeros(1, dtype=np.int64), *mapStrips(changes, first.shape)])
     return starts.astype(np.int32 if first.size < 2**31 else np.int64), first[starts] ^ second[starts]
