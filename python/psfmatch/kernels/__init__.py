@@ -7,15 +7,18 @@ from psfmatch.kernels.psfField import PsfField, shiftedImages
 from psfmatch.kernels.solutions import KernelSolution, ResidualSummary, SolutionSlot
 from psfmatch.kernels.spatialFunction import (
     RAW_PIXELS,
+    BSpline2D,
     Chebyshev2D,
     Polynomial2D,
     SpatialFunction2D,
     frameOf,
     makeSpatialFunction,
+    spatialFunctionOf,
 )
 
 __all__ = [
     "RAW_PIXELS",
+    "BSpline2D",
     "Chebyshev2D",
     "EdgeHandling",
     "KernelSolution",
@@ -34,4 +37,5 @@ __all__ = [
     "noiseCovariance",
     "renormalizeBasis",
     "shiftedImages",
+    "spatialFunctionOf",
 ]
