@@ -175,6 +175,7 @@ SpatialSystem::Prepared SpatialSystem::prepare(SpatialModelOptions const& option
     Prepared model;
     model.layout = {options.images, placesOf(options.scale, function_), placesOf(options.kernel, function_),
                     placesOf(options.background, function_)};
+    model.scale = options.scale;
     model.kernel = options.wholeKernel();
     model.background = options.background;
     model.whole = placesOf(model.kernel, function_);
@@ -273,7 +274,10 @@ SpatialSolution SpatialSystem::solvePrepared(Prepared const& model, SpatialSums 
         solution.kernelCovariance(places, places) = covariance.topLeftCorner(nKernel, nKernel);
         solution.backgroundCovariance = covariance.bottomRightCorner(layout.backgroundSize(), layout.backgroundSize());
         solution.conditionNumber = factor.conditionNumber;
-        solution.kernelSumError = std::sqrt(std::max(0.0, covariance(0, 0)));
+        Frame const frame = model.scale.frame();
+        VectorXd const middle = model.scale.evaluate(frame.xCentre, frame.yCentre);
+        Index const r = middle.size();
+        solution.kernelSumError = std::sqrt(std::max(0.0, middle.dot(covariance.topLeftCorner(r, r) * middle)));
     }
     return solution;
 }

@@ -46,9 +46,9 @@ struct SpatialSolution {
     SpatialFunction backgroundFunction;
     // The others only with covariance; matrices are empty without.
     double conditionNumber = std::numeric_limits<double>::quiet_NaN();
-    double kernelSumError = std::numeric_limits<double>::quiet_NaN();
-    Eigen::MatrixXd kernelCovariance;      // (n p, n p)
-    Eigen::MatrixXd backgroundCovariance;  // (q, q)
+    double kernelSumError = std::numeric_limits<double>::quiet_NaN();  // in the middle of the frame
+    Eigen::MatrixXd kernelCovariance;                                  // (n p, n p)
+    Eigen::MatrixXd backgroundCovariance;                              // (q, q)
 };
 
 // What a solution says at the stamps.
@@ -118,6 +118,7 @@ private:
     // What the solutions of one model share.
     struct Prepared {
         SpatialLayout layout;
+        SpatialFunction scale;
         SpatialFunction kernel;  // of all images
         SpatialFunction background;
         std::vector<Index> whole;                // places of the kernel's functions among those of the sums
