@@ -257,13 +257,13 @@ void addSystem(std::vector<Case>& cases) {
             equations.matrices(k, i) = std::exp(-0.3 * apart) + (i / m == i % m ? 1.0 : 0.0);
         }
     }
-    SpatialModelOptions options{{}, 2, 2, 1.0, 0.01, 0.2};
+    SpatialFunction const parabola{SpatialModel::chebyshev1, 2, frameOf({0, 0, fieldSide, fieldSide})};
+    SpatialModelOptions options{{}, parabola, parabola, 1.0, 0.01, 0.2};
     for (Index i = 0; i < basis.size(); ++i) {
         options.images.push_back(i);
     }
-    SpatialFunction const function{SpatialModel::chebyshev1, 2, frameOf({0, 0, fieldSide, fieldSide})};
     cases.push_back({"spatial system, eight folds", [=](InstructionSet set) {
-                         SpatialSystem const system(equations, x, y, folds, function, basis, 0.3, {},
+                         SpatialSystem const system(equations, x, y, folds, parabola, basis, 0.3, {},
                                                     {.instructionSet = set});
                          (void)system.heldOut(options);
                      }});

@@ -50,10 +50,9 @@ psfmatch::LinearCombinationKernel kernelOf(Kernel const& given) {
     kernel.basis.images = Eigen::Map<psfmatch::RowMatrix const>(given.basis, given.n, given.height * given.width);
     kernel.basis.height = given.height;
     kernel.basis.width = given.width;
-    kernel.spatial.model =
-        given.chebyshev != 0 ? psfmatch::SpatialModel::chebyshev1 : psfmatch::SpatialModel::polynomial;
-    kernel.spatial.order = given.order;
-    kernel.spatial.frame = {given.frame[0], given.frame[1], given.frame[2], given.frame[3]};
+    kernel.spatial = {given.chebyshev != 0 ? psfmatch::SpatialModel::chebyshev1 : psfmatch::SpatialModel::polynomial,
+                      given.order,
+                      {given.frame[0], given.frame[1], given.frame[2], given.frame[3]}};
     kernel.parameters =
         Eigen::Map<psfmatch::RowMatrix const>(given.parameters, given.n, static_cast<Index>(kernel.spatial.size()));
     return kernel;

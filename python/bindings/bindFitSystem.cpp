@@ -73,36 +73,52 @@ py::array_t<double> rowsOf(RowMatrix const& matrix) {
 }
 
 py::tuple tupleOf(SpatialModelOptions const& options) {
-    return py::make_tuple(py::tuple(py::cast(options.images)), options.kernelOrder, options.backgroundOrder,
-                          options.shapeScale, options.variationScale, options.widthScale);
+    return py::make_tuple(py::tuple(py::cast(options.images)), options.kernel, options.background, options.shapeScale,
+                          options.variationScale, options.widthScale, options.scale);
 }
 
+// Orders stand for the polynomials of the frame.
 py::object replaced(SpatialModelOptions const& options, py::kwargs const& changes) {
-    py::dict const fields(
-        py::arg("images") = options.images, py::arg("kernelOrder") = options.kernelOrder,
-        py::arg("backgroundOrder") = options.backgroundOrder, py::arg("shapeScale") = options.shapeScale,
-        py::arg("variationScale") = options.variationScale, py::arg("widthScale") = options.widthScale);
-    fields.attr("update")(changes);
+    py::dict const fields(py::arg("images") = options.images, py::arg("kernel") = options.kernel,
+                          py::arg("background") = options.background, py::arg("shapeScale") = options.shapeScale,
+                          py::arg("variationScale") = options.variationScale,
+                          py::arg("widthScale") = options.widthScale, py::arg("scale") = options.scale);
+    for (auto const& [key, value] : changes) {
+        auto const name = key.cast<std::string>();
+        if (name == "kernelOrder") {
+            fields["kernel"] = options.kernel.ofOrder(value.cast<int>());
+        } else if (name == "backgroundOrder") {
+            fields["background"] = options.background.ofOrder(value.cast<int>());
+        } else {
+            fields[key] = value;
+        }
+    }
     return py::type::of<SpatialModelOptions>()(**fields);
 }
 
 void bindSolutions(py::module_& module) {
     py::class_<SpatialModelOptions>(module, "SpatialModelOptions")
-        .def(py::init([](std::vector<Index> const& images, int kernelOrder, int backgroundOrder, double shapeScale,
-                         double variationScale, double widthScale) {
-                 return SpatialModelOptions{images,     kernelOrder,    backgroundOrder,
-                                            shapeScale, variationScale, widthScale};
+        .def(py::init([](std::vector<Index> const& images, SpatialFunction const& kernel,
+                         SpatialFunction const& background, double shapeScale, double variationScale, double widthScale,
+                         SpatialFunction const& scale) {
+                 return SpatialModelOptions{images,         kernel,     background, shapeScale,
+                                            variationScale, widthScale, scale};
              }),
-             py::arg("images"), py::arg("kernelOrder"), py::arg("backgroundOrder"), py::arg("shapeScale"),
-             py::arg("variationScale"), py::arg("widthScale") = 0.0)
+             py::arg("images"), py::arg("kernel"), py::arg("background"), py::arg("shapeScale"),
+             py::arg("variationScale"), py::arg("widthScale") = 0.0, py::arg("scale") = SpatialFunction())
         .def_property_readonly("images",
                                [](SpatialModelOptions const& options) { return py::tuple(py::cast(options.images)); })
-        .def_readonly("kernelOrder", &SpatialModelOptions::kernelOrder)
-        .def_readonly("backgroundOrder", &SpatialModelOptions::backgroundOrder)
+        .def_readonly("kernel", &SpatialModelOptions::kernel)
+        .def_readonly("background", &SpatialModelOptions::background)
+        .def_readonly("scale", &SpatialModelOptions::scale)
+        .def_property_readonly("whole", &SpatialModelOptions::whole)
+        .def_property_readonly("kernelOrder",
+                               [](SpatialModelOptions const& options) { return options.kernel.order(); })
+        .def_property_readonly("backgroundOrder",
+                               [](SpatialModelOptions const& options) { return options.background.order(); })
         .def_readonly("shapeScale", &SpatialModelOptions::shapeScale)
         .def_readonly("variationScale", &SpatialModelOptions::variationScale)
         .def_readonly("widthScale", &SpatialModelOptions::widthScale)
-        .def_property_readonly("highestOrder", &SpatialModelOptions::highestOrder)
         .def_property_readonly("nParameters", &SpatialModelOptions::nParameters)
         .def("replaced", &replaced)
         .def(
@@ -121,6 +137,8 @@ void bindSolutions(py::module_& module) {
         .def_property_readonly("kernel", [](SpatialSolution const& solution) { return arrayOf(solution.kernel); })
         .def_property_readonly("background",
                                [](SpatialSolution const& solution) { return arrayOf(solution.background); })
+        .def_readonly("kernelFunction", &SpatialSolution::kernelFunction)
+        .def_readonly("backgroundFunction", &SpatialSolution::backgroundFunction)
         .def_readonly("conditionNumber", &SpatialSolution::conditionNumber)
         .def_readonly("kernelSumError", &SpatialSolution::kernelSumError)
         .def_property_readonly("kernelCovariance",

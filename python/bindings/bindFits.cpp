@@ -220,14 +220,18 @@ void bindFits(py::module_& module) {
         .def_readonly("conditionNumber", &SpatialKernelSolution::conditionNumber)
         .def_readonly("method", &SpatialKernelSolution::method)
         .def_property_readonly("covariance", [](SpatialKernelSolution const& s) { return arrayOf(s.covariance); })
-        .def_readonly("nUnknowns", &SpatialKernelSolution::nUnknowns);
+        .def_readonly("nUnknowns", &SpatialKernelSolution::nUnknowns)
+        .def_readonly("kernelFunction", &SpatialKernelSolution::kernelFunction)
+        .def_readonly("scalePlaces", &SpatialKernelSolution::scalePlaces)
+        .def_readonly("kernelPlaces", &SpatialKernelSolution::kernelPlaces);
     module.def(
         "solveSpatialKernel",
         [](std::vector<DoubleArray> const& matrices, std::vector<DoubleArray> const& rightHandSides,
            std::vector<double> const& x, std::vector<double> const& y, Index nBasis,
            SpatialFunction const& kernelFunction, std::optional<SpatialFunction> const& backgroundFunction,
            bool constantFirstTerm, ConditionNumberType conditionNumberType,
-           std::optional<std::vector<DoubleArray>> const& noiseMatrices, int nThreads) {
+           std::optional<std::vector<DoubleArray>> const& noiseMatrices,
+           std::optional<SpatialFunction> const& scaleFunction, int nThreads) {
             if (matrices.size() != rightHandSides.size() || matrices.size() != x.size() ||
                 matrices.size() != y.size()) {
                 throw py::value_error("matrices, right-hand sides and positions differ in number");
@@ -249,6 +253,7 @@ void bindFits(py::module_& module) {
             }
             SpatialKernelControl control;
             control.constantFirstTerm = constantFirstTerm;
+            control.scaleFunction = scaleFunction;
             control.conditionNumberType = conditionNumberType;
             auto const execution = interruptible(nThreads);
             py::gil_scoped_release const release;
@@ -256,17 +261,20 @@ void bindFits(py::module_& module) {
         },
         py::arg("matrices"), py::arg("rightHandSides"), py::arg("x"), py::arg("y"), py::arg("nBasis"),
         py::arg("kernelFunction"), py::arg("backgroundFunction"), py::kw_only(), py::arg("constantFirstTerm"),
-        py::arg("conditionNumberType"), py::arg("noiseMatrices") = py::none(), py::arg("nThreads") = 1);
+        py::arg("conditionNumberType"), py::arg("noiseMatrices") = py::none(),
+        py::arg("scaleFunction") = py::none(), py::arg("nThreads") = 1);
     module.def(
         "solveSpatialKernelFromStamps",
         [](std::vector<StampPair const*> const& pairs, PreparedBasis const& basis,
            CandidateFitControl const& fitControl, std::vector<double> const& x, std::vector<double> const& y,
            SpatialFunction const& kernelFunction, std::optional<SpatialFunction> const& backgroundFunction,
            bool constantFirstTerm, ConditionNumberType conditionNumberType, Regularization const* regularization,
-           std::optional<std::vector<double>> const& strengths, int nThreads) {
+           std::optional<std::vector<double>> const& strengths, std::optional<SpatialFunction> const& scaleFunction,
+           int nThreads) {
             auto const stamps = stampsOf(pairs);
             SpatialKernelControl control;
             control.constantFirstTerm = constantFirstTerm;
+            control.scaleFunction = scaleFunction;
             control.conditionNumberType = conditionNumberType;
             auto const given = strengths.value_or(std::vector<double>());
             auto const execution = interruptible(nThreads);
@@ -276,7 +284,8 @@ void bindFits(py::module_& module) {
         },
         py::arg("stamps"), py::arg("basis"), py::arg("control"), py::arg("x"), py::arg("y"), py::arg("kernelFunction"),
         py::arg("backgroundFunction"), py::kw_only(), py::arg("constantFirstTerm"), py::arg("conditionNumberType"),
-        py::arg("regularization") = py::none(), py::arg("strengths") = py::none(), py::arg("nThreads") = 1);
+        py::arg("regularization") = py::none(), py::arg("strengths") = py::none(),
+        py::arg("scaleFunction") = py::none(), py::arg("nThreads") = 1);
 
     module.def(
         "principalComponents",

@@ -17,7 +17,8 @@ py::tuple tupleOf(Frame const& frame) {
 }
 
 py::tuple tupleOf(SpatialFunction const& function) {
-    return py::make_tuple(function.model, function.order, function.frame);
+    std::vector<double> const numbers = function.form().numbers();
+    return py::make_tuple(function.form().name(), py::tuple(py::cast(numbers)));
 }
 
 // A value: equal, hashed and pickled by the arguments that it is made of.
@@ -52,17 +53,24 @@ void bindKernels(py::module_& module) {
     py::class_<SpatialFunction> spatialFunction(module, "SpatialFunction");
     bindAsValue<SpatialFunction>(spatialFunction);
     spatialFunction
-        .def(py::init([](SpatialModel model, int order, Frame const& frame) {
-                 if (order < 0) {
-                     throw py::value_error("spatial order is " + std::to_string(order) + ", must be >= 0");
-                 }
-                 return SpatialFunction{model, order, frame};
-             }),
-             py::arg("model"), py::arg("order"), py::arg("frame"))
-        .def_readonly("model", &SpatialFunction::model)
-        .def_readonly("order", &SpatialFunction::order)
-        .def_readonly("frame", &SpatialFunction::frame)
+        .def(py::init<SpatialModel, int, Frame const&>(), py::arg("model"), py::arg("order"), py::arg("frame"))
+        .def(py::init(&makeSpatialFunction), py::arg("name"), py::arg("numbers"))
+        .def_static("bSplines", &makeBSplines, py::arg("degree"), py::arg("xKnots"), py::arg("yKnots"),
+                    py::arg("frame"))
+        .def("joined", &joined, py::arg("other"))
+        .def("ofOrder", &SpatialFunction::ofOrder, py::arg("order"))
+        .def_property_readonly("name", [](SpatialFunction const& function) { return function.form().name(); })
+        .def_property_readonly(
+            "numbers",
+            [](SpatialFunction const& function) { return py::tuple(py::cast(function.form().numbers())); })
+        .def_property_readonly("told", [](SpatialFunction const& function) { return function.form().told(); })
+        .def_property_readonly("order", &SpatialFunction::order)
+        .def_property_readonly("frame", &SpatialFunction::frame)
         .def_property_readonly("size", &SpatialFunction::size)
+        .def("__repr__",
+             [](SpatialFunction const& function) {
+                 return "SpatialFunction" + std::string(py::repr(tupleOf(function)));
+             })
         .def(
             "evaluate",
             [](SpatialFunction const& function, DoubleArray const& x, DoubleArray const& y) {

@@ -77,11 +77,13 @@ void bindRegionSolver(py::module_& module) {
             py::arg("images"))
         .def(
             "prepare",
-            [](ThreadedSolver const& self, int highestOrder) {
-                self.call(
-                    [&](RegionSolver& solver, auto const& execution) { solver.prepare(highestOrder, execution); });
+            [](ThreadedSolver const& self, SpatialFunction const& function) {
+                self.call([&](RegionSolver& solver, auto const& execution) { solver.prepare(function, execution); });
             },
-            py::arg("highestOrder"))
+            py::arg("function"))
+        .def(
+            "polynomials", [](ThreadedSolver const& self, int order) { return self.solver->polynomials(order); },
+            py::arg("order"))
         .def(
             "chiSquares",
             [](ThreadedSolver const& self, SpatialModelOptions const& options) {

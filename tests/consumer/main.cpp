@@ -121,8 +121,8 @@ Fitted fitField(Field const& field, PreparedBasis const& basis, SpatialFunction 
     SpatialModelOptions model;
     model.images.resize(static_cast<std::size_t>(basis.basis.size()));
     std::iota(model.images.begin(), model.images.end(), Index{0});
-    model.kernelOrder = 2;
-    model.backgroundOrder = 1;
+    model.kernel = function;
+    model.background = function.ofOrder(1);
     double const kernelNorm =
         basis.basis.images.row(0).norm();  // about; the unit of priors, of which there is none here
     auto const systemOf = [&] {

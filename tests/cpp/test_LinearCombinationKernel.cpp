@@ -132,9 +132,10 @@ TEST_CASE("polynomials and Chebyshev sums describe the same kernels") {
 TEST_CASE("parts that do not belong together are refused") {
     LinearCombinationKernel kernel = makeVarying(smallBasis(), SpatialModel::chebyshev1, 1, 9);
     kernel.parameters.conservativeResize(9, 6);
-    CHECK_THROWS_WITH_AS(psfmatch::validate(kernel),
-                         "a kernel of 9 basis images and spatial order 1 needs parameters of shape (9, 3), not (9, 6)",
-                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS(
+        psfmatch::validate(kernel),
+        "a kernel of 9 basis images and spatial functions of order 1 needs parameters of shape (9, 3), not (9, 6)",
+        std::invalid_argument);
     kernel.parameters = MatrixXd::Zero(8, 3);
     CHECK_THROWS_WITH_AS(psfmatch::validate(kernel), doctest::Contains("not (8, 3)"), std::invalid_argument);
     kernel.parameters = MatrixXd::Zero(9, 3);

@@ -128,9 +128,9 @@ TEST_CASE("a fit in one object is that of its parts, before and after a rejectio
     RegionSolver solver = solverOf(field, 0, 16);
     REQUIRE(solver.size() == 16);
     SpatialModelOptions const usual = solver.usualModel(allImages());
-    CHECK(usual == SpatialModelOptions{allImages(), 1, 1, 1.0, 0.01, 0.2});
+    CHECK(usual == SpatialModelOptions{allImages(), solver.polynomials(1), solver.polynomials(1), 1.0, 0.01, 0.2});
     SpatialModelOptions richer = usual;
-    richer.kernelOrder = 2;
+    richer.kernel = solver.polynomials(2);
     for (int pass = 0; pass < 2; ++pass) {
         CHECK(solver.nPasses() == pass);
         CHECK_FALSE(solver.hasJudged(usual));
@@ -160,7 +160,7 @@ TEST_CASE("regions are judged by others that do not overlap them") {
     Field const field = makeField(side);
     RegionSolver stars = solverOf(field, 0, 6);
     RegionSolver tiles = solverOf(field, 4, 16);  // two are the same regions
-    SpatialModelOptions const model{allImages(), 0, 0, 1.0, 0.01, 0.2};
+    SpatialModelOptions const model{allImages(), {}, {}, 1.0, 0.01, 0.2};
     VectorXd const found = stars.chiSquaresBy(tiles, model, one);
     SpatialSystem const own = systemOf(stars, 0);
     for (Index k = 0; k < 6; ++k) {  // few regions are each withheld alone
@@ -178,7 +178,7 @@ TEST_CASE("regions are judged by others that do not overlap them") {
     // All that there is overlaps the region: what is left has no solution.
     RegionSolver alone = solverOf(field, 0, 1);
     RegionSolver same = solverOf(field, 0, 1);
-    SpatialModelOptions const withoutPrior{allImages(), 0, 0};
+    SpatialModelOptions const withoutPrior{allImages()};
     CHECK(alone.chiSquaresBy(same, withoutPrior, one)[0] == infinity);
     CHECK_THROWS_AS((void)alone.chiSquaresBy(alone, model, one), std::invalid_argument);
 }
@@ -202,7 +202,7 @@ TEST_CASE("a correlation of noise of one pixel is white noise, and threads chang
 TEST_CASE("a model without solution is told, with what to try") {
     Field const field = makeField(side);
     RegionSolver alone = solverOf(field, 0, 1);
-    SpatialModelOptions const model{allImages(), 0, 0};  // no region is left, and no prior tells anything
+    SpatialModelOptions const model{allImages()};  // no region is left, and no prior tells anything
     CHECK(alone.chiSquares(model, one)[0] == infinity);
     CHECK_FALSE(alone.hasJudged(model));
     CHECK_THROWS_WITH_AS(alone.reject(model, true, one), doctest::Contains("Try lower spatial orders"), SolutionError);

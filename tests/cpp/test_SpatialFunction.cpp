@@ -68,10 +68,11 @@ TEST_CASE("number and sequence of the functions") {
         SpatialFunction const function{SpatialModel::polynomial, order, rawPixels};
         CHECK(function.size() == (order + 1) * (order + 2) / 2);
     }
-    for (int term = 0; term < 10; ++term) {
+    auto const terms = SpatialFunction(SpatialModel::polynomial, 3, rawPixels).form().terms();
+    for (std::size_t term = 0; term < 10; ++term) {
         CAPTURE(term);
-        CHECK(SpatialFunction::xDegree(term) == degrees[static_cast<std::size_t>(term)].first);
-        CHECK(SpatialFunction::yDegree(term) == degrees[static_cast<std::size_t>(term)].second);
+        CHECK(terms[term].x == degrees[term].first);
+        CHECK(terms[term].y == degrees[term].second);
     }
     SpatialFunction const polynomial{SpatialModel::polynomial, 2, rawPixels};
     VectorXd expected(6);
@@ -93,13 +94,17 @@ TEST_CASE("values agree with powers and cosines") {
             VectorXd const powers = polynomial.evaluate(x, y);
             VectorXd const cosines = chebyshev.evaluate(x, y);
             for (int term = 0; term < polynomial.size(); ++term) {
-                int const i = SpatialFunction::xDegree(term);
-                int const j = SpatialFunction::yDegree(term);
+                auto const [ofX, ofY] = polynomial.form().terms()[static_cast<std::size_t>(term)];
+                auto const i = static_cast<int>(ofX);
+                auto const j = static_cast<int>(ofY);
                 CHECK(powers[term] == doctest::Approx(std::pow(u, i) * std::pow(v, j)).epsilon(1e-12));
                 double const expected = std::cos(i * std::acos(u)) * std::cos(j * std::acos(v));
                 CHECK(std::abs(cosines[term] - expected) < 1e-12);
-                CHECK(cosines[term] == chebyshev.xValues(x)[i] * chebyshev.yValues(y)[j]);
-                CHECK(powers[term] == polynomial.xValues(x)[i] * polynomial.yValues(y)[j]);
+                for (auto const* values : {&powers, &cosines}) {
+                    auto const& form = (values == &powers ? polynomial : chebyshev).form();
+                    CHECK((*values)[term] ==
+                          form.axisValues(psfmatch::Axis::x, x, x)[i] * form.axisValues(psfmatch::Axis::y, y, y)[j]);
+                }
             }
         }
     }
@@ -195,4 +200,93 @@ TEST_CASE("boxes and coefficients that do not fit are refused") {
     SpatialFunction const polynomial{SpatialModel::polynomial, 2, rawPixels};
     CHECK_THROWS_WITH_AS((void)changeFrame(MatrixXd::Zero(4, 5), polynomial, rawPixels),
                          "a polynomial of order 2 has 6 coefficients, not 5", std::invalid_argument);
+}
+
+namespace {
+
+// B-spline number j of a degree on knots, by its definition.
+double splineAt(std::vector<double> const& knots, std::size_t j, int degree, double u) {
+    if (degree == 0) {
+        return knots[j] <= u && u < knots[j + 1] ? 1.0 : 0.0;
+    }
+    auto const part = [&](double from, double to, double value) {
+        return to > from ? (u - from) / (to - from) * value : 0.0;
+    };
+    auto const d = static_cast<std::size_t>(degree);
+    return part(knots[j], knots[j + d], splineAt(knots, j, degree - 1, u)) +
+           part(knots[j + d + 1], knots[j + 1], splineAt(knots, j + 1, degree - 1, u)) *
+               (knots[j + d + 1] > knots[j + 1] ? 1.0 : 0.0);
+}
+
+}  // namespace
+
+TEST_CASE("B-splines are sums of those of the definition, products of both coordinates") {
+    Box const box{-37, 1200, 333, 512};
+    std::vector<double> const xKnots{-0.4, 0.1, 0.5};
+    std::vector<double> const yKnots{0.3};
+    for (int const degree : {0, 1, 2, 3}) {
+        CAPTURE(degree);
+        SpatialFunction const function = psfmatch::makeBSplines(degree, xKnots, yKnots, frameOf(box));
+        auto const along = [&](std::vector<double> const& inner, double u) {
+            auto const d = static_cast<std::size_t>(degree);
+            std::vector<double> knots(d + 1, -1.0);
+            knots.insert(knots.end(), inner.begin(), inner.end());
+            knots.insert(knots.end(), d + 1, 1.0);
+            std::vector<double> values;
+            for (std::size_t first = 0; first < inner.size() + d + 1; ++first) {
+                double sum = 0.0;
+                for (std::size_t j = first; j < inner.size() + d + 1; ++j) {
+                    sum += splineAt(knots, j, degree, u);
+                }
+                values.push_back(first == 0 ? 1.0 : 2.0 * sum - 1.0);
+            }
+            return values;
+        };
+        CHECK(function.size() == (4 + degree) * (2 + degree));
+        for (auto const& [x, y] : positionsIn(box, 60)) {
+            VectorXd const values = function.evaluate(x, y);
+            auto const ofX = along(xKnots, (x - 129.0) / 166.5);
+            auto const ofY = along(yKnots, (y - 1455.5) / 256.0);
+            for (Eigen::Index s = 0; s < function.size(); ++s) {
+                auto const term = function.form().terms()[static_cast<std::size_t>(s)];
+                double const expected = ofX[static_cast<std::size_t>(term.x)] * ofY[static_cast<std::size_t>(term.y)];
+                CHECK(std::abs(values[s] - expected) < 1e-12);
+            }
+        }
+        auto const& form = function.form();
+        CHECK(psfmatch::makeSpatialFunction(form.name(), form.numbers()) == function);
+    }
+    for (std::vector<double> const& knots : {std::vector{0.2, 0.2}, std::vector{-1.0}, std::vector{std::nan("")}}) {
+        CHECK_THROWS_WITH_AS((void)psfmatch::makeBSplines(3, knots, {}, rawPixels), doctest::Contains("must rise"),
+                             std::invalid_argument);
+    }
+    CHECK_THROWS_AS((void)psfmatch::makeBSplines(-1, {}, {}, rawPixels), std::invalid_argument);
+}
+
+TEST_CASE("functions of two kinds together, and which are among others") {
+    Frame const frame = frameOf({0, 0, 200, 100});
+    SpatialFunction const plane{SpatialModel::chebyshev1, 1, frame};
+    SpatialFunction const parabola = plane.ofOrder(2);
+    SpatialFunction const steps = psfmatch::makeBSplines(0, {0.0}, {}, frame);
+    CHECK(psfmatch::joined(plane, parabola) == parabola);
+    CHECK(psfmatch::joined(steps, SpatialFunction{}) == steps);
+    SpatialFunction const both = psfmatch::joined(parabola, steps);
+    REQUIRE(both.size() == 7);
+    VectorXd expected(7);
+    expected << parabola.evaluate(150.0, 20.0), 1.0;
+    CHECK(both.evaluate(150.0, 20.0) == expected);
+    CHECK(*plane.placesIn(both) == std::vector<Eigen::Index>{0, 1, 2});
+    CHECK(*steps.placesIn(both) == std::vector<Eigen::Index>{0, 6});
+    CHECK(*psfmatch::joined(steps, plane).placesIn(both) == std::vector<Eigen::Index>{0, 6, 1, 2});
+    CHECK_FALSE(parabola.ofOrder(3).placesIn(both));
+    CHECK_FALSE(parabola.placesIn(plane));
+    for (SpatialFunction const& each : {both, psfmatch::joined(both, psfmatch::makeBSplines(1, {}, {0.5}, frame))}) {
+        SpatialFunction const again = psfmatch::makeSpatialFunction(each.form().name(), each.form().numbers());
+        CHECK(again.evaluate(33.0, 44.0) == each.evaluate(33.0, 44.0));
+        CHECK(again == each);
+    }
+    CHECK_THROWS_AS((void)psfmatch::makeSpatialFunction("rings", {}), std::invalid_argument);
+    CHECK_THROWS_AS((void)psfmatch::makeSpatialFunction("chebyshev1", {1.5, 0.0, 0.0, 1.0, 1.0}),
+                    std::invalid_argument);
+    CHECK_THROWS_AS((void)psfmatch::makeSpatialFunction("chebyshev1+bspline", {5.0}), std::invalid_argument);
 }

@@ -43,10 +43,18 @@ KernelBasis basisImages() {
     return basis;
 }
 
+constexpr psfmatch::Frame frame{1000.0, 700.0, 1100.0, 800.0};
+
+// Of polynomials of two orders.
+SpatialModelOptions modelOf(std::vector<Index> images, int kernelOrder, int backgroundOrder, double shape = 0.0,
+                            double variation = 0.0, double width = 0.0, SpatialModel kind = SpatialModel::chebyshev1) {
+    return {std::move(images), {kind, kernelOrder, frame}, {kind, backgroundOrder, frame}, shape, variation, width};
+}
+
 // Pixels without structure, which leave the equations well conditioned.
 struct Field {
     explicit Field(double noiseLevel, SpatialModel model = SpatialModel::chebyshev1, Index count = nStamps)
-        : function{model, 3, {1000.0, 700.0, 1100.0, 800.0}}, x(count), y(count) {
+        : function{model, 3, frame}, x(count), y(count) {
         std::mt19937 random(1);
         std::uniform_real_distribution<double> uniform(-1.0, 1.0);
         auto const draw = [&] { return uniform(random); };
@@ -115,10 +123,9 @@ struct Direct {
 // From the pixels of some stamps; `all`: those of the widening.
 Direct solveDirectly(Field const& field, SpatialModelOptions const& options, std::vector<Index> const& stamps,
                      std::vector<Index> const& all) {
-    auto const termsOf = [](int order) { return static_cast<Index>(order + 1) * (order + 2) / 2; };
     auto const m = static_cast<Index>(options.images.size());
-    Index const p = termsOf(options.kernelOrder);
-    Index const q = termsOf(options.backgroundOrder);
+    Index const p = options.kernel.size();
+    Index const q = options.background.size();
     Index const size = 1 + (m - 1) * p + q;
     KernelBasis const basis{field.basis.images(options.images, Eigen::all), 5, 5};
     MatrixXd const gram = basis.images * basis.images.transpose();
@@ -144,15 +151,14 @@ Direct solveDirectly(Field const& field, SpatialModelOptions const& options, std
     }
     MatrixXd penalised = matrix;
     for (Index term = 0; term < p && m > 1; ++term) {
-        int const degree =
-            SpatialFunction::xDegree(static_cast<int>(term)) + SpatialFunction::yDegree(static_cast<int>(term));
+        int const degree = options.kernel.form().roughness(term);
         double const unit = norm * std::pow(0.5, std::max(0, degree - 1));
         double const scale = unit * (degree == 0 ? options.shapeScale : options.variationScale);
         if (scale > 0.0) {
             MatrixXd covariance = scale * scale * gram.bottomRightCorner(m - 1, m - 1).inverse();
             if (degree > 0 && options.widthScale > 0.0) {
                 SpatialModelOptions constant = options;
-                constant.kernelOrder = constant.backgroundOrder = 0;
+                constant.kernel = constant.background = {};
                 MatrixXd const mean = solveDirectly(field, constant, all, all).kernel(options.images, Eigen::all);
                 VectorXd const widening = directWidening(mean.col(0), basis).tail(m - 1);
                 covariance += std::pow(unit * options.widthScale, 2) * widening * widening.transpose();
@@ -177,11 +183,16 @@ Direct solveDirectly(Field const& field, SpatialModelOptions const& options, std
     return direct;
 }
 
-std::vector<SpatialModelOptions> const models{
-    {{0, 1, 2, 3, 4}, 2, 1, 1.0, 0.1, 0.0}, {{0, 1, 2, 3, 4}, 2, 1, 1.0, 0.01, 0.2}, {{0, 2, 4}, 3, 0, 1.0, 0.03, 0.03},
-    {{0, 1, 2, 3, 4}, 0, 3, 0.3, 0.0, 0.0}, {{0, 2, 4}, 3, 2, 0.0, 0.03, 0.0},       {{0}, 1, 0, 1.0, 1.0, 1.0},
-    {{0, 1, 2, 3, 4}, 1, 2, 0.0, 0.0, 0.0}, {{3, 1, 0}, 1, 1, 0.5, 0.1, 0.1},
-};
+std::vector<SpatialModelOptions> modelsOf(SpatialModel kind) {
+    return {
+        modelOf({0, 1, 2, 3, 4}, 2, 1, 1.0, 0.1, 0.0, kind), modelOf({0, 1, 2, 3, 4}, 2, 1, 1.0, 0.01, 0.2, kind),
+        modelOf({0, 2, 4}, 3, 0, 1.0, 0.03, 0.03, kind),     modelOf({0, 1, 2, 3, 4}, 0, 3, 0.3, 0.0, 0.0, kind),
+        modelOf({0, 2, 4}, 3, 2, 0.0, 0.03, 0.0, kind),      modelOf({0}, 1, 0, 1.0, 1.0, 1.0, kind),
+        modelOf({0, 1, 2, 3, 4}, 1, 2, 0.0, 0.0, 0.0, kind), modelOf({3, 1, 0}, 1, 1, 0.5, 0.1, 0.1, kind),
+    };
+}
+
+std::vector<SpatialModelOptions> const models = modelsOf(SpatialModel::chebyshev1);
 
 std::vector<Index> stampsOf(Field const& field, Index withoutFold = -1) {
     std::vector<Index> stamps;
@@ -206,7 +217,7 @@ TEST_CASE("every model is that of the design matrix of all pixels") {
             Field const field(noise, kind);
             SpatialSystem const system = field.system();
             std::vector<Index> const all = stampsOf(field);
-            for (SpatialModelOptions const& options : models) {
+            for (SpatialModelOptions const& options : modelsOf(kind)) {
                 Direct const direct = solveDirectly(field, options, all, all);
                 SpatialSolution const solution = system.solve(options, true);
                 CHECK(largest(solution.kernel - direct.kernel) < 1e-11);
@@ -234,14 +245,16 @@ TEST_CASE("every model is that of the design matrix of all pixels") {
 }
 
 TEST_CASE("free numbers of a model are those of its functions, the kernel sum once") {
-    SpatialModelOptions model{{0, 2, 3}, 2, 1, 1.0, 0.1, 0.2};
+    SpatialModelOptions model = modelOf({0, 2, 3}, 2, 1, 1.0, 0.1, 0.2);
     CHECK(model.nParameters() == 1 + 2 * 6 + 3);
-    CHECK(model.highestOrder() == 2);
+    CHECK(model.whole().size() == 6);
     SpatialModelOptions const same = model;
     CHECK(same == model);
-    model.backgroundOrder = 3;
+    model.background = model.background.ofOrder(3);
     CHECK(same != model);
-    CHECK(model.highestOrder() == 3);
+    CHECK(model.whole().size() == 10);
+    model.scale = model.kernel.ofOrder(1);
+    CHECK(model.nParameters() == 3 + 2 * 6 + 10);
 }
 
 TEST_CASE("each stamp is judged by the solution without its fold") {
@@ -273,7 +286,7 @@ TEST_CASE("each stamp is judged by the solution without its fold") {
 
 TEST_CASE("the noise of a template whose neighbours share it") {
     Field const field(2.0);
-    SpatialModelOptions const model{{0, 1, 2, 3, 4}, 0, 0};
+    SpatialModelOptions const model = modelOf({0, 1, 2, 3, 4}, 0, 0);
     KernelBasis smooth = field.basis;
     for (Index k = 0; k < nImages; ++k) {
         Eigen::Map<RowMatrix> image(smooth.images.row(k).data(), 5, 5);
@@ -300,7 +313,7 @@ TEST_CASE("the noise of a template whose neighbours share it") {
 }
 
 TEST_CASE("noise is no more than all there is: told too large, it does not run away") {
-    SpatialModelOptions const model{{0, 1, 2, 3, 4}, 0, 0};
+    SpatialModelOptions const model = modelOf({0, 1, 2, 3, 4}, 0, 0);
     Field const quiet(0.0);
     VectorXd const first = quiet.system().solve(model).kernel.col(0);
     VectorXd const large = Field(1e5).system().solve(model).kernel.col(0);
@@ -333,11 +346,11 @@ TEST_CASE("fewer images, lower orders and fewer stamps are systems of their own"
                 field.equations.matrices.row(kept[static_cast<std::size_t>(k)]).data(), nImages + 1, nImages + 1);
             Eigen::Map<RowMatrix>(own.matrices.row(k).data(), 4, 4) = whole(columns, columns);
         }
-        SpatialFunction const lower{field.function.model, 1, field.function.frame};
+        SpatialFunction const lower = field.function.ofOrder(1);
         SpatialSystem const smaller(own, field.x(kept), field.y(kept), folds, lower,
                                     {field.basis.images(images, Eigen::all), 5, 5}, norm);
-        SpatialSolution const expected = smaller.solve({{0, 1, 2}, 1, 1, 0.5, 0.1, 0.0});
-        SpatialSolution const found = system.solve({images, 1, 1, 0.5, 0.1, 0.0}, false, without);
+        SpatialSolution const expected = smaller.solve(modelOf({0, 1, 2}, 1, 1, 0.5, 0.1));
+        SpatialSolution const found = system.solve(modelOf(images, 1, 1, 0.5, 0.1), false, without);
         CHECK(largest(found.kernel(images, Eigen::all) - expected.kernel) < 1e-12);
         CHECK(largest(found.background - expected.background) < 1e-12);
         CHECK(largest(found.kernel.row(1)) == 0.0);
@@ -432,7 +445,7 @@ TEST_CASE("the noise of the template leaves the square of its pull") {
     VectorXd const places = VectorXd::Zero(3);
     auto const solved = [&] {
         SpatialSystem const system(equations, places, places, {0, 1, 2}, {SpatialModel::chebyshev1, 0, {}}, point, 1.0);
-        return system.solve({{0}, 0, 0, 0.0, 0.0, 0.0}).kernel(0, 0);
+        return system.solve(modelOf({0}, 0, 0)).kernel(0, 0);
     };
     CHECK(solved() == doctest::Approx(1.0 - share).epsilon(1e-9));
     equations.noise.setConstant(100.0 * share);
@@ -447,8 +460,8 @@ TEST_CASE("what no stamp tells is zero") {
     }
     field.equations.rightHandSides.col(3).setZero();
     SpatialSystem const system = field.system();
-    SpatialSolution const solution = system.solve({{0, 1, 2, 3, 4}, 1, 2, 0.0, 0.0, 0.0});
-    SpatialSolution const without = system.solve({{0, 1, 2, 4}, 1, 2, 0.0, 0.0, 0.0});
+    SpatialSolution const solution = system.solve(modelOf({0, 1, 2, 3, 4}, 1, 2));
+    SpatialSolution const without = system.solve(modelOf({0, 1, 2, 4}, 1, 2));
     CHECK(largest(solution.kernel.row(3)) < 1e-12);
     CHECK(largest(solution.kernel - without.kernel) < 1e-9);
 }
@@ -460,10 +473,11 @@ TEST_CASE("systems that cannot be made or solved are refused") {
         CHECK_THROWS_WITH_AS((void)system.solve(options), doctest::Contains(message), std::invalid_argument);
         CHECK_THROWS_WITH_AS((void)system.heldOut(options), doctest::Contains(message), std::invalid_argument);
     };
-    refused({{}, 0, 0, 0.0, 0.0, 0.0}, "at least one image");
-    refused({{0, 5}, 0, 0, 0.0, 0.0, 0.0}, "image 5 of a model is not one of 5 images");
-    refused({{0, 2, 2}, 0, 0, 0.0, 0.0, 0.0}, "image 2 of a model is not one of 5 images, or twice in it");
-    refused({{0}, 4, 1, 0.0, 0.0, 0.0}, "the orders 4 and 1, the system those from 0 to 3");
+    refused(modelOf({}, 0, 0), "at least one image");
+    refused(modelOf({0, 5}, 0, 0), "image 5 of a model is not one of 5 images");
+    refused(modelOf({0, 2, 2}, 0, 0), "image 2 of a model is not one of 5 images, or twice in it");
+    refused(modelOf({0}, 4, 1),
+            "spatial functions of order 4, which are not all among those of the system, of order 3");
     CHECK_THROWS_WITH_AS((void)system.solve(models[0], false, {1, 0}), "2 flags for 44 stamps", std::invalid_argument);
     CHECK_THROWS_WITH_AS((void)system.solve(models[6], false, std::vector<char>(nStamps, 1)),
                          doctest::Contains("order 1, 19 unknowns with the background, could not be solved from 0 "

@@ -184,3 +184,18 @@ TEST_CASE("no variance is negative") {
         }
     }
 }
+
+TEST_CASE("splines, whose pieces end within the image") {
+    auto const input = makeField(160, 150, 0.0F, 5);
+    psfmatch::Frame const frame = psfmatch::frameOf({0, 0, 150, 160});
+    for (int const degree : {0, 1, 3}) {
+        CAPTURE(degree);
+        psfmatch::LinearCombinationKernel kernel =
+            makeKernel(15, 9, 1, SpatialModel::polynomial, {0, 0, 160, 150}, 0.3, 6);
+        kernel.spatial = psfmatch::joined(kernel.spatial, psfmatch::makeBSplines(degree, {-0.21, 0.3}, {0.05}, frame));
+        Eigen::MatrixXd parameters = 0.02 * Eigen::MatrixXd::Random(kernel.basis.size(), kernel.spatial.size());
+        parameters.leftCols(3) += kernel.parameters;
+        kernel.parameters = parameters;
+        checkAgainstDefinition(input, kernel);
+    }
+}

@@ -24,20 +24,30 @@ constexpr float squareFloor = 3e-3F;
 // a thousandth of the variance beside a pixel of 3000 times the sky's.
 constexpr double spareFraction = 3e-7;
 
+int totalDegree(int term) {
+    int degree = 0;
+    while ((degree + 1) * (degree + 2) / 2 <= term) {
+        ++degree;
+    }
+    return degree;
+}
+
 constexpr int termIndex(int xDegree, int yDegree) {
     int const degree = xDegree + yDegree;
     return degree * (degree + 1) / 2 + yDegree;
 }
 
-// Row i: coefficients of T_0(t) .. T_order(t) of the one-dimensional function of degree i, from its values at the
-// Chebyshev nodes (exact for polynomials). `valuesAt(position)` returns all functions' values.
-template <typename ValuesAt>
-Eigen::MatrixXd chebyshevCoefficients(int order, double centre, double half, ValuesAt const& valuesAt) {
-    int const n = order + 1;
-    Eigen::MatrixXd coefficients = Eigen::MatrixXd::Zero(n, n);
+// Row i: coefficients of T_0(t) .. T_n(t), n the highest degree, of the function i of one coordinate, from its values at
+// the Chebyshev nodes (exact for polynomials).
+Eigen::MatrixXd chebyshevCoefficients(SpatialForm const& form, Axis axis, double centre, double half) {
+    int const n = form.axisDegree() + 1;
+    Eigen::MatrixXd coefficients;
     for (int k = 0; k < n; ++k) {
         double const angle = std::numbers::pi * (k + 0.5) / n;
-        Eigen::VectorXd const values = valuesAt(centre + half * std::cos(angle));
+        Eigen::VectorXd const values = form.axisValues(axis, centre + half * std::cos(angle), centre);
+        if (k == 0) {
+            coefficients = Eigen::MatrixXd::Zero(values.size(), n);
+        }
         for (int a = 0; a < n; ++a) {
             coefficients.col(a) += (a == 0 ? 1.0 : 2.0) / n * std::cos(a * angle) * values;
         }
@@ -103,7 +113,24 @@ FloatRowArray paddedFloats(RowMatrix const& expansion) {
     return floats;
 }
 
+int highestDegree(SpatialForm const& form) {
+    int highest = 0;
+    for (SpatialForm::Term const& term : form.terms()) {
+        highest = std::max(highest, form.axisDegree(term.x) + form.axisDegree(term.y));
+    }
+    return highest;
+}
+
 }  // namespace
+
+int yDegree(int term) {
+    int const degree = totalDegree(term);
+    return term - degree * (degree + 1) / 2;
+}
+
+int xDegree(int term) {
+    return totalDegree(term) - yDegree(term);
+}
 
 int TileKernel::degree() const {
     int highest = 0;
@@ -124,6 +151,7 @@ void TileKernel::collapse(RowFunctions const& functions, float const* yFactors, 
 
 KernelExpansion::KernelExpansion(LinearCombinationKernel const& kernel, Index x0, Index y0)
     : spatial_(kernel.spatial),
+      degree_(highestDegree(kernel.spatial.form())),
       terms_(termImages(kernel)),
       x0_(static_cast<double>(x0)),
       y0_(static_cast<double>(y0)) {}
@@ -131,16 +159,15 @@ KernelExpansion::KernelExpansion(LinearCombinationKernel const& kernel, Index x0
 RowMatrix KernelExpansion::expand(Tile const& tile) const {
     double const xCentre = x0_ + static_cast<double>(tile.x0) + 0.5 * (tile.width - 1);
     double const yCentre = y0_ + static_cast<double>(tile.y0) + 0.5 * (tile.height - 1);
-    Eigen::MatrixXd const xPart = chebyshevCoefficients(spatial_.order, xCentre, halfExtent(tile.width),
-                                                        [this](double x) { return spatial_.xValues(x); });
-    Eigen::MatrixXd const yPart = chebyshevCoefficients(spatial_.order, yCentre, halfExtent(tile.height),
-                                                        [this](double y) { return spatial_.yValues(y); });
-    Eigen::MatrixXd transform = Eigen::MatrixXd::Zero(spatial_.size(), spatial_.size());
-    for (int s = 0; s < spatial_.size(); ++s) {
-        for (int a = 0; a <= SpatialFunction::xDegree(s); ++a) {
-            for (int b = 0; b <= SpatialFunction::yDegree(s); ++b) {
-                transform(termIndex(a, b), s) =
-                    xPart(SpatialFunction::xDegree(s), a) * yPart(SpatialFunction::yDegree(s), b);
+    SpatialForm const& form = spatial_.form();
+    Eigen::MatrixXd const xPart = chebyshevCoefficients(form, Axis::x, xCentre, halfExtent(tile.width));
+    Eigen::MatrixXd const yPart = chebyshevCoefficients(form, Axis::y, yCentre, halfExtent(tile.height));
+    Eigen::MatrixXd transform = Eigen::MatrixXd::Zero(termIndex(0, degree_) + 1, form.size());
+    for (Index s = 0; s < form.size(); ++s) {
+        auto const [x, y] = form.terms()[static_cast<std::size_t>(s)];
+        for (int a = 0; a <= form.axisDegree(x); ++a) {
+            for (int b = 0; b <= form.axisDegree(y); ++b) {
+                transform(termIndex(a, b), s) = xPart(x, a) * yPart(y, b);
             }
         }
     }
@@ -158,9 +185,8 @@ int KernelExpansion::spareRings(Tile const& tile, int height, int width) const {
         double const t = std::acos(2.0 * (i % nAcross) / (nAcross - 1) - 1.0);
         double const s = std::acos(2.0 * (i / nAcross) / (nAcross - 1) - 1.0);
         taps.setZero();
-        for (int term = 0; term < spatial_.size(); ++term) {
-            taps += std::cos(SpatialFunction::xDegree(term) * t) * std::cos(SpatialFunction::yDegree(term) * s) *
-                    expansion.row(term);
+        for (int term = 0; term < expansion.rows(); ++term) {
+            taps += std::cos(xDegree(term) * t) * std::cos(yDegree(term) * s) * expansion.row(term);
         }
         least = std::min(least, taps.squaredNorm());
     }
@@ -195,23 +221,22 @@ LinearCombinationKernel withoutRings(LinearCombinationKernel const& kernel, int 
 
 TileKernel KernelExpansion::kernel(RowMatrix const& expansion) const {
     FloatRowArray const floats = paddedFloats(expansion);
-    return truncated(floats, spatial_.order,
+    return truncated(floats, degree_,
                      FloatRow::Constant(floats.cols(), kernelTolerance * floats.row(0).abs().maxCoeff()));
 }
 
 TileKernel KernelExpansion::squaredKernel(RowMatrix const& expansion) const {
     FloatRowArray const floats = paddedFloats(expansion);
-    int const order = spatial_.order;
-    FloatRowArray square = FloatRowArray::Zero((2 * order + 1) * (order + 1), floats.cols());
+    FloatRowArray square = FloatRowArray::Zero((2 * degree_ + 1) * (degree_ + 1), floats.cols());
     FloatRow product(floats.cols());
-    for (int s = 0; s < spatial_.size(); ++s) {
-        for (int r = s; r < spatial_.size(); ++r) {
+    for (int s = 0; s < floats.rows(); ++s) {
+        for (int r = s; r < floats.rows(); ++r) {
             // T_a T_c = (T_{a + c} + T_{|a - c|}) / 2 on either axis.
             product = (r == s ? 0.25F : 0.5F) * floats.row(s) * floats.row(r);
-            int const xSum = SpatialFunction::xDegree(s) + SpatialFunction::xDegree(r);
-            int const ySum = SpatialFunction::yDegree(s) + SpatialFunction::yDegree(r);
-            int const xDifference = std::abs(SpatialFunction::xDegree(s) - SpatialFunction::xDegree(r));
-            int const yDifference = std::abs(SpatialFunction::yDegree(s) - SpatialFunction::yDegree(r));
+            int const xSum = xDegree(s) + xDegree(r);
+            int const ySum = yDegree(s) + yDegree(r);
+            int const xDifference = std::abs(xDegree(s) - xDegree(r));
+            int const yDifference = std::abs(yDegree(s) - yDegree(r));
             square.row(termIndex(xSum, ySum)) += product;
             square.row(termIndex(xDifference, ySum)) += product;
             square.row(termIndex(xSum, yDifference)) += product;
@@ -221,7 +246,7 @@ TileKernel KernelExpansion::squaredKernel(RowMatrix const& expansion) const {
     // What every tap holds at least, anywhere in the tile.
     FloatRow const lowest = 2.0F * square.row(0) - square.abs().colwise().sum();
     FloatRow const tolerance = squareTolerance * lowest.max(squareFloor * square.row(0).sum());
-    return truncated(square, 2 * order, tolerance);
+    return truncated(square, 2 * degree_, tolerance);
 }
 
 }  // namespace psfmatch::detail

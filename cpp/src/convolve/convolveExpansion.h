@@ -1,5 +1,6 @@
 // A kernel as a polynomial of the position within a tile: every tap a sum over T_a(t) T_b(s) with Chebyshev polynomials
-// T and t, s running from -1 to 1 between the centres of the tile's outer pixels; exact, internal to convolve.cpp.
+// T and t, s running from -1 to 1 between the centres of the tile's outer pixels; exact where the tile holds no break of
+// the kernel's spatial functions, internal to convolve.cpp.
 #pragma once
 
 #include <vector>
@@ -19,6 +20,10 @@ namespace psfmatch::detail {
     return count > 1 ? 0.5 * (count - 1) : 0.5;
 }
 
+// Degrees in t and s of the terms of an expansion: 1; t, s; t^2, ts, s^2; ...
+[[nodiscard]] int xDegree(int term);
+[[nodiscard]] int yDegree(int term);
+
 struct TileKernel {
     int tapStride = 0;                // taps of the kernel, padded
     std::vector<int> yTerms;          // for each degree in x: how many degrees in y go with it
@@ -35,7 +40,7 @@ class KernelExpansion {
 public:
     KernelExpansion(LinearCombinationKernel const& kernel, Index x0, Index y0);
 
-    // Coefficients of T_a(t) T_b(s) in the sequence of SpatialFunction's terms, exact: (p, height * width)
+    // Coefficients of T_a(t) T_b(s), exact: (terms, height * width)
     [[nodiscard]] RowMatrix expand(Tile const& tile) const;
 
     // The kernel itself, without terms below the rounding of float32.
@@ -47,10 +52,12 @@ public:
     // How many outer rings of taps hold, anywhere in the tile, too little of the sum of K^2 for the variance to tell.
     [[nodiscard]] int spareRings(Tile const& tile, int height, int width) const;
 
-    [[nodiscard]] int maxTerms() const { return 2 * spatial_.order + 1; }
+    // Of K^2 on either axis.
+    [[nodiscard]] int maxTerms() const { return 2 * spatial_.order() + 1; }
 
 private:
     SpatialFunction spatial_;
+    int degree_;       // in x and y together
     RowMatrix terms_;  // (p, height * width)
     double x0_;
     double y0_;

@@ -1,6 +1,7 @@
 #include "convolve/convolveItems.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <memory>
 #include <stdexcept>
@@ -27,6 +28,20 @@ Tile resultRegion(Planes const& planes, KernelBasis const& basis) {
     }
     return {(basis.width - 1) / 2, (basis.height - 1) / 2, static_cast<int>(planes.width - basis.width + 1),
             static_cast<int>(planes.height - basis.height + 1)};
+}
+
+// Where on one axis the pixels begin to be others' than those before, of `count` from `begin` on: at the breaks of the
+// kernel's spatial functions (`origin`: position of pixel 0); and the end of all.
+std::vector<Index> piecesOf(std::vector<double> const& breaks, Index origin, Index begin, int count) {
+    std::vector<Index> begins{begin};
+    for (double const position : breaks) {
+        auto const first = static_cast<Index>(std::ceil(position)) - origin;
+        if (first > begins.back() && first < begin + count) {
+            begins.push_back(first);
+        }
+    }
+    begins.push_back(begin + count);
+    return begins;
 }
 
 // Memory that a worker keeps from tile to tile.
@@ -85,11 +100,11 @@ struct PlaneKernel {
 class Convolution {
 public:
     Convolution(Planes const& planes, LinearCombinationKernel const& kernel, Index x0, Index y0,
-                ConvolutionControl const& control, FilledPixels const& fill)
+                ConvolutionControl const& control, FilledPixels const& fill, Tile const& piece)
         : planes_(planes),
           control_(control),
           fill_(fill),
-          good_(resultRegion(planes, kernel.basis)),
+          good_(piece),
           functions_(chooseRowFunctions(control.instructionSet)),
           fourier_(chooseFourierFunctions(control.instructionSet)),
           twiddles_(makeTwiddles()),
@@ -137,8 +152,6 @@ public:
             parallelFor(tiles_.size(), execution, [&](Index item, int) { normalize(tiles_[item]); });
         }
     }
-
-    [[nodiscard]] Tile const& good() const { return good_; }
 
 private:
     [[nodiscard]] SpectralKernel spectralKernel(PlaneKernel const& part, TileKernel const& taps, Tile const& region,
@@ -287,8 +300,8 @@ private:
             for (int column = 0; column < tile.width; ++column) {
                 double sum = 0.0;
                 for (int s = 0; s < sums.size(); ++s) {
-                    sum += sums[s] * factors.xRows().data[SpatialFunction::xDegree(s) * factors.xStride + column] *
-                           factors.yRow(row)[SpatialFunction::yDegree(s)];
+                    sum += sums[s] * factors.xRows().data[xDegree(s) * factors.xStride + column] *
+                           factors.yRow(row)[yDegree(s)];
                 }
                 Index const y = tile.y0 + row;
                 Index const x = tile.x0 + column;
@@ -327,9 +340,18 @@ std::string shapeText(Index height, Index width) {
 
 void convolvePlanes(Planes const& planes, LinearCombinationKernel const& kernel, Index x0, Index y0,
                     ConvolutionControl const& control, Execution const& execution, FilledPixels const& fill) {
-    Convolution const convolution(planes, kernel, x0, y0, control, fill);
-    convolution.run(execution);
-    writeEdges(planes, control, convolution.good());
+    Tile const good = resultRegion(planes, kernel.basis);
+    SpatialForm const& form = kernel.spatial.form();
+    std::vector<Index> const columns = piecesOf(form.breaks(Axis::x), x0, good.x0, good.width);
+    std::vector<Index> const rows = piecesOf(form.breaks(Axis::y), y0, good.y0, good.height);
+    for (std::size_t row = 0; row + 1 < rows.size(); ++row) {
+        for (std::size_t column = 0; column + 1 < columns.size(); ++column) {
+            Tile const piece{columns[column], rows[row], static_cast<int>(columns[column + 1] - columns[column]),
+                             static_cast<int>(rows[row + 1] - rows[row])};
+            Convolution(planes, kernel, x0, y0, control, fill, piece).run(execution);
+        }
+    }
+    writeEdges(planes, control, good);
 }
 
 }  // namespace psfmatch::detail

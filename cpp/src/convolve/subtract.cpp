@@ -80,7 +80,7 @@ void validate(MaskedImageView const& minuend, MaskedImageView const& subtrahend,
         throw std::invalid_argument("the planes of a subtraction differ in shape");
     }
     if (background.size() != spatial.size()) {
-        throw std::invalid_argument("a background of order " + std::to_string(spatial.order) + " has " +
+        throw std::invalid_argument("a background of " + spatial.form().told() + " has " +
                                     std::to_string(spatial.size()) + " coefficients, not " +
                                     std::to_string(background.size()));
     }
@@ -100,9 +100,14 @@ void subtract(MaskedImageView const& minuend, MaskedImageView const& subtrahend,
     bool const hasVariance = hasPositiveVariance(minuend, subtrahend, control.divisor * control.divisor);
 
     // background(x, y) = sum_i alongX(i, x) c_i(y)
-    OwnedImage<double> alongX(spatial.order + 1, width);
+    SpatialForm const& form = spatial.form();
+    auto const valuesAt = [&](Axis axis, Index pixel) {
+        auto const position = static_cast<double>(pixel);
+        return form.axisValues(axis, position, position);
+    };
+    OwnedImage<double> alongX(valuesAt(Axis::x, x0).size(), width);
     for (Index x = 0; x < width; ++x) {
-        alongX.col(x) = spatial.xValues(static_cast<double>(x0 + x)).array();
+        alongX.col(x) = valuesAt(Axis::x, x0 + x).array();
     }
     providePages(output, execution);
     auto const subtractOneRow = control.divisor == 1.0 ? &subtractRow<false> : &subtractRow<true>;
@@ -111,15 +116,15 @@ void subtract(MaskedImageView const& minuend, MaskedImageView const& subtrahend,
     parallelFor(nBlocks, execution, [&](Index block, int worker) {
         OwnedImage<double>& row = scratch[static_cast<std::size_t>(worker)];
         for (Index y = block * blockRows; y < std::min(height, (block + 1) * blockRows); ++y) {
-            Eigen::VectorXd const alongY = spatial.yValues(static_cast<double>(y0 + y));
+            Eigen::VectorXd const alongY = valuesAt(Axis::y, y0 + y);
+            Eigen::VectorXd coefficients = Eigen::VectorXd::Zero(alongX.rows());
+            for (Index s = 0; s < form.size(); ++s) {
+                auto const [ofX, ofY] = form.terms()[static_cast<std::size_t>(s)];
+                coefficients[ofX] += background[s] * alongY[ofY];
+            }
             row.setZero(1, width);
-            for (int degree = 0; degree <= spatial.order; ++degree) {
-                double coefficient = 0.0;
-                for (int j = 0; j + degree <= spatial.order; ++j) {
-                    // Term of x^degree y^j.
-                    coefficient += background[(degree + j) * (degree + j + 1) / 2 + j] * alongY[j];
-                }
-                row += coefficient * alongX.row(degree);
+            for (Index i = 0; i < alongX.rows(); ++i) {
+                row += coefficients[i] * alongX.row(i);
             }
             subtractOneRow(minuend, subtrahend, y, row.data(), control, hasVariance, output);
         }

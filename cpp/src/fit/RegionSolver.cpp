@@ -74,12 +74,12 @@ RegionSolver::RegionSolver(std::shared_ptr<RegionStamps const> stamps, RegionMod
 
 SpatialModelOptions RegionSolver::usualModel(std::vector<Index> images) const {
     int const order = size() >= manyRegions ? 2 : size() >= someRegions ? 1 : 0;
-    return {std::move(images), order, order, usualShape, usualVariation, usualWidening};
+    return {std::move(images), polynomials(order), polynomials(order), usualShape, usualVariation, usualWidening};
 }
 
-void RegionSolver::prepare(int highestOrder, Execution const& execution) {
+void RegionSolver::prepare(SpatialFunction const& function, Execution const& execution) {
     std::scoped_lock const lock(mutex_);
-    system(highestOrder, execution);
+    system(function, execution);
 }
 
 VectorXd RegionSolver::chiSquares(SpatialModelOptions const& options, Execution const& execution) {
@@ -102,8 +102,8 @@ VectorXd RegionSolver::chiSquaresBy(RegionSolver& other, SpatialModelOptions con
         throw std::invalid_argument("regions are judged by those of another solver");
     }
     std::scoped_lock const lock(mutex_, other.mutex_);
-    PlacedSystem const own{system(options.highestOrder(), execution), model_.x, model_.y};
-    PlacedSystem const theirs{other.system(options.highestOrder(), execution), other.model_.x, other.model_.y};
+    PlacedSystem const own{system(options.whole(), execution), model_.x, model_.y};
+    PlacedSystem const theirs{other.system(options.whole(), execution), other.model_.x, other.model_.y};
     auto const side = static_cast<double>(other.fit_.stamps->shape.width);
     return psfmatch::chiSquaresBy(own, folds_, theirs, side, options, execution);
 }
@@ -118,7 +118,7 @@ bool RegionSolver::reject(SpatialModelOptions const& options, bool isRejecting, 
         rejected = findOutliers(judged, model_.outliers, execution);
     }
     ++nPasses_;
-    system_.reset();
+    systems_.clear();
     heldOut_.clear();
     return reweigh(fit_, judged.variance, rejected ? &*rejected : nullptr, execution);
 }
@@ -136,29 +136,26 @@ RegionSummary RegionSolver::summary(SpatialModelOptions const& options, Executio
 SpatialSolution RegionSolver::solve(SpatialModelOptions const& options, bool withCovariance,
                                     Execution const& execution) {
     std::scoped_lock const lock(mutex_);
-    return solved(
-        [&] { return system(options.highestOrder(), execution).solve(options, withCovariance, {}, execution); });
+    return solved([&] { return system(options.whole(), execution).solve(options, withCovariance, {}, execution); });
 }
 
 double RegionSolver::lightGain(SpatialSolution const& solution, Execution const& execution) {
     std::scoped_lock const lock(mutex_);
-    Index const nTerms = std::max<Index>(solution.kernel.cols(), solution.background.size());
-    int order = 0;
-    while (SpatialFunction{model_.spatialModel, order, {}}.size() < nTerms) {
-        ++order;
-    }
-    return solved([&] { return system(order, execution).lightGain(solution, execution); });
+    SpatialFunction const whole = joined(solution.kernelFunction, solution.backgroundFunction);
+    return solved([&] { return system(whole, execution).lightGain(solution, execution); });
 }
 
-SpatialSystem const& RegionSolver::system(int highestOrder, Execution const& execution) {
-    if (!system_ || systemOrder_ < highestOrder) {
-        system_.emplace(fit_.equations, model_.x, model_.y, folds_,
-                        SpatialFunction{model_.spatialModel, highestOrder, model_.frame}, model_.basis,
-                        model_.kernelNorm, execution, SolverControl{},
-                        noiseImages_.size() == 0 ? nullptr : &noiseImages_);
-        systemOrder_ = highestOrder;
+SpatialSystem const& RegionSolver::system(SpatialFunction const& function, Execution const& execution) {
+    for (SpatialSystem const& system : systems_) {
+        if (function.placesIn(system.function())) {
+            return system;
+        }
     }
-    return *system_;
+    // It serves all that those do whose functions it has.
+    std::erase_if(systems_,
+                  [&](SpatialSystem const& system) { return system.function().placesIn(function).has_value(); });
+    return systems_.emplace_back(fit_.equations, model_.x, model_.y, folds_, function, model_.basis, model_.kernelNorm,
+                                 execution, SolverControl{}, noiseImages_.size() == 0 ? nullptr : &noiseImages_);
 }
 
 StampValues const& RegionSolver::heldOut(SpatialModelOptions const& options, Execution const& execution) {
@@ -167,7 +164,7 @@ StampValues const& RegionSolver::heldOut(SpatialModelOptions const& options, Exe
     if (known != heldOut_.end()) {
         return known->second;
     }
-    StampValues values = system(options.highestOrder(), execution).heldOut(options, execution);
+    StampValues values = system(options.whole(), execution).heldOut(options, execution);
     return heldOut_.emplace_back(options, std::move(values)).second;
 }
 

@@ -23,13 +23,17 @@ constexpr std::size_t batchSize = 16;
 // What the candidates are summed to, and by which functions.
 struct Model {
     SpatialLayout layout;
-    SpatialFunction function;  // of the higher order
+    SpatialFunction function;  // of kernel and background
+    SpatialFunction kernel;    // of all images
+    std::vector<Index> scalePlaces;   // of the functions of the first image among those
+    std::vector<Index> kernelPlaces;  // of those of the others
     SpatialSums sums;
     std::optional<SpatialSums> noise;  // of the noise matrices
 };
 
 Model modelOf(std::size_t nCandidates, Index nBasis, SpatialFunction const& kernelFunction,
-              std::optional<SpatialFunction> const& backgroundFunction, bool withNoise, bool constantFirstTerm) {
+              std::optional<SpatialFunction> const& backgroundFunction, bool withNoise,
+              SpatialKernelControl const& control) {
     if (nCandidates == 0) {
         throw SolutionError("the spatial kernel has no candidate to be fitted to");
     }
@@ -37,16 +41,28 @@ Model modelOf(std::size_t nCandidates, Index nBasis, SpatialFunction const& kern
         throw std::invalid_argument("the spatial kernel has " + std::to_string(nBasis) +
                                     " basis images, needs at least 1");
     }
-    SpatialFunction const& other = backgroundFunction.value_or(kernelFunction);
-    if (other.model != kernelFunction.model || other.frame != kernelFunction.frame) {
-        throw std::invalid_argument("kernel and background must be functions of one kind in one frame");
+    if (control.constantFirstTerm && control.scaleFunction) {
+        throw std::invalid_argument("a constant first term has no function of its own");
     }
-    SpatialSums const sums(kernelFunction.model, nBasis, kernelFunction.order,
-                           backgroundFunction ? backgroundFunction->order : -1);
-    SpatialLayout layout{std::vector<Index>(static_cast<std::size_t>(nBasis)), kernelFunction.size(),
-                         backgroundFunction ? backgroundFunction->size() : 0, constantFirstTerm};
+    SpatialFunction const scale =
+        control.constantFirstTerm ? SpatialFunction() : control.scaleFunction.value_or(kernelFunction);
+    SpatialFunction const whole = joined(kernelFunction, scale);
+    SpatialFunction const function = backgroundFunction ? joined(whole, *backgroundFunction) : whole;
+    SpatialLayout layout{std::vector<Index>(static_cast<std::size_t>(nBasis)), *scale.placesIn(function),
+                         *kernelFunction.placesIn(function),
+                         backgroundFunction ? *backgroundFunction->placesIn(function) : std::vector<Index>{}};
     std::iota(layout.images.begin(), layout.images.end(), 0);
-    return {layout, other.order > kernelFunction.order ? other : kernelFunction, sums,
+    // So many of the first functions as hold all of the kernel's, and of the background's.
+    auto const extent = [](std::vector<Index> const& places) {
+        return places.empty() ? 0 : *std::max_element(places.begin(), places.end()) + 1;
+    };
+    SpatialSums const sums(function, nBasis, extent(*whole.placesIn(function)), extent(layout.background));
+    return {layout,
+            function,
+            whole,
+            *scale.placesIn(whole),
+            *kernelFunction.placesIn(whole),
+            sums,
             withNoise ? std::optional(sums) : std::nullopt};
 }
 
@@ -61,12 +77,16 @@ SpatialKernelSolution solveModel(Model const& model, SpatialKernelControl const&
     result.method = solution.method;
     result.conditionNumber = conditionNumber(matrix, control.conditionNumberType, factor);
     result.nUnknowns = layout.nUnknowns();
-    result.kernelParameters = MatrixXd::Zero(layout.count(), layout.p);
+    result.kernelFunction = model.kernel;
+    result.scalePlaces = model.scalePlaces;
+    result.kernelPlaces = model.kernelPlaces;
+    result.kernelParameters = MatrixXd::Zero(layout.count(), model.kernel.size());
     for (Index i = 0; i < layout.count(); ++i) {
-        result.kernelParameters.row(i).head(layout.size(i)) =
+        result.kernelParameters(i, i == 0 ? model.scalePlaces : model.kernelPlaces) =
             solution.coefficients.segment(layout.start(i), layout.size(i)).transpose();
     }
-    result.backgroundParameters = layout.q > 0 ? VectorXd(solution.coefficients.tail(layout.q)) : VectorXd::Zero(1);
+    Index const q = layout.backgroundSize();
+    result.backgroundParameters = q > 0 ? VectorXd(solution.coefficients.tail(q)) : VectorXd::Zero(1);
     if (model.noise) {
         assembleLower(*model.noise, layout, lower);
         result.covariance = sandwich(factor, mirrored(lower), execution);
@@ -82,7 +102,7 @@ SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& 
                                          SpatialKernelControl const& control, Execution const& execution) {
     bool const withNoise = !candidates.empty() && candidates.front().noiseMatrix != nullptr;
     Model model =
-        modelOf(candidates.size(), nBasis, kernelFunction, backgroundFunction, withNoise, control.constantFirstTerm);
+        modelOf(candidates.size(), nBasis, kernelFunction, backgroundFunction, withNoise, control);
     Index const m = model.sums.sides.rows();
     auto const nCandidates = static_cast<Index>(candidates.size());
     VectorXd x(nCandidates);
@@ -107,7 +127,7 @@ SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& 
     }
     RowMatrix const moments = momentsAt(model.function, x, y);
     addMatrices(matrices, moments, execution, model.sums);
-    addSides(rightHandSides, moments, model.sums);
+    addSides(rightHandSides, termsAt(model.function, x, y), model.sums);
     if (model.noise) {
         addMatrices(noiseMatrices, moments, execution, *model.noise);
     }
@@ -132,11 +152,12 @@ SpatialKernelSolution solveSpatialKernelFromStamps(
         throw std::invalid_argument("a background function goes with candidates fitted with a background");
     }
     Model model = modelOf(stamps.size(), basis.basis.size(), kernelFunction, backgroundFunction, fitControl.covariance,
-                          control.constantFirstTerm);
+                          control);
     detail::FitSetup const setup = detail::setupFit(basis, fitControl, regularization);
     auto const nStamps = static_cast<Index>(stamps.size());
-    RowMatrix const moments = momentsAt(model.function, Eigen::Map<VectorXd const>(x.data(), nStamps),
-                                        Eigen::Map<VectorXd const>(y.data(), nStamps));
+    VectorXd const xs = Eigen::Map<VectorXd const>(x.data(), nStamps);
+    VectorXd const ys = Eigen::Map<VectorXd const>(y.data(), nStamps);
+    RowMatrix const moments = momentsAt(model.function, xs, ys);
     RowMatrix rightHandSides(nStamps, model.sums.sides.rows());
     std::vector<detail::RebuiltEquations> rebuilt(std::min(batchSize, stamps.size()));
     auto const nWorkers = workerCount(static_cast<Index>(rebuilt.size()), execution);
@@ -163,7 +184,7 @@ SpatialKernelSolution solveSpatialKernelFromStamps(
             addMatrices(noiseMatrices, part, execution, *model.noise);
         }
     }
-    addSides(rightHandSides, moments, model.sums);
+    addSides(rightHandSides, termsAt(model.function, xs, ys), model.sums);
     return solveModel(model, control, execution);
 }
 

@@ -4,8 +4,6 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
-#include <stdexcept>
-#include <string>
 
 namespace psfmatch {
 
@@ -14,82 +12,60 @@ using Eigen::VectorXd;
 
 namespace {
 
-Index termCount(int order) {
-    return static_cast<Index>(order + 1) * (order + 2) / 2;
-}
-
 Index triangleSize(Index rows) {
     return rows * (rows + 1) / 2;
 }
 
-// Product of the functions s and t: a quarter of the sum of four moments, which may be the same.
-class ProductTable {
+// Products of some functions with some others, from the moments of an element.
+class Products {
 public:
-    ProductTable(SpatialModel model, Index nTerms)
-        : n_(nTerms), moments_(static_cast<std::size_t>(nTerms * nTerms)), values_(moments_.size()) {
-        std::vector<std::array<int, 2>> degrees;
-        for (int degree = 0; static_cast<Index>(degrees.size()) < nTerms; ++degree) {
-            for (int y = 0; y <= degree; ++y) {
-                degrees.push_back({degree - y, y});
-            }
-        }
-        auto const numberOf = [](int x, int y) { return static_cast<Index>(x + y) * (x + y + 1) / 2 + y; };
-        bool const isPolynomial = model == SpatialModel::polynomial;
-        for (Index s = 0; s < n_; ++s) {
-            for (Index t = 0; t < n_; ++t) {
-                auto const& [xs, ys] = degrees[static_cast<std::size_t>(s)];
-                auto const& [xt, yt] = degrees[static_cast<std::size_t>(t)];
-                int const xHigh = xs + xt;
-                int const yHigh = ys + yt;
-                int const xLow = isPolynomial ? xHigh : std::abs(xs - xt);
-                int const yLow = isPolynomial ? yHigh : std::abs(ys - yt);
-                moments_[static_cast<std::size_t>(s * n_ + t)] = {numberOf(xHigh, yHigh), numberOf(xLow, yHigh),
-                                                                  numberOf(xHigh, yLow), numberOf(xLow, yLow)};
-            }
-        }
-    }
+    explicit Products(SpatialSums const& sums) : table_(*sums.products), n_(sums.nTerms) {}
 
-    // All products for s < rows and t < columns, in rows of nTerms.
-    double const* expand(double const* sums, Index rows, Index columns) {
-        for (Index s = 0; s < rows; ++s) {
-            for (Index t = 0; t < columns; ++t) {
-                auto const at = static_cast<std::size_t>(s * n_ + t);
-                auto const& [a, b, c, d] = moments_[at];
-                values_[at] = 0.25 * ((sums[a] + sums[b]) + (sums[c] + sums[d]));
-            }
-            // A square that is 0 at every stamp is one here, not what rounding leaves: nothing tells its unknown.
-            if (s < columns) {
-                auto const at = static_cast<std::size_t>(s * n_ + s);
-                auto const& [a, b, c, d] = moments_[at];
-                double const scale = std::abs(sums[a]) + std::abs(sums[b]) + std::abs(sums[c]) + std::abs(sums[d]);
-                if (std::abs(values_[at]) <= 1e-14 * scale) {
-                    values_[at] = 0.0;
+    // Row by row, one after the other.
+    double const* expand(double const* sums, std::vector<Index> const& rows, std::vector<Index> const& columns) {
+        values_.resize(rows.size() * columns.size());
+        double* value = values_.data();
+        for (Index const s : rows) {
+            std::array<Index, 4> const* const row = table_.data() + s * n_;
+            for (Index const t : columns) {
+                auto const& [a, b, c, d] = row[t];
+                *value = 0.25 * ((sums[a] + sums[b]) + (sums[c] + sums[d]));
+                // A square that is 0 at every stamp is one here, not what rounding leaves: nothing tells its unknown.
+                if (s == t) {
+                    double const scale = std::abs(sums[a]) + std::abs(sums[b]) + std::abs(sums[c]) + std::abs(sums[d]);
+                    if (std::abs(*value) <= 1e-14 * scale) {
+                        *value = 0.0;
+                    }
                 }
+                ++value;
             }
         }
         return values_.data();
     }
 
 private:
+    SpatialSums::Products const& table_;
     Index n_;
-    std::vector<std::array<Index, 4>> moments_;
     std::vector<double> values_;
 };
 
 }  // namespace
 
-SpatialSums::SpatialSums(SpatialModel spatialModel, Index imageCount, int highestKernelOrder,
-                         int highestBackgroundOrder)
-    : model(spatialModel),
-      nImages(imageCount),
-      kernelOrder(highestKernelOrder),
-      backgroundOrder(highestBackgroundOrder),
-      kernel(RowMatrix::Zero(triangleSize(imageCount), termCount(2 * highestKernelOrder))) {
-    int const highest = std::max(kernelOrder, backgroundOrder);
-    if (backgroundOrder >= 0) {
-        background = RowMatrix::Zero(nImages + 1, termCount(backgroundOrder + highest));
+SpatialSums::SpatialSums(SpatialFunction const& function, Index imageCount, Index kernelTerms, Index backgroundTerms)
+    : nTerms(std::max(kernelTerms, backgroundTerms)), nImages(imageCount) {
+    SpatialForm const& form = function.form();
+    auto table = std::make_shared<Products>();
+    for (Index s = 0; s < nTerms; ++s) {
+        for (Index t = 0; t < nTerms; ++t) {
+            table->push_back(form.product(s, t));
+        }
     }
-    sides = RowMatrix::Zero(nImages + (backgroundOrder >= 0 ? 1 : 0), termCount(highest));
+    products = std::move(table);
+    kernel = RowMatrix::Zero(triangleSize(imageCount), form.momentCount(kernelTerms, kernelTerms));
+    if (backgroundTerms > 0) {
+        background = RowMatrix::Zero(nImages + 1, form.momentCount(backgroundTerms, nTerms));
+    }
+    sides = RowMatrix::Zero(nImages + (backgroundTerms > 0 ? 1 : 0), nTerms);
     noise = VectorXd::Zero(kernel.cols());
 }
 
@@ -109,11 +85,19 @@ SpatialSums& SpatialSums::operator-=(SpatialSums const& other) {
     return *this;
 }
 
-RowMatrix momentsAt(SpatialFunction const& function, VectorXd const& x, VectorXd const& y) {
-    SpatialFunction const moments{function.model, 2 * function.order, function.frame};
-    RowMatrix values(x.size(), moments.size());
+RowMatrix termsAt(SpatialFunction const& function, VectorXd const& x, VectorXd const& y) {
+    RowMatrix values(x.size(), function.size());
     for (Index k = 0; k < x.size(); ++k) {
-        values.row(k) = moments.evaluate(x[k], y[k]).transpose();
+        values.row(k) = function.evaluate(x[k], y[k]).transpose();
+    }
+    return values;
+}
+
+RowMatrix momentsAt(SpatialFunction const& function, VectorXd const& x, VectorXd const& y) {
+    SpatialForm const& form = function.form();
+    RowMatrix values(x.size(), form.momentCount(form.size(), form.size()));
+    for (Index k = 0; k < x.size(); ++k) {
+        values.row(k) = form.moments(x[k], y[k]).transpose();
     }
     return values;
 }
@@ -167,21 +151,22 @@ void addMatrices(std::vector<double const*> const& matrices, Eigen::Ref<RowMatri
     });
 }
 
-void addSides(Eigen::Ref<RowMatrix const> const& rightHandSides, Eigen::Ref<RowMatrix const> const& moments,
+void addSides(Eigen::Ref<RowMatrix const> const& rightHandSides, Eigen::Ref<RowMatrix const> const& terms,
               SpatialSums& sums) {
-    sums.sides.noalias() += rightHandSides.transpose() * moments.leftCols(sums.sides.cols());
+    sums.sides.noalias() += rightHandSides.transpose() * terms.leftCols(sums.sides.cols());
 }
 
 void assembleLower(SpatialSums const& sums, SpatialLayout const& layout, RowMatrix& matrix) {
     Index const n = layout.count();
-    Index const nTerms = std::max(layout.p, layout.q);
     Index const backgroundStart = layout.start(n);
     matrix.resize(layout.nUnknowns(), layout.nUnknowns());
-    ProductTable table(sums.model, nTerms);
-    auto const write = [&](double const* moments, Index row, Index rows, Index column, Index columns) {
-        double const* products = table.expand(moments, rows, columns);
-        for (Index s = 0; s < rows; ++s) {
-            std::copy_n(products + s * nTerms, columns, &matrix(row + s, column));
+    Products products(sums);
+    auto const write = [&](double const* moments, Index row, std::vector<Index> const& rows, Index column,
+                           std::vector<Index> const& columns) {
+        auto const nColumns = static_cast<Index>(columns.size());
+        double const* values = products.expand(moments, rows, columns);
+        for (Index s = 0; s < static_cast<Index>(rows.size()); ++s) {
+            std::copy_n(values + s * nColumns, nColumns, &matrix(row + s, column));
         }
     };
     for (Index i = 0; i < n; ++i) {
@@ -190,32 +175,38 @@ void assembleLower(SpatialSums const& sums, SpatialLayout const& layout, RowMatr
             Index const other = layout.images[static_cast<std::size_t>(j)];
             double const* moments =
                 sums.kernel.row(triangleSize(std::max(image, other)) + std::min(image, other)).data();
-            write(moments, layout.start(i), layout.size(i), layout.start(j), layout.size(j));
+            write(moments, layout.start(i), layout.terms(i), layout.start(j), layout.terms(j));
         }
-        if (layout.q > 0) {
-            write(sums.background.row(image).data(), backgroundStart, layout.q, layout.start(i), layout.size(i));
+        if (layout.backgroundSize() > 0) {
+            write(sums.background.row(image).data(), backgroundStart, layout.background, layout.start(i),
+                  layout.terms(i));
         }
     }
-    if (layout.q > 0) {
-        write(sums.background.row(sums.nImages).data(), backgroundStart, layout.q, backgroundStart, layout.q);
+    if (layout.backgroundSize() > 0) {
+        write(sums.background.row(sums.nImages).data(), backgroundStart, layout.background, backgroundStart,
+              layout.background);
     }
 }
 
 VectorXd assembleSide(SpatialSums const& sums, SpatialLayout const& layout) {
     VectorXd side(layout.nUnknowns());
+    auto const write = [&](Index image, Index start, std::vector<Index> const& terms) {
+        for (Index const term : terms) {
+            side[start++] = sums.sides(image, term);
+        }
+    };
     for (Index i = 0; i < layout.count(); ++i) {
-        side.segment(layout.start(i), layout.size(i)) =
-            sums.sides.row(layout.images[static_cast<std::size_t>(i)]).head(layout.size(i)).transpose();
+        write(layout.images[static_cast<std::size_t>(i)], layout.start(i), layout.terms(i));
     }
-    if (layout.q > 0) {
-        side.tail(layout.q) = sums.sides.row(sums.nImages).head(layout.q).transpose();
+    if (layout.backgroundSize() > 0) {
+        write(sums.nImages, layout.start(layout.count()), layout.background);
     }
     return side;
 }
 
-MatrixXd noiseProducts(SpatialSums const& sums, Index p) {
-    ProductTable table(sums.model, p);
-    return Eigen::Map<RowMatrix const>(table.expand(sums.noise.data(), p, p), p, p);
+MatrixXd noiseProducts(SpatialSums const& sums, std::vector<Index> const& terms) {
+    auto const p = static_cast<Index>(terms.size());
+    return Eigen::Map<RowMatrix const>(Products(sums).expand(sums.noise.data(), terms, terms), p, p);
 }
 
 MatrixXd mirrored(RowMatrix const& lower) {

@@ -24,10 +24,6 @@ constexpr double orderDecay = 0.5;
 // Stamps that are evaluated as one item of work.
 constexpr Index stampsPerItem = 64;
 
-Index termCount(int order) {
-    return static_cast<Index>(order + 1) * (order + 2) / 2;
-}
-
 void requireEquations(StampEquations const& equations, VectorXd const& x, VectorXd const& y,
                       std::vector<Index> const& folds, KernelBasis const& basis) {
     Index const n = equations.size();
@@ -52,7 +48,7 @@ void requireEquations(StampEquations const& equations, VectorXd const& x, Vector
     }
 }
 
-void requireModel(SpatialModelOptions const& options, Index nImages, int highestOrder) {
+void requireImages(SpatialModelOptions const& options, Index nImages) {
     std::vector<bool> seen(static_cast<std::size_t>(nImages));
     for (Index const image : options.images) {
         if (image < 0 || image >= nImages || seen[static_cast<std::size_t>(image)]) {
@@ -64,12 +60,14 @@ void requireModel(SpatialModelOptions const& options, Index nImages, int highest
     if (options.images.empty()) {
         throw std::invalid_argument("a model needs at least one image");
     }
-    if (std::min(options.kernelOrder, options.backgroundOrder) < 0 ||
-        std::max(options.kernelOrder, options.backgroundOrder) > highestOrder) {
-        throw std::invalid_argument("a model has the orders " + std::to_string(options.kernelOrder) + " and " +
-                                    std::to_string(options.backgroundOrder) + ", the system those from 0 to " +
-                                    std::to_string(highestOrder));
+}
+
+std::vector<Index> placesOf(SpatialFunction const& function, SpatialFunction const& whole) {
+    if (auto places = function.placesIn(whole)) {
+        return *places;
     }
+    throw std::invalid_argument("a model has spatial functions of " + function.form().told() +
+                                ", which are not all among those of the system, of " + whole.form().told());
 }
 
 KernelBasis subset(KernelBasis const& basis, std::vector<Index> const& images) {
@@ -83,11 +81,11 @@ SpatialSums minus(SpatialSums sums, SpatialSums const& others) {
 
 // What the solver says, with what was to be solved.
 template <typename Work>
-SpatialSolution withCounts(Index nUnknowns, Index nStamps, int order, Work const& work) {
+SpatialSolution withCounts(Index nUnknowns, Index nStamps, SpatialFunction const& kernel, Work const& work) {
     try {
         return work();
     } catch (SolutionError const& error) {
-        throw SolutionError("the spatial kernel of order " + std::to_string(order) + ", " + std::to_string(nUnknowns) +
+        throw SolutionError("the spatial kernel of " + kernel.form().told() + ", " + std::to_string(nUnknowns) +
                             " unknowns with the background, could not be solved from " + std::to_string(nStamps) +
                             " stamps: " + error.what());
     }
@@ -96,8 +94,7 @@ SpatialSolution withCounts(Index nUnknowns, Index nStamps, int order, Work const
 }  // namespace
 
 Index SpatialModelOptions::nParameters() const {
-    // The kernel sum is constant over the field.
-    return 1 + (static_cast<Index>(images.size()) - 1) * termCount(kernelOrder) + termCount(backgroundOrder);
+    return scale.size() + (static_cast<Index>(images.size()) - 1) * kernel.size() + background.size();
 }
 
 // Memory that the solutions of a worker use one after the other.
@@ -114,7 +111,7 @@ SpatialSystem::SpatialSystem(StampEquations const& equations, VectorXd const& x,
       basis_(basis),
       kernelNorm_(kernelNorm),
       solver_(solver),
-      totals_(function.model, basis.size(), function.order, function.order) {
+      totals_(function, basis.size(), function.size(), function.size()) {
     requireEquations(equations, x, y, folds, basis);
     Index const nStamps = equations.size();
     Index const m = equations.nUnknowns();
@@ -133,6 +130,7 @@ SpatialSystem::SpatialSystem(StampEquations const& equations, VectorXd const& x,
     std::stable_sort(order_.begin(), order_.end(), [&](Index a, Index b) {
         return folds[static_cast<std::size_t>(a)] < folds[static_cast<std::size_t>(b)];
     });
+    terms_ = termsAt(function, x(order_), y(order_));
     moments_ = momentsAt(function, x(order_), y(order_));
     sides_ = equations.rightHandSides(order_, Eigen::all);
     squares_ = equations.squares(order_);
@@ -158,7 +156,7 @@ SpatialSystem::SpatialSystem(StampEquations const& equations, VectorXd const& x,
         Index const count = fold.end - fold.first;
         auto const moments = moments_.middleRows(fold.first, count);
         addElements(packed_.middleRows(fold.first, count), moments, 0, fold.sums);
-        addSides(sides_.middleRows(fold.first, count), moments, fold.sums);
+        addSides(sides_.middleRows(fold.first, count), terms_.middleRows(fold.first, count), fold.sums);
         fold.sums.noise = moments.transpose() * noise_.segment(fold.first, count);
     });
     for (Fold const& fold : folds_) {
@@ -173,26 +171,39 @@ SpatialSystem::SpatialSystem(StampEquations const& equations, VectorXd const& x,
 }
 
 SpatialSystem::Prepared SpatialSystem::prepare(SpatialModelOptions const& options) const {
-    requireModel(options, basis_.size(), function_.order);
+    requireImages(options, basis_.size());
     Prepared model;
-    model.layout = {options.images, termCount(options.kernelOrder), termCount(options.backgroundOrder), true};
+    model.layout = {options.images, placesOf(options.scale, function_), placesOf(options.kernel, function_),
+                    placesOf(options.background, function_)};
+    model.scale = options.scale;
+    model.kernel = options.wholeKernel();
+    model.background = options.background;
+    model.whole = placesOf(model.kernel, function_);
+    model.scalePlaces = placesOf(options.scale, model.kernel);
+    model.kernelPlaces = placesOf(options.kernel, model.kernel);
+    int roughest = 0;
+    for (Index term = 0; term < options.kernel.size(); ++term) {
+        model.roughness.push_back(options.kernel.form().roughness(term));
+        roughest = std::max(roughest, model.roughness.back());
+    }
     model.gram = gram_(options.images, options.images);
     model.noiseGram = noiseGram_(options.images, options.images);
     model.precision.push_back(precisionOf(model.gram, options.shapeScale * kernelNorm_));
     VectorXd widening;
-    if (options.kernelOrder > 0 && options.variationScale > 0.0 && options.widthScale > 0.0) {
+    if (roughest > 0 && options.variationScale > 0.0 && options.widthScale > 0.0) {
         // Of the kernel that all stamps, folds or not, have in the mean.
         SpatialModelOptions constant = options;
-        constant.kernelOrder = 0;
-        constant.backgroundOrder = 0;
+        constant.kernel = {};
+        constant.background = {};
+        constant.scale = {};
         Workspace workspace;
         Prepared const simple = prepare(constant);
-        SpatialSolution const mean = withCounts(simple.layout.nUnknowns(), size(), 0,
+        SpatialSolution const mean = withCounts(simple.layout.nUnknowns(), size(), {},
                                                 [&] { return solvePrepared(simple, totals_, false, {}, workspace); });
         widening = wideningOf(mean.kernel(options.images, 0), subset(basis_, options.images), model.gram);
     }
     double unit = kernelNorm_;
-    for (int degree = 1; degree <= options.kernelOrder; ++degree) {
+    for (int degree = 1; degree <= roughest; ++degree) {
         model.precision.push_back(
             precisionOf(model.gram, options.variationScale * unit, widening, options.widthScale * unit));
         unit *= orderDecay;
@@ -204,7 +215,8 @@ SpatialSolution SpatialSystem::solvePrepared(Prepared const& model, SpatialSums 
                                              Execution const& execution, Workspace& workspace) const {
     SpatialLayout const& layout = model.layout;
     Index const n = layout.count();
-    Index const p = layout.p;
+    Index const p = model.kernel.size();
+    auto const& placesOfImage = [&](Index i) -> auto const& { return i == 0 ? model.scalePlaces : model.kernelPlaces; };
     RowMatrix& matrix = workspace.matrix;
     SymmetricFactor& factor = workspace.factor;
     assembleLower(sums, layout, matrix);
@@ -212,11 +224,9 @@ SpatialSolution SpatialSystem::solvePrepared(Prepared const& model, SpatialSums 
     // The first image has no prior.
     for (Index i = 1; i < n; ++i) {
         for (Index j = 1; j <= i; ++j) {
-            for (Index degree = 0, term = 0; term < p; ++degree) {
-                for (Index const end = term + degree + 1; term < end; ++term) {
-                    matrix(layout.start(i) + term, layout.start(j) + term) +=
-                        model.precision[static_cast<std::size_t>(degree)](i, j);
-                }
+            for (Index term = 0; term < layout.size(i); ++term) {
+                auto const degree = static_cast<std::size_t>(model.roughness[static_cast<std::size_t>(term)]);
+                matrix(layout.start(i) + term, layout.start(j) + term) += model.precision[degree](i, j);
             }
         }
     }
@@ -232,15 +242,15 @@ SpatialSolution SpatialSystem::solvePrepared(Prepared const& model, SpatialSums 
     auto const spread = [&](VectorXd const& all) {
         RowMatrix kernel = RowMatrix::Zero(n, p);
         for (Index i = 0; i < n; ++i) {
-            kernel.row(i).head(layout.size(i)) = all.segment(layout.start(i), layout.size(i)).transpose();
+            kernel(i, placesOfImage(i)) = all.segment(layout.start(i), layout.size(i)).transpose();
         }
         return kernel;
     };
     // The template's noise of the first solution goes back to the right-hand side.
-    RowMatrix const noise = model.noiseGram * spread(values) * noiseProducts(sums, p);
+    RowMatrix const noise = model.noiseGram * spread(values) * noiseProducts(sums, model.whole);
     VectorXd residual = side - matrix.selfadjointView<Eigen::Lower>() * values;
     for (Index i = 0; i < n; ++i) {
-        residual.segment(layout.start(i), layout.size(i)) += noise.row(i).head(layout.size(i)).transpose();
+        residual.segment(layout.start(i), layout.size(i)) += noise(i, placesOfImage(i)).transpose();
     }
     values += solveVector(factor, residual);
     if (!values.allFinite()) {
@@ -248,21 +258,26 @@ SpatialSolution SpatialSystem::solvePrepared(Prepared const& model, SpatialSums 
                             " unknowns hold NaN or infinity: bad pixels entered the fit");
     }
     solution.kernel(layout.images, Eigen::all) = spread(values);
-    solution.background = values.tail(layout.q);
+    solution.background = values.tail(layout.backgroundSize());
+    solution.kernelFunction = model.kernel;
+    solution.backgroundFunction = model.background;
     if (withCovariance) {
         MatrixXd const covariance = sandwich(factor, unpenalised, execution);
         std::vector<Index> places;
         for (Index i = 0; i < n; ++i) {
-            for (Index term = 0; term < layout.size(i); ++term) {
-                places.push_back(layout.images[static_cast<std::size_t>(i)] * p + term);
+            for (Index const place : placesOfImage(i)) {
+                places.push_back(layout.images[static_cast<std::size_t>(i)] * p + place);
             }
         }
         auto const nKernel = static_cast<Index>(places.size());
         solution.kernelCovariance = MatrixXd::Zero(basis_.size() * p, basis_.size() * p);
         solution.kernelCovariance(places, places) = covariance.topLeftCorner(nKernel, nKernel);
-        solution.backgroundCovariance = covariance.bottomRightCorner(layout.q, layout.q);
+        solution.backgroundCovariance = covariance.bottomRightCorner(layout.backgroundSize(), layout.backgroundSize());
         solution.conditionNumber = factor.conditionNumber;
-        solution.kernelSumError = std::sqrt(std::max(0.0, covariance(0, 0)));
+        Frame const frame = model.scale.frame();
+        VectorXd const middle = model.scale.evaluate(frame.xCentre, frame.yCentre);
+        Index const r = middle.size();
+        solution.kernelSumError = std::sqrt(std::max(0.0, middle.dot(covariance.topLeftCorner(r, r) * middle)));
     }
     return solution;
 }
@@ -280,7 +295,7 @@ SpatialSolution SpatialSystem::solve(SpatialModelOptions const& options, bool wi
         (isLeft ? left : kept).push_back(k);
     }
     Prepared const model = prepare(options);
-    return withCounts(model.layout.nUnknowns(), static_cast<Index>(kept.size()), options.kernelOrder, [&] {
+    return withCounts(model.layout.nUnknowns(), static_cast<Index>(kept.size()), options.kernel, [&] {
         Workspace workspace;
         if (left.empty()) {
             return solvePrepared(model, totals_, withCovariance, execution, workspace);
@@ -288,11 +303,11 @@ SpatialSolution SpatialSystem::solve(SpatialModelOptions const& options, bool wi
         // The fewer ones are summed.
         bool const isSumOfKept = kept.size() < left.size();
         std::vector<Index> const& some = isSumOfKept ? kept : left;
-        SpatialSums sums(function_.model, basis_.size(), function_.order, function_.order);
+        SpatialSums sums(function_, basis_.size(), function_.size(), function_.size());
         if (!some.empty()) {
             RowMatrix const moments = moments_(some, Eigen::all);
             addElements(packed_(some, Eigen::all), moments, 0, sums);
-            addSides(sides_(some, Eigen::all), moments, sums);
+            addSides(sides_(some, Eigen::all), terms_(some, Eigen::all), sums);
             sums.noise = moments.transpose() * noise_(some);
         }
         return solvePrepared(model, isSumOfKept ? sums : minus(totals_, sums), withCovariance, execution, workspace);
@@ -309,7 +324,7 @@ StampValues SpatialSystem::heldOut(SpatialModelOptions const& options, Execution
         if (count == 0) {
             return;
         }
-        SpatialSolution const solution = withCounts(model.layout.nUnknowns(), size() - count, options.kernelOrder, [&] {
+        SpatialSolution const solution = withCounts(model.layout.nUnknowns(), size() - count, options.kernel, [&] {
             return solvePrepared(model, minus(totals_, fold.sums), false, {},
                                  workspaces[static_cast<std::size_t>(worker)]);
         });
@@ -323,12 +338,13 @@ StampValues SpatialSystem::heldOut(SpatialModelOptions const& options, Execution
 }
 
 StampValues SpatialSystem::at(SpatialSolution const& solution) const {
-    if (solution.kernel.rows() != basis_.size() || solution.kernel.cols() > function_.size() ||
-        solution.background.size() > function_.size()) {
+    if (solution.kernel.rows() != basis_.size() || solution.kernel.cols() != solution.kernelFunction.size() ||
+        solution.background.size() != solution.backgroundFunction.size()) {
         throw std::invalid_argument("a solution of " + std::to_string(solution.kernel.rows()) + " images with " +
                                     std::to_string(solution.kernel.cols()) + " and " +
                                     std::to_string(solution.background.size()) + " terms for a system of " +
-                                    std::to_string(basis_.size()) + " images with " + std::to_string(function_.size()));
+                                    std::to_string(basis_.size()) + " images, of functions of " +
+                                    solution.kernelFunction.form().told());
     }
     StampValues values{RowMatrix(size(), basis_.size()), VectorXd(size()), {}};
     evaluate(solution, 0, size(), values);
@@ -355,22 +371,24 @@ VectorXd SpatialSystem::chiSquares(Eigen::Ref<RowMatrix const> const& coefficien
 
 double SpatialSystem::lightGain(SpatialSolution const& solution, Execution const& execution) const {
     StampValues const values = at(solution);
-    SpatialLayout const layout{{}, 1, solution.background.size(), true};
+    SpatialLayout const layout{{}, {0}, {0}, placesOf(solution.backgroundFunction, function_)};
     RowMatrix matrix;
     assembleLower(totals_, layout, matrix);
     VectorXd const background = solveSymmetric(mirrored(matrix), assembleSide(totals_, layout)).coefficients;
     // Of which the kernel is zero.
     VectorXd alone(size());
-    alone(order_) = moments_.leftCols(layout.q) * background;
+    alone(order_) = terms_(Eigen::all, layout.background) * background;
     return (chiSquares(RowMatrix::Zero(size(), basis_.size()), alone, execution) -
             chiSquares(values.coefficients, values.backgrounds, execution))
         .sum();
 }
 
 void SpatialSystem::evaluate(SpatialSolution const& solution, Index first, Index count, StampValues& values) const {
-    auto const terms = moments_.middleRows(first, count);
-    RowMatrix const coefficients = terms.leftCols(solution.kernel.cols()) * solution.kernel.transpose();
-    VectorXd const backgrounds = terms.leftCols(solution.background.size()) * solution.background;
+    auto const terms = terms_.middleRows(first, count);
+    RowMatrix const ofKernel = terms(Eigen::all, placesOf(solution.kernelFunction, function_));
+    RowMatrix const ofBackground = terms(Eigen::all, placesOf(solution.backgroundFunction, function_));
+    RowMatrix const coefficients = ofKernel * solution.kernel.transpose();
+    VectorXd const backgrounds = ofBackground * solution.background;
     for (Index k = 0; k < count; ++k) {
         Index const stamp = order_[static_cast<std::size_t>(first + k)];
         values.coefficients.row(stamp) = coefficients.row(k);

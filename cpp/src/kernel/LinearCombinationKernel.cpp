@@ -9,8 +9,8 @@ void validate(LinearCombinationKernel const& kernel) {
     validate(kernel.basis);
     if (kernel.parameters.rows() != kernel.basis.size() || kernel.parameters.cols() != kernel.spatial.size()) {
         throw std::invalid_argument(
-            "a kernel of " + std::to_string(kernel.basis.size()) + " basis images and spatial order " +
-            std::to_string(kernel.spatial.order) + " needs parameters of shape (" +
+            "a kernel of " + std::to_string(kernel.basis.size()) + " basis images and spatial functions of " +
+            kernel.spatial.form().told() + " needs parameters of shape (" +
             std::to_string(kernel.basis.size()) + ", " + std::to_string(kernel.spatial.size()) + "), not (" +
             std::to_string(kernel.parameters.rows()) + ", " + std::to_string(kernel.parameters.cols()) + ")");
     }

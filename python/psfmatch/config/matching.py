@@ -51,6 +51,11 @@ STAR_FIT_FIELDS = (
 """Fields that the fit to stars one by one uses, and that to regions does not."""
 
 
+def _rises(knots: Sequence[float]) -> bool:
+    """Return whether knots rise within the field."""
+    return all(a < b for a, b in zip([-1.0, *knots], [*knots, 1.0], strict=True))
+
+
 class PsfMatchConfig(Config):
     """What all families of kernels have in common.
 
@@ -112,11 +117,47 @@ class PsfMatchConfig(Config):
     kernelSizeMin = RangeField(doc="Smallest derived side of the kernel (px).", dtype=int, default=21, min=1)
     kernelSizeMax = RangeField(doc="Largest derived side of the kernel (px).", dtype=int, default=35, min=1)
     spatialModelType = ChoiceField[str](
-        doc="Polynomials in x and y that carry the variation of kernel and background over the field.",
-        allowed={"chebyshev1": "Chebyshev polynomials of the first kind", "polynomial": "plain monomials"},
+        doc="Functions of x and y that carry the variation of kernel and background over the field.",
+        allowed={
+            "chebyshev1": "Chebyshev polynomials of the first kind",
+            "polynomial": "plain monomials",
+            "bspline": "B-splines of splineDegree with knots at splineKnotsX and splineKnotsY; those of degree 0 are "
+            "steps, which go with Chebyshev polynomials of the configured order",
+        },
         default="chebyshev1",
         optional=False,
     )
+    spatialBgModelType = ChoiceField[str](
+        doc="The same for the background alone; not set: as spatialModelType.",
+        allowed={
+            "chebyshev1": "Chebyshev polynomials of the first kind",
+            "polynomial": "plain monomials",
+            "bspline": "B-splines, as for spatialModelType",
+        },
+        default=None,
+        optional=True,
+    )
+    splineDegree = RangeField(
+        doc="Degree of B-splines over the field; 0: a step at every knot.", dtype=int, default=3, min=0, max=5
+    )
+    splineKnotsX = ListField[float](
+        doc="Knots of B-splines along x, rising, where the field reaches from -1 to 1.",
+        default=[0.0],
+        listCheck=_rises,
+    )
+    splineKnotsY = ListField[float](doc="The same along y.", default=[0.0], listCheck=_rises)
+    scaleModelType = ChoiceField[str](
+        doc="How the sum of a kernel of Gaussians, the ratio of fluxes, varies, whatever its shape does.",
+        allowed={
+            "constant": "it does not",
+            "chebyshev1": "Chebyshev polynomials of the first kind of scaleOrder",
+            "polynomial": "plain monomials of scaleOrder",
+            "bspline": "B-splines, as for spatialModelType, with scaleOrder",
+        },
+        default="constant",
+        optional=False,
+    )
+    scaleOrder = RangeField(doc="Total order of the variation of the kernel sum.", dtype=int, default=1, min=0)
     spatialKernelOrder = RangeField(
         doc="Total order of the kernel's variation; 0: one kernel for the whole field.",
         dtype=int,

@@ -198,6 +198,12 @@ class KernelOptions(Options):
     kernelSizeMin: int
     kernelSizeMax: int
     spatialModelType: str
+    spatialBgModelType: str | None
+    splineDegree: int
+    splineKnotsX: tuple[float, ...]
+    splineKnotsY: tuple[float, ...]
+    scaleModelType: str
+    scaleOrder: int
     spatialKernelOrder: int
     spatialBgOrder: int
     sizeCellX: int

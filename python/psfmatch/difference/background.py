@@ -16,7 +16,7 @@ import numpy as np
 
 from psfmatch import _core
 from psfmatch.images import DEFAULT_BAD_PLANES, MaskedImage, stampTuple
-from psfmatch.kernels import SpatialFunction2D, makeSpatialFunction
+from psfmatch.kernels import SpatialFunction2D, spatialFunctionOf
 from psfmatch.noise.blankSky import BlankSky, findBlankSky
 
 __all__ = ["BorderLevels", "findBorderLevels", "refineBackground"]
@@ -34,7 +34,7 @@ SIDES = "left", "right", "lower", "upper"
 def refineBackground(
     science: MaskedImage, matched: MaskedImage, background: SpatialFunction2D, threads: int = 1
 ) -> tuple[SpatialFunction2D, BlankSky]:
-    """Return the background, a polynomial of the order it was fitted with, that blank sky shows; and that blank sky.
+    """Return the background, of the functions it was fitted with, that blank sky shows; and that blank sky.
 
     Regions around stars cover a tenth of a sparse field, and say little of the sky in its corners; faint transients
     among their pixels, too faint to be rejected, lift it. What is left of blank sky when the kernel is known tells the
@@ -50,7 +50,7 @@ def refineBackground(
     change = np.abs(parameters - background.scaledParameters).max()
     log.debug("Blank sky of %d cells changes the background's parameters by %.3g at most", means.size, change)
     known = None if background.covariance is None else covariance
-    return makeSpatialFunction(background.model, parameters, background.frame, known), sky
+    return spatialFunctionOf(background.coreFunction, parameters, known), sky
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 KBASIS (n, h, w) and KCOEF (one row per basis image, column COEF) give K(x, y) = sum_i f_i(x, y) B_i, BCOEF
 (one row) the differential background. The cards say which functions f are: K- or B- MODEL, ORDER, XCEN, YCEN,
-XSCALE, YSCALE. KCOV and BCOV, where they exist, are the covariances of the coefficients, RECIPE (JSON in one cell)
-says how the kernel was applied. All numbers are float64 and come back bit for bit.
+XSCALE, YSCALE, and NUM0, NUM1, ... for others than polynomials. KCOV and BCOV, where they exist, are the covariances
+of the coefficients, RECIPE (JSON in one cell) says how the kernel was applied. All numbers are float64 and come back
+bit for bit.
 """
 
 from __future__ import annotations
@@ -135,11 +136,18 @@ def coefficientHdu(name: str, rows: NDArray[np.float64], spatialField: SpatialFi
         exactCard(name[0] + key, getattr(spatialField, attribute), comment)
         for key, (attribute, comment) in FIELD_CARDS.items()
     ]
+    cards += [
+        exactCard(f"{name[0]}NUM{i}", number, "of the functions") for i, number in enumerate(spatialField.numbers)
+    ]
     return tableBytes(SourceTable({"COEF": np.asarray(rows, dtype=np.float64)}), name, cards)
 
 
 def _field(header: fits.Header, prefix: str) -> SpatialField:
-    return SpatialField(**{attribute: header[prefix + key] for key, (attribute, _) in FIELD_CARDS.items()})
+    numbers: list[float] = []
+    while (key := f"{prefix}NUM{len(numbers)}") in header:
+        numbers.append(float(header[key]))
+    fields = {attribute: header[prefix + key] for key, (attribute, _) in FIELD_CARDS.items()}
+    return SpatialField(**fields, numbers=tuple(numbers))
 
 
 def _column(source: FitsSource, index: int) -> NDArray[np.float64]:

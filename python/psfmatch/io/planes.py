@@ -95,11 +95,13 @@ class ImagePlanes:
 class SpatialField:
     """Which functions of position a set of coefficients belongs to.
 
-    The functions are 1; x, y; x^2, xy, y^2; ... (or T_i(x) T_j(y) likewise) of the scaled coordinates x = (X -
-    xCentre)/xScale, y = (Y - yCentre)/yScale of a parent position (X, Y). model : "chebyshev1" or "polynomial"; order :
-    total order k; there are (k+1)(k+2)/2 coefficients; xCentre, yCentre : origin of the scaled coordinates, parent
-    pixels; xScale, yScale : pixels per unit of the scaled coordinates. ValueError if the model is unknown, the order
-    negative or a scale not positive.
+    Polynomials are 1; x, y; x^2, xy, y^2; ... (or T_i(x) T_j(y) likewise) of the scaled coordinates x = (X -
+    xCentre)/xScale, y = (Y - yCentre)/yScale of a parent position (X, Y). Other functions are told by numbers alone,
+    which `psfmatch.kernels.SpatialFunction2D` gives and takes. model : "chebyshev1" or "polynomial", or the kind of
+    other functions; order : total order k of polynomials, which have (k+1)(k+2)/2 coefficients, or the degree of
+    B-splines; xCentre, yCentre : origin of the scaled coordinates, parent pixels; xScale, yScale : pixels per unit of
+    the scaled coordinates; numbers : by which functions of another kind are made, none for polynomials. ValueError if
+    the model is unknown and without numbers, the order negative or a scale not positive.
     """
 
     model: str
@@ -108,9 +110,10 @@ class SpatialField:
     yCentre: float = 0.0
     xScale: float = 1.0
     yScale: float = 1.0
+    numbers: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.model not in SPATIAL_MODELS:
+        if self.model not in SPATIAL_MODELS and not self.numbers:
             raise ValueError(f"spatial model {self.model!r} is none of {', '.join(SPATIAL_MODELS)}")
         if self.order < 0:
             raise ValueError(f"spatial order {self.order} is negative")
@@ -118,9 +121,9 @@ class SpatialField:
             raise ValueError(f"scales ({self.xScale}, {self.yScale}) are not both positive")
 
     @property
-    def nTerms(self) -> int:
-        """Number of coefficients."""
-        return (self.order + 1) * (self.order + 2) // 2
+    def nTerms(self) -> int | None:
+        """Number of coefficients of polynomials; None for other functions."""
+        return None if self.numbers else (self.order + 1) * (self.order + 2) // 2
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,8 @@ class KernelTables:
     def __post_init__(self) -> None:
         if self.basis.ndim != 3 or self.basis.size == 0:
             raise ValueError(f"the basis is an (n, h, w) array, but this one has shape {self.basis.shape}")
-        expected = (len(self.basis), self.spatialField.nTerms)
+        nTerms = self.spatialField.nTerms
+        expected = (len(self.basis), self.coefficients.shape[-1] if nTerms is None else nTerms)
         if self.coefficients.shape != expected:
             raise ValueError(
                 f"{len(self.basis)} basis images of spatial order {self.spatialField.order} need "
@@ -181,7 +185,8 @@ class KernelTables:
             raise ValueError("background coefficients and backgroundField come together or not at all")
         if self.background is None or self.backgroundField is None:
             return
-        if self.background.shape != (self.backgroundField.nTerms,):
+        nTerms = self.backgroundField.nTerms
+        if self.background.shape != (self.background.size if nTerms is None else nTerms,):
             raise ValueError(
                 f"a background of order {self.backgroundField.order} has {self.backgroundField.nTerms} "
                 f"coefficients, not an array of shape {self.background.shape}"

@@ -16,16 +16,19 @@ from psfmatch.kernels.psfField import PsfField, shiftedImages
 from psfmatch.kernels.solutions import KernelSolution, ResidualSummary, SolutionSlot
 from psfmatch.kernels.spatialFunction import (
     RAW_PIXELS,
+    BSpline2D,
     Chebyshev2D,
     Polynomial2D,
     SpatialFunction2D,
     frameOf,
     makeSpatialFunction,
+    spatialFunctionOf,
 )
 
 __all__ = [
     "RAW_PIXELS",
     "AlardLuptonBasis",
+    "BSpline2D",
     "Chebyshev2D",
     "DeltaFunctionBasis",
     "EdgeHandling",
@@ -48,4 +51,5 @@ __all__ = [
     "registerKernelBasis",
     "renormalizeBasis",
     "shiftedImages",
+    "spatialFunctionOf",
 ]

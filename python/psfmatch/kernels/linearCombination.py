@@ -1,6 +1,6 @@
 """The matching kernel as a function of position.
 
-``K(x, y; u, v) = sum_i a_i(x, y) K_i(u, v)``, with ``a_i`` Chebyshev or plain polynomials of the pixel position
+``K(x, y; u, v) = sum_i a_i(x, y) K_i(u, v)``, with ``a_i`` polynomials or B-splines of the pixel position
 (parent frame, pixel centres at integers). Kernels act as correlations:
 ``out[y, x] = sum_vu K[v, u] in[y + v - cy, x + u - cx]``.
 """
@@ -24,9 +24,12 @@ from psfmatch.kernels.spatialFunction import (
     RAW_PIXELS,
     SpatialFunction2D,
     coreFunction,
+    fieldOf,
     frameOf,
-    makeSpatialFunction,
+    functionOfField,
     orderOf,
+    spatialFunctionOf,
+    tupleOf,
 )
 from psfmatch.threads import resolveThreads
 
@@ -70,6 +73,9 @@ class LinearCombinationKernel(ByValue):
         (xCentre, yCentre, xScale, yScale) of the scaled coordinates.
     covariance : (n p, n p), optional
         Covariance of the parameters of the scaled coordinates, row by row of `parameters`.
+    function : optional
+        The functions of position instead of `model`, `bbox` and `frame`, e.g. those of another kernel
+        (`coreFunction`) or of a `BSpline2D`.
 
     Raises
     ------
@@ -85,6 +91,7 @@ class LinearCombinationKernel(ByValue):
         bbox: Box | None = None,
         frame: tuple[float, float, float, float] | None = None,
         covariance: npt.ArrayLike | None = None,
+        function: _core.SpatialFunction | None = None,
     ) -> None:
         self._basis = np.array(basis, dtype=np.float64, order="C")
         if self._basis.ndim != 3:
@@ -96,25 +103,33 @@ class LinearCombinationKernel(ByValue):
             raise ValueError(f"parameters have shape {self._parameters.shape}, must be (n, p)")
         if self._parameters.shape[0] != self._basis.shape[0]:
             raise ValueError(f"{self._parameters.shape[0]} rows of parameters for {self._basis.shape[0]} basis images")
-        if model not in ("chebyshev1", "polynomial"):
-            raise ValueError(f"spatial model {model!r} is unknown; choose 'chebyshev1' or 'polynomial'")
-        self.model: str = model
-        self.order = orderOf(self._parameters.shape[1])
-        if frame is None:
-            if bbox is not None and model == "chebyshev1":
-                frame = frameOf(bbox)
-            elif model == "polynomial" or self.order == 0:
-                frame = RAW_PIXELS
-            else:
-                raise ValueError("Chebyshev functions need the bbox (or frame) over which they are defined")
-        self.frame = frame
-        self._function = coreFunction(model, self.order, frame)
+        self._function = function or _polynomials(self._parameters.shape[1], model, bbox, frame)
+        if self._parameters.shape[1] != self._function.size:
+            raise ValueError(
+                f"{self._parameters.shape[1]} columns of parameters for {self._function.size} functions of "
+                f"{self._function.told}"
+            )
         self._covariance = None if covariance is None else np.array(covariance, dtype=np.float64)
         if self._covariance is not None and self._covariance.shape != (self._parameters.size,) * 2:
             raise ValueError(
                 f"covariance has shape {self._covariance.shape}, must be square with a row for each of the "
                 f"{self._parameters.size} parameters"
             )
+
+    @property
+    def model(self) -> str:
+        """Kind of the functions of position, as `SpatialFunction2D.model`."""
+        return self._function.name
+
+    @property
+    def order(self) -> int:
+        """Total order of polynomials, degree of B-splines."""
+        return self._function.order
+
+    @property
+    def frame(self) -> tuple[float, float, float, float]:
+        """(xCentre, yCentre, xScale, yScale) of the scaled coordinates."""
+        return tupleOf(self._function.frame)
 
     @property
     def basis(self) -> FloatArray:
@@ -139,7 +154,7 @@ class LinearCombinationKernel(ByValue):
     @property
     def isVarying(self) -> bool:
         """True if the kernel depends on position."""
-        return self.order > 0
+        return self._function.size > 1
 
     @property
     def spatialParameters(self) -> FloatArray:
@@ -191,9 +206,7 @@ class LinearCombinationKernel(ByValue):
         if top == left == 0:
             return self
         basis = self._basis[:, top : height - top, left : width - left]
-        return LinearCombinationKernel(
-            basis, self._parameters, self.model, frame=self.frame, covariance=self._covariance
-        )
+        return LinearCombinationKernel(basis, self._parameters, covariance=self._covariance, function=self._function)
 
     def computeSigmaImage(self, x: float, y: float) -> FloatArray:
         """Return the standard deviation of every pixel of the kernel at (x, y), (h, w).
@@ -301,10 +314,8 @@ class LinearCombinationKernel(ByValue):
     @classmethod
     def fromTables(cls, tables: io.KernelTables) -> LinearCombinationKernel:
         """Make the kernel of which `toTables` made `tables`."""
-        field = tables.spatialField
-        return cls(
-            tables.basis, tables.coefficients, field.model, frame=_frameOfField(field), covariance=tables.covariance
-        )
+        function = functionOfField(tables.spatialField)
+        return cls(tables.basis, tables.coefficients, covariance=tables.covariance, function=function)
 
     def toTables(
         self, background: SpatialFunction2D | None = None, recipe: Mapping[str, Any] | None = None
@@ -313,11 +324,9 @@ class LinearCombinationKernel(ByValue):
         return io.KernelTables(
             basis=self._basis,
             coefficients=self._parameters,
-            spatialField=io.SpatialField(self.model, self.order, *self.frame),
+            spatialField=fieldOf(self._function),
             background=None if background is None else background.scaledParameters,
-            backgroundField=(
-                None if background is None else io.SpatialField(background.model, background.order, *background.frame)
-            ),
+            backgroundField=None if background is None else fieldOf(background.coreFunction),
             covariance=self._covariance,
             backgroundCovariance=None if background is None else background.covariance,
             recipe=None if recipe is None else dict(recipe),
@@ -325,7 +334,7 @@ class LinearCombinationKernel(ByValue):
 
     def __repr__(self) -> str:
         n, h, w = self._basis.shape
-        return f"LinearCombinationKernel({n} functions, {w}x{h} px, {self.model} order {self.order})"
+        return f"LinearCombinationKernel({n} functions, {w}x{h} px, {self.model} of {self._function.told})"
 
 
 def backgroundFromTables(tables: io.KernelTables) -> SpatialFunction2D | None:
@@ -333,8 +342,21 @@ def backgroundFromTables(tables: io.KernelTables) -> SpatialFunction2D | None:
     field = tables.backgroundField
     if tables.background is None or field is None:
         return None
-    return makeSpatialFunction(field.model, tables.background, _frameOfField(field), tables.backgroundCovariance)
+    return spatialFunctionOf(functionOfField(field), tables.background, tables.backgroundCovariance)
 
 
-def _frameOfField(field: io.SpatialField) -> tuple[float, float, float, float]:
-    return (field.xCentre, field.yCentre, field.xScale, field.yScale)
+def _polynomials(
+    nParameters: int, model: str, bbox: Box | None, frame: tuple[float, float, float, float] | None
+) -> _core.SpatialFunction:
+    """Return the polynomials of so many parameters, over a box or in a frame."""
+    if model not in ("chebyshev1", "polynomial"):
+        raise ValueError(f"spatial model {model!r} is unknown; choose 'chebyshev1' or 'polynomial'")
+    order = orderOf(nParameters)
+    if frame is None:
+        if bbox is not None and model == "chebyshev1":
+            frame = frameOf(bbox)
+        elif model == "polynomial" or order == 0:
+            frame = RAW_PIXELS
+        else:
+            raise ValueError("Chebyshev functions need the bbox (or frame) over which they are defined")
+    return coreFunction(model, order, frame)

@@ -1,12 +1,14 @@
-"""Functions of position on the image: sums of monomials or of products of Chebyshev polynomials.
+"""Functions of position on the image: polynomials, B-splines, or the functions of two kinds together.
 
-Both are evaluated in scaled coordinates, so that they stay well conditioned wherever the image lies.
+All are evaluated in scaled coordinates, so that they stay well conditioned wherever the image lies. What the functions
+are is known to the core (`SpatialFunction`) alone; a class here is a face of one kind.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +16,24 @@ import numpy.typing as npt
 from psfmatch import _core
 from psfmatch.config.equality import ByValue
 from psfmatch.images import Box
+from psfmatch.io import SpatialField
 
-__all__ = ["RAW_PIXELS", "Chebyshev2D", "Polynomial2D", "SpatialFunction2D", "frameOf", "makeSpatialFunction"]
+__all__ = [
+    "RAW_PIXELS",
+    "BSpline2D",
+    "Chebyshev2D",
+    "Polynomial2D",
+    "SpatialFunction2D",
+    "fieldOf",
+    "frameOf",
+    "functionOfField",
+    "makeSpatialFunction",
+    "spatialFunctionOf",
+]
 
 FloatArray = npt.NDArray[np.float64]
 ModelName = Literal["chebyshev1", "polynomial"]
+POLYNOMIALS = ("chebyshev1", "polynomial")
 RAW_PIXELS = (0.0, 0.0, 1.0, 1.0)
 """The frame of raw pixel coordinates: (xCentre, yCentre, xScale, yScale)."""
 
@@ -43,36 +58,69 @@ def orderOf(nParameters: int) -> int:
     return order
 
 
+def fieldOf(function: _core.SpatialFunction) -> SpatialField:
+    """Return what a file keeps of functions of position."""
+    numbers = () if function.name in POLYNOMIALS else function.numbers
+    return SpatialField(function.name, function.order, *tupleOf(function.frame), numbers=numbers)
+
+
+def functionOfField(field: SpatialField) -> _core.SpatialFunction:
+    """Return the functions of which `fieldOf` made `field`; ValueError for a kind or numbers that do not fit."""
+    if field.numbers:
+        return _core.SpatialFunction(field.model, field.numbers)
+    return coreFunction(field.model, field.order, (field.xCentre, field.yCentre, field.xScale, field.yScale))
+
+
+def tupleOf(frame: _core.Frame) -> tuple[float, float, float, float]:
+    return (frame.xCentre, frame.yCentre, frame.xScale, frame.yScale)
+
+
 class SpatialFunction2D(ByValue):
     """A sum of two-dimensional functions of position; `f(x, y)` evaluates it with broadcasting.
 
     Parameters
     ----------
+    function
+        The functions, as the core has them.
     parameters : (q,)
-        Coefficients in the sequence 1; x, y; x^2, xy, y^2; ... (Chebyshev: T_i(x') T_j(y') likewise).
-    frame
-        (xCentre, yCentre, xScale, yScale) of the scaled coordinates in which `parameters` are meant.
+        Their coefficients.
     covariance : (q, q), optional
         Covariance of `parameters`.
     """
 
-    model: ModelName
-
     def __init__(
         self,
+        function: _core.SpatialFunction,
         parameters: npt.ArrayLike,
-        frame: tuple[float, float, float, float],
         covariance: npt.ArrayLike | None = None,
     ) -> None:
         self._scaledParameters = np.array(parameters, dtype=np.float64).ravel()
-        self.order = orderOf(self._scaledParameters.size)
-        self.frame = frame
+        if self._scaledParameters.size != function.size:
+            raise ValueError(
+                f"{self._scaledParameters.size} parameters for {function.size} functions of {function.told}"
+            )
+        self._function = function
         self._covariance = None if covariance is None else np.array(covariance, dtype=np.float64)
         if self._covariance is not None and self._covariance.shape != (self._scaledParameters.size,) * 2:
             raise ValueError(
                 f"covariance has shape {self._covariance.shape}, must be square with a row for each of the "
                 f"{self._scaledParameters.size} parameters"
             )
+
+    @property
+    def model(self) -> str:
+        """Kind of the functions: "chebyshev1", "polynomial", "bspline", or several with a plus sign between."""
+        return self._function.name
+
+    @property
+    def order(self) -> int:
+        """Total order of polynomials, degree of B-splines."""
+        return self._function.order
+
+    @property
+    def frame(self) -> tuple[float, float, float, float]:
+        """(xCentre, yCentre, xScale, yScale) of the scaled coordinates."""
+        return tupleOf(self._function.frame)
 
     @property
     def parameters(self) -> FloatArray:
@@ -92,7 +140,7 @@ class SpatialFunction2D(ByValue):
     @property
     def coreFunction(self) -> _core.SpatialFunction:
         """The functions that `scaledParameters` multiply, as the core takes them."""
-        return coreFunction(self.model, self.order, self.frame)
+        return self._function
 
     def sigma(self, x: float, y: float) -> float:
         """Return the standard deviation of the value at (x, y); RuntimeError without a covariance."""
@@ -100,6 +148,30 @@ class SpatialFunction2D(ByValue):
             raise RuntimeError("the function has no covariance; set calculateKernelUncertainty before it is fitted")
         terms = self.coreFunction.evaluate(np.atleast_1d(x), np.atleast_1d(y))[0]
         return math.sqrt(max(0.0, float(terms @ self._covariance @ terms)))
+
+    def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray | float:
+        """Return the value at (x, y), parent pixels, with broadcasting."""
+        xs, ys = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64))
+        values = self._function.evaluate(xs.ravel(), ys.ravel()) @ self._scaledParameters
+        return float(values[0]) if xs.ndim == 0 else values.reshape(xs.shape)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(order={self.order}, parameters={self.parameters})"
+
+
+class _Polynomials(SpatialFunction2D):
+    """Polynomials of total order at most `order`, in the sequence 1; x, y; x^2, xy, y^2; ..."""
+
+    name: ClassVar[ModelName]
+
+    def __init__(
+        self,
+        parameters: npt.ArrayLike,
+        frame: tuple[float, float, float, float],
+        covariance: npt.ArrayLike | None = None,
+    ) -> None:
+        given = np.array(parameters, dtype=np.float64).ravel()
+        super().__init__(coreFunction(self.name, orderOf(given.size), frame), given, covariance)
 
     def __call__(self, x: npt.ArrayLike, y: npt.ArrayLike) -> FloatArray | float:
         """Return the value at (x, y), parent pixels, with broadcasting."""
@@ -121,24 +193,31 @@ class SpatialFunction2D(ByValue):
         values = np.ones((self.order + 1, *u.shape))
         for degree in range(1, self.order + 1):
             values[degree] = u * values[degree - 1]
-            if self.model == "chebyshev1" and degree > 1:
+            if self.name == "chebyshev1" and degree > 1:
                 values[degree] = 2.0 * values[degree] - values[degree - 2]
         return values
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(order={self.order}, parameters={self.parameters})"
+
+class Chebyshev2D(_Polynomials):
+    """Chebyshev polynomials of the first kind over a box, from half a pixel before to half a pixel after it.
+
+    Parameters
+    ----------
+    parameters : (q,)
+        Coefficients of T_i(x') T_j(y') in the sequence of their total degree.
+    frame
+        (xCentre, yCentre, xScale, yScale) of the scaled coordinates in which `parameters` are meant.
+    covariance : (q, q), optional
+        Covariance of `parameters`.
+    """
+
+    name = "chebyshev1"
 
 
-class Chebyshev2D(SpatialFunction2D):
-    """Chebyshev polynomials of the first kind over a box, from half a pixel before to half a pixel after it."""
-
-    model: ModelName = "chebyshev1"
-
-
-class Polynomial2D(SpatialFunction2D):
+class Polynomial2D(_Polynomials):
     """A plain polynomial; kept in scaled coordinates, reported in raw pixels."""
 
-    model: ModelName = "polynomial"
+    name = "polynomial"
 
     def __init__(
         self,
@@ -154,6 +233,55 @@ class Polynomial2D(SpatialFunction2D):
         rawPixels = _core.Frame(*RAW_PIXELS)
         raw: FloatArray = _core.changeFrame(self._scaledParameters[np.newaxis], self.coreFunction, rawPixels)
         return raw.reshape(-1)
+
+
+class BSpline2D(SpatialFunction2D):
+    """B-splines over a box: tensor products of the functions 1 and 2 C_j - 1 of x and of y.
+
+    C_j is the sum of the B-splines from number j on. First comes 1, then those of x, those of y, and their products.
+
+    Parameters
+    ----------
+    parameters : (q,)
+        With n knots along a coordinate there are n + degree + 1 functions of it; q is the product of both numbers.
+    degree
+        Of the pieces; 0: a step at every knot.
+    xKnots, yKnots
+        Knots within the box, which is [-1, 1] in scaled coordinates; they rise.
+    frame
+        (xCentre, yCentre, xScale, yScale) of the scaled coordinates.
+    covariance : (q, q), optional
+        Covariance of `parameters`.
+
+    Examples
+    --------
+    >>> from psfmatch.kernels import BSpline2D
+    >>> step = BSpline2D([1.0, 0.25], 0, [0.0], [], (50.0, 50.0, 50.0, 50.0))
+    >>> step(20.0, 10.0), step(80.0, 10.0)
+    (0.75, 1.25)
+    """
+
+    def __init__(
+        self,
+        parameters: npt.ArrayLike,
+        degree: int,
+        xKnots: Sequence[float],
+        yKnots: Sequence[float],
+        frame: tuple[float, float, float, float],
+        covariance: npt.ArrayLike | None = None,
+    ) -> None:
+        super().__init__(
+            _core.SpatialFunction.bSplines(degree, xKnots, yKnots, _core.Frame(*frame)), parameters, covariance
+        )
+
+
+def spatialFunctionOf(
+    function: _core.SpatialFunction, parameters: npt.ArrayLike, covariance: npt.ArrayLike | None = None
+) -> SpatialFunction2D:
+    """Return the sum of the core's functions with these parameters, with the face of their kind."""
+    if function.name in POLYNOMIALS:
+        return makeSpatialFunction(function.name, parameters, tupleOf(function.frame), covariance)
+    return SpatialFunction2D(function, parameters, covariance)
 
 
 def makeSpatialFunction(

@@ -216,7 +216,11 @@ def test_sameValue(one, other, isSame):
 
 def test_othersAreNotEqual(things):
     """Whatever it is compared with: no error."""
-    core = _core.SpatialModelOptions((0,), 0, 0, 1.0, 1.0), _core.RegionFlags(np.zeros((1, 3, 3), dtype=bool))
+    constant = _core.SpatialFunction(_core.SpatialModel.chebyshev1, 0, _core.Frame())
+    core = (
+        _core.SpatialModelOptions((0,), constant, constant, 1.0, 1.0),
+        _core.RegionFlags(np.zeros((1, 3, 3), dtype=bool)),
+    )
     for thing in (things["kernel"].coreFunction, things["kernel"].coreFunction.frame, things["blankSky"], *core):
         assert thing == thing
         assert thing != None  # noqa: E711

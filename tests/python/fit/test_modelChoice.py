@@ -93,6 +93,9 @@ def test_kernelNorm():
 # Models compared
 
 
+CONSTANT = _core.SpatialFunction(_core.SpatialModel.chebyshev1, 0, _core.Frame())
+
+
 class FakeSolver:
     """Held-out chi-squares that are told by the order of the kernel, infinite for a model without solution."""
 
@@ -100,8 +103,11 @@ class FakeSolver:
         self.figures = figures
         self.judged = set()
 
-    def prepare(self, highestOrder):
+    def prepare(self, function):
         """Do nothing: all is known."""
+
+    def polynomials(self, order):
+        return CONSTANT.ofOrder(order)
 
     def chiSquares(self, model):
         self.judged.add(model)
@@ -112,7 +118,7 @@ class FakeSolver:
 
 
 def models(*orders):
-    return [_core.SpatialModelOptions((0,), order, 0, 1.0, 0.1) for order in orders]
+    return [_core.SpatialModelOptions((0,), CONSTANT.ofOrder(order), CONSTANT, 1.0, 0.1) for order in orders]
 
 
 def searchOf(system):
@@ -235,15 +241,18 @@ class FakeExtents:
     def __init__(self, figures):
         self.figures, self.hasJudged, self.chiSquares = figures, figures.__contains__, figures.__getitem__
 
-    def prepare(self, highestOrder):
+    def prepare(self, function):
         """Do nothing: all is known."""
+
+    def polynomials(self, order):
+        return CONSTANT.ofOrder(order)
 
 
 def test_extent():
     """Left out where held-out regions are served better without by half the error of that, else kept."""
     family = familyOf(5.0, 7.0, (1024, 1024), 11)
     images = [family.images(each) for each in (family.usualDegrees, family.narrower(family.usualDegrees))]
-    own, narrow = (_core.SpatialModelOptions(each, 1, 1, 1.0, 0.01, 0.2) for each in images)
+    own, narrow = (_core.SpatialModelOptions(each, *2 * [CONSTANT.ofOrder(1)], 1.0, 0.01, 0.2) for each in images)
     cases = ((1.0, 1.0, 1.0, -0.5), narrow), ((1.0, -1.0, 1.0, -0.9), own), ((-1.0, -1.0, -2.0, -1.0), own)
     for gains, chosen in cases:
         solver = FakeExtents({own: np.full(4, 100.0), narrow: 100.0 - np.array(gains)})

@@ -9,8 +9,8 @@ from psfmatch import _core
 from psfmatch.errors import KernelSolutionError
 
 N_REGIONS, N_IMAGES, N_FOLDS = 40, 5, 4
-MODEL = _core.SpatialModelOptions((0, 1, 2, 3, 4), 1, 2, 0.0, 0.0)
 FUNCTION = _core.SpatialFunction(_core.SpatialModel.polynomial, 3, _core.Frame())
+MODEL = _core.SpatialModelOptions((0, 1, 2, 3, 4), FUNCTION.ofOrder(1), FUNCTION.ofOrder(2), 0.0, 0.0)
 
 
 def makeSystem(threads=1, broken=False):
@@ -81,7 +81,7 @@ def test_refusals():
     with pytest.raises(KernelSolutionError, match=r"19 unknowns .* from 40 stamps.*hold NaN"):
         broken.solve(MODEL)
     system, _ = makeSystem()
-    with pytest.raises(ValueError, match="the system those from 0 to 3"):
+    with pytest.raises(ValueError, match="not all among those of the system, of order 3"):
         system.solve(MODEL.replaced(kernelOrder=4))
     with pytest.raises(ValueError, match="one flag for each of 40 stamps"):
         system.solve(MODEL, without=np.zeros(3, dtype=bool))
@@ -92,14 +92,14 @@ def test_models():
     other = MODEL.replaced(widthScale=0.1, images=(0, 2))
     assert (other.images, other.kernelOrder, other.backgroundOrder) == ((0, 2), 1, 2)
     assert (other.shapeScale, other.variationScale, other.widthScale) == (0.0, 0.0, 0.1)
-    assert other.highestOrder == 2
+    assert other.whole == FUNCTION.ofOrder(2)
     assert other.nParameters == 1 + 3 + 6
     same = other.replaced(widthScale=0.0, images=MODEL.images)
     assert same == MODEL
     assert hash(same) == hash(MODEL)
     assert other != MODEL
     assert pickle.loads(pickle.dumps(other)) == other
-    assert repr(other) == "SpatialModelOptions((0, 2), 1, 2, 0.0, 0.0, 0.1)"
+    assert repr(other).startswith("SpatialModelOptions((0, 2), SpatialFunction('polynomial', (1.0,")
     with pytest.raises(TypeError, match="incompatible constructor arguments"):
         MODEL.replaced(order=3)
 

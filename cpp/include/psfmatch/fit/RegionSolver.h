@@ -27,7 +27,7 @@ struct RegionModel {
     Eigen::VectorXd x;  // (regions) middles, pixels
     Eigen::VectorXd y;
     KernelBasis basis;
-    SpatialModel spatialModel = SpatialModel::chebyshev1;
+    SpatialModel spatialModel = SpatialModel::chebyshev1;  // of the usual model, and the frame
     Frame frame = {};
     double kernelNorm = 1.0;  // expected root of the sum of squares of the kernel
     OutlierControl outliers = {};
@@ -46,12 +46,13 @@ public:
     // The model, of some images of the basis, that serves most fields with so many regions; what is rejected by it
     // hardly depends on the details.
     [[nodiscard]] SpatialModelOptions usualModel(std::vector<Index> images) const;
+    [[nodiscard]] SpatialFunction polynomials(int order) const { return {model_.spatialModel, order, model_.frame}; }
 
     // How often pixels have been rejected and weighed anew.
     [[nodiscard]] int nPasses() const { return nPasses_; }
 
-    // Sums the equations for models up to an order at least, as they are weighted now.
-    void prepare(int highestOrder, Execution const& execution);
+    // Sums the equations for models of some functions at least, as they are weighted now.
+    void prepare(SpatialFunction const& function, Execution const& execution);
 
     // Chi-square of every region under the solution from the other folds; infinite for a model without solution.
     [[nodiscard]] Eigen::VectorXd chiSquares(SpatialModelOptions const& options, Execution const& execution);
@@ -79,7 +80,7 @@ public:
     [[nodiscard]] double lightGain(SpatialSolution const& solution, Execution const& execution);
 
 private:
-    SpatialSystem const& system(int highestOrder, Execution const& execution);
+    SpatialSystem const& system(SpatialFunction const& function, Execution const& execution);
     StampValues const& heldOut(SpatialModelOptions const& options, Execution const& execution);
     RegionResiduals const& residuals(SpatialModelOptions const& options, Execution const& execution);
 
@@ -88,8 +89,7 @@ private:
     RegionFit fit_;
     std::vector<Index> folds_;
     int nPasses_ = 0;
-    int systemOrder_ = -1;
-    std::optional<SpatialSystem> system_;
+    std::deque<SpatialSystem> systems_;  // of polynomials, and of other functions where these are tried
     std::deque<std::pair<SpatialModelOptions, StampValues>> heldOut_;
     std::optional<std::pair<SpatialModelOptions, RegionResiduals>> residuals_;
     std::mutex mutex_;

@@ -26,17 +26,22 @@ struct CandidateEquations {
 };
 
 struct SpatialKernelControl {
-    // The first basis image carries the flux ratio; a constant coefficient keeps it the same over the field.
+    // The first basis image carries the flux ratio; a constant coefficient keeps it the same over the field, else it has
+    // the functions of the others, or its own.
     bool constantFirstTerm = true;
+    std::optional<SpatialFunction> scaleFunction = std::nullopt;  // not with a constant first term
     ConditionNumberType conditionNumberType = ConditionNumberType::eigenvalue;
     SolverControl solver = {};
 };
 
 struct SpatialKernelSolution {
+    SpatialFunction kernelFunction;        // of all coefficients
+    std::vector<Index> scalePlaces;        // of the functions of the first among those
+    std::vector<Index> kernelPlaces;       // of those of the others
     Eigen::MatrixXd kernelParameters;      // (n, p); row 0 is (a_0, 0, ...) with a constant first term
     Eigen::VectorXd backgroundParameters;  // (q), or (1) of zero when no background is fitted
     double conditionNumber = 0.0;          // of the assembled matrix as it is (see conditionNumber())
-    // (nUnknowns, nUnknowns) where noise matrices are given: of [a_0 (1 or p values); a_1 (p values); ...; background
+    // (nUnknowns, nUnknowns) where noise matrices are given: of [a_0 (as many values as it has functions); a_1; ...; background
     // (q values)]
     Eigen::MatrixXd covariance;
     SolverMethod method = SolverMethod::none;

@@ -11,7 +11,6 @@
 #pragma once
 
 #include <Eigen/Core>
-#include <algorithm>
 #include <limits>
 #include <vector>
 
@@ -26,14 +25,16 @@ namespace psfmatch {
 
 // A model of kernel and background. Scales are standard deviations of the prior in units of the kernel's norm; 0: none.
 struct SpatialModelOptions {
-    std::vector<Index> images;  // of the basis; the first one's coefficient is constant over the field and has no prior
-    int kernelOrder = 0;
-    int backgroundOrder = 0;
+    std::vector<Index> images;    // of the basis; the first one's coefficient has no prior
+    SpatialFunction kernel = {};  // of the coefficients of all images but the first
+    SpatialFunction background = {};
     double shapeScale = 0.0;      // of the kernel's shape
     double variationScale = 0.0;  // of its variation over the field in any way
     double widthScale = 0.0;      // of that with its width, added in quadrature
+    SpatialFunction scale = {};   // of the first image's coefficient: the kernel sum, where the others have none
 
-    [[nodiscard]] int highestOrder() const { return std::max(kernelOrder, backgroundOrder); }
+    [[nodiscard]] SpatialFunction wholeKernel() const { return joined(kernel, scale); }
+    [[nodiscard]] SpatialFunction whole() const { return joined(wholeKernel(), background); }
     [[nodiscard]] Index nParameters() const;  // free numbers
     friend bool operator==(SpatialModelOptions const&, SpatialModelOptions const&) = default;
 };
@@ -41,11 +42,13 @@ struct SpatialModelOptions {
 struct SpatialSolution {
     Eigen::MatrixXd kernel;      // (n, p), over all images of the basis: 0 for those left out
     Eigen::VectorXd background;  // (q)
+    SpatialFunction kernelFunction;
+    SpatialFunction backgroundFunction;
     // The others only with covariance; matrices are empty without.
     double conditionNumber = std::numeric_limits<double>::quiet_NaN();
-    double kernelSumError = std::numeric_limits<double>::quiet_NaN();
-    Eigen::MatrixXd kernelCovariance;      // (n p, n p)
-    Eigen::MatrixXd backgroundCovariance;  // (q, q)
+    double kernelSumError = std::numeric_limits<double>::quiet_NaN();  // in the middle of the frame
+    Eigen::MatrixXd kernelCovariance;                                  // (n p, n p)
+    Eigen::MatrixXd backgroundCovariance;                              // (q, q)
 };
 
 // What a solution says at the stamps.
@@ -74,10 +77,10 @@ void boundNoise(Eigen::MatrixXd const& whole, double scale, Eigen::MatrixXd& noi
 
 class SpatialSystem {
 public:
-    // Sums the equations, of basis.size() images and a background, fold by fold; they are copied. `function`: of the
-    // highest order of any model; kernelNorm: expected root of the sum of squares of the kernel, the unit of the prior;
-    // noiseImages: the basis images smoothed by the correlation of the template's noise (correlatedImages), null where
-    // that is white.
+    // Sums the equations, of basis.size() images and a background, fold by fold; they are copied. `function`: of which
+    // the functions of any model are some; kernelNorm: expected root of the sum of squares of the kernel, the unit of
+    // the prior; noiseImages: the basis images smoothed by the correlation of the template's noise (correlatedImages),
+    // null where that is white.
     SpatialSystem(StampEquations const& equations, Eigen::VectorXd const& x, Eigen::VectorXd const& y,  // pixels
                   std::vector<Index> const& folds,  // (stamps): number of each one's fold, from 0
                   SpatialFunction const& function, KernelBasis const& basis, double kernelNorm,
@@ -85,6 +88,7 @@ public:
                   KernelBasis const* noiseImages = nullptr);
 
     [[nodiscard]] Index size() const { return moments_.rows(); }
+    [[nodiscard]] SpatialFunction const& function() const { return function_; }
     [[nodiscard]] Index nFolds() const { return static_cast<Index>(folds_.size()); }
 
     // Of all stamps but those of which `without` (stamps, or empty) is not 0; the widening is that of all. What no
@@ -114,9 +118,16 @@ private:
     // What the solutions of one model share.
     struct Prepared {
         SpatialLayout layout;
+        SpatialFunction scale;
+        SpatialFunction kernel;  // of all images
+        SpatialFunction background;
+        std::vector<Index> whole;                // places of the kernel's functions among those of the sums
+        std::vector<Index> scalePlaces;          // of those of the first image among the kernel's
+        std::vector<Index> kernelPlaces;         // of those of the others
+        std::vector<int> roughness;              // of each of the latter
         Eigen::MatrixXd gram;                    // of the model's images
         Eigen::MatrixXd noiseGram;               // of them and the noise's
-        std::vector<Eigen::MatrixXd> precision;  // of each degree
+        std::vector<Eigen::MatrixXd> precision;  // of each roughness
     };
     struct Workspace;
 
@@ -138,7 +149,8 @@ private:
     RowMatrix sides_;           // (stamps, n + 1)
     Eigen::VectorXd squares_;   // (stamps)
     Eigen::VectorXd noise_;     // (stamps)
-    RowMatrix moments_;         // (stamps, moments), the terms first
+    RowMatrix terms_;           // (stamps, terms)
+    RowMatrix moments_;         // (stamps, moments)
     std::vector<Fold> folds_;
     SpatialSums totals_;
 };

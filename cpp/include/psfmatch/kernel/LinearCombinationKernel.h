@@ -12,10 +12,10 @@ namespace psfmatch {
 
 struct LinearCombinationKernel {
     KernelBasis basis;           // n images
-    SpatialFunction spatial;     // p functions; order 0 is a kernel that does not vary
+    SpatialFunction spatial;     // p functions; one alone is a kernel that does not vary
     Eigen::MatrixXd parameters;  // (n, p)
 
-    [[nodiscard]] bool isVarying() const { return spatial.order > 0; }
+    [[nodiscard]] bool isVarying() const { return spatial.size() > 1; }
 };
 
 // Checks that the shapes belong together; throws std::invalid_argument.

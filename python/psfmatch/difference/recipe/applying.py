@@ -222,7 +222,7 @@ def _requireFit(
         )
     known, box = recipe.box, science.getBBox()
     # What does not vary holds everywhere.
-    isFree = not kernel.isVarying and background.order == 0
+    isFree = not kernel.isVarying and background.coreFunction.size == 1
     if isFree or known is None or known.containsBox(box):
         return
     raise InputImagesError(

@@ -130,7 +130,7 @@ def fitUsualKernel(pair: ImagePair, options: KernelOptions) -> tuple[LinearCombi
     cells = pair.layOut(start, family.kernelSize, layout)
     solver = beginFit(cells, family)
     model = solver.usualModel(family.images(family.usualDegrees))
-    return spatialModel(cells, family.basis(), model, solver.solve(model))
+    return spatialModel(family.basis(), model, solver.solve(model))
 
 
 def fixedFields(pins: Mapping[str, Any]) -> dict[str, Any]:

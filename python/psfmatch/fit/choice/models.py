@@ -78,7 +78,7 @@ class ModelSearch:
     ) -> None:
         self.solver, self.family, self.model, self.fixed, self.choices = solver, family, model, fixed, list(choices)
         self.scatter, self.pull, self.nBright, self.isRejecting = math.nan, math.nan, 0, True
-        solver.prepare(max(MAX_ORDER, model.highestOrder))  # once for all models
+        solver.prepare(solver.polynomials(MAX_ORDER).joined(model.whole))  # once for all models
 
     def gain(self, first: SpatialModelOptions, second: SpatialModelOptions) -> tuple[float, float]:
         """Return by how much the second model's held-out chi-square is lower, trimmed, and the error of that."""

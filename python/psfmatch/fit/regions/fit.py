@@ -25,12 +25,13 @@ from psfmatch.errors import (
 from psfmatch.fit.candidates.cells import KernelCandidate
 from psfmatch.fit.light import NOT_SHOWN, requireLight, requirePositive
 from psfmatch.fit.regions.layout import RegionCells
+from psfmatch.fit.spatialModel import spatialModels
 from psfmatch.io.sourceTable import SourceTable
 from psfmatch.kernels import (
     LinearCombinationKernel,
     SpatialFunction2D,
     frameOf,
-    makeSpatialFunction,
+    spatialFunctionOf,
 )
 from psfmatch.kernels.alardLupton import gaussianBasis
 from psfmatch.kernels.solutions import ResidualSummary
@@ -96,7 +97,7 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
     """
     regions = cells.regionsToFit(options.nStarPerCell)
     _requireRegions(len(regions), options, "found")
-    basis, firstImages, model = _models(basisList, options)
+    basis, firstImages, model = _models(basisList, options, frameOf(cells.bbox))
     solver = cells.begun
     if solver is None or len(solver) != len(regions) or not np.array_equal(solver.basisList, basis):
         solver = cells.solverOf(regions, basis)
@@ -117,7 +118,7 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
             nCandidates=len(regions),
         )
     good = _accept(regions, solver.usableFraction, summary, options)
-    kernel, background = spatialModel(cells, basis, model, solution, withCovariance=options.calculateKernelUncertainty)
+    kernel, background = spatialModel(basis, model, solution, withCovariance=options.calculateKernelUncertainty)
     if min(options.alardDegGauss) < 0:
         # Without the widest Gaussians there is next to nothing where only they were.
         kernel = kernel.trimmed(kernel.reach(cells.bbox, NEGLIGIBLE_SHARE))
@@ -132,25 +133,27 @@ def fitRegions(cells: RegionCells, basisList: FloatArray, options: KernelOptions
 
 
 def _models(
-    basisList: FloatArray, options: KernelOptions
+    basisList: FloatArray, options: KernelOptions, frame: tuple[float, float, float, float]
 ) -> tuple[FloatArray, tuple[int, ...] | None, _core.SpatialModelOptions]:
     """Return a basis for all passes, the images of the first pass's usual model, if any, and the configured model."""
     regions, degrees = options.regions, options.alardDegGauss
-    orders = options.spatialKernelOrder, options.spatialBgOrder if options.fitForBackground else 0
-    scales = regions.shapeScale, regions.variationScale, regions.widthScale
+    functions = spatialModels(options, frame)
+    rest = (
+        functions.kernel, functions.background, regions.shapeScale, regions.variationScale, regions.widthScale,
+        functions.scale,
+    )  # fmt: skip
     if not regions.firstDegrees:
-        return basisList, None, _core.SpatialModelOptions(tuple(range(len(basisList))), *orders, *scales)
+        return basisList, None, _core.SpatialModelOptions(tuple(range(len(basisList))), *rest)
     # A Gaussian that the choice left out stays in the basis, with as many terms as the one before: the equations that
     # the choice was made with serve on.
     tried = [degrees[max(0, i - 1)] if degree < 0 else degree for i, degree in enumerate(degrees)]
     joined = tuple(map(max, zip(regions.firstDegrees, tried, strict=True)))
     basis = gaussianBasis(basisList.shape[1], options.alardSigGauss, joined)
     first, images = (_core.alardLuptonImages(each, joined) for each in (regions.firstDegrees, degrees))
-    return basis, first, _core.SpatialModelOptions(images, *orders, *scales)
+    return basis, first, _core.SpatialModelOptions(images, *rest)
 
 
 def spatialModel(
-    cells: RegionCells,
     basisList: FloatArray,
     model: _core.SpatialModelOptions,
     solution: _core.SpatialSolution,
@@ -158,12 +161,12 @@ def spatialModel(
     withCovariance: bool = False,
 ) -> tuple[LinearCombinationKernel, SpatialFunction2D]:
     """Return kernel and background of a solution for a basis (n, h, w), of which the model has some images."""
-    name, frame, own = cells.options.spatialModelType, frameOf(cells.bbox), solution.part(model.images)
+    own = solution.part(model.images)
     covariances = (own.kernelCovariance, own.backgroundCovariance) if withCovariance else (None, None)
     kernel = LinearCombinationKernel(
-        basisList[list(model.images)], own.kernel, name, frame=frame, covariance=covariances[0]
+        basisList[list(model.images)], own.kernel, covariance=covariances[0], function=own.kernelFunction
     )
-    return kernel, makeSpatialFunction(name, own.background, frame, covariances[1])
+    return kernel, spatialFunctionOf(own.backgroundFunction, own.background, covariances[1])
 
 
 def _accept(

@@ -128,7 +128,7 @@ class RegionCells(SpatialCellSet):
             [region.x for region in regions],
             [region.y for region in regions],
             basisList,
-            _core.SpatialModel[self.options.spatialModelType],
+            _core.SpatialModel["polynomial" if self.options.spatialModelType == "polynomial" else "chebyshev1"],
             _core.Frame(*frameOf(self.bbox)),
             self.options.regions.kernelNorm,
             threshold=self.options.regions.threshold,

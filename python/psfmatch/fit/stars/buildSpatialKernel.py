@@ -14,14 +14,14 @@ from psfmatch.config import KernelOptions
 from psfmatch.config.tracing import getLogger
 from psfmatch.errors import KernelSolutionError, NoKernelCandidatesError, NumericalError
 from psfmatch.fit.candidates.cells import KernelCandidate
+from psfmatch.fit.spatialModel import SpatialModels, spatialModels
 from psfmatch.fit.stars.judging import MAX_KEPT_UNKNOWNS, fitControl, regularizationOf, stampPairs
 from psfmatch.images import Box
 from psfmatch.kernels import (
-    RAW_PIXELS,
     LinearCombinationKernel,
     SpatialFunction2D,
     frameOf,
-    makeSpatialFunction,
+    spatialFunctionOf,
 )
 from psfmatch.kernels.basis import KernelBasis, kernelBasisClass
 from psfmatch.threads import resolveThreads
@@ -70,10 +70,7 @@ class BuildSpatialKernelVisitor:
         self.basisList = np.ascontiguousarray(basisList, dtype=np.float64)
         self.bbox = bbox
         self.options = options = KernelOptions.fromConfig(config)
-        if options.spatialModelType not in ("chebyshev1", "polynomial"):
-            raise ValueError(
-                f"spatialModelType {options.spatialModelType!r} is unknown; choose 'chebyshev1' or 'polynomial'"
-            )
+        spatialModels(options, frameOf(bbox))  # refuses what is unknown
         if constantFirstTerm is None:
             if isinstance(basisList, KernelBasis):
                 constantFirstTerm = basisList.firstCarriesSum
@@ -108,11 +105,11 @@ class BuildSpatialKernelVisitor:
     def _frame(self) -> tuple[float, float, float, float]:
         """Return the scaled coordinates of the fit.
 
-        Chebyshev functions are defined over the box. Polynomials have no frame of their own, so the rectangle of
-        the candidates conditions them best, wherever it lies.
+        Chebyshev functions and B-splines are defined over the box. Polynomials have no frame of their own, so the
+        rectangle of the candidates conditions them best, wherever it lies.
         """
         frame = frameOf(self.bbox)
-        if self.options.spatialModelType == "chebyshev1":
+        if self.options.spatialModelType != "polynomial":
             return frame
         centres, scales = [], []
         for axis, positions in enumerate(([c.x for c in self.candidates], [c.y for c in self.candidates])):
@@ -136,18 +133,12 @@ class BuildSpatialKernelVisitor:
             raise NoKernelCandidatesError("No kernel candidates for spatial fit", nCandidates=0)
         options = self.options
         frame = self._frame()
-        model = _core.SpatialModel[options.spatialModelType]
-        kernelFunction = _core.SpatialFunction(model, options.spatialKernelOrder, _core.Frame(*frame))
-        backgroundFunction = (
-            _core.SpatialFunction(model, options.spatialBgOrder, _core.Frame(*frame))
-            if options.fitForBackground
-            else None
-        )
+        functions = spatialModels(options, frame)
         try:
-            result = self._solve(kernelFunction, backgroundFunction)
+            result = self._solve(functions)
         except NumericalError as error:
             raise KernelSolutionError(
-                f"the spatial kernel of order {options.spatialKernelOrder} could not be solved from "
+                f"the spatial kernel of {functions.kernel.told} could not be solved from "
                 f"{len(self.candidates)} candidates: {error}. Try a lower spatialKernelOrder or spatialBgOrder.",
                 nCandidates=len(self.candidates),
             ) from error
@@ -155,25 +146,25 @@ class BuildSpatialKernelVisitor:
         self.nUnknowns = result.nUnknowns
         kernelCovariance, backgroundCovariance = self._covariances(result)
         kernel = LinearCombinationKernel(
-            self.basisList, result.kernelParameters, options.spatialModelType, frame=frame, covariance=kernelCovariance
+            self.basisList, result.kernelParameters, covariance=kernelCovariance, function=result.kernelFunction
         )
-        background = makeSpatialFunction(
-            options.spatialModelType,
-            result.backgroundParameters,
-            frame if options.spatialModelType == "chebyshev1" or options.fitForBackground else RAW_PIXELS,
-            backgroundCovariance,
-        )
+        background = spatialFunctionOf(functions.background, result.backgroundParameters, backgroundCovariance)
         log.debug(
             "Spatial solution: %d unknowns, %d candidates, condition number %.3g, solved by %s",
             result.nUnknowns, len(self.candidates), result.conditionNumber, result.method.name,
         )  # fmt: skip
         self._solution = (kernel, background)
 
-    def _solve(
-        self, kernelFunction: _core.SpatialFunction, backgroundFunction: _core.SpatialFunction | None
-    ) -> _core.SpatialKernelSolution:
+    def _solve(self, functions: SpatialModels) -> _core.SpatialKernelSolution:
         """Solve the equations of all candidates; those that were not kept are made again from the stamps."""
         options = self.options
+        backgroundFunction = functions.background if options.fitForBackground else None
+        # With a constant first term the kernel sum varies, if at all, by a function of its own.
+        hasScale = self.constantFirstTerm and functions.scale.size > 1
+        constantFirstTerm, scaleFunction = (
+            self.constantFirstTerm and not hasScale,
+            functions.scale if hasScale else None,
+        )
         solutions = [c.kernelSolution for c in self.candidates]
         x, y = [c.x for c in self.candidates], [c.y for c in self.candidates]
         conditionNumberType = _core.ConditionNumberType[options.conditionNumberType.lower()]
@@ -185,9 +176,10 @@ class BuildSpatialKernelVisitor:
                 x,
                 y,
                 len(self.basisList),
-                kernelFunction,
+                functions.kernel,
                 backgroundFunction,
-                constantFirstTerm=self.constantFirstTerm,
+                constantFirstTerm=constantFirstTerm,
+                scaleFunction=scaleFunction,
                 conditionNumberType=conditionNumberType,
                 noiseMatrices=noise if options.calculateKernelUncertainty else None,
                 nThreads=self.threads,
@@ -198,9 +190,10 @@ class BuildSpatialKernelVisitor:
             fitControl(options, len(self.basisList)),
             x,
             y,
-            kernelFunction,
+            functions.kernel,
             backgroundFunction,
-            constantFirstTerm=self.constantFirstTerm,
+            constantFirstTerm=constantFirstTerm,
+            scaleFunction=scaleFunction,
             conditionNumberType=conditionNumberType,
             regularization=self._regularization,
             strengths=[s.regularizationStrength for s in solutions] if self._regularization is not None else None,
@@ -213,10 +206,9 @@ class BuildSpatialKernelVisitor:
             return None, None
         n, p = result.kernelParameters.shape
         q = result.backgroundParameters.size
-        rows = np.arange(n * p)
-        if self.constantFirstTerm:
-            # The first coefficient has one parameter, not p; the others of its row are zero, without error.
-            rows = np.concatenate([[0], rows[p:]])
+        # Coefficients have parameters of their own functions alone; the others are zero, without error.
+        places = [result.scalePlaces] + [result.kernelPlaces] * (n - 1)
+        rows = np.array([i * p + place for i, own in enumerate(places) for place in own])
         kernel, background = np.zeros((n * p, n * p)), np.zeros((q, q))
         kernel[np.ix_(rows, rows)] = result.covariance[: rows.size, : rows.size]
         if self.options.fitForBackground:
