@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from psfmatch.config.equality import ByValue
+
 __all__ = ["DoubleGaussianPsf", "GaussianPsf", "ImagePsf", "Psf", "normalizedImage"]
 
 FloatArray = npt.NDArray[np.float64]
@@ -32,7 +34,7 @@ def normalizedImage(image: npt.ArrayLike) -> FloatArray:
     return pixels
 
 
-class ImagePsf:
+class ImagePsf(ByValue):
     """A PSF given by one image of odd sides, the same everywhere.
 
     Raises

@@ -80,7 +80,7 @@ def things(pair):
         "choices": list(result.choices),
         "noise": result.noise,
         "errorFloor": result.errorFloor,
-        "changes": result.changes,
+        "changes": Struct(table=result.changes),  # whose comparison is one for each row
         "options": result.options,
         "psf": GaussianPsf(1.5),
         "unconvolvedPsf": result.unconvolvedPsf,
