@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Brief", "briefly", "fieldsBriefly"]
+__all__ = ["MOST_IN_ALL", "Brief", "briefly", "cut", "fieldsBriefly"]
 
 MOST = 60
 """Characters of one value."""
@@ -30,15 +30,14 @@ class Brief:
 
 
 def fieldsBriefly(thing: Any) -> str:
-    """Return the name of a class and its fields, each in a few words, those that are None or empty left out."""
-    own: list[str] = (
-        [each.name for each in dataclasses.fields(thing)] if dataclasses.is_dataclass(thing) else list(vars(thing))
-    )
+    """Return a class and its fields, each in a few words; of a dataclass not those that are None or empty."""
+    isShort = dataclasses.is_dataclass(thing)
+    own: list[str] = [each.name for each in dataclasses.fields(thing)] if isShort else list(vars(thing))
     values = {name: getattr(thing, name) for name in own if not name.startswith("_")}
-    told = [f"{name}={briefly(value)}" for name, value in values.items() if not _isNothing(value)]
+    told = [f"{name}={briefly(value)}" for name, value in values.items() if not (isShort and _isNothing(value))]
     if len(told) > MOST_FIELDS:
         told = [*told[:MOST_FIELDS], f"... {len(told) - MOST_FIELDS} more"]
-    return _cut(f"{type(thing).__name__}({', '.join(told)})", MOST_IN_ALL)
+    return cut(f"{type(thing).__name__}({', '.join(told)})", MOST_IN_ALL)
 
 
 def briefly(value: Any) -> str:
@@ -55,13 +54,14 @@ def briefly(value: Any) -> str:
         # What holds others is named alone, or they would tell of all below them.
         text = repr(value)
         return text if len(text) <= MOST else f"<{type(value).__name__}>"
-    return _cut(repr(value), MOST)
+    return cut(repr(value), MOST)
 
 
 def _isNothing(value: Any) -> bool:
     return value is None or (isinstance(value, str | tuple | list | Mapping) and not value)
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
+    """Return a text on one line, and at most so many characters of it."""
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 3] + "..."

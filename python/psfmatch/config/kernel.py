@@ -216,6 +216,7 @@ def addKernelConfig(name: str, BasisClass: type, fields: Mapping[str, Field[Any]
         "__module__": BasisClass.__module__,
         "__qualname__": place,
         "family": name,
+        "isRegistered": True,
         "ownNames": tuple(fields),
         "kernelBasisSet": ChoiceField[str](
             doc="Family of basis kernels.", allowed={name: doc}, default=name, optional=False

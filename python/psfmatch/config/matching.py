@@ -60,11 +60,12 @@ class PsfMatchConfig(Config):
     """What all families of kernels have in common.
 
     family : what ``kernelBasisSet`` is in configurations of this class; hasDegrees : whether polynomial degrees can be
-    chosen; ownNames : of fields that only a family of the user's has.
+    chosen; isRegistered : whether it is a family of the user's; ownNames : of the fields that only this one has.
     """
 
     family: ClassVar[str | None] = None
     hasDegrees: ClassVar[bool] = False
+    isRegistered: ClassVar[bool] = False
     ownNames: ClassVar[tuple[str, ...]] = ()
 
     warpingConfig = ConfigField[WarperConfig](doc="How the template is brought onto the science image's pixels.")

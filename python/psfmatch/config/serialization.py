@@ -53,6 +53,8 @@ def configToDict(config: Config, activeOnly: bool = False) -> dict[str, Any]:
         if isinstance(field, ConfigChoiceField):
             chosen = value.names if field.multi else value.name
             keys = (sorted(chosen) if field.multi else [chosen]) if activeOnly and chosen else list(value)
+            # Who reads the data need not know the families of kernels that a user has registered, but for the chosen.
+            keys = [key for key in keys if key == chosen or not getattr(value.types[key], "isRegistered", False)]
             data[name] = {"names": sorted(chosen or [])} if field.multi else {"name": chosen}
             data[name]["values"] = {key: configToDict(value[key], activeOnly) for key in keys}
         elif isinstance(field, ConfigurableField):

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
+from psfmatch.config.brief import MOST_IN_ALL, cut
 from psfmatch.config.equality import ByValue
 from psfmatch.config.later import laterClass
 from psfmatch.config.options import Options
@@ -82,7 +83,7 @@ class TaskMetadata(MutableMapping[str, Any]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self)} values)"
+        return cut(f"{type(self).__name__}({self._values!r})", MOST_IN_ALL)
 
     def add(self, name: str, value: Any) -> None:
         """Append a value to those under a name; a single value becomes a list with its second."""

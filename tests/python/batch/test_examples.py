@@ -10,6 +10,8 @@ import pytest
 from batchStandIns import touch
 
 from psfmatch.cli.command import _parser
+from psfmatch.config import KERNEL_CONFIGS
+from psfmatch.kernels.basis import KERNEL_BASES
 from psfmatch.testing import simulatePair
 
 folder = Path(__file__).resolve().parents[3] / "examples"
@@ -20,6 +22,16 @@ def load(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def registry():
+    """Forget the kernel basis that an example registers."""
+    before = [(known, dict(known)) for known in (KERNEL_BASES, KERNEL_CONFIGS)]
+    yield
+    for known, was in before:
+        known.clear()
+        known.update(was)
 
 
 def test_customBasis(capsys):

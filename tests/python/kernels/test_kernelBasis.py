@@ -50,7 +50,7 @@ class Tents(KernelBasis):
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch):
+def registry():
     """Register the tents for a test, and forget them after it."""
     bases, configs = dict(KERNEL_BASES), dict(KERNEL_CONFIGS)
     registerKernelBasis("tents", Tents, spacing=RangeField(doc="Of the grid (px).", dtype=int, default=2, min=1))
@@ -125,6 +125,8 @@ def test_configurationsTravel():
         assert travelled == config
         assert travelled.kernel.active.spacing == 4
     assert configFromDict(type(config), configToDict(config)).kernel.active.spacing == 4
+    # Data of another kernel can be read where nobody has registered this one.
+    assert "tents" not in configToDict(frontDoorConfig())["kernel"]["values"]
     kernel = pickle.loads(pickle.dumps(config.kernel.active))
     assert type(kernel) is Tents.ConfigClass
     assert kernel.spacing == 4
