@@ -182,7 +182,7 @@ TEST_CASE("raw coefficients at xy0 = 1e5 and back") {
         MatrixXd const rawCoefficients = changeFrame(coefficients, scaled, rawPixels);
         // Constants grow by (1e5 / 1024)^order = 1e4 for order 2, and so does their rounding: 1e4 * 2e-16 * few.
         double const tolerance = 2e-15 * std::pow(100.0, order);
-        CHECK((changeFrame(rawCoefficients, raw, scaled.frame) - coefficients).cwiseAbs().maxCoeff() <
+        CHECK((changeFrame(rawCoefficients, raw, scaled.frame()) - coefficients).cwiseAbs().maxCoeff() <
               10.0 * tolerance);
         for (auto const& [x, y] : positionsIn({100000, 100000, 2048, 2048}, 20)) {
             VectorXd const expected = coefficients * scaled.evaluate(x, y);

@@ -254,13 +254,13 @@ TEST_CASE("the solution moves with xy0, bit by bit, and has raw coefficients the
         if (model == SpatialModel::polynomial) {
             SpatialFunction const scaled = function(2, model, moved);
             SpatialFunction const raw{model, 2, {}};
-            MatrixXd const coefficients = changeFrame(there.kernelParameters, scaled, raw.frame);
+            MatrixXd const coefficients = changeFrame(there.kernelParameters, scaled, raw.frame());
             for (auto const& [x, y] : positions) {
                 VectorXd const expected = here.kernelParameters * function(2, model).evaluate(x, y);
                 // The raw terms reach (1e5 / 1024)^2 = 1e4 in x and in y, and cancel.
                 CHECK((coefficients * raw.evaluate(x + 1e5, y - 7e4) - expected).cwiseAbs().maxCoeff() < 1e-10);
             }
-            CHECK((changeFrame(coefficients, raw, scaled.frame) - there.kernelParameters).cwiseAbs().maxCoeff() <
+            CHECK((changeFrame(coefficients, raw, scaled.frame()) - there.kernelParameters).cwiseAbs().maxCoeff() <
                   1e-10);
         }
     }

@@ -36,9 +36,9 @@ from psfmatch.frontdoor.ladder import Made
 from psfmatch.frontdoor.result import SubtractionResult
 from psfmatch.images import Exposure, MaskedImage, atOrigin
 from psfmatch.io.sourceTable import lazily
-from psfmatch.noise import DifferenceNoise, ErrorFloor, LitDifference, Whiteness, differenceNoise, measureWhiteness
+from psfmatch.noise import DifferenceNoise, ErrorFloor, LitDifference, differenceNoise
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
-from psfmatch.quality import FinishedSubtraction, assessQuality, residualShift
+from psfmatch.quality import FinishedSubtraction, assessQuality, residualShift, whitenessOf
 from psfmatch.threads import resolveThreads, sideBySide
 
 __all__ = ["finish"]
@@ -86,8 +86,8 @@ def finish(
         isScienceConvolved=not convolveTemplate,
     )
     # Side by side, as neither of them has work enough for all threads all the time.
-    (decorrelation, whiteness), measured = sideBySide(
-        partial(_decorrelated, made, named(plain)[0], template, science, convolveTemplate, smoothing, sky, threads),
+    decorrelation, measured = sideBySide(
+        partial(_decorrelated, made, named(plain)[0], template, science, convolveTemplate, smoothing, threads),
         partial(_measure, made, inputs, template, science, convolveTemplate, sky, fwhms, smoothing),
         threads,
     )
@@ -97,8 +97,7 @@ def finish(
     quality = None
     if options.doAssessQuality:
         with made.task.timer("quality"):
-            if whiteness is None:
-                whiteness = measureWhiteness(difference, where=sky, threads=threads)
+            whiteness = whitenessOf(difference, decorrelation, sky, threads)
             lit, caps = scatterOnLight(made, measured.pixels)
             finished = FinishedSubtraction(
                 difference=difference,
@@ -176,16 +175,15 @@ def _decorrelated(
     science: MaskedImage,
     convolveTemplate: bool,
     smoothing: float,
-    sky: BlankSky,
     threads: int,
-) -> tuple[Decorrelation | None, Whiteness | None]:
-    """Return the difference with white noise, and how white it is on blank sky; None of what is not asked for.
+) -> Decorrelation | None:
+    """Return the difference with white noise, None where that is not asked for or there is no light.
 
     It is computed with `threads` when it is looked at, prepared here with as many as a part of two may take.
     """
     kernel, box = made.result.psfMatchingKernel, science.getBBox()
     if not (made.options.doDecorrelate and kernel.kernelSum(*box.centre) > 0.0):
-        return None, None
+        return None
     with made.task.timer("prepareCorrection"):
         correction = prepareCorrection(
             box,
@@ -195,11 +193,7 @@ def _decorrelated(
             smoothing=smoothingKernel(smoothing, box) if smoothing else None,
             threads=resolveThreads(None),
         )
-    decorrelation = correction.appliedTo(difference, threads=threads)
-    if not made.options.doAssessQuality:
-        return decorrelation, None
-    with made.task.timer("quality"):
-        return decorrelation, decorrelation.measureWhiteness(sky, resolveThreads(None))
+    return correction.appliedTo(difference, threads=threads)
 
 
 def _measure(

@@ -199,7 +199,7 @@ def test_whatHangsOnTheWeights(options, images):
     assert solver.hasJudged(richer)
     # The equations for a higher order hold those for a lower one, to the bit.
     fresh = cells.solverOf(regions, basis)
-    fresh.prepare(3)
+    fresh.prepare(richer.kernel)
     np.testing.assert_array_equal(fresh.chiSquares(model), before)
     solver.reject(model)
     assert solver.nPasses == 1

@@ -32,4 +32,4 @@ def test_entryOfTheTable(path, monkeypatch):
 
 
 def test_tableOfNamesIsWhatIsAsked():
-    assert {name for names in roles.NAMES.values() for name in names} == set(roles.ROLE_OF_NAME)
+    assert {name for role in Role for name in role.names} == set(roles.ROLE_OF_NAME)
