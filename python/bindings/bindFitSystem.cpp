@@ -101,8 +101,7 @@ void bindSolutions(py::module_& module) {
         .def(py::init([](std::vector<Index> const& images, SpatialFunction const& kernel,
                          SpatialFunction const& background, double shapeScale, double variationScale, double widthScale,
                          SpatialFunction const& scale) {
-                 return SpatialModelOptions{images,         kernel,     background, shapeScale,
-                                            variationScale, widthScale, scale};
+                 return SpatialModelOptions{images, kernel, background, shapeScale, variationScale, widthScale, scale};
              }),
              py::arg("images"), py::arg("kernel"), py::arg("background"), py::arg("shapeScale"),
              py::arg("variationScale"), py::arg("widthScale") = 0.0, py::arg("scale") = SpatialFunction())
@@ -112,8 +111,7 @@ void bindSolutions(py::module_& module) {
         .def_readonly("background", &SpatialModelOptions::background)
         .def_readonly("scale", &SpatialModelOptions::scale)
         .def_property_readonly("whole", &SpatialModelOptions::whole)
-        .def_property_readonly("kernelOrder",
-                               [](SpatialModelOptions const& options) { return options.kernel.order(); })
+        .def_property_readonly("kernelOrder", [](SpatialModelOptions const& options) { return options.kernel.order(); })
         .def_property_readonly("backgroundOrder",
                                [](SpatialModelOptions const& options) { return options.background.order(); })
         .def_readonly("shapeScale", &SpatialModelOptions::shapeScale)

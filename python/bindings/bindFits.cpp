@@ -261,8 +261,8 @@ void bindFits(py::module_& module) {
         },
         py::arg("matrices"), py::arg("rightHandSides"), py::arg("x"), py::arg("y"), py::arg("nBasis"),
         py::arg("kernelFunction"), py::arg("backgroundFunction"), py::kw_only(), py::arg("constantFirstTerm"),
-        py::arg("conditionNumberType"), py::arg("noiseMatrices") = py::none(),
-        py::arg("scaleFunction") = py::none(), py::arg("nThreads") = 1);
+        py::arg("conditionNumberType"), py::arg("noiseMatrices") = py::none(), py::arg("scaleFunction") = py::none(),
+        py::arg("nThreads") = 1);
     module.def(
         "solveSpatialKernelFromStamps",
         [](std::vector<StampPair const*> const& pairs, PreparedBasis const& basis,

@@ -61,8 +61,7 @@ void bindKernels(py::module_& module) {
         .def("ofOrder", &SpatialFunction::ofOrder, py::arg("order"))
         .def_property_readonly("name", [](SpatialFunction const& function) { return function.form().name(); })
         .def_property_readonly(
-            "numbers",
-            [](SpatialFunction const& function) { return py::tuple(py::cast(function.form().numbers())); })
+            "numbers", [](SpatialFunction const& function) { return py::tuple(py::cast(function.form().numbers())); })
         .def_property_readonly("told", [](SpatialFunction const& function) { return function.form().told(); })
         .def_property_readonly("order", &SpatialFunction::order)
         .def_property_readonly("frame", &SpatialFunction::frame)

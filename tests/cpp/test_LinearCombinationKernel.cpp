@@ -107,7 +107,7 @@ TEST_CASE("kernels are linear in their parameters") {
 TEST_CASE("polynomials and Chebyshev sums describe the same kernels") {
     LinearCombinationKernel const chebyshev = makeVarying(smallBasis(), SpatialModel::chebyshev1, 2, 8);
     LinearCombinationKernel polynomial = chebyshev;
-    polynomial.spatial = SpatialFunction{SpatialModel::polynomial, 2, chebyshev.spatial.frame()};
+    polynomial.spatial = psfmatch::SpatialFunction{SpatialModel::polynomial, 2, chebyshev.spatial.frame()};
     // T_2 = 2 u^2 - 1; the sequence is 1; u, v; u^2, uv, v^2.
     polynomial.parameters.col(0) -= chebyshev.parameters.col(3) + chebyshev.parameters.col(5);
     polynomial.parameters.col(3) *= 2.0;
@@ -116,12 +116,12 @@ TEST_CASE("polynomials and Chebyshev sums describe the same kernels") {
         CHECK((kernelImage(polynomial, x, y) - kernelImage(chebyshev, x, y)).abs().maxCoeff() < 1e-13);
     }
     // And in raw pixels, shifted to xy0 = 1e5 together with the frame.
-    Frame moved = polynomial.spatial.frame();
+    psfmatch::Frame moved = polynomial.spatial.frame();
     moved.xCentre += 1e5;
     moved.yCentre += 1e5;
-    polynomial.spatial = SpatialFunction{SpatialModel::polynomial, 2, moved};
+    polynomial.spatial = psfmatch::SpatialFunction{SpatialModel::polynomial, 2, moved};
     LinearCombinationKernel raw = polynomial;
-    raw.spatial = SpatialFunction{SpatialModel::polynomial, 2, {}};
+    raw.spatial = psfmatch::SpatialFunction{SpatialModel::polynomial, 2, {}};
     raw.parameters = changeFrame(polynomial.parameters, polynomial.spatial, raw.spatial.frame());
     for (auto const& [x, y] : positions) {
         Image<double> const expected = kernelImage(chebyshev, x, y);

@@ -209,13 +209,10 @@ double splineAt(std::vector<double> const& knots, std::size_t j, int degree, dou
     if (degree == 0) {
         return knots[j] <= u && u < knots[j + 1] ? 1.0 : 0.0;
     }
-    auto const part = [&](double from, double to, double value) {
-        return to > from ? (u - from) / (to - from) * value : 0.0;
-    };
     auto const d = static_cast<std::size_t>(degree);
-    return part(knots[j], knots[j + d], splineAt(knots, j, degree - 1, u)) +
-           part(knots[j + d + 1], knots[j + 1], splineAt(knots, j + 1, degree - 1, u)) *
-               (knots[j + d + 1] > knots[j + 1] ? 1.0 : 0.0);
+    auto const share = [](double part, double whole) { return whole > 0.0 ? part / whole : 0.0; };
+    return share(u - knots[j], knots[j + d] - knots[j]) * splineAt(knots, j, degree - 1, u) +
+           share(knots[j + d + 1] - u, knots[j + d + 1] - knots[j + 1]) * splineAt(knots, j + 1, degree - 1, u);
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ from psfmatch.testing import simulatePair
 
 BINDINGS = Path(__file__).resolve().parents[2] / "python" / "bindings"
 # Calls that only copy or read a few numbers; constructors by their class.
-QUICK = {"isSupported", "frameOf", "statistics", "asarray"}
+QUICK = {"bSplines", "ofOrder", "isSupported", "joined", "polynomials", "frameOf", "statistics", "asarray"}
 QUICK |= {"Frame", "SpatialFunction", "CandidateFitControl", "StampPair", "StampEquations"}
 QUICK |= {"RegionFlags", "SpatialModelOptions", "replaced", "CellGrid", "Streak", "part"}
 RELEASE = re.compile(r"gil_scoped_release|withoutLock|self\.call\(")

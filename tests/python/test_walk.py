@@ -15,7 +15,7 @@ root = next(parent for parent in Path(__file__).resolve().parents if (parent / "
 package = Path(psfmatch.__file__).parent
 # The recipe and the tasks whose methods are its steps; what holds pixels; what everybody uses.
 recipe = {"frontdoor", "tasks", "config", "threads", "errors"}
-everywhere = recipe | {"images", "io"}
+everywhere = recipe | {"images", "io", "pictures"}  # debug views draw nothing unless they are asked for
 # They look at positions and candidates alone, or find that the template is registered already.
 passing = {"toSourceTable", "candidateTable", "registerTemplate"}
 

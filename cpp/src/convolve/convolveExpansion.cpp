@@ -37,8 +37,8 @@ constexpr int termIndex(int xDegree, int yDegree) {
     return degree * (degree + 1) / 2 + yDegree;
 }
 
-// Row i: coefficients of T_0(t) .. T_n(t), n the highest degree, of the function i of one coordinate, from its values at
-// the Chebyshev nodes (exact for polynomials).
+// Row i: coefficients of T_0(t) .. T_n(t), n the highest degree, of the function i of one coordinate, from its values
+// at the Chebyshev nodes (exact for polynomials).
 Eigen::MatrixXd chebyshevCoefficients(SpatialForm const& form, Axis axis, double centre, double half) {
     int const n = form.axisDegree() + 1;
     Eigen::MatrixXd coefficients;

@@ -1,6 +1,6 @@
 // A kernel as a polynomial of the position within a tile: every tap a sum over T_a(t) T_b(s) with Chebyshev polynomials
-// T and t, s running from -1 to 1 between the centres of the tile's outer pixels; exact where the tile holds no break of
-// the kernel's spatial functions, internal to convolve.cpp.
+// T and t, s running from -1 to 1 between the centres of the tile's outer pixels; exact where the tile holds no break
+// of the kernel's spatial functions, internal to convolve.cpp.
 #pragma once
 
 #include <vector>

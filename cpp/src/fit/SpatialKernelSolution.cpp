@@ -23,8 +23,8 @@ constexpr std::size_t batchSize = 16;
 // What the candidates are summed to, and by which functions.
 struct Model {
     SpatialLayout layout;
-    SpatialFunction function;  // of kernel and background
-    SpatialFunction kernel;    // of all images
+    SpatialFunction function;         // of kernel and background
+    SpatialFunction kernel;           // of all images
     std::vector<Index> scalePlaces;   // of the functions of the first image among those
     std::vector<Index> kernelPlaces;  // of those of the others
     SpatialSums sums;
@@ -101,8 +101,7 @@ SpatialKernelSolution solveSpatialKernel(std::vector<CandidateEquations> const& 
                                          std::optional<SpatialFunction> const& backgroundFunction,
                                          SpatialKernelControl const& control, Execution const& execution) {
     bool const withNoise = !candidates.empty() && candidates.front().noiseMatrix != nullptr;
-    Model model =
-        modelOf(candidates.size(), nBasis, kernelFunction, backgroundFunction, withNoise, control);
+    Model model = modelOf(candidates.size(), nBasis, kernelFunction, backgroundFunction, withNoise, control);
     Index const m = model.sums.sides.rows();
     auto const nCandidates = static_cast<Index>(candidates.size());
     VectorXd x(nCandidates);
@@ -151,8 +150,8 @@ SpatialKernelSolution solveSpatialKernelFromStamps(
     if (fitControl.fitBackground != backgroundFunction.has_value()) {
         throw std::invalid_argument("a background function goes with candidates fitted with a background");
     }
-    Model model = modelOf(stamps.size(), basis.basis.size(), kernelFunction, backgroundFunction, fitControl.covariance,
-                          control);
+    Model model =
+        modelOf(stamps.size(), basis.basis.size(), kernelFunction, backgroundFunction, fitControl.covariance, control);
     detail::FitSetup const setup = detail::setupFit(basis, fitControl, regularization);
     auto const nStamps = static_cast<Index>(stamps.size());
     VectorXd const xs = Eigen::Map<VectorXd const>(x.data(), nStamps);

@@ -10,9 +10,9 @@ void validate(LinearCombinationKernel const& kernel) {
     if (kernel.parameters.rows() != kernel.basis.size() || kernel.parameters.cols() != kernel.spatial.size()) {
         throw std::invalid_argument(
             "a kernel of " + std::to_string(kernel.basis.size()) + " basis images and spatial functions of " +
-            kernel.spatial.form().told() + " needs parameters of shape (" +
-            std::to_string(kernel.basis.size()) + ", " + std::to_string(kernel.spatial.size()) + "), not (" +
-            std::to_string(kernel.parameters.rows()) + ", " + std::to_string(kernel.parameters.cols()) + ")");
+            kernel.spatial.form().told() + " needs parameters of shape (" + std::to_string(kernel.basis.size()) + ", " +
+            std::to_string(kernel.spatial.size()) + "), not (" + std::to_string(kernel.parameters.rows()) + ", " +
+            std::to_string(kernel.parameters.cols()) + ")");
     }
 }
 

@@ -23,9 +23,7 @@ public:
           second_(second),
           nFirst_(axisSize(first.form(), Axis::x)) {}
 
-    [[nodiscard]] std::string name() const override {
-        return first_.form().name() + separator + second_.form().name();
-    }
+    [[nodiscard]] std::string name() const override { return first_.form().name() + separator + second_.form().name(); }
 
     // Of each, how many there are before they come.
     [[nodiscard]] std::vector<double> numbers() const override {
@@ -177,8 +175,7 @@ std::optional<std::vector<Index>> SpatialFunction::placesIn(SpatialFunction cons
 }
 
 bool SpatialFunction::operator==(SpatialFunction const& other) const {
-    return form_ == other.form_ ||
-           (form_->name() == other.form_->name() && form_->numbers() == other.form_->numbers());
+    return form_ == other.form_ || (form_->name() == other.form_->name() && form_->numbers() == other.form_->numbers());
 }
 
 SpatialFunction joined(SpatialFunction const& first, SpatialFunction const& second) {

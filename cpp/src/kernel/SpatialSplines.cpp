@@ -51,8 +51,9 @@ public:
     [[nodiscard]] std::string name() const override { return "bspline"; }
 
     [[nodiscard]] std::vector<double> numbers() const override {
-        std::vector<double> all{static_cast<double>(degree_), frame_.xCentre, frame_.yCentre, frame_.xScale,
-                                frame_.yScale, static_cast<double>(xKnots_.size())};
+        std::vector<double> all{
+            static_cast<double>(degree_),       frame_.xCentre, frame_.yCentre, frame_.xScale, frame_.yScale,
+            static_cast<double>(xKnots_.size())};
         all.insert(all.end(), xKnots_.begin(), xKnots_.end());
         all.insert(all.end(), yKnots_.begin(), yKnots_.end());
         return all;

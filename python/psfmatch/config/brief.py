@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 __all__ = ["MOST_IN_ALL", "Brief", "briefly", "cut", "fieldsBriefly"]
 
 MOST = 60
@@ -44,7 +42,8 @@ def briefly(value: Any) -> str:
     """Return a value in at most 60 characters."""
     if hasattr(value, "colnames"):
         return f"<table of {len(value)} rows, {len(value.colnames)} columns>"
-    if isinstance(value, np.ndarray) and value.ndim:
+    # By their names: numpy itself takes long to be imported, and nothing here needs it.
+    if hasattr(value, "dtype") and getattr(value, "shape", ()):
         return f"<{value.dtype} {'x'.join(map(str, value.shape))}>"
     if isinstance(value, float):
         return f"{value:.6g}"

@@ -129,14 +129,15 @@ class PsfMatchConfig(Config):
         optional=False,
     )
     spatialBgModelType = ChoiceField[str](
-        doc="The same for the background alone; not set: as spatialModelType.",
+        doc="The same for the background alone.",
         allowed={
+            "same": "as spatialModelType",
             "chebyshev1": "Chebyshev polynomials of the first kind",
             "polynomial": "plain monomials",
             "bspline": "B-splines, as for spatialModelType",
         },
-        default=None,
-        optional=True,
+        default="same",
+        optional=False,
     )
     splineDegree = RangeField(
         doc="Degree of B-splines over the field; 0: a step at every knot.", dtype=int, default=3, min=0, max=5

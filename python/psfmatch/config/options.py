@@ -198,7 +198,7 @@ class KernelOptions(Options):
     kernelSizeMin: int
     kernelSizeMax: int
     spatialModelType: str
-    spatialBgModelType: str | None
+    spatialBgModelType: str
     splineDegree: int
     splineKnotsX: tuple[float, ...]
     splineKnotsY: tuple[float, ...]

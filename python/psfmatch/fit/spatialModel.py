@@ -28,7 +28,7 @@ def spatialModels(options: KernelOptions, frame: tuple[float, float, float, floa
         If a kind is unknown, or knots do not rise within the field.
     """
     own = options.spatialModelType
-    background = options.spatialBgModelType or own
+    background = own if options.spatialBgModelType == "same" else options.spatialBgModelType
     bgOrder = options.spatialBgOrder if options.fitForBackground else 0
     return SpatialModels(
         _functions(own, options.spatialKernelOrder, options, frame),

@@ -8,6 +8,7 @@ from psfmatch.quality.figures import Quality, scaleOf
 from psfmatch.quality.finished import FinishedSubtraction
 from psfmatch.quality.grading import GRADES, RULES, Rule, assessQuality, checkGates, gateNames, requireGates
 from psfmatch.quality.residualShift import residualShift
+from psfmatch.quality.whiteness import whitenessOf
 
 __all__ = [
     "GRADES",
@@ -21,4 +22,5 @@ __all__ = [
     "requireGates",
     "residualShift",
     "scaleOf",
+    "whitenessOf",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from psfmatch.difference import Decorrelation
 from psfmatch.images import Exposure
-from psfmatch.noise import BlankSky, Whiteness, measureWhiteness
+from psfmatch.noise import Whiteness, measureWhiteness
+from psfmatch.noise.blankSky import BlankSky
 
 __all__ = ["whitenessOf"]
 

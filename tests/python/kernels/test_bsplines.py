@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy import interpolate
 
 from psfmatch import LinearCombinationKernel, MaskedImage
 from psfmatch.kernels import BSpline2D, backgroundFromTables, spatialFunctionOf
@@ -15,7 +16,6 @@ KNOTS = [-0.5, 0.1, 0.4]
 
 def axisFunctions(degree, knots, u):
     """1 and 2 C_j - 1, C_j the sum of scipy's B-splines from number j on: (n, u.size)."""
-    interpolate = pytest.importorskip("scipy.interpolate")
     whole = np.concatenate([np.full(degree + 1, -1.0), knots, np.full(degree + 1, 1.0)])
     n = len(knots) + degree + 1
     sums = [interpolate.BSpline(whole, (np.arange(n) >= j).astype(float), degree)(u) for j in range(1, n)]

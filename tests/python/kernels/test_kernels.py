@@ -564,4 +564,4 @@ def test_everyFractionOfTheConfigurationIsLegal():
 
 
 def test_repr():
-    assert repr(makeKernel(order=1)) == "LinearCombinationKernel(3 functions, 7x5 px, chebyshev1 order 1)"
+    assert repr(makeKernel(order=1)) == "LinearCombinationKernel(3 functions, 7x5 px, chebyshev1 of order 1)"

@@ -26,8 +26,8 @@ struct CandidateEquations {
 };
 
 struct SpatialKernelControl {
-    // The first basis image carries the flux ratio; a constant coefficient keeps it the same over the field, else it has
-    // the functions of the others, or its own.
+    // The first basis image carries the flux ratio; a constant coefficient keeps it the same over the field, else it
+    // has the functions of the others, or its own.
     bool constantFirstTerm = true;
     std::optional<SpatialFunction> scaleFunction = std::nullopt;  // not with a constant first term
     ConditionNumberType conditionNumberType = ConditionNumberType::eigenvalue;
@@ -41,8 +41,8 @@ struct SpatialKernelSolution {
     Eigen::MatrixXd kernelParameters;      // (n, p); row 0 is (a_0, 0, ...) with a constant first term
     Eigen::VectorXd backgroundParameters;  // (q), or (1) of zero when no background is fitted
     double conditionNumber = 0.0;          // of the assembled matrix as it is (see conditionNumber())
-    // (nUnknowns, nUnknowns) where noise matrices are given: of [a_0 (as many values as it has functions); a_1; ...; background
-    // (q values)]
+    // (nUnknowns, nUnknowns) where noise matrices are given: of [a_0 (as many values as it has functions); a_1; ...;
+    // background (q values)]
     Eigen::MatrixXd covariance;
     SolverMethod method = SolverMethod::none;
     Index nUnknowns = 0;
