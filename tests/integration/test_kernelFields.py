@@ -114,6 +114,10 @@ def nTerms(result):
     return result.psfMatchingKernel.spatialParameters.shape[1]
 
 
+def sumOfCorner(result):
+    return result.psfMatchingKernel.kernelSum(0.0, 0.0)
+
+
 def nBackground(result):
     return result.backgroundModel.parameters.size
 
@@ -182,6 +186,7 @@ PCA = {"usePcaForSpatialKernel": True}
 OWN = {"constantVarianceWeighting": False}
 SMOOTH = {"useRegularization": True}
 SCAN = {"lambdaType": "minimizeUnbiasedRisk", "lambdaMin": -2.0, "lambdaMax": 0.0, "lambdaStep": 1.0}
+SPLINES = {"spatialModelType": "bspline", "splineDegree": 0, "spatialBgModelType": "chebyshev1"}
 
 # Field: (settings without, settings with, what must differ, kernel.name)
 EFFECTS = {
@@ -192,6 +197,17 @@ EFFECTS = {
     "kernelSizeMin": (AUTO, AUTO | {"kernelSizeMin": 19}, kernelShape, "AL"),
     "kernelSizeMax": (AUTO, AUTO | {"kernelSizeMax": 11}, kernelShape, "AL"),
     "spatialModelType": ({}, {"spatialModelType": "polynomial"}, lambda r: r.psfMatchingKernel.model, "AL"),
+    "spatialBgModelType": ({}, {"spatialBgModelType": "polynomial"}, lambda r: r.backgroundModel.model, "AL"),
+    "splineDegree": (SPLINES, SPLINES | {"splineDegree": 1}, nTerms, "AL"),
+    "splineKnotsX": (SPLINES, SPLINES | {"splineKnotsX": []}, nTerms, "AL"),
+    "splineKnotsY": (SPLINES, SPLINES | {"splineKnotsY": []}, nTerms, "AL"),
+    "scaleModelType": ({}, {"scaleModelType": "chebyshev1"}, sumOfCorner, "AL"),
+    "scaleOrder": (
+        {"scaleModelType": "chebyshev1"},
+        {"scaleModelType": "chebyshev1", "scaleOrder": 0},
+        sumOfCorner,
+        "AL",
+    ),
     "spatialKernelOrder": ({}, {"spatialKernelOrder": 0}, nTerms, "AL"),
     "spatialBgOrder": ({}, {"spatialBgOrder": 1}, nBackground, "AL"),
     "sizeCellX": ({}, {"sizeCellX": 128}, nCells, "AL"),

@@ -43,7 +43,7 @@ def briefly(value: Any) -> str:
     if hasattr(value, "colnames"):
         return f"<table of {len(value)} rows, {len(value.colnames)} columns>"
     # By their names: numpy itself takes long to be imported, and nothing here needs it.
-    if hasattr(value, "dtype") and getattr(value, "shape", ()):
+    if hasattr(value, "dtype") and getattr(value, "shape", None):
         return f"<{value.dtype} {'x'.join(map(str, value.shape))}>"
     if isinstance(value, float):
         return f"{value:.6g}"

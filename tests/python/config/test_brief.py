@@ -6,6 +6,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 from astropy.table import Table
+from reference.referencePage import HOMES
 
 from psfmatch import ImagePsfMatchTask, applyKernel, subtract
 from psfmatch.config import Struct
