@@ -186,6 +186,7 @@ PCA = {"usePcaForSpatialKernel": True}
 OWN = {"constantVarianceWeighting": False}
 SMOOTH = {"useRegularization": True}
 SCAN = {"lambdaType": "minimizeUnbiasedRisk", "lambdaMin": -2.0, "lambdaMax": 0.0, "lambdaStep": 1.0}
+SCALE = {"scaleModelType": "chebyshev1"}
 SPLINES = {"spatialModelType": "bspline", "splineDegree": 0, "spatialBgModelType": "chebyshev1"}
 
 # Field: (settings without, settings with, what must differ, kernel.name)
