@@ -13,7 +13,7 @@ from psfmatch.fit.choice.choosing import KernelChoice, chooseKernel, fitUsualKer
 from psfmatch.fit.choice.layouts import ImagePair, effortFor
 from psfmatch.fit.diagnostics import PassSummary
 from psfmatch.fit.regions.fit import RegionFit, fitRegions, spatialModel
-from psfmatch.fit.regions.layout import RegionCells
+from psfmatch.fit.regions.regionCells import RegionCells
 from psfmatch.fit.stars.assessSpatialKernel import AssessSpatialKernelVisitor
 from psfmatch.fit.stars.buildSingleKernel import BuildSingleKernelVisitor
 from psfmatch.fit.stars.buildSpatialKernel import BuildSpatialKernelVisitor

@@ -9,8 +9,8 @@ from dataclasses import replace
 from psfmatch.config.choices import Choice
 from psfmatch.difference import edgeHandlingOf
 from psfmatch.difference.borders import Border, completeBorder
+from psfmatch.frontdoor.fallbacks import Subtraction
 from psfmatch.frontdoor.inputs import Inputs
-from psfmatch.frontdoor.ladder import Made
 from psfmatch.images import atOrigin
 
 __all__ = ["withBorder"]
@@ -18,36 +18,36 @@ __all__ = ["withBorder"]
 log = logging.getLogger("psfmatch.frontdoor")
 
 
-def withBorder(made: Made, inputs: Inputs) -> Made:
+def withBorder(subtraction: Subtraction, inputs: Inputs) -> Subtraction:
     """Compute the border of the difference that was made of the inputs, in place; return it with what is to be told."""
-    if made.changed is not None:
-        return made  # a stamp's fit has its own rule for what lies beyond
-    result, isTemplate = made.result, made.convolveTemplate
+    if subtraction.changed is not None:
+        return subtraction  # a stamp's fit has its own rule for what lies beyond
+    result, isTemplate = subtraction.result, subtraction.convolveTemplate
     science = inputs.science.maskedImage
     template = atOrigin(inputs.template.maskedImage, science)
     kernel, box = result.psfMatchingKernel, science.getBBox()
-    with made.task.timer("border"):
+    with subtraction.task.timer("border"):
         border = completeBorder(
             result.subtractedExposure.maskedImage,
             result.matchedImage,
             *((template, science) if isTemplate else (science, template)),
             kernel,
             result.backgroundModel,
-            edges=edgeHandlingOf(made.options.kernel),
-            fraction=made.options.edgeFraction,
+            edges=edgeHandlingOf(subtraction.options.kernel),
+            fraction=subtraction.options.edgeFraction,
             beyond=inputs.beyond.on if isTemplate and inputs.beyond is not None else None,
             isScienceConvolved=not isTemplate,
             kernelSum=kernel.kernelSum(*box.centre),
-            threads=made.task.threads,
+            threads=subtraction.task.threads,
         )
     if border is None:
-        return made
-    choice = _told(border, made.options.edgeFraction, made.options.kernel.doCopyEdge)
+        return subtraction
+    choice = _choiceOf(border, subtraction.options.edgeFraction, subtraction.options.kernel.doCopyEdge)
     choice.log(log)
-    return replace(made, choices=(*made.choices, choice))
+    return replace(subtraction, choices=(*subtraction.choices, choice))
 
 
-def _told(border: Border, fraction: float, copiesEdge: bool) -> Choice:
+def _choiceOf(border: Border, fraction: float, copiesEdge: bool) -> Choice:
     size = 2 * max(border.half) + 1
     outermost = "the outermost pixels, which are taken to go on"
     what = "what the template has beyond" if border.hasMore else outermost

@@ -23,6 +23,7 @@ from psfmatch.difference import (
 )
 from psfmatch.errors import InputImagesError
 from psfmatch.fit.diagnostics import candidateTable
+from psfmatch.frontdoor.fallbacks import Subtraction
 from psfmatch.frontdoor.grading import (
     doubtsOfPlace,
     estimatedHere,
@@ -32,7 +33,6 @@ from psfmatch.frontdoor.grading import (
     varianceScales,
 )
 from psfmatch.frontdoor.inputs import Inputs
-from psfmatch.frontdoor.ladder import Made
 from psfmatch.frontdoor.result import SubtractionResult
 from psfmatch.images import Exposure, MaskedImage, atOrigin
 from psfmatch.io.sourceTable import lazily
@@ -55,7 +55,7 @@ RIGHT_NOISE = 0.02
 
 
 def finish(
-    made: Made,
+    subtraction: Subtraction,
     inputs: Inputs,
     fwhms: tuple[float | None, float | None],
     convolveTemplate: bool,
@@ -67,9 +67,9 @@ def finish(
     """Decorrelate, measure the quality, and put everything together.
 
     `inputs` are as they were; `smoothing` : sigma (pixels) of the Gaussian by which the image that is not convolved was
-    smoothed for `made`.
+    smoothed for `subtraction`.
     """
-    result, options, kernel = made.result, made.options, made.result.psfMatchingKernel
+    result, options, kernel = subtraction.result, subtraction.options, subtraction.result.psfMatchingKernel
     if smoothing:
         options = replace(options, smoothingSigma=smoothing)
     plain = result.subtractedExposure
@@ -87,8 +87,8 @@ def finish(
     )
     # Side by side, as neither of them has work enough for all threads all the time.
     decorrelation, measured = sideBySide(
-        partial(_decorrelated, made, named(plain)[0], template, science, convolveTemplate, smoothing, threads),
-        partial(_measure, made, inputs, template, science, convolveTemplate, sky, fwhms, smoothing),
+        partial(_decorrelated, subtraction, named(plain)[0], template, science, convolveTemplate, smoothing, threads),
+        partial(_measure, subtraction, inputs, template, science, convolveTemplate, sky, fwhms, smoothing),
         threads,
     )
     difference = measured.difference
@@ -96,9 +96,9 @@ def finish(
     candidates = candidateTable(result.kernelCellSet)
     quality = None
     if options.doAssessQuality:
-        with made.task.timer("quality"):
+        with subtraction.task.timer("quality"):
             whiteness = whitenessOf(difference, decorrelation, sky, threads)
-            lit, caps = scatterOnLight(made, measured.pixels)
+            lit, caps = scatterOnLight(subtraction, measured.pixels)
             finished = FinishedSubtraction(
                 difference=difference,
                 template=template,
@@ -107,13 +107,13 @@ def finish(
                 background=result.backgroundModel,
                 convolved="template" if convolveTemplate else "science",
                 candidates=candidates if len(candidates) else None,
-                rejectedSources=made.task.metadata.get("rejectedSources", {}),
-                varianceScales=varianceScales(made, inputs, measured.varianceFactor),
+                rejectedSources=subtraction.task.metadata.get("rejectedSources", {}),
+                varianceScales=varianceScales(subtraction, inputs, measured.varianceFactor),
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
                 brightStars=inputs.brightStars,
                 told={
-                    **toldFigures(made, inputs),
+                    **toldFigures(subtraction, inputs),
                     **measured.told,
                     **lit,
                     "lag1": whiteness.lag1,
@@ -126,8 +126,8 @@ def finish(
                 # Of noise that is correlated in both images the sums over sources would not be those of the variances.
                 white = replace(finished, difference=decorrelation.exposure, pixels=None)
                 finished = replace(finished, pixels=white.pixelFigures)
-            caps = (*made.caps, *caps, *doubtsOfPlace(inputs.alignment))
-            quality = assessQuality(finished, caps=caps, without=made.ungraded)
+            caps = (*subtraction.caps, *caps, *doubtsOfPlace(inputs.alignment))
+            quality = assessQuality(finished, caps=caps, without=subtraction.ungraded)
             log.info("Grade %s", "; ".join(quality.reasons), extra={"isDecision": True})
     return SubtractionResult(
         difference=renamed,
@@ -139,7 +139,7 @@ def finish(
         background=result.backgroundModel,
         candidates=lazily(candidates),
         noise=measured.noise,
-        metadata=dict(made.task.metadata),
+        metadata=dict(subtraction.task.metadata),
         options=options,
         quality=quality,
         decorrelation=decorrelation,
@@ -147,11 +147,11 @@ def finish(
         coverage=inputs.coverage,
         preparation=inputs.preparation,
         varianceFactor=measured.varianceFactor,
-        borderLevels=made.borderLevels,
+        borderLevels=subtraction.borderLevels,
         choices=(*choices, *measured.choices),
         errorFloor=measured.floor,
         smoothing=smoothing,
-        steps=made.steps,
+        steps=subtraction.steps,
         provenance=provenance,
     )
 
@@ -169,7 +169,7 @@ class _Measured(NamedTuple):
 
 
 def _decorrelated(
-    made: Made,
+    subtraction: Subtraction,
     difference: Exposure,
     template: MaskedImage,
     science: MaskedImage,
@@ -181,10 +181,10 @@ def _decorrelated(
 
     It is computed with `threads` when it is looked at, prepared here with as many as a part of two may take.
     """
-    kernel, box = made.result.psfMatchingKernel, science.getBBox()
-    if not (made.options.doDecorrelate and kernel.kernelSum(*box.centre) > 0.0):
+    kernel, box = subtraction.result.psfMatchingKernel, science.getBBox()
+    if not (subtraction.options.doDecorrelate and kernel.kernelSum(*box.centre) > 0.0):
         return None
-    with made.task.timer("prepareCorrection"):
+    with subtraction.task.timer("prepareCorrection"):
         correction = prepareCorrection(
             box,
             kernel,
@@ -197,7 +197,7 @@ def _decorrelated(
 
 
 def _measure(
-    made: Made,
+    subtraction: Subtraction,
     inputs: Inputs,
     template: MaskedImage,
     science: MaskedImage,
@@ -207,11 +207,11 @@ def _measure(
     smoothing: float,
 ) -> _Measured:
     """Scale the difference's variance plane to its sky, and measure its noise and its quality."""
-    threads, kernel = resolveThreads(None), made.result.psfMatchingKernel
-    difference: Exposure = made.result.subtractedExposure
+    threads, kernel = resolveThreads(None), subtraction.result.psfMatchingKernel
+    difference: Exposure = subtraction.result.subtractedExposure
     factor, choices, told, pixels, floor = 1.0, tuple[Choice, ...](), dict[str, Any](), None, None
-    if made.options.doScaleVariance:
-        with made.task.timer("scaleVariance"):
+    if subtraction.options.doScaleVariance:
+        with subtraction.task.timer("scaleVariance"):
             correlation = inputs.templateCorrelation if convolveTemplate else None
             factor, choice = _chooseVarianceFactor(
                 sky, any(estimatedHere(inputs)), 1.0 if correlation is None else float(correlation.sum())
@@ -220,39 +220,44 @@ def _measure(
             choices = (choice,)
             if factor != 1.0:
                 difference = difference.withPixels(multiplyVariance(difference.maskedImage, factor, threads))
-    with made.task.timer("measure"):
+    with subtraction.task.timer("measure"):
         noise = differenceNoise(difference.maskedImage)
         log.info(
             "Difference / sqrt(variance): robust standard deviation %.3f over %d blank pixels",
             noise.robustStdev,
             noise.nPixels,
         )
-        if made.options.doAssessQuality:
+        if subtraction.options.doAssessQuality:
             kernelSum = kernel.kernelSum(*science.getBBox().centre)
             scale = 1.0 if convolveTemplate else 1.0 / kernelSum if kernelSum else math.nan
             image, fwhm = (template, science)[convolveTemplate], fwhms[convolveTemplate]
-            floor = _errorFloor(made, difference, image, fwhm, convolveTemplate, sky, scale, smoothing)
+            floor = _errorFloor(subtraction, difference, image, fwhm, convolveTemplate, sky, scale, smoothing)
             if floor is not None:
                 log.info("%s", floor.sentence)
                 choices += (Choice("errorFloor", f"{floor.share:.4f}", floor.pull, "0", 1.0, floor.sentence),)
                 told["errorFloor"] = floor.share if floor.nPlaces else None
             radius = max([6, *(math.ceil(1.5 * fwhm) for fwhm in fwhms if fwhm is not None)])
             told["residualShiftPix"] = residualShift(
-                difference, made.result.matchedImage, inputs.sources[:MAX_SHIFT_STARS], radius, scale, made.changed
+                difference,
+                subtraction.result.matchedImage,
+                inputs.sources[:MAX_SHIFT_STARS],
+                radius,
+                scale,
+                subtraction.changed,
             )
             convolved = "template" if convolveTemplate else "science"
             images = (difference.maskedImage, template, science)
-            first, second, third = (_without(image, made.changed) for image in images)
+            first, second, third = (_without(image, subtraction.changed) for image in images)
             pixels = FinishedSubtraction(
                 first, second, third, kernel, convolved=convolved, threads=threads
             ).pixelFigures
-            if made.changed is not None:
+            if subtraction.changed is not None:
                 told["maskedFraction"] = unusableShare(difference.maskedImage)
     return _Measured(difference, factor, choices, noise, told, pixels, floor)
 
 
 def _errorFloor(
-    made: Made,
+    subtraction: Subtraction,
     difference: Exposure,
     image: MaskedImage,
     fwhm: float | None,
@@ -262,12 +267,12 @@ def _errorFloor(
     smoothing: float,
 ) -> ErrorFloor | None:
     """Return what is left of sources in proportion to their light; None where no PSF or no match tells it."""
-    if fwhm is None or not math.isfinite(scale) or "errorFloor" in made.ungraded:
+    if fwhm is None or not math.isfinite(scale) or "errorFloor" in subtraction.ungraded:
         return None
     if smoothing:
-        image = smoothedExposure(Exposure(image), smoothing, edgeHandlingOf(made.options.kernel)).maskedImage
+        image = smoothedExposure(Exposure(image), smoothing, edgeHandlingOf(subtraction.options.kernel)).maskedImage
         fwhm = smoothedFwhm(fwhm, smoothing)
-    pixels = _without(difference.maskedImage, made.changed)
+    pixels = _without(difference.maskedImage, subtraction.changed)
     return LitDifference(pixels, image, scale, convolveTemplate, resolveThreads(None)).errorFloor(sky, fwhm)
 
 

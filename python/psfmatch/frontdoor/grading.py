@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from psfmatch.frontdoor.fallbacks import Subtraction
 from psfmatch.frontdoor.inputs import Inputs
-from psfmatch.frontdoor.ladder import Made
 from psfmatch.images import DEFAULT_BAD_PLANES, Box, MaskedImage
 from psfmatch.io import isEstimated
 from psfmatch.io.sourceTable import SourceTable
@@ -33,12 +33,12 @@ LEAST_AGREEING = 2
 """Sources behind a template's place that light alone has told."""
 
 
-def toldFigures(made: Made, inputs: Inputs) -> dict[str, Any]:
+def toldFigures(subtraction: Subtraction, inputs: Inputs) -> dict[str, Any]:
     """Return the figures that the run itself knows, by the names of `psfmatch.quality.Quality`; None is not known."""
-    fit = getattr(made.result, "kernelFit", None)
+    fit = getattr(subtraction.result, "kernelFit", None)
     box = inputs.science.getBBox()
     figures = {
-        "conditionNumber": made.task.metadata.get("spatialConditionNum"),
+        "conditionNumber": subtraction.task.metadata.get("spatialConditionNum"),
         "appliedShiftPix": None if inputs.alignment is None else appliedShift(inputs.alignment, box),
         "starsAboveLevel": starsAboveLevel(inputs),
         "coverage": inputs.coverage.templateFraction,
@@ -60,11 +60,13 @@ def heldOutFigures(table: SourceTable) -> dict[str, Any]:
     return figures | {"heldOutChiSquareByFlux": tuple(rows)}
 
 
-def scatterOnLight(made: Made, pixels: Mapping[str, Any] | None) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
+def scatterOnLight(
+    subtraction: Subtraction, pixels: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
     """Return the scatter on light of a stamp that shows few sources, as a figure, or why that is not known."""
-    if made.onLight is None or pixels is None or pixels["nSources"] >= FEW_SOURCES:
+    if subtraction.onLight is None or pixels is None or pixels["nSources"] >= FEW_SOURCES:
         return {}, ()
-    number, scatter = made.onLight
+    number, scatter = subtraction.onLight
     if number < MIN_LIT:
         return {}, (("C", f"{number} pixels of light beside what has changed check the kernel, {MIN_LIT} would do"),)
     return {"sourceRobust": scatter}, ()
@@ -77,9 +79,9 @@ def unusableShare(difference: MaskedImage) -> float:
     return float(bad[isCovered].mean()) if isCovered.any() else 1.0
 
 
-def varianceScales(made: Made, inputs: Inputs, factor: float) -> tuple[float, ...]:
+def varianceScales(subtraction: Subtraction, inputs: Inputs, factor: float) -> tuple[float, ...]:
     """Return the factors on variances that somebody gave: estimates of ours may be off, or the fit of a stamp's own."""
-    if made.isNoiseTold:
+    if subtraction.isNoiseTold:
         return (factor,)
     template, science = estimatedHere(inputs)
     record = inputs.preparation

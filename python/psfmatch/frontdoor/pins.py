@@ -97,7 +97,7 @@ def pinnedFields(config: FrontDoorConfig) -> PinnedKernel:
             f"{', '.join(starFit)} {verb} to the fit to stars one by one: fitMethod is 'candidates', the model of the "
             "kernel as configured."
         )
-    told = [f"{name} = {_told(value)}" for name, value in values.items()]
+    told = [f"{name} = {_inWords(value)}" for name, value in values.items()]
     sentences = [f"Set, not chosen: {', '.join(told)}."] if told else []
     rule = [name for name in names if name in WIDTH_RULE]
     implied: dict[str, Any] = {}
@@ -115,7 +115,7 @@ def pinnedFields(config: FrontDoorConfig) -> PinnedKernel:
         if own:
             sentences.append(
                 "Without scaleByFwhm the kernel is as wide as configured: "
-                + ", ".join(f"{name} = {_told(known[name])}" for name in own)
+                + ", ".join(f"{name} = {_inWords(known[name])}" for name in own)
                 + "."
             )
     if values.get("fitForBackground") is False:
@@ -155,7 +155,7 @@ def withPins(config: ImagePsfMatchConfig) -> tuple[ImagePsfMatchConfig, PinnedKe
     return pinned, pins
 
 
-def _told(value: Any) -> str:
+def _inWords(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else repr(value)
 
 

@@ -1,4 +1,4 @@
-"""Differences without a fitted kernel: the last rungs of the ladder, for fields with too few stars.
+"""Differences without a fitted kernel: the last fallbacks, for fields with too few stars.
 
 Both know the flux ratio from the photometric calibrations, else from the light of the sources that there are.
 """

@@ -9,8 +9,8 @@ from dataclasses import replace
 from psfmatch.config.choices import Choice
 from psfmatch.difference import SMOOTHING_SIGMA, edgeHandlingOf, smoothedExposure, smoothedFwhm
 from psfmatch.errors import PsfMatchError
+from psfmatch.frontdoor.fallbacks import Subtraction
 from psfmatch.frontdoor.inputs import Inputs
-from psfmatch.frontdoor.ladder import Made
 from psfmatch.frontdoor.options import RunOptions
 from psfmatch.frontdoor.result import SubtractionResult
 
@@ -31,14 +31,14 @@ LEAST_GAIN = 0.7
 """Share of the error floor that may be left where the smoothed image is taken."""
 
 
-def isWorthSmoothing(result: SubtractionResult, made: Made, options: RunOptions, fwhms: Widths) -> bool:
+def isWorthSmoothing(result: SubtractionResult, subtraction: Subtraction, options: RunOptions, fwhms: Widths) -> bool:
     """Return whether a fitted kernel between equal, narrow PSFs leaves more than noise, and not too much."""
     narrow, wide = fwhms
     if narrow is None or wide is None or result.errorFloor is None:
         return False
     isLeft = 0.0 < result.errorFloor.share <= LARGEST_FLOOR
     isAsked = options.smoothingSigma is None
-    isFitted = isAsked and options.chooseKernel and not options.pinned and isOfKernelFit(made)
+    isFitted = isAsked and options.chooseKernel and not options.pinned and isOfKernelFit(subtraction)
     areEqual = abs(narrow - wide) <= EQUAL_WIDTHS * max(narrow, wide)
     return isLeft and isFitted and areEqual and max(narrow, wide) <= LARGEST_FWHM
 
@@ -57,17 +57,17 @@ def smoothedInputs(
     return ready, (widths[0], widths[1])
 
 
-def isOfKernelFit(made: Made) -> bool:
+def isOfKernelFit(subtraction: Subtraction) -> bool:
     """Return whether the kernel was fitted to stars or tiles; no other one is for images that were smoothed."""
-    return not made.steps and made.inputs is None
+    return not subtraction.steps and subtraction.inputs is None
 
 
 def smoothedOrAsItIs(
     result: SubtractionResult,
     inputs: Inputs,
     fwhms: Widths,
-    solve: Callable[[Inputs, Widths], Made],
-    finish: Callable[[Made, float], SubtractionResult],
+    solve: Callable[[Inputs, Widths], Subtraction],
+    finish: Callable[[Subtraction, float], SubtractionResult],
 ) -> SubtractionResult:
     """Return the subtraction with one image smoothed if its error floor is much lower, else the given one, and why.
 
@@ -83,13 +83,13 @@ def smoothedOrAsItIs(
     isTemplate = result.convolved == "template"
     exposure = "science image" if isTemplate else "template"
     try:
-        made = solve(*smoothedInputs(inputs, fwhms, isTemplate, SMOOTHING_SIGMA, result.options))
+        subtraction = solve(*smoothedInputs(inputs, fwhms, isTemplate, SMOOTHING_SIGMA, result.options))
     except PsfMatchError as error:
         log.info("No kernel for the smoothed %s: %s", exposure, error)
         return result
-    if not isOfKernelFit(made):
+    if not isOfKernelFit(subtraction):
         return result
-    other = finish(made, SMOOTHING_SIGMA)
+    other = finish(subtraction, SMOOTHING_SIGMA)
     if result.errorFloor is None or other.errorFloor is None or not other.errorFloor.nPlaces:
         return result
     before, after = result.errorFloor.share, other.errorFloor.share

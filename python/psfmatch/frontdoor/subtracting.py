@@ -14,9 +14,9 @@ from psfmatch.config import usualOptions
 from psfmatch.config.choices import Choice
 from psfmatch.frontdoor.bordering import withBorder
 from psfmatch.frontdoor.faintFields import stackFwhms
+from psfmatch.frontdoor.fallbacks import Subtraction, subtractWithFallbacks
 from psfmatch.frontdoor.finishing import finish
 from psfmatch.frontdoor.inputs import Inputs, makeInputs
-from psfmatch.frontdoor.ladder import Made, solveByLadder
 from psfmatch.frontdoor.options import RunOptions
 from psfmatch.frontdoor.photons import withPhotonNoise
 from psfmatch.frontdoor.provenance import describeInputs
@@ -143,18 +143,20 @@ def subtract(
     with matcher.timer("measurePhotonNoise"):
         inputs = withPhotonNoise(inputs, fwhms, convolveTemplate, options, matcher.threads)
 
-    def solved(ready: Inputs, widths: tuple[float | None, float | None], isDirectionFree: bool = False) -> Made:
-        made = solveByLadder(matcher, options, ready, candidateList, widths, convolveTemplate, isDirectionFree)
-        return withoutTraces(withBorder(made, made.inputs or ready))
+    def solved(ready: Inputs, widths: tuple[float | None, float | None], isDirectionFree: bool = False) -> Subtraction:
+        subtraction = subtractWithFallbacks(
+            matcher, options, ready, candidateList, widths, convolveTemplate, isDirectionFree
+        )
+        return withoutTraces(withBorder(subtraction, subtraction.inputs or ready))
 
     smoothing = options.smoothingSigma or 0.0
     if smoothing:
-        made = solved(*smoothedInputs(inputs, fwhms, convolveTemplate, smoothing, options))
-    if not smoothing or not isOfKernelFit(made):
+        subtraction = solved(*smoothedInputs(inputs, fwhms, convolveTemplate, smoothing, options))
+    if not smoothing or not isOfKernelFit(subtraction):
         smoothing = 0.0
-        made = solved(inputs, fwhms, mode == "auto")
-    if made.convolveTemplate != convolveTemplate:
-        which = "template" if made.convolveTemplate else "science image"
+        subtraction = solved(inputs, fwhms, mode == "auto")
+    if subtraction.convolveTemplate != convolveTemplate:
+        which = "template" if subtraction.convolveTemplate else "science image"
         sentence = (
             f"Convolving the {which}: where one stamp tells the kernel, that is the template, or of one that is not "
             "deeper than the science image the better of both."
@@ -162,18 +164,20 @@ def subtract(
         if inputs.faint is not None:
             sentence = f"Convolving the {which}: its faint sources, laid upon one another, are the sharper ones."
         direction = Choice(
-            "direction", "template" if made.convolveTemplate else "science", math.nan, "", math.nan, sentence
+            "direction", "template" if subtraction.convolveTemplate else "science", math.nan, "", math.nan, sentence
         )
     provenance = describeInputs(*exposures)
 
-    def finished(made: Made, inputs: Inputs, smoothing: float = 0.0) -> SubtractionResult:
-        choices = (*inputs.choices, direction, *pinChoices, *made.choices)
-        return finish(made, inputs, fwhms, made.convolveTemplate, choices, provenance, matcher.threads, smoothing)
+    def finished(subtraction: Subtraction, inputs: Inputs, smoothing: float = 0.0) -> SubtractionResult:
+        choices = (*inputs.choices, direction, *pinChoices, *subtraction.choices)
+        return finish(
+            subtraction, inputs, fwhms, subtraction.convolveTemplate, choices, provenance, matcher.threads, smoothing
+        )
 
-    result = finished(made, made.inputs or inputs, smoothing)
-    if candidateList is None and isWorthSmoothing(result, made, options, fwhms):
+    result = finished(subtraction, subtraction.inputs or inputs, smoothing)
+    if candidateList is None and isWorthSmoothing(result, subtraction, options, fwhms):
         return smoothedOrAsItIs(
-            result, inputs, fwhms, solved, lambda made, smoothing: finished(made, inputs, smoothing)
+            result, inputs, fwhms, solved, lambda subtraction, smoothing: finished(subtraction, inputs, smoothing)
         )
     return result
 

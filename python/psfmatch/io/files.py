@@ -62,7 +62,7 @@ class FitsSource:
     label: str
     stream: BinaryIO | None
     faults: tuple[tuple[CardFault, ...], ...] = ()
-    _told: set[CardFault] = field(default_factory=set)
+    _reported: set[CardFault] = field(default_factory=set)
     _ofMemory: dict[int, tuple[fits.Header, tuple[CardFault, ...]]] = field(default_factory=dict)
 
     def header(self, index: int) -> fits.Header:
@@ -75,9 +75,9 @@ class FitsSource:
 
     def tellFaults(self, *indices: int) -> None:
         """Say in the log which cards of some HDUs are not FITS, unless that has been said."""
-        faults = [fault for index in indices for fault in self._mended(index)[1] if fault not in self._told]
+        faults = [fault for index in indices for fault in self._mended(index)[1] if fault not in self._reported]
         tellFaults(self.label, list(dict.fromkeys(faults)))
-        self._told.update(faults)
+        self._reported.update(faults)
 
     def _mended(self, index: int) -> tuple[fits.Header, tuple[CardFault, ...]]:
         header: fits.Header = self.hdus[index].header

@@ -178,11 +178,11 @@ def _plain(value: Any) -> Any:
 
 FIGURES = {field.name: field for field in dataclasses.fields(Quality) if field.metadata}
 """By name: their metadata are what they are called in print (heading), what more is to be told, and what measures."""
-_TOLD = (
+_IN_WORDS = (
     f"{name} : {', '.join(filter(None, map(field.metadata.get, ('heading', 'more'))))}"
     for name, field in FIGURES.items()
 )
-Quality.__doc__ = f"{Quality.__doc__}\n    {'; '.join(_TOLD)}.\n"
+Quality.__doc__ = f"{Quality.__doc__}\n    {'; '.join(_IN_WORDS)}.\n"
 
 
 def measureFigures(run: FinishedSubtraction) -> dict[str, Any]:

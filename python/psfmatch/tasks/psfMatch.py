@@ -76,7 +76,7 @@ class KernelFit(ByValue):
 
 
 @dataclass
-class Rejections:
+class RejectionCounts:
     """How many candidates each step of one pass has rejected."""
 
     single: int = 0
@@ -265,7 +265,7 @@ class PsfMatchTask(Task):
         passes: list[PassSummary] = []
         iteration = 0
         while iteration < options.maxSpatialIterations:
-            rejected = Rejections(single=self._fitUntilStable(cellSet, single))
+            rejected = RejectionCounts(single=self._fitUntilStable(cellSet, single))
             active = cellSet.activeCandidates(nStar)
             requireCandidates(cellSet, len(active), options.minKernelSources)
 
@@ -299,7 +299,7 @@ class PsfMatchTask(Task):
         # Candidates promoted by the last rejections were never fitted: they take no part.
         fitted = [c for c in cellSet.activeCandidates(nStar) if c.isInitialized]
         requireCandidates(cellSet, len(fitted), options.minKernelSources)
-        rejected = Rejections()
+        rejected = RejectionCounts()
         if options.usePcaForSpatialKernel:
             basis, rejected.pca = self._fitPrincipalComponents(fitted)
             fitted = [c for c in fitted if c.status is not CandidateStatus.BAD]
@@ -364,7 +364,7 @@ class PsfMatchTask(Task):
         self,
         passes: list[PassSummary],
         iteration: int,
-        rejected: Rejections,
+        rejected: RejectionCounts,
         kernelSums: KernelSumVisitor,
         nUsed: int,
         conditionNumber: float = math.nan,

@@ -18,7 +18,7 @@ from psfmatch.config.choices import Choice
 from psfmatch.fit.choice.layouts import ENOUGH_STARS, ImagePair, beginFit, chooseLayout
 from psfmatch.fit.choice.models import ModelSearch, chooseModel
 from psfmatch.fit.regions.fit import spatialModel
-from psfmatch.fit.regions.layout import RegionCells
+from psfmatch.fit.regions.regionCells import RegionCells
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.gaussians import (
     WIDEST_SIGMA,

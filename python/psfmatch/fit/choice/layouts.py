@@ -17,7 +17,7 @@ from psfmatch import _core
 from psfmatch.config import KernelOptions
 from psfmatch.config.choices import Choice
 from psfmatch.errors import InsufficientKernelSourcesError, NoKernelCandidatesError
-from psfmatch.fit.regions.layout import RegionCells, placesInside
+from psfmatch.fit.regions.regionCells import RegionCells, placesInside
 from psfmatch.images import MaskedImage
 from psfmatch.kernels.gaussians import Fwhms, GaussianFamily
 from psfmatch.sources import BOX_SIDE, lightRatios

@@ -24,7 +24,7 @@ from psfmatch.errors import (
 )
 from psfmatch.fit.candidates.cells import KernelCandidate
 from psfmatch.fit.light import NOT_SHOWN, requireLight, requirePositive
-from psfmatch.fit.regions.layout import RegionCells
+from psfmatch.fit.regions.regionCells import RegionCells
 from psfmatch.fit.spatialModel import spatialModels
 from psfmatch.io.sourceTable import SourceTable
 from psfmatch.kernels import (

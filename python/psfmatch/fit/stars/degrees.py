@@ -83,13 +83,13 @@ def chooseDegrees(
     ranking = sorted(votes.items(), key=lambda item: (-item[1], sum(item[0]), item[0]))
     log.info(
         "BIC prefers the degrees %s; next: %s",
-        _told(*ranking[0]),
-        ", ".join(_told(*entry) for entry in ranking[1:3]) or "none",
+        _inWords(*ranking[0]),
+        ", ".join(_inWords(*entry) for entry in ranking[1:3]) or "none",
     )
     return ranking[0][0]
 
 
-def _told(degrees: Degrees, count: int) -> str:
+def _inWords(degrees: Degrees, count: int) -> str:
     return f"{' '.join(map(str, degrees))} ({count} candidate{'s' if count != 1 else ''})"
 
 

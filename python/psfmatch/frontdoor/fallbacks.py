@@ -33,7 +33,7 @@ from psfmatch.sources import ignoredPlanes
 from psfmatch.sources.starSelection import chooseIsolatedStars, chooseRegionSources, usefulSources
 from psfmatch.tasks.imagePsfMatch import ImagePsfMatchTask
 
-__all__ = ["Made", "solveByLadder"]
+__all__ = ["Subtraction", "subtractWithFallbacks"]
 
 log = logging.getLogger("psfmatch.frontdoor")
 
@@ -48,7 +48,7 @@ TOO_FEW = (NoKernelCandidatesError, InsufficientKernelSourcesError, KernelSoluti
 
 
 @dataclass(frozen=True)
-class Made:
+class Subtraction:
     """A kernel with its difference: the Struct of the task, the task, what it was told, and how it came to it.
 
     inputs : the images, where the fit has told their noise; None: as they were; convolveTemplate : which image was
@@ -71,7 +71,7 @@ class Made:
     ungraded: tuple[str, ...] = ()
 
 
-def solveByLadder(
+def subtractWithFallbacks(
     task: ImagePsfMatchTask,
     options: RunOptions,
     inputs: Inputs,
@@ -79,7 +79,7 @@ def solveByLadder(
     fwhms: tuple[float | None, float | None],
     convolveTemplate: bool,
     isDirectionFree: bool = False,
-) -> Made:
+) -> Subtraction:
     """Subtract with the configured or chosen model; where that fails with simpler ones, as long as any is sound."""
     if not options.chooseKernel:
         return _subtractWith(task, options, inputs, _starsFor(task, inputs, candidateList), fwhms, convolveTemplate)
@@ -111,15 +111,15 @@ def solveByLadder(
         with task.timer("chooseKernel"):
             choice = chooseKernel(images, start, isThorough=isThorough, starsOnly=isGiven, pinned=options.pinned)
         chosen = replace(options, kernel=choice.options, chooseKernel=False)
-        made = _subtractWith(_follower(task, chosen), chosen, inputs, choice.cells, fwhms, convolveTemplate)
-        return replace(made, choices=choice.choices)
+        subtraction = _subtractWith(_follower(task, chosen), chosen, inputs, choice.cells, fwhms, convolveTemplate)
+        return replace(subtraction, choices=choice.choices)
     except TOO_FEW as error:
         if candidateList is not None:
             raise
         return _withoutKernelFit(task, options, inputs, convolveTemplate, canBeStamp, error)
 
 
-def _cutout(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, isDirectionFree: bool) -> Made:
+def _cutout(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, isDirectionFree: bool) -> Subtraction:
     """Subtract a cut-out: with the kernel of the PSF models that the user has given, else of the fit of the stamp."""
     if inputs.template.psf is not None and inputs.science.psf is not None:
         try:
@@ -128,7 +128,7 @@ def _cutout(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, isDire
             log.info("No kernel from the two PSF models: %s", error)
         else:
             step = "The kernel is that of the two PSF models."
-            return Made(
+            return Subtraction(
                 result,
                 task,
                 options,
@@ -145,11 +145,11 @@ def _stamp(
     steps: tuple[str, ...],
     around: tuple[float, float] | None = None,
     isDirectionFree: bool = False,
-) -> Made:
+) -> Subtraction:
     with task.timer("fitStamp"):
         found = byStamp(inputs, options, task.threads, around, isDirectionFree)
     ready = replace(inputs, template=found.template, science=found.science)
-    return Made(
+    return Subtraction(
         found.result,
         task,
         options,
@@ -173,7 +173,7 @@ def _faint(
     faint: FaintMatch,
     match: StackMatch,
     convolveTemplate: bool,
-) -> Made:
+) -> Subtraction:
     """Subtract with the kernel of all faint sources together; the other way their flux ratio is all that they tell."""
     with task.timer("fitStack"):
         result = byStack(inputs.template, inputs.science, faint, convolveTemplate, options.kernel, task.threads)
@@ -181,7 +181,9 @@ def _faint(
     why = f"the kernel is {what} of {match.nSources} faint sources together, of signal-to-noise {min(match.snr):.0f}"
     grade = "C" if convolveTemplate == faint.convolveTemplate else "D"
     # All sources tell the kernel, none of them alone.
-    return Made(result, task, options, caps=((grade, why),), convolveTemplate=convolveTemplate, ungraded=("nSources",))
+    return Subtraction(
+        result, task, options, caps=((grade, why),), convolveTemplate=convolveTemplate, ungraded=("nSources",)
+    )
 
 
 def _noSources(task: ImagePsfMatchTask, inputs: Inputs) -> PsfMatchError:
@@ -200,7 +202,7 @@ def _withoutKernelFit(
     convolveTemplate: bool,
     canBeStamp: bool,
     first: PsfMatchError,
-) -> Made:
+) -> Subtraction:
     """Subtract without a fitted kernel, as well as that can be done soundly; else raise what made it necessary.
 
     Of images that nobody has laid upon each other, and of which one does not show the other's light, that is said.
@@ -211,8 +213,10 @@ def _withoutKernelFit(
     for build, name, cap in ((byPsfModels, "the two PSF models", "C"), (byScale, "the photometric scale alone", "D")):
         if build is byScale and canBeStamp and len(inputs.sources):
             try:
-                made = _stamp(task, options, inputs, tuple(steps), _brightest(inputs))
-                return replace(made, steps=(*steps, "The kernel is that of the surroundings of the brightest source."))
+                subtraction = _stamp(task, options, inputs, tuple(steps), _brightest(inputs))
+                return replace(
+                    subtraction, steps=(*steps, "The kernel is that of the surroundings of the brightest source.")
+                )
             except (InputImagesError, NoKernelCandidatesError) as error:
                 steps.append(f"No kernel of a stamp: {str(error).rstrip('.')}.")
         try:
@@ -222,7 +226,7 @@ def _withoutKernelFit(
             continue
         steps.append(f"The kernel is that of {name}.")
         log.warning("%s", steps[-1])
-        return Made(
+        return Subtraction(
             result,
             task,
             options,
@@ -240,7 +244,7 @@ def _withoutKernelFit(
     raise first
 
 
-def _onOneImage(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, steps: list[str]) -> Made | None:
+def _onOneImage(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, steps: list[str]) -> Subtraction | None:
     """Subtract without any kernel where one image alone shows sources; None where both do, or neither."""
     science = inputs.science.maskedImage
     images = atOrigin(inputs.template.maskedImage, science), science
@@ -262,7 +266,7 @@ def _onOneImage(task: ImagePsfMatchTask, options: RunOptions, inputs: Inputs, st
     # One new source is what such a pair is for; many are the sky that a template should show.
     isNew = isTemplateBlank and len(usefulSources(inputs.sources)) <= MOST_NEW
     caps = (("C" if isNew else "D", why),)
-    return Made(result, task, options, steps=tuple(steps), caps=caps, ungraded=OF_SOURCES)
+    return Subtraction(result, task, options, steps=tuple(steps), caps=caps, ungraded=OF_SOURCES)
 
 
 def _showsSources(image: MaskedImage, task: ImagePsfMatchTask) -> bool:
@@ -306,7 +310,7 @@ def _subtractWith(
     sources: Any,
     fwhms: tuple[float | None, float | None],
     convolveTemplate: bool,
-) -> Made:
+) -> Subtraction:
     """Run the task, again with lower orders where the candidates cannot constrain the configured ones."""
     while True:
         result = task.subtractExposures(
@@ -315,7 +319,7 @@ def _subtractWith(
         isStars = options.kernel.fitMethod == "candidates"
         lower = _lowerOrders(options.kernel, result.kernelFit.passes[-1].nUsed) if isStars else {}
         if not lower:
-            return Made(result, task, options, convolveTemplate=convolveTemplate)
+            return Subtraction(result, task, options, convolveTemplate=convolveTemplate)
         options = replace(options, kernel=replace(options.kernel, **lower))
         task = _follower(task, options)
 
