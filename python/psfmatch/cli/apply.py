@@ -40,10 +40,9 @@ def _apply(options: argparse.Namespace) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
     from psfmatch import io
-    from psfmatch.difference import applyKernel
+    from psfmatch.difference import applyKernel, differenceNoise
     from psfmatch.hotpants.storedKernel import readStoredKernel
     from psfmatch.images import readInput
-    from psfmatch.noise import differenceNoise
 
     start = time.perf_counter()
     requireOutputs([(options.output, io.FITS_FILES)], inputsOf(options), options.overwrite)

@@ -16,8 +16,10 @@ from psfmatch.difference.decorrelation.smoothing import (
     smoothedPsf,
     smoothingKernel,
 )
+from psfmatch.difference.differenceNoise import DifferenceNoise, differenceNoise
 from psfmatch.difference.recipe.applying import AppliedKernel, applyKernel
 from psfmatch.difference.recipe.recipe import StoredKernel, SubtractionRecipe, convolveBy, edgeHandlingOf, warperOf
+from psfmatch.difference.residualShift import residualShift
 from psfmatch.difference.saturationTraces import SaturationTraces, flagSaturationTraces
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "CorrectedPsf",
     "Correction",
     "Decorrelation",
+    "DifferenceNoise",
     "SaturationTraces",
     "StoredKernel",
     "SubtractionRecipe",
@@ -33,9 +36,11 @@ __all__ = [
     "convolveBy",
     "correctionKernel",
     "decorrelate",
+    "differenceNoise",
     "edgeHandlingOf",
     "flagSaturationTraces",
     "prepareCorrection",
+    "residualShift",
     "restoredSpread",
     "smoothedExposure",
     "smoothedFwhm",

@@ -15,8 +15,11 @@ import numpy.typing as npt
 from psfmatch.config.choices import Choice
 from psfmatch.difference import (
     Decorrelation,
+    DifferenceNoise,
+    differenceNoise,
     edgeHandlingOf,
     prepareCorrection,
+    residualShift,
     smoothedExposure,
     smoothedFwhm,
     smoothingKernel,
@@ -36,9 +39,9 @@ from psfmatch.frontdoor.inputs import Inputs
 from psfmatch.frontdoor.result import SubtractionResult
 from psfmatch.images import Exposure, MaskedImage, atOrigin
 from psfmatch.io.sourceTable import lazily
-from psfmatch.noise import DifferenceNoise, ErrorFloor, LitDifference, differenceNoise
+from psfmatch.noise import ErrorFloor, LitDifference
 from psfmatch.noise.blankSky import BlankSky, findBlankSky, measureVarianceFactor, multiplyVariance
-from psfmatch.quality import FinishedSubtraction, assessQuality, residualShift, whitenessOf
+from psfmatch.quality import FinishedSubtraction, assessQuality, whitenessOf
 from psfmatch.threads import resolveThreads, sideBySide
 
 __all__ = ["finish"]
@@ -231,11 +234,6 @@ def _measure(
             kernelSum = kernel.kernelSum(*science.getBBox().centre)
             scale = 1.0 if convolveTemplate else 1.0 / kernelSum if kernelSum else math.nan
             image, fwhm = (template, science)[convolveTemplate], fwhms[convolveTemplate]
-            floor = _errorFloor(subtraction, difference, image, fwhm, convolveTemplate, sky, scale, smoothing)
-            if floor is not None:
-                log.info("%s", floor.sentence)
-                choices += (Choice("errorFloor", f"{floor.share:.4f}", floor.pull, "0", 1.0, floor.sentence),)
-                told["errorFloor"] = floor.share if floor.nPlaces else None
             radius = max([6, *(math.ceil(1.5 * fwhm) for fwhm in fwhms if fwhm is not None)])
             told["residualShiftPix"] = residualShift(
                 difference,
@@ -245,6 +243,11 @@ def _measure(
                 scale,
                 subtraction.changed,
             )
+            floor = _errorFloor(subtraction, difference, image, fwhm, convolveTemplate, sky, scale, smoothing)
+            if floor is not None:
+                log.info("%s", floor.sentence)
+                choices += (Choice("errorFloor", f"{floor.share:.4f}", floor.pull, "0", 1.0, floor.sentence),)
+                told["errorFloor"] = floor.share if floor.nPlaces else None
             convolved = "template" if convolveTemplate else "science"
             images = (difference.maskedImage, template, science)
             first, second, third = (_without(image, subtraction.changed) for image in images)

@@ -18,6 +18,7 @@ from psfmatch.config.equality import ByValue
 from psfmatch.config.later import laterCall
 from psfmatch.difference import (
     Decorrelation,
+    DifferenceNoise,
     StoredKernel,
     SubtractionRecipe,
     edgeHandlingOf,
@@ -32,7 +33,7 @@ from psfmatch.images import DEFAULT_BAD_PLANES, Exposure, atOrigin
 from psfmatch.io.sourceTable import columnsOf, tableField
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.kernels.covariance import kernelUncertaintyPlane
-from psfmatch.noise import DifferenceNoise, ErrorFloor, LitDifference
+from psfmatch.noise import ErrorFloor, LitDifference
 from psfmatch.quality import Quality
 from psfmatch.registration import Alignment, Coverage, Preparation
 from psfmatch.threads import mapStrips

@@ -7,20 +7,17 @@ kernel, and its own error, is for `psfmatch.kernels.covariance`.
 """
 
 from psfmatch.noise.blankSky import WHITENESS_PIXELS, Whiteness, measureWhiteness
-from psfmatch.noise.differenceNoise import DifferenceNoise, differenceNoise
 from psfmatch.noise.inputNoise import NoiseFactor, measureNoiseFactor, scaleVariance
 from psfmatch.noise.lightNoise import ErrorFloor, LitDifference, PhotonNoise, addPhotonNoise
 
 __all__ = [
     "WHITENESS_PIXELS",
-    "DifferenceNoise",
     "ErrorFloor",
     "LitDifference",
     "NoiseFactor",
     "PhotonNoise",
     "Whiteness",
     "addPhotonNoise",
-    "differenceNoise",
     "measureNoiseFactor",
     "measureWhiteness",
     "scaleVariance",

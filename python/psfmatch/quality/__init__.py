@@ -5,10 +5,8 @@ turns them into a grade, `checkGates` holds them against limits of a user's own.
 """
 
 from psfmatch.quality.figures import Quality, scaleOf
-from psfmatch.quality.finished import FinishedSubtraction
+from psfmatch.quality.finished import FinishedSubtraction, whitenessOf
 from psfmatch.quality.grading import GRADES, RULES, Rule, assessQuality, checkGates, gateNames, requireGates
-from psfmatch.quality.residualShift import residualShift
-from psfmatch.quality.whiteness import whitenessOf
 
 __all__ = [
     "GRADES",
@@ -20,7 +18,6 @@ __all__ = [
     "checkGates",
     "gateNames",
     "requireGates",
-    "residualShift",
     "scaleOf",
     "whitenessOf",
 ]

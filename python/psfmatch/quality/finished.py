@@ -18,12 +18,23 @@ import numpy.typing as npt
 
 from psfmatch import _core
 from psfmatch.config.brief import Brief
+from psfmatch.difference import Decorrelation
 from psfmatch.images import DEFAULT_BAD_PLANES, SIGMA_TO_FWHM, Box, Exposure, MaskedImage, stampTuple
 from psfmatch.images.medians import median
 from psfmatch.io.sourceTable import AnyTable
 from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
+from psfmatch.noise import Whiteness, measureWhiteness
+from psfmatch.noise.blankSky import BlankSky
 
-__all__ = ["FinishedSubtraction", "brightLost", "kernelShift", "limitingMagnitude", "rejectedByReason", "scatterOfSums"]
+__all__ = [
+    "FinishedSubtraction",
+    "brightLost",
+    "kernelShift",
+    "limitingMagnitude",
+    "rejectedByReason",
+    "scatterOfSums",
+    "whitenessOf",
+]
 
 AB_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy."""
@@ -161,3 +172,10 @@ def limitingMagnitude(run: FinishedSubtraction) -> float | None:
     # Noise-equivalent area of a Gaussian: 4 pi sigma^2.
     noise = noise * math.sqrt(4.0 * math.pi) * run.fwhmPix / SIGMA_TO_FWHM * calibration
     return AB_ZERO_POINT - 2.5 * math.log10(LIMIT_SIGMAS * noise)
+
+
+def whitenessOf(difference: Exposure, decorrelation: Decorrelation | None, sky: BlankSky, threads: int) -> Whiteness:
+    """Return how neighbours on blank sky correlate in a difference, in the decorrelated one where there is one."""
+    if decorrelation is None:
+        return measureWhiteness(difference, where=sky, threads=threads)
+    return decorrelation.measureWhiteness(sky, threads)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psfmatch import MaskedImage, applyKernel, frontDoorConfig, subtract
-from psfmatch.noise import differenceNoise
+from psfmatch.difference import differenceNoise
 from psfmatch.testing import simulatePair
 
 SIDE, NOISE = 256, 6.0

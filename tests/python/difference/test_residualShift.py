@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from psfmatch.difference import residualShift
 from psfmatch.io.sourceTable import SourceTable
-from psfmatch.quality import residualShift
 
 
 def shiftOf(monkeypatch, shifts, errors, isUsed=None):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from psfmatch.difference import differenceNoise
 from psfmatch.images import Box, MaskedImage
-from psfmatch.noise import differenceNoise
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 
