@@ -26,15 +26,7 @@ from psfmatch.kernels import LinearCombinationKernel, SpatialFunction2D
 from psfmatch.noise import Whiteness, measureWhiteness
 from psfmatch.noise.blankSky import BlankSky
 
-__all__ = [
-    "FinishedSubtraction",
-    "brightLost",
-    "kernelShift",
-    "limitingMagnitude",
-    "rejectedByReason",
-    "scatterOfSums",
-    "whitenessOf",
-]
+__all__ = ["FinishedSubtraction", "whitenessOf"]
 
 AB_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy."""
