@@ -15,9 +15,9 @@ namespace psfmatch {
 namespace {
 
 // Work below this is not shared: a thread that starts is at work after up to half of it.
-constexpr double leastSeconds = 5e-4;
+constexpr double leastSeconds = 2.5e-4;
 // Brief items are judged by the first ones when these have taken so long.
-constexpr double tellingSeconds = 3e-5;
+constexpr double tellingSeconds = 2e-5;
 
 // Joins on every way out, a failure to start a thread included (std::jthread is not everywhere yet).
 struct ThreadGroup {

@@ -12,6 +12,7 @@
 #include "fit/RegionFitColumns.h"
 #include "fit/RegionFitEquations.h"
 #include "fit/RegionWindows.h"
+#include "psfmatch/base/pages.h"
 #include "simd/regionFunctions.h"
 
 namespace psfmatch {
@@ -150,6 +151,7 @@ RegionFit makeRegionFit(std::shared_ptr<RegionStamps const> stamps, PreparedBasi
         fit.exactBasis = std::make_shared<PreparedBasis const>(basis);
     } else {
         fit.columns.resize(nRegions * n, nPixels);
+        providePages(fit.columns.data(), static_cast<std::size_t>(fit.columns.size()) * sizeof(float), execution);
     }
     fit.variance.resize(nRegions, nPixels);
     fit.weights.resize(nRegions, nPixels);

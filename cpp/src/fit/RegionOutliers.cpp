@@ -156,7 +156,8 @@ ClassSpread measure(std::span<ClassSample const> samples, std::size_t number) {
 
 // How far smoothed residuals (sigma) usually scatter in each class, never less than 1. A class of few regions takes
 // the spread of the class below, and what it has beyond noise in proportion to its light.
-std::array<float, nClasses + 1> usualSpreads(std::span<ClassSample const> samples) {
+std::array<float, nClasses + 1> usualSpreads(std::span<ClassSample const> samples,
+                                             std::span<ClassSpread const> spreads) {
     std::array<float, nClasses + 1> usual{};
     usual.fill(1.0F);
     double spread = 1.0;
@@ -165,7 +166,7 @@ std::array<float, nClasses + 1> usualSpreads(std::span<ClassSample const> sample
         if (samples[number].nPixels == 0) {
             continue;
         }
-        ClassSpread const own = measure(samples, number);
+        ClassSpread const& own = spreads[number];
         double value = 0.0;
         if (isEnough(samples[number])) {
             value = spread = own.spread;
@@ -300,11 +301,21 @@ RegionFlags findOutliers(RegionResiduals const& residuals, OutlierControl const&
         lights[static_cast<std::size_t>(k)] = lightOf(residuals, k);
     });
     // The wings of a star that does not fit are as bad as its core, which its faint pixels do not tell.
-    std::array<std::array<float, nClasses + 1>, 2> usual{};
-    parallelFor(2, execution, [&](Index item, int) {
+    std::array<std::array<ClassSample, nClasses>, 2> samples;
+    parallelForBrief(2, execution, [&](Index item, int) {
         auto const light = static_cast<std::size_t>(item);
-        usual[light] = usualSpreads(takeSamples(classes[light], smoothed));
+        samples[light] = takeSamples(classes[light], smoothed);
     });
+    std::array<std::array<ClassSpread, nClasses>, 2> spreads{};
+    parallelForBrief(2 * static_cast<Index>(nClasses), execution, [&](Index item, int) {
+        std::size_t const light = static_cast<std::size_t>(item) / nClasses;
+        std::size_t const number = static_cast<std::size_t>(item) % nClasses;
+        spreads[light][number] = measure(samples[light], number);
+    });
+    std::array<std::array<float, nClasses + 1>, 2> usual{};
+    for (std::size_t light = 0; light < usual.size(); ++light) {
+        usual[light] = usualSpreads(samples[light], spreads[light]);
+    }
     RegionFlags outliers{shape, RegionBytes(n, shape.size())};
     auto const threshold = static_cast<float>(control.threshold);
     parallelForBrief(n, execution, [&](Index k, int worker) {

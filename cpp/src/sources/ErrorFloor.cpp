@@ -185,14 +185,15 @@ private:
 
 // Pulls of the flux at places of blank sky so far apart that they share few pixels.
 std::vector<double> skyPulls(MaskedImageView const& difference, BlankSky const& sky, PointProfile const& profile,
-                             ErrorFloorControl const& control) {
+                             ErrorFloorControl const& control, Execution const& execution) {
     std::vector<double> const taps = tapsOf(profile.sigma);
     double const area = std::pow(sumOfSquares(taps), 2);
     Index const half = static_cast<Index>(taps.size()) / 2;
     Index const step = std::max<Index>(2, std::lround(5.0 * profile.sigma));
     auto const nColumns = static_cast<Index>(sky.lefts.size());
-    std::vector<double> pulls;
-    for (Index window = 0; window < sky.nWindows(); ++window) {
+    std::vector<std::vector<double>> ofWindows(static_cast<std::size_t>(sky.nWindows()));
+    parallelForBrief(sky.nWindows(), execution, [&](Index window, int) {
+        std::vector<double>& pulls = ofWindows[static_cast<std::size_t>(window)];
         Index const top = sky.tops[static_cast<std::size_t>(window / nColumns)];
         Index const left = sky.lefts[static_cast<std::size_t>(window % nColumns)];
         for (Index y = half; y + half < sky.height; y += step) {
@@ -217,8 +218,12 @@ std::vector<double> skyPulls(MaskedImageView const& difference, BlankSky const& 
                 }
             }
         }
+    });
+    std::vector<double> all;
+    for (std::vector<double> const& pulls : ofWindows) {
+        all.insert(all.end(), pulls.begin(), pulls.end());
     }
-    return pulls;
+    return all;
 }
 
 // Width about zero.
@@ -277,11 +282,11 @@ ErrorFloor errorFloor(MaskedImageView const& difference, MaskedImageView const& 
     peaksControl.maxSources = control.mostSources;
     Peaks const peaks = findPeaks(image, peaksControl, execution);
     std::vector<std::vector<Sample>> found(peaks.x.size());
-    parallelFor(static_cast<Index>(found.size()), execution, [&](Index i, int) {
+    parallelForBrief(static_cast<Index>(found.size()), execution, [&](Index i, int) {
         auto const at = static_cast<std::size_t>(i);
         found[at] = sampler.samplesAbout(peaks.y[at], peaks.x[at]);
     });
-    std::vector<double> const blank = skyPulls(difference, sky, profile, control);
+    std::vector<double> const blank = skyPulls(difference, sky, profile, control, execution);
     double noise2 = 1.0;  // of F, in units of what is predicted
     if (static_cast<Index>(blank.size()) >= control.leastSky) {
         result.skyPull = widthOf(blank) / std::sqrt(sampler.leftByPlanes(sky.cellSide));

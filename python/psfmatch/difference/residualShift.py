@@ -26,6 +26,7 @@ def residualShift(
     radius: int,
     scale: float,
     changed: npt.NDArray[np.bool_] | None,
+    threads: int = 1,
 ) -> float | None:
     """Return the shift that the difference shows at stars, pixels: its mean, or its scatter where that is more.
 
@@ -40,7 +41,7 @@ def residualShift(
         stars = stars[~changed[y, x]]
     if not len(stars):
         return None
-    field = measureShiftField(difference.maskedImage, matched, stars, radius, scale)
+    field = measureShiftField(difference.maskedImage, matched, stars, radius, scale, threads=threads)
     mean = np.maximum(np.abs(field.mean) - ERROR_SIGMAS * np.array(field.meanErr), 0.0)
     isTold = _scattersBeyondErrors(field) if field.nUsed >= MIN_SCATTER_STARS else (False, False)
     scatter = [rms for rms, told in zip(field.excessRms, isTold, strict=True) if told]

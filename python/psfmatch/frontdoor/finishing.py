@@ -88,20 +88,25 @@ def finish(
         science=science,
         isScienceConvolved=not convolveTemplate,
     )
+    difference, factor, varianceChoices = plain, 1.0, tuple[Choice, ...]()
+    if options.doScaleVariance:
+        with subtraction.task.timer("scaleVariance"):
+            difference, factor, varianceChoices = _scaled(plain, inputs, convolveTemplate, sky, threads)
     # Side by side, as neither of them has work enough for all threads all the time.
+    images = template, science
     decorrelation, measured = sideBySide(
         partial(_decorrelated, subtraction, named(plain)[0], template, science, convolveTemplate, smoothing, threads),
-        partial(_measure, subtraction, inputs, template, science, convolveTemplate, sky, fwhms, smoothing),
+        partial(_measure, subtraction, inputs, difference, images, convolveTemplate, sky, fwhms, smoothing),
         threads,
     )
-    difference = measured.difference
     renamed, matched = named(difference)
     candidates = candidateTable(result.kernelCellSet)
     quality = None
     if options.doAssessQuality:
         with subtraction.task.timer("quality"):
+            pixels = _pixelFigures(subtraction, difference, template, science, convolveTemplate)
             whiteness = whitenessOf(difference, decorrelation, sky, threads)
-            lit, caps = scatterOnLight(subtraction, measured.pixels)
+            lit, caps = scatterOnLight(subtraction, pixels)
             finished = FinishedSubtraction(
                 difference=difference,
                 template=template,
@@ -111,7 +116,7 @@ def finish(
                 convolved="template" if convolveTemplate else "science",
                 candidates=candidates if len(candidates) else None,
                 rejectedSources=subtraction.task.metadata.get("rejectedSources", {}),
-                varianceScales=varianceScales(subtraction, inputs, measured.varianceFactor),
+                varianceScales=varianceScales(subtraction, inputs, factor),
                 fwhmPix=max(known) if known else None,
                 area=inputs.coverage.areaOf(science.getBBox()),
                 brightStars=inputs.brightStars,
@@ -122,7 +127,7 @@ def finish(
                     "lag1": whiteness.lag1,
                     "lag2": whiteness.lag2,
                 },
-                pixels=measured.pixels,
+                pixels=pixels,
                 threads=threads,
             )
             if smoothing and decorrelation is not None:
@@ -149,9 +154,9 @@ def finish(
         alignment=inputs.alignment,
         coverage=inputs.coverage,
         preparation=inputs.preparation,
-        varianceFactor=measured.varianceFactor,
+        varianceFactor=factor,
         borderLevels=subtraction.borderLevels,
-        choices=(*choices, *measured.choices),
+        choices=(*choices, *varianceChoices, *measured.choices),
         errorFloor=measured.floor,
         smoothing=smoothing,
         steps=subtraction.steps,
@@ -160,15 +165,12 @@ def finish(
 
 
 class _Measured(NamedTuple):
-    """The difference with its variance scaled, and what its pixels tell; no quality was asked for where None."""
+    """What the difference's noise and its sources tell; of these nothing where no quality was asked for."""
 
-    difference: Exposure
-    varianceFactor: float
-    choices: tuple[Choice, ...]
     noise: DifferenceNoise
     told: Mapping[str, Any]
-    pixels: Mapping[str, Any] | None
     floor: ErrorFloor | None
+    choices: tuple[Choice, ...]
 
 
 def _decorrelated(
@@ -199,30 +201,47 @@ def _decorrelated(
     return correction.appliedTo(difference, threads=threads)
 
 
+def _scaled(
+    difference: Exposure, inputs: Inputs, convolveTemplate: bool, sky: BlankSky, threads: int
+) -> tuple[Exposure, float, tuple[Choice, ...]]:
+    """Return the difference with its variance plane scaled to its sky, the factor, and why it is that."""
+    correlation = inputs.templateCorrelation if convolveTemplate else None
+    factor, choice = _chooseVarianceFactor(
+        sky, any(estimatedHere(inputs)), 1.0 if correlation is None else float(correlation.sum())
+    )
+    choice.log(log)
+    if factor != 1.0:
+        difference = difference.withPixels(multiplyVariance(difference.maskedImage, factor, threads))
+    return difference, factor, (choice,)
+
+
+def _pixelFigures(
+    subtraction: Subtraction, difference: Exposure, template: MaskedImage, science: MaskedImage, convolveTemplate: bool
+) -> Mapping[str, Any]:
+    """Return what the difference's pixels tell of its quality, but for those that are known to have changed."""
+    images = difference.maskedImage, template, science
+    first, second, third = (_without(image, subtraction.changed) for image in images)
+    return FinishedSubtraction(
+        first,
+        second,
+        third,
+        subtraction.result.psfMatchingKernel,
+        convolved="template" if convolveTemplate else "science",
+        threads=resolveThreads(None),
+    ).pixelFigures
+
+
 def _measure(
     subtraction: Subtraction,
     inputs: Inputs,
-    template: MaskedImage,
-    science: MaskedImage,
+    difference: Exposure,
+    images: tuple[MaskedImage, MaskedImage],
     convolveTemplate: bool,
     sky: BlankSky,
     fwhms: tuple[float | None, float | None],
     smoothing: float,
 ) -> _Measured:
-    """Scale the difference's variance plane to its sky, and measure its noise and its quality."""
-    threads, kernel = resolveThreads(None), subtraction.result.psfMatchingKernel
-    difference: Exposure = subtraction.result.subtractedExposure
-    factor, choices, told, pixels, floor = 1.0, tuple[Choice, ...](), dict[str, Any](), None, None
-    if subtraction.options.doScaleVariance:
-        with subtraction.task.timer("scaleVariance"):
-            correlation = inputs.templateCorrelation if convolveTemplate else None
-            factor, choice = _chooseVarianceFactor(
-                sky, any(estimatedHere(inputs)), 1.0 if correlation is None else float(correlation.sum())
-            )
-            choice.log(log)
-            choices = (choice,)
-            if factor != 1.0:
-                difference = difference.withPixels(multiplyVariance(difference.maskedImage, factor, threads))
+    """Measure the difference's noise, and what is left of the sources of template and science image in it."""
     with subtraction.task.timer("measure"):
         noise = differenceNoise(difference.maskedImage)
         log.info(
@@ -230,33 +249,32 @@ def _measure(
             noise.robustStdev,
             noise.nPixels,
         )
-        if subtraction.options.doAssessQuality:
-            kernelSum = kernel.kernelSum(*science.getBBox().centre)
-            scale = 1.0 if convolveTemplate else 1.0 / kernelSum if kernelSum else math.nan
-            image, fwhm = (template, science)[convolveTemplate], fwhms[convolveTemplate]
-            radius = max([6, *(math.ceil(1.5 * fwhm) for fwhm in fwhms if fwhm is not None)])
-            told["residualShiftPix"] = residualShift(
+        if not subtraction.options.doAssessQuality:
+            return _Measured(noise, {}, None, ())
+        kernelSum = subtraction.result.psfMatchingKernel.kernelSum(*difference.getBBox().centre)
+        scale = 1.0 if convolveTemplate else 1.0 / kernelSum if kernelSum else math.nan
+        image, fwhm = images[convolveTemplate], fwhms[convolveTemplate]
+        radius = max([6, *(math.ceil(1.5 * fwhm) for fwhm in fwhms if fwhm is not None)])
+        told: dict[str, Any] = {
+            "residualShiftPix": residualShift(
                 difference,
                 subtraction.result.matchedImage,
                 inputs.sources[:MAX_SHIFT_STARS],
                 radius,
                 scale,
                 subtraction.changed,
+                resolveThreads(None),
             )
-            floor = _errorFloor(subtraction, difference, image, fwhm, convolveTemplate, sky, scale, smoothing)
-            if floor is not None:
-                log.info("%s", floor.sentence)
-                choices += (Choice("errorFloor", f"{floor.share:.4f}", floor.pull, "0", 1.0, floor.sentence),)
-                told["errorFloor"] = floor.share if floor.nPlaces else None
-            convolved = "template" if convolveTemplate else "science"
-            images = (difference.maskedImage, template, science)
-            first, second, third = (_without(image, subtraction.changed) for image in images)
-            pixels = FinishedSubtraction(
-                first, second, third, kernel, convolved=convolved, threads=threads
-            ).pixelFigures
-            if subtraction.changed is not None:
-                told["maskedFraction"] = unusableShare(difference.maskedImage)
-    return _Measured(difference, factor, choices, noise, told, pixels, floor)
+        }
+        choices: tuple[Choice, ...] = ()
+        floor = _errorFloor(subtraction, difference, image, fwhm, convolveTemplate, sky, scale, smoothing)
+        if floor is not None:
+            log.info("%s", floor.sentence)
+            choices = (Choice("errorFloor", f"{floor.share:.4f}", floor.pull, "0", 1.0, floor.sentence),)
+            told["errorFloor"] = floor.share if floor.nPlaces else None
+        if subtraction.changed is not None:
+            told["maskedFraction"] = unusableShare(difference.maskedImage)
+        return _Measured(noise, told, floor, choices)
 
 
 def _errorFloor(

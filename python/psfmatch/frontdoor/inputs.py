@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from psfmatch.difference import warperOf
@@ -11,11 +12,15 @@ from psfmatch.frontdoor.faintFields import FaintMatch, matchFaint
 from psfmatch.frontdoor.options import RunOptions
 from psfmatch.images import Exposure
 from psfmatch.registration import LaidPair, PreparedPair, alignPair, completePair, examinePair, layPair
+from psfmatch.registration.examination import Detect
 from psfmatch.sources import SourceDetectionTask
 from psfmatch.sources.measurement import SourceMeasurementTask
 from psfmatch.tasks.imagePsfMatch import ImagePsfMatchTask
 
 __all__ = ["Inputs", "makeInputs"]
+
+TEMPLATE_SOURCES = 5000
+"""Sources of the template, the brightest, that are measured."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,14 @@ def makeInputs(template: Exposure, science: Exposure, task: ImagePsfMatchTask, o
     # Tasks that somebody has put in their place need not bear two calls at a time.
     isOwn = type(task.selectDetection) is SourceDetectionTask
     isOwn &= type(task.selectMeasurement) is SourceMeasurementTask
+    ofTemplate: Detect = task.selectSources
+    ofScience: Detect = task.selectSources
+    if isOwn and type(task).selectSources is ImagePsfMatchTask.selectSources:
+        # Of the template they tell no more than how it lies.
+        ofTemplate = partial(task.selectSources, isGrown=False, most=TEMPLATE_SOURCES)
+        ofScience = partial(task.selectSources, isGrown=False)
     examined = examinePair(
-        template, science, options, task.selectSources, detectThreads=task.threads if isOwn else 1, **usual
+        template, science, options, (ofTemplate, ofScience), detectThreads=task.threads if isOwn else 1, **usual
     )
     if options.doScaleVariance:
         task.metadata["scaleTemplateVarianceFactor"] = examined.preparation.templateVarianceFactor

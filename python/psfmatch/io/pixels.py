@@ -18,7 +18,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from psfmatch.threads import mapStrips
+from psfmatch.threads import mapStrips, resolveThreads
 
 BLOCK = 2880  # bytes; FITS files consist of blocks of this length
 TYPES = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
@@ -41,7 +41,10 @@ def readPlain(file: IO[bytes], start: int, bitpix: int, shape: tuple[int, int]) 
     pixels in FITS terms; shape : height and width. Returned: a new array, (h, w), of that type in the machine's byte
     order. OSError if the file cannot be read, or ends too early.
     """
+    from psfmatch import _core  # who looks at headers alone does without it
+
     plane: NDArray[Any] = np.empty(shape, dtype=TYPES[bitpix])
+    _core.providePages(plane, nThreads=resolveThreads())
     rowBytes = plane.strides[0]
     readAt = _reader(file)
     needsSwap = not np.dtype(f">{TYPES[bitpix]}").isnative

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from psfmatch.config.choices import Choice
 from psfmatch.errors import InputImagesError, significant
@@ -26,6 +27,7 @@ log = logging.getLogger("psfmatch.frontdoor")
 Timer = Callable[[str], AbstractContextManager[object]]
 """Of a task: measures how long the step takes whose name it is given."""
 
+Detect = Callable[[Exposure], AnyTable]
 NAMES = "template", "science image"
 RIGHT_NOISE = 0.005
 """Departure of the sky's scatter from its predicted noise that is its own error: the variance plane is right."""
@@ -72,7 +74,7 @@ def examinePair(
     template: Exposure,
     science: Exposure,
     steps: PairSteps,
-    detect: Callable[[Exposure], AnyTable],
+    detect: tuple[Detect, Detect],
     *,
     timer: Timer,
     threads: int,
@@ -87,7 +89,7 @@ def examinePair(
     steps
         Which of all that is asked for; the template's sources are looked for where it is to be aligned.
     detect
-        Returns the sources of an image.
+        Return the sources of the template, and those of the science image.
     timer
         Of the task that asks.
     threads, detectThreads
@@ -126,7 +128,11 @@ def examinePair(
     given = template, science
     template, science = prepareInputs(template, science, record, threads, defects, flagged)
     with timer("detect"):
-        sources, *others = mapThreads(detect, (science, template) if steps.doAlign else (science,), detectThreads)
+        ofTemplate, ofScience = detect
+        searches = partial(ofScience, science), partial(ofTemplate, template)
+        sources, *others = mapThreads(
+            lambda search: search(), searches if steps.doAlign else searches[:1], detectThreads
+        )
     return Examined(
         template,
         science,

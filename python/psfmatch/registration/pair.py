@@ -37,6 +37,8 @@ BRIGHTEST = 100
 """So many stars that are whole in both images are watched."""
 MANY_CHANGED = 0.2
 """Share of the useful sources that have changed, from which on they are left out before the fit."""
+FIRST_LOOK = 2000
+"""Sources, evenly taken, of which less than half of that share has changed where all need not be looked at."""
 SAME_PIX = 2
 """A star of the template lies so close, per axis, to where that of the science image is mapped."""
 
@@ -205,7 +207,15 @@ def _inBothImages(
     """Return the sources without those that have changed, if these are so many that no clipping would tell them."""
     isUseful = np.asarray(sources["snr"]) >= MIN_SNR
     useful = sources[isUseful]
-    isChanged = areOfOneImage(science, template, useful["x"], useful["y"], DEFAULT_BAD_PLANES, threads)
+
+    def changed(some: AnyTable) -> npt.NDArray[np.bool_]:
+        return areOfOneImage(science, template, some["x"], some["y"], DEFAULT_BAD_PLANES, threads)
+
+    if len(useful) >= 2 * FIRST_LOOK:
+        some = changed(useful[:: len(useful) // FIRST_LOOK])
+        if np.count_nonzero(some) < 0.5 * MANY_CHANGED * len(some):
+            return sources, ()
+    isChanged = changed(useful)
     nChanged = int(np.count_nonzero(isChanged))
     if nChanged <= MANY_CHANGED * len(useful):
         return sources, ()

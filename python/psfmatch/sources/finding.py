@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,9 @@ def getSelectSources(
     doSmooth: bool = True,
     threads: int = 1,
     detectedMask: Mask | None = None,
+    *,
+    isGrown: bool = True,
+    most: int | None = None,
 ) -> AnyTable:
     """Detect and measure the sources of an exposure, which is not changed.
 
@@ -56,6 +60,12 @@ def getSelectSources(
         Number of threads.
     detectedMask
         Mask of the exposure's shape in which DETECTED and DETECTED_NEGATIVE are set anew.
+    isGrown
+        False: the column ``footprint`` numbers footprints before they are grown, if the detection is our own and no
+        mask is asked for.
+    most
+        Where there are more above the sky, the brightest so many alone are measured and returned, and what is below the
+        sky and as bright; None: all.
 
     Returns
     -------
@@ -73,8 +83,13 @@ def getSelectSources(
 
     skyless, level = _skyless(exposure.maskedImage, backgroundConfig, planes, threads)
     rounding = _rounding(level)
-    search = detection.search if type(detection) is SourceDetectionTask else detection.run
+    search = detection.run
+    if type(detection) is SourceDetectionTask:
+        search = partial(detection.search, isGrown=isGrown or detectedMask is not None)
     found = search(maskedImage=skyless, sigma=width, doSmooth=doSmooth, threads=threads, rounding=rounding)
+    nFound = len(getattr(found, "sources", found))
+    if most is not None and isOurs:
+        found.sources = _brightest(found.sources, most)
     sources = _measured(found, skyless, width, measurement, exposure)
     if sigma is None and doSmooth and isOurs and detection.options == usualOptions().selectDetection:
         better = chooseSmoothing(
@@ -83,6 +98,7 @@ def getSelectSources(
             planes,
             lambda smoothing, polarity: _searched(exposure, smoothing, polarity, planes, threads),
             threads,
+            nFound,
         )
         if better is not None:
             smoothing, found = better
@@ -92,6 +108,12 @@ def getSelectSources(
             raise ValueError(f"detectedMask: {type(detection).__name__}.run returns no detected footprints")
         setDetectedPlanes(detectedMask, found.detected)
     return sources
+
+
+def _brightest(sources: SourceTable, most: int) -> SourceTable:
+    """Return the sources, brightest first, up to the last of so many above the sky."""
+    above = np.flatnonzero(~np.asarray(sources["isNegative"]))
+    return sources if len(above) <= most else sources[: above[most - 1] + 1]
 
 
 def smoothingSigma(exposure: Exposure, definition: str) -> float | None:

@@ -64,7 +64,12 @@ Search = Callable[[Smoothing, str], Struct]
 
 
 def chooseSmoothing(
-    maskedImage: MaskedImage, measured: AnyTable, planes: tuple[str, ...], search: Search, threads: int = 1
+    maskedImage: MaskedImage,
+    measured: AnyTable,
+    planes: tuple[str, ...],
+    search: Search,
+    threads: int = 1,
+    nFound: int | None = None,
 ) -> tuple[Smoothing, Struct] | None:
     """Return the smoothing that serves an image better than the usual one, and what it finds; None if none does.
 
@@ -80,7 +85,10 @@ def chooseSmoothing(
         Searches the image anew.
     threads
         Number of threads; the result does not depend on it.
+    nFound
+        Number of sources that the usual smoothing has found, if not all have been measured.
     """
+    nFound = len(measured) if nFound is None else nFound
     if max(maskedImage.shape) <= MAX_CUTOUT_SIDE:
         return None
     nBright = np.count_nonzero(np.asarray(measured["snr"]) >= BRIGHT_SNR)
@@ -92,14 +100,12 @@ def chooseSmoothing(
     scores = [_score(found) for _, found in tried]
     best = int(np.argmax(scores))
     told = ", ".join(f"{own.sigma:g}: {fixed(score, 1)}" for (own, _), score in zip(tried, scores, strict=True))
-    log.info(
-        "%d sources with the usual smoothing; significance by sigma of the smoothing (pixels): %s", len(measured), told
-    )
+    log.info("%d sources with the usual smoothing; significance by sigma of the smoothing (pixels): %s", nFound, told)
     smoothing = tried[best][0]
     found = cleaned(search(smoothing, "positive"), maskedImage, planes)
     peaks = np.asarray(found.sources["peak"])
     isClear = len(peaks) >= MIN_FAINT or bool((peaks > CLEAR_SNR * found.noise).any())
-    return (smoothing, found) if isClear and len(peaks) > len(measured) else None
+    return (smoothing, found) if isClear and len(peaks) > nFound else None
 
 
 def _forBroad(

@@ -428,8 +428,14 @@ class ImagePsfMatchTask(PsfMatchTask):
         sigma: float | None = None,
         doSmooth: bool = True,
         detectedMask: Mask | None = None,
+        *,
+        isGrown: bool = True,
+        most: int | None = None,
     ) -> AnyTable:
-        """Detect and measure sources as `getSelectSources` does, timed under its name; a `SourceTable` if it can be."""
+        """Detect and measure sources as `getSelectSources` does, timed under its name; a `SourceTable` if it can be.
+
+        `isGrown`, `most` : see `psfmatch.sources.finding.getSelectSources`.
+        """
         with self.timer("getSelectSources"):
             sources = getSelectSources(
                 exposure,
@@ -440,6 +446,8 @@ class ImagePsfMatchTask(PsfMatchTask):
                 doSmooth,
                 resolveThreads(self.threads),  # another image may be searched at the same time
                 detectedMask,
+                isGrown=isGrown,
+                most=most,
             )
         self.metadata["nDetectedSources"] = len(sources)
         return sources

@@ -16,7 +16,7 @@ def shiftOf(monkeypatch, shifts, errors, isUsed=None):
     used = np.ones(n, dtype=bool) if isUsed is None else isUsed
     stars = SourceTable({**{name: np.asarray(each, float) for name, each in columns.items()}, "isUsed": used})
     field = SimpleNamespace(stars=stars, mean=(0.0, 0.0), meanErr=(0.1, 0.1), excessRms=(0.06, 0.0), nUsed=used.sum())
-    monkeypatch.setitem(residualShift.__globals__, "measureShiftField", lambda *args: field)
+    monkeypatch.setitem(residualShift.__globals__, "measureShiftField", lambda *args, threads: field)
     return residualShift(SimpleNamespace(maskedImage=None), None, range(n), 6, 1.0, None)
 
 
