@@ -24,8 +24,8 @@ struct Execution {
 // The first exception thrown by any item, or by poll, ends the work and is rethrown to the caller.
 void parallelFor(Index count, Execution const& execution, std::function<void(Index, int)> const& body);
 
-// The same for many items of less than about a quarter of a millisecond each: the calling thread begins alone, and starts
-// the others only if what is left takes longer than that pays for.
+// The same for many items of less than about a quarter of a millisecond each: the calling thread begins alone, and
+// starts the others only if what is left takes longer than that pays for.
 void parallelForBrief(Index count, Execution const& execution, std::function<void(Index, int)> const& body);
 
 // Number of workers that both use for `count` items.
