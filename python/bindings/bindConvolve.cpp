@@ -1,6 +1,7 @@
 #include "arrays.h"
 #include "module.h"
 #include "outputPlanes.h"
+#include "psfmatch/base/pages.h"
 #include "psfmatch/convolve/convolve.h"
 #include "psfmatch/kernel/LinearCombinationKernel.h"
 
@@ -13,6 +14,18 @@ void bindConvolve(py::module_& module) {
         .value("avx2", InstructionSet::avx2)
         .finalize();
     module.def("isSupported", &isSupported, py::arg("instructionSet"));
+    module.def(
+        "providePages",
+        [](py::array plane, int nThreads) {
+            if ((plane.flags() & py::array::c_style) == 0) {
+                throw py::value_error("the plane's rows must follow each other without gaps");
+            }
+            void* const start = plane.mutable_data();
+            auto const size = static_cast<std::size_t>(plane.nbytes());
+            Execution const execution = interruptible(nThreads);
+            withoutLock([&] { providePages(start, size, execution); });
+        },
+        py::arg("plane"), py::kw_only(), py::arg("nThreads") = 1);
     module.def(
         "convolve",
         [](py::array const& image, py::array const& variance, py::array const& mask, DoubleArray const& basis,

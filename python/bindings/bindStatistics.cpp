@@ -5,7 +5,6 @@
 #include "arrays.h"
 #include "module.h"
 #include "psfmatch/base/LinearSolver.h"
-#include "psfmatch/base/pages.h"
 #include "psfmatch/image/statistics.h"
 #include "psfmatch/sources/adaptiveMoments.h"
 
@@ -32,19 +31,6 @@ void bindStatistics(py::module_& module) {
             return withoutLock([&] { return clippedStatistics(list, {nSigma, nIterations}); });
         },
         py::arg("values"), py::kw_only(), py::arg("nSigma") = 3.0, py::arg("nIterations") = 3);
-
-    module.def(
-        "providePages",
-        [](py::array plane, int nThreads) {
-            if ((plane.flags() & py::array::c_style) == 0) {
-                throw py::value_error("the plane's rows must follow each other without gaps");
-            }
-            void* const start = plane.mutable_data();
-            auto const size = static_cast<std::size_t>(plane.nbytes());
-            Execution const execution = interruptible(nThreads);
-            withoutLock([&] { providePages(start, size, execution); });
-        },
-        py::arg("plane"), py::kw_only(), py::arg("nThreads") = 1);
 
     py::class_<ResidualStatistics>(module, "ResidualStatistics")
         .def_readonly("mean", &ResidualStatistics::mean)

@@ -117,13 +117,23 @@ def test_aFieldThatIsSetNeedsTheConfiguration(files):
     )
 
 
-@pytest.mark.parametrize("given", [None, "1"])
-def test_theCommandAsksForNoHugePagesUnlessTold(given):
-    environment = {name: value for name, value in os.environ.items() if name != "NUMPY_MADVISE_HUGEPAGE"}
-    environment |= {} if given is None else {"NUMPY_MADVISE_HUGEPAGE": given}
+@pytest.mark.parametrize(("name", "usual", "given"), [
+    ("NUMPY_MADVISE_HUGEPAGE", "0", "1"),
+    ("OPENBLAS_NUM_THREADS", "1", "2"),
+])  # fmt: skip
+def test_theCommandTellsNumpyWhatItNeedsUnlessTold(name, usual, given):
+    """No huge pages, and no threads for an algebra that is not used; a caller with arguments has its own process."""
     code = (
-        "import os, sys\nfrom psfmatch.cli import main\nsys.argv = ['psfmatch', '--version']\n"
-        "try: main()\nexcept SystemExit: print(os.environ['NUMPY_MADVISE_HUGEPAGE'])"
+        f"import os, sys\nfrom psfmatch.cli import main\nsys.argv = ['psfmatch', '--version']\nname = {name!r}\n"
+        "before = 'numpy' in sys.modules\nfor own in (sys.argv[1:], None):\n"
+        "    try: main(own)\n    except SystemExit: print(os.environ.get(name), before)"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert found.stdout.splitlines()[-1] == (given or "0")
+    for value in (None, given):
+        environment = {key: told for key, told in os.environ.items() if key != name}
+        environment |= {} if value is None else {name: value}
+        found = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        )
+        # Later would be too late: NumPy reads both when it is loaded.
+        told = [line for line in found.stdout.splitlines() if line.endswith("False")]
+        assert told == [f"{value} False", f"{value or usual} False"]

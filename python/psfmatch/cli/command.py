@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # NumPy asks for huge pages, which virtual machines get from their host one by one: twice the system's time for the
     # large images, against a few per cent saved where memory is the machine's own.
     os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
-    # NumPy's library of linear algebra starts threads of its own when it is loaded, which wait by turning round: a
-    # twentieth of a second, for nothing that the command asks of it.
+    # NumPy's library of linear algebra starts threads of its own when it is loaded, which wait by turning round: nearly
+    # a tenth of a second, for nothing that the command asks of it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Modules and their classes stay to the end: to look for what can be freed among them, while they are imported and
     # once more at the end, is a quarter of the start.

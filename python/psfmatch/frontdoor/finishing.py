@@ -93,10 +93,11 @@ def finish(
         with subtraction.task.timer("scaleVariance"):
             difference, factor, varianceChoices = _scaled(plain, inputs, convolveTemplate, sky, threads)
     # Side by side, as neither of them has work enough for all threads all the time.
-    images = template, science
     decorrelation, measured = sideBySide(
         partial(_decorrelated, subtraction, named(plain)[0], template, science, convolveTemplate, smoothing, threads),
-        partial(_measure, subtraction, inputs, difference, images, convolveTemplate, sky, fwhms, smoothing),
+        partial(
+            _measure, subtraction, inputs, difference, (template, science), convolveTemplate, sky, fwhms, smoothing
+        ),
         threads,
     )
     renamed, matched = named(difference)

@@ -18,7 +18,7 @@ from psfmatch.registration.coverage import REQUIRED_FRACTION
 from psfmatch.registration.preparation import Preparation, prepareInputs
 from psfmatch.sources import Defects, Saturation, findSaturation, flagDefects
 from psfmatch.sources.defects import SATURATED_GROWTH, examineDefects
-from psfmatch.threads import mapThreads, resolveThreads
+from psfmatch.threads import mapThreads, resolveThreads, sideBySide
 
 __all__ = ["NAMES", "Examined", "PairSteps", "Timer", "examinePair"]
 
@@ -129,10 +129,13 @@ def examinePair(
     template, science = prepareInputs(template, science, record, threads, defects, flagged)
     with timer("detect"):
         ofTemplate, ofScience = detect
-        searches = partial(ofScience, science), partial(ofTemplate, template)
-        sources, *others = mapThreads(
-            lambda search: search(), searches if steps.doAlign else searches[:1], detectThreads
-        )
+        templateSources = None
+        if steps.doAlign:
+            sources, templateSources = sideBySide(
+                partial(ofScience, science), partial(ofTemplate, template), detectThreads
+            )
+        else:
+            sources = ofScience(science)
     return Examined(
         template,
         science,
@@ -142,7 +145,7 @@ def examinePair(
         given,
         (defects[0], defects[1]),
         sources,
-        others[0] if others else None,
+        templateSources,
     )
 
 

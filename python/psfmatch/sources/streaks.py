@@ -80,9 +80,9 @@ class Streaks:
 def streakFluxRatio(template: MaskedImage, science: MaskedImage, sources: AnyTable, threads: int = 1) -> float:
     """Return science counts per template count by the median of the brightest sources; 1 where none tells it."""
     x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
-    whole = _firstWhole(RATIO_SOURCES, x, y, template, science)
-    if whole.size >= MIN_WHOLE:
-        x, y = x[whole], y[whole]
+    isWhole = _isWhole(template, x, y) & _isWhole(science, x, y)
+    if np.count_nonzero(isWhole) >= MIN_WHOLE:
+        x, y = x[isWhole], y[isWhole]
     x, y = x[:RATIO_SOURCES], y[:RATIO_SOURCES]
     ratios = lightRatios(science, template, x, y, UNUSABLE, minSnr=SEEN, threads=threads)
     ratio = float(np.median(ratios)) if ratios.size else 1.0
@@ -101,8 +101,8 @@ def laidFluxRatio(
     `onTemplate` gives positions of the science image as those of the template.
     """
     x, y = (np.asarray(sources[name], dtype=np.float64) for name in ("x", "y"))
-    whole = _firstWhole(2 * RATIO_SOURCES, x, y, science.maskedImage)
-    x, y = x[whole], y[whole]
+    isWhole = _isWhole(science.maskedImage, x, y)
+    x, y = x[isWhole][: 2 * RATIO_SOURCES], y[isWhole][: 2 * RATIO_SOURCES]
     u, v = onTemplate(x, y)
     isKnown = np.isfinite(u) & np.isfinite(v)
     x, y, u, v = x[isKnown], y[isKnown], u[isKnown], v[isKnown]
@@ -114,29 +114,11 @@ def laidFluxRatio(
     return ratio if math.isfinite(ratio) and ratio > 0.0 else None
 
 
-def _firstWhole(
-    most: int, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], *images: MaskedImage
-) -> npt.NDArray[np.int64]:
-    """Return the places in a list of the first sources, `most` at most, that have good pixels only in all images."""
-    whole: list[int] = []
-    for first in range(0, len(x), most):
-        part = slice(first, first + most)
-        isWhole = np.logical_and.reduce([_isWhole(image, x[part], y[part]) for image in images])
-        whole.extend((first + np.flatnonzero(isWhole)).tolist())
-        if len(whole) >= most:
-            break
-    return np.array(whole[:most], dtype=np.int64)
-
-
 def _isWhole(image: MaskedImage, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Return which sources have good pixels only, in a square about each, as far as the image goes."""
     bits = np.int32(image.mask.getPlaneBitMask(UNUSABLE, ignoreMissing=True))
-    columns, rows = np.rint(x - image.xy0[0]).astype(np.int64), np.rint(y - image.xy0[1]).astype(np.int64)
-    reach = np.arange(-WHOLE_PIX, WHOLE_PIX + 1)
-    rows = np.clip(rows[:, np.newaxis] + reach, 0, image.height - 1)
-    columns = np.clip(columns[:, np.newaxis] + reach, 0, image.width - 1)
-    near = np.asarray(image.mask)[rows[:, :, np.newaxis], columns[:, np.newaxis, :]]
-    return np.asarray(~((near & bits) != 0).any(axis=(1, 2)))
+    near = _core.bitsNear(np.asarray(image.mask), x - image.xy0[0], y - image.xy0[1], WHOLE_PIX)
+    return np.asarray((near & bits) == 0)
 
 
 def flagStreaks(

@@ -8,6 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from psfmatch import _core
 from psfmatch import threads as strips
 from psfmatch.io import ImagePlanes, readPlanes, writePlanes
 from psfmatch.io.pixels import converted, isPlain, pieces, readPlain, writePieces
@@ -86,6 +87,18 @@ def test_aFileThatShrinksWhileItIsRead(tmp_path):
     path.write_bytes(bytes(4 * SHAPE[0] * SHAPE[1] - 1))
     with path.open("rb") as file, pytest.raises(OSError, match="ends too early"):
         readPlain(file, 0, -32, SHAPE)
+
+
+def test_pagesAreProvidedWithoutAChange():
+    plane = np.arange(700_000, dtype=np.float32).reshape(700, 1000)  # above the megabyte from which it does anything
+    before = plane.copy()
+    _core.providePages(plane, nThreads=2)
+    np.testing.assert_array_equal(plane, before)
+    with pytest.raises(ValueError, match="without gaps"):
+        _core.providePages(plane[:, ::2])
+    plane.flags.writeable = False
+    with pytest.raises(ValueError, match="not writeable"):
+        _core.providePages(plane)
 
 
 def test_aFullDiskLeavesTheOldFileAndNothingElse(tmp_path, monkeypatch):

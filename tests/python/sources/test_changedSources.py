@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from psfmatch import Exposure, MaskedImage, _core, subtract
+from psfmatch.io.sourceTable import SourceTable
+from psfmatch.registration import pair
 
 SIZE = 256
 
@@ -54,3 +56,24 @@ def test_fewOfThemAreLeftToTheFit(sources):
     result = subtract(template, science, threads=1)
     assert not changed(result)
     assert kernelSum(result) == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("every", "looks", "nKept"), [(20, [2000], 6000), (6, [2000, 6000], 6000), (4, [2000, 6000], 4500)]
+)
+def test_ofManySourcesSomeAreLookedAtFirst(monkeypatch, every, looks, nKept):
+    """Where one in twenty has changed, a third of them tells it; where one in six or four has, all are looked at."""
+    asked = []
+
+    def changed(science, template, x, y, planes, threads):
+        asked.append(len(x))
+        return np.asarray(x) % every == 0
+
+    monkeypatch.setattr(pair, "areOfOneImage", changed)
+    x = np.random.default_rng(1).permutation(6000).astype(float)
+    sources = SourceTable({"x": x, "y": x, "snr": np.full(6000, 50.0)})
+    kept, told = pair._inBothImages(None, None, sources, 1)
+    assert asked == looks
+    assert len(kept) == nKept
+    assert len(told) == (nKept < 6000)
+    assert every > 5 or not (np.asarray(kept["x"]) % every == 0).any()

@@ -45,6 +45,24 @@ def test_unitsOfTheCatalogue(pair):
     )
 
 
+def test_onlyTheBrightestAndTheirFootprintsAsFound(pair):
+    """Both change what is done, and none of the numbers of those that are left."""
+    task = makeTask(thresholdPolarity="both")
+    all_, few = (task.selectSources(pair.science, isGrown=False, most=most) for most in (None, 20))
+    grown = task.selectSources(pair.science)
+    isAbove = ~np.asarray(all_["isNegative"])
+    assert np.count_nonzero(isAbove) > 20
+    assert np.count_nonzero(~np.asarray(few["isNegative"])) == 20
+    assert len(few) == np.flatnonzero(isAbove)[19] + 1
+    for name in all_.colnames:
+        np.testing.assert_array_equal(few[name], all_[name][: len(few)])
+        if name != "footprint":
+            np.testing.assert_array_equal(grown[name], all_[name])
+    # Neighbours grow together.
+    assert len(set(grown["footprint"][isAbove])) < len(set(all_["footprint"][isAbove]))
+    assert len(task.selectSources(pair.science, most=10**6)) == len(all_)
+
+
 def test_measurementsOfTheStars(pair):
     exposure = Exposure(pair.science.maskedImage, pair.science.wcs, psf=GaussianPsf(1.66))
     sources = makeTask().getSelectSources(exposure)
